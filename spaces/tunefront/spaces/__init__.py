@@ -1,0 +1,56 @@
+"""What may be chosen: choices, the space they span, and what can't run. Pure Python."""
+
+from .catalog import CHOICES, PRESETS, RUNTIMES, STAGE_OF, ChoiceKind, choice_kind
+from .choice import STAGES, Choice, Condition, Stage, Value
+from .configuration import Configuration, show
+from .errors import (
+    EvaluationError,
+    ExperimentError,
+    ExportError,
+    FailureCause,
+    SpaceError,
+    StudyError,
+    TrackingError,
+    TunefrontError,
+    WorkloadError,
+    did_you_mean,
+)
+from .hardware import Gpu, Hardware, detect_hardware
+from .rules import RULES, Context, Rule
+from .space import Dropped, Enumeration, SearchSpace, build_space
+
+__all__ = [
+    "CHOICES",
+    "PRESETS",
+    "RULES",
+    "RUNTIMES",
+    "STAGES",
+    "STAGE_OF",
+    "Choice",
+    "ChoiceKind",
+    "Condition",
+    "Configuration",
+    "Context",
+    "Dropped",
+    "Enumeration",
+    "EvaluationError",
+    "ExperimentError",
+    "ExportError",
+    "FailureCause",
+    "Gpu",
+    "Hardware",
+    "Rule",
+    "SearchSpace",
+    "SpaceError",
+    "Stage",
+    "StudyError",
+    "TrackingError",
+    "TunefrontError",
+    "Value",
+    "WorkloadError",
+    "build_space",
+    "choice_kind",
+    "detect_hardware",
+    "did_you_mean",
+    "show",
+]

@@ -1,0 +1,142 @@
+"""A built-in choice before a user picks its values: its domain, its stage, its help text."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from tunefront.spaces.choice import Choice, Condition, Stage, Value
+from tunefront.spaces.errors import SpaceError, did_you_mean
+
+RANGE_KEYS = frozenset({"low", "high", "step", "log"})
+LONGEST_RANGE = 10_000
+"""A range that writes out to more values than this is a slip of the pen."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChoiceKind:
+    """A choice that the catalogue knows.
+
+    Attributes:
+        name: Its key in experiment files.
+        stage: The part of the work it touches.
+        default: What holds where an experiment doesn't mention it.
+        help: One sentence for `tunefront doctor --choices` and the README.
+        words: The legal values of a choice of words, each with its meaning; empty for numbers.
+        low: The least legal number.
+        high: The greatest legal number.
+        whole: Whether only whole numbers are legal.
+        log: Whether ratios of values matter rather than differences.
+        unit: The unit of the numbers.
+        when: Conditions that must hold for the choice to mean anything.
+    """
+
+    name: str
+    stage: Stage
+    default: Value
+    help: str
+    words: Mapping[str, str] | None = None
+    low: float = -math.inf
+    high: float = math.inf
+    whole: bool = False
+    log: bool = False
+    unit: str = ""
+    when: tuple[Condition, ...] = ()
+
+    def check(self, value: object) -> Value:
+        """`value` as this kind holds it, or an error that names the rule."""
+        if self.words is not None:
+            return self._check_word(value)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise SpaceError(f"{self.name}: a number is needed, but got {value!r}")
+        if not self.low <= value <= self.high or math.isnan(value):
+            raise SpaceError(
+                f"{self.name}: `{self.low:g} <= {self.name} <= {self.high:g}` must hold, "
+                f"but got {value:g}"
+            )
+        if self.whole and value != int(value):
+            raise SpaceError(f"{self.name}: a whole number is needed, but got {value:g}")
+        return int(value) if self.whole else float(value)
+
+    def _check_word(self, value: object) -> str:
+        words = self.words or {}
+        text = "none" if value is None else value
+        if text not in words:
+            raise SpaceError(
+                f"{self.name}: unknown value {value!r}{did_you_mean(str(value), words)}"
+            )
+        return cast(str, text)
+
+    def choice(self, written: object) -> Choice:
+        """The choice as a user wrote it: a value, a list, a range, or `{values, when}`."""
+        when = self.when
+        if isinstance(written, dict) and "when" in written:
+            written = dict(written)
+            when = (*when, *_conditions(self.name, written.pop("when")))
+        values = self._values(written)
+        return Choice(
+            name=self.name,
+            values=tuple(self.check(value) for value in values),
+            stage=self.stage,
+            default=self.default,
+            unit=self.unit,
+            ordered=self.words is None,
+            log=self.log,
+            when=tuple(dict.fromkeys(when)),
+        )
+
+    def _values(self, written: object) -> list[object]:
+        if isinstance(written, dict):
+            if set(written) == {"values"}:
+                return self._values(written["values"])
+            if unknown := set(written) - RANGE_KEYS:
+                name = sorted(map(str, unknown))[0]
+                known = RANGE_KEYS | {"values", "when"}
+                raise SpaceError(f"{self.name}: unknown key {name!r}{did_you_mean(name, known)}")
+            return list(self._range(written))
+        return list(written) if isinstance(written, list) else [written]
+
+    def _range(self, written: Mapping[str, object]) -> list[float]:
+        """`{low, high, step}` in equal steps, or `{low, high, log: true}` by doubling."""
+        if self.words is not None:
+            raise SpaceError(f"{self.name}: a list of words is needed, but got a range")
+        missing = {"low", "high"} - set(written)
+        if missing:
+            raise SpaceError(
+                f"{self.name}: a range needs low and high, but {min(missing)} is missing"
+            )
+        low, high = float(self.check(written["low"])), float(self.check(written["high"]))
+        if low > high:
+            raise SpaceError(
+                f"{self.name}: `low <= high` must hold, but got low={low:g}, high={high:g}"
+            )
+        if written.get("log"):
+            return self._doubling(low, high, written)
+        step = written.get("step", 1 if self.whole else None)
+        if isinstance(step, bool) or not isinstance(step, int | float) or not step > 0:
+            raise SpaceError(
+                f"{self.name}: a range needs `step > 0` or `log: true`, but got step={step!r}"
+            )
+        count = math.floor((high - low) / step + 1e-9) + 1
+        if count > LONGEST_RANGE:
+            raise SpaceError(
+                f"{self.name}: a range may hold at most {LONGEST_RANGE} values, "
+                f"but step={step:g} gives {count}"
+            )
+        return [round(low + i * step, 12) for i in range(count)]
+
+    def _doubling(self, low: float, high: float, written: Mapping[str, object]) -> list[float]:
+        if "step" in written:
+            raise SpaceError(f"{self.name}: a range has either step or log, but got both")
+        if low <= 0:
+            raise SpaceError(f"{self.name}: `low > 0` must hold with log, but got {low:g}")
+        return [low * 2**i for i in range(math.floor(math.log2(high / low) + 1e-9) + 1)]
+
+
+def _conditions(name: str, written: object) -> tuple[Condition, ...]:
+    if not isinstance(written, dict) or not written:
+        raise SpaceError(
+            f"{name}: when must map another choice to its values, e.g. "
+            f"{{runtime: [torch]}}, but got {written!r}"
+        )
+    return tuple(Condition.parse(str(other), value) for other, value in written.items())

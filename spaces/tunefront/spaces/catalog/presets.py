@@ -1,0 +1,38 @@
+"""Ready-made spaces for common machines; what a user writes beside `preset:` overrules them."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
+    {
+        "cpu-inference": {
+            "runtime": ["torch", "inductor", "onnxruntime", "openvino"],
+            "precision": ["fp32", "bf16"],
+            "quantization": ["none", "int8-dynamic", "int8-static", "int8-weight-only"],
+            "batch_size": [1, 8, 32],
+            "threads": [1, 2, 4, 8],
+        },
+        "cpu-latency": {
+            "runtime": ["inductor", "onnxruntime", "openvino"],
+            "precision": ["fp32", "bf16"],
+            "quantization": ["none", "int8-dynamic", "int8-static"],
+            "batch_size": [1],
+            "threads": [1, 2, 4, 8, 16],
+        },
+        "cpu-small": {
+            "runtime": ["torch", "onnxruntime", "openvino"],
+            "precision": ["fp32", "bf16"],
+            "quantization": ["int8-dynamic", "int8-weight-only", "int4-weight-only"],
+            "pruning_ratio": [0.0, 0.125, 0.25, 0.5],
+            "pruning_method": ["ffn-channels", "layers"],
+            "batch_size": [1, 8],
+        },
+        "cuda-inference": {
+            "device": ["cuda"],
+            "runtime": ["torch", "inductor"],
+            "precision": ["fp32", "bf16", "fp16"],
+            "quantization": ["none", "int8-weight-only", "int8-dynamic"],
+            "batch_size": [1, 8, 32, 128],
+        },
+    }
+)

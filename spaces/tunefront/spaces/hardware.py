@@ -1,0 +1,151 @@
+"""What this machine offers: cores, instruction sets, memory, GPUs, libraries."""
+
+import hashlib
+import importlib.metadata
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+
+LIBRARIES = (
+    "torch",
+    "torchao",
+    "transformers",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
+    "openvino",
+    "nncf",
+)
+"""Libraries that decide what can run, by the name of their distribution."""
+
+_ISA_FLAGS = (
+    "avx2",
+    "avx512f",
+    "avx512_bf16",
+    "avx512_fp16",
+    "avx512_vnni",
+    "avx_vnni",
+    "amx_bf16",
+    "amx_int8",
+    "asimd",
+    "bf16",
+    "i8mm",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gpu:
+    """One GPU: its name, its memory in MB, its CUDA compute capability."""
+
+    name: str
+    memory_mb: int
+    capability: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hardware:
+    """A machine as far as optimization choices depend on it.
+
+    Attributes:
+        cpu: The processor's name.
+        cores: The cores this process may use.
+        memory_mb: The memory this machine has, in MB.
+        isa: Instruction sets that matter for low precision.
+        gpus: The GPUs that are visible.
+        libraries: Versions of the installed libraries, by distribution name.
+    """
+
+    cpu: str
+    cores: int
+    memory_mb: int
+    isa: frozenset[str] = frozenset()
+    gpus: tuple[Gpu, ...] = ()
+    libraries: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the machine's kind; figures of different fingerprints are never mixed."""
+        parts = [self.cpu, str(self.cores), *sorted(self.isa), *(gpu.name for gpu in self.gpus)]
+        return hashlib.sha256("|".join(parts).encode()).hexdigest()[:12]
+
+    def summary(self) -> str:
+        """One line for people."""
+        gpus = ", ".join(gpu.name for gpu in self.gpus) or "no GPU"
+        return f"{self.cpu}, {self.cores} cores, {self.memory_mb / 1024:.0f} GiB, {gpus}"
+
+
+def _cpu() -> tuple[str, frozenset[str]]:
+    """Name and instruction sets from /proc/cpuinfo, or what `platform` knows elsewhere."""
+    source = Path("/proc/cpuinfo")
+    fields: dict[str, str] = {}
+    if source.exists():
+        for line in source.read_text().splitlines():
+            name, _, value = line.partition(":")
+            fields.setdefault(name.strip(), value.strip())
+    flags = set((fields.get("flags") or fields.get("Features") or "").split())
+    name = fields.get("model name") or platform.processor() or platform.machine()
+    return " ".join(name.split()), frozenset(flags.intersection(_ISA_FLAGS))
+
+
+def _memory_mb() -> int:
+    """Memory of the machine, or of the container where a control group sets less."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = Path("/sys/fs/cgroup/memory.max")
+    if limit.exists() and (text := limit.read_text().strip()).isdigit():
+        total = min(total, int(text))
+    return total // 2**20
+
+
+def _gpus() -> tuple[Gpu, ...]:
+    """The GPUs that NVML reports and CUDA_VISIBLE_DEVICES leaves; none without a driver."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return ()
+    try:
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+        found = [
+            Gpu(
+                name=str(pynvml.nvmlDeviceGetName(handle)),
+                memory_mb=int(pynvml.nvmlDeviceGetMemoryInfo(handle).total) // 2**20,
+                capability=tuple(pynvml.nvmlDeviceGetCudaComputeCapability(handle)),
+            )
+            for handle in handles
+        ]
+    finally:
+        pynvml.nvmlShutdown()
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return tuple(found)
+    indices = [int(part) for part in visible.split(",") if part.strip().isdigit()]
+    return tuple(found[i] for i in indices if i < len(found))
+
+
+def _libraries() -> dict[str, str]:
+    versions: dict[str, str] = {}
+    for name in LIBRARIES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+@cache
+def detect_hardware() -> Hardware:
+    """This machine; reads files and NVML, imports no framework."""
+    name, isa = _cpu()
+    return Hardware(
+        cpu=name,
+        cores=len(os.sched_getaffinity(0)),
+        memory_mb=_memory_mb(),
+        isa=isa,
+        gpus=_gpus(),
+        libraries=MappingProxyType(_libraries()),
+    )

@@ -1,0 +1,165 @@
+"""Combinations that cannot run, each with its reason."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .catalog import RUNTIMES
+from .choice import Value
+from .hardware import Hardware
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What rules know besides the configuration.
+
+    Attributes:
+        hardware: The machine that trials run on.
+        task: The workload's task.
+        parallel_on_cpu: Whether `tensor_parallel` may run as processes on the CPU.
+    """
+
+    hardware: Hardware
+    task: str
+    parallel_on_cpu: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One reason why configurations can't run.
+
+    Attributes:
+        name: A short name for records.
+        choices: The choices it looks at; an inactive one counts with its default.
+        reason: Context and the values of `choices`, in their order, to the reason, or None where
+            the configuration may run.
+    """
+
+    name: str
+    choices: tuple[str, ...]
+    reason: Callable[..., str | None]
+
+
+def _installed(context: Context, runtime: Value) -> str | None:
+    facts = RUNTIMES[str(runtime)]
+    missing = [name for name in facts.needs if name not in context.hardware.libraries]
+    if not missing:
+        return None
+    extra = f"; pip install 'tunefront[{facts.extra}]'" if facts.extra else ""
+    return f"{', '.join(missing)} not installed{extra}"
+
+
+def _numerics(_: Context, runtime: Value, precision: Value, quantization: Value) -> str | None:
+    facts = RUNTIMES[str(runtime)]
+    if precision not in facts.precisions:
+        return f"{runtime} does not compute in {precision}"
+    if quantization not in facts.quantizations:
+        return f"{runtime} has no {quantization} quantization"
+    if (precision, quantization) not in facts.claims:
+        return f"{runtime} has no {quantization} quantization in {precision}"
+    return None
+
+
+def _torchao(context: Context, runtime: Value, quantization: Value) -> str | None:
+    if quantization == "none" or runtime not in ("torch", "inductor"):
+        return None
+    if "torchao" in context.hardware.libraries:
+        return None
+    return "torchao not installed; pip install 'tunefront[quantization]'"
+
+
+def _low_precision(context: Context, precision: Value, device: Value) -> str | None:
+    isa = context.hardware.isa
+    if device != "cpu" or precision == "fp32":
+        return None
+    if precision == "bf16" and not isa & {"avx512_bf16", "amx_bf16", "bf16"}:
+        return "this processor has no bf16 instructions: it would be emulated"
+    if precision == "fp16" and not isa & {"avx512_fp16", "asimd"}:
+        return "this processor has no fp16 arithmetic: it would be emulated"
+    return None
+
+
+def _device(context: Context, device: Value, runtime: Value) -> str | None:
+    if device not in RUNTIMES[str(runtime)].devices:
+        return f"{runtime} runs on {', '.join(sorted(RUNTIMES[str(runtime)].devices))} only"
+    if device == "cuda" and not context.hardware.gpus:
+        return "no GPU is visible"
+    return None
+
+
+def _cores(context: Context, threads: Value, replicas: Value, tensor_parallel: Value) -> str | None:
+    processes = int(replicas) * int(tensor_parallel)
+    needed = int(threads) * processes
+    cores = context.hardware.cores
+    if needed <= cores:
+        return None
+    shared = f"{threads} threads" + (f" x {processes} processes" if processes > 1 else "")
+    return f"{shared} = {needed} cores, but this machine offers {cores}"
+
+
+def _ranks(context: Context, tensor_parallel: Value, device: Value) -> str | None:
+    ranks = int(tensor_parallel)
+    if ranks == 1:
+        return None
+    if device == "cuda":
+        gpus = len(context.hardware.gpus)
+        return None if ranks <= gpus else f"{ranks} GPUs needed, but {gpus} are visible"
+    if context.parallel_on_cpu:
+        return None
+    return "needs GPUs; set allow_parallel_on_cpu: true to run the ranks as CPU processes"
+
+
+def _sharded(
+    context: Context,
+    tensor_parallel: Value,
+    runtime: Value,
+    quantization: Value,
+    replicas: Value,
+    pruning_ratio: Value,
+) -> str | None:
+    if int(tensor_parallel) == 1:
+        return None
+    if context.task != "causal-lm":
+        return f"tensor parallelism is there for causal-lm, not for {context.task}"
+    if runtime != "torch":
+        return f"tensor parallelism runs in torch, not in {runtime}"
+    if quantization != "none":
+        return f"sharded weights can't be quantized to {quantization}"
+    if int(replicas) > 1:
+        return "replicas of a sharded model are not supported"
+    if float(pruning_ratio) > 0:
+        return "sharding a pruned model is not supported"
+    return None
+
+
+def _sparse(
+    _: Context, pruning_ratio: Value, method: Value, runtime: Value, quantization: Value
+) -> str | None:
+    if float(pruning_ratio) == 0 or method != "magnitude":
+        return None
+    if runtime != "openvino" or quantization != "int8-static":
+        return "zeros in dense matrices gain nothing; only openvino int8-static stores them packed"
+    if float(pruning_ratio) < 0.5:
+        return "packed weights gain nothing below half zeros"
+    return None
+
+
+RULES: tuple[Rule, ...] = (
+    Rule(name="library", choices=("runtime",), reason=_installed),
+    Rule(name="device", choices=("device", "runtime"), reason=_device),
+    Rule(name="instruction set", choices=("precision", "device"), reason=_low_precision),
+    Rule(name="torchao", choices=("runtime", "quantization"), reason=_torchao),
+    Rule(name="numerics", choices=("runtime", "precision", "quantization"), reason=_numerics),
+    Rule(name="cores", choices=("threads", "replicas", "tensor_parallel"), reason=_cores),
+    Rule(name="ranks", choices=("tensor_parallel", "device"), reason=_ranks),
+    Rule(
+        name="sharding",
+        choices=("tensor_parallel", "runtime", "quantization", "replicas", "pruning_ratio"),
+        reason=_sharded,
+    ),
+    Rule(
+        name="sparsity",
+        choices=("pruning_ratio", "pruning_method", "runtime", "quantization"),
+        reason=_sparse,
+    ),
+)
+"""The built-in rules, the most telling first: a combination is dropped by the first that speaks."""

@@ -1,0 +1,247 @@
+"""The whole space: which configurations there are, which can't run and why."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from .catalog import CHOICES, choice_kind
+from .choice import Choice, Value
+from .configuration import Configuration
+from .errors import SpaceError, did_you_mean
+from .rules import RULES, Context, Rule
+
+LARGEST_SPACE = 1_000_000
+"""More runnable configurations than this are not listed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dropped:
+    """Combinations that were left out before the first trial.
+
+    Attributes:
+        rule: The rule's name.
+        values: The values that the rule spoke at, by choice.
+        reason: Why they can't run.
+        count: How many configurations fell to it.
+    """
+
+    rule: str
+    values: Mapping[str, tuple[Value, ...]]
+    reason: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enumeration:
+    """Every configuration of a space: those that can run, and those that can't with reasons."""
+
+    runnable: tuple[Configuration, ...]
+    dropped: tuple[Dropped, ...]
+
+    @property
+    def total(self) -> int:
+        """Configurations before any rule."""
+        return len(self.runnable) + sum(drop.count for drop in self.dropped)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchSpace:
+    """Choices, and the rules that leave combinations out.
+
+    Attributes:
+        choices: The dimensions; conditions may name any of them or any built-in choice.
+        context: The machine and the workload that rules look at.
+        rules: What can't run together.
+    """
+
+    choices: tuple[Choice, ...]
+    context: Context
+    rules: tuple[Rule, ...] = RULES
+
+    def __post_init__(self) -> None:
+        if not self.choices:
+            raise SpaceError("space: at least one choice is needed, but got none")
+        names = [choice.name for choice in self.choices]
+        if repeated := {name for name in names if names.count(name) > 1}:
+            raise SpaceError(f"space: {min(repeated)} is given twice; keep one")
+        object.__setattr__(self, "choices", _parents_first(self.choices))
+
+    def defaults(self) -> dict[str, Value]:
+        """What holds for choices that a configuration does not name."""
+        values = {name: kind.default for name, kind in CHOICES.items()}
+        values.update({choice.name: choice.default for choice in self.choices})
+        return values
+
+    def complete(self, values: Mapping[str, Value]) -> Configuration:
+        """A configuration from a part of one: defaults fill in, inactive choices are left out.
+
+        A choice whose default is not among its values takes its first value.
+        """
+        unknown = [name for name in values if name not in {c.name for c in self.choices}]
+        if unknown:
+            known = [choice.name for choice in self.choices]
+            raise SpaceError(
+                f"{unknown[0]!r} is not a choice of this space{did_you_mean(unknown[0], known)}"
+            )
+        chosen = self.defaults()
+        active: dict[str, Value] = {}
+        for choice in self.choices:
+            if choice.active(chosen):
+                fallback = choice.default if choice.default in choice.values else choice.values[0]
+                active[choice.name] = chosen[choice.name] = values.get(choice.name, fallback)
+        return Configuration(active)
+
+    def obstacle(self, configuration: Configuration) -> str | None:
+        """Why a configuration can't run here, or None."""
+        values = {**self.defaults(), **configuration}
+        for rule in self.rules:
+            reason = rule.reason(self.context, *(values[name] for name in rule.choices))
+            if reason is not None:
+                return reason
+        return None
+
+    def enumerate(self, limit: int = LARGEST_SPACE) -> Enumeration:
+        """Every configuration, listed or counted with its reason.
+
+        Raises:
+            SpaceError: If more than `limit` configurations can run.
+        """
+        walk = _Walk(space=self)
+        runnable: list[Configuration] = []
+        for configuration in walk.configurations():
+            runnable.append(configuration)
+            if len(runnable) > limit:
+                raise SpaceError(
+                    f"space: at most {limit:,} runnable configurations are listed, but this one "
+                    "holds more; use coarser ranges or fewer choices"
+                )
+        dropped = [
+            Dropped(
+                rule=rule,
+                values={name: tuple(values) for name, values in fell.values.items()},
+                reason=reason,
+                count=fell.count,
+            )
+            for (rule, reason), fell in walk.dropped.items()
+        ]
+        return Enumeration(
+            runnable=tuple(runnable),
+            dropped=tuple(sorted(dropped, key=lambda drop: -drop.count)),
+        )
+
+
+def build_space(written: Mapping[str, object], context: Context) -> SearchSpace:
+    """The space as a user wrote it: `{choice: values}`.
+
+    Raises:
+        SpaceError: For an unknown choice or value, with the nearest known one.
+    """
+    choices = tuple(choice_kind(name).choice(values) for name, values in written.items())
+    return SearchSpace(choices=choices, context=context)
+
+
+def _parents_first(choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
+    """Catalogue order, each choice after those that its conditions name."""
+    rank = {name: i for i, name in enumerate(CHOICES)}
+    waiting = sorted(choices, key=lambda choice: rank.get(choice.name, len(rank)))
+    names = {choice.name for choice in choices}
+    for choice in waiting:
+        for condition in choice.when:
+            if condition.choice not in names and condition.choice not in CHOICES:
+                raise SpaceError(
+                    f"{choice.name}: when names the unknown choice {condition.choice!r}"
+                    f"{did_you_mean(condition.choice, [*CHOICES, *names])}"
+                )
+    placed: list[Choice] = []
+    while waiting:
+        open_names = {choice.name for choice in waiting}
+        ready = [c for c in waiting if not open_names & {w.choice for w in c.when}]
+        if not ready:
+            cycle = ", ".join(sorted(open_names))
+            raise SpaceError(f"when: conditions must not form a circle, but got one among {cycle}")
+        placed.append(ready[0])
+        waiting.remove(ready[0])
+    return tuple(placed)
+
+
+@dataclass(slots=True)
+class _Fell:
+    """What fell to one reason so far; the values keep the order in which they were met."""
+
+    count: int = 0
+    values: dict[str, dict[Value, None]] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Walk:
+    """Depth-first over the choices; a rule speaks as soon as all that it looks at is decided."""
+
+    space: SearchSpace
+    dropped: dict[tuple[str, str], _Fell] = field(default_factory=dict)
+    _reasons: dict[tuple[Value, ...], str | None] = field(default_factory=dict)
+    _sizes: dict[tuple[object, ...], int] = field(default_factory=dict)
+
+    def configurations(self) -> Iterator[Configuration]:
+        """Those that can run; `dropped` is complete when the iteration is."""
+        depth_of = {choice.name: i for i, choice in enumerate(self.space.choices)}
+        by_depth: list[list[tuple[int, Rule]]] = [[] for _ in range(len(self.space.choices) + 1)]
+        for number, rule in enumerate(self.space.rules):
+            depths = [depth_of[name] + 1 for name in rule.choices if name in depth_of]
+            by_depth[max(depths, default=0)].append((number, rule))
+        yield from self._descend(0, self.space.defaults(), {}, by_depth)
+
+    def _descend(
+        self,
+        depth: int,
+        values: dict[str, Value],
+        active: dict[str, Value],
+        by_depth: list[list[tuple[int, Rule]]],
+    ) -> Iterator[Configuration]:
+        for number, rule in by_depth[depth]:
+            reason = self._reason(number, rule, values)
+            if reason is not None:
+                fell = self.dropped.setdefault((rule.name, reason), _Fell())
+                fell.count += self._size(depth, values)
+                for name in rule.choices:
+                    if name in active:
+                        fell.values.setdefault(name, {})[active[name]] = None
+                return
+        if depth == len(self.space.choices):
+            yield Configuration(active)
+            return
+        choice = self.space.choices[depth]
+        if not choice.active(values):
+            yield from self._descend(depth + 1, values, active, by_depth)
+            return
+        for value in choice.values:
+            yield from self._descend(
+                depth + 1,
+                {**values, choice.name: value},
+                {**active, choice.name: value},
+                by_depth,
+            )
+
+    def _reason(self, number: int, rule: Rule, values: Mapping[str, Value]) -> str | None:
+        seen = tuple(values[name] for name in rule.choices)
+        key = (number, *seen)
+        if key not in self._reasons:
+            self._reasons[key] = rule.reason(self.space.context, *seen)
+        return self._reasons[key]
+
+    def _size(self, depth: int, values: Mapping[str, Value]) -> int:
+        """Configurations below a point of the walk, before any rule."""
+        rest = self.space.choices[depth:]
+        watched = sorted({condition.choice for choice in rest for condition in choice.when})
+        key = (depth, *(values[name] for name in watched))
+        if key not in self._sizes:
+            self._sizes[key] = self._count(depth, dict(values))
+        return self._sizes[key]
+
+    def _count(self, depth: int, values: dict[str, Value]) -> int:
+        rest = self.space.choices[depth:]
+        if not any(choice.when for choice in rest):
+            return math.prod(len(choice.values) for choice in rest)
+        choice = rest[0]
+        if not choice.active(values):
+            return self._size(depth + 1, values)
+        return sum(self._size(depth + 1, {**values, choice.name: v}) for v in choice.values)
