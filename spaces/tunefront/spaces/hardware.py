@@ -4,7 +4,7 @@ import hashlib
 import importlib.metadata
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -100,6 +100,10 @@ def _memory_mb() -> int:
     return total // 2**20
 
 
+def _capability(pair: Sequence[int]) -> tuple[int, int]:
+    return int(pair[0]), int(pair[1])
+
+
 def _gpus() -> tuple[Gpu, ...]:
     """The GPUs that NVML reports and CUDA_VISIBLE_DEVICES leaves; none without a driver."""
     import pynvml
@@ -114,7 +118,7 @@ def _gpus() -> tuple[Gpu, ...]:
             Gpu(
                 name=str(pynvml.nvmlDeviceGetName(handle)),
                 memory_mb=int(pynvml.nvmlDeviceGetMemoryInfo(handle).total) // 2**20,
-                capability=tuple(pynvml.nvmlDeviceGetCudaComputeCapability(handle)),
+                capability=_capability(pynvml.nvmlDeviceGetCudaComputeCapability(handle)),
             )
             for handle in handles
         ]

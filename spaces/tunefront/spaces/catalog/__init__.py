@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 from tunefront.spaces.choice import Stage
 from tunefront.spaces.errors import SpaceError, did_you_mean
+
 from .execution import BATCH_SIZE, REPLICAS, TENSOR_PARALLEL, THREADS
 from .kind import ChoiceKind
 from .numerics import PRECISION, QUANTIZATION

@@ -1,6 +1,7 @@
 """Pruning: what is cut from the model, and how much of it."""
 
 from tunefront.spaces.choice import Condition
+
 from .kind import ChoiceKind
 
 PRUNING_RATIO = ChoiceKind(

@@ -59,7 +59,7 @@ RUNTIMES: Mapping[str, RuntimeFacts] = MappingProxyType(
             needs=("torch",),
             extra="",
             devices=frozenset({"cpu", "cuda"}),
-            claims=_pairs(("fp32", "bf16"), _TORCHAO),
+            claims=_pairs(("fp32", "bf16"), ("none", "int8-dynamic", "int8-weight-only")),
         ),
         "onnxruntime": RuntimeFacts(
             summary="ONNX Runtime, transformer blocks fused",

@@ -1,0 +1,169 @@
+"""The process that evaluations are forked from: libraries imported once, no threads, no state.
+
+Started by `isolation.py` as `python -m tunefront.evaluators.forkserver MODULE[:FUNCTION] ...`; it
+imports the modules (and calls the functions), then reads one JSON object a line from stdin and
+forks a child for each. It answers on stdout with the child's pid at once and with its wait status
+when it has ended. When stdin closes, because whoever started it is gone, it ends its children and
+itself.
+"""
+
+import ctypes
+import faulthandler
+import importlib
+import json
+import os
+import select
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def main(modules: list[str]) -> None:
+    """Import, then serve until stdin closes."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    out = os.dup(1)
+    os.dup2(2, 1)  # nothing but the protocol goes to stdout
+    for name in modules:
+        module, _, function = name.partition(":")
+        imported = importlib.import_module(module)
+        if function:
+            getattr(imported, function)()
+    _answer(out, {"ready": os.getpid()})
+    _serve(out)
+
+
+def _serve(out: int) -> None:
+    children: dict[int, int] = {}  # pidfd -> pid
+    requests: dict[int, int] = {}  # pid -> request id
+    pending = b""
+    while True:
+        ready, _, _ = select.select([0, *children], [], [])
+        for descriptor in [d for d in ready if d != 0]:
+            pid = children.pop(descriptor)
+            os.close(descriptor)
+            _, status, usage = os.wait4(pid, 0)
+            _end_group(pid)
+            _end_orphans(set(requests) - {pid})
+            _answer(out, {"id": requests.pop(pid), "status": status, "maxrss_kb": usage.ru_maxrss})
+        if 0 not in ready:
+            continue
+        block = os.read(0, 65536)
+        if not block:
+            for pid in requests:
+                _end_group(pid)
+            return
+        *lines, pending = (pending + block).split(b"\n")
+        for line in lines:
+            request = json.loads(line)
+            pid = _fork(request, out)
+            requests[pid] = request["id"]
+            children[os.pidfd_open(pid)] = pid
+            _answer(out, {"id": request["id"], "pid": pid})
+
+
+def _answer(out: int, message: Mapping[str, object]) -> None:
+    os.write(out, json.dumps(message).encode() + b"\n")
+
+
+def _fork(request: Mapping[str, Any], out: int) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        os.close(out)
+        _become_child(request)
+        code = _run(request)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _become_child(request: Mapping[str, Any]) -> None:
+    """A session, a log, cores, a temporary folder and an environment of its own."""
+    os.setsid()
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    null = os.open(os.devnull, os.O_RDONLY)
+    log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for source, target in ((null, 0), (log, 1), (log, 2)):
+        os.dup2(source, target)
+    faulthandler.enable()
+    if request["cores"]:
+        os.sched_setaffinity(0, request["cores"])
+    os.environ.update(request["environment"])
+    os.environ["TMPDIR"] = tempfile.tempdir = request["scratch"]
+    os.chdir(request["scratch"])
+    if request["memory_mb"]:
+        import resource
+
+        limit = int(request["memory_mb"]) * 2**20
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
+def _run(request: Mapping[str, Any]) -> int:
+    """Run the step and leave its result, or what went wrong, in the result file."""
+    module, _, function = str(request["step"]).partition(":")
+    try:
+        result = getattr(importlib.import_module(module), function)(request["payload"])
+        outcome = {"result": result}
+    except BaseException as error:
+        traceback.print_exc()
+        outcome = {"error": str(error) or type(error).__name__, "kind": _kind(error)}
+    target = Path(request["result"])
+    partial = target.with_suffix(".partial")
+    partial.write_text(json.dumps(outcome))
+    partial.rename(target)
+    return 0
+
+
+def _kind(error: BaseException) -> str:
+    """A failure's cause, or `workload` where the user's model or data is at fault."""
+    from tunefront.spaces import EvaluationError, WorkloadError
+
+    if isinstance(error, WorkloadError):
+        return "workload"
+    if isinstance(error, EvaluationError):
+        return error.cause
+    text = str(error)
+    if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate" in text:
+        return "oom"
+    if isinstance(error, OSError) and error.errno == 28:
+        return "disk full"
+    return "exception"
+
+
+def _end_group(pid: int) -> None:
+    """End what the child left behind in its session's first group."""
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return
+
+
+def _end_orphans(known: set[int]) -> None:
+    """End grandchildren that became ours when their parent ended."""
+    listed = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    for orphan in {int(pid) for pid in listed} - known:
+        try:
+            os.kill(orphan, signal.SIGKILL)
+            os.waitpid(orphan, 0)
+        except (ProcessLookupError, ChildProcessError):
+            continue
+
+
+def _prctl(option: int, value: int) -> None:
+    ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,258 @@
+"""Each evaluation step in a process of its own: its memory, its threads, its crash.
+
+A fork server for every kit of libraries (forkserver.py) makes a fresh process cost milliseconds
+instead of the seconds that importing takes.
+"""
+
+import itertools
+import json
+import os
+import queue
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal, cast
+
+from tunefront.spaces import EvaluationError, FailureCause, WorkloadError
+
+Kit = Literal["build", "torch", "inductor", "onnxruntime", "openvino"]
+
+KITS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "build": ("torch", "tunefront.evaluators.steps", "tunefront.evaluators.preload:preload"),
+        "torch": ("torch", "torch.export", "tunefront.evaluators.steps"),
+        "inductor": ("torch", "torch._inductor.package", "tunefront.evaluators.steps"),
+        "onnxruntime": ("numpy", "onnxruntime", "tunefront.evaluators.steps"),
+        "openvino": ("numpy", "openvino", "tunefront.evaluators.steps"),
+    }
+)
+"""What a fork server has imported: for measuring only what a deployment would import."""
+
+LOG_LINES = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One thing to do in a fresh process.
+
+    Attributes:
+        name: A function of `steps.py`.
+        payload: Its argument, plain JSON values.
+        kit: The libraries it needs.
+        log: Where its output goes.
+        timeout_s: When it is ended.
+        cores: The cores it may use; all where empty.
+        environment: Variables set for it.
+        memory_mb: Limit of its private memory; none where 0.
+    """
+
+    name: str
+    payload: Mapping[str, object]
+    kit: Kit
+    log: Path
+    timeout_s: float
+    cores: Sequence[int] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    memory_mb: int = 0
+
+
+class Isolation:
+    """Runs steps in fresh processes; `close` (or the end of this process) ends them all."""
+
+    def __init__(self) -> None:
+        self._servers: dict[Kit, _Server] = {}
+        self._lock = threading.Lock()
+
+    def run(self, step: Step) -> Mapping[str, Any]:
+        """The step's result.
+
+        Raises:
+            EvaluationError: With its cause, where the step failed, crashed or hung.
+            WorkloadError: Where the user's model or data is at fault.
+        """
+        return self.run_together([step])[0]
+
+    def run_together(self, steps: Sequence[Step]) -> list[Mapping[str, Any]]:
+        """The results of several steps that run at the same time; the first failure is raised."""
+        scratches = [Path(tempfile.mkdtemp(prefix="tunefront-")) for _ in steps]
+        try:
+            children = [
+                self._server(step.kit).start(step, scratch)
+                for step, scratch in zip(steps, scratches, strict=True)
+            ]
+            try:
+                return [child.result() for child in children]
+            finally:
+                for child in children:
+                    child.end()
+        finally:
+            for scratch in scratches:
+                shutil.rmtree(scratch, ignore_errors=True)
+
+    def warm(self, kit: Kit) -> None:
+        """Start the fork server of a kit, without waiting for its imports."""
+        self._server(kit)
+
+    def close(self) -> None:
+        """End all fork servers and their children."""
+        with self._lock:
+            for server in self._servers.values():
+                server.close()
+            self._servers.clear()
+
+    def _server(self, kit: Kit) -> "_Server":
+        with self._lock:
+            if kit not in self._servers or not self._servers[kit].alive:
+                self._servers[kit] = _Server(kit)
+            return self._servers[kit]
+
+
+class _Server:
+    """The client's side of one fork server."""
+
+    def __init__(self, kit: Kit) -> None:
+        environment = {
+            **os.environ,
+            "OPENBLAS_NUM_THREADS": "1",
+            "TOKENIZERS_PARALLELISM": "false",
+            "OPENVINO_TELEMETRY_DISABLE": "1",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "PYTHONUNBUFFERED": "1",
+        }
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tunefront.evaluators.forkserver", *KITS[kit]],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            env=environment,
+        )
+        self._answers: dict[int, queue.Queue[Mapping[str, Any]]] = {}
+        self._numbers = itertools.count()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still serves."""
+        return self._process.poll() is None
+
+    def start(self, step: Step, scratch: Path) -> "_Child":
+        """Ask for a child."""
+        number = next(self._numbers)
+        self._answers[number] = queue.Queue()
+        result = scratch / "result.json"
+        work = scratch / "work"
+        work.mkdir()
+        step.log.parent.mkdir(parents=True, exist_ok=True)
+        request = {
+            "id": number,
+            "step": f"tunefront.evaluators.steps:{step.name}",
+            "payload": dict(step.payload),
+            "result": str(result),
+            "log": str(step.log),
+            "scratch": str(work),
+            "cores": list(step.cores),
+            "environment": dict(step.environment),
+            "memory_mb": step.memory_mb,
+        }
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._process.stdin.flush()
+        except BrokenPipeError as error:
+            raise EvaluationError(f"fork server ended: {self._last_words()}", "crash") from error
+        return _Child(step, result, self._answers[number])
+
+    def close(self) -> None:
+        """End it and its children."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+        self._errors.close()
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            message = json.loads(line)
+            if "id" in message:
+                self._answers[message["id"]].put(message)
+        for answers in self._answers.values():
+            answers.put({"ended": True})
+
+    def _last_words(self) -> str:
+        self._errors.seek(0)
+        lines = self._errors.read().decode(errors="replace").splitlines()
+        return " | ".join(lines[-3:])
+
+
+class _Child:
+    """A step under way."""
+
+    def __init__(self, step: Step, result: Path, answers: "queue.Queue[Mapping[str, Any]]") -> None:
+        self._step = step
+        self._result = result
+        self._answers = answers
+        self._deadline = time.monotonic() + step.timeout_s
+        self._pid: int | None = None
+
+    def result(self) -> Mapping[str, Any]:
+        """Wait for the end; see `Isolation.run` for what is raised."""
+        while True:
+            try:
+                wait_s = max(0.0, self._deadline - time.monotonic())
+                answer = self._answers.get(timeout=wait_s)
+            except queue.Empty:
+                self.end()
+                raise EvaluationError(
+                    f"not done after {self._step.timeout_s:.0f} s", cause="timeout"
+                ) from None
+            if "pid" in answer:
+                self._pid = int(answer["pid"])
+            elif "status" in answer:
+                self._pid = None
+                return self._outcome(int(answer["status"]))
+            else:
+                raise EvaluationError("fork server ended", cause="crash")
+
+    def end(self) -> None:
+        """Kill it, if it is still there."""
+        if self._pid is not None:
+            try:
+                os.killpg(self._pid, signal.SIGKILL)
+            except ProcessLookupError:
+                return
+
+    def _outcome(self, status: int) -> Mapping[str, Any]:
+        if os.WIFSIGNALED(status):
+            number = os.WTERMSIG(status)
+            name = signal.Signals(number).name
+            if number == signal.SIGKILL:
+                raise EvaluationError("killed by SIGKILL: out of memory, most likely", cause="oom")
+            raise EvaluationError(f"crashed with {name}", cause="crash")
+        if not self._result.exists():
+            code = os.waitstatus_to_exitcode(status)
+            raise EvaluationError(f"ended with exit code {code} and no result", cause="crash")
+        outcome = json.loads(self._result.read_text())
+        if "error" not in outcome:
+            return cast(Mapping[str, Any], outcome["result"])
+        if outcome["kind"] == "workload":
+            raise WorkloadError(outcome["error"])
+        raise EvaluationError(outcome["error"], cause=cast(FailureCause, outcome["kind"]))
+
+
+def last_lines(log: Path, count: int = LOG_LINES) -> list[str]:
+    """The end of a step's output; empty where there was none."""
+    if not log.exists():
+        return []
+    return log.read_text(errors="replace").splitlines()[-count:]

@@ -1,0 +1,30 @@
+"""Memory of a process, and of a folder on disk."""
+
+import re
+from pathlib import Path
+
+_LINE = re.compile(r"^(Vm\w+):\s+(\d+) kB", re.MULTILINE)
+
+
+def process_memory_mb(pid: int | str = "self") -> tuple[float, float]:
+    """Resident memory now and at its peak, in MB (2**20 bytes), as the kernel counts them."""
+    fields = dict(_LINE.findall(Path(f"/proc/{pid}/status").read_text()))
+    return int(fields["VmRSS"]) / 1024, int(fields["VmHWM"]) / 1024
+
+
+def folder_mb(folder: Path) -> float:
+    """Size of the files below a folder, in MB (2**20 bytes)."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 2**20
+
+
+def tree_memory_mb() -> tuple[float, float]:
+    """Resident memory of this process and its descendants, now and at their peaks, in MB."""
+    import psutil
+
+    parts = [process_memory_mb()]
+    for child in psutil.Process().children(recursive=True):
+        try:
+            parts.append(process_memory_mb(child.pid))
+        except FileNotFoundError:
+            continue
+    return sum(now for now, _ in parts), sum(peak for _, peak in parts)

@@ -1,0 +1,94 @@
+"""The metrics that there are: name, unit, direction. A name no measure produces is no metric."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+Direction = Literal["minimize", "maximize"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """A figure that trials are judged by.
+
+    Attributes:
+        name: Its key in files and records.
+        unit: Its unit, empty for pure numbers.
+        direction: What is better.
+        summary: One line for people.
+    """
+
+    name: str
+    unit: str
+    direction: Direction
+    summary: str
+
+
+def _by_name(*metrics: Metric) -> Mapping[str, Metric]:
+    return MappingProxyType({metric.name: metric for metric in metrics})
+
+
+SPEED_METRICS = _by_name(
+    Metric(
+        name="latency_ms",
+        unit="ms",
+        direction="minimize",
+        summary="median time of one request (one batch)",
+    ),
+    Metric(
+        name="latency_p90_ms",
+        unit="ms",
+        direction="minimize",
+        summary="time that 90 % of the requests stay under",
+    ),
+    Metric(
+        name="latency_p99_ms",
+        unit="ms",
+        direction="minimize",
+        summary="time that 99 % of the requests stay under",
+    ),
+    Metric(
+        name="throughput",
+        unit="items/s",
+        direction="maximize",
+        summary="items finished in a second, over all replicas",
+    ),
+    Metric(
+        name="tokens_per_second",
+        unit="tokens/s",
+        direction="maximize",
+        summary="tokens read in a second, over all replicas; text tasks only",
+    ),
+)
+
+MEMORY_METRICS = _by_name(
+    Metric(
+        name="peak_memory_mb",
+        unit="MB",
+        direction="minimize",
+        summary="peak resident memory of the process that runs the model, libraries included",
+    ),
+    Metric(
+        name="model_memory_mb",
+        unit="MB",
+        direction="minimize",
+        summary="peak resident memory above the idle process with its libraries loaded",
+    ),
+    Metric(
+        name="weights_mb",
+        unit="MB",
+        direction="minimize",
+        summary="size of the built model on disk",
+    ),
+)
+
+QUALITY_DROP = Metric(
+    name="quality_drop",
+    unit="%",
+    direction="minimize",
+    summary="loss of the workload's quality metric against the baseline's, in percent of it",
+)
+
+MEASURED_METRICS: Mapping[str, Metric] = MappingProxyType({**SPEED_METRICS, **MEMORY_METRICS})
+"""What every workload gets measured for."""

@@ -1,0 +1,146 @@
+"""The contracts of a runtime (torch module -> folder -> something that runs) and of a candidate."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tunefront.evaluators.workloads.base import Array, Inputs, TensorSpec
+from tunefront.spaces import Configuration
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Numerics:
+    """What a built model is told to be: the choices of the runtime stage.
+
+    Attributes:
+        device: `cpu` or `cuda`.
+        precision: `fp32`, `bf16` or `fp16`.
+        quantization: A value of the choice `quantization`.
+        tensor_parallel: Ranks that share the model.
+    """
+
+    device: str = "cpu"
+    precision: str = "fp32"
+    quantization: str = "none"
+    tensor_parallel: int = 1
+
+    @classmethod
+    def of(cls, configuration: Configuration) -> "Numerics":
+        """The numerics of a configuration; what it doesn't name keeps its default."""
+        return cls(
+            device=str(configuration.get("device", "cpu")),
+            precision=str(configuration.get("precision", "fp32")),
+            quantization=str(configuration.get("quantization", "none")),
+            tensor_parallel=int(configuration.get("tensor_parallel", 1)),
+        )
+
+    def to_dict(self) -> dict[str, str | int]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """What a runtime builds from.
+
+    Attributes:
+        module: The module after the techniques: fp32, on the CPU, in eval mode.
+        inputs: The module's inputs.
+        calibration: Real requests, for ranges of activations; the first serves as example.
+        shared: Finds or makes a folder that all builds of this module share, by its name; the
+            maker gets an empty folder to fill.
+    """
+
+    module: "torch.nn.Module"
+    inputs: tuple[TensorSpec, ...]
+    calibration: Sequence[Inputs]
+    shared: Callable[[str, Callable[[Path], None]], Path]
+
+    @property
+    def example(self) -> Inputs:
+        """One real request of at least two items."""
+        return self.calibration[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What a running candidate says it really is.
+
+    Attributes:
+        runtime: What runs it.
+        device: Where it runs.
+        precision: The floating-point format it computes in.
+        quantization: The quantization found in what runs.
+        weight_bits: Mean bits of a weight, over the weights of two and more dimensions.
+        sparsity: Share of zeros among these weights.
+        parameters: How many of these weights there are.
+        threads: Threads it may use.
+    """
+
+    runtime: str
+    device: str
+    precision: str
+    quantization: str
+    weight_bits: float
+    sparsity: float
+    parameters: int
+    threads: int
+
+    def to_dict(self) -> dict[str, str | float | int]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+class Candidate(ABC):
+    """A configuration built: something that runs."""
+
+    @abstractmethod
+    def __call__(self, inputs: Inputs) -> Sequence[Array]:
+        """One request in, the module's outputs out, floating-point outputs in fp32."""
+
+    @abstractmethod
+    def facts(self) -> Facts:
+        """What it really is, read from what runs; may cost memory, so ask after measuring."""
+
+    def close(self) -> None:
+        """End the processes it started, if any."""
+        return
+
+
+class Runtime(ABC):
+    """Builds a torch module for one way of running it, and opens what was built."""
+
+    name: str
+
+    @abstractmethod
+    def build(self, source: Source, numerics: Numerics, folder: Path) -> Mapping[str, object]:
+        """Fill an empty folder with all that `load` needs, without pickle.
+
+        Returns:
+            What `load` wants to know beside the files, as plain JSON values.
+
+        Raises:
+            EvaluationError: With the cause "unsupported" where the module can't be built.
+        """
+
+    @abstractmethod
+    def load(
+        self, folder: Path, numerics: Numerics, settings: Mapping[str, object], threads: int
+    ) -> Candidate:
+        """Open what `build` left, ready to run with `threads` threads.
+
+        Args:
+            folder: What `build` filled.
+            numerics: As they were for `build`.
+            settings: What `build` returned.
+            threads: Threads of this process.
+        """
+
+    @abstractmethod
+    def script(self, numerics: Numerics, settings: Mapping[str, object], threads: int) -> str:
+        """A short Python program that runs the folder without tunefront, on samples.npz."""

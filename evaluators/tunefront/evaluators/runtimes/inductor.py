@@ -1,0 +1,179 @@
+"""torch.compile's Inductor, ahead of time: one compiled package (`model.pt2`)."""
+
+import os
+import re
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tunefront.evaluators.workloads.base import Array, Inputs
+from tunefront.spaces import EvaluationError
+
+from .base import Candidate, Facts, Numerics, Runtime, Source
+
+FILE = "model.pt2"
+_CONSTANT = re.compile(
+    r"constants_info_\[(\d+)\]\."
+    r"(dtype = [^;]*cached_torch_dtype_(\w+?)\)?;|data_size = (\d+)|shape = \{([\d, ]*)\})"
+)
+_PRECISION = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
+
+
+class Inductor(Runtime):
+    """Compiled by AOTInductor: loads in an instant, and the export is the compiled code itself."""
+
+    name = "inductor"
+
+    def build(self, source: Source, numerics: Numerics, folder: Path) -> Mapping[str, object]:
+        """Convert, trace, compile; open in batch size and threads."""
+        import torch
+
+        from .program import convert, export_program, tensors
+
+        os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
+        module = convert(source.module, numerics.precision, numerics.quantization)
+        program = export_program(module, source)
+        if numerics.device == "cuda":
+            from torch.export.passes import move_to_device_pass
+
+            program = move_to_device_pass(program, "cuda")
+        if program.example_inputs is None or numerics.quantization != "none":
+            program._example_inputs = ((), tensors(source.example, numerics.device))
+        options = {"cpp.dynamic_threads": True, "freezing": False}
+        try:
+            with torch.no_grad():
+                torch._inductor.aoti_compile_and_package(
+                    program, package_path=str(folder / FILE), inductor_configs=options
+                )
+        except Exception as error:  # the compiler raises many kinds; each means: not compilable
+            raise EvaluationError(f"inductor: {error}", cause="unsupported") from error
+        return {}
+
+    def load(
+        self, folder: Path, numerics: Numerics, settings: Mapping[str, object], threads: int
+    ) -> Candidate:
+        """Open the package."""
+        import torch
+
+        torch.set_num_threads(threads)
+        return InductorCandidate(folder / FILE, numerics)
+
+    def script(self, numerics: Numerics, settings: Mapping[str, object], threads: int) -> str:
+        """Ten lines of torch and numpy."""
+        return _SCRIPT.format(file=FILE, device=numerics.device, threads=threads)
+
+
+class InductorCandidate(Candidate):
+    """A compiled package."""
+
+    def __init__(self, path: Path, numerics: Numerics) -> None:
+        import torch
+
+        self._path = path
+        self._device = numerics.device
+        self._model: Any = torch._inductor.aoti_load_package(str(path))
+
+    def __call__(self, inputs: Inputs) -> Sequence[Array]:
+        """One request; on a GPU both copies count, as they do in service."""
+        import torch
+
+        with torch.inference_mode():
+            given = {n: torch.from_numpy(array).to(self._device) for n, array in inputs.items()}
+            output = self._model(**given)
+            return [output.to("cpu").numpy()]
+
+    def facts(self) -> Facts:
+        """From the constants and the calls in the compiled program's own source."""
+        import torch
+
+        source = _wrapper_source(self._path)
+        constants = _constants(source)
+        matrices = [c for c in constants if c.dimensions >= 2]
+        count = sum(c.count for c in matrices)
+        return Facts(
+            runtime="inductor",
+            device=self._device,
+            precision=_precision(constants),
+            quantization=_quantization(matrices, source),
+            weight_bits=sum(c.bytes * 8 for c in matrices) / max(count, 1),
+            sparsity=0.0,
+            parameters=count,
+            threads=torch.get_num_threads(),
+        )
+
+
+class _Constant:
+    """One constant of a compiled program: type, size in bytes, shape."""
+
+    def __init__(self) -> None:
+        self.dtype = ""
+        self.bytes = 0
+        self.shape: tuple[int, ...] = ()
+
+    @property
+    def dimensions(self) -> int:
+        return len(self.shape)
+
+    @property
+    def count(self) -> int:
+        product = 1
+        for size in self.shape:
+            product *= size
+        return product
+
+
+def _wrapper_source(path: Path) -> str:
+    """The C++ that the package was compiled from; packages carry it."""
+    with zipfile.ZipFile(path) as package:
+        names = [name for name in package.namelist() if name.endswith(".wrapper.cpp")]
+        return "\n".join(package.read(name).decode() for name in names)
+
+
+def _constants(source: str) -> list[_Constant]:
+    found: dict[int, _Constant] = {}
+    for match in _CONSTANT.finditer(source):
+        constant = found.setdefault(int(match[1]), _Constant())
+        if match[3]:
+            constant.dtype = match[3]
+        elif match[4]:
+            constant.bytes = int(match[4])
+        else:
+            constant.shape = tuple(
+                int(size) for size in (match[5] or "").split(",") if size.strip()
+            )
+    return list(found.values())
+
+
+def _precision(constants: Sequence[_Constant]) -> str:
+    sizes: dict[str, int] = {}
+    for constant in constants:
+        if constant.dtype in _PRECISION:
+            name = _PRECISION[constant.dtype]
+            sizes[name] = sizes.get(name, 0) + constant.bytes
+    return max(sizes, key=lambda name: sizes[name], default="fp32")
+
+
+def _quantization(matrices: Sequence[_Constant], source: str) -> str:
+    weights = [c for c in matrices if c.dtype == "int8" and min(c.shape) > 1]
+    if not weights:
+        return "none"
+    return "int8-dynamic" if "int_mm" in source else "int8-weight-only"
+
+
+_SCRIPT = '''\
+"""Runs the exported model on its recorded inputs. Needs torch and numpy, nothing else."""
+import pathlib
+
+import numpy as np
+import torch
+
+here = pathlib.Path(__file__).parent
+torch.set_num_threads({threads})
+model = torch._inductor.aoti_load_package(str(here / "{file}"))
+samples = np.load(here / "samples.npz")
+inputs = {{k[6:]: torch.from_numpy(v).to("{device}") for k, v in samples.items() if "input_" in k}}
+with torch.inference_mode():
+    output = model(**inputs).cpu().numpy()
+print("output", output.shape, "| largest difference", np.abs(output - samples["output_0"]).max())
+'''

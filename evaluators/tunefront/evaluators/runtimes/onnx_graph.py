@@ -1,0 +1,39 @@
+"""The module as an ONNX graph: exported once, shared by every build of the same module."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tunefront.spaces import EvaluationError
+
+from .base import Source
+
+if TYPE_CHECKING:
+    pass
+
+FILE = "graph.onnx"
+
+
+def onnx_graph(source: Source) -> Path:
+    """The fp32 graph as an .onnx file that the builds of this module share."""
+    return source.shared("onnx", lambda folder: _export(source, folder)) / FILE
+
+
+def _export(source: Source, folder: Path) -> None:
+    import torch
+
+    from .program import export_program
+
+    program = export_program(source.module, source)
+    try:
+        exported = torch.onnx.export(
+            program,
+            dynamo=True,
+            input_names=[spec.name for spec in source.inputs],
+            output_names=["output"],
+            verbose=False,
+        )
+    except Exception as error:  # the exporter raises many kinds; each means: not exportable
+        raise EvaluationError(f"torch.onnx.export: {error}", cause="unsupported") from error
+    if exported is None:
+        raise EvaluationError("torch.onnx.export returned nothing", cause="unsupported")
+    exported.save(folder / FILE)

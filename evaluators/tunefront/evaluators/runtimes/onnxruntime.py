@@ -1,0 +1,184 @@
+"""ONNX Runtime on the CPU: transformer blocks fused, then quantized (`model.onnx`)."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tunefront.evaluators.workloads.base import Array, Inputs
+from tunefront.spaces import EvaluationError
+
+from .base import Candidate, Facts, Numerics, Runtime, Source
+from .weights import WeightStatistics, total
+
+if TYPE_CHECKING:
+    import torch
+
+FILE = "model.onnx"
+NBITS_GROUP = 32
+
+
+class OnnxRuntime(Runtime):
+    """ONNX Runtime's CPU provider."""
+
+    name = "onnxruntime"
+
+    def build(self, source: Source, numerics: Numerics, folder: Path) -> Mapping[str, object]:
+        """Export, fuse, quantize."""
+        from .onnx_graph import onnx_graph
+
+        graph = onnx_graph(source)
+        try:
+            fused = source.shared("onnx-fused", lambda made: _fuse(graph, source.module, made))
+            _quantize(fused / FILE, folder / FILE, numerics.quantization)
+        except EvaluationError:
+            raise
+        except Exception as error:  # both tools raise many kinds; each means: not for this graph
+            raise EvaluationError(f"onnxruntime: {error}", cause="unsupported") from error
+        return {}
+
+    def load(
+        self, folder: Path, numerics: Numerics, settings: Mapping[str, object], threads: int
+    ) -> Candidate:
+        """Open a session."""
+        return OnnxCandidate(folder / FILE, threads)
+
+    def script(self, numerics: Numerics, settings: Mapping[str, object], threads: int) -> str:
+        """Ten lines of onnxruntime and numpy."""
+        return _SCRIPT.format(file=FILE, threads=threads)
+
+
+class OnnxCandidate(Candidate):
+    """An inference session."""
+
+    def __init__(self, path: Path, threads: int) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        self._path = path
+        self._session: Any = onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"]
+        )
+
+    def __call__(self, inputs: Inputs) -> Sequence[Array]:
+        """One request."""
+        outputs: Sequence[Array] = self._session.run(None, dict(inputs))
+        return outputs
+
+    def facts(self) -> Facts:
+        """From the session's options and the graph's weights and operators."""
+        import onnx
+
+        model = onnx.load(str(self._path))
+        weights = _weights(model)
+        return Facts(
+            runtime="onnxruntime",
+            device="cpu" if self._session.get_providers() == ["CPUExecutionProvider"] else "other",
+            precision="fp32",
+            quantization=_quantization(model),
+            weight_bits=weights.weight_bits,
+            sparsity=weights.sparsity,
+            parameters=weights.count,
+            threads=int(self._session.get_session_options().intra_op_num_threads),
+        )
+
+
+def _fuse(graph: Path, module: "torch.nn.Module", folder: Path) -> None:
+    """Transformer blocks as ONNX Runtime's own operators, where its patterns match."""
+    from onnxruntime.transformers import optimizer
+
+    decoder = type(module).__name__ == "LogitsModule"
+    fused = optimizer.optimize_model(
+        str(graph), model_type="gpt2" if decoder else "bert", num_heads=0, hidden_size=0
+    )
+    fused.save_model_to_file(str(folder / FILE))
+
+
+def _quantize(source: Path, target: Path, quantization: str) -> None:
+    import onnx
+
+    if quantization == "none":
+        onnx.save(onnx.load(str(source)), str(target))
+    elif quantization == "int8-dynamic":
+        from onnxruntime.quantization import QuantType, quantize_dynamic
+
+        quantize_dynamic(
+            str(source),
+            str(target),
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
+        )
+    else:
+        from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+
+        quantizer = MatMulNBitsQuantizer(
+            onnx.load(str(source)),
+            bits=4 if quantization == "int4-weight-only" else 8,
+            block_size=NBITS_GROUP,
+            is_symmetric=True,
+            accuracy_level=1,  # activations stay fp32: this is weight-only
+        )
+        quantizer.process()
+        quantizer.model.save_model_to_file(str(target))
+
+
+def _quantization(model: Any) -> str:  # noqa: ANN401
+    operators = {node.op_type for node in model.graph.node}
+    if operators & {"MatMulInteger", "DynamicQuantizeMatMul", "MatMulIntegerToFloat"}:
+        return "int8-dynamic"
+    if "QuantizeLinear" in operators:
+        return "int8-static"
+    bits = {
+        attribute.i
+        for node in model.graph.node
+        if node.op_type == "MatMulNBits"
+        for attribute in node.attribute
+        if attribute.name == "bits"
+    }
+    if bits:
+        return f"int{max(bits)}-weight-only"
+    return "none"
+
+
+def _weights(model: Any) -> WeightStatistics:  # noqa: ANN401
+    """Initializers of two and more dimensions; packed ones count with the bits they pack."""
+    from onnx import numpy_helper
+
+    packed = {
+        node.input[1]: attribute.i
+        for node in model.graph.node
+        if node.op_type == "MatMulNBits"
+        for attribute in node.attribute
+        if attribute.name == "bits"
+    }
+    parts: list[WeightStatistics] = []
+    for tensor in model.graph.initializer:
+        array = numpy_helper.to_array(tensor)
+        if array.ndim < 2 or array.dtype.kind not in "fiu" or array.dtype.itemsize == 8:
+            continue
+        bits = packed.get(tensor.name, array.dtype.itemsize * 8)
+        count = array.nbytes * 8 // bits
+        zeros = 0 if tensor.name in packed else int((array == 0).sum())
+        parts.append(WeightStatistics(count=count, bits=array.nbytes * 8, zeros=zeros))
+    return total(parts)
+
+
+_SCRIPT = '''\
+"""Runs the exported model on its recorded inputs. Needs onnxruntime and numpy, nothing else."""
+import pathlib
+
+import numpy as np
+import onnxruntime
+
+here = pathlib.Path(__file__).parent
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = {threads}
+model = onnxruntime.InferenceSession(here / "{file}", options, providers=["CPUExecutionProvider"])
+samples = np.load(here / "samples.npz")
+inputs = {{name[6:]: samples[name] for name in samples if name[:6] == "input_"}}
+output = model.run(None, inputs)[0]
+print("output", output.shape, "| largest difference", np.abs(output - samples["output_0"]).max())
+'''

@@ -1,0 +1,219 @@
+"""OpenVINO on the CPU: precision by hint, int8 and int4 by NNCF (`model.xml` and `model.bin`)."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tunefront.evaluators.workloads.base import Array, Inputs
+from tunefront.spaces import EvaluationError
+
+from .base import Candidate, Facts, Numerics, Runtime, Source
+from .weights import WeightStatistics, total
+
+FILE = "model.xml"
+INT4_GROUP = 32
+_HINTS = {"fp32": "f32", "bf16": "bf16"}
+_PRECISION = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
+_BITS = {"u4": 4, "i4": 4, "nf4": 4}
+
+
+class OpenVino(Runtime):
+    """OpenVINO's CPU plugin."""
+
+    name = "openvino"
+
+    def build(self, source: Source, numerics: Numerics, folder: Path) -> Mapping[str, object]:
+        """Convert the exported program, quantize, save."""
+        _quiet()
+        import openvino
+
+        from .program import export_program
+
+        program = export_program(source.module, source)
+        try:
+            model = openvino.convert_model(program)
+            model = _quantize(model, source, numerics.quantization)
+            if numerics.precision == "bf16":
+                _guard_gated_mlp(model)
+        except Exception as error:  # both tools raise many kinds; each means: not convertible
+            raise EvaluationError(f"openvino: {error}", cause="unsupported") from error
+        half = numerics.precision == "bf16"
+        openvino.save_model(model, folder / FILE, compress_to_fp16=half)
+        return {"options": _options(numerics)}
+
+    def load(
+        self, folder: Path, numerics: Numerics, settings: Mapping[str, object], threads: int
+    ) -> Candidate:
+        """Compile for this processor."""
+        options = settings["options"]
+        assert isinstance(options, dict)
+        return OpenVinoCandidate(folder / FILE, {**options, "INFERENCE_NUM_THREADS": threads})
+
+    def script(self, numerics: Numerics, settings: Mapping[str, object], threads: int) -> str:
+        """Ten lines of openvino and numpy."""
+        options = settings["options"]
+        assert isinstance(options, dict)
+        return _SCRIPT.format(file=FILE, options={**options, "INFERENCE_NUM_THREADS": threads})
+
+
+class OpenVinoCandidate(Candidate):
+    """A compiled model with one request."""
+
+    def __init__(self, path: Path, options: Mapping[str, object]) -> None:
+        _quiet()
+        import openvino
+
+        self._path = path
+        self._compiled: Any = openvino.Core().compile_model(str(path), "CPU", dict(options))
+        self._request: Any = self._compiled.create_infer_request()
+        self._inputs = [port.get_any_name() for port in self._compiled.inputs]
+
+    def __call__(self, inputs: Inputs) -> Sequence[Array]:
+        """One request."""
+        # Inputs that the graph doesn't use are not part of it.
+        result = self._request.infer({name: inputs[name] for name in self._inputs})
+        return [np.array(result[port]) for port in self._compiled.outputs]
+
+    def facts(self) -> Facts:
+        """From the plugin's properties and the graph's constants."""
+        import openvino
+
+        model = openvino.Core().read_model(self._path)
+        weights = _weights(model)
+        hint = self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+        group = int(self._compiled.get_property("DYNAMIC_QUANTIZATION_GROUP_SIZE"))
+        names = {"f32": "fp32", "bf16": "bf16", "f16": "fp16", **_PRECISION}
+        return Facts(
+            runtime="openvino",
+            device=str(self._compiled.get_property("EXECUTION_DEVICES")[0]).lower(),
+            precision=names.get(hint, hint),
+            quantization=_quantization(model, group),
+            weight_bits=weights.weight_bits,
+            sparsity=weights.sparsity,
+            parameters=weights.count,
+            threads=int(self._compiled.get_property("INFERENCE_NUM_THREADS")),
+        )
+
+
+def _quiet() -> None:
+    """No usage reports, no progress bars."""
+    os.environ.setdefault("OPENVINO_TELEMETRY_DISABLE", "1")
+
+
+def _options(numerics: Numerics) -> dict[str, str | int | float]:
+    """What the plugin is told; written into the candidate and its script."""
+    options: dict[str, str | int | float] = {
+        "INFERENCE_PRECISION_HINT": _HINTS[numerics.precision],
+        "PERFORMANCE_HINT": "LATENCY",
+        # By default weights compressed to int8 make activations int8, too.
+        "DYNAMIC_QUANTIZATION_GROUP_SIZE": 32 if numerics.quantization == "int8-dynamic" else 0,
+    }
+    return options
+
+
+def _quantize(model: Any, source: Source, quantization: str) -> Any:  # noqa: ANN401
+    if quantization == "none":
+        return model
+    import logging
+
+    import nncf
+
+    nncf.set_log_level(logging.ERROR)
+    if quantization == "int8-static":
+        names = [port.get_any_name() for port in model.inputs]
+        dataset = nncf.Dataset(
+            list(source.calibration), lambda request: {name: request[name] for name in names}
+        )
+        return nncf.quantize(
+            model,
+            dataset,
+            model_type=nncf.ModelType.TRANSFORMER if _attention(model) else None,
+            subset_size=len(source.calibration),
+        )
+    if quantization == "int4-weight-only":
+        return nncf.compress_weights(
+            model, mode=nncf.CompressWeightsMode.INT4_SYM, group_size=INT4_GROUP, ratio=1.0
+        )
+    return nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_SYM)
+
+
+def _attention(model: Any) -> bool:  # noqa: ANN401
+    """Whether the graph holds attention, which NNCF wants to know."""
+    kinds = {op.get_type_name() for op in model.get_ops()}
+    return bool(kinds & {"ScaledDotProductAttention", "Softmax"}) and "MatMul" in kinds
+
+
+def _guard_gated_mlp(model: Any) -> None:  # noqa: ANN401
+    """Keep the plugin from fusing gated MLPs in bf16: its kernel divides by zero with one thread.
+
+    Seen with OpenVINO 2026.4 (SIGFPE in compile_model for Llama with INFERENCE_NUM_THREADS=1). A
+    clamp at the format's own limits breaks the pattern and changes no value; with two threads the
+    fused kernel was no faster (32 ms against 30 ms).
+    """
+    from openvino import opset13
+
+    limit = 3e38
+    for op in model.get_ops():
+        if op.get_type_name() == "Swish":
+            readers = list(op.output(0).get_target_inputs())
+            clamp = opset13.clamp(op.output(0), -limit, limit)
+            for reader in readers:
+                reader.replace_source_output(clamp.output(0))
+
+
+def _quantization(model: Any, dynamic_group: int) -> str:  # noqa: ANN401
+    if any(op.get_type_name() == "FakeQuantize" for op in model.get_ops()):
+        return "int8-static"
+    kinds = {part.kind for part in _constants(model)}
+    if kinds & set(_BITS):
+        return "int4-weight-only"
+    if kinds & {"i8", "u8"}:
+        return "int8-dynamic" if dynamic_group > 0 else "int8-weight-only"
+    return "none"
+
+
+class _Constant:
+    """One weight of a graph."""
+
+    def __init__(self, node: Any) -> None:  # noqa: ANN401
+        self.kind: str = node.get_element_type().get_type_name()
+        self.count = int(np.prod(list(node.get_output_shape(0))))
+        self.bits = self.count * int(node.get_element_type().bitwidth)
+        known = self.kind not in _BITS and self.kind != "bf16"
+        self.zeros = int((node.data == 0).sum()) if known else 0
+
+
+def _constants(model: Any) -> list[_Constant]:  # noqa: ANN401
+    """Constants of two and more dimensions that are no indices."""
+    return [
+        _Constant(op)
+        for op in model.get_ops()
+        if op.get_type_name() == "Constant"
+        and sum(size > 1 for size in op.get_output_shape(0)) >= 2
+        and op.get_element_type().get_type_name() not in ("i64", "i32", "boolean")
+    ]
+
+
+def _weights(model: Any) -> WeightStatistics:  # noqa: ANN401
+    return total(
+        WeightStatistics(count=c.count, bits=c.bits, zeros=c.zeros) for c in _constants(model)
+    )
+
+
+_SCRIPT = '''\
+"""Runs the exported model on its recorded inputs. Needs openvino and numpy, nothing else."""
+import pathlib
+
+import numpy as np
+import openvino
+
+here = pathlib.Path(__file__).parent
+model = openvino.compile_model(here / "{file}", "CPU", {options})
+samples = np.load(here / "samples.npz")
+names = [port.get_any_name() for port in model.inputs]
+output = model({{name: samples["input_" + name] for name in names}})[0]
+print("output", output.shape, "| largest difference", np.abs(output - samples["output_0"]).max())
+'''

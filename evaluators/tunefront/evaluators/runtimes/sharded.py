@@ -1,0 +1,230 @@
+"""Tensor parallelism: ranks that share every matrix, by torch.distributed (NCCL, or gloo on CPU).
+
+The plan is the one that `transformers` keeps for the architecture (`base_model_tp_plan`). Rank 0 is
+the process that opens the candidate; it starts the others and hands them every request.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+
+from tunefront.evaluators.workloads.base import Array, Inputs
+from tunefront.spaces import EvaluationError
+
+from .base import Candidate, Facts, Numerics, Source
+from .program import DTYPES, NAME_OF
+from .weights import WeightStatistics, total
+
+if TYPE_CHECKING:
+    from torch.distributed.tensor.parallel import ParallelStyle
+
+WEIGHTS = "weights"
+_TIMEOUT = timedelta(minutes=5)
+_INPUTS = ("input_ids", "attention_mask")
+
+
+def save_shardable(source: Source, folder: Path) -> Mapping[str, object]:
+    """Save the pretrained model as it is; every rank cuts its own share when it opens it."""
+    model = getattr(source.module, "model", None)
+    if model is None or not getattr(model.config, "base_model_tp_plan", None):
+        raise EvaluationError(
+            f"{type(model).__name__} has no tensor-parallel plan in transformers",
+            cause="unsupported",
+        )
+    model.save_pretrained(folder / WEIGHTS)
+    return {}
+
+
+class ShardedCandidate(Candidate):
+    """Rank 0 of a model that several processes share."""
+
+    def __init__(self, folder: Path, numerics: Numerics, threads: int) -> None:
+        self._ranks = numerics.tensor_parallel
+        self._rendezvous = tempfile.TemporaryDirectory(prefix="tunefront-")
+        meeting = Path(self._rendezvous.name, "store")
+        cores = sorted(os.sched_getaffinity(0))
+        self._others = [
+            subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "tunefront.evaluators.runtimes.sharded"),
+                    *(str(folder), str(meeting), str(rank), str(self._ranks)),
+                    *(numerics.precision, numerics.device, str(threads)),
+                    ",".join(map(str, cores[rank * threads : (rank + 1) * threads])),
+                ]
+            )
+            for rank in range(1, self._ranks)
+        ]
+        if len(cores) >= self._ranks * threads:
+            os.sched_setaffinity(0, cores[:threads])
+        self._device = _device(numerics.device, 0)
+        self._model = _join(folder, meeting, 0, self._ranks, numerics, threads)
+
+    def __call__(self, inputs: Inputs) -> Sequence[Array]:
+        """One request: handed to all ranks, answered by this one."""
+        ids, mask = (torch.from_numpy(inputs[name]) for name in _INPUTS)
+        _broadcast_shape((ids.shape[0], ids.shape[1]), self._device)
+        return [_forward(self._model, ids, mask, self._device).to("cpu").numpy()]
+
+    def facts(self) -> Facts:
+        """From this rank's shards; weights are counted over all ranks."""
+        from torch.distributed.tensor import DTensor
+
+        matrices = [p for p in self._model.parameters() if p.ndim >= 2]
+        local = [p.to_local() if isinstance(p, DTensor) else p for p in matrices]
+        if not any(isinstance(p, DTensor) for p in matrices):
+            raise EvaluationError("no matrix is shared among the ranks", cause="not applied")
+        statistics = total(
+            WeightStatistics(
+                count=t.numel(), bits=t.numel() * t.element_size() * 8, zeros=int((t == 0).sum())
+            )
+            for t in local
+        )
+        return Facts(
+            runtime="torch",
+            device=self._device.type,
+            precision=NAME_OF[local[0].dtype],
+            quantization="none",
+            weight_bits=statistics.weight_bits,
+            sparsity=statistics.sparsity,
+            parameters=sum(p.numel() for p in matrices),
+            threads=torch.get_num_threads(),
+        )
+
+    def close(self) -> None:
+        """End the other ranks."""
+        _broadcast_shape((0, 0), self._device)
+        for other in self._others:
+            other.wait(timeout=60)
+        dist.destroy_process_group()
+        self._rendezvous.cleanup()
+
+
+def _device(kind: str, rank: int) -> torch.device:
+    return torch.device("cuda", rank) if kind == "cuda" else torch.device("cpu")
+
+
+def _join(
+    folder: Path, meeting: Path, rank: int, ranks: int, numerics: Numerics, threads: int
+) -> torch.nn.Module:
+    """Meet the other ranks and cut this rank's share of the model."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.tensor.parallel import parallelize_module
+    from transformers import AutoModelForCausalLM
+
+    torch.set_num_threads(threads)
+    device = _device(numerics.device, rank)
+    dist.init_process_group(
+        backend="nccl" if device.type == "cuda" else "gloo",
+        init_method=f"file://{meeting}",
+        rank=rank,
+        world_size=ranks,
+        timeout=_TIMEOUT,
+    )
+    model: Any = AutoModelForCausalLM.from_pretrained(
+        folder / WEIGHTS, dtype=DTYPES[numerics.precision], use_safetensors=True
+    ).eval()
+    mesh = init_device_mesh(device.type, (ranks,))
+    parallelize_module(model.to(device), mesh, _plan(model))
+    shared: torch.nn.Module = model
+    return shared
+
+
+def _plan(model: torch.nn.Module) -> "dict[str, ParallelStyle]":
+    """The architecture's own plan in torch's words; what it doesn't name stays whole."""
+    from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel
+
+    styles = {"colwise": ColwiseParallel, "rowwise": RowwiseParallel}
+    prefix = str(model.base_model_prefix)
+    written: Mapping[str, str] = model.config.base_model_tp_plan  # type: ignore[union-attr,assignment]
+    return {
+        f"{prefix}.{name}": styles[style]() for name, style in written.items() if style in styles
+    }
+
+
+def _broadcast_shape(shape: tuple[int, int], device: torch.device) -> tuple[int, int]:
+    tensor = torch.tensor(shape, dtype=torch.int64, device=device)
+    dist.broadcast(tensor, src=0)
+    rows, columns = tensor.tolist()
+    return int(rows), int(columns)
+
+
+def _forward(
+    model: torch.nn.Module, ids: torch.Tensor, mask: torch.Tensor, device: torch.device
+) -> torch.Tensor:
+    ids, mask = ids.to(device), mask.to(device)
+    dist.broadcast(ids, src=0)
+    dist.broadcast(mask, src=0)
+    with torch.no_grad():
+        logits: torch.Tensor = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
+    return logits.float()
+
+
+def _serve(arguments: Sequence[str]) -> None:
+    """What every other rank does: the same forward passes as rank 0, until it says stop."""
+    folder, meeting, rank, ranks, precision, device_kind, threads, cores = arguments
+    if cores:
+        os.sched_setaffinity(0, [int(core) for core in cores.split(",")])
+    numerics = Numerics(device=device_kind, precision=precision, tensor_parallel=int(ranks))
+    device = _device(device_kind, int(rank))
+    model = _join(Path(folder), Path(meeting), int(rank), int(ranks), numerics, int(threads))
+    while (shape := _broadcast_shape((0, 0), device)) != (0, 0):
+        empty = torch.from_numpy(np.zeros(shape, dtype=np.int64))
+        _forward(model, empty, empty.clone(), device)
+    dist.destroy_process_group()
+
+
+SCRIPT = '''\
+"""Runs the exported model on its recorded inputs, shared by {ranks} processes.
+
+Start it with: torchrun --nproc-per-node {ranks} run.py. Needs torch, transformers and numpy.
+"""
+import pathlib
+
+import numpy as np
+import torch
+from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
+from transformers import AutoModelForCausalLM
+
+here = pathlib.Path(__file__).parent
+torch.set_num_threads({threads})
+torch.distributed.init_process_group("{backend}")
+device = "{device}" if "{device}" == "cpu" else "cuda:" + str(torch.distributed.get_rank())
+model = AutoModelForCausalLM.from_pretrained(here / "weights", dtype=torch.{dtype})
+styles = {{"colwise": ColwiseParallel, "rowwise": RowwiseParallel}}
+plan = {{model.base_model_prefix + "." + k: styles[v]() for k, v in
+        model.config.base_model_tp_plan.items() if v in styles}}
+mesh = torch.distributed.init_device_mesh("{device}", ({ranks},))
+parallelize_module(model.eval().to(device), mesh, plan)
+samples = np.load(here / "samples.npz")
+inputs = {{k[6:]: torch.from_numpy(v).to(device) for k, v in samples.items() if "input_" in k}}
+with torch.no_grad():
+    output = model(**inputs, use_cache=False).logits.float().cpu().numpy()
+if torch.distributed.get_rank() == 0:
+    difference = np.abs(output - samples["output_0"]).max()
+    print("output", output.shape, "| largest difference", difference)
+torch.distributed.destroy_process_group()
+'''
+
+
+def script(numerics: Numerics, threads: int) -> str:
+    """The program that runs the export without tunefront."""
+    return SCRIPT.format(
+        ranks=numerics.tensor_parallel,
+        threads=threads,
+        device=numerics.device,
+        backend="nccl" if numerics.device == "cuda" else "gloo",
+        dtype=str(DTYPES[numerics.precision]).removeprefix("torch."),
+    )
+
+
+if __name__ == "__main__":
+    _serve(sys.argv[1:])

@@ -1,0 +1,160 @@
+"""PyTorch, operator by operator: an exported program (`model.pt2`) run eagerly."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tunefront.evaluators.workloads.base import Array, Inputs
+
+from .base import Candidate, Facts, Numerics, Runtime, Source
+from .weights import WeightStatistics, total
+
+if TYPE_CHECKING:
+    import torch
+
+FILE = "model.pt2"
+
+
+class TorchEager(Runtime):
+    """Saved by torch.export, so that the export runs exactly what was measured."""
+
+    name = "torch"
+
+    def build(self, source: Source, numerics: Numerics, folder: Path) -> Mapping[str, object]:
+        """Convert, trace, save."""
+        import torch
+
+        if numerics.tensor_parallel > 1:
+            from .sharded import save_shardable
+
+            return save_shardable(source, folder)
+        from .program import convert, export_program
+
+        module = convert(source.module, numerics.precision, numerics.quantization)
+        program = export_program(module, source)
+        if numerics.device == "cuda":
+            from torch.export.passes import move_to_device_pass
+
+            program = move_to_device_pass(program, "cuda")
+        # Example inputs would be saved as a pickle.
+        program._example_inputs = None
+        torch.export.save(program, folder / FILE)
+        return {}
+
+    def load(
+        self, folder: Path, numerics: Numerics, settings: Mapping[str, object], threads: int
+    ) -> Candidate:
+        """Open the program, or start the ranks that share the model."""
+        import torch
+
+        if numerics.tensor_parallel > 1:
+            from .sharded import ShardedCandidate
+
+            return ShardedCandidate(folder, numerics, threads)
+        torch.set_num_threads(threads)
+        return TorchCandidate(torch.export.load(folder / FILE), numerics)
+
+    def script(self, numerics: Numerics, settings: Mapping[str, object], threads: int) -> str:
+        """Ten lines of torch and numpy."""
+        if numerics.tensor_parallel > 1:
+            from .sharded import script
+
+            return script(numerics, threads)
+        return _SCRIPT.format(file=FILE, device=numerics.device, threads=threads)
+
+
+class TorchCandidate(Candidate):
+    """An exported program, run eagerly."""
+
+    def __init__(self, program: "torch.export.ExportedProgram", numerics: Numerics) -> None:
+        self._program = program
+        self._module = program.module()
+        self._device = numerics.device
+
+    def __call__(self, inputs: Inputs) -> Sequence[Array]:
+        """One request; on a GPU both copies count, as they do in service."""
+        import torch
+
+        with torch.inference_mode():
+            given = {n: torch.from_numpy(array).to(self._device) for n, array in inputs.items()}
+            output = self._module(**given)
+            return [output.to("cpu").numpy()]
+
+    def facts(self) -> Facts:
+        """From the program's weights and operators."""
+        import torch
+
+        state = self._program.state_dict
+        matrices = {name: t for name, t in state.items() if t.ndim >= 2}
+        operators = {str(node.target) for node in self._program.graph.nodes}
+        statistics = total(_statistics(tensor) for tensor in matrices.values())
+        floats = [t for t in state.values() if t.is_floating_point()]
+        return Facts(
+            runtime="torch",
+            device=str(floats[0].device.type) if floats else self._device,
+            precision=_precision(floats),
+            quantization=_quantization(list(matrices.values()), operators),
+            weight_bits=statistics.weight_bits,
+            sparsity=statistics.sparsity,
+            parameters=statistics.count,
+            threads=torch.get_num_threads(),
+        )
+
+
+def _statistics(tensor: "torch.Tensor") -> WeightStatistics:
+    return WeightStatistics(
+        count=tensor.numel(),
+        bits=tensor.numel() * _bits(tensor),
+        zeros=int((tensor == 0).sum()),
+    )
+
+
+def _bits(tensor: "torch.Tensor") -> int:
+    """Bits that the values need: torchao keeps int4 values in int8 tensors on the CPU."""
+    import torch
+
+    if tensor.dtype == torch.int8 and tensor.numel() and int(tensor.abs().max()) <= 8:
+        return 4
+    return tensor.element_size() * 8
+
+
+def _precision(floats: Sequence["torch.Tensor"]) -> str:
+    """The type that most floating-point weights are in."""
+    from .program import NAME_OF
+
+    sizes: dict[str, int] = {}
+    for tensor in floats:
+        name = NAME_OF.get(tensor.dtype, str(tensor.dtype))
+        sizes[name] = sizes.get(name, 0) + tensor.numel()
+    return max(sizes, key=lambda name: sizes[name], default="fp32")
+
+
+def _quantization(matrices: Sequence["torch.Tensor"], operators: set[str]) -> str:
+    import torch
+
+    # Zero points are columns of one; they are no weights.
+    quantized = [t for t in matrices if t.dtype == torch.int8 and min(t.shape) > 1]
+    weights = [t for t in quantized if int(t.abs().max()) > 0]
+    if not weights:
+        return "none"
+    if "aten._int_mm.default" in operators:
+        return "int8-dynamic"
+    return "int4-weight-only" if all(_bits(t) == 4 for t in weights) else "int8-weight-only"
+
+
+_SCRIPT = '''\
+"""Runs the exported model on its recorded inputs. Needs torch and numpy, nothing else."""
+import pathlib
+
+import numpy as np
+import torch
+
+here = pathlib.Path(__file__).parent
+torch.set_num_threads({threads})
+model = torch.export.load(here / "{file}").module()
+samples = np.load(here / "samples.npz")
+inputs = {{k[6:]: torch.from_numpy(v).to("{device}") for k, v in samples.items() if "input_" in k}}
+with torch.inference_mode():
+    output = model(**inputs).cpu().numpy()
+print("output", output.shape, "| largest difference", np.abs(output - samples["output_0"]).max())
+'''

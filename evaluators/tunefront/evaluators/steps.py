@@ -1,0 +1,261 @@
+"""What happens inside the fresh processes, a function a step; plain JSON values in and out.
+
+`evaluate.py` decides which steps run; nothing here knows keys, processes or the search.
+"""
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tunefront.spaces import Configuration, EvaluationError
+
+from .applied import not_applied
+from .candidate import CandidateRecord, load
+from .measures.machine import MachineWatch
+from .measures.memory import folder_mb, tree_memory_mb
+from .measures.quality import read_predictions, write_quality
+from .measures.speed import Protocol, Timing, time_requests
+from .runtimes import RUNTIME_OF, Numerics, Source
+from .store import Store, fingerprint_of, key_of
+from .techniques import active_techniques
+from .workloads import Inputs, Workload, WorkloadSpec, build_workload
+
+if TYPE_CHECKING:
+    import torch
+
+CALIBRATION_REQUESTS = 8
+CALIBRATION_BATCH = 4
+PLANS_FILE = "plans.json"
+WEIGHTS_FILE = "model.safetensors"
+BARRIER_S = 600.0
+
+Payload = Mapping[str, Any]
+
+
+def describe(payload: Payload) -> dict[str, object]:
+    """Check that model and data can be read; the workload's fingerprint and size.
+
+    Payload: `workload`.
+    """
+    spec = WorkloadSpec.from_dict(payload["workload"])
+    workload = build_workload(spec)
+    _threads()
+    module = workload.load()
+    workload.requests(2, 1)
+    files = [*workload.files()]
+    if spec.calibration is not None:
+        files += _calibration(spec).files()
+        _calibration(spec).requests(2, 1)
+    return {
+        "fingerprint": fingerprint_of(tuple(files)),
+        "parameters": sum(p.numel() for p in module.parameters()),
+        "module": type(module).__name__,
+    }
+
+
+def requests(payload: Payload) -> dict[str, object]:
+    """Write the requests that speed is measured with.
+
+    Payload: `workload`, `batch_size`, `count`, `folder`.
+    """
+    workload = build_workload(WorkloadSpec.from_dict(payload["workload"]))
+    made = workload.requests(int(payload["batch_size"]), int(payload["count"]))
+    for place, request in enumerate(made):
+        path = Path(payload["folder"], f"request_{place:03}.npz")
+        np.savez(path, allow_pickle=False, **dict(request))
+    return {}
+
+
+def read_requests(folder: Path) -> list[Inputs]:
+    """The requests that `requests` wrote."""
+    made: list[Inputs] = []
+    for path in sorted(folder.glob("request_*.npz")):
+        with np.load(path, allow_pickle=False) as arrays:
+            made.append({name: arrays[name] for name in arrays.files})
+    return made
+
+
+def reference(payload: Payload) -> dict[str, object]:
+    """Write the reference module's quality and predictions.
+
+    Payload: `workload`, `folder`.
+    """
+    import torch
+
+    from .runtimes.program import tensors
+
+    _threads()
+    workload = build_workload(WorkloadSpec.from_dict(payload["workload"]))
+    module = workload.load()
+
+    def run(inputs: Inputs) -> list[Any]:
+        with torch.inference_mode():
+            return [module(**tensors(inputs)).numpy()]
+
+    write_quality(workload.quality(run, None), Path(payload["folder"]))
+    return {}
+
+
+def build(payload: Payload) -> dict[str, object]:
+    """Model stage and runtime stage: fill the candidate's folder.
+
+    Payload: `workload`, `configuration`, `store`, `model_key`, `folder`.
+    """
+    _threads()
+    spec = WorkloadSpec.from_dict(payload["workload"])
+    configuration = Configuration(payload["configuration"])
+    store = Store(Path(payload["store"]))
+    folder = Path(payload["folder"])
+    workload = build_workload(spec)
+    module = workload.load()
+    reference_parameters = _weights(module)[0]
+    calibration = _calibration(spec).requests(CALIBRATION_BATCH, CALIBRATION_REQUESTS)
+    _apply_techniques(module, configuration, calibration, store, payload["model_key"])
+    parameters, zeros = _weights(module)
+    numerics = Numerics.of(configuration)
+    source = Source(
+        module=module,
+        inputs=workload.inputs,
+        calibration=calibration,
+        shared=lambda name, make: store.get_or_make(
+            key_of(kind="shared", name=name, model=payload["model_key"]), make
+        ),
+    )
+    runtime = RUNTIME_OF[str(configuration.get("runtime", "torch"))]
+    settings = runtime.build(source, numerics, folder)
+    CandidateRecord(
+        runtime=runtime.name,
+        numerics=numerics,
+        settings=settings,
+        parameters=parameters,
+        reference_parameters=reference_parameters,
+        sparsity=zeros / max(parameters, 1),
+    ).write(folder)
+    return {}
+
+
+def _calibration(spec: WorkloadSpec) -> Workload:
+    """Where calibration requests come from: the file named for it, or the workload's own data."""
+    return build_workload(replace(spec, data=spec.calibration or spec.data))
+
+
+def _apply_techniques(
+    module: "torch.nn.Module",
+    configuration: Configuration,
+    calibration: list[Inputs],
+    store: Store,
+    model_key: str,
+) -> None:
+    """Do what the configuration asks for, or repeat what was found for the same model choices."""
+    techniques = active_techniques(configuration)
+    if not techniques:
+        return
+    from safetensors.torch import load_model, save_model
+
+    done = False
+
+    def make(folder: Path) -> None:
+        nonlocal done
+        plans = [technique.plan(module, amount, calibration) for technique, amount in techniques]
+        (folder / PLANS_FILE).write_text(json.dumps(plans))
+        save_model(module, str(folder / WEIGHTS_FILE))
+        done = True
+
+    folder = store.get_or_make(key_of(kind="techniques", model=model_key), make)
+    if not done:
+        plans = json.loads((folder / PLANS_FILE).read_text())
+        for (technique, _), plan in zip(techniques, plans, strict=True):
+            technique.apply(module, plan)
+        load_model(module, folder / WEIGHTS_FILE)
+
+
+def _weights(module: "torch.nn.Module") -> tuple[int, int]:
+    """Count and zeros of the weights of two and more dimensions."""
+    matrices = [p for p in module.parameters() if p.ndim >= 2]
+    return sum(p.numel() for p in matrices), sum(int((p == 0).sum()) for p in matrices)
+
+
+def quality(payload: Payload) -> dict[str, object]:
+    """Write the candidate's quality.
+
+    Payload: `workload`, `candidate`, `reference`, `threads`, `folder`.
+    """
+    workload = build_workload(WorkloadSpec.from_dict(payload["workload"]))
+    candidate = load(payload["candidate"], threads=int(payload["threads"]))
+    try:
+        predictions = read_predictions(Path(payload["reference"]))
+        result = workload.quality(candidate, predictions or None)
+    finally:
+        candidate.close()
+    write_quality(result, Path(payload["folder"]))
+    return {}
+
+
+def measure(payload: Payload) -> dict[str, object]:
+    """Open the candidate as a deployment would; speed, memory, and what it says it is.
+
+    Payload: `candidate`, `configuration`, `requests`, `threads`, `protocol`; with replicas also
+    `barrier` (a folder) and `replicas`.
+    """
+    made = read_requests(Path(payload["requests"]))
+    idle_mb, _ = tree_memory_mb()
+    folder = Path(payload["candidate"])
+    start = time.perf_counter()
+    candidate = load(folder, threads=int(payload["threads"]))
+    load_s = time.perf_counter() - start
+    try:
+        watch = MachineWatch()
+        timing = _timed(candidate, made, payload)
+        state = watch.state()
+        _, peak_mb = tree_memory_mb()
+        facts = candidate.facts()
+    finally:
+        candidate.close()
+    record = CandidateRecord.read(folder)
+    problem = not_applied(Configuration(payload["configuration"]), facts, record)
+    if problem is not None:
+        raise EvaluationError(problem, cause="not applied")
+    return {
+        "request_s": timing.request_s.tolist(),
+        "warmup_s": timing.warmup_s,
+        "cpu_s": timing.cpu_s,
+        "load_s": load_s,
+        "idle_mb": idle_mb,
+        "peak_mb": peak_mb,
+        "weights_mb": folder_mb(folder),
+        "facts": facts.to_dict(),
+        "machine": state.to_dict(),
+    }
+
+
+def _timed(candidate: Any, made: list[Inputs], payload: Payload) -> Timing:  # noqa: ANN401
+    protocol = Protocol(**payload["protocol"])
+    outputs = candidate(made[0])
+    if not all(np.isfinite(output).all() for output in outputs):
+        raise EvaluationError("outputs hold NaN or infinite values", cause="invalid output")
+    if "barrier" in payload:
+        _meet(Path(payload["barrier"]), int(payload["replicas"]))
+    return time_requests(candidate, made, protocol)
+
+
+def _meet(folder: Path, count: int) -> None:
+    """Wait until all replicas are here, so that all are busy while any is timed."""
+    (folder / f"{os.getpid()}.here").touch()
+    deadline = time.monotonic() + BARRIER_S
+    while len(list(folder.glob("*.here"))) < count:
+        if time.monotonic() > deadline:
+            raise EvaluationError("the other replicas did not come up", cause="timeout")
+        time.sleep(0.001)
+
+
+def _threads() -> None:
+    """Torch on the cores that this process was given."""
+    import torch
+
+    torch.set_num_threads(len(os.sched_getaffinity(0)))

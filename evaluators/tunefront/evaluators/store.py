@@ -1,0 +1,103 @@
+"""What stages produced, kept by key: folders that are whole or not there.
+
+A key names everything that the product depends on; the folder is filled under a temporary name and
+renamed, so a hit is exact and a half-built product is never found.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from tunefront.spaces import Hardware
+
+HASHED_WHOLE = 2**30
+"""Files up to this many bytes are hashed whole; of larger ones size, time and both ends count."""
+
+
+def cache_folder() -> Path:
+    """Where products are kept: `TUNEFRONT_CACHE`, or `tunefront` in the user's cache folder."""
+    if written := os.environ.get("TUNEFRONT_CACHE"):
+        return Path(written).expanduser().absolute()
+    return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "tunefront"
+
+
+class Store:
+    """Folders by key below one root; safe for several processes at once.
+
+    Args:
+        root: Where the folders lie; made when the first one is.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, key: str) -> Path:
+        """Where the product of that key is, or will be."""
+        return self.root / key[:2] / key
+
+    def get_or_make(self, key: str, make: Callable[[Path], None]) -> Path:
+        """The product's folder; `make` fills an empty one where there is none yet."""
+        path = self.path(key)
+        if path.is_dir():
+            return path
+        with self._locked(key):
+            if not path.is_dir():
+                made = Path(tempfile.mkdtemp(prefix=f".{key[:8]}-", dir=path.parent))
+                try:
+                    make(made)
+                    made.rename(path)
+                except BaseException:
+                    shutil.rmtree(made, ignore_errors=True)
+                    raise
+        return path
+
+    @contextmanager
+    def _locked(self, key: str) -> Iterator[None]:
+        """One maker of a product at a time; the lock dies with its holder."""
+        parent = self.path(key).parent
+        parent.mkdir(parents=True, exist_ok=True)
+        with (parent / f".{key}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def key_of(**parts: object) -> str:
+    """A key made of plain JSON values; equal parts give equal keys."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def environment_of(hardware: Hardware) -> Mapping[str, object]:
+    """What products depend on beside choices and workload: machine and library versions."""
+    return {"hardware": hardware.fingerprint, "libraries": dict(hardware.libraries)}
+
+
+def fingerprint_of(paths: tuple[Path, ...]) -> str:
+    """The content of files and folders as one short text; where they lie doesn't count."""
+    digest = hashlib.sha256()
+    for root in paths:
+        files = sorted(p for p in root.rglob("*") if p.is_file()) if root.is_dir() else [root]
+        for file in files:
+            name = file.relative_to(root) if root.is_dir() else file.name
+            digest.update(str(name).encode())
+            _hash_file(file, digest.update)
+    return digest.hexdigest()[:16]
+
+
+def _hash_file(file: Path, update: Callable[[bytes], None]) -> None:
+    status = file.stat()
+    with file.open("rb") as stream:
+        if status.st_size <= HASHED_WHOLE:
+            while block := stream.read(2**20):
+                update(block)
+            return
+        update(f"{status.st_size} {status.st_mtime_ns}".encode())
+        update(stream.read(2**20))
+        stream.seek(-(2**20), os.SEEK_END)
+        update(stream.read())

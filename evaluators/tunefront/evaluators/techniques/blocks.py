@@ -1,0 +1,136 @@
+"""Where transformer models can be cut: feed-forward blocks, attention blocks, stacks of layers."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+_FEED_FORWARD: tuple[tuple[tuple[str, ...], str], ...] = (
+    (("gate_proj", "up_proj"), "down_proj"),
+    (("up_proj",), "down_proj"),
+    (("intermediate.dense",), "output.dense"),
+    (("fc1",), "fc2"),
+    (("lin1",), "lin2"),
+    (("wi",), "wo"),
+    (("dense_h_to_4h",), "dense_4h_to_h"),
+)
+_ATTENTION: tuple[tuple[tuple[str, str, str], str], ...] = (
+    (("q_proj", "k_proj", "v_proj"), "o_proj"),
+    (("q_proj", "k_proj", "v_proj"), "out_proj"),
+    (("self.query", "self.key", "self.value"), "output.dense"),
+    (("attention.query", "attention.key", "attention.value"), "output.dense"),
+    (("q_lin", "k_lin", "v_lin"), "out_lin"),
+)
+_HEAD_SIZES = ("head_dim", "attention_head_size")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """Layers that make features and one that reads them; units of features can be cut.
+
+    Attributes:
+        name: Where the block is in the module.
+        producers: Makers of the features, each with its features a unit.
+        consumer: The reader.
+        group: Features of the consumer a unit.
+    """
+
+    name: str
+    producers: tuple[tuple[torch.nn.Linear, int], ...]
+    consumer: torch.nn.Linear
+    group: int
+
+    @property
+    def units(self) -> int:
+        """How many units there are to cut from."""
+        return self.consumer.in_features // self.group
+
+    def keep(self, units: Sequence[int]) -> None:
+        """Cut all but these units."""
+        for producer, group in self.producers:
+            features = _features(units, group)
+            producer.weight = torch.nn.Parameter(producer.weight.data[features].clone())
+            if producer.bias is not None:
+                producer.bias = torch.nn.Parameter(producer.bias.data[features].clone())
+            producer.out_features = len(features)
+        features = _features(units, self.group)
+        self.consumer.weight = torch.nn.Parameter(self.consumer.weight.data[:, features].clone())
+        self.consumer.in_features = len(features)
+
+    def features(self, units: Sequence[int]) -> list[int]:
+        """The consumer's features of these units."""
+        return _features(units, self.group)
+
+
+def _features(units: Sequence[int], group: int) -> list[int]:
+    return [unit * group + offset for unit in units for offset in range(group)]
+
+
+def _linears(parent: torch.nn.Module, names: Sequence[str]) -> list[torch.nn.Linear] | None:
+    found: list[torch.nn.Linear] = []
+    for name in names:
+        try:
+            module = parent.get_submodule(name)
+        except AttributeError:
+            return None
+        if not isinstance(module, torch.nn.Linear):
+            return None
+        found.append(module)
+    return found
+
+
+def feed_forward_blocks(module: torch.nn.Module) -> Iterator[Block]:
+    """Feed-forward blocks of known shape; a unit is one hidden channel."""
+    for name, parent in module.named_modules():
+        for makers, reader in _FEED_FORWARD:
+            linears = _linears(parent, [*makers, reader])
+            if linears is None:
+                continue
+            *producers, consumer = linears
+            if all(p.out_features == consumer.in_features for p in producers):
+                made = tuple((producer, 1) for producer in producers)
+                yield Block(name=name, producers=made, consumer=consumer, group=1)
+                break
+
+
+def attention_blocks(module: torch.nn.Module) -> Iterator[Block]:
+    """Attention blocks of known shape; a unit is a key-value head with the queries it serves."""
+    for name, parent in module.named_modules():
+        for makers, reader in _ATTENTION:
+            linears = _linears(parent, [*makers, reader])
+            size = _head_size(parent)
+            if linears is None or size is None:
+                continue
+            query, key, value, consumer = linears
+            if query.out_features != consumer.in_features or key.out_features % size:
+                continue
+            units = key.out_features // size
+            group = query.out_features // units
+            yield Block(
+                name=name,
+                producers=((query, group), (key, size), (value, size)),
+                consumer=consumer,
+                group=group,
+            )
+            break
+
+
+def _head_size(parent: torch.nn.Module) -> int | None:
+    for module in parent.modules():
+        for attribute in _HEAD_SIZES:
+            size = getattr(module, attribute, None)
+            if isinstance(size, int):
+                return size
+    return None
+
+
+def layer_stack(module: torch.nn.Module) -> tuple[str, torch.nn.ModuleList] | None:
+    """The longest list of layers of one kind, with its name."""
+    stacks = [
+        (name, part)
+        for name, part in module.named_modules()
+        if isinstance(part, torch.nn.ModuleList)
+        and len(part) > 1
+        and len({type(layer) for layer in part}) == 1
+    ]
+    return max(stacks, key=lambda stack: len(stack[1]), default=None)

@@ -1,0 +1,34 @@
+"""Unstructured pruning: the smallest weights of every linear layer become zero."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from tunefront.evaluators.workloads.base import Inputs
+
+from .base import Plan, Technique
+
+if TYPE_CHECKING:
+    import torch
+
+
+class MagnitudePruning(Technique):
+    """Zeros in dense matrices; only runtimes with packed weights gain by them."""
+
+    name = "magnitude"
+
+    def plan(self, module: "torch.nn.Module", amount: float, calibration: Sequence[Inputs]) -> Plan:
+        """Set the smallest `amount` of every linear layer's weights to zero."""
+        import torch
+
+        with torch.no_grad():
+            for layer in module.modules():
+                if isinstance(layer, torch.nn.Linear):
+                    weight = layer.weight
+                    count = int(weight.numel() * amount)
+                    if count:
+                        threshold = weight.abs().flatten().kthvalue(count).values
+                        weight[weight.abs() <= threshold] = 0.0
+        return {"zeros": amount}
+
+    def apply(self, module: "torch.nn.Module", plan: Plan) -> None:
+        """The structure stays as it is."""

@@ -1,0 +1,108 @@
+"""The contract of a workload: the thing optimized, its data and its quality metric."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy.typing as npt
+
+from tunefront.evaluators.measures.measurement import Measurement
+from tunefront.evaluators.measures.metrics import Metric
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+
+Array = npt.NDArray[Any]
+Inputs = Mapping[str, Array]
+"""One request: an array for every input of the module, batch first."""
+Run = Callable[[Inputs], Sequence[Array]]
+"""A candidate as quality functions see it: one request in, the module's outputs out."""
+Task = Literal[
+    "causal-lm", "text-embedding", "text-classification", "image-classification", "custom"
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorSpec:
+    """One input of the module.
+
+    Attributes:
+        name: The argument's name in the module's `forward`.
+        dims: A size for every dimension, or a name where it varies (`batch`, `sequence`).
+    """
+
+    name: str
+    dims: tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quality:
+    """How good a candidate's outputs are.
+
+    Attributes:
+        metrics: The workload's metrics, each with its interval.
+        items: The primary metric's part of every item, shape `(items,)`, for paired comparisons.
+        predictions: What the reference keeps so that other candidates can be compared with it.
+    """
+
+    metrics: Mapping[str, Measurement]
+    items: Array
+    predictions: Mapping[str, Array] = field(default_factory=dict)
+
+
+class Workload(ABC):
+    """The thing optimized. Constructors only keep what they are given; the methods do the work.
+
+    Attributes:
+        task: The task's name in experiment files.
+        metrics: What `quality` reports, the primary one (which `quality_drop` is about) first.
+        inputs: The inputs of the module, in the order of its `forward`.
+    """
+
+    task: Task
+    metrics: tuple[Metric, ...]
+    inputs: tuple[TensorSpec, ...]
+
+    @abstractmethod
+    def load(self) -> "torch.nn.Module":
+        """The reference module: fp32, on the CPU, in eval mode, tensors in, one tensor out.
+
+        Raises:
+            WorkloadError: If the model can't be found, read or trusted.
+        """
+
+    @abstractmethod
+    def requests(self, batch_size: int, count: int) -> list[Inputs]:
+        """`count` real requests of `batch_size` items each, the same ones at every call.
+
+        Raises:
+            WorkloadError: If the data can't be read; file and line are named.
+        """
+
+    @abstractmethod
+    def quality(self, run: Run, reference: Mapping[str, Array] | None) -> Quality:
+        """Quality over the workload's items.
+
+        Args:
+            run: The candidate.
+            reference: `predictions` of the reference module, or None while they are made.
+
+        Raises:
+            EvaluationError: With the cause "invalid output" where outputs are not usable.
+        """
+
+    @property
+    def primary(self) -> Metric:
+        """The metric that `quality_drop` is about."""
+        return self.metrics[0]
+
+    def files(self) -> "Sequence[Path]":
+        """Files and folders that the model and the data come from, for the fingerprint."""
+        return ()
+
+    def save_processor(self, folder: "Path") -> None:
+        """Write the tokenizer or image processor, where there is one, for exports."""
+        return

@@ -1,0 +1,106 @@
+"""Language models judged by perplexity on held-out text, and by agreement on the next token."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tunefront.evaluators.measures.metrics import Metric
+
+from .base import Array, Inputs, Quality, Run, TensorSpec, Workload
+from .hub import load_auto, load_processor, model_files
+from .spec import WorkloadSpec
+from .statistics import finite, mean_of, perplexity_of
+from .text import TokenRows, batches, tokenize
+
+if TYPE_CHECKING:
+    import torch
+
+QUALITY_BATCH = 8
+
+
+class CausalLM(Workload):
+    """A causal language model that reads whole texts and scores every next token.
+
+    Data: rows with a column `text`; each row is one item, cut at `max_length` tokens.
+    """
+
+    task = "causal-lm"
+    metrics = (
+        Metric(
+            name="perplexity",
+            unit="",
+            direction="minimize",
+            summary="exp of the mean loss a token on the workload's texts",
+        ),
+        Metric(
+            name="agreement",
+            unit="",
+            direction="maximize",
+            summary="share of next tokens that are the reference model's",
+        ),
+    )
+    inputs = (
+        TensorSpec(name="input_ids", dims=("batch", "sequence")),
+        TensorSpec(name="attention_mask", dims=("batch", "sequence")),
+    )
+
+    def __init__(self, spec: WorkloadSpec) -> None:
+        self.spec = spec
+
+    def load(self) -> "torch.nn.Module":
+        """Token ids and mask `(batch, sequence)` to fp32 logits `(batch, sequence, vocabulary)`."""
+        from .modules import LogitsModule
+
+        return LogitsModule(load_auto(self.spec, "AutoModelForCausalLM")).eval()
+
+    @cached_property
+    def _rows(self) -> TokenRows:
+        return tokenize(self.spec, column="text")
+
+    def requests(self, batch_size: int, count: int) -> list[Inputs]:
+        """Texts in the order of the file, over again where there are too few."""
+        return self._rows.requests(batch_size, count)
+
+    def quality(self, run: Run, reference: Mapping[str, Array] | None) -> Quality:
+        """Perplexity over all texts; agreement with the reference's most likely tokens."""
+        losses, counts, choices = [], [], []
+        for order, inputs in batches(self._rows, QUALITY_BATCH):
+            for index, row in zip(order, _score(run, inputs), strict=True):
+                losses.append((index, row[0]))
+                counts.append((index, row[1]))
+                choices.append((index, row[2]))
+        loss, count = _in_order(losses), _in_order(counts)
+        chosen = np.concatenate([tokens for _, tokens in sorted(choices, key=lambda c: c[0])])
+        compared = chosen if reference is None else reference["tokens"]
+        metrics = {
+            "perplexity": perplexity_of(loss, count),
+            "agreement": mean_of((chosen == compared).astype(np.float64)),
+        }
+        return Quality(metrics=metrics, items=loss / count, predictions={"tokens": chosen})
+
+    def files(self) -> Sequence[Path]:
+        """The model's folder and the data file."""
+        return (*model_files(self.spec), self.spec.path(str(self.spec.data)))
+
+    def save_processor(self, folder: Path) -> None:
+        """The tokenizer."""
+        load_processor(self.spec, "AutoTokenizer").save_pretrained(folder)
+
+
+def _in_order(pairs: Sequence[tuple[int, float]]) -> Array:
+    return np.array([value for _, value in sorted(pairs, key=lambda pair: pair[0])])
+
+
+def _score(run: Run, inputs: Inputs) -> Iterator[tuple[float, int, Array]]:
+    """Loss in nats, token count and most likely next tokens of every text in a batch."""
+    logits = finite(run(inputs)[0], "logits")
+    for row, ids, mask in zip(logits, inputs["input_ids"], inputs["attention_mask"], strict=True):
+        length = int(mask.sum())
+        scores, targets = row[: length - 1].astype(np.float64), ids[1:length]
+        top = scores.max(axis=-1, keepdims=True)
+        normaliser = np.log(np.exp(scores - top).sum(axis=-1)) + top[:, 0]
+        picked = scores[np.arange(length - 1), targets]
+        yield float((normaliser - picked).sum()), length - 1, scores.argmax(axis=-1)

@@ -1,0 +1,62 @@
+"""What text and image classifiers share: labels, accuracy, agreement with the reference."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tunefront.evaluators.measures.metrics import Metric
+from tunefront.spaces import WorkloadError
+
+from .base import Array, Quality
+from .data import Row
+from .statistics import mean_of
+
+METRICS = (
+    Metric(
+        name="accuracy",
+        unit="",
+        direction="maximize",
+        summary="share of items whose likeliest class is the right one",
+    ),
+    Metric(
+        name="agreement",
+        unit="",
+        direction="maximize",
+        summary="share of items whose likeliest class is the reference model's",
+    ),
+)
+
+
+def labels_of(rows: Sequence[Row], names: Mapping[str, int], data: str) -> Array:
+    """The class number of every row, shape `(items,)`; labels are numbers or the model's names."""
+    numbers: list[int] = []
+    for place, row in enumerate(rows, start=1):
+        label = row.get("label")
+        if isinstance(label, str) and label in names:
+            numbers.append(names[label])
+        elif isinstance(label, int | float) or (isinstance(label, str) and label.isdigit()):
+            numbers.append(int(label))
+        else:
+            raise WorkloadError(
+                f"data: {data}: row {place}: column 'label' must be a class number or one of "
+                f"{', '.join(sorted(names))}, but got {label!r}"
+            )
+    return np.array(numbers)
+
+
+def quality_of(logits: Array, labels: Array, reference: Mapping[str, Array] | None) -> Quality:
+    """Accuracy and agreement.
+
+    Args:
+        logits: Shape `(items, classes)`.
+        labels: Right classes, shape `(items,)`.
+        reference: The reference's `classes`, or None while they are made.
+    """
+    classes = logits.argmax(axis=-1)
+    compared = classes if reference is None else reference["classes"]
+    hits = (classes == labels).astype(np.float64)
+    metrics = {
+        "accuracy": mean_of(hits),
+        "agreement": mean_of((classes == compared).astype(np.float64)),
+    }
+    return Quality(metrics=metrics, items=hits, predictions={"classes": classes})

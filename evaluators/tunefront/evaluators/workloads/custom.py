@@ -1,0 +1,141 @@
+"""A user's own workload: three callables, imported from where the experiment says."""
+
+import importlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from tunefront.evaluators.measures.measurement import Measurement
+from tunefront.evaluators.measures.metrics import Metric
+from tunefront.spaces import EvaluationError, WorkloadError
+
+from .base import Array, Inputs, Quality, Run, TensorSpec, Workload
+from .spec import WorkloadSpec
+from .statistics import mean_of
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Custom(Workload):
+    """A model, its requests and its quality as Python callables.
+
+    `model()` returns a module whose `forward` takes the inputs by name and returns one tensor;
+    `inputs(batch_size, count)` returns a list of requests (name to array, batch first);
+    `quality(run)` returns a number, or one number an item, where `run(request)` returns arrays.
+    """
+
+    task = "custom"
+
+    def __init__(self, spec: WorkloadSpec) -> None:
+        self.spec = spec
+        self.metrics = (
+            Metric(
+                name=spec.metric,
+                unit="",
+                direction=spec.direction,
+                summary=f"what {spec.quality} returns",
+            ),
+        )
+
+    def load(self) -> "torch.nn.Module":
+        """The module that the user's callable returns."""
+        import torch
+
+        module = self._call(self.spec.model)
+        if not isinstance(module, torch.nn.Module):
+            raise WorkloadError(
+                f"model: {self.spec.model} must return a torch.nn.Module, "
+                f"but returned {type(module).__name__}"
+            )
+        return module.eval()
+
+    def requests(self, batch_size: int, count: int) -> list[Inputs]:
+        """What the user's callable returns, checked."""
+        name = str(self.spec.inputs)
+        made = self._call(name, batch_size, count)
+        if not isinstance(made, list) or len(made) != count:
+            raise WorkloadError(f"inputs: {name} must return a list of {count} requests")
+        return [self._request(name, batch_size, request) for request in made]
+
+    def _request(self, name: str, batch_size: int, request: object) -> Inputs:
+        if not isinstance(request, Mapping) or not request:
+            raise WorkloadError(f"inputs: {name} must return mappings of name to array")
+        arrays = {str(key): np.asarray(value) for key, value in request.items()}
+        for key, array in arrays.items():
+            if array.ndim == 0 or len(array) != batch_size:
+                raise WorkloadError(
+                    f"inputs: {name}({batch_size}, ...): {key!r} must hold {batch_size} items, "
+                    f"but has shape {array.shape}"
+                )
+        return arrays
+
+    @cached_property
+    def inputs(self) -> tuple[TensorSpec, ...]:  # type: ignore[override]
+        """The inputs of the first requests; a dimension that differs among them varies."""
+        seen = self.requests(2, 4)
+        return tuple(
+            TensorSpec(
+                name=name,
+                dims=(
+                    "batch",
+                    *(
+                        sizes[0] if len(set(sizes)) == 1 else f"{name}_{axis}"
+                        for axis, sizes in enumerate(
+                            zip(*(request[name].shape[1:] for request in seen), strict=True), 1
+                        )
+                    ),
+                ),
+            )
+            for name in seen[0]
+        )
+
+    def quality(self, run: Run, reference: Mapping[str, Array] | None) -> Quality:
+        """The user's figure; of one number an item the mean with its error."""
+        name = str(self.spec.quality)
+        score = self._call(name, run)
+        try:
+            items = np.atleast_1d(np.asarray(score, dtype=np.float64))
+        except (TypeError, ValueError) as error:
+            raise EvaluationError(
+                f"quality: {name} must return a number or numbers, "
+                f"but returned {type(score).__name__}",
+                cause="invalid output",
+            ) from error
+        if items.ndim != 1 or not len(items) or not np.isfinite(items).all():
+            raise EvaluationError(
+                f"quality: {name} must return finite numbers, but returned {score!r:.200}",
+                cause="invalid output",
+            )
+        single = Measurement.exact(float(items[0]), "")
+        measurement = mean_of(items) if len(items) > 1 else single
+        return Quality(metrics={self.spec.metric: measurement}, items=items)
+
+    def files(self) -> Sequence[Path]:
+        """The user's source files."""
+        named = (self.spec.model, str(self.spec.inputs), str(self.spec.quality))
+        modules = {self._module(name) for name in named}
+        return tuple(sorted(Path(str(sys.modules[module].__file__)) for module in modules))
+
+    def _module(self, written: str) -> str:
+        module = written.partition(":")[0]
+        if self.spec.folder not in sys.path:
+            sys.path.insert(0, self.spec.folder)
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise WorkloadError(
+                f"workload: {written}: module {module!r} can't be imported from "
+                f"{self.spec.folder}: {error}"
+            ) from error
+        return module
+
+    def _call(self, written: str, *arguments: object) -> object:
+        function = getattr(sys.modules[self._module(written)], written.partition(":")[2], None)
+        if not callable(function):
+            raise WorkloadError(f"workload: {written} is not a function of that module")
+        return cast(Callable[..., object], function)(*arguments)

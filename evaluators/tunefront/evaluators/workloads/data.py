@@ -1,0 +1,124 @@
+"""Rows from the user's data file: jsonl, csv, parquet or plain text; errors name file and line."""
+
+import csv
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from tunefront.spaces import WorkloadError
+
+Row = Mapping[str, object]
+SUFFIXES = (".jsonl", ".csv", ".parquet", ".txt")
+
+
+def read_rows(path: Path, columns: Mapping[str, type], limit: int | None = None) -> list[Row]:
+    """The rows of a data file, each checked.
+
+    Args:
+        path: A .jsonl, .csv, .parquet or .txt file; a text file gives a row `{"text": ...}` for
+            every paragraph (blocks set apart by blank lines).
+        columns: The columns every row must have, with their types (`str`, `int`, `float`).
+        limit: Stop after so many rows.
+
+    Raises:
+        WorkloadError: If the file is missing, of another kind, empty, or a row is bad; the message
+            names file, line and column.
+    """
+    if not path.is_file():
+        raise WorkloadError(f"data: {path} is not a file; workload.data must name one that exists")
+    readers = {".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet, ".txt": _text}
+    if path.suffix not in readers:
+        raise WorkloadError(f"data: {path}: one of {', '.join(SUFFIXES)} is needed")
+    rows: list[Row] = []
+    for line, row in readers[path.suffix](path):
+        rows.append(_checked(path, line, row, columns))
+        if limit is not None and len(rows) == limit:
+            break
+    if not rows:
+        raise WorkloadError(f"data: {path} holds no rows; at least one is needed")
+    return rows
+
+
+def _checked(path: Path, line: int, row: object, columns: Mapping[str, type]) -> Row:
+    if not isinstance(row, dict):
+        raise WorkloadError(f"data: {path}:{line}: an object with {', '.join(columns)} is needed")
+    checked = dict(row)
+    for name, kind in columns.items():
+        if name not in row or row[name] is None or row[name] == "":
+            raise WorkloadError(f"data: {path}:{line}: column {name!r} is missing or empty")
+        value = row[name]
+        if isinstance(value, bool) or not isinstance(value, kind):
+            checked[name] = _converted(path, line, name, value, kind)
+    return checked
+
+
+def _converted(path: Path, line: int, name: str, value: object, kind: type) -> object:
+    """Numbers that csv files hold as text; everything else of a wrong type is refused."""
+    if kind is not str and isinstance(value, str | int | float) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except ValueError:
+            number = float("nan")
+        if kind is float and number == number:
+            return number
+        if kind is int and number == number and number == int(number):
+            return int(number)
+    raise WorkloadError(
+        f"data: {path}:{line}: column {name!r} must be {kind.__name__}, but got {value!r}"
+    )
+
+
+def _jsonl(path: Path) -> Iterator[tuple[int, object]]:
+    with path.open(encoding="utf-8", errors="strict") as lines:
+        number = 0
+        try:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    yield number, json.loads(line)
+        except json.JSONDecodeError as error:
+            raise WorkloadError(f"data: {path}:{number}: not JSON: {error.msg}") from error
+        except UnicodeDecodeError as error:
+            raise WorkloadError(f"data: {path}:{number + 1}: not UTF-8: {error.reason}") from error
+
+
+def _csv(path: Path) -> Iterator[tuple[int, object]]:
+    with path.open(encoding="utf-8", newline="") as lines:
+        reader = csv.DictReader(lines)
+        try:
+            for row in reader:
+                if None in row:
+                    raise WorkloadError(
+                        f"data: {path}:{reader.line_num}: more fields than the header names"
+                    )
+                yield reader.line_num, row
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise WorkloadError(f"data: {path}:{reader.line_num + 1}: not CSV: {error}") from error
+
+
+def _parquet(path: Path) -> Iterator[tuple[int, object]]:
+    try:
+        import pyarrow.parquet as parquet
+    except ImportError as error:
+        raise WorkloadError(
+            f"data: {path}: pyarrow is needed to read parquet; pip install 'tunefront[hf]'"
+        ) from error
+    try:
+        table = parquet.read_table(path)
+    except (OSError, ValueError) as error:
+        raise WorkloadError(f"data: {path}: not parquet: {error}") from error
+    yield from enumerate(table.to_pylist(), start=1)
+
+
+def _text(path: Path) -> Iterator[tuple[int, object]]:
+    start, block = 1, list[str]()
+    try:
+        lines: Sequence[str] = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise WorkloadError(f"data: {path}: not UTF-8: {error}") from error
+    for number, line in enumerate([*lines, ""], start=1):
+        if line.strip():
+            start = start if block else number
+            block.append(line)
+        elif block:
+            yield start, {"text": "\n".join(block)}
+            block = []

@@ -1,0 +1,129 @@
+"""Models by `transformers`: from a folder, an installed package or the hub; safetensors only."""
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tunefront.spaces import WorkloadError
+
+from .spec import WorkloadSpec
+
+if TYPE_CHECKING:
+    import torch
+
+
+def model_source(spec: WorkloadSpec) -> str:
+    """The folder the model lies in, or the hub id where there is no such folder.
+
+    Raises:
+        WorkloadError: If `model` looks like a path and is none, or a folder without a model.
+    """
+    folder = spec.path(spec.model)
+    if folder.is_dir():
+        return str(_checked_folder(folder))
+    if packaged := _packaged(spec.model):
+        return str(packaged)
+    if spec.model.startswith((".", "/", "~")) or spec.model.count("/") != 1:
+        raise WorkloadError(
+            f"model: {spec.model!r} is neither a folder ({folder}), an installed package that "
+            "holds a model, nor a hub id such as 'organisation/name'"
+        )
+    return spec.model
+
+
+def _checked_folder(folder: Path) -> Path:
+    if not (folder / "config.json").is_file():
+        raise WorkloadError(f"model: {folder} holds no config.json; name the model's own folder")
+    if not any(folder.glob("*.safetensors")):
+        raise WorkloadError(
+            f"model: {folder} holds no .safetensors; convert the weights first "
+            "(pickled weights are not loaded, they can run code)"
+        )
+    return folder
+
+
+def _packaged(name: str) -> Path | None:
+    """The model folder inside an installed package, without importing it."""
+    if not name.isidentifier():
+        return None
+    found = importlib.util.find_spec(name)
+    if found is None or not found.submodule_search_locations:
+        return None
+    root = Path(next(iter(found.submodule_search_locations)))
+    folders = [path.parent for path in root.rglob("*.safetensors")]
+    return min((f for f in folders if (f / "config.json").is_file()), default=None, key=_depth)
+
+
+def _depth(path: Path) -> int:
+    return len(path.parts)
+
+
+def load_auto(spec: WorkloadSpec, auto_class: str) -> "torch.nn.Module":
+    """A pretrained module in fp32 and eval mode.
+
+    Args:
+        spec: The workload.
+        auto_class: Name of a `transformers` Auto class.
+
+    Raises:
+        WorkloadError: If it can't be loaded, or weights are missing and would be random.
+    """
+    transformers = _transformers()
+    import torch
+
+    source = model_source(spec)
+    try:
+        module, info = getattr(transformers, auto_class).from_pretrained(
+            source,
+            revision=spec.revision,
+            trust_remote_code=spec.trust_remote_code,
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+        )
+    except Exception as error:  # transformers raises many kinds; each means: not loadable
+        raise WorkloadError(f"model: {source} can't be loaded by {auto_class}: {error}") from error
+    missing = [key for key in info["missing_keys"] if "pooler" not in key]
+    if missing:
+        raise WorkloadError(
+            f"model: {source} lacks weights that {auto_class} needs (first: {missing[0]}); "
+            "is it a model for this task?"
+        )
+    loaded: torch.nn.Module = module.eval()
+    return loaded
+
+
+def load_processor(spec: WorkloadSpec, auto_class: str) -> Any:  # noqa: ANN401
+    """The tokenizer or image processor that belongs to the model."""
+    source = model_source(spec)
+    try:
+        return getattr(_transformers(), auto_class).from_pretrained(
+            source, revision=spec.revision, trust_remote_code=spec.trust_remote_code
+        )
+    except Exception as error:  # transformers raises many kinds; each means: not loadable
+        raise WorkloadError(f"model: {source} has no usable {auto_class}: {error}") from error
+
+
+def model_files(spec: WorkloadSpec) -> tuple[Path, ...]:
+    """The model's folder, for the fingerprint; of a hub model the snapshot in the local cache."""
+    source = model_source(spec)
+    if Path(source).is_dir():
+        return (Path(source),)
+    from huggingface_hub import snapshot_download
+
+    try:
+        snapshot = snapshot_download(source, revision=spec.revision, local_files_only=True)
+    except OSError as error:
+        raise WorkloadError(f"model: {source} is not in the local hub cache: {error}") from error
+    return (Path(snapshot),)
+
+
+def _transformers() -> Any:  # noqa: ANN401
+    try:
+        import transformers
+    except ImportError as error:
+        raise WorkloadError("transformers is not installed; pip install 'tunefront[hf]'") from error
+    logging: Any = transformers.utils.logging
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    return transformers

@@ -1,0 +1,104 @@
+"""Image classifiers judged by accuracy."""
+
+import io
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tunefront.spaces import WorkloadError
+
+from .base import Array, Inputs, Quality, Run, TensorSpec, Workload
+from .classification import METRICS, labels_of, quality_of
+from .data import Row, read_rows
+from .hub import load_auto, load_processor, model_files
+from .spec import WorkloadSpec
+from .statistics import finite
+from .text_classification import label_names
+
+if TYPE_CHECKING:
+    import torch
+    from PIL.Image import Image
+
+QUALITY_BATCH = 16
+
+
+class ImageClassification(Workload):
+    """An image classifier.
+
+    Data: rows with the columns `image` (a path, relative to the data file; in parquet also
+    `{bytes: ...}`) and `label`.
+    """
+
+    task = "image-classification"
+    metrics = METRICS
+    inputs = (TensorSpec(name="pixel_values", dims=("batch", 3, "height", "width")),)
+
+    def __init__(self, spec: WorkloadSpec) -> None:
+        self.spec = spec
+
+    def load(self) -> "torch.nn.Module":
+        """Pixels `(batch, channels, height, width)` to logits `(batch, classes)`."""
+        from .modules import ImageLogitsModule
+
+        return ImageLogitsModule(load_auto(self.spec, "AutoModelForImageClassification")).eval()
+
+    @cached_property
+    def _data(self) -> list[Row]:
+        return read_rows(self.spec.path(str(self.spec.data)), {}, limit=self.spec.items)
+
+    @cached_property
+    def _pixels(self) -> Array:
+        """All images as the model's processor makes them, `(items, channels, height, width)`."""
+        processor = load_processor(self.spec, "AutoImageProcessor")
+        images = [self._image(place, row) for place, row in enumerate(self._data, start=1)]
+        pixels: Array = np.asarray(processor(images=images, return_tensors="np")["pixel_values"])
+        return pixels.astype(np.float32)
+
+    def _image(self, place: int, row: Row) -> "Image":
+        from PIL import Image, UnidentifiedImageError
+
+        data = self.spec.path(str(self.spec.data))
+        written = row.get("image")
+        stored = written.get("bytes") if isinstance(written, dict) else written
+        try:
+            if isinstance(stored, bytes):
+                return Image.open(io.BytesIO(stored)).convert("RGB")
+            if isinstance(stored, str):
+                return Image.open(data.parent / stored).convert("RGB")
+        except (OSError, UnidentifiedImageError) as error:
+            raise WorkloadError(
+                f"data: {data}: row {place}: image not readable: {error}"
+            ) from error
+        raise WorkloadError(
+            f"data: {data}: row {place}: column 'image' must be a path or bytes, "
+            f"but got {type(written).__name__}"
+        )
+
+    def requests(self, batch_size: int, count: int) -> list[Inputs]:
+        """Images in the order of the file, over again where there are too few."""
+        total = len(self._pixels)
+        starts = (place * batch_size for place in range(count))
+        return [
+            {"pixel_values": self._pixels[[(start + row) % total for row in range(batch_size)]]}
+            for start in starts
+        ]
+
+    def quality(self, run: Run, reference: Mapping[str, Array] | None) -> Quality:
+        """Accuracy over all images."""
+        parts = [
+            finite(run({"pixel_values": self._pixels[start : start + QUALITY_BATCH]})[0], "logits")
+            for start in range(0, len(self._pixels), QUALITY_BATCH)
+        ]
+        labels = labels_of(self._data, label_names(self.spec), str(self.spec.data))
+        return quality_of(np.concatenate(parts), labels, reference)
+
+    def files(self) -> Sequence[Path]:
+        """The model's folder and the data file; of the images only their names count."""
+        return (*model_files(self.spec), self.spec.path(str(self.spec.data)))
+
+    def save_processor(self, folder: Path) -> None:
+        """The image processor."""
+        load_processor(self.spec, "AutoImageProcessor").save_pretrained(folder)

@@ -1,0 +1,69 @@
+"""Texts as token rows: tokenized once, batched by length for quality, in file order for speed."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tunefront.spaces import WorkloadError
+
+from .base import Inputs
+from .data import read_rows
+from .hub import load_processor
+from .spec import WorkloadSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRows:
+    """Tokenized texts.
+
+    Attributes:
+        ids: The tokens of every text.
+        pad: The token that fills shorter texts.
+    """
+
+    ids: Sequence[Sequence[int]]
+    pad: int
+
+    def batch(self, indices: Sequence[int]) -> Inputs:
+        """Ids and mask of these texts, int64 `(batch, longest)`, padded on the right."""
+        longest = max(len(self.ids[index]) for index in indices)
+        ids = np.full((len(indices), longest), self.pad, dtype=np.int64)
+        mask = np.zeros((len(indices), longest), dtype=np.int64)
+        for row, index in enumerate(indices):
+            ids[row, : len(self.ids[index])] = self.ids[index]
+            mask[row, : len(self.ids[index])] = 1
+        return {"input_ids": ids, "attention_mask": mask}
+
+    def requests(self, batch_size: int, count: int) -> list[Inputs]:
+        """Texts in file order, over again where there are too few."""
+        total = len(self.ids)
+        return [
+            self.batch([(start * batch_size + row) % total for row in range(batch_size)])
+            for start in range(count)
+        ]
+
+
+def tokenize_texts(spec: WorkloadSpec, texts: Sequence[str], shortest: int = 1) -> TokenRows:
+    """Token rows of `texts`, cut at `max_length`; texts below `shortest` tokens are left out."""
+    tokenizer = load_processor(spec, "AutoTokenizer")
+    encoded = tokenizer(list(texts), truncation=True, max_length=spec.max_length)["input_ids"]
+    ids = [row for row in encoded if len(row) >= shortest]
+    if not ids:
+        raise WorkloadError(f"data: {spec.data}: every text is shorter than {shortest} tokens")
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+    return TokenRows(ids=ids, pad=int(pad))
+
+
+def tokenize(spec: WorkloadSpec, column: str) -> TokenRows:
+    """The data file's texts as token rows of at least two tokens (one to predict)."""
+    rows = read_rows(spec.path(str(spec.data)), {column: str}, limit=spec.items)
+    return tokenize_texts(spec, [str(row[column]) for row in rows], shortest=2)
+
+
+def batches(rows: TokenRows, size: int) -> Iterator[tuple[list[int], Inputs]]:
+    """All texts with their places, alike lengths together so that little is padding."""
+    order = sorted(range(len(rows.ids)), key=lambda index: len(rows.ids[index]))
+    for start in range(0, len(order), size):
+        indices = order[start : start + size]
+        yield indices, rows.batch(indices)

@@ -1,0 +1,79 @@
+"""Text classifiers judged by accuracy."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .base import Array, Inputs, Quality, Run, TensorSpec, Workload
+from .classification import METRICS, labels_of, quality_of
+from .data import Row, read_rows
+from .hub import load_auto, load_processor, model_files, model_source
+from .spec import WorkloadSpec
+from .statistics import finite
+from .text import TokenRows, batches, tokenize_texts
+
+if TYPE_CHECKING:
+    import torch
+
+QUALITY_BATCH = 16
+
+
+class TextClassification(Workload):
+    """A text classifier. Data: rows with the columns `text` and `label`."""
+
+    task = "text-classification"
+    metrics = METRICS
+    inputs = (
+        TensorSpec(name="input_ids", dims=("batch", "sequence")),
+        TensorSpec(name="attention_mask", dims=("batch", "sequence")),
+    )
+
+    def __init__(self, spec: WorkloadSpec) -> None:
+        self.spec = spec
+
+    def load(self) -> "torch.nn.Module":
+        """Token ids and mask `(batch, sequence)` to logits `(batch, classes)`."""
+        from .modules import TextLogitsModule
+
+        return TextLogitsModule(load_auto(self.spec, "AutoModelForSequenceClassification")).eval()
+
+    @cached_property
+    def _data(self) -> list[Row]:
+        return read_rows(self.spec.path(str(self.spec.data)), {"text": str}, limit=self.spec.items)
+
+    @cached_property
+    def _tokens(self) -> TokenRows:
+        return tokenize_texts(self.spec, [str(row["text"]) for row in self._data])
+
+    def requests(self, batch_size: int, count: int) -> list[Inputs]:
+        """Texts in the order of the file, over again where there are too few."""
+        return self._tokens.requests(batch_size, count)
+
+    def quality(self, run: Run, reference: Mapping[str, Array] | None) -> Quality:
+        """Accuracy over all texts."""
+        logits: dict[int, Array] = {}
+        for order, inputs in batches(self._tokens, QUALITY_BATCH):
+            logits.update(zip(order, finite(run(inputs)[0], "logits"), strict=True))
+        labels = labels_of(self._data, label_names(self.spec), str(self.spec.data))
+        return quality_of(np.stack([logits[i] for i in range(len(logits))]), labels, reference)
+
+    def files(self) -> Sequence[Path]:
+        """The model's folder and the data file."""
+        return (*model_files(self.spec), self.spec.path(str(self.spec.data)))
+
+    def save_processor(self, folder: Path) -> None:
+        """The tokenizer."""
+        load_processor(self.spec, "AutoTokenizer").save_pretrained(folder)
+
+
+def label_names(spec: WorkloadSpec) -> dict[str, int]:
+    """The model's own class names with their numbers."""
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(
+        model_source(spec), revision=spec.revision, trust_remote_code=spec.trust_remote_code
+    )
+    return {str(name): int(number) for name, number in (config.label2id or {}).items()}

@@ -1,0 +1,139 @@
+"""Text encoders judged by retrieval: find the document that a query belongs to."""
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tunefront.evaluators.measures.metrics import Metric
+
+from .base import Array, Inputs, Quality, Run, TensorSpec, Workload
+from .data import Row, read_rows
+from .hub import load_auto, load_processor, model_files, model_source
+from .spec import WorkloadSpec
+from .statistics import finite, mean_of
+from .text import TokenRows, batches, tokenize_texts
+
+if TYPE_CHECKING:
+    import torch
+
+QUALITY_BATCH = 16
+
+
+class TextEmbedding(Workload):
+    """A text encoder; its vectors are compared by their cosine.
+
+    Data: rows with the columns `query` and `document`; documents that are equal are one. Every
+    query is looked up among all documents.
+    """
+
+    task = "text-embedding"
+    metrics = (
+        Metric(
+            name="recall_at_1",
+            unit="",
+            direction="maximize",
+            summary="share of queries whose nearest document is the right one",
+        ),
+        Metric(
+            name="mrr",
+            unit="",
+            direction="maximize",
+            summary="mean reciprocal rank of the right document",
+        ),
+        Metric(
+            name="cosine",
+            unit="",
+            direction="maximize",
+            summary="mean cosine between a vector and the reference model's",
+        ),
+    )
+    inputs = (
+        TensorSpec(name="input_ids", dims=("batch", "sequence")),
+        TensorSpec(name="attention_mask", dims=("batch", "sequence")),
+    )
+
+    def __init__(self, spec: WorkloadSpec) -> None:
+        self.spec = spec
+
+    def load(self) -> "torch.nn.Module":
+        """Token ids and mask `(batch, sequence)` to unit vectors `(batch, dimensions)`."""
+        from .modules import EmbeddingModule
+
+        model = load_auto(self.spec, "AutoModel")
+        return EmbeddingModule(model, _pooling(model_source(self.spec))).eval()
+
+    @cached_property
+    def _data(self) -> list[Row]:
+        columns = {"query": str, "document": str}
+        return read_rows(self.spec.path(str(self.spec.data)), columns, limit=self.spec.items)
+
+    @cached_property
+    def _documents(self) -> dict[str, int]:
+        """Every document once, with its place."""
+        texts = dict.fromkeys(str(row["document"]) for row in self._data)
+        return {text: place for place, text in enumerate(texts)}
+
+    @cached_property
+    def _tokens(self) -> TokenRows:
+        """Documents first, then queries."""
+        return tokenize_texts(
+            self.spec, [*self._documents, *(str(row["query"]) for row in self._data)]
+        )
+
+    def requests(self, batch_size: int, count: int) -> list[Inputs]:
+        """Documents in the order of the file, over again where there are too few."""
+        documents = TokenRows(ids=self._tokens.ids[: len(self._documents)], pad=self._tokens.pad)
+        return documents.requests(batch_size, count)
+
+    def quality(self, run: Run, reference: Mapping[str, Array] | None) -> Quality:
+        """Ranks of the right documents, and cosines with the reference's vectors."""
+        rows = self._tokens
+        vectors: dict[int, Array] = {}
+        for order, inputs in batches(rows, QUALITY_BATCH):
+            outputs = finite(run(inputs)[0], "embedding")
+            vectors.update(zip(order, outputs.astype(np.float32), strict=True))
+        matrix = np.stack([vectors[place] for place in range(len(rows.ids))])
+        right = np.array([self._documents[str(row["document"])] for row in self._data])
+        ranks = rank_of_right(matrix[len(self._documents) :], matrix[: len(self._documents)], right)
+        compared = matrix if reference is None else reference["vectors"]
+        hits = (ranks == 1).astype(np.float64)
+        metrics = {
+            "recall_at_1": mean_of(hits),
+            "mrr": mean_of(1.0 / ranks),
+            "cosine": mean_of((matrix * compared).sum(axis=-1).astype(np.float64)),
+        }
+        return Quality(metrics=metrics, items=hits, predictions={"vectors": matrix})
+
+    def files(self) -> Sequence[Path]:
+        """The model's folder and the data file."""
+        return (*model_files(self.spec), self.spec.path(str(self.spec.data)))
+
+    def save_processor(self, folder: Path) -> None:
+        """The tokenizer."""
+        load_processor(self.spec, "AutoTokenizer").save_pretrained(folder)
+
+
+def rank_of_right(queries: Array, documents: Array, right: Array) -> Array:
+    """The rank, from 1, of every query's right document; equal scores count against it.
+
+    Args:
+        queries: Unit vectors, shape `(queries, dimensions)`.
+        documents: Unit vectors, shape `(documents, dimensions)`.
+        right: The place of the right document of every query, shape `(queries,)`.
+    """
+    scores = queries @ documents.T
+    own = scores[np.arange(len(queries)), right]
+    ranks: Array = (scores >= own[:, None]).sum(axis=-1)
+    return ranks
+
+
+def _pooling(source: str) -> str:
+    """`cls` or `mean`, as a sentence-transformers folder says; `mean` where it says nothing."""
+    settings = Path(source, "1_Pooling", "config.json")
+    if settings.is_file() and json.loads(settings.read_text()).get("pooling_mode_cls_token"):
+        return "cls"
+    return "mean"
