@@ -11,6 +11,7 @@ from .evaluate import (
     candidate_key,
     describe_workload,
     evaluate,
+    export_candidate,
     measure,
 )
 from .isolation import Isolation
@@ -38,6 +39,7 @@ __all__ = [
     "candidate_key",
     "describe_workload",
     "evaluate",
+    "export_candidate",
     "load",
     "measure",
     "quality_metrics",

@@ -244,6 +244,17 @@ class _Path:
             measured = self._measure(candidate, requests)
         return replace(measured, measurements={**measured.measurements, **read_metrics(quality)})
 
+    def export(self, folder: Path) -> None:
+        """Build if need be, then fill the folder in a fresh process."""
+        with lease_cores(self.setting.build_cores) as cores:
+            payload = {
+                "candidate": str(self._candidate(cores)),
+                "requests": str(self._requests(cores)),
+                "threads": int(self.configuration.get("threads", 1)),
+                "folder": str(folder),
+            }
+            self._step("export", payload, cores, self.setting.timeouts.build_s)
+
     @contextmanager
     def _timed(self, stage: EvaluationStage) -> Iterator[None]:
         self.stage = stage
@@ -437,3 +448,15 @@ def _cause(error: Exception) -> FailureCause:
     if isinstance(error, OSError) and error.errno == 28:
         return "disk full"
     return "exception"
+
+
+def export_candidate(
+    setting: Setting, configuration: Configuration, isolation: Isolation, log: Path, folder: Path
+) -> None:
+    """Fill `folder` with an export of the configuration; builds what the store has lost.
+
+    Raises:
+        EvaluationError: With its cause, where it can't be built or run.
+    """
+    path = _Path(setting, configuration, isolation, log)
+    path.export(folder)

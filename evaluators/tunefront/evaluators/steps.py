@@ -259,3 +259,18 @@ def _threads() -> None:
     import torch
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
+
+
+def export(payload: Payload) -> dict[str, object]:
+    """Turn a candidate into an export: its files, script, samples and processor.
+
+    Payload: `workload`, `candidate`, `requests`, `threads`, `folder`.
+    """
+    from .export_folder import PROCESSOR, copy_candidate, write_samples
+
+    folder = Path(payload["folder"])
+    workload = build_workload(WorkloadSpec.from_dict(payload["workload"]))
+    copy_candidate(Path(payload["candidate"]), folder, int(payload["threads"]))
+    workload.save_processor(folder / PROCESSOR)
+    write_samples(folder, read_requests(Path(payload["requests"]))[0])
+    return {}

@@ -129,7 +129,8 @@ def _join(
         world_size=ranks,
         timeout=_TIMEOUT,
     )
-    model: Any = AutoModelForCausalLM.from_pretrained(
+    auto: Any = AutoModelForCausalLM
+    model = auto.from_pretrained(
         folder / WEIGHTS, dtype=DTYPES[numerics.precision], use_safetensors=True
     ).eval()
     mesh = init_device_mesh(device.type, (ranks,))

@@ -1,0 +1,125 @@
+"""An export: a candidate's folder with samples, manifest and script, that runs elsewhere.
+
+candidate.json, model files     what was measured, copied
+processor/                      tokenizer or image processor
+samples.npz                     recorded inputs and outputs
+run.py                          runs it without tunefront
+configuration.json, README.md   for people
+manifest.json                   sha256 of every file, versions, hardware, figures with spread
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tunefront.spaces import ExportError
+
+from .candidate import CandidateRecord, load, script_of
+from .workloads.base import Array, Inputs
+
+MANIFEST = "manifest.json"
+SAMPLES = "samples.npz"
+SCRIPT = "run.py"
+README = "README.md"
+PROCESSOR = "processor"
+CONFIGURATION = "configuration.json"
+FORMAT = 1
+BLOCK = 2**20
+
+
+def copy_candidate(candidate: Path, folder: Path, threads: int) -> CandidateRecord:
+    """The candidate's files and its script, to be opened with `threads` threads."""
+    shutil.copytree(candidate, folder, dirs_exist_ok=True)
+    record = replace(CandidateRecord.read(candidate), threads=threads)
+    record.write(folder)
+    (folder / SCRIPT).write_text(script_of(record))
+    return record
+
+
+def write_samples(folder: Path, request: Inputs) -> None:
+    """Run one request through the export and record inputs and outputs."""
+    candidate = load(folder)
+    try:
+        outputs = candidate(request)
+    finally:
+        candidate.close()
+    arrays = {f"input_{name}": array for name, array in request.items()}
+    arrays |= {f"output_{place}": array for place, array in enumerate(outputs)}
+    np.savez(folder / SAMPLES, allow_pickle=False, **arrays)
+
+
+def read_samples(folder: Path) -> tuple[Inputs, Sequence[Array]]:
+    """The recorded inputs and outputs.
+
+    Raises:
+        ExportError: If they can't be read.
+    """
+    try:
+        with np.load(folder / SAMPLES, allow_pickle=False) as arrays:
+            found = {name: arrays[name] for name in arrays.files}
+    except (OSError, ValueError) as error:
+        raise ExportError(f"{folder / SAMPLES} can't be read: {error}") from error
+    inputs = {name[6:]: array for name, array in found.items() if name.startswith("input_")}
+    outputs = [found[name] for name in sorted(found) if name.startswith("output_")]
+    return inputs, outputs
+
+
+def write_manifest(folder: Path, fields: Mapping[str, Any]) -> None:
+    """Hash every file and write the manifest, last of all."""
+    files = {
+        str(path.relative_to(folder)): {"sha256": _sha256(path), "bytes": path.stat().st_size}
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != MANIFEST
+    }
+    manifest = {"format": FORMAT, **fields, "files": files}
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+
+
+def read_manifest(folder: Path) -> Mapping[str, Any]:
+    """The manifest.
+
+    Raises:
+        ExportError: If there is none, or of another format.
+    """
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ExportError(f"{path} can't be read: {error}; is {folder} an export?") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise ExportError(f"{path}: format {FORMAT} is needed")
+    return manifest
+
+
+def tampered(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
+    """What differs from the manifest: files that changed, are missing, or were added."""
+    problems: list[str] = []
+    root = folder.resolve()
+    for name, written in manifest["files"].items():
+        path = folder / name
+        if not path.resolve().is_relative_to(root):
+            problems.append(f"{name} lies outside the export")
+        elif not path.is_file():
+            problems.append(f"{name} is missing")
+        elif _sha256(path) != written["sha256"]:
+            problems.append(f"{name} has changed")
+    known = {*manifest["files"], MANIFEST}
+    for path in sorted(folder.rglob("*")):
+        name = str(path.relative_to(folder))
+        if path.is_file() and name not in known and "__pycache__" not in path.parts:
+            problems.append(f"{name} was added")
+    return problems
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()

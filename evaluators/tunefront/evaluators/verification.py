@@ -1,0 +1,174 @@
+"""An export checked in a clean process: the same files, outputs, choices; measured again.
+
+`python -m tunefront.evaluators.verification FOLDER` prints a JSON report and exits with 0 or 5;
+with `--sample` it prints what the manifest is to record. It needs neither Ray, Optuna nor MLflow.
+"""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tunefront.spaces import ExportError, detect_hardware
+
+from .candidate import load
+from .export_folder import read_manifest, read_samples, tampered
+from .measures.memory import tree_memory_mb
+from .measures.speed import Protocol, speed_of, time_requests
+from .workloads.base import Array
+
+MISMATCH = 5
+TOLERANCE: Mapping[str, float] = {"fp32": 1e-3, "bf16": 3e-2, "fp16": 1e-2}
+"""Largest difference of an output, relative to the largest recorded one; other processors round
+otherwise, the same one hardly at all."""
+SPEED_TOLERANCE = 0.25
+"""Speed that differs by more is said not to hold; on another machine it is only told."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes:
+        name: What.
+        holds: Whether it is as it was; None where it can't be judged here.
+        detail: The figures, in words.
+    """
+
+    name: str
+    holds: bool | None
+    detail: str
+
+
+def verify(folder: Path, seconds: float = 3.0) -> list[Check]:
+    """Everything that an export promises, in order; later checks need the earlier ones.
+
+    Raises:
+        ExportError: If the folder is no export.
+    """
+    manifest = read_manifest(folder)
+    problems = tampered(folder, manifest)
+    checks = [
+        Check(
+            name="files",
+            holds=not problems,
+            detail="; ".join(problems) or f"{len(manifest['files'])} files, sha256 as recorded",
+        )
+    ]
+    # What has been changed is not run.
+    return checks if problems else [*checks, *_running(folder, manifest, seconds)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """What running an export in this process found.
+
+    Attributes:
+        outputs: The outputs for the recorded inputs.
+        facts: What the candidate says it is.
+        figures: `latency_ms` of the recorded request, `peak_memory_mb` of this process.
+    """
+
+    outputs: Sequence[Array]
+    facts: Mapping[str, Any]
+    figures: Mapping[str, float]
+
+
+def run_sample(folder: Path, seconds: float) -> Sample:
+    """Open the export and run its recorded request for a while."""
+    inputs, _ = read_samples(folder)
+    candidate = load(folder)
+    try:
+        outputs = candidate(inputs)
+        timing = time_requests(candidate, [inputs], Protocol(seconds=seconds, requests=1))
+        _, peak_mb = tree_memory_mb()
+        facts = candidate.facts().to_dict()
+    finally:
+        candidate.close()
+    latency = speed_of([timing], [inputs])["latency_ms"].value
+    return Sample(
+        outputs=outputs,
+        facts=facts,
+        figures={"latency_ms": latency, "peak_memory_mb": peak_mb},
+    )
+
+
+def _running(folder: Path, manifest: Mapping[str, Any], seconds: float) -> list[Check]:
+    _, recorded = read_samples(folder)
+    sample = run_sample(folder, seconds)
+    same_machine = manifest["hardware"]["fingerprint"] == detect_hardware().fingerprint
+    return [
+        _outputs(recorded, sample.outputs, manifest),
+        _facts(sample.facts, manifest),
+        *(_figure(n, value, manifest, same_machine) for n, value in sample.figures.items()),
+    ]
+
+
+def _outputs(
+    recorded: Sequence[Array], again: Sequence[Array], manifest: Mapping[str, Any]
+) -> Check:
+    tolerance = TOLERANCE[manifest["facts"]["precision"]]
+    worst = 0.0
+    for before, now in zip(recorded, again, strict=True):
+        if before.shape != now.shape:
+            return Check(
+                name="outputs", holds=False, detail=f"shape {now.shape}, recorded {before.shape}"
+            )
+        scale = max(float(np.abs(before).max()), 1e-12)
+        worst = max(worst, float(np.abs(now - before).max()) / scale)
+    return Check(
+        name="outputs",
+        holds=bool(worst <= tolerance),
+        detail=f"largest difference {worst:.1e} of the largest output (allowed {tolerance:g})",
+    )
+
+
+def _facts(facts: Mapping[str, Any], manifest: Mapping[str, Any]) -> Check:
+    recorded = manifest["facts"]
+    names = ("runtime", "device", "precision", "quantization", "threads")
+    wrong = [f"{n}: {facts[n]}, recorded {recorded[n]}" for n in names if facts[n] != recorded[n]]
+    told = ", ".join(f"{name} {facts[name]}" for name in names)
+    return Check(name="choices", holds=not wrong, detail="; ".join(wrong) or told)
+
+
+def _figure(name: str, value: float, manifest: Mapping[str, Any], same_machine: bool) -> Check:
+    recorded = float(manifest["sample_figures"][name])
+    change = value / recorded - 1 if recorded else 0.0
+    detail = f"{value:.4g}, recorded {recorded:.4g} ({change:+.0%})"
+    if not same_machine:
+        return Check(name=name, holds=None, detail=f"{detail}; recorded on another machine")
+    return Check(name=name, holds=bool(change <= SPEED_TOLERANCE), detail=detail)
+
+
+DECIDING = ("files", "outputs", "choices")
+"""Checks that decide; figures only warn, because machines are shared."""
+
+
+def passed(checks: Sequence[Check]) -> bool:
+    """Whether the export is what it was."""
+    return all(check.holds is not False for check in checks if check.name in DECIDING)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the report; the exit code."""
+    folder, seconds = Path(arguments[0]), float(arguments[1])
+    if "--sample" in arguments:
+        sample = run_sample(folder, seconds)
+        print(json.dumps({"facts": dict(sample.facts), "figures": dict(sample.figures)}))
+        return 0
+    try:
+        checks = verify(folder, seconds)
+    except ExportError as error:
+        checks = [Check(name="files", holds=False, detail=str(error))]
+    except Exception as error:  # whatever keeps it from running is the finding
+        checks = [Check(name="outputs", holds=False, detail=f"does not run: {error}")]
+    print(json.dumps([asdict(check) for check in checks]))
+    return 0 if passed(checks) else MISMATCH
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

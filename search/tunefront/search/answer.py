@@ -1,0 +1,122 @@
+"""The answer in words: one sentence for every trial, the same on every screen."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tunefront.evaluators import Measurement, Metric
+from tunefront.spaces import show
+
+from .confirm import Confirmation, confirmed
+from .experiment import Experiment
+from .objective import Limit
+from .picks import Front, front_of, ratio
+from .trial import Trial
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a search has found so far.
+
+    Attributes:
+        experiment: What was searched.
+        trials: The record, with confirmed figures where there are any.
+        front: The front within limits, and its picks.
+        confirmation: What confirmation found.
+    """
+
+    experiment: Experiment
+    trials: tuple[Trial, ...]
+    front: Front
+    confirmation: Confirmation
+
+    @property
+    def baseline(self) -> Trial | None:
+        """Trial 0, where it was measured."""
+        return next((t for t in self.trials if t.number == 0 and t.measured), None)
+
+    def headline(self) -> str:
+        """The recommended trial in one sentence, or that nothing keeps the limits."""
+        recommended = self.front.recommended
+        if recommended is None:
+            return "nothing keeps the limits"
+        return f"{recommended.name()}: {self.sentence(recommended)}"
+
+    def sentence(self, trial: Trial) -> str:
+        """A trial against the baseline: `4.4x faster, 2.1x smaller, quality -0.3 % +-0.2`."""
+        if not trial.measured:
+            return f"failed: {trial.cause}"
+        baseline = self.baseline
+        if baseline is None or trial.number == 0:
+            return "the baseline"
+        parts = [self._speed(trial, baseline), self._size(trial, baseline), _quality(trial)]
+        return ", ".join(part for part in parts if part)
+
+    def _speed(self, trial: Trial, baseline: Trial) -> str:
+        factor = self.confirmation.speedup(trial.number)
+        value = factor.value if factor else ratio(trial, baseline, self._metric("throughput"))
+        if value is None:
+            return ""
+        told = _times(value, "the throughput", "the throughput")
+        alike = self.confirmation.speedup_alike(trial.number)
+        if alike is not None:
+            told += f" ({_times(alike.value, '', '').strip()} at the same batch size and threads)"
+        return told
+
+    def _size(self, trial: Trial, baseline: Trial) -> str:
+        value = ratio(trial, baseline, self._metric("peak_memory_mb"))
+        return "" if value is None else _times(value, "less memory", "more memory")
+
+    def _metric(self, name: str) -> Metric:
+        return self.experiment.metrics[name]
+
+
+def answer_of(
+    experiment: Experiment,
+    trials: Sequence[Trial],
+    confirmation: Confirmation,
+    limits: Sequence[Limit] | None = None,
+    prefer: str | None = None,
+) -> Answer:
+    """The answer from a record; limits and preference may be others than the experiment's."""
+    figures = confirmed(trials, confirmation)
+    return Answer(
+        experiment=experiment,
+        trials=tuple(figures),
+        front=front_of(experiment, figures, limits, prefer),
+        confirmation=confirmation,
+    )
+
+
+def _times(value: float, more: str, less: str) -> str:
+    if value >= 1:
+        return f"{value:.1f}x {more}" if value < 100 else f"{value:.0f}x {more}"
+    return f"{1 / value:.1f}x {less}" if "more" in less else f"{value:.2f}x {less}"
+
+
+def _quality(trial: Trial) -> str:
+    drop = trial.measurements.get("quality_drop")
+    if drop is None:
+        return ""
+    half = (drop.high - drop.low) / 2
+    spread = f" ± {half:.1f}" if half > 0 else ""
+    change = -drop.value if drop.value else 0.0
+    return f"quality {change:+.1f} %{spread}"
+
+
+def figure(measurement: Measurement) -> str:
+    """A figure in four significant digits, without its unit."""
+    value = measurement.value
+    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+
+
+def rounded(value: float) -> float:
+    """Four significant digits, as a number."""
+    return float(f"{value:.4g}")
+
+
+def choices_of(trial: Trial, names: Sequence[str]) -> Mapping[str, str]:
+    """The trial's choices as text, `-` where one is not active."""
+    return {
+        name: show(trial.configuration[name]) if name in trial.configuration else "-"
+        for name in names
+    }

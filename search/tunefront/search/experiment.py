@@ -1,0 +1,343 @@
+"""The experiment: a user's file, validated and resolved, or an error that names line and rule."""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from tunefront.evaluators import (
+    MEASURED_METRICS,
+    QUALITY_DROP,
+    Metric,
+    Protocol,
+    Timeouts,
+    WorkloadSpec,
+    cache_folder,
+    quality_metrics,
+)
+from tunefront.spaces import (
+    PRESETS,
+    Choice,
+    Configuration,
+    Context,
+    ExperimentError,
+    Hardware,
+    SearchSpace,
+    SpaceError,
+    WorkloadError,
+    choice_kind,
+    detect_hardware,
+    did_you_mean,
+)
+
+from .files import Document, find_experiment, read_document, slug_of
+from .objective import Limit, Objective, check_limits
+from .schema import ConfirmationSection, ExperimentSection
+
+PREPARED = "${prepared}"
+"""What `prepare` wrote, wherever it is kept; for paths in the workload section."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """When a search ends; the first of what is given. The baseline counts as a trial."""
+
+    trials: int | None
+    hours: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepare:
+    """A script that makes model and data once.
+
+    Attributes:
+        script: The user's script; called with the folder to fill.
+        folder: Where what it makes is kept.
+    """
+
+    script: Path
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """A validated experiment.
+
+    Attributes:
+        name: As the user wrote it.
+        path: The file.
+        workload: What is optimized.
+        space: What may be chosen, on this machine.
+        baseline: What everything is compared with; always trial 0.
+        objectives: What is searched for, in the order of the file.
+        limits: What a choice must keep.
+        metrics: Every metric of this workload, by name.
+        budget: When the search ends.
+        sampler: Who proposes.
+        seed: Of the sampler.
+        protocol: How speed is measured.
+        timeouts: When steps count as hung.
+        confirmation: How finalists are measured again.
+        concurrent_trials: Trials at a time, at the most.
+        prepare: What makes model and data, if anything.
+        written: The file's values, overrides included.
+        smoke: Whether this is a quick check whose figures don't count.
+    """
+
+    name: str
+    path: Path
+    workload: WorkloadSpec
+    space: SearchSpace
+    baseline: Configuration
+    objectives: tuple[Objective, ...]
+    limits: tuple[Limit, ...]
+    metrics: Mapping[str, Metric]
+    budget: Budget
+    sampler: str
+    seed: int
+    protocol: Protocol
+    timeouts: Timeouts
+    confirmation: ConfirmationSection
+    concurrent_trials: int
+    prepare: Prepare | None
+    written: Mapping[str, Any]
+    smoke: bool = False
+
+    @property
+    def slug(self) -> str:
+        """The name as a file name."""
+        return slug_of(self.name) + ("-smoke" if self.smoke else "")
+
+    @property
+    def results(self) -> Path:
+        """Where this search keeps its record, beside the file."""
+        return self.path.parent.absolute() / "results" / self.slug
+
+    @property
+    def primary(self) -> Metric:
+        """The quality metric that `quality_drop` is about."""
+        return next(iter(quality_metrics(self.workload).values()))
+
+
+def load_experiment(
+    written: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    smoke: bool = False,
+    hardware: Hardware | None = None,
+) -> Experiment:
+    """Read and check an experiment; imports neither torch nor Ray nor MLflow.
+
+    Args:
+        written: The file, or a folder that holds `experiment.yaml`.
+        overrides: `a.b=value` texts laid over the file.
+        smoke: Cut everything down to a quick check.
+        hardware: The machine to plan for; this one where None.
+
+    Raises:
+        ExperimentError: With file, line, key, value and rule.
+    """
+    path = find_experiment(written)
+    document = read_document(path, [*overrides, *(_SMOKE if smoke else ())])
+    section = _validated(document)
+    return _Resolver(document, section, hardware or detect_hardware(), smoke).experiment()
+
+
+_SMOKE = (
+    "budget.hours=0.5",
+    "workload.items=16",
+    "measurement.seconds=0.5",
+    "measurement.passes=3",
+    "confirmation.finalists=0",
+)
+
+
+def _validated(document: Document) -> ExperimentSection:
+    try:
+        return ExperimentSection.model_validate(dict(document.values))
+    except ValidationError as error:
+        problems = [_explain(document, dict(problem)) for problem in error.errors()]
+        raise ExperimentError("\n".join(problems)) from error
+
+
+def _explain(document: Document, problem: Mapping[str, Any]) -> str:
+    key = tuple(problem["loc"])
+    place = document.place(key)
+    value = problem.get("input")
+    if problem["type"] == "extra_forbidden":
+        return f"{place}: unknown key{did_you_mean(str(key[-1]), _fields(key[:-1]))}"
+    if problem["type"] == "missing":
+        return f"{place}: this key is needed, but it is missing"
+    if problem["type"] == "literal_error":
+        known = str(problem["ctx"]["expected"]).replace(" or ", ", ").replace("'", "").split(", ")
+        return f"{place}: unknown value {value!r}{did_you_mean(str(value), known)}"
+    message = str(problem["msg"]).removeprefix("Input should be ")
+    return f"{place}: {message} is needed, but got {value!r}"
+
+
+def _fields(key: Sequence[str | int]) -> list[str]:
+    """The keys that a section of the file may have."""
+    model: Any = ExperimentSection
+    for part in key:
+        model = model.model_fields[str(part)].annotation
+    return list(model.model_fields)
+
+
+class _Resolver:
+    """From a checked file to an experiment."""
+
+    def __init__(
+        self, document: Document, section: ExperimentSection, hardware: Hardware, smoke: bool
+    ) -> None:
+        self.document = document
+        self.section = section
+        self.hardware = hardware
+        self.smoke = smoke
+
+    def experiment(self) -> Experiment:
+        section = self.section
+        prepare = self._prepare()
+        workload = self._workload(prepare)
+        space = self._space()
+        metrics = {
+            **MEASURED_METRICS,
+            **quality_metrics(workload),
+            QUALITY_DROP.name: QUALITY_DROP,
+        }
+        limits = self._limits(metrics)
+        return Experiment(
+            name=section.name,
+            path=self.document.path,
+            workload=workload,
+            space=space,
+            baseline=self._baseline(space),
+            objectives=self._objectives(metrics),
+            limits=limits,
+            metrics=metrics,
+            budget=Budget(trials=section.budget.trials, hours=section.budget.hours),
+            sampler=section.sampler,
+            seed=section.seed,
+            protocol=Protocol(**section.measurement.model_dump()),
+            timeouts=Timeouts(
+                build_s=section.timeouts.build,
+                quality_s=section.timeouts.quality,
+                measure_s=section.timeouts.measure,
+            ),
+            confirmation=section.confirmation,
+            concurrent_trials=section.concurrent_trials or self._concurrent_trials(),
+            prepare=prepare,
+            written=self.document.values,
+            smoke=self.smoke,
+        )
+
+    def _fail(self, key: Sequence[str], message: object) -> ExperimentError:
+        return ExperimentError(f"{self.document.place(key)}: {message}")
+
+    def _concurrent_trials(self) -> int:
+        """One a GPU; without GPUs half the cores, so that the machinery has room beside them."""
+        return len(self.hardware.gpus) or max(1, self.hardware.cores // 2)
+
+    def _prepare(self) -> Prepare | None:
+        if self.section.prepare is None:
+            return None
+        script = self.document.path.parent / self.section.prepare
+        if not script.is_file():
+            raise self._fail(["prepare"], f"{script} does not exist; name a Python script")
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        key = sha256(script.read_bytes() + version.encode()).hexdigest()[:12]
+        folder = cache_folder() / "prepared" / f"{slug_of(self.section.name)}-{key}"
+        return Prepare(script=script, folder=folder)
+
+    def _workload(self, prepare: Prepare | None) -> WorkloadSpec:
+        fields = self.section.workload.model_dump()
+        for name in ("model", "data", "calibration"):
+            if isinstance(fields[name], str) and PREPARED in fields[name]:
+                if prepare is None:
+                    raise self._fail(
+                        ["workload", name], f"{PREPARED} needs a script below the key prepare"
+                    )
+                fields[name] = fields[name].replace(PREPARED, str(prepare.folder))
+        if isinstance(fields["data"], str):
+            fields["data"] = os.path.expanduser(fields["data"])
+        try:
+            return WorkloadSpec(**fields, folder=str(self.document.path.parent.absolute()))
+        except WorkloadError as error:
+            raise self._fail(["workload"], error) from error
+
+    def _space(self) -> SearchSpace:
+        written = dict(self.section.space)
+        if (preset := written.pop("preset", None)) is not None:
+            if preset not in PRESETS:
+                raise self._fail(
+                    ["space", "preset"],
+                    f"unknown preset {preset!r}{did_you_mean(str(preset), PRESETS)}",
+                )
+            written = {**PRESETS[preset], **written}
+        choices = [self._choice("space", name, values) for name, values in written.items()]
+        named = {choice.name for choice in choices}
+        # What the baseline fixes and the space leaves out holds for every trial.
+        for name, value in self.section.baseline.items():
+            if name not in named:
+                choices.append(self._choice("baseline", name, [value]))
+        context = Context(
+            hardware=self.hardware,
+            task=self.section.workload.task,
+            parallel_on_cpu=self.section.allow_parallel_on_cpu,
+        )
+        try:
+            return SearchSpace(choices=tuple(choices), context=context)
+        except SpaceError as error:
+            raise self._fail(["space"], str(error).removeprefix("space: ")) from error
+
+    def _choice(self, section: str, name: str, values: object) -> Choice:
+        try:
+            return choice_kind(name).choice(values)
+        except SpaceError as error:
+            message = str(error).removeprefix("space: ").removeprefix(f"{name}: ")
+            raise self._fail([section, name], message) from error
+
+    def _baseline(self, space: SearchSpace) -> Configuration:
+        written = self.section.baseline
+        values = {name: choice_kind(name).check(value) for name, value in written.items()}
+        baseline = space.complete(values)
+        if reason := space.obstacle(baseline):
+            raise self._fail(["baseline"], f"can't run here: {reason} ({baseline.label()})")
+        return baseline
+
+    def _objectives(self, metrics: Mapping[str, Metric]) -> tuple[Objective, ...]:
+        if not self.section.objectives:
+            raise self._fail(["objectives"], "at least one objective is needed, but got none")
+        for name in self.section.objectives:
+            if name not in metrics:
+                raise self._fail(
+                    ["objectives", name],
+                    f"no measure produces {name!r} for {self.section.workload.task}"
+                    f"{did_you_mean(name, metrics)}",
+                )
+        return tuple(
+            Objective(metric=name, direction=direction)
+            for name, direction in self.section.objectives.items()
+        )
+
+    def _limits(self, metrics: Mapping[str, Metric]) -> tuple[Limit, ...]:
+        limits: list[Limit] = []
+        for name, written in self.section.limits.items():
+            if name not in metrics:
+                raise self._fail(
+                    ["limits", name], f"unknown metric {name!r}{did_you_mean(name, metrics)}"
+                )
+            try:
+                texts: list[object] = written if isinstance(written, list) else [written]
+                limits += [Limit.parse(metrics[name], text) for text in texts]
+            except ExperimentError as error:
+                raise self._fail(["limits", name], error) from error
+        try:
+            check_limits(tuple(limits))
+        except ExperimentError as error:
+            raise self._fail(["limits"], error) from error
+        return tuple(limits)

@@ -1,0 +1,152 @@
+"""The pick as a folder that runs elsewhere; called exported only once it has been verified."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tunefront.evaluators import CandidateRecord, Isolation, Setting, export_candidate
+from tunefront.evaluators.export_folder import CONFIGURATION, README, write_manifest
+from tunefront.spaces import ExportError, detect_hardware
+
+from .answer import Answer, figure
+from .files import slug_of
+from .trial import Trial
+from .verify import SECONDS, Verification, verify
+
+TIMEOUT_S = 1800.0
+
+
+def export_trial(
+    answer: Answer, trial: Trial, setting: Setting, folder: Path | None = None
+) -> tuple[Path, Verification]:
+    """Export a measured trial and verify the export in a clean process.
+
+    Args:
+        answer: The search's answer, for figures and words.
+        trial: What to export.
+        setting: What all evaluations of the search share.
+        folder: Where to; below the search's own folder where None. Must not exist yet.
+
+    Raises:
+        ExportError: If the trial has no figures, the folder is there already, or verification
+            fails; nothing is left behind then.
+    """
+    if not trial.measured:
+        raise ExportError(f"trial {trial.number} {trial.status}: only measured trials are exported")
+    experiment = answer.experiment
+    target = folder or experiment.results / "exports" / slug_of(trial.name())
+    if target.exists():
+        raise ExportError(f"{target} exists already; remove it, or name another with --output")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    made = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(made, ignore_errors=True)
+    made.mkdir()
+    try:
+        _fill(answer, trial, setting, made)
+        verification = verify(made)
+        if not verification.passed:
+            failed = "; ".join(f"{c.name}: {c.detail}" for c in verification.checks if not c.holds)
+            raise ExportError(f"trial {trial.number} does not survive its export: {failed}")
+        made.rename(target)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+    return target, verification
+
+
+def _fill(answer: Answer, trial: Trial, setting: Setting, folder: Path) -> None:
+    isolation = Isolation()
+    log = answer.experiment.results / "logs" / f"export-{trial.number:05}.log"
+    try:
+        export_candidate(setting, trial.configuration, isolation, log, folder)
+    finally:
+        isolation.close()
+    sample = _sample(folder)
+    fields = _manifest(answer, trial, sample)
+    resolved = {"configuration": dict(trial.configuration), "experiment": answer.experiment.written}
+    (folder / CONFIGURATION).write_text(json.dumps(resolved, indent=2, default=str) + "\n")
+    (folder / README).write_text(_readme(answer, trial, folder, fields))
+    write_manifest(folder, fields)
+
+
+def _sample(folder: Path) -> Mapping[str, Any]:
+    """Facts and figures of the export, from a clean process."""
+    command = [sys.executable, "-m", "tunefront.evaluators.verification", str(folder)]
+    done = subprocess.run(
+        [*command, str(SECONDS), "--sample"],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise ExportError(f"the export does not run: {done.stderr.strip()[-500:]}")
+    found: Mapping[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def _manifest(answer: Answer, trial: Trial, sample: Mapping[str, Any]) -> dict[str, Any]:
+    hardware = detect_hardware()
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "experiment": answer.experiment.name,
+        "trial": trial.number,
+        "configuration": dict(trial.configuration),
+        "measurements": {name: m.to_dict() for name, m in trial.measurements.items()},
+        "against_baseline": answer.sentence(trial),
+        "facts": dict(sample["facts"]),
+        "sample_figures": dict(sample["figures"]),
+        "hardware": {
+            "fingerprint": hardware.fingerprint,
+            "summary": hardware.summary(),
+            "isa": sorted(hardware.isa),
+        },
+        "versions": {**hardware.libraries, "python": sys.version.split()[0]},
+    }
+
+
+def _readme(answer: Answer, trial: Trial, folder: Path, fields: Mapping[str, Any]) -> str:
+    record = CandidateRecord.read(folder)
+    figures = "\n".join(
+        f"| {name} | {figure(m)} | {m.low:.4g} to {m.high:.4g} | {m.unit} | {m.samples} |"
+        for name, m in trial.measurements.items()
+    )
+    choices = "\n".join(f"- {name}: {value}" for name, value in trial.configuration.items())
+    needs = {"torch": "torch", "inductor": "torch"}.get(record.runtime, record.runtime)
+    return f"""\
+# {answer.experiment.name}, trial {trial.number}
+
+{answer.sentence(trial)} (against the search's baseline, on {fields["hardware"]["summary"]}).
+
+## Run it
+
+    pip install {needs} numpy
+    python run.py
+
+`run.py` needs nothing else; it runs the recorded inputs in `samples.npz` and prints how far the
+outputs are from the recorded ones. With Tunefront's evaluators installed:
+
+    from tunefront.evaluators import load
+    model = load("path/to/this/folder")
+    outputs = model(inputs)  # arrays by name, as in samples.npz without "input_"
+
+`processor/` holds the tokenizer or image processor, where the model has one. `tunefront verify
+FOLDER` checks files, outputs, choices, speed and memory.
+
+## What it is
+
+{choices}
+
+Built with {", ".join(f"{n} {v}" for n, v in fields["versions"].items())}. No file holds pickled
+data; sha256 sums are in `manifest.json`.
+
+## What was measured
+
+| metric | value | 95 % interval | unit | samples |
+|---|---|---|---|---|
+{figures}
+"""

@@ -1,0 +1,133 @@
+"""Experiment files as text: YAML with the line of every key, overrides, and safe writing."""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tunefront.spaces import ExperimentError
+
+Key = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A parsed file.
+
+    Attributes:
+        path: Where it came from.
+        values: What it says, overrides included.
+        lines: The line, from 1, of every key.
+    """
+
+    path: Path
+    values: Mapping[str, Any]
+    lines: Mapping[Key, int]
+
+    def place(self, key: Sequence[str | int]) -> str:
+        """`file:line: a.b` for the key or the nearest one above it."""
+        names = tuple(str(part) for part in key)
+        shown = ".".join(names)
+        for length in range(len(names), 0, -1):
+            if names[:length] in self.lines:
+                return f"{self.path}:{self.lines[names[:length]]}: {shown}"
+        return f"{self.path}: {shown}" if shown else str(self.path)
+
+
+def find_experiment(written: str | Path) -> Path:
+    """The experiment file: the path itself, or `experiment.yaml` in the folder it names.
+
+    Raises:
+        ExperimentError: If there is none.
+    """
+    path = Path(written)
+    if path.is_dir():
+        path = path / "experiment.yaml"
+    if not path.is_file():
+        raise ExperimentError(
+            f"{path} does not exist; name an experiment file, or start one with `tunefront init`"
+        )
+    return path
+
+
+def read_document(path: Path, overrides: Sequence[str] = ()) -> Document:
+    """Parse a file and lay `a.b=value` overrides over it.
+
+    Raises:
+        ExperimentError: With the line, where it is not one YAML mapping with different keys.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        values = yaml.safe_load(text)
+    except UnicodeDecodeError as error:
+        raise ExperimentError(f"{path}: not UTF-8: {error.reason}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark is not None else ""
+        problem = getattr(error, "problem", None) or str(error)
+        raise ExperimentError(f"{path}{line}: not YAML: {problem}") from error
+    if not isinstance(values, dict):
+        raise ExperimentError(
+            f"{path}: keys and values are needed, but got {type(values).__name__}"
+        )
+    lines: dict[Key, int] = {}
+    _collect_lines(path, root, (), lines)
+    for override in overrides:
+        _override(values, override)
+    return Document(path=path, values=values, lines=lines)
+
+
+def _collect_lines(path: Path, node: yaml.Node | None, key: Key, lines: dict[Key, int]) -> None:
+    """The line of every key; a key that stands twice is refused: YAML would take the last."""
+    if isinstance(node, yaml.MappingNode):
+        for name_node, value_node in node.value:
+            name = (*key, str(name_node.value))
+            line = name_node.start_mark.line + 1
+            if name in lines:
+                raise ExperimentError(
+                    f"{path}:{line}: {'.'.join(name)} stands twice (first in line {lines[name]}); "
+                    "keep one"
+                )
+            lines[name] = line
+            _collect_lines(path, value_node, name, lines)
+    elif isinstance(node, yaml.SequenceNode):
+        for place, item in enumerate(node.value):
+            _collect_lines(path, item, (*key, str(place)), lines)
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    key, separator, written = override.partition("=")
+    names = key.split(".")
+    if not separator or not all(names):
+        raise ExperimentError(f"--set: a.b=value is needed, but got {override!r}")
+    target = values
+    for name in names[:-1]:
+        below = target.setdefault(name, {})
+        if not isinstance(below, dict):
+            raise ExperimentError(f"--set {override}: {name} holds no keys")
+        target = below
+    try:
+        target[names[-1]] = yaml.safe_load(written)
+    except yaml.YAMLError as error:
+        raise ExperimentError(f"--set {override}: not YAML: {error}") from error
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that it is there whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    with partial.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    partial.rename(path)
+
+
+def slug_of(name: str) -> str:
+    """A name as a file name: lower case, words joined by hyphens."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "experiment"

@@ -1,0 +1,56 @@
+"""Dominance, hypervolume and ties: pure functions over arrays where less is better."""
+
+import moocore
+import numpy as np
+import numpy.typing as npt
+
+Costs = npt.NDArray[np.float64]
+"""Shape `(trials, objectives)`, less is better."""
+SMALLEST_DIFFERENCE = 0.01
+"""Figures closer than this share are one figure, whatever their intervals say."""
+
+
+def nondominated(costs: Costs) -> npt.NDArray[np.bool_]:
+    """Which rows nothing else beats, shape `(trials,)`; equal rows beat neither."""
+    if len(costs) == 0:
+        return np.zeros(0, dtype=np.bool_)
+    kept: npt.NDArray[np.bool_] = moocore.is_nondominated(costs, keep_weakly=True)
+    return kept
+
+
+def hypervolume(costs: Costs, reference: Costs) -> float:
+    """Volume that the rows dominate up to `reference`, shape `(objectives,)`."""
+    inside = costs[(costs < reference).all(axis=1)] if len(costs) else costs
+    if len(inside) == 0:
+        return 0.0
+    return float(moocore.hypervolume(inside, ref=reference))
+
+
+def normalised(costs: Costs) -> Costs:
+    """Every objective to 0 (the best row) ... 1 (the worst row); a constant one to 0."""
+    low, high = costs.min(axis=0), costs.max(axis=0)
+    span: Costs = np.where(high > low, high - low, 1.0)
+    scaled: Costs = (costs - low) / span
+    return scaled
+
+
+def indistinguishable(low: Costs, high: Costs) -> npt.NDArray[np.bool_]:
+    """Which rows can't be told apart in any objective, shape `(trials, trials)`.
+
+    Args:
+        low: Lower ends of the intervals.
+        high: Upper ends of the intervals.
+
+    Two figures are apart when their intervals are, and when they differ by 1 % or more.
+    """
+    middle = (low + high) / 2
+    overlap = (low[:, None] <= high[None]) & (low[None] <= high[:, None])
+    scale = np.maximum(np.abs(middle[:, None]), np.abs(middle[None]))
+    near = np.abs(middle[:, None] - middle[None]) <= SMALLEST_DIFFERENCE * scale
+    same: npt.NDArray[np.bool_] = np.all(overlap | near, axis=2)
+    return same
+
+
+def knee(costs: Costs) -> int:
+    """The row nearest to the best of everything, after normalising."""
+    return int(np.argmin(np.linalg.norm(normalised(costs), axis=1)))

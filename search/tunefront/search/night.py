@@ -1,0 +1,435 @@
+"""The whole journey, in the order it happens: prepare, check, search, confirm, answer.
+
+from tunefront.search import run
+result = run("experiments/minilm")
+result.answer.headline(), result.answer.front.recommended
+"""
+
+import fcntl
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Literal
+
+from tunefront.evaluators import (
+    Isolation,
+    Setting,
+    cache_folder,
+    describe_workload,
+)
+from tunefront.spaces import (
+    Enumeration,
+    ExperimentError,
+    SpaceError,
+    StudyError,
+    TrackingError,
+    WorkloadError,
+    detect_hardware,
+    show,
+)
+
+from .answer import Answer, answer_of
+from .confirm import Confirmation, confirm
+from .experiment import Experiment, Prepare, load_experiment
+from .files import write_whole
+from .runner import Runner, ray_session
+from .samplers import build_sampler
+from .study import Study
+from .tracking import check_reachable
+from .trial import Trial
+
+if TYPE_CHECKING:
+    from .tracking.projection import Projection
+
+Outcome = Literal["done", "nothing within limits", "all failed", "interrupted"]
+EXIT_CODES: Mapping[Outcome, int] = {
+    "done": 0,
+    "nothing within limits": 3,
+    "all failed": 4,
+    "interrupted": 130,
+}
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What a search came to.
+
+    Attributes:
+        outcome: How it ended.
+        answer: Trials, front, picks.
+        link: Where MLflow shows the front; empty where it could not be written.
+        folder: Where everything lies.
+        seconds: How long it took.
+    """
+
+    outcome: Outcome
+    answer: Answer
+    link: str
+    folder: Path
+    seconds: float
+
+    @property
+    def exit_code(self) -> int:
+        """The process's exit code."""
+        return EXIT_CODES[self.outcome]
+
+
+def run(
+    experiment: str | Path | Experiment,
+    overrides: Sequence[str] = (),
+    *,
+    fresh: bool = False,
+    smoke: bool = False,
+    say: Say = lambda line: None,
+) -> Result:
+    """Run a search, or go on with it; the same call resumes.
+
+    Args:
+        experiment: A file, a folder with `experiment.yaml`, or a loaded experiment.
+        overrides: `a.b=value` texts laid over the file.
+        fresh: Put an earlier record aside and start anew.
+        smoke: A quick check whose figures are kept apart.
+        say: Called with a line for every thing that happens.
+
+    Raises:
+        ExperimentError, SpaceError, WorkloadError, TrackingError, StudyError: Before the first
+            trial, for what can't work.
+    """
+    if not isinstance(experiment, Experiment):
+        experiment = load_experiment(experiment, overrides, smoke=smoke)
+    start = time.monotonic()
+    enumeration = runnable_or_error(experiment)
+    with _only_driver(experiment):
+        if fresh:
+            _put_aside(experiment, say)
+        check_reachable(experiment)
+        prepare(experiment.prepare, say)
+        setting, described = check_workload(experiment, say)
+        study = Study.open(experiment, _identity(described))
+        write_record(experiment, enumeration, described)
+        return _Night(experiment, study, setting, enumeration, say, start).run()
+
+
+def runnable_or_error(experiment: Experiment) -> Enumeration:
+    """The space listed.
+
+    Raises:
+        SpaceError: If nothing in it can run, with the reasons.
+    """
+    enumeration = experiment.space.enumerate()
+    if not enumeration.runnable:
+        reasons = "; ".join(f"{d.reason} ({d.count})" for d in enumeration.dropped[:5])
+        raise SpaceError(
+            f"{experiment.path}: none of the space's {enumeration.total} configurations can run "
+            f"here: {reasons}; see `tunefront run {experiment.path} --dry-run`"
+        )
+    return enumeration
+
+
+def prepare(step: Prepare | None, say: Say) -> None:
+    """Run the script that makes model and data, unless what it makes is there.
+
+    Raises:
+        WorkloadError: If it fails.
+    """
+    if step is None or step.folder.is_dir():
+        return
+    say(f"preparing model and data once: {step.script} -> {step.folder}")
+    partial = step.folder.with_name(f".{step.folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    done = subprocess.run(
+        [sys.executable, str(step.script), str(partial)], check=False, stdout=sys.stderr
+    )
+    if done.returncode != 0:
+        raise WorkloadError(f"prepare: {step.script} ended with exit code {done.returncode}")
+    partial.rename(step.folder)
+
+
+def check_workload(experiment: Experiment, say: Say) -> tuple[Setting, Mapping[str, Any]]:
+    """Load model and data once, in a process of their own, before anything is started.
+
+    Raises:
+        WorkloadError: If either can't be used.
+    """
+    say("checking model and data")
+    isolation = Isolation()
+    try:
+        log = experiment.results / "logs" / "workload.log"
+        described = describe_workload(experiment.workload, isolation, log)
+    finally:
+        isolation.close()
+    return setting_of(experiment, str(described["fingerprint"])), described
+
+
+def setting_of(experiment: Experiment, fingerprint: str) -> Setting:
+    """What all evaluations of the search share."""
+    return Setting(
+        workload=experiment.workload,
+        fingerprint=fingerprint,
+        store=str(cache_folder() / "stages"),
+        protocol=experiment.protocol,
+        timeouts=experiment.timeouts,
+        build_cores=max(1, detect_hardware().cores // experiment.concurrent_trials),
+    )
+
+
+def _identity(described: Mapping[str, Any]) -> dict[str, object]:
+    hardware = detect_hardware()
+    return {
+        "workload": described["fingerprint"],
+        "machine": f"{hardware.summary()} [{hardware.fingerprint}]",
+        "libraries": ", ".join(f"{n} {v}" for n, v in sorted(hardware.libraries.items())),
+    }
+
+
+@contextmanager
+def _only_driver(experiment: Experiment) -> Iterator[None]:
+    """One driver a search; the lock ends with its holder."""
+    experiment.results.mkdir(parents=True, exist_ok=True)
+    path = experiment.results.parent / f".{experiment.slug}.lock"
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StudyError(
+                f"{experiment.name} is being run already (lock: {path}); "
+                f"look at it with `tunefront status {experiment.path}`"
+            ) from error
+        yield
+
+
+def _put_aside(experiment: Experiment, say: Say) -> None:
+    if any(experiment.results.iterdir()):
+        stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+        aside = experiment.results.with_name(f"{experiment.results.name}.{stamp}")
+        experiment.results.rename(aside)
+        experiment.results.mkdir()
+        say(f"put the earlier record aside: {aside}")
+
+
+def write_record(
+    experiment: Experiment, enumeration: Enumeration, described: Mapping[str, Any]
+) -> None:
+    """Machine, protocol and dropped combinations, beside the study."""
+    hardware = detect_hardware()
+    record = {
+        "experiment": dict(experiment.written),
+        "smoke": experiment.smoke,
+        "workload": dict(described),
+        "machine": {
+            "summary": hardware.summary(),
+            "fingerprint": hardware.fingerprint,
+            "isa": sorted(hardware.isa),
+            "libraries": dict(hardware.libraries),
+        },
+        "space": {
+            "configurations": enumeration.total,
+            "runnable": len(enumeration.runnable),
+            "dropped": [
+                {
+                    "rule": drop.rule,
+                    "reason": drop.reason,
+                    "count": drop.count,
+                    "values": {n: [show(v) for v in vs] for n, vs in drop.values.items()},
+                }
+                for drop in enumeration.dropped
+            ],
+        },
+    }
+    write_whole(experiment.results / "search.json", json.dumps(record, indent=2, default=str))
+
+
+def read_record(experiment: Experiment) -> Mapping[str, Any]:
+    """What `write_record` left; empty where nothing was run."""
+    path = experiment.results / "search.json"
+    record: Mapping[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+    return record
+
+
+def recorded_answer(experiment: Experiment) -> Answer:
+    """The answer from the record alone.
+
+    Raises:
+        StudyError: If nothing has been run.
+    """
+    study = Study.read(experiment)
+    return answer_of(experiment, study.trials(), Confirmation.from_dict(study.confirmation()))
+
+
+def recorded_setting(experiment: Experiment) -> Setting:
+    """What the evaluations of a recorded search shared.
+
+    Raises:
+        ExperimentError: If nothing has been run.
+    """
+    record = read_record(experiment)
+    if not record:
+        raise ExperimentError(f"{experiment.name}: nothing has been run; {experiment.results}")
+    return setting_of(experiment, str(record["workload"]["fingerprint"]))
+
+
+class _Night:
+    """Search, confirmation, answer: with the study open and the workload checked."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        study: Study,
+        setting: Setting,
+        enumeration: Enumeration,
+        say: Say,
+        start: float,
+    ) -> None:
+        self.experiment = experiment
+        self.study = study
+        self.setting = setting
+        self.enumeration = enumeration
+        self.say = say
+        self.start = start
+        self.recorder = _Recorder(experiment, study, say)
+
+    def run(self) -> Result:
+        runner = self._runner()
+        runner.reconcile()
+        self.recorder.start()
+        self.say("starting Ray")
+        with ray_session(self.experiment.results, detect_hardware().cores), _interruptible(runner):
+            runner.run()
+            trials = self.study.trials()
+            if not runner.stopped and any(trial.measured for trial in trials):
+                self._confirm()
+        confirmation = Confirmation.from_dict(self.study.confirmation())
+        answer = answer_of(self.experiment, self.study.trials(), confirmation)
+        link = self.recorder.finish(answer)
+        return Result(
+            outcome=_outcome(answer, runner.stopped),
+            answer=answer,
+            link=link,
+            folder=self.experiment.results,
+            seconds=time.monotonic() - self.start,
+        )
+
+    def _runner(self) -> Runner:
+        hours = self.experiment.budget.hours
+        return Runner(
+            self.study,
+            build_sampler(self.experiment, self.enumeration.runnable),
+            self.setting,
+            concurrent=self.experiment.concurrent_trials,
+            trials=self.experiment.budget.trials,
+            seconds=None if hours is None else hours * 3600,
+            on_trial=self._on_trial,
+        )
+
+    def _on_trial(self, trial: Trial) -> None:
+        answer = answer_of(self.experiment, self.study.trials(), Confirmation(rounds={}))
+        seconds = trial.evaluation.seconds.get("total", 0.0) if trial.evaluation else 0.0
+        if trial.status == "failed" and trial.evaluation is not None:
+            told = f"failed at {trial.evaluation.stage}: {trial.evaluation.message.splitlines()[0]}"
+        else:
+            told = answer.sentence(trial) + (f"; breaks {trial.cause}" if trial.broken else "")
+        self.say(f"{trial.name()}: {told} [{seconds:.0f} s]")
+        self.recorder.add(answer)
+
+    def _confirm(self) -> None:
+        if self.study.confirmation() or self.experiment.confirmation.finalists == 0:
+            return
+        self.say("confirming the finalists: each measured again, in turns with the baseline")
+        confirm(self.study, self.setting)
+
+
+def _outcome(answer: Answer, stopped: bool) -> Outcome:
+    if stopped:
+        return "interrupted"
+    if answer.baseline is None:
+        return "all failed"
+    return "done" if answer.front.trials else "nothing within limits"
+
+
+@contextmanager
+def _interruptible(runner: Runner) -> Iterator[None]:
+    """One Ctrl-C (or SIGTERM) lets running trials finish; a second one ends at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, _: FrameType | None) -> None:
+        if runner.stopped:
+            raise KeyboardInterrupt
+        runner.stopped = True
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Recorder:
+    """MLflow, written by one thread beside the search, which never waits for it."""
+
+    def __init__(self, experiment: Experiment, study: Study, say: Say) -> None:
+        self._experiment = experiment
+        self._study = study
+        self._say = say
+        self._newest: Answer | None = None
+        self._wake = threading.Event()
+        self._done = False
+        self._thread = threading.Thread(target=self._loop, daemon=True)
+        self._projection: Projection | None = None
+        self._problem = ""
+
+    def start(self) -> None:
+        """Start writing."""
+        self._thread.start()
+
+    def add(self, answer: Answer) -> None:
+        """Something new to write; only the newest is."""
+        self._newest = answer
+        self._wake.set()
+
+    def finish(self, answer: Answer) -> str:
+        """Write everything; the link to the front, or nothing where MLflow could not be written."""
+        self._done = True
+        self._wake.set()
+        self._thread.join()
+        try:
+            projection = self._projection or self._open()
+            projection.write_trials(answer.trials, answer)
+            return projection.write_summary(answer, read_record(self._experiment))
+        except TrackingError as error:
+            self._problem = str(error)
+        except Exception as error:  # MLflow raises many kinds; the search's result stands anyway
+            self._problem = f"MLflow: {type(error).__name__}: {error}"
+        self._say(f"MLflow could not be written: {self._problem}; the record is in the study")
+        return ""
+
+    def _open(self) -> "Projection":
+        from .tracking.projection import Projection
+
+        return Projection(self._experiment, self._study.search_id)
+
+    def _loop(self) -> None:
+        try:
+            self._projection = self._open()
+            while not self._done:
+                self._wake.wait()
+                self._wake.clear()
+                newest = self._newest
+                if newest is not None and not self._done:
+                    self._projection.write_trials(newest.trials, newest)
+        except Exception as error:  # told at the end, when it is tried again
+            self._problem = f"{type(error).__name__}: {error}"

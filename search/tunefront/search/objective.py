@@ -1,0 +1,118 @@
+"""Objectives and limits: metrics with a direction, metrics with a bound."""
+
+import math
+import operator
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from tunefront.evaluators import QUALITY_DROP, Direction, Measurement, Metric
+from tunefront.spaces import ExperimentError, show
+
+Bound = Literal["<=", ">="]
+_COMPARE: Mapping[str, Callable[[float, float], bool]] = {"<=": operator.le, ">=": operator.ge}
+_LIMIT = re.compile(r"\s*(<=|>=)\s*([-+\d.eE]+)\s*(%?)\s*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objective:
+    """A metric that is searched for the best of."""
+
+    metric: str
+    direction: Direction
+
+    @property
+    def sign(self) -> float:
+        """1 where less is better, -1 where more is: times a value it is to be minimized."""
+        return 1.0 if self.direction == "minimize" else -1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """A bound that a metric must keep.
+
+    Attributes:
+        metric: The metric's name.
+        test: On which side of the bound it must be.
+        bound: The bound, in the metric's unit.
+    """
+
+    metric: str
+    test: Bound
+    bound: float
+
+    def kept(self, value: float) -> bool:
+        """Whether the value keeps the limit."""
+        return _COMPARE[self.test](value, self.bound)
+
+    def violation(self, value: float) -> float:
+        """How far the value is beyond the bound, in the metric's unit; not positive where kept."""
+        return value - self.bound if self.test == "<=" else self.bound - value
+
+    def __str__(self) -> str:
+        return f"{self.metric} {self.test} {show(self.bound)}"
+
+    @classmethod
+    def parse(cls, metric: Metric, written: object) -> "Limit":
+        """From `"<= 12"` or, for metrics in percent, `"<= 1%"`.
+
+        Raises:
+            ExperimentError: With the rule that the text breaks.
+        """
+        match = _LIMIT.fullmatch(written) if isinstance(written, str) else None
+        if match is None:
+            raise ExperimentError(
+                f"a limit is written '<= NUMBER' or '>= NUMBER', but got {written!r}"
+            )
+        test, number, percent = match.groups()
+        if percent and metric.unit != "%":
+            raise ExperimentError(
+                f"{metric.name} is in {metric.unit or 'plain numbers'}, not in percent; "
+                f"write '{test} {number}'"
+            )
+        try:
+            bound = float(number)
+        except ValueError as error:
+            raise ExperimentError(f"{number!r} is not a number") from error
+        if not math.isfinite(bound):
+            raise ExperimentError(f"a finite bound is needed, but got {number}")
+        return cls(metric=metric.name, test="<=" if test == "<=" else ">=", bound=bound)
+
+    @classmethod
+    def parse_expression(cls, text: str, metrics: Mapping[str, Metric]) -> "Limit":
+        """From `"latency_ms<=12"`, as on the command line."""
+        match = re.match(r"\s*(\w+)", text)
+        name = match[1] if match else text
+        if match is None or name not in metrics:
+            from tunefront.spaces import did_you_mean
+
+            raise ExperimentError(f"limit: unknown metric {name!r}{did_you_mean(name, metrics)}")
+        return cls.parse(metrics[name], text[match.end() :])
+
+
+def check_limits(limits: tuple[Limit, ...]) -> None:
+    """Refuse limits that no value can keep together."""
+    for low in (limit for limit in limits if limit.test == ">="):
+        for high in (limit for limit in limits if limit.test == "<="):
+            if low.metric == high.metric and low.bound > high.bound:
+                raise ExperimentError(f"limits contradict each other: {low} and {high}")
+
+
+def quality_drop(primary: Metric, value: Measurement, baseline: Measurement) -> Measurement:
+    """Loss of the primary metric against the baseline's, in percent of the baseline's.
+
+    Both figures' errors count, as if their items were different ones: with the same items the true
+    interval is narrower.
+    """
+    sign = 1.0 if primary.direction == "minimize" else -1.0
+    scale = 100.0 / max(abs(baseline.value), 1e-12)
+    drop = sign * (value.value - baseline.value) * scale
+    half = math.hypot(value.high - value.low, baseline.high - baseline.low) / 2 * scale
+    return Measurement(
+        value=drop,
+        unit=QUALITY_DROP.unit,
+        low=drop - half,
+        high=drop + half,
+        samples=value.samples,
+    )

@@ -1,0 +1,190 @@
+"""Picks: one trial chosen from the front, and why; answered from the record, with any limits."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tunefront.evaluators import Metric
+from tunefront.spaces import ExperimentError, did_you_mean
+
+from .experiment import Experiment
+from .front import indistinguishable, knee, nondominated
+from .objective import Limit, Objective
+from .trial import Trial
+
+RECOMMENDED = "recommended"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pick:
+    """A trial with a name and a reason.
+
+    Attributes:
+        name: `recommended`, `fastest`, `smallest`, `highest quality` or `knee`.
+        trial: The trial.
+        reason: Why this one, in words.
+        ties: Trials that can't be told apart from it.
+    """
+
+    name: str
+    trial: Trial
+    reason: str
+    ties: tuple[Trial, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Front:
+    """What nothing else beats, among the trials within limits.
+
+    Attributes:
+        trials: The front, the best of the first objective first.
+        ties: For a trial's number, the trials that can't be told apart from it.
+        picks: The named picks, the recommended one first; empty where nothing keeps the limits.
+    """
+
+    trials: tuple[Trial, ...]
+    ties: Mapping[int, tuple[Trial, ...]]
+    picks: tuple[Pick, ...]
+
+    @property
+    def recommended(self) -> Trial | None:
+        """The recommended trial."""
+        return self.picks[0].trial if self.picks else None
+
+
+def front_of(
+    experiment: Experiment,
+    trials: Sequence[Trial],
+    limits: Sequence[Limit] | None = None,
+    prefer: str | None = None,
+) -> Front:
+    """The front and its picks.
+
+    Args:
+        experiment: Objectives, limits, metrics.
+        trials: The record; what failed is left out.
+        limits: Limits instead of the experiment's.
+        prefer: A metric that decides the recommendation alone.
+    """
+    kept = within(trials, experiment.limits if limits is None else limits)
+    if not kept:
+        return Front(trials=(), ties={}, picks=())
+    objectives = experiment.objectives
+    costs = np.array([[trial.cost(o) for o in objectives] for trial in kept])
+    best = [trial for trial, on in zip(kept, nondominated(costs), strict=True) if on]
+    best.sort(key=lambda trial: trial.cost(objectives[0]))
+    ties = _ties(kept, objectives)
+    baseline = next((trial for trial in trials if trial.number == 0 and trial.measured), None)
+    picks = _picks(experiment, best, ties, baseline, prefer)
+    return Front(trials=tuple(best), ties=ties, picks=picks)
+
+
+def within(trials: Sequence[Trial], limits: Sequence[Limit]) -> list[Trial]:
+    """The measured trials that keep all limits."""
+    return [
+        trial
+        for trial in trials
+        if trial.measured and all(limit.kept(trial.value(limit.metric)) for limit in limits)
+    ]
+
+
+def nearest_misses(trials: Sequence[Trial], limits: Sequence[Limit], count: int = 3) -> list[Trial]:
+    """The measured trials that come nearest to the limits, by the worst relative violation."""
+
+    def distance(trial: Trial) -> float:
+        return max(
+            limit.violation(trial.value(limit.metric)) / max(abs(limit.bound), 1e-9)
+            for limit in limits
+        )
+
+    return sorted((trial for trial in trials if trial.measured), key=distance)[:count]
+
+
+def _ties(trials: Sequence[Trial], objectives: Sequence[Objective]) -> dict[int, tuple[Trial, ...]]:
+    ends = [[t.measurements[o.metric] for o in objectives] for t in trials]
+    same = indistinguishable(
+        np.array([[m.low for m in row] for row in ends]),
+        np.array([[m.high for m in row] for row in ends]),
+    )
+    return {
+        trial.number: tuple(trials[int(j)] for j in np.flatnonzero(same[i]) if j != i)
+        for i, trial in enumerate(trials)
+    }
+
+
+def _picks(
+    experiment: Experiment,
+    best: Sequence[Trial],
+    ties: Mapping[int, tuple[Trial, ...]],
+    baseline: Trial | None,
+    prefer: str | None,
+) -> tuple[Pick, ...]:
+    found: list[Pick] = []
+
+    def add(name: str, trial: Trial, reason: str) -> None:
+        found.append(Pick(name=name, trial=trial, reason=reason, ties=ties[trial.number]))
+
+    trial, reason = _recommended(experiment, best, baseline, prefer)
+    add(RECOMMENDED, trial, reason)
+    speed = _first(experiment, ("latency_ms", "throughput", "tokens_per_second"), "throughput")
+    add("fastest", _best_by(best, speed), f"best {speed.name} on the front")
+    size = _first(experiment, ("peak_memory_mb", "model_memory_mb", "weights_mb"), "peak_memory_mb")
+    add("smallest", _best_by(best, size), f"least {size.name} on the front")
+    quality = experiment.primary
+    add("highest quality", _best_by(best, quality), f"best {quality.name} on the front")
+    costs = np.array([[t.cost(o) for o in experiment.objectives] for t in best])
+    add("knee", best[knee(costs)], "nearest to the best of every objective at once")
+    return tuple(found)
+
+
+def _first(experiment: Experiment, names: Sequence[str], fallback: str) -> Metric:
+    """The first objective among `names`, or the fallback."""
+    objectives = {objective.metric for objective in experiment.objectives}
+    return experiment.metrics[next((n for n in names if n in objectives), fallback)]
+
+
+def _best_by(trials: Sequence[Trial], metric: Metric) -> Trial:
+    sign = 1.0 if metric.direction == "minimize" else -1.0
+    return min(trials, key=lambda trial: sign * trial.value(metric.name))
+
+
+def _recommended(
+    experiment: Experiment, best: Sequence[Trial], baseline: Trial | None, prefer: str | None
+) -> tuple[Trial, str]:
+    """The preferred metric's best, or the greatest gain over the baseline in all objectives."""
+    if prefer is not None:
+        if prefer not in experiment.metrics:
+            known = did_you_mean(prefer, experiment.metrics)
+            raise ExperimentError(f"prefer: unknown metric {prefer!r}{known}")
+        return _best_by(best, experiment.metrics[prefer]), f"best {prefer} within limits"
+    if baseline is None:
+        costs = np.array([[t.cost(o) for o in experiment.objectives] for t in best])
+        return best[knee(costs)], "nearest to the best of every objective at once"
+    gain = _gain_over(baseline, experiment.objectives)
+    return max(best, key=gain), "greatest mean gain over the baseline in all objectives"
+
+
+def _gain_over(baseline: Trial, objectives: Sequence[Objective]) -> Callable[[Trial], float]:
+    """Mean logarithm of the ratios to the baseline; differences where a figure isn't positive."""
+
+    def gain(trial: Trial) -> float:
+        gains: list[float] = []
+        for objective in objectives:
+            own, base = trial.value(objective.metric), baseline.value(objective.metric)
+            if own > 0 and base > 0:
+                gains.append(objective.sign * float(np.log(base / own)))
+            else:
+                scale = max(abs(own), abs(base), 1e-12)
+                gains.append(objective.sign * (base - own) / scale)
+        return float(np.mean(gains))
+
+    return gain
+
+
+def ratio(trial: Trial, baseline: Trial, metric: Metric) -> float | None:
+    """How many times better a figure is than the baseline's; None where it means nothing."""
+    own, base = trial.value(metric.name), baseline.value(metric.name)
+    if own <= 0 or base <= 0:
+        return None
+    return base / own if metric.direction == "minimize" else own / base

@@ -1,0 +1,26 @@
+"""What to try next; a new sampler is one file here and its line below."""
+
+from collections.abc import Sequence
+
+from tunefront.search.experiment import Experiment
+from tunefront.spaces import Configuration
+
+from .base import Sampler
+from .grid import GridSampler
+from .optuna_based import OPTUNA_SAMPLERS, OptunaSampler
+
+
+def build_sampler(experiment: Experiment, runnable: Sequence[Configuration]) -> Sampler:
+    """The sampler that the experiment names."""
+    if experiment.sampler == "grid":
+        return GridSampler(runnable)
+    return OptunaSampler(
+        experiment.space,
+        runnable,
+        experiment.objectives,
+        experiment.limits,
+        OPTUNA_SAMPLERS[experiment.sampler](experiment.seed),
+    )
+
+
+__all__ = ["OPTUNA_SAMPLERS", "GridSampler", "OptunaSampler", "Sampler", "build_sampler"]

@@ -1,0 +1,25 @@
+"""The contract of a sampler: what to try next, among what can run."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from tunefront.search.trial import Trial
+from tunefront.spaces import Configuration
+
+
+class Sampler(ABC):
+    """Proposes configurations of a listed space, none of them twice."""
+
+    @abstractmethod
+    def propose(self, trials: Sequence[Trial]) -> Configuration | None:
+        """The next configuration to evaluate, or None where all have been.
+
+        Args:
+            trials: The record so far, trials under way included.
+        """
+
+
+def untried(runnable: Sequence[Configuration], trials: Sequence[Trial]) -> list[Configuration]:
+    """What can run and has not been tried, in the order of the list."""
+    tried = {trial.configuration for trial in trials}
+    return [configuration for configuration in runnable if configuration not in tried]

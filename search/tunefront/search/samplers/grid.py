@@ -1,0 +1,23 @@
+"""Every configuration, in the order of the list."""
+
+from collections.abc import Sequence
+
+from tunefront.search.trial import Trial
+from tunefront.spaces import Configuration
+
+from .base import Sampler, untried
+
+
+class GridSampler(Sampler):
+    """Enumerates; alike candidates come together, so that little is built twice.
+
+    Args:
+        runnable: The configurations that can run.
+    """
+
+    def __init__(self, runnable: Sequence[Configuration]) -> None:
+        self._runnable = runnable
+
+    def propose(self, trials: Sequence[Trial]) -> Configuration | None:
+        """The first that has not been tried."""
+        return next(iter(untried(self._runnable, trials)), None)

@@ -1,0 +1,159 @@
+"""Optuna's samplers over a listed space: no repeats, nothing that can't run.
+
+They are asked in a study of their own, in memory, that is filled from the record; what they propose
+in vain never reaches the record. After a few vain proposals the nearest untried configuration is
+taken.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, cast
+
+from tunefront.search.objective import Limit, Objective
+from tunefront.search.trial import Trial
+from tunefront.spaces import Configuration, SearchSpace, Value
+
+from .base import Sampler, untried
+
+if TYPE_CHECKING:
+    import optuna
+
+STARTUP_TRIALS = 10
+VAIN_PROPOSALS = 16
+
+
+def _tpe(seed: int) -> "optuna.samplers.BaseSampler":
+    import optuna
+
+    return optuna.samplers.TPESampler(
+        seed=seed,
+        multivariate=True,
+        group=True,
+        constant_liar=True,
+        n_startup_trials=STARTUP_TRIALS,
+    )
+
+
+def _nsga2(seed: int) -> "optuna.samplers.BaseSampler":
+    import optuna
+
+    return optuna.samplers.NSGAIISampler(seed=seed, population_size=16)
+
+
+def _gp(seed: int) -> "optuna.samplers.BaseSampler":
+    import optuna
+
+    return optuna.samplers.GPSampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
+
+
+def _random(seed: int) -> "optuna.samplers.BaseSampler":
+    import optuna
+
+    return optuna.samplers.RandomSampler(seed=seed)
+
+
+OPTUNA_SAMPLERS: Mapping[str, "Callable[[int], optuna.samplers.BaseSampler]"] = MappingProxyType(
+    {"tpe": _tpe, "nsga2": _nsga2, "gp": _gp, "random": _random}
+)
+
+
+class OptunaSampler(Sampler):
+    """One of Optuna's samplers, kept to what can run and has not been tried.
+
+    Args:
+        space: The choices and their conditions.
+        runnable: The configurations that can run.
+        objectives: What is searched for.
+        limits: What a choice must keep.
+        sampler: Optuna's sampler.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        runnable: Sequence[Configuration],
+        objectives: Sequence[Objective],
+        limits: Sequence[Limit],
+        sampler: "optuna.samplers.BaseSampler",
+    ) -> None:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self._space = space
+        self._runnable = runnable
+        self._objectives = objectives
+        self._limits = limits
+        self._study = optuna.create_study(
+            directions=[objective.direction for objective in objectives], sampler=sampler
+        )
+        self._open: dict[Configuration, optuna.Trial] = {}
+        self._known: set[int] = set()
+
+    def propose(self, trials: Sequence[Trial]) -> Configuration | None:
+        """Ask until something new comes up; the nearest new one where nothing does."""
+        self._learn(trials)
+        left = dict.fromkeys(untried(self._runnable, trials))
+        if not left:
+            return None
+        for _ in range(VAIN_PROPOSALS):
+            asked = self._study.ask()
+            proposed = self._suggest(asked)
+            if proposed in left:
+                self._open[proposed] = asked
+                return proposed
+            self._forget(asked)
+        return min(left, key=lambda other: _distance(proposed, other))
+
+    def _suggest(self, asked: "optuna.Trial") -> Configuration:
+        values = self._space.defaults()
+        active: dict[str, Value] = {}
+        for choice in self._space.choices:
+            if choice.active(values):
+                chosen = asked.suggest_categorical(choice.name, list(choice.values))
+                values[choice.name] = active[choice.name] = cast(Value, chosen)
+        return Configuration(active)
+
+    def _forget(self, asked: "optuna.Trial") -> None:
+        import optuna
+
+        self._study.tell(asked, state=optuna.trial.TrialState.FAIL)
+
+    def _learn(self, trials: Sequence[Trial]) -> None:
+        """Tell what has ended since the last time, or add it where it was not asked for here."""
+        for trial in trials:
+            if trial.status == "running" or trial.number in self._known:
+                continue
+            self._known.add(trial.number)
+            asked = self._open.pop(trial.configuration, None)
+            if asked is not None:
+                self._tell(asked, trial)
+            elif trial.measured:
+                self._add(trial)
+
+    def _tell(self, asked: "optuna.Trial", trial: Trial) -> None:
+        if not trial.measured:
+            self._forget(asked)
+            return
+        for limit in self._limits:
+            asked.set_constraint(str(limit), limit.violation(trial.value(limit.metric)))
+        self._study.tell(asked, [trial.value(o.metric) for o in self._objectives])
+
+    def _add(self, trial: Trial) -> None:
+        """A trial from before, through the same questions, so that distributions agree."""
+        self._study.enqueue_trial(dict(trial.configuration))
+        asked = self._study.ask()
+        inside = all(
+            choice.name not in trial.configuration
+            or trial.configuration[choice.name] in choice.values
+            for choice in self._space.choices
+        )
+        if not inside:
+            self._forget(asked)
+            return
+        self._suggest(asked)
+        self._tell(asked, trial)
+
+
+def _distance(one: Configuration, other: Configuration) -> int:
+    """In how many choices two configurations differ."""
+    return sum(one.get(name) != other.get(name) for name in {*one, *other})

@@ -1,0 +1,81 @@
+"""The shape of an experiment file, checked where users write: unknown keys, types, ranges."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tunefront.evaluators import Direction
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class WorkloadSection(_Section):
+    """What is optimized."""
+
+    task: Literal[
+        "causal-lm", "text-embedding", "text-classification", "image-classification", "custom"
+    ]
+    model: str = Field(min_length=1)
+    data: str | None = None
+    calibration: str | None = None
+    revision: str | None = None
+    trust_remote_code: bool = False
+    max_length: int = Field(default=256, ge=2, le=1_048_576)
+    items: int | None = Field(default=None, ge=1)
+    inputs: str | None = None
+    quality: str | None = None
+    metric: str = Field(default="score", pattern=r"^[a-z][a-z0-9_]*$")
+    direction: Direction = "maximize"
+
+
+class BudgetSection(_Section):
+    """When the search ends: at the first of what is given."""
+
+    trials: int | None = Field(default=None, ge=1)
+    hours: float | None = Field(default=None, gt=0)
+
+
+class MeasurementSection(_Section):
+    """How speed is measured."""
+
+    seconds: float = Field(default=5.0, gt=0, le=3600)
+    precision: float = Field(default=0.03, gt=0, lt=1)
+    passes: int = Field(default=6, ge=3, le=1000)
+    requests: int = Field(default=4, ge=1, le=1000)
+
+
+class TimeoutSection(_Section):
+    """Seconds after which a step counts as hung."""
+
+    build: float = Field(default=1800, gt=0)
+    quality: float = Field(default=1800, gt=0)
+    measure: float = Field(default=900, gt=0)
+
+
+class ConfirmationSection(_Section):
+    """How finalists are measured again, side by side."""
+
+    finalists: int = Field(default=8, ge=0, le=100)
+    rounds: int = Field(default=3, ge=1, le=100)
+
+
+class ExperimentSection(_Section):
+    """The whole file."""
+
+    name: str = Field(min_length=1, max_length=80)
+    prepare: str | None = None
+    workload: WorkloadSection
+    space: dict[str, Any]
+    baseline: dict[str, Any] = Field(default_factory=dict)
+    objectives: dict[str, Direction]
+    limits: dict[str, Any] = Field(default_factory=dict)
+    budget: BudgetSection = BudgetSection(trials=60, hours=8)
+    sampler: Literal["tpe", "nsga2", "gp", "random", "grid"] = "tpe"
+    seed: int = Field(default=0, ge=0)
+    measurement: MeasurementSection = MeasurementSection()
+    timeouts: TimeoutSection = TimeoutSection()
+    confirmation: ConfirmationSection = ConfirmationSection()
+    concurrent_trials: int | None = Field(default=None, ge=1)
+    allow_parallel_on_cpu: bool = False

@@ -1,0 +1,247 @@
+"""What commands print: tables for people on a terminal, plain text elsewhere."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tunefront.spaces import CHOICES, Enumeration, Hardware, show
+
+from .answer import Answer, choices_of, figure
+from .experiment import Experiment
+from .trial import Trial
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from .verify import Verification
+
+MARKS: Mapping[bool | None, str] = {True: "holds", False: "DOES NOT HOLD", None: "not judged"}
+
+
+def print_table(table: "Table") -> None:
+    """A rich table on stdout, as wide as it needs to be where nobody looks at it live."""
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)
+    console.print(table)
+
+
+def table_of(header: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> "Table":
+    """A plain table; columns that hold only numbers are right-aligned."""
+    from rich import box
+    from rich.table import Table
+
+    listed = [list(row) for row in rows]
+    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for place, name in enumerate(header):
+        numbers = all(_numeric(row[place]) for row in listed)
+        table.add_column(name, justify="right" if numbers else "left", overflow="fold")
+    for row in listed:
+        table.add_row(*row)
+    return table
+
+
+def _numeric(text: str) -> bool:
+    try:
+        float(text.replace(",", "").rstrip("x%").replace("±", "") or "0")
+    except ValueError:
+        return False
+    return True
+
+
+def front_table(answer: Answer) -> "Table":
+    """The front and the baseline, the best of the first objective first."""
+    trials = list(answer.front.trials)
+    baseline = answer.baseline
+    if baseline is not None and baseline.number not in {trial.number for trial in trials}:
+        trials.append(baseline)
+    return trials_table(answer, trials, "the front, and the baseline")
+
+
+def trials_table(answer: Answer, trials: Sequence[Trial], title: str = "") -> "Table":
+    """Trials with role, objectives, comparison and choices."""
+    experiment = answer.experiment
+    objectives = [objective.metric for objective in experiment.objectives]
+    varied = [c.name for c in experiment.space.choices if len(c.values) > 1]
+    units = [experiment.metrics[name].unit for name in objectives]
+    named = [f"{name}\n{unit}" for name, unit in zip(objectives, units, strict=True)]
+    picks = {pick.trial.number: pick.name for pick in reversed(answer.front.picks)}
+    rows = []
+    for trial in trials:
+        figures = [
+            figure(trial.measurements[name]) if name in trial.measurements else "-"
+            for name in objectives
+        ]
+        ties = answer.front.ties.get(trial.number, ())
+        told = picks.get(trial.number, "baseline" if trial.number == 0 else trial.status)
+        tied = " =" + ",".join(str(t.number) for t in ties[:3]) if ties else ""
+        rows.append(
+            [
+                f"{trial.number:03}{tied}",
+                told if trial.measured else f"failed: {trial.cause}",
+                *figures,
+                *choices_of(trial, varied).values(),
+            ]
+        )
+    return table_of(["trial", "what", *named, *varied], rows, title)
+
+
+def picks_lines(answer: Answer) -> list[str]:
+    """The picks in words."""
+    width = max((len(pick.name) for pick in answer.front.picks), default=0)
+    lines = []
+    for pick in answer.front.picks:
+        lines.append(f"  {pick.name:{width}}  {pick.trial.name()}: {answer.sentence(pick.trial)}")
+        ties = f"; can't be told apart from {_numbers(pick.ties)}" if pick.ties else ""
+        lines.append(f"  {'':{width}}  {pick.reason}{ties}")
+    return lines
+
+
+def _numbers(trials: Sequence[Trial]) -> str:
+    return ", ".join(f"{trial.number:03}" for trial in trials[:5])
+
+
+def plan_lines(experiment: Experiment, enumeration: Enumeration) -> list[str]:
+    """What a search would do: `--dry-run`."""
+    candidates = {
+        tuple(c.up_to("runtime", {n: k.stage for n, k in CHOICES.items()}).items())
+        for c in enumeration.runnable
+    }
+    budget = experiment.budget
+    trials = min(budget.trials or len(enumeration.runnable), len(enumeration.runnable) + 1)
+    hours = f", at most {budget.hours:g} h" if budget.hours is not None else ""
+    lines = [
+        f"{experiment.name}: {experiment.workload.task}, model {experiment.workload.model}",
+        f"machine: {experiment.space.context.hardware.summary()}",
+        f"space: {enumeration.total:,} configurations, {len(enumeration.runnable):,} can run here, "
+        f"{len(candidates):,} different models to build",
+        f"plan: {trials:,} trials{hours}, {experiment.concurrent_trials} at a time, "
+        f"sampler {experiment.sampler}, then {experiment.confirmation.finalists} finalists "
+        f"measured {experiment.confirmation.rounds} more times beside the baseline",
+        f"baseline: {experiment.baseline.label()}",
+        "objectives: " + ", ".join(f"{o.metric} ({o.direction})" for o in experiment.objectives),
+        "limits: " + (", ".join(map(str, experiment.limits)) or "none"),
+        "",
+        "choices:",
+    ]
+    for choice in experiment.space.choices:
+        values = ", ".join(show(value) for value in choice.values)
+        when = f"  when {' and '.join(map(str, choice.when))}" if choice.when else ""
+        lines.append(f"  {choice.name} ({choice.stage}): {values}{when}")
+    if enumeration.dropped:
+        lines += ["", "left out:"]
+        for drop in enumeration.dropped:
+            values = ", ".join(
+                f"{n}={'|'.join(show(v) for v in vs)}" for n, vs in drop.values.items()
+            )
+            lines.append(f"  {drop.count:,} of {drop.reason}  [{values}]")
+    return lines
+
+
+def doctor_lines(hardware: Hardware) -> list[str]:
+    """What this machine offers, and what is missing."""
+    import os
+
+    from tunefront.spaces import RUNTIMES
+
+    lines = [hardware.summary(), "instruction sets: " + ", ".join(sorted(hardware.isa)), ""]
+    for name, facts in RUNTIMES.items():
+        missing = [need for need in facts.needs if need not in hardware.libraries]
+        have = ", ".join(f"{n} {hardware.libraries[n]}" for n in facts.needs if n not in missing)
+        extra = f"; pip install 'tunefront[{facts.extra}]'" if facts.extra else ""
+        told = f"missing {', '.join(missing)}{extra}" if missing else have
+        lines.append(f"{'--' if missing else 'ok'}  {name:12} {told}")
+    for name, extra in (("transformers", "hf"), ("torchao", "quantization")):
+        version = hardware.libraries.get(name)
+        told = version or f"missing; pip install 'tunefront[{extra}]'"
+        lines.append(f"{'ok' if version else '--'}  {name:12} {told}")
+    lines.append("")
+    for name in ("RAY_ADDRESS", "MLFLOW_TRACKING_URI", "CUDA_VISIBLE_DEVICES", "HF_HOME"):
+        lines.append(f"{name}={os.environ.get(name, '(not set)')}")
+    return lines
+
+
+def choices_lines() -> list[str]:
+    """Every choice that there is, with its values."""
+    lines: list[str] = []
+    for kind in CHOICES.values():
+        lines.append(f"{kind.name} ({kind.stage}, default {show(kind.default)}): {kind.help}")
+        if kind.words is not None:
+            lines += [f"    {word:18} {meaning}" for word, meaning in kind.words.items()]
+        else:
+            lines.append(f"    {kind.low:g} to {kind.high:g} {kind.unit}".rstrip())
+    return lines
+
+
+def trial_lines(answer: Answer, trial: Trial) -> list[str]:
+    """Everything about one trial."""
+    lines = [f"{trial.name()}: {trial.status}", f"  {answer.sentence(trial)}", "  choices:"]
+    lines += [f"    {name}: {show(value)}" for name, value in trial.configuration.items()]
+    if trial.measurements:
+        lines.append("  figures (95 % interval, samples):")
+    for name, m in trial.measurements.items():
+        lines.append(f"    {name}: {figure(m)} {m.unit} ({m.low:.4g} to {m.high:.4g}, {m.samples})")
+    for limit in trial.broken:
+        lines.append(f"  breaks {limit}")
+    evaluation = trial.evaluation
+    if evaluation is None:
+        return lines
+    if evaluation.status == "failed":
+        lines.append(f"  failed at {evaluation.stage}: {evaluation.cause}: {evaluation.message}")
+        lines += [f"    | {line}" for line in evaluation.log]
+    lines.append("  really ran: " + json.dumps(dict(evaluation.facts)))
+    lines.append("  machine: " + json.dumps(dict(evaluation.machine)))
+    seconds = {name: round(value, 2) for name, value in evaluation.seconds.items()}
+    lines.append(f"  seconds: {json.dumps(seconds)}; reused: {', '.join(evaluation.reused) or '-'}")
+    return lines
+
+
+def compare_table(answer: Answer, trials: Sequence[Trial]) -> "Table":
+    """Trials side by side: the choices that differ, and every figure."""
+    names = list(dict.fromkeys(name for trial in trials for name in trial.configuration))
+    rows: list[list[str]] = []
+    for name, values in ((n, [choices_of(t, [n])[n] for t in trials]) for n in names):
+        if len(set(values)) > 1:
+            rows.append([name, *values])
+    for name, metric in answer.experiment.metrics.items():
+        cells = [
+            f"{figure(t.measurements[name])} {metric.unit}".strip()
+            if name in t.measurements
+            else "-"
+            for t in trials
+        ]
+        if any(cell != "-" for cell in cells):
+            rows.append([name, *cells])
+    return table_of(["", *(trial.name() for trial in trials)], rows)
+
+
+def verification_table(verification: "Verification") -> "Table":
+    """What holds of an export."""
+    rows = [[check.name, MARKS[check.holds], check.detail] for check in verification.checks]
+    return table_of(["check", "", "found"], rows)
+
+
+def answer_record(answer: Answer) -> dict[str, Any]:
+    """The answer as plain JSON values."""
+    return {
+        "schema": 1,
+        "experiment": answer.experiment.name,
+        "headline": answer.headline(),
+        "trials": len(answer.trials),
+        "failed": sum(trial.status == "failed" for trial in answer.trials),
+        "front": [trial.number for trial in answer.front.trials],
+        "picks": [
+            {
+                "name": pick.name,
+                "trial": pick.trial.number,
+                "why": pick.reason,
+                "against_baseline": answer.sentence(pick.trial),
+                "ties": [trial.number for trial in pick.ties],
+                "configuration": dict(pick.trial.configuration),
+                "measurements": {n: m.to_dict() for n, m in pick.trial.measurements.items()},
+            }
+            for pick in answer.front.picks
+        ],
+    }

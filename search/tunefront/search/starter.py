@@ -1,0 +1,83 @@
+"""A first experiment file, with the choices that this machine can run."""
+
+from pathlib import Path
+
+from tunefront.evaluators import TASKS
+from tunefront.spaces import RUNTIMES, ExperimentError, detect_hardware, did_you_mean
+
+_QUALITY = {
+    "causal-lm": "perplexity: minimize",
+    "text-embedding": "recall_at_1: maximize",
+    "text-classification": "accuracy: maximize",
+    "image-classification": "accuracy: maximize",
+    "custom": "score: maximize",
+}
+_ROWS = {
+    "causal-lm": "rows with `text`",
+    "text-embedding": "rows with `query` and `document`",
+    "text-classification": "rows with `text` and `label`",
+    "image-classification": "rows with `image` (a path) and `label`",
+}
+
+
+def write_starter(path: Path, *, task: str, model: str, data: str) -> None:
+    """Write the file.
+
+    Raises:
+        ExperimentError: If it exists, or the task is unknown.
+    """
+    if task not in TASKS:
+        raise ExperimentError(f"--task: unknown value {task!r}{did_you_mean(task, TASKS)}")
+    if path.exists():
+        raise ExperimentError(f"{path} exists already; name another file")
+    path.write_text(_text(task, model, data))
+
+
+def _text(task: str, model: str, data: str) -> str:
+    hardware = detect_hardware()
+    installed = [
+        name
+        for name, facts in RUNTIMES.items()
+        if all(need in hardware.libraries for need in facts.needs)
+    ]
+    threads = [n for n in (1, 2, 4, 8, 16, 32) if n <= hardware.cores]
+    return f"""\
+# What is optimized, what may be chosen, what counts. `tunefront run FILE --dry-run` explains it;
+# `tunefront doctor --choices` lists every choice.
+name: my {task}
+
+workload:
+  task: {task}
+{_workload(task, model, data)}
+
+space:
+  runtime: [{", ".join(installed)}]
+  precision: [fp32, bf16]
+  quantization: [none, int8-dynamic, int8-static, int8-weight-only]
+  batch_size: [1, 8, 32]
+  threads: {threads}
+
+baseline: {{runtime: torch, precision: fp32, batch_size: 1, threads: {threads[-1]}}}
+
+objectives:
+  throughput: maximize
+  peak_memory_mb: minimize
+  {_QUALITY[task]}
+
+limits: {{quality_drop: "<= 1%"}}
+
+budget: {{trials: 40, hours: 4}}
+"""
+
+
+def _workload(task: str, model: str, data: str) -> str:
+    if task == "custom":
+        return """\
+  model: my_model:model          # package.module:function, returns a torch.nn.Module
+  inputs: my_model:inputs        # (batch_size, count) -> list of {name: array}
+  quality: my_model:quality      # (run) -> a number, or one an item
+  metric: score
+  direction: maximize"""
+    return f"""\
+  model: {model}    # a folder or a hub id; safetensors only
+  data: {data}      # {_ROWS[task]}: .jsonl, .csv, .parquet or .txt"""

@@ -1,0 +1,66 @@
+"""Trials as rows: for people, for JSON, for CSV."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from tunefront.spaces import show
+
+from .answer import Answer
+from .trial import Trial
+
+
+def trial_record(trial: Trial) -> dict[str, Any]:
+    """Everything about a trial, as plain JSON values."""
+    evaluation = trial.evaluation
+    return {
+        "number": trial.number,
+        "status": trial.status,
+        "configuration": dict(trial.configuration),
+        "measurements": {n: m.to_dict() for n, m in trial.measurements.items()},
+        "broken_limits": [str(limit) for limit in trial.broken],
+        "cause": evaluation.cause if evaluation else None,
+        "stage": evaluation.stage if evaluation else None,
+        "message": evaluation.message if evaluation else "",
+        "log": list(evaluation.log) if evaluation else [],
+        "facts": dict(evaluation.facts) if evaluation else {},
+        "machine": dict(evaluation.machine) if evaluation else {},
+        "seconds": dict(evaluation.seconds) if evaluation else {},
+        "reused": list(evaluation.reused) if evaluation else [],
+        "started": trial.started.isoformat() if trial.started else None,
+        "ended": trial.ended.isoformat() if trial.ended else None,
+    }
+
+
+def trials_json(trials: Iterable[Trial]) -> str:
+    """All trials as a JSON array."""
+    return json.dumps([trial_record(trial) for trial in trials], indent=1)
+
+
+def rows(answer: Answer, trials: Sequence[Trial]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: number, status, choices, figures with their ends, cause."""
+    choices = [choice.name for choice in answer.experiment.space.choices]
+    metrics = [n for n in answer.experiment.metrics if any(n in t.measurements for t in trials)]
+    ends = [f"{name}{end}" for name in metrics for end in ("", "_low", "_high")]
+    header = ["number", "status", *choices, *ends, "cause"]
+    table: list[list[str]] = []
+    for trial in trials:
+        row = [str(trial.number), trial.status]
+        row += [show(trial.configuration[n]) if n in trial.configuration else "" for n in choices]
+        for name in metrics:
+            found = trial.measurements.get(name)
+            row += [repr(v) for v in (found.value, found.low, found.high)] if found else [""] * 3
+        table.append([*row, trial.cause])
+    return header, table
+
+
+def trials_csv(answer: Answer, trials: Sequence[Trial] | None = None) -> str:
+    """Trials as CSV, all of them where none are named."""
+    header, table = rows(answer, answer.trials if trials is None else trials)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(table)
+    return text.getvalue()

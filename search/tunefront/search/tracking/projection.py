@@ -1,0 +1,280 @@
+"""MLflow as a projection of the study: written by one process, the same whatever was there before.
+
+One MLflow experiment a search, a flat run a trial, and a summary run on top. A run is found by its
+tag `trial`; what is there already is not written again, so projecting twice changes nothing.
+"""
+
+import json
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tunefront.search.answer import Answer, rounded
+from tunefront.search.experiment import Experiment
+from tunefront.search.trial import Trial
+from tunefront.spaces import TrackingError, show
+
+from .note import describe, front_page
+from .picture import COLOURS, draw_front, role_of
+from .store import artifact_folder, connect, tracking_uri, ui_address
+from .views import View, difference, link, parallel, scatter, write_views
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+LONGEST_TAG = 5_000
+SUMMARY = "★ summary"
+_TRIAL = "trial"
+_ID = "tunefront.search_id"
+
+
+class Projection:
+    """One search in MLflow.
+
+    Args:
+        experiment: What is searched.
+        search_id: Names the search; two searches of one name are told apart by it.
+    """
+
+    def __init__(self, experiment: Experiment, search_id: str) -> None:
+        self.experiment = experiment
+        self._search_id = search_id
+        self._client: MlflowClient = connect(experiment)
+        self.experiment_id = self._find_or_make()
+        self._runs = self._known_runs()
+
+    def _find_or_make(self) -> str:
+        """The MLflow experiment of this search; a name that is taken gets a number."""
+        for number in range(1, 1000):
+            name = self.experiment.name.replace("/", " ") + ("" if number == 1 else f" ({number})")
+            found = self._client.get_experiment_by_name(name)
+            if found is None:
+                return self._make(name)
+            if found.tags.get(_ID) == self._search_id and found.lifecycle_stage == "active":
+                return str(found.experiment_id)
+        raise TrackingError(f"MLflow: too many experiments named {self.experiment.name!r}")
+
+    def _make(self, name: str) -> str:
+        location = None
+        if tracking_uri(self.experiment).startswith("sqlite:"):
+            location = artifact_folder(self.experiment).absolute().as_uri()
+        tags = {_ID: self._search_id, "mlflow.experimentKind": "custom_model_development"}
+        return str(self._client.create_experiment(name, artifact_location=location, tags=tags))
+
+    def _known_runs(self) -> "dict[str, Run]":
+        """Runs by their trial tag."""
+        known: dict[str, Run] = {}
+        token: str | None = None
+        while True:
+            page = self._client.search_runs(
+                [self.experiment_id], max_results=1000, page_token=token
+            )
+            known.update({r.data.tags[_TRIAL]: r for r in page if _TRIAL in r.data.tags})
+            token = page.token
+            if not token:
+                return known
+
+    def write_trials(self, trials: Iterable[Trial], answer: Answer) -> None:
+        """Write the trials that have ended: new ones whole, known ones where tags changed."""
+        for trial in trials:
+            if trial.status != "running":
+                self._write_trial(trial, answer)
+
+    def _write_trial(self, trial: Trial, answer: Answer) -> None:
+        from mlflow.entities import Metric, Param, RunTag
+
+        key = str(trial.number)
+        tags = {name: text[:LONGEST_TAG] for name, text in _tags(trial, answer).items()}
+        metrics = _metrics(trial, answer)
+        run = self._runs.get(key)
+        new = run is None
+        if run is None:
+            started = trial.started.timestamp() if trial.started else time.time()
+            run = self._client.create_run(
+                self.experiment_id,
+                start_time=int(started * 1000),
+                run_name=trial.name(),
+                tags={_TRIAL: key},
+            )
+        changed_tags = {n: t for n, t in tags.items() if run.data.tags.get(n) != t}
+        changed_metrics = {n: v for n, v in metrics.items() if run.data.metrics.get(n) != v}
+        params = {n: show(v) for n, v in trial.configuration.items()} if new else {}
+        now = int(time.time() * 1000)
+        if changed_tags or changed_metrics or params:
+            self._client.log_batch(
+                run.info.run_id,
+                metrics=[Metric(n, v, now, 0) for n, v in changed_metrics.items()],
+                params=[Param(n, v) for n, v in params.items()],
+                tags=[RunTag(n, t) for n, t in changed_tags.items()],
+            )
+        if new or run.info.status == "RUNNING":
+            ended = trial.ended.timestamp() if trial.ended else time.time()
+            self._client.set_terminated(
+                run.info.run_id,
+                status="FAILED" if trial.status == "failed" else "FINISHED",
+                end_time=int(ended * 1000),
+            )
+        if changed_tags or changed_metrics or new:
+            self._runs[key] = self._client.get_run(run.info.run_id)
+
+    def run_id(self, trial: Trial) -> str | None:
+        """The trial's run."""
+        run = self._runs.get(str(trial.number))
+        return None if run is None else str(run.info.run_id)
+
+    def write_summary(self, answer: Answer, record: Mapping[str, Any]) -> str:
+        """Views, the experiment's note and the summary run; the link to the front.
+
+        Args:
+            answer: What the search found.
+            record: Machine, protocol and dropped combinations, for `search.json`.
+        """
+        views = self.views(answer)
+        write_views(self._client, self.experiment_id, views)
+        run_id = self._summary_run(answer, record)
+        address = ui_address(self.experiment)
+        links = {
+            t.number: f"{address}/#/experiments/{self.experiment_id}/runs/{self.run_id(t)}"
+            for t in answer.trials
+            if self.run_id(t) is not None
+        }
+        picture = f"{address}/get-artifact?path=front.png&run_uuid={run_id}"
+        note = front_page(answer, links, picture)
+        self._client.set_experiment_tag(self.experiment_id, "mlflow.note.content", note)
+        return link(address, self.experiment_id, views[0])
+
+    def _summary_run(self, answer: Answer, record: Mapping[str, Any]) -> str:
+        known = self._runs.get("summary")
+        if known is None:
+            known = self._client.create_run(
+                self.experiment_id,
+                run_name=SUMMARY,
+                tags={_TRIAL: "summary", "status": "summary", "front": "false"},
+            )
+            self._runs["summary"] = known
+        run_id = str(known.info.run_id)
+        with tempfile.TemporaryDirectory(prefix="tunefront-") as folder:
+            write_files(answer, record, Path(folder))
+            self._client.log_artifacts(run_id, folder)
+        self._client.set_tag(run_id, "mlflow.note.content", answer.headline())
+        self._client.set_terminated(run_id)
+        return run_id
+
+    def views(self, answer: Answer) -> list[View]:
+        """The views that every search gets."""
+        objectives = [objective.metric for objective in self.experiment.objectives]
+        choices = [choice.name for choice in self.experiment.space.choices]
+        figures = [*objectives, "speedup_x", "memory_saving_x", "quality_drop"]
+        shown = [f"metrics.`{name}`" for name in dict.fromkeys(figures)]
+        columns = ["tags.`role`", *shown, *(f"params.`{name}`" for name in choices)]
+        first = self.experiment.objectives[0]
+        order = f"metrics.`{first.metric}`"
+        ascending = first.direction == "minimize"
+        pairs = [scatter(objectives[0], other) for other in objectives[1:]]
+        baseline = answer.baseline
+        base_run = self.run_id(baseline) if baseline is not None else None
+        charts = [
+            *pairs,
+            parallel(choices, objectives),
+            *([difference(base_run)] if base_run is not None else []),
+        ]
+        common: dict[str, Any] = {"order": order, "ascending": ascending}
+        measured = "tags.front != 'none'"
+        return [
+            View(
+                key="front",
+                title="1 Front + baseline",
+                filter="tags.shortlist = 'true'",
+                columns=columns,
+                charts=pairs,
+                **common,
+            ),
+            View(
+                key="picks",
+                title="2 Named picks",
+                filter="tags.pick != ''",
+                columns=["tags.`pick`", *columns],
+                charts=pairs,
+                **common,
+            ),
+            View(
+                key="all",
+                title="3 All trials, charts",
+                filter=measured,
+                columns=columns,
+                charts=charts,
+                mode="CHART",
+                **common,
+            ),
+            View(
+                key="failed",
+                title="4 Failed trials",
+                filter="tags.status = 'failed'",
+                columns=["tags.`reason`", "tags.`stage`", *columns[-len(choices) :]],
+                **common,
+            ),
+        ]
+
+
+def _tags(trial: Trial, answer: Answer) -> dict[str, str]:
+    role = role_of(answer, trial)
+    on_front = role in ("front", "recommended") or trial.number in {
+        t.number for t in answer.front.trials
+    }
+    picks = [pick.name for pick in answer.front.picks if pick.trial.number == trial.number]
+    tags = {
+        "status": trial.status,
+        "front": str(on_front).lower() if trial.measured else "none",
+        "shortlist": str(on_front or trial.number == 0).lower(),
+        "role": ", ".join(picks) or role if trial.measured else "failed",
+        "mlflow.runColor": COLOURS[role],
+        "mlflow.note.content": describe(trial, answer),
+        "mlflow.source.name": f"tunefront run {answer.experiment.path}",
+    }
+    if picks:
+        tags["pick"] = ", ".join(picks)
+    if trial.cause:
+        tags["reason"] = trial.cause
+    evaluation = trial.evaluation
+    if evaluation is not None:
+        if evaluation.stage is not None:
+            tags["stage"] = evaluation.stage
+            tags["reason"] = f"{evaluation.cause}: {evaluation.message}"
+        tags["facts"] = json.dumps(dict(evaluation.facts))
+        tags["machine"] = json.dumps(dict(evaluation.machine))
+    return tags
+
+
+def _metrics(trial: Trial, answer: Answer) -> dict[str, float]:
+    """Figures, and choices that are numbers, in four digits: MLflow prints all it is given."""
+    metrics = {name: rounded(m.value) for name, m in trial.measurements.items()}
+    baseline = answer.baseline
+    if trial.measured and baseline is not None:
+        confirmed = answer.confirmation.speedup(trial.number)
+        speed = trial.value("throughput") / max(baseline.value("throughput"), 1e-12)
+        metrics["speedup_x"] = rounded(confirmed.value if confirmed else speed)
+        memory = baseline.value("peak_memory_mb") / max(trial.value("peak_memory_mb"), 1e-12)
+        metrics["memory_saving_x"] = rounded(memory)
+    for name, value in trial.configuration.items():
+        if isinstance(value, int | float):
+            metrics[f"choice/{name}"] = float(value)
+    if trial.evaluation is not None:
+        for stage, seconds in trial.evaluation.seconds.items():
+            metrics[f"seconds/{stage}"] = rounded(seconds)
+    return metrics
+
+
+def write_files(answer: Answer, record: Mapping[str, Any], folder: Path) -> None:
+    """The search as files: front.png, trials.json, trials.csv, search.json, experiment.yaml."""
+    from tunefront.search.tables import trials_csv, trials_json
+
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(trial.measured for trial in answer.trials):
+        draw_front(answer, folder / "front.png")
+    (folder / "trials.json").write_text(trials_json(answer.trials) + "\n")
+    (folder / "trials.csv").write_text(trials_csv(answer))
+    (folder / "search.json").write_text(json.dumps(record, indent=2, default=str) + "\n")
+    (folder / "experiment.yaml").write_text(answer.experiment.path.read_text())

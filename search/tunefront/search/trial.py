@@ -1,0 +1,91 @@
+"""A trial: one configuration evaluated, and how it ended."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from tunefront.evaluators import Evaluation, Measurement
+from tunefront.spaces import Configuration, show
+
+from .objective import Limit, Objective
+
+Status = Literal["running", "ok", "infeasible", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One row of the record.
+
+    Attributes:
+        number: Its number in the study; the baseline is 0.
+        configuration: What was evaluated.
+        status: `ok` within limits, `infeasible` measured but beyond one, `failed` with a cause.
+        measurements: Every figure by metric, `quality_drop` included; empty unless measured.
+        evaluation: How the evaluation ended; None while it runs.
+        broken: The limits it does not keep.
+        started: When it was asked for.
+        ended: When it was told.
+    """
+
+    number: int
+    configuration: Configuration
+    status: Status
+    measurements: Mapping[str, Measurement] = field(default_factory=dict)
+    evaluation: Evaluation | None = None
+    broken: tuple[Limit, ...] = ()
+    started: datetime | None = None
+    ended: datetime | None = None
+
+    @property
+    def measured(self) -> bool:
+        """Whether it has figures."""
+        return self.status in ("ok", "infeasible")
+
+    def value(self, metric: str) -> float:
+        """A figure without its spread."""
+        return self.measurements[metric].value
+
+    def cost(self, objective: Objective) -> float:
+        """An objective's figure, signed so that less is better."""
+        return objective.sign * self.value(objective.metric)
+
+    @property
+    def cause(self) -> str:
+        """Why it failed, or which limits it breaks; empty where it is fine."""
+        if self.status == "failed" and self.evaluation is not None:
+            return str(self.evaluation.cause)
+        return ", ".join(str(limit) for limit in self.broken)
+
+    def name(self) -> str:
+        """A short name for people: number and what tells most (`038 openvino int8-static b8`)."""
+        return f"{self.number:03} {short_label(self.configuration)}"
+
+
+_HIDDEN = {"precision": "fp32", "quantization": "none", "device": "cpu"}
+_PREFIX = {
+    "batch_size": "b",
+    "threads": "t",
+    "replicas": "r",
+    "tensor_parallel": "tp",
+    "pruning_ratio": "p",
+}
+
+
+def short_label(configuration: Configuration) -> str:
+    """The choices that tell most, in few characters: `openvino bf16 int8-static p0.25 b8 t2`."""
+    parts: list[str] = []
+    for name in ("runtime", "device", "precision", "quantization"):
+        value = configuration.get(name)
+        if value is not None and value != _HIDDEN.get(name):
+            parts.append(str(value))
+    method = configuration.get("pruning_method")
+    if method is not None:
+        parts.append(str(method))
+    for name, prefix in _PREFIX.items():
+        value = configuration.get(name)
+        if value is not None and not (name in ("replicas", "tensor_parallel") and value == 1):
+            if name == "pruning_ratio" and value == 0:
+                continue
+            parts.append(f"{prefix}{show(value)}")
+    return " ".join(parts)

@@ -1,0 +1,59 @@
+"""An export verified in a clean process: what holds and what does not."""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tunefront.evaluators.verification import Check, passed
+from tunefront.spaces import ExportError
+
+SECONDS = 3.0
+TIMEOUT_S = 1800.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """What was checked.
+
+    Attributes:
+        folder: The export.
+        checks: Every check, in order.
+        passed: Whether files, outputs and choices are what they were.
+    """
+
+    folder: Path
+    checks: tuple[Check, ...]
+    passed: bool
+
+
+def verify(folder: Path, seconds: float = SECONDS) -> Verification:
+    """Load an export in a fresh Python, compare outputs on recorded inputs, measure again.
+
+    Args:
+        folder: The export.
+        seconds: Time for measuring.
+
+    Raises:
+        ExportError: If there is no such folder, or the process says nothing.
+    """
+    if not folder.is_dir():
+        raise ExportError(f"{folder} is not a folder; name what `tunefront export` wrote")
+    done = subprocess.run(
+        [sys.executable, "-m", "tunefront.evaluators.verification", str(folder), str(seconds)],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    lines = done.stdout.splitlines()
+    if not lines:
+        check = Check(
+            name="outputs",
+            holds=False,
+            detail=f"the process ended with {done.returncode}: {done.stderr.strip()[-300:]}",
+        )
+        return Verification(folder=folder, checks=(check,), passed=False)
+    checks = tuple(Check(**fields) for fields in json.loads(lines[-1]))
+    return Verification(folder=folder, checks=checks, passed=passed(checks))
