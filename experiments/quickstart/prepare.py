@@ -3,11 +3,12 @@
     python prepare.py OUTPUT_FOLDER
 
 The text is the source of the running Python's standard library, so nothing is downloaded.
-Every twelfth module is held out. Two things are written:
+Every twelfth module is held out. Three things are written:
 
 - OUTPUT_FOLDER/model: a Llama model of about 11 million float32 parameters with its tokenizer,
   loadable by transformers' AutoModelForCausalLM and AutoTokenizer;
-- OUTPUT_FOLDER/heldout.jsonl: one {"text": ...} row for each of 64 held-out passages.
+- OUTPUT_FOLDER/heldout.jsonl: one {"text": ...} row for each of 64 held-out passages;
+- OUTPUT_FOLDER/calibration.jsonl: the same from 32 training modules, for calibration.
 
 Training stops when the time is up, not after a fixed number of steps: a faster machine takes
 more steps and gets a better model. The held-out rows depend on the Python version alone. The
@@ -175,6 +176,12 @@ def perplexity(model: LlamaForCausalLM, tokenizer: Tokenizer, passages: Sequence
     return math.exp(total / count)
 
 
+def write_rows(path: Path, passages: Sequence[str]) -> None:
+    """Write one {"text": ...} row for each passage."""
+    rows = "".join(json.dumps({"text": passage}) + "\n" for passage in passages)
+    path.write_text(rows, encoding="utf-8")
+
+
 def main() -> None:
     """Prepare the model and the held-out passages in the folder named on the command line."""
     if len(sys.argv) != 2:
@@ -188,8 +195,8 @@ def main() -> None:
     encoded = tokenizer.encode_batch([END + text for text in training])
     ids = torch.tensor([i for module in encoded for i in module.ids])
     passages = cut_passages(heldout)
-    rows = "".join(json.dumps({"text": passage}) + "\n" for passage in passages)
-    (folder / "heldout.jsonl").write_text(rows, encoding="utf-8")
+    write_rows(folder / "heldout.jsonl", passages)
+    write_rows(folder / "calibration.jsonl", cut_passages(training[::10], count=32))
     say(f"{len(training)} modules, {len(ids):,} tokens, {len(passages)} held-out passages")
 
     model = make_model(tokenizer.get_vocab_size())

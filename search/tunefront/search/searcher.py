@@ -49,6 +49,10 @@ class StudySearcher(Searcher):
             evaluation = Evaluation.from_dict(json.loads(result["evaluation"]))
         self._runner.tell(number, evaluation)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles its searcher, and the study is the state."""
+        return {}
+
     def save(self, checkpoint_path: str) -> None:
         """The study is the state."""
 

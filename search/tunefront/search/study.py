@@ -24,6 +24,7 @@ _CONFIGURATION = "configuration"
 _EVALUATION = "evaluation"
 _IDENTITY = "identity"
 _ID = "search_id"
+_OBJECTIVES = "objectives"
 _CONFIRMATION = "confirmation"
 _ATTEMPT = "attempt"
 
@@ -58,7 +59,7 @@ class Study:
         if known is None:
             study.set_user_attr(_IDENTITY, dict(identity))
             study.set_user_attr(_ID, uuid.uuid4().hex[:12])
-            study.set_metric_names([o.metric for o in experiment.objectives])
+            study.set_user_attr(_OBJECTIVES, [o.metric for o in experiment.objectives])
         else:
             _same_identity(experiment, known, identity)
         _same_objectives(experiment, study)
@@ -300,7 +301,7 @@ def _same_identity(
 
 
 def _same_objectives(experiment: Experiment, study: "optuna.Study") -> None:
-    names = study.metric_names or []
+    names = study.user_attrs.get(_OBJECTIVES, [])
     directions = [direction.name.lower() for direction in study.directions]
     known = list(zip(names, directions, strict=True))
     now = [(objective.metric, objective.direction) for objective in experiment.objectives]

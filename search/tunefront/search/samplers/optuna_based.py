@@ -5,6 +5,7 @@ in vain never reaches the record. After a few vain proposals the nearest untried
 taken.
 """
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
@@ -25,13 +26,15 @@ VAIN_PROPOSALS = 16
 def _tpe(seed: int) -> "optuna.samplers.BaseSampler":
     import optuna
 
-    return optuna.samplers.TPESampler(
-        seed=seed,
-        multivariate=True,
-        group=True,
-        constant_liar=True,
-        n_startup_trials=STARTUP_TRIALS,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.TPESampler(
+            seed=seed,
+            multivariate=True,
+            group=True,
+            constant_liar=True,
+            n_startup_trials=STARTUP_TRIALS,
+        )
 
 
 def _nsga2(seed: int) -> "optuna.samplers.BaseSampler":
