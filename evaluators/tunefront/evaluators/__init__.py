@@ -16,6 +16,7 @@ from .evaluate import (
 )
 from .isolation import Isolation
 from .measures import MEASURED_METRICS, QUALITY_DROP, Direction, Measurement, Metric, Protocol
+from .measures.quality import paired_change
 from .store import Store, cache_folder
 from .workloads import TASKS, WorkloadSpec, build_workload, quality_metrics
 
@@ -42,6 +43,7 @@ __all__ = [
     "export_candidate",
     "load",
     "measure",
+    "paired_change",
     "quality_metrics",
     "script_of",
 ]

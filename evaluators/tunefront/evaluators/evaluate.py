@@ -10,6 +10,7 @@ Every step runs in a fresh process (isolation.py); what stages produce is kept (
 
 import os
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -33,11 +34,12 @@ from tunefront.spaces import (
 from .cores import lease_cores
 from .isolation import Isolation, Kit, Step, last_lines
 from .measures import Measurement, Protocol
-from .measures.quality import read_metrics
+from .measures.quality import read_items, read_metrics
 from .measures.speed import Timing, speed_of
 from .steps import read_requests
 from .store import Store, environment_of, key_of
 from .workloads import WorkloadSpec
+from .workloads.base import Array
 
 EvaluationStage = Literal["prepare", "build", "quality", "measure"]
 EVALUATION_STAGES: tuple[EvaluationStage, ...] = ("prepare", "build", "quality", "measure")
@@ -96,6 +98,8 @@ class Evaluation:
     Attributes:
         status: `ok`, or `failed` with the fields below filled.
         measurements: Figures by metric; empty where it failed.
+        items: The primary metric's parts of every item, and their weights, for comparisons on the
+            same items.
         facts: What the running candidate said it is.
         machine: How quiet the machine was while it was measured.
         seconds: Time by stage; what was found in the store took none.
@@ -108,6 +112,7 @@ class Evaluation:
 
     status: Literal["ok", "failed"]
     measurements: Mapping[str, Measurement] = field(default_factory=dict)
+    items: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
     facts: Mapping[str, Any] = field(default_factory=dict)
     machine: Mapping[str, float] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
@@ -131,6 +136,7 @@ class Evaluation:
             **{
                 **fields,
                 "measurements": measurements,
+                "items": (tuple(fields["items"][0]), tuple(fields["items"][1])),
                 "reused": tuple(fields["reused"]),
                 "log": tuple(fields["log"]),
             }
@@ -218,19 +224,27 @@ class _Path:
         start = time.perf_counter()
         try:
             found = self._walk()
-        except (EvaluationError, WorkloadError, OSError) as error:
+        except Exception as error:  # the trial's border: whatever happens is its result
+            self._note_unexpected(error)
             self.seconds["total"] = time.perf_counter() - start
             return Evaluation(
                 status="failed",
                 cause=_cause(error),
                 stage=self.stage,
-                message=str(error),
+                message=str(error) or type(error).__name__,
                 log=tuple(last_lines(self.log)),
                 seconds=self.seconds,
                 reused=tuple(self.reused),
             )
         self.seconds["total"] = time.perf_counter() - start
         return replace(found, seconds=self.seconds, reused=tuple(self.reused))
+
+    def _note_unexpected(self, error: Exception) -> None:
+        """Errors that nobody raised on purpose leave their traceback in the log."""
+        if not isinstance(error, EvaluationError | WorkloadError):
+            self.log.parent.mkdir(parents=True, exist_ok=True)
+            with self.log.open("a") as log:
+                traceback.print_exc(file=log)
 
     def _walk(self) -> Evaluation:
         with lease_cores(self.setting.build_cores) as cores, self._timed("prepare"):
@@ -242,7 +256,12 @@ class _Path:
             quality = self._quality(candidate, reference, cores)
         with self._timed("measure"):
             measured = self._measure(candidate, requests)
-        return replace(measured, measurements={**measured.measurements, **read_metrics(quality)})
+        values, weights = read_items(quality)
+        return replace(
+            measured,
+            measurements={**measured.measurements, **read_metrics(quality)},
+            items=(_digits(values), _digits(weights)),
+        )
 
     def export(self, folder: Path) -> None:
         """Build if need be, then fill the folder in a fresh process."""
@@ -440,6 +459,11 @@ def _devices() -> dict[str, str]:
     """The GPUs that this worker was given; fork servers may be older than the gift."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     return {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
+
+
+def _digits(values: Array) -> tuple[float, ...]:
+    """Seven digits: enough for comparisons, and short in the record."""
+    return tuple(float(f"{value:.7g}") for value in values)
 
 
 def _cause(error: Exception) -> FailureCause:

@@ -16,6 +16,8 @@ from pathlib import Path
 
 from tunefront.spaces import Hardware
 
+FORMAT = 2
+"""Changes whenever what stages leave behind changes its form; it is part of every key."""
 HASHED_WHOLE = 2**30
 """Files up to this many bytes are hashed whole; of larger ones size, time and both ends count."""
 
@@ -69,7 +71,7 @@ class Store:
 
 def key_of(**parts: object) -> str:
     """A key made of plain JSON values; equal parts give equal keys."""
-    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
+    text = json.dumps({"format": FORMAT, **parts}, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

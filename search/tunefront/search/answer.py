@@ -37,14 +37,19 @@ class Answer:
     def headline(self) -> str:
         """The recommended trial in one sentence, or that nothing keeps the limits."""
         recommended = self.front.recommended
+        if self.baseline is None and self.trials and self.trials[0].status == "failed":
+            return f"the baseline {self.sentence(self.trials[0])}"
         if recommended is None:
-            return "nothing keeps the limits"
+            return "nothing keeps the limits" if self.trials else "nothing has been run"
         return f"{recommended.name()}: {self.sentence(recommended)}"
 
     def sentence(self, trial: Trial) -> str:
         """A trial against the baseline: `4.4x faster, 2.1x smaller, quality -0.3 % +-0.2`."""
+        if trial.evaluation is not None and trial.evaluation.status == "failed":
+            message = trial.evaluation.message.splitlines()[0]
+            return f"failed at {trial.evaluation.stage} ({trial.cause}): {message}"
         if not trial.measured:
-            return f"failed: {trial.cause}"
+            return trial.status
         baseline = self.baseline
         if baseline is None or trial.number == 0:
             return "the baseline"

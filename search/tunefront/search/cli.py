@@ -1,8 +1,9 @@
 """The command line: data on stdout, everything else on stderr, imports only when needed."""
 
 import json
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -135,13 +136,19 @@ def run(
     if dry_run:
         click.echo("\n".join(plan_lines(loaded, runnable_or_error(loaded))))
         return 0
-    result = run_night(loaded, fresh=fresh, say=lambda line: click.echo(line, err=True))
+    result = run_night(loaded, fresh=fresh, say=_terminal())
     answer = result.answer
     _print_answer(answer, style)
     _print_next_steps(answer, experiment, result.link, result.seconds)
     if exported and answer.front.recommended is not None:
         _export(answer, answer.front.recommended, None)
     return result.exit_code
+
+
+def _terminal() -> Callable[[str], None]:
+    """Lines to stderr as it is now: while Ray is up, its own chatter goes to a file."""
+    stream = os.fdopen(os.dup(2), "w", buffering=1)
+    return lambda line: print(line, file=stream)
 
 
 def _print_answer(answer: "Answer", style: str) -> None:
@@ -152,9 +159,11 @@ def _print_answer(answer: "Answer", style: str) -> None:
         click.echo(json.dumps(answer_record(answer), indent=2))
     elif style == "csv":
         click.echo(trials_csv(answer, answer.front.trials), nl=False)
-    else:
+    elif answer.front.picks:
         print_table(front_table(answer))
-        click.echo("\n".join(picks_lines(answer)) if answer.front.picks else _misses(answer))
+        click.echo("\n".join(picks_lines(answer)))
+    else:
+        click.echo(_misses(answer))
 
 
 def _misses(answer: "Answer") -> str:
@@ -163,8 +172,7 @@ def _misses(answer: "Answer") -> str:
 
     measured = [trial for trial in answer.trials if trial.measured]
     if not measured:
-        first = answer.trials[0].evaluation if answer.trials else None
-        return f"the baseline failed: {first.message}" if first else "nothing was measured"
+        return answer.headline()
     lines = ["nothing keeps the limits; the nearest:"]
     for trial in nearest_misses(measured, answer.experiment.limits):
         told = ", ".join(

@@ -42,7 +42,7 @@ from .answer import Answer, answer_of
 from .confirm import Confirmation, confirm
 from .experiment import Experiment, Prepare, load_experiment
 from .files import write_whole
-from .runner import Runner, ray_session
+from .runner import Runner, output_to, ray_session
 from .samplers import build_sampler
 from .study import Study
 from .tracking import check_reachable
@@ -305,7 +305,11 @@ class _Night:
         runner.reconcile()
         self.recorder.start()
         self.say("starting Ray")
-        with ray_session(self.experiment.results, detect_hardware().cores), _interruptible(runner):
+        with (
+            output_to(self.experiment.results / "logs" / "ray.log"),
+            ray_session(detect_hardware().cores),
+            _interruptible(runner),
+        ):
             runner.run()
             trials = self.study.trials()
             if not runner.stopped and any(trial.measured for trial in trials):
@@ -336,10 +340,7 @@ class _Night:
     def _on_trial(self, trial: Trial) -> None:
         answer = answer_of(self.experiment, self.study.trials(), Confirmation(rounds={}))
         seconds = trial.evaluation.seconds.get("total", 0.0) if trial.evaluation else 0.0
-        if trial.status == "failed" and trial.evaluation is not None:
-            told = f"failed at {trial.evaluation.stage}: {trial.evaluation.message.splitlines()[0]}"
-        else:
-            told = answer.sentence(trial) + (f"; breaks {trial.cause}" if trial.broken else "")
+        told = answer.sentence(trial) + (f"; breaks {trial.cause}" if trial.broken else "")
         self.say(f"{trial.name()}: {told} [{seconds:.0f} s]")
         self.recorder.add(answer)
 

@@ -7,7 +7,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from tunefront.evaluators import QUALITY_DROP, Direction, Measurement, Metric
+import numpy as np
+
+from tunefront.evaluators import (
+    QUALITY_DROP,
+    Direction,
+    Evaluation,
+    Measurement,
+    Metric,
+    paired_change,
+)
 from tunefront.spaces import ExperimentError, show
 
 Bound = Literal["<=", ">="]
@@ -99,20 +108,27 @@ def check_limits(limits: tuple[Limit, ...]) -> None:
                 raise ExperimentError(f"limits contradict each other: {low} and {high}")
 
 
-def quality_drop(primary: Metric, value: Measurement, baseline: Measurement) -> Measurement:
+def quality_drop(primary: Metric, own: Evaluation, baseline: Evaluation) -> Measurement:
     """Loss of the primary metric against the baseline's, in percent of the baseline's.
 
-    Both figures' errors count, as if their items were different ones: with the same items the true
-    interval is narrower.
+    Both are compared item by item; where the items can't be paired, both figures' errors count as
+    if they were independent.
     """
-    sign = 1.0 if primary.direction == "minimize" else -1.0
-    scale = 100.0 / max(abs(baseline.value), 1e-12)
-    drop = sign * (value.value - baseline.value) * scale
-    half = math.hypot(value.high - value.low, baseline.high - baseline.low) / 2 * scale
+    sign = 100.0 if primary.direction == "minimize" else -100.0
+    pair = np.array(own.items), np.array(baseline.items)
+    if pair[0].shape == pair[1].shape and pair[0].shape[1] > 1:
+        change, low, high = paired_change(*pair, primary.scale)
+    else:
+        value, base = own.measurements[primary.name], baseline.measurements[primary.name]
+        scale = max(abs(base.value), 1e-12)
+        change = (value.value - base.value) / scale
+        half = math.hypot(value.high - value.low, base.high - base.low) / 2 / scale
+        low, high = change - half, change + half
+    ends = sorted((sign * low, sign * high))
     return Measurement(
-        value=drop,
+        value=sign * change + 0.0,
         unit=QUALITY_DROP.unit,
-        low=drop - half,
-        high=drop + half,
-        samples=value.samples,
+        low=ends[0],
+        high=ends[1],
+        samples=pair[0].shape[-1],
     )

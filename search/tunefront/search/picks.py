@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tunefront.evaluators import Metric
+from tunefront.evaluators import Measurement, Metric
 from tunefront.spaces import ExperimentError, did_you_mean
 
 from .experiment import Experiment
@@ -74,7 +74,7 @@ def front_of(
     costs = np.array([[trial.cost(o) for o in objectives] for trial in kept])
     best = [trial for trial, on in zip(kept, nondominated(costs), strict=True) if on]
     best.sort(key=lambda trial: trial.cost(objectives[0]))
-    ties = _ties(kept, objectives)
+    ties = _ties(kept, objectives, experiment.primary)
     baseline = next((trial for trial in trials if trial.number == 0 and trial.measured), None)
     picks = _picks(experiment, best, ties, baseline, prefer)
     return Front(trials=tuple(best), ties=ties, picks=picks)
@@ -101,8 +101,18 @@ def nearest_misses(trials: Sequence[Trial], limits: Sequence[Limit], count: int 
     return sorted((trial for trial in trials if trial.measured), key=distance)[:count]
 
 
-def _ties(trials: Sequence[Trial], objectives: Sequence[Objective]) -> dict[int, tuple[Trial, ...]]:
-    ends = [[t.measurements[o.metric] for o in objectives] for t in trials]
+def _for_telling_apart(trial: Trial, objective: Objective, primary: Metric) -> Measurement:
+    """A figure with the interval that matters beside others: of quality the one on same items."""
+    drop = trial.measurements.get("quality_drop")
+    if objective.metric == primary.name and drop is not None:
+        return drop
+    return trial.measurements[objective.metric]
+
+
+def _ties(
+    trials: Sequence[Trial], objectives: Sequence[Objective], primary: Metric
+) -> dict[int, tuple[Trial, ...]]:
+    ends = [[_for_telling_apart(t, o, primary) for o in objectives] for t in trials]
     same = indistinguishable(
         np.array([[m.low for m in row] for row in ends]),
         np.array([[m.high for m in row] for row in ends]),

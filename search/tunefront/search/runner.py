@@ -7,6 +7,7 @@ that goes on starts a new Tune run over the same study (notes on why: docs/decis
 import json
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -236,11 +237,30 @@ def _trainable(job: Mapping[str, Any], body: Body) -> None:
 
 
 @contextmanager
-def ray_session(folder: Path, cores: int) -> Iterator[None]:
+def output_to(log: Path) -> Iterator[None]:
+    """Whatever this process prints goes to a file; Ray prints boxes, whatever it is told."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = os.dup(1), os.dup(2)
+    with log.open("ab") as stream:
+        os.dup2(stream.fileno(), 1)
+        os.dup2(stream.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for descriptor, target in zip(kept, (1, 2), strict=True):
+            os.dup2(descriptor, target)
+            os.close(descriptor)
+
+
+@contextmanager
+def ray_session(cores: int) -> Iterator[None]:
     """Ray for one search: `RAY_ADDRESS` where it is set, else local and private.
 
     Args:
-        folder: Where the driver's output of Ray goes.
         cores: Cores that trials may ask for.
     """
     os.environ.update({k: v for k, v in QUIET_ENVIRONMENT.items() if k not in os.environ})
@@ -249,7 +269,6 @@ def ray_session(folder: Path, cores: int) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    folder.mkdir(parents=True, exist_ok=True)
     address = os.environ.get("RAY_ADDRESS")
     local: dict[str, Any] = {}
     if not address:

@@ -68,6 +68,7 @@ def trials_table(answer: Answer, trials: Sequence[Trial], title: str = "") -> "T
     units = [experiment.metrics[name].unit for name in objectives]
     named = [f"{name}\n{unit}" for name, unit in zip(objectives, units, strict=True)]
     picks = {pick.trial.number: pick.name for pick in reversed(answer.front.picks)}
+    on_front = {trial.number for trial in answer.front.trials}
     rows = []
     for trial in trials:
         figures = [
@@ -75,7 +76,8 @@ def trials_table(answer: Answer, trials: Sequence[Trial], title: str = "") -> "T
             for name in objectives
         ]
         ties = answer.front.ties.get(trial.number, ())
-        told = picks.get(trial.number, "baseline" if trial.number == 0 else trial.status)
+        role = "front" if trial.number in on_front else trial.status
+        told = picks.get(trial.number, "baseline" if trial.number == 0 else role)
         tied = " =" + ",".join(str(t.number) for t in ties[:3]) if ties else ""
         rows.append(
             [
@@ -85,7 +87,7 @@ def trials_table(answer: Answer, trials: Sequence[Trial], title: str = "") -> "T
                 *choices_of(trial, varied).values(),
             ]
         )
-    return table_of(["trial", "what", *named, *varied], rows, title)
+    return table_of(["trial", "role", *named, *varied], rows, title)
 
 
 def picks_lines(answer: Answer) -> list[str]:

@@ -157,9 +157,9 @@ class Study:
         measurements = dict(evaluation.measurements)
         primary = self.experiment.primary
         if primary.name in measurements:
-            own = measurements[primary.name]
-            if baseline is not None and baseline.measured:
-                drop = quality_drop(primary, own, baseline.measurements[primary.name])
+            base = baseline.evaluation if baseline is not None else None
+            if base is not None and base.status == "ok":
+                drop = quality_drop(primary, evaluation, base)
             else:
                 drop = Measurement.exact(0.0, "%")
             measurements["quality_drop"] = drop

@@ -58,10 +58,24 @@ class Trial:
         return ", ".join(str(limit) for limit in self.broken)
 
     def name(self) -> str:
-        """A short name for people: number and what tells most (`038 openvino int8-static b8`)."""
-        return f"{self.number:03} {short_label(self.configuration)}"
+        """A name for people: number and what tells most (`038 openvino int8-static b8 t2`)."""
+        return f"{self.number:03} {label(self.configuration)}"
+
+    def short_name(self) -> str:
+        """The name for narrow columns (`038 ov int8s b8 t2`)."""
+        return " ".join(_SHORT.get(word, word) for word in self.name().split() if word)
 
 
+_SHORT = {
+    "openvino": "ov",
+    "onnxruntime": "ort",
+    "int8-weight-only": "int8w",
+    "int4-weight-only": "int4w",
+    "int8-dynamic": "int8d",
+    "int8-static": "int8s",
+    "ffn-channels": "",
+}
+"""Words cut for columns that are narrow."""
 _HIDDEN = {"precision": "fp32", "quantization": "none", "device": "cpu"}
 _PREFIX = {
     "batch_size": "b",
@@ -72,8 +86,8 @@ _PREFIX = {
 }
 
 
-def short_label(configuration: Configuration) -> str:
-    """The choices that tell most, in few characters: `openvino bf16 int8-static p0.25 b8 t2`."""
+def label(configuration: Configuration) -> str:
+    """The choices that tell most: `openvino bf16 int8-static b8 t2 p0.25`."""
     parts: list[str] = []
     for name in ("runtime", "device", "precision", "quantization"):
         value = configuration.get(name)

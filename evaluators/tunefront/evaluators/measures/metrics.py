@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Literal
 
 Direction = Literal["minimize", "maximize"]
+Scale = Literal["linear", "log"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,12 +18,14 @@ class Metric:
         unit: Its unit, empty for pure numbers.
         direction: What is better.
         summary: One line for people.
+        scale: `linear` where the figure is the mean of its items, `log` where it is exp of it.
     """
 
     name: str
     unit: str
     direction: Direction
     summary: str
+    scale: Scale = "linear"
 
 
 def _by_name(*metrics: Metric) -> Mapping[str, Metric]:

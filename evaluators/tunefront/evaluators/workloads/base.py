@@ -44,12 +44,15 @@ class Quality:
 
     Attributes:
         metrics: The workload's metrics, each with its interval.
-        items: The primary metric's part of every item, shape `(items,)`, for paired comparisons.
+        items: The primary metric's part of every item, shape `(items,)`, for paired comparisons:
+            its weighted mean is the metric, or the metric's logarithm where its scale is `log`.
+        weights: The weight of every item, shape `(items,)`.
         predictions: What the reference keeps so that other candidates can be compared with it.
     """
 
     metrics: Mapping[str, Measurement]
     items: Array
+    weights: Array
     predictions: Mapping[str, Array] = field(default_factory=dict)
 
 

@@ -34,6 +34,7 @@ class CausalLM(Workload):
             unit="",
             direction="minimize",
             summary="exp of the mean loss a token on the workload's texts",
+            scale="log",
         ),
         Metric(
             name="agreement",
@@ -79,7 +80,12 @@ class CausalLM(Workload):
             "perplexity": perplexity_of(loss, count),
             "agreement": mean_of((chosen == compared).astype(np.float64)),
         }
-        return Quality(metrics=metrics, items=loss / count, predictions={"tokens": chosen})
+        return Quality(
+            metrics=metrics,
+            items=loss / count,
+            weights=count,
+            predictions={"tokens": chosen},
+        )
 
     def files(self) -> Sequence[Path]:
         """The model's folder and the data file."""

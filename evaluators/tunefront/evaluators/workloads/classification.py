@@ -59,4 +59,9 @@ def quality_of(logits: Array, labels: Array, reference: Mapping[str, Array] | No
         "accuracy": mean_of(hits),
         "agreement": mean_of((classes == compared).astype(np.float64)),
     }
-    return Quality(metrics=metrics, items=hits, predictions={"classes": classes})
+    return Quality(
+        metrics=metrics,
+        items=hits,
+        weights=np.ones_like(hits),
+        predictions={"classes": classes},
+    )

@@ -113,7 +113,9 @@ class Custom(Workload):
             )
         single = Measurement.exact(float(items[0]), "")
         measurement = mean_of(items) if len(items) > 1 else single
-        return Quality(metrics={self.spec.metric: measurement}, items=items)
+        return Quality(
+            metrics={self.spec.metric: measurement}, items=items, weights=np.ones_like(items)
+        )
 
     def files(self) -> Sequence[Path]:
         """The user's source files."""

@@ -106,7 +106,12 @@ class TextEmbedding(Workload):
             "mrr": mean_of(1.0 / ranks),
             "cosine": mean_of((matrix * compared).sum(axis=-1).astype(np.float64)),
         }
-        return Quality(metrics=metrics, items=hits, predictions={"vectors": matrix})
+        return Quality(
+            metrics=metrics,
+            items=hits,
+            weights=np.ones_like(hits),
+            predictions={"vectors": matrix},
+        )
 
     def files(self) -> Sequence[Path]:
         """The model's folder and the data file."""

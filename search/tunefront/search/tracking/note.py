@@ -8,9 +8,6 @@ from tunefront.search.trial import Trial
 
 def describe(trial: Trial, answer: Answer) -> str:
     """One plain sentence, which MLflow shows when the mouse is on a point."""
-    if trial.status == "failed" and trial.evaluation is not None:
-        evaluation = trial.evaluation
-        return f"failed at {evaluation.stage}: {evaluation.cause}: {evaluation.message}"
     told = answer.sentence(trial)
     ties = answer.front.ties.get(trial.number, ())
     if ties:

@@ -96,7 +96,7 @@ class Projection:
             run = self._client.create_run(
                 self.experiment_id,
                 start_time=int(started * 1000),
-                run_name=trial.name(),
+                run_name=trial.short_name(),
                 tags={_TRIAL: key},
             )
         changed_tags = {n: t for n, t in tags.items() if run.data.tags.get(n) != t}
