@@ -65,6 +65,7 @@ class Setting:
         protocol: How speed is measured.
         timeouts: When steps are ended.
         build_cores: Cores that building and quality may use.
+        memory_mb: Private memory that a process on the CPU may take; no limit where 0.
     """
 
     workload: WorkloadSpec
@@ -73,6 +74,7 @@ class Setting:
     protocol: Protocol = field(default_factory=Protocol)
     timeouts: Timeouts = field(default_factory=Timeouts)
     build_cores: int = 1
+    memory_mb: int = 0
 
     def to_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
@@ -88,6 +90,7 @@ class Setting:
             protocol=Protocol(**fields["protocol"]),
             timeouts=Timeouts(**fields["timeouts"]),
             build_cores=fields["build_cores"],
+            memory_mb=fields["memory_mb"],
         )
 
 
@@ -249,11 +252,10 @@ class _Path:
     def _walk(self) -> Evaluation:
         with lease_cores(self.setting.build_cores) as cores, self._timed("prepare"):
             requests = self._requests(cores)
-            reference = self._reference(cores)
         with lease_cores(self.setting.build_cores) as cores, self._timed("build"):
             candidate = self._candidate(cores)
         with lease_cores(self.setting.build_cores) as cores, self._timed("quality"):
-            quality = self._quality(candidate, reference, cores)
+            quality = self._quality(candidate, self._reference(cores), cores)
         with self._timed("measure"):
             measured = self._measure(candidate, requests)
         values, weights = read_items(quality)
@@ -309,6 +311,7 @@ class _Path:
                 timeout_s=timeout_s,
                 cores=cores,
                 environment=_devices(),
+                memory_mb=_memory_limit(self.setting, self.configuration),
             )
         )
 
@@ -425,6 +428,7 @@ def measure(
                 timeout_s=setting.timeouts.measure_s,
                 cores=cores[replica * share : (replica + 1) * share],
                 environment=_devices(),
+                memory_mb=_memory_limit(setting, configuration),
             )
             for replica in range(replicas)
         ]
@@ -453,6 +457,11 @@ def _measured(results: list[Mapping[str, Any]], requests: Path) -> Evaluation:
         facts={**first["facts"], "load_s": first["load_s"], "warmup_s": first["warmup_s"]},
         machine=first["machine"],
     )
+
+
+def _memory_limit(setting: Setting, configuration: Configuration) -> int:
+    """CUDA reserves far more addresses than it uses, so that a limit would only break it."""
+    return 0 if configuration.get("device", "cpu") == "cuda" else setting.memory_mb
 
 
 def _devices() -> dict[str, str]:

@@ -36,6 +36,7 @@ KITS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """What a fork server has imported: for measuring only what a deployment would import."""
 
+STEPS = "tunefront.evaluators.steps"
 LOG_LINES = 20
 
 
@@ -44,7 +45,7 @@ class Step:
     """One thing to do in a fresh process.
 
     Attributes:
-        name: A function of `steps.py`.
+        name: A function of `steps.py`, or `module:function`.
         payload: Its argument, plain JSON values.
         kit: The libraries it needs.
         log: Where its output goes.
@@ -154,7 +155,7 @@ class _Server:
         step.log.parent.mkdir(parents=True, exist_ok=True)
         request = {
             "id": number,
-            "step": f"tunefront.evaluators.steps:{step.name}",
+            "step": step.name if ":" in step.name else f"{STEPS}:{step.name}",
             "payload": dict(step.payload),
             "result": str(result),
             "log": str(step.log),
@@ -215,7 +216,7 @@ class _Child:
             except queue.Empty:
                 self.end()
                 raise EvaluationError(
-                    f"not done after {self._step.timeout_s:.0f} s", cause="timeout"
+                    f"not done after {self._step.timeout_s:g} s", cause="timeout"
                 ) from None
             if "pid" in answer:
                 self._pid = int(answer["pid"])

@@ -141,7 +141,7 @@ def run(
     _print_answer(answer, style)
     _print_next_steps(answer, experiment, result.link, result.seconds)
     if exported and answer.front.recommended is not None:
-        _export(answer, answer.front.recommended, None)
+        _export(answer, answer.front.recommended, None, keep=True)
     return result.exit_code
 
 
@@ -313,16 +313,24 @@ def export(experiment: Path, trial: str, output: Path | None) -> None:
     _export(answer, _find(answer, trial), output)
 
 
-def _export(answer: "Answer", trial: "Trial", output: Path | None) -> None:
-    from .export import export_trial
+def _export(answer: "Answer", trial: "Trial", output: Path | None, *, keep: bool = False) -> None:
+    """Export and verify; with `keep`, an export that is there already is only verified."""
+    from .export import default_folder, export_trial
     from .night import recorded_setting
     from .screens import print_table, verification_table
+    from .verify import verify as verify_folder
 
-    click.echo(f"exporting {trial.name()}", err=True)
-    setting = recorded_setting(answer.experiment)
-    folder, verification = export_trial(answer, trial, setting, output)
+    folder = output or default_folder(answer, trial)
+    if keep and folder.is_dir():
+        click.echo(f"{trial.name()} is exported already", err=True)
+        verification = verify_folder(folder)
+    else:
+        click.echo(f"exporting {trial.name()}", err=True)
+        setting = recorded_setting(answer.experiment)
+        verification = export_trial(answer, trial, setting, folder)
     print_table(verification_table(verification))
-    click.echo(f"exported and verified: {folder}")
+    told = "exported and verified" if verification.passed else "NOT what was exported"
+    click.echo(f"{told}: {folder}")
 
 
 @tunefront.command()

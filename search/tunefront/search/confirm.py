@@ -35,12 +35,14 @@ class Confirmation:
 
     Attributes:
         rounds: For every finalist's number, the figures of each round by metric.
+        asked: The finalists, those that failed a round included.
         alike: Throughput of the recommended trial over that of the baseline's model run like it
             (its batch size, threads, replicas), a ratio a round; empty where they run alike.
         alike_of: The trial that `alike` is about.
     """
 
     rounds: Mapping[int, Sequence[Mapping[str, float]]]
+    asked: Sequence[int] = ()
     alike: Sequence[float] = ()
     alike_of: int | None = None
 
@@ -48,6 +50,7 @@ class Confirmation:
         """Plain values for JSON."""
         return {
             "rounds": {str(n): [dict(r) for r in rounds] for n, rounds in self.rounds.items()},
+            "asked": list(self.asked),
             "alike": list(self.alike),
             "alike_of": self.alike_of,
         }
@@ -56,7 +59,12 @@ class Confirmation:
     def from_dict(cls, fields: Mapping[str, Any]) -> "Confirmation":
         """The inverse of `to_dict`; of nothing an empty one."""
         rounds = {int(number): found for number, found in fields.get("rounds", {}).items()}
-        return cls(rounds=rounds, alike=fields.get("alike", ()), alike_of=fields.get("alike_of"))
+        return cls(
+            rounds=rounds,
+            asked=fields.get("asked", ()),
+            alike=fields.get("alike", ()),
+            alike_of=fields.get("alike_of"),
+        )
 
     def speedup(self, number: int, baseline: int = 0) -> Measurement | None:
         """Throughput against the baseline's, within turns; None where either was not confirmed."""
@@ -148,7 +156,7 @@ def confirm(
             on_round(done, total)
     # Rounds are compared one by one: a finalist that failed in any has none to compare.
     whole = {number: found for number, found in rounds.items() if all(found)}
-    confirmation = _with_alike(study, setting, Confirmation(rounds=whole))
+    confirmation = _with_alike(study, setting, Confirmation(rounds=whole, asked=list(rounds)))
     study.set_confirmation(confirmation.to_dict())
     return confirmation
 

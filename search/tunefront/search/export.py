@@ -21,16 +21,19 @@ from .verify import SECONDS, Verification, verify
 TIMEOUT_S = 1800.0
 
 
-def export_trial(
-    answer: Answer, trial: Trial, setting: Setting, folder: Path | None = None
-) -> tuple[Path, Verification]:
+def default_folder(answer: Answer, trial: Trial) -> Path:
+    """Where a trial is exported to unless told otherwise: below the search's own folder."""
+    return answer.experiment.results / "exports" / slug_of(trial.name())
+
+
+def export_trial(answer: Answer, trial: Trial, setting: Setting, target: Path) -> Verification:
     """Export a measured trial and verify the export in a clean process.
 
     Args:
         answer: The search's answer, for figures and words.
         trial: What to export.
         setting: What all evaluations of the search share.
-        folder: Where to; below the search's own folder where None. Must not exist yet.
+        target: The folder to write; must not exist yet.
 
     Raises:
         ExportError: If the trial has no figures, the folder is there already, or verification
@@ -38,8 +41,6 @@ def export_trial(
     """
     if not trial.measured:
         raise ExportError(f"trial {trial.number} {trial.status}: only measured trials are exported")
-    experiment = answer.experiment
-    target = folder or experiment.results / "exports" / slug_of(trial.name())
     if target.exists():
         raise ExportError(f"{target} exists already; remove it, or name another with --output")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -55,7 +56,7 @@ def export_trial(
         made.rename(target)
     finally:
         shutil.rmtree(made, ignore_errors=True)
-    return target, verification
+    return verification
 
 
 def _fill(answer: Answer, trial: Trial, setting: Setting, folder: Path) -> None:

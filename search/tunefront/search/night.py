@@ -39,9 +39,10 @@ from tunefront.spaces import (
 )
 
 from .answer import Answer, answer_of
-from .confirm import Confirmation, confirm
+from .confirm import Confirmation, confirm, finalists
 from .experiment import Experiment, Prepare, load_experiment
 from .files import write_whole
+from .picks import front_of
 from .runner import Runner, output_to, ray_session
 from .samplers import build_sampler
 from .study import Study
@@ -58,6 +59,8 @@ EXIT_CODES: Mapping[Outcome, int] = {
     "all failed": 4,
     "interrupted": 130,
 }
+MEMORY_SHARE = 0.9
+"""Of the machine's memory, for all trials at a time together."""
 Say = Callable[[str], None]
 
 
@@ -153,6 +156,7 @@ def prepare(step: Prepare | None, say: Say) -> None:
         [sys.executable, str(step.script), str(partial)], check=False, stdout=sys.stderr
     )
     if done.returncode != 0:
+        shutil.rmtree(partial, ignore_errors=True)
         raise WorkloadError(f"prepare: {step.script} ended with exit code {done.returncode}")
     partial.rename(step.folder)
 
@@ -175,13 +179,15 @@ def check_workload(experiment: Experiment, say: Say) -> tuple[Setting, Mapping[s
 
 def setting_of(experiment: Experiment, fingerprint: str) -> Setting:
     """What all evaluations of the search share."""
+    hardware = detect_hardware()
     return Setting(
         workload=experiment.workload,
         fingerprint=fingerprint,
         store=str(cache_folder() / "stages"),
         protocol=experiment.protocol,
         timeouts=experiment.timeouts,
-        build_cores=max(1, detect_hardware().cores // experiment.concurrent_trials),
+        build_cores=max(1, hardware.cores // experiment.concurrent_trials),
+        memory_mb=int(MEMORY_SHARE * hardware.memory_mb / experiment.concurrent_trials),
     )
 
 
@@ -304,16 +310,10 @@ class _Night:
         runner = self._runner()
         runner.reconcile()
         self.recorder.start()
-        self.say("starting Ray")
-        with (
-            output_to(self.experiment.results / "logs" / "ray.log"),
-            ray_session(detect_hardware().cores),
-            _interruptible(runner),
-        ):
-            runner.run()
-            trials = self.study.trials()
-            if not runner.stopped and any(trial.measured for trial in trials):
-                self._confirm()
+        if runner.finished() and not self._to_confirm():
+            self.say("nothing left to run")
+        else:
+            self._run_trials(runner)
         confirmation = Confirmation.from_dict(self.study.confirmation())
         answer = answer_of(self.experiment, self.study.trials(), confirmation)
         link = self.recorder.finish(answer)
@@ -324,6 +324,28 @@ class _Night:
             folder=self.experiment.results,
             seconds=time.monotonic() - self.start,
         )
+
+    def _run_trials(self, runner: Runner) -> None:
+        self.say("starting Ray")
+        with (
+            output_to(self.experiment.results / "logs" / "ray.log"),
+            ray_session(detect_hardware().cores),
+            _interruptible(runner),
+        ):
+            runner.run()
+            if not runner.stopped and self._to_confirm():
+                self.say("confirming the finalists: measured again, in turns with the baseline")
+                confirm(self.study, self.setting)
+
+    def _to_confirm(self) -> bool:
+        """Whether there are finalists, and trials that were told since the last confirmation."""
+        if self.experiment.confirmation.finalists == 0:
+            return False
+        trials = self.study.trials()
+        front = front_of(self.experiment, trials)
+        chosen = {trial.number for trial in finalists(self.experiment, front, trials)}
+        known = Confirmation.from_dict(self.study.confirmation()).asked
+        return len(chosen) > 1 and not chosen <= set(known)
 
     def _runner(self) -> Runner:
         hours = self.experiment.budget.hours
@@ -343,12 +365,6 @@ class _Night:
         told = answer.sentence(trial) + (f"; breaks {trial.cause}" if trial.broken else "")
         self.say(f"{trial.name()}: {told} [{seconds:.0f} s]")
         self.recorder.add(answer)
-
-    def _confirm(self) -> None:
-        if self.study.confirmation() or self.experiment.confirmation.finalists == 0:
-            return
-        self.say("confirming the finalists: each measured again, in turns with the baseline")
-        confirm(self.study, self.setting)
 
 
 def _outcome(answer: Answer, stopped: bool) -> Outcome:

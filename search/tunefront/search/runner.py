@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from ray.tune import PlacementGroupFactory
 
 OBJECT_STORE_BYTES = 150 * 2**20
+LOG_LINES = 20
 QUIET_ENVIRONMENT: Mapping[str, str] = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_memory_monitor_refresh_ms": "0",  # it would end the search, not the trial
@@ -178,6 +180,11 @@ class Runner:
         counted = sum(not interrupted(trial) for trial in recorded)
         return self.trials is not None and counted >= self.trials
 
+    def finished(self) -> bool:
+        """Whether the record says that there is nothing to run, without asking the sampler."""
+        recorded = self.study.trials()
+        return bool(recorded) and self._ended(recorded) and not self.again
+
     def waiting(self) -> bool:
         """Whether nothing may start yet: everything is compared with the baseline."""
         baseline = self.study.baseline()
@@ -230,7 +237,17 @@ def _trainable(job: Mapping[str, Any], body: Body) -> None:
     """A trial in its worker: result file first, report second."""
     from ray import tune
 
-    evaluation = body(job)
+    try:
+        evaluation = body(job)
+    except Exception as error:  # the trial's border: whatever happens is its result
+        lines = traceback.format_exc().splitlines()
+        evaluation = Evaluation(
+            status="failed",
+            cause="exception",
+            stage="prepare",
+            message=f"{type(error).__name__}: {error}",
+            log=tuple(lines[-LOG_LINES:]),
+        ).to_dict()
     path = Path(job["folder"], "trials", f"{job['number']:05}.json")
     write_whole(path, json.dumps(evaluation))
     tune.report({"number": job["number"], "evaluation": json.dumps(evaluation)})

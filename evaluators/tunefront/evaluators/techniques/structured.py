@@ -1,9 +1,8 @@
 """Structured pruning: channels and heads are cut out, and what is left makes up for them.
 
-Units are ranked by the error that their removal causes in the block's output on calibration data
-(Optimal Brain Surgeon, Hassibi & Stork 1993, a unit at a time); the reader's weights are then
-fitted to its former output by least squares. Blocks are done in order, each on the pruned ones
-before it.
+The unit whose removal changes the block's output on calibration data least goes first, and what is
+left is fitted to the former output by least squares (Optimal Brain Surgeon, Hassibi & Stork 1993,
+with whole units for single weights). Blocks are done in order, each on the pruned ones before it.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,7 +39,8 @@ class StructuredPruning(Technique):
             )
         kept: dict[str, list[int]] = {}
         for block in blocks:
-            count = max(1, round(block.units * (1 - amount)))
+            # At least one goes, at least one stays: a ratio that cuts nothing is not applied.
+            count = max(1, min(block.units - 1, round(block.units * (1 - amount))))
             kept[block.name] = _prune(module, block, count, calibration)
         return {"kept": kept}
 
@@ -81,16 +81,57 @@ def _prune(
 
     moments = _second_moments(module, block.consumer, calibration)
     weight = block.consumer.weight.data.double()
-    inverse = torch.linalg.inv(moments)
-    scores = (weight**2).sum(0) / inverse.diagonal()
-    units = scores.view(block.units, block.group).sum(1)
-    best = sorted(units.topk(count).indices.tolist())
+    best = _best_units(moments, weight, block.group, count)
     features = block.features(best)
     # min ||W h - V h_kept||^2 over V: V = W M[:, kept] M[kept, kept]^-1
     fitted = torch.linalg.solve(moments[features][:, features], (weight @ moments[:, features]).T).T
     block.keep(best)
     block.consumer.weight.data.copy_(fitted.to(block.consumer.weight.dtype))
     return best
+
+
+def _best_units(
+    moments: "torch.Tensor", weight: "torch.Tensor", group: int, count: int
+) -> list[int]:
+    """The units that stay when the cheapest goes, again and again, the others refitted each time.
+
+    Args:
+        moments: Second moments of the features, `(features, features)`.
+        weight: The reader's weights, `(outputs, features)`.
+        group: Features a unit.
+        count: Units that stay.
+    """
+    import torch
+
+    units = moments.shape[0] // group
+    inverse, weight = torch.linalg.inv(moments), weight.clone()
+    left = torch.ones(units, dtype=torch.bool)
+    for _ in range(units - count):
+        costs = _costs(inverse, weight, group, left)
+        gone = int(torch.where(left, costs, torch.inf).argmin())
+        # Hassibi & Stork, equation 5, for the unit's features at once; then they are gone.
+        at = slice(gone * group, (gone + 1) * group)
+        gain = torch.linalg.solve(inverse[at, at], inverse[at])
+        weight.addmm_(weight[:, at].clone(), gain, alpha=-1)
+        inverse.addmm_(inverse[:, at].clone(), gain, alpha=-1)
+        left[gone] = False
+    return [int(unit) for unit in left.nonzero().flatten()]
+
+
+def _costs(
+    inverse: "torch.Tensor", weight: "torch.Tensor", group: int, left: "torch.Tensor"
+) -> "torch.Tensor":
+    """What the removal of every unit costs, shape `(units,)`; of units gone any number."""
+    import torch
+
+    if group == 1:
+        return (weight**2).sum(0) / torch.where(left, inverse.diagonal(), 1.0)
+    costs = torch.zeros(len(left), dtype=weight.dtype)
+    for unit in left.nonzero().flatten().tolist():
+        at = slice(unit * group, (unit + 1) * group)
+        reads = weight[:, at].T
+        costs[unit] = (reads * torch.linalg.solve(inverse[at, at], reads)).sum()
+    return costs
 
 
 def _second_moments(

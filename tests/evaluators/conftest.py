@@ -1,0 +1,33 @@
+"""Fresh processes and a store for the session."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tunefront.evaluators import Isolation, Protocol, Setting, WorkloadSpec, describe_workload
+
+QUICK = Protocol(seconds=0.2, passes=3, requests=2)
+
+
+@pytest.fixture(scope="session")
+def isolation() -> Iterator[Isolation]:
+    """Fork servers that live as long as the session."""
+    found = Isolation()
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="session")
+def lm_setting(
+    lm_spec: WorkloadSpec, isolation: Isolation, tmp_path_factory: pytest.TempPathFactory
+) -> Setting:
+    """The tiny model, checked, with a store of its own."""
+    folder = tmp_path_factory.mktemp("setting")
+    described = describe_workload(lm_spec, isolation, folder / "log")
+    return Setting(
+        workload=lm_spec,
+        fingerprint=described["fingerprint"],
+        store=str(folder / "store"),
+        protocol=QUICK,
+        build_cores=1,
+    )

@@ -1,0 +1,83 @@
+"""Steps that go wrong, each in its own way; run by test_isolation.py in fresh processes."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from tunefront.spaces import EvaluationError, WorkloadError
+
+
+def fine(payload: Mapping[str, int]) -> dict[str, object]:
+    return {
+        "doubled": payload["number"] * 2,
+        "pid": os.getpid(),
+        "cores": sorted(os.sched_getaffinity(0)),
+        "folder": os.getcwd(),
+        "set": os.environ.get("SET_FOR_IT"),
+        "modules": [name for name in ("torch", "openvino", "onnxruntime") if name in sys.modules],
+    }
+
+
+def raises(payload: Mapping[str, object]) -> dict[str, object]:
+    raise ValueError("something unexpected")
+
+
+def refuses(payload: Mapping[str, object]) -> dict[str, object]:
+    raise EvaluationError("no such kernel", cause="unsupported")
+
+
+def blames_the_data(payload: Mapping[str, object]) -> dict[str, object]:
+    raise WorkloadError("data: row 3 is bad")
+
+
+def segfaults(payload: Mapping[str, object]) -> dict[str, object]:
+    ctypes.string_at(0)
+    return {}
+
+
+def aborts(payload: Mapping[str, object]) -> dict[str, object]:
+    os.abort()
+
+
+def is_killed(payload: Mapping[str, object]) -> dict[str, object]:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return {}
+
+
+def leaves(payload: Mapping[str, object]) -> dict[str, object]:
+    os._exit(3)
+
+
+def hangs(payload: Mapping[str, object]) -> dict[str, object]:
+    time.sleep(600)
+    return {}
+
+
+def eats_memory(payload: Mapping[str, object]) -> dict[str, object]:
+    block = bytearray(4 * 2**30)
+    return {"size": len(block)}
+
+
+def leaves_a_grandchild(payload: Mapping[str, str]) -> dict[str, object]:
+    child = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    return {"grandchild": child.pid}
+
+
+def chatters(payload: Mapping[str, object]) -> dict[str, object]:
+    print('{"id": 0, "status": 0}')
+    os.write(1, b"\xff\xfe garbage\n")
+    print("last words", file=sys.stderr)
+    return {"fine": True}
+
+
+def fills_its_folder(payload: Mapping[str, object]) -> dict[str, object]:
+    import tempfile
+
+    with tempfile.NamedTemporaryFile(delete=False) as file:
+        file.write(b"left behind")
+    return {"file": file.name, "exists": Path(file.name).exists()}

@@ -1,0 +1,84 @@
+"""Small modules of both architectures, with real layers and random weights."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+from tunefront.evaluators.runtimes import Source
+from tunefront.evaluators.store import Store, key_of
+from tunefront.evaluators.workloads import Inputs, TensorSpec
+from tunefront.evaluators.workloads.modules import EmbeddingModule, LogitsModule
+
+VOCABULARY = 256
+INPUTS = (
+    TensorSpec(name="input_ids", dims=("batch", "sequence")),
+    TensorSpec(name="attention_mask", dims=("batch", "sequence")),
+)
+MakeSource = Callable[[], Source]
+
+
+def request_of(batch: int, length: int, seed: int = 0) -> Inputs:
+    """Random tokens; the last row of several is padded."""
+    random = np.random.default_rng(seed)
+    mask = np.ones((batch, length), dtype=np.int64)
+    if batch > 1:
+        mask[-1, length // 2 :] = 0
+    ids = random.integers(1, VOCABULARY, size=(batch, length), dtype=np.int64)
+    return {"input_ids": ids, "attention_mask": mask}
+
+
+def decoder() -> torch.nn.Module:
+    """A Llama of two layers."""
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=128,
+        tie_word_embeddings=False,
+    )
+    return LogitsModule(transformers.LlamaForCausalLM(config)).eval()
+
+
+def encoder() -> torch.nn.Module:
+    """A BERT of two layers, mean-pooled."""
+    torch.manual_seed(0)
+    config = transformers.BertConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=128,
+    )
+    return EmbeddingModule(transformers.BertModel(config), "mean").eval()
+
+
+def calibration() -> Sequence[Inputs]:
+    return [request_of(4, 24, seed) for seed in range(4)]
+
+
+@pytest.fixture(scope="session")
+def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return Store(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture
+def make_source(shared_store: Store) -> Callable[[str], Source]:
+    """A fresh source of `decoder` or `encoder`; what builds share is kept for the session."""
+
+    def make(name: str) -> Source:
+        def shared(product: str, fill: Callable[[Path], None]) -> Path:
+            return shared_store.get_or_make(key_of(product=product, module=name), fill)
+
+        module = decoder() if name == "decoder" else encoder()
+        return Source(module=module, inputs=INPUTS, calibration=calibration(), shared=shared)
+
+    return make

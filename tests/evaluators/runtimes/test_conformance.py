@@ -1,0 +1,183 @@
+"""Every runtime, every claim of the catalogue: close to the reference, saved and loaded, applied.
+
+Tolerances are cosines between all outputs and the fp32 module's, on random weights: 8 bits keep
+three digits of them, 4 bits about one and a half.
+"""
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tunefront.evaluators.runtimes import RUNTIME_OF, Candidate, Numerics, Source
+from tunefront.evaluators.runtimes.program import tensors
+from tunefront.evaluators.workloads import Inputs
+from tunefront.spaces import RUNTIMES
+
+from .conftest import request_of
+
+CPU_CLAIMS = [
+    (runtime, precision, quantization)
+    for runtime, facts in RUNTIMES.items()
+    for precision, quantization in sorted(facts.claims)
+]
+LEAST_COSINE = {
+    "none": {"fp32": 0.999999, "bf16": 0.9995, "fp16": 0.9999},
+    "int8-dynamic": 0.995,
+    "int8-static": 0.97,
+    "int8-weight-only": 0.999,
+    "int4-weight-only": 0.97,
+}
+CASES = [
+    (*claim, module)
+    for claim in CPU_CLAIMS
+    for module in ("decoder", "encoder")
+    # Compiling takes long: of the encoder one case shows that it compiles at all.
+    if module == "decoder" or claim[0] != "inductor" or claim[1:] == ("fp32", "none")
+]
+Case = tuple[str, str, str, str]
+"""Runtime, precision, quantization, module."""
+Built = tuple[Path, Numerics, Mapping[str, object]]
+Build = Callable[[Source, Case], Built]
+
+
+def least_cosine(precision: str, quantization: str) -> float:
+    found = LEAST_COSINE[quantization]
+    return found[precision] if isinstance(found, dict) else found
+
+
+def cosine(one: np.ndarray, other: np.ndarray, mask: np.ndarray) -> float:
+    """Over everything that is not padding."""
+    if one.ndim == 3:
+        one, other = one[mask.astype(bool)], other[mask.astype(bool)]
+    flat = one.ravel().astype(np.float64), other.ravel().astype(np.float64)
+    return float(flat[0] @ flat[1] / np.linalg.norm(flat[0]) / np.linalg.norm(flat[1]))
+
+
+@pytest.fixture(scope="session")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """Builds once a session, whatever asks first."""
+    built: dict[Case, Built] = {}
+
+    def make(source: Source, case: Case) -> Built:
+        if case not in built:
+            runtime, precision, quantization, _ = case
+            folder = tmp_path_factory.mktemp("built")
+            numerics = Numerics(precision=precision, quantization=quantization)
+            settings = RUNTIME_OF[runtime].build(source, numerics, folder)
+            built[case] = folder, numerics, settings
+        return built[case]
+
+    return make
+
+
+@pytest.fixture(params=CASES, ids="-".join)
+def case(request: pytest.FixtureRequest) -> Case:
+    found: Case = request.param
+    return found
+
+
+def open_candidate(
+    build: Build, make_source: Callable[[str], Source], case: Case, threads: int = 1
+) -> Candidate:
+    folder, numerics, settings = build(make_source(case[3]), case)
+    return RUNTIME_OF[case[0]].load(folder, numerics, settings, threads)
+
+
+def reference(source: Source, request: Inputs) -> np.ndarray:
+    with torch.no_grad():
+        output: np.ndarray = source.module(**tensors(request)).numpy()
+    return output
+
+
+def test_outputs_are_close_to_the_reference_at_every_size(
+    build: Build, make_source: Callable[[str], Source], case: Case
+) -> None:
+    candidate = open_candidate(build, make_source, case)
+    for batch, length in ((1, 7), (3, 24), (4, 50)):
+        request = request_of(batch, length, seed=100 + batch)
+        expected = reference(make_source(case[3]), request)
+        (output,) = candidate(request)
+        assert output.shape == expected.shape
+        assert output.dtype == np.float32
+        found = cosine(output, expected, request["attention_mask"])
+        assert found >= least_cosine(case[1], case[2]), (batch, length)
+
+
+def test_the_choice_is_really_applied(
+    build: Build, make_source: Callable[[str], Source], case: Case
+) -> None:
+    runtime, precision, quantization, _ = case
+    facts = open_candidate(build, make_source, case, threads=2).facts()
+    assert facts.runtime == runtime
+    assert facts.device == "cpu"
+    assert facts.precision == precision
+    assert facts.quantization == quantization
+    assert facts.threads == 2
+    assert facts.parameters > 0
+    bits = {"fp32": 32, "bf16": 16, "fp16": 16}[precision]
+    assert facts.weight_bits <= bits * 1.01
+    if quantization != "none":
+        assert facts.weight_bits < bits
+
+
+def test_loading_again_gives_the_same_outputs(
+    build: Build, make_source: Callable[[str], Source], case: Case
+) -> None:
+    request = request_of(2, 16)
+    outputs = [open_candidate(build, make_source, case)(request)[0] for _ in range(2)]
+    np.testing.assert_array_equal(outputs[0], outputs[1])
+
+
+def test_nothing_saved_is_pickled(
+    build: Build, make_source: Callable[[str], Source], case: Case
+) -> None:
+    folder, _, _ = build(make_source(case[3]), case)
+    for path in folder.rglob("*"):
+        if path.suffix == ".pt2":
+            assert not pickled_members(path)
+        else:
+            assert path.suffix in {".onnx", ".xml", ".bin", ".data"}
+
+
+def pickled_members(path: Path) -> list[str]:
+    """Members of a .pt2 that torch would unpickle: sample inputs, and weights marked so."""
+    import json
+    import zipfile
+
+    found: list[str] = []
+    with zipfile.ZipFile(path) as package:
+        for info in package.infolist():
+            if info.filename.endswith((".pkl", ".pt")) and info.file_size:
+                found.append(info.filename)
+            if info.filename.endswith("_config.json"):
+                config = json.loads(package.read(info)).get("config", {})
+                found += [name for name, entry in config.items() if entry["use_pickle"]]
+    return found
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_the_script_runs_without_tunefront(
+    build: Build, make_source: Callable[[str], Source], runtime: str, tmp_path: Path
+) -> None:
+    import shutil
+    import subprocess
+
+    case = (runtime, "fp32", "none", "decoder")
+    folder, numerics, settings = build(make_source("decoder"), case)
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    request = request_of(2, 16)
+    (output,) = open_candidate(build, make_source, case)(request)
+    samples = {f"input_{name}": array for name, array in request.items()} | {"output_0": output}
+    np.savez(tmp_path / "samples.npz", allow_pickle=False, **samples)
+    script = RUNTIME_OF[runtime].script(numerics, settings, 1)
+    assert "tunefront" not in script
+    (tmp_path / "run.py").write_text(script)
+    done = subprocess.run(
+        [sys.executable, "-I", str(tmp_path / "run.py")], capture_output=True, text=True, check=True
+    )
+    assert "output (2, 16, 256)" in done.stdout
+    assert float(done.stdout.split()[-1]) < 1e-5

@@ -1,0 +1,195 @@
+"""A step can do anything, and only that step is lost."""
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tunefront.evaluators.isolation import Isolation, Step, last_lines
+from tunefront.spaces import EvaluationError, WorkloadError
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def slim() -> Iterator[Isolation]:
+    """Its fork server imports no framework; the faulty steps are found beside this file."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HERE), before]))
+    found = Isolation()
+    found.warm("onnxruntime")
+    yield found
+    found.close()
+    if before is None:
+        del os.environ["PYTHONPATH"]
+    else:
+        os.environ["PYTHONPATH"] = before
+
+
+@pytest.fixture
+def step(tmp_path: Path, slim: Isolation) -> Step:
+    """One that goes well."""
+    return Step(
+        name="faulty:fine",
+        payload={"number": 21},
+        kit="onnxruntime",
+        log=tmp_path / "log",
+        timeout_s=30,
+    )
+
+
+def alive(pid: int) -> bool:
+    """Whether a process is there and no zombie."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def gone(pid: int, within_s: float = 10.0) -> bool:
+    deadline = time.monotonic() + within_s
+    while alive(pid):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def test_a_step_returns_its_result_from_a_fresh_process(slim: Isolation, step: Step) -> None:
+    first, second = slim.run(step), slim.run(step)
+    assert first["doubled"] == 42
+    assert len({first["pid"], second["pid"], os.getpid()}) == 3
+
+
+def test_a_step_gets_cores_environment_and_a_folder_of_its_own(slim: Isolation, step: Step) -> None:
+    core = min(os.sched_getaffinity(0))
+    found = slim.run(replace(step, cores=[core], environment={"SET_FOR_IT": "yes"}))
+    assert found["cores"] == [core]
+    assert found["set"] == "yes"
+    assert not Path(found["folder"]).exists()
+
+
+def test_a_slim_kit_has_nothing_else_imported(slim: Isolation, step: Step) -> None:
+    assert slim.run(step)["modules"] == ["onnxruntime"]
+
+
+@pytest.mark.parametrize(
+    ("name", "cause", "message"),
+    [
+        ("raises", "exception", "something unexpected"),
+        ("refuses", "unsupported", "no such kernel"),
+        ("segfaults", "crash", "crashed with SIGSEGV"),
+        ("aborts", "crash", "crashed with SIGABRT"),
+        ("is_killed", "oom", "killed by SIGKILL"),
+        ("leaves", "crash", "ended with exit code 3 and no result"),
+    ],
+)
+def test_a_failure_has_its_cause_and_the_next_step_runs(
+    slim: Isolation, step: Step, name: str, cause: str, message: str
+) -> None:
+    with pytest.raises(EvaluationError, match=message) as caught:
+        slim.run(replace(step, name=f"faulty:{name}"))
+    assert caught.value.cause == cause
+    assert slim.run(step)["doubled"] == 42
+
+
+def test_the_user_s_data_at_fault_is_told_apart(slim: Isolation, step: Step) -> None:
+    with pytest.raises(WorkloadError, match="row 3 is bad"):
+        slim.run(replace(step, name="faulty:blames_the_data"))
+
+
+def test_a_hang_is_ended(slim: Isolation, step: Step) -> None:
+    with pytest.raises(EvaluationError, match=r"not done after 0\.5 s") as caught:
+        slim.run(replace(step, name="faulty:hangs", timeout_s=0.5))
+    assert caught.value.cause == "timeout"
+    assert slim.run(step)["doubled"] == 42
+
+
+def test_too_much_memory_is_refused_and_named(slim: Isolation, step: Step) -> None:
+    with pytest.raises(EvaluationError) as caught:
+        slim.run(replace(step, name="faulty:eats_memory", memory_mb=512))
+    assert caught.value.cause == "oom"
+
+
+def test_a_grandchild_does_not_survive(slim: Isolation, step: Step) -> None:
+    found = slim.run(replace(step, name="faulty:leaves_a_grandchild"))
+    assert gone(found["grandchild"])
+
+
+def test_garbage_on_stdout_goes_to_the_log(slim: Isolation, step: Step) -> None:
+    found = slim.run(replace(step, name="faulty:chatters"))
+    assert found["fine"]
+    lines = last_lines(step.log)
+    assert lines[-1] == "last words"
+    assert last_lines(step.log, count=1) == ["last words"]
+    assert last_lines(step.log.with_name("missing")) == []
+
+
+def test_nothing_stays_in_the_temporary_folder(slim: Isolation, step: Step) -> None:
+    found = slim.run(replace(step, name="faulty:fills_its_folder"))
+    assert found["exists"]
+    assert not Path(found["file"]).exists()
+
+
+def test_steps_run_together_and_one_failure_ends_all(slim: Isolation, step: Step) -> None:
+    results = slim.run_together([step, replace(step, payload={"number": 1})])
+    assert [r["doubled"] for r in results] == [42, 2]
+    start = time.monotonic()
+    with pytest.raises(EvaluationError):
+        slim.run_together(
+            [replace(step, name="faulty:segfaults"), replace(step, name="faulty:hangs")]
+        )
+    assert time.monotonic() - start < 25
+
+
+def test_a_fork_server_that_was_killed_is_started_again(step: Step) -> None:
+    isolation = Isolation()
+    before = os.environ.get("PYTHONPATH", "")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HERE), before]))
+    try:
+        isolation.run(step)
+        server: Any = isolation._servers["onnxruntime"]
+        server._process.kill()
+        server._process.wait()
+        assert isolation.run(step)["doubled"] == 42
+    finally:
+        isolation.close()
+        os.environ["PYTHONPATH"] = before
+
+
+def test_children_end_with_whoever_started_them(step: Step) -> None:
+    import subprocess
+
+    program = f"""
+import sys, threading, time
+from pathlib import Path
+from tunefront.evaluators.isolation import Isolation, Step
+isolation = Isolation()
+step = Step(name="faulty:hangs", payload={{}}, kit="onnxruntime", log=Path({str(step.log)!r}),
+            timeout_s=300)
+threading.Thread(target=lambda: isolation.run(step), daemon=True).start()
+while not isolation._servers:
+    time.sleep(0.05)
+time.sleep(3)
+print(isolation._servers["onnxruntime"]._process.pid, flush=True)
+time.sleep(300)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(HERE)}
+    driver = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, env=environment
+    )
+    assert driver.stdout is not None
+    server = int(driver.stdout.readline())
+    children = Path(f"/proc/{server}/task/{server}/children").read_text().split()
+    assert children
+    driver.kill()
+    driver.wait()
+    driver.stdout.close()
+    assert gone(server)
+    assert all(gone(int(child)) for child in children)

@@ -1,0 +1,104 @@
+"""Products are whole or not there; a hit is exact."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from tunefront.evaluators.store import Store, cache_folder, fingerprint_of, key_of
+
+
+def fill(folder: Path) -> None:
+    (folder / "product").write_text("whole")
+
+
+def test_a_product_is_made_once(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    made: list[Path] = []
+
+    def make(folder: Path) -> None:
+        made.append(folder)
+        fill(folder)
+
+    first, second = store.get_or_make("k" * 32, make), store.get_or_make("k" * 32, make)
+    assert first == second == store.path("k" * 32)
+    assert len(made) == 1
+    assert (first / "product").read_text() == "whole"
+
+
+def test_a_product_that_failed_leaves_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+
+    def breaks(folder: Path) -> None:
+        fill(folder)
+        raise RuntimeError("half done")
+
+    with pytest.raises(RuntimeError, match="half done"):
+        store.get_or_make("k" * 32, breaks)
+    assert not store.path("k" * 32).exists()
+    assert not [path for path in tmp_path.rglob("*") if path.name == "product"]
+    assert (store.get_or_make("k" * 32, fill) / "product").exists()
+
+
+def test_two_at_once_make_it_once(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    made: list[int] = []
+    ready = threading.Barrier(4)
+
+    def make(folder: Path) -> None:
+        made.append(1)
+        fill(folder)
+
+    def ask() -> None:
+        ready.wait()
+        store.get_or_make("k" * 32, make)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 1
+
+
+def test_keys_depend_on_values_not_on_order() -> None:
+    assert key_of(a=1, b="x") == key_of(b="x", a=1)
+    assert key_of(a=1) != key_of(a=2)
+    assert key_of(a=1) != key_of(b=1)
+
+
+def test_fingerprints_follow_content_not_place(tmp_path: Path) -> None:
+    for place in ("here", "there"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "file").write_text("content")
+    here, there = tmp_path / "here", tmp_path / "there"
+    assert fingerprint_of((here,)) == fingerprint_of((there,))
+    (there / "file").write_text("other")
+    assert fingerprint_of((here,)) != fingerprint_of((there,))
+
+
+def test_names_of_files_count(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("x")
+    (tmp_path / "b").write_text("x")
+    assert fingerprint_of((tmp_path / "a",)) != fingerprint_of((tmp_path / "b",))
+
+
+def test_large_files_count_by_size_time_and_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tunefront.evaluators.store.HASHED_WHOLE", 2**20)
+    path = tmp_path / "large"
+    path.write_bytes(b"a" * (3 * 2**20))
+    before = fingerprint_of((path,))
+    path.write_bytes(b"a" * (3 * 2**20 - 1) + b"b")
+    assert fingerprint_of((path,)) != before
+
+
+def test_the_cache_is_where_the_environment_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNEFRONT_CACHE", str(tmp_path / "mine"))
+    assert cache_folder() == tmp_path / "mine"
+    monkeypatch.delenv("TUNEFRONT_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "tunefront"

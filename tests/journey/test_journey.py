@@ -1,0 +1,320 @@
+"""From a file to an answer: real Ray, Optuna, MLflow and runtimes, a tiny model."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+
+from tunefront.search.tracking.views import supported
+
+from .conftest import Journey
+
+TRIALS = 6
+
+
+def runs_of(journey: Journey) -> list[Any]:
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{journey.folder}/results/mlflow.db")
+    experiment = client.get_experiment_by_name("tiny journey")
+    assert experiment is not None
+    return list(client.search_runs([experiment.experiment_id]))
+
+
+def test_the_search_ends_well_and_prints_an_answer(journey: Journey) -> None:
+    done = journey.first
+    assert done.returncode == 0, done.stderr
+    assert "recommended" in done.stdout
+    assert f"{TRIALS} trials" in done.stderr
+    assert "viewStateShareKey=front" in done.stderr
+    for line in (*done.stdout.splitlines(), *done.stderr.splitlines()):
+        assert "Traceback" not in line
+        assert "Warning" not in line
+
+
+def test_the_record_holds_every_trial_whole(journey: Journey) -> None:
+    shown = journey.cli("show", journey.file, "--all", "--format", "json")
+    trials = json.loads(shown.stdout)
+    assert [trial["number"] for trial in trials] == list(range(TRIALS))
+    assert len({json.dumps(t["configuration"], sort_keys=True) for t in trials}) == TRIALS
+    assert trials[0]["configuration"]["runtime"] == "torch"
+    for trial in trials:
+        assert trial["status"] in ("ok", "infeasible"), trial["message"]
+        assert {"throughput", "peak_memory_mb", "perplexity", "quality_drop"} <= set(
+            trial["measurements"]
+        )
+        assert trial["facts"]["runtime"] == trial["configuration"]["runtime"]
+
+
+def test_the_same_command_has_nothing_left_to_do(journey: Journey) -> None:
+    again = journey.cli("run", journey.file)
+    assert again.returncode == 0, again.stderr
+    assert "nothing left to run" in again.stderr
+    assert f"{TRIALS} trials" in again.stderr
+    assert len(runs_of(journey)) == TRIALS + 1
+
+
+def test_mlflow_has_a_run_a_trial_and_a_summary(journey: Journey) -> None:
+    runs = {run.data.tags["trial"]: run for run in runs_of(journey)}
+    assert set(runs) == {*map(str, range(TRIALS)), "summary"}
+    baseline = runs["0"]
+    assert baseline.data.metrics["speedup_x"] == 1.0
+    assert baseline.data.params["runtime"] == "torch"
+    assert baseline.data.tags["shortlist"] == "true"
+    for number in range(TRIALS):
+        run = runs[str(number)]
+        assert run.info.status == "FINISHED"
+        assert run.data.tags["status"] in ("ok", "infeasible")
+        assert run.data.tags["front"] in ("true", "false")
+        assert run.data.tags["mlflow.runColor"].startswith("#")
+        assert len(run.info.run_name) <= 40
+    assert any("recommended" in run.data.tags.get("pick", "") for run in runs.values())
+
+
+def test_mlflow_opens_on_the_front(journey: Journey) -> None:
+    assert supported()
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{journey.folder}/results/mlflow.db")
+    experiment = client.get_experiment_by_name("tiny journey")
+    assert experiment is not None
+    views = [tag for tag in experiment.tags if tag.startswith("mlflow.sharedViewState.")]
+    assert {view.rsplit(".", 1)[1] for view in views} == {"front", "picks", "all", "failed"}
+    note = experiment.tags["mlflow.note.content"]
+    assert note.startswith("**")
+    assert "front.png" in note.splitlines()[-6] or "![the front]" in note
+
+
+def test_the_summary_holds_picture_and_tables(journey: Journey) -> None:
+    found = {path.name for path in (journey.folder / "results" / "artifacts").rglob("*")}
+    assert {"front.png", "trials.csv", "trials.json", "search.json", "experiment.yaml"} <= found
+    record = json.loads((journey.results / "search.json").read_text())
+    reasons = [dropped["reason"] for dropped in record["space"]["dropped"]]
+    assert "onnxruntime does not compute in bf16" in reasons
+
+
+def test_finalists_were_measured_again(journey: Journey) -> None:
+    from tunefront.search import load_experiment
+    from tunefront.search.study import Study
+
+    confirmation = Study.read(load_experiment(journey.file)).confirmation()
+    assert set(confirmation["rounds"]) >= {"0"}
+    assert all(len(rounds) == 2 for rounds in confirmation["rounds"].values())
+
+
+def test_show_prints_csv_that_parses(journey: Journey) -> None:
+    shown = journey.cli("show", journey.file, "--all", "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(shown.stdout)))
+    assert len(rows) == TRIALS
+    assert float(rows[0]["throughput"]) > 0
+
+
+def test_show_tells_everything_about_a_trial(journey: Journey) -> None:
+    shown = journey.cli("show", journey.file, "0")
+    assert "really ran" in shown.stdout
+    assert "throughput" in shown.stdout
+
+
+def test_status_counts(journey: Journey) -> None:
+    assert f"{TRIALS} of {TRIALS} trials" in journey.cli("status", journey.file).stdout
+
+
+def test_pick_answers_other_limits_without_running(journey: Journey) -> None:
+    loose = journey.cli("pick", journey.file, "--prefer", "throughput", "--format", "json")
+    assert loose.returncode == 0
+    answer = json.loads(loose.stdout)
+    assert answer["schema"] == 1
+    assert answer["picks"][0]["why"] == "best throughput within limits"
+    none = journey.cli("pick", journey.file, "--limit", "latency_ms<=0.000001")
+    assert none.returncode == 3
+    assert "nothing keeps the limits; the nearest" in none.stdout
+    wrong = journey.cli("pick", journey.file, "--limit", "latncy_ms<=1")
+    assert wrong.returncode == 2
+    assert "did you mean 'latency_ms'" in wrong.stderr
+
+
+def test_compare_shows_what_differs(journey: Journey) -> None:
+    shown = journey.cli("compare", journey.file, "baseline", "recommended", "1")
+    assert shown.returncode == 0, shown.stderr
+    assert "throughput" in shown.stdout
+    missing = journey.cli("compare", journey.file, "99")
+    assert missing.returncode == 2
+    assert "there are 0 to 5" in missing.stderr
+
+
+def test_the_python_call_gives_typed_results(journey: Journey) -> None:
+    program = f"""
+from tunefront.search import run
+result = run({str(journey.file)!r})
+assert result.outcome == "done", result.outcome
+assert result.answer.front.recommended is not None
+print(result.exit_code, len(result.answer.trials), result.answer.headline())
+"""
+    from .conftest import environment
+
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        env=environment(journey.cache),
+        check=False,
+    )
+    assert done.stdout.startswith(f"0 {TRIALS} "), done.stderr
+
+
+@pytest.fixture(scope="session")
+def exported(journey: Journey) -> Path:
+    folder = journey.folder / "exported"
+    done = journey.cli("export", journey.file, "recommended", "--output", folder)
+    assert done.returncode == 0, done.stderr
+    assert "exported and verified" in done.stdout
+    return folder
+
+
+def test_an_export_is_complete(exported: Path) -> None:
+    names = {path.name for path in exported.iterdir()}
+    assert {
+        "README.md",
+        "candidate.json",
+        "configuration.json",
+        "manifest.json",
+        "processor",
+        "run.py",
+        "samples.npz",
+    } <= names
+    manifest = json.loads((exported / "manifest.json").read_text())
+    assert manifest["measurements"]["throughput"]["low"] > 0
+    assert "model" not in {path.suffix for path in exported.rglob("*")}
+    assert not [p for p in exported.rglob("*") if p.suffix in (".pkl", ".pickle", ".pt", ".pth")]
+
+
+def test_the_export_s_script_needs_no_tunefront(exported: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-I", str(exported / "run.py")], capture_output=True, text=True, check=True
+    )
+    assert "largest difference 0.0" in done.stdout
+
+
+def test_evaluators_load_an_export_without_the_search(exported: Path) -> None:
+    program = f"""
+import sys
+sys.modules.update(ray=None, optuna=None, mlflow=None)
+import numpy as np
+from tunefront.evaluators import load
+model = load({str(exported)!r})
+samples = np.load({str(exported / "samples.npz")!r})
+inputs = {{k[6:]: v for k, v in samples.items() if k.startswith("input_")}}
+np.testing.assert_allclose(model(inputs)[0], samples["output_0"], atol=1e-4)
+print("fine")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == "fine", done.stderr
+
+
+def test_verify_says_what_holds(journey: Journey, exported: Path) -> None:
+    done = journey.cli("verify", exported)
+    assert done.returncode == 0, done.stdout
+    assert "verified" in done.stdout
+    checks = json.loads(journey.cli("verify", exported, "--format", "json").stdout)
+    assert [check["name"] for check in checks][:3] == ["files", "outputs", "choices"]
+
+
+@pytest.mark.parametrize("damage", ["changed", "missing", "added"])
+def test_a_tampered_export_is_refused(
+    journey: Journey, exported: Path, tmp_path: Path, damage: str
+) -> None:
+    import shutil
+
+    copy = tmp_path / "export"
+    shutil.copytree(exported, copy)
+    target = copy / "run.py"
+    if damage == "changed":
+        target.write_text(target.read_text() + "# one more line\n")
+    elif damage == "missing":
+        target.unlink()
+    else:
+        (copy / "extra.py").write_text("print('not ours')\n")
+    done = journey.cli("verify", copy)
+    assert done.returncode == 5
+    assert damage in done.stdout
+
+
+def test_an_export_with_other_outputs_is_refused(
+    journey: Journey, exported: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    import numpy as np
+
+    from tunefront.evaluators.export_folder import write_manifest
+
+    copy = tmp_path / "export"
+    shutil.copytree(exported, copy)
+    with np.load(copy / "samples.npz") as arrays:
+        samples = {name: arrays[name] for name in arrays.files}
+    samples["output_0"] = samples["output_0"] + 1.0
+    np.savez(copy / "samples.npz", **samples)
+    manifest = json.loads((copy / "manifest.json").read_text())
+    fields = {k: v for k, v in manifest.items() if k not in ("files", "format")}
+    write_manifest(copy, fields)
+    done = journey.cli("verify", copy)
+    assert done.returncode == 5
+    assert "DOES NOT HOLD" in done.stdout
+
+
+def test_what_is_no_export_is_refused(journey: Journey, tmp_path: Path) -> None:
+    assert journey.cli("verify", tmp_path / "nowhere").returncode == 5
+    empty = journey.cli("verify", tmp_path)
+    assert empty.returncode == 5
+    assert "is" in empty.stdout and "an export?" in empty.stdout
+
+
+def test_an_export_is_not_written_over(journey: Journey, exported: Path) -> None:
+    done = journey.cli("export", journey.file, "--output", exported)
+    assert done.returncode == 2
+    assert "exists already" in done.stderr
+
+
+def test_a_second_driver_is_refused(journey: Journey) -> None:
+    import fcntl
+
+    lock = journey.folder / "results" / ".tiny-journey.lock"
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        done = journey.cli("run", journey.file)
+    assert done.returncode == 2
+    assert "is being run already" in done.stderr
+
+
+def test_another_model_under_the_same_name_is_refused(journey: Journey, tmp_path: Path) -> None:
+    text = journey.file.read_text()
+    data = next(line.split()[1] for line in text.splitlines() if line.startswith("  data:"))
+    changed = tmp_path / "data.jsonl"
+    changed.write_text(Path(data).read_text() + '{"text": "one more line"}\n')
+    done = journey.cli("run", journey.file, "--set", f"workload.data={changed}")
+    assert done.returncode == 2
+    assert "workload: was" in done.stderr
+    assert "--fresh" in done.stderr
+
+
+def test_nothing_runs_on_after_the_command(journey: Journey) -> None:
+    assert journey.first.returncode == 0
+    mark = f"TUNEFRONT_CACHE={journey.cache}".encode()
+    left = [
+        path.parent.name
+        for path in Path("/proc").glob("[0-9]*/environ")
+        if int(path.parent.name) != os.getpid() and mark in read_if_there(path)
+    ]
+    assert not left
+
+
+def read_if_there(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""

@@ -1,0 +1,171 @@
+"""Ray Tune places and runs; the study decides and remembers."""
+
+import json
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+
+from tunefront.evaluators import Evaluation
+from tunefront.search.runner import Runner, interrupted, resources_of
+from tunefront.search.study import Study
+from tunefront.search.trial import Trial
+from tunefront.spaces import Configuration
+
+from . import bodies
+from .conftest import LoadFile, RunAll
+
+
+def together(one: Trial, other: Trial) -> bool:
+    """Whether two trials ran at the same time."""
+    assert one.evaluation is not None and other.evaluation is not None
+    first, second = one.evaluation.facts, other.evaluation.facts
+    return bool(first["start"] < second["end"] and second["start"] < first["end"])
+
+
+def devices(trial: Trial) -> set[str]:
+    assert trial.evaluation is not None
+    return set(filter(None, trial.evaluation.facts["devices"].split(",")))
+
+
+def test_four_trials_of_one_gpu_run_at_once_on_devices_of_their_own(
+    load_file: LoadFile, run_all: RunAll
+) -> None:
+    trials = run_all(load_file("  batch_size: [1, 2, 4, 8, 16]"), bodies.meets_three_others)
+    assert len(trials) == 5
+    baseline, *others = trials
+    assert all(trial.status == "ok" for trial in trials), "they never met"
+    assert not any(together(baseline, other) for other in others)
+    for one, other in combinations(others, 2):
+        assert not devices(one) & devices(other)
+    assert all(len(devices(trial)) == 1 for trial in trials)
+
+
+def test_a_trial_of_four_ranks_has_all_gpus_to_itself(load_file: LoadFile, run_all: RunAll) -> None:
+    trials = run_all(
+        load_file("  tensor_parallel: [1, 4]\n  batch_size: [1, 2]"), bodies.says_where
+    )
+    wide = [trial for trial in trials if trial.configuration.get("tensor_parallel") == 4]
+    assert len(wide) == 2
+    for trial in wide:
+        assert len(devices(trial)) == 4
+        assert not any(together(trial, other) for other in trials if other is not trial)
+
+
+@pytest.mark.parametrize(
+    ("configuration", "bundle"),
+    [
+        ({}, {"CPU": 1}),
+        ({"threads": 2}, {"CPU": 2}),
+        ({"threads": 2, "replicas": 3}, {"CPU": 6}),
+        ({"device": "cuda"}, {"CPU": 1, "GPU": 1}),
+        ({"device": "cuda", "tensor_parallel": 4}, {"CPU": 4, "GPU": 4}),
+        ({"device": "cpu", "tensor_parallel": 2, "threads": 2}, {"CPU": 4}),
+        ({"device": "cuda", "replicas": 2}, {"CPU": 2, "GPU": 2}),
+    ],
+)
+def test_a_trial_asks_for_what_it_needs_in_one_group(
+    configuration: dict[str, str | int], bundle: dict[str, float]
+) -> None:
+    assert resources_of(configuration).bundles == [bundle]
+
+
+def test_no_configuration_runs_twice(load_file: LoadFile, run_all: RunAll) -> None:
+    experiment = load_file("  batch_size: [1, 2, 4]\n  threads: [1, 2]")
+    trials = run_all(experiment, bodies.quick)
+    assert len(trials) == 6
+    assert len({trial.configuration for trial in trials}) == 6
+    assert len((experiment.results / "ran.txt").read_text().splitlines()) == 6
+    assert all(trial.status == "ok" for trial in trials)
+    assert len(run_all(experiment, bodies.quick)) == 6
+
+
+def test_a_baseline_that_fails_ends_the_search(load_file: LoadFile, run_all: RunAll) -> None:
+    trials = run_all(load_file("  batch_size: [1, 2, 4]"), bodies.fails)
+    assert [(trial.status, trial.cause) for trial in trials] == [("failed", "unsupported")]
+
+
+@pytest.mark.parametrize(
+    ("body", "cause"),
+    [
+        (bodies.dies_on_batch_2, "crash"),
+        (bodies.raises_on_batch_2, "exception"),
+        (bodies.is_not_a_number_on_batch_2, "invalid output"),
+    ],
+)
+def test_a_trial_that_goes_wrong_is_a_result_and_the_search_goes_on(
+    load_file: LoadFile, run_all: RunAll, body: object, cause: str
+) -> None:
+    trials = run_all(load_file("  batch_size: [1, 2, 4, 8]"), body)
+    by_batch = {trial.configuration["batch_size"]: trial for trial in trials}
+    assert len(trials) == 4
+    assert (by_batch[2].status, by_batch[2].cause) == ("failed", cause)
+    assert not by_batch[2].measurements
+    assert all(by_batch[size].status == "ok" for size in (1, 4, 8))
+
+
+def test_what_was_running_when_a_driver_ended_is_settled(
+    load_file: LoadFile, run_all: RunAll
+) -> None:
+    experiment = load_file("  batch_size: [1, 2, 4]")
+    study = Study.open(experiment, {"test": "yes"})
+    study.tell(study.ask(experiment.baseline), Evaluation.from_dict(bodies.answer()))
+    finished = Configuration({**experiment.baseline, "batch_size": 2})
+    lost = Configuration({**experiment.baseline, "batch_size": 4})
+    told, orphaned = study.ask(finished), study.ask(lost)
+    result = experiment.results / "trials" / f"{told:05}.json"
+    result.parent.mkdir(parents=True)
+    result.write_text(json.dumps(bodies.answer()))
+
+    trials = run_all(experiment, bodies.quick)
+
+    assert trials[told].status == "ok"
+    assert interrupted(trials[orphaned])
+    again = [t for t in trials if t.configuration == lost and t.status == "ok"]
+    assert len(again) == 1
+    assert len(trials) == 4
+    ran = (experiment.results / "ran.txt").read_text().splitlines()
+    assert len(ran) == 1
+
+
+def test_an_interrupted_configuration_is_not_run_for_ever(load_file: LoadFile) -> None:
+    experiment = load_file("  batch_size: [1, 2]")
+    study = Study.open(experiment, {"test": "yes"})
+    other = Configuration({**experiment.baseline, "batch_size": 2})
+    study.tell(study.ask(experiment.baseline), Evaluation.from_dict(bodies.answer()))
+    study.ask(other, attempt=2)
+    assert study.reconcile({}) == []
+
+
+def test_the_end_is_the_budget_the_deadline_or_the_user(load_file: LoadFile) -> None:
+    experiment = load_file("  batch_size: [1, 2, 4]")
+    study = Study.open(experiment, {"test": "yes"})
+    runner = Runner(
+        study,
+        None,  # type: ignore[arg-type]
+        None,  # type: ignore[arg-type]
+        concurrent=1,
+        trials=1,
+        seconds=None,
+        on_trial=lambda trial: None,
+    )
+    job = runner.next_job()
+    assert job is not None
+    assert job.configuration == experiment.baseline
+    assert runner.waiting()
+    runner.tell(job.number, Evaluation.from_dict(bodies.answer()))
+    assert not runner.waiting()
+    assert runner.next_job() is None
+    runner.trials, runner.stopped = 10, True
+    assert runner.next_job() is None
+    runner.stopped, runner.deadline = False, 0.0
+    assert runner.next_job() is None
+
+
+def test_results_are_written_before_they_are_reported(load_file: LoadFile, run_all: RunAll) -> None:
+    experiment = load_file("  batch_size: [1, 2]")
+    trials = run_all(experiment, bodies.quick)
+    written = sorted(Path(experiment.results, "trials").glob("*.json"))
+    assert [int(path.stem) for path in written] == [trial.number for trial in trials]
+    for path, trial in zip(written, trials, strict=True):
+        assert Evaluation.from_dict(json.loads(path.read_text())) == trial.evaluation

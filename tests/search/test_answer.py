@@ -1,0 +1,197 @@
+"""The answer in words: the headline, a sentence for every trial, figures."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tunefront.evaluators import Evaluation, Measurement
+from tunefront.search import Answer, Experiment, Trial, answer_of
+from tunefront.search.answer import choices_of, figure, rounded
+from tunefront.search.confirm import Confirmation
+
+TrialOf = Callable[..., Trial]
+NOTHING = Confirmation(rounds={})
+
+
+@pytest.fixture(scope="session")
+def experiment(load: Callable[..., Experiment]) -> Experiment:
+    """Throughput and peak memory, with at most 5 % of the quality lost."""
+    return load()
+
+
+@pytest.fixture(scope="session")
+def row(trial: TrialOf) -> TrialOf:
+    """A measured trial."""
+
+    def make(number: int, throughput: float, memory: float, **more: float) -> Trial:
+        figures = {"perplexity": 10.0, "quality_drop": 0.0, **more}
+        return trial(number, throughput=throughput, peak_memory_mb=memory, **figures)
+
+    return make
+
+
+def sentence(experiment: Experiment, *trials: Trial, confirmation: Confirmation = NOTHING) -> str:
+    """What is told about the last of the trials."""
+    answer = answer_of(experiment, trials, confirmation)
+    return answer.sentence(answer.trials[-1])
+
+
+def round_of(throughput: float) -> dict[str, float]:
+    return {"throughput": throughput, "peak_memory_mb": 250.0}
+
+
+@pytest.mark.parametrize(
+    ("throughput", "memory", "drop", "told"),
+    [
+        (440, 250, 0.3, "4.4x the throughput, 2.0x less memory, quality -0.3 %"),
+        (50, 1000, -1.25, "0.50x the throughput, 2.0x more memory, quality +1.2 %"),
+        (12_340, 5, 0.0, "123x the throughput, 100x less memory, quality +0.0 %"),
+        (100, 500, 0.0, "1.0x the throughput, 1.0x less memory, quality +0.0 %"),
+    ],
+)
+def test_a_trial_is_told_against_the_baseline(
+    experiment: Experiment, row: TrialOf, throughput: float, memory: float, drop: float, told: str
+) -> None:
+    own = row(1, throughput, memory, quality_drop=drop)
+    assert sentence(experiment, row(0, 100, 500), own) == told
+
+
+def test_the_spread_of_the_quality_is_told(experiment: Experiment, trial: TrialOf) -> None:
+    figures = {"throughput": 100.0, "peak_memory_mb": 500.0, "perplexity": 10.0}
+    base = trial(0, **figures, quality_drop=0.0)
+    own = trial(1, **figures, quality_drop=2.0, spread=0.25)
+    assert sentence(experiment, base, own).endswith(", quality -2.0 % ± 0.5")
+
+
+def test_the_baseline_is_told_as_such(experiment: Experiment, row: TrialOf) -> None:
+    assert sentence(experiment, row(0, 100, 500)) == "the baseline"
+
+
+def test_a_failure_is_told_with_stage_cause_and_first_line(
+    experiment: Experiment, row: TrialOf, trial: TrialOf, failure: Callable[..., Evaluation]
+) -> None:
+    failed = trial(1, status="failed", evaluation=failure("oom", "no memory\nlong trace"))
+    told = "failed at measure (oom): no memory"
+    assert sentence(experiment, row(0, 100, 500), failed) == told
+
+
+@pytest.mark.parametrize("status", ["running", "failed"])
+def test_a_trial_without_an_evaluation_is_told_by_its_status(
+    experiment: Experiment, row: TrialOf, trial: TrialOf, status: str
+) -> None:
+    assert sentence(experiment, row(0, 100, 500), trial(1, status=status)) == status
+
+
+def test_a_figure_that_means_nothing_is_left_out(experiment: Experiment, row: TrialOf) -> None:
+    told = "2.0x less memory, quality +0.0 %"
+    assert sentence(experiment, row(0, 0, 500), row(1, 100, 250)) == told
+
+
+def test_the_confirmed_speed_up_is_told_once_there_is_one(
+    experiment: Experiment, row: TrialOf
+) -> None:
+    rounds = {
+        0: [round_of(100), round_of(200), round_of(100)],
+        1: [round_of(300), round_of(800), round_of(200)],
+    }
+    told = sentence(
+        experiment, row(0, 100, 500), row(1, 900, 500), confirmation=Confirmation(rounds=rounds)
+    )
+    assert told.startswith("3.0x the throughput, 1.0x less memory")
+
+
+@pytest.mark.parametrize(
+    ("alike", "told"),
+    [
+        ((1.5, 1.6, 1.4), "3.0x the throughput (1.5x at the same batch size and threads)"),
+        ((0.8,), "3.0x the throughput (0.80x at the same batch size and threads)"),
+        ((), "3.0x the throughput, "),
+    ],
+)
+def test_how_much_of_the_speed_up_is_the_models_is_told(
+    experiment: Experiment, row: TrialOf, alike: tuple[float, ...], told: str
+) -> None:
+    rounds = {0: [round_of(100)], 1: [round_of(300)]}
+    confirmation = Confirmation(rounds=rounds, alike=alike, alike_of=1)
+    trials = row(0, 100, 500), row(1, 900, 500)
+    assert sentence(experiment, *trials, confirmation=confirmation).startswith(told)
+
+
+def test_confirmed_figures_take_the_place_of_the_first_ones(
+    experiment: Experiment, row: TrialOf
+) -> None:
+    rounds = {0: [round_of(100)], 1: [round_of(300), round_of(100), round_of(200)]}
+    trials = [row(0, 100, 500), row(1, 900, 500), row(2, 250, 500)]
+    answer = answer_of(experiment, trials, Confirmation(rounds=rounds))
+    found = answer.trials[1].measurements["throughput"]
+    assert found == Measurement(value=200, unit="items/s", low=100, high=300, samples=3)
+    assert answer.trials[2] == trials[2]
+    assert [trial.number for trial in answer.front.trials] == [2, 1]
+
+
+def headline(experiment: Experiment, *trials: Trial) -> str:
+    return answer_of(experiment, trials, NOTHING).headline()
+
+
+def test_the_headline_is_the_recommended_trial(experiment: Experiment, row: TrialOf) -> None:
+    told = "001 t2: 4.0x the throughput, 1.0x less memory, quality +0.0 %"
+    assert headline(experiment, row(0, 100, 500), row(1, 400, 500)) == told
+
+
+def test_the_headline_says_that_nothing_keeps_the_limits(
+    experiment: Experiment, row: TrialOf
+) -> None:
+    beyond = row(0, 100, 500, quality_drop=9.0)
+    assert headline(experiment, beyond) == "nothing keeps the limits"
+
+
+def test_the_headline_says_that_nothing_has_been_run(experiment: Experiment) -> None:
+    assert headline(experiment) == "nothing has been run"
+
+
+def test_the_headline_says_why_the_baseline_failed(
+    experiment: Experiment, trial: TrialOf, failure: Callable[..., Evaluation]
+) -> None:
+    failed = trial(0, status="failed", evaluation=failure("crash", "it died"))
+    assert headline(experiment, failed) == "the baseline failed at measure (crash): it died"
+
+
+def test_the_baseline_is_trial_zero_where_it_was_measured(
+    experiment: Experiment, row: TrialOf, trial: TrialOf
+) -> None:
+    def baseline(*trials: Trial) -> Trial | None:
+        return Answer(
+            experiment=experiment,
+            trials=trials,
+            front=answer_of(experiment, trials, NOTHING).front,
+            confirmation=NOTHING,
+        ).baseline
+
+    assert baseline(row(1, 1, 1), row(0, 2, 2)) == row(0, 2, 2)
+    assert baseline(trial(0, status="failed"), row(1, 1, 1)) is None
+
+
+def test_limits_and_preference_of_the_moment_reach_the_front(
+    experiment: Experiment, row: TrialOf
+) -> None:
+    trials = [row(0, 100, 500), row(1, 400, 900, quality_drop=9.0), row(2, 300, 50)]
+    answer = answer_of(experiment, trials, NOTHING, limits=(), prefer="throughput")
+    assert answer.front.recommended == trials[1]
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [(1234.5678, "1235"), (0.0123456, "0.01235"), (12_345.6, "12,346"), (-20_000.0, "-20,000")],
+)
+def test_a_figure_has_four_digits(value: float, told: str) -> None:
+    assert figure(Measurement.exact(value, "ms")) == told
+
+
+@pytest.mark.parametrize(("value", "kept"), [(1234.5678, 1235), (0.0123456, 0.01235), (0, 0)])
+def test_a_rounded_number_has_four_digits(value: float, kept: float) -> None:
+    assert rounded(value) == kept
+
+
+def test_choices_that_are_not_active_are_told_as_such(trial: TrialOf) -> None:
+    told = choices_of(trial(1, {"runtime": "torch", "threads": 2}), ["threads", "pruning_method"])
+    assert told == {"threads": "2", "pruning_method": "-"}

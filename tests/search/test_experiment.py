@@ -1,0 +1,362 @@
+"""Experiments: what a file becomes, and every refusal with its place, its value and its rule."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tunefront.search import Experiment, Limit, Objective, load_experiment
+from tunefront.search.experiment import PREPARED
+from tunefront.spaces import (
+    PRESETS,
+    Configuration,
+    ExperimentError,
+    Gpu,
+    Hardware,
+    TunefrontError,
+    detect_hardware,
+)
+
+Load = Callable[..., Experiment]
+
+SMALLEST = """\
+name: small
+workload: {task: causal-lm, model: nowhere, data: nowhere.jsonl}
+space: {threads: [1, 2]}
+objectives: {throughput: maximize}
+"""
+CUSTOM = """\
+name: own
+workload: {task: custom, model: "own:model", inputs: "own:inputs", quality: "own:score"}
+space: {threads: [1, 2]}
+objectives: {score: maximize}
+"""
+
+
+def values_of(experiment: Experiment, name: str) -> tuple[object, ...]:
+    return next(choice.values for choice in experiment.space.choices if choice.name == name)
+
+
+def refusal(load: Load, *overrides: str) -> str:
+    with pytest.raises(ExperimentError) as caught:
+        load(*overrides)
+    return re.sub(r"(?m)^\S*/experiment\.yaml", "FILE", str(caught.value))
+
+
+def test_a_file_becomes_an_experiment(load: Load) -> None:
+    experiment = load()
+    assert experiment.name == "Made up"
+    assert experiment.workload.model == "nowhere"
+    assert experiment.workload.folder == str(experiment.path.parent)
+    assert [choice.name for choice in experiment.space.choices] == [
+        "runtime",
+        "batch_size",
+        "threads",
+    ]
+    assert experiment.objectives == (
+        Objective(metric="throughput", direction="maximize"),
+        Objective(metric="peak_memory_mb", direction="minimize"),
+    )
+    assert experiment.limits == (Limit(metric="quality_drop", test="<=", bound=5.0),)
+
+
+def test_what_a_file_leaves_out_has_a_default(load: Load) -> None:
+    experiment = load(text=SMALLEST)
+    assert (experiment.budget.trials, experiment.budget.hours) == (60, 8)
+    assert (experiment.sampler, experiment.seed) == ("tpe", 0)
+    assert experiment.protocol.seconds == 5.0
+    assert experiment.timeouts.build_s == 1800
+    assert (experiment.confirmation.finalists, experiment.confirmation.rounds) == (8, 3)
+    assert experiment.limits == ()
+    assert experiment.prepare is None
+
+
+def test_a_budget_that_is_given_replaces_the_default_whole(load: Load) -> None:
+    budget = load("budget.trials=5").budget
+    assert (budget.trials, budget.hours) == (5, None)
+
+
+def test_sections_reach_the_experiment(load: Load) -> None:
+    experiment = load(
+        "measurement.seconds=2", "timeouts.quality=7", "confirmation.rounds=5", "sampler=grid"
+    )
+    assert experiment.protocol.seconds == 2
+    assert experiment.timeouts.quality_s == 7
+    assert experiment.confirmation.rounds == 5
+    assert experiment.sampler == "grid"
+
+
+def test_results_lie_beside_the_file_under_the_name(load: Load) -> None:
+    experiment = load()
+    assert experiment.slug == "made-up"
+    assert experiment.results == experiment.path.parent / "results" / "made-up"
+
+
+def test_an_experiment_may_be_named_by_its_folder(load: Load, laptop: Hardware) -> None:
+    path = load().path
+    assert load_experiment(path.parent, hardware=laptop) == load_experiment(path, hardware=laptop)
+
+
+def test_without_made_up_hardware_this_machine_is_planned_for(load: Load) -> None:
+    experiment = load_experiment(load(text=SMALLEST).path, ["space.threads=1"])
+    assert experiment.space.context.hardware == detect_hardware()
+
+
+def test_the_primary_metric_is_the_workloads_first(load: Load) -> None:
+    assert load().primary.name == "perplexity"
+    assert load(text=CUSTOM).primary.name == "score"
+
+
+def test_metrics_are_the_measured_ones_the_workloads_and_the_drop(load: Load) -> None:
+    metrics = load().metrics
+    assert {"throughput", "peak_memory_mb", "perplexity", "quality_drop"} <= set(metrics)
+    assert all(metrics[name].name == name for name in metrics)
+
+
+def test_a_custom_workload_names_its_own_metric(load: Load) -> None:
+    experiment = load("workload.metric=mae", "objectives={mae: minimize}", text=CUSTOM)
+    assert experiment.objectives == (Objective(metric="mae", direction="minimize"),)
+
+
+@pytest.mark.parametrize("preset", [name for name in PRESETS if name.startswith("cpu")])
+def test_a_preset_is_a_space(load: Load, preset: str) -> None:
+    experiment = load(f"space={{preset: {preset}}}", "baseline.quantization=none")
+    names = {choice.name for choice in experiment.space.choices}
+    assert names == {*PRESETS[preset], "quantization"}
+
+
+def test_what_stands_beside_a_preset_overrules_it(load: Load) -> None:
+    experiment = load("space={preset: cpu-latency, threads: [2], replicas: [1, 2]}")
+    assert values_of(experiment, "threads") == (2,)
+    assert values_of(experiment, "replicas") == (1, 2)
+    assert values_of(experiment, "batch_size") == (1,)
+
+
+def test_ranges_are_written_out(load: Load) -> None:
+    experiment = load(
+        "space.batch_size={low: 1, high: 8, log: true}", "space.threads={low: 1, high: 3}"
+    )
+    assert values_of(experiment, "batch_size") == (1, 2, 4, 8)
+    assert values_of(experiment, "threads") == (1, 2, 3)
+
+
+def test_conditions_keep_choices_for_where_they_matter(load: Load) -> None:
+    experiment = load("space.threads={values: [1, 2], when: {batch_size: '> 1'}}")
+    assert len(experiment.space.enumerate().runnable) == 2 * 1 + 2 * 2
+
+
+def test_the_baseline_is_made_of_defaults_where_it_is_not_given(load: Load) -> None:
+    assert load().baseline.label() == "runtime=torch batch_size=1 threads=1"
+    given_threads = load("baseline.threads=2").baseline
+    assert given_threads.label() == "runtime=torch batch_size=1 threads=2"
+
+
+def test_the_baseline_may_lie_outside_the_listed_values(load: Load) -> None:
+    experiment = load("baseline.threads=4")
+    assert experiment.baseline["threads"] == 4
+    assert values_of(experiment, "threads") == (1, 2)
+    assert experiment.baseline not in experiment.space.enumerate().runnable
+
+
+def test_what_only_the_baseline_names_holds_for_every_trial(load: Load) -> None:
+    experiment = load("baseline.precision=bf16")
+    assert values_of(experiment, "precision") == ("bf16",)
+    assert {c["precision"] for c in experiment.space.enumerate().runnable} == {"bf16"}
+
+
+def test_inactive_choices_are_no_part_of_the_baseline(load: Load) -> None:
+    experiment = load("space.pruning_ratio=[0, 0.5]", "space.pruning_method=[layers]")
+    assert experiment.baseline == Configuration(
+        {"pruning_ratio": 0.0, "runtime": "torch", "batch_size": 1, "threads": 1}
+    )
+
+
+def test_a_metric_may_have_limits_on_both_sides(load: Load) -> None:
+    limits = load("limits.latency_ms=['>= 1', '<= 12']").limits
+    assert [str(limit) for limit in limits] == [
+        "quality_drop <= 5",
+        "latency_ms >= 1",
+        "latency_ms <= 12",
+    ]
+
+
+@pytest.mark.parametrize(("cores", "gpus", "trials"), [(8, 0, 4), (1, 0, 1), (8, 2, 2)])
+def test_trials_run_one_a_gpu_or_on_half_the_cores(
+    load: Load, laptop: Hardware, cores: int, gpus: int, trials: int
+) -> None:
+    gpu = Gpu(name="Made-up GPU", memory_mb=1, capability=(9, 0))
+    machine = Hardware(
+        cpu="", cores=cores, memory_mb=1, gpus=(gpu,) * gpus, libraries={"torch": ""}
+    )
+    experiment = load_experiment(load(text=SMALLEST).path, hardware=machine)
+    assert experiment.concurrent_trials == trials
+    given_number = load_experiment(experiment.path, ["concurrent_trials=3"], hardware=machine)
+    assert given_number.concurrent_trials == 3
+
+
+def test_a_home_folder_in_data_is_found(load: Load) -> None:
+    assert load("workload.data=~/texts.jsonl").workload.data == str(Path.home() / "texts.jsonl")
+
+
+def test_prepared_paths_lie_in_the_folder_the_script_fills(load: Load) -> None:
+    path = load().path
+    script = path.parent / "prepare.py"
+    script.write_text("print('made')")
+    overrides = ["prepare=prepare.py", f"workload.model={PREPARED}/model"]
+    experiment = load_experiment(path, overrides)
+    assert experiment.prepare is not None and experiment.prepare.script == script
+    assert experiment.workload.model == f"{experiment.prepare.folder}/model"
+    assert experiment.workload.data == "nowhere.jsonl"
+
+
+def test_another_script_fills_another_folder(load: Load) -> None:
+    path = load().path
+    script = path.parent / "prepare.py"
+    folders: list[Path] = []
+    for text in ("print(1)", "print(2)", "print(1)"):
+        script.write_text(text)
+        prepare = load_experiment(path, ["prepare=prepare.py"]).prepare
+        assert prepare is not None
+        folders.append(prepare.folder)
+    assert folders[0] == folders[2] != folders[1]
+
+
+def test_a_smoke_run_is_cut_down_and_kept_apart(load: Load) -> None:
+    experiment = load(smoke=True)
+    assert experiment.smoke
+    assert experiment.results.name == "made-up-smoke"
+    assert experiment.workload.items == 16
+    assert (experiment.protocol.seconds, experiment.protocol.passes) == (0.5, 3)
+    assert experiment.confirmation.finalists == 0
+    assert experiment.budget.hours == 0.5
+
+
+def test_a_smoke_run_is_short_whatever_is_asked_for(load: Load) -> None:
+    assert load("budget.hours=9", smoke=True).budget.hours == 0.5
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("space.preset=cpu", "FILE:6: space.preset: unknown preset 'cpu'; known: cpu-inference, "),
+        ("space.preset=cpu-smal", "FILE:6: space.preset: unknown preset 'cpu-smal'; did you mean "),
+        ("space.thread=[1]", "FILE:6: space.thread: unknown choice 'thread'; did you mean 'thread"),
+        (
+            "space.threads=[1, 0]",
+            "FILE:9: space.threads: `1 <= threads <= 1024` must hold, but got 0",
+        ),
+        (
+            "space.runtime=[torch, openvin]",
+            "FILE:7: space.runtime: unknown value 'openvin'; did you mean 'openvino'?",
+        ),
+        (
+            "space.threads=[2, 2]",
+            "FILE:9: space.threads: values must differ, but got [2, 2]; remove the repeated one",
+        ),
+        ("space.threads=[]", "FILE:9: space.threads: at least one value is needed, but got none"),
+        (
+            "space.threads={values: [1], when: {runtime: []}}",
+            "FILE:9: space.threads: when: runtime must be a value, a list of values or ",
+        ),
+        (
+            "space.threads={values: [1], when: {runtim: torch}}",
+            "FILE:6: space: threads: when names the unknown choice 'runtim'; did you mean 'runtime",
+        ),
+        (
+            "space.threads={values: [1], when: {threads: 1}}",
+            "FILE:6: space: when: conditions must not form a circle, but got one among threads",
+        ),
+        ("space={}", "FILE:6: space: at least one choice is needed, but got none"),
+        (
+            "baseline.thread=1",
+            "FILE: baseline.thread: unknown choice 'thread'; did you mean 'threads'?",
+        ),
+        (
+            "baseline.precision=fp23",
+            "FILE: baseline.precision: unknown value 'fp23'; did you mean 'fp32'?",
+        ),
+        (
+            "baseline.device=cuda",
+            "FILE: baseline: can't run here: no GPU is visible "
+            "(runtime=torch device=cuda batch_size=1 threads=1)",
+        ),
+        (
+            "baseline.threads=16",
+            "FILE: baseline: can't run here: 16 threads = 16 cores, but this machine offers 8 "
+            "(runtime=torch batch_size=1 threads=16)",
+        ),
+        ("objectives={}", "FILE:10: objectives: at least one objective is needed, but got none"),
+        (
+            "objectives.latency=minimize",
+            "FILE:10: objectives.latency: no measure produces 'latency' for causal-lm; "
+            "did you mean 'latency_ms'?",
+        ),
+        (
+            "objectives.accuracy=maximize",
+            "FILE:10: objectives.accuracy: no measure produces 'accuracy' for causal-lm; known: ",
+        ),
+        (
+            "limits.latency='<= 5'",
+            "FILE:13: limits.latency: unknown metric 'latency'; did you mean 'latency_ms'?",
+        ),
+        (
+            "limits.quality_drop=5",
+            "FILE:14: limits.quality_drop: a limit is written '<= NUMBER' or '>= NUMBER', "
+            "but got 5",
+        ),
+        (
+            "limits.quality_drop=['<= 1', '>= 2']",
+            "FILE:13: limits: limits contradict each other: quality_drop >= 2 and quality_drop <= 1",
+        ),
+        (
+            "workload.model=${prepared}/model",
+            "FILE:4: workload.model: ${prepared} needs a script below the key prepare",
+        ),
+        (
+            "workload.calibration=${prepared}/texts",
+            "FILE:2: workload.calibration: ${prepared} needs a script below the key prepare",
+        ),
+    ],
+)
+def test_what_can_not_stand_is_refused_with_its_place(load: Load, override: str, told: str) -> None:
+    assert refusal(load, override).startswith(told)
+
+
+def test_a_missing_script_is_refused(load: Load) -> None:
+    told = refusal(load, "prepare=nowhere.py")
+    assert re.fullmatch(
+        r"FILE: prepare: /\S+/nowhere\.py does not exist; name a Python script", told
+    )
+
+
+def test_a_workload_without_its_data_is_refused(load: Load) -> None:
+    told = refusal(load, "workload.data=null")
+    assert told.startswith("FILE:2: workload: ")
+    assert told.endswith("task causal-lm needs 'data', but it is missing")
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ExperimentError, match="does not exist; name an experiment file"):
+        load_experiment(tmp_path / "nowhere.yaml")
+
+
+@given(st.text(max_size=30))
+def test_any_text_is_an_experiment_or_an_error_of_ours(load: Load, text: str) -> None:
+    with pytest.raises(ExperimentError):
+        load(text=text.replace("\x00", ""))
+
+
+@given(
+    st.sampled_from(["space.threads", "space.batch_size", "limits.latency_ms", "objectives.score"]),
+    st.integers(-9, 9) | st.booleans() | st.none() | st.text("ab0<=>-. %", max_size=6),
+)
+def test_any_value_is_an_experiment_or_an_error_of_ours(
+    load: Load, key: str, value: object
+) -> None:
+    try:
+        load(f"{key}={value!r}" if isinstance(value, str) else f"{key}={value}")
+    except TunefrontError as error:
+        assert isinstance(error, ExperimentError)

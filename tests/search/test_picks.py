@@ -1,0 +1,271 @@
+"""The front within limits, its ties, and the picks with their reasons."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tunefront.evaluators import Measurement
+from tunefront.search import Experiment, Front, Limit, Pick, Trial
+from tunefront.search.picks import front_of, nearest_misses, ratio, within
+from tunefront.spaces import ExperimentError
+
+TrialOf = Callable[..., Trial]
+DROP = Limit(metric="quality_drop", test="<=", bound=5.0)
+PICKS = ["recommended", "fastest", "smallest", "highest quality", "knee"]
+
+
+@pytest.fixture(scope="session")
+def experiment(load: Callable[..., Experiment]) -> Experiment:
+    """Throughput and peak memory, with at most 5 % of the quality lost."""
+    return load()
+
+
+@pytest.fixture(scope="session")
+def row(trial: TrialOf) -> TrialOf:
+    """A measured trial; nothing is lost and nothing spreads unless told otherwise."""
+
+    def make(number: int, throughput: float, memory: float, **more: float) -> Trial:
+        figures = {"perplexity": 10.0, "quality_drop": 0.0, "weights_mb": 50.0, **more}
+        return trial(number, throughput=throughput, peak_memory_mb=memory, **figures)
+
+    return make
+
+
+def numbers(trials: tuple[Trial, ...]) -> list[int]:
+    return [trial.number for trial in trials]
+
+
+def picked(front: Front) -> dict[str, int]:
+    return {pick.name: pick.trial.number for pick in front.picks}
+
+
+def pick_named(front: Front, name: str) -> Pick:
+    return next(pick for pick in front.picks if pick.name == name)
+
+
+def test_the_front_is_what_nothing_else_beats_the_best_first(
+    experiment: Experiment, row: TrialOf
+) -> None:
+    trials = [row(0, 100, 500), row(1, 300, 400), row(2, 200, 300), row(3, 150, 450)]
+    assert numbers(front_of(experiment, trials).trials) == [1, 2]
+
+
+@given(st.lists(st.tuples(st.integers(1, 4), st.integers(1, 4)), min_size=1, max_size=8))
+def test_picks_lie_on_the_front_whatever_was_measured(
+    experiment: Experiment, row: TrialOf, figures: list[tuple[int, int]]
+) -> None:
+    trials = [row(i, *pair) for i, pair in enumerate(figures)]
+    front = front_of(experiment, trials)
+    assert [pick.name for pick in front.picks] == PICKS
+    assert all(pick.trial in front.trials for pick in front.picks)
+    assert front.recommended == front.picks[0].trial
+
+
+def test_what_failed_or_breaks_a_limit_is_not_on_the_front(
+    experiment: Experiment, trial: TrialOf, row: TrialOf
+) -> None:
+    trials = [
+        row(0, 100, 500),
+        row(1, 900, 100, quality_drop=5.1),
+        trial(2, status="failed"),
+        trial(3, status="running"),
+        row(4, 200, 500, quality_drop=5.0),
+    ]
+    assert numbers(front_of(experiment, trials).trials) == [4]
+
+
+def test_other_limits_give_another_front_from_the_same_record(
+    experiment: Experiment, row: TrialOf
+) -> None:
+    trials = [row(0, 100, 500), row(1, 900, 100, quality_drop=7.0)]
+    assert numbers(front_of(experiment, trials, limits=()).trials) == [1]
+    assert numbers(front_of(experiment, trials).trials) == [0]
+
+
+@pytest.mark.parametrize("trials", [[], [(0, 7.0)]])
+def test_where_nothing_keeps_the_limits_there_is_no_front(
+    experiment: Experiment, row: TrialOf, trials: list[tuple[int, float]]
+) -> None:
+    front = front_of(experiment, [row(n, 100, 500, quality_drop=d) for n, d in trials])
+    assert front == Front(trials=(), ties={}, picks=())
+    assert front.recommended is None
+
+
+def test_each_pick_is_the_best_of_its_kind(experiment: Experiment, row: TrialOf) -> None:
+    trials = [
+        row(0, 100, 500, perplexity=9.0),
+        row(1, 1000, 600, perplexity=10.0),
+        row(2, 90, 50, perplexity=11.0),
+        row(3, 850, 150, perplexity=10.5),
+        row(4, 95, 55, perplexity=8.0),
+    ]
+    assert picked(front_of(experiment, trials)) == {
+        "recommended": 3,
+        "fastest": 1,
+        "smallest": 2,
+        "highest quality": 4,
+        "knee": 3,
+    }
+
+
+def test_fastest_and_smallest_go_by_the_objectives(
+    load: Callable[..., Experiment], row: TrialOf
+) -> None:
+    experiment = load("objectives={latency_ms: minimize, weights_mb: minimize}")
+    trials = [
+        row(0, 900, 100, latency_ms=9.0, weights_mb=10.0),
+        row(1, 100, 900, latency_ms=1.0, weights_mb=90.0),
+    ]
+    front = front_of(experiment, trials)
+    assert picked(front)["fastest"] == 1
+    assert pick_named(front, "fastest").reason == "best latency_ms on the front"
+    assert picked(front)["smallest"] == 0
+    assert pick_named(front, "smallest").reason == "least weights_mb on the front"
+
+
+def test_without_such_objectives_throughput_and_peak_memory_decide(
+    load: Callable[..., Experiment], row: TrialOf
+) -> None:
+    front = front_of(load("objectives={perplexity: minimize}"), [row(0, 100, 500)])
+    assert pick_named(front, "fastest").reason == "best throughput on the front"
+    assert pick_named(front, "smallest").reason == "least peak_memory_mb on the front"
+    assert pick_named(front, "highest quality").reason == "best perplexity on the front"
+
+
+def test_the_recommended_trial_gains_most_over_the_baseline(
+    experiment: Experiment, row: TrialOf
+) -> None:
+    trials = [row(0, 100, 100), row(1, 400, 90), row(2, 300, 45), row(3, 100, 40)]
+    front = front_of(experiment, trials)
+    assert picked(front)["recommended"] == 2
+    told = "greatest mean gain over the baseline in all objectives"
+    assert front.picks[0].reason == told
+
+
+def test_gains_are_ratios_so_that_units_do_not_count(experiment: Experiment, row: TrialOf) -> None:
+    trials = [row(0, 1, 100_000), row(1, 1.9, 99_000), row(2, 1.01, 40_000)]
+    assert picked(front_of(experiment, trials))["recommended"] == 2
+
+
+def test_a_gain_of_figures_that_are_not_positive_is_their_difference(
+    load: Callable[..., Experiment], row: TrialOf
+) -> None:
+    experiment = load("objectives={quality_drop: minimize, throughput: maximize}")
+    trials = [
+        row(0, 100, 500, quality_drop=0.0),
+        row(1, 105, 500, quality_drop=4.0),
+        row(2, 104, 500, quality_drop=-1.0),
+    ]
+    assert picked(front_of(experiment, trials))["recommended"] == 2
+
+
+def test_without_a_baseline_the_knee_is_recommended(
+    experiment: Experiment, trial: TrialOf, row: TrialOf
+) -> None:
+    trials = [trial(0, status="failed"), row(1, 1000, 600), row(2, 900, 150), row(3, 90, 50)]
+    front = front_of(experiment, trials)
+    assert picked(front)["recommended"] == picked(front)["knee"] == 2
+    assert front.picks[0].reason == "nearest to the best of every objective at once"
+
+
+def test_a_baseline_beyond_the_limits_is_still_compared_with(
+    experiment: Experiment, row: TrialOf
+) -> None:
+    trials = [row(0, 100, 100), row(1, 400, 90), row(2, 300, 45)]
+    fast = (Limit(metric="throughput", test=">=", bound=200.0),)
+    front = front_of(experiment, trials, limits=fast)
+    assert front.picks[0].reason.startswith("greatest mean gain over the baseline")
+    assert picked(front)["recommended"] == 2
+
+
+def test_a_preferred_metric_decides_alone(experiment: Experiment, row: TrialOf) -> None:
+    trials = [row(0, 100, 500), row(1, 1000, 600), row(2, 300, 45)]
+    front = front_of(experiment, trials, prefer="throughput")
+    assert picked(front)["recommended"] == 1
+    assert front.picks[0].reason == "best throughput within limits"
+    assert picked(front_of(experiment, trials, prefer="peak_memory_mb"))["recommended"] == 2
+
+
+def test_preferring_an_unknown_metric_is_refused(experiment: Experiment, row: TrialOf) -> None:
+    with pytest.raises(ExperimentError) as caught:
+        front_of(experiment, [row(0, 100, 500)], prefer="throughputs")
+    told = "prefer: unknown metric 'throughputs'; did you mean 'throughput'?"
+    assert str(caught.value) == told
+
+
+def test_trials_that_can_not_be_told_apart_are_ties(experiment: Experiment, trial: TrialOf) -> None:
+    figures = [(100.0, 500.0), (104.0, 500.0), (150.0, 500.0), (150.0, 700.0)]
+    trials = [
+        trial(i, spread=0.03, throughput=speed, peak_memory_mb=memory, quality_drop=0.0)
+        for i, (speed, memory) in enumerate(figures)
+    ]
+    for name in ("perplexity", "weights_mb"):
+        trials = [
+            replace(t, measurements={**t.measurements, name: Measurement.exact(1.0, "")})
+            for t in trials
+        ]
+    front = front_of(experiment, trials)
+    assert {n: numbers(ties) for n, ties in front.ties.items()} == {0: [1], 1: [0], 2: [], 3: []}
+    assert numbers(pick_named(front_of(experiment, trials[:2]), "fastest").ties) == [0]
+
+
+def test_quality_ties_go_by_the_differences_on_the_same_items(
+    load: Callable[..., Experiment], row: TrialOf
+) -> None:
+    experiment = load("objectives={perplexity: minimize}")
+
+    def with_drop(number: int, drop: float) -> Trial:
+        wide = Measurement(value=10.0, unit="", low=5.0, high=15.0, samples=9)
+        narrow = Measurement(value=drop, unit="%", low=drop - 0.1, high=drop + 0.1, samples=9)
+        measured = row(number, 100, 500)
+        figures = {**measured.measurements, "perplexity": wide, "quality_drop": narrow}
+        return replace(measured, measurements=figures)
+
+    front = front_of(experiment, [with_drop(0, 0.0), with_drop(1, 0.15), with_drop(2, 1.0)])
+    assert {n: numbers(ties) for n, ties in front.ties.items()} == {0: [1], 1: [0], 2: []}
+
+
+def test_within_keeps_what_keeps_every_limit(trial: TrialOf, row: TrialOf) -> None:
+    limits = (DROP, Limit(metric="throughput", test=">=", bound=50.0))
+    trials = [row(0, 100, 1), row(1, 40, 1), row(2, 100, 1, quality_drop=9.0)]
+    assert within([*trials, trial(3, status="failed")], limits) == trials[:1]
+    assert within(trials, ()) == trials
+
+
+def test_the_nearest_misses_come_by_the_worst_relative_violation(
+    trial: TrialOf, row: TrialOf
+) -> None:
+    limits = (DROP, Limit(metric="throughput", test=">=", bound=100.0))
+    trials = [
+        row(0, 60, 1, quality_drop=5.5),
+        row(1, 100, 1, quality_drop=6.0),
+        trial(2, status="failed"),
+        row(3, 90, 1, quality_drop=0.0),
+        row(4, 10, 1, quality_drop=0.0),
+    ]
+    assert [t.number for t in nearest_misses(trials, limits)] == [3, 1, 0]
+    assert [t.number for t in nearest_misses(trials, limits, count=9)] == [3, 1, 0, 4]
+
+
+def test_a_limit_of_zero_has_nearest_misses_too(row: TrialOf) -> None:
+    limits = (Limit(metric="quality_drop", test="<=", bound=0.0),)
+    trials = [row(0, 1, 1, quality_drop=2.0), row(1, 1, 1, quality_drop=1.0)]
+    assert [t.number for t in nearest_misses(trials, limits)] == [1, 0]
+
+
+def test_a_ratio_above_one_is_better_whatever_the_direction(
+    experiment: Experiment, row: TrialOf
+) -> None:
+    own, base = row(1, 400, 250), row(0, 100, 500)
+    assert ratio(own, base, experiment.metrics["throughput"]) == 4
+    assert ratio(own, base, experiment.metrics["peak_memory_mb"]) == 2
+
+
+@pytest.mark.parametrize(("own", "base"), [(0.0, 1.0), (1.0, 0.0), (-1.0, 1.0)])
+def test_a_ratio_of_figures_that_are_not_positive_means_nothing(
+    experiment: Experiment, row: TrialOf, own: float, base: float
+) -> None:
+    assert ratio(row(1, own, 1), row(0, base, 1), experiment.metrics["throughput"]) is None

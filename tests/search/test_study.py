@@ -1,0 +1,337 @@
+"""The record on real sqlite: asked, told, settled, refused, and read again by another process."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import optuna
+import pytest
+
+from tunefront.evaluators import Evaluation
+from tunefront.search import Experiment, load_experiment
+from tunefront.search.study import FILE, Study
+from tunefront.spaces import Configuration, Hardware, StudyError
+
+EvaluationOf = Callable[..., Evaluation]
+Load = Callable[..., Experiment]
+IDENTITY = {"workload": "abc", "machine": "a laptop", "libraries": "torch 2"}
+
+
+@pytest.fixture
+def experiment(load: Load) -> Experiment:
+    """Throughput and peak memory, with at most 5 % of the perplexity lost."""
+    return load()
+
+
+@pytest.fixture
+def study(experiment: Experiment) -> Study:
+    """A record of nothing yet."""
+    return Study.open(experiment, IDENTITY)
+
+
+@pytest.fixture
+def begun(study: Study, evaluation: EvaluationOf) -> Study:
+    """A record that has its baseline."""
+    study.tell(study.ask(study.experiment.baseline), evaluation(perplexity=10.0))
+    return study
+
+
+def fast(study: Study) -> Configuration:
+    return study.experiment.space.complete({"runtime": "openvino", "threads": 2})
+
+
+def stored(study: Study, number: int) -> optuna.trial.FrozenTrial:
+    """The trial as Optuna reads it from the file."""
+    storage = f"sqlite:///{study.experiment.results / FILE}"
+    return optuna.load_study(study_name=study.experiment.slug, storage=storage).trials[number]
+
+
+def refusal(experiment: Experiment, identity: Mapping[str, object] = IDENTITY) -> str:
+    with pytest.raises(StudyError) as caught:
+        Study.open(experiment, identity)
+    return str(caught.value).replace(str(experiment.results), "RESULTS")
+
+
+def test_the_baseline_is_trial_zero(study: Study) -> None:
+    assert study.baseline() is None
+    assert study.ask(study.experiment.baseline) == 0
+    baseline = study.baseline()
+    assert baseline is not None and baseline.configuration == study.experiment.baseline
+
+
+def test_trials_are_numbered_as_they_are_asked(study: Study, evaluation: EvaluationOf) -> None:
+    numbers = [study.ask(c) for c in study.experiment.space.enumerate().runnable[:3]]
+    assert numbers == [0, 1, 2]
+    study.tell(2, evaluation(throughput=7.0))
+    assert [trial.number for trial in study.trials()] == numbers
+    assert [trial.status for trial in study.trials()] == ["running", "running", "ok"]
+
+
+def test_what_is_asked_is_what_is_recorded(begun: Study) -> None:
+    number = begun.ask(fast(begun))
+    assert begun.trial(number).configuration == fast(begun)
+    assert stored(begun, number).params == dict(fast(begun))
+
+
+def test_a_baseline_outside_the_listed_values_is_recorded_as_it_is(
+    load: Load, evaluation: EvaluationOf
+) -> None:
+    experiment = load("baseline.threads=4")
+    study = Study.open(experiment, IDENTITY)
+    study.tell(study.ask(experiment.baseline), evaluation())
+    study.ask(fast(study))
+    assert study.trial(0).configuration["threads"] == 4
+    assert stored(study, 0).params["threads"] == 4
+    assert stored(study, 1).params == dict(fast(study))
+
+
+def test_a_trial_under_way_has_no_figures(study: Study) -> None:
+    trial = study.trial(study.ask(study.experiment.baseline))
+    assert (trial.status, dict(trial.measurements), trial.ended) == ("running", {}, None)
+    assert trial.started is not None
+
+
+def test_a_trial_within_limits_is_ok_and_keeps_everything(
+    begun: Study, evaluation: EvaluationOf
+) -> None:
+    told = evaluation(throughput=300.0, perplexity=10.4, spread=0.1)
+    trial = begun.tell(begun.ask(fast(begun)), told)
+    assert trial.status == "ok"
+    assert trial.evaluation == told
+    assert trial.measurements["throughput"] == told.measurements["throughput"]
+    assert trial.value("quality_drop") == pytest.approx(4.0)
+    assert trial.started is not None and trial.ended is not None
+    assert trial == begun.trial(1) == Study.read(begun.experiment).trial(1)
+
+
+def test_the_baseline_itself_loses_nothing(begun: Study) -> None:
+    drop = begun.trial(0).measurements["quality_drop"]
+    assert (drop.value, drop.low, drop.high) == (0.0, 0.0, 0.0)
+
+
+def test_the_loss_is_taken_item_by_item(study: Study, evaluation: EvaluationOf) -> None:
+    study.tell(study.ask(study.experiment.baseline), evaluation(items=(2.0, 2.5, 3.0)))
+    own = evaluation(items=(2.1, 2.6, 3.1), perplexity=99.0)
+    drop = study.tell(study.ask(fast(study)), own).measurements["quality_drop"]
+    assert drop.value == pytest.approx(10.517, abs=0.001)
+    assert drop.high - drop.low == pytest.approx(0.0, abs=1e-6)
+
+
+def test_a_trial_beyond_a_limit_is_infeasible_and_says_which(
+    begun: Study, evaluation: EvaluationOf
+) -> None:
+    trial = begun.tell(begun.ask(fast(begun)), evaluation(perplexity=11.0))
+    assert trial.status == "infeasible"
+    assert trial.cause == "quality_drop <= 5"
+    assert trial.value("quality_drop") == pytest.approx(10.0)
+
+
+def test_limits_changed_afterwards_are_judged_by_the_record(
+    begun: Study, evaluation: EvaluationOf, laptop: Hardware
+) -> None:
+    begun.tell(begun.ask(fast(begun)), evaluation(perplexity=11.0))
+    wider = load_experiment(
+        begun.experiment.path, ["limits={quality_drop: '<= 20%'}"], hardware=laptop
+    )
+    assert [trial.status for trial in Study.read(wider).trials()] == ["ok", "ok"]
+
+
+def test_objectives_and_constraints_are_stored_for_optuna(
+    begun: Study, evaluation: EvaluationOf
+) -> None:
+    begun.tell(begun.ask(fast(begun)), evaluation(throughput=300.0, perplexity=11.0))
+    frozen = stored(begun, 1)
+    assert frozen.state == optuna.trial.TrialState.COMPLETE
+    assert frozen.values == [300.0, 500.0]
+    assert frozen.constraints == pytest.approx({"quality_drop <= 5": 5.0})
+
+
+def test_a_failed_trial_has_a_cause_and_no_values(begun: Study, failure: EvaluationOf) -> None:
+    trial = begun.tell(begun.ask(fast(begun)), failure("timeout", "too slow"))
+    assert (trial.status, trial.cause, dict(trial.measurements)) == ("failed", "timeout", {})
+    frozen = stored(begun, 1)
+    assert frozen.state == optuna.trial.TrialState.FAIL
+    assert frozen.values is None
+    assert not frozen.constraints
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("name", ["throughput", "peak_memory_mb"])
+def test_an_objective_without_a_finite_number_is_an_invalid_output(
+    begun: Study, evaluation: EvaluationOf, name: str, value: float
+) -> None:
+    trial = begun.tell(begun.ask(fast(begun)), evaluation(**{name: value}))
+    assert (trial.status, trial.cause) == ("failed", "invalid output")
+    assert trial.evaluation is not None
+    assert trial.evaluation.message == f"{name} must be a finite number, but got {value}"
+    assert trial.evaluation.seconds == {"total": 1.0}
+    assert stored(begun, 1).values is None
+
+
+def test_a_limit_without_a_finite_number_is_an_invalid_output(
+    begun: Study, evaluation: EvaluationOf
+) -> None:
+    trial = begun.tell(begun.ask(fast(begun)), evaluation(perplexity=float("nan")))
+    assert trial.evaluation is not None
+    assert trial.evaluation.message == "quality_drop must be a finite number, but got nan"
+
+
+def test_an_objective_that_was_not_measured_is_an_invalid_output(
+    begun: Study, evaluation: EvaluationOf
+) -> None:
+    whole = evaluation()
+    found = {n: m for n, m in whole.measurements.items() if n != "throughput"}
+    trial = begun.tell(begun.ask(fast(begun)), replace(whole, measurements=found))
+    assert trial.evaluation is not None
+    assert trial.evaluation.message == "throughput must be a finite number, but got nothing"
+
+
+def test_what_was_recorded_is_read_by_another_process(
+    begun: Study, evaluation: EvaluationOf
+) -> None:
+    begun.tell(begun.ask(fast(begun)), evaluation(throughput=300.0))
+    program = """
+import sys
+from tunefront.search import load_experiment
+from tunefront.search.study import Study
+from tunefront.search.tables import trials_json
+print(trials_json(Study.read(load_experiment(sys.argv[1])).trials()))
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program, str(begun.experiment.path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    assert [trial["status"] for trial in found] == ["ok", "ok"]
+    assert found[1]["configuration"] == dict(fast(begun))
+    assert found[1]["measurements"]["throughput"]["value"] == 300
+
+
+def test_a_record_goes_on_where_it_was(begun: Study) -> None:
+    again = Study.open(begun.experiment, IDENTITY)
+    assert again.search_id == begun.search_id
+    assert again.identity == IDENTITY
+    assert again.ask(fast(begun)) == 1
+    assert len(begun.trials()) == 2
+
+
+def test_two_searches_have_different_ids(study: Study, load: Load) -> None:
+    assert Study.open(load(), IDENTITY).search_id != study.search_id
+
+
+def test_another_identity_is_refused_and_told_apart(begun: Study) -> None:
+    told = refusal(begun.experiment, {**IDENTITY, "machine": "a server", "libraries": "torch 3"})
+    assert told == (
+        "RESULTS holds figures of something else (libraries: was torch 2, is torch 3; "
+        "machine: was a laptop, is a server); start anew with --fresh, or under another name"
+    )
+
+
+@pytest.mark.parametrize(
+    ("override", "now"),
+    [
+        ("objectives={throughput: maximize}", "[('throughput', 'maximize')]"),
+        (
+            "objectives={throughput: maximize, weights_mb: minimize}",
+            "[('throughput', 'maximize'), ('weights_mb', 'minimize')]",
+        ),
+        (
+            "objectives={throughput: maximize, peak_memory_mb: maximize}",
+            "[('throughput', 'maximize'), ('peak_memory_mb', 'maximize')]",
+        ),
+    ],
+)
+def test_other_objectives_are_refused(
+    begun: Study, laptop: Hardware, override: str, now: str
+) -> None:
+    other = load_experiment(begun.experiment.path, [override], hardware=laptop)
+    assert refusal(other) == (
+        "RESULTS was searched for [('throughput', 'maximize'), ('peak_memory_mb', 'minimize')], "
+        f"but the file says {now}; start anew with --fresh, or under another name"
+    )
+
+
+def test_a_missing_record_is_refused_with_the_next_step(experiment: Experiment) -> None:
+    with pytest.raises(StudyError) as caught:
+        Study.read(experiment)
+    assert str(caught.value) == (
+        f"Made up: no record in {experiment.results}; start with `tunefront run {experiment.path}`"
+    )
+    assert not experiment.results.exists()
+
+
+def test_a_record_of_another_search_is_refused(experiment: Experiment) -> None:
+    experiment.results.mkdir(parents=True)
+    (experiment.results / FILE).touch()
+    with pytest.raises(StudyError) as caught:
+        Study.read(experiment)
+    assert str(caught.value) == f"{experiment.results / FILE} holds no search named made-up"
+
+
+def test_what_is_no_record_is_refused(experiment: Experiment) -> None:
+    experiment.results.mkdir(parents=True)
+    (experiment.results / FILE).write_text("not a database, but long enough to be one" * 99)
+    told = f"{re.escape(str(experiment.results / FILE))} can't be opened: "
+    with pytest.raises(StudyError, match=told):
+        Study.read(experiment)
+    with pytest.raises(StudyError, match=told):
+        Study.open(experiment, IDENTITY)
+
+
+def test_a_trial_that_does_not_exist_is_refused(study: Study) -> None:
+    with pytest.raises(StudyError) as caught:
+        study.trial(0)
+    assert str(caught.value) == "trial 0 does not exist; nothing has been run yet"
+    study.ask(study.experiment.baseline)
+    for number in (1, -1):
+        with pytest.raises(StudyError) as caught:
+            study.trial(number)
+        assert str(caught.value) == f"trial {number} does not exist; there are 0 to 0"
+
+
+def test_what_was_running_when_a_driver_ended_is_run_again(begun: Study) -> None:
+    begun.ask(fast(begun))
+    (again,) = Study.open(begun.experiment, IDENTITY).reconcile({})
+    assert again.configuration == fast(begun)
+    assert (again.status, again.cause) == ("failed", "crash")
+    assert again.evaluation is not None
+    assert again.evaluation.message == "the search ended while this trial was running"
+
+
+def test_what_never_ends_is_run_twice_at_most(begun: Study) -> None:
+    begun.ask(fast(begun), attempt=2)
+    assert begun.reconcile({}) == []
+    assert begun.trial(1).status == "failed"
+    begun.ask(fast(begun), attempt=2)
+    assert len(begun.reconcile({}, attempts=3)) == 1
+
+
+def test_results_that_were_finished_but_not_told_are_told(
+    begun: Study, evaluation: EvaluationOf, failure: EvaluationOf
+) -> None:
+    for _ in range(2):
+        begun.ask(fast(begun))
+    results = {1: evaluation(throughput=300.0), 2: failure("oom")}
+    assert begun.reconcile(results) == []
+    assert begun.trial(1).value("throughput") == 300
+    assert begun.trial(2).cause == "oom"
+
+
+def test_what_ended_is_not_settled_again(begun: Study, evaluation: EvaluationOf) -> None:
+    before = begun.trials()
+    assert begun.reconcile({0: evaluation(throughput=9.0)}) == []
+    assert begun.trials() == before
+
+
+def test_the_confirmation_is_kept(begun: Study) -> None:
+    assert begun.confirmation() == {}
+    found = {"rounds": {"0": [{"throughput": 100.5}]}, "alike": [1.5], "alike_of": 3}
+    begun.set_confirmation(found)
+    assert Study.read(begun.experiment).confirmation() == found

@@ -1,0 +1,241 @@
+"""Combinations that can't run: every rule, every reason, and what passes beside it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tunefront.spaces import (
+    CHOICES,
+    RULES,
+    RUNTIMES,
+    Choice,
+    Configuration,
+    Context,
+    Gpu,
+    SearchSpace,
+    Value,
+)
+
+ContextOf = Callable[..., Context]
+GPU = Gpu(name="Made-up GPU", memory_mb=81_920, capability=(9, 0))
+ALL_LIBRARIES = {name: "1" for facts in RUNTIMES.values() for name in facts.needs}
+WITHOUT_TORCHAO = {"libraries": ALL_LIBRARIES}
+OLD_CPU = {"isa": frozenset({"avx2"})}
+
+
+def obstacle(context: Context, **values: Value) -> str | None:
+    anything = Choice(name="batch_size", values=(1,), stage="execution", default=1)
+    space = SearchSpace(choices=(anything,), context=context)
+    return space.obstacle(Configuration(values))
+
+
+def test_every_rule_has_a_name_of_its_own_and_looks_at_known_choices() -> None:
+    names = [rule.name for rule in RULES]
+    assert len(set(names)) == len(names)
+    assert {name for rule in RULES for name in rule.choices} <= set(CHOICES)
+
+
+def test_what_is_not_chosen_runs(context: ContextOf) -> None:
+    assert obstacle(context()) is None
+
+
+@pytest.mark.parametrize(
+    ("runtime", "told"),
+    [
+        ("torch", "torch not installed"),
+        ("inductor", "torch not installed"),
+        (
+            "onnxruntime",
+            "onnx, onnxscript, onnxruntime not installed; pip install 'tunefront[onnxruntime]'",
+        ),
+        ("openvino", "openvino, nncf not installed; pip install 'tunefront[openvino]'"),
+    ],
+)
+def test_a_runtime_needs_its_libraries(context: ContextOf, runtime: str, told: str) -> None:
+    assert obstacle(context(libraries={}), runtime=runtime) == told
+    assert obstacle(context(), runtime=runtime) is None
+
+
+def test_only_what_is_missing_is_named(context: ContextOf) -> None:
+    installed = {"onnx": "1", "onnxscript": "1"}
+    told = obstacle(context(libraries=installed), runtime="onnxruntime")
+    assert told == "onnxruntime not installed; pip install 'tunefront[onnxruntime]'"
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_a_runtime_for_the_processor_refuses_the_gpu(context: ContextOf, runtime: str) -> None:
+    assert obstacle(context(), runtime=runtime, device="cuda") == f"{runtime} runs on cpu only"
+
+
+@pytest.mark.parametrize("runtime", ["torch", "inductor"])
+def test_the_gpu_must_be_there(context: ContextOf, runtime: str) -> None:
+    assert obstacle(context(gpus=()), runtime=runtime, device="cuda") == "no GPU is visible"
+    assert obstacle(context(), runtime=runtime, device="cuda") is None
+
+
+@pytest.mark.parametrize("isa", ["avx512_bf16", "amx_bf16", "bf16"])
+def test_bf16_runs_on_processors_that_have_it(context: ContextOf, isa: str) -> None:
+    assert obstacle(context(isa=frozenset({isa})), precision="bf16") is None
+
+
+def test_bf16_is_not_emulated(context: ContextOf) -> None:
+    told = "this processor has no bf16 instructions: it would be emulated"
+    assert obstacle(context(**OLD_CPU), precision="bf16") == told
+
+
+@pytest.mark.parametrize("isa", ["avx512_fp16", "asimd"])
+def test_fp16_runs_on_processors_that_have_it(context: ContextOf, isa: str) -> None:
+    assert obstacle(context(isa=frozenset({isa})), precision="fp16") is None
+
+
+def test_fp16_is_not_emulated(context: ContextOf) -> None:
+    told = "this processor has no fp16 arithmetic: it would be emulated"
+    assert obstacle(context(**OLD_CPU), precision="fp16") == told
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_a_gpu_computes_in_low_precision_beside_any_processor(
+    context: ContextOf, precision: str
+) -> None:
+    assert obstacle(context(**OLD_CPU), precision=precision, device="cuda") is None
+
+
+@pytest.mark.parametrize("runtime", ["torch", "inductor"])
+def test_quantization_in_torch_needs_torchao(context: ContextOf, runtime: str) -> None:
+    told = "torchao not installed; pip install 'tunefront[quantization]'"
+    quantized = {"runtime": runtime, "quantization": "int8-dynamic"}
+    assert obstacle(context(**WITHOUT_TORCHAO), **quantized) == told
+    assert obstacle(context(), **quantized) is None
+    assert obstacle(context(**WITHOUT_TORCHAO), runtime=runtime) is None
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_quantization_elsewhere_does_not_need_torchao(context: ContextOf, runtime: str) -> None:
+    quantized = {"runtime": runtime, "quantization": "int8-dynamic"}
+    assert obstacle(context(**WITHOUT_TORCHAO), **quantized) is None
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (
+            {"runtime": "onnxruntime", "precision": "bf16"},
+            "onnxruntime does not compute in bf16",
+        ),
+        (
+            {"runtime": "inductor", "quantization": "int4-weight-only"},
+            "inductor has no int4-weight-only quantization",
+        ),
+        (
+            {"runtime": "torch", "precision": "fp16", "quantization": "int8-dynamic"},
+            "torch has no int8-dynamic quantization in fp16",
+        ),
+    ],
+)
+def test_a_runtime_runs_what_it_claims_only(
+    context: ContextOf, values: dict[str, Value], told: str
+) -> None:
+    assert obstacle(context(), **values) == told
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_every_claim_of_a_runtime_runs(context: ContextOf, runtime: str) -> None:
+    for precision, quantization in RUNTIMES[runtime].claims:
+        values = {"runtime": runtime, "precision": precision, "quantization": quantization}
+        assert obstacle(context(), **values) is None, values
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"threads": 5}, "5 threads = 5 cores, but this machine offers 4"),
+        (
+            {"threads": 2, "replicas": 3},
+            "2 threads x 3 processes = 6 cores, but this machine offers 4",
+        ),
+        (
+            {"threads": 1, "replicas": 4, "tensor_parallel": 2},
+            "1 threads x 8 processes = 8 cores, but this machine offers 4",
+        ),
+    ],
+)
+def test_every_thread_needs_a_core(context: ContextOf, values: dict[str, Value], told: str) -> None:
+    assert obstacle(context(cores=4), **values) == told
+
+
+@pytest.mark.parametrize("values", [{"threads": 4}, {"threads": 2, "replicas": 2}])
+def test_as_many_threads_as_cores_run(context: ContextOf, values: dict[str, Value]) -> None:
+    assert obstacle(context(cores=4), **values) is None
+
+
+def test_ranks_need_a_gpu_each(context: ContextOf) -> None:
+    ranks: dict[str, Any] = {"tensor_parallel": 2, "device": "cuda"}
+    assert obstacle(context(), **ranks) == "2 GPUs needed, but 1 are visible"
+    assert obstacle(context(gpus=(GPU, GPU)), **ranks) is None
+
+
+def test_ranks_on_the_processor_must_be_allowed(context: ContextOf) -> None:
+    told = "needs GPUs; set allow_parallel_on_cpu: true to run the ranks as CPU processes"
+    assert obstacle(context(), tensor_parallel=2) == told
+    assert obstacle(context(parallel_on_cpu=True), tensor_parallel=2) is None
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"runtime": "inductor"}, "tensor parallelism runs in torch, not in inductor"),
+        ({"quantization": "int8-dynamic"}, "sharded weights can't be quantized to int8-dynamic"),
+        ({"replicas": 2}, "replicas of a sharded model are not supported"),
+        ({"pruning_ratio": 0.5}, "sharding a pruned model is not supported"),
+    ],
+)
+def test_what_a_sharded_model_can_not_do(
+    context: ContextOf, values: dict[str, Value], told: str
+) -> None:
+    here = context(parallel_on_cpu=True)
+    assert obstacle(here, tensor_parallel=2, **values) == told
+    assert obstacle(here, tensor_parallel=1, **values) is None
+
+
+def test_only_language_models_are_sharded(context: ContextOf) -> None:
+    here = context(task="text-embedding", parallel_on_cpu=True)
+    told = "tensor parallelism is there for causal-lm, not for text-embedding"
+    assert obstacle(here, tensor_parallel=2) == told
+    assert obstacle(here, tensor_parallel=1) is None
+
+
+@pytest.mark.parametrize(
+    "values", [{}, {"runtime": "openvino"}, {"runtime": "openvino", "quantization": "int8-dynamic"}]
+)
+def test_single_zeros_gain_nothing_in_dense_matrices(
+    context: ContextOf, values: dict[str, Value]
+) -> None:
+    told = "zeros in dense matrices gain nothing; only openvino int8-static stores them packed"
+    assert obstacle(context(), pruning_ratio=0.5, pruning_method="magnitude", **values) == told
+
+
+@pytest.mark.parametrize(
+    ("ratio", "told"), [(0.25, "packed weights gain nothing below half zeros"), (0.5, None)]
+)
+def test_packed_weights_gain_from_half_zeros_on(
+    context: ContextOf, ratio: float, told: str | None
+) -> None:
+    packed: dict[str, Value] = {"runtime": "openvino", "quantization": "int8-static"}
+    values: dict[str, Value] = {"pruning_ratio": ratio, "pruning_method": "magnitude", **packed}
+    assert obstacle(context(), **values) == told
+
+
+@pytest.mark.parametrize("method", ["ffn-channels", "heads", "layers"])
+def test_smaller_matrices_run_everywhere(context: ContextOf, method: str) -> None:
+    assert obstacle(context(), pruning_ratio=0.25, pruning_method=method) is None
+
+
+def test_the_method_does_not_matter_where_nothing_is_cut(context: ContextOf) -> None:
+    assert obstacle(context(), pruning_ratio=0.0, pruning_method="magnitude") is None
+
+
+def test_the_most_telling_reason_comes_first(context: ContextOf) -> None:
+    nothing = context(libraries={}, cores=1, **OLD_CPU)
+    told = obstacle(nothing, runtime="openvino", precision="bf16", threads=8)
+    assert told == "openvino, nncf not installed; pip install 'tunefront[openvino]'"

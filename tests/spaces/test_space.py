@@ -1,0 +1,312 @@
+"""The space: enumeration against a product and a filter, completion, conditions, refusals."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from itertools import product
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from tunefront.spaces import (
+    CHOICES,
+    RULES,
+    Choice,
+    Condition,
+    Configuration,
+    Context,
+    Enumeration,
+    Rule,
+    SearchSpace,
+    SpaceError,
+    Value,
+    build_space,
+)
+
+ContextOf = Callable[..., Context]
+NAMES = ("a", "b", "c", "d", "e")
+
+
+def plain(name: str, *values: Value, when: tuple[Condition, ...] = ()) -> Choice:
+    return Choice(name=name, values=values, stage="execution", default=values[0], when=when)
+
+
+def only(choice: str, *operands: Value) -> Condition:
+    return Condition(choice=choice, test="==", operands=operands)
+
+
+@st.composite
+def small_spaces(draw: st.DrawFn, context: Context) -> SearchSpace:
+    """Up to five choices in any order; conditions look at choices earlier in the alphabet."""
+    names = NAMES[: draw(st.integers(1, len(NAMES)))]
+    choices: list[Choice] = []
+    for place, name in enumerate(names):
+        values = tuple(range(draw(st.integers(1, 3))))
+        parents = draw(st.lists(st.sampled_from(names[:place]), max_size=2)) if place else []
+        when = tuple(only(parent, *draw(_subsets(3, least=1))) for parent in parents)
+        default = draw(st.integers(0, 3))
+        choices.append(replace(plain(name, *values, when=when), default=default))
+    rules = draw(st.lists(_rules(names), max_size=3))
+    return SearchSpace(
+        choices=tuple(draw(st.permutations(choices))), context=context, rules=tuple(rules)
+    )
+
+
+def _subsets(size: int, least: int = 0) -> st.SearchStrategy[tuple[int, ...]]:
+    numbers = st.lists(st.integers(0, size - 1), min_size=least, unique=True)
+    return numbers.map(tuple)
+
+
+def _rules(names: tuple[str, ...]) -> st.SearchStrategy[Rule]:
+    """A rule that speaks where the values of one or two choices add up to some number."""
+
+    def make(looked_at: list[str], forbidden: int) -> Rule:
+        def reason(_: Context, *values: int) -> str | None:
+            return f"adds up to {forbidden}" if sum(values) == forbidden else None
+
+        return Rule(name="sum", choices=tuple(looked_at), reason=reason)
+
+    looked_at = st.lists(st.sampled_from(names), min_size=1, max_size=2, unique=True)
+    return st.builds(make, looked_at, st.integers(0, 4))
+
+
+def every_configuration(space: SearchSpace) -> set[Configuration]:
+    """The product of all values, with what is inactive under each point left out."""
+    by_name = {choice.name: choice for choice in space.choices}
+    defaults = space.defaults()
+
+    def value(name: str, point: Mapping[str, Value]) -> Value:
+        return point[name] if name in by_name and active(name, point) else defaults[name]
+
+    def active(name: str, point: Mapping[str, Value]) -> bool:
+        return all(c.holds(value(c.choice, point)) for c in by_name[name].when)
+
+    points = product(*(choice.values for choice in space.choices))
+    found: set[Configuration] = set()
+    for values in points:
+        point = dict(zip(by_name, values, strict=True))
+        found.add(Configuration({n: v for n, v in point.items() if active(n, point)}))
+    return found
+
+
+def agrees_with_brute_force(space: SearchSpace, found: Enumeration) -> None:
+    everything = every_configuration(space)
+    can_run = {one for one in everything if space.obstacle(one) is None}
+    assert len(found.runnable) == len(set(found.runnable))
+    assert set(found.runnable) == can_run
+    assert found.total == len(everything)
+    assert sum(drop.count for drop in found.dropped) == len(everything) - len(can_run)
+
+
+@given(st.data())
+def test_small_spaces_are_listed_as_brute_force_lists_them(
+    context: ContextOf, data: st.DataObject
+) -> None:
+    space = data.draw(small_spaces(context()))
+    agrees_with_brute_force(space, space.enumerate())
+
+
+@given(
+    ratios=st.sets(st.sampled_from([0.0, 0.25, 0.5]), min_size=1),
+    methods=st.sets(st.sampled_from(["layers", "magnitude"]), min_size=1),
+    runtimes=st.sets(st.sampled_from(["torch", "inductor", "openvino"]), min_size=1),
+    precisions=st.sets(st.sampled_from(["fp32", "bf16", "fp16"]), min_size=1),
+    bits=st.sets(st.sampled_from(["none", "int8-static", "int4-weight-only"]), min_size=1),
+    ranks=st.sets(st.sampled_from([1, 2]), min_size=1),
+    threads=st.sets(st.sampled_from([1, 4, 32]), min_size=1),
+)
+def test_real_spaces_are_listed_as_brute_force_lists_them(
+    context: ContextOf,
+    ratios: set[float],
+    methods: set[str],
+    runtimes: set[str],
+    precisions: set[str],
+    bits: set[str],
+    ranks: set[int],
+    threads: set[int],
+) -> None:
+    written = {
+        "threads": sorted(threads),
+        "tensor_parallel": sorted(ranks),
+        "quantization": {"values": sorted(bits), "when": {"pruning_ratio": "< 0.5"}},
+        "precision": sorted(precisions),
+        "runtime": sorted(runtimes),
+        "pruning_method": sorted(methods),
+        "pruning_ratio": sorted(ratios),
+    }
+    space = build_space(written, context(parallel_on_cpu=True))
+    agrees_with_brute_force(space, space.enumerate())
+
+
+def test_a_drop_says_which_rule_spoke_at_what_and_how_often(context: ContextOf) -> None:
+    written: dict[str, object] = {
+        "runtime": ["torch", "onnxruntime", "openvino"],
+        "precision": ["fp32", "bf16"],
+        "threads": [1, 2, 32],
+    }
+    found = build_space(written, context()).enumerate()
+    told = [(d.rule, d.reason, d.count, dict(d.values)) for d in found.dropped]
+    assert told == [
+        (
+            "cores",
+            "32 threads = 32 cores, but this machine offers 16",
+            5,
+            {"threads": (32,)},
+        ),
+        (
+            "numerics",
+            "onnxruntime does not compute in bf16",
+            3,
+            {"runtime": ("onnxruntime",), "precision": ("bf16",)},
+        ),
+    ]
+    assert (found.total, len(found.runnable)) == (18, 10)
+
+
+def test_a_rule_may_speak_at_defaults_alone(context: ContextOf) -> None:
+    found = build_space({"threads": [1, 2]}, context(libraries={})).enumerate()
+    (drop,) = found.dropped
+    assert (drop.reason, drop.count, dict(drop.values)) == ("torch not installed", 2, {})
+    assert found.runnable == ()
+    assert found.total == 2
+
+
+def test_configurations_come_in_catalogue_order_the_last_choice_fastest(
+    context: ContextOf,
+) -> None:
+    written: dict[str, object] = {"threads": [2, 1], "batch_size": [8, 1], "runtime": ["torch"]}
+    labels = [c.label() for c in build_space(written, context()).enumerate().runnable]
+    assert labels == [
+        "runtime=torch batch_size=8 threads=2",
+        "runtime=torch batch_size=8 threads=1",
+        "runtime=torch batch_size=1 threads=2",
+        "runtime=torch batch_size=1 threads=1",
+    ]
+
+
+def test_a_choice_comes_after_those_that_its_conditions_name(context: ContextOf) -> None:
+    written: dict[str, object] = {
+        "runtime": {"values": ["torch", "openvino"], "when": {"batch_size": "> 1"}},
+        "batch_size": [1, 8],
+    }
+    space = build_space(written, context())
+    assert [choice.name for choice in space.choices] == ["batch_size", "runtime"]
+    labels = {c.label() for c in space.enumerate().runnable}
+    assert labels == {
+        "batch_size=1",
+        "batch_size=8 runtime=torch",
+        "batch_size=8 runtime=openvino",
+    }
+
+
+def test_a_condition_on_a_choice_outside_the_space_looks_at_its_default(
+    context: ContextOf,
+) -> None:
+    on_torch = {"values": [1, 2], "when": {"runtime": ["torch"]}}
+    on_openvino = {"values": [1, 8], "when": {"runtime": ["openvino"]}}
+    space = build_space({"threads": on_torch, "batch_size": on_openvino}, context())
+    assert {c.label() for c in space.enumerate().runnable} == {"threads=1", "threads=2"}
+
+
+def test_more_runnable_configurations_than_the_limit_are_refused(context: ContextOf) -> None:
+    space = build_space({"batch_size": {"low": 1, "high": 1001}, "threads": [1, 32]}, context())
+    assert len(space.enumerate(limit=1001).runnable) == 1001
+    with pytest.raises(SpaceError) as caught:
+        space.enumerate(limit=1000)
+    assert str(caught.value) == (
+        "space: at most 1,000 runnable configurations are listed, but this one holds more; "
+        "use coarser ranges or fewer choices"
+    )
+
+
+def test_combinations_that_can_not_run_are_counted_without_being_listed(
+    context: ContextOf,
+) -> None:
+    written: dict[str, object] = {
+        "runtime": ["torch", "openvino"],
+        "batch_size": {"low": 1, "high": 5000},
+        "threads": {"low": 1, "high": 1024},
+    }
+    space = build_space(written, context(libraries={}))
+    assert space.enumerate(limit=0).total == 2 * 5000 * 1024
+
+
+def test_defaults_fill_in_what_is_not_named(context: ContextOf) -> None:
+    space = build_space({"runtime": ["torch", "openvino"], "threads": [1, 2]}, context())
+    assert space.complete({"threads": 2}).label() == "runtime=torch threads=2"
+
+
+def test_a_default_that_is_not_listed_gives_way_to_the_first_value(context: ContextOf) -> None:
+    space = build_space({"runtime": ["openvino"], "threads": [4, 2]}, context())
+    assert space.complete({}).label() == "runtime=openvino threads=4"
+
+
+def test_inactive_choices_are_left_out_of_a_completed_configuration(context: ContextOf) -> None:
+    written: dict[str, object] = {"pruning_ratio": [0.0, 0.5], "pruning_method": ["heads"]}
+    space = build_space(written, context())
+    assert space.complete({"pruning_method": "heads"}).label() == "pruning_ratio=0"
+    assert (
+        space.complete({"pruning_ratio": 0.5}).label() == "pruning_ratio=0.5 pruning_method=heads"
+    )
+
+
+@given(st.data())
+def test_a_listed_configuration_is_complete_already(
+    context: ContextOf, data: st.DataObject
+) -> None:
+    space = data.draw(small_spaces(context()))
+    runnable = space.enumerate().runnable
+    assume(runnable)
+    configuration = data.draw(st.sampled_from(runnable))
+    assert space.complete(configuration) == configuration
+
+
+def test_completing_with_an_unknown_choice_is_refused(context: ContextOf) -> None:
+    space = build_space({"runtime": ["torch"], "threads": [1, 2]}, context())
+    with pytest.raises(SpaceError) as caught:
+        space.complete({"thread": 2})
+    assert str(caught.value) == "'thread' is not a choice of this space; did you mean 'threads'?"
+
+
+def test_defaults_cover_every_choice_the_rules_look_at(context: ContextOf) -> None:
+    space = SearchSpace(choices=(plain("own", 7, 8),), context=context())
+    assert {name for rule in RULES for name in rule.choices} <= set(space.defaults())
+    assert space.defaults()["own"] == 7
+    assert space.defaults()["runtime"] == CHOICES["runtime"].default
+
+
+def test_a_space_without_choices_is_refused(context: ContextOf) -> None:
+    with pytest.raises(SpaceError) as caught:
+        build_space({}, context())
+    assert str(caught.value) == "space: at least one choice is needed, but got none"
+
+
+def test_a_choice_given_twice_is_refused(context: ContextOf) -> None:
+    with pytest.raises(SpaceError) as caught:
+        SearchSpace(choices=(plain("a", 1), plain("b", 1), plain("a", 2)), context=context())
+    assert str(caught.value) == "space: a is given twice; keep one"
+
+
+def test_an_unknown_choice_is_refused(context: ContextOf) -> None:
+    with pytest.raises(SpaceError, match=r"^unknown choice 'thread'; did you mean 'threads'\?$"):
+        build_space({"thread": [1]}, context())
+
+
+def test_a_condition_on_an_unknown_choice_is_refused(context: ContextOf) -> None:
+    written: dict[str, object] = {"threads": {"values": [1], "when": {"runtim": "torch"}}}
+    with pytest.raises(SpaceError) as caught:
+        build_space(written, context())
+    assert str(caught.value) == (
+        "threads: when names the unknown choice 'runtim'; did you mean 'runtime'?"
+    )
+
+
+@pytest.mark.parametrize("names", [("a",), ("a", "b"), ("a", "b", "c")])
+def test_conditions_in_a_circle_are_refused(context: ContextOf, names: tuple[str, ...]) -> None:
+    circle = zip(names, (*names[1:], names[0]), strict=True)
+    choices = [plain(name, 0, 1, when=(only(next_name, 1),)) for name, next_name in circle]
+    with pytest.raises(SpaceError) as caught:
+        SearchSpace(choices=(plain("z", 0), *choices), context=context())
+    assert str(caught.value) == (
+        f"when: conditions must not form a circle, but got one among {', '.join(names)}"
+    )

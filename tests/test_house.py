@@ -1,0 +1,173 @@
+"""The house: imports point one way, heavy libraries wait, the folders are what packaging needs."""
+
+import ast
+import importlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = ("spaces", "evaluators", "search")
+HEAVY = ("torch", "ray", "optuna", "mlflow")
+FORBIDDEN = {
+    "spaces": ("tunefront.evaluators", "tunefront.search", *HEAVY),
+    "evaluators": ("tunefront.search", "ray", "optuna", "mlflow"),
+}
+ALLOWED_AT_TOP = {"search/tunefront/search/searcher.py": {"ray"}}
+"""The one file that can't do without: its class derives from Ray's."""
+
+EXPERIMENT = """
+name: house
+workload: {task: causal-lm, model: nowhere, data: nowhere.jsonl}
+space: {runtime: [torch], threads: [1]}
+objectives: {throughput: maximize}
+"""
+
+
+def sources(folder: str) -> list[Path]:
+    return sorted((ROOT / folder / "tunefront" / folder).rglob("*.py"))
+
+
+def imported(nodes: Iterator[ast.AST] | list[ast.stmt]) -> set[str]:
+    """The absolute names of the modules that statements import."""
+    found: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            found.update({node.module, *(f"{node.module}.{alias.name}" for alias in node.names)})
+    return found
+
+
+def at_import(statements: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """The statements that run when a module is imported; what is there for types does not."""
+    for statement in statements:
+        if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if isinstance(statement, ast.If) and ast.unparse(statement.test) == "TYPE_CHECKING":
+            continue
+        yield statement
+        for block in ("body", "orelse", "finalbody"):
+            yield from at_import(getattr(statement, block, []))
+        for handler in getattr(statement, "handlers", []):
+            yield from at_import(handler.body)
+
+
+def below(name: str, packages: tuple[str, ...]) -> bool:
+    return any(name == package or name.startswith(f"{package}.") for package in packages)
+
+
+def module_of(path: Path, folder: str) -> str:
+    return ".".join(path.relative_to(ROOT / folder).with_suffix("").parts)
+
+
+def own_imports(path: Path, module: str, modules: set[str]) -> set[str]:
+    """The modules of this project that a file imports anywhere, for typing too."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            parent = module.split(".")[: -node.level] if node.level else []
+            base = ".".join([*parent, *([node.module] if node.module else [])])
+            names = {f"{base}.{alias.name}" for alias in node.names}
+            found |= (names & modules) or {base, f"{base}.__init__"}
+    return found & modules
+
+
+def run(program: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_there_is_something_to_look_at(folder: str) -> None:
+    assert len(sources(folder)) > 5
+
+
+@pytest.mark.parametrize("folder", FORBIDDEN)
+def test_imports_point_one_way(folder: str) -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in sources(folder)
+        for name in sorted(imported(ast.walk(ast.parse(path.read_text()))))
+        if below(name, FORBIDDEN[folder])
+    ]
+    assert wrong == []
+
+
+def test_heavy_libraries_are_not_imported_at_the_top_of_search() -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in sources("search")
+        for name in sorted(imported(list(at_import(ast.parse(path.read_text()).body))))
+        if below(name, HEAVY)
+        and name.partition(".")[0] not in ALLOWED_AT_TOP.get(str(path.relative_to(ROOT)), set())
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("folder", ["spaces", "evaluators"])
+def test_imports_form_no_circle_not_even_for_typing(folder: str) -> None:
+    modules = {module_of(path, folder): path for path in sources(folder)}
+    graph = {name: own_imports(path, name, set(modules)) for name, path in modules.items()}
+    assert any(graph.values())
+    assert set(TopologicalSorter(graph).static_order()) >= set(modules)
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_importing_loads_no_heavy_library(folder: str) -> None:
+    loaded = run(f"import sys, json, tunefront.{folder}; print(json.dumps(list(sys.modules)))")
+    assert sorted(set(json.loads(loaded)) & set(HEAVY)) == []
+
+
+@pytest.mark.parametrize("folder", ["spaces", "evaluators"])
+def test_the_inner_folders_work_where_the_outer_ones_libraries_are_absent(folder: str) -> None:
+    absent = "ray", "optuna", "mlflow", "tunefront.search"
+    blocked = f"import sys; sys.modules.update(dict.fromkeys({absent}))"
+    run(f"{blocked}; import tunefront.{folder}")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["run", "", "--dry-run"]])
+def test_the_command_line_answers_without_heavy_libraries(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "experiment.yaml"
+    file.write_text(EXPERIMENT)
+    program = f"""
+import atexit, sys
+atexit.register(lambda: print("loaded", sorted(set(sys.modules) & set({HEAVY}))))
+from tunefront.search.cli import main
+main()
+"""
+    printed = run(program, *[argument or str(file) for argument in arguments])
+    assert printed.splitlines()[-1] == "loaded []"
+    assert ("house: causal-lm" in printed) is ("--dry-run" in arguments)
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_source_root_is_a_namespace_with_one_package_that_has_types(folder: str) -> None:
+    root = ROOT / folder
+    assert not (root / "__init__.py").exists()
+    assert not (root / "tunefront" / "__init__.py").exists()
+    assert [path.name for path in (root / "tunefront").iterdir() if path.is_dir()] == [folder]
+    assert (root / "tunefront" / folder / "__init__.py").is_file()
+    assert (root / "tunefront" / folder / "py.typed").is_file()
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_what_a_package_exports_is_there(folder: str) -> None:
+    package = importlib.import_module(f"tunefront.{folder}")
+    assert package.__all__ == sorted(package.__all__, key=_as_ruff_sorts)
+    assert [name for name in package.__all__ if not hasattr(package, name)] == []
+
+
+def _as_ruff_sorts(name: str) -> tuple[int, str]:
+    """Constants, then classes, then functions."""
+    return (0 if name.isupper() else 1 if name[0].isupper() else 2, name)
