@@ -44,9 +44,11 @@ def round_of(throughput: float) -> dict[str, float]:
     ("throughput", "memory", "drop", "told"),
     [
         (440, 250, 0.3, "4.4x the throughput, 2.0x less memory, quality -0.3 %"),
-        (50, 1000, -1.25, "0.50x the throughput, 2.0x more memory, quality +1.2 %"),
-        (12_340, 5, 0.0, "123x the throughput, 100x less memory, quality +0.0 %"),
-        (100, 500, 0.0, "1.0x the throughput, 1.0x less memory, quality +0.0 %"),
+        (50, 1000, -1.25, "2.0x less throughput, 2.0x more memory, quality +1.2 %"),
+        (12_340, 5, 0.0, "123x the throughput, 100x less memory, the same quality"),
+        (102, 490, 0.04, "the same throughput, the same memory, the same quality"),
+        (98, 510, 0.05, "the same throughput, the same memory, quality -0.1 %"),
+        (104, 480, 0.0, "1.0x the throughput, 1.0x less memory, the same quality"),
     ],
 )
 def test_a_trial_is_told_against_the_baseline(
@@ -83,7 +85,7 @@ def test_a_trial_without_an_evaluation_is_told_by_its_status(
 
 
 def test_a_figure_that_means_nothing_is_left_out(experiment: Experiment, row: TrialOf) -> None:
-    told = "2.0x less memory, quality +0.0 %"
+    told = "2.0x less memory, the same quality"
     assert sentence(experiment, row(0, 0, 500), row(1, 100, 250)) == told
 
 
@@ -97,14 +99,14 @@ def test_the_confirmed_speed_up_is_told_once_there_is_one(
     told = sentence(
         experiment, row(0, 100, 500), row(1, 900, 500), confirmation=Confirmation(rounds=rounds)
     )
-    assert told.startswith("3.0x the throughput, 1.0x less memory")
+    assert told.startswith("3.0x the throughput, the same memory")
 
 
 @pytest.mark.parametrize(
     ("alike", "told"),
     [
         ((1.5, 1.6, 1.4), "3.0x the throughput (1.5x at the same batch size and threads)"),
-        ((0.8,), "3.0x the throughput (0.80x at the same batch size and threads)"),
+        ((0.8,), "3.0x the throughput (0.8x at the same batch size and threads)"),
         ((), "3.0x the throughput, "),
     ],
 )
@@ -134,7 +136,7 @@ def headline(experiment: Experiment, *trials: Trial) -> str:
 
 
 def test_the_headline_is_the_recommended_trial(experiment: Experiment, row: TrialOf) -> None:
-    told = "001 t2: 4.0x the throughput, 1.0x less memory, quality +0.0 %"
+    told = "001 t2: 4.0x the throughput, the same memory, the same quality"
     assert headline(experiment, row(0, 100, 500), row(1, 400, 500)) == told
 
 

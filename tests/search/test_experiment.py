@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -188,9 +189,7 @@ def test_trials_run_one_a_gpu_or_on_half_the_cores(
     load: Load, laptop: Hardware, cores: int, gpus: int, trials: int
 ) -> None:
     gpu = Gpu(name="Made-up GPU", memory_mb=1, capability=(9, 0))
-    machine = Hardware(
-        cpu="", cores=cores, memory_mb=1, gpus=(gpu,) * gpus, libraries={"torch": ""}
-    )
+    machine = replace(laptop, cores=cores, gpus=(gpu,) * gpus)
     experiment = load_experiment(load(text=SMALLEST).path, hardware=machine)
     assert experiment.concurrent_trials == trials
     given_number = load_experiment(experiment.path, ["concurrent_trials=3"], hardware=machine)
@@ -309,7 +308,8 @@ def test_a_smoke_run_is_short_whatever_is_asked_for(load: Load) -> None:
         ),
         (
             "limits.quality_drop=['<= 1', '>= 2']",
-            "FILE:13: limits: limits contradict each other: quality_drop >= 2 and quality_drop <= 1",
+            "FILE:13: limits: limits contradict each other: "
+            "quality_drop >= 2 and quality_drop <= 1",
         ),
         (
             "workload.model=${prepared}/model",

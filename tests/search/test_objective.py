@@ -222,8 +222,8 @@ def correct_answers(rng: np.random.Generator) -> tuple[Items, Items]:
     """200 answers, 80 % right; a tenth of the right turn wrong, a tenth of the wrong right."""
     base = rng.random(200) < 0.8
     flipped = rng.random(200) < 0.1
-    weights = np.ones(200)
-    return np.array([base ^ flipped, weights]), np.array([base, weights])
+    own, weights = (base ^ flipped).astype(np.float64), np.ones(200)
+    return np.array([own, weights]), np.array([base.astype(np.float64), weights])
 
 
 def losses(rng: np.random.Generator) -> tuple[Items, Items]:

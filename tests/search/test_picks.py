@@ -49,8 +49,8 @@ def pick_named(front: Front, name: str) -> Pick:
 def test_the_front_is_what_nothing_else_beats_the_best_first(
     experiment: Experiment, row: TrialOf
 ) -> None:
-    trials = [row(0, 100, 500), row(1, 300, 400), row(2, 200, 300), row(3, 150, 450)]
-    assert numbers(front_of(experiment, trials).trials) == [1, 2]
+    trials = [row(0, 100, 500), row(1, 200, 300), row(2, 300, 400), row(3, 150, 450)]
+    assert numbers(front_of(experiment, trials).trials) == [2, 1]
 
 
 @given(st.lists(st.tuples(st.integers(1, 4), st.integers(1, 4)), min_size=1, max_size=8))

@@ -159,6 +159,13 @@ def test_a_failed_trial_has_a_cause_and_no_values(begun: Study, failure: Evaluat
     assert not frozen.constraints
 
 
+def test_figures_of_a_failed_trial_are_no_figures(begun: Study, evaluation: EvaluationOf) -> None:
+    failed = replace(evaluation(perplexity=99.0), status="failed", cause="not applied")
+    trial = begun.tell(begun.ask(fast(begun)), failed)
+    assert (dict(trial.measurements), trial.broken) == ({}, ())
+    assert stored(begun, 1).values is None
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 @pytest.mark.parametrize("name", ["throughput", "peak_memory_mb"])
 def test_an_objective_without_a_finite_number_is_an_invalid_output(

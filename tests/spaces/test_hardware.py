@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tunefront.spaces import Gpu, Hardware, detect_hardware
+from tunefront.spaces import Gpu, Hardware, detect_hardware, hardware
 from tunefront.spaces.hardware import LIBRARIES
 
 MachineOf = Callable[..., Hardware]
@@ -56,6 +56,11 @@ def test_the_installed_libraries_are_found_with_their_versions() -> None:
     found = detect_hardware().libraries
     assert set(found) <= set(LIBRARIES)
     assert found["torch"] == version("torch")
+
+
+def test_libraries_that_are_not_installed_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardware, "LIBRARIES", ("no-such-distribution", "torch"))
+    assert set(detect_hardware.__wrapped__().libraries) == {"torch"}
 
 
 def test_cores_that_this_process_may_not_use_do_not_count() -> None:

@@ -236,6 +236,11 @@ def test_defaults_fill_in_what_is_not_named(context: ContextOf) -> None:
     assert space.complete({"threads": 2}).label() == "runtime=torch threads=2"
 
 
+def test_defaults_need_not_be_listed_first(context: ContextOf) -> None:
+    space = build_space({"runtime": ["openvino", "torch"], "threads": [2, 1]}, context())
+    assert space.complete({}).label() == "runtime=torch threads=1"
+
+
 def test_a_default_that_is_not_listed_gives_way_to_the_first_value(context: ContextOf) -> None:
     space = build_space({"runtime": ["openvino"], "threads": [4, 2]}, context())
     assert space.complete({}).label() == "runtime=openvino threads=4"

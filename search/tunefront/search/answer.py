@@ -12,6 +12,9 @@ from .objective import Limit
 from .picks import Front, front_of, ratio
 from .trial import Trial
 
+SAME = 1.03
+"""Ratios nearer to one than this are told as the same."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
@@ -61,15 +64,15 @@ class Answer:
         value = factor.value if factor else ratio(trial, baseline, self._metric("throughput"))
         if value is None:
             return ""
-        told = _times(value, "the throughput", "the throughput")
+        told = _times(value, "throughput", "the", "less")
         alike = self.confirmation.speedup_alike(trial.number)
         if alike is not None:
-            told += f" ({_times(alike.value, '', '').strip()} at the same batch size and threads)"
+            told += f" ({alike.value:.1f}x at the same batch size and threads)"
         return told
 
     def _size(self, trial: Trial, baseline: Trial) -> str:
         value = ratio(trial, baseline, self._metric("peak_memory_mb"))
-        return "" if value is None else _times(value, "less memory", "more memory")
+        return "" if value is None else _times(value, "memory", "less", "more")
 
     def _metric(self, name: str) -> Metric:
         return self.experiment.metrics[name]
@@ -92,10 +95,12 @@ def answer_of(
     )
 
 
-def _times(value: float, more: str, less: str) -> str:
-    if value >= 1:
-        return f"{value:.1f}x {more}" if value < 100 else f"{value:.0f}x {more}"
-    return f"{1 / value:.1f}x {less}" if "more" in less else f"{value:.2f}x {less}"
+def _times(value: float, what: str, more: str, less: str) -> str:
+    """`4.4x the throughput`, `2.1x less memory`, `the same memory`."""
+    if 1 / SAME < value < SAME:
+        return f"the same {what}"
+    factor, word = (value, more) if value >= 1 else (1 / value, less)
+    return f"{factor:.0f}x {word} {what}" if factor >= 100 else f"{factor:.1f}x {word} {what}"
 
 
 def _quality(trial: Trial) -> str:
@@ -103,9 +108,10 @@ def _quality(trial: Trial) -> str:
     if drop is None:
         return ""
     half = (drop.high - drop.low) / 2
+    if abs(drop.value) < 0.05 and half < 0.05:
+        return "the same quality"
     spread = f" ± {half:.1f}" if half > 0 else ""
-    change = -drop.value if drop.value else 0.0
-    return f"quality {change:+.1f} %{spread}"
+    return f"quality {-drop.value:+.1f} %{spread}"
 
 
 def figure(measurement: Measurement) -> str:

@@ -190,7 +190,12 @@ def _print_next_steps(answer: "Answer", written: Path, link: str, seconds: float
     if link:
         click.echo(f"front:  {link}", err=True)
         click.echo(f"        (served by `tunefront ui {written}`)", err=True)
-    click.echo(f"next:   tunefront show {written} | pick | compare | export", err=True)
+    if answer.experiment.smoke:
+        click.echo(
+            f"a quick check, its figures don't count; next: tunefront run {written}", err=True
+        )
+    else:
+        click.echo(f"next:   tunefront show {written} | pick | compare | export", err=True)
 
 
 @tunefront.command()

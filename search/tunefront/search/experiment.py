@@ -39,6 +39,7 @@ from .files import Document, find_experiment, read_document, slug_of
 from .objective import Limit, Objective, check_limits
 from .schema import ConfirmationSection, ExperimentSection
 
+SMOKE_SUFFIX = " (smoke)"
 PREPARED = "${prepared}"
 """What `prepare` wrote, wherever it is kept; for paths in the workload section."""
 
@@ -111,7 +112,7 @@ class Experiment:
     @property
     def slug(self) -> str:
         """The name as a file name."""
-        return slug_of(self.name) + ("-smoke" if self.smoke else "")
+        return slug_of(self.name)
 
     @property
     def results(self) -> Path:
@@ -211,7 +212,7 @@ class _Resolver:
         }
         limits = self._limits(metrics)
         return Experiment(
-            name=section.name,
+            name=section.name + (SMOKE_SUFFIX if self.smoke else ""),
             path=self.document.path,
             workload=workload,
             space=space,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tunefront.spaces import CHOICES, Enumeration, Hardware, show
 
 from .answer import Answer, choices_of, figure
+from .estimate import recorded_estimate
 from .experiment import Experiment
 from .trial import Trial
 
@@ -122,6 +123,7 @@ def plan_lines(experiment: Experiment, enumeration: Enumeration) -> list[str]:
         f"plan: {trials:,} trials{hours}, {experiment.concurrent_trials} at a time, "
         f"sampler {experiment.sampler}, then {experiment.confirmation.finalists} finalists "
         f"measured {experiment.confirmation.rounds} more times beside the baseline",
+        _estimate_line(experiment, trials, len(candidates)),
         f"baseline: {experiment.baseline.label()}",
         "objectives: " + ", ".join(f"{o.metric} ({o.direction})" for o in experiment.objectives),
         "limits: " + (", ".join(map(str, experiment.limits)) or "none"),
@@ -140,6 +142,19 @@ def plan_lines(experiment: Experiment, enumeration: Enumeration) -> list[str]:
             )
             lines.append(f"  {drop.count:,} of {drop.reason}  [{values}]")
     return lines
+
+
+def _estimate_line(experiment: Experiment, trials: int, candidates: int) -> str:
+    found = recorded_estimate(experiment)
+    if found is None:
+        return "estimate: none yet, nothing is recorded; `--smoke` gives a first one"
+    low, high = (
+        seconds / experiment.concurrent_trials / 60 for seconds in found.seconds(trials, candidates)
+    )
+    return (
+        f"estimate: {low:.0f} to {high:.0f} min for the trials, from {found.trials} recorded ones "
+        f"(median {found.with_build_s:.0f} s with a build, {found.without_build_s:.0f} s without)"
+    )
 
 
 def doctor_lines(hardware: Hardware) -> list[str]:

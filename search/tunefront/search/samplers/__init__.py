@@ -11,7 +11,10 @@ from .optuna_based import OPTUNA_SAMPLERS, OptunaSampler
 
 
 def build_sampler(experiment: Experiment, runnable: Sequence[Configuration]) -> Sampler:
-    """The sampler that the experiment names."""
+    """The sampler that the experiment names; for a quick check, one trial a runtime."""
+    if experiment.smoke:
+        first = {c.get("runtime"): c for c in reversed(runnable)}
+        return GridSampler(list(first.values()))
     if experiment.sampler == "grid":
         return GridSampler(runnable)
     return OptunaSampler(

@@ -1,0 +1,133 @@
+"""MLflow's server, for real: the projection over HTTP, twice, and the page it serves."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import mlflow
+import pytest
+
+from tunefront.search import load_experiment, recorded_answer
+from tunefront.search.night import read_record
+from tunefront.search.study import Study
+from tunefront.search.tracking import check_reachable, ui_address
+from tunefront.search.tracking.projection import Projection
+from tunefront.search.tracking.views import View, link
+
+from .conftest import Journey
+
+START_S = 90
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A tracking server on loopback."""
+    folder = tmp_path_factory.mktemp("server")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
+    command += ["--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", f"sqlite:///{folder}/store.db"]
+    command += ["--artifacts-destination", str(folder / "artifacts")]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            command,
+            stdout=log,
+            stderr=log,
+            env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"},
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        try:
+            with urlopen(f"{address}/health", timeout=1):
+                break
+        except (URLError, OSError):
+            time.sleep(0.2)
+    yield address
+    os.killpg(process.pid, 15)
+    process.wait()
+
+
+def test_a_projection_over_http_is_idempotent(
+    journey: Journey, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    experiment = load_experiment(journey.file)
+    check_reachable(experiment)
+    assert ui_address(experiment) == server
+    answer = recorded_answer(experiment)
+    links = []
+    for _ in range(2):
+        projection = Projection(experiment, Study.read(experiment).search_id)
+        projection.write_trials(answer.trials, answer)
+        links.append(projection.write_summary(answer, read_record(experiment)))
+    assert links[0] == links[1]
+    assert links[0].startswith(f"{server}/#/experiments/")
+    client = mlflow.MlflowClient(tracking_uri=server)
+    found = client.get_experiment_by_name("tiny journey")
+    assert found is not None
+    runs = client.search_runs([found.experiment_id])
+    assert len(runs) == len(answer.trials) + 1
+    assert len({run.data.tags["trial"] for run in runs}) == len(runs)
+    summary = next(run for run in runs if run.data.tags["trial"] == "summary")
+    files = {item.path for item in client.list_artifacts(summary.info.run_id)}
+    assert {"front.png", "trials.csv", "trials.json", "search.json", "experiment.yaml"} <= files
+    shortlist = client.search_runs([found.experiment_id], "tags.shortlist = 'true'")
+    front = {trial.number for trial in answer.front.trials} | {0}
+    assert {int(run.data.tags["trial"]) for run in shortlist} == front
+
+
+def test_another_search_of_the_same_name_gets_a_place_of_its_own(
+    journey: Journey, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    experiment = load_experiment(journey.file)
+    first = Projection(experiment, "one search")
+    again = Projection(experiment, "one search")
+    other = Projection(experiment, "another search")
+    assert first.experiment_id == again.experiment_id != other.experiment_id
+
+
+def test_without_known_views_a_link_filters(monkeypatch: pytest.MonkeyPatch) -> None:
+    view = View(
+        key="front",
+        title="1 Front",
+        filter="tags.shortlist = 'true'",
+        order="metrics.`throughput`",
+        ascending=False,
+        columns=[],
+    )
+    assert "viewStateShareKey=front" in link("http://host", "7", view)
+    monkeypatch.setattr("tunefront.search.tracking.views.supported", lambda: False)
+    told = link("http://host", "7", view)
+    assert "viewStateShareKey" not in told
+    assert "searchFilter=tags.shortlist%20%3D%20%27true%27" in told
+    assert "orderByAsc=false" in told
+
+
+def test_the_ui_command_serves_the_front_and_stops(journey: Journey, tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    started = journey.cli("ui", journey.file, "--port", port, "--detach", "--no-open")
+    assert started.returncode == 0, started.stderr
+    try:
+        address = next(
+            line.split()[-1] for line in started.stderr.splitlines() if line.startswith("front:")
+        )
+        assert address.startswith(f"http://127.0.0.1:{port}/#/experiments/")
+        with urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
+            assert answer.status == 200
+    finally:
+        stopped = journey.cli("ui", journey.file, "--stop")
+    assert "server ended" in stopped.stderr
+    assert "no server" in journey.cli("ui", journey.file, "--stop").stderr
