@@ -2,9 +2,9 @@
 
     python prepare.py OUTPUT_FOLDER
 
-`pydoc_data.topics` holds the language reference's sections as text. They are cut into passages of a
-few hundred characters; a query is one sentence, and the passage that it was taken from is the one to
-find. Two files of {"query", "document"} rows are written: OUTPUT_FOLDER/retrieval.jsonl, and
+`pydoc_data.topics` holds the language reference's sections as text. They are cut into passages of
+a few hundred characters; a query is one sentence, and the passage that it was taken from is the
+one to find. Two files of {"query", "document"} rows are written: OUTPUT_FOLDER/retrieval.jsonl, and
 OUTPUT_FOLDER/calibration.jsonl from other sections, for calibration. What is written depends on the
 Python version alone.
 """
@@ -14,7 +14,6 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-
 from pydoc_data.topics import topics
 
 PASSAGE = 700  # characters, about; longer ones would be cut by the model
@@ -50,7 +49,9 @@ def rows(texts: Sequence[str], count: int) -> list[dict[str, str]]:
     """Rows of up to `count` passages, taken evenly over all texts."""
     usable = [p for text in texts for p in passages(text) if len(p) <= 2 * PASSAGE and queries(p)]
     chosen = usable[:: max(1, len(usable) // count)][:count]
-    return [{"query": query, "document": passage} for passage in chosen for query in queries(passage)]
+    return [
+        {"query": query, "document": passage} for passage in chosen for query in queries(passage)
+    ]
 
 
 def main() -> None:

@@ -201,7 +201,7 @@ def main() -> None:
 
     model = make_model(tokenizer.get_vocab_size())
     say(f"{model.num_parameters():,} parameters")
-    attention = model.config._attn_implementation
+    attention = str(model.config._attn_implementation)
     AttentionInterface.register("plain", plain_attention)
     model.set_attn_implementation("plain")
     with mock.patch.object(LlamaRMSNorm, "forward", plain_norm):

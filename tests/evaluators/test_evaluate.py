@@ -44,7 +44,7 @@ def test_an_evaluation_measures_everything(
 def test_what_stages_produced_is_found_again(
     lm_setting: Setting, isolation: Isolation, tmp_path: Path
 ) -> None:
-    first = {"runtime": "onnxruntime", "batch_size": 1, "threads": 1}
+    first: dict[str, str | float] = {"runtime": "onnxruntime", "batch_size": 1, "threads": 1}
     run(lm_setting, isolation, tmp_path, **first)
     again = run(lm_setting, isolation, tmp_path, **{**first, "batch_size": 4})
     assert {"candidate", "quality", "reference"} <= set(again.reused)

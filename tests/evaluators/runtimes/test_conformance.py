@@ -24,7 +24,7 @@ CPU_CLAIMS = [
     for runtime, facts in RUNTIMES.items()
     for precision, quantization in sorted(facts.claims)
 ]
-LEAST_COSINE = {
+LEAST_COSINE: dict[str, float | dict[str, float]] = {
     "none": {"fp32": 0.999999, "bf16": 0.9995, "fp16": 0.9999},
     "int8-dynamic": 0.995,
     "int8-static": 0.97,

@@ -15,9 +15,8 @@ from tunefront.evaluators.workloads import Array, Inputs, Run, Workload, build_w
 if TYPE_CHECKING:
     import torch
 
-WORDS = tuple(
-    "red green blue warm cold round square small large old new near far fast slow".split()
-)
+SENTENCE = "red green blue warm cold round square small large old new near far fast slow and calm"
+WORDS = tuple(SENTENCE.split())
 TEXTS = tuple(" ".join((WORDS * 2)[i : i + 2 + i % 6]) for i in range(12))
 LABELS = ("colour", "shape", "size")
 IMAGES = 7
@@ -171,11 +170,15 @@ def image_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         intermediate_size=64,
         num_hidden_layers=2,
         num_attention_heads=2,
-        num_labels=3,
+        id2label=dict(enumerate(LABELS)),
         initializer_range=0.5,
     )
     resnet = ResNetConfig(
-        embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic", num_labels=3
+        embedding_size=8,
+        hidden_sizes=[8, 16],
+        depths=[1, 1],
+        layer_type="basic",
+        id2label=dict(enumerate(LABELS)),
     )
     ViTForImageClassification(vit).save_pretrained(folder / "vit")
     ResNetForImageClassification(resnet).save_pretrained(folder / "resnet")

@@ -26,7 +26,6 @@ COMPARED = {"agreement", "cosine"}
 
 def test_every_task_has_its_workload() -> None:
     assert tuple(WORKLOADS) == TASKS
-    assert all(workload.task == task for task, workload in WORKLOADS.items() if workload)
 
 
 def same(first: list[Inputs], second: list[Inputs]) -> bool:
@@ -105,9 +104,8 @@ def test_requests_have_the_shape_that_the_inputs_say(
             array = request[spec.name]
             assert spec.dims[0] == "batch"
             assert array.shape[0] == batch_size
-            assert array.ndim == len(spec.dims)
-            fixed = [(size, dim) for size, dim in zip(array.shape, spec.dims) if dim == int(dim)]
-            assert all(size == dim for size, dim in fixed)
+            for size, dim in zip(array.shape, spec.dims, strict=True):
+                assert isinstance(dim, str) or size == dim
 
 
 def test_requests_hold_token_ids_or_fp32(case: Case) -> None:
@@ -231,7 +229,9 @@ def test_the_processor_can_be_loaded_from_where_it_was_saved(case: Case, tmp_pat
         from PIL import Image
 
         image = Image.new("RGB", (5, 6), "red")
-        processor = transformers.AutoImageProcessor.from_pretrained(tmp_path)
+        processor = transformers.AutoImageProcessor.from_pretrained(  # type: ignore[no-untyped-call]
+            tmp_path
+        )
         pixels: Array = processor(images=[image], return_tensors="np")["pixel_values"]
         assert pixels.shape == case.workload.requests(1, 1)[0]["pixel_values"].shape
     else:

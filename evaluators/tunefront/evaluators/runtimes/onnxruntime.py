@@ -122,7 +122,7 @@ def _quantize(source: Path, target: Path, quantization: str) -> None:
             accuracy_level=1,  # activations stay fp32: this is weight-only
         )
         quantizer.process()
-        quantizer.model.save_model_to_file(str(target))
+        quantizer.model.save_model_to_file(str(target))  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _quantization(model: Any) -> str:  # noqa: ANN401

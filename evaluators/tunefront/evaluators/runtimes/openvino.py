@@ -83,7 +83,7 @@ class OpenVinoCandidate(Candidate):
 
         model = openvino.Core().read_model(self._path)
         weights = _weights(model)
-        hint = self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+        hint = str(self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string())
         group = int(self._compiled.get_property("DYNAMIC_QUANTIZATION_GROUP_SIZE"))
         names = {"f32": "fp32", "bf16": "bf16", "f16": "fp16", **_PRECISION}
         return Facts(

@@ -98,14 +98,16 @@ class OptunaSampler(Sampler):
         left = dict.fromkeys(untried(self._runnable, trials))
         if not left:
             return None
+        nearest = None
         for _ in range(VAIN_PROPOSALS):
             asked = self._study.ask()
-            proposed = self._suggest(asked)
-            if proposed in left:
-                self._open[proposed] = asked
-                return proposed
+            nearest = self._suggest(asked)
+            if nearest in left:
+                self._open[nearest] = asked
+                return nearest
             self._forget(asked)
-        return min(left, key=lambda other: _distance(proposed, other))
+        assert nearest is not None
+        return min(left, key=lambda other: _distance(nearest, other))
 
     def _suggest(self, asked: "optuna.Trial") -> Configuration:
         values = self._space.defaults()
