@@ -18,11 +18,14 @@ more steps and gets a better model.
 """
 
 import json
+import logging
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+logging.disable(logging.WARNING)  # the libraries chatter while they are imported
 
 import numpy as np
 import torch

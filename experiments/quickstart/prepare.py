@@ -17,6 +17,7 @@ entry, only trained far enough that quantizing or pruning it costs something mea
 """
 
 import json
+import logging
 import math
 import sys
 import sysconfig
@@ -25,6 +26,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
+
+logging.disable(logging.WARNING)  # the libraries chatter while they are imported
 
 import torch
 import torch.nn.functional as F

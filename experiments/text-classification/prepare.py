@@ -17,12 +17,15 @@ more steps and gets a better model. The rows depend on the Python version alone.
 """
 
 import json
+import logging
 import random
 import sys
 import sysconfig
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+logging.disable(logging.WARNING)  # the libraries chatter while they are imported
 
 import torch
 import torch.nn.functional as F

@@ -48,7 +48,7 @@ def round_of(throughput: float) -> dict[str, float]:
         (12_340, 5, 0.0, "123x the throughput, 100x less memory, the same quality"),
         (102, 490, 0.04, "the same throughput, the same memory, the same quality"),
         (98, 510, 0.05, "the same throughput, the same memory, quality -0.1 %"),
-        (104, 480, 0.0, "1.0x the throughput, 1.0x less memory, the same quality"),
+        (106, 470, 0.0, "1.1x the throughput, 1.1x less memory, the same quality"),
     ],
 )
 def test_a_trial_is_told_against_the_baseline(
@@ -114,7 +114,7 @@ def test_how_much_of_the_speed_up_is_the_models_is_told(
     experiment: Experiment, row: TrialOf, alike: tuple[float, ...], told: str
 ) -> None:
     rounds = {0: [round_of(100)], 1: [round_of(300)]}
-    confirmation = Confirmation(rounds=rounds, alike=alike, alike_of=1)
+    confirmation = Confirmation(rounds=rounds, alike={1: alike})
     trials = row(0, 100, 500), row(1, 900, 500)
     assert sentence(experiment, *trials, confirmation=confirmation).startswith(told)
 

@@ -297,6 +297,7 @@ def test_a_smoke_run_is_short_whatever_is_asked_for(load: Load) -> None:
             "objectives.accuracy=maximize",
             "FILE:10: objectives.accuracy: no measure produces 'accuracy' for causal-lm; known: ",
         ),
+        ("prefer=latency", "FILE: prefer: unknown metric 'latency'; did you mean 'latency_ms'?"),
         (
             "limits.latency='<= 5'",
             "FILE:13: limits.latency: unknown metric 'latency'; did you mean 'latency_ms'?",

@@ -189,6 +189,13 @@ def test_a_preferred_metric_decides_alone(experiment: Experiment, row: TrialOf) 
     assert picked(front_of(experiment, trials, prefer="peak_memory_mb"))["recommended"] == 2
 
 
+def test_the_experiment_may_prefer_a_metric(load: Callable[..., Experiment], row: TrialOf) -> None:
+    trials = [row(0, 100, 500), row(1, 1000, 600), row(2, 300, 45)]
+    preferring = load("prefer=throughput")
+    assert picked(front_of(preferring, trials))["recommended"] == 1
+    assert picked(front_of(preferring, trials, prefer="peak_memory_mb"))["recommended"] == 2
+
+
 def test_preferring_an_unknown_metric_is_refused(experiment: Experiment, row: TrialOf) -> None:
     with pytest.raises(ExperimentError) as caught:
         front_of(experiment, [row(0, 100, 500)], prefer="throughputs")

@@ -339,6 +339,6 @@ def test_what_ended_is_not_settled_again(begun: Study, evaluation: EvaluationOf)
 
 def test_the_confirmation_is_kept(begun: Study) -> None:
     assert begun.confirmation() == {}
-    found = {"rounds": {"0": [{"throughput": 100.5}]}, "alike": [1.5], "alike_of": 3}
+    found = {"rounds": {"0": [{"throughput": 100.5}]}, "alike": {"3": [1.5]}}
     begun.set_confirmation(found)
     assert Study.read(begun.experiment).confirmation() == found

@@ -12,7 +12,7 @@ from .objective import Limit
 from .picks import Front, front_of, ratio
 from .trial import Trial
 
-SAME = 1.03
+SAME = 1.05
 """Ratios nearer to one than this are told as the same."""
 
 

@@ -4,7 +4,7 @@ Ratios are taken within a turn, so that a machine that drifts drags both figures
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -36,23 +36,21 @@ class Confirmation:
     Attributes:
         rounds: For every finalist's number, the figures of each round by metric.
         asked: The finalists, those that failed a round included.
-        alike: Throughput of the recommended trial over that of the baseline's model run like it
-            (its batch size, threads, replicas), a ratio a round; empty where they run alike.
-        alike_of: The trial that `alike` is about.
+        alike: For a finalist's number, its throughput over that of the baseline's model run like
+            it (its batch size, threads, replicas), a ratio a round. Absent where the baseline
+            itself runs like it, or where its model can't.
     """
 
     rounds: Mapping[int, Sequence[Mapping[str, float]]]
     asked: Sequence[int] = ()
-    alike: Sequence[float] = ()
-    alike_of: int | None = None
+    alike: Mapping[int, Sequence[float]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
             "rounds": {str(n): [dict(r) for r in rounds] for n, rounds in self.rounds.items()},
             "asked": list(self.asked),
-            "alike": list(self.alike),
-            "alike_of": self.alike_of,
+            "alike": {str(number): list(ratios) for number, ratios in self.alike.items()},
         }
 
     @classmethod
@@ -62,8 +60,7 @@ class Confirmation:
         return cls(
             rounds=rounds,
             asked=fields.get("asked", ()),
-            alike=fields.get("alike", ()),
-            alike_of=fields.get("alike_of"),
+            alike={int(number): ratios for number, ratios in fields.get("alike", {}).items()},
         )
 
     def speedup(self, number: int, baseline: int = 0) -> Measurement | None:
@@ -73,9 +70,7 @@ class Confirmation:
 
     def speedup_alike(self, number: int) -> Measurement | None:
         """Throughput against the baseline's model run alike, within turns; None where unknown."""
-        if self.alike_of == number:
-            return _ratio(self.alike)
-        return None
+        return _ratio(self.alike.get(number, ()))
 
 
 def _ratio(ratios: Sequence[float]) -> Measurement | None:
@@ -145,39 +140,49 @@ def confirm(
     chosen = finalists(experiment, front_of(experiment, trials), trials)
     if len(chosen) < 2:
         return Confirmation(rounds={})
-    rounds: dict[int, list[Mapping[str, float]]] = {trial.number: [] for trial in chosen}
-    total = experiment.confirmation.rounds * len(chosen)
-    done = 0
-    for _ in range(experiment.confirmation.rounds):
-        for trial in chosen:
-            found = _remeasure(study, setting, trial.number, trial.configuration)
-            rounds[trial.number].append(found)
-            done += 1
-            on_round(done, total)
-    # Rounds are compared one by one: a finalist that failed in any has none to compare.
-    whole = {number: found for number, found in rounds.items() if all(found)}
-    confirmation = _with_alike(study, setting, Confirmation(rounds=whole, asked=list(rounds)))
+    jobs = {trial.configuration: trial.number for trial in chosen} | twins_of(experiment, chosen)
+    rounds: dict[Configuration, list[Mapping[str, float]]] = {job: [] for job in jobs}
+    planned = experiment.confirmation.rounds * len(jobs)
+    for turn in range(planned):
+        configuration, number = list(jobs.items())[turn % len(jobs)]
+        rounds[configuration].append(_remeasure(study, setting, number, configuration))
+        on_round(turn + 1, planned)
+    # Rounds are compared one by one: what failed in any has none to compare.
+    whole = {configuration: found for configuration, found in rounds.items() if all(found)}
+    confirmation = Confirmation(
+        rounds={t.number: whole[t.configuration] for t in chosen if t.configuration in whole},
+        asked=[trial.number for trial in chosen],
+        alike=alike_ratios(experiment.baseline, chosen, whole),
+    )
     study.set_confirmation(confirmation.to_dict())
     return confirmation
 
 
-def _with_alike(study: Study, setting: Setting, confirmation: Confirmation) -> Confirmation:
-    """How much of the recommended trial's gain is the model's, not its batch size's."""
-    experiment = study.experiment
-    trials = confirmed(study.trials(), confirmation)
-    recommended = front_of(experiment, trials).recommended
-    if recommended is None or recommended.number not in confirmation.rounds:
-        return confirmation
-    twin = twin_of(experiment.baseline, recommended.configuration)
-    if twin == experiment.baseline or experiment.space.obstacle(twin):
-        return confirmation
-    ratios: list[float] = []
-    for _ in range(experiment.confirmation.rounds):
-        own = _remeasure(study, setting, recommended.number, recommended.configuration)
-        base = _remeasure(study, setting, recommended.number, twin)
-        if own and base:
-            ratios.append(own["throughput"] / base["throughput"])
-    return replace(confirmation, alike=ratios, alike_of=recommended.number)
+def twins_of(experiment: Experiment, chosen: Sequence[Trial]) -> dict[Configuration, int]:
+    """The baseline's model as the finalists are run, each with the number of one of them."""
+    twins = {twin_of(experiment.baseline, trial.configuration): trial.number for trial in chosen}
+    known = {trial.configuration for trial in chosen}
+    return {
+        twin: number
+        for twin, number in twins.items()
+        if twin not in known and not experiment.space.obstacle(twin)
+    }
+
+
+def alike_ratios(
+    baseline: Configuration,
+    chosen: Sequence[Trial],
+    rounds: Mapping[Configuration, Sequence[Mapping[str, float]]],
+) -> dict[int, list[float]]:
+    """How much of each finalist's gain is the model's, not its batch size's: a ratio a round."""
+    ratios: dict[int, list[float]] = {}
+    for trial in chosen:
+        twin = twin_of(baseline, trial.configuration)
+        alone = twin in (baseline, trial.configuration)
+        if not alone and trial.configuration in rounds and twin in rounds:
+            pairs = zip(rounds[trial.configuration], rounds[twin], strict=True)
+            ratios[trial.number] = [own["throughput"] / base["throughput"] for own, base in pairs]
+    return ratios
 
 
 def twin_of(baseline: Configuration, other: Configuration) -> Configuration:

@@ -77,6 +77,7 @@ class Experiment:
         baseline: What everything is compared with; always trial 0.
         objectives: What is searched for, in the order of the file.
         limits: What a choice must keep.
+        prefer: The metric that decides what is recommended; None for the gain in all objectives.
         metrics: Every metric of this workload, by name.
         budget: When the search ends.
         sampler: Who proposes.
@@ -97,6 +98,7 @@ class Experiment:
     baseline: Configuration
     objectives: tuple[Objective, ...]
     limits: tuple[Limit, ...]
+    prefer: str | None
     metrics: Mapping[str, Metric]
     budget: Budget
     sampler: str
@@ -221,6 +223,7 @@ class _Resolver:
             limits=limits,
             metrics=metrics,
             budget=Budget(trials=section.budget.trials, hours=section.budget.hours),
+            prefer=self._prefer(metrics),
             sampler=section.sampler,
             seed=section.seed,
             protocol=Protocol(**section.measurement.model_dump()),
@@ -324,6 +327,12 @@ class _Resolver:
             Objective(metric=name, direction=direction)
             for name, direction in self.section.objectives.items()
         )
+
+    def _prefer(self, metrics: Mapping[str, Metric]) -> str | None:
+        name = self.section.prefer
+        if name is not None and name not in metrics:
+            raise self._fail(["prefer"], f"unknown metric {name!r}{did_you_mean(name, metrics)}")
+        return name
 
     def _limits(self, metrics: Mapping[str, Metric]) -> tuple[Limit, ...]:
         limits: list[Limit] = []

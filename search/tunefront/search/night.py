@@ -7,6 +7,7 @@ result.answer.headline(), result.answer.front.recommended
 
 import fcntl
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -153,7 +154,10 @@ def prepare(step: Prepare | None, say: Say) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     done = subprocess.run(
-        [sys.executable, str(step.script), str(partial)], check=False, stdout=sys.stderr
+        [sys.executable, str(step.script), str(partial)],
+        check=False,
+        stdout=sys.stderr,
+        env={**os.environ, "TQDM_DISABLE": "1"},  # no progress bars of libraries
     )
     if done.returncode != 0:
         shutil.rmtree(partial, ignore_errors=True)

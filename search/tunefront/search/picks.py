@@ -65,7 +65,7 @@ def front_of(
         experiment: Objectives, limits, metrics.
         trials: The record; what failed is left out.
         limits: Limits instead of the experiment's.
-        prefer: A metric that decides the recommendation alone.
+        prefer: A metric that decides the recommendation alone; the experiment's where None.
     """
     kept = within(trials, experiment.limits if limits is None else limits)
     if not kept:
@@ -163,6 +163,7 @@ def _recommended(
     experiment: Experiment, best: Sequence[Trial], baseline: Trial | None, prefer: str | None
 ) -> tuple[Trial, str]:
     """The preferred metric's best, or the greatest gain over the baseline in all objectives."""
+    prefer = prefer or experiment.prefer
     if prefer is not None:
         if prefer not in experiment.metrics:
             known = did_you_mean(prefer, experiment.metrics)

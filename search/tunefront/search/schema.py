@@ -71,6 +71,7 @@ class ExperimentSection(_Section):
     baseline: dict[str, Any] = Field(default_factory=dict)
     objectives: dict[str, Direction]
     limits: dict[str, Any] = Field(default_factory=dict)
+    prefer: str | None = None
     budget: BudgetSection = BudgetSection(trials=60, hours=8)
     sampler: Literal["tpe", "nsga2", "gp", "random", "grid"] = "tpe"
     seed: int = Field(default=0, ge=0)

@@ -61,6 +61,33 @@ def encoder() -> torch.nn.Module:
     return EmbeddingModule(transformers.BertModel(config), "mean").eval()
 
 
+class Flat(torch.nn.Module):
+    """Linear layers over `(batch, features)`, and no table that most of the weights are in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter = torch.nn.Linear(64, 128)
+        self.middle = torch.nn.Linear(128, 128)
+        self.leave = torch.nn.Linear(128, 32)
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        angles = input_ids.unsqueeze(-1) * torch.linspace(0.005, 0.1, 64)
+        weights = attention_mask.unsqueeze(-1).float()
+        mean = (torch.sin(angles) * weights).sum(1) / weights.sum(1)
+        hidden = torch.relu(self.enter(mean.to(self.enter.weight.dtype)))
+        output: torch.Tensor = self.leave(torch.relu(self.middle(hidden)))
+        return output.float()
+
+
+def flat() -> torch.nn.Module:
+    """Three linear layers."""
+    torch.manual_seed(0)
+    return Flat().eval()
+
+
+MODULES = {"decoder": decoder, "encoder": encoder, "flat": flat}
+
+
 def calibration() -> Sequence[Inputs]:
     return [request_of(4, 24, seed) for seed in range(4)]
 
@@ -72,13 +99,13 @@ def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.fixture
 def make_source(shared_store: Store) -> Callable[[str], Source]:
-    """A fresh source of `decoder` or `encoder`; what builds share is kept for the session."""
+    """A fresh source of one of `MODULES`; what builds share is kept for the session."""
 
     def make(name: str) -> Source:
         def shared(product: str, fill: Callable[[Path], None]) -> Path:
             return shared_store.get_or_make(key_of(product=product, module=name), fill)
 
-        module = decoder() if name == "decoder" else encoder()
+        module = MODULES[name]()
         return Source(module=module, inputs=INPUTS, calibration=calibration(), shared=shared)
 
     return make

@@ -17,7 +17,7 @@ from tunefront.evaluators.runtimes.program import tensors
 from tunefront.evaluators.workloads import Inputs
 from tunefront.spaces import RUNTIMES
 
-from .conftest import request_of
+from .conftest import MODULES, request_of
 
 CPU_CLAIMS = [
     (runtime, precision, quantization)
@@ -31,12 +31,13 @@ LEAST_COSINE: dict[str, float | dict[str, float]] = {
     "int8-weight-only": 0.999,
     "int4-weight-only": 0.97,
 }
+COMPILED = {("encoder", "fp32", "none"), ("flat", "bf16", "int8-dynamic")}
 CASES = [
     (*claim, module)
     for claim in CPU_CLAIMS
-    for module in ("decoder", "encoder")
-    # Compiling takes long: of the encoder one case shows that it compiles at all.
-    if module == "decoder" or claim[0] != "inductor" or claim[1:] == ("fp32", "none")
+    for module in MODULES
+    # Compiling takes long: of the other modules one case shows that they compile at all.
+    if module == "decoder" or claim[0] != "inductor" or (module, *claim[1:]) in COMPILED
 ]
 Case = tuple[str, str, str, str]
 """Runtime, precision, quantization, module."""

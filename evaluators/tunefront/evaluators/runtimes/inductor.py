@@ -15,7 +15,8 @@ from .base import Candidate, Facts, Numerics, Runtime, Source
 FILE = "model.pt2"
 _CONSTANT = re.compile(
     r"constants_info_\[(\d+)\]\."
-    r"(dtype = [^;]*cached_torch_dtype_(\w+?)\)?;|data_size = (\d+)|shape = \{([\d, ]*)\})"
+    r"(dtype = [^;]*cached_torch_dtype_(\w+?)\)?;|data_size = (\d+)|shape = \{([\d, ]*)\}"
+    r"|original_fqn = \"([^\"]*)\")"
 )
 _PRECISION = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 
@@ -104,9 +105,10 @@ class InductorCandidate(Candidate):
 
 
 class _Constant:
-    """One constant of a compiled program: type, size in bytes, shape."""
+    """One constant of a compiled program: name in the module, type, size in bytes, shape."""
 
     def __init__(self) -> None:
+        self.name = ""
         self.dtype = ""
         self.bytes = 0
         self.shape: tuple[int, ...] = ()
@@ -138,6 +140,8 @@ def _constants(source: str) -> list[_Constant]:
             constant.dtype = match[3]
         elif match[4]:
             constant.bytes = int(match[4])
+        elif match[6]:
+            constant.name = match[6]
         else:
             constant.shape = tuple(
                 int(size) for size in (match[5] or "").split(",") if size.strip()
@@ -146,9 +150,10 @@ def _constants(source: str) -> list[_Constant]:
 
 
 def _precision(constants: Sequence[_Constant]) -> str:
+    """The type that most bytes have; scales of quantized weights are fp32 in any precision."""
     sizes: dict[str, int] = {}
     for constant in constants:
-        if constant.dtype in _PRECISION:
+        if constant.dtype in _PRECISION and ".parametrizations." not in constant.name:
             name = _PRECISION[constant.dtype]
             sizes[name] = sizes.get(name, 0) + constant.bytes
     return max(sizes, key=lambda name: sizes[name], default="fp32")

@@ -113,9 +113,12 @@ def _quantize(source: Path, target: Path, quantization: str) -> None:
         )
     else:
         from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+        from onnxruntime.quantization.onnx_model import ONNXModel
 
+        graph = ONNXModel(onnx.load(str(source)))
+        graph.replace_gemm_with_matmul()  # linear layers over (batch, features) are Gemm
         quantizer = MatMulNBitsQuantizer(
-            onnx.load(str(source)),
+            graph.model,
             bits=4 if quantization == "int4-weight-only" else 8,
             block_size=NBITS_GROUP,
             is_symmetric=True,
