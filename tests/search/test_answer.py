@@ -1,6 +1,7 @@
 """The answer in words: the headline, a sentence for every trial, figures."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -47,7 +48,7 @@ def round_of(throughput: float) -> dict[str, float]:
         (50, 1000, -1.25, "2.0x less throughput, 2.0x more memory, quality +1.2 %"),
         (12_340, 5, 0.0, "123x the throughput, 100x less memory, the same quality"),
         (102, 490, 0.04, "the same throughput, the same memory, the same quality"),
-        (98, 510, 0.05, "the same throughput, the same memory, quality -0.1 %"),
+        (98, 510, 0.06, "the same throughput, the same memory, quality -0.1 %"),
         (106, 470, 0.0, "1.1x the throughput, 1.1x less memory, the same quality"),
     ],
 )
@@ -63,6 +64,14 @@ def test_the_spread_of_the_quality_is_told(experiment: Experiment, trial: TrialO
     base = trial(0, **figures, quality_drop=0.0)
     own = trial(1, **figures, quality_drop=2.0, spread=0.25)
     assert sentence(experiment, base, own).endswith(", quality -2.0 % ± 0.5")
+
+
+@pytest.mark.parametrize("drop", [0.0, -0.02, 0.02])
+def test_a_change_of_nothing_has_no_sign(experiment: Experiment, row: TrialOf, drop: float) -> None:
+    own = row(1, 100, 500)
+    unsure = Measurement(value=drop, unit="%", low=drop - 1.9, high=drop + 1.9, samples=9)
+    own = replace(own, measurements={**own.measurements, "quality_drop": unsure})
+    assert sentence(experiment, row(0, 100, 500), own).endswith(", quality 0.0 % ± 1.9")
 
 
 def test_the_baseline_is_told_as_such(experiment: Experiment, row: TrialOf) -> None:

@@ -111,7 +111,8 @@ def _quality(trial: Trial) -> str:
     if abs(drop.value) < 0.05 and half < 0.05:
         return "the same quality"
     spread = f" ± {half:.1f}" if half > 0 else ""
-    return f"quality {-drop.value:+.1f} %{spread}"
+    change = round(-drop.value, 1)
+    return f"quality {change:+.1f} %{spread}" if change else f"quality 0.0 %{spread}"
 
 
 def figure(measurement: Measurement) -> str:
