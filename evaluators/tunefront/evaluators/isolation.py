@@ -4,6 +4,7 @@ A fork server for every kit of libraries (forkserver.py) makes a fresh process c
 instead of the seconds that importing takes.
 """
 
+import contextlib
 import itertools
 import json
 import os
@@ -111,9 +112,13 @@ class Isolation:
 
     def _server(self, kit: Kit) -> "_Server":
         with self._lock:
-            if kit not in self._servers or not self._servers[kit].alive:
-                self._servers[kit] = _Server(kit)
-            return self._servers[kit]
+            server = self._servers.get(kit)
+            if server is not None and not server.alive:
+                server.close()
+                server = None
+            if server is None:
+                server = self._servers[kit] = _Server(kit)
+            return server
 
 
 class _Server:
@@ -138,7 +143,8 @@ class _Server:
         )
         self._answers: dict[int, queue.Queue[Mapping[str, Any]]] = {}
         self._numbers = itertools.count()
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
 
     @property
     def alive(self) -> bool:
@@ -175,19 +181,23 @@ class _Server:
     def close(self) -> None:
         """End it and its children."""
         assert self._process.stdin is not None
-        self._process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # a dead one does not read what is left
+            self._process.stdin.close()
         try:
             self._process.wait(timeout=10)
         except subprocess.TimeoutExpired:
             self._process.kill()
+            self._process.wait()
+        self._listener.join(timeout=10)
         self._errors.close()
 
     def _listen(self) -> None:
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            message = json.loads(line)
-            if "id" in message:
-                self._answers[message["id"]].put(message)
+        with self._process.stdout as lines:
+            for line in lines:
+                message = json.loads(line)
+                if "id" in message:
+                    self._answers[message["id"]].put(message)
         for answers in self._answers.values():
             answers.put({"ended": True})
 
