@@ -10,7 +10,12 @@ from tunefront.search.picks import front_of
 from tunefront.spaces import Configuration, Value
 
 TrialOf = Callable[..., Trial]
-BASELINE = {"runtime": "torch", "precision": "fp32", "batch_size": 1, "threads": 1}
+BASELINE: Mapping[str, Value] = {
+    "runtime": "torch",
+    "precision": "fp32",
+    "batch_size": 1,
+    "threads": 1,
+}
 
 
 def configuration(**values: Value) -> Configuration:
@@ -50,18 +55,16 @@ def test_finalists_are_the_baseline_the_picks_and_the_front(
 
 def alike_case(trial: TrialOf, experiment: Experiment) -> Sequence[Trial]:
     """Trial 0 is the baseline; 1 runs like it; 2 and 3 with two threads; 3 is a twin itself."""
-    base = experiment.baseline
+    changes: Sequence[Mapping[str, Value]] = (
+        {},
+        {"runtime": "openvino"},
+        {"runtime": "openvino", "threads": 2},
+        {"threads": 2},
+        {"runtime": "openvino", "batch_size": 8},
+    )
     return [
-        trial(number, configuration=Configuration({**base, **values}))
-        for number, values in enumerate(
-            (
-                {},
-                {"runtime": "openvino"},
-                {"runtime": "openvino", "threads": 2},
-                {"threads": 2},
-                {"runtime": "openvino", "batch_size": 8},
-            )
-        )
+        trial(number, configuration=Configuration({**experiment.baseline, **values}))
+        for number, values in enumerate(changes)
     ]
 
 

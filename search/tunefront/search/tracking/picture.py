@@ -1,9 +1,15 @@
-"""The front as a picture: speed against quality and memory, limits shaded."""
+"""The front as a picture: speed against memory and quality, picks named, limits drawn."""
 
+import textwrap
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from tunefront.search.answer import Answer
+from tunefront.search.front import nondominated
 from tunefront.search.trial import Trial
 
 if TYPE_CHECKING:
@@ -16,6 +22,14 @@ COLOURS = {
     "dominated": "#b0b0b0",
 }
 """Also the colours of runs in MLflow."""
+MARKERS = {"dominated": ("o", 4), "front": ("o", 7), "baseline": ("s", 8), "recommended": ("*", 16)}
+"""Form and size in points, in the order of drawing."""
+LETTER = (4.9, 11.0)
+"""Width and height of a letter of a point's name, in points."""
+PLACES = tuple(
+    (x, y) for y in (5, -13, 18, -26, 31, -39, 44) for x in (8, -8, 0) if x or abs(y) > 13
+)
+"""Where a name may stand, in points from its trial; on the left it ends there."""
 
 
 def role_of(answer: Answer, trial: Trial) -> str:
@@ -37,69 +51,167 @@ def draw_front(answer: Answer, path: Path) -> None:
 
     objectives = [objective.metric for objective in answer.experiment.objectives]
     pairs = [(objectives[0], other) for other in objectives[1:3]] or [(objectives[0],) * 2]
-    figure, axes = pyplot.subplots(1, len(pairs), figsize=(5.6 * len(pairs), 4.4), squeeze=False)
-    for place, (ax, (x, y)) in enumerate(zip(axes[0], pairs, strict=True)):
+    size = (6.2 * len(pairs), 4.8)
+    figure, axes = pyplot.subplots(1, len(pairs), figsize=size, squeeze=False, layout="constrained")
+    title = textwrap.fill(answer.headline(), width=60 * len(pairs))
+    figure.suptitle(title, fontsize=10.5, x=0.01, ha="left", fontweight="bold")
+    for ax, (x, y) in zip(axes[0], pairs, strict=True):
         _draw_pair(ax, answer, x, y)
-        if place == 0:
-            ax.legend(frameon=False, fontsize=9)
-    figure.suptitle(answer.experiment.name, fontsize=11, x=0.01, ha="left")
-    figure.tight_layout()
+    handles = axes[0][0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=5, frameon=False)
+    figure.draw_without_rendering()  # settles where things are
+    for ax, (x, y) in zip(axes[0], pairs, strict=True):
+        _name_picks(ax, answer, x, y)
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
 
 
 def _draw_pair(ax: "Axes", answer: Answer, x: str, y: str) -> None:
     measured = [trial for trial in answer.trials if trial.measured]
-    for role in ("dominated", "front", "baseline", "recommended"):
+    for role, (marker, size) in MARKERS.items():
         trials = [trial for trial in measured if role_of(answer, trial) == role]
         if not trials:
             continue
-        style: dict[str, Any] = {"color": COLOURS[role], "label": role}
-        size = 3.5 if role == "dominated" else 6
-        marker = {"baseline": "s", "recommended": "*"}.get(role, "o")
         ax.errorbar(
             [trial.value(x) for trial in trials],
             [trial.value(y) for trial in trials],
-            xerr=_errors(trials, x),
-            yerr=_errors(trials, y),
+            xerr=None if role == "dominated" else errors(answer, trials, x),
+            yerr=None if role == "dominated" else errors(answer, trials, y),
             fmt=marker,
-            markersize=13 if role == "recommended" else size,
+            markersize=size,
             elinewidth=0.8,
             zorder=3 if role in ("baseline", "recommended") else 2,
-            **style,
+            color=COLOURS[role],
+            label=role,
         )
-    _name_points(ax, answer, x, y)
+    _draw_limits(ax, answer, x, y)
+    ax.set_xlabel(_label(answer, x))
+    ax.set_ylabel(_label(answer, y))
+    if measured and all(trial.value(x) > 0 for trial in measured):
+        _logarithmic(ax)
+    ax.margins(x=0.12, y=0.12)
+    ax.grid(alpha=0.25, which="both", linewidth=0.5)
+    ax.spines[["top", "right"]].set_visible(False)
+    _draw_edge(ax, answer, x, y)
+
+
+def _logarithmic(ax: "Axes") -> None:
+    """Logarithmic in x, with ticks that read as plain numbers."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+
+
+def errors(answer: Answer, trials: Sequence[Trial], metric: str) -> list[list[float]]:
+    """How far the intervals reach below and above the values, `(2, trials)`.
+
+    Of the primary quality metric it is the interval of the change against the baseline on the same
+    items: the items' own spread is the same for all trials and tells nothing about their order.
+    """
+    reaches = [_reach(answer, trial, metric) for trial in trials]
+    return [[below for below, _ in reaches], [above for _, above in reaches]]
+
+
+def _reach(answer: Answer, trial: Trial, metric: str) -> tuple[float, float]:
+    found = trial.measurements[metric]
+    drop, baseline = trial.measurements.get("quality_drop"), answer.baseline
+    primary = answer.experiment.primary
+    if metric != primary.name or drop is None or baseline is None:
+        return max(found.value - found.low, 0.0), max(found.high - found.value, 0.0)
+    percent = abs(baseline.value(metric)) / 100
+    ends = (drop.value - drop.low) * percent, (drop.high - drop.value) * percent
+    return ends if primary.direction == "minimize" else ends[::-1]
+
+
+def _draw_limits(ax: "Axes", answer: Answer, x: str, y: str) -> None:
     for limit in answer.experiment.limits:
         for metric, line in ((x, ax.axvline), (y, ax.axhline)):
             if limit.metric == metric:
                 line(limit.bound, color="#888888", linestyle="--", linewidth=0.8)
-    ax.set_xlabel(_label(answer, x))
-    ax.set_ylabel(_label(answer, y))
-    if all(trial.value(x) > 0 for trial in measured):
-        ax.set_xscale("log")
-    ax.grid(alpha=0.25, which="both", linewidth=0.5)
-    ax.spines[["top", "right"]].set_visible(False)
 
 
-def _errors(trials: list[Trial], metric: str) -> list[list[float]]:
-    ends = [trial.measurements[metric] for trial in trials]
-    return [
-        [max(m.value - m.low, 0.0) for m in ends],
-        [max(m.high - m.value, 0.0) for m in ends],
+def _draw_edge(ax: "Axes", answer: Answer, x: str, y: str) -> None:
+    """A line along the trials of the front that nothing beats in these two metrics alone."""
+    trials = list(answer.front.trials)
+    if len(trials) < 2 or x == y:
+        return
+    signs = [
+        1 if answer.experiment.metrics[name].direction == "minimize" else -1 for name in (x, y)
     ]
+    points = np.array([[trial.value(x), trial.value(y)] for trial in trials])
+    edge = points[nondominated(points * signs)]
+    edge = edge[np.argsort(edge[:, 0])]
+    where: Literal["pre", "post"] = "pre" if signs[0] < 0 else "post"
+    ax.step(edge[:, 0], edge[:, 1], where=where, color=COLOURS["front"], alpha=0.45, zorder=1)
 
 
-def _name_points(ax: "Axes", answer: Answer, x: str, y: str) -> None:
-    named = [t for t in answer.trials if role_of(answer, t) != "dominated" and t.measured]
-    for trial in named:
+def _name_picks(ax: "Axes", answer: Answer, x: str, y: str) -> None:
+    """The baseline and the picks, where they hide neither each other nor the front."""
+    names = {pick.trial.number: pick.name for pick in reversed(answer.front.picks)}
+    shown = [t for t in answer.trials if t.measured and role_of(answer, t) != "dominated"]
+    to_points = 72 / ax.figure.dpi
+    frame = ax.get_window_extent()
+    bounds = Box(frame.x0, frame.y0, frame.x1, frame.y1).scaled(to_points)
+    spots = {t.number: ax.transData.transform((t.value(x), t.value(y))) * to_points for t in shown}
+    taken = [Box(at[0] - 4, at[1] - 4, at[0] + 4, at[1] + 4) for at in spots.values()]
+    for trial in shown:
+        if trial.number not in names and trial.number != 0:
+            continue
+        name = f"{trial.number:03} {names.get(trial.number, 'baseline')}"
+        boxes = [_box(spots[trial.number], offset, name) for offset in PLACES]
+        cost = [sum(map(box.overlap, taken)) + box.outside(bounds) for box in boxes]
+        place = int(np.argmin(cost))
+        taken.append(boxes[place])
         ax.annotate(
-            f"{trial.number:03}",
+            name,
             (trial.value(x), trial.value(y)),
             textcoords="offset points",
-            xytext=(6, 4),
-            fontsize=7,
-            color="#444444",
+            xytext=PLACES[place],
+            ha=_anchor(PLACES[place][0]),
+            fontsize=8.5,
+            color="#222222",
+            zorder=4,
+            arrowprops={"arrowstyle": "-", "color": "#888888", "linewidth": 0.6, "shrinkB": 3},
         )
+
+
+def _anchor(offset: float) -> Literal["left", "right", "center"]:
+    return "left" if offset > 0 else "right" if offset < 0 else "center"
+
+
+def _box(at: npt.NDArray[np.float64], offset: tuple[float, float], name: str) -> "Box":
+    """Where a name stands that is set off from its trial."""
+    width = LETTER[0] * len(name)
+    before = {"left": 0.0, "right": width, "center": width / 2}[_anchor(offset[0])]
+    left, bottom = at[0] + offset[0] - before, at[1] + offset[1] - 2
+    return Box(left, bottom, left + width, bottom + LETTER[1])
+
+
+class Box(NamedTuple):
+    """A rectangle, in points."""
+
+    left: float
+    bottom: float
+    right: float
+    top: float
+
+    def scaled(self, factor: float) -> "Box":
+        """Every edge times a factor."""
+        return Box(*(factor * edge for edge in self))
+
+    def overlap(self, other: "Box") -> float:
+        """The area that both cover."""
+        width = min(self.right, other.right) - max(self.left, other.left)
+        height = min(self.top, other.top) - max(self.bottom, other.bottom)
+        return max(width, 0.0) * max(height, 0.0)
+
+    def outside(self, frame: "Box") -> float:
+        """The area that lies beyond a frame."""
+        whole = (self.right - self.left) * (self.top - self.bottom)
+        return whole - self.overlap(frame)
 
 
 def _label(answer: Answer, metric: str) -> str:
