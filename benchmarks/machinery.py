@@ -23,8 +23,9 @@ from typing import Any
 from tunefront.evaluators import Evaluation, Isolation, Measurement, Setting
 from tunefront.evaluators.isolation import KITS, Step
 from tunefront.search.experiment import Experiment, load_experiment
-from tunefront.search.runner import Runner, output_to, ray_session
+from tunefront.search.runner import Runner
 from tunefront.search.samplers import build_sampler
+from tunefront.search.session import output_to, ray_session
 from tunefront.search.study import Study
 
 SPACE = """\

@@ -8,8 +8,9 @@ import pytest
 
 from tunefront.evaluators import Setting
 from tunefront.search.experiment import Experiment, load_experiment
-from tunefront.search.runner import QUIET_ENVIRONMENT, Body, Runner
+from tunefront.search.runner import Body, Runner
 from tunefront.search.samplers import build_sampler
+from tunefront.search.session import QUIET_ENVIRONMENT
 from tunefront.search.study import Study
 from tunefront.search.trial import Trial
 from tunefront.spaces import Gpu, Hardware, detect_hardware

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tunefront.evaluators import Evaluation
-from tunefront.search.runner import Runner, interrupted, resources_of
+from tunefront.search.job import resources_of
+from tunefront.search.runner import Runner, interrupted
 from tunefront.search.study import Study
 from tunefront.search.trial import Trial
 from tunefront.spaces import Configuration

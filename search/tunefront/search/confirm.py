@@ -13,8 +13,8 @@ from tunefront.evaluators import Evaluation, Measurement, Setting
 from tunefront.spaces import STAGE_OF, Configuration
 
 from .experiment import Experiment
+from .job import Job, resources_of, run_job
 from .picks import Front, front_of
-from .runner import Job, resources_of, run_job
 from .study import Study
 from .trial import Trial
 

@@ -44,8 +44,9 @@ from .confirm import Confirmation, confirm, finalists
 from .experiment import Experiment, Prepare, load_experiment
 from .files import write_whole
 from .picks import front_of
-from .runner import Runner, output_to, ray_session
+from .runner import Runner
 from .samplers import build_sampler
+from .session import output_to, ray_session
 from .study import Study
 from .tracking import check_reachable
 from .trial import Trial

@@ -5,100 +5,25 @@ that goes on starts a new Tune run over the same study (notes on why: docs/decis
 """
 
 import json
-import logging
 import os
-import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tunefront.evaluators import Evaluation, Isolation, Setting, evaluate
+from tunefront.evaluators import Evaluation, Setting
 from tunefront.spaces import Configuration
 
 from .files import write_whole
+from .job import Job, resources_of, run_job
 from .samplers import Sampler
 from .study import Study
 from .trial import Trial
 
-if TYPE_CHECKING:
-    from ray.tune import PlacementGroupFactory
-
-OBJECT_STORE_BYTES = 150 * 2**20
 LOG_LINES = 20
-QUIET_ENVIRONMENT: Mapping[str, str] = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_memory_monitor_refresh_ms": "0",  # it would end the search, not the trial
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_DEDUP_LOGS": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
-    "TUNE_WARN_THRESHOLD_S": "60",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-}
-"""What is set for Ray before it is imported."""
-
 Body = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 """What a trial does in its worker: from its job to an evaluation, both as plain values."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """What a worker is told.
-
-    Attributes:
-        number: The trial's number.
-        configuration: What to evaluate.
-        setting: What all evaluations share.
-        folder: The search's folder; results and logs go below it.
-    """
-
-    number: int
-    configuration: Configuration
-    setting: Setting
-    folder: Path
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for Ray."""
-        return {
-            "number": self.number,
-            "configuration": dict(self.configuration),
-            "setting": self.setting.to_dict(),
-            "folder": str(self.folder),
-        }
-
-
-_isolation: Isolation | None = None
-
-
-def run_job(job: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Evaluate in this worker; its fork servers stay for the next job."""
-    global _isolation
-    if _isolation is None:
-        _isolation = Isolation()
-    evaluation = evaluate(
-        Setting.from_dict(job["setting"]),
-        Configuration(job["configuration"]),
-        _isolation,
-        Path(job["folder"], "logs", f"{job['number']:05}.log"),
-    )
-    return evaluation.to_dict()
-
-
-def resources_of(configuration: Mapping[str, Any]) -> "PlacementGroupFactory":
-    """What a trial asks Ray for: one group on one node, cores for every thread, GPUs for ranks."""
-    from ray.tune import PlacementGroupFactory
-
-    ranks = int(configuration.get("tensor_parallel", 1))
-    processes = int(configuration.get("replicas", 1)) * ranks
-    bundle = {"CPU": float(configuration.get("threads", 1)) * processes}
-    if configuration.get("device", "cpu") == "cuda":
-        bundle["GPU"] = float(processes)
-    return PlacementGroupFactory([bundle])
 
 
 class Runner:
@@ -196,9 +121,6 @@ class Runner:
 
     def run(self) -> None:
         """Run trials until the end; Ray must be up (`ray_session`)."""
-        self._run_tune()
-
-    def _run_tune(self) -> None:
         from ray import tune
 
         from .searcher import StudySearcher
@@ -251,53 +173,3 @@ def _trainable(job: Mapping[str, Any], body: Body) -> None:
     path = Path(job["folder"], "trials", f"{job['number']:05}.json")
     write_whole(path, json.dumps(evaluation))
     tune.report({"number": job["number"], "evaluation": json.dumps(evaluation)})
-
-
-@contextmanager
-def output_to(log: Path) -> Iterator[None]:
-    """Whatever this process prints goes to a file; Ray prints boxes, whatever it is told."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    kept = os.dup(1), os.dup(2)
-    with log.open("ab") as stream:
-        os.dup2(stream.fileno(), 1)
-        os.dup2(stream.fileno(), 2)
-    try:
-        yield
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        for descriptor, target in zip(kept, (1, 2), strict=True):
-            os.dup2(descriptor, target)
-            os.close(descriptor)
-
-
-@contextmanager
-def ray_session(cores: int) -> Iterator[None]:
-    """Ray for one search: `RAY_ADDRESS` where it is set, else local and private.
-
-    Args:
-        cores: Cores that trials may ask for.
-    """
-    os.environ.update({k: v for k, v in QUIET_ENVIRONMENT.items() if k not in os.environ})
-    import ray
-
-    if ray.is_initialized():
-        yield
-        return
-    address = os.environ.get("RAY_ADDRESS")
-    local: dict[str, Any] = {}
-    if not address:
-        local = {"num_cpus": cores, "object_store_memory": OBJECT_STORE_BYTES}
-    ray.init(
-        address=address,
-        include_dashboard=None if address else False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        **local,
-    )
-    try:
-        yield
-    finally:
-        ray.shutdown()

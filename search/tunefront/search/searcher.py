@@ -1,31 +1,44 @@
 """The study as a Ray Tune searcher. Needs Ray."""
 
 import json
-from typing import Any
+from typing import Any, Protocol
 
 from ray.tune.search import Searcher
 
 from tunefront.evaluators import Evaluation
 
-from .runner import Runner
+from .job import Job
+
+
+class Jobs(Protocol):
+    """Where jobs come from, and where results go."""
+
+    def waiting(self) -> bool:
+        """Whether nothing may start yet."""
+
+    def next_job(self) -> Job | None:
+        """The next trial; None at the end."""
+
+    def tell(self, number: int, evaluation: Evaluation) -> None:
+        """Record how a trial ended."""
 
 
 class StudySearcher(Searcher):
-    """Hands the runner's jobs to Tune, and Tune's results to the runner.
+    """Hands jobs to Tune, and takes Tune's results.
 
     It has no metric, so Tune checks none; it keeps no state, so there is none to restore.
     """
 
-    def __init__(self, runner: Runner) -> None:
+    def __init__(self, jobs: Jobs) -> None:
         super().__init__(metric=None, mode=None)
-        self._runner = runner
+        self._jobs = jobs
         self._numbers: dict[str, int] = {}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
         """A job, None while the baseline runs, or the end."""
-        if self._runner.waiting():
+        if self._jobs.waiting():
             return None
-        job = self._runner.next_job()
+        job = self._jobs.next_job()
         if job is None:
             return str(Searcher.FINISHED)
         self._numbers[trial_id] = job.number
@@ -47,7 +60,7 @@ class StudySearcher(Searcher):
             )
         else:
             evaluation = Evaluation.from_dict(json.loads(result["evaluation"]))
-        self._runner.tell(number, evaluation)
+        self._jobs.tell(number, evaluation)
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles its searcher, and the study is the state."""

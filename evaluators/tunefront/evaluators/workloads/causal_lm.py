@@ -9,11 +9,11 @@ import numpy as np
 
 from tunefront.evaluators.measures.metrics import Metric
 
-from .base import Array, Inputs, Quality, Run, TensorSpec, Workload
+from .base import Array, Inputs, Quality, Run, Workload
 from .hub import load_auto, load_processor, model_files
 from .spec import WorkloadSpec
 from .statistics import finite, mean_of, perplexity_of
-from .text import TokenRows, batches, tokenize
+from .text import TOKEN_INPUTS, TokenRows, batches, tokenize
 
 if TYPE_CHECKING:
     import torch
@@ -43,10 +43,7 @@ class CausalLM(Workload):
             summary="share of next tokens that are the reference model's",
         ),
     )
-    inputs = (
-        TensorSpec(name="input_ids", dims=("batch", "sequence")),
-        TensorSpec(name="attention_mask", dims=("batch", "sequence")),
-    )
+    inputs = TOKEN_INPUTS
 
     def __init__(self, spec: WorkloadSpec) -> None:
         self.spec = spec

@@ -7,10 +7,16 @@ import numpy as np
 
 from tunefront.spaces import WorkloadError
 
-from .base import Inputs
+from .base import Inputs, TensorSpec
 from .data import read_rows
 from .hub import load_processor
 from .spec import WorkloadSpec
+
+TOKEN_INPUTS = (
+    TensorSpec(name="input_ids", dims=("batch", "sequence")),
+    TensorSpec(name="attention_mask", dims=("batch", "sequence")),
+)
+"""What every task over texts feeds its model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .base import Array, Inputs, Quality, Run, TensorSpec, Workload
+from .base import Array, Inputs, Quality, Run, Workload
 from .classification import METRICS, labels_of, quality_of
 from .data import Row, read_rows
 from .hub import load_auto, load_processor, model_files, model_source
 from .spec import WorkloadSpec
 from .statistics import finite
-from .text import TokenRows, batches, tokenize_texts
+from .text import TOKEN_INPUTS, TokenRows, batches, tokenize_texts
 
 if TYPE_CHECKING:
     import torch
@@ -26,10 +26,7 @@ class TextClassification(Workload):
 
     task = "text-classification"
     metrics = METRICS
-    inputs = (
-        TensorSpec(name="input_ids", dims=("batch", "sequence")),
-        TensorSpec(name="attention_mask", dims=("batch", "sequence")),
-    )
+    inputs = TOKEN_INPUTS
 
     def __init__(self, spec: WorkloadSpec) -> None:
         self.spec = spec

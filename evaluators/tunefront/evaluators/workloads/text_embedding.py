@@ -10,12 +10,12 @@ import numpy as np
 
 from tunefront.evaluators.measures.metrics import Metric
 
-from .base import Array, Inputs, Quality, Run, TensorSpec, Workload
+from .base import Array, Inputs, Quality, Run, Workload
 from .data import Row, read_rows
 from .hub import load_auto, load_processor, model_files, model_source
 from .spec import WorkloadSpec
 from .statistics import finite, mean_of
-from .text import TokenRows, batches, tokenize_texts
+from .text import TOKEN_INPUTS, TokenRows, batches, tokenize_texts
 
 if TYPE_CHECKING:
     import torch
@@ -51,10 +51,7 @@ class TextEmbedding(Workload):
             summary="mean cosine between a vector and the reference model's",
         ),
     )
-    inputs = (
-        TensorSpec(name="input_ids", dims=("batch", "sequence")),
-        TensorSpec(name="attention_mask", dims=("batch", "sequence")),
-    )
+    inputs = TOKEN_INPUTS
 
     def __init__(self, spec: WorkloadSpec) -> None:
         self.spec = spec
