@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tunefront.spaces import CHOICES, Enumeration, Hardware, show
+from tunefront.spaces import CHOICES, Enumeration, Hardware, Value, show
 
 from .answer import Answer, choices_of, figure
 from .estimate import recorded_estimate
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from .verify import Verification
 
 MARKS: Mapping[bool | None, str] = {True: "holds", False: "DOES NOT HOLD", None: "not judged"}
+LISTED = 12
+"""Values of a choice that are all printed."""
 
 
 def print_table(table: "Table") -> None:
@@ -131,17 +133,23 @@ def plan_lines(experiment: Experiment, enumeration: Enumeration) -> list[str]:
         "choices:",
     ]
     for choice in experiment.space.choices:
-        values = ", ".join(show(value) for value in choice.values)
+        values = _listed(choice.values, ", ")
         when = f"  when {' and '.join(map(str, choice.when))}" if choice.when else ""
         lines.append(f"  {choice.name} ({choice.stage}): {values}{when}")
     if enumeration.dropped:
         lines += ["", "left out:"]
         for drop in enumeration.dropped:
-            values = ", ".join(
-                f"{n}={'|'.join(show(v) for v in vs)}" for n, vs in drop.values.items()
-            )
+            values = ", ".join(f"{name}={_listed(some, '|')}" for name, some in drop.values.items())
             lines.append(f"  {drop.count:,} of {drop.reason}  [{values}]")
     return lines
+
+
+def _listed(values: Sequence[Value], separator: str) -> str:
+    """The values; of many the first and the last ones, and how many there are."""
+    if len(values) <= LISTED:
+        return separator.join(map(show, values))
+    ends = [*map(show, values[:3]), "...", *map(show, values[-2:])]
+    return f"{separator.join(ends)} ({len(values)} values)"
 
 
 def _estimate_line(experiment: Experiment, trials: int, candidates: int) -> str:

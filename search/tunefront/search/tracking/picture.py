@@ -122,8 +122,8 @@ def _reach(answer: Answer, trial: Trial, metric: str) -> tuple[float, float]:
     if metric != primary.name or drop is None or baseline is None:
         return max(found.value - found.low, 0.0), max(found.high - found.value, 0.0)
     percent = abs(baseline.value(metric)) / 100
-    ends = (drop.value - drop.low) * percent, (drop.high - drop.value) * percent
-    return ends if primary.direction == "minimize" else ends[::-1]
+    better, worse = (drop.value - drop.low) * percent, (drop.high - drop.value) * percent
+    return (better, worse) if primary.direction == "minimize" else (worse, better)
 
 
 def _draw_limits(ax: "Axes", answer: Answer, x: str, y: str) -> None:
