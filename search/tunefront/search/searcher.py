@@ -15,12 +15,15 @@ class Jobs(Protocol):
 
     def waiting(self) -> bool:
         """Whether nothing may start yet."""
+        ...
 
     def next_job(self) -> Job | None:
         """The next trial; None at the end."""
+        ...
 
     def tell(self, number: int, evaluation: Evaluation) -> None:
         """Record how a trial ended."""
+        ...
 
 
 class StudySearcher(Searcher):
