@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo test lint bench bench-search clean
 
 setup: .venv/.done
 
@@ -27,6 +27,10 @@ lint: setup
 
 bench: setup
 	$(BIN)/python benchmarks/machinery.py
+
+# TABLES=DIR names a folder of measured tables: CSV files and tables.json.
+bench-search: setup
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/search.py --tables $(TABLES)
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

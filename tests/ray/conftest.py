@@ -38,6 +38,7 @@ def ray_with_gpus() -> Iterator[None]:
     import ray
 
     ray.init(
+        address="local",  # not whatever cluster somebody left running on this machine
         num_cpus=4,
         num_gpus=4,
         include_dashboard=False,

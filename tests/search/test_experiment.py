@@ -67,7 +67,7 @@ def test_a_file_becomes_an_experiment(load: Load) -> None:
 def test_what_a_file_leaves_out_has_a_default(load: Load) -> None:
     experiment = load(text=SMALLEST)
     assert (experiment.budget.trials, experiment.budget.hours) == (60, 8)
-    assert (experiment.sampler, experiment.seed) == ("tpe", 0)
+    assert (experiment.sampler, experiment.seed) == ("ehvi", 0)
     assert experiment.protocol.seconds == 5.0
     assert experiment.timeouts.build_s == 1800
     assert (experiment.confirmation.finalists, experiment.confirmation.rounds) == (8, 3)

@@ -17,8 +17,8 @@ from tunefront.search.samplers import (
 from tunefront.spaces import Configuration
 
 TrialOf = Callable[..., Trial]
-NAMES = ("grid", *OPTUNA_SAMPLERS)
-SEEDED = tuple(OPTUNA_SAMPLERS)
+SEEDED = ("ehvi", *OPTUNA_SAMPLERS)
+NAMES = ("grid", *SEEDED)
 
 FILE = """\
 name: samplers
@@ -269,7 +269,7 @@ def shares(trials: Sequence[Trial]) -> tuple[float, float]:
 
 @pytest.mark.parametrize(
     ("name", "before", "after", "seeds"),
-    [("tpe", 32, 16, 4), ("nsga2", 32, 16, 12), ("gp", 12, 6, 2)],
+    [("ehvi", 12, 8, 4), ("tpe", 32, 16, 4), ("nsga2", 32, 16, 12), ("gp", 12, 6, 2)],
 )
 def test_what_ended_well_leads_to_more_of_its_kind(
     wide: Callable[..., Night], name: str, before: int, after: int, seeds: int
@@ -283,7 +283,7 @@ def test_what_ended_well_leads_to_more_of_its_kind(
     assert best >= 0.35
 
 
-@pytest.mark.parametrize("name", ["tpe", "nsga2"])
+@pytest.mark.parametrize("name", ["ehvi", "tpe", "nsga2"])
 def test_what_was_seen_under_way_is_learned_from_when_it_ends(
     wide: Callable[..., Night], trial: TrialOf, name: str
 ) -> None:
@@ -309,7 +309,7 @@ def test_what_was_seen_under_way_is_learned_from_when_it_ends(
 
 
 @pytest.mark.parametrize(
-    ("name", "before", "after", "seeds"), [("tpe", 32, 12, 3), ("gp", 16, 6, 2)]
+    ("name", "before", "after", "seeds"), [("ehvi", 16, 8, 3), ("tpe", 32, 12, 3), ("gp", 16, 6, 2)]
 )
 def test_a_record_from_before_is_learned_from(
     wide: Callable[..., Night], name: str, before: int, after: int, seeds: int

@@ -42,7 +42,7 @@ def test_an_unknown_key_is_answered_with_the_nearest(load: Load, override: str, 
         ("sampler=nsga", "FILE: sampler: unknown value 'nsga'; did you mean 'nsga2'?"),
         (
             "sampler=optimal",
-            "FILE: sampler: unknown value 'optimal'; known: gp, grid, nsga2, random, tpe",
+            "FILE: sampler: unknown value 'optimal'; known: ehvi, gp, grid, nsga2, random, tpe",
         ),
         (
             "objectives.throughput=maximise",

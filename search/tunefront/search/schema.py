@@ -73,7 +73,7 @@ class ExperimentSection(_Section):
     limits: dict[str, Any] = Field(default_factory=dict)
     prefer: str | None = None
     budget: BudgetSection = BudgetSection(trials=60, hours=8)
-    sampler: Literal["tpe", "nsga2", "gp", "random", "grid"] = "tpe"
+    sampler: Literal["ehvi", "tpe", "nsga2", "gp", "random", "grid"] = "ehvi"
     seed: int = Field(default=0, ge=0)
     measurement: MeasurementSection = MeasurementSection()
     timeouts: TimeoutSection = TimeoutSection()

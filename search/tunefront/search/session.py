@@ -61,7 +61,8 @@ def ray_session(cores: int) -> Iterator[None]:
     if not address:
         local = {"num_cpus": cores, "object_store_memory": OBJECT_STORE_BYTES}
     ray.init(
-        address=address,
+        # Without a word Ray would join whatever cluster somebody left running on this machine.
+        address=address or "local",
         include_dashboard=None if address else False,
         log_to_driver=False,
         logging_level=logging.ERROR,

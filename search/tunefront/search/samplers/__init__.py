@@ -6,6 +6,7 @@ from tunefront.search.experiment import Experiment
 from tunefront.spaces import Configuration
 
 from .base import Sampler
+from .ehvi import EhviSampler
 from .grid import GridSampler
 from .optuna_based import OPTUNA_SAMPLERS, OptunaSampler
 
@@ -17,6 +18,14 @@ def build_sampler(experiment: Experiment, runnable: Sequence[Configuration]) -> 
         return GridSampler(list(first.values()))
     if experiment.sampler == "grid":
         return GridSampler(runnable)
+    if experiment.sampler == "ehvi":
+        return EhviSampler(
+            experiment.space.choices,
+            runnable,
+            experiment.objectives,
+            experiment.limits,
+            experiment.seed,
+        )
     return OptunaSampler(
         experiment.space,
         runnable,
@@ -26,4 +35,11 @@ def build_sampler(experiment: Experiment, runnable: Sequence[Configuration]) -> 
     )
 
 
-__all__ = ["OPTUNA_SAMPLERS", "GridSampler", "OptunaSampler", "Sampler", "build_sampler"]
+__all__ = [
+    "OPTUNA_SAMPLERS",
+    "EhviSampler",
+    "GridSampler",
+    "OptunaSampler",
+    "Sampler",
+    "build_sampler",
+]

@@ -1,0 +1,272 @@
+"""How soon samplers find the front of a measured table: ours and Optuna's, in one run.
+
+    python benchmarks/search.py --tables DIR [--samplers NAME ...] [--seeds N] [--json OUT]
+
+DIR holds a CSV a table and tables.json, which names each table's choices with their values and its
+objectives with their direction ("min" or "max"). The score after n trials is the hypervolume of
+what was tried over that of the whole table; wide-ranging figures count as logarithms, the
+exhaustive front's range as 0 to 1, the reference is 1.1. Optuna's samplers don't know the list of
+rows: what they propose is taken as the nearest row that was not tried ("no repeats").
+"""
+
+import argparse
+import csv
+import json
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import optuna
+
+from tunefront.evaluators import Measurement
+from tunefront.search.front import hypervolume, nondominated
+from tunefront.search.objective import Objective
+from tunefront.search.samplers.ehvi import EhviSampler
+from tunefront.search.trial import Trial
+from tunefront.spaces import Choice, Configuration, Value
+
+Floats = npt.NDArray[np.float64]
+AT = (10, 20, 40, 80, 160)
+SHARES = (0.9, 0.95, 0.99)
+LOGARITHMIC = frozenset(
+    {
+        "latency_ms", "energy_mj", "ttft_ms", "tpot_ms", "tok_s_gpu", "peak_mem_mb",
+        "samples_s", "params_m", "latency_s", "tok_s_device",
+    }
+)  # fmt: skip
+OPTUNA: Mapping[str, Callable[[int], optuna.samplers.BaseSampler]] = {
+    "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
+    "nsga2": lambda seed: optuna.samplers.NSGAIISampler(seed=seed),
+    "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed),
+    "tpe-multivariate": lambda seed: optuna.samplers.TPESampler(
+        seed=seed, multivariate=True, group=True
+    ),
+    "gp": lambda seed: optuna.samplers.GPSampler(seed=seed),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A measured table.
+
+    Attributes:
+        name: Its file's stem.
+        choices: The choice columns.
+        rows: Its configurations.
+        objectives: Its figures' columns.
+        figures: As measured, `(rows, objectives)`.
+        costs: Minimised and scaled so that the front spans 0 to 1, `(rows, objectives)`.
+    """
+
+    name: str
+    choices: tuple[Choice, ...]
+    rows: tuple[Configuration, ...]
+    objectives: tuple[Objective, ...]
+    figures: Floats
+    costs: Floats
+
+
+def read_table(folder: Path, name: str, facts: Mapping[str, Any]) -> Table:
+    """One table of the folder."""
+    with (folder / f"{name}.csv").open(newline="") as stream:
+        lines = list(csv.DictReader(stream))
+    choices = tuple(
+        _choice(choice, [line[choice] for line in lines]) for choice in facts["choices"]
+    )
+    objectives = tuple(
+        Objective(metric=metric, direction="minimize" if way == "min" else "maximize")
+        for metric, way in facts["objectives"].items()
+    )
+    figures = np.array([[float(line[o.metric]) for o in objectives] for line in lines])
+    return Table(
+        name=name,
+        choices=choices,
+        rows=tuple(
+            Configuration({c.name: _value(line[c.name]) for c in choices}) for line in lines
+        ),
+        objectives=objectives,
+        figures=figures,
+        costs=_scaled(figures, objectives),
+    )
+
+
+def _choice(name: str, column: Sequence[str]) -> Choice:
+    values = sorted({_value(text) for text in column}, key=lambda v: (isinstance(v, str), v))
+    ordered = not any(isinstance(value, str) for value in values)
+    return Choice(
+        name=name, values=tuple(values), stage="model", default=values[0], ordered=ordered
+    )
+
+
+def _value(text: str) -> Value:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _scaled(figures: Floats, objectives: Sequence[Objective]) -> Floats:
+    columns = [
+        objective.sign * (np.log10(column) if objective.metric in LOGARITHMIC else column)
+        for objective, column in zip(objectives, figures.T, strict=True)
+    ]
+    costs = np.stack(columns, axis=1)
+    front = costs[nondominated(costs)]
+    low, high = front.min(axis=0), front.max(axis=0)
+    scaled: Floats = (costs - low) / np.where(high > low, high - low, 1.0)
+    return scaled
+
+
+Ask = Callable[[Sequence[int]], int]
+"""From the rows tried so far to the next one."""
+
+
+def ours(table: Table, seed: int) -> Ask:
+    """Our sampler; the first row is drawn at random, as a baseline would be."""
+    sampler = EhviSampler(table.choices, table.rows, table.objectives, (), seed)
+    row_of = {row: place for place, row in enumerate(table.rows)}
+    first = int(np.random.default_rng(seed).integers(len(table.rows)))
+    trials: list[Trial] = []
+
+    def ask(tried: Sequence[int]) -> int:
+        if not tried:
+            return first
+        trials.append(_trial(table, len(trials), tried[-1]))
+        proposed = sampler.propose(trials)
+        assert proposed is not None
+        return row_of[proposed]
+
+    return ask
+
+
+def _trial(table: Table, number: int, row: int) -> Trial:
+    measurements = {
+        objective.metric: Measurement(value=value, unit="", low=value, high=value, samples=1)
+        for objective, value in zip(table.objectives, map(float, table.figures[row]), strict=True)
+    }
+    return Trial(
+        number=number, configuration=table.rows[row], status="ok", measurements=measurements
+    )
+
+
+def optunas(table: Table, make: Callable[[int], optuna.samplers.BaseSampler], seed: int) -> Ask:
+    """One of Optuna's samplers over the box of all values, taken to the nearest row left."""
+    study = optuna.create_study(
+        directions=[objective.direction for objective in table.objectives], sampler=make(seed)
+    )
+    places = np.array(
+        [[choice.values.index(row[choice.name]) for choice in table.choices] for row in table.rows]
+    )
+    spans = np.array([max(len(choice.values) - 1, 1) for choice in table.choices])
+    ordered = np.array([choice.ordered for choice in table.choices])
+    asked: list[optuna.Trial] = []
+
+    def ask(tried: Sequence[int]) -> int:
+        if tried:
+            study.tell(asked[-1], list(map(float, table.figures[tried[-1]])))
+        trial = study.ask()
+        asked.append(trial)
+        proposed = np.array([_suggest(trial, choice) for choice in table.choices])
+        away = np.abs(places - proposed) / spans
+        distances = np.where(ordered, away, places != proposed).sum(axis=1).astype(np.float64)
+        distances[list(tried)] = np.inf
+        return int(np.argmin(distances))
+
+    return ask
+
+
+def _suggest(trial: optuna.Trial, choice: Choice) -> int:
+    if choice.ordered:
+        return trial.suggest_int(choice.name, 0, len(choice.values) - 1)
+    return choice.values.index(trial.suggest_categorical(choice.name, list(choice.values)))
+
+
+def replay(table: Table, ask: Ask, trials: int) -> tuple[list[float], float]:
+    """The share of the exhaustive hypervolume after each trial, and CPU seconds an ask."""
+    reference = np.full(len(table.objectives), 1.1)
+    whole = hypervolume(table.costs, reference)
+    tried: list[int] = []
+    shares: list[float] = []
+    began = time.process_time()
+    for _ in range(min(trials, len(table.rows))):
+        tried.append(ask(tried))
+    spent = time.process_time() - began
+    for count in range(1, len(tried) + 1):
+        shares.append(hypervolume(table.costs[tried[:count]], reference) / whole)
+    return shares, spent / len(tried)
+
+
+def summary(runs: Sequence[tuple[Sequence[float], float]]) -> dict[str, Any]:
+    """Means over seeds."""
+    curves = [shares for shares, _ in runs]
+    return {
+        "hv": {
+            str(at): float(np.mean([curve[min(at, len(curve)) - 1] for curve in curves]))
+            for at in AT
+        },
+        "hv_error": {
+            str(at): float(
+                np.std([curve[min(at, len(curve)) - 1] for curve in curves], ddof=1)
+                / np.sqrt(len(curves))
+            )
+            if len(curves) > 1
+            else 0.0
+            for at in AT
+        },
+        "trials_to": {
+            f"{share:.0%}".rstrip("%"): float(np.mean([_first(curve, share) for curve in curves]))
+            for share in SHARES
+        },
+        "ask_cpu_s": float(np.mean([spent for _, spent in runs])),
+    }
+
+
+def _first(curve: Sequence[float], share: float) -> int:
+    """The trial that reached a share; one more than there were where none did."""
+    return next((n + 1 for n, value in enumerate(curve) if value >= share), len(curve) + 1)
+
+
+def main() -> None:
+    """Replay and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tables", type=Path, required=True)
+    parser.add_argument("--samplers", nargs="+", default=["tunefront", *OPTUNA])
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--trials", type=int, default=max(AT))
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.simplefilter("ignore")
+    facts = json.loads((options.tables / "tables.json").read_text())
+    found: dict[str, dict[str, Any]] = {}
+    for name in facts:
+        table = read_table(options.tables, name, facts[name])
+        print(f"{name}: {len(table.rows)} rows", flush=True)
+        found[name] = {}
+        for sampler in options.samplers:
+            runs = []
+            for seed in range(options.seeds):
+                ask = (
+                    ours(table, seed)
+                    if sampler == "tunefront"
+                    else optunas(table, OPTUNA[sampler], seed)
+                )
+                runs.append(replay(table, ask, options.trials))
+            found[name][sampler] = record = summary(runs)
+            shares = "  ".join(f"@{at} {value:.3f}" for at, value in record["hv"].items())
+            print(
+                f"  {sampler:17} {shares}  to 95 %: {record['trials_to']['95']:.0f}"
+                f"  {1000 * record['ask_cpu_s']:.0f} ms an ask",
+                flush=True,
+            )
+    if options.json:
+        options.json.write_text(json.dumps({"tables": found}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
