@@ -172,12 +172,12 @@ def test_slips_of_the_pen_on_the_command_line(folder: Path) -> None:
 def test_init_writes_a_file_that_loads(tmp_path: Path) -> None:
     variables = environment(tmp_path / "cache")
     for task in ("text-embedding", "causal-lm", "custom", "image-classification"):
-        path = tmp_path / f"{task}.yaml"
+        path = tmp_path / "new" / f"{task}.yaml"
         assert command("init", path, "--task", task, extra=variables).returncode == 0
         done = command("run", path, "--dry-run", extra=variables)
         assert done.returncode == 0, done.stderr
         assert "can run here" in done.stdout
-    again = command("init", tmp_path / "custom.yaml", extra=variables)
+    again = command("init", tmp_path / "new" / "custom.yaml", extra=variables)
     assert again.returncode == 2
     assert "exists already" in again.stderr
     wrong = command("init", tmp_path / "x.yaml", "--task", "causal-ml", extra=variables)

@@ -131,6 +131,7 @@ def test_pick_answers_other_limits_without_running(journey: Journey) -> None:
     none = journey.cli("pick", journey.file, "--limit", "latency_ms<=0.000001")
     assert none.returncode == 3
     assert "nothing keeps the limits; the nearest" in none.stdout
+    assert none.stdout.count("(limit latency_ms <= 1e-06)") == 3
     wrong = journey.cli("pick", journey.file, "--limit", "latncy_ms<=1")
     assert wrong.returncode == 2
     assert "did you mean 'latency_ms'" in wrong.stderr
@@ -168,7 +169,8 @@ print(result.exit_code, len(result.answer.trials), result.answer.headline())
 @pytest.fixture(scope="session")
 def exported(journey: Journey) -> Path:
     folder = journey.folder / "exported"
-    done = journey.cli("export", journey.file, "recommended", "--output", folder)
+    relative = os.path.relpath(folder)
+    done = journey.cli("export", journey.file, "recommended", "--output", relative)
     assert done.returncode == 0, done.stderr
     assert "exported and verified" in done.stdout
     return folder

@@ -265,6 +265,10 @@ def test_a_smoke_run_is_short_whatever_is_asked_for(load: Load) -> None:
             "FILE:6: space: threads: when names the unknown choice 'runtim'; did you mean 'runtime",
         ),
         (
+            "space.threads={values: [1], when: {runtime: tensorrt}}",
+            "FILE:9: space.threads: runtime: ",
+        ),
+        (
             "space.threads={values: [1], when: {threads: 1}}",
             "FILE:6: space: when: conditions must not form a circle, but got one among threads",
         ),

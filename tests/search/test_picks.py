@@ -111,6 +111,21 @@ def test_each_pick_is_the_best_of_its_kind(experiment: Experiment, row: TrialOf)
     }
 
 
+def test_of_equal_quality_the_recommended_or_the_fastest_is_named(
+    experiment: Experiment, row: TrialOf
+) -> None:
+    trials = [
+        row(0, 100, 500, perplexity=10.0),
+        row(1, 1000, 600, perplexity=10.001),
+        row(2, 900, 60, perplexity=10.5),
+        row(3, 120, 490, perplexity=10.002),
+    ]
+    front = front_of(experiment, trials)
+    assert picked(front)["recommended"] == 2
+    assert picked(front)["highest quality"] == 1
+    assert picked(front_of(experiment, trials, prefer="throughput"))["highest quality"] == 1
+
+
 def test_fastest_and_smallest_go_by_the_objectives(
     load: Callable[..., Experiment], row: TrialOf
 ) -> None:

@@ -11,6 +11,7 @@ import click
 
 if TYPE_CHECKING:
     from .answer import Answer
+    from .objective import Limit
     from .trial import Trial
 
 USAGE, INTERNAL, MISMATCH, INTERRUPTED = 2, 1, 5, 130
@@ -76,7 +77,11 @@ def tunefront() -> None:
 
 @tunefront.command()
 @click.argument("path", type=click.Path(path_type=Path), default=Path("experiment.yaml"))
-@click.option("--task", default="text-embedding", help="What the model does.")
+@click.option(
+    "--task",
+    default="text-embedding",
+    help="causal-lm, text-embedding, text-classification, image-classification or custom.",
+)
 @click.option("--model", default="organisation/name", help="A folder or a hub id.")
 @click.option("--data", default="data.jsonl", help="Your data file.")
 def init(path: Path, task: str, model: str, data: str) -> None:
@@ -139,7 +144,8 @@ def run(
     result = run_night(loaded, fresh=fresh, say=_terminal())
     answer = result.answer
     _print_answer(answer, style)
-    _print_next_steps(answer, experiment, result.link, result.seconds)
+    stopped = result.exit_code == INTERRUPTED
+    _print_next_steps(answer, experiment, result.link, result.seconds, interrupted=stopped)
     if exported and answer.front.recommended is not None:
         _export(answer, answer.front.recommended, None, keep=True)
     return result.exit_code
@@ -151,7 +157,7 @@ def _terminal() -> Callable[[str], None]:
     return lambda line: print(line, file=stream)
 
 
-def _print_answer(answer: "Answer", style: str) -> None:
+def _print_answer(answer: "Answer", style: str, limits: "Sequence[Limit] | None" = None) -> None:
     from .screens import answer_record, front_table, picks_lines, print_table
     from .tables import trials_csv
 
@@ -163,10 +169,10 @@ def _print_answer(answer: "Answer", style: str) -> None:
         print_table(front_table(answer))
         click.echo("\n".join(picks_lines(answer)))
     else:
-        click.echo(_misses(answer))
+        click.echo(_misses(answer, answer.experiment.limits if limits is None else limits))
 
 
-def _misses(answer: "Answer") -> str:
+def _misses(answer: "Answer", limits: "Sequence[Limit]") -> str:
     """Why there is no front: the nearest misses, or the baseline's failure."""
     from .picks import nearest_misses
 
@@ -174,16 +180,21 @@ def _misses(answer: "Answer") -> str:
     if not measured:
         return answer.headline()
     lines = ["nothing keeps the limits; the nearest:"]
-    for trial in nearest_misses(measured, answer.experiment.limits):
+    for trial in nearest_misses(measured, limits):
         told = ", ".join(
             f"{limit.metric} {trial.value(limit.metric):.4g} (limit {limit})"
-            for limit in trial.broken
+            for limit in limits
+            if not limit.kept(trial.value(limit.metric))
         )
         lines.append(f"  {trial.name()}: {told}")
     return "\n".join(lines)
 
 
-def _print_next_steps(answer: "Answer", written: Path, link: str, seconds: float) -> None:
+def _print_next_steps(
+    answer: "Answer", written: Path, link: str, seconds: float, *, interrupted: bool
+) -> None:
+    if interrupted:
+        click.echo(f"\ninterrupted; `tunefront run {written}` goes on", err=True)
     counts = f"{len(answer.trials)} trials, {len(answer.front.trials)} on the front"
     click.echo(f"\n{counts}, {seconds / 60:.1f} min", err=True)
     click.echo(f"\n  {answer.headline()}\n", err=True)
@@ -216,7 +227,8 @@ def status(experiment: Path, style: str) -> None:
     wanted = answer.experiment.budget.trials
     told = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
     click.echo(f"{answer.experiment.name}: {len(answer.trials)} of {wanted or '?'} trials ({told})")
-    click.echo(f"front: {len(answer.front.trials)} trials; {answer.headline()}")
+    if any(trial.status != "running" for trial in answer.trials):
+        click.echo(f"front: {len(answer.front.trials)} trials; {answer.headline()}")
     for trial in answer.trials:
         if trial.status == "failed" and trial.evaluation is not None:
             click.echo(f"failed: {trial.name()}: {trial.cause}: {trial.evaluation.message[:120]}")
@@ -281,7 +293,7 @@ def pick(experiment: Path, limits: Sequence[str], prefer: str | None, style: str
     check_limits((*kept, *chosen))
     confirmation = Confirmation.from_dict(study.confirmation())
     answer = answer_of(loaded, study.trials(), confirmation, (*kept, *chosen), prefer)
-    _print_answer(answer, style)
+    _print_answer(answer, style, (*kept, *chosen))
     return 0 if answer.front.trials else EXIT_CODES["nothing within limits"]
 
 

@@ -21,6 +21,7 @@ from tunefront.evaluators import (
     quality_metrics,
 )
 from tunefront.spaces import (
+    CHOICES,
     PRESETS,
     Choice,
     Configuration,
@@ -300,7 +301,12 @@ class _Resolver:
 
     def _choice(self, section: str, name: str, values: object) -> Choice:
         try:
-            return choice_kind(name).choice(values)
+            choice = choice_kind(name).choice(values)
+            for condition in choice.when:
+                if condition.choice in CHOICES:  # the space refuses the others
+                    for operand in condition.operands:
+                        choice_kind(condition.choice).check(operand)
+            return choice
         except SpaceError as error:
             message = str(error).removeprefix("space: ").removeprefix(f"{name}: ")
             raise self._fail([section, name], message) from error

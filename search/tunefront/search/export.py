@@ -41,6 +41,7 @@ def export_trial(answer: Answer, trial: Trial, setting: Setting, target: Path) -
     """
     if not trial.measured:
         raise ExportError(f"trial {trial.number} {trial.status}: only measured trials are exported")
+    target = target.absolute()  # what loads it has a working folder of its own
     if target.exists():
         raise ExportError(f"{target} exists already; remove it, or name another with --output")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -133,7 +134,7 @@ outputs are from the recorded ones. With Tunefront's evaluators installed:
 
     from tunefront.evaluators import load
     model = load("path/to/this/folder")
-    outputs = model(inputs)  # arrays by name, as in samples.npz without "input_"
+    outputs = model(inputs)  # inputs by name, as in samples.npz without "input_"; a list
 
 `processor/` holds the tokenizer or image processor, where the model has one. `tunefront verify
 FOLDER` checks files, outputs, choices, speed and memory.

@@ -335,7 +335,7 @@ class _Night:
         with (
             output_to(self.experiment.results / "logs" / "ray.log"),
             ray_session(detect_hardware().cores),
-            _interruptible(runner),
+            _interruptible(runner, self.say),
         ):
             runner.run()
             if not runner.stopped and self._to_confirm():
@@ -381,7 +381,7 @@ def _outcome(answer: Answer, stopped: bool) -> Outcome:
 
 
 @contextmanager
-def _interruptible(runner: Runner) -> Iterator[None]:
+def _interruptible(runner: Runner, say: Say) -> Iterator[None]:
     """One Ctrl-C (or SIGTERM) lets running trials finish; a second one ends at once."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -391,6 +391,7 @@ def _interruptible(runner: Runner) -> Iterator[None]:
         if runner.stopped:
             raise KeyboardInterrupt
         runner.stopped = True
+        say("stopping: the trial under way is finished first; interrupt again to stop at once")
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -14,6 +14,8 @@ from .objective import Limit, Objective
 from .trial import Trial
 
 RECOMMENDED = "recommended"
+SAME_QUALITY = 5e-4
+"""Relative differences of quality below this are none: they are told as "the same quality"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +144,7 @@ def _picks(
     size = _first(experiment, ("peak_memory_mb", "model_memory_mb", "weights_mb"), "peak_memory_mb")
     add("smallest", _best_by(best, size), f"least {size.name} on the front")
     quality = experiment.primary
-    add("highest quality", _best_by(best, quality), f"best {quality.name} on the front")
+    add("highest quality", _best_quality(best, quality, trial), f"best {quality.name} on the front")
     costs = np.array([[t.cost(o) for o in experiment.objectives] for t in best])
     add("knee", best[knee(costs)], "nearest to the best of every objective at once")
     return tuple(found)
@@ -157,6 +159,13 @@ def _first(experiment: Experiment, names: Sequence[str], fallback: str) -> Metri
 def _best_by(trials: Sequence[Trial], metric: Metric) -> Trial:
     sign = 1.0 if metric.direction == "minimize" else -1.0
     return min(trials, key=lambda trial: sign * trial.value(metric.name))
+
+
+def _best_quality(trials: Sequence[Trial], quality: Metric, recommended: Trial) -> Trial:
+    """The best by quality; of those that are as good as it, the recommended or the fastest one."""
+    best = _best_by(trials, quality).value(quality.name)
+    equal = [t for t in trials if abs(t.value(quality.name) - best) <= SAME_QUALITY * abs(best)]
+    return recommended if recommended in equal else max(equal, key=lambda t: t.value("throughput"))
 
 
 def _recommended(

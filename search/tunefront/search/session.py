@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tunefront.spaces import ClusterError
+
 OBJECT_STORE_BYTES = 150 * 2**20
 QUIET_ENVIRONMENT: Mapping[str, str] = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -60,14 +62,23 @@ def ray_session(cores: int) -> Iterator[None]:
     local: dict[str, Any] = {}
     if not address:
         local = {"num_cpus": cores, "object_store_memory": OBJECT_STORE_BYTES}
-    ray.init(
-        # Without a word Ray would join whatever cluster somebody left running on this machine.
-        address=address or "local",
-        include_dashboard=None if address else False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        **local,
-    )
+    try:
+        ray.init(
+            # Without a word Ray would join whatever cluster somebody left running here.
+            address=address or "local",
+            include_dashboard=None if address else False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            **local,
+        )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        if not address:
+            raise
+        raise ClusterError(
+            f"RAY_ADDRESS={address}: no cluster answers there ({type(error).__name__}); start one "
+            "with `ray start --head`, set RAY_AUTH_MODE=token where it asks for a token, or unset "
+            "RAY_ADDRESS to run on this machine"
+        ) from error
     try:
         yield
     finally:

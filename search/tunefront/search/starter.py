@@ -30,6 +30,7 @@ def write_starter(path: Path, *, task: str, model: str, data: str) -> None:
         raise ExperimentError(f"--task: unknown value {task!r}{did_you_mean(task, TASKS)}")
     if path.exists():
         raise ExperimentError(f"{path} exists already; name another file")
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(_text(task, model, data))
 
 
@@ -72,9 +73,10 @@ budget: {{trials: 40, hours: 4}}
 
 def _workload(task: str, model: str, data: str) -> str:
     if task == "custom":
-        return """\
-  model: my_model:model          # package.module:function, returns a torch.nn.Module
-  inputs: my_model:inputs        # (batch_size, count) -> list of {name: array}
+        named = model if ":" in model else "my_model:model"
+        return f"""\
+  model: {named}          # package.module:function, returns a torch.nn.Module
+  inputs: my_model:inputs        # (batch_size, count) -> list of {{name: array}}
   quality: my_model:quality      # (run) -> a number, or one an item
   metric: score
   direction: maximize"""

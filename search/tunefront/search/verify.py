@@ -41,7 +41,13 @@ def verify(folder: Path, seconds: float = SECONDS) -> Verification:
     if not folder.is_dir():
         raise ExportError(f"{folder} is not a folder; name what `tunefront export` wrote")
     done = subprocess.run(
-        [sys.executable, "-m", "tunefront.evaluators.verification", str(folder), str(seconds)],
+        [
+            sys.executable,
+            "-m",
+            "tunefront.evaluators.verification",
+            str(folder.absolute()),
+            str(seconds),
+        ],
         capture_output=True,
         text=True,
         timeout=TIMEOUT_S,

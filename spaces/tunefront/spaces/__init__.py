@@ -4,6 +4,7 @@ from .catalog import CHOICES, PRESETS, RUNTIMES, STAGE_OF, ChoiceKind, choice_ki
 from .choice import STAGES, Choice, Condition, Stage, Value
 from .configuration import Configuration, show
 from .errors import (
+    ClusterError,
     EvaluationError,
     ExperimentError,
     ExportError,
@@ -28,6 +29,7 @@ __all__ = [
     "STAGE_OF",
     "Choice",
     "ChoiceKind",
+    "ClusterError",
     "Condition",
     "Configuration",
     "Context",

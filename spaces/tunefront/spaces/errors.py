@@ -33,6 +33,10 @@ class WorkloadError(TunefrontError):
     """A model, a data file or a user's callable that can't be used."""
 
 
+class ClusterError(TunefrontError):
+    """A cluster that can't be reached."""
+
+
 class StudyError(TunefrontError):
     """A record of trials that can't be opened or doesn't belong to this experiment."""
 
