@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from tunefront.search.session import ray_session
+from tunefront.spaces import ClusterError
+
 from .conftest import EXPERIMENT, command, environment
 
 CUSTOM = """\
@@ -203,3 +206,10 @@ def test_an_experiment_from_several_sources_keeps_its_word(folder: Path) -> None
 def test_a_missing_record_changes_nothing(folder: Path) -> None:
     command("status", folder / "experiment.yaml", extra=environment(folder / "cache"))
     assert not (folder / "results").exists() or not list((folder / "results").rglob("study.db"))
+
+
+def test_a_cluster_that_does_not_answer_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
+    told = r"^RAY_ADDRESS=127\.0\.0\.1:9: no cluster answers"
+    with pytest.raises(ClusterError, match=told), ray_session(1):
+        pass

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import Any
 
 from tunefront.spaces import ClusterError
 
+KNOCK_S = 10.0
 OBJECT_STORE_BYTES = 150 * 2**20
 QUIET_ENVIRONMENT: Mapping[str, str] = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -63,6 +65,8 @@ def ray_session(cores: int) -> Iterator[None]:
     if not address:
         local = {"num_cpus": cores, "object_store_memory": OBJECT_STORE_BYTES}
     try:
+        if address:
+            _knock(address)  # Ray itself takes minutes to give up
         ray.init(
             # Without a word Ray would join whatever cluster somebody left running here.
             address=address or "local",
@@ -71,7 +75,7 @@ def ray_session(cores: int) -> Iterator[None]:
             logging_level=logging.ERROR,
             **local,
         )
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         if not address:
             raise
         raise ClusterError(
@@ -83,3 +87,10 @@ def ray_session(cores: int) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raise OSError where nothing listens at `host:port`; other forms are Ray's to judge."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=KNOCK_S).close()
