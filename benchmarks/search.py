@@ -12,6 +12,7 @@ rows: what they propose is taken as the nearest row that was not tried ("no repe
 import argparse
 import csv
 import json
+import math
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -105,9 +106,10 @@ def _choice(name: str, column: Sequence[str]) -> Choice:
 
 def _value(text: str) -> Value:
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         return text
+    return number if math.isfinite(number) else text
 
 
 def _scaled(figures: Floats, objectives: Sequence[Objective]) -> Floats:

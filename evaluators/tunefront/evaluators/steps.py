@@ -234,7 +234,7 @@ def measure(payload: Payload) -> dict[str, object]:
     }
 
 
-def _timed(candidate: Any, made: list[Inputs], payload: Payload) -> Timing:  # noqa: ANN401
+def _timed(candidate: Any, made: list[Inputs], payload: Payload) -> Timing:
     protocol = Protocol(**payload["protocol"])
     outputs = candidate(made[0])
     if not all(np.isfinite(output).all() for output in outputs):

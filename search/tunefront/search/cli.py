@@ -398,7 +398,7 @@ def ui(experiment: Path, port: int, detach: bool, stop: bool, opened: bool) -> N
     )
 
 
-def _load(written: Path) -> Any:  # noqa: ANN401
+def _load(written: Path) -> Any:
     from .experiment import load_experiment
 
     return load_experiment(written)

@@ -142,11 +142,10 @@ def confirm(
         return Confirmation(rounds={})
     jobs = {trial.configuration: trial.number for trial in chosen} | twins_of(experiment, chosen)
     rounds: dict[Configuration, list[Mapping[str, float]]] = {job: [] for job in jobs}
-    planned = experiment.confirmation.rounds * len(jobs)
-    for turn in range(planned):
-        configuration, number = list(jobs.items())[turn % len(jobs)]
+    turns = [*jobs.items()] * experiment.confirmation.rounds
+    for done, (configuration, number) in enumerate(turns, start=1):
         rounds[configuration].append(_remeasure(study, setting, number, configuration))
-        on_round(turn + 1, planned)
+        on_round(done, len(turns))
     # Rounds are compared one by one: what failed in any has none to compare.
     whole = {configuration: found for configuration, found in rounds.items() if all(found)}
     confirmation = Confirmation(

@@ -128,7 +128,7 @@ def _quantize(source: Path, target: Path, quantization: str) -> None:
         quantizer.model.save_model_to_file(str(target))  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def _quantization(model: Any) -> str:  # noqa: ANN401
+def _quantization(model: Any) -> str:
     operators = {node.op_type for node in model.graph.node}
     if operators & {"MatMulInteger", "DynamicQuantizeMatMul", "MatMulIntegerToFloat"}:
         return "int8-dynamic"
@@ -146,7 +146,7 @@ def _quantization(model: Any) -> str:  # noqa: ANN401
     return "none"
 
 
-def _weights(model: Any) -> WeightStatistics:  # noqa: ANN401
+def _weights(model: Any) -> WeightStatistics:
     """Initializers of two and more dimensions; packed ones count with the bits they pack."""
     from onnx import numpy_helper
 

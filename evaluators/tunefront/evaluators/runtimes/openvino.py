@@ -114,7 +114,7 @@ def _options(numerics: Numerics) -> dict[str, str | int | float]:
     return options
 
 
-def _quantize(model: Any, source: Source, quantization: str) -> Any:  # noqa: ANN401
+def _quantize(model: Any, source: Source, quantization: str) -> Any:
     if quantization == "none":
         return model
     import logging
@@ -140,13 +140,13 @@ def _quantize(model: Any, source: Source, quantization: str) -> Any:  # noqa: AN
     return nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_SYM)
 
 
-def _attention(model: Any) -> bool:  # noqa: ANN401
+def _attention(model: Any) -> bool:
     """Whether the graph holds attention, which NNCF wants to know."""
     kinds = {op.get_type_name() for op in model.get_ops()}
     return bool(kinds & {"ScaledDotProductAttention", "Softmax"}) and "MatMul" in kinds
 
 
-def _guard_gated_mlp(model: Any) -> None:  # noqa: ANN401
+def _guard_gated_mlp(model: Any) -> None:
     """Keep the plugin from fusing gated MLPs in bf16: its kernel divides by zero with one thread.
 
     Seen with OpenVINO 2026.4 (SIGFPE in compile_model for Llama with INFERENCE_NUM_THREADS=1). A
@@ -164,7 +164,7 @@ def _guard_gated_mlp(model: Any) -> None:  # noqa: ANN401
                 reader.replace_source_output(clamp.output(0))
 
 
-def _quantization(model: Any, dynamic_group: int) -> str:  # noqa: ANN401
+def _quantization(model: Any, dynamic_group: int) -> str:
     if any(op.get_type_name() == "FakeQuantize" for op in model.get_ops()):
         return "int8-static"
     kinds = {part.kind for part in _constants(model)}
@@ -178,7 +178,7 @@ def _quantization(model: Any, dynamic_group: int) -> str:  # noqa: ANN401
 class _Constant:
     """One weight of a graph."""
 
-    def __init__(self, node: Any) -> None:  # noqa: ANN401
+    def __init__(self, node: Any) -> None:
         self.kind: str = node.get_element_type().get_type_name()
         self.count = int(np.prod(list(node.get_output_shape(0))))
         self.bits = self.count * int(node.get_element_type().bitwidth)
@@ -186,7 +186,7 @@ class _Constant:
         self.zeros = int((node.data == 0).sum()) if known else 0
 
 
-def _constants(model: Any) -> list[_Constant]:  # noqa: ANN401
+def _constants(model: Any) -> list[_Constant]:
     """Constants of two and more dimensions that are no indices."""
     return [
         _Constant(op)
@@ -197,7 +197,7 @@ def _constants(model: Any) -> list[_Constant]:  # noqa: ANN401
     ]
 
 
-def _weights(model: Any) -> WeightStatistics:  # noqa: ANN401
+def _weights(model: Any) -> WeightStatistics:
     return total(
         WeightStatistics(count=c.count, bits=c.bits, zeros=c.zeros) for c in _constants(model)
     )

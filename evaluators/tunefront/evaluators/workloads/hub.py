@@ -93,7 +93,7 @@ def load_auto(spec: WorkloadSpec, auto_class: str) -> "torch.nn.Module":
     return loaded
 
 
-def load_processor(spec: WorkloadSpec, auto_class: str) -> Any:  # noqa: ANN401
+def load_processor(spec: WorkloadSpec, auto_class: str) -> Any:
     """The tokenizer or image processor that belongs to the model."""
     source = model_source(spec)
     try:
@@ -118,7 +118,7 @@ def model_files(spec: WorkloadSpec) -> tuple[Path, ...]:
     return (Path(snapshot),)
 
 
-def _transformers() -> Any:  # noqa: ANN401
+def _transformers() -> Any:
     try:
         import transformers
     except ImportError as error:

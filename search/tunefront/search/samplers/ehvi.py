@@ -145,7 +145,7 @@ class EhviSampler(Sampler):
         front, reference = _target(costs, counted)
         gain = expected_improvement(front, reference, mean[: len(rows)], deviation[: len(rows)])
         gain = gain * self._keeping(rows, measured, between, across[:, :, : len(rows)])
-        gain = gain * self._running(rows, trials)
+        gain = gain * self._ending_well(rows, trials)
         if len(running):
             gain = gain * self._apart(rows, running)
         if gain.max() <= 1e-12:  # nothing is expected of anything: take what is least known
@@ -184,7 +184,7 @@ class EhviSampler(Sampler):
             chance *= ndtr((sign * limit.bound - mean) / deviation)
         return chance
 
-    def _running(self, rows: Rows, trials: Sequence[Trial]) -> Floats:
+    def _ending_well(self, rows: Rows, trials: Sequence[Trial]) -> Floats:
         """The probability that a candidate runs at all, from how those like it ended."""
         ended = [trial for trial in trials if trial.status != "running"]
         if all(trial.measured for trial in ended):
