@@ -6,7 +6,7 @@ import pytest
 
 from tunefront.evaluators import Isolation, Protocol, Setting, WorkloadSpec, describe_workload
 
-QUICK = Protocol(seconds=0.2, passes=3, requests=2)
+QUICK = Protocol(seconds=0.2, turns=3, requests=2, block_s=0.01, wait_s=0.0)
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,7 @@ def test_an_evaluation_measures_everything(
     lm_setting: Setting, isolation: Isolation, tmp_path: Path
 ) -> None:
     found = run(lm_setting, isolation, tmp_path, runtime="torch", batch_size=2, threads=1)
-    assert found.status == "ok", found.log
+    assert found.status == "ok", (found.message, found.log)
     assert set(found.measurements) == SPEED | MEMORY | {"perplexity", "agreement"}
     for measurement in found.measurements.values():
         assert measurement.low <= measurement.value <= measurement.high
@@ -95,7 +95,7 @@ def test_pruning_makes_the_model_smaller_and_is_found_again(
 @pytest.mark.skipif(CORES < 2, reason="two replicas need two cores")
 def test_replicas_share_the_work(lm_setting: Setting, isolation: Isolation, tmp_path: Path) -> None:
     found = run(lm_setting, isolation, tmp_path, runtime="torch", threads=1, replicas=2)
-    assert found.status == "ok", found.log
+    assert found.status == "ok", (found.message, found.log)
     single = run(lm_setting, isolation, tmp_path, runtime="torch", threads=1)
     assert found.measurements["latency_ms"].samples > 0
     assert (
@@ -108,7 +108,7 @@ def test_two_gloo_ranks_share_every_matrix(
     lm_setting: Setting, isolation: Isolation, tmp_path: Path
 ) -> None:
     found = run(lm_setting, isolation, tmp_path, runtime="torch", threads=1, tensor_parallel=2)
-    assert found.status == "ok", found.log
+    assert found.status == "ok", (found.message, found.log)
     whole = run(lm_setting, isolation, tmp_path, runtime="torch", threads=1)
     assert found.measurements["agreement"].value == 1.0
     assert found.measurements["perplexity"].value == pytest.approx(

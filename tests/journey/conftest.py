@@ -26,7 +26,7 @@ baseline: {{runtime: torch, precision: fp32, batch_size: 1, threads: 1}}
 objectives: {{throughput: maximize, peak_memory_mb: minimize, perplexity: minimize}}
 limits: {{quality_drop: "<= 50%"}}
 budget: {{trials: 6, hours: 1}}
-measurement: {{seconds: 0.2, passes: 3, requests: 2}}
+measurement: {{seconds: 0.2, turns: 3, requests: 2}}
 confirmation: {{finalists: 2, rounds: 2}}
 """
 

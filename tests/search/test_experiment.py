@@ -228,7 +228,7 @@ def test_a_smoke_run_is_cut_down_and_kept_apart(load: Load) -> None:
     assert experiment.smoke
     assert experiment.results.name == "made-up-smoke"
     assert experiment.workload.items == 16
-    assert (experiment.protocol.seconds, experiment.protocol.passes) == (0.5, 3)
+    assert (experiment.protocol.seconds, experiment.protocol.turns) == (0.5, 3)
     assert experiment.confirmation.finalists == 0
     assert experiment.budget.hours == 0.5
 

@@ -90,7 +90,7 @@ def test_all_problems_are_told_at_once(load: Load) -> None:
         ("concurrent_trials", 1, None),
         ("workload.max_length", 2, 1_048_576),
         ("workload.items", 1, None),
-        ("measurement.passes", 3, 1000),
+        ("measurement.turns", 3, 1000),
         ("measurement.requests", 1, 1000),
         ("confirmation.finalists", 0, 100),
         ("confirmation.rounds", 1, 100),

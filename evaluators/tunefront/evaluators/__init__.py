@@ -5,45 +5,69 @@ Imports and works where Ray, Optuna and MLflow are absent; torch is imported whe
 
 from .candidate import CandidateRecord, load, script_of
 from .evaluate import (
-    Evaluation,
-    Setting,
-    Timeouts,
     candidate_key,
+    contender,
     describe_workload,
     evaluate,
     export_candidate,
-    measure,
 )
 from .isolation import Isolation
-from .measures import MEASURED_METRICS, QUALITY_DROP, Direction, Measurement, Metric, Protocol
+from .measures import (
+    COST_METRICS,
+    ENERGY_METRICS,
+    GPU_METRICS,
+    MEASURED_METRICS,
+    QUALITY_DROP,
+    Direction,
+    Measurement,
+    Metric,
+    Protocol,
+    energy_is_counted,
+)
+from .measures.intervals import ratio_interval
 from .measures.quality import paired_change
+from .measures.speed import Timing, half_width, kept_turns
+from .setting import Evaluation, Setting, Timeouts
 from .store import Store, cache_folder
+from .turns import Contender, Session, Sitting, take_turns
 from .workloads import TASKS, WorkloadSpec, build_workload, quality_metrics
 
 __all__ = [
+    "COST_METRICS",
+    "ENERGY_METRICS",
+    "GPU_METRICS",
     "MEASURED_METRICS",
     "QUALITY_DROP",
     "TASKS",
     "CandidateRecord",
+    "Contender",
     "Direction",
     "Evaluation",
     "Isolation",
     "Measurement",
     "Metric",
     "Protocol",
+    "Session",
     "Setting",
+    "Sitting",
     "Store",
     "Timeouts",
+    "Timing",
     "WorkloadSpec",
     "build_workload",
     "cache_folder",
     "candidate_key",
+    "contender",
     "describe_workload",
+    "energy_is_counted",
     "evaluate",
     "export_candidate",
+    "half_width",
+    "kept_turns",
     "load",
-    "measure",
     "paired_change",
     "quality_metrics",
+    "ratio_interval",
     "script_of",
+    "take_turns",
 ]

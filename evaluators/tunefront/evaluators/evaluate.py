@@ -8,17 +8,13 @@
 Every step runs in a fresh process (isolation.py); what stages produce is kept (store.py).
 """
 
-import os
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, Literal, cast
-
-import numpy as np
+from typing import Any
 
 from tunefront.spaces import (
     STAGE_OF,
@@ -32,118 +28,25 @@ from tunefront.spaces import (
 )
 
 from .cores import lease_cores
-from .isolation import Isolation, Kit, Step, last_lines
+from .isolation import Isolation, Step, last_lines
 from .measures import Measurement, Protocol
+from .measures.intervals import ratio_interval
+from .measures.machine import MachineState
+from .measures.memory import folder_mb
 from .measures.quality import read_items, read_metrics
-from .measures.speed import Timing, speed_of
-from .steps import read_requests
+from .measures.speed import Timing, enough, half_width, ratios
+from .setting import Evaluation, EvaluationStage, Setting, Timeouts, devices, memory_limit
 from .store import Store, environment_of, key_of
+from .turns import Contender, Session, Sitting, take_turns
 from .workloads import WorkloadSpec
 from .workloads.base import Array
 
-EvaluationStage = Literal["prepare", "build", "quality", "measure"]
-EVALUATION_STAGES: tuple[EvaluationStage, ...] = ("prepare", "build", "quality", "measure")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timeouts:
-    """Seconds after which a step is ended as hung."""
-
-    build_s: float = 1800.0
-    quality_s: float = 1800.0
-    measure_s: float = 900.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
-    """What all evaluations of a search share.
-
-    Attributes:
-        workload: The workload.
-        fingerprint: The content of its model and data, from `describe_workload`.
-        store: Root of the store.
-        protocol: How speed is measured.
-        timeouts: When steps are ended.
-        build_cores: Cores that building and quality may use.
-        memory_mb: Private memory that a process on the CPU may take; no limit where 0.
-    """
-
-    workload: WorkloadSpec
-    fingerprint: str
-    store: str
-    protocol: Protocol = field(default_factory=Protocol)
-    timeouts: Timeouts = field(default_factory=Timeouts)
-    build_cores: int = 1
-    memory_mb: int = 0
-
-    def to_dict(self) -> dict[str, object]:
-        """Plain values for JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> "Setting":
-        """The inverse of `to_dict`."""
-        return cls(
-            workload=WorkloadSpec.from_dict(fields["workload"]),
-            fingerprint=fields["fingerprint"],
-            store=fields["store"],
-            protocol=Protocol(**fields["protocol"]),
-            timeouts=Timeouts(**fields["timeouts"]),
-            build_cores=fields["build_cores"],
-            memory_mb=fields["memory_mb"],
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluation:
-    """How an evaluation ended, and what it found.
-
-    Attributes:
-        status: `ok`, or `failed` with the fields below filled.
-        measurements: Figures by metric; empty where it failed.
-        items: The primary metric's parts of every item, and their weights, for comparisons on the
-            same items.
-        facts: What the running candidate said it is.
-        machine: How quiet the machine was while it was measured.
-        seconds: Time by stage; what was found in the store took none.
-        reused: Stages whose product was found in the store.
-        cause: The failure's class.
-        stage: Where it failed.
-        message: What went wrong, one line.
-        log: The last lines of the failed step's output.
-    """
-
-    status: Literal["ok", "failed"]
-    measurements: Mapping[str, Measurement] = field(default_factory=dict)
-    items: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    machine: Mapping[str, float] = field(default_factory=dict)
-    seconds: Mapping[str, float] = field(default_factory=dict)
-    reused: tuple[str, ...] = ()
-    cause: FailureCause | None = None
-    stage: EvaluationStage | None = None
-    message: str = ""
-    log: tuple[str, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        fields = asdict(self)
-        fields["measurements"] = {n: m.to_dict() for n, m in self.measurements.items()}
-        return fields
-
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> "Evaluation":
-        """The inverse of `to_dict`."""
-        measurements = {n: Measurement.from_dict(m) for n, m in fields["measurements"].items()}
-        return cls(
-            **{
-                **fields,
-                "measurements": measurements,
-                "items": (tuple(fields["items"][0]), tuple(fields["items"][1])),
-                "reused": tuple(fields["reused"]),
-                "log": tuple(fields["log"]),
-            }
-        )
+ROOM = 3.0
+"""Memory that a candidate may take, as a multiple of its files; a guess on the safe side."""
+ROOM_MB = 700.0
+"""Memory for a runtime's libraries and what they work in."""
+MOST_STEAL = 0.05
+"""Of the time that a hypervisor may take before figures are doubted."""
 
 
 def describe_workload(workload: WorkloadSpec, isolation: Isolation, log: Path) -> Mapping[str, Any]:
@@ -310,8 +213,8 @@ class _Path:
                 log=self.log,
                 timeout_s=timeout_s,
                 cores=cores,
-                environment=_devices(),
-                memory_mb=_memory_limit(self.setting, self.configuration),
+                environment=devices(),
+                memory_mb=memory_limit(self.setting, self.configuration),
             )
         )
 
@@ -384,90 +287,97 @@ class _Path:
         )
 
     def _measure(self, candidate: Path, requests: Path) -> Evaluation:
-        return measure(
-            self.setting, self.configuration, candidate, requests, self.isolation, self.log
+        own = Contender(configuration=self.configuration, candidate=candidate, requests=requests)
+        reference = self._beside(own)
+        contenders = [own, *reference]
+        session = take_turns(self.setting, contenders, self.isolation, self.log, self._enough)
+        return _measured(self.setting.protocol, session)
+
+    def _enough(self, timings: Sequence[Timing], elapsed_s: float) -> bool:
+        beside = timings[1] if len(timings) > 1 else None
+        return enough(timings[0], elapsed_s, self.setting.protocol, beside)
+
+    def _beside(self, own: Contender) -> list[Contender]:
+        """The baseline, where there is room for it beside the candidate."""
+        setting = self.setting
+        baseline = Configuration(setting.baseline)
+        elsewhere = baseline.get("device", "cpu") != self.configuration.get("device", "cpu")
+        if not setting.protocol.reference or not baseline or elsewhere:
+            return []
+        if baseline == self.configuration:
+            return []
+        reference = contender(setting, baseline, self.isolation, self.log)
+        return [reference] if _fits([own, reference]) else []
+
+
+def contender(
+    setting: Setting, configuration: Configuration, isolation: Isolation, log: Path
+) -> Contender:
+    """A configuration ready for its turns; what the store has lost is built again.
+
+    Raises:
+        EvaluationError: With its cause, where it can't be built.
+    """
+    path = _Path(setting, configuration, isolation, log)
+    with lease_cores(setting.build_cores) as cores:
+        return Contender(
+            configuration=configuration,
+            candidate=path._candidate(cores),
+            requests=path._requests(cores),
         )
 
 
-def measure(
-    setting: Setting,
-    configuration: Configuration,
-    candidate: Path,
-    requests: Path,
-    isolation: Isolation,
-    log: Path,
-) -> Evaluation:
-    """Speed and memory of a built candidate, each replica in a fresh process on its own cores.
+def _fits(contenders: Sequence[Contender]) -> bool:
+    """Whether all of them, with what they work in, fit into the memory that is free."""
+    import psutil
+
+    needed = sum(c.replicas * ROOM * folder_mb(c.candidate) + ROOM_MB for c in contenders)
+    return bool(needed <= psutil.virtual_memory().available / 2**20)
+
+
+def _measured(protocol: Protocol, session: Session) -> Evaluation:
+    """One evaluation from a candidate's turns, and from the baseline's beside it.
 
     Raises:
-        EvaluationError: With its cause, where it doesn't run, or a choice did not take effect.
+        EvaluationError: With its cause, where the candidate failed.
     """
-    threads = int(configuration.get("threads", 1))
-    replicas = int(configuration.get("replicas", 1))
-    share = threads * int(configuration.get("tensor_parallel", 1))
-    protocol = setting.protocol if replicas == 1 else replace(setting.protocol, precision=0.0)
-    with (
-        lease_cores(share * replicas) as cores,
-        TemporaryDirectory(prefix="tunefront-") as barrier,
-    ):
-        payload: dict[str, object] = {
-            "candidate": str(candidate),
-            "configuration": dict(configuration),
-            "requests": str(requests),
-            "threads": threads,
-            "protocol": asdict(protocol),
-        }
-        if replicas > 1:
-            payload |= {"barrier": barrier, "replicas": replicas}
-        steps = [
-            Step(
-                name="measure",
-                payload=payload,
-                kit=cast(Kit, configuration.get("runtime", "torch")),
-                log=log,
-                timeout_s=setting.timeouts.measure_s,
-                cores=cores[replica * share : (replica + 1) * share],
-                environment=_devices(),
-                memory_mb=_memory_limit(setting, configuration),
-            )
-            for replica in range(replicas)
-        ]
-        results = isolation.run_together(steps)
-    return _measured(results, requests)
-
-
-def _measured(results: list[Mapping[str, Any]], requests: Path) -> Evaluation:
-    """One evaluation from what every replica found."""
-    timings = [
-        Timing(request_s=np.array(r["request_s"]), warmup_s=r["warmup_s"], cpu_s=r["cpu_s"])
-        for r in results
-    ]
-    first = results[0]
-    # Libraries are shared pages: they count once, what a replica adds counts for each.
-    model_mb = sum(r["peak_mb"] - r["idle_mb"] for r in results)
-    measurements = {
-        **speed_of(timings, read_requests(requests)),
-        "peak_memory_mb": Measurement.exact(first["idle_mb"] + model_mb, "MB"),
-        "model_memory_mb": Measurement.exact(model_mb, "MB"),
-        "weights_mb": Measurement.exact(first["weights_mb"], "MB"),
-    }
+    own, *others = session.sittings
+    if isinstance(own, EvaluationError):
+        raise own
+    beside = next((other for other in others if isinstance(other, Sitting)), None)
     return Evaluation(
         status="ok",
-        measurements=measurements,
-        facts={**first["facts"], "load_s": first["load_s"], "warmup_s": first["warmup_s"]},
-        machine=first["machine"],
+        measurements=own.measurements,
+        relative=relative_throughput(own, beside) if beside else None,
+        facts={**own.facts, "waited_s": session.waited_s},
+        machine=session.machine.to_dict(),
+        doubts=doubts_of(own.timing, session.machine, protocol, beside.timing if beside else None),
+        blocks=_digits(own.timing.latency_s * 1e3),
     )
 
 
-def _memory_limit(setting: Setting, configuration: Configuration) -> int:
-    """CUDA reserves far more addresses than it uses, so that a limit would only break it."""
-    return 0 if configuration.get("device", "cpu") == "cuda" else setting.memory_mb
+def relative_throughput(own: Sitting, beside: Sitting) -> Measurement:
+    """The throughput against another's in the same turns."""
+    seen = ratios(own.timing, beside.timing)
+    scale = own.timing.items / beside.timing.items
+    value, low, high = (scale * end for end in ratio_interval([seen]))
+    return Measurement(value=value, unit="x", low=low, high=high, samples=len(seen))
 
 
-def _devices() -> dict[str, str]:
-    """The GPUs that this worker was given; fork servers may be older than the gift."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
+def doubts_of(
+    timing: Timing, machine: MachineState, protocol: Protocol, beside: Timing | None
+) -> tuple[str, ...]:
+    """Why the figures of these turns are less trustworthy than they should be."""
+    found: list[str] = []
+    half = half_width(timing, beside)
+    if half > 1.5 * protocol.precision:
+        found.append(f"interval ±{half:.0%}, wanted ±{protocol.precision:.0%}")
+    disturbed = len(timing.clean) - int(timing.clean.sum())
+    if not timing.clean[timing.kept].all():
+        found.append(f"others took the cores in {disturbed} of {len(timing.clean)} turns")
+    if machine.steal > MOST_STEAL:
+        found.append(f"the hypervisor took {machine.steal:.0%} of the time")
+    return tuple(found)
 
 
 def _digits(values: Array) -> tuple[float, ...]:

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -80,24 +80,21 @@ class Isolation:
             EvaluationError: With its cause, where the step failed, crashed or hung.
             WorkloadError: Where the user's model or data is at fault.
         """
-        return self.run_together([step])[0]
+        with self.start(step) as child:
+            return child.result()
 
-    def run_together(self, steps: Sequence[Step]) -> list[Mapping[str, Any]]:
-        """The results of several steps that run at the same time; the first failure is raised."""
-        scratches = [Path(tempfile.mkdtemp(prefix="tunefront-")) for _ in steps]
+    @contextlib.contextmanager
+    def start(self, step: Step) -> "Iterator[Child]":
+        """A step under way; whatever is left of it at the end is killed."""
+        scratch = Path(tempfile.mkdtemp(prefix="tunefront-"))
         try:
-            children = [
-                self._server(step.kit).start(step, scratch)
-                for step, scratch in zip(steps, scratches, strict=True)
-            ]
+            child = self._server(step.kit).start(step, scratch)
             try:
-                return [child.result() for child in children]
+                yield child
             finally:
-                for child in children:
-                    child.end()
+                child.end()
         finally:
-            for scratch in scratches:
-                shutil.rmtree(scratch, ignore_errors=True)
+            shutil.rmtree(scratch, ignore_errors=True)
 
     def warm(self, kit: Kit) -> None:
         """Start the fork server of a kit, without waiting for its imports."""
@@ -151,7 +148,7 @@ class _Server:
         """Whether it still serves."""
         return self._process.poll() is None
 
-    def start(self, step: Step, scratch: Path) -> "_Child":
+    def start(self, step: Step, scratch: Path) -> "Child":
         """Ask for a child."""
         number = next(self._numbers)
         self._answers[number] = queue.Queue()
@@ -176,7 +173,7 @@ class _Server:
             self._process.stdin.flush()
         except BrokenPipeError as error:
             raise EvaluationError(f"fork server ended: {self._last_words()}", "crash") from error
-        return _Child(step, result, self._answers[number])
+        return Child(step, result, self._answers[number])
 
     def close(self) -> None:
         """End it and its children."""
@@ -207,21 +204,21 @@ class _Server:
         return " | ".join(lines[-3:])
 
 
-class _Child:
+class Child:
     """A step under way."""
 
     def __init__(self, step: Step, result: Path, answers: "queue.Queue[Mapping[str, Any]]") -> None:
         self._step = step
         self._result = result
         self._answers = answers
-        self._deadline = time.monotonic() + step.timeout_s
         self._pid: int | None = None
 
     def result(self) -> Mapping[str, Any]:
-        """Wait for the end; see `Isolation.run` for what is raised."""
+        """Wait for the end, for the step's time from now; see `Isolation.run` for the errors."""
+        deadline = time.monotonic() + self._step.timeout_s
         while True:
             try:
-                wait_s = max(0.0, self._deadline - time.monotonic())
+                wait_s = max(0.0, deadline - time.monotonic())
                 answer = self._answers.get(timeout=wait_s)
             except queue.Empty:
                 self.end()
@@ -236,8 +233,22 @@ class _Child:
             else:
                 raise EvaluationError("fork server ended", cause="crash")
 
+    def check(self) -> None:
+        """Raise what `result` would, if it has ended."""
+        while not self._answers.empty():
+            answer = self._answers.get()
+            if "pid" in answer:
+                self._pid = int(answer["pid"])
+                continue
+            self._answers.put(answer)
+            self.result()
+            raise EvaluationError("ended before its turn", cause="crash")
+
     def end(self) -> None:
         """Kill it, if it is still there."""
+        while not self._answers.empty():
+            answer = self._answers.get()
+            self._pid = int(answer["pid"]) if "pid" in answer else None
         if self._pid is not None:
             try:
                 os.killpg(self._pid, signal.SIGKILL)

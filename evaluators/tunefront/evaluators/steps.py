@@ -17,13 +17,14 @@ from tunefront.spaces import Configuration, EvaluationError
 
 from .applied import not_applied
 from .candidate import CandidateRecord, load
-from .measures.machine import MachineWatch
-from .measures.memory import folder_mb, tree_memory_mb
+from .measures.machine import OwnWatch
+from .measures.memory import folder_mb, gpu_memory_mb, tree_memory_mb
 from .measures.quality import read_predictions, write_quality
-from .measures.speed import Protocol, Timing, time_requests
+from .measures.speed import Protocol, no_collection, run_block, warm_up
 from .runtimes import RUNTIME_OF, Numerics, Source
 from .store import Store, fingerprint_of, key_of
 from .techniques import active_techniques
+from .turnstile import Seat
 from .workloads import Inputs, Workload, WorkloadSpec, build_workload
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ CALIBRATION_REQUESTS = 8
 CALIBRATION_BATCH = 4
 PLANS_FILE = "plans.json"
 WEIGHTS_FILE = "model.safetensors"
-BARRIER_S = 600.0
 
 Payload = Mapping[str, Any]
 
@@ -198,10 +198,10 @@ def quality(payload: Payload) -> dict[str, object]:
 
 
 def measure(payload: Payload) -> dict[str, object]:
-    """Open the candidate as a deployment would; speed, memory, and what it says it is.
+    """Open the candidate as a deployment would and take its turns; then memory, and what it is.
 
-    Payload: `candidate`, `configuration`, `requests`, `threads`, `protocol`; with replicas also
-    `barrier` (a folder) and `replicas`.
+    Payload: `candidate`, `configuration`, `requests`, `threads`, `protocol`; `address` and `place`
+    of the seat at the turnstile.
     """
     made = read_requests(Path(payload["requests"]))
     idle_mb, _ = tree_memory_mb()
@@ -210,48 +210,54 @@ def measure(payload: Payload) -> dict[str, object]:
     candidate = load(folder, threads=int(payload["threads"]))
     load_s = time.perf_counter() - start
     try:
-        watch = MachineWatch()
-        timing = _timed(candidate, made, payload)
-        state = watch.state()
-        _, peak_mb = tree_memory_mb()
+        _check_outputs(candidate, made[0])
         facts = candidate.facts()
+        problem = not_applied(
+            Configuration(payload["configuration"]), facts, CandidateRecord.read(folder)
+        )
+        if problem is not None:
+            raise EvaluationError(problem, cause="not applied")
+        seat = Seat(payload["address"], int(payload["place"]))
+        with no_collection():
+            warmup_s = _take_turns(seat, candidate, made, Protocol(**payload["protocol"]))
+        _, peak_mb = tree_memory_mb()
+        gpu = gpu_memory_mb()
     finally:
         candidate.close()
-    record = CandidateRecord.read(folder)
-    problem = not_applied(Configuration(payload["configuration"]), facts, record)
-    if problem is not None:
-        raise EvaluationError(problem, cause="not applied")
     return {
-        "request_s": timing.request_s.tolist(),
-        "warmup_s": timing.warmup_s,
-        "cpu_s": timing.cpu_s,
+        "warmup_s": warmup_s,
         "load_s": load_s,
         "idle_mb": idle_mb,
         "peak_mb": peak_mb,
         "weights_mb": folder_mb(folder),
         "facts": facts.to_dict(),
-        "machine": state.to_dict(),
+        "gpu": gpu,
     }
 
 
-def _timed(candidate: Any, made: list[Inputs], payload: Payload) -> Timing:
-    protocol = Protocol(**payload["protocol"])
-    outputs = candidate(made[0])
+def _check_outputs(candidate: Any, request: Inputs) -> None:
+    outputs = candidate(request)
     if not all(np.isfinite(output).all() for output in outputs):
         raise EvaluationError("outputs hold NaN or infinite values", cause="invalid output")
-    if "barrier" in payload:
-        _meet(Path(payload["barrier"]), int(payload["replicas"]))
-    return time_requests(candidate, made, protocol)
 
 
-def _meet(folder: Path, count: int) -> None:
-    """Wait until all replicas are here, so that all are busy while any is timed."""
-    (folder / f"{os.getpid()}.here").touch()
-    deadline = time.monotonic() + BARRIER_S
-    while len(list(folder.glob("*.here"))) < count:
-        if time.monotonic() > deadline:
-            raise EvaluationError("the other replicas did not come up", cause="timeout")
-        time.sleep(0.001)
+def _take_turns(seat: Seat, candidate: Any, made: list[Inputs], protocol: Protocol) -> float:
+    """Do what it is called for; seconds of warming up."""
+    watch = OwnWatch()
+    warmup_s, spent_s = 0.0, time.process_time()
+    for word in seat.calls():
+        if word == "end":
+            break
+        if word == "warm":
+            warmup_s = warm_up(candidate, made, protocol.seconds)
+            seat.say({"warmup_s": warmup_s})
+            spent_s = time.process_time()
+        else:
+            block = run_block(candidate, made, protocol.block_s, watch)
+            now_s = time.process_time()
+            seat.say({**block.to_dict(), "spent_s": now_s - spent_s})
+            spent_s = now_s
+    return warmup_s
 
 
 def _threads() -> None:

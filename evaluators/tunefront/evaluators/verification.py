@@ -18,7 +18,7 @@ from tunefront.spaces import ExportError, detect_hardware
 from .candidate import load
 from .export_folder import read_manifest, read_samples, tampered
 from .measures.memory import tree_memory_mb
-from .measures.speed import Protocol, speed_of, time_requests
+from .measures.speed import Protocol, speed_of, time_alone
 from .workloads.base import Array
 
 MISMATCH = 5
@@ -84,12 +84,12 @@ def run_sample(folder: Path, seconds: float) -> Sample:
     candidate = load(folder)
     try:
         outputs = candidate(inputs)
-        timing = time_requests(candidate, [inputs], Protocol(seconds=seconds, requests=1))
+        timing = time_alone(candidate, [inputs], Protocol(seconds=seconds, requests=1))
         _, peak_mb = tree_memory_mb()
         facts = candidate.facts().to_dict()
     finally:
         candidate.close()
-    latency = speed_of([timing], [inputs])["latency_ms"].value
+    latency = speed_of(timing)["latency_ms"].value
     return Sample(
         outputs=outputs,
         facts=facts,

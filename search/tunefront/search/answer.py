@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from tunefront.evaluators import Measurement, Metric
 from tunefront.spaces import show
 
-from .confirm import Confirmation, confirmed
+from .confirmation import Confirmation, confirmed
 from .experiment import Experiment
 from .objective import Limit
 from .picks import Front, front_of, ratio

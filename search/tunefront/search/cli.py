@@ -280,7 +280,7 @@ def pick(experiment: Path, limits: Sequence[str], prefer: str | None, style: str
     tunefront pick experiments/minilm --limit 'latency_ms<=12' --prefer throughput
     """
     from .answer import answer_of
-    from .confirm import Confirmation
+    from .confirmation import Confirmation
     from .night import EXIT_CODES
     from .objective import Limit, check_limits
     from .study import Study

@@ -1,114 +1,33 @@
 """Finalists measured again, side by side: in turns with the baseline, in fresh processes.
 
-Ratios are taken within a turn, so that a machine that drifts drags both figures along.
+Everybody who fits into memory beside the baseline takes part in the same turns; where not all do,
+they come in groups, the baseline with each. A round starts all processes anew.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from tunefront.evaluators import Evaluation, Measurement, Setting
+from tunefront.evaluators import Setting, kept_turns
 from tunefront.spaces import STAGE_OF, Configuration
 
+from .confirmation import Confirmation, Round
 from .experiment import Experiment
-from .job import Job, resources_of, run_job
+from .job import TurnsJob, resources_of, run_turns
 from .picks import Front, front_of
 from .study import Study
 from .trial import Trial
 
-REMEASURED = (
-    "latency_ms",
-    "latency_p90_ms",
-    "latency_p99_ms",
-    "throughput",
-    "tokens_per_second",
-    "peak_memory_mb",
-    "model_memory_mb",
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Confirmation:
-    """What the rounds found.
-
-    Attributes:
-        rounds: For every finalist's number, the figures of each round by metric.
-        asked: The finalists, those that failed a round included.
-        alike: For a finalist's number, its throughput over that of the baseline's model run like
-            it (its batch size, threads, replicas), a ratio a round. Absent where the baseline
-            itself runs like it, or where its model can't.
-    """
-
-    rounds: Mapping[int, Sequence[Mapping[str, float]]]
-    asked: Sequence[int] = ()
-    alike: Mapping[int, Sequence[float]] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {
-            "rounds": {str(n): [dict(r) for r in rounds] for n, rounds in self.rounds.items()},
-            "asked": list(self.asked),
-            "alike": {str(number): list(ratios) for number, ratios in self.alike.items()},
-        }
-
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> "Confirmation":
-        """The inverse of `to_dict`; of nothing an empty one."""
-        rounds = {int(number): found for number, found in fields.get("rounds", {}).items()}
-        return cls(
-            rounds=rounds,
-            asked=fields.get("asked", ()),
-            alike={int(number): ratios for number, ratios in fields.get("alike", {}).items()},
-        )
-
-    def speedup(self, number: int, baseline: int = 0) -> Measurement | None:
-        """Throughput against the baseline's, within turns; None where either was not confirmed."""
-        own, base = self.rounds.get(number, ()), self.rounds.get(baseline, ())
-        return _ratio([o["throughput"] / b["throughput"] for o, b in zip(own, base, strict=False)])
-
-    def speedup_alike(self, number: int) -> Measurement | None:
-        """Throughput against the baseline's model run alike, within turns; None where unknown."""
-        return _ratio(self.alike.get(number, ()))
-
-
-def _ratio(ratios: Sequence[float]) -> Measurement | None:
-    """The median ratio and the range of the rounds."""
-    if not ratios:
-        return None
-    return Measurement(
-        value=float(np.median(ratios)),
-        unit="x",
-        low=min(ratios),
-        high=max(ratios),
-        samples=len(ratios),
-    )
-
-
-def confirmed(trials: Sequence[Trial], confirmation: Confirmation) -> list[Trial]:
-    """The record with the confirmed figures in place: the median round, and the rounds' range."""
-    return [
-        replace(trial, measurements={**trial.measurements, **_figures(trial, rounds)})
-        if (rounds := confirmation.rounds.get(trial.number)) and trial.measured
-        else trial
-        for trial in trials
-    ]
-
-
-def _figures(trial: Trial, rounds: Sequence[Mapping[str, float]]) -> dict[str, Measurement]:
-    figures: dict[str, Measurement] = {}
-    for metric in REMEASURED:
-        values = [found[metric] for found in rounds if metric in found]
-        if values and metric in trial.measurements:
-            figures[metric] = Measurement(
-                value=float(np.median(values)),
-                unit=trial.measurements[metric].unit,
-                low=min(values),
-                high=max(values),
-                samples=len(values),
-            )
-    return figures
+PRECISION = 0.01
+"""Half-width of a speed-up's interval at which there have been turns enough."""
+LEAST_TURNS = 6
+"""Turns of a round, whatever the time."""
+MEMORY_SHARE = 0.8
+"""Of the machine's free memory that a group may take."""
+OnRound = Callable[[int, int], None]
+"""Called with the rounds done and those planned."""
 
 
 def finalists(experiment: Experiment, front: Front, trials: Sequence[Trial]) -> list[Trial]:
@@ -123,88 +42,173 @@ def finalists(experiment: Experiment, front: Front, trials: Sequence[Trial]) -> 
     return baseline + list(chosen.values())[: experiment.confirmation.finalists]
 
 
-def confirm(
-    study: Study,
-    setting: Setting,
-    on_round: Callable[[int, int], None] = lambda done, of: None,
-) -> Confirmation:
-    """Measure the finalists again, in turns; Ray must be up.
-
-    Args:
-        study: The record; what is found is kept in it.
-        setting: What all evaluations share.
-        on_round: Called with the measurements done and those planned.
-    """
-    experiment = study.experiment
-    trials = study.trials()
-    chosen = finalists(experiment, front_of(experiment, trials), trials)
-    if len(chosen) < 2:
-        return Confirmation(rounds={})
-    jobs = {trial.configuration: trial.number for trial in chosen} | twins_of(experiment, chosen)
-    rounds: dict[Configuration, list[Mapping[str, float]]] = {job: [] for job in jobs}
-    turns = [*jobs.items()] * experiment.confirmation.rounds
-    for done, (configuration, number) in enumerate(turns, start=1):
-        rounds[configuration].append(_remeasure(study, setting, number, configuration))
-        on_round(done, len(turns))
-    # Rounds are compared one by one: what failed in any has none to compare.
-    whole = {configuration: found for configuration, found in rounds.items() if all(found)}
-    confirmation = Confirmation(
-        rounds={t.number: whole[t.configuration] for t in chosen if t.configuration in whole},
-        asked=[trial.number for trial in chosen],
-        alike=alike_ratios(experiment.baseline, chosen, whole),
-    )
-    study.set_confirmation(confirmation.to_dict())
-    return confirmation
-
-
-def twins_of(experiment: Experiment, chosen: Sequence[Trial]) -> dict[Configuration, int]:
-    """The baseline's model as the finalists are run, each with the number of one of them."""
-    twins = {twin_of(experiment.baseline, trial.configuration): trial.number for trial in chosen}
-    known = {trial.configuration for trial in chosen}
-    return {
-        twin: number
-        for twin, number in twins.items()
-        if twin not in known and not experiment.space.obstacle(twin)
-    }
-
-
-def alike_ratios(
-    baseline: Configuration,
-    chosen: Sequence[Trial],
-    rounds: Mapping[Configuration, Sequence[Mapping[str, float]]],
-) -> dict[int, list[float]]:
-    """How much of each finalist's gain is the model's, not its batch size's: a ratio a round."""
-    ratios: dict[int, list[float]] = {}
-    for trial in chosen:
-        twin = twin_of(baseline, trial.configuration)
-        alone = twin in (baseline, trial.configuration)
-        if not alone and trial.configuration in rounds and twin in rounds:
-            pairs = zip(rounds[trial.configuration], rounds[twin], strict=True)
-            ratios[trial.number] = [own["throughput"] / base["throughput"] for own, base in pairs]
-    return ratios
-
-
 def twin_of(baseline: Configuration, other: Configuration) -> Configuration:
     """The baseline's model run as `other` is: its batch size, threads and replicas."""
     execution = {n: v for n, v in other.items() if STAGE_OF[n] == "execution"}
     return Configuration({**baseline, **execution})
 
 
-def _remeasure(
-    study: Study, setting: Setting, number: int, configuration: Configuration
-) -> Mapping[str, float]:
-    """One measurement in a worker; empty where it failed."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Who takes turns together.
+
+    Attributes:
+        finalists: The finalists, without the baseline.
+        configurations: All that run, the baseline first: finalists and their twins.
+    """
+
+    finalists: tuple[Trial, ...]
+    configurations: tuple[Configuration, ...]
+
+
+def groups_of(experiment: Experiment, chosen: Sequence[Trial], memory_mb: float) -> list[Group]:
+    """The finalists in groups that fit into memory, each finalist with its twin.
+
+    Args:
+        experiment: Its baseline and space.
+        chosen: The baseline's trial first.
+        memory_mb: What a group may take; a finalist that exceeds it is a group of its own.
+    """
+    base, *others = chosen
+    groups: list[Group] = []
+    together: list[Trial] = []
+
+    def close() -> None:
+        if together:
+            configurations = _members(experiment, together)
+            groups.append(Group(finalists=tuple(together), configurations=configurations))
+            together.clear()
+
+    for trial in others:
+        size = _peak_mb(base, [*together, trial], _members(experiment, [*together, trial]))
+        if size > memory_mb:
+            close()
+        together.append(trial)
+    close()
+    return groups
+
+
+def _members(experiment: Experiment, together: Sequence[Trial]) -> tuple[Configuration, ...]:
+    twins = [twin_of(experiment.baseline, trial.configuration) for trial in together]
+    own = [trial.configuration for trial in together]
+    able = [twin for twin in twins if not experiment.space.obstacle(twin)]
+    return tuple(dict.fromkeys([experiment.baseline, *own, *able]))
+
+
+def _peak_mb(
+    base: Trial, together: Sequence[Trial], configurations: Sequence[Configuration]
+) -> float:
+    """Memory of a group; a twin counts like the baseline."""
+    known = {trial.configuration: trial.value("peak_memory_mb") for trial in together}
+    fallback = base.value("peak_memory_mb")
+    return sum(known.get(configuration, fallback) for configuration in configurations)
+
+
+def confirm(
+    study: Study,
+    setting: Setting,
+    on_round: OnRound = lambda done, of: None,
+    seconds_left: float | None = None,
+) -> Confirmation:
+    """Measure the finalists again, in turns; Ray must be up.
+
+    Args:
+        study: The record; what is found is kept in it.
+        setting: What all evaluations share.
+        on_round: Called with the rounds done and those planned.
+        seconds_left: Until the deadline; None where there is none.
+    """
+    import psutil
+
+    experiment = study.experiment
+    trials = study.trials()
+    chosen = finalists(experiment, front_of(experiment, trials), trials)
+    if len(chosen) < 2:
+        return Confirmation()
+    free_mb = MEMORY_SHARE * psutil.virtual_memory().available / 2**20
+    groups = groups_of(experiment, chosen, free_mb)
+    rounds = experiment.confirmation.rounds
+    seconds = seconds_of(experiment, trials, seconds_left) / rounds / len(groups)
+    found: dict[int, list[Round | None]] = {trial.number: [] for trial in chosen}
+    for done in range(rounds):
+        for group in groups:
+            sittings = _play(study, setting, group, seconds, done)
+            for number, seen in rounds_of(group, sittings).items():
+                found[number].append(seen)
+        on_round(done + 1, rounds)
+    confirmation = Confirmation(
+        # Rounds are compared one by one: what failed in any has none to compare.
+        rounds={n: [r for r in seen if r] for n, seen in found.items() if seen and all(seen)},
+        asked=[trial.number for trial in chosen],
+    )
+    study.set_confirmation(confirmation.to_dict())
+    return confirmation
+
+
+def seconds_of(
+    experiment: Experiment, trials: Sequence[Trial], seconds_left: float | None
+) -> float:
+    """The confirmation's share of the whole, given what the trials took."""
+    share = experiment.confirmation.share
+    spent = sum(t.evaluation.seconds.get("total", 0.0) for t in trials if t.evaluation is not None)
+    planned = spent * share / (1 - share)
+    return planned if seconds_left is None else max(0.0, min(planned, seconds_left))
+
+
+def rounds_of(group: Group, sittings: Sequence[Mapping[str, Any]]) -> dict[int, Round | None]:
+    """What a round showed, by trial number; None where the finalist failed.
+
+    Args:
+        group: Who took part.
+        sittings: For each of its configurations `rates` (items/s of every turn), `clean` (whether
+            nobody was in the way) and `figures`; nothing where it failed.
+    """
+    seen = dict(zip(group.configurations, sittings, strict=True))
+    baseline = group.configurations[0]
+    base = seen[baseline]
+    found: dict[int, Round | None] = {0: None}
+    if base:
+        found[0] = Round(ratios=[1.0] * len(base["rates"]), figures=base["figures"])
+    for trial in group.finalists:
+        own = seen[trial.configuration]
+        twin = twin_of(baseline, trial.configuration)
+        alone = twin in (baseline, trial.configuration) or not seen.get(twin)
+        found[trial.number] = (
+            Round(
+                ratios=_ratios(own, base),
+                alike=() if alone else _ratios(own, seen[twin]),
+                figures=own["figures"],
+            )
+            if own and base
+            else None
+        )
+    return found
+
+
+def _ratios(own: Mapping[str, Any], base: Mapping[str, Any]) -> list[float]:
+    """Turn by turn, those in which nobody was in the way where they are enough."""
+    turns = min(len(own["rates"]), len(base["rates"]))
+    kept = kept_turns(np.array(own["clean"][:turns]) & np.array(base["clean"][:turns]))
+    return [own["rates"][turn] / base["rates"][turn] for turn in np.flatnonzero(kept)]
+
+
+def _play(
+    study: Study, setting: Setting, group: Group, seconds: float, done: int
+) -> Sequence[Mapping[str, Any]]:
+    """One round of one group in a worker."""
     import ray
 
-    job = Job(
-        number=number,
-        configuration=configuration,
-        setting=setting,
-        folder=study.experiment.results,
+    job = TurnsJob(
+        configurations=group.configurations,
+        setting=replace(setting, protocol=replace(setting.protocol, turns=LEAST_TURNS)),
+        log=study.experiment.results / "logs" / f"confirmation-{done}.log",
+        seconds=seconds,
+        precision=PRECISION * study.experiment.confirmation.rounds**0.5,
     )
-    bundle = resources_of(configuration).bundles[0]
-    task = ray.remote(run_job).options(num_cpus=bundle.get("CPU", 1), num_gpus=bundle.get("GPU", 0))
-    evaluation = Evaluation.from_dict(ray.get(task.remote(job.to_dict())))
-    if evaluation.status == "failed":
-        return {}
-    return {name: m.value for name, m in evaluation.measurements.items() if name in REMEASURED}
+    bundles = [resources_of(configuration).bundles[0] for configuration in group.configurations]
+    task = ray.remote(run_turns).options(
+        num_cpus=max(bundle.get("CPU", 1) for bundle in bundles),
+        num_gpus=max(bundle.get("GPU", 0) for bundle in bundles),
+    )
+    found: Sequence[Mapping[str, Any]] = ray.get(task.remote(job.to_dict()))
+    return found

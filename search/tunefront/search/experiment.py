@@ -11,6 +11,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from tunefront.evaluators import (
+    COST_METRICS,
+    ENERGY_METRICS,
+    GPU_METRICS,
     MEASURED_METRICS,
     QUALITY_DROP,
     Metric,
@@ -18,6 +21,7 @@ from tunefront.evaluators import (
     Timeouts,
     WorkloadSpec,
     cache_folder,
+    energy_is_counted,
     quality_metrics,
 )
 from tunefront.spaces import (
@@ -79,11 +83,13 @@ class Experiment:
         objectives: What is searched for, in the order of the file.
         limits: What a choice must keep.
         prefer: The metric that decides what is recommended; None for the gain in all objectives.
+        price_per_hour: What this machine costs, in any currency; None where nobody said.
         metrics: Every metric of this workload, by name.
         budget: When the search ends.
         sampler: Who proposes.
         seed: Of the sampler.
         protocol: How speed is measured.
+        early_stop: Whether judging quality ends where the limit is decided.
         timeouts: When steps count as hung.
         confirmation: How finalists are measured again.
         concurrent_trials: Trials at a time, at the most.
@@ -100,11 +106,13 @@ class Experiment:
     objectives: tuple[Objective, ...]
     limits: tuple[Limit, ...]
     prefer: str | None
+    price_per_hour: float | None
     metrics: Mapping[str, Metric]
     budget: Budget
     sampler: str
     seed: int
     protocol: Protocol
+    early_stop: bool
     timeouts: Timeouts
     confirmation: ConfirmationSection
     concurrent_trials: int
@@ -156,7 +164,7 @@ _SMOKE = (
     "budget.hours=0.5",
     "workload.items=16",
     "measurement.seconds=0.5",
-    "measurement.passes=3",
+    "measurement.turns=3",
     "confirmation.finalists=0",
 )
 
@@ -208,11 +216,8 @@ class _Resolver:
         prepare = self._prepare()
         workload = self._workload(prepare)
         space = self._space()
-        metrics = {
-            **MEASURED_METRICS,
-            **quality_metrics(workload),
-            QUALITY_DROP.name: QUALITY_DROP,
-        }
+        metrics = {**MEASURED_METRICS, **quality_metrics(workload)}
+        metrics |= {QUALITY_DROP.name: QUALITY_DROP, **self._extra_metrics()}
         limits = self._limits(metrics)
         return Experiment(
             name=section.name + (SMOKE_SUFFIX if self.smoke else ""),
@@ -227,7 +232,16 @@ class _Resolver:
             prefer=self._prefer(metrics),
             sampler=section.sampler,
             seed=section.seed,
-            protocol=Protocol(**section.measurement.model_dump()),
+            price_per_hour=section.price_per_hour,
+            protocol=Protocol(
+                seconds=section.measurement.seconds,
+                precision=section.measurement.precision,
+                turns=section.measurement.turns,
+                requests=section.measurement.requests,
+                wait_s=section.measurement.wait,
+                reference=section.measurement.reference,
+            ),
+            early_stop=section.measurement.early_stop,
             timeouts=Timeouts(
                 build_s=section.timeouts.build,
                 quality_s=section.timeouts.quality,
@@ -239,6 +253,22 @@ class _Resolver:
             written=self.document.values,
             smoke=self.smoke,
         )
+
+    def _extra_metrics(self) -> Mapping[str, Metric]:
+        """What is measured only where somebody named a price, or has the device or the counter."""
+        priced = COST_METRICS if self.section.price_per_hour is not None else {}
+        gpu = GPU_METRICS if self.hardware.gpus else {}
+        return {**priced, **gpu, **(ENERGY_METRICS if energy_is_counted() else {})}
+
+    def _why_not(self, name: str) -> str:
+        """Why a metric that exists is not measured here; empty where there is no such metric."""
+        if name in COST_METRICS:
+            return "; it needs the key price_per_hour"
+        if name in ENERGY_METRICS:
+            return "; this machine has no energy counter that this user may read (RAPL, NVML)"
+        if name in GPU_METRICS:
+            return "; this machine has no GPU"
+        return ""
 
     def _fail(self, key: Sequence[str], message: object) -> ExperimentError:
         return ExperimentError(f"{self.document.place(key)}: {message}")
@@ -327,7 +357,7 @@ class _Resolver:
                 raise self._fail(
                     ["objectives", name],
                     f"no measure produces {name!r} for {self.section.workload.task}"
-                    f"{did_you_mean(name, metrics)}",
+                    f"{self._why_not(name) or did_you_mean(name, metrics)}",
                 )
         return tuple(
             Objective(metric=name, direction=direction)
@@ -345,7 +375,8 @@ class _Resolver:
         for name, written in self.section.limits.items():
             if name not in metrics:
                 raise self._fail(
-                    ["limits", name], f"unknown metric {name!r}{did_you_mean(name, metrics)}"
+                    ["limits", name],
+                    f"unknown metric {name!r}{self._why_not(name) or did_you_mean(name, metrics)}",
                 )
             try:
                 texts: list[object] = written if isinstance(written, list) else [written]

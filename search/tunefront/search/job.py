@@ -1,12 +1,23 @@
-"""A trial's job: what a worker is told, what it does, what it asks Ray for."""
+"""What a worker is told, what it does, what it asks Ray for: a trial, a round of turns."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunefront.evaluators import Isolation, Setting, evaluate
-from tunefront.spaces import Configuration
+from tunefront.evaluators import (
+    Contender,
+    Isolation,
+    Setting,
+    Sitting,
+    Timing,
+    contender,
+    evaluate,
+    half_width,
+    take_turns,
+)
+from tunefront.spaces import Configuration, EvaluationError
 
 if TYPE_CHECKING:
     from ray.tune import PlacementGroupFactory
@@ -42,17 +53,82 @@ _isolation: Isolation | None = None
 
 
 def run_job(job: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Evaluate in this worker; its fork servers stay for the next job."""
-    global _isolation
-    if _isolation is None:
-        _isolation = Isolation()
+    """Evaluate in this worker."""
     evaluation = evaluate(
         Setting.from_dict(job["setting"]),
         Configuration(job["configuration"]),
-        _isolation,
+        _isolation_of_this_worker(),
         Path(job["folder"], "logs", f"{job['number']:05}.log"),
     )
     return evaluation.to_dict()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnsJob:
+    """What a worker is told of a round of confirmation.
+
+    Attributes:
+        configurations: Who takes turns; the first is what all are compared with.
+        setting: What all evaluations share.
+        log: Where the output of their processes goes.
+        seconds: Time for the turns; the setting's least number of turns is taken anyway.
+        precision: Half-width of every ratio's interval, relative, at which to stop.
+    """
+
+    configurations: Sequence[Configuration]
+    setting: Setting
+    log: Path
+    seconds: float
+    precision: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for Ray."""
+        return {
+            "configurations": [dict(configuration) for configuration in self.configurations],
+            "setting": self.setting.to_dict(),
+            "log": str(self.log),
+            "seconds": self.seconds,
+            "precision": self.precision,
+        }
+
+
+def run_turns(job: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """Let all take their turns; `rates`, `clean` and `figures` of each, {} where it failed."""
+    setting, log = Setting.from_dict(job["setting"]), Path(job["log"])
+    isolation = _isolation_of_this_worker()
+    able: dict[int, Contender] = {}
+    for place, choices in enumerate(job["configurations"]):
+        with suppress(EvaluationError):  # its trial was fine; now it can't be built
+            able[place] = contender(setting, Configuration(choices), isolation, log)
+
+    def satisfied(timings: Sequence[Timing], elapsed_s: float) -> bool:
+        if len(timings[0].blocks) < setting.protocol.turns:
+            return False
+        if elapsed_s >= job["seconds"]:
+            return True
+        return all(half_width(own, timings[0]) <= job["precision"] for own in timings[1:])
+
+    session = take_turns(setting, list(able.values()), isolation, log, satisfied)
+    found = dict(zip(able, map(_plain, session.sittings), strict=True))
+    return [found.get(place, {}) for place in range(len(job["configurations"]))]
+
+
+def _plain(sitting: Sitting | EvaluationError) -> Mapping[str, Any]:
+    if isinstance(sitting, EvaluationError):
+        return {}
+    return {
+        "rates": (sitting.timing.rate * sitting.timing.items).tolist(),
+        "clean": sitting.timing.clean.tolist(),
+        "figures": {name: m.value for name, m in sitting.measurements.items()},
+    }
+
+
+def _isolation_of_this_worker() -> Isolation:
+    """Its fork servers stay for the next job."""
+    global _isolation
+    if _isolation is None:
+        _isolation = Isolation()
+    return _isolation
 
 
 def resources_of(configuration: Mapping[str, Any]) -> "PlacementGroupFactory":

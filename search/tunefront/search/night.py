@@ -23,10 +23,12 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal
 
 from tunefront.evaluators import (
+    QUALITY_DROP,
     Isolation,
     Setting,
     cache_folder,
     describe_workload,
+    quality_metrics,
 )
 from tunefront.spaces import (
     Enumeration,
@@ -40,7 +42,8 @@ from tunefront.spaces import (
 )
 
 from .answer import Answer, answer_of
-from .confirm import Confirmation, confirm, finalists
+from .confirm import confirm, finalists
+from .confirmation import Confirmation
 from .experiment import Experiment, Prepare, load_experiment
 from .files import write_whole
 from .picks import front_of
@@ -193,7 +196,23 @@ def setting_of(experiment: Experiment, fingerprint: str) -> Setting:
         timeouts=experiment.timeouts,
         build_cores=max(1, hardware.cores // experiment.concurrent_trials),
         memory_mb=int(MEMORY_SHARE * hardware.memory_mb / experiment.concurrent_trials),
+        baseline=experiment.baseline,
+        quality_limit=_quality_limit(experiment),
+        quality_matters=any(
+            o.metric in quality_metrics(experiment.workload) or o.metric == QUALITY_DROP.name
+            for o in experiment.objectives
+        ),
     )
+
+
+def _quality_limit(experiment: Experiment) -> float | None:
+    """The tightest bound on the loss of quality, in percent."""
+    bounds = [
+        limit.bound
+        for limit in experiment.limits
+        if limit.metric == QUALITY_DROP.name and limit.test == "<="
+    ]
+    return min(bounds) if bounds and experiment.early_stop else None
 
 
 def _identity(described: Mapping[str, Any]) -> dict[str, object]:
@@ -340,7 +359,15 @@ class _Night:
             runner.run()
             if not runner.stopped and self._to_confirm():
                 self.say("confirming the finalists: measured again, in turns with the baseline")
-                confirm(self.study, self.setting)
+                confirm(self.study, self.setting, self._on_round, self._seconds_left())
+
+    def _on_round(self, done: int, of: int) -> None:
+        self.say(f"confirming: {done} of {of} rounds")
+
+    def _seconds_left(self) -> float | None:
+        """Until the deadline; None where there is none."""
+        hours = self.experiment.budget.hours
+        return None if hours is None else hours * 3600 - (time.monotonic() - self.start)
 
     def _to_confirm(self) -> bool:
         """Whether there are finalists, and trials that were told since the last confirmation."""
@@ -360,9 +387,14 @@ class _Night:
             self.setting,
             concurrent=self.experiment.concurrent_trials,
             trials=self.experiment.budget.trials,
-            seconds=None if hours is None else hours * 3600,
+            seconds=None if hours is None else hours * 3600 * (1 - self._kept_back()),
             on_trial=self._on_trial,
         )
+
+    def _kept_back(self) -> float:
+        """The share of the time that is confirmation's."""
+        confirmation = self.experiment.confirmation
+        return confirmation.share if confirmation.finalists else 0.0
 
     def _on_trial(self, trial: Trial) -> None:
         answer = answer_of(self.experiment, self.study.trials(), Confirmation(rounds={}))

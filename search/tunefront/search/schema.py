@@ -42,8 +42,11 @@ class MeasurementSection(_Section):
 
     seconds: float = Field(default=5.0, gt=0, le=3600)
     precision: float = Field(default=0.03, gt=0, lt=1)
-    passes: int = Field(default=6, ge=3, le=1000)
+    turns: int = Field(default=7, ge=3, le=1000)
     requests: int = Field(default=4, ge=1, le=1000)
+    wait: float = Field(default=60.0, ge=0, le=3600)
+    reference: bool = True
+    early_stop: bool = True
 
 
 class TimeoutSection(_Section):
@@ -59,6 +62,7 @@ class ConfirmationSection(_Section):
 
     finalists: int = Field(default=8, ge=0, le=100)
     rounds: int = Field(default=3, ge=1, le=100)
+    share: float = Field(default=0.15, gt=0, lt=1)
 
 
 class ExperimentSection(_Section):
@@ -72,6 +76,7 @@ class ExperimentSection(_Section):
     objectives: dict[str, Direction]
     limits: dict[str, Any] = Field(default_factory=dict)
     prefer: str | None = None
+    price_per_hour: float | None = Field(default=None, gt=0)
     budget: BudgetSection = BudgetSection(trials=60, hours=8)
     sampler: Literal["ehvi", "tpe", "nsga2", "gp", "random", "grid"] = "ehvi"
     seed: int = Field(default=0, ge=0)

@@ -13,7 +13,7 @@ from tunefront.evaluators import Evaluation, Measurement
 from tunefront.spaces import Configuration, StudyError, Value
 
 from .experiment import Experiment
-from .objective import quality_drop
+from .figures import figures_of
 from .trial import Status, Trial
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class Study:
 
         trial = self._trial(number)
         baseline = None if number == 0 else self.baseline()
-        measurements = self._with_drop(evaluation, baseline)
+        measurements = self._figures(evaluation, baseline)
         problem = self._unusable(evaluation, measurements)
         if problem is not None:
             evaluation = problem
@@ -152,18 +152,10 @@ class Study:
                 )
         return None
 
-    def _with_drop(self, evaluation: Evaluation, baseline: Trial | None) -> dict[str, Measurement]:
-        """The figures with `quality_drop`, which is 0 for the baseline itself."""
-        measurements = dict(evaluation.measurements)
-        primary = self.experiment.primary
-        if primary.name in measurements:
-            base = baseline.evaluation if baseline is not None else None
-            if base is not None and base.status == "ok":
-                drop = quality_drop(primary, evaluation, base)
-            else:
-                drop = Measurement.exact(0.0, "%")
-            measurements["quality_drop"] = drop
-        return measurements
+    def _figures(self, evaluation: Evaluation, baseline: Trial | None) -> dict[str, Measurement]:
+        base = baseline.evaluation if baseline is not None else None
+        base = base if base is not None and base.status == "ok" else None
+        return figures_of(self.experiment, evaluation, base)
 
     def _trial(self, number: int) -> "optuna.Trial":
         import optuna
@@ -208,7 +200,7 @@ class Study:
                 ended=frozen.datetime_complete,
             )
         evaluation = Evaluation.from_dict(frozen.user_attrs[_EVALUATION])
-        measurements = self._with_drop(evaluation, baseline)
+        measurements = self._figures(evaluation, baseline)
         broken = tuple(
             limit
             for limit in self.experiment.limits

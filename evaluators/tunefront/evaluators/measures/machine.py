@@ -1,9 +1,15 @@
-"""The machine's state over a stretch of time: load, steal, and what other processes took."""
+"""The machine while something is timed: what others took, and what the process itself used."""
 
 import os
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+QUIET = 0.10
+"""Of the watched cores' time that others may take on a machine that counts as quiet."""
+LOOK_S = 0.25
+"""How long a look at the machine takes: 25 of the kernel's ticks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,13 +18,17 @@ class MachineState:
 
     Attributes:
         load: Load average of the last minute.
-        steal: Share of CPU time that the hypervisor took.
-        foreign: Share of all cores' time that went to other processes.
+        steal: Share of the watched cores' time that the hypervisor took.
+        foreign: Share of their time that went to other processes.
+        frequency_mhz: Mean clock of the watched cores; 0 where it can't be read.
+        temperature_c: The hottest sensor; 0 where none can be read.
     """
 
     load: float
     steal: float
     foreign: float
+    frequency_mhz: float = 0.0
+    temperature_c: float = 0.0
 
     def to_dict(self) -> dict[str, float]:
         """Plain values for JSON."""
@@ -26,28 +36,128 @@ class MachineState:
 
 
 class MachineWatch:
-    """From construction to `state`."""
+    """Looks at some cores from construction on.
 
-    def __init__(self) -> None:
-        self._start = _cpu_ticks()
-        self._own = time.process_time()
+    Args:
+        cores: The cores to watch; all where empty.
+    """
 
-    def state(self) -> MachineState:
-        """The state since construction; shares are 0 where the system doesn't count."""
-        ticks = [now - then for now, then in zip(_cpu_ticks(), self._start, strict=True)]
+    def __init__(self, cores: Sequence[int] = ()) -> None:
+        self._cores = frozenset(cores)
+        self._start = _cpu_ticks(self._cores)
+
+    def state(self, own_cpu_s: float) -> MachineState:
+        """The state since construction; shares are 0 where the system doesn't count.
+
+        Args:
+            own_cpu_s: CPU seconds of whatever is measured, which are not others'.
+        """
+        ticks = [now - was for now, was in zip(_cpu_ticks(self._cores), self._start, strict=True)]
         total = max(sum(ticks), 1)
         idle, steal = ticks[3] + ticks[4], ticks[7]
-        own = (time.process_time() - self._own) * os.sysconf("SC_CLK_TCK")
+        own = own_cpu_s * os.sysconf("SC_CLK_TCK")
         return MachineState(
             load=os.getloadavg()[0],
             steal=steal / total,
             foreign=max(0.0, total - idle - steal - own) / total,
+            frequency_mhz=_frequency_mhz(self._cores),
+            temperature_c=_temperature_c(),
         )
 
 
-def _cpu_ticks() -> list[int]:
-    """User, nice, system, idle, iowait, irq, softirq, steal of all cores."""
+def wait_until_quiet(cores: Sequence[int], limit_s: float) -> float:
+    """Sleep while others keep the cores busy, for `limit_s` seconds at the most.
+
+    Returns:
+        Seconds waited; a machine that is quiet costs one look.
+    """
+    start = time.monotonic()
+    while True:
+        watch = MachineWatch(cores)
+        time.sleep(min(LOOK_S, max(limit_s, 0.0)))
+        state = watch.state(0.0)
+        waited = time.monotonic() - start
+        if state.foreign + state.steal <= QUIET or waited >= limit_s:
+            return waited
+
+
+class OwnWatch:
+    """CPU time of this process and its children, and the time their threads waited for a core."""
+
+    def __init__(self) -> None:
+        import psutil
+
+        self._children = [child.pid for child in psutil.Process().children(recursive=True)]
+        self.start()
+
+    def start(self) -> None:
+        """Count from here."""
+        self._before = self._now()
+
+    def stop(self) -> tuple[float, float]:
+        """CPU seconds and waiting seconds since `start`."""
+        cpu_s, wait_s = self._now()
+        return cpu_s - self._before[0], wait_s - self._before[1]
+
+    def _now(self) -> tuple[float, float]:
+        """CPU and waiting seconds so far.
+
+        The kernel's schedstat counts waiting exactly, but the time of a thread that runs only at
+        every tick (4 ms here): of this process the CPU clock is read instead.
+        """
+        own = [_schedstat(path) for path in _tasks(os.getpid())]
+        children = [_schedstat(path) for pid in self._children for path in _tasks(pid)]
+        waited = sum(waited for _, waited in (*own, *children))
+        return time.process_time() + sum(ran for ran, _ in children) / 1e9, waited / 1e9
+
+
+def _tasks(pid: int) -> Iterable[str]:
+    try:
+        return [f"/proc/{pid}/task/{task}/schedstat" for task in os.listdir(f"/proc/{pid}/task")]
+    except FileNotFoundError:
+        return []
+
+
+def _schedstat(path: str) -> tuple[int, int]:
+    try:
+        ran, waited, _ = Path(path).read_text().split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0, 0
+    return int(ran), int(waited)
+
+
+def _cpu_ticks(cores: frozenset[int]) -> list[int]:
+    """User, nice, system, idle, iowait, irq, softirq, steal of these cores, or of all."""
     source = Path("/proc/stat")
     if not source.exists():
         return [0] * 8
-    return [int(field) for field in source.read_text().split("\n", 1)[0].split()[1:9]]
+    totals = [0] * 8
+    wanted = {f"cpu{core}" for core in cores} or {"cpu"}
+    for line in source.read_text().splitlines():
+        name, *fields = line.split()
+        if name in wanted:
+            totals = [t + int(f) for t, f in zip(totals, fields[:8], strict=True)]
+    return totals
+
+
+def _frequency_mhz(cores: frozenset[int]) -> float:
+    """The mean of what the kernel says of the cores (cpufreq, else /proc/cpuinfo)."""
+    found: list[float] = []
+    for core in sorted(cores) or range(os.cpu_count() or 1):
+        path = Path(f"/sys/devices/system/cpu/cpu{core}/cpufreq/scaling_cur_freq")
+        if path.exists():
+            found.append(int(path.read_text()) / 1000)
+    if not found and Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        found = [float(line.split(":")[1]) for line in lines if line.startswith("cpu MHz")]
+    return sum(found) / len(found) if found else 0.0
+
+
+def _temperature_c() -> float:
+    found = [0.0]
+    for path in Path("/sys/class/thermal").glob("thermal_zone*/temp"):
+        try:
+            found.append(int(path.read_text()) / 1000)
+        except (OSError, ValueError):
+            continue
+    return max(found)

@@ -1,6 +1,7 @@
 """Memory of a process, and of a folder on disk."""
 
 import re
+import sys
 from pathlib import Path
 
 _LINE = re.compile(r"^(Vm\w+):\s+(\d+) kB", re.MULTILINE)
@@ -28,3 +29,18 @@ def tree_memory_mb() -> tuple[float, float]:
         except FileNotFoundError:
             continue
     return sum(now for now, _ in parts), sum(peak for _, peak in parts)
+
+
+def gpu_memory_mb() -> dict[str, float]:
+    """Peaks on the GPUs of this process, in MB; empty where it used none.
+
+    `allocated_mb` is what torch's allocator handed out, `device_mb` what it took from the device.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return {}
+    gpus = range(torch.cuda.device_count())
+    return {
+        "allocated_mb": sum(torch.cuda.max_memory_allocated(gpu) for gpu in gpus) / 2**20,
+        "device_mb": sum(torch.cuda.max_memory_reserved(gpu) for gpu in gpus) / 2**20,
+    }

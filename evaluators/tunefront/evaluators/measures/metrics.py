@@ -86,6 +86,45 @@ MEMORY_METRICS = _by_name(
     ),
 )
 
+GPU_METRICS = _by_name(
+    Metric(
+        name="gpu_allocated_mb",
+        unit="MB",
+        direction="minimize",
+        summary="peak of what torch's allocator handed out on the GPUs",
+    ),
+    Metric(
+        name="gpu_device_mb",
+        unit="MB",
+        direction="minimize",
+        summary="peak of what torch's allocator took from the GPUs",
+    ),
+)
+
+ENERGY_METRICS = _by_name(
+    Metric(
+        name="energy_per_item",
+        unit="J",
+        direction="minimize",
+        summary="energy of the whole machine's packages and GPUs, an item",
+    ),
+)
+
+COST_METRICS = _by_name(
+    Metric(
+        name="cost_per_million_items",
+        unit="",
+        direction="minimize",
+        summary="price of a million items at `price_per_hour`, in its currency",
+    ),
+    Metric(
+        name="cost_per_million_tokens",
+        unit="",
+        direction="minimize",
+        summary="price of a million tokens at `price_per_hour`; text tasks only",
+    ),
+)
+
 QUALITY_DROP = Metric(
     name="quality_drop",
     unit="%",

@@ -1,24 +1,33 @@
-"""Speed: requests in passes, warmed up until steady, repeated until the interval is narrow.
+"""Speed: blocks of passes, warmed up until steady, repeated until the interval is narrow.
 
-A pass runs every request once, so passes do the same work and can be compared; the interval is the
-distribution-free one of the median pass. Nothing here knows processes or runtimes.
+A pass runs every request once; a block is some passes in a row, long enough for the clocks. What is
+summarised are blocks, so that a candidate may be timed in turns with others. Nothing here knows
+processes or runtimes.
 """
 
 import gc
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tunefront.evaluators.workloads.base import Array, Inputs
 
+from .intervals import median_interval, quantile_interval, trimmed_interval
+from .machine import OwnWatch
 from .measurement import Measurement
 
-SLOW_PASSES = 3
-"""Passes that must do for a candidate so slow that three times the given time is up."""
+SLOW_TURNS = 3
+"""Turns that must do for a candidate so slow that three times the given time is up."""
+CLEAN_WAIT = 0.05
+"""Of a block's time its threads may have waited for a core; beyond, others were in the way."""
+CPU_BOUND = 0.03
+"""How far CPU time and waiting may miss the wall clock where the work is the process's own."""
 Call = Callable[[Inputs], Sequence[Array]]
 
 
@@ -27,56 +36,101 @@ class Protocol:
     """How long and how well speed is measured.
 
     Attributes:
-        seconds: Time for the timed passes; warm-up may take as long again.
+        seconds: Time for the timed turns; warm-up may take as long again.
         precision: Half-width of the 95 % interval of the median, relative, at which to stop.
-        passes: Passes at the least.
+        turns: Turns at the least.
         requests: Different requests in a pass.
+        block_s: Seconds of a block at the least.
+        wait_s: Seconds to wait, at the most, for a machine that others keep busy.
+        reference: Whether the baseline is measured beside every candidate, in turns.
     """
 
     seconds: float = 5.0
     precision: float = 0.03
-    passes: int = 6
+    turns: int = 7
     requests: int = 4
+    block_s: float = 0.1
+    wait_s: float = 60.0
+    reference: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Timing:
-    """What was timed.
+class Block:
+    """Some passes in a row, timed.
 
     Attributes:
-        request_s: Seconds of every request, shape `(passes, requests)`.
-        warmup_s: Seconds until the candidate was steady.
-        cpu_s: CPU seconds of this process over the timed passes.
+        request_s: Wall seconds of every request, shape `(passes, requests)`.
+        cpu_s: CPU seconds of the process and its children over the block.
+        wait_s: Seconds that their threads waited for a core, summed.
     """
 
     request_s: npt.NDArray[np.float64]
-    warmup_s: float
     cpu_s: float
+    wait_s: float
 
     @property
-    def pass_s(self) -> npt.NDArray[np.float64]:
-        """Seconds of every pass, shape `(passes,)`."""
-        totals: npt.NDArray[np.float64] = self.request_s.sum(axis=1)
-        return totals
+    def wall_s(self) -> float:
+        """Wall seconds of the block."""
+        return float(self.request_s.sum())
+
+    @property
+    def clean(self) -> bool:
+        """Whether nobody was in the way."""
+        return self.wait_s <= CLEAN_WAIT * self.wall_s
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "request_s": self.request_s.tolist(),
+            "cpu_s": self.cpu_s,
+            "wait_s": self.wait_s,
+        }
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> "Block":
+        """The inverse of `to_dict`."""
+        return cls(
+            request_s=np.array(fields["request_s"], dtype=np.float64),
+            cpu_s=float(fields["cpu_s"]),
+            wait_s=float(fields["wait_s"]),
+        )
 
 
-def time_requests(call: Call, requests: Sequence[Inputs], protocol: Protocol) -> Timing:
-    """Warm up, then time passes until the protocol is satisfied."""
+def warm_up(call: Call, requests: Sequence[Inputs], limit_s: float) -> float:
+    """Run until steady: until two passes in a row differ by less than 5 %, or the time is up.
+
+    Returns:
+        Seconds taken; `limit_s` bounds them, save for the first two passes.
+    """
+    start = time.perf_counter()
+    before = sum(_one_pass(call, requests))
+    while True:
+        now = sum(_one_pass(call, requests))
+        elapsed = time.perf_counter() - start
+        if abs(now - before) <= 0.05 * before or elapsed > limit_s:
+            return elapsed
+        before = now
+
+
+def run_block(call: Call, requests: Sequence[Inputs], least_s: float, watch: OwnWatch) -> Block:
+    """Time passes for `least_s` seconds, after one request that fetches the caches back."""
+    call(requests[0])
+    passes: list[list[float]] = []
+    start = time.perf_counter()
+    watch.start()
+    while not passes or time.perf_counter() - start < least_s:
+        passes.append(_one_pass(call, requests))
+    cpu_s, wait_s = watch.stop()
+    return Block(request_s=np.array(passes), cpu_s=cpu_s, wait_s=wait_s)
+
+
+@contextmanager
+def no_collection() -> Iterator[None]:
+    """Without the garbage collector, which would stop whatever is timed."""
     gc.collect()
     gc.disable()
     try:
-        start = time.perf_counter()
-        _warm_up(call, requests, protocol.seconds)
-        warm = time.perf_counter()
-        cpu = time.process_time()
-        passes: list[list[float]] = []
-        while not _enough(passes, time.perf_counter() - warm, protocol):
-            passes.append(_one_pass(call, requests))
-        return Timing(
-            request_s=np.array(passes),
-            warmup_s=warm - start,
-            cpu_s=time.process_time() - cpu,
-        )
+        yield
     finally:
         gc.enable()
 
@@ -90,45 +144,112 @@ def _one_pass(call: Call, requests: Sequence[Inputs]) -> list[float]:
     return seconds
 
 
-def _warm_up(call: Call, requests: Sequence[Inputs], limit_s: float) -> None:
-    """At least two passes, then until three in a row differ by less than 5 %, or the time is up."""
-    start = time.perf_counter()
-    recent: list[float] = []
-    while True:
-        recent = [*recent, sum(_one_pass(call, requests))][-3:]
-        steady = len(recent) == 3 and max(recent) <= 1.05 * min(recent)
-        late = time.perf_counter() - start > limit_s and len(recent) >= 2
-        if steady or late:
-            return
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """The blocks of one candidate.
 
-
-def _enough(passes: Sequence[Sequence[float]], elapsed_s: float, protocol: Protocol) -> bool:
-    if elapsed_s >= 3 * protocol.seconds and len(passes) >= SLOW_PASSES:
-        return True
-    if len(passes) < protocol.passes:
-        return False
-    if elapsed_s >= protocol.seconds:
-        return True
-    totals = np.array(passes).sum(axis=1)
-    median, low, high = median_interval(totals)
-    return bool((high - low) / 2 <= protocol.precision * median)
-
-
-def median_interval(values: npt.NDArray[np.float64]) -> tuple[float, float, float]:
-    """Median and the ends of its 95 % interval, from order statistics of shape `(n,)`.
-
-    The ranks are those of the binomial distribution at one half (Hollander & Wolfe, Nonparametric
-    Statistical Methods, 3.6); below six values the range stands in, with less than 95 %.
+    Attributes:
+        blocks: By turn, then by replica; replicas of a turn ran at the same time.
+        requests: What a pass ran.
+        threads: Threads of each replica; of one on the CPU its own CPU time can be the clock.
     """
-    ordered = np.sort(values)
-    count = len(ordered)
-    rank, tail = 0, 0.5**count
-    while rank + 1 < (count + 1) // 2:
-        step = math.comb(count, rank + 1) * 0.5**count
-        if tail + step > 0.025:
-            break
-        tail, rank = tail + step, rank + 1
-    return float(np.median(ordered)), float(ordered[rank]), float(ordered[count - 1 - rank])
+
+    blocks: Sequence[Sequence[Block]]
+    requests: Sequence[Inputs]
+    threads: int | None = None
+
+    @property
+    def items(self) -> int:
+        """Items in a pass."""
+        return sum(items_of(request) for request in self.requests)
+
+    @property
+    def clock(self) -> str:
+        """`cpu` where the work is one thread's own, else `wall`: what the figures are taken from.
+
+        CPU time leaves out the time that other processes took the core away (notes in
+        docs/decisions.md).
+        """
+        if self.threads != 1 or any(len(turn) != 1 for turn in self.blocks):
+            return "wall"
+        gaps = [abs(b.cpu_s + b.wait_s - b.wall_s) / b.wall_s for turn in self.blocks for b in turn]
+        return "cpu" if float(np.median(gaps)) <= CPU_BOUND else "wall"
+
+    @property
+    def clean(self) -> npt.NDArray[np.bool_]:
+        """The turns in which nobody was in the way, shape `(turns,)`."""
+        return np.array([all(block.clean for block in turn) for turn in self.blocks], dtype=bool)
+
+    @property
+    def kept(self) -> npt.NDArray[np.bool_]:
+        """The turns that count, shape `(turns,)`: the clean ones where they are enough."""
+        return kept_turns(self.clean)
+
+    @property
+    def rate(self) -> npt.NDArray[np.float64]:
+        """Passes a second of every turn, replicas together, shape `(turns,)`."""
+        return np.array(
+            [sum(len(b.request_s) / self._own_s(b) for b in turn) for turn in self.blocks]
+        )
+
+    @property
+    def latency_s(self) -> npt.NDArray[np.float64]:
+        """Seconds of the typical request of every turn, shape `(turns,)`."""
+        return np.array(
+            [
+                float(np.median([np.median(b.request_s) * self._own_s(b) / b.wall_s for b in turn]))
+                for turn in self.blocks
+            ]
+        )
+
+    def _own_s(self, block: Block) -> float:
+        return block.cpu_s if self.clock == "cpu" else block.wall_s
+
+
+def ratios(own: Timing, beside: Timing) -> npt.NDArray[np.float64]:
+    """The rate against another candidate's, turn by turn: the turns that count for both.
+
+    Passes are of each candidate's own requests: the ratio is one of passes a second.
+    """
+    return (own.rate / beside.rate)[kept_turns(own.clean & beside.clean)]
+
+
+def half_width(own: Timing, beside: Timing | None = None) -> float:
+    """Of the 95 % interval of the rate, or of its ratio to another's: relative."""
+    rates = own.rate[own.kept] if beside is None else ratios(own, beside)
+    middle, _, high = trimmed_interval(np.log(rates))
+    return math.expm1(high - middle)
+
+
+def kept_turns(clean: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """The turns that count, shape `(turns,)`: the clean ones where they are enough, else all."""
+    return clean if clean.sum() >= max(SLOW_TURNS, len(clean) // 3) else np.ones_like(clean)
+
+
+def enough(
+    timing: Timing, elapsed_s: float, protocol: Protocol, beside: Timing | None = None
+) -> bool:
+    """Whether the turns so far will do; with a reference beside it what counts is their ratio."""
+    turns = len(timing.blocks)
+    if elapsed_s >= 3 * protocol.seconds and turns >= SLOW_TURNS:
+        return True
+    if turns < protocol.turns or timing.clean.sum() < min(turns, protocol.turns):
+        return False
+    return elapsed_s >= protocol.seconds or half_width(timing, beside) <= protocol.precision
+
+
+def time_alone(call: Call, requests: Sequence[Inputs], protocol: Protocol) -> Timing:
+    """Warm up, then time blocks until the protocol is satisfied, with nobody to take turns with."""
+    blocks: list[list[Block]] = []
+    with no_collection():
+        warm_up(call, requests, protocol.seconds)
+        watch = OwnWatch()
+        start = time.perf_counter()
+        while not blocks or not enough(
+            Timing(blocks=blocks, requests=requests), time.perf_counter() - start, protocol
+        ):
+            blocks.append([run_block(call, requests, protocol.block_s, watch)])
+    return Timing(blocks=blocks, requests=requests)
 
 
 def items_of(request: Inputs) -> int:
@@ -142,53 +263,28 @@ def tokens_of(request: Inputs) -> int | None:
     return None if mask is None else int(mask.sum())
 
 
-def speed_of(timings: Sequence[Timing], requests: Sequence[Inputs]) -> dict[str, Measurement]:
-    """The speed metrics of one candidate.
+def speed_of(timing: Timing) -> dict[str, Measurement]:
+    """The speed metrics of one candidate, from the turns that count.
 
-    Args:
-        timings: One for every replica, timed at the same time.
-        requests: What a pass ran.
-
-    Throughputs of replicas add up, and so do the ends of their intervals; latencies are pooled.
+    Percentiles are of single requests by the wall clock: tails are what a client waits for.
     """
-    pooled = np.concatenate([timing.request_s.ravel() for timing in timings]) * 1e3
-    typical = np.concatenate([np.median(timing.request_s, axis=1) for timing in timings]) * 1e3
-    median, low, high = median_interval(typical)
-    items = sum(items_of(request) for request in requests)
-    tokens = [tokens_of(request) for request in requests]
+    kept = timing.kept
+    turns = [turn for turn, keep in zip(timing.blocks, kept, strict=True) if keep]
+    pooled = np.concatenate([block.request_s.ravel() for turn in turns for block in turn]) * 1e3
     measured = {
-        "latency_ms": Measurement(value=median, unit="ms", low=low, high=high, samples=len(pooled)),
-        "latency_p90_ms": _quantile(pooled, 0.90),
-        "latency_p99_ms": _quantile(pooled, 0.99),
-        "throughput": _rate(timings, items, "items/s"),
+        "latency_ms": _of(median_interval(timing.latency_s[kept] * 1e3), "ms", len(pooled)),
+        "latency_p90_ms": _of(quantile_interval(pooled, 0.90), "ms", len(pooled)),
+        "latency_p99_ms": _of(quantile_interval(pooled, 0.99), "ms", len(pooled)),
+        "throughput": _of(median_interval(timing.rate[kept] * timing.items), "items/s", len(turns)),
     }
-    if all(count is not None for count in tokens):
-        total = sum(count for count in tokens if count is not None)
-        measured["tokens_per_second"] = _rate(timings, total, "tokens/s")
+    counts = [tokens_of(request) for request in timing.requests]
+    if all(count is not None for count in counts):
+        total = sum(count for count in counts if count is not None)
+        rates = median_interval(timing.rate[kept] * total)
+        measured["tokens_per_second"] = _of(rates, "tokens/s", len(turns))
     return measured
 
 
-def _rate(timings: Sequence[Timing], amount: float, unit: str) -> Measurement:
-    ends = [median_interval(timing.pass_s) for timing in timings]
-    return Measurement(
-        value=sum(amount / median for median, _, _ in ends),
-        unit=unit,
-        low=sum(amount / high for _, _, high in ends),
-        high=sum(amount / low for _, low, _ in ends),
-        samples=sum(len(timing.pass_s) for timing in timings),
-    )
-
-
-def _quantile(values: npt.NDArray[np.float64], share: float) -> Measurement:
-    """A quantile of `(n,)` milliseconds; its interval is the normal one of the binomial rank."""
-    ordered = np.sort(values)
-    count = len(ordered)
-    spread = 1.96 * math.sqrt(count * share * (1 - share))
-    low, high = (int(np.clip(count * share + s * spread, 0, count - 1)) for s in (-1, 1))
-    return Measurement(
-        value=float(np.quantile(ordered, share)),
-        unit="ms",
-        low=min(float(ordered[low]), float(np.quantile(ordered, share))),
-        high=max(float(ordered[high]), float(np.quantile(ordered, share))),
-        samples=count,
-    )
+def _of(ends: tuple[float, float, float], unit: str, samples: int) -> Measurement:
+    value, low, high = ends
+    return Measurement(value=value, unit=unit, low=low, high=high, samples=samples)

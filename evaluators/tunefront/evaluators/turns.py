@@ -1,0 +1,302 @@
+"""Candidates timed in turns (A B C, C B A, ...), each in a fresh process, on the same cores.
+
+A machine that drifts drags all of them along, so that what they are to one another stays. While one
+runs the others sleep. Where others keep the machine busy, the next turn waits for a while.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from tunefront.spaces import Configuration, EvaluationError, WorkloadError
+
+from .cores import lease_cores
+from .isolation import Child, Isolation, Kit, Step
+from .measures import Measurement
+from .measures.energy import EnergyMeter
+from .measures.machine import MachineState, MachineWatch, wait_until_quiet
+from .measures.speed import Block, Timing, speed_of
+from .setting import Setting, devices, memory_limit
+from .steps import read_requests
+from .turnstile import Turnstile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contender:
+    """A built candidate that takes turns.
+
+    Attributes:
+        configuration: How it is run.
+        candidate: Its folder.
+        requests: The folder of the requests of its batch size.
+    """
+
+    configuration: Configuration
+    candidate: Path
+    requests: Path
+
+    @property
+    def replicas(self) -> int:
+        """Processes that run at the same time."""
+        return int(self.configuration.get("replicas", 1))
+
+    @property
+    def cores(self) -> int:
+        """Cores that each of its processes needs."""
+        threads = int(self.configuration.get("threads", 1))
+        return threads * int(self.configuration.get("tensor_parallel", 1))
+
+    @property
+    def clocked_by(self) -> int | None:
+        """Threads whose CPU time could be the clock; None where it can't be."""
+        return self.cores if self.configuration.get("device", "cpu") == "cpu" else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sitting:
+    """What a contender's turns found.
+
+    Attributes:
+        timing: Its blocks.
+        measurements: Speed, memory and, where the machine can tell, energy.
+        facts: What the running candidate said it is, and seconds of loading and warming up.
+    """
+
+    timing: Timing
+    measurements: Mapping[str, Measurement]
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """The turns of some contenders.
+
+    Attributes:
+        sittings: What was found, or why it was not, a contender each.
+        machine: How quiet the machine was.
+        waited_s: Seconds spent waiting for it to be.
+    """
+
+    sittings: Sequence[Sitting | EvaluationError]
+    machine: MachineState
+    waited_s: float
+
+
+Enough = Callable[[Sequence[Timing], float], bool]
+"""Whether the timings so far will do; also given the seconds since the first turn."""
+
+
+def take_turns(
+    setting: Setting,
+    contenders: Sequence[Contender],
+    isolation: Isolation,
+    log: Path,
+    enough: Enough,
+) -> Session:
+    """Time the contenders side by side; one that fails leaves, the others go on.
+
+    The first contender is what this is about: where it fails, nothing goes on.
+    """
+    wanted = max(contender.cores * contender.replicas for contender in contenders)
+    places = sum(contender.replicas for contender in contenders)
+    with lease_cores(wanted) as cores, Turnstile(places) as turnstile, ExitStack() as stack:
+        table = _Table(setting, turnstile, cores)
+        for contender in contenders:
+            table.add(contender, isolation, log, stack)
+        return table.play(enough)
+
+
+class _Player:
+    """A contender with its processes, and what it has shown so far."""
+
+    def __init__(self, contender: Contender, places: Sequence[int], children: list[Child]) -> None:
+        self.contender = contender
+        self.places = places
+        self.children = dict(zip(places, children, strict=True))
+        self.requests = read_requests(contender.requests)
+        self.blocks: list[list[Block]] = []
+        self.joules: list[float] = []
+        self.failure: EvaluationError | None = None
+
+    def check(self, place: int) -> None:
+        """Raise where this process has ended."""
+        self.children[place].check()
+
+    @property
+    def timing(self) -> Timing:
+        """Its blocks so far."""
+        return Timing(blocks=self.blocks, requests=self.requests, threads=self.contender.clocked_by)
+
+    def sitting(self) -> Sitting | EvaluationError:
+        """Its figures, once it was told that this is the end."""
+        if self.failure is not None:
+            return self.failure
+        try:
+            results = [child.result() for child in self.children.values()]
+        except EvaluationError as error:
+            return error
+        first = results[0]
+        # Libraries are shared pages: they count once, what a replica adds counts for each.
+        model_mb = sum(r["peak_mb"] - r["idle_mb"] for r in results)
+        exact = {
+            "peak_memory_mb": first["idle_mb"] + model_mb,
+            "model_memory_mb": model_mb,
+            "weights_mb": first["weights_mb"],
+            **{f"gpu_{name}": sum(r["gpu"][name] for r in results) for name in first["gpu"]},
+        }
+        timing = self.timing
+        return Sitting(
+            timing=timing,
+            measurements={
+                **speed_of(timing),
+                **{name: Measurement.exact(value, "MB") for name, value in exact.items()},
+                **self._energy(),
+            },
+            facts={
+                **first["facts"],
+                "load_s": first["load_s"],
+                "warmup_s": first["warmup_s"],
+                "clock": timing.clock,
+            },
+        )
+
+    def _energy(self) -> dict[str, Measurement]:
+        """Joules an item, where the machine can tell."""
+        if not self.joules:
+            return {}
+        items = [
+            sum(block.request_s.size for block in turn)
+            * int(self.contender.configuration.get("batch_size", 1))
+            for turn in self.blocks
+        ]
+        return {"energy_per_item": energy_of(self.joules, items)}
+
+
+def energy_of(joules: Sequence[float], items: Sequence[int]) -> Measurement:
+    """Joules an item: the turns' total over their items, and the range of the turns."""
+    each = np.array(joules) / np.array(items)
+    return Measurement(
+        value=float(np.sum(joules) / np.sum(items)),
+        unit="J",
+        low=float(each.min()),
+        high=float(each.max()),
+        samples=len(each),
+    )
+
+
+class _Table:
+    """Where the contenders sit: in turns, as long as it takes."""
+
+    def __init__(self, setting: Setting, turnstile: Turnstile, cores: Sequence[int]) -> None:
+        self._setting = setting
+        self._protocol = setting.protocol
+        self._turnstile = turnstile
+        self._cores = cores
+        self._players: list[_Player] = []
+        self._waited_s = 0.0
+        self._meter = EnergyMeter()
+
+    def add(self, contender: Contender, isolation: Isolation, log: Path, stack: ExitStack) -> None:
+        """Start a contender's processes; they load while others do."""
+        first = sum(len(player.places) for player in self._players)
+        places = range(first, first + contender.replicas)
+        children = [
+            stack.enter_context(isolation.start(self._step(contender, replica, place, log)))
+            for replica, place in enumerate(places)
+        ]
+        self._players.append(_Player(contender, places, children))
+
+    def _step(self, contender: Contender, replica: int, place: int, log: Path) -> Step:
+        configuration = contender.configuration
+        payload = {
+            "candidate": str(contender.candidate),
+            "configuration": dict(configuration),
+            "requests": str(contender.requests),
+            "threads": int(configuration.get("threads", 1)),
+            "protocol": asdict(self._protocol),
+            "address": self._turnstile.address,
+            "place": place,
+        }
+        return Step(
+            name="measure",
+            payload=payload,
+            kit=cast(Kit, configuration.get("runtime", "torch")),
+            log=log,
+            timeout_s=self._setting.timeouts.measure_s,
+            cores=self._cores[replica * contender.cores : (replica + 1) * contender.cores],
+            environment=devices(),
+            memory_mb=memory_limit(self._setting, configuration),
+        )
+
+    def play(self, enough: Enough) -> Session:
+        """Everybody loads, warms up, and takes turns until it is enough."""
+        for player in self._players:
+            self._seat(player)
+        self._wait()
+        for player in self._present():
+            self._call(player, "warm")
+        watch, own = MachineWatch(self._cores), 0.0
+        start = time.monotonic() - self._waited_s
+        while (present := self._present()) and self._players[0] in present:
+            turn = len(self._players[0].blocks)
+            for player in present if turn % 2 == 0 else reversed(present):
+                own += self._block(player)
+            timings = [player.timing for player in self._present()]
+            if not timings or enough(timings, time.monotonic() - start - self._waited_s):
+                break
+            if not all(timing.clean[-1] for timing in timings):
+                self._wait()
+        state = watch.state(own)
+        for player in self._present():
+            self._turnstile.dismiss(player.places)
+        sittings = [player.sitting() for player in self._players]
+        return Session(sittings=sittings, machine=state, waited_s=self._waited_s)
+
+    def _present(self) -> list[_Player]:
+        return [player for player in self._players if player.failure is None]
+
+    def _wait(self) -> None:
+        left_s = self._protocol.wait_s - self._waited_s
+        if left_s > 0:
+            self._waited_s += wait_until_quiet(self._cores, left_s)
+
+    def _block(self, player: _Player) -> float:
+        """One block of one contender; the CPU seconds that its processes spent on it."""
+        before = self._meter.joules()
+        answers = self._call(player, "block")
+        if not answers:
+            return 0.0
+        after = self._meter.joules()
+        if before is not None and after is not None:
+            player.joules.append(after - before)
+        player.blocks.append([Block.from_dict(answer) for answer in answers])
+        return float(sum(answer["spent_s"] for answer in answers))
+
+    def _seat(self, player: _Player) -> None:
+        limit_s = self._setting.timeouts.measure_s
+        self._ask(player, lambda: self._turnstile.seated(player.places, limit_s, player.check))
+
+    def _call(self, player: _Player, word: str) -> list[Mapping[str, Any]]:
+        limit_s = self._setting.timeouts.measure_s
+        return self._ask(
+            player, lambda: self._turnstile.call(player.places, word, limit_s, player.check)
+        )
+
+    def _ask(
+        self, player: _Player, ask: Callable[[], list[Mapping[str, Any]]]
+    ) -> list[Mapping[str, Any]]:
+        """The answers, or nothing where the contender failed."""
+        try:
+            return ask()
+        except WorkloadError as error:
+            player.failure = EvaluationError(str(error), cause="exception")
+        except EvaluationError as error:
+            player.failure = error
+        for child in player.children.values():
+            child.end()
+        return []
