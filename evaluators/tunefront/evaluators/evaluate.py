@@ -166,6 +166,7 @@ class _Path:
             measured,
             measurements={**measured.measurements, **read_metrics(quality)},
             items=(_digits(values), _digits(weights)),
+            facts={**measured.facts, "judged": int((weights > 0).sum()), "items": len(weights)},
         )
 
     def export(self, folder: Path) -> None:
@@ -274,10 +275,17 @@ class _Path:
             "candidate": str(candidate),
             "reference": str(reference),
             "threads": len(cores),
+            **self._quality_limit(),
         }
+        key = self._quality_key()
+        if "limit" in payload and not self.store.path(key).is_dir():
+            # What ends early at one limit is no answer for another.
+            names = ("limit", "keeping_counts")
+            rule = {name: payload[name] for name in names}
+            key = key_of(kind="quality", candidate=self.candidate_key, **rule)
         return self._kept(
             "quality",
-            key_of(kind="quality", candidate=self.candidate_key),
+            key,
             lambda folder: self._step(
                 "quality",
                 {**payload, "folder": str(folder)},
@@ -285,6 +293,24 @@ class _Path:
                 self.setting.timeouts.quality_s,
             ),
         )
+
+    def _quality_key(self) -> str:
+        return key_of(kind="quality", candidate=self.candidate_key)
+
+    def _quality_limit(self) -> dict[str, object]:
+        """When judging may end early; nothing where it may not, or the baseline was not judged."""
+        setting = self.setting
+        if setting.quality_limit is None or not setting.baseline:
+            return {}
+        baseline = Configuration(setting.baseline)
+        path = self.store.path(key_of(kind="quality", candidate=candidate_key(setting, baseline)))
+        if not path.is_dir() or candidate_key(setting, baseline) == self.candidate_key:
+            return {}
+        return {
+            "limit": setting.quality_limit,
+            "keeping_counts": not setting.quality_matters,
+            "baseline": str(path),
+        }
 
     def _measure(self, candidate: Path, requests: Path) -> Evaluation:
         own = Contender(configuration=self.configuration, candidate=candidate, requests=requests)

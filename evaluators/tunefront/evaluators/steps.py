@@ -19,13 +19,14 @@ from .applied import not_applied
 from .candidate import CandidateRecord, load
 from .measures.machine import OwnWatch
 from .measures.memory import folder_mb, gpu_memory_mb, tree_memory_mb
-from .measures.quality import read_predictions, write_quality
+from .measures.quality import QualityLimit, read_items, read_predictions, write_quality
 from .measures.speed import Protocol, no_collection, run_block, warm_up
 from .runtimes import RUNTIME_OF, Numerics, Source
 from .store import Store, fingerprint_of, key_of
 from .techniques import active_techniques
 from .turnstile import Seat
 from .workloads import Inputs, Workload, WorkloadSpec, build_workload
+from .workloads.portions import LOOKS
 
 if TYPE_CHECKING:
     import torch
@@ -184,17 +185,30 @@ def _weights(module: "torch.nn.Module") -> tuple[int, int]:
 def quality(payload: Payload) -> dict[str, object]:
     """Write the candidate's quality.
 
-    Payload: `workload`, `candidate`, `reference`, `threads`, `folder`.
+    Payload: `workload`, `candidate`, `reference`, `threads`, `folder`; where judging may end early
+    also `limit` (percent), `baseline` (the folder of its quality) and `keeping_counts`.
     """
     workload = build_workload(WorkloadSpec.from_dict(payload["workload"]))
     candidate = load(payload["candidate"], threads=int(payload["threads"]))
     try:
         predictions = read_predictions(Path(payload["reference"]))
-        result = workload.quality(candidate, predictions or None)
+        enough = _quality_limit(workload, payload).decided if "limit" in payload else None
+        result = workload.quality(candidate, predictions or None, enough)
     finally:
         candidate.close()
     write_quality(result, Path(payload["folder"]))
     return {}
+
+
+def _quality_limit(workload: Workload, payload: Payload) -> QualityLimit:
+    return QualityLimit(
+        base=read_items(Path(payload["baseline"])),
+        scale=workload.primary.scale,
+        direction=workload.primary.direction,
+        bound=float(payload["limit"]) / 100,
+        keeping_counts=bool(payload["keeping_counts"]),
+        looks=len(LOOKS),
+    )
 
 
 def measure(payload: Payload) -> dict[str, object]:

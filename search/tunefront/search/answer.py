@@ -59,6 +59,20 @@ class Answer:
         parts = [self._speed(trial, baseline), self._size(trial, baseline), _quality(trial)]
         return ", ".join(part for part in parts if part)
 
+    def trust(self, trial: Trial) -> str:
+        """How far its figures can be trusted, and its chance to be on the front.
+
+        `confirmed`: measured again in turns; `once`: by its own trial; `doubted`: see its doubts.
+        """
+        if not trial.measured:
+            return "-"
+        chance = self.front.chances.get(trial.number)
+        told = "" if chance is None else f" {100 * chance:.0f} %"
+        if trial.number in self.confirmation.rounds:
+            return f"confirmed{told}"
+        doubts = trial.evaluation.doubts if trial.evaluation is not None else ()
+        return f"{'doubted' if doubts else 'once'}{told}"
+
     def _speed(self, trial: Trial, baseline: Trial) -> str:
         factor = self.confirmation.speedup(trial.number)
         value = factor.value if factor else ratio(trial, baseline, self._metric("throughput"))

@@ -4,6 +4,7 @@ Everybody who fits into memory beside the baseline takes part in the same turns;
 they come in groups, the baseline with each. A round starts all processes anew.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 from tunefront.evaluators import Setting, kept_turns
 from tunefront.spaces import STAGE_OF, Configuration
 
-from .confirmation import Confirmation, Round
+from .confirmation import Confirmation, Round, confirmed
 from .experiment import Experiment
 from .job import TurnsJob, resources_of, run_turns
 from .picks import Front, front_of
@@ -22,6 +23,8 @@ from .trial import Trial
 
 PRECISION = 0.01
 """Half-width of a speed-up's interval at which there have been turns enough."""
+ATTEMPTS = 3
+"""How often new finalists are looked for, when confirmed figures have changed the front."""
 LEAST_TURNS = 6
 """Turns of a round, whatever the time."""
 MEMORY_SHARE = 0.8
@@ -121,28 +124,50 @@ def confirm(
     import psutil
 
     experiment = study.experiment
-    trials = study.trials()
-    chosen = finalists(experiment, front_of(experiment, trials), trials)
-    if len(chosen) < 2:
-        return Confirmation()
-    free_mb = MEMORY_SHARE * psutil.virtual_memory().available / 2**20
-    groups = groups_of(experiment, chosen, free_mb)
-    rounds = experiment.confirmation.rounds
-    seconds = seconds_of(experiment, trials, seconds_left) / rounds / len(groups)
-    found: dict[int, list[Round | None]] = {trial.number: [] for trial in chosen}
+    start = time.monotonic()
+    confirmation = Confirmation.from_dict(study.confirmation())
+    for attempt in range(ATTEMPTS):
+        trials = study.trials()
+        chosen = to_confirm(experiment, trials, confirmation)
+        spent = time.monotonic() - start
+        planned = seconds_of(experiment, trials, seconds_left) - spent
+        if len(chosen) < 2 or (attempt and planned <= 0):
+            break
+        free_mb = MEMORY_SHARE * psutil.virtual_memory().available / 2**20
+        groups = groups_of(experiment, chosen, free_mb)
+        found = _rounds(study, setting, groups, max(planned, 0.0), on_round)
+        confirmation = confirmation.with_rounds(found)
+        study.set_confirmation(confirmation.to_dict())
+    return confirmation
+
+
+def to_confirm(
+    experiment: Experiment, trials: Sequence[Trial], confirmation: Confirmation
+) -> list[Trial]:
+    """The baseline and the finalists that nobody has measured again yet.
+
+    The front is that of the confirmed figures: whoever comes onto it when others fall back is a
+    finalist too.
+    """
+    known = confirmed(trials, confirmation)
+    chosen = finalists(experiment, front_of(experiment, known), trials)
+    new = [trial for trial in chosen[1:] if trial.number not in confirmation.asked]
+    return [*chosen[:1], *new]
+
+
+def _rounds(
+    study: Study, setting: Setting, groups: Sequence[Group], seconds: float, on_round: OnRound
+) -> dict[int, list[Round | None]]:
+    """All rounds of all groups: what each finalist found, the baseline with any of them."""
+    rounds = study.experiment.confirmation.rounds
+    found: dict[int, list[Round | None]] = {}
     for done in range(rounds):
         for group in groups:
-            sittings = _play(study, setting, group, seconds, done)
+            sittings = _play(study, setting, group, seconds / rounds / len(groups), done)
             for number, seen in rounds_of(group, sittings).items():
-                found[number].append(seen)
+                found.setdefault(number, []).append(seen)
         on_round(done + 1, rounds)
-    confirmation = Confirmation(
-        # Rounds are compared one by one: what failed in any has none to compare.
-        rounds={n: [r for r in seen if r] for n, seen in found.items() if seen and all(seen)},
-        asked=[trial.number for trial in chosen],
-    )
-    study.set_confirmation(confirmation.to_dict())
-    return confirmation
+    return found
 
 
 def seconds_of(

@@ -82,6 +82,12 @@ class Confirmation:
             return cls()
         return cls(rounds=rounds, asked=fields.get("asked", ()))
 
+    def with_rounds(self, found: Mapping[int, Sequence[Round | None]]) -> "Confirmation":
+        """With more rounds; who failed in any of its own has none."""
+        whole = {number: [r for r in rounds if r] for number, rounds in found.items()}
+        rounds = {n: [*self.rounds.get(n, ()), *whole[n]] for n in found if all(found[n])}
+        return Confirmation(rounds={**self.rounds, **rounds}, asked=sorted({*self.asked, *found}))
+
     def speedup(self, number: int) -> Measurement | None:
         """Throughput against the baseline's, within turns; None where it was not confirmed."""
         return _ratio([found.ratios for found in self.rounds.get(number, ())])

@@ -26,6 +26,27 @@ def hypervolume(costs: Costs, reference: Costs) -> float:
     return float(moocore.hypervolume(inside, ref=reference))
 
 
+def chances(
+    middle: Costs, low: Costs, high: Costs, draws: int = 400, seed: int = 0
+) -> npt.NDArray[np.float64]:
+    """The probability of every row to be on the front, given its 95 % intervals, `(trials,)`.
+
+    Args:
+        middle: The figures.
+        low: Lower ends of the intervals.
+        high: Upper ends of the intervals.
+        draws: How often figures are drawn, each from its own normal distribution.
+        seed: Of the draws.
+    """
+    random = np.random.default_rng(seed)
+    spread = (high - low) / (2 * 1.96)
+    counts = np.zeros(len(middle))
+    for _ in range(draws):
+        counts += nondominated(middle + spread * random.standard_normal(middle.shape))
+    found: npt.NDArray[np.float64] = counts / draws
+    return found
+
+
 def normalised(costs: Costs) -> Costs:
     """Every objective to 0 (the best row) ... 1 (the worst row); a constant one to 0."""
     low, high = costs.min(axis=0), costs.max(axis=0)

@@ -42,11 +42,10 @@ from tunefront.spaces import (
 )
 
 from .answer import Answer, answer_of
-from .confirm import confirm, finalists
+from .confirm import confirm, to_confirm
 from .confirmation import Confirmation
 from .experiment import Experiment, Prepare, load_experiment
 from .files import write_whole
-from .picks import front_of
 from .runner import Runner
 from .samplers import build_sampler
 from .session import output_to, ray_session
@@ -373,11 +372,8 @@ class _Night:
         """Whether there are finalists, and trials that were told since the last confirmation."""
         if self.experiment.confirmation.finalists == 0:
             return False
-        trials = self.study.trials()
-        front = front_of(self.experiment, trials)
-        chosen = {trial.number for trial in finalists(self.experiment, front, trials)}
-        known = Confirmation.from_dict(self.study.confirmation()).asked
-        return len(chosen) > 1 and not chosen <= set(known)
+        known = Confirmation.from_dict(self.study.confirmation())
+        return len(to_confirm(self.experiment, self.study.trials(), known)) > 1
 
     def _runner(self) -> Runner:
         hours = self.experiment.budget.hours

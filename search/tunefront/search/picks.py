@@ -1,7 +1,7 @@
 """Picks: one trial chosen from the front, and why; answered from the record, with any limits."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from tunefront.evaluators import Measurement, Metric
 from tunefront.spaces import ExperimentError, did_you_mean
 
 from .experiment import Experiment
-from .front import indistinguishable, knee, nondominated
+from .front import Costs, chances, indistinguishable, knee, nondominated
 from .objective import Limit, Objective
 from .trial import Trial
 
@@ -42,12 +42,15 @@ class Front:
     Attributes:
         trials: The front, the best of the first objective first.
         ties: For a trial's number, the trials that can't be told apart from it.
+        chances: For a trial's number, the probability that it is on the front, given the spread of
+            all figures.
         picks: The named picks, the recommended one first; empty where nothing keeps the limits.
     """
 
     trials: tuple[Trial, ...]
     ties: Mapping[int, tuple[Trial, ...]]
     picks: tuple[Pick, ...]
+    chances: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def recommended(self) -> Trial | None:
@@ -76,10 +79,17 @@ def front_of(
     costs = np.array([[trial.cost(o) for o in objectives] for trial in kept])
     best = [trial for trial, on in zip(kept, nondominated(costs), strict=True) if on]
     best.sort(key=lambda trial: trial.cost(objectives[0]))
-    ties = _ties(kept, objectives, experiment.primary)
+    spread = _spread(kept, objectives, experiment.primary)
+    ties = _ties(kept, spread)
     baseline = next((trial for trial in trials if trial.number == 0 and trial.measured), None)
     picks = _picks(experiment, best, ties, baseline, prefer)
-    return Front(trials=tuple(best), ties=ties, picks=picks)
+    seen = zip(kept, chances(*spread), strict=True)
+    return Front(
+        trials=tuple(best),
+        ties=ties,
+        picks=picks,
+        chances={trial.number: float(chance) for trial, chance in seen},
+    )
 
 
 def within(trials: Sequence[Trial], limits: Sequence[Limit]) -> list[Trial]:
@@ -111,14 +121,27 @@ def _for_telling_apart(trial: Trial, objective: Objective, primary: Metric) -> M
     return trial.measurements[objective.metric]
 
 
-def _ties(
+def _spread(
     trials: Sequence[Trial], objectives: Sequence[Objective], primary: Metric
-) -> dict[int, tuple[Trial, ...]]:
-    ends = [[_for_telling_apart(t, o, primary) for o in objectives] for t in trials]
-    same = indistinguishable(
-        np.array([[m.low for m in row] for row in ends]),
-        np.array([[m.high for m in row] for row in ends]),
+) -> tuple[Costs, Costs, Costs]:
+    """Figures and both ends of their intervals, less is better, `(trials, objectives)` each."""
+    rows = [[_for_telling_apart(t, o, primary) for o in objectives] for t in trials]
+    # The drop is a loss, whatever the direction of the metric that it is about.
+    signs = np.array(
+        [
+            [1.0 if m.unit == "%" else o.sign for m, o in zip(r, objectives, strict=True)]
+            for r in rows
+        ]
     )
+    middle = signs * np.array([[m.value for m in row] for row in rows])
+    ends = [signs * np.array([[getattr(m, e) for m in r] for r in rows]) for e in ("low", "high")]
+    return middle, np.minimum(*ends), np.maximum(*ends)
+
+
+def _ties(
+    trials: Sequence[Trial], spread: tuple[Costs, Costs, Costs]
+) -> dict[int, tuple[Trial, ...]]:
+    same = indistinguishable(spread[1], spread[2])
     return {
         trial.number: tuple(trials[int(j)] for j in np.flatnonzero(same[i]) if j != i)
         for i, trial in enumerate(trials)
@@ -135,7 +158,10 @@ def _picks(
     found: list[Pick] = []
 
     def add(name: str, trial: Trial, reason: str) -> None:
-        found.append(Pick(name=name, trial=trial, reason=reason, ties=ties[trial.number]))
+        chosen = simplest(experiment, [trial, *ties[trial.number]])
+        if chosen is not trial:
+            reason += ", or as good as that, and the simplest"
+        found.append(Pick(name=name, trial=chosen, reason=reason, ties=ties[chosen.number]))
 
     trial, reason = _recommended(experiment, best, baseline, prefer)
     add(RECOMMENDED, trial, reason)
@@ -144,10 +170,21 @@ def _picks(
     size = _first(experiment, ("peak_memory_mb", "model_memory_mb", "weights_mb"), "peak_memory_mb")
     add("smallest", _best_by(best, size), f"least {size.name} on the front")
     quality = experiment.primary
-    add("highest quality", _best_quality(best, quality, trial), f"best {quality.name} on the front")
+    best_quality = _best_quality(best, quality, found[0].trial)
+    add("highest quality", best_quality, f"best {quality.name} on the front")
     costs = np.array([[t.cost(o) for o in experiment.objectives] for t in best])
     add("knee", best[knee(costs)], "nearest to the best of every objective at once")
     return tuple(found)
+
+
+def simplest(experiment: Experiment, trials: Sequence[Trial]) -> Trial:
+    """The trial with the fewest choices that differ from the baseline's; of those the smallest."""
+
+    def effort(trial: Trial) -> tuple[int, float]:
+        own, base = trial.configuration, experiment.baseline
+        return sum(own[n] != base.get(n) for n in own), trial.value("peak_memory_mb")
+
+    return min(trials, key=effort)
 
 
 def _first(experiment: Experiment, names: Sequence[str], fallback: str) -> Metric:

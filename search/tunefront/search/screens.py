@@ -86,11 +86,12 @@ def trials_table(answer: Answer, trials: Sequence[Trial], title: str = "") -> "T
             [
                 f"{trial.number:03}{tied}",
                 told if trial.measured else f"failed: {trial.cause}",
+                answer.trust(trial),
                 *figures,
                 *choices_of(trial, varied).values(),
             ]
         )
-    return table_of(["trial", "role", *named, *varied], rows, title)
+    return table_of(["trial", "role", "trust", *named, *varied], rows, title)
 
 
 def picks_lines(answer: Answer) -> list[str]:
@@ -216,6 +217,7 @@ def trial_lines(answer: Answer, trial: Trial) -> list[str]:
     if evaluation.status == "failed":
         lines.append(f"  failed at {evaluation.stage}: {evaluation.cause}: {evaluation.message}")
         lines += [f"    | {line}" for line in evaluation.log]
+    lines += [f"  doubt: {doubt}" for doubt in evaluation.doubts]
     lines.append("  really ran: " + json.dumps(dict(evaluation.facts)))
     lines.append("  machine: " + json.dumps(dict(evaluation.machine)))
     seconds = {name: round(value, 2) for name, value in evaluation.seconds.items()}
@@ -264,6 +266,7 @@ def answer_record(answer: Answer) -> dict[str, Any]:
                 "why": pick.reason,
                 "against_baseline": answer.sentence(pick.trial),
                 "ties": [trial.number for trial in pick.ties],
+                "front_chance": answer.front.chances.get(pick.trial.number),
                 "configuration": dict(pick.trial.configuration),
                 "measurements": {n: m.to_dict() for n, m in pick.trial.measurements.items()},
             }

@@ -25,6 +25,7 @@ def trial_record(trial: Trial) -> dict[str, Any]:
         "stage": evaluation.stage if evaluation else None,
         "message": evaluation.message if evaluation else "",
         "log": list(evaluation.log) if evaluation else [],
+        "doubts": list(evaluation.doubts) if evaluation else [],
         "facts": dict(evaluation.facts) if evaluation else {},
         "machine": dict(evaluation.machine) if evaluation else {},
         "seconds": dict(evaluation.seconds) if evaluation else {},

@@ -77,7 +77,8 @@ def ratio_interval(rounds: Sequence[Array], seed: int = 0) -> tuple[float, float
     pooled = np.concatenate(logs)
     middle = _trimmed_mean(pooled[None])[0]
     if len(pooled) < 2:
-        return (math.exp(middle),) * 3
+        only = math.exp(middle)
+        return only, only, only
     random = np.random.default_rng(seed)
     drawn = [values[random.integers(0, len(values), (RESAMPLES, len(values)))] for values in logs]
     means = _trimmed_mean(np.concatenate(drawn, axis=1))

@@ -20,6 +20,8 @@ Inputs = Mapping[str, Array]
 """One request: an array for every input of the module, batch first."""
 Run = Callable[[Inputs], Sequence[Array]]
 """A candidate as quality functions see it: one request in, the module's outputs out."""
+Enough = Callable[[Array, Array], bool]
+"""Whether items and weights judged so far (weight 0: not yet) decide what is asked of them."""
 Task = Literal[
     "causal-lm", "text-embedding", "text-classification", "image-classification", "custom"
 ]
@@ -46,7 +48,7 @@ class Quality:
         metrics: The workload's metrics, each with its interval.
         items: The primary metric's part of every item, shape `(items,)`, for paired comparisons:
             its weighted mean is the metric, or the metric's logarithm where its scale is `log`.
-        weights: The weight of every item, shape `(items,)`.
+        weights: The weight of every item, shape `(items,)`; 0 for one that was not judged.
         predictions: What the reference keeps so that other candidates can be compared with it.
     """
 
@@ -86,12 +88,16 @@ class Workload(ABC):
         """
 
     @abstractmethod
-    def quality(self, run: Run, reference: Mapping[str, Array] | None) -> Quality:
+    def quality(
+        self, run: Run, reference: Mapping[str, Array] | None, enough: Enough | None = None
+    ) -> Quality:
         """Quality over the workload's items.
 
         Args:
             run: The candidate.
             reference: `predictions` of the reference module, or None while they are made.
+            enough: Where given, asked now and then whether the items so far will do. The metrics
+                are then those of the items that were judged.
 
         Raises:
             EvaluationError: With the cause "invalid output" where outputs are not usable.

@@ -9,8 +9,9 @@ import numpy as np
 
 from tunefront.evaluators.measures.metrics import Metric
 
-from .base import Array, Inputs, Quality, Run, Workload
+from .base import Array, Enough, Inputs, Quality, Run, Workload
 from .hub import load_auto, load_processor, model_files
+from .portions import Places, judge, judged
 from .spec import WorkloadSpec
 from .statistics import finite, mean_of, perplexity_of
 from .text import TOKEN_INPUTS, TokenRows, batches, tokenize
@@ -62,27 +63,37 @@ class CausalLM(Workload):
         """Texts in the order of the file, over again where there are too few."""
         return self._rows.requests(batch_size, count)
 
-    def quality(self, run: Run, reference: Mapping[str, Array] | None) -> Quality:
+    def quality(
+        self, run: Run, reference: Mapping[str, Array] | None, enough: Enough | None = None
+    ) -> Quality:
         """Perplexity over all texts; agreement with the reference's most likely tokens."""
-        losses, counts, choices = [], [], []
-        for order, inputs in batches(self._rows, QUALITY_BATCH):
-            for index, row in zip(order, _score(run, inputs), strict=True):
-                losses.append((index, row[0]))
-                counts.append((index, row[1]))
-                choices.append((index, row[2]))
-        loss, count = _in_order(losses), _in_order(counts)
-        chosen = np.concatenate([tokens for _, tokens in sorted(choices, key=lambda c: c[0])])
-        compared = chosen if reference is None else reference["tokens"]
+        chosen: dict[int, Array] = {}
+
+        def score(places: Places) -> tuple[Array, Array]:
+            rows: dict[int, tuple[float, int, Array]] = {}
+            for order, inputs in batches(self._rows, QUALITY_BATCH, places):
+                rows.update(zip(order, _score(run, inputs), strict=True))
+            chosen.update({place: row[2] for place, row in rows.items()})
+            losses, counts = np.array([rows[place][:2] for place in places.tolist()]).T
+            return losses / counts, counts
+
+        items, weights = judge(len(self._rows.ids), score, enough)
+        places = judged(weights)
+        tokens = np.concatenate([chosen[place] for place in places.tolist()])
+        compared = tokens if reference is None else self._tokens_at(reference["tokens"], places)
         metrics = {
-            "perplexity": perplexity_of(loss, count),
-            "agreement": mean_of((chosen == compared).astype(np.float64)),
+            "perplexity": perplexity_of((items * weights)[places], weights[places]),
+            "agreement": mean_of((tokens == compared).astype(np.float64)),
         }
         return Quality(
-            metrics=metrics,
-            items=loss / count,
-            weights=count,
-            predictions={"tokens": chosen},
+            metrics=metrics, items=items, weights=weights, predictions={"tokens": tokens}
         )
+
+    def _tokens_at(self, tokens: Array, places: Places) -> Array:
+        """What belongs to some texts, of one token a prediction over all texts."""
+        ends = np.cumsum([len(ids) - 1 for ids in self._rows.ids])
+        parts = np.split(tokens, ends[:-1])
+        return np.concatenate([parts[place] for place in places.tolist()])
 
     def files(self) -> Sequence[Path]:
         """The model's folder and the data file."""
@@ -91,10 +102,6 @@ class CausalLM(Workload):
     def save_processor(self, folder: Path) -> None:
         """The tokenizer."""
         load_processor(self.spec, "AutoTokenizer").save_pretrained(folder)
-
-
-def _in_order(pairs: Sequence[tuple[int, float]]) -> Array:
-    return np.array([value for _, value in sorted(pairs, key=lambda pair: pair[0])])
 
 
 def _score(run: Run, inputs: Inputs) -> Iterator[tuple[float, int, Array]]:

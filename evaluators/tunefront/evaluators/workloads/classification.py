@@ -1,14 +1,15 @@
 """What text and image classifiers share: labels, accuracy, agreement with the reference."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from tunefront.evaluators.measures.metrics import Metric
 from tunefront.spaces import WorkloadError
 
-from .base import Array, Quality
+from .base import Array, Enough, Quality
 from .data import Row
+from .portions import Places, judge, judged
 from .statistics import mean_of
 
 METRICS = (
@@ -44,24 +45,31 @@ def labels_of(rows: Sequence[Row], names: Mapping[str, int], data: str) -> Array
     return np.array(numbers)
 
 
-def quality_of(logits: Array, labels: Array, reference: Mapping[str, Array] | None) -> Quality:
+def quality_of(
+    classify: Callable[[Places], Array],
+    labels: Array,
+    reference: Mapping[str, Array] | None,
+    enough: Enough | None,
+) -> Quality:
     """Accuracy and agreement.
 
     Args:
-        logits: Shape `(items, classes)`.
+        classify: The logits of the items at some places, shape `(places, classes)`.
         labels: Right classes, shape `(items,)`.
         reference: The reference's `classes`, or None while they are made.
+        enough: Whether the items so far will do.
     """
-    classes = logits.argmax(axis=-1)
+    classes = np.zeros(len(labels), dtype=np.int64)
+
+    def score(places: Places) -> tuple[Array, Array]:
+        classes[places] = classify(places).argmax(axis=-1)
+        return (classes[places] == labels[places]).astype(np.float64), np.ones(len(places))
+
+    items, weights = judge(len(labels), score, enough)
+    places = judged(weights)
     compared = classes if reference is None else reference["classes"]
-    hits = (classes == labels).astype(np.float64)
     metrics = {
-        "accuracy": mean_of(hits),
-        "agreement": mean_of((classes == compared).astype(np.float64)),
+        "accuracy": mean_of(items[places]),
+        "agreement": mean_of((classes == compared)[places].astype(np.float64)),
     }
-    return Quality(
-        metrics=metrics,
-        items=hits,
-        weights=np.ones_like(hits),
-        predictions={"classes": classes},
-    )
+    return Quality(metrics=metrics, items=items, weights=weights, predictions={"classes": classes})

@@ -13,7 +13,7 @@ from tunefront.evaluators.measures.measurement import Measurement
 from tunefront.evaluators.measures.metrics import Metric
 from tunefront.spaces import EvaluationError, WorkloadError
 
-from .base import Array, Inputs, Quality, Run, TensorSpec, Workload
+from .base import Array, Enough, Inputs, Quality, Run, TensorSpec, Workload
 from .spec import WorkloadSpec
 from .statistics import mean_of
 
@@ -94,8 +94,10 @@ class Custom(Workload):
             for name in seen[0]
         )
 
-    def quality(self, run: Run, reference: Mapping[str, Array] | None) -> Quality:
-        """The user's figure; of one number an item the mean with its error."""
+    def quality(
+        self, run: Run, reference: Mapping[str, Array] | None, enough: Enough | None = None
+    ) -> Quality:
+        """The user's figure; of one number an item the mean with its error. Never in portions."""
         name = str(self.spec.quality)
         score = self._call(name, run)
         try:

@@ -10,10 +10,11 @@ import numpy as np
 
 from tunefront.spaces import WorkloadError
 
-from .base import Array, Inputs, Quality, Run, TensorSpec, Workload
+from .base import Array, Enough, Inputs, Quality, Run, TensorSpec, Workload
 from .classification import METRICS, labels_of, quality_of
 from .data import Row, read_rows
 from .hub import load_auto, load_processor, model_files
+from .portions import Places
 from .spec import WorkloadSpec
 from .statistics import finite
 from .text_classification import label_names
@@ -86,14 +87,18 @@ class ImageClassification(Workload):
             for start in starts
         ]
 
-    def quality(self, run: Run, reference: Mapping[str, Array] | None) -> Quality:
+    def quality(
+        self, run: Run, reference: Mapping[str, Array] | None, enough: Enough | None = None
+    ) -> Quality:
         """Accuracy over all images."""
-        parts = [
-            finite(run({"pixel_values": self._pixels[start : start + QUALITY_BATCH]})[0], "logits")
-            for start in range(0, len(self._pixels), QUALITY_BATCH)
-        ]
+
+        def classify(places: Places) -> Array:
+            parts = [places[at : at + QUALITY_BATCH] for at in range(0, len(places), QUALITY_BATCH)]
+            outputs = [run({"pixel_values": self._pixels[part]})[0] for part in parts]
+            return finite(np.concatenate(outputs), "logits")
+
         labels = labels_of(self._data, label_names(self.spec), str(self.spec.data))
-        return quality_of(np.concatenate(parts), labels, reference)
+        return quality_of(classify, labels, reference, enough)
 
     def files(self) -> Sequence[Path]:
         """The model's folder and the data file; of the images only their names count."""

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .base import Array, Inputs, Quality, Run, Workload
+from .base import Array, Enough, Inputs, Quality, Run, Workload
 from .classification import METRICS, labels_of, quality_of
 from .data import Row, read_rows
 from .hub import load_auto, load_processor, model_files, model_source
+from .portions import Places
 from .spec import WorkloadSpec
 from .statistics import finite
 from .text import TOKEN_INPUTS, TokenRows, batches, tokenize_texts
@@ -49,13 +50,19 @@ class TextClassification(Workload):
         """Texts in the order of the file, over again where there are too few."""
         return self._tokens.requests(batch_size, count)
 
-    def quality(self, run: Run, reference: Mapping[str, Array] | None) -> Quality:
+    def quality(
+        self, run: Run, reference: Mapping[str, Array] | None, enough: Enough | None = None
+    ) -> Quality:
         """Accuracy over all texts."""
-        logits: dict[int, Array] = {}
-        for order, inputs in batches(self._tokens, QUALITY_BATCH):
-            logits.update(zip(order, finite(run(inputs)[0], "logits"), strict=True))
+
+        def classify(places: Places) -> Array:
+            logits: dict[int, Array] = {}
+            for order, inputs in batches(self._tokens, QUALITY_BATCH, places):
+                logits.update(zip(order, finite(run(inputs)[0], "logits"), strict=True))
+            return np.stack([logits[place] for place in places.tolist()])
+
         labels = labels_of(self._data, label_names(self.spec), str(self.spec.data))
-        return quality_of(np.stack([logits[i] for i in range(len(logits))]), labels, reference)
+        return quality_of(classify, labels, reference, enough)
 
     def files(self) -> Sequence[Path]:
         """The model's folder and the data file."""

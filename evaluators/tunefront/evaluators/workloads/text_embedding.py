@@ -10,9 +10,10 @@ import numpy as np
 
 from tunefront.evaluators.measures.metrics import Metric
 
-from .base import Array, Inputs, Quality, Run, Workload
+from .base import Array, Enough, Inputs, Quality, Run, Workload
 from .data import Row, read_rows
 from .hub import load_auto, load_processor, model_files, model_source
+from .portions import Places, judge, judged
 from .spec import WorkloadSpec
 from .statistics import finite, mean_of
 from .text import TOKEN_INPUTS, TokenRows, batches, tokenize_texts
@@ -86,28 +87,39 @@ class TextEmbedding(Workload):
         documents = TokenRows(ids=self._tokens.ids[: len(self._documents)], pad=self._tokens.pad)
         return documents.requests(batch_size, count)
 
-    def quality(self, run: Run, reference: Mapping[str, Array] | None) -> Quality:
+    def quality(
+        self, run: Run, reference: Mapping[str, Array] | None, enough: Enough | None = None
+    ) -> Quality:
         """Ranks of the right documents, and cosines with the reference's vectors."""
-        rows = self._tokens
+        count = len(self._documents)
         vectors: dict[int, Array] = {}
-        for order, inputs in batches(rows, QUALITY_BATCH):
-            outputs = finite(run(inputs)[0], "embedding")
-            vectors.update(zip(order, outputs.astype(np.float32), strict=True))
-        matrix = np.stack([vectors[place] for place in range(len(rows.ids))])
+
+        def embed(places: Places) -> Array:
+            for order, inputs in batches(self._tokens, QUALITY_BATCH, places):
+                outputs = finite(run(inputs)[0], "embedding")
+                vectors.update(zip(order, outputs.astype(np.float32), strict=True))
+            return np.stack([vectors[place] for place in places.tolist()])
+
+        documents = embed(np.arange(count))
         right = np.array([self._documents[str(row["document"])] for row in self._data])
-        ranks = rank_of_right(matrix[len(self._documents) :], matrix[: len(self._documents)], right)
-        compared = matrix if reference is None else reference["vectors"]
-        hits = (ranks == 1).astype(np.float64)
+        ranks = np.zeros(len(right))
+
+        def score(places: Places) -> tuple[Array, Array]:
+            ranks[places] = rank_of_right(embed(places + count), documents, right[places])
+            return (ranks[places] == 1).astype(np.float64), np.ones(len(places))
+
+        items, weights = judge(len(right), score, enough)
+        places = judged(weights)
+        known = np.concatenate([np.arange(count), places + count])
+        matrix = np.stack([vectors[place] for place in known.tolist()])
+        compared = matrix if reference is None else reference["vectors"][known]
         metrics = {
-            "recall_at_1": mean_of(hits),
-            "mrr": mean_of(1.0 / ranks),
+            "recall_at_1": mean_of(items[places]),
+            "mrr": mean_of(1.0 / ranks[places]),
             "cosine": mean_of((matrix * compared).sum(axis=-1).astype(np.float64)),
         }
         return Quality(
-            metrics=metrics,
-            items=hits,
-            weights=np.ones_like(hits),
-            predictions={"vectors": matrix},
+            metrics=metrics, items=items, weights=weights, predictions={"vectors": matrix}
         )
 
     def files(self) -> Sequence[Path]:

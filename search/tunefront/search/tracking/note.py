@@ -12,6 +12,8 @@ def describe(trial: Trial, answer: Answer) -> str:
     ties = answer.front.ties.get(trial.number, ())
     if ties:
         told += "; can't be told apart from " + ", ".join(f"{t.number:03}" for t in ties[:5])
+    if trial.evaluation is not None and trial.evaluation.doubts:
+        told += f"; to be doubted: {', '.join(trial.evaluation.doubts)}"
     return told + (f"; breaks {trial.cause}" if trial.broken else "")
 
 

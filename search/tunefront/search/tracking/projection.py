@@ -243,6 +243,8 @@ def _tags(trial: Trial, answer: Answer) -> dict[str, str]:
         if evaluation.stage is not None:
             tags["stage"] = evaluation.stage
             tags["reason"] = f"{evaluation.cause}: {evaluation.message}"
+        doubts = "; ".join(evaluation.doubts)
+        tags["trust"] = f"no: {doubts}" if doubts else "yes" if trial.measured else "none"
         tags["facts"] = json.dumps(dict(evaluation.facts))
         tags["machine"] = json.dumps(dict(evaluation.machine))
     return tags
@@ -258,6 +260,8 @@ def _metrics(trial: Trial, answer: Answer) -> dict[str, float]:
         metrics["speedup_x"] = rounded(confirmed.value if confirmed else speed)
         memory = baseline.value("peak_memory_mb") / max(trial.value("peak_memory_mb"), 1e-12)
         metrics["memory_saving_x"] = rounded(memory)
+    if trial.number in answer.front.chances:
+        metrics["front_chance"] = rounded(answer.front.chances[trial.number])
     for name, value in trial.configuration.items():
         if isinstance(value, int | float):
             metrics[f"choice/{name}"] = float(value)
