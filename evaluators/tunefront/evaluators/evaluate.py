@@ -31,7 +31,6 @@ from .cores import lease_cores
 from .isolation import Isolation, Step, last_lines
 from .measures import Measurement, Protocol
 from .measures.intervals import ratio_interval
-from .measures.machine import MachineState
 from .measures.memory import folder_mb
 from .measures.quality import read_items, read_metrics
 from .measures.speed import Timing, enough, half_width, ratios
@@ -376,7 +375,7 @@ def _measured(protocol: Protocol, session: Session) -> Evaluation:
         measurements=own.measurements,
         relative=relative_throughput(own, beside) if beside else None,
         facts={**own.facts, "waited_s": session.waited_s},
-        machine=session.machine.to_dict(),
+        machine=session.machine,
         doubts=doubts_of(own.timing, session.machine, protocol, beside.timing if beside else None),
         blocks=_digits(own.timing.latency_s * 1e3),
     )
@@ -391,7 +390,7 @@ def relative_throughput(own: Sitting, beside: Sitting) -> Measurement:
 
 
 def doubts_of(
-    timing: Timing, machine: MachineState, protocol: Protocol, beside: Timing | None
+    timing: Timing, machine: Mapping[str, float], protocol: Protocol, beside: Timing | None
 ) -> tuple[str, ...]:
     """Why the figures of these turns are less trustworthy than they should be."""
     found: list[str] = []
@@ -401,8 +400,10 @@ def doubts_of(
     disturbed = len(timing.clean) - int(timing.clean.sum())
     if not timing.clean[timing.kept].all():
         found.append(f"others took the cores in {disturbed} of {len(timing.clean)} turns")
-    if machine.steal > MOST_STEAL:
-        found.append(f"the hypervisor took {machine.steal:.0%} of the time")
+    if machine["steal"] > MOST_STEAL:
+        found.append(f"the hypervisor took {machine['steal']:.0%} of the time")
+    if machine.get("gpu_throttled", 0):
+        found.append("the GPU's clock was held down for heat or power")
     return tuple(found)
 
 

@@ -19,7 +19,8 @@ from .cores import lease_cores
 from .isolation import Child, Isolation, Kit, Step
 from .measures import Measurement
 from .measures.energy import EnergyMeter
-from .measures.machine import MachineState, MachineWatch, wait_until_quiet
+from .measures.gpu import Gpus
+from .measures.machine import MachineWatch, wait_until_quiet
 from .measures.speed import Block, Timing, speed_of
 from .setting import Setting, devices, memory_limit
 from .steps import read_requests
@@ -78,12 +79,12 @@ class Session:
 
     Attributes:
         sittings: What was found, or why it was not, a contender each.
-        machine: How quiet the machine was.
+        machine: How quiet the machine was: load, foreign work, clocks, GPUs.
         waited_s: Seconds spent waiting for it to be.
     """
 
     sittings: Sequence[Sitting | EvaluationError]
-    machine: MachineState
+    machine: Mapping[str, float]
     waited_s: float
 
 
@@ -249,13 +250,19 @@ class _Table:
             timings = [player.timing for player in self._present()]
             if not timings or enough(timings, time.monotonic() - start - self._waited_s):
                 break
-            if not all(timing.clean[-1] for timing in timings):
+            # CPU time knows what others took; a wall clock does not.
+            if any(timing.clock == "wall" and not timing.clean[-1] for timing in timings):
                 self._wait()
-        state = watch.state(own)
+        machine = {**watch.state(own).to_dict(), **self._gpus()}
         for player in self._present():
             self._turnstile.dismiss(player.places)
         sittings = [player.sitting() for player in self._players]
-        return Session(sittings=sittings, machine=state, waited_s=self._waited_s)
+        return Session(sittings=sittings, machine=machine, waited_s=self._waited_s)
+
+    def _gpus(self) -> dict[str, float]:
+        """The GPUs' state, where anybody uses one."""
+        devices = {p.contender.configuration.get("device", "cpu") for p in self._players}
+        return Gpus().state() if "cuda" in devices else {}
 
     def _present(self) -> list[_Player]:
         return [player for player in self._players if player.failure is None]

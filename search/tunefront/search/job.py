@@ -100,17 +100,32 @@ def run_turns(job: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     for place, choices in enumerate(job["configurations"]):
         with suppress(EvaluationError):  # its trial was fine; now it can't be built
             able[place] = contender(setting, Configuration(choices), isolation, log)
+    sittings = play_round(
+        setting, list(able.values()), isolation, log, job["seconds"], job["precision"]
+    )
+    found = dict(zip(able, sittings, strict=True))
+    return [found.get(place, {}) for place in range(len(job["configurations"]))]
+
+
+def play_round(
+    setting: Setting,
+    contenders: Sequence[Contender],
+    isolation: Isolation,
+    log: Path,
+    seconds: float,
+    precision: float,
+) -> list[Mapping[str, Any]]:
+    """Turns until every ratio to the first contender is known well enough, or the time is up."""
 
     def satisfied(timings: Sequence[Timing], elapsed_s: float) -> bool:
         if len(timings[0].blocks) < setting.protocol.turns:
             return False
-        if elapsed_s >= job["seconds"]:
+        if elapsed_s >= seconds:
             return True
-        return all(half_width(own, timings[0]) <= job["precision"] for own in timings[1:])
+        return all(half_width(own, timings[0]) <= precision for own in timings[1:])
 
-    session = take_turns(setting, list(able.values()), isolation, log, satisfied)
-    found = dict(zip(able, map(_plain, session.sittings), strict=True))
-    return [found.get(place, {}) for place in range(len(job["configurations"]))]
+    session = take_turns(setting, contenders, isolation, log, satisfied)
+    return [_plain(sitting) for sitting in session.sittings]
 
 
 def _plain(sitting: Sitting | EvaluationError) -> Mapping[str, Any]:
