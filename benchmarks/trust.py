@@ -37,14 +37,20 @@ from tunefront.evaluators import (
     WorkloadSpec,
     contender,
     describe_workload,
+    evaluate,
+    paired_change,
     ratio_interval,
 )
 from tunefront.evaluators.cores import lease_cores
 from tunefront.evaluators.isolation import Step
+from tunefront.evaluators.measures.quality import QualityLimit
+from tunefront.evaluators.workloads.portions import LOOKS, judge
 from tunefront.search.confirm import LEAST_TURNS, PRECISION
+from tunefront.search.experiment import load_experiment
 from tunefront.search.front import SMALLEST_DIFFERENCE
 from tunefront.search.job import play_round
-from tunefront.spaces import Configuration
+from tunefront.search.night import check_workload, prepare
+from tunefront.spaces import Configuration, Value
 
 HERE = Path(__file__).parent
 ROUNDS = 3
@@ -58,6 +64,17 @@ DEPTHS = (20, 22, 24, 26, 28, 30, 33, 36, 39)
 CLONES = 5
 """Equal candidates of which one wins by luck."""
 LOAD_S = 5400.0
+JUDGED: tuple[dict[str, Value], ...] = (
+    {"runtime": "openvino", "quantization": "int8-static"},
+    {"runtime": "onnxruntime", "quantization": "int8-dynamic"},
+    {"runtime": "openvino", "pruning_ratio": 0.25},
+    {"runtime": "openvino", "pruning_ratio": 0.9},
+    {"runtime": "openvino", "pruning_ratio": 0.5, "pruning_method": "magnitude"},
+    {"runtime": "openvino", "pruning_ratio": 0.7, "pruning_method": "magnitude"},
+)
+"""Candidates of experiments/minilm, from harmless to broken."""
+LIMITS = (0.002, 0.005, 0.01, 0.02, 0.05)
+"""Drops of quality that they are judged against, as shares."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,6 +274,64 @@ def true_speedup(laboratory: Laboratory, rounds: int = 6) -> float:
     return ratio_interval(seen)[0]
 
 
+def early_end(folder: Path, orders: int = 300) -> dict[str, dict[str, float]]:
+    """What ending judging early saves and costs, over real candidates in random orders.
+
+    Every candidate of MiniLM is judged on all items once; then the items are replayed in many
+    orders against every limit. A candidate breaks a limit clearly where its drop over all items
+    lies beyond it by two half-widths of its interval; a decision is wrong where all items together
+    say otherwise.
+    """
+    experiment = load_experiment(HERE.parent / "experiments" / "minilm")
+    prepare(experiment.prepare, lambda line: None)
+    setting, _ = check_workload(experiment, lambda line: None)
+    quick = Protocol(seconds=0.2, turns=3, requests=1, wait_s=0.0, reference=False)
+    setting = replace(setting, protocol=quick, quality_limit=None, store=str(folder / "quality"))
+    isolation = Isolation()
+    judged: list[np.ndarray] = []
+    for choices in ({}, *JUDGED):
+        configuration = Configuration({**experiment.baseline, **choices})
+        found = evaluate(setting, configuration, isolation, folder / "log")
+        judged.append(np.array(found.items))
+        print(f"\r  {len(judged)} of {len(JUDGED) + 1}", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    isolation.close()
+    clear: list[float] = []
+    wrong: list[bool] = []
+    draw = np.random.default_rng(0)
+    for own in judged[1:]:
+        change, _, high = paired_change(own, judged[0], "linear")
+        print(f"  drop {-change:.1%}", file=sys.stderr)
+        for bound in LIMITS:
+            for _ in range(orders):
+                share, ended = _replayed(own, judged[0], bound, draw.permutation(own.shape[1]))
+                if -change - bound >= 2 * (high - change):
+                    clear.append(1 - share)
+                wrong.append(ended and -change <= bound)
+    saved = {"saved_on_clear_breakers": float(np.mean(clear)), "wrong": float(np.mean(wrong))}
+    return {"ours": saved, "plain": {"saved_on_clear_breakers": 0.0, "wrong": 0.0}}
+
+
+def _replayed(
+    own: np.ndarray, base: np.ndarray, bound: float, order: np.ndarray
+) -> tuple[float, bool]:
+    """The share of the items that were judged, in this order, and whether it ended early."""
+    shuffled = own[:, order]
+    limit = QualityLimit(
+        base=base[:, order],
+        scale="linear",
+        direction="maximize",
+        bound=bound,
+        keeping_counts=False,
+        looks=len(LOOKS),
+    )
+    _, weights = judge(
+        own.shape[1], lambda places: (shuffled[0, places], shuffled[1, places]), limit.decided
+    )
+    share = float((weights > 0).mean())
+    return share, share < 1
+
+
 def report(found: dict[str, object]) -> None:
     """A table with both sides side by side."""
     print(f"{'':44}{'ours':>22}{'plain':>22}")
@@ -293,12 +368,15 @@ def main() -> None:
             print("winner's curse", file=sys.stderr)
             cursed = winners(laboratory, 2 * options.runs, truth)
         laboratory.isolation.close()
+        print("early end of judging quality", file=sys.stderr)
+        ended = early_end(Path(folder))
     found: dict[str, object] = {
         "A/A called equal": {s: rate([v.equal for v in same[s]]) for s in same},
         "A/B of 5 % found": {s: rate([v.slower for v in other[s]]) for s in other},
         "A/B ratio, true 0.952": {s: _spread([v.value for v in other[s]]) for s in other},
         "ranking, Spearman": ranked,
         "winner's curse": cursed,
+        "early end": ended,
     }
     report(found)
     minutes = (time.monotonic() - start) / 60

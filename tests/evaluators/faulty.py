@@ -8,7 +8,9 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from tunefront.evaluators.turnstile import Seat
 from tunefront.spaces import EvaluationError, WorkloadError
 
 
@@ -56,6 +58,30 @@ def leaves(payload: Mapping[str, object]) -> dict[str, object]:
 def hangs(payload: Mapping[str, object]) -> dict[str, object]:
     time.sleep(600)
     return {}
+
+
+def says_who_it_is_and_hangs(payload: Mapping[str, object]) -> dict[str, object]:
+    print(os.getpid(), flush=True)
+    time.sleep(600)
+    return {}
+
+
+def sits(payload: Mapping[str, Any]) -> dict[str, object]:
+    """Takes its turns as it is told: `echo` answers, the others are ways not to."""
+    seat = Seat(payload["address"], payload["place"])
+    words: list[str] = []
+    for word in seat.calls():
+        if word == "end":
+            break
+        words.append(word)
+        if word == "die" or word == f"die if you are {payload['place']}":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if word == "fail":
+            raise EvaluationError("no such kernel", cause="unsupported")
+        if word == "hang":
+            time.sleep(600)
+        seat.say({"word": word, "place_was": payload["place"], "at": time.monotonic()})
+    return {"words": words}
 
 
 def eats_memory(payload: Mapping[str, object]) -> dict[str, object]:

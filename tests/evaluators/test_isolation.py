@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tunefront.evaluators.isolation import Isolation, Step, last_lines
+from tunefront.evaluators.isolation import Child, Isolation, Step, last_lines
 from tunefront.spaces import EvaluationError, WorkloadError
 
 HERE = Path(__file__).parent
@@ -137,15 +137,74 @@ def test_nothing_stays_in_the_temporary_folder(slim: Isolation, step: Step) -> N
     assert not Path(found["file"]).exists()
 
 
-def test_steps_run_together_and_one_failure_ends_all(slim: Isolation, step: Step) -> None:
-    results = slim.run_together([step, replace(step, payload={"number": 1})])
-    assert [r["doubled"] for r in results] == [42, 2]
-    start = time.monotonic()
-    with pytest.raises(EvaluationError):
-        slim.run_together(
-            [replace(step, name="faulty:segfaults"), replace(step, name="faulty:hangs")]
-        )
-    assert time.monotonic() - start < 25
+def test_steps_run_side_by_side(slim: Isolation, step: Step) -> None:
+    """The second one answers while the first one hangs, and the first one is killed at the end."""
+    with slim.start(replace(step, name="faulty:says_who_it_is_and_hangs")) as hanging:
+        hung = int(written(step.log))
+        with slim.start(step) as fine:
+            assert fine.result()["doubled"] == 42
+        hanging.check()
+        assert alive(hung)
+    assert gone(hung)
+
+
+def written(log: Path, within_s: float = 30.0) -> str:
+    """The first line of a log, once there is one."""
+    deadline = time.monotonic() + within_s
+    while not (log.exists() and log.read_text().endswith("\n")):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return log.read_text().splitlines()[0]
+
+
+def checked(child: Child, within_s: float = 30.0) -> None:
+    """Check until the child is gone, which raises."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        child.check()
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("name", "cause", "message"),
+    [
+        ("fine", "crash", "ended before its turn"),
+        ("refuses", "unsupported", "no such kernel"),
+        ("segfaults", "crash", "crashed with SIGSEGV"),
+        ("is_killed", "oom", "killed by SIGKILL"),
+    ],
+)
+def test_a_look_finds_out_that_a_step_has_ended(
+    slim: Isolation, step: Step, name: str, cause: str, message: str
+) -> None:
+    with (
+        slim.start(replace(step, name=f"faulty:{name}")) as child,
+        pytest.raises(EvaluationError, match=message) as caught,
+    ):
+        checked(child)
+    assert caught.value.cause == cause
+
+
+def test_a_look_at_a_step_under_way_finds_nothing(slim: Isolation, step: Step) -> None:
+    with slim.start(replace(step, name="faulty:says_who_it_is_and_hangs")) as child:
+        written(step.log)
+        for _ in range(5):
+            child.check()
+        child.end()
+        child.end()
+
+
+def test_a_step_whose_fork_server_ends_is_lost(step: Step) -> None:
+    isolation = Isolation()
+    try:
+        with isolation.start(replace(step, name="faulty:hangs")) as child:
+            server: Any = isolation._servers["onnxruntime"]
+            server._process.kill()
+            with pytest.raises(EvaluationError, match="fork server ended") as caught:
+                child.result()
+        assert caught.value.cause == "crash"
+    finally:
+        isolation.close()
 
 
 def test_a_fork_server_that_was_killed_is_started_again(step: Step) -> None:

@@ -1,6 +1,6 @@
 """The answer in words: the headline, a sentence for every trial, figures."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -8,7 +8,7 @@ import pytest
 from tunefront.evaluators import Evaluation, Measurement
 from tunefront.search import Answer, Experiment, Trial, answer_of
 from tunefront.search.answer import choices_of, figure, rounded
-from tunefront.search.confirm import Confirmation
+from tunefront.search.confirmation import Confirmation, Round
 
 TrialOf = Callable[..., Trial]
 NOTHING = Confirmation(rounds={})
@@ -37,8 +37,14 @@ def sentence(experiment: Experiment, *trials: Trial, confirmation: Confirmation 
     return answer.sentence(answer.trials[-1])
 
 
-def round_of(throughput: float) -> dict[str, float]:
-    return {"throughput": throughput, "peak_memory_mb": 250.0}
+def round_of(
+    *ratios: float, alike: Sequence[float] = (), throughput: float = 100.0, memory: float = 500.0
+) -> Round:
+    figures = {"throughput": throughput, "peak_memory_mb": memory}
+    return Round(ratios=ratios, alike=alike, figures=figures)
+
+
+BASE = round_of(1.0, 1.0, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -101,9 +107,10 @@ def test_a_figure_that_means_nothing_is_left_out(experiment: Experiment, row: Tr
 def test_the_confirmed_speed_up_is_told_once_there_is_one(
     experiment: Experiment, row: TrialOf
 ) -> None:
+    """Nine times by the trial itself; three times within turns, whatever the machine did."""
     rounds = {
-        0: [round_of(100), round_of(200), round_of(100)],
-        1: [round_of(300), round_of(800), round_of(200)],
+        0: [BASE, round_of(1.0, 1.0, 1.0, throughput=200.0)],
+        1: [round_of(3.1, 3.0, 3.0, throughput=300.0), round_of(2.9, 3.0, 3.0, throughput=800.0)],
     }
     told = sentence(
         experiment, row(0, 100, 500), row(1, 900, 500), confirmation=Confirmation(rounds=rounds)
@@ -122,8 +129,7 @@ def test_the_confirmed_speed_up_is_told_once_there_is_one(
 def test_how_much_of_the_speed_up_is_the_models_is_told(
     experiment: Experiment, row: TrialOf, alike: tuple[float, ...], told: str
 ) -> None:
-    rounds = {0: [round_of(100)], 1: [round_of(300)]}
-    confirmation = Confirmation(rounds=rounds, alike={1: alike})
+    confirmation = Confirmation(rounds={0: [BASE], 1: [round_of(3.0, 3.0, 3.0, alike=alike)]})
     trials = row(0, 100, 500), row(1, 900, 500)
     assert sentence(experiment, *trials, confirmation=confirmation).startswith(told)
 
@@ -131,13 +137,32 @@ def test_how_much_of_the_speed_up_is_the_models_is_told(
 def test_confirmed_figures_take_the_place_of_the_first_ones(
     experiment: Experiment, row: TrialOf
 ) -> None:
-    rounds = {0: [round_of(100)], 1: [round_of(300), round_of(100), round_of(200)]}
-    trials = [row(0, 100, 500), row(1, 900, 500), row(2, 250, 500)]
+    rounds = {0: [BASE], 1: [round_of(2.0, 2.0, 2.0, throughput=999.0, memory=510.0)]}
+    trials = [row(0, 100, 500), row(1, 900, 500), row(2, 250, 505)]
     answer = answer_of(experiment, trials, Confirmation(rounds=rounds))
     found = answer.trials[1].measurements["throughput"]
-    assert found == Measurement(value=200, unit="items/s", low=100, high=300, samples=3)
+    assert (found.low, found.value, found.high) == pytest.approx((200, 200, 200))
+    assert (found.unit, found.samples) == ("items/s", 3)
     assert answer.trials[2] == trials[2]
-    assert [trial.number for trial in answer.front.trials] == [2, 1]
+    assert [trial.number for trial in answer.front.trials] == [2, 0]
+
+
+def test_how_far_figures_can_be_trusted_is_told_with_the_chance(
+    experiment: Experiment, row: TrialOf, trial: TrialOf, evaluation: Callable[..., Evaluation]
+) -> None:
+    """0 is beaten in memory by 1, and 2 is beaten by it in both."""
+    doubted = replace(evaluation(), doubts=("others took the cores",))
+    trials = [
+        row(0, 100, 500),
+        row(1, 300, 400),
+        replace(row(2, 200, 450), evaluation=doubted),
+        trial(3, status="failed"),
+        row(4, 900, 100, quality_drop=9.0),
+    ]
+    confirmation = Confirmation(rounds={0: [BASE], 1: [round_of(3.0, 3.0, 3.0, memory=400.0)]})
+    answer = answer_of(experiment, trials, confirmation)
+    told = [answer.trust(trial) for trial in answer.trials]
+    assert told == ["confirmed 0 %", "confirmed 100 %", "doubted 0 %", "-", "once"]
 
 
 def headline(experiment: Experiment, *trials: Trial) -> str:

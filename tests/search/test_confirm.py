@@ -1,15 +1,26 @@
-"""Confirmation without measuring: who is measured again, what is a ratio within a turn."""
+"""Confirmation without measuring: who is measured again, with whom, how long, and what it says."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import pytest
 
 from tunefront.search import Experiment, Trial
-from tunefront.search.confirm import Confirmation, alike_ratios, finalists, twin_of, twins_of
+from tunefront.search.confirm import (
+    Group,
+    finalists,
+    groups_of,
+    rounds_of,
+    seconds_of,
+    to_confirm,
+    twin_of,
+)
+from tunefront.search.confirmation import Confirmation, Round
 from tunefront.search.picks import front_of
 from tunefront.spaces import Configuration, Value
 
 TrialOf = Callable[..., Trial]
+Load = Callable[..., Experiment]
 BASELINE: Mapping[str, Value] = {
     "runtime": "torch",
     "precision": "fp32",
@@ -22,13 +33,16 @@ def configuration(**values: Value) -> Configuration:
     return Configuration({**BASELINE, **values})
 
 
-def rounds(*throughputs: float) -> list[Mapping[str, float]]:
-    return [{"throughput": value} for value in throughputs]
-
-
 @pytest.fixture(scope="session")
-def experiment(load: Callable[..., Experiment]) -> Experiment:
+def experiment(load: Load) -> Experiment:
     return load()
+
+
+def numbers(trials: Sequence[Trial]) -> list[int]:
+    return [trial.number for trial in trials]
+
+
+# Who
 
 
 def test_a_twin_is_the_baselines_model_run_as_another_is() -> None:
@@ -36,25 +50,65 @@ def test_a_twin_is_the_baselines_model_run_as_another_is() -> None:
     assert twin_of(Configuration(BASELINE), other) == configuration(batch_size=8, threads=2)
 
 
-def test_finalists_are_the_baseline_the_picks_and_the_front(
-    load: Callable[..., Experiment], trial: TrialOf
-) -> None:
-    experiment = load("confirmation.finalists=2")
-    trials = [
-        trial(0, throughput=100, peak_memory_mb=500, perplexity=10, quality_drop=0),
-        trial(1, throughput=90, peak_memory_mb=600, perplexity=10, quality_drop=0),
-        trial(2, throughput=300, peak_memory_mb=400, perplexity=10, quality_drop=0),
-        trial(3, throughput=200, peak_memory_mb=200, perplexity=10, quality_drop=0),
-        trial(4, throughput=250, peak_memory_mb=300, perplexity=10, quality_drop=0),
+def five(trial: TrialOf) -> list[Trial]:
+    """2, 3 and 4 are the front; 1 is beaten."""
+    figures = [(100, 500), (90, 600), (300, 400), (200, 200), (250, 300)]
+    return [
+        trial(n, throughput=speed, peak_memory_mb=memory, perplexity=10, quality_drop=0)
+        for n, (speed, memory) in enumerate(figures)
     ]
+
+
+def test_finalists_are_the_baseline_the_picks_and_the_front(load: Load, trial: TrialOf) -> None:
+    experiment = load("confirmation.finalists=2")
+    trials = five(trial)
     chosen = finalists(experiment, front_of(experiment, trials), trials)
     assert [found.number for found in chosen[:1]] == [0]
     assert len(chosen) == 3
     assert 1 not in {found.number for found in chosen}
 
 
-def alike_case(trial: TrialOf, experiment: Experiment) -> Sequence[Trial]:
-    """Trial 0 is the baseline; 1 runs like it; 2 and 3 with two threads; 3 is a twin itself."""
+def test_near_ties_come_after_the_front(experiment: Experiment, trial: TrialOf) -> None:
+    near = trial(5, throughput=299.5, peak_memory_mb=400.5, perplexity=10, quality_drop=0)
+    trials = [*five(trial), near]
+    chosen = numbers(finalists(experiment, front_of(experiment, trials), trials))
+    assert (chosen[0], set(chosen[1:4]), chosen[4:]) == (0, {2, 3, 4}, [5])
+
+
+def rounds(ratio: float, throughput: float, count: int = 2) -> list[Round]:
+    return [Round(ratios=[ratio] * 6, figures={"throughput": throughput})] * count
+
+
+def test_whoever_was_asked_before_is_not_asked_again(
+    experiment: Experiment, trial: TrialOf
+) -> None:
+    trials = five(trial)
+    assert set(numbers(to_confirm(experiment, trials, Confirmation()))) == {0, 2, 3, 4}
+    some = Confirmation(rounds={0: rounds(1, 100), 2: rounds(3, 300)}, asked=[0, 2, 4])
+    assert numbers(to_confirm(experiment, trials, some)) == [0, 3]
+    everybody = Confirmation(asked=[0, 2, 3, 4])
+    assert numbers(to_confirm(experiment, trials, everybody)) == [0]
+
+
+def test_whoever_comes_onto_the_front_when_others_fall_back_is_asked(
+    experiment: Experiment, trial: TrialOf
+) -> None:
+    """2 is as slow as the baseline when it is measured again, so that 1 beats it."""
+    figures = [(100, 500), (150, 400), (300, 390)]
+    trials = [
+        trial(n, throughput=speed, peak_memory_mb=memory, perplexity=10, quality_drop=0)
+        for n, (speed, memory) in enumerate(figures)
+    ]
+    assert numbers(to_confirm(experiment, trials, Confirmation())) == [0, 2]
+    fallen = Confirmation(rounds={0: rounds(1, 100), 2: rounds(1.1, 110)}, asked=[0, 2])
+    assert numbers(to_confirm(experiment, trials, fallen)) == [0, 1]
+
+
+# With whom
+
+
+def case(trial: TrialOf, experiment: Experiment, **memory: float) -> list[Trial]:
+    """0 is the baseline; 1 runs like it; 2 has two threads and 3 is its twin; 4 has none here."""
     changes: Sequence[Mapping[str, Value]] = (
         {},
         {"runtime": "openvino"},
@@ -63,41 +117,183 @@ def alike_case(trial: TrialOf, experiment: Experiment) -> Sequence[Trial]:
         {"runtime": "openvino", "batch_size": 8},
     )
     return [
-        trial(number, configuration=Configuration({**experiment.baseline, **values}))
+        trial(
+            number,
+            configuration=Configuration({**experiment.baseline, **values}),
+            peak_memory_mb=memory.get(f"of_{number}", 100.0),
+        )
         for number, values in enumerate(changes)
     ]
 
 
-def test_twins_are_measured_where_no_finalist_is_one(
+def twin(experiment: Experiment, **values: Value) -> Configuration:
+    return Configuration({**experiment.baseline, **values})
+
+
+def test_all_who_fit_take_part_in_the_same_turns_with_baseline_and_twins(
     experiment: Experiment, trial: TrialOf
 ) -> None:
-    chosen = alike_case(trial, experiment)
-    twins = twins_of(experiment, chosen)
-    assert twins == {Configuration({**experiment.baseline, "batch_size": 8}): 4}
+    chosen = case(trial, experiment)
+    (group,) = groups_of(experiment, chosen, memory_mb=600.0)
+    assert numbers(group.finalists) == [1, 2, 3, 4]
+    assert group.configurations == (
+        *(t.configuration for t in chosen),
+        twin(experiment, batch_size=8),
+    )
 
 
-def test_ratios_are_taken_within_a_turn(experiment: Experiment, trial: TrialOf) -> None:
-    chosen = alike_case(trial, experiment)
-    base = experiment.baseline
-    measured = {
-        chosen[0].configuration: rounds(10, 20),
-        chosen[1].configuration: rounds(20, 40),
-        chosen[2].configuration: rounds(60, 160),
-        chosen[3].configuration: rounds(20, 40),
-        Configuration({**base, "batch_size": 8}): rounds(30, 60),
+@pytest.mark.parametrize(
+    ("memory_mb", "groups"),
+    [
+        (600, [[1, 2, 3, 4]]),
+        (599, [[1, 2, 3], [4]]),
+        (400, [[1, 2, 3], [4]]),
+        (399, [[1], [2, 3], [4]]),
+        (300, [[1], [2, 3], [4]]),
+        (200, [[1], [2], [3], [4]]),
+        (1, [[1], [2], [3], [4]]),
+    ],
+)
+def test_groups_fit_into_memory(
+    experiment: Experiment, trial: TrialOf, memory_mb: float, groups: list[list[int]]
+) -> None:
+    """100 MB each. 2 needs its twin beside it, which 3 is: both are as large as 2 alone."""
+    chosen = case(trial, experiment)
+    found = groups_of(experiment, chosen, memory_mb)
+    assert [numbers(group.finalists) for group in found] == groups
+    for group in found:
+        assert group.configurations[0] == experiment.baseline
+        assert len(set(group.configurations)) == len(group.configurations)
+        for member in group.finalists:
+            assert member.configuration in group.configurations
+            assert twin_of(experiment.baseline, member.configuration) in group.configurations
+        assert len(group.finalists) == 1 or 100 * len(group.configurations) <= memory_mb
+
+
+def test_a_finalist_counts_what_it_takes_and_a_twin_what_the_baseline_takes(
+    experiment: Experiment, trial: TrialOf
+) -> None:
+    chosen = case(trial, experiment, of_0=50.0, of_1=10.0, of_4=1000.0)
+    together = 50.0 + 10.0 + 1000.0 + 50.0
+    for memory_mb, groups in ((together, 1), (together - 1, 2)):
+        found = groups_of(experiment, [chosen[0], chosen[1], chosen[4]], memory_mb)
+        assert len(found) == groups
+
+
+def test_a_twin_that_can_not_run_is_left_out(load: Load, trial: TrialOf) -> None:
+    """Sixteen threads are more than this machine's cores."""
+    experiment = load()
+    changes: Sequence[Mapping[str, Value]] = ({}, {"runtime": "openvino", "threads": 16})
+    chosen = [
+        trial(
+            number,
+            configuration=Configuration({**experiment.baseline, **values}),
+            peak_memory_mb=100.0,
+        )
+        for number, values in enumerate(changes)
+    ]
+    assert experiment.space.obstacle(twin_of(experiment.baseline, chosen[1].configuration))
+    (group,) = groups_of(experiment, chosen, 1000.0)
+    assert group.configurations == tuple(t.configuration for t in chosen)
+
+
+def test_without_finalists_there_is_no_group(experiment: Experiment, trial: TrialOf) -> None:
+    assert groups_of(experiment, case(trial, experiment)[:1], 100.0) == []
+
+
+# How long
+
+
+@pytest.mark.parametrize(
+    ("share", "left", "planned"),
+    [
+        (0.5, None, 100.0),
+        (0.2, None, 25.0),
+        (0.2, 10.0, 10.0),
+        (0.2, 99.0, 25.0),
+        (0.2, -5.0, 0.0),
+    ],
+)
+def test_confirmation_takes_its_share_of_the_whole(
+    load: Load,
+    trial: TrialOf,
+    evaluation: Callable[..., Any],
+    share: float,
+    left: float | None,
+    planned: float,
+) -> None:
+    """100 trials of a second each; one under way has taken nothing yet."""
+    trials = [trial(n, evaluation=evaluation()) for n in range(100)]
+    trials.append(trial(100, status="running"))
+    experiment = load(f"confirmation.share={share}")
+    assert seconds_of(experiment, trials, left) == pytest.approx(planned)
+
+
+# What a round says
+
+
+def sitting(*rates: float, clean: Sequence[bool] = ()) -> dict[str, Any]:
+    return {
+        "rates": list(rates),
+        "clean": list(clean) or [True] * len(rates),
+        "figures": {"throughput": rates[0]},
     }
-    found = alike_ratios(base, chosen, measured)
-    assert found == {2: [3.0, 4.0]}
-    measured[chosen[4].configuration] = rounds(15, 15)
-    assert alike_ratios(base, chosen, measured) == {2: [3.0, 4.0], 4: [0.5, 0.25]}
 
 
-def test_a_confirmation_is_kept_as_plain_values() -> None:
-    confirmation = Confirmation(rounds={0: rounds(1, 2)}, asked=[0, 3], alike={3: [1.5, 2.5]})
-    again = Confirmation.from_dict(confirmation.to_dict())
-    assert again == confirmation
-    alike = again.speedup_alike(3)
-    assert alike is not None
-    assert (alike.low, alike.value, alike.high) == (1.5, 2.0, 2.5)
-    assert again.speedup_alike(0) is None
-    assert Confirmation.from_dict({}) == Confirmation(rounds={})
+@pytest.fixture
+def group(experiment: Experiment, trial: TrialOf) -> Group:
+    """Everybody of the case, and one twin."""
+    (found,) = groups_of(experiment, case(trial, experiment), 1e9)
+    return found
+
+
+SITTINGS = (
+    sitting(10, 20, 40),
+    sitting(20, 40, 80),
+    sitting(60, 160, 480),
+    sitting(20, 40, 160),
+    sitting(60, 120, 240),
+    sitting(30, 30, 30),
+)
+
+
+def test_ratios_are_taken_within_a_turn(group: Group) -> None:
+    found = rounds_of(group, SITTINGS)
+    assert found == {
+        0: Round(ratios=[1.0, 1.0, 1.0], figures={"throughput": 10}),
+        1: Round(ratios=[2.0, 2.0, 2.0], figures={"throughput": 20}),
+        2: Round(ratios=[6.0, 8.0, 12.0], alike=[3.0, 4.0, 3.0], figures={"throughput": 60}),
+        3: Round(ratios=[2.0, 2.0, 4.0], figures={"throughput": 20}),
+        4: Round(ratios=[6.0, 6.0, 6.0], alike=[2.0, 4.0, 8.0], figures={"throughput": 60}),
+    }
+
+
+def test_who_failed_has_no_round_and_the_others_have(group: Group) -> None:
+    without_2 = rounds_of(group, [*SITTINGS[:2], {}, *SITTINGS[3:]])
+    assert without_2[2] is None
+    assert all(without_2[number] is not None for number in (0, 1, 3, 4))
+    without_twin = rounds_of(group, [*SITTINGS[:5], {}])
+    four = without_twin[4]
+    assert four is not None
+    assert (four.ratios, four.alike) == ([6.0, 6.0, 6.0], ())
+
+
+def test_without_the_baseline_a_round_says_nothing(group: Group) -> None:
+    assert set(rounds_of(group, [{}, *SITTINGS[1:]]).values()) == {None}
+
+
+def test_turns_in_which_somebody_was_in_the_way_do_not_count(group: Group) -> None:
+    clean = [True, True, False, True, True, True, True]
+    other = [True, True, True, True, False, True, True]
+    sittings = [sitting(*[10] * 7, clean=clean)]
+    sittings += [sitting(*range(10, 80, 10), clean=other)] * 5
+    one = rounds_of(group, sittings)[1]
+    assert one is not None
+    assert one.ratios == [1.0, 2.0, 4.0, 6.0, 7.0]
+
+
+def test_turns_that_only_one_of_two_has_taken_do_not_count(group: Group) -> None:
+    """Whoever failed at the end of the round has fewer."""
+    one = rounds_of(group, [SITTINGS[0], sitting(20, 40), *SITTINGS[2:]])[1]
+    assert one is not None
+    assert one.ratios == [2.0, 2.0]

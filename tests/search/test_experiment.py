@@ -68,7 +68,11 @@ def test_what_a_file_leaves_out_has_a_default(load: Load) -> None:
     experiment = load(text=SMALLEST)
     assert (experiment.budget.trials, experiment.budget.hours) == (60, 8)
     assert (experiment.sampler, experiment.seed) == ("ehvi", 0)
-    assert experiment.protocol.seconds == 5.0
+    assert (experiment.protocol.seconds, experiment.protocol.wait_s) == (5.0, 60.0)
+    assert (experiment.protocol.turns, experiment.protocol.precision) == (7, 0.03)
+    assert experiment.protocol.reference and experiment.early_stop
+    assert experiment.price_per_hour is None
+    assert experiment.confirmation.share == 0.15
     assert experiment.timeouts.build_s == 1800
     assert (experiment.confirmation.finalists, experiment.confirmation.rounds) == (8, 3)
     assert experiment.limits == ()
@@ -82,8 +86,15 @@ def test_a_budget_that_is_given_replaces_the_default_whole(load: Load) -> None:
 
 def test_sections_reach_the_experiment(load: Load) -> None:
     experiment = load(
-        "measurement.seconds=2", "timeouts.quality=7", "confirmation.rounds=5", "sampler=grid"
+        *("timeouts.quality=7", "confirmation.rounds=5", "confirmation.share=0.3", "sampler=grid"),
+        *("measurement.seconds=2", "measurement.turns=9", "measurement.wait=0"),
+        *("measurement.reference=false", "measurement.early_stop=false", "price_per_hour=0.5"),
     )
+    assert (experiment.protocol.turns, experiment.protocol.wait_s) == (9, 0.0)
+    assert not experiment.protocol.reference
+    assert not experiment.early_stop
+    assert experiment.price_per_hour == 0.5
+    assert experiment.confirmation.share == 0.3
     assert experiment.protocol.seconds == 2
     assert experiment.timeouts.quality_s == 7
     assert experiment.confirmation.rounds == 5
@@ -120,6 +131,53 @@ def test_metrics_are_the_measured_ones_the_workloads_and_the_drop(load: Load) ->
 def test_a_custom_workload_names_its_own_metric(load: Load) -> None:
     experiment = load("workload.metric=mae", "objectives={mae: minimize}", text=CUSTOM)
     assert experiment.objectives == (Objective(metric="mae", direction="minimize"),)
+
+
+GPU_MACHINE = Gpu(name="Made-up GPU", memory_mb=1, capability=(9, 0))
+WHY_NOT = {
+    "cost_per_million_items": "it needs the key price_per_hour",
+    "cost_per_million_tokens": "it needs the key price_per_hour",
+    "energy_per_item": "this machine has no energy counter that this user may read (RAPL, NVML)",
+    "gpu_allocated_mb": "this machine has no GPU",
+    "gpu_device_mb": "this machine has no GPU",
+}
+
+
+@pytest.fixture
+def no_counter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tunefront.search.experiment.energy_is_counted", lambda: False)
+
+
+@pytest.mark.usefixtures("no_counter")
+@pytest.mark.parametrize("name", WHY_NOT)
+def test_a_metric_that_is_not_measured_here_says_why(load: Load, name: str) -> None:
+    assert name not in load().metrics
+    assert refusal(load, f"objectives.{name}=minimize") == (
+        f"FILE:10: objectives.{name}: no measure produces {name!r} for causal-lm; {WHY_NOT[name]}"
+    )
+    assert refusal(load, f"limits.{name}='<= 5'") == (
+        f"FILE:13: limits.{name}: unknown metric {name!r}; {WHY_NOT[name]}"
+    )
+
+
+@pytest.mark.parametrize("name", ["cost_per_million_items", "cost_per_million_tokens"])
+def test_a_price_makes_costs_of_speed(load: Load, name: str) -> None:
+    experiment = load("price_per_hour=2", f"objectives.{name}=minimize", f"limits.{name}='<= 5'")
+    assert experiment.objectives[-1] == Objective(metric=name, direction="minimize")
+    assert experiment.metrics[name].direction == "minimize"
+
+
+def test_a_counter_makes_energy_a_metric(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tunefront.search.experiment.energy_is_counted", lambda: True)
+    experiment = load("objectives.energy_per_item=minimize")
+    assert experiment.metrics["energy_per_item"].unit == "J"
+
+
+def test_a_gpu_makes_its_memory_a_metric(load: Load, laptop: Hardware) -> None:
+    machine = replace(laptop, gpus=(GPU_MACHINE,))
+    overrides = ["objectives.gpu_device_mb=minimize"]
+    experiment = load_experiment(load().path, overrides, hardware=machine)
+    assert {"gpu_device_mb", "gpu_allocated_mb"} <= set(experiment.metrics)
 
 
 @pytest.mark.parametrize("preset", [name for name in PRESETS if name.startswith("cpu")])

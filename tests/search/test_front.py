@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from tunefront.search.front import (
     Costs,
+    chances,
     hypervolume,
     indistinguishable,
     knee,
@@ -142,3 +144,43 @@ def test_ties_are_mutual_and_everything_ties_with_itself(costs: Costs, half: int
             2 * half, 0.01 * np.maximum(costs[i], costs[j])
         )
         assert found[i, j] == near.all()
+
+
+DRAWS = 4000
+HALF_OF_SIGMA = 1.96
+"""Half of a 95 % interval, in standard deviations."""
+
+
+def chances_of(middle: Costs, sigma: Costs, seed: int = 0) -> Costs:
+    half = HALF_OF_SIGMA * sigma
+    return chances(middle, middle - half, middle + half, draws=DRAWS, seed=seed)
+
+
+@pytest.mark.parametrize("gap", [0.0, 0.3, 1.0, 3.0])
+@pytest.mark.parametrize("width", [1, 2, 3])
+def test_the_chance_of_two_rows_is_the_probability_not_to_be_beaten(gap: float, width: int) -> None:
+    """A row is beaten where the other is less in every objective, each independently.
+
+    4,000 draws: a standard error below 0.8 %; 3.5 % off has a probability below 0.01 %.
+    """
+    middle = np.array([[0.0] * width, [gap] * width])
+    sigma = np.array([[0.5] * width, [1.2] * width])
+    spread = float(np.hypot(0.5, 1.2))
+    second_is_less = float(stats.norm.cdf(-gap / spread)) ** width
+    first_is_less = float(stats.norm.cdf(gap / spread)) ** width
+    expected = [1 - second_is_less, 1 - first_is_less]
+    assert chances_of(middle, sigma) == pytest.approx(expected, abs=0.035)
+
+
+@given(grids(least=1))
+def test_without_spread_chances_are_the_front(costs: Costs) -> None:
+    found = chances(costs, costs, costs, draws=3)
+    assert found.tolist() == nondominated(costs).astype(float).tolist()
+
+
+@given(grids(least=1), st.integers(1, 3))
+def test_somebody_is_on_the_front_in_every_draw(costs: Costs, half: int) -> None:
+    found = chances(costs, costs - half, costs + half, draws=20)
+    assert found.sum() >= 1.0 - 1e-9
+    assert ((found >= 0) & (found <= 1)).all()
+    assert (found == chances(costs, costs - half, costs + half, draws=20)).all()

@@ -194,6 +194,11 @@ def test_with_items_only_their_differences_count() -> None:
 def test_nothing_is_lost_against_itself() -> None:
     base = judged(ACCURACY, 0.5, items=(0.0, 1.0, 0.0, 1.0))
     found = quality_drop(ACCURACY, base, base)
+    assert found.value == 0.0
+    # Four equal hits may be luck (Agresti and Min); equal losses are equal.
+    assert found.low < 0.0 < found.high
+    base = judged(ACCURACY, 0.5, items=(0.1, 0.9, 0.2, 0.8))
+    found = quality_drop(ACCURACY, base, base)
     assert (found.low, found.value, found.high) == (0.0, 0.0, 0.0)
     assert str(found.value) == "0.0"
 

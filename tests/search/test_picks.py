@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from tunefront.evaluators import Measurement
 from tunefront.search import Experiment, Front, Limit, Pick, Trial
-from tunefront.search.picks import front_of, nearest_misses, ratio, within
-from tunefront.spaces import ExperimentError
+from tunefront.search.picks import front_of, nearest_misses, ratio, simplest, within
+from tunefront.spaces import Configuration, ExperimentError, Value
 
 TrialOf = Callable[..., Trial]
 DROP = Limit(metric="quality_drop", test="<=", bound=5.0)
@@ -231,7 +231,81 @@ def test_trials_that_can_not_be_told_apart_are_ties(experiment: Experiment, tria
         ]
     front = front_of(experiment, trials)
     assert {n: numbers(ties) for n, ties in front.ties.items()} == {0: [1], 1: [0], 2: [], 3: []}
-    assert numbers(pick_named(front_of(experiment, trials[:2]), "fastest").ties) == [0]
+    fastest = pick_named(front_of(experiment, trials[:2]), "fastest")
+    assert (fastest.trial.number, numbers(fastest.ties)) == (0, [1])
+
+
+def configured(
+    row: TrialOf, experiment: Experiment, number: int, *figures: float, **values: Value
+) -> Trial:
+    own = Configuration({**experiment.baseline, **values})
+    return replace(row(number, *figures), configuration=own)
+
+
+def test_the_simplest_has_the_fewest_choices_that_are_not_the_baselines(
+    experiment: Experiment, row: TrialOf
+) -> None:
+    trials = [
+        configured(row, experiment, 1, 100, 100, runtime="openvino", threads=2),
+        configured(row, experiment, 2, 100, 900, batch_size=8),
+        configured(row, experiment, 3, 100, 800, threads=2),
+        configured(row, experiment, 4, 100, 10, runtime="openvino", precision="bf16"),
+    ]
+    assert simplest(experiment, trials).number == 3
+    assert simplest(experiment, trials[:2]).number == 2
+    # As many choices: then the smaller one.
+    assert simplest(experiment, [trials[0], trials[3]]).number == 4
+
+
+def test_ties_go_to_the_simplest_and_say_so(experiment: Experiment, row: TrialOf) -> None:
+    """1 is the best by a hair, 2 is as good and changes less; 3 is worse."""
+    trials = [
+        configured(row, experiment, 0, 100.0, 500.0),
+        configured(row, experiment, 1, 300.0, 400.0, runtime="openvino", batch_size=8),
+        configured(row, experiment, 2, 299.0, 401.0, batch_size=8),
+        configured(row, experiment, 3, 200.0, 450.0, threads=2),
+    ]
+    front = front_of(experiment, trials)
+    assert numbers(front.trials) == [1]
+    assert set(picked(front).values()) == {2}
+    told = pick_named(front, "fastest")
+    assert told.reason == "best throughput on the front, or as good as that, and the simplest"
+    assert numbers(told.ties) == [1]
+    without = front_of(experiment, [trials[0], trials[1], trials[3]])
+    assert pick_named(without, "fastest").reason == "best throughput on the front"
+
+
+def test_chances_are_told_for_everybody_within_limits(
+    experiment: Experiment, trial: TrialOf, row: TrialOf
+) -> None:
+    trials = [
+        row(0, 100, 500),
+        row(1, 300, 400),
+        trial(2, status="failed"),
+        row(3, 900, 1, quality_drop=9.0),
+    ]
+    assert front_of(experiment, trials).chances == {0: 0.0, 1: 1.0}
+
+
+def test_the_chance_of_quality_goes_by_the_loss_on_the_same_items(
+    load: Callable[..., Experiment], trial: TrialOf
+) -> None:
+    """Perplexities are 10 +- 5 each; the loss of 1 is 0.3 +- 0.1 %, whatever both share."""
+    experiment = load("objectives={perplexity: minimize}")
+    wide = Measurement(value=10.0, unit="", low=5.0, high=15.0, samples=9)
+    trials = [
+        replace(
+            trial(number, peak_memory_mb=1.0, throughput=1.0),
+            measurements={
+                "perplexity": wide,
+                "throughput": Measurement.exact(1.0, ""),
+                "peak_memory_mb": Measurement.exact(1.0, ""),
+                "quality_drop": Measurement(value=d, unit="%", low=d - h, high=d + h, samples=9),
+            },
+        )
+        for number, (d, h) in enumerate([(0.0, 0.0), (0.3, 0.1)])
+    ]
+    assert front_of(experiment, trials).chances == {0: 1.0, 1: 0.0}
 
 
 def test_quality_ties_go_by_the_differences_on_the_same_items(

@@ -112,6 +112,8 @@ def test_whole_numbers_have_bounds(load: Load, key: str, low: int, high: int | N
         "budget.hours",
         "measurement.seconds",
         "measurement.precision",
+        "confirmation.share",
+        "price_per_hour",
         "timeouts.build",
         "timeouts.quality",
         "timeouts.measure",
@@ -130,6 +132,17 @@ def test_times_and_shares_are_positive(load: Load, key: str, value: str) -> None
     [
         ("measurement.seconds=3601", "less than or equal to 3600 is needed, but got 3601"),
         ("measurement.precision=1", "less than 1 is needed, but got 1"),
+        ("confirmation.share=1", "less than 1 is needed, but got 1"),
+        ("measurement.wait=-1", "greater than or equal to 0 is needed, but got -1"),
+        ("measurement.wait=3601", "less than or equal to 3600 is needed, but got 3601"),
+        (
+            "measurement.reference=5",
+            "a valid boolean, unable to interpret input is needed, but got 5",
+        ),
+        (
+            "measurement.early_stop=5",
+            "a valid boolean, unable to interpret input is needed, but got 5",
+        ),
         ("seed=1.5", "a valid integer, got a number with a fractional part is needed, but got 1.5"),
         ("name=3", "a valid string is needed, but got 3"),
         ("space=[1]", "a valid dictionary is needed, but got [1]"),

@@ -3,13 +3,14 @@
 import csv
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
 
 from tunefront.evaluators import Evaluation, Measurement
 from tunefront.search import Answer, Experiment, Limit, Trial, answer_of
-from tunefront.search.confirm import Confirmation
+from tunefront.search.confirmation import Confirmation
 from tunefront.search.tables import rows, trial_record, trials_csv, trials_json
 
 TrialOf = Callable[..., Trial]
@@ -54,7 +55,16 @@ def test_a_record_says_everything_about_a_trial(
     assert Measurement.from_dict(found["measurements"]["throughput"]).value == 100
     assert found["broken_limits"] == ["quality_drop <= 5"]
     assert found["seconds"] == {"total": 1.0}
+    assert found["doubts"] == []
     assert (found["started"], found["ended"]) == ("2024-05-01T22:30:00", None)
+
+
+def test_a_record_says_what_is_to_be_doubted(
+    trial: TrialOf, evaluation: Callable[..., Evaluation]
+) -> None:
+    doubted = replace(evaluation(), doubts=("others took the cores in 5 of 7 turns",))
+    found = trial_record(trial(1, evaluation=doubted))
+    assert found["doubts"] == ["others took the cores in 5 of 7 turns"]
 
 
 def test_a_record_says_how_a_trial_failed(answer: Answer) -> None:

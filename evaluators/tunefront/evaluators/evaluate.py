@@ -278,10 +278,10 @@ class _Path:
         }
         key = self._quality_key()
         if "limit" in payload and not self.store.path(key).is_dir():
-            # What ends early at one limit is no answer for another.
-            names = ("limit", "keeping_counts")
-            rule = {name: payload[name] for name in names}
-            key = key_of(kind="quality", candidate=self.candidate_key, **rule)
+            # What ends early at one limit is no answer for another, nor beside another baseline.
+            rule = {name: payload[name] for name in ("limit", "keeping_counts")}
+            baseline = candidate_key(self.setting, Configuration(self.setting.baseline))
+            key = key_of(kind="quality", candidate=self.candidate_key, baseline=baseline, **rule)
         return self._kept(
             "quality",
             key,

@@ -137,6 +137,8 @@ class _Player:
         """Its figures, once it was told that this is the end."""
         if self.failure is not None:
             return self.failure
+        if not self.blocks:
+            return EvaluationError("had no turn: what it was to be compared with failed", "crash")
         try:
             results = [child.result() for child in self.children.values()]
         except EvaluationError as error:

@@ -122,7 +122,7 @@ class Turnstile:
         """What nobody hears any more is found out by whoever waits for the answer."""
         message = json.dumps({"call": word}).encode() + b"\n"
         for place in places:
-            with contextlib.suppress(BrokenPipeError, KeyError):
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError, KeyError):
                 self._seats[place].sendall(message)
 
     def _answers(
@@ -147,7 +147,10 @@ class Turnstile:
             self._selector.register(connection, selectors.EVENT_READ, None)
             self._pending[connection] = b""
             return []
-        block = source.recv(1 << 20)
+        try:
+            block = source.recv(1 << 20)
+        except ConnectionResetError:  # it ended with a call unread
+            block = b""
         if not block:
             self._selector.unregister(source)
             return []

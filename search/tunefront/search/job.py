@@ -100,6 +100,8 @@ def run_turns(job: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     for place, choices in enumerate(job["configurations"]):
         with suppress(EvaluationError):  # its trial was fine; now it can't be built
             able[place] = contender(setting, Configuration(choices), isolation, log)
+    if 0 not in able:
+        return [{} for _ in job["configurations"]]
     sittings = play_round(
         setting, list(able.values()), isolation, log, job["seconds"], job["precision"]
     )

@@ -55,6 +55,10 @@ class Limit:
         """Whether the value keeps the limit."""
         return _COMPARE[self.test](value, self.bound)
 
+    def certain(self, measurement: Measurement) -> bool:
+        """Whether the whole interval keeps the limit."""
+        return self.kept(measurement.low) and self.kept(measurement.high)
+
     def violation(self, value: float) -> float:
         """How far the value is beyond the bound, in the metric's unit; not positive where kept."""
         return value - self.bound if self.test == "<=" else self.bound - value

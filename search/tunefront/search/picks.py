@@ -72,7 +72,8 @@ def front_of(
         limits: Limits instead of the experiment's.
         prefer: A metric that decides the recommendation alone; the experiment's where None.
     """
-    kept = within(trials, experiment.limits if limits is None else limits)
+    bounds = experiment.limits if limits is None else limits
+    kept = within(trials, bounds)
     if not kept:
         return Front(trials=(), ties={}, picks=())
     objectives = experiment.objectives
@@ -82,7 +83,7 @@ def front_of(
     spread = _spread(kept, objectives, experiment.primary)
     ties = _ties(kept, spread)
     baseline = next((trial for trial in trials if trial.number == 0 and trial.measured), None)
-    picks = _picks(experiment, best, ties, baseline, prefer)
+    picks = _picks(experiment, best, ties, baseline, prefer, bounds)
     seen = zip(kept, chances(*spread), strict=True)
     return Front(
         trials=tuple(best),
@@ -154,6 +155,7 @@ def _picks(
     ties: Mapping[int, tuple[Trial, ...]],
     baseline: Trial | None,
     prefer: str | None,
+    limits: Sequence[Limit],
 ) -> tuple[Pick, ...]:
     found: list[Pick] = []
 
@@ -161,6 +163,9 @@ def _picks(
         chosen = simplest(experiment, [trial, *ties[trial.number]])
         if chosen is not trial:
             reason += ", or as good as that, and the simplest"
+        unsure = [str(lim) for lim in limits if not lim.certain(chosen.measurements[lim.metric])]
+        if unsure:
+            reason += f"; keeps {' and '.join(unsure)} by its estimate, not at 95 %"
         found.append(Pick(name=name, trial=chosen, reason=reason, ties=ties[chosen.number]))
 
     trial, reason = _recommended(experiment, best, baseline, prefer)

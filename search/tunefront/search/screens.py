@@ -125,7 +125,8 @@ def plan_lines(experiment: Experiment, enumeration: Enumeration) -> list[str]:
         f"{len(candidates):,} different models to build",
         f"plan: {trials:,} trials{hours}, {experiment.concurrent_trials} at a time, "
         f"sampler {experiment.sampler}, then {experiment.confirmation.finalists} finalists "
-        f"measured {experiment.confirmation.rounds} more times beside the baseline",
+        f"measured again, {experiment.confirmation.rounds} rounds in turns with the baseline "
+        f"({experiment.confirmation.share:.0%} of the time)",
         _estimate_line(experiment, trials, len(candidates)),
         f"baseline: {experiment.baseline.label()}",
         "objectives: " + ", ".join(f"{o.metric} ({o.direction})" for o in experiment.objectives),

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from tunefront.evaluators.measures.machine import MachineWatch
 from tunefront.evaluators.measures.memory import folder_mb, process_memory_mb, tree_memory_mb
 
 BLOCK_MB = 256
@@ -61,11 +60,22 @@ def test_a_folder_s_files_add_up(tmp_path: Path) -> None:
     assert folder_mb(tmp_path) == 1.5
 
 
-def test_the_machine_s_state_is_shares() -> None:
-    watch = MachineWatch()
-    sum(range(10**6))
-    state = watch.state()
-    assert 0 <= state.steal <= 1
-    assert 0 <= state.foreign <= 1
-    assert state.load >= 0
-    assert set(state.to_dict()) == {"load", "steal", "foreign"}
+MAPPED = """
+import json, mmap, os, tempfile
+from tunefront.evaluators.measures.memory import process_memory_mb
+with tempfile.TemporaryFile() as file:
+    file.truncate({size} * 2**20)
+    before, _ = process_memory_mb()
+    with mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as block:
+        mapped, _ = process_memory_mb()
+        touched = sum(block[at] for at in range(0, len(block), 4096))
+        after, peak = process_memory_mb()
+print(json.dumps({{"mapped": mapped - before, "after": after - before, "peak": peak - before}}))
+"""
+
+
+def test_a_file_that_is_mapped_counts_once_it_is_touched() -> None:
+    found = peak_of(MAPPED.format(size=BLOCK_MB))
+    assert found["mapped"] < BLOCK_MB / 4
+    assert found["after"] == pytest.approx(BLOCK_MB, rel=0.1)
+    assert found["peak"] == pytest.approx(BLOCK_MB, rel=0.1)

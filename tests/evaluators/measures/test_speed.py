@@ -1,4 +1,7 @@
-"""Timing without a model: passes, warm-up, intervals. No test depends on how fast anything is."""
+"""Timing without a model: blocks, warm-up, clocks, turns. No test depends on how fast anything is.
+
+The intervals have a file of their own (test_intervals.py).
+"""
 
 import itertools
 from collections.abc import Sequence
@@ -6,14 +9,22 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from tunefront.evaluators.measures import Measurement, Protocol
+from tunefront.evaluators.measures import Protocol
+from tunefront.evaluators.measures.machine import OwnWatch
 from tunefront.evaluators.measures.speed import (
+    Block,
     Timing,
+    enough,
+    half_width,
     items_of,
-    median_interval,
+    kept_turns,
+    no_collection,
+    ratios,
+    run_block,
     speed_of,
-    time_requests,
+    time_alone,
     tokens_of,
+    warm_up,
 )
 from tunefront.evaluators.workloads import Array, Inputs
 
@@ -21,6 +32,20 @@ REQUESTS: list[Inputs] = [
     {"input_ids": np.ones((2, 4)), "attention_mask": np.array([[1, 1, 1, 0], [1, 1, 0, 0]])},
     {"input_ids": np.ones((2, 3)), "attention_mask": np.ones((2, 3))},
 ]
+
+
+class Watch(OwnWatch):
+    """Stands in for the watch of CPU time: the clock's time is all the process's own."""
+
+    def __init__(self, clock: "Clock") -> None:
+        self.clock = clock
+        self.start()
+
+    def start(self) -> None:
+        self.before = self.clock.now
+
+    def stop(self) -> tuple[float, float]:
+        return self.clock.now - self.before, 0.0
 
 
 class Clock:
@@ -46,81 +71,277 @@ def clocked(monkeypatch: pytest.MonkeyPatch) -> type[Clock]:
             super().__init__(seconds)
             speed = "tunefront.evaluators.measures.speed.time"
             monkeypatch.setattr(f"{speed}.perf_counter", lambda: self.now)
-            monkeypatch.setattr(f"{speed}.perf_counter_ns", lambda: int(self.now * 1e9))
+            monkeypatch.setattr(f"{speed}.perf_counter_ns", lambda: round(self.now * 1e9))
+
+            monkeypatch.setattr("tunefront.evaluators.measures.speed.OwnWatch", lambda: Watch(self))
 
     return Installed
 
 
-def test_steady_times_stop_at_the_least_number_of_passes(clocked: type[Clock]) -> None:
+def block(
+    seconds: float = 0.05, passes: int = 1, cpu_s: float | None = None, wait_s: float = 0.0
+) -> Block:
+    """Equal requests; the process computes all the time, and waits for no core."""
+    request_s = np.full((passes, 2), seconds)
+    own = float(request_s.sum()) if cpu_s is None else cpu_s
+    return Block(request_s=request_s, cpu_s=own, wait_s=wait_s)
+
+
+def timing_of(
+    turns: Sequence[Block], threads: int | None = None, requests: Sequence[Inputs] = REQUESTS
+) -> Timing:
+    """A timing of one replica."""
+    return Timing(blocks=[[turn] for turn in turns], requests=requests, threads=threads)
+
+
+def of_seconds(seconds: Sequence[float]) -> Timing:
+    """A turn for each of these request times."""
+    return timing_of([block(each) for each in seconds])
+
+
+# Blocks and warm-up
+
+
+def test_a_block_is_passes_until_its_time_is_up(clocked: type[Clock]) -> None:
     clock = clocked([0.01])
-    timing = time_requests(clock.call, REQUESTS, Protocol(seconds=100, passes=6))
-    assert timing.request_s.shape == (6, 2)
-    np.testing.assert_allclose(timing.request_s, 0.01)
-    assert clock.calls == 2 * (3 + 6)  # three passes show that it is steady
+    found = run_block(clock.call, REQUESTS, 0.09, Watch(clock))
+    assert found.request_s.shape == (5, 2)
+    np.testing.assert_allclose(found.request_s, 0.01)
+    assert clock.calls == 1 + 10  # one request fetches the caches back
+    assert found.cpu_s == pytest.approx(0.1) == pytest.approx(found.wall_s)
+
+
+def test_a_block_has_at_least_one_pass(clocked: type[Clock]) -> None:
+    clock = clocked([9.0])
+    assert run_block(clock.call, REQUESTS, 0.1, Watch(clock)).request_s.shape == (1, 2)
+
+
+def test_a_block_goes_to_json_and_back() -> None:
+    made = block(0.125, passes=3, cpu_s=0.5, wait_s=0.25)
+    again = Block.from_dict(made.to_dict())
+    np.testing.assert_array_equal(again.request_s, made.request_s)
+    assert (again.cpu_s, again.wait_s) == (0.5, 0.25)
+
+
+@pytest.mark.parametrize(("wait_s", "clean"), [(0.0, True), (0.004, True), (0.006, False)])
+def test_a_block_is_clean_where_its_threads_hardly_waited(wait_s: float, clean: bool) -> None:
+    assert block(0.05, wait_s=wait_s).clean is clean
 
 
 def test_warm_up_goes_on_until_steady(clocked: type[Clock]) -> None:
     slow_start = [1.0, 1.0, 0.5, 0.5, 0.2, 0.2] + [0.01] * 1000
     clock = clocked(slow_start)
-    timing = time_requests(clock.call, REQUESTS, Protocol(seconds=100, passes=6))
-    assert timing.request_s.max() == pytest.approx(0.01)
-    assert timing.warmup_s == pytest.approx(3.4 + 6 * 0.01)
+    assert warm_up(clock.call, REQUESTS, 100) == pytest.approx(3.4 + 4 * 0.01)
+    assert clock.calls == 2 * 5
+
+
+def test_warm_up_ends_when_its_time_is_up(clocked: type[Clock]) -> None:
+    clock = clocked([1.0, 2.0, 4.0, 8.0, 16.0, 32.0])
+    assert warm_up(clock.call, REQUESTS, 4.0) == pytest.approx(15.0)
+
+
+def test_the_garbage_collector_rests_while_something_is_timed() -> None:
+    import gc
+
+    with pytest.raises(KeyError), no_collection():
+        assert not gc.isenabled()
+        raise KeyError
+    assert gc.isenabled()
+
+
+# Alone
+
+
+def test_steady_times_stop_at_the_least_number_of_turns(clocked: type[Clock]) -> None:
+    clock = clocked([0.01])
+    timing = time_alone(clock.call, REQUESTS, Protocol(seconds=100, turns=6, block_s=0.02))
+    assert len(timing.blocks) == 6
+    assert all(len(turn) == 1 for turn in timing.blocks)
 
 
 def test_noisy_times_are_repeated_until_the_time_is_up(clocked: type[Clock]) -> None:
     random = np.random.default_rng(0)
     clock = clocked(list(random.lognormal(-3, 1.0, size=9973)))
-    protocol = Protocol(seconds=20, passes=6, precision=0.001)
-    timing = time_requests(clock.call, REQUESTS, protocol)
-    assert 20 <= timing.pass_s.sum() < 25
-    assert len(timing.pass_s) > 50
+    protocol = Protocol(seconds=20, turns=6, precision=0.001, block_s=0.01)
+    timing = time_alone(clock.call, REQUESTS, protocol)
+    spent = sum(turn[0].wall_s for turn in timing.blocks)
+    assert 10 <= spent <= 25  # a third of a turn's requests fetches the caches
+    assert len(timing.blocks) > 50
 
 
 def test_a_very_slow_candidate_is_not_measured_for_ever(clocked: type[Clock]) -> None:
     clock = clocked([10.0])
-    timing = time_requests(clock.call, REQUESTS, Protocol(seconds=1, passes=6))
-    assert timing.request_s.shape == (3, 2)
+    timing = time_alone(clock.call, REQUESTS, Protocol(seconds=1, turns=6))
+    assert len(timing.blocks) == 3
 
 
-@pytest.mark.parametrize("count", [6, 9, 15, 31])
-def test_the_median_s_interval_covers(count: int) -> None:
-    """95 % intended; over 4,000 draws less than 94 % has a probability below 0.3 %."""
-    random = np.random.default_rng(count)
-    hits = 0
-    for _ in range(4000):
-        median, low, high = median_interval(random.lognormal(size=count))
-        assert low <= median <= high
-        hits += low <= 1.0 <= high
-    assert hits / 4000 >= 0.94
+# Which clock
+
+
+@pytest.mark.parametrize(
+    ("threads", "cpu_s", "wait_s", "clock"),
+    [
+        (1, 0.1, 0.0, "cpu"),
+        (1, 0.098, 0.0, "cpu"),
+        (1, 0.06, 0.04, "cpu"),
+        (1, 0.09, 0.0, "wall"),
+        (1, 0.12, 0.0, "wall"),
+        (2, 0.1, 0.0, "wall"),
+        (None, 0.1, 0.0, "wall"),
+    ],
+)
+def test_cpu_time_is_the_clock_where_the_work_is_one_thread_s_own(
+    threads: int | None, cpu_s: float, wait_s: float, clock: str
+) -> None:
+    """CPU time and waiting make up the wall clock to 3 %, and there is one thread on the CPU."""
+    assert timing_of([block(0.05, cpu_s=cpu_s, wait_s=wait_s)] * 5, threads).clock == clock
+
+
+def test_one_odd_turn_does_not_change_the_clock() -> None:
+    assert timing_of([*[block()] * 4, block(cpu_s=0.01)], threads=1).clock == "cpu"
+
+
+def test_replicas_are_timed_by_the_wall_clock() -> None:
+    timing = Timing(blocks=[[block(), block()]] * 3, requests=REQUESTS, threads=1)
+    assert timing.clock == "wall"
+
+
+def test_time_that_others_took_does_not_count_by_the_cpu_clock() -> None:
+    calm = timing_of([block(0.05)] * 5, threads=1)
+    disturbed = timing_of([block(0.10, cpu_s=0.1, wait_s=0.1)] * 5, threads=1)
+    np.testing.assert_allclose(disturbed.rate, calm.rate)
+    np.testing.assert_allclose(disturbed.latency_s, calm.latency_s)
+    by_wall = timing_of([block(0.10, cpu_s=0.1, wait_s=0.1)] * 5, threads=2)
+    np.testing.assert_allclose(by_wall.rate, calm.rate / 2)
+
+
+# Which turns
+
+
+def brute_kept(clean: Sequence[bool]) -> list[bool]:
+    """The clean ones, if there are three and a third of all; else all."""
+    wanted = len(clean) // 3
+    number = sum(clean)
+    return list(clean) if number >= 3 and number >= wanted else [True] * len(clean)
+
+
+def test_the_turns_that_count_are_the_clean_ones_where_they_are_enough() -> None:
+    for length in range(1, 9):
+        for clean in itertools.product([False, True], repeat=length):
+            assert kept_turns(np.array(clean)).tolist() == brute_kept(clean)
+    nine_of_thirty = np.arange(30) < 9
+    assert kept_turns(nine_of_thirty).all()
+    ten_of_thirty = np.arange(30) < 10
+    assert kept_turns(ten_of_thirty).tolist() == ten_of_thirty.tolist()
+
+
+def test_a_turn_is_clean_where_all_its_replicas_were() -> None:
+    dirty = block(wait_s=1.0)
+    timing = Timing(blocks=[[block(), block()], [block(), dirty]], requests=REQUESTS)
+    assert timing.clean.tolist() == [True, False]
+
+
+def test_turns_in_which_others_were_in_the_way_do_not_count() -> None:
+    turns = [*[block(0.05)] * 4, block(0.5, wait_s=0.9)]
+    timing = timing_of(turns)
+    assert timing.kept.tolist() == [True] * 4 + [False]
+    assert speed_of(timing)["latency_ms"].high == pytest.approx(50)
+    beside = timing_of([*[block(0.1)] * 3, block(0.9, wait_s=0.9), block(0.1)])
+    np.testing.assert_allclose(ratios(timing, beside), [2.0, 2.0, 2.0])
+
+
+def test_a_ratio_is_taken_turn_by_turn() -> None:
+    """A machine that gets slower drags both along; what they are to one another stays."""
+    drift = np.linspace(1, 3, 8)
+    own, beside = (of_seconds([part * each for each in drift]) for part in (0.02, 0.05))
+    np.testing.assert_allclose(ratios(own, beside), 2.5)
+    assert half_width(own, beside) < 1e-9 < 0.1 < half_width(own)
+
+
+# Whether it is enough
+
+
+PROTOCOL = Protocol(seconds=10, precision=0.03, turns=5)
+WILD = (0.05, 0.15, 0.06, 0.14, 0.05, 0.13)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "elapsed_s", "done"),
+    [
+        ([0.05] * 4, 1.0, False),
+        ([0.05] * 5, 1.0, True),
+        (WILD, 1.0, False),
+        (WILD, 10.0, True),
+        ([0.05] * 2, 29.9, False),
+        ([0.05] * 2, 99.0, False),
+        ([0.05] * 3, 29.9, False),
+        ([0.05] * 3, 30.0, True),
+    ],
+)
+def test_turns_are_enough_by_number_precision_or_time(
+    seconds: Sequence[float], elapsed_s: float, done: bool
+) -> None:
+    assert enough(of_seconds(seconds), elapsed_s, PROTOCOL) is done
+
+
+def test_turns_that_are_not_clean_are_made_up_for_until_three_times_the_time() -> None:
+    turns = [*[block()] * 4, *[block(wait_s=1.0)] * 4]
+    assert not enough(timing_of(turns), 20.0, PROTOCOL)
+    assert enough(timing_of([*turns, block()]), 20.0, PROTOCOL)
+    assert enough(timing_of(turns), 30.0, PROTOCOL)
+
+
+def test_beside_a_reference_the_ratio_counts() -> None:
+    own, beside = of_seconds(WILD), of_seconds([2 * each for each in WILD])
+    assert not enough(own, 1.0, PROTOCOL)
+    assert enough(own, 1.0, PROTOCOL, beside)
+    other = of_seconds(WILD[::-1])
+    assert not enough(of_seconds([0.05] * 6), 1.0, PROTOCOL, other)
+
+
+# Figures
 
 
 def test_speed_is_in_the_units_it_says() -> None:
-    timing = Timing(request_s=np.full((8, 2), 0.05), warmup_s=0.0, cpu_s=0.8)
-    speed = speed_of([timing], REQUESTS)
-    assert speed["latency_ms"] == Measurement(value=50, unit="ms", low=50, high=50, samples=16)
+    speed = speed_of(of_seconds([0.05] * 8))
+    latency = speed["latency_ms"]
+    assert (latency.low, latency.value, latency.high) == pytest.approx((50, 50, 50))
+    assert (latency.unit, latency.samples) == ("ms", 16)
     assert speed["throughput"].value == pytest.approx(4 / 0.1)
+    assert speed["throughput"].samples == 8
     assert speed["tokens_per_second"].value == pytest.approx((5 + 6) / 0.1)
     assert speed["latency_p99_ms"].value == pytest.approx(50)
 
 
 def test_throughputs_of_replicas_add_up() -> None:
-    timing = Timing(request_s=np.full((8, 2), 0.05), warmup_s=0.0, cpu_s=0.8)
-    single, double = speed_of([timing], REQUESTS), speed_of([timing, timing], REQUESTS)
+    single = speed_of(of_seconds([0.05] * 8))
+    pairs = Timing(blocks=[[block(), block()]] * 8, requests=REQUESTS)
+    double = speed_of(pairs)
     assert double["throughput"].value == pytest.approx(2 * single["throughput"].value)
     assert double["latency_ms"].value == single["latency_ms"].value
+
+
+def test_a_block_of_many_passes_counts_them_all() -> None:
+    turns = [block(0.05, passes=passes) for passes in (1, 2, 5, 3)]
+    speed = speed_of(timing_of(turns))
+    assert speed["throughput"].value == pytest.approx(40)
+    assert speed["latency_ms"].samples == 22
 
 
 def test_without_text_there_are_no_tokens() -> None:
     images: list[Inputs] = [{"pixel_values": np.ones((3, 3, 8, 8))}]
     assert items_of(images[0]) == 3
     assert tokens_of(images[0]) is None
-    timing = Timing(request_s=np.full((8, 1), 0.05), warmup_s=0.0, cpu_s=0.4)
-    assert "tokens_per_second" not in speed_of([timing], images)
+    assert "tokens_per_second" not in speed_of(timing_of([block()] * 8, requests=images))
 
 
 def test_quantiles_enclose_their_value() -> None:
     random = np.random.default_rng(1)
-    timing = Timing(request_s=random.lognormal(-3, 0.3, (50, 2)), warmup_s=0.0, cpu_s=1.0)
+    turns = [
+        Block(request_s=random.lognormal(-3, 0.3, (50, 2)), cpu_s=1.0, wait_s=0.0) for _ in range(3)
+    ]
+    speed = speed_of(timing_of(turns))
     for name in ("latency_p90_ms", "latency_p99_ms"):
-        found = speed_of([timing], REQUESTS)[name]
+        found = speed[name]
         assert found.low <= found.value <= found.high
+    assert speed["latency_p90_ms"].value < speed["latency_p99_ms"].value

@@ -13,6 +13,8 @@ from tunefront.evaluators.measures.quality import read_items, read_metrics, writ
 from tunefront.evaluators.runtimes import Source
 from tunefront.evaluators.store import fingerprint_of
 from tunefront.evaluators.workloads import TASKS, WORKLOADS, Array, Inputs, build_workload
+from tunefront.evaluators.workloads import portions as portions_module
+from tunefront.evaluators.workloads.portions import Places, portions
 from tunefront.spaces import EvaluationError
 
 from .conftest import Case, constant_run
@@ -158,7 +160,12 @@ def test_the_primary_metric_is_the_weighted_mean_of_the_items(case: Case) -> Non
 def test_a_candidate_changes_nothing_against_itself(case: Case) -> None:
     items = case.workload.quality(case.run, None)
     pair = np.stack([items.items, items.weights])
-    assert paired_change(pair, pair, case.workload.primary.scale) == (0.0, 0.0, 0.0)
+    change, low, high = paired_change(pair, pair, case.workload.primary.scale)
+    assert change == 0.0
+    if np.isin(items.items, (0.0, 1.0)).all():
+        assert low < 0.0 < high  # equal hits may be luck (Agresti and Min)
+    else:
+        assert (low, high) == (0.0, 0.0)
 
 
 def test_quality_is_the_same_at_every_call(case: Case, spec: WorkloadSpec) -> None:
@@ -166,6 +173,72 @@ def test_quality_is_the_same_at_every_call(case: Case, spec: WorkloadSpec) -> No
     again = build_workload(spec).quality(case.run, None)
     assert first.metrics == again.metrics
     assert np.array_equal(first.items, again.items)
+
+
+def portioned(case: Case, monkeypatch: pytest.MonkeyPatch) -> list[Places]:
+    """Portions as large data would have them."""
+    monkeypatch.setattr(portions_module, "LEAST_ITEMS", 1)
+    found = portions(case.items)
+    assert len(found) > 2
+    return found
+
+
+def test_judging_may_end_after_the_first_portion(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The figures are then those of the items that were judged, and others weigh nothing."""
+    first = portioned(case, monkeypatch)[0]
+    whole = case.workload.quality(case.run, None)
+    looks: list[int] = []
+
+    def at_once(items: Array, weights: Array) -> bool:
+        looks.append(int((weights > 0).sum()))
+        return True
+
+    part = case.workload.quality(case.run, whole.predictions or None, at_once)
+    if case.workload.task == "custom":  # a user's function judges all
+        assert looks == []
+        assert part.metrics == whole.metrics
+        return
+    assert looks == [len(first)]
+    assert np.flatnonzero(part.weights > 0).tolist() == first.tolist()
+    np.testing.assert_allclose(part.items[first], whole.items[first], rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(part.weights[first], whole.weights[first])
+    primary = case.workload.primary
+    mean = float(np.average(part.items[first], weights=part.weights[first]))
+    value = part.metrics[primary.name].value
+    assert value == pytest.approx(np.exp(mean) if primary.scale == "log" else mean, rel=1e-6)
+    assert part.metrics[primary.name].samples == len(first)
+    for name in COMPARED & set(part.metrics):
+        assert part.metrics[name].value == pytest.approx(1.0, abs=1e-5)
+
+
+def test_a_candidate_that_differs_is_compared_on_what_was_judged(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Predictions are paired with the reference's of the same items."""
+    portioned(case, monkeypatch)
+    reference = case.workload.quality(case.run, None).predictions or None
+    part = case.workload.quality(
+        lambda inputs: [-case.run(inputs)[0]], reference, lambda items, weights: True
+    )
+    for name in COMPARED & set(part.metrics):
+        assert part.metrics[name].value < 0.6
+
+
+def test_judging_to_the_end_changes_nothing(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches of portions are padded otherwise, so that figures may differ in the last digits."""
+    portioned(case, monkeypatch)
+    whole = case.workload.quality(case.run, None)
+    looked = case.workload.quality(
+        case.run, whole.predictions or None, lambda items, weights: False
+    )
+    np.testing.assert_array_equal(looked.weights, whole.weights)
+    np.testing.assert_allclose(looked.items, whole.items, rtol=1e-4, atol=1e-6)
+    assert list(looked.metrics) == list(whole.metrics)
+    for name, found in looked.metrics.items():
+        assert found.value == pytest.approx(whole.metrics[name].value, rel=1e-4)
+        assert found.samples == whole.metrics[name].samples
 
 
 def test_the_reference_agrees_with_itself(case: Case) -> None:

@@ -9,6 +9,8 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 CONFIDENCE = 0.95
 RESAMPLES = 2000
+LEAST_ERROR = 1e-4
+"""Of a round's mean, relative: no clock knows a tenth of a thousandth."""
 TRIM = 0.2
 """Of the values at each end that a trimmed mean leaves out."""
 
@@ -99,7 +101,7 @@ def _birge(rounds: Sequence[Array]) -> float:
     if len(found) < 2:
         return 1.0
     means, errors = np.array(found).T
-    weights = 1 / np.maximum(errors, 1e-12) ** 2
+    weights = 1 / np.maximum(errors, LEAST_ERROR) ** 2
     mean = (weights * means).sum() / weights.sum()
     return math.sqrt(float((weights * (means - mean) ** 2).sum()) / (len(found) - 1))
 

@@ -53,13 +53,13 @@ class MachineWatch:
             own_cpu_s: CPU seconds of whatever is measured, which are not others'.
         """
         ticks = [now - was for now, was in zip(_cpu_ticks(self._cores), self._start, strict=True)]
-        total = max(sum(ticks), 1)
         idle, steal = ticks[3] + ticks[4], ticks[7]
         own = own_cpu_s * os.sysconf("SC_CLK_TCK")
+        total = sum(ticks)
         return MachineState(
             load=os.getloadavg()[0],
-            steal=steal / total,
-            foreign=max(0.0, total - idle - steal - own) / total,
+            steal=steal / max(total, 1),
+            foreign=max(0.0, total - idle - steal - own) / max(total, 1),
             frequency_mhz=_frequency_mhz(self._cores),
             temperature_c=_temperature_c(),
         )

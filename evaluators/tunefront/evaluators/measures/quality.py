@@ -63,21 +63,22 @@ def paired_change(
     Returns:
         Change and the ends of its interval, as shares of the base's metric. Of hits and misses the
         interval is that of Agresti and Min for matched pairs (Statistics in Medicine 24, 2005),
-        otherwise that of a ratio of sums (Cochran, Sampling Techniques, 6.3) of the differences.
+        otherwise that of a ratio of sums (Cochran, Sampling Techniques, 6.3) of the differences,
+        moved by their skewness (Johnson, JASA 73, 1978).
     """
     seen = own[1] > 0
     weights, difference = base[1][seen], (own[0] - base[0])[seen]
+    quantile = _student(1 - tail, len(difference) - 1)
     if scale == "linear" and _hits_and_misses(own[0][seen], base[0][seen], weights):
         middle, error = _of_pairs(difference)
     else:
-        middle, error = _of_sums(difference, weights)
-    count = len(difference)
-    quantile = _student(1 - tail, count - 1)
+        middle, error, skew = _of_sums(difference, weights)
+        middle += skew * (1 + 2 * quantile**2)
     mean = float((weights * difference).sum() / weights.sum())
     ends = (mean, middle - quantile * error, middle + quantile * error)
     if scale == "log":
         change, low, high = (float(np.expm1(end)) for end in ends)
-        return change, low, high
+        return change, min(low, change), max(high, change)
     level = abs(float((base[1] * base[0]).sum() / base[1].sum()))
     change, low, high = (end / max(level, 1e-12) for end in ends)
     return change, min(low, change), max(high, change)
@@ -97,13 +98,15 @@ def _of_pairs(difference: Array) -> tuple[float, float]:
     return mean, float(np.sqrt(gained + lost - count * mean**2)) / count
 
 
-def _of_sums(difference: Array, weights: Array) -> tuple[float, float]:
-    """The weighted mean of differences, shape `(items,)`, and its error."""
+def _of_sums(difference: Array, weights: Array) -> tuple[float, float, float]:
+    """The weighted mean of differences, shape `(items,)`, its error, and Johnson's skew term."""
     mean = float((weights * difference).sum() / weights.sum())
     count = len(difference)
-    residuals = weights * (difference - mean)
-    error = np.sqrt((residuals**2).sum() / max(count - 1, 1) / count) / weights.mean()
-    return mean, float(error)
+    residuals = weights * (difference - mean) / weights.mean()
+    variance = float((residuals**2).sum()) / max(count - 1, 1)
+    third = float((residuals**3).mean())
+    skew = third / (6 * variance * count) if variance > 0 else 0.0
+    return mean, float(np.sqrt(variance / count)), skew
 
 
 def _student(share: float, freedom: int) -> float:

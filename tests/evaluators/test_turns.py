@@ -1,0 +1,196 @@
+"""Real processes that take turns, with a tiny model."""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tunefront.evaluators import (
+    Contender,
+    Isolation,
+    Setting,
+    Sitting,
+    Timing,
+    contender,
+    energy_is_counted,
+    take_turns,
+)
+from tunefront.evaluators.turns import energy_of
+from tunefront.spaces import Configuration, EvaluationError, Value
+
+CORES = len(os.sched_getaffinity(0))
+ContenderOf = Callable[..., Contender]
+
+
+@pytest.fixture
+def ready(lm_setting: Setting, isolation: Isolation, tmp_path: Path) -> ContenderOf:
+    """A contender by its choices."""
+
+    def make(**values: Value) -> Contender:
+        chosen = Configuration({"runtime": "torch", "threads": 1, "batch_size": 1, **values})
+        return contender(lm_setting, chosen, isolation, tmp_path / "log")
+
+    return make
+
+
+@pytest.fixture
+def broken(ready: ContenderOf, tmp_path: Path) -> Contender:
+    """Built for torch, but its record names a runtime that there is not."""
+    fine = ready()
+    folder = tmp_path / "broken"
+    folder.mkdir()
+    for path in fine.candidate.iterdir():
+        (folder / path.name).symlink_to(path)
+    record = folder / "candidate.json"
+    fields = json.loads(record.read_text())
+    record.unlink()
+    record.write_text(json.dumps({**fields, "runtime": "no-such-runtime"}))
+    return replace(fine, candidate=folder)
+
+
+class Until:
+    """Enough after some turns; keeps how many timings it was shown."""
+
+    def __init__(self, turns: int) -> None:
+        self.turns = turns
+        self.shown: list[int] = []
+        self.elapsed_s: list[float] = []
+
+    def __call__(self, timings: Sequence[Timing], elapsed_s: float) -> bool:
+        self.shown.append(len(timings))
+        self.elapsed_s.append(elapsed_s)
+        assert len({len(timing.blocks) for timing in timings}) == 1
+        return len(timings[0].blocks) >= self.turns
+
+
+def well(found: Sitting | EvaluationError) -> Sitting:
+    assert isinstance(found, Sitting), found
+    return found
+
+
+def test_contenders_take_turns_in_processes_of_their_own(
+    lm_setting: Setting, isolation: Isolation, ready: ContenderOf, tmp_path: Path
+) -> None:
+    until = Until(4)
+    contenders = [ready(), ready(runtime="onnxruntime", batch_size=4)]
+    session = take_turns(lm_setting, contenders, isolation, tmp_path / "log", until)
+    own, other = (well(sitting) for sitting in session.sittings)
+    assert len(own.timing.blocks) == len(other.timing.blocks) == 4
+    assert until.shown == [2] * 4
+    assert until.elapsed_s == sorted(until.elapsed_s)
+    assert (own.facts["runtime"], other.facts["runtime"]) == ("torch", "onnxruntime")
+    assert (own.timing.items, other.timing.items) == (2, 8)
+    assert own.facts["clock"] == own.timing.clock
+    assert own.facts["load_s"] > 0 and own.facts["warmup_s"] > 0
+    assert session.waited_s == 0.0
+    assert 0 <= session.machine["foreign"] <= 1
+    assert not any(name.startswith("gpu") for name in session.machine)
+    for found in (own, other):
+        for name in ("latency_ms", "throughput", "peak_memory_mb", "model_memory_mb"):
+            assert found.measurements[name].value > 0
+        assert ("energy_per_item" in found.measurements) is energy_is_counted()
+
+
+def test_one_that_fails_leaves_and_the_others_go_on(
+    lm_setting: Setting,
+    isolation: Isolation,
+    ready: ContenderOf,
+    broken: Contender,
+    tmp_path: Path,
+) -> None:
+    until = Until(3)
+    contenders = [ready(), broken, ready(batch_size=2)]
+    session = take_turns(lm_setting, contenders, isolation, tmp_path / "log", until)
+    first, failed, last = session.sittings
+    assert len(well(first).timing.blocks) == len(well(last).timing.blocks) == 3
+    assert isinstance(failed, EvaluationError)
+    assert "no-such-runtime" in str(failed)
+    assert until.shown == [2] * 3
+
+
+def test_where_the_first_one_fails_nothing_goes_on(
+    lm_setting: Setting,
+    isolation: Isolation,
+    ready: ContenderOf,
+    broken: Contender,
+    tmp_path: Path,
+) -> None:
+    until = Until(3)
+    contenders = [broken, ready()]
+    session = take_turns(lm_setting, contenders, isolation, tmp_path / "log", until)
+    assert isinstance(session.sittings[0], EvaluationError)
+    assert until.shown == []
+
+
+def test_one_that_takes_too_long_to_load_is_given_up(
+    lm_setting: Setting, isolation: Isolation, ready: ContenderOf, tmp_path: Path
+) -> None:
+    hasty = replace(lm_setting, timeouts=replace(lm_setting.timeouts, measure_s=0.001))
+    session = take_turns(hasty, [ready()], isolation, tmp_path / "log", Until(3))
+    (failed,) = session.sittings
+    assert isinstance(failed, EvaluationError)
+    assert (str(failed), failed.cause) == ("not done after 0.001 s", "timeout")
+
+
+@pytest.mark.skipif(CORES < 2, reason="two replicas need two cores")
+def test_replicas_run_at_the_same_time_beside_a_single_one(
+    lm_setting: Setting, isolation: Isolation, ready: ContenderOf, tmp_path: Path
+) -> None:
+    contenders = [ready(replicas=2), ready()]
+    session = take_turns(lm_setting, contenders, isolation, tmp_path / "log", Until(3))
+    pair, single = (well(sitting) for sitting in session.sittings)
+    assert [len(turn) for turn in pair.timing.blocks] == [2] * 3
+    assert [len(turn) for turn in single.timing.blocks] == [1] * 3
+    assert pair.timing.clock == "wall"
+    memory = [found.measurements["model_memory_mb"].value for found in (pair, single)]
+    assert 1.2 * memory[1] < memory[0]
+
+
+@pytest.mark.parametrize(
+    ("choices", "replicas", "cores", "clocked_by"),
+    [
+        ({}, 1, 1, 1),
+        ({"threads": 2, "replicas": 3}, 3, 2, 2),
+        ({"threads": 2, "tensor_parallel": 2}, 1, 4, 4),
+        ({"device": "cuda", "threads": 1}, 1, 1, None),
+    ],
+)
+def test_a_contender_knows_what_it_needs(
+    choices: dict[str, Value], replicas: int, cores: int, clocked_by: int | None
+) -> None:
+    made = Contender(configuration=Configuration(choices), candidate=Path("a"), requests=Path("b"))
+    assert (made.replicas, made.cores, made.clocked_by) == (replicas, cores, clocked_by)
+
+
+def test_energy_is_the_total_an_item_with_the_range_of_the_turns() -> None:
+    found = energy_of([4.0, 6.0], [4, 3])
+    assert found.value == pytest.approx(10 / 7)
+    assert found.unit == "J"
+    assert (found.low, found.high, found.samples) == (1.0, 2.0, 2)
+
+
+def test_energy_is_measured_where_a_counter_runs(
+    lm_setting: Setting,
+    isolation: Isolation,
+    ready: ContenderOf,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A made-up counter that adds 3 J between two looks."""
+
+    class Meter:
+        def __init__(self) -> None:
+            self.looks = 0
+
+        def joules(self) -> float:
+            self.looks += 1
+            return 3.0 * self.looks
+
+    monkeypatch.setattr("tunefront.evaluators.turns.EnergyMeter", Meter)
+    session = take_turns(lm_setting, [ready(batch_size=2)], isolation, tmp_path / "log", Until(3))
+    found = well(session.sittings[0])
+    items = sum(2 * turn[0].request_s.size for turn in found.timing.blocks)
+    assert found.measurements["energy_per_item"].value == pytest.approx(9.0 / items)

@@ -1,0 +1,262 @@
+"""Processes that take turns over a socket; some die, some hang, some never come."""
+
+import os
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tunefront.evaluators.isolation import Child, Isolation, Step
+from tunefront.evaluators.turnstile import Seat, Turnstile
+from tunefront.spaces import EvaluationError
+
+HERE = Path(__file__).parent
+LIMIT_S = 60.0
+
+
+def nobody_is_gone(place: int) -> None:
+    """Everybody is fine."""
+
+
+@pytest.fixture
+def turnstile() -> Iterator[Turnstile]:
+    with Turnstile(3) as found:
+        yield found
+
+
+class Sitter(threading.Thread):
+    """Sits in a thread of this process; echoes what it is called for."""
+
+    def __init__(self, address: str, place: int) -> None:
+        super().__init__(daemon=True)
+        self.address, self.place = address, place
+        self.words: list[str] = []
+        self.start()
+
+    def run(self) -> None:
+        seat = Seat(self.address, self.place)
+        for word in seat.calls():
+            self.words.append(word)
+            if word == "end":
+                break
+            seat.say({"word": word, "place_was": self.place, "long": "x" * 3_000_000})
+        seat._lines.close()
+        seat._socket.close()
+
+
+def seated(turnstile: Turnstile, places: Sequence[int]) -> list[Sitter]:
+    sitters = [Sitter(turnstile.address, place) for place in places]
+    turnstile.seated(places, LIMIT_S, nobody_is_gone)
+    return sitters
+
+
+def dismissed(turnstile: Turnstile, sitters: Sequence[Sitter]) -> None:
+    turnstile.dismiss([sitter.place for sitter in sitters])
+    for sitter in sitters:
+        sitter.join(LIMIT_S)
+        assert not sitter.is_alive()
+
+
+def test_only_who_is_called_answers(turnstile: Turnstile) -> None:
+    sitters = seated(turnstile, [0, 1, 2])
+    (answer,) = turnstile.call([1], "block", LIMIT_S, nobody_is_gone)
+    assert (answer["word"], answer["place_was"]) == ("block", 1)
+    dismissed(turnstile, sitters)
+    assert [sitter.words for sitter in sitters] == [["end"], ["block", "end"], ["end"]]
+
+
+def test_answers_come_in_the_order_of_the_places(turnstile: Turnstile) -> None:
+    sitters = seated(turnstile, [0, 1, 2])
+    for places in ([2, 0], [0, 1, 2], [1, 2, 0]):
+        answers = turnstile.call(places, "block", LIMIT_S, nobody_is_gone)
+        assert [answer["place_was"] for answer in answers] == places
+        assert all(len(answer["long"]) == 3_000_000 for answer in answers)
+    dismissed(turnstile, sitters)
+
+
+def test_who_sat_down_while_another_was_waited_for_is_not_waited_for_again(
+    turnstile: Turnstile,
+) -> None:
+    sitters = seated(turnstile, [0, 1, 2])
+    assert turnstile.seated([2, 1], 0.0, nobody_is_gone) == []
+    dismissed(turnstile, sitters)
+
+
+def test_closing_ends_whoever_sits_there() -> None:
+    with Turnstile(2) as turnstile:
+        sitters = seated(turnstile, [0, 1])
+        address = Path(turnstile.address)
+        assert address.is_socket()
+        assert address.parent.stat().st_mode & 0o077 == 0
+    for sitter in sitters:
+        sitter.join(LIMIT_S)
+        assert not sitter.is_alive()
+        assert sitter.words == []
+    assert not address.parent.exists()
+
+
+def test_a_temporary_folder_with_a_long_name_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = tmp_path / ("x" * 120)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    with Turnstile(1) as turnstile:
+        assert len(turnstile.address) < 108  # what Linux allows
+        dismissed(turnstile, seated(turnstile, [0]))
+    assert not list(long.iterdir())
+
+
+def test_who_never_comes_is_not_waited_for_for_ever(turnstile: Turnstile) -> None:
+    with pytest.raises(EvaluationError, match=r"^not done after 0\.1 s$") as caught:
+        turnstile.seated([0], 0.1, nobody_is_gone)
+    assert caught.value.cause == "timeout"
+
+
+def test_who_says_nothing_is_looked_after(turnstile: Turnstile) -> None:
+    looked: list[int] = []
+
+    def gone(place: int) -> None:
+        looked.append(place)
+        if len(looked) == 4:
+            raise EvaluationError("it has ended", cause="crash")
+
+    with pytest.raises(EvaluationError, match="it has ended"):
+        turnstile.seated([0, 2], LIMIT_S, gone)
+    assert looked == [0, 2, 0, 2]
+
+
+# Processes
+
+
+@pytest.fixture(scope="module")
+def slim() -> Iterator[Isolation]:
+    """Its children find faulty.py beside this file."""
+    with pytest.MonkeyPatch.context() as patch:
+        before = os.environ.get("PYTHONPATH")
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(HERE), before])))
+        found = Isolation()
+        found.warm("onnxruntime")
+        yield found
+        found.close()
+
+
+class Hall:
+    """A turnstile with real processes before it."""
+
+    def __init__(self, turnstile: Turnstile, children: Sequence[Child]) -> None:
+        self.turnstile = turnstile
+        self.children = children
+
+    def call(self, places: Sequence[int], word: str, timeout_s: float = LIMIT_S) -> list[Any]:
+        return [*self.turnstile.call(places, word, timeout_s, self.check)]
+
+    def check(self, place: int) -> None:
+        self.children[place].check()
+
+
+@pytest.fixture
+def hall(turnstile: Turnstile, slim: Isolation, tmp_path: Path) -> Iterator[Hall]:
+    """Three processes that sit."""
+    with ExitStack() as stack:
+        children = [
+            stack.enter_context(
+                slim.start(
+                    Step(
+                        name="faulty:sits",
+                        payload={"address": turnstile.address, "place": place},
+                        kit="onnxruntime",
+                        log=tmp_path / "log",
+                        timeout_s=LIMIT_S,
+                    )
+                )
+            )
+            for place in range(3)
+        ]
+        made = Hall(turnstile, children)
+        turnstile.seated([0, 1, 2], LIMIT_S, made.check)
+        yield made
+
+
+def test_processes_take_turns_and_leave_their_results(hall: Hall) -> None:
+    for place in (0, 1, 2, 1, 0):
+        assert hall.call([place], f"turn{place}")[0]["word"] == f"turn{place}"
+    hall.turnstile.dismiss([0, 1, 2])
+    words = [child.result()["words"] for child in hall.children]
+    assert words == [["turn0"] * 2, ["turn1"] * 2, ["turn2"]]
+
+
+def test_one_runs_while_the_others_wait(hall: Hall) -> None:
+    """Whoever is called later answers later."""
+    order = [0, 2, 1, 0, 1, 2]
+    times = [hall.call([place], "block")[0]["at"] for place in order]
+    assert times == sorted(times)
+
+
+@pytest.mark.parametrize(
+    ("word", "cause", "message"),
+    [("die", "oom", "killed by SIGKILL"), ("fail", "unsupported", "no such kernel")],
+)
+def test_a_process_that_ends_in_its_turn_is_found_out_and_the_others_go_on(
+    hall: Hall, word: str, cause: str, message: str
+) -> None:
+    hall.call([0], "block")
+    with pytest.raises(EvaluationError, match=message) as caught:
+        hall.call([1], word)
+    assert caught.value.cause == cause
+    answers = hall.call([0, 2], "block")
+    assert [answer["place_was"] for answer in answers] == [0, 2]
+
+
+def test_a_replica_that_dies_ends_the_turn_of_all(hall: Hall) -> None:
+    with pytest.raises(EvaluationError, match="killed by SIGKILL"):
+        hall.call([0, 1], "die if you are 1")
+    assert hall.call([0], "block")[0]["place_was"] == 0
+
+
+def test_who_ends_before_reading_its_call_is_found_out(turnstile: Turnstile) -> None:
+    """As one does that is killed just before its turn, when there is no memory left."""
+    seat = Seat(turnstile.address, 0)
+    turnstile.seated([0], LIMIT_S, nobody_is_gone)
+    turnstile.dismiss([0])
+    seat._lines.close()
+    seat._socket.close()
+
+    def gone(place: int) -> None:
+        raise EvaluationError("killed by SIGKILL", cause="oom")
+
+    with pytest.raises(EvaluationError, match="killed by SIGKILL"):
+        turnstile.call([0], "block", LIMIT_S, gone)
+
+
+def test_a_process_that_hangs_runs_out_of_time(hall: Hall) -> None:
+    with pytest.raises(EvaluationError, match=r"not done after 0\.7 s") as caught:
+        hall.call([1], "hang", timeout_s=0.7)
+    assert caught.value.cause == "timeout"
+    assert hall.call([2], "block")[0]["place_was"] == 2
+
+
+def test_calling_who_has_left_is_found_out(hall: Hall) -> None:
+    hall.turnstile.dismiss([1])
+    with pytest.raises(EvaluationError, match="ended before its turn") as caught:
+        hall.call([1], "block")
+    assert caught.value.cause == "crash"
+    assert hall.call([0], "block")[0]["place_was"] == 0
+
+
+def test_a_process_that_ends_before_it_sits_is_found_out(
+    turnstile: Turnstile, slim: Isolation, tmp_path: Path
+) -> None:
+    step = Step(
+        name="faulty:segfaults",
+        payload={},
+        kit="onnxruntime",
+        log=tmp_path / "log",
+        timeout_s=LIMIT_S,
+    )
+    with slim.start(step) as child, pytest.raises(EvaluationError, match="SIGSEGV"):
+        turnstile.seated([0], LIMIT_S, lambda place: child.check())

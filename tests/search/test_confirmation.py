@@ -1,0 +1,162 @@
+"""What rounds say together: ratios with intervals, figures that follow from them."""
+
+import json
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+
+from tunefront.evaluators import Measurement, ratio_interval
+from tunefront.search import Trial
+from tunefront.search.confirmation import FOLLOWING, Confirmation, Round, confirmed
+
+TrialOf = Callable[..., Trial]
+
+
+def round_of(*ratios: float, alike: Sequence[float] = (), **figures: float) -> Round:
+    return Round(ratios=list(ratios), alike=list(alike), figures=figures)
+
+
+BASE = [round_of(1, 1, throughput=90.0), round_of(1, 1, throughput=110.0)]
+OWN = [
+    round_of(2.9, 3.0, 3.2, alike=[1.4, 1.5, 1.6], throughput=300.0, peak_memory_mb=250.0),
+    round_of(3.1, 3.0, 2.8, alike=[1.5, 1.5, 1.5], throughput=310.0, peak_memory_mb=270.0),
+]
+
+
+def test_a_confirmation_is_kept_as_plain_values() -> None:
+    confirmation = Confirmation(rounds={0: BASE, 3: OWN}, asked=[0, 3, 4])
+    again = Confirmation.from_dict(json.loads(json.dumps(confirmation.to_dict())))
+    assert again == confirmation
+    assert Confirmation.from_dict({}) == Confirmation()
+
+
+def test_a_record_in_another_form_is_an_empty_one() -> None:
+    old = {"rounds": {"0": [{"throughput": 100.5}]}, "alike": {"3": [1.5]}, "asked": [0]}
+    assert Confirmation.from_dict(old) == Confirmation()
+
+
+def test_the_speed_up_is_the_ratio_over_all_rounds() -> None:
+    confirmation = Confirmation(rounds={0: BASE, 3: OWN})
+    for found, part in (
+        (confirmation.speedup(3), "ratios"),
+        (confirmation.speedup_alike(3), "alike"),
+    ):
+        assert found is not None
+        ends = ratio_interval([np.array(getattr(each, part)) for each in OWN])
+        assert (found.value, found.low, found.high) == ends
+        assert (found.unit, found.samples) == ("x", 6)
+
+
+def test_what_was_not_measured_again_has_no_speed_up() -> None:
+    confirmation = Confirmation(rounds={0: BASE, 1: [round_of(2.0, 2.0), round_of(2.0)]})
+    assert confirmation.speedup(7) is None
+    assert confirmation.speedup_alike(0) is None
+    assert confirmation.speedup_alike(1) is None
+    some = Confirmation(rounds={1: [round_of(2.0, alike=[1.0]), round_of(2.0)]})
+    assert some.speedup_alike(1) is None
+
+
+def test_more_rounds_are_added_to_those_there_are() -> None:
+    first = Confirmation().with_rounds({0: BASE, 1: OWN})
+    second = first.with_rounds({0: BASE[:1], 2: OWN[:1]})
+    assert first == Confirmation(rounds={0: BASE, 1: OWN}, asked=[0, 1])
+    assert second.rounds == {0: [*BASE, BASE[0]], 1: OWN, 2: OWN[:1]}
+    assert second.asked == [0, 1, 2]
+
+
+def test_who_failed_in_any_of_its_rounds_has_none_but_was_asked() -> None:
+    found = Confirmation().with_rounds({0: BASE, 1: [OWN[0], None], 2: [None]})
+    assert found.rounds == {0: BASE}
+    assert found.asked == [0, 1, 2]
+
+
+def test_who_fails_later_keeps_what_it_had() -> None:
+    first = Confirmation().with_rounds({0: BASE, 1: OWN})
+    assert first.with_rounds({1: [None]}) == first
+
+
+# Figures
+
+
+@pytest.fixture(scope="session")
+def trials(trial: TrialOf) -> list[Trial]:
+    """A baseline, one to be confirmed, one that failed, and one that nobody asks."""
+    figures = {
+        "throughput": 100.0,
+        "latency_ms": 10.0,
+        "latency_p90_ms": 12.0,
+        "peak_memory_mb": 500.0,
+        "weights_mb": 50.0,
+        "tokens_per_second": 5000.0,
+        "cost_per_million_items": 2.0,
+        "perplexity": 10.0,
+    }
+    faster = {**figures, "throughput": 400.0, "latency_ms": 2.5, "tokens_per_second": 20_000.0}
+    return [
+        trial(0, **figures),
+        trial(1, **{**faster, "cost_per_million_items": 0.5}),
+        trial(2, status="failed"),
+        trial(3, **faster),
+    ]
+
+
+def test_without_rounds_of_the_baseline_nothing_is_confirmed(trials: list[Trial]) -> None:
+    assert confirmed(trials, Confirmation()) == trials
+    assert confirmed(trials, Confirmation(rounds={1: OWN})) == trials
+
+
+def test_confirmed_throughput_is_the_ratio_times_the_baselines_median(
+    trials: list[Trial],
+) -> None:
+    confirmation = Confirmation(rounds={0: BASE, 1: OWN})
+    found = confirmed(trials, confirmation)
+    speedup = confirmation.speedup(1)
+    assert speedup is not None
+    assert found[1].measurements["throughput"] == Measurement(
+        value=speedup.value * 100,
+        unit="items/s",
+        low=speedup.low * 100,
+        high=speedup.high * 100,
+        samples=6,
+    )
+    assert found[0].measurements["throughput"] == Measurement(
+        value=100, unit="items/s", low=90, high=110, samples=2
+    )
+    assert found[2:] == trials[2:]
+
+
+def test_figures_of_their_own_are_the_rounds_median_and_range(trials: list[Trial]) -> None:
+    own = confirmed(trials, Confirmation(rounds={0: BASE, 1: OWN}))[1]
+    assert own.measurements["peak_memory_mb"] == Measurement(
+        value=260, unit="MB", low=250, high=270, samples=2
+    )
+    # No round says anything of these.
+    for name in ("latency_p90_ms", "weights_mb", "perplexity"):
+        assert own.measurements[name] == trials[1].measurements[name]
+
+
+def test_what_follows_from_the_throughput_follows_it(trials: list[Trial]) -> None:
+    """Rates grow as it does; latency and cost shrink, and their ends change places."""
+    own = confirmed(trials, Confirmation(rounds={0: BASE, 1: OWN}))[1].measurements
+    before = trials[1].measurements
+    speed = own["throughput"]
+    assert {name for name in FOLLOWING if name in own} == {
+        "tokens_per_second",
+        "cost_per_million_items",
+        "latency_ms",
+    }
+    for end in ("value", "low", "high"):
+        other = {"value": "value", "low": "high", "high": "low"}[end]
+        moved = getattr(speed, end) / 400
+        assert getattr(own["tokens_per_second"], end) == pytest.approx(20_000 * moved)
+        assert getattr(own["latency_ms"], other) == pytest.approx(2.5 / moved)
+        assert getattr(own["cost_per_million_items"], other) == pytest.approx(0.5 / moved)
+    assert own["latency_ms"].unit == before["latency_ms"].unit
+    assert own["latency_ms"].samples == 6
+
+
+def test_a_figure_that_the_trial_does_not_have_is_not_made_up(trial: TrialOf) -> None:
+    plain = [trial(n, throughput=100.0, peak_memory_mb=500.0) for n in range(2)]
+    own = confirmed(plain, Confirmation(rounds={0: BASE, 1: OWN}))[1]
+    assert set(own.measurements) == {"throughput", "peak_memory_mb"}

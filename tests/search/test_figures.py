@@ -1,0 +1,113 @@
+"""A trial's figures from its evaluation: beside the baseline, and what they cost."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from tunefront.evaluators import Evaluation, Measurement
+from tunefront.search import Experiment
+from tunefront.search.figures import costs, figures_of, steadied
+
+EvaluationOf = Callable[..., Evaluation]
+Load = Callable[..., Experiment]
+TWICE = Measurement(value=2.0, unit="x", low=1.9, high=2.2, samples=7)
+
+
+@pytest.fixture(scope="session")
+def baseline(evaluation: EvaluationOf) -> Evaluation:
+    return evaluation(throughput=100.0, latency_ms=10.0, perplexity=10.0)
+
+
+@pytest.fixture(scope="session")
+def own(evaluation: EvaluationOf) -> Evaluation:
+    """Measured when the machine was half as fast as it was for the baseline."""
+    figures = {
+        "throughput": 100.0,
+        "tokens_per_second": 5000.0,
+        "latency_ms": 10.0,
+        "latency_p90_ms": 12.0,
+        "latency_p99_ms": 20.0,
+    }
+    return evaluation(spread=0.1, perplexity=10.4, **figures)
+
+
+def test_speed_is_the_ratio_to_the_baseline_on_the_baselines_machine(
+    load: Load, own: Evaluation, baseline: Evaluation
+) -> None:
+    found = figures_of(load(), replace(own, relative=TWICE), baseline)
+    throughput = found["throughput"]
+    assert (throughput.low, throughput.value, throughput.high) == pytest.approx((190, 200, 220))
+    assert (throughput.unit, throughput.samples) == ("items/s", 7)
+    assert found["tokens_per_second"].value == pytest.approx(10_000)
+    assert found["latency_ms"].value == pytest.approx(5)
+    assert found["latency_p90_ms"].value == pytest.approx(6)
+    assert found["latency_p99_ms"].value == pytest.approx(10)
+    for name in ("peak_memory_mb", "perplexity"):
+        assert found[name] == own.measurements[name]
+
+
+def test_the_latency_has_the_ratios_relative_interval(own: Evaluation) -> None:
+    latency = steadied(own.measurements, TWICE, 100.0)["latency_ms"]
+    half = (2.2 - 1.9) / 2 / 2.0
+    assert latency.low == pytest.approx(5 * (1 - half))
+    assert latency.high == pytest.approx(5 * (1 + half))
+    other = steadied(own.measurements, TWICE, 100.0)["latency_p90_ms"]
+    assert (other.low, other.high) == pytest.approx((6 * 0.9, 6 * 1.1))
+
+
+def test_figures_that_were_not_measured_are_not_made_up(evaluation: EvaluationOf) -> None:
+    found = steadied(evaluation(latency_ms=10.0).measurements, TWICE, 100.0)
+    assert set(found) == {"throughput", "latency_ms"}
+
+
+def test_without_a_ratio_or_a_baseline_speed_stays_as_it_was_measured(
+    load: Load, own: Evaluation, baseline: Evaluation
+) -> None:
+    experiment = load()
+    alone = figures_of(experiment, own, baseline)
+    first = figures_of(experiment, replace(own, relative=TWICE), None)
+    for found in (alone, first):
+        for name, figure in own.measurements.items():
+            assert found[name] == figure
+
+
+def test_the_loss_of_quality_is_against_the_baseline(
+    load: Load, own: Evaluation, baseline: Evaluation
+) -> None:
+    experiment = load()
+    assert figures_of(experiment, own, baseline)["quality_drop"].value == pytest.approx(4.0)
+    assert figures_of(experiment, baseline, None)["quality_drop"] == Measurement.exact(0.0, "%")
+
+
+def test_without_quality_there_is_no_loss_of_it(load: Load, failure: EvaluationOf) -> None:
+    assert figures_of(load(), failure(), None) == {}
+
+
+def test_costs_are_the_price_of_a_million(own: Evaluation) -> None:
+    """3.60 an hour is 0.001 a second; 100 items/s make a million in 10,000 s."""
+    found = costs(own.measurements, 3.6)
+    items, tokens = found["cost_per_million_items"], found["cost_per_million_tokens"]
+    assert items.value == pytest.approx(10.0)
+    assert (items.low, items.high) == pytest.approx((10 / 1.1, 10 / 0.9))
+    assert tokens.value == pytest.approx(0.2)
+    assert items.samples == own.measurements["throughput"].samples
+
+
+def test_costs_need_a_price_and_a_rate(own: Evaluation, evaluation: EvaluationOf) -> None:
+    assert costs(own.measurements, None) == {}
+    assert set(costs(evaluation().measurements, 1.0)) == {"cost_per_million_items"}
+
+
+def test_an_interval_down_to_nothing_has_a_cost(evaluation: EvaluationOf) -> None:
+    found = costs(evaluation(throughput=1.0, spread=1.0).measurements, 1.0)
+    assert found["cost_per_million_items"].high > 1e6
+
+
+def test_costs_follow_the_speed_on_the_baselines_machine(
+    load: Load, own: Evaluation, baseline: Evaluation
+) -> None:
+    experiment = load("price_per_hour=3.6")
+    found = figures_of(experiment, replace(own, relative=TWICE), baseline)
+    assert found["cost_per_million_items"].value == pytest.approx(5.0)
+    assert found["cost_per_million_tokens"].value == pytest.approx(0.1)

@@ -1,0 +1,148 @@
+"""What a round of turns is told, when it ends, and what it says; nothing is measured here."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tunefront.evaluators import (
+    Contender,
+    Measurement,
+    Protocol,
+    Session,
+    Setting,
+    Sitting,
+    Timing,
+    WorkloadSpec,
+)
+from tunefront.evaluators.measures.speed import Block
+from tunefront.search import job as module
+from tunefront.search.job import TurnsJob, run_turns
+from tunefront.spaces import Configuration, EvaluationError
+
+BASELINE, FAST, GONE = (
+    Configuration({"runtime": name}) for name in ("torch", "openvino", "onnxruntime")
+)
+
+
+def turns_job(*configurations: Configuration, seconds: float = 9.0) -> dict[str, Any]:
+    """As Ray carries it."""
+    spec = WorkloadSpec(task="causal-lm", model="m", folder="/nowhere", data="d")
+    job = TurnsJob(
+        configurations=configurations,
+        setting=Setting(
+            workload=spec, fingerprint="abc", store="/nowhere", protocol=Protocol(turns=4)
+        ),
+        log=Path("/nowhere/log"),
+        seconds=seconds,
+        precision=0.05,
+    )
+    plain: dict[str, Any] = json.loads(json.dumps(job.to_dict()))
+    return plain
+
+
+def timing(*seconds: float) -> Timing:
+    blocks = [[Block(request_s=np.full((1, 1), each), cpu_s=each, wait_s=0.0)] for each in seconds]
+    return Timing(blocks=blocks, requests=[{"x": np.zeros((3, 1))}])
+
+
+class Turns:
+    """Stands in for `take_turns`: plays as long as it is not enough, a second a turn."""
+
+    def __init__(self, seconds: Sequence[Sequence[float]], fails: Sequence[int] = ()) -> None:
+        self.seconds = seconds
+        self.fails = fails
+        self.seen: list[Contender] = []
+        self.turns = 0
+
+    def timings(self) -> list[Timing]:
+        return [
+            timing(*(each[turn % len(each)] for turn in range(self.turns))) for each in self.seconds
+        ]
+
+    def __call__(
+        self,
+        setting: Setting,
+        contenders: Sequence[Contender],
+        isolation: object,
+        log: Path,
+        enough: Any,
+    ) -> Session:
+        self.seen = list(contenders)
+        while self.turns == 0 or not enough(self.timings(), float(self.turns)):
+            self.turns += 1
+        sittings: list[Sitting | EvaluationError] = [
+            EvaluationError("it died", cause="crash")
+            if place in self.fails
+            else Sitting(
+                timing=timing,
+                measurements={"peak_memory_mb": Measurement.exact(7.0, "MB")},
+                facts={},
+            )
+            for place, timing in enumerate(self.timings())
+        ]
+        return Session(sittings=sittings, machine={}, waited_s=0.0)
+
+
+def contender(setting: Setting, configuration: Configuration, *_: object) -> Contender:
+    """One that can't be built any more is among them."""
+    if configuration == GONE:
+        raise EvaluationError("no such kernel", cause="unsupported")
+    return Contender(configuration=configuration, candidate=Path("c"), requests=Path("r"))
+
+
+@pytest.fixture
+def play(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Put the stand-in in place."""
+
+    def install(seconds: Sequence[Sequence[float]], fails: Sequence[int] = ()) -> Turns:
+        turns = Turns(seconds, fails)
+        monkeypatch.setattr(module, "take_turns", turns)
+        monkeypatch.setattr(module, "contender", contender)
+        return turns
+
+    return install
+
+
+def test_a_round_says_rates_and_figures_of_everybody(play: Any) -> None:
+    """Three items a pass."""
+    play([[0.5], [0.25]])
+    base, fast = run_turns(turns_job(BASELINE, FAST))
+    assert base["rates"] == pytest.approx([6.0] * 4)
+    assert fast["rates"] == pytest.approx([12.0] * 4)
+    assert fast["clean"] == [True] * 4
+    assert fast["figures"] == {"peak_memory_mb": 7.0}
+    assert json.loads(json.dumps([base, fast])) == [base, fast]
+
+
+def test_who_fails_or_can_not_be_built_says_nothing(play: Any) -> None:
+    turns = play([[0.5], [0.25]], fails=[1])
+    found = run_turns(turns_job(BASELINE, GONE, FAST))
+    assert [contender.configuration for contender in turns.seen] == [BASELINE, FAST]
+    assert found[0]["rates"]
+    assert [*found[1:]] == [{}, {}]
+
+
+WILD = [0.5, 1.5, 0.6, 1.4, 0.7]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "limit_s", "turns"),
+    [
+        ([[0.5], [0.2]], 99.0, 4),
+        ([[0.5], [0.2]], 0.0, 4),
+        ([[0.5], WILD], 20.0, 20),
+        ([[0.5], [0.2], WILD], 20.0, 20),
+        ([WILD, WILD], 20.0, 4),
+    ],
+)
+def test_a_round_ends_when_every_ratio_is_known_or_the_time_is_up(
+    play: Any, seconds: list[list[float]], limit_s: float, turns: int
+) -> None:
+    """Never before the least number of turns; what both do alike costs no precision."""
+    played = play(seconds)
+    run_turns(turns_job(*[BASELINE, FAST, FAST][: len(seconds)], seconds=limit_s))
+    assert played.turns == turns

@@ -1,0 +1,47 @@
+"""What a night's evaluations share, from the experiment."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tunefront.search import Experiment
+from tunefront.search.night import setting_of
+
+Load = Callable[..., Experiment]
+
+
+def test_candidates_are_measured_beside_the_experiments_baseline(load: Load) -> None:
+    experiment = load("measurement.wait=7", "measurement.reference=false")
+    setting = setting_of(experiment, "abc")
+    assert setting.baseline == experiment.baseline
+    assert setting.fingerprint == "abc"
+    assert setting.protocol == experiment.protocol
+    assert (setting.protocol.wait_s, setting.protocol.reference) == (7.0, False)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "limit"),
+    [
+        ((), 5.0),
+        (("limits.quality_drop=['<= 3%', '<= 2%', '>= -1%']",), 2.0),
+        (("limits.quality_drop='>= -1%'",), None),
+        (("limits={throughput: '>= 1'}",), None),
+        (("limits={}",), None),
+        (("measurement.early_stop=false",), None),
+    ],
+)
+def test_the_tightest_bound_on_the_loss_may_end_judging(
+    load: Load, overrides: tuple[str, ...], limit: float | None
+) -> None:
+    assert setting_of(load(*overrides), "abc").quality_limit == limit
+
+
+@pytest.mark.parametrize(
+    ("objective", "matters"),
+    [("throughput", False), ("perplexity", True), ("agreement", True), ("quality_drop", True)],
+)
+def test_quality_matters_where_it_is_an_objective(
+    load: Load, objective: str, matters: bool
+) -> None:
+    experiment = load(f"objectives={{{objective}: maximize}}")
+    assert setting_of(experiment, "abc").quality_matters is matters

@@ -1,0 +1,34 @@
+"""What is told about a trial where it is looked at: role, ties, doubts, broken limits."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from tunefront.evaluators import Evaluation
+from tunefront.search import Experiment, Trial, answer_of
+from tunefront.search.confirmation import Confirmation
+from tunefront.search.tracking.note import describe
+
+
+@pytest.mark.parametrize(
+    ("doubts", "told"),
+    [
+        ((), ""),
+        (("interval ±9%, wanted ±3%",), "; to be doubted: interval ±9%, wanted ±3%"),
+        (("one", "two"), "; to be doubted: one, two"),
+    ],
+)
+def test_doubts_are_told(
+    load: Callable[..., Experiment],
+    trial: Callable[..., Trial],
+    evaluation: Callable[..., Evaluation],
+    doubts: tuple[str, ...],
+    told: str,
+) -> None:
+    figures = {"throughput": 100.0, "peak_memory_mb": 500.0, "perplexity": 10.0}
+    own = trial(1, evaluation=replace(evaluation(), doubts=doubts), quality_drop=0.0, **figures)
+    answer = answer_of(load(), [trial(0, quality_drop=0.0, **figures), own], Confirmation())
+    text = describe(own, answer)
+    assert text.endswith(told)
+    assert ("doubted" in text) is bool(doubts)
