@@ -7,7 +7,7 @@ import pytest
 
 from tunefront.evaluators import Evaluation, Measurement
 from tunefront.search import Answer, Experiment, Trial, answer_of
-from tunefront.search.answer import choices_of, figure, rounded
+from tunefront.search.answer import choices_of, early_ends, figure, rounded
 from tunefront.search.confirmation import Confirmation, Round
 
 TrialOf = Callable[..., Trial]
@@ -231,3 +231,16 @@ def test_a_rounded_number_has_four_digits(value: float, kept: float) -> None:
 def test_choices_that_are_not_active_are_told_as_such(trial: TrialOf) -> None:
     told = choices_of(trial(1, {"runtime": "torch", "threads": 2}), ["threads", "pruning_method"])
     assert told == {"threads": "2", "pruning_method": "-"}
+
+
+def test_who_was_not_judged_to_the_end_is_told_with_the_items(
+    experiment: Experiment, row: TrialOf, evaluation: Callable[..., Evaluation]
+) -> None:
+    early = replace(evaluation(), facts={"judged": 64, "items": 512})
+    whole = replace(evaluation(), facts={"judged": 512, "items": 512})
+    first, second = row(0, 100, 500), row(1, 100, 500, quality_drop=21.0)
+    trials = [replace(first, evaluation=whole), replace(second, evaluation=early)]
+    told = sentence(experiment, *trials)
+    assert told.endswith("quality -21.0 % on 64 of 512 items")
+    assert early_ends(trials) == "judging ended early in 1 of 2 trials: 44% of the items saved"
+    assert early_ends(trials[:1]) == ""

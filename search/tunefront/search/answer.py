@@ -126,7 +126,25 @@ def _quality(trial: Trial) -> str:
         return "the same quality"
     spread = f" ± {half:.1f}" if half > 0 else ""
     change = round(-drop.value, 1)
-    return f"quality {change:+.1f} %{spread}" if change else f"quality 0.0 %{spread}"
+    told = f"quality {change:+.1f} %{spread}" if change else f"quality 0.0 %{spread}"
+    judged, items = judged_items(trial)
+    return f"{told} on {judged} of {items} items" if judged < items else told
+
+
+def judged_items(trial: Trial) -> tuple[int, int]:
+    """Items that it was judged on, and all there are; equal where judging did not end early."""
+    facts = trial.evaluation.facts if trial.evaluation is not None else {}
+    return int(facts.get("judged", 0)), int(facts.get("items", 0))
+
+
+def early_ends(trials: Sequence[Trial]) -> str:
+    """What ending judging early has saved, in words; empty where it never did."""
+    counts = [judged_items(trial) for trial in trials]
+    ended = sum(judged < items for judged, items in counts)
+    if not ended:
+        return ""
+    share = 1 - sum(judged for judged, _ in counts) / sum(items for _, items in counts)
+    return f"judging ended early in {ended} of {len(counts)} trials: {share:.0%} of the items saved"
 
 
 def figure(measurement: Measurement) -> str:

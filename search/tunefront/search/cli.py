@@ -195,8 +195,11 @@ def _print_next_steps(
 ) -> None:
     if interrupted:
         click.echo(f"\ninterrupted; `tunefront run {written}` goes on", err=True)
+    from .answer import early_ends
+
     counts = f"{len(answer.trials)} trials, {len(answer.front.trials)} on the front"
-    click.echo(f"\n{counts}, {seconds / 60:.1f} min", err=True)
+    ends = early_ends(answer.trials)
+    click.echo("; ".join(filter(None, (f"\n{counts}, {seconds / 60:.1f} min", ends))), err=True)
     click.echo(f"\n  {answer.headline()}\n", err=True)
     if link:
         click.echo(f"front:  {link}", err=True)
