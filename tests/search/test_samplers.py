@@ -1,5 +1,6 @@
 """What every sampler must keep: only what can run, none twice, the whole list, the same again."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -324,3 +325,28 @@ def test_a_record_from_before_is_learned_from(
     best, beyond = shares(late)
     assert best >= 0.4
     assert beyond <= 0.1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_proposal_is_explained(night: Callable[..., Night], name: str) -> None:
+    search = night(name)
+    sampler = search.sampler()
+    sampler.propose(search.walk(sampler, steps=4))
+    assert sampler.explain()
+
+
+def test_an_explanation_tells_gain_figures_and_chances(night: Callable[..., Night]) -> None:
+    search = night("ehvi")
+    sampler = search.sampler()
+    trials = search.walk(sampler, steps=12)
+    proposed = sampler.propose(trials)
+    assert proposed is not None
+    told = sampler.explain()
+    found = re.fullmatch(
+        r"expected to add ([\d.]+)% to the front, throughput ([\d.]+) ± (\d+%|[\d.]+), "
+        r"peak_memory_mb ([\d.]+) ± \S+, keeps the limits at (\d+)%, runs at (\d+)%",
+        told,
+    )
+    assert found, told
+    assert 400 <= float(found[4]) <= 500  # what trials of these tests take
+    assert 0 < int(found[6]) <= 100

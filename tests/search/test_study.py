@@ -77,6 +77,13 @@ def test_what_is_asked_is_what_is_recorded(begun: Study) -> None:
     assert stored(begun, number).params == dict(fast(begun))
 
 
+def test_why_a_trial_was_proposed_stays_with_it(begun: Study, evaluation: EvaluationOf) -> None:
+    number = begun.ask(fast(begun), why="expected to add 3 % to the front")
+    assert begun.trial(number).why == "expected to add 3 % to the front"
+    assert begun.tell(number, evaluation()).why == "expected to add 3 % to the front"
+    assert begun.trial(0).why == ""
+
+
 def test_a_baseline_outside_the_listed_values_is_recorded_as_it_is(
     load: Load, evaluation: EvaluationOf
 ) -> None:

@@ -208,6 +208,8 @@ def _print_next_steps(
         click.echo(
             f"a quick check, its figures don't count; next: tunefront run {written}", err=True
         )
+    elif answer.baseline is None:
+        click.echo(f"next:   tunefront show {written} 0, for the baseline's last words", err=True)
     else:
         click.echo(f"next:   tunefront show {written} | pick | compare | export", err=True)
 

@@ -396,6 +396,8 @@ class _Night:
         answer = answer_of(self.experiment, self.study.trials(), Confirmation(rounds={}))
         seconds = trial.evaluation.seconds.get("total", 0.0) if trial.evaluation else 0.0
         told = answer.sentence(trial) + (f"; breaks {trial.cause}" if trial.broken else "")
+        doubts = trial.evaluation.doubts if trial.evaluation else ()
+        told += f"; doubted: {', '.join(doubts)}" if doubts else ""
         self.say(f"{trial.name()}: {told} [{seconds:.0f} s]")
         self.recorder.add(answer)
 

@@ -82,16 +82,17 @@ class Runner:
         if self._ended(recorded):
             return None
         if not recorded:
-            configuration, attempt = self.study.experiment.baseline, 1
+            configuration, attempt, why = self.study.experiment.baseline, 1, "the baseline"
         elif self.again:
             configuration, attempt = self.again.pop()
+            why = "ran when the search was interrupted"
         else:
             proposed = self.sampler.propose(recorded)
             if proposed is None:
                 return None
-            configuration, attempt = proposed, 1
+            configuration, attempt, why = proposed, 1, self.sampler.explain()
         return Job(
-            number=self.study.ask(configuration, attempt),
+            number=self.study.ask(configuration, attempt, why),
             configuration=configuration,
             setting=self.setting,
             folder=self.study.experiment.results,

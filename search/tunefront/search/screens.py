@@ -170,7 +170,9 @@ def _estimate_line(experiment: Experiment, trials: int, candidates: int) -> str:
 def doctor_lines(hardware: Hardware) -> list[str]:
     """What this machine offers, and what is missing."""
     import os
+    from importlib.metadata import version as version_of
 
+    from tunefront.evaluators import energy_is_counted
     from tunefront.spaces import RUNTIMES
 
     lines = [hardware.summary(), "instruction sets: " + ", ".join(sorted(hardware.isa)), ""]
@@ -184,7 +186,10 @@ def doctor_lines(hardware: Hardware) -> list[str]:
         version = hardware.libraries.get(name)
         told = version or f"missing; pip install 'tunefront[{extra}]'"
         lines.append(f"{'ok' if version else '--'}  {name:12} {told}")
-    lines.append("")
+    for name in ("ray", "optuna", "mlflow"):
+        lines.append(f"ok  {name:12} {version_of(name)}")
+    energy = "RAPL or NVML" if energy_is_counted() else "no counter that this user may read"
+    lines += ["", f"energy: {energy}", ""]
     for name in ("RAY_ADDRESS", "MLFLOW_TRACKING_URI", "CUDA_VISIBLE_DEVICES", "HF_HOME"):
         lines.append(f"{name}={os.environ.get(name, '(not set)')}")
     return lines
@@ -206,6 +211,8 @@ def trial_lines(answer: Answer, trial: Trial) -> list[str]:
     """Everything about one trial."""
     lines = [f"{trial.name()}: {trial.status}", f"  {answer.sentence(trial)}", "  choices:"]
     lines += [f"    {name}: {show(value)}" for name, value in trial.configuration.items()]
+    if trial.why:
+        lines.append(f"  proposed: {trial.why}")
     if trial.measurements:
         lines.append("  figures (95 % interval, samples):")
     for name, m in trial.measurements.items():

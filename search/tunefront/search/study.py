@@ -27,6 +27,7 @@ _ID = "search_id"
 _OBJECTIVES = "objectives"
 _CONFIRMATION = "confirmation"
 _ATTEMPT = "attempt"
+_WHY = "why"
 
 
 class Study:
@@ -89,9 +90,9 @@ class Study:
         """What tells this search from others of its name."""
         return str(self._study.user_attrs[_ID])
 
-    def ask(self, configuration: Configuration, attempt: int = 1) -> int:
-        """Start a trial of this configuration; its number."""
-        attributes = {_CONFIGURATION: dict(configuration), _ATTEMPT: attempt}
+    def ask(self, configuration: Configuration, attempt: int = 1, why: str = "") -> int:
+        """Start a trial of this configuration, and say why; its number."""
+        attributes = {_CONFIGURATION: dict(configuration), _ATTEMPT: attempt, _WHY: why}
         self._study.enqueue_trial(dict(configuration), user_attrs=attributes)
         return int(self._study.ask(self._distributions(configuration)).number)
 
@@ -198,6 +199,7 @@ class Study:
                 status="failed" if frozen.state.is_finished() else "running",
                 started=frozen.datetime_start,
                 ended=frozen.datetime_complete,
+                why=str(frozen.user_attrs.get(_WHY, "")),
             )
         evaluation = Evaluation.from_dict(frozen.user_attrs[_EVALUATION])
         measurements = self._figures(evaluation, baseline)
@@ -216,6 +218,7 @@ class Study:
             broken=broken if evaluation.status == "ok" else (),
             started=frozen.datetime_start,
             ended=frozen.datetime_complete,
+            why=str(frozen.user_attrs.get(_WHY, "")),
         )
 
     def reconcile(self, results: Mapping[int, Evaluation], attempts: int = 2) -> list[Trial]:

@@ -18,6 +18,7 @@ def trial_record(trial: Trial) -> dict[str, Any]:
     return {
         "number": trial.number,
         "status": trial.status,
+        "why": trial.why,
         "configuration": dict(trial.configuration),
         "measurements": {n: m.to_dict() for n, m in trial.measurements.items()},
         "broken_limits": [str(limit) for limit in trial.broken],

@@ -26,6 +26,7 @@ class Trial:
         broken: The limits it does not keep.
         started: When it was asked for.
         ended: When it was told.
+        why: Why it was proposed, in words.
     """
 
     number: int
@@ -36,6 +37,7 @@ class Trial:
     broken: tuple[Limit, ...] = ()
     started: datetime | None = None
     ended: datetime | None = None
+    why: str = ""
 
     @property
     def measured(self) -> bool:

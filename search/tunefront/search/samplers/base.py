@@ -10,6 +10,10 @@ from tunefront.spaces import Configuration
 class Sampler(ABC):
     """Proposes configurations of a listed space, none of them twice."""
 
+    def explain(self) -> str:
+        """Why the last proposal was made, in one sentence; empty where nothing is known."""
+        return ""
+
     @abstractmethod
     def propose(self, trials: Sequence[Trial]) -> Configuration | None:
         """The next configuration to evaluate, or None where all have been.

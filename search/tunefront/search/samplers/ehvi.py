@@ -5,12 +5,14 @@ expected hypervolume improvement, times the probability that it runs and keeps t
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr
 
-from tunefront.search.front import nondominated
+from tunefront.search.front import hypervolume, nondominated
 from tunefront.search.objective import Limit, Objective
 from tunefront.search.surrogate import Process, encode, expected_improvement, fit
 from tunefront.search.trial import Trial
@@ -20,6 +22,7 @@ from .base import Sampler
 
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.intp]
+Scale = Literal["linear", "log"]
 
 STARTUP_TRIALS = 8
 """Trials that cover the space before anything is predicted."""
@@ -32,6 +35,49 @@ RATIO = 3.0
 BEYOND = 1.0
 """How far beyond the front's worst values the reference lies, in parts of their range: far enough
 that what extends the front at its ends counts, too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Outlook:
+    """What is expected of candidates.
+
+    Attributes:
+        gain: Hypervolume that each adds on average, `(candidates,)`.
+        covered: Hypervolume of the front as it is.
+        keeping: The probability that it keeps the limits, `(candidates,)`.
+        ending_well: The probability that it runs at all, `(candidates,)`.
+        apart: How little it is like what runs now, 0.5 to 1, `(candidates,)`.
+        mean: Of the figures to be minimised, `(candidates, objectives)`.
+        deviation: Of the figures, `(candidates, objectives)`.
+        scales: Whether the figures of an objective are logarithms.
+    """
+
+    gain: Floats
+    covered: float
+    keeping: Floats
+    ending_well: Floats
+    apart: Floats
+    mean: Floats
+    deviation: Floats
+    scales: Sequence[Scale]
+
+    @property
+    def worth(self) -> Floats:
+        """Expected gain times the chance of counting; of nothing, what is least known."""
+        worth: Floats = self.gain * self.keeping * self.ending_well * self.apart
+        return worth if worth.max() > 1e-12 else np.asarray(self.deviation.prod(axis=1))
+
+    def told(self, row: int, objectives: Sequence[Objective]) -> str:
+        """One candidate's outlook in words."""
+        parts = [f"expected to add {self.gain[row] / max(self.covered, 1e-300):.1%} to the front"]
+        for place, objective in enumerate(objectives):
+            value, spread = objective.sign * self.mean[row, place], self.deviation[row, place]
+            if self.scales[place] == "log":
+                parts.append(f"{objective.metric} {np.exp(value):.4g} ± {np.expm1(spread):.0%}")
+            else:
+                parts.append(f"{objective.metric} {value:.4g} ± {spread:.2g}")
+        keeps = f"keeps the limits at {self.keeping[row]:.0%}"
+        return ", ".join([*parts, keeps, f"runs at {self.ending_well[row]:.0%}"])
 
 
 class EhviSampler(Sampler):
@@ -61,6 +107,11 @@ class EhviSampler(Sampler):
         self._features = encode(self._listed, choices)
         self._row_of = {c: row for row, c in enumerate(self._listed)}
         self._learnt: dict[str, tuple[int, Floats]] = {}
+        self._why = ""
+
+    def explain(self) -> str:
+        """Expected gain, uncertainty, and the chance that it counts."""
+        return self._why
 
     def propose(self, trials: Sequence[Trial]) -> Configuration | None:
         """The candidate of the greatest expected gain; None where all have been tried."""
@@ -74,10 +125,13 @@ class EhviSampler(Sampler):
             return None
         measured = [trial for trial in trials if trial.measured]
         if len(trials) < STARTUP_TRIALS or len(measured) < 3:
+            self._why = "covers values that were not tried yet"
             return self._listed[self._covering(rows, tried)]
         rows = self._pool(rows, measured)
-        gain = self._gain(rows, trials, measured)
-        return self._listed[int(rows[np.argmax(gain)])]
+        outlook = self._outlook(rows, trials, measured)
+        best = int(np.argmax(outlook.worth))
+        self._why = outlook.told(best, self._objectives)
+        return self._listed[int(rows[best])]
 
     def _take_in(self, trials: Sequence[Trial]) -> None:
         """Configurations that are not listed (the baseline may be one) are encoded, too."""
@@ -121,36 +175,40 @@ class EhviSampler(Sampler):
         others = self._random.choice(order[POOL // 2 :], size=POOL // 2, replace=False)
         return np.asarray(rows[np.concatenate([near, others])])
 
-    def _gain(self, rows: Rows, trials: Sequence[Trial], measured: Sequence[Trial]) -> Floats:
-        """Expected improvement times the chance of counting, `(rows,)`."""
+    def _outlook(self, rows: Rows, trials: Sequence[Trial], measured: Sequence[Trial]) -> _Outlook:
+        """What is expected of every candidate."""
         seen = self._rows(measured)
         running = self._rows([trial for trial in trials if trial.status == "running"])
         asked = np.concatenate([rows, running])
         between = self._features.distances(seen, seen)
         across = self._features.distances(seen, asked)
-        means, deviations, values = [], [], []
+        means, deviations, values, scales = [], [], [], []
         for objective in self._objectives:
-            name, sign = objective.metric, objective.sign
-            figures, noise = _figures(measured, name, sign)
+            name = objective.metric
+            figures, noise, scale = _figures(measured, name, objective.sign)
             process = self._process(name, between, figures, noise)
             mean, deviation = process.predict(across)
             means.append(mean)
             deviations.append(deviation)
             values.append(figures)
+            scales.append(scale)
         costs = np.stack(values, axis=1)
         mean, deviation = np.stack(means, axis=1), np.stack(deviations, axis=1)
         # What runs now is taken to come out as predicted.
         costs = np.concatenate([costs, mean[len(rows) :]])
         counted = np.array([trial.status == "ok" for trial in measured] + [True] * len(running))
         front, reference = _target(costs, counted)
-        gain = expected_improvement(front, reference, mean[: len(rows)], deviation[: len(rows)])
-        gain = gain * self._keeping(rows, measured, between, across[:, :, : len(rows)])
-        gain = gain * self._ending_well(rows, trials)
-        if len(running):
-            gain = gain * self._apart(rows, running)
-        if gain.max() <= 1e-12:  # nothing is expected of anything: take what is least known
-            gain = deviation[: len(rows)].prod(axis=1)
-        return gain
+        mean, deviation = mean[: len(rows)], deviation[: len(rows)]
+        return _Outlook(
+            gain=expected_improvement(front, reference, mean, deviation),
+            covered=hypervolume(front, reference),
+            keeping=self._keeping(rows, measured, between, across[:, :, : len(rows)]),
+            ending_well=self._ending_well(rows, trials),
+            apart=self._apart(rows, running) if len(running) else np.ones(len(rows)),
+            mean=mean,
+            deviation=deviation,
+            scales=scales,
+        )
 
     def _rows(self, trials: Sequence[Trial]) -> Rows:
         return np.array([self._row_of[t.configuration] for t in trials], dtype=np.intp)
@@ -200,13 +258,13 @@ class EhviSampler(Sampler):
         return np.asarray(1.0 - 0.5 * np.exp(-distances))
 
 
-def _figures(trials: Sequence[Trial], metric: str, sign: float) -> tuple[Floats, Floats]:
+def _figures(trials: Sequence[Trial], metric: str, sign: float) -> tuple[Floats, Floats, Scale]:
     """Figures to be minimised and their variances; logarithms where ratios tell more."""
     values = np.array([trial.value(metric) for trial in trials])
     noise = np.array([_variance(trial, metric) for trial in trials])
     if values.min() > 0 and values.max() / values.min() > RATIO:
-        return sign * np.log(values), noise / values**2
-    return sign * values, noise
+        return sign * np.log(values), noise / values**2, "log"
+    return sign * values, noise, "linear"
 
 
 def _variance(trial: Trial, metric: str) -> float:

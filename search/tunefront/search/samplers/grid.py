@@ -18,6 +18,10 @@ class GridSampler(Sampler):
     def __init__(self, runnable: Sequence[Configuration]) -> None:
         self._runnable = runnable
 
+    def explain(self) -> str:
+        """Its place is its reason."""
+        return "the next of the list"
+
     def propose(self, trials: Sequence[Trial]) -> Configuration | None:
         """The first that has not been tried."""
         return next(iter(untried(self._runnable, trials)), None)

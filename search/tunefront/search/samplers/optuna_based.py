@@ -92,6 +92,10 @@ class OptunaSampler(Sampler):
         self._open: dict[Configuration, optuna.Trial] = {}
         self._known: set[int] = set()
 
+    def explain(self) -> str:
+        """Who proposed it; Optuna's samplers don't say why."""
+        return f"proposed by Optuna's {type(self._study.sampler).__name__}"
+
     def propose(self, trials: Sequence[Trial]) -> Configuration | None:
         """Ask until something new comes up; the nearest new one where nothing does."""
         self._learn(trials)

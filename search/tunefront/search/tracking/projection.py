@@ -234,6 +234,8 @@ def _tags(trial: Trial, answer: Answer) -> dict[str, str]:
         "mlflow.note.content": describe(trial, answer),
         "mlflow.source.name": f"tunefront run {answer.experiment.path}",
     }
+    if trial.why:
+        tags["proposed"] = trial.why
     if picks:
         tags["pick"] = ", ".join(picks)
     if trial.cause:
