@@ -1,6 +1,7 @@
 """Confirmation without measuring: who is measured again, with whom, how long, and what it says."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -134,7 +135,7 @@ def test_all_who_fit_take_part_in_the_same_turns_with_baseline_and_twins(
     experiment: Experiment, trial: TrialOf
 ) -> None:
     chosen = case(trial, experiment)
-    (group,) = groups_of(experiment, chosen, memory_mb=600.0)
+    (group,) = groups_of(experiment, chosen, {"peak_memory_mb": 600.0})
     assert numbers(group.finalists) == [1, 2, 3, 4]
     assert group.configurations == (
         *(t.configuration for t in chosen),
@@ -159,7 +160,7 @@ def test_groups_fit_into_memory(
 ) -> None:
     """100 MB each. 2 needs its twin beside it, which 3 is: both are as large as 2 alone."""
     chosen = case(trial, experiment)
-    found = groups_of(experiment, chosen, memory_mb)
+    found = groups_of(experiment, chosen, {"peak_memory_mb": memory_mb})
     assert [numbers(group.finalists) for group in found] == groups
     for group in found:
         assert group.configurations[0] == experiment.baseline
@@ -176,8 +177,22 @@ def test_a_finalist_counts_what_it_takes_and_a_twin_what_the_baseline_takes(
     chosen = case(trial, experiment, of_0=50.0, of_1=10.0, of_4=1000.0)
     together = 50.0 + 10.0 + 1000.0 + 50.0
     for memory_mb, groups in ((together, 1), (together - 1, 2)):
-        found = groups_of(experiment, [chosen[0], chosen[1], chosen[4]], memory_mb)
+        found = groups_of(
+            experiment, [chosen[0], chosen[1], chosen[4]], {"peak_memory_mb": memory_mb}
+        )
         assert len(found) == groups
+
+
+def test_memory_of_the_gpu_counts_as_well(experiment: Experiment, trial: TrialOf) -> None:
+    chosen = [
+        replace(
+            t, measurements={**t.measurements, "gpu_device_mb": t.measurements["peak_memory_mb"]}
+        )
+        for t in case(trial, experiment)
+    ]
+    plenty = {"peak_memory_mb": 1e6}
+    assert len(groups_of(experiment, chosen, {**plenty, "gpu_device_mb": 600.0})) == 1
+    assert len(groups_of(experiment, chosen, {**plenty, "gpu_device_mb": 599.0})) == 2
 
 
 def test_a_twin_that_can_not_run_is_left_out(load: Load, trial: TrialOf) -> None:
@@ -193,12 +208,12 @@ def test_a_twin_that_can_not_run_is_left_out(load: Load, trial: TrialOf) -> None
         for number, values in enumerate(changes)
     ]
     assert experiment.space.obstacle(twin_of(experiment.baseline, chosen[1].configuration))
-    (group,) = groups_of(experiment, chosen, 1000.0)
+    (group,) = groups_of(experiment, chosen, {"peak_memory_mb": 1000.0})
     assert group.configurations == tuple(t.configuration for t in chosen)
 
 
 def test_without_finalists_there_is_no_group(experiment: Experiment, trial: TrialOf) -> None:
-    assert groups_of(experiment, case(trial, experiment)[:1], 100.0) == []
+    assert groups_of(experiment, case(trial, experiment)[:1], {"peak_memory_mb": 100.0}) == []
 
 
 # How long
@@ -243,7 +258,7 @@ def sitting(*rates: float, clean: Sequence[bool] = ()) -> dict[str, Any]:
 @pytest.fixture
 def group(experiment: Experiment, trial: TrialOf) -> Group:
     """Everybody of the case, and one twin."""
-    (found,) = groups_of(experiment, case(trial, experiment), 1e9)
+    (found,) = groups_of(experiment, case(trial, experiment), {})
     return found
 
 

@@ -24,6 +24,7 @@ from .measures import (
     Protocol,
     energy_is_counted,
 )
+from .measures.gpu import Gpus
 from .measures.intervals import ratio_interval
 from .measures.quality import paired_change
 from .measures.speed import Timing, half_width, kept_turns
@@ -43,6 +44,7 @@ __all__ = [
     "Contender",
     "Direction",
     "Evaluation",
+    "Gpus",
     "Isolation",
     "Measurement",
     "Metric",

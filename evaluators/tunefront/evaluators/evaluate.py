@@ -30,6 +30,7 @@ from tunefront.spaces import (
 from .cores import lease_cores
 from .isolation import Isolation, Step, last_lines
 from .measures import Measurement, Protocol
+from .measures.gpu import Gpus
 from .measures.intervals import ratio_interval
 from .measures.memory import folder_mb
 from .measures.quality import read_items, read_metrics
@@ -357,7 +358,10 @@ def _fits(contenders: Sequence[Contender]) -> bool:
     import psutil
 
     needed = sum(c.replicas * ROOM * folder_mb(c.candidate) + ROOM_MB for c in contenders)
-    return bool(needed <= psutil.virtual_memory().available / 2**20)
+    rooms = [psutil.virtual_memory().available / 2**20]
+    if any(c.configuration.get("device", "cpu") == "cuda" for c in contenders):
+        rooms.append(Gpus().free_mb() or 0.0)
+    return bool(needed <= min(rooms))
 
 
 def _measured(protocol: Protocol, session: Session) -> Evaluation:

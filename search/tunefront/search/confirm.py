@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tunefront.evaluators import Setting, kept_turns
+from tunefront.evaluators import Gpus, Setting, kept_turns
 from tunefront.spaces import STAGE_OF, Configuration
 
 from .confirmation import Confirmation, Round, confirmed
@@ -28,7 +28,7 @@ ATTEMPTS = 3
 LEAST_TURNS = 6
 """Turns of a round, whatever the time."""
 MEMORY_SHARE = 0.8
-"""Of the machine's free memory that a group may take."""
+"""Of the free memory of the machine, and of its GPUs, that a group may take."""
 OnRound = Callable[[int, int], None]
 """Called with the rounds done and those planned."""
 
@@ -64,13 +64,27 @@ class Group:
     configurations: tuple[Configuration, ...]
 
 
-def groups_of(experiment: Experiment, chosen: Sequence[Trial], memory_mb: float) -> list[Group]:
+def rooms_mb() -> dict[str, float]:
+    """What a group may take of this machine's memory and of its GPUs', by the metric of both."""
+    import psutil
+
+    rooms = {"peak_memory_mb": psutil.virtual_memory().available / 2**20}
+    gpu_mb = Gpus().free_mb()
+    if gpu_mb is not None:
+        rooms["gpu_device_mb"] = gpu_mb
+    return {metric: MEMORY_SHARE * room for metric, room in rooms.items()}
+
+
+def groups_of(
+    experiment: Experiment, chosen: Sequence[Trial], rooms: Mapping[str, float]
+) -> list[Group]:
     """The finalists in groups that fit into memory, each finalist with its twin.
 
     Args:
         experiment: Its baseline and space.
         chosen: The baseline's trial first.
-        memory_mb: What a group may take; a finalist that exceeds it is a group of its own.
+        rooms: What a group may take, in MB, by the metric that says what each took; a finalist that
+            exceeds it is a group of its own.
     """
     base, *others = chosen
     groups: list[Group] = []
@@ -83,8 +97,9 @@ def groups_of(experiment: Experiment, chosen: Sequence[Trial], memory_mb: float)
             together.clear()
 
     for trial in others:
-        size = _peak_mb(base, [*together, trial], _members(experiment, [*together, trial]))
-        if size > memory_mb:
+        wider = [*together, trial]
+        members = _members(experiment, wider)
+        if any(_peak_mb(m, base, wider, members) > room for m, room in rooms.items()):
             close()
         together.append(trial)
     close()
@@ -99,12 +114,18 @@ def _members(experiment: Experiment, together: Sequence[Trial]) -> tuple[Configu
 
 
 def _peak_mb(
-    base: Trial, together: Sequence[Trial], configurations: Sequence[Configuration]
+    metric: str,
+    base: Trial,
+    together: Sequence[Trial],
+    configurations: Sequence[Configuration],
 ) -> float:
-    """Memory of a group; a twin counts like the baseline."""
-    known = {trial.configuration: trial.value("peak_memory_mb") for trial in together}
-    fallback = base.value("peak_memory_mb")
-    return sum(known.get(configuration, fallback) for configuration in configurations)
+    """Memory of a group by one metric; a twin counts like the baseline."""
+
+    def taken(trial: Trial) -> float:
+        return trial.value(metric) if metric in trial.measurements else 0.0
+
+    known = {trial.configuration: taken(trial) for trial in together}
+    return sum(known.get(configuration, taken(base)) for configuration in configurations)
 
 
 def confirm(
@@ -121,8 +142,6 @@ def confirm(
         on_round: Called with the rounds done and those planned.
         seconds_left: Until the deadline; None where there is none.
     """
-    import psutil
-
     experiment = study.experiment
     start = time.monotonic()
     confirmation = Confirmation.from_dict(study.confirmation())
@@ -133,8 +152,7 @@ def confirm(
         planned = seconds_of(experiment, trials, seconds_left) - spent
         if len(chosen) < 2 or (attempt and planned <= 0):
             break
-        free_mb = MEMORY_SHARE * psutil.virtual_memory().available / 2**20
-        groups = groups_of(experiment, chosen, free_mb)
+        groups = groups_of(experiment, chosen, rooms_mb())
         found = _rounds(study, setting, groups, max(planned, 0.0), on_round)
         confirmation = confirmation.with_rounds(found)
         study.set_confirmation(confirmation.to_dict())

@@ -33,6 +33,14 @@ class Gpus:
                 found.append(self._nvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1000)
         return sum(found) if found else None
 
+    def free_mb(self) -> float | None:
+        """Memory that is free on the fullest of them, in MB; None where none can be read."""
+        found: list[float] = []
+        for handle in self._handles:
+            with contextlib.suppress(self._nvml.NVMLError):
+                found.append(self._nvml.nvmlDeviceGetMemoryInfo(handle).free / 2**20)
+        return min(found) if found else None
+
     def state(self) -> dict[str, float]:
         """Clock, temperature, throttling and strangers, the worst GPU's figures; empty without.
 
