@@ -51,10 +51,18 @@ PREPARED = "${prepared}"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """When a search ends; the first of what is given. The baseline counts as a trial."""
+    """When a search ends; the first of what is given.
+
+    Attributes:
+        trials: So many trials; the baseline counts as one.
+        hours: So much time, confirmation included.
+        least_gain: When trials are expected to add less than this to the front, as a share of its
+            hypervolume, several times in a row; needs a sampler that expects.
+    """
 
     trials: int | None
     hours: float | None
+    least_gain: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,7 +236,11 @@ class _Resolver:
             objectives=self._objectives(metrics),
             limits=limits,
             metrics=metrics,
-            budget=Budget(trials=section.budget.trials, hours=section.budget.hours),
+            budget=Budget(
+                trials=section.budget.trials,
+                hours=section.budget.hours,
+                least_gain=section.budget.least_gain,
+            ),
             prefer=self._prefer(metrics),
             sampler=section.sampler,
             seed=section.seed,

@@ -356,6 +356,9 @@ class _Night:
             _interruptible(runner, self.say),
         ):
             runner.run()
+            if runner.enough():
+                gain = f"{runner.gains[-1]:.2%} to the front"
+                self.say(f"enough: another trial is expected to add {gain} (budget.least_gain)")
             if not runner.stopped and self._to_confirm():
                 self.say("confirming the finalists: measured again, in turns with the baseline")
                 confirm(self.study, self.setting, self._on_round, self._seconds_left())
@@ -383,6 +386,7 @@ class _Night:
             self.setting,
             concurrent=self.experiment.concurrent_trials,
             trials=self.experiment.budget.trials,
+            least_gain=self.experiment.budget.least_gain,
             seconds=None if hours is None else hours * 3600 * (1 - self._kept_back()),
             on_trial=self._on_trial,
         )

@@ -22,6 +22,8 @@ from .study import Study
 from .trial import Trial
 
 LOG_LINES = 20
+PATIENCE = 3
+"""Proposals in a row that must promise too little before the search ends."""
 Body = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 """What a trial does in its worker: from its job to an evaluation, both as plain values."""
 
@@ -36,6 +38,8 @@ class Runner:
         concurrent: Trials at a time, at the most.
         trials: Trials in all, the baseline included; no bound where None.
         seconds: Time from now; no bound where None.
+        least_gain: Expected gain below which proposals, several in a row, end the search; none
+            where None.
         on_trial: Called with every trial when it ends.
         body: What a trial does in its worker.
     """
@@ -49,6 +53,7 @@ class Runner:
         concurrent: int,
         trials: int | None,
         seconds: float | None,
+        least_gain: float | None = None,
         on_trial: Callable[[Trial], None],
         body: Body = run_job,
     ) -> None:
@@ -58,6 +63,8 @@ class Runner:
         self.concurrent = concurrent
         self.trials = trials
         self.deadline = None if seconds is None else time.monotonic() + seconds
+        self.least_gain = least_gain
+        self.gains: list[float] = []
         self.on_trial = on_trial
         self.body = body
         self.again: list[tuple[Configuration, int]] = []
@@ -91,6 +98,10 @@ class Runner:
             if proposed is None:
                 return None
             configuration, attempt, why = proposed, 1, self.sampler.explain()
+            gain = self.sampler.gain()
+            self.gains = [*self.gains, gain][-PATIENCE:] if gain is not None else []
+            if self.enough():
+                return None
         return Job(
             number=self.study.ask(configuration, attempt, why),
             configuration=configuration,
@@ -105,6 +116,11 @@ class Runner:
             return True
         counted = sum(not interrupted(trial) for trial in recorded)
         return self.trials is not None and counted >= self.trials
+
+    def enough(self) -> bool:
+        """Whether the last proposals were all expected to add too little."""
+        least = self.least_gain
+        return least is not None and len(self.gains) == PATIENCE and max(self.gains) < least
 
     def finished(self) -> bool:
         """Whether the record says that there is nothing to run, without asking the sampler."""

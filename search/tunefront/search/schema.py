@@ -35,6 +35,7 @@ class BudgetSection(_Section):
 
     trials: int | None = Field(default=None, ge=1)
     hours: float | None = Field(default=None, gt=0)
+    least_gain: float | None = Field(default=None, gt=0, lt=1)
 
 
 class MeasurementSection(_Section):

@@ -14,6 +14,13 @@ class Sampler(ABC):
         """Why the last proposal was made, in one sentence; empty where nothing is known."""
         return ""
 
+    def gain(self) -> float | None:
+        """What the last proposal is expected to add, as a share of the front's hypervolume.
+
+        None where nothing is expected: a sampler that does not predict, or that only covers.
+        """
+        return None
+
     @abstractmethod
     def propose(self, trials: Sequence[Trial]) -> Configuration | None:
         """The next configuration to evaluate, or None where all have been.

@@ -67,6 +67,11 @@ class _Outlook:
         worth: Floats = self.gain * self.keeping * self.ending_well * self.apart
         return worth if worth.max() > 1e-12 else np.asarray(self.deviation.prod(axis=1))
 
+    def expected(self, row: int) -> float:
+        """What it adds when it counts, times its chance, over what the front covers."""
+        worth = self.gain[row] * self.keeping[row] * self.ending_well[row]
+        return float(worth / max(self.covered, 1e-300))
+
     def told(self, row: int, objectives: Sequence[Objective]) -> str:
         """One candidate's outlook in words."""
         parts = [f"expected to add {self.gain[row] / max(self.covered, 1e-300):.1%} to the front"]
@@ -108,6 +113,11 @@ class EhviSampler(Sampler):
         self._row_of = {c: row for row, c in enumerate(self._listed)}
         self._learnt: dict[str, tuple[int, Floats]] = {}
         self._why = ""
+        self._expected: float | None = None
+
+    def gain(self) -> float | None:
+        """The last proposal's worth over what the front covers."""
+        return self._expected
 
     def explain(self) -> str:
         """Expected gain, uncertainty, and the chance that it counts."""
@@ -125,12 +135,13 @@ class EhviSampler(Sampler):
             return None
         measured = [trial for trial in trials if trial.measured]
         if len(trials) < STARTUP_TRIALS or len(measured) < 3:
-            self._why = "covers values that were not tried yet"
+            self._why, self._expected = "covers values that were not tried yet", None
             return self._listed[self._covering(rows, tried)]
         rows = self._pool(rows, measured)
         outlook = self._outlook(rows, trials, measured)
         best = int(np.argmax(outlook.worth))
         self._why = outlook.told(best, self._objectives)
+        self._expected = outlook.expected(best)
         return self._listed[int(rows[best])]
 
     def _take_in(self, trials: Sequence[Trial]) -> None:
