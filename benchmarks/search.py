@@ -1,6 +1,7 @@
 """How soon samplers find the front of a measured table: ours and Optuna's, in one run.
 
     python benchmarks/search.py --tables DIR [--samplers NAME ...] [--seeds N] [--json OUT]
+                                [--outstanding 4] [--noise 0.05] [--failing 0.2]
 
 DIR holds a CSV a table and tables.json, which names each table's choices with their values and its
 objectives with their direction ("min" or "max"). The score after n trials is the hypervolume of
@@ -124,8 +125,38 @@ def _scaled(figures: Floats, objectives: Sequence[Objective]) -> Floats:
     return scaled
 
 
-Ask = Callable[[Sequence[int]], int]
-"""From the rows tried so far to the next one."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """What makes it harder than reading a table.
+
+    Attributes:
+        outstanding: Asks that are not told yet at any time.
+        noise: Relative deviation of every figure that is told.
+        failing: Share of the rows that fail, by a rule that no sampler is told.
+    """
+
+    outstanding: int = 1
+    noise: float = 0.0
+    failing: float = 0.0
+
+
+class History:
+    """What a sampler may know: rows in the order they were asked for, and what was told of them.
+
+    Attributes:
+        asked: Rows.
+        told: Their figures by their place in `asked`; None where they failed.
+        noise: Relative deviation of the figures.
+    """
+
+    def __init__(self, noise: float) -> None:
+        self.asked: list[int] = []
+        self.told: dict[int, Floats | None] = {}
+        self.noise = noise
+
+
+Ask = Callable[[History], int]
+"""From what is known to the next row."""
 
 
 def ours(table: Table, seed: int) -> Ask:
@@ -135,10 +166,12 @@ def ours(table: Table, seed: int) -> Ask:
     first = int(np.random.default_rng(seed).integers(len(table.rows)))
     trials: list[Trial] = []
 
-    def ask(tried: Sequence[int]) -> int:
-        if not tried:
+    def ask(history: History) -> int:
+        if not history.asked:
             return first
-        trials.append(_trial(table, len(trials), tried[-1]))
+        for number, row in enumerate(history.asked):
+            if number == len(trials) or trials[number].status == "running":
+                trials[number : number + 1] = [_trial(table, number, row, history)]
         proposed = sampler.propose(trials)
         assert proposed is not None
         return row_of[proposed]
@@ -146,14 +179,20 @@ def ours(table: Table, seed: int) -> Ask:
     return ask
 
 
-def _trial(table: Table, number: int, row: int) -> Trial:
-    measurements = {
-        objective.metric: Measurement(value=value, unit="", low=value, high=value, samples=1)
-        for objective, value in zip(table.objectives, map(float, table.figures[row]), strict=True)
-    }
-    return Trial(
-        number=number, configuration=table.rows[row], status="ok", measurements=measurements
-    )
+def _trial(table: Table, number: int, row: int, history: History) -> Trial:
+    configuration = table.rows[row]
+    if number not in history.told:
+        return Trial(number=number, configuration=configuration, status="running")
+    figures = history.told[number]
+    if figures is None:
+        return Trial(number=number, configuration=configuration, status="failed")
+    measurements: dict[str, Measurement] = {}
+    for objective, value in zip(table.objectives, map(float, figures), strict=True):
+        half = 1.96 * history.noise * abs(value)
+        measurements[objective.metric] = Measurement(
+            value=value, unit="", low=value - half, high=value + half, samples=1
+        )
+    return Trial(number=number, configuration=configuration, status="ok", measurements=measurements)
 
 
 def optunas(table: Table, make: Callable[[int], optuna.samplers.BaseSampler], seed: int) -> Ask:
@@ -166,17 +205,23 @@ def optunas(table: Table, make: Callable[[int], optuna.samplers.BaseSampler], se
     )
     spans = np.array([max(len(choice.values) - 1, 1) for choice in table.choices])
     ordered = np.array([choice.ordered for choice in table.choices])
-    asked: list[optuna.Trial] = []
+    trials: list[optuna.Trial] = []
+    known: set[int] = set()
 
-    def ask(tried: Sequence[int]) -> int:
-        if tried:
-            study.tell(asked[-1], list(map(float, table.figures[tried[-1]])))
+    def ask(history: History) -> int:
+        for number in sorted(history.told.keys() - known):
+            figures = history.told[number]
+            known.add(number)
+            if figures is None:
+                study.tell(trials[number], state=optuna.trial.TrialState.FAIL)
+            else:
+                study.tell(trials[number], list(map(float, figures)))
         trial = study.ask()
-        asked.append(trial)
+        trials.append(trial)
         proposed = np.array([_suggest(trial, choice) for choice in table.choices])
         away = np.abs(places - proposed) / spans
         distances = np.where(ordered, away, places != proposed).sum(axis=1).astype(np.float64)
-        distances[list(tried)] = np.inf
+        distances[history.asked] = np.inf
         return int(np.argmin(distances))
 
     return ask
@@ -188,19 +233,57 @@ def _suggest(trial: optuna.Trial, choice: Choice) -> int:
     return choice.values.index(trial.suggest_categorical(choice.name, list(choice.values)))
 
 
-def replay(table: Table, ask: Ask, trials: int) -> tuple[list[float], float]:
-    """The share of the exhaustive hypervolume after each trial, and CPU seconds an ask."""
+def failing_rows(table: Table, share: float, seed: int) -> npt.NDArray[np.bool_]:
+    """Rows that fail: those that hold one of some random pairs of values, `(rows,)`.
+
+    Pairs are drawn until about the share fails; one that would take more than half as much again is
+    left out.
+    """
+    failing = np.zeros(len(table.rows), dtype=np.bool_)
+    draw = np.random.default_rng(seed)
+    for _ in range(1000):
+        if failing.mean() >= share:
+            break
+        one, other = draw.choice(len(table.choices), size=2, replace=len(table.choices) < 2)
+        pair = [table.choices[int(place)] for place in (one, other)]
+        values = [choice.values[int(draw.integers(len(choice.values)))] for choice in pair]
+        hit = np.array(
+            [all(row[c.name] == v for c, v in zip(pair, values, strict=True)) for row in table.rows]
+        )
+        if (failing | hit).mean() <= 1.5 * share:
+            failing |= hit
+    return failing
+
+
+def replay(
+    table: Table, ask: Ask, trials: int, conditions: Conditions, seed: int
+) -> tuple[list[float], float]:
+    """The share of the exhaustive hypervolume after each trial that ended, and CPU s an ask.
+
+    What counts are the true figures of what was tried; of what fails, none.
+    """
     reference = np.full(len(table.objectives), 1.1)
-    whole = hypervolume(table.costs, reference)
-    tried: list[int] = []
-    shares: list[float] = []
-    began = time.process_time()
-    for _ in range(min(trials, len(table.rows))):
-        tried.append(ask(tried))
-    spent = time.process_time() - began
-    for count in range(1, len(tried) + 1):
-        shares.append(hypervolume(table.costs[tried[:count]], reference) / whole)
-    return shares, spent / len(tried)
+    failing = failing_rows(table, conditions.failing, seed)
+    whole = hypervolume(table.costs[~failing], reference)
+    history = History(conditions.noise)
+    draw = np.random.default_rng(seed)
+    spent = 0.0
+    for _ in range(min(trials + conditions.outstanding - 1, len(table.rows))):
+        began = time.process_time()
+        row = ask(history)
+        spent += time.process_time() - began
+        history.asked.append(row)
+        ended = len(history.asked) - conditions.outstanding
+        if ended >= 0:
+            wobble = np.exp(conditions.noise * draw.standard_normal(len(table.objectives)))
+            at = history.asked[ended]
+            history.told[ended] = None if failing[at] else table.figures[at] * wobble
+    shares = [
+        hypervolume(table.costs[[r for r in history.asked[:count] if not failing[r]]], reference)
+        / whole
+        for count in range(1, min(trials, len(history.asked)) + 1)
+    ]
+    return shares, spent / len(history.asked)
 
 
 def summary(runs: Sequence[tuple[Sequence[float], float]]) -> dict[str, Any]:
@@ -240,8 +323,14 @@ def main() -> None:
     parser.add_argument("--samplers", nargs="+", default=["tunefront", *OPTUNA])
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--trials", type=int, default=max(AT))
+    parser.add_argument("--outstanding", type=int, default=1, help="asks at a time")
+    parser.add_argument("--noise", type=float, default=0.0, help="relative, of what is told")
+    parser.add_argument("--failing", type=float, default=0.0, help="share of the rows that fail")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    conditions = Conditions(
+        outstanding=options.outstanding, noise=options.noise, failing=options.failing
+    )
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore")
     facts = json.loads((options.tables / "tables.json").read_text())
@@ -258,7 +347,7 @@ def main() -> None:
                     if sampler == "tunefront"
                     else optunas(table, OPTUNA[sampler], seed)
                 )
-                runs.append(replay(table, ask, options.trials))
+                runs.append(replay(table, ask, options.trials, conditions, seed))
             found[name][sampler] = record = summary(runs)
             shares = "  ".join(f"@{at} {value:.3f}" for at, value in record["hv"].items())
             print(
