@@ -54,9 +54,9 @@ from tunefront.spaces import Configuration, Value
 
 HERE = Path(__file__).parent
 ROUNDS = 3
-SECONDS_EACH = 1.0
-"""Of a round, for each of its contenders; a third of what 15 % of 60 trials of 10 s come to for ten
-of them."""
+SECONDS_EACH = 2.0
+"""Of a round, for each of its contenders; two thirds of what 15 % of 60 trials of 10 s come to for
+ten of them."""
 BASE = 40
 SLOWER = 42
 """Blocks of a model that has 5 % more to do."""

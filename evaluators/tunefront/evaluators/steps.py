@@ -264,10 +264,12 @@ def _take_turns(seat: Seat, candidate: Any, made: list[Inputs], protocol: Protoc
             break
         if word == "warm":
             warmup_s = warm_up(candidate, made, protocol.seconds)
+            watch.settle()
             seat.say({"warmup_s": warmup_s})
             spent_s = time.process_time()
         else:
             block = run_block(candidate, made, protocol.block_s, watch)
+            watch.settle()
             now_s = time.process_time()
             seat.say({**block.to_dict(), "spent_s": now_s - spent_s})
             spent_s = now_s

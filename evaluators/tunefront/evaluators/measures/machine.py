@@ -35,6 +35,12 @@ class MachineState:
         return asdict(self)
 
 
+SETTLED_S = 0.005
+"""How long threads must have slept to count as asleep."""
+SPIN_S = 0.5
+"""How long they are waited for; the longest default of a thread pool is 0.2 s."""
+
+
 class MachineWatch:
     """Looks at some cores from construction on.
 
@@ -98,6 +104,21 @@ class OwnWatch:
         """CPU seconds and waiting seconds since `start`."""
         cpu_s, wait_s = self._now()
         return cpu_s - self._before[0], wait_s - self._before[1]
+
+    def settle(self, limit_s: float = SPIN_S) -> None:
+        """Wait until the threads of this process and its children sleep.
+
+        Thread pools spin for a while after their work, in case there is more: the next one's turn
+        would have to share the cores with them.
+        """
+        deadline = time.monotonic() + limit_s
+        before = self._now()[0]
+        while time.monotonic() < deadline:
+            time.sleep(SETTLED_S)
+            now = self._now()[0]
+            if now - before < 0.2 * SETTLED_S:
+                return
+            before = now
 
     def _now(self) -> tuple[float, float]:
         """CPU and waiting seconds so far.
