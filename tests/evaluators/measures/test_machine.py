@@ -1,5 +1,6 @@
 """The machine: shares of its time from made-up counters, waiting, and a process's own time."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -189,3 +190,22 @@ input()
     assert cpu_s > 0.25
     # One that has ended since counts no more, and is no error.
     assert watch.stop()[0] < cpu_s
+
+
+def test_settling_waits_until_threads_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CPU time that grows is somebody who still spins."""
+    slept: list[float] = []
+    monkeypatch.setattr("tunefront.evaluators.measures.machine.time.sleep", slept.append)
+    watch = OwnWatch()
+    readings = iter([(1.0, 0.0), (1.005, 0.0), (1.009, 0.0), (1.0092, 0.0), (2.0, 0.0)])
+    monkeypatch.setattr(watch, "_now", lambda: next(readings))
+    watch.settle(limit_s=60.0)
+    assert len(slept) == 3
+
+
+def test_settling_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    watch = OwnWatch()
+    spent = itertools.count()
+    monkeypatch.setattr(watch, "_now", lambda: (float(next(spent)), 0.0))
+    watch.settle(limit_s=0.02)
+    assert next(spent) > 1
