@@ -419,7 +419,7 @@ def test_what_was_judged_whole_serves_every_limit(
     long_setting: Setting, isolation: Isolation, tmp_path: Path
 ) -> None:
     """What ended early at one limit serves that one only."""
-    own = Configuration({**PRUNED, "pruning_ratio": 0.5})
+    own = Configuration({**PRUNED, "pruning_ratio": 0.125})
     for limit in (-50.0, -60.0):
         early = replace(long_setting, quality_limit=limit)
         found = judged_with(early, isolation, tmp_path, own)
