@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test lint bench bench-search bench-trust clean
+.PHONY: setup demo test lint bench bench-search bench-trust soak clean
 
 setup: .venv/.done
 
@@ -35,6 +35,12 @@ bench-search: setup
 # Whether the numbers can be trusted while others use the machine: most of an hour.
 bench-trust: setup
 	$(BIN)/python benchmarks/trust.py
+
+# 1,000 quick trials, then a search of 60 that is killed 20 times.
+soak: setup
+	$(BIN)/python benchmarks/soak.py
+	TUNEFRONT_SOAK_TRIALS=60 TUNEFRONT_SOAK_KILLS=20 \
+		$(BIN)/python -m pytest tests/faults/test_driver.py -k killed_at_random
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -11,6 +11,7 @@ Two comparisons, each with both sides in one run, in turns:
 """
 
 import argparse
+import os
 import statistics
 import subprocess
 import sys
@@ -22,10 +23,11 @@ from typing import Any
 
 from tunefront.evaluators import Evaluation, Isolation, Measurement, Setting
 from tunefront.evaluators.isolation import KITS, Step
+from tunefront.search.cluster import Host
+from tunefront.search.cluster.session import ray_session
 from tunefront.search.experiment import Experiment, load_experiment
 from tunefront.search.runner import Runner
 from tunefront.search.samplers import build_sampler
-from tunefront.search.session import output_to, ray_session
 from tunefront.search.study import Study
 
 SPACE = """\
@@ -89,21 +91,23 @@ def trials_through_the_house(experiment: Experiment, count: int) -> tuple[float,
     from tunefront.search.tracking.projection import Projection
 
     study = Study.open(experiment, {"benchmark": "machinery"})
-    sampler = build_sampler(experiment, experiment.space.enumerate().runnable)
+    runnable = experiment.space.enumerate().runnable
     runner = Runner(
         study,
-        sampler,
+        build_sampler(experiment, runnable),
+        runnable,
         Setting(workload=experiment.workload, fingerprint="none", store="none"),
         concurrent=1,
         trials=count,
         seconds=None,
         on_trial=lambda trial: None,
-        body=no_trial,
+        body="benchmarks.machinery:no_trial",
     )
     ends: list[float] = []
     runner.on_trial = lambda trial: ends.append(time.perf_counter())
-    with output_to(experiment.results / "ray.log"):
-        runner.run()
+    os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])  # where workers find the body
+    with Host(experiment.results, 2) as host:
+        runner.run(host)
     # The first trials carry the start of the worker.
     gaps = [after - before for before, after in zip(ends[1:], ends[2:], strict=False)]
     projection = Projection(experiment, study.search_id)
@@ -161,8 +165,8 @@ def main() -> None:
         file = folder / "experiment.yaml"
         file.write_text(SPACE)
         experiment = load_experiment(file)
+        ours, projected = trials_through_the_house(experiment, trials)
         with ray_session(2):
-            ours, projected = trials_through_the_house(experiment, trials)
             actors = trials_with_actors_of_their_own(experiment, 8)
         print(f"a trial that does nothing, {trials} of them")
         print(f"  through Tune and the study   {1e3 * ours:7.0f} ms (median)")

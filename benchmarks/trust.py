@@ -45,10 +45,10 @@ from tunefront.evaluators.cores import lease_cores
 from tunefront.evaluators.isolation import Step
 from tunefront.evaluators.measures.quality import QualityLimit
 from tunefront.evaluators.workloads.portions import LOOKS, judge
+from tunefront.search.cluster.job import play_round
 from tunefront.search.confirm import LEAST_TURNS, PRECISION
 from tunefront.search.experiment import load_experiment
 from tunefront.search.front import SMALLEST_DIFFERENCE
-from tunefront.search.job import play_round
 from tunefront.search.night import check_workload, prepare
 from tunefront.spaces import Configuration, Value
 

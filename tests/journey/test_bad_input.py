@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tunefront.search.session import ray_session
+from tunefront.search.cluster.session import ray_session
 from tunefront.spaces import ClusterError
 
 from .conftest import EXPERIMENT, command, environment

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from tunefront.evaluators import Setting
+from tunefront.search.cluster import Host
 from tunefront.search.experiment import Experiment, load_experiment
-from tunefront.search.runner import Body, Runner
+from tunefront.search.runner import Runner
 from tunefront.search.samplers import build_sampler
-from tunefront.search.session import QUIET_ENVIRONMENT
 from tunefront.search.study import Study
 from tunefront.search.trial import Trial
 from tunefront.spaces import Gpu, Hardware, detect_hardware
@@ -29,24 +29,13 @@ LoadFile = Callable[[str], Experiment]
 RunAll = Callable[..., list[Trial]]
 
 
-@pytest.fixture(scope="session")
-def ray_with_gpus() -> Iterator[None]:
-    """Four logical GPUs and four logical cores; workers find the bodies in this folder."""
-    os.environ.update(QUIET_ENVIRONMENT)
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    """Ray with four logical GPUs and four logical cores; workers find the bodies in this folder."""
     root = str(Path(__file__).parents[2])
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-    import ray
-
-    ray.init(
-        address="local",  # not whatever cluster somebody left running on this machine
-        num_cpus=4,
-        num_gpus=4,
-        include_dashboard=False,
-        log_to_driver=False,
-        object_store_memory=100 * 2**20,
-    )
-    yield
-    ray.shutdown()
+    with Host(tmp_path_factory.mktemp("ray"), cores=4, gpus=4) as up:
+        yield up
 
 
 @pytest.fixture
@@ -70,23 +59,31 @@ def load_file(tmp_path: Path) -> LoadFile:
 
 
 @pytest.fixture
-def run_all(ray_with_gpus: None) -> RunAll:
-    """Run a search to its end with a given body."""
+def run_all(host: Host) -> RunAll:
+    """Run a search to its end with a body of bodies.py."""
 
-    def run(experiment: Experiment, body: Body, concurrent: int = 4) -> list[Trial]:
+    def run(experiment: Experiment, body: str, concurrent: int = 4) -> list[Trial]:
         study = Study.open(experiment, {"test": "yes"})
-        runner = Runner(
-            study,
-            build_sampler(experiment, experiment.space.enumerate().runnable),
-            Setting(workload=experiment.workload, fingerprint="f", store="unused"),
-            concurrent=concurrent,
-            trials=experiment.budget.trials,
-            seconds=120,
-            on_trial=lambda trial: None,
-            body=body,
-        )
+        runner = runner_of(study, body, concurrent)
         runner.reconcile()
-        runner.run()
+        runner.run(host)
         return study.trials()
 
     return run
+
+
+def runner_of(study: Study, body: str, concurrent: int = 4) -> Runner:
+    """A runner whose trials do what a function of bodies.py does."""
+    experiment = study.experiment
+    runnable = experiment.space.enumerate().runnable
+    return Runner(
+        study,
+        build_sampler(experiment, runnable),
+        runnable,
+        Setting(workload=experiment.workload, fingerprint="f", store="unused"),
+        concurrent=concurrent,
+        trials=experiment.budget.trials,
+        seconds=120,
+        on_trial=lambda trial: None,
+        body=f"tests.ray.bodies:{body}",
+    )

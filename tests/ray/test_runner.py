@@ -1,15 +1,16 @@
 """Ray Tune places and runs; the study decides and remembers."""
 
 import json
+import signal
 from itertools import combinations
-from pathlib import Path
 
 import pytest
 
-from tunefront.evaluators import Evaluation
-from tunefront.search.job import resources_of
-from tunefront.search.runner import Runner, interrupted
-from tunefront.search.study import Study
+from tunefront.evaluators import Evaluation, Setting
+from tunefront.search.cluster import resources_of
+from tunefront.search.cluster.trainable import result_file
+from tunefront.search.runner import Runner
+from tunefront.search.study import ATTEMPTS, Study
 from tunefront.search.trial import Trial
 from tunefront.spaces import Configuration
 
@@ -32,7 +33,7 @@ def devices(trial: Trial) -> set[str]:
 def test_four_trials_of_one_gpu_run_at_once_on_devices_of_their_own(
     load_file: LoadFile, run_all: RunAll
 ) -> None:
-    trials = run_all(load_file("  batch_size: [1, 2, 4, 8, 16]"), bodies.meets_three_others)
+    trials = run_all(load_file("  batch_size: [1, 2, 4, 8, 16]"), "meets_three_others")
     assert len(trials) == 5
     baseline, *others = trials
     assert all(trial.status == "ok" for trial in trials), "they never met"
@@ -43,9 +44,7 @@ def test_four_trials_of_one_gpu_run_at_once_on_devices_of_their_own(
 
 
 def test_a_trial_of_four_ranks_has_all_gpus_to_itself(load_file: LoadFile, run_all: RunAll) -> None:
-    trials = run_all(
-        load_file("  tensor_parallel: [1, 4]\n  batch_size: [1, 2]"), bodies.says_where
-    )
+    trials = run_all(load_file("  tensor_parallel: [1, 4]\n  batch_size: [1, 2]"), "says_where")
     wide = [trial for trial in trials if trial.configuration.get("tensor_parallel") == 4]
     assert len(wide) == 2
     for trial in wide:
@@ -73,29 +72,29 @@ def test_a_trial_asks_for_what_it_needs_in_one_group(
 
 def test_no_configuration_runs_twice(load_file: LoadFile, run_all: RunAll) -> None:
     experiment = load_file("  batch_size: [1, 2, 4]\n  threads: [1, 2]")
-    trials = run_all(experiment, bodies.quick)
+    trials = run_all(experiment, "quick")
     assert len(trials) == 6
     assert len({trial.configuration for trial in trials}) == 6
     assert len((experiment.results / "ran.txt").read_text().splitlines()) == 6
     assert all(trial.status == "ok" for trial in trials)
-    assert len(run_all(experiment, bodies.quick)) == 6
+    assert len(run_all(experiment, "quick")) == 6
 
 
 def test_a_baseline_that_fails_ends_the_search(load_file: LoadFile, run_all: RunAll) -> None:
-    trials = run_all(load_file("  batch_size: [1, 2, 4]"), bodies.fails)
+    trials = run_all(load_file("  batch_size: [1, 2, 4]"), "fails")
     assert [(trial.status, trial.cause) for trial in trials] == [("failed", "unsupported")]
 
 
 @pytest.mark.parametrize(
     ("body", "cause"),
     [
-        (bodies.dies_on_batch_2, "crash"),
-        (bodies.raises_on_batch_2, "exception"),
-        (bodies.is_not_a_number_on_batch_2, "invalid output"),
+        ("dies_on_batch_2", "crash"),
+        ("raises_on_batch_2", "exception"),
+        ("is_not_a_number_on_batch_2", "invalid output"),
     ],
 )
 def test_a_trial_that_goes_wrong_is_a_result_and_the_search_goes_on(
-    load_file: LoadFile, run_all: RunAll, body: object, cause: str
+    load_file: LoadFile, run_all: RunAll, body: str, cause: str
 ) -> None:
     trials = run_all(load_file("  batch_size: [1, 2, 4, 8]"), body)
     by_batch = {trial.configuration["batch_size"]: trial for trial in trials}
@@ -114,28 +113,32 @@ def test_what_was_running_when_a_driver_ended_is_settled(
     finished = Configuration({**experiment.baseline, "batch_size": 2})
     lost = Configuration({**experiment.baseline, "batch_size": 4})
     told, orphaned = study.ask(finished), study.ask(lost)
-    result = experiment.results / "trials" / f"{told:05}.json"
+    result = result_file(experiment.results, told)
     result.parent.mkdir(parents=True)
     result.write_text(json.dumps(bodies.answer()))
 
-    trials = run_all(experiment, bodies.quick)
+    trials = run_all(experiment, "quick")
 
-    assert trials[told].status == "ok"
-    assert interrupted(trials[orphaned])
-    again = [t for t in trials if t.configuration == lost and t.status == "ok"]
-    assert len(again) == 1
-    assert len(trials) == 4
+    assert [(trial.status, trial.attempt) for trial in trials] == [("ok", 1), ("ok", 1), ("ok", 2)]
+    assert trials[orphaned].configuration == lost
     ran = (experiment.results / "ran.txt").read_text().splitlines()
-    assert len(ran) == 1
+    assert [line.split()[0] for line in ran] == [str(orphaned)]
 
 
-def test_an_interrupted_configuration_is_not_run_for_ever(load_file: LoadFile) -> None:
+def test_a_configuration_that_ends_whatever_runs_it_is_not_run_for_ever(
+    load_file: LoadFile,
+) -> None:
     experiment = load_file("  batch_size: [1, 2]")
     study = Study.open(experiment, {"test": "yes"})
-    other = Configuration({**experiment.baseline, "batch_size": 2})
     study.tell(study.ask(experiment.baseline), Evaluation.from_dict(bodies.answer()))
-    study.ask(other, attempt=2)
-    assert study.reconcile({}) == []
+    number = study.ask(Configuration({**experiment.baseline, "batch_size": 2}))
+    attempts = 1
+    while study.again(number) is not None:
+        assert study.reconcile({}) == [number]
+        attempts += 1
+    assert attempts == ATTEMPTS
+    trial = study.trial(number)
+    assert (trial.status, trial.cause, trial.attempt) == ("failed", "crash", ATTEMPTS)
 
 
 def test_the_end_is_the_budget_the_deadline_or_the_user(load_file: LoadFile) -> None:
@@ -144,7 +147,8 @@ def test_the_end_is_the_budget_the_deadline_or_the_user(load_file: LoadFile) -> 
     runner = Runner(
         study,
         None,  # type: ignore[arg-type]
-        None,  # type: ignore[arg-type]
+        (),
+        Setting(workload=experiment.workload, fingerprint="f", store="unused"),
         concurrent=1,
         trials=1,
         seconds=None,
@@ -157,16 +161,14 @@ def test_the_end_is_the_budget_the_deadline_or_the_user(load_file: LoadFile) -> 
     runner.tell(job.number, Evaluation.from_dict(bodies.answer()))
     assert not runner.waiting()
     assert runner.next_job() is None
-    runner.trials, runner.stopped = 10, True
+    runner.trials, runner.stopped_by = 10, signal.SIGINT
     assert runner.next_job() is None
-    runner.stopped, runner.deadline = False, 0.0
+    runner.stopped_by, runner.deadline = 0, 0.0
     assert runner.next_job() is None
 
 
-def test_results_are_written_before_they_are_reported(load_file: LoadFile, run_all: RunAll) -> None:
+def test_nothing_is_left_behind_but_the_record(load_file: LoadFile, run_all: RunAll) -> None:
     experiment = load_file("  batch_size: [1, 2]")
-    trials = run_all(experiment, bodies.quick)
-    written = sorted(Path(experiment.results, "trials").glob("*.json"))
-    assert [int(path.stem) for path in written] == [trial.number for trial in trials]
-    for path, trial in zip(written, trials, strict=True):
-        assert Evaluation.from_dict(json.loads(path.read_text())) == trial.evaluation
+    run_all(experiment, "quick")
+    left = {path.name for path in experiment.results.rglob("*") if path.is_file()}
+    assert left == {"study.db", "ran.txt"}

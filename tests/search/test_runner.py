@@ -1,6 +1,6 @@
 """When a search ends, without Ray: budgets, and proposals that promise too little."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import pytest
 
@@ -20,7 +20,9 @@ class Promising(Sampler):
         self._gains = list(gains)
         self._last: float | None = None
 
-    def propose(self, trials: Sequence[Trial]) -> Configuration | None:
+    def propose(
+        self, trials: Sequence[Trial], skipped: Collection[Configuration] = ()
+    ) -> Configuration | None:
         self._last = self._gains.pop(0) if self._gains else None
         return self._left.pop(0) if self._left else None
 
@@ -41,6 +43,7 @@ def jobs(
         runner = Runner(
             study,
             Promising(listed, gains),
+            listed,
             Setting(workload=experiment.workload, fingerprint="f", store="unused"),
             concurrent=1,
             trials=8,

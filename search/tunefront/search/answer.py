@@ -8,6 +8,7 @@ from tunefront.spaces import show
 
 from .confirmation import Confirmation, confirmed
 from .experiment import Experiment
+from .lessons import Lesson, lessons_of
 from .objective import Limit
 from .picks import Front, front_of, ratio
 from .trial import Trial
@@ -36,6 +37,11 @@ class Answer:
     def baseline(self) -> Trial | None:
         """Trial 0, where it was measured."""
         return next((t for t in self.trials if t.number == 0 and t.measured), None)
+
+    @property
+    def lessons(self) -> list[Lesson]:
+        """What need not be tried, after what failed."""
+        return lessons_of(self.trials)
 
     def headline(self) -> str:
         """The recommended trial in one sentence, or that nothing keeps the limits."""

@@ -14,9 +14,9 @@ import numpy as np
 from tunefront.evaluators import Gpus, Setting, kept_turns
 from tunefront.spaces import STAGE_OF, Configuration
 
+from .cluster import Host, HostLost, TurnsJob
 from .confirmation import Confirmation, Round, confirmed
 from .experiment import Experiment
-from .job import TurnsJob, resources_of, run_turns
 from .picks import Front, front_of
 from .study import Study
 from .trial import Trial
@@ -31,6 +31,12 @@ MEMORY_SHARE = 0.8
 """Of the free memory of the machine, and of its GPUs, that a group may take."""
 OnRound = Callable[[int, int], None]
 """Called with the rounds done and those planned."""
+Stopped = Callable[[], bool]
+"""Whether somebody asked for the end."""
+
+
+class _Stopped(Exception):
+    """Somebody asked for the end; rounds that are not complete are no confirmation."""
 
 
 def finalists(experiment: Experiment, front: Front, trials: Sequence[Trial]) -> list[Trial]:
@@ -131,16 +137,24 @@ def _peak_mb(
 def confirm(
     study: Study,
     setting: Setting,
+    host: Host,
+    *,
     on_round: OnRound = lambda done, of: None,
     seconds_left: float | None = None,
+    stopped: Stopped = lambda: False,
 ) -> Confirmation:
-    """Measure the finalists again, in turns; Ray must be up.
+    """Measure the finalists again, in turns.
 
     Args:
         study: The record; what is found is kept in it.
         setting: What all evaluations share.
+        host: Where rounds are run.
         on_round: Called with the rounds done and those planned.
         seconds_left: Until the deadline; None where there is none.
+        stopped: Asked before every round; what is not complete then is left for the next run.
+
+    Raises:
+        HostLost: If Ray is gone twice in a round.
     """
     experiment = study.experiment
     start = time.monotonic()
@@ -153,7 +167,11 @@ def confirm(
         if len(chosen) < 2 or (attempt and planned <= 0):
             break
         groups = groups_of(experiment, chosen, rooms_mb())
-        found = _rounds(study, setting, groups, max(planned, 0.0), on_round)
+        turns = _Turns(study, setting, host, stopped)
+        try:
+            found = turns.rounds(groups, max(planned, 0.0), on_round)
+        except _Stopped:
+            break
         confirmation = confirmation.with_rounds(found)
         study.set_confirmation(confirmation.to_dict())
     return confirmation
@@ -173,19 +191,45 @@ def to_confirm(
     return [*chosen[:1], *new]
 
 
-def _rounds(
-    study: Study, setting: Setting, groups: Sequence[Group], seconds: float, on_round: OnRound
-) -> dict[int, list[Round | None]]:
-    """All rounds of all groups: what each finalist found, the baseline with any of them."""
-    rounds = study.experiment.confirmation.rounds
-    found: dict[int, list[Round | None]] = {}
-    for done in range(rounds):
-        for group in groups:
-            sittings = _play(study, setting, group, seconds / rounds / len(groups), done)
-            for number, seen in rounds_of(group, sittings).items():
-                found.setdefault(number, []).append(seen)
-        on_round(done + 1, rounds)
-    return found
+class _Turns:
+    """Rounds of groups, one after the other, wherever Ray is."""
+
+    def __init__(self, study: Study, setting: Setting, host: Host, stopped: Stopped) -> None:
+        self._study = study
+        self._setting = replace(setting, protocol=replace(setting.protocol, turns=LEAST_TURNS))
+        self._host = host
+        self._stopped = stopped
+
+    def rounds(
+        self, groups: Sequence[Group], seconds: float, on_round: OnRound
+    ) -> dict[int, list[Round | None]]:
+        """What each finalist found, the baseline with any group."""
+        rounds = self._study.experiment.confirmation.rounds
+        found: dict[int, list[Round | None]] = {}
+        for done in range(rounds):
+            for group in groups:
+                sittings = self._play(group, seconds / rounds / len(groups), done)
+                for number, seen in rounds_of(group, sittings).items():
+                    found.setdefault(number, []).append(seen)
+            on_round(done + 1, rounds)
+        return found
+
+    def _play(self, group: Group, seconds: float, done: int) -> Sequence[Mapping[str, Any]]:
+        """One round of one group; once more where Ray is gone."""
+        if self._stopped():
+            raise _Stopped
+        job = TurnsJob(
+            configurations=group.configurations,
+            setting=self._setting,
+            log=self._study.experiment.results / "logs" / f"confirmation-{done}.log",
+            seconds=seconds,
+            precision=PRECISION * self._study.experiment.confirmation.rounds**0.5,
+        )
+        try:
+            return self._host.turns(job)
+        except HostLost:
+            self._host.restart()
+            return self._host.turns(job)
 
 
 def seconds_of(
@@ -233,25 +277,3 @@ def _ratios(own: Mapping[str, Any], base: Mapping[str, Any]) -> list[float]:
     turns = min(len(own["rates"]), len(base["rates"]))
     kept = kept_turns(np.array(own["clean"][:turns]) & np.array(base["clean"][:turns]))
     return [own["rates"][turn] / base["rates"][turn] for turn in np.flatnonzero(kept)]
-
-
-def _play(
-    study: Study, setting: Setting, group: Group, seconds: float, done: int
-) -> Sequence[Mapping[str, Any]]:
-    """One round of one group in a worker."""
-    import ray
-
-    job = TurnsJob(
-        configurations=group.configurations,
-        setting=replace(setting, protocol=replace(setting.protocol, turns=LEAST_TURNS)),
-        log=study.experiment.results / "logs" / f"confirmation-{done}.log",
-        seconds=seconds,
-        precision=PRECISION * study.experiment.confirmation.rounds**0.5,
-    )
-    bundles = [resources_of(configuration).bundles[0] for configuration in group.configurations]
-    task = ray.remote(run_turns).options(
-        num_cpus=max(bundle.get("CPU", 1) for bundle in bundles),
-        num_gpus=max(bundle.get("GPU", 0) for bundle in bundles),
-    )
-    found: Sequence[Mapping[str, Any]] = ray.get(task.remote(job.to_dict()))
-    return found

@@ -1,12 +1,18 @@
-"""How long a search will take, from trials that were recorded; imports nothing heavy."""
+"""How long trials will take, from trials that were recorded."""
 
-import json
 import statistics
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from tunefront.spaces import Configuration, StudyError
 
 from .experiment import SMOKE_SUFFIX, Experiment
-from .files import slug_of
+from .study import Study
+from .trial import Trial, candidate_of
+
+SAFE = 0.9
+"""The share of trials that end within what is called safe."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,14 +20,36 @@ class Estimate:
     """What recorded trials took.
 
     Attributes:
-        with_build_s: Median seconds of trials that built their candidate.
-        without_build_s: Median seconds of trials that found it built.
-        trials: How many stand behind it.
+        built_s: Seconds of trials that built their candidate.
+        reused_s: Seconds of trials that found it built.
+        candidates: What has been built.
     """
 
-    with_build_s: float
-    without_build_s: float
-    trials: int
+    built_s: tuple[float, ...]
+    reused_s: tuple[float, ...]
+    candidates: frozenset[Configuration]
+
+    @property
+    def with_build_s(self) -> float:
+        """The median with building."""
+        return statistics.median(self.built_s or self.reused_s)
+
+    @property
+    def without_build_s(self) -> float:
+        """The median without; a third of the other where there was none."""
+        if not self.reused_s:
+            return self.with_build_s / 3
+        return min(statistics.median(self.reused_s), self.with_build_s)
+
+    @property
+    def mean_s(self) -> float:
+        """What a trial took on average."""
+        return statistics.fmean((*self.built_s, *self.reused_s))
+
+    @property
+    def trials(self) -> int:
+        """How many stand behind it."""
+        return len(self.built_s) + len(self.reused_s)
 
     def seconds(self, trials: int, candidates: int) -> tuple[float, float]:
         """The least and the most that so many trials over so many candidates should take."""
@@ -31,30 +59,43 @@ class Estimate:
             most * self.with_build_s + (trials - most) * self.without_build_s,
         )
 
+    def expected_s(self, configuration: Configuration) -> float:
+        """What a trial of this configuration should take."""
+        built = candidate_of(configuration) in self.candidates
+        return self.without_build_s if built else self.with_build_s
+
+    def safe_s(self, configuration: Configuration) -> float:
+        """What nine in ten such trials took at the most."""
+        built = candidate_of(configuration) in self.candidates
+        times = sorted(
+            (self.reused_s if built else self.built_s) or (*self.built_s, *self.reused_s)
+        )
+        return max(times[int(SAFE * (len(times) - 1))], self.expected_s(configuration))
+
 
 def recorded_estimate(experiment: Experiment) -> Estimate | None:
     """From this search's record, or that of its quick check; None where there is neither."""
     name = experiment.name.removesuffix(SMOKE_SUFFIX)
-    results = experiment.results.parent
-    for folder in (results / slug_of(name), results / slug_of(name + SMOKE_SUFFIX)):
-        if found := _from_folder(folder / "trials"):
-            return found
+    for recorded in (name, name + SMOKE_SUFFIX):
+        with suppress(StudyError):
+            if found := estimate_of(Study.read(replace(experiment, name=recorded)).trials()):
+                return found
     return None
 
 
-def _from_folder(folder: Path) -> Estimate | None:
+def estimate_of(trials: Sequence[Trial]) -> Estimate | None:
+    """From a record; None where nothing was measured yet."""
+    measured = [t for t in trials if t.evaluation is not None and t.evaluation.status == "ok"]
+    if not measured:
+        return None
     built: list[float] = []
     reused: list[float] = []
-    for path in sorted(folder.glob("*.json")):
-        fields = json.loads(path.read_text())
-        if fields["status"] == "ok":
-            times = reused if "candidate" in fields["reused"] else built
-            times.append(float(fields["seconds"]["total"]))
-    if not built:
-        return None
-    quick = statistics.median(reused) if reused else statistics.median(built) / 3
+    for trial in measured:
+        if trial.evaluation is not None:
+            times = reused if "candidate" in trial.evaluation.reused else built
+            times.append(float(trial.evaluation.seconds["total"]))
     return Estimate(
-        with_build_s=statistics.median(built),
-        without_build_s=min(quick, statistics.median(built)),
-        trials=len(built) + len(reused),
+        built_s=tuple(built),
+        reused_s=tuple(reused),
+        candidates=frozenset(candidate_of(trial.configuration) for trial in measured),
     )

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ from tunefront.spaces import (
 
 from .files import Document, find_experiment, read_document, slug_of
 from .objective import Limit, Objective, check_limits
-from .schema import ConfirmationSection, ExperimentSection
+from .schema import ConfirmationSection, ExperimentSection, next_time
 
 SMOKE_SUFFIX = " (smoke)"
 PREPARED = "${prepared}"
@@ -55,14 +56,30 @@ class Budget:
 
     Attributes:
         trials: So many trials; the baseline counts as one.
-        hours: So much time, confirmation included.
+        hours: So much time, confirmation included, all sessions together.
+        until: A time of the day, or a day and a time, at which the answer is there.
         least_gain: When trials are expected to add less than this to the front, as a share of its
             hypervolume, several times in a row; needs a sampler that expects.
     """
 
     trials: int | None
     hours: float | None
+    until: str | None = None
     least_gain: float | None = None
+
+    def seconds(self, spent_s: float, now: datetime) -> float | None:
+        """Time from now; None where there is no deadline.
+
+        Args:
+            spent_s: By earlier sessions.
+            now: The local time.
+        """
+        bounds = []
+        if self.hours is not None:
+            bounds.append(self.hours * 3600 - spent_s)
+        if self.until is not None:
+            bounds.append((next_time(self.until, now) - now).total_seconds())
+        return max(0.0, min(bounds)) if bounds else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,7 +213,7 @@ def _explain(document: Document, problem: Mapping[str, Any]) -> str:
     if problem["type"] == "literal_error":
         known = str(problem["ctx"]["expected"]).replace(" or ", ", ").replace("'", "").split(", ")
         return f"{place}: unknown value {value!r}{did_you_mean(str(value), known)}"
-    message = str(problem["msg"]).removeprefix("Input should be ")
+    message = str(problem["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
     return f"{place}: {message} is needed, but got {value!r}"
 
 
@@ -239,6 +256,7 @@ class _Resolver:
             budget=Budget(
                 trials=section.budget.trials,
                 hours=section.budget.hours,
+                until=section.budget.until,
                 least_gain=section.budget.least_gain,
             ),
             prefer=self._prefer(metrics),

@@ -42,13 +42,14 @@ from tunefront.spaces import (
 )
 
 from .answer import Answer, answer_of
+from .cluster import Host
 from .confirm import confirm, to_confirm
 from .confirmation import Confirmation
+from .estimate import estimate_of
 from .experiment import Experiment, Prepare, load_experiment
 from .files import write_whole
 from .runner import Runner
 from .samplers import build_sampler
-from .session import output_to, ray_session
 from .study import Study
 from .tracking import check_reachable
 from .trial import Trial
@@ -63,6 +64,10 @@ EXIT_CODES: Mapping[Outcome, int] = {
     "all failed": 4,
     "interrupted": 130,
 }
+JUDGING = ("task", "max_length", "items", "metric", "direction", "inputs", "quality")
+"""Of the workload, what figures depend on beside model and data."""
+REPORT_S = 30.0
+"""Of a deadline, for writing MLflow and the report."""
 MEMORY_SHARE = 0.9
 """Of the machine's memory, for all trials at a time together."""
 Say = Callable[[str], None]
@@ -78,6 +83,7 @@ class Result:
         link: Where MLflow shows the front; empty where it could not be written.
         folder: Where everything lies.
         seconds: How long it took.
+        signal: What asked for the end; 0 where nothing did.
     """
 
     outcome: Outcome
@@ -85,6 +91,7 @@ class Result:
     link: str
     folder: Path
     seconds: float
+    signal: int = 0
 
     @property
     def exit_code(self) -> int:
@@ -123,7 +130,7 @@ def run(
         check_reachable(experiment)
         prepare(experiment.prepare, say)
         setting, described = check_workload(experiment, say)
-        study = Study.open(experiment, _identity(described))
+        study = Study.open(experiment, _identity(experiment, described))
         write_record(experiment, enumeration, described)
         return _Night(experiment, study, setting, enumeration, say, start).run()
 
@@ -214,10 +221,13 @@ def _quality_limit(experiment: Experiment) -> float | None:
     return min(bounds) if bounds and experiment.early_stop else None
 
 
-def _identity(described: Mapping[str, Any]) -> dict[str, object]:
+def _identity(experiment: Experiment, described: Mapping[str, Any]) -> dict[str, object]:
     hardware = detect_hardware()
+    spec = experiment.workload.to_dict()
+    judging = {name: spec[name] for name in JUDGING if spec[name] is not None}
     return {
-        "workload": described["fingerprint"],
+        "model and data": described["fingerprint"],
+        "workload": ", ".join(f"{name} {value}" for name, value in judging.items()),
         "machine": f"{hardware.summary()} [{hardware.fingerprint}]",
         "libraries": ", ".join(f"{n} {v}" for n, v in sorted(hardware.libraries.items())),
     }
@@ -327,6 +337,8 @@ class _Night:
         self.enumeration = enumeration
         self.say = say
         self.start = start
+        self.spent_before_s = study.spent_s
+        self.seconds = experiment.budget.seconds(self.spent_before_s, datetime.now())
         self.recorder = _Recorder(experiment, study, say)
 
     def run(self) -> Result:
@@ -334,7 +346,7 @@ class _Night:
         runner.reconcile()
         self.recorder.start()
         if runner.finished() and not self._to_confirm():
-            self.say("nothing left to run")
+            self.say(f"nothing left to run{self._time_is_up()}")
         else:
             self._run_trials(runner)
         confirmation = Confirmation.from_dict(self.study.confirmation())
@@ -342,6 +354,7 @@ class _Night:
         link = self.recorder.finish(answer)
         return Result(
             outcome=_outcome(answer, runner.stopped),
+            signal=runner.stopped_by,
             answer=answer,
             link=link,
             folder=self.experiment.results,
@@ -351,25 +364,43 @@ class _Night:
     def _run_trials(self, runner: Runner) -> None:
         self.say("starting Ray")
         with (
-            output_to(self.experiment.results / "logs" / "ray.log"),
-            ray_session(detect_hardware().cores),
             _interruptible(runner, self.say),
+            Host(self.experiment.results, detect_hardware().cores) as host,
         ):
-            runner.run()
+            runner.run(host)
             if runner.enough():
                 gain = f"{runner.gains[-1]:.2%} to the front"
                 self.say(f"enough: another trial is expected to add {gain} (budget.least_gain)")
             if not runner.stopped and self._to_confirm():
                 self.say("confirming the finalists: measured again, in turns with the baseline")
-                confirm(self.study, self.setting, self._on_round, self._seconds_left())
+                confirm(
+                    self.study,
+                    self.setting,
+                    host,
+                    on_round=self._on_round,
+                    seconds_left=self._seconds_left(),
+                    stopped=lambda: runner.stopped,
+                )
+        self.study.spend(self._spent_s())
+
+    def _time_is_up(self) -> str:
+        hours = self.experiment.budget.hours
+        if hours is None or self.spent_before_s < hours * 3600:
+            return ""
+        return f": all {hours:g} h of budget.hours are spent; raise it to go on"
 
     def _on_round(self, done: int, of: int) -> None:
         self.say(f"confirming: {done} of {of} rounds")
 
+    def _spent_s(self) -> float:
+        """By all sessions together."""
+        return self.spent_before_s + time.monotonic() - self.start
+
     def _seconds_left(self) -> float | None:
-        """Until the deadline; None where there is none."""
-        hours = self.experiment.budget.hours
-        return None if hours is None else hours * 3600 - (time.monotonic() - self.start)
+        """Until the answer is to be there; None where there is no deadline."""
+        if self.seconds is None:
+            return None
+        return self.seconds - REPORT_S - (time.monotonic() - self.start)
 
     def _to_confirm(self) -> bool:
         """Whether there are finalists, and trials that were told since the last confirmation."""
@@ -379,16 +410,18 @@ class _Night:
         return len(to_confirm(self.experiment, self.study.trials(), known)) > 1
 
     def _runner(self) -> Runner:
-        hours = self.experiment.budget.hours
+        left = self._seconds_left()
         return Runner(
             self.study,
             build_sampler(self.experiment, self.enumeration.runnable),
+            self.enumeration.runnable,
             self.setting,
             concurrent=self.experiment.concurrent_trials,
             trials=self.experiment.budget.trials,
             least_gain=self.experiment.budget.least_gain,
-            seconds=None if hours is None else hours * 3600 * (1 - self._kept_back()),
+            seconds=None if left is None else left * (1 - self._kept_back()),
             on_trial=self._on_trial,
+            say=self.say,
         )
 
     def _kept_back(self) -> float:
@@ -397,13 +430,31 @@ class _Night:
         return confirmation.share if confirmation.finalists else 0.0
 
     def _on_trial(self, trial: Trial) -> None:
+        self.study.spend(self._spent_s())
         answer = answer_of(self.experiment, self.study.trials(), Confirmation(rounds={}))
-        seconds = trial.evaluation.seconds.get("total", 0.0) if trial.evaluation else 0.0
         told = answer.sentence(trial) + (f"; breaks {trial.cause}" if trial.broken else "")
         doubts = trial.evaluation.doubts if trial.evaluation else ()
         told += f"; doubted: {', '.join(doubts)}" if doubts else ""
-        self.say(f"{trial.name()}: {told} [{seconds:.0f} s]")
+        self.say(f"{trial.name()}: {told} [{_pace(trial)}{self._to_go(answer.trials)}]")
         self.recorder.add(answer)
+
+    def _to_go(self, trials: Sequence[Trial]) -> str:
+        """What the trials that are left should take; empty where nobody set a number."""
+        wanted, estimate = self.experiment.budget.trials, estimate_of(trials)
+        left = 0 if wanted is None else wanted - len(trials)
+        if left <= 0 or estimate is None:
+            return ""
+        seconds = left * estimate.mean_s / self.experiment.concurrent_trials
+        at_most = self._seconds_left()
+        seconds = seconds if at_most is None else max(0.0, min(seconds, at_most))
+        return f"; {left} to go, about {max(1, round(seconds / 60))} min"
+
+
+def _pace(trial: Trial) -> str:
+    """What a trial took, and what was expected."""
+    seconds = trial.evaluation.seconds.get("total", 0.0) if trial.evaluation else 0.0
+    expected = "" if trial.expected_s is None else f", {trial.expected_s:.0f} expected"
+    return f"{seconds:.0f} s{expected}"
 
 
 def _outcome(answer: Answer, stopped: bool) -> Outcome:
@@ -424,8 +475,8 @@ def _interruptible(runner: Runner, say: Say) -> Iterator[None]:
     def stop(number: int, _: FrameType | None) -> None:
         if runner.stopped:
             raise KeyboardInterrupt
-        runner.stopped = True
-        say("stopping: the trial under way is finished first; interrupt again to stop at once")
+        runner.stopped_by = number
+        say("stopping: what is under way is finished first; interrupt again to stop at once")
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -1,31 +1,36 @@
-"""Ray Tune runs the trials: our own searcher over the study, reused actors, exact resources.
+"""Runs a search's trials: what comes next, what has ended, when it is enough.
 
-The study decides and remembers; Tune places and runs. Nothing of Tune's own state is kept: a search
-that goes on starts a new Tune run over the same study (notes on why: docs/decisions.md).
+The study decides and remembers; Ray Tune places and runs (cluster/). Nothing of Tune's own state is
+kept: a search that goes on starts a new Tune run over the same study (docs/decisions.md says why).
 """
 
 import json
-import os
 import time
-import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from tunefront.evaluators import Evaluation, Setting
-from tunefront.spaces import Configuration
+from tunefront.evaluators import Evaluation, Setting, Timeouts
+from tunefront.spaces import ClusterError, Configuration, StudyError
 
-from .files import write_whole
-from .job import Job, resources_of, run_job
+from .cluster import Host, HostLost, Job
+from .cluster.host import RUN_JOB
+from .cluster.trainable import result_file
+from .estimate import estimate_of
+from .lessons import Skips
 from .samplers import Sampler
 from .study import Study
 from .trial import Trial
 
-LOG_LINES = 20
 PATIENCE = 3
 """Proposals in a row that must promise too little before the search ends."""
-Body = Callable[[Mapping[str, Any]], Mapping[str, Any]]
-"""What a trial does in its worker: from its job to an evaluation, both as plain values."""
+RESTARTS = 3
+"""Starts of Ray in a row under which no trial ends before the search gives up."""
+FULL = 3
+"""Trials in a row that a full disk ends before the search does."""
+LEAST_TIMEOUT_S = 30.0
+"""A step gets at least this, however near the deadline is."""
+Say = Callable[[str], None]
 
 
 class Runner:
@@ -34,6 +39,7 @@ class Runner:
     Args:
         study: The record.
         sampler: Who proposes.
+        runnable: The configurations that can run.
         setting: What all evaluations share.
         concurrent: Trials at a time, at the most.
         trials: Trials in all, the baseline included; no bound where None.
@@ -41,13 +47,15 @@ class Runner:
         least_gain: Expected gain below which proposals, several in a row, end the search; none
             where None.
         on_trial: Called with every trial when it ends.
-        body: What a trial does in its worker.
+        say: Called with a line for what else happens.
+        body: `module:function` that a worker calls with a job.
     """
 
     def __init__(
         self,
         study: Study,
         sampler: Sampler,
+        runnable: Sequence[Configuration],
         setting: Setting,
         *,
         concurrent: int,
@@ -55,10 +63,12 @@ class Runner:
         seconds: float | None,
         least_gain: float | None = None,
         on_trial: Callable[[Trial], None],
-        body: Body = run_job,
+        say: Say = lambda line: None,
+        body: str = RUN_JOB,
     ) -> None:
         self.study = study
         self.sampler = sampler
+        self.skips = Skips(runnable)
         self.setting = setting
         self.concurrent = concurrent
         self.trials = trials
@@ -66,56 +76,153 @@ class Runner:
         self.least_gain = least_gain
         self.gains: list[float] = []
         self.on_trial = on_trial
+        self.say = say
         self.body = body
-        self.again: list[tuple[Configuration, int]] = []
-        self.stopped = False
+        self.unfinished: list[int] = []
+        self.stopped_by = 0
+        self._excused: set[int] = set()
+        self._full = 0
+        self._told = 0
+        self._over = False
 
     @property
     def results(self) -> Path:
         """Where workers leave their results before they report them."""
         return self.study.experiment.results / "trials"
 
+    @property
+    def stopped(self) -> bool:
+        """Whether a signal asked for the end."""
+        return self.stopped_by != 0
+
     def reconcile(self) -> None:
-        """Settle what ran when a driver ended; what never finished is run once more."""
+        """Settle what ran when a driver, or Ray, ended; what never finished is run once more."""
         found = {
             int(path.stem): Evaluation.from_dict(json.loads(path.read_text()))
             for path in self.results.glob("*.json")
         }
-        self.again = [(trial.configuration, 2) for trial in self.study.reconcile(found)]
+        self.unfinished = self.study.reconcile(found)
+        for number in found:
+            result_file(self.results.parent, number).unlink()
+
+    def run(self, host: Host) -> None:
+        """Run trials until the end, whatever happens to Ray.
+
+        Raises:
+            ClusterError: If Ray does not stay up.
+            StudyError: If the disk is full.
+        """
+        restarts = 0
+        while self._more():
+            ended = self._told
+            try:
+                host.trials(self, self.concurrent, self.body)
+            except HostLost as lost:
+                restarts = 1 if self._told > ended else restarts + 1
+                if restarts > RESTARTS:
+                    log = self.study.experiment.results / "logs" / "ray.log"
+                    raise ClusterError(
+                        f"Ray was gone {restarts} times: {lost}; see {log}"
+                    ) from lost
+                self.say(f"Ray is gone ({lost}); starting it anew, nothing that ended is lost")
+                self.reconcile()
+                host.restart()
+
+    def _more(self) -> bool:
+        """Whether Ray is to be asked for more.
+
+        Raises:
+            StudyError: If the disk is full.
+        """
+        if self._full >= FULL:
+            raise StudyError(
+                f"the disk is full: {FULL} trials in a row could not write; free space on the disk "
+                f"of {self.setting.store} (see `tunefront cache`), then run the same command again"
+            )
+        recorded = self.study.trials()
+        if self._ended(recorded):
+            return False
+        return bool(self.unfinished) or not (self._over or self._counted(recorded))
 
     def next_job(self) -> Job | None:
-        """The next trial, already in the record; None where the search is at its end."""
+        """The next trial, already in the record; None where there is none for now."""
         recorded = self.study.trials()
         if self._ended(recorded):
             return None
+        while self.unfinished:
+            number = self.unfinished.pop(0)
+            trial = self.study.again(number, counted=number not in self._excused)
+            if trial is not None:
+                return self._job(trial)
+            self.on_trial(self.study.trial(number))
+        self._learn(recorded)
+        proposed = self._proposed(recorded)
+        if proposed is None or not self._fits(recorded, proposed[0]):
+            self._over = True
+            return None
+        return self._job(self.study.trial(self.study.ask(*proposed)))
+
+    def _proposed(
+        self, recorded: Sequence[Trial]
+    ) -> tuple[Configuration, str, float | None] | None:
+        """What to run next, why, and its expected seconds; None where nothing is worth it."""
         if not recorded:
-            configuration, attempt, why = self.study.experiment.baseline, 1, "the baseline"
-        elif self.again:
-            configuration, attempt = self.again.pop()
-            why = "ran when the search was interrupted"
-        else:
-            proposed = self.sampler.propose(recorded)
-            if proposed is None:
-                return None
-            configuration, attempt, why = proposed, 1, self.sampler.explain()
-            gain = self.sampler.gain()
-            self.gains = [*self.gains, gain][-PATIENCE:] if gain is not None else []
-            if self.enough():
-                return None
+            return self.study.experiment.baseline, "the baseline", None
+        if self._counted(recorded):
+            return None
+        proposed = self.sampler.propose(recorded, self.skips.configurations)
+        if proposed is None:
+            return None
+        gain = self.sampler.gain()
+        self.gains = [*self.gains, gain][-PATIENCE:] if gain is not None else []
+        if self.enough():
+            return None
+        estimate = estimate_of(recorded)
+        expected = estimate.expected_s(proposed) if estimate is not None else None
+        return proposed, self.sampler.explain(), expected
+
+    def _learn(self, recorded: Sequence[Trial]) -> None:
+        for lesson, count in self.skips.learn(recorded):
+            self.say(f"{count} configurations need not be tried: {lesson}")
+
+    def _fits(self, recorded: Sequence[Trial], configuration: Configuration) -> bool:
+        """Whether a trial can be expected to end before the deadline."""
+        estimate = estimate_of(recorded)
+        if self.deadline is None or estimate is None:
+            return True
+        return time.monotonic() + estimate.safe_s(configuration) < self.deadline
+
+    def _job(self, trial: Trial) -> Job:
         return Job(
-            number=self.study.ask(configuration, attempt, why),
-            configuration=configuration,
-            setting=self.setting,
+            number=trial.number,
+            configuration=trial.configuration,
+            setting=replace(self.setting, timeouts=self._timeouts()),
             folder=self.study.experiment.results,
         )
 
+    def _timeouts(self) -> Timeouts:
+        """No step lasts beyond the deadline."""
+        given = self.setting.timeouts
+        if self.deadline is None:
+            return given
+        left = max(LEAST_TIMEOUT_S, self.deadline - time.monotonic())
+        return Timeouts(
+            build_s=min(given.build_s, left),
+            quality_s=min(given.quality_s, left),
+            measure_s=min(given.measure_s, left),
+        )
+
     def _ended(self, recorded: Sequence[Trial]) -> bool:
-        if self.stopped or (self.deadline is not None and time.monotonic() >= self.deadline):
+        """Whether nothing may start any more, whatever is left to run."""
+        if self.stopped or self._full >= FULL or self._late():
             return True
-        if recorded and recorded[0].status == "failed" and not self.again:
-            return True
-        counted = sum(not interrupted(trial) for trial in recorded)
-        return self.trials is not None and counted >= self.trials
+        return bool(recorded) and recorded[0].status == "failed"
+
+    def _late(self) -> bool:
+        return self.deadline is not None and time.monotonic() >= self.deadline
+
+    def _counted(self, recorded: Sequence[Trial]) -> bool:
+        return self.trials is not None and len(recorded) >= self.trials
 
     def enough(self) -> bool:
         """Whether the last proposals were all expected to add too little."""
@@ -125,68 +232,40 @@ class Runner:
     def finished(self) -> bool:
         """Whether the record says that there is nothing to run, without asking the sampler."""
         recorded = self.study.trials()
-        return bool(recorded) and self._ended(recorded) and not self.again
+        if not recorded or self.unfinished:
+            return False
+        return self._ended(recorded) or self._counted(recorded)
 
     def waiting(self) -> bool:
         """Whether nothing may start yet: everything is compared with the baseline."""
         baseline = self.study.baseline()
-        return baseline is not None and baseline.status == "running"
+        return baseline is not None and baseline.status == "running" and 0 not in self.unfinished
 
     def tell(self, number: int, evaluation: Evaluation) -> None:
-        """Record how a trial ended."""
-        self.on_trial(self.study.tell(number, evaluation))
+        """Record how a trial ended, unless that says nothing about it."""
+        put_off = self._put_off(number, evaluation)
+        if not put_off:
+            self._full = 0
+            self._told += 1
+            self.on_trial(self.study.tell(number, evaluation))
+        result_file(self.results.parent, number).unlink(missing_ok=True)
 
-    def run(self) -> None:
-        """Run trials until the end; Ray must be up (`ray_session`)."""
-        from ray import tune
+    def _put_off(self, number: int, evaluation: Evaluation) -> bool:
+        """Whether a trial fell to a full disk or to the deadline, which the next one may not."""
+        if evaluation.cause == "disk full":
+            self._full += 1
+            self._excused.add(number)
+            self.unfinished.append(number)
+            self.say(f"trial {number}: the disk is full ({evaluation.message}); it runs again")
+            return True
+        if evaluation.cause == "timeout" and self._late():
+            self.say(
+                f"trial {number}: the time was up before it ended; it is left for the next run"
+            )
+            return True
+        return False
 
-        from .searcher import StudySearcher
-
-        searcher = StudySearcher(self)
-        trainable = tune.with_resources(
-            tune.with_parameters(_trainable, body=self.body),
-            lambda job: resources_of(job["configuration"]),
-        )
-        tuner = tune.Tuner(
-            trainable,
-            tune_config=tune.TuneConfig(
-                search_alg=searcher,
-                num_samples=-1,
-                max_concurrent_trials=self.concurrent,
-                reuse_actors=True,
-            ),
-            run_config=tune.RunConfig(
-                name=f"{os.getpid()}-{time.time_ns()}",
-                storage_path=str((self.study.experiment.results / "ray").absolute()),
-                verbose=0,
-            ),
-        )
-        tuner.fit()
-
-
-def interrupted(trial: Trial) -> bool:
-    """Whether a trial never ended by itself: it was running when a driver did."""
-    evaluation = trial.evaluation
-    return trial.status == "failed" and (
-        evaluation is None or evaluation.message.startswith("the search ended while")
-    )
-
-
-def _trainable(job: Mapping[str, Any], body: Body) -> None:
-    """A trial in its worker: result file first, report second."""
-    from ray import tune
-
-    try:
-        evaluation = body(job)
-    except Exception as error:  # the trial's border: whatever happens is its result
-        lines = traceback.format_exc().splitlines()
-        evaluation = Evaluation(
-            status="failed",
-            cause="exception",
-            stage="prepare",
-            message=f"{type(error).__name__}: {error}",
-            log=tuple(lines[-LOG_LINES:]),
-        ).to_dict()
-    path = Path(job["folder"], "trials", f"{job['number']:05}.json")
-    write_whole(path, json.dumps(evaluation))
-    tune.report({"number": job["number"], "evaluation": json.dumps(evaluation)})
+    def lost(self, number: int) -> None:
+        """Run a trial again whose worker or node is gone."""
+        self.say(f"trial {number}: its worker is gone; it runs again")
+        self.unfinished.append(number)

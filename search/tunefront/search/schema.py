@@ -1,8 +1,9 @@
 """The shape of an experiment file, checked where users write: unknown keys, types, ranges."""
 
+from datetime import datetime, time, timedelta
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from tunefront.evaluators import Direction
 
@@ -35,7 +36,43 @@ class BudgetSection(_Section):
 
     trials: int | None = Field(default=None, ge=1)
     hours: float | None = Field(default=None, gt=0)
+    until: str | None = None
     least_gain: float | None = Field(default=None, gt=0, lt=1)
+
+    @field_validator("until", mode="before")
+    @classmethod
+    def _time(cls, written: object) -> object:
+        """YAML reads 22:30 as a number of minutes; a day as a date."""
+        if isinstance(written, bool) or written is None:
+            return written
+        if isinstance(written, int) and 0 <= written < 24 * 60:
+            written = f"{written // 60:02}:{written % 60:02}"
+        if isinstance(written, datetime):
+            written = written.isoformat(sep=" ", timespec="minutes")
+        if isinstance(written, str):
+            next_time(written, datetime.now())
+        return written
+
+
+def next_time(written: str, now: datetime) -> datetime:
+    """When a deadline is: the next such time of the day, or the day and time that it names.
+
+    Raises:
+        ValueError: If it is neither, or over.
+    """
+    try:
+        if len(written) > len("23:59"):
+            named = datetime.fromisoformat(written).replace(tzinfo=None)
+            if named > now:
+                return named
+            raise ValueError(f"a time to come, but {written} is over,")
+        hour = time.fromisoformat(written)
+    except ValueError as error:
+        if "is over" in str(error):
+            raise
+        raise ValueError("a time such as '07:00' or '2030-01-31 07:00'") from error
+    today = datetime.combine(now.date(), hour)
+    return today if today > now else today + timedelta(days=1)
 
 
 class MeasurementSection(_Section):

@@ -118,6 +118,7 @@ def plan_lines(experiment: Experiment, enumeration: Enumeration) -> list[str]:
     budget = experiment.budget
     trials = min(budget.trials or len(enumeration.runnable), len(enumeration.runnable) + 1)
     hours = f", at most {budget.hours:g} h" if budget.hours is not None else ""
+    hours += f", until {budget.until}" if budget.until is not None else ""
     lines = [
         f"{experiment.name}: {experiment.workload.task}, model {experiment.workload.model}",
         f"machine: {experiment.space.context.hardware.summary()}",
@@ -213,6 +214,8 @@ def trial_lines(answer: Answer, trial: Trial) -> list[str]:
     lines += [f"    {name}: {show(value)}" for name, value in trial.configuration.items()]
     if trial.why:
         lines.append(f"  proposed: {trial.why}")
+    if trial.attempt > 1:
+        lines.append(f"  started {trial.attempt} times: what ran it was gone before it ended")
     if trial.measurements:
         lines.append("  figures (95 % interval, samples):")
     for name, m in trial.measurements.items():
@@ -266,6 +269,7 @@ def answer_record(answer: Answer) -> dict[str, Any]:
         "headline": answer.headline(),
         "trials": len(answer.trials),
         "failed": sum(trial.status == "failed" for trial in answer.trials),
+        "skipped": [str(lesson) for lesson in answer.lessons],
         "front": [trial.number for trial in answer.front.trials],
         "picks": [
             {

@@ -1,7 +1,8 @@
 """The Optuna study: ask, tell, limits, storage. The one truth about trials.
 
-A configuration is decided elsewhere (samplers/) and enqueued, so the study holds exactly what was
-run, trial by trial. Everything that is known about a trial lies with it as JSON.
+A configuration is decided elsewhere (samplers/) and added as a running trial in one transaction, so
+the study holds exactly what was run, trial by trial, whatever ends the process. Everything that is
+known about a trial lies with it as JSON.
 """
 
 import math
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from tunefront.evaluators import Evaluation, Measurement
-from tunefront.spaces import Configuration, StudyError, Value
+from tunefront.spaces import CHOICES, Configuration, StudyError
 
 from .experiment import Experiment
 from .figures import figures_of
@@ -28,6 +29,12 @@ _OBJECTIVES = "objectives"
 _CONFIRMATION = "confirmation"
 _ATTEMPT = "attempt"
 _WHY = "why"
+_EXPECTED = "expected_s"
+_SPENT = "spent_s"
+RECORD = "2"
+"""The form of the record; another one can't be gone on with."""
+ATTEMPTS = 3
+"""How often a trial is started whose worker, node or driver ended under it."""
 
 
 class Study:
@@ -41,6 +48,7 @@ class Study:
     def __init__(self, experiment: Experiment, study: "optuna.Study") -> None:
         self.experiment = experiment
         self._study = study
+        self._ended: dict[int, Trial] = {}
 
     @classmethod
     def open(cls, experiment: Experiment, identity: Mapping[str, object]) -> "Study":
@@ -52,18 +60,20 @@ class Study:
                 data, the machine, library versions.
 
         Raises:
-            StudyError: If the record belongs to another identity or other objectives.
+            StudyError: If the record belongs to another identity, baseline or other objectives.
         """
         experiment.results.mkdir(parents=True, exist_ok=True)
+        identity = {**identity, "record": RECORD}
         study = _optuna_study(experiment, create=True)
         known = study.user_attrs.get(_IDENTITY)
         if known is None:
-            study.set_user_attr(_IDENTITY, dict(identity))
             study.set_user_attr(_ID, uuid.uuid4().hex[:12])
             study.set_user_attr(_OBJECTIVES, [o.metric for o in experiment.objectives])
+            study.set_user_attr(_IDENTITY, dict(identity))
         else:
             _same_identity(experiment, known, identity)
         _same_objectives(experiment, study)
+        _same_baseline(experiment, study)
         return cls(experiment, study)
 
     @classmethod
@@ -90,27 +100,53 @@ class Study:
         """What tells this search from others of its name."""
         return str(self._study.user_attrs[_ID])
 
-    def ask(self, configuration: Configuration, attempt: int = 1, why: str = "") -> int:
-        """Start a trial of this configuration, and say why; its number."""
-        attributes = {_CONFIGURATION: dict(configuration), _ATTEMPT: attempt, _WHY: why}
-        self._study.enqueue_trial(dict(configuration), user_attrs=attributes)
-        return int(self._study.ask(self._distributions(configuration)).number)
+    def ask(
+        self, configuration: Configuration, why: str = "", expected_s: float | None = None
+    ) -> int:
+        """Start a trial of this configuration, and say why; its number.
 
-    def _distributions(
-        self, configuration: Configuration
-    ) -> "dict[str, optuna.distributions.BaseDistribution]":
-        """Every active choice as a category; the baseline may lie outside the listed values."""
-        from optuna.distributions import CategoricalDistribution
+        Args:
+            configuration: What is run.
+            why: Why it was proposed.
+            expected_s: What it should take.
+        """
+        import optuna
 
-        baseline = self.experiment.baseline
-        found: dict[str, optuna.distributions.BaseDistribution] = {}
-        for choice in self.experiment.space.choices:
-            if choice.name in configuration:
-                values: list[Value] = list(choice.values)
-                if choice.name in baseline and baseline[choice.name] not in values:
-                    values.append(baseline[choice.name])
-                found[choice.name] = CategoricalDistribution(values)
-        return found
+        attributes = {_CONFIGURATION: dict(configuration), _ATTEMPT: 1, _WHY: why}
+        trial = optuna.trial.create_trial(
+            state=optuna.trial.TrialState.RUNNING,
+            params=dict(configuration),
+            distributions=_distributions(configuration),
+            user_attrs={**attributes, _EXPECTED: expected_s},
+        )
+        self._study.add_trial(trial)
+        return int(self._study.get_trials(deepcopy=False)[-1].number)
+
+    def again(self, number: int, *, counted: bool = True) -> Trial | None:
+        """Start a trial once more that never ended; None where it was started often enough.
+
+        Then it is told as failed: what ends whatever runs it is a crash, too.
+
+        Args:
+            number: The trial.
+            counted: Whether it could have been the trial's own fault.
+        """
+        trial = self.trial(number)
+        if not counted:
+            return trial
+        if trial.attempt < ATTEMPTS:
+            self._trial(number).set_user_attr(_ATTEMPT, trial.attempt + 1)
+            return self.trial(number)
+        self.tell(
+            number,
+            Evaluation(
+                status="failed",
+                cause="crash",
+                stage="measure",
+                message=f"what ran it was gone {ATTEMPTS} times before it ended",
+            ),
+        )
+        return None
 
     def tell(self, number: int, evaluation: Evaluation) -> Trial:
         """End a trial; the trial as recorded."""
@@ -182,16 +218,25 @@ class Study:
     def trials(self) -> list[Trial]:
         """All trials, by number."""
         frozen = self._study.get_trials(deepcopy=False)
-        first = self._plain(frozen[0], None) if frozen else None
-        return [self._plain(f, first if i else None) for i, f in enumerate(frozen)]
+        first = self._known(frozen[0], None) if frozen else None
+        return [self._known(f, first if i else None) for i, f in enumerate(frozen)]
 
     def baseline(self) -> Trial | None:
         """Trial 0, once it has been asked for."""
         frozen = self._study.get_trials(deepcopy=False)
-        return self._plain(frozen[0], None) if frozen else None
+        return self._known(frozen[0], None) if frozen else None
+
+    def _known(self, frozen: "optuna.trial.FrozenTrial", baseline: Trial | None) -> Trial:
+        """A trial that has ended never changes."""
+        if frozen.number not in self._ended:
+            trial = self._plain(frozen, baseline)
+            if _runs(frozen):
+                return trial
+            self._ended[frozen.number] = trial
+        return self._ended[frozen.number]
 
     def _plain(self, frozen: "optuna.trial.FrozenTrial", baseline: Trial | None) -> Trial:
-        configuration = Configuration(frozen.user_attrs[_CONFIGURATION])
+        configuration = _completed(self.experiment, frozen.user_attrs[_CONFIGURATION])
         if not frozen.state.is_finished() or _EVALUATION not in frozen.user_attrs:
             return Trial(
                 number=frozen.number,
@@ -199,7 +244,7 @@ class Study:
                 status="failed" if frozen.state.is_finished() else "running",
                 started=frozen.datetime_start,
                 ended=frozen.datetime_complete,
-                why=str(frozen.user_attrs.get(_WHY, "")),
+                **_how(frozen),
             )
         evaluation = Evaluation.from_dict(frozen.user_attrs[_EVALUATION])
         measurements = self._figures(evaluation, baseline)
@@ -218,38 +263,32 @@ class Study:
             broken=broken if evaluation.status == "ok" else (),
             started=frozen.datetime_start,
             ended=frozen.datetime_complete,
-            why=str(frozen.user_attrs.get(_WHY, "")),
+            **_how(frozen),
         )
 
-    def reconcile(self, results: Mapping[int, Evaluation], attempts: int = 2) -> list[Trial]:
+    def reconcile(self, results: Mapping[int, Evaluation]) -> list[int]:
         """Settle the trials that were running when a driver ended.
 
         Args:
             results: Evaluations that were finished but not told, by trial number.
-            attempts: How often a configuration that never finished is run at most.
 
         Returns:
-            Trials whose configuration is to be run again.
+            The numbers of trials that never ended.
         """
-        again: list[Trial] = []
-        for frozen in self._study.get_trials(deepcopy=False):
-            if frozen.state.is_finished():
-                continue
-            if frozen.number in results:
-                self.tell(frozen.number, results[frozen.number])
-                continue
-            self.tell(
-                frozen.number,
-                Evaluation(
-                    status="failed",
-                    cause="crash",
-                    stage="measure",
-                    message="the search ended while this trial was running",
-                ),
-            )
-            if int(frozen.user_attrs.get(_ATTEMPT, 1)) < attempts:
-                again.append(self.trial(frozen.number))
-        return again
+        running = [t.number for t in self._study.get_trials(deepcopy=False) if _runs(t)]
+        for number in running:
+            if number in results:
+                self.tell(number, results[number])
+        return [number for number in running if number not in results]
+
+    @property
+    def spent_s(self) -> float:
+        """Seconds that sessions have spent on this search."""
+        return float(self._study.user_attrs.get(_SPENT, 0.0))
+
+    def spend(self, seconds: float) -> None:
+        """Keep what was spent, all sessions together."""
+        self._study.set_user_attr(_SPENT, seconds)
 
     def confirmation(self) -> Mapping[str, Any]:
         """What confirmation found, as `confirm.py` wrote it; empty before."""
@@ -258,6 +297,41 @@ class Study:
     def set_confirmation(self, found: Mapping[str, Any]) -> None:
         """Keep what confirmation found."""
         self._study.set_user_attr(_CONFIRMATION, dict(found))
+
+
+def _runs(frozen: "optuna.trial.FrozenTrial") -> bool:
+    return not frozen.state.is_finished()
+
+
+def _how(frozen: "optuna.trial.FrozenTrial") -> dict[str, Any]:
+    """Why, how often and for how long it was to run."""
+    attributes = frozen.user_attrs
+    return {
+        "why": str(attributes.get(_WHY, "")),
+        "attempt": int(attributes.get(_ATTEMPT, 1)),
+        "expected_s": attributes.get(_EXPECTED),
+    }
+
+
+def _distributions(
+    configuration: Configuration,
+) -> "dict[str, optuna.distributions.BaseDistribution]":
+    """What Optuna keeps beside the values; the same whatever the file lists, so that it may change.
+
+    The space itself is the experiment's; a list of categories could never grow.
+    """
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    found: dict[str, optuna.distributions.BaseDistribution] = {}
+    for name, value in configuration.items():
+        kind = CHOICES[name]
+        if kind.words is not None:
+            found[name] = CategoricalDistribution(list(kind.words))
+        elif kind.whole:
+            found[name] = IntDistribution(int(value), int(value))
+        else:
+            found[name] = FloatDistribution(float(value), float(value))
+    return found
 
 
 def _optuna_study(experiment: Experiment, *, create: bool) -> "optuna.Study":
@@ -305,3 +379,25 @@ def _same_objectives(experiment: Experiment, study: "optuna.Study") -> None:
             f"{experiment.results} was searched for {known}, but the file says {now}; "
             "start anew with --fresh, or under another name"
         )
+
+
+def _same_baseline(experiment: Experiment, study: "optuna.Study") -> None:
+    first = study.get_trials(deepcopy=False)[:1]
+    if not first:
+        return
+    known = _completed(experiment, first[0].user_attrs[_CONFIGURATION])
+    if known != experiment.baseline:
+        raise StudyError(
+            f"{experiment.results} compares with {known.label()}, but the file's baseline is "
+            f"{experiment.baseline.label()}; start anew with --fresh, or under another name"
+        )
+
+
+def _completed(experiment: Experiment, recorded: Mapping[str, Any]) -> Configuration:
+    """A recorded configuration with the defaults of choices that the file had not listed yet."""
+    space = experiment.space
+    values = {**space.defaults(), **recorded}
+    added = {
+        c.name: c.default for c in space.choices if c.name not in recorded and c.active(values)
+    }
+    return Configuration({**recorded, **added})

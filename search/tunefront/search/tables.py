@@ -19,6 +19,8 @@ def trial_record(trial: Trial) -> dict[str, Any]:
         "number": trial.number,
         "status": trial.status,
         "why": trial.why,
+        "attempt": trial.attempt,
+        "expected_s": trial.expected_s,
         "configuration": dict(trial.configuration),
         "measurements": {n: m.to_dict() for n, m in trial.measurements.items()},
         "broken_limits": [str(limit) for limit in trial.broken],

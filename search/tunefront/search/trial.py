@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Literal
 
 from tunefront.evaluators import Evaluation, Measurement
-from tunefront.spaces import Configuration, show
+from tunefront.spaces import STAGE_OF, Configuration, show
 
 from .objective import Limit, Objective
 
@@ -27,6 +27,8 @@ class Trial:
         started: When it was asked for.
         ended: When it was told.
         why: Why it was proposed, in words.
+        attempt: How often it was started.
+        expected_s: What it was expected to take, in seconds; None where nothing was known.
     """
 
     number: int
@@ -38,6 +40,8 @@ class Trial:
     started: datetime | None = None
     ended: datetime | None = None
     why: str = ""
+    attempt: int = 1
+    expected_s: float | None = None
 
     @property
     def measured(self) -> bool:
@@ -105,3 +109,8 @@ def label(configuration: Configuration) -> str:
                 continue
             parts.append(f"{prefix}{show(value)}")
     return " ".join(parts)
+
+
+def candidate_of(configuration: Configuration) -> Configuration:
+    """The choices that what is built and judged depends on."""
+    return Configuration(configuration.up_to("runtime", STAGE_OF))

@@ -1,7 +1,7 @@
 """The contract of a sampler: what to try next, among what can run."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from tunefront.search.trial import Trial
 from tunefront.spaces import Configuration
@@ -22,15 +22,22 @@ class Sampler(ABC):
         return None
 
     @abstractmethod
-    def propose(self, trials: Sequence[Trial]) -> Configuration | None:
-        """The next configuration to evaluate, or None where all have been.
+    def propose(
+        self, trials: Sequence[Trial], skipped: Collection[Configuration] = ()
+    ) -> Configuration | None:
+        """The next configuration to evaluate, or None where nothing is left.
 
         Args:
             trials: The record so far, trials under way included.
+            skipped: What failures have ruled out (lessons.py).
         """
 
 
-def untried(runnable: Sequence[Configuration], trials: Sequence[Trial]) -> list[Configuration]:
-    """What can run and has not been tried, in the order of the list."""
+def untried(
+    runnable: Sequence[Configuration],
+    trials: Sequence[Trial],
+    skipped: Collection[Configuration] = (),
+) -> list[Configuration]:
+    """What can run, is not ruled out and has not been tried, in the order of the list."""
     tried = {trial.configuration for trial in trials}
-    return [configuration for configuration in runnable if configuration not in tried]
+    return [c for c in runnable if c not in tried and c not in skipped]

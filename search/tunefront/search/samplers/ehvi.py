@@ -4,7 +4,7 @@ A process for each objective predicts what was not run; of the candidates the on
 expected hypervolume improvement, times the probability that it runs and keeps the limits, is next.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -123,12 +123,15 @@ class EhviSampler(Sampler):
         """Expected gain, uncertainty, and the chance that it counts."""
         return self._why
 
-    def propose(self, trials: Sequence[Trial]) -> Configuration | None:
+    def propose(
+        self, trials: Sequence[Trial], skipped: Collection[Configuration] = ()
+    ) -> Configuration | None:
         """The candidate of the greatest expected gain; None where all have been tried."""
         self._take_in(trials)
         tried = np.array([self._row_of[t.configuration] for t in trials], dtype=np.intp)
         left = np.ones(len(self._features.places), dtype=np.bool_)
         left[tried] = False
+        left[[self._row_of[c] for c in skipped]] = False
         left[len(self._listed) :] = False
         rows = np.flatnonzero(left)
         if len(rows) == 0:

@@ -1,6 +1,6 @@
 """Every configuration, in the order of the list."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from tunefront.search.trial import Trial
 from tunefront.spaces import Configuration
@@ -22,6 +22,8 @@ class GridSampler(Sampler):
         """Its place is its reason."""
         return "the next of the list"
 
-    def propose(self, trials: Sequence[Trial]) -> Configuration | None:
+    def propose(
+        self, trials: Sequence[Trial], skipped: Collection[Configuration] = ()
+    ) -> Configuration | None:
         """The first that has not been tried."""
-        return next(iter(untried(self._runnable, trials)), None)
+        return next(iter(untried(self._runnable, trials, skipped)), None)

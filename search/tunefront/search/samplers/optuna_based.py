@@ -6,7 +6,7 @@ taken.
 """
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
@@ -96,10 +96,12 @@ class OptunaSampler(Sampler):
         """Who proposed it; Optuna's samplers don't say why."""
         return f"proposed by Optuna's {type(self._study.sampler).__name__}"
 
-    def propose(self, trials: Sequence[Trial]) -> Configuration | None:
+    def propose(
+        self, trials: Sequence[Trial], skipped: Collection[Configuration] = ()
+    ) -> Configuration | None:
         """Ask until something new comes up; the nearest new one where nothing does."""
         self._learn(trials)
-        left = dict.fromkeys(untried(self._runnable, trials))
+        left = dict.fromkeys(untried(self._runnable, trials, skipped))
         if not left:
             return None
         nearest = None

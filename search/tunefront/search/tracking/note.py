@@ -57,6 +57,7 @@ def _counts(answer: Answer) -> list[str]:
         f"{len(answer.trials)} trials: {len(answer.front.trials)} on the front, "
         f"{beyond} beyond the limits, {failed} failed. "
         "Red: front. Green: recommended. Blue: baseline. Grey: beaten.",
+        *(f"- {lesson}" for lesson in answer.lessons),
         "",
         "Press *Override saved view* to keep this view's columns and charts after a reload.",
     ]

@@ -3,7 +3,6 @@
 import logging
 import os
 import socket
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,42 +27,25 @@ QUIET_ENVIRONMENT: Mapping[str, str] = {
 
 
 @contextmanager
-def output_to(log: Path) -> Iterator[None]:
-    """Whatever this process prints goes to a file; Ray prints boxes, whatever it is told."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    kept = os.dup(1), os.dup(2)
-    with log.open("ab") as stream:
-        os.dup2(stream.fileno(), 1)
-        os.dup2(stream.fileno(), 2)
-    try:
-        yield
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        for descriptor, target in zip(kept, (1, 2), strict=True):
-            os.dup2(descriptor, target)
-            os.close(descriptor)
-
-
-@contextmanager
-def ray_session(cores: int) -> Iterator[None]:
+def ray_session(cores: int, gpus: int | None = None, folder: Path | None = None) -> Iterator[None]:
     """Ray for one search: `RAY_ADDRESS` where it is set, else local and private.
 
     Args:
         cores: Cores that trials may ask for.
+        gpus: GPUs that trials may ask for; those that Ray finds where None.
+        folder: Where a local Ray keeps its files; its own choice where None.
+
+    Raises:
+        ClusterError: If nothing answers at `RAY_ADDRESS`.
     """
     os.environ.update({k: v for k, v in QUIET_ENVIRONMENT.items() if k not in os.environ})
     import ray
 
-    if ray.is_initialized():
-        yield
-        return
     address = os.environ.get("RAY_ADDRESS")
     local: dict[str, Any] = {}
     if not address:
-        local = {"num_cpus": cores, "object_store_memory": OBJECT_STORE_BYTES}
+        local = {"num_cpus": cores, "num_gpus": gpus, "object_store_memory": OBJECT_STORE_BYTES}
+        local |= {"_temp_dir": str(folder)} if folder is not None else {}
     try:
         if address:
             _knock(address)  # Ray itself takes minutes to give up

@@ -1,0 +1,117 @@
+"""The process that holds Ray: runs trials and rounds for the night that started it.
+
+`python -m tunefront.search.cluster.service` reads orders as JSON lines from stdin and answers on
+stdout; whatever else is printed goes to the log. It ends with whoever started it.
+"""
+
+import ctypes
+import os
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tunefront.spaces import ClusterError
+
+from .job import resources_of, run_turns
+from .session import ray_session
+from .wire import Wire
+
+BEAT_S = 5.0
+MOST_TRIALS = 200
+"""Trials of one run of Tune, which remembers every trial it has run."""
+CORE = frozenset({"raylet", "gcs_server"})
+
+
+def main() -> None:
+    """Start Ray, then do what is ordered until the line is closed."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    wire = Wire(os.fdopen(0, "rb", closefd=False), os.dup(1))
+    os.dup2(2, 1)  # nothing but the protocol goes to stdout
+    options = wire.hear()
+    if options is None:
+        return
+    folder = Path(options["folder"])
+    try:
+        with ray_session(options["cores"], options["gpus"], folder):
+            wire.say(kind="ready", pids=_core_pids())
+            threading.Thread(target=_beat, args=(wire,), daemon=True).start()
+            _serve(wire, folder / "tune")
+    except ClusterError as error:
+        wire.say(kind="refused", why=str(error))
+
+
+def _serve(wire: Wire, folder: Path) -> None:
+    while (order := wire.hear()) is not None:
+        if order["do"] == "trials":
+            _run_trials(wire, order, folder)
+            wire.say(kind="done")
+        else:
+            wire.say(kind="done", result=_run_turns(order["job"]))
+
+
+def _run_trials(wire: Wire, order: Mapping[str, Any], folder: Path) -> None:
+    """Tune over the jobs of the other end; reused actors, exact resources."""
+    from ray import tune
+
+    from .searcher import WireSearcher
+    from .trainable import trainable
+
+    tuner = tune.Tuner(
+        tune.with_resources(
+            tune.with_parameters(trainable, body=order["body"]),
+            lambda job: resources_of(job["configuration"]),
+        ),
+        tune_config=tune.TuneConfig(
+            search_alg=WireSearcher(wire, folder, MOST_TRIALS),
+            num_samples=-1,
+            max_concurrent_trials=order["concurrent"],
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: str(trial.trial_id),
+        ),
+        run_config=tune.RunConfig(name="run", storage_path=str(folder), verbose=0),
+    )
+    tuner.fit()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _run_turns(job: Mapping[str, Any]) -> Any:
+    """A round in a worker that has the cores and GPUs of the widest contender."""
+    import ray
+
+    bundles = [resources_of(choices).bundles[0] for choices in job["configurations"]]
+    task = ray.remote(run_turns).options(
+        num_cpus=max(bundle.get("CPU", 1) for bundle in bundles),
+        num_gpus=max(bundle.get("GPU", 0) for bundle in bundles),
+    )
+    return ray.get(task.remote(job))
+
+
+def _beat(wire: Wire) -> None:
+    """A sign of life while the cluster answers."""
+    import ray
+
+    while True:
+        ray.nodes()
+        try:
+            wire.say(kind="beat")
+        except OSError:
+            return
+        threading.Event().wait(BEAT_S)
+
+
+def _core_pids() -> list[int]:
+    """The processes without which Ray hangs; none where the cluster is somebody else's."""
+    children = psutil.Process().children(recursive=True)
+    return [process.pid for process in children if process.name() in CORE]
+
+
+if __name__ == "__main__":
+    main()
+    sys.stdout.flush()
+    os._exit(0)  # Ray's threads would hold it

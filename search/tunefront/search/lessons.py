@@ -1,0 +1,169 @@
+"""What failures teach: configurations that need not be tried, each with the trials that say so."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tunefront.spaces import CHOICES, Configuration, FailureCause, Value, show
+
+from .trial import Trial, candidate_of
+
+GROWING = ("batch_size", "replicas")
+"""Choices that only ever need more memory as they grow."""
+PASSING: frozenset[FailureCause] = frozenset({"disk full"})
+"""Causes that say nothing about a configuration."""
+CHANCY: frozenset[FailureCause] = frozenset({"crash", "exception"})
+"""Causes that may not come again; they teach when they came twice to the same candidate."""
+LEAST_FAILURES = 3
+"""Failures of a runtime, with no success, after which it is set aside."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lesson:
+    """Configurations that failures have ruled out.
+
+    Attributes:
+        trials: The numbers of the trials that say so.
+        reason: What they say, in words.
+        equal: Values that a configuration must have to be ruled out.
+        least: Values that it must reach.
+    """
+
+    trials: tuple[int, ...]
+    reason: str
+    equal: Mapping[str, Value]
+    least: Mapping[str, float] = field(default_factory=dict)
+
+    def covers(self, configuration: Configuration) -> bool:
+        """Whether a configuration is ruled out."""
+        return all(_value(configuration, n) == value for n, value in self.equal.items()) and all(
+            float(_value(configuration, n)) >= least for n, least in self.least.items()
+        )
+
+    def __str__(self) -> str:
+        named = [f"{name}={show(value)}" for name, value in self.equal.items()]
+        named += [f"{name}>={least:g}" for name, least in self.least.items()]
+        numbers = ", ".join(str(number) for number in self.trials)
+        trials = "trial" if len(self.trials) == 1 else "trials"
+        return f"{' '.join(named)}: skipped, implied by {trials} {numbers} ({self.reason})"
+
+
+def lessons_of(trials: Sequence[Trial]) -> list[Lesson]:
+    """What the failures so far teach; one that another covers is left out."""
+    failed = [trial for trial in trials if _tells(trial)]
+    found = [*_runtimes(failed, trials), *_candidates(failed), *_memory(failed)]
+    kept: list[Lesson] = []
+    for lesson in found:
+        if not any(_implies(wider, lesson) for wider in kept):
+            kept.append(lesson)
+    return kept
+
+
+class Skips:
+    """The configurations of a list that failures have ruled out, kept up with the record.
+
+    Args:
+        runnable: The configurations that can run.
+    """
+
+    def __init__(self, runnable: Sequence[Configuration]) -> None:
+        self._runnable = runnable
+        self._known: set[tuple[object, ...]] = set()
+        self.configurations: dict[Configuration, Lesson] = {}
+
+    def learn(self, trials: Sequence[Trial]) -> list[tuple[Lesson, int]]:
+        """New lessons, each with how many untried configurations it rules out."""
+        tried = {trial.configuration for trial in trials}
+        told: list[tuple[Lesson, int]] = []
+        for lesson in lessons_of(trials):
+            key = (frozenset(lesson.equal.items()), frozenset(lesson.least.items()))
+            if key in self._known:
+                continue
+            self._known.add(key)
+            new = [
+                configuration
+                for configuration in self._runnable
+                if configuration not in tried
+                and configuration not in self.configurations
+                and lesson.covers(configuration)
+            ]
+            self.configurations.update(dict.fromkeys(new, lesson))
+            if new:
+                told.append((lesson, len(new)))
+        return told
+
+
+def _tells(trial: Trial) -> bool:
+    evaluation = trial.evaluation
+    if trial.status != "failed" or trial.number == 0 or evaluation is None:
+        return False
+    return evaluation.cause not in PASSING
+
+
+def _runtimes(failed: Sequence[Trial], trials: Sequence[Trial]) -> list[Lesson]:
+    """Runtimes that never worked."""
+    working = {_value(trial.configuration, "runtime") for trial in trials if trial.measured}
+    by_runtime: dict[Value, list[Trial]] = {}
+    for trial in failed:
+        by_runtime.setdefault(_value(trial.configuration, "runtime"), []).append(trial)
+    return [
+        Lesson(
+            trials=tuple(trial.number for trial in own),
+            reason=f"{len(own)} of {len(own)} failed: {_causes(own)}",
+            equal={"runtime": runtime},
+        )
+        for runtime, own in by_runtime.items()
+        if runtime not in working and len(own) >= LEAST_FAILURES
+    ]
+
+
+def _candidates(failed: Sequence[Trial]) -> list[Lesson]:
+    """Candidates that could not be built or judged, whatever runs them."""
+    by_candidate: dict[Configuration, list[Trial]] = {}
+    for trial in failed:
+        if _stage(trial) in ("build", "quality"):
+            by_candidate.setdefault(candidate_of(trial.configuration), []).append(trial)
+    return [
+        Lesson(
+            trials=tuple(trial.number for trial in own),
+            reason=f"{_stage(own[0])} failed: {_causes(own)}",
+            equal=dict(candidate),
+        )
+        for candidate, own in by_candidate.items()
+        if any(trial.cause not in CHANCY for trial in own) or len(own) > 1
+    ]
+
+
+def _memory(failed: Sequence[Trial]) -> list[Lesson]:
+    """What needs at least as much as ran out of memory; the least of it is told."""
+    out = [
+        t for t in failed if t.cause == "oom" and t.evaluation and t.evaluation.stage == "measure"
+    ]
+    found = [
+        Lesson(
+            trials=(trial.number,),
+            reason="out of memory",
+            equal=dict(candidate_of(trial.configuration)),
+            least={name: float(_value(trial.configuration, name)) for name in GROWING},
+        )
+        for trial in out
+    ]
+    return sorted(found, key=lambda lesson: sum(lesson.least.values()))
+
+
+def _stage(trial: Trial) -> str:
+    return str(trial.evaluation.stage) if trial.evaluation is not None else ""
+
+
+def _causes(trials: Sequence[Trial]) -> str:
+    return ", ".join(dict.fromkeys(trial.cause for trial in trials))
+
+
+def _value(configuration: Configuration, name: str) -> Value:
+    return configuration.get(name, CHOICES[name].default)
+
+
+def _implies(wider: Lesson, narrower: Lesson) -> bool:
+    """Whether everything that one rules out is ruled out by the other."""
+    return all(narrower.equal.get(n) == value for n, value in wider.equal.items()) and all(
+        narrower.least.get(n, 0.0) >= least for n, least in wider.least.items()
+    )

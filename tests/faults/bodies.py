@@ -1,0 +1,191 @@
+"""Trials whose steps go wrong: what a worker does, and what happens in its fresh processes.
+
+The plan (`faults.json` in the search's folder) says which fault strikes which trial at which stage;
+everything else is the real path.
+"""
+
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tunefront.evaluators import Isolation, Setting, evaluate
+from tunefront.evaluators.isolation import Child, Step
+from tunefront.spaces import Configuration
+
+STEP_OF = {"model": "build", "runtime": "build", "quality": "quality", "execution": "measure"}
+ONCE = ("fills the disk", "dies once")
+"""Faults that are gone when the trial runs again."""
+SECRET_SLEEP = "7777"
+"""Of a grandchild, in seconds; a name by which tests find it."""
+
+
+class Faulty(Isolation):
+    """The real isolation, but one step of the trial does something else first."""
+
+    def __init__(self, stage: str, fault: str) -> None:
+        super().__init__()
+        self._stage = stage
+        self._fault = fault
+
+    @contextmanager
+    def start(self, step: Step) -> Iterator[Child]:
+        if step.name == STEP_OF[self._stage]:
+            struck = {"stage": self._stage, "fault": self._fault, "step": step.name}
+            name = "tests.faults.bodies:strike"
+            step = replace(step, name=name, payload={**step.payload, "struck": struck})
+        with super().start(step) as child:
+            yield child
+
+
+_isolations: dict[tuple[str, str], Isolation] = {}
+
+
+def trial(job: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Evaluate for real, with the planned fault."""
+    folder = Path(job["folder"])
+    plan = json.loads((folder / "faults.json").read_text())
+    stage, fault = plan.get(str(job["number"]), ("", ""))
+    mark = folder / f"struck-{job['number']}"
+    if fault in ONCE and mark.exists():
+        stage = ""
+    mark.touch()
+    if stage == "worker":
+        os.kill(os.getpid(), signal.SIGKILL)
+    setting = Setting.from_dict(job["setting"])
+    if stage in ("model", "runtime"):  # built here, not found in the store
+        setting = replace(setting, store=str(folder / "stores" / str(job["number"])))
+    if not stage:
+        isolation = _isolations.setdefault(("", ""), Isolation())
+    else:
+        isolation = Faulty(stage, fault)
+    log = folder / "logs" / f"{job['number']:05}.log"
+    try:
+        found = evaluate(setting, Configuration(job["configuration"]), isolation, log)
+    finally:
+        if stage:
+            isolation.close()
+    return found.to_dict()
+
+
+def strike(payload: Mapping[str, Any]) -> Any:
+    """A step in its fresh process, struck."""
+    from tunefront.evaluators import steps
+
+    struck = payload["struck"]
+    fault = FAULTS[struck["fault"]]
+    folder = Path(payload.get("folder", "."))
+    if struck["stage"] == "model":
+        steps._apply_techniques = lambda *given: fault(folder)  # type: ignore[assignment]
+    elif struck["stage"] == "runtime":
+        _strike_runtimes(fault)
+    else:
+        fault(folder)
+    real: Callable[[Mapping[str, Any]], Any] = getattr(steps, struck["step"])
+    return real(payload)
+
+
+def _strike_runtimes(fault: Callable[[Path], None]) -> None:
+    """Half of a candidate is written when the fault strikes."""
+    from tunefront.evaluators import steps
+
+    runtime = steps.RUNTIME_OF["torch"]
+    real = runtime.build
+
+    def build(source: Any, numerics: Any, folder: Path) -> Any:
+        found = real(source, numerics, folder)
+        (folder / "half").write_bytes(b"x" * 1000)
+        fault(folder)
+        return found
+
+    type(runtime).build = lambda self, source, numerics, folder: build(source, numerics, folder)
+
+
+def _raises(folder: Path) -> None:
+    raise ValueError("something unexpected")
+
+
+def _segfaults(folder: Path) -> None:
+    ctypes.string_at(0)
+
+
+def _aborts(folder: Path) -> None:
+    os.abort()
+
+
+def _is_killed(folder: Path) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _leaves(folder: Path) -> None:
+    os._exit(3)
+
+
+def _hangs(folder: Path) -> None:
+    time.sleep(600)
+
+
+def _hangs_in_c(folder: Path) -> None:
+    """Holding the interpreter's lock."""
+    ctypes.PyDLL(None).sleep(600)
+
+
+def _eats_memory(folder: Path) -> None:
+    blocks = []
+    while True:
+        blocks.append(bytearray(256 * 2**20))
+
+
+def _eats_torch_memory(folder: Path) -> None:
+    import torch
+
+    blocks = []
+    while True:
+        blocks.append(torch.ones(64 * 2**20))
+
+
+def _fills_the_disk(folder: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        full.write(b"x" * 10_000)
+
+
+def _leaves_a_grandchild(folder: Path) -> None:
+    subprocess.Popen(["sleep", SECRET_SLEEP], start_new_session=True)
+    raise ValueError("left a child behind")
+
+
+def _leaves_shared_memory(folder: Path) -> None:
+    """As a library does whose process is killed."""
+    Path(f"/dev/shm/torch_{os.getpid()}_1").write_bytes(b"x" * 1000)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _chatters(folder: Path) -> None:
+    """What looks like the protocol, and what is no text at all: none of it matters."""
+    print('{"id": 0, "status": 0}')
+    os.write(1, b"\xff\xfe garbage\n" * 100)
+
+
+FAULTS: Mapping[str, Callable[[Path], None]] = {
+    "raises": _raises,
+    "segfaults": _segfaults,
+    "aborts": _aborts,
+    "is killed": _is_killed,
+    "leaves": _leaves,
+    "hangs": _hangs,
+    "hangs in C": _hangs_in_c,
+    "eats memory": _eats_memory,
+    "eats torch's memory": _eats_torch_memory,
+    "fills the disk": _fills_the_disk,
+    "fills the disk for ever": _fills_the_disk,
+    "leaves a grandchild": _leaves_a_grandchild,
+    "leaves shared memory": _leaves_shared_memory,
+    "chatters": _chatters,
+}

@@ -1,0 +1,101 @@
+"""What trials should take, from those that were recorded."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+
+import pytest
+
+from tunefront.evaluators import Evaluation
+from tunefront.search import Experiment, Trial
+from tunefront.search.estimate import estimate_of, recorded_estimate
+from tunefront.search.schema import next_time
+from tunefront.search.study import Study
+from tunefront.spaces import Configuration, ExperimentError
+
+Taken = Callable[..., Trial]
+NOW = datetime(2030, 1, 31, 19, 30)
+
+
+@pytest.fixture
+def taken(trial: Callable[..., Trial], evaluation: Callable[..., Evaluation]) -> Taken:
+    """A trial that took so many seconds, with a build or without."""
+
+    def make(number: int, seconds: float, runtime: str, *, reused: bool = False) -> Trial:
+        found = replace(
+            evaluation(), seconds={"total": seconds}, reused=("candidate",) if reused else ()
+        )
+        values = {"runtime": runtime, "batch_size": number}
+        return trial(number, values, evaluation=found, throughput=1.0)
+
+    return make
+
+
+def test_nothing_is_expected_before_anything_was_measured() -> None:
+    assert estimate_of([]) is None
+
+
+def test_what_is_built_already_costs_less(taken: Taken) -> None:
+    trials = [taken(0, 30, "torch"), taken(1, 40, "openvino"), taken(2, 10, "torch", reused=True)]
+    estimate = estimate_of(trials)
+    assert estimate is not None
+    assert estimate.expected_s(Configuration({"runtime": "torch", "batch_size": 9})) == 10
+    assert estimate.expected_s(Configuration({"runtime": "onnxruntime", "batch_size": 9})) == 35
+    assert estimate.mean_s == pytest.approx(80 / 3)
+
+
+def test_what_is_safe_covers_nine_in_ten(taken: Taken) -> None:
+    estimate = estimate_of([taken(number, float(number), "torch") for number in range(1, 22)])
+    assert estimate is not None
+    assert estimate.safe_s(Configuration({"runtime": "openvino"})) == 19
+    assert estimate.expected_s(Configuration({"runtime": "openvino"})) == 11
+
+
+def test_the_record_of_the_quick_check_serves_until_there_is_another(
+    load: Callable[..., Experiment], evaluation: Callable[..., Evaluation]
+) -> None:
+    experiment = load()
+    assert recorded_estimate(experiment) is None
+    quick = replace(experiment, name=f"{experiment.name} (smoke)")
+    study = Study.open(quick, {})
+    study.tell(study.ask(experiment.baseline), evaluation())
+    found = recorded_estimate(experiment)
+    assert found is not None
+    assert (found.trials, found.with_build_s) == (1, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("07:00", datetime(2030, 2, 1, 7, 0)),
+        ("19:30", datetime(2030, 2, 1, 19, 30)),
+        ("22:15", datetime(2030, 1, 31, 22, 15)),
+        ("2030-02-03 06:30", datetime(2030, 2, 3, 6, 30)),
+    ],
+)
+def test_a_deadline_is_the_next_such_time(written: str, expected: datetime) -> None:
+    assert next_time(written, NOW) == expected
+
+
+@pytest.mark.parametrize("written", ["7 o'clock", "25:00", "7", "", "2030-01-31 07:00"])
+def test_what_is_no_time_to_come_is_refused(written: str) -> None:
+    with pytest.raises(ValueError, match="a time"):
+        next_time(written, NOW)
+
+
+def test_the_first_of_hours_and_time_ends_it(load: Callable[..., Experiment]) -> None:
+    budget = load("budget={hours: 2, until: '21:00'}").budget
+    assert budget.seconds(0.0, NOW) == 1.5 * 3600
+    assert budget.seconds(3600.0, NOW) == 3600
+    assert budget.seconds(3 * 3600.0, NOW) == 0
+    assert load("budget={trials: 3}").budget.seconds(0.0, NOW) is None
+
+
+def test_yaml_makes_minutes_of_an_hour_and_we_take_it_back(load: Callable[..., Experiment]) -> None:
+    assert load("budget={until: 22:30}").budget.until == "22:30"
+    assert load("budget={until: 07:00}").budget.until == "07:00"
+
+
+def test_a_time_that_is_none_is_refused_with_its_line(load: Callable[..., Experiment]) -> None:
+    with pytest.raises(ExperimentError, match=r"budget\.until: a time such as '07:00'"):
+        load("budget={until: tomorrow}")

@@ -1,0 +1,114 @@
+"""What failures teach, and what they don't."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tunefront.evaluators import Evaluation
+from tunefront.search import Trial
+from tunefront.search.lessons import Skips, lessons_of
+from tunefront.spaces import Configuration, FailureCause, Value
+
+Failed = Callable[..., Trial]
+
+
+@pytest.fixture
+def failed(trial: Callable[..., Trial]) -> Failed:
+    """A trial that failed at a stage, of a cause."""
+
+    def make(
+        number: int, configuration: Mapping[str, Value], cause: FailureCause, stage: Any
+    ) -> Trial:
+        evaluation = Evaluation(status="failed", cause=cause, stage=stage, message="as it does")
+        return trial(number, configuration, "failed", evaluation=evaluation)
+
+    return make
+
+
+def ruled_out(trials: list[Trial], **values: Value) -> bool:
+    return any(lesson.covers(Configuration(values)) for lesson in lessons_of(trials))
+
+
+def test_out_of_memory_rules_out_what_needs_more_of_the_same_candidate(failed: Failed) -> None:
+    own = {"runtime": "torch", "precision": "fp32", "batch_size": 32, "threads": 2}
+    trials = [failed(41, own, "oom", "measure")]
+    same = {"runtime": "torch", "precision": "fp32"}
+    assert ruled_out(trials, **same, batch_size=64, threads=2)
+    assert ruled_out(trials, **same, batch_size=32, threads=1)
+    assert ruled_out(trials, **same, batch_size=32, replicas=2)
+    assert not ruled_out(trials, **same, batch_size=16, threads=2)
+    assert not ruled_out(trials, runtime="torch", precision="bf16", batch_size=64)
+    assert not ruled_out(trials, runtime="openvino", precision="fp32", batch_size=64)
+    told = str(lessons_of(trials)[0])
+    assert "batch_size>=32" in told
+    assert "skipped, implied by trial 41 (out of memory)" in told
+
+
+@pytest.mark.parametrize(
+    ("causes", "taught"),
+    [
+        (["unsupported"], True),
+        (["not applied"], True),
+        (["timeout"], True),
+        (["oom"], True),
+        (["crash"], False),
+        (["crash", "exception"], True),
+        (["disk full"], False),
+    ],
+)
+@pytest.mark.parametrize("stage", ["build", "quality"])
+def test_a_candidate_that_can_not_be_had_is_not_tried_at_other_batch_sizes(
+    failed: Failed, causes: list[FailureCause], taught: bool, stage: str
+) -> None:
+    own = {"runtime": "torch", "precision": "bf16"}
+    trials = [
+        failed(number, {**own, "batch_size": number}, cause, stage)
+        for number, cause in enumerate(causes, start=1)
+    ]
+    assert ruled_out(trials, **own, batch_size=8) is taught
+    assert not ruled_out(trials, runtime="torch", precision="fp32", batch_size=8)
+
+
+def test_a_runtime_that_always_fails_is_set_aside(
+    failed: Failed, trial: Callable[..., Trial]
+) -> None:
+    def one(number: int, runtime: str) -> Trial:
+        values = {"runtime": runtime, "batch_size": number}
+        return failed(number, values, "crash", "measure")
+
+    twice = [one(1, "openvino"), one(2, "openvino"), one(3, "torch")]
+    assert not ruled_out(twice, runtime="openvino", batch_size=9)
+    thrice = [*twice, one(4, "openvino")]
+    assert ruled_out(thrice, runtime="openvino", batch_size=9)
+    assert not ruled_out(thrice, runtime="torch", batch_size=9)
+    assert "implied by trials 1, 2, 4 (3 of 3 failed: crash)" in str(lessons_of(thrice)[0])
+    worked = trial(5, {"runtime": "openvino", "batch_size": 5}, throughput=1.0)
+    assert not ruled_out([*thrice, worked], runtime="openvino", batch_size=9)
+
+
+def test_the_baseline_teaches_nothing(failed: Failed) -> None:
+    assert not lessons_of([failed(0, {"runtime": "torch", "batch_size": 1}, "oom", "build")])
+
+
+def test_a_lesson_within_another_is_not_told(failed: Failed) -> None:
+    own = {"runtime": "torch", "precision": "fp32"}
+    trials = [
+        failed(1, {**own, "batch_size": 64}, "oom", "measure"),
+        failed(2, {**own, "batch_size": 32}, "oom", "measure"),
+    ]
+    assert [lesson.trials for lesson in lessons_of(trials)] == [(2,)]
+
+
+def test_skips_count_what_was_not_tried_and_tell_it_once(failed: Failed) -> None:
+    listed = [Configuration({"runtime": "torch", "batch_size": size}) for size in (1, 8, 16, 32)]
+    skips = Skips(listed)
+    out = failed(1, listed[2], "oom", "measure")
+    [(lesson, count)] = skips.learn([out])
+    assert (lesson.trials, count) == ((1,), 1)
+    assert list(skips.configurations) == [listed[3]]
+    assert skips.learn([out]) == []
+    less = replace(out, number=2, configuration=listed[1])
+    assert skips.learn([out, less]) == []  # 16 was tried, 32 is known
+    assert list(skips.configurations) == [listed[3]]
