@@ -1,4 +1,4 @@
-"""Every fault at every stage: its cause is recorded, others don't notice, nothing is left behind."""
+"""Every fault at every stage: its cause is recorded, others don't notice, nothing is left."""
 
 from collections.abc import Iterator
 from pathlib import Path
