@@ -61,6 +61,7 @@ class Watch:
         self.samples: list[Sample] = []
 
     def __call__(self, line: str) -> None:
+        """Take what the search says; trials begin with their number."""
         if not line[:3].isdigit():
             print(line, flush=True)
             return

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,10 @@ class Faulty(Isolation):
             yield child
 
 
-_isolations: dict[tuple[str, str], Isolation] = {}
+@cache
+def _undisturbed() -> Isolation:
+    """Of this worker, for trials that nothing strikes."""
+    return Isolation()
 
 
 def trial(job: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -62,10 +66,7 @@ def trial(job: Mapping[str, Any]) -> Mapping[str, Any]:
     setting = Setting.from_dict(job["setting"])
     if stage in ("model", "runtime"):  # built here, not found in the store
         setting = replace(setting, store=str(folder / "stores" / str(job["number"])))
-    if not stage:
-        isolation = _isolations.setdefault(("", ""), Isolation())
-    else:
-        isolation = Faulty(stage, fault)
+    isolation = Faulty(stage, fault) if stage else _undisturbed()
     log = folder / "logs" / f"{job['number']:05}.log"
     try:
         found = evaluate(setting, Configuration(job["configuration"]), isolation, log)
