@@ -13,7 +13,7 @@ import pytest
 
 from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment, load_experiment
-from tunefront.search.study import FILE, Study
+from tunefront.search.study import ATTEMPTS, FILE, RECORD, Study
 from tunefront.spaces import Configuration, Hardware, StudyError
 
 EvaluationOf = Callable[..., Evaluation]
@@ -231,7 +231,7 @@ print(trials_json(Study.read(load_experiment(sys.argv[1])).trials()))
 def test_a_record_goes_on_where_it_was(begun: Study) -> None:
     again = Study.open(begun.experiment, IDENTITY)
     assert again.search_id == begun.search_id
-    assert again.identity == IDENTITY
+    assert again.identity == {**IDENTITY, "record": RECORD}
     assert again.ask(fast(begun)) == 1
     assert len(begun.trials()) == 2
 
@@ -310,21 +310,85 @@ def test_a_trial_that_does_not_exist_is_refused(study: Study) -> None:
         assert str(caught.value) == f"trial {number} does not exist; there are 0 to 0"
 
 
-def test_what_was_running_when_a_driver_ended_is_run_again(begun: Study) -> None:
+def test_what_was_running_when_a_driver_ended_is_run_again_under_its_number(begun: Study) -> None:
     begun.ask(fast(begun))
-    (again,) = Study.open(begun.experiment, IDENTITY).reconcile({})
+    study = Study.open(begun.experiment, IDENTITY)
+    assert study.reconcile({}) == [1]
+    again = study.again(1)
+    assert again is not None
+    assert (again.number, again.status, again.attempt) == (1, "running", 2)
     assert again.configuration == fast(begun)
-    assert (again.status, again.cause) == ("failed", "crash")
-    assert again.evaluation is not None
-    assert again.evaluation.message == "the search ended while this trial was running"
+    assert len(study.trials()) == 2
 
 
-def test_what_never_ends_is_run_twice_at_most(begun: Study) -> None:
-    begun.ask(fast(begun), attempt=2)
-    assert begun.reconcile({}) == []
-    assert begun.trial(1).status == "failed"
-    begun.ask(fast(begun), attempt=2)
-    assert len(begun.reconcile({}, attempts=3)) == 1
+def test_what_ends_whatever_runs_it_is_a_crash_in_the_end(begun: Study) -> None:
+    number = begun.ask(fast(begun))
+    starts = 1
+    while begun.again(number) is not None:
+        starts += 1
+    assert starts == ATTEMPTS
+    assert (begun.trial(1).status, begun.trial(1).cause) == ("failed", "crash")
+
+
+def test_what_was_not_its_fault_does_not_count(begun: Study) -> None:
+    number = begun.ask(fast(begun))
+    for _ in range(2 * ATTEMPTS):
+        assert begun.again(number, counted=False) is not None
+    assert begun.trial(number).attempt == 1
+
+
+def test_a_trial_is_in_the_record_whole_or_not_at_all(begun: Study) -> None:
+    """No row without its configuration, whenever another process looks."""
+    begun.ask(fast(begun), why="because", expected_s=12.5)
+    row = stored(begun, 1)
+    assert row.state == optuna.trial.TrialState.RUNNING
+    assert row.params == dict(fast(begun))
+    trial = Study.read(begun.experiment).trial(1)
+    assert (trial.why, trial.expected_s, trial.attempt) == ("because", 12.5, 1)
+
+
+def test_what_was_spent_is_kept(begun: Study) -> None:
+    assert begun.spent_s == 0
+    begun.spend(12.5)
+    assert Study.read(begun.experiment).spent_s == 12.5
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "space.runtime=[torch, openvino, onnxruntime]",
+        "space.batch_size=[1, 4, 8, 64]",
+        "space.threads={low: 1, high: 8}",
+        "space.precision=[fp32, bf16]",
+        "space.pruning_ratio=[0, 0.25]",
+    ],
+)
+def test_a_space_that_has_grown_keeps_what_was_measured(
+    begun: Study, evaluation: EvaluationOf, laptop: Hardware, override: str
+) -> None:
+    begun.tell(begun.ask(fast(begun)), evaluation(throughput=300.0))
+    grown = load_experiment(begun.experiment.path, [override], hardware=laptop)
+    study = Study.open(grown, IDENTITY)
+    assert [trial.value("throughput") for trial in study.trials()] == [100, 300]
+    listed = set(grown.space.enumerate().runnable)
+    assert all(trial.configuration in listed for trial in study.trials())
+    left = [c for c in listed if c not in {trial.configuration for trial in study.trials()}]
+    number = study.ask(left[0])
+    study.tell(number, evaluation(throughput=400.0))
+    assert study.trial(number).configuration == left[0]
+
+
+def test_another_baseline_is_refused(begun: Study, laptop: Hardware) -> None:
+    other = load_experiment(begun.experiment.path, ["baseline={batch_size: 8}"], hardware=laptop)
+    told = refusal(other)
+    assert told.startswith("RESULTS compares with runtime=torch")
+    assert "but the file's baseline is runtime=torch batch_size=8" in told
+    assert told.endswith("start anew with --fresh, or under another name")
+
+
+def test_a_record_of_another_form_is_refused(begun: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tunefront.search.study.RECORD", "1")
+    assert "record: was 2, is 1" in refusal(begun.experiment)
 
 
 def test_results_that_were_finished_but_not_told_are_told(

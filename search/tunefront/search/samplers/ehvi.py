@@ -28,7 +28,9 @@ STARTUP_TRIALS = 8
 """Trials that cover the space before anything is predicted."""
 POOL = 4_000
 """Candidates that are weighed at a time; of more, the front's neighbours and a random part."""
-LEARNT_FROM = 300
+REMEMBERED = 250
+"""Trials that processes are conditioned on, at the most: the front, and of the others a part."""
+LEARNT_FROM = 200
 """Trials that a process' parameters are learnt from, at the most."""
 RATIO = 3.0
 """Figures that are all positive and further apart than this factor are taken as logarithms."""
@@ -141,7 +143,7 @@ class EhviSampler(Sampler):
             self._why, self._expected = "covers values that were not tried yet", None
             return self._listed[self._covering(rows, tried)]
         rows = self._pool(rows, measured)
-        outlook = self._outlook(rows, trials, measured)
+        outlook = self._outlook(rows, trials, self._remembered(measured))
         best = int(np.argmax(outlook.worth))
         self._why = outlook.told(best, self._objectives)
         self._expected = outlook.expected(best)
@@ -189,6 +191,18 @@ class EhviSampler(Sampler):
         others = self._random.choice(order[POOL // 2 :], size=POOL // 2, replace=False)
         return np.asarray(rows[np.concatenate([near, others])])
 
+    def _remembered(self, measured: Sequence[Trial]) -> Sequence[Trial]:
+        """All, or of many the front and what is spread over the rest."""
+        if len(measured) <= REMEMBERED:
+            return measured
+        counted = np.array([trial.status == "ok" for trial in measured])
+        costs = np.array([[trial.cost(o) for o in self._objectives] for trial in measured])
+        costs[~counted] = np.inf
+        front = np.flatnonzero(nondominated(costs) & counted)[:REMEMBERED]
+        rest = np.setdiff1d(np.arange(len(measured)), front)
+        spread = np.linspace(0, len(rest) - 1, REMEMBERED - len(front)).astype(np.intp)
+        return [measured[place] for place in np.sort(np.concatenate([front, rest[spread]]))]
+
     def _outlook(self, rows: Rows, trials: Sequence[Trial], measured: Sequence[Trial]) -> _Outlook:
         """What is expected of every candidate."""
         seen = self._rows(measured)
@@ -217,7 +231,7 @@ class EhviSampler(Sampler):
             gain=expected_improvement(front, reference, mean, deviation),
             covered=hypervolume(front, reference),
             keeping=self._keeping(rows, measured, between, across[:, :, : len(rows)]),
-            ending_well=self._ending_well(rows, trials),
+            ending_well=self._ending_well(rows, trials, measured),
             apart=self._apart(rows, running) if len(running) else np.ones(len(rows)),
             mean=mean,
             deviation=deviation,
@@ -256,15 +270,23 @@ class EhviSampler(Sampler):
             chance *= ndtr((sign * limit.bound - mean) / deviation)
         return chance
 
-    def _ending_well(self, rows: Rows, trials: Sequence[Trial]) -> Floats:
+    def _ending_well(
+        self, rows: Rows, trials: Sequence[Trial], remembered: Sequence[Trial]
+    ) -> Floats:
         """The probability that a candidate runs at all, from how those like it ended."""
-        ended = [trial for trial in trials if trial.status != "running"]
-        if all(trial.measured for trial in ended):
+        failed = [trial for trial in trials if trial.status == "failed"]
+        if not failed:
             return np.ones(len(rows))
-        distances = self._features.distances(self._rows(ended), rows).sum(axis=0)
-        likeness = np.exp(-2.0 * distances)
-        good = np.array([trial.measured for trial in ended], dtype=np.float64)
-        return np.asarray((1.0 + good @ likeness) / (1.0 + likeness.sum(axis=0)))
+        fine = self._likeness(remembered, rows)
+        fine *= sum(trial.measured for trial in trials) / len(remembered)
+        bad = self._likeness(failed[-REMEMBERED:], rows) * max(1.0, len(failed) / REMEMBERED)
+        return np.asarray((1.0 + fine) / (1.0 + fine + bad))
+
+    def _likeness(self, trials: Sequence[Trial], rows: Rows) -> Floats:
+        """How much of what was tried is like each candidate."""
+        distances = self._features.distances(self._rows(trials), rows).sum(axis=0)
+        likeness: Floats = np.exp(-2.0 * distances).sum(axis=0)
+        return likeness
 
     def _apart(self, rows: Rows, running: Rows) -> Floats:
         """Less for what is like something that runs now: its outcome would tell the same."""
