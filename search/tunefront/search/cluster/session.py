@@ -45,6 +45,7 @@ def ray_session(cores: int, gpus: int | None = None, folder: Path | None = None)
     local: dict[str, Any] = {}
     if not address:
         local = {"num_cpus": cores, "num_gpus": gpus, "object_store_memory": OBJECT_STORE_BYTES}
+        local |= {"_node_ip_address": "127.0.0.1"}  # nothing listens beyond this machine
         local |= {"_temp_dir": str(folder)} if folder is not None else {}
     try:
         if address:
