@@ -1,15 +1,20 @@
 """When a search ends, without Ray: budgets, and proposals that promise too little."""
 
+import time
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from tunefront.evaluators import Evaluation, Setting
+from tunefront.evaluators import Evaluation, Setting, Timeouts
 from tunefront.search import Experiment, Trial
-from tunefront.search.runner import PATIENCE, Runner
+from tunefront.search.cluster import Job
+from tunefront.search.runner import FULL, PATIENCE, Runner
 from tunefront.search.samplers import Sampler
 from tunefront.search.study import Study
-from tunefront.spaces import Configuration
+from tunefront.search.trial import candidate_of
+from tunefront.spaces import Configuration, StudyError
 
 
 class Promising(Sampler):
@@ -79,3 +84,135 @@ def test_a_search_ends_when_proposals_promise_too_little_several_times_in_a_row(
 ) -> None:
     assert PATIENCE == 3
     assert jobs(gains, least_gain) == started
+
+
+@pytest.fixture
+def runner(load: Callable[..., Experiment]) -> Callable[..., Runner]:
+    """A runner over a made-up space, with a deadline; what it says goes to `said`."""
+
+    def make(seconds: float | None, said: list[str], **more: Any) -> Runner:
+        experiment = load()
+        listed = [c for c in experiment.space.enumerate().runnable if c != experiment.baseline]
+        return Runner(
+            Study.open(experiment, {"test": "yes"}),
+            Promising(listed, ()),
+            listed,
+            Setting(workload=experiment.workload, fingerprint="f", store="unused"),
+            concurrent=1,
+            trials=8,
+            seconds=seconds,
+            on_trial=lambda trial: said.append(f"{trial.number} {trial.status}"),
+            say=said.append,
+            **more,
+        )
+
+    return make
+
+
+def taking(evaluation: Evaluation, seconds: float) -> Evaluation:
+    return replace(evaluation, seconds={"total": seconds})
+
+
+def started(runner: Runner) -> Job:
+    job = runner.next_job()
+    assert job is not None
+    return job
+
+
+@pytest.mark.parametrize(("left", "goes_on"), [(60.0, True), (5.0, False)])
+def test_no_trial_starts_that_can_not_be_expected_to_end(
+    runner: Callable[..., Runner],
+    evaluation: Callable[..., Evaluation],
+    left: float,
+    goes_on: bool,
+) -> None:
+    own = runner(1000.0, [])
+    own.tell(started(own).number, taking(evaluation(), 30.0))
+    own.deadline = time.monotonic() + left
+    job = own.next_job()
+    assert (job is not None) is goes_on
+    assert len(own.study.trials()) == (2 if goes_on else 1)
+    if job is not None:
+        assert own.study.trial(1).expected_s == 30.0
+
+
+def test_no_step_lasts_beyond_the_deadline(runner: Callable[..., Runner]) -> None:
+    job = started(runner(100.0, []))
+    timeouts = job.setting.timeouts
+    assert 90 < timeouts.build_s <= 100
+    assert 90 < timeouts.measure_s <= 100
+    assert started(runner(None, [])).setting.timeouts == Timeouts()
+
+
+def test_what_the_deadline_ended_is_left_for_the_next_run(
+    runner: Callable[..., Runner], evaluation: Callable[..., Evaluation]
+) -> None:
+    said: list[str] = []
+    own = runner(1000.0, said)
+    own.tell(started(own).number, evaluation())
+    number = started(own).number
+    own.deadline = time.monotonic()
+    late = Evaluation(status="failed", cause="timeout", stage="build", message="not done")
+    own.tell(number, late)
+    assert own.study.trial(number).status == "running"
+    assert "the time was up" in said[-1]
+    assert own.study.reconcile({}) == [number]
+
+
+def test_a_hang_before_the_deadline_is_a_failure(
+    runner: Callable[..., Runner], evaluation: Callable[..., Evaluation]
+) -> None:
+    own = runner(1000.0, [])
+    own.tell(started(own).number, evaluation())
+    number = started(own).number
+    hung = Evaluation(status="failed", cause="timeout", stage="build", message="not done")
+    own.tell(number, hung)
+    assert own.study.trial(number).cause == "timeout"
+
+
+def test_a_full_disk_puts_a_trial_off_and_three_in_a_row_end_the_search(
+    runner: Callable[..., Runner], evaluation: Callable[..., Evaluation]
+) -> None:
+    own = runner(None, [])
+    own.tell(started(own).number, evaluation())
+    full = Evaluation(status="failed", cause="disk full", stage="build", message="no space")
+    number = started(own).number
+    for _ in range(FULL - 1):
+        own.tell(number, full)
+        assert started(own).number == number
+    assert own.study.trial(number).attempt == 1
+    own.tell(number, full)
+    assert own.next_job() is None
+    with pytest.raises(StudyError, match="the disk is full: 3 trials in a row"):
+        own.run(None)  # type: ignore[arg-type]
+
+
+def test_a_lost_worker_costs_an_attempt_and_not_the_trial(
+    runner: Callable[..., Runner], evaluation: Callable[..., Evaluation]
+) -> None:
+    said: list[str] = []
+    own = runner(None, said)
+    baseline = started(own)
+    assert own.waiting()
+    own.lost(baseline.number)
+    assert not own.waiting()
+    again = started(own)
+    assert (again.number, own.study.trial(0).attempt) == (0, 2)
+    own.tell(0, evaluation())
+    assert said[-1] == "0 ok"
+
+
+def test_what_failures_rule_out_is_said_and_not_proposed(
+    runner: Callable[..., Runner], evaluation: Callable[..., Evaluation]
+) -> None:
+    said: list[str] = []
+    own = runner(None, said)
+    own.tell(started(own).number, evaluation())
+    number = started(own).number
+    out = Evaluation(status="failed", cause="unsupported", stage="build", message="no kernel")
+    own.tell(number, out)
+    started(own)
+    failed = candidate_of(own.study.trial(number).configuration)
+    assert own.skips.configurations
+    assert {candidate_of(c) for c in own.skips.configurations} == {failed}
+    assert any("need not be tried" in line and f"trial {number}" in line for line in said)

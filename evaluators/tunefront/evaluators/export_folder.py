@@ -66,8 +66,8 @@ def read_samples(folder: Path) -> tuple[Inputs, Sequence[Array]]:
     except (OSError, ValueError) as error:
         raise ExportError(f"{folder / SAMPLES} can't be read: {error}") from error
     inputs = {name[6:]: array for name, array in found.items() if name.startswith("input_")}
-    outputs = [found[name] for name in sorted(found) if name.startswith("output_")]
-    return inputs, outputs
+    places = sorted(int(name[7:]) for name in found if name.startswith("output_"))
+    return inputs, [found[f"output_{place}"] for place in places]
 
 
 def write_manifest(folder: Path, fields: Mapping[str, Any]) -> None:
