@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tunefront.evaluators import Isolation, Setting, evaluate
+from tunefront.evaluators import Isolation, Setting, Timeouts, evaluate
 from tunefront.evaluators.isolation import Child, Step
 from tunefront.spaces import Configuration
 
@@ -29,7 +29,7 @@ SECRET_SLEEP = "7777"
 
 
 class Faulty(Isolation):
-    """The real isolation, but one step of the trial does something else first."""
+    """The worker's isolation, but one step of the trial does something else first."""
 
     def __init__(self, stage: str, fault: str) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Faulty(Isolation):
             struck = {"stage": self._stage, "fault": self._fault, "step": step.name}
             name = "tests.faults.bodies:strike"
             step = replace(step, name=name, payload={**step.payload, "struck": struck})
-        with super().start(step) as child:
+        with _undisturbed().start(step) as child:
             yield child
 
 
@@ -64,16 +64,13 @@ def trial(job: Mapping[str, Any]) -> Mapping[str, Any]:
     if stage == "worker":
         os.kill(os.getpid(), signal.SIGKILL)
     setting = Setting.from_dict(job["setting"])
-    if stage in ("model", "runtime"):  # built here, not found in the store
+    if stage in ("model", "runtime", "quality"):  # made here, not found in the store
         setting = replace(setting, store=str(folder / "stores" / str(job["number"])))
+    if not stage:  # the first one of a worker waits for imports
+        setting = replace(setting, timeouts=Timeouts())
     isolation = Faulty(stage, fault) if stage else _undisturbed()
     log = folder / "logs" / f"{job['number']:05}.log"
-    try:
-        found = evaluate(setting, Configuration(job["configuration"]), isolation, log)
-    finally:
-        if stage:
-            isolation.close()
-    return found.to_dict()
+    return evaluate(setting, Configuration(job["configuration"]), isolation, log).to_dict()
 
 
 def strike(payload: Mapping[str, Any]) -> Any:

@@ -33,7 +33,7 @@ timeouts: {build: 60, quality: 60, measure: 60}
 """
 ROOT = Path(__file__).parents[2]
 MEMORY_MB = 2048
-HANG_S = 4.0
+HANG_S = 6.0
 """When a step counts as hung in these tests."""
 
 
@@ -124,5 +124,5 @@ def searched(
 
 def _hasty(setting: Setting) -> Setting:
     """Hangs are seen soon, and memory is out soon."""
-    hasty = replace(setting.timeouts, build_s=20.0, quality_s=HANG_S, measure_s=HANG_S)
+    hasty = replace(setting.timeouts, build_s=HANG_S, quality_s=HANG_S, measure_s=HANG_S)
     return replace(setting, memory_mb=MEMORY_MB, timeouts=hasty)

@@ -85,7 +85,9 @@ def recorded_estimate(experiment: Experiment) -> Estimate | None:
 
 def estimate_of(trials: Sequence[Trial]) -> Estimate | None:
     """From a record; None where nothing was measured yet."""
-    measured = [t for t in trials if t.evaluation is not None and t.evaluation.status == "ok"]
+    measured = [
+        t for t in trials if t.measured and t.evaluation and "total" in t.evaluation.seconds
+    ]
     if not measured:
         return None
     built: list[float] = []

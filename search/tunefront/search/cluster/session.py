@@ -24,6 +24,9 @@ QUIET_ENVIRONMENT: Mapping[str, str] = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 """What is set for Ray before it is imported."""
+LOOPBACK_ENVIRONMENT: Mapping[str, str] = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""What keeps a local Ray to this machine: without clusters its node is the loopback, and only then
+do its servers listen there alone; it turns a loopback that it is told into an outer address."""
 
 
 @contextmanager
@@ -38,14 +41,14 @@ def ray_session(cores: int, gpus: int | None = None, folder: Path | None = None)
     Raises:
         ClusterError: If nothing answers at `RAY_ADDRESS`.
     """
-    os.environ.update({k: v for k, v in QUIET_ENVIRONMENT.items() if k not in os.environ})
+    address = os.environ.get("RAY_ADDRESS")
+    wanted = QUIET_ENVIRONMENT if address else {**QUIET_ENVIRONMENT, **LOOPBACK_ENVIRONMENT}
+    os.environ.update({k: v for k, v in wanted.items() if k not in os.environ})
     import ray
 
-    address = os.environ.get("RAY_ADDRESS")
     local: dict[str, Any] = {}
     if not address:
         local = {"num_cpus": cores, "num_gpus": gpus, "object_store_memory": OBJECT_STORE_BYTES}
-        local |= {"_node_ip_address": "127.0.0.1"}  # nothing listens beyond this machine
         local |= {"_temp_dir": str(folder)} if folder is not None else {}
     try:
         if address:
