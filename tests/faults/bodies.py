@@ -81,7 +81,7 @@ def strike(payload: Mapping[str, Any]) -> Any:
     fault = FAULTS[struck["fault"]]
     folder = Path(payload.get("folder", "."))
     if struck["stage"] == "model":
-        steps._apply_techniques = lambda *given: fault(folder)  # type: ignore[assignment]
+        steps._apply_techniques = lambda *given: fault(folder)
     elif struck["stage"] == "runtime":
         _strike_runtimes(fault)
     else:
@@ -92,18 +92,18 @@ def strike(payload: Mapping[str, Any]) -> Any:
 
 def _strike_runtimes(fault: Callable[[Path], None]) -> None:
     """Half of a candidate is written when the fault strikes."""
-    from tunefront.evaluators import steps
+    from tunefront.evaluators.runtimes import RUNTIME_OF
 
-    runtime = steps.RUNTIME_OF["torch"]
+    runtime = type(RUNTIME_OF["torch"])
     real = runtime.build
 
-    def build(source: Any, numerics: Any, folder: Path) -> Any:
-        found = real(source, numerics, folder)
+    def build(self: Any, source: Any, numerics: Any, folder: Path) -> Any:
+        found = real(self, source, numerics, folder)
         (folder / "half").write_bytes(b"x" * 1000)
         fault(folder)
         return found
 
-    type(runtime).build = lambda self, source, numerics, folder: build(source, numerics, folder)
+    setattr(runtime, "build", build)  # noqa: B010: a method is replaced on purpose
 
 
 def _raises(folder: Path) -> None:

@@ -29,7 +29,7 @@ from .conftest import searched, small_experiment, variables
 TRIALS = int(os.environ.get("TUNEFRONT_SOAK_TRIALS", "16"))
 KILLS = int(os.environ.get("TUNEFRONT_SOAK_KILLS", "3"))
 SAID = "said.txt"
-LONGEST_S = 180.0
+LONGEST_S = 500.0
 COMMAND = [sys.executable, "-c", "from tunefront.search.cli import main; main()"]
 
 
