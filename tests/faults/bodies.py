@@ -103,7 +103,7 @@ def _strike_runtimes(fault: Callable[[Path], None]) -> None:
         fault(folder)
         return found
 
-    setattr(runtime, "build", build)  # noqa: B010: a method is replaced on purpose
+    setattr(runtime, "build", build)  # noqa: B010
 
 
 def _raises(folder: Path) -> None:
