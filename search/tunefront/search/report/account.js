@@ -10,7 +10,8 @@ function importanceParts(report) {
 
 const IMPORTANCE =
   "How much of an objective's differences hangs on a choice, alone or together with others: how " +
-  "much worse a model predicts trials that it has not seen when the choice's values are shuffled.";
+  "much worse a model predicts trials that it has not seen when the choice's values are shuffled. " +
+  "Shares add up to more than 100 % where choices work together, or were tried together.";
 
 /** The hypervolume's history: a line of steps, and when it was nearly whole. */
 function historyPart(report, width) {
