@@ -94,9 +94,24 @@ def test_mlflow_opens_on_the_front(journey: Journey) -> None:
 def test_the_summary_holds_picture_and_tables(journey: Journey) -> None:
     found = {path.name for path in (journey.folder / "results" / "artifacts").rglob("*")}
     assert {"front.png", "trials.csv", "trials.json", "search.json", "experiment.yaml"} <= found
+    assert "report.html" in found
     record = json.loads((journey.results / "search.json").read_text())
     reasons = [dropped["reason"] for dropped in record["space"]["dropped"]]
     assert "onnxruntime does not compute in bf16" in reasons
+
+
+def test_the_report_lies_beside_the_record_and_is_written_anew(
+    journey: Journey, tmp_path: Path
+) -> None:
+    beside = journey.results / "report.html"
+    assert f"report: {beside}" in journey.first.stderr
+    whole = beside.read_text(encoding="utf-8")
+    assert "onnxruntime does not compute in bf16" in whole
+    named = tmp_path / "mine.html"
+    again = journey.cli("report", journey.file, "--output", named)
+    assert (again.returncode, again.stdout) == (0, f"{named}\n"), again.stderr
+    assert "Recommended" in named.read_text(encoding="utf-8")
+    assert journey.cli("report", journey.file).stdout == f"{beside}\n"
 
 
 def test_finalists_were_measured_again(journey: Journey) -> None:

@@ -81,6 +81,7 @@ def test_a_projection_over_http_is_idempotent(
     summary = next(run for run in runs if run.data.tags["trial"] == "summary")
     files = {item.path for item in client.list_artifacts(summary.info.run_id)}
     assert {"front.png", "trials.csv", "trials.json", "search.json", "experiment.yaml"} <= files
+    assert "report.html" in files
     shortlist = client.search_runs([found.experiment_id], "tags.shortlist = 'true'")
     front = {trial.number for trial in answer.front.trials} | {0}
     assert {int(run.data.tags["trial"]) for run in shortlist} == front

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from .report.command import report
+
 if TYPE_CHECKING:
     from .answer import Answer
     from .objective import Limit
@@ -401,6 +403,9 @@ def ui(experiment: Path, port: int, detach: bool, stop: bool, opened: bool) -> N
         opened=opened,
         say=lambda line: click.echo(line, err=True),
     )
+
+
+tunefront.add_command(report)
 
 
 def _load(written: Path) -> Any:

@@ -351,6 +351,7 @@ class _Night:
             self._run_trials(runner)
         confirmation = Confirmation.from_dict(self.study.confirmation())
         answer = answer_of(self.experiment, self.study.trials(), confirmation)
+        self._report(answer)
         link = self.recorder.finish(answer)
         return Result(
             outcome=_outcome(answer, runner.stopped),
@@ -360,6 +361,17 @@ class _Night:
             folder=self.experiment.results,
             seconds=time.monotonic() - self.start,
         )
+
+    def _report(self, answer: Answer) -> None:
+        """Write report.html beside the record."""
+        from .report.page import FILE, write_report
+
+        try:
+            path = write_report(answer, read_record(self.experiment))
+        except Exception as error:  # whatever it is, the search's result stands
+            self.say(f"{FILE} could not be written: {type(error).__name__}: {error}")
+        else:
+            self.say(f"report: {path}")
 
     def _run_trials(self, runner: Runner) -> None:
         self.say("starting Ray")

@@ -80,7 +80,7 @@ def front_of(
     costs = np.array([[trial.cost(o) for o in objectives] for trial in kept])
     best = [trial for trial, on in zip(kept, nondominated(costs), strict=True) if on]
     best.sort(key=lambda trial: trial.cost(objectives[0]))
-    spread = _spread(kept, objectives, experiment.primary)
+    spread = spread_of(kept, objectives, experiment.primary)
     ties = _ties(kept, spread)
     baseline = next((trial for trial in trials if trial.number == 0 and trial.measured), None)
     picks = _picks(experiment, best, ties, baseline, prefer, bounds)
@@ -122,7 +122,7 @@ def _for_telling_apart(trial: Trial, objective: Objective, primary: Metric) -> M
     return trial.measurements[objective.metric]
 
 
-def _spread(
+def spread_of(
     trials: Sequence[Trial], objectives: Sequence[Objective], primary: Metric
 ) -> tuple[Costs, Costs, Costs]:
     """Figures and both ends of their intervals, less is better, `(trials, objectives)` each."""
@@ -170,11 +170,9 @@ def _picks(
 
     trial, reason = _recommended(experiment, best, baseline, prefer)
     add(RECOMMENDED, trial, reason)
-    speed = _first(experiment, ("latency_ms", "throughput", "tokens_per_second"), "throughput")
+    speed, size, quality = deciding(experiment)
     add("fastest", _best_by(best, speed), f"best {speed.name} on the front")
-    size = _first(experiment, ("peak_memory_mb", "model_memory_mb", "weights_mb"), "peak_memory_mb")
     add("smallest", _best_by(best, size), f"least {size.name} on the front")
-    quality = experiment.primary
     best_quality = _best_quality(best, quality, found[0].trial)
     add("highest quality", best_quality, f"best {quality.name} on the front")
     costs = np.array([[t.cost(o) for o in experiment.objectives] for t in best])
@@ -184,12 +182,20 @@ def _picks(
 
 def simplest(experiment: Experiment, trials: Sequence[Trial]) -> Trial:
     """The trial with the fewest choices that differ from the baseline's; of those the smallest."""
+    return min(trials, key=lambda t: (changes(experiment, t), t.value("peak_memory_mb")))
 
-    def effort(trial: Trial) -> tuple[int, float]:
-        own, base = trial.configuration, experiment.baseline
-        return sum(own[n] != base.get(n) for n in own), trial.value("peak_memory_mb")
 
-    return min(trials, key=effort)
+def changes(experiment: Experiment, trial: Trial) -> int:
+    """How many of its choices differ from the baseline's."""
+    own, base = trial.configuration, experiment.baseline
+    return sum(own[name] != base.get(name) for name in own)
+
+
+def deciding(experiment: Experiment) -> tuple[Metric, Metric, Metric]:
+    """The metrics that say what is fastest, what is smallest, and what has the highest quality."""
+    speed = _first(experiment, ("latency_ms", "throughput", "tokens_per_second"), "throughput")
+    size = _first(experiment, ("peak_memory_mb", "model_memory_mb", "weights_mb"), "peak_memory_mb")
+    return speed, size, experiment.primary
 
 
 def _first(experiment: Experiment, names: Sequence[str], fallback: str) -> Metric:
@@ -223,11 +229,11 @@ def _recommended(
     if baseline is None:
         costs = np.array([[t.cost(o) for o in experiment.objectives] for t in best])
         return best[knee(costs)], "nearest to the best of every objective at once"
-    gain = _gain_over(baseline, experiment.objectives)
+    gain = gain_over(baseline, experiment.objectives)
     return max(best, key=gain), "greatest mean gain over the baseline in all objectives"
 
 
-def _gain_over(baseline: Trial, objectives: Sequence[Objective]) -> Callable[[Trial], float]:
+def gain_over(baseline: Trial, objectives: Sequence[Objective]) -> Callable[[Trial], float]:
     """Mean logarithm of the ratios to the baseline; differences where a figure isn't positive."""
 
     def gain(trial: Trial) -> float:

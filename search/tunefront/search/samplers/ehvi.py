@@ -6,7 +6,6 @@ expected hypervolume improvement, times the probability that it runs and keeps t
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +13,15 @@ from scipy.special import ndtr
 
 from tunefront.search.front import hypervolume, nondominated
 from tunefront.search.objective import Limit, Objective
-from tunefront.search.surrogate import Process, encode, expected_improvement, fit
+from tunefront.search.surrogate import (
+    Process,
+    Scale,
+    encode,
+    expected_improvement,
+    fit,
+    learnable,
+    variance,
+)
 from tunefront.search.trial import Trial
 from tunefront.spaces import Choice, Configuration
 
@@ -22,7 +29,6 @@ from .base import Sampler
 
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.intp]
-Scale = Literal["linear", "log"]
 
 STARTUP_TRIALS = 8
 """Trials that cover the space before anything is predicted."""
@@ -32,8 +38,6 @@ REMEMBERED = 250
 """Trials that processes are conditioned on, at the most: the front, and of the others a part."""
 LEARNT_FROM = 200
 """Trials that a process' parameters are learnt from, at the most."""
-RATIO = 3.0
-"""Figures that are all positive and further apart than this factor are taken as logarithms."""
 BEYOND = 1.0
 """How far beyond the front's worst values the reference lies, in parts of their range: far enough
 that what extends the front at its ends counts, too."""
@@ -213,7 +217,7 @@ class EhviSampler(Sampler):
         means, deviations, values, scales = [], [], [], []
         for objective in self._objectives:
             name = objective.metric
-            figures, noise, scale = _figures(measured, name, objective.sign)
+            figures, noise, scale = learnable(measured, name, objective.sign)
             process = self._process(name, between, figures, noise)
             mean, deviation = process.predict(across)
             means.append(mean)
@@ -264,7 +268,7 @@ class EhviSampler(Sampler):
         for limit in self._limits:
             sign = 1.0 if limit.test == "<=" else -1.0
             figures = np.array([sign * trial.value(limit.metric) for trial in measured])
-            noise = np.array([_variance(trial, limit.metric) for trial in measured])
+            noise = np.array([variance(trial, limit.metric) for trial in measured])
             process = self._process(f"limit {limit}", between, figures, noise)
             mean, deviation = process.predict(across)
             chance *= ndtr((sign * limit.bound - mean) / deviation)
@@ -292,21 +296,6 @@ class EhviSampler(Sampler):
         """Less for what is like something that runs now: its outcome would tell the same."""
         distances = self._features.distances(running, rows).sum(axis=0).min(axis=0)
         return np.asarray(1.0 - 0.5 * np.exp(-distances))
-
-
-def _figures(trials: Sequence[Trial], metric: str, sign: float) -> tuple[Floats, Floats, Scale]:
-    """Figures to be minimised and their variances; logarithms where ratios tell more."""
-    values = np.array([trial.value(metric) for trial in trials])
-    noise = np.array([_variance(trial, metric) for trial in trials])
-    if values.min() > 0 and values.max() / values.min() > RATIO:
-        return sign * np.log(values), noise / values**2, "log"
-    return sign * values, noise, "linear"
-
-
-def _variance(trial: Trial, metric: str) -> float:
-    """Of a figure, from its 95 % interval."""
-    found = trial.measurements[metric]
-    return ((found.high - found.low) / 3.92) ** 2
 
 
 def _target(costs: Floats, counted: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:

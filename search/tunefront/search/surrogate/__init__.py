@@ -1,7 +1,17 @@
 """What a configuration would probably measure, and what that would be worth: pure functions."""
 
+from .figures import Scale, learnable, variance
 from .improvement import expected_improvement
 from .process import Process, fit
 from .similarity import Features, encode
 
-__all__ = ["Features", "Process", "encode", "expected_improvement", "fit"]
+__all__ = [
+    "Features",
+    "Process",
+    "Scale",
+    "encode",
+    "expected_improvement",
+    "fit",
+    "learnable",
+    "variance",
+]

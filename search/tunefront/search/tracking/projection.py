@@ -274,12 +274,14 @@ def _metrics(trial: Trial, answer: Answer) -> dict[str, float]:
 
 
 def write_files(answer: Answer, record: Mapping[str, Any], folder: Path) -> None:
-    """The search as files: front.png, trials.json, trials.csv, search.json, experiment.yaml."""
+    """The search as files: report, picture, trials (JSON and CSV), record, experiment file."""
+    from tunefront.search.report.page import write_report
     from tunefront.search.tables import trials_csv, trials_json
 
     folder.mkdir(parents=True, exist_ok=True)
     if any(trial.measured for trial in answer.trials):
         draw_front(answer, folder / "front.png")
+    write_report(answer, record, folder / "report.html")
     (folder / "trials.json").write_text(trials_json(answer.trials) + "\n")
     (folder / "trials.csv").write_text(trials_csv(answer))
     (folder / "search.json").write_text(json.dumps(record, indent=2, default=str) + "\n")

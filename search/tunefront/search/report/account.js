@@ -1,0 +1,123 @@
+// How the search went: what matters, the front's growth, time, failures, machine and protocol.
+
+function importanceParts(report) {
+  return report.importance.map(({ objective, told, shares }) => {
+    const rows = shares.map(([name, share]) => [name, share, percent(share)]);
+    const shown = rows.length ? bars(rows) : null;
+    return el("div", {}, el("h3", {}, objective), shown, el("p", { class: "quiet" }, told));
+  });
+}
+
+const IMPORTANCE =
+  "How much of an objective's differences hangs on a choice, alone or together with others: how " +
+  "much worse a model predicts trials that it has not seen when the choice's values are shuffled. " +
+  "Shares add up to more than 100 % where choices work together, or were tried together.";
+
+/** The hypervolume's history: a line of steps, and when it was nearly whole. */
+function historyPart(report, width) {
+  const title = el("h3", {}, "How the front grew");
+  if (!report.history.length) return [title, el("p", {}, "Nothing keeps the limits.")];
+  const last = report.trials[report.trials.length - 1].number;
+  const nearly = report.history.find(([, share]) => share >= 0.99)[0];
+  const height = 240;
+  const across = { label: "trial", values: [0, Math.max(last, 1)] };
+  const plane = framed(width, height, across, { label: "share of the hypervolume", values: [0, 1] });
+  const { x, y } = plane;
+  const steps = report.history.map(([number, share]) => `H${x.at(number)}V${y.at(share)}`);
+  const path = `M${x.at(0)} ${y.at(0)}${steps.join("")}H${x.at(last)}`;
+  const told = `99 % of what the front came to was there after trial ${three(nearly)}.`;
+  const picture = svg(
+    "svg",
+    { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": told },
+    plane.axes,
+    svg("path", { class: "line", d: path }),
+  );
+  const how = "Hypervolume of the trials within the experiment's limits, over that of all of them.";
+  return [title, picture, el("p", { class: "quiet" }, `${told} ${how}`)];
+}
+
+/** What trials took over what was expected. */
+function pacePart(report, width) {
+  const title = el("h3", {}, "Expected and actual time of trials");
+  const timed = report.trials.filter((t) => t.measured && t.expected_s && t.seconds);
+  if (!report.pace || !timed.length) return [title, el("p", {}, "Nothing was expected.")];
+  const height = 240;
+  const both = timed.flatMap((t) => [t.expected_s, t.seconds]);
+  const across = { label: "expected, s", values: both };
+  const plane = framed(width, height, across, { label: "actual, s", values: both });
+  const { x, y } = plane;
+  const low = Math.max(x.low, y.low);
+  const high = Math.min(x.high, y.high);
+  const same = `M${x.at(low)} ${y.at(low)}L${x.at(high)} ${y.at(high)}`;
+  const dot = (t) =>
+    svg("circle", { cx: x.at(t.expected_s), cy: y.at(t.seconds), r: 3, class: "mark dominated" });
+  const { median, low: least, high: most, trials } = report.pace;
+  const told =
+    `Half of ${trials} trials took less than ${general(median, 3)} times what was expected, ` +
+    `nine in ten ${general(least, 3)} to ${general(most, 3)} times.`;
+  const picture = svg(
+    "svg",
+    { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": told },
+    plane.axes,
+    svg("path", { class: "limit", d: same }),
+    ...timed.map(dot),
+  );
+  return [title, picture, el("p", { class: "quiet" }, told)];
+}
+
+function stagesPart(report) {
+  const title = el("h3", {}, "Time by stage");
+  if (!report.stages.length) return [title, el("p", {}, "No trial has ended.")];
+  const all = report.stages.reduce((sum, stage) => sum + stage.seconds, 0);
+  const rows = report.stages.map(({ stage, seconds }) => {
+    const share = all > 0 ? seconds / all : 0;
+    return [stage, seconds, `${secondsText(seconds)} (${percent(share)})`];
+  });
+  const told = `${secondsText(all)} of all trials together, confirmation not counted.`;
+  return [title, bars(rows), el("p", { class: "quiet" }, told)];
+}
+
+function failureParts(report, open) {
+  const parts = [];
+  if (report.failures.length) {
+    const rows = report.failures.map((f) => {
+      const more = f.messages > 1 ? ` (and ${f.messages - 1} other messages)` : "";
+      return [f.stage, f.cause, trialButtons(f.trials, open), f.message + more];
+    });
+    parts.push(el("h3", {}, "Failed"), table(["stage", "cause", "trials", "message"], rows));
+  } else parts.push(el("p", {}, "No trial failed."));
+  if (report.lessons.length) {
+    const items = report.lessons.map((lesson) => el("li", {}, lesson));
+    parts.push(el("h3", {}, "What the failures taught"), el("ul", {}, ...items));
+  }
+  if (report.dropped.length) {
+    const { configurations, runnable } = report.space;
+    const told = `${configurations} configurations, of which ${runnable} can run here.`;
+    const rows = report.dropped.map((d) => [String(d.count), d.reason, d.values]);
+    const header = ["configurations", "reason", "at"];
+    parts.push(el("h3", {}, "Left out before the first trial"), el("p", {}, told));
+    parts.push(table(header, rows));
+  }
+  return parts;
+}
+
+/** Numbers of trials that open them. */
+function trialButtons(trials, open, most = 20) {
+  const buttons = trials.slice(0, most).map((number) => {
+    const button = el("button", { type: "button", class: "sort" }, three(number));
+    button.addEventListener("click", () => open(number, button));
+    return button;
+  });
+  const rest = trials.length > most ? `and ${trials.length - most} more` : "";
+  return el("span", { class: "numbers" }, ...buttons, rest);
+}
+
+function protocolParts(report) {
+  const fixed = Object.entries(report.fixed).map(([name, value]) => `${name} ${value}`);
+  const rows = [...report.machine, ...report.protocol];
+  if (fixed.length) rows.push(["the same in all trials", fixed.join(", ")]);
+  const lines = rows.map(([name, told]) =>
+    el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, told)),
+  );
+  return [el("div", { class: "wide" }, el("table", {}, el("tbody", {}, ...lines)))];
+}

@@ -1,0 +1,162 @@
+"""How the search went: failures, lessons, what was left out, machine, protocol, time."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tunefront.evaluators.setting import EVALUATION_STAGES
+from tunefront.search.answer import Answer, early_ends
+from tunefront.search.experiment import Budget, Experiment
+from tunefront.search.trial import Trial
+
+MESSAGE = 300
+"""Letters of a message that stands for several."""
+
+
+def account_of(answer: Answer, record: Mapping[str, Any]) -> dict[str, Any]:
+    """The report's account of the night, as plain JSON values."""
+    space = record.get("space", {})
+    return {
+        "failures": _failures(answer),
+        "lessons": [str(lesson) for lesson in answer.lessons],
+        "space": {name: space.get(name) for name in ("configurations", "runnable")},
+        "dropped": [
+            {
+                "count": dropped["count"],
+                "reason": dropped["reason"],
+                "values": ", ".join(f"{n} {' or '.join(v)}" for n, v in dropped["values"].items()),
+            }
+            for dropped in space.get("dropped", ())
+        ],
+        "machine": _machine(record),
+        "protocol": _protocol(answer),
+        "stages": _stages(answer),
+        "pace": _pace(answer),
+        "period": _period(answer),
+    }
+
+
+def _failures(answer: Answer) -> list[dict[str, Any]]:
+    """Failed trials by stage and cause, the most frequent first."""
+    groups: dict[tuple[str, str], list[Trial]] = {}
+    for trial in answer.trials:
+        if trial.status == "failed":
+            stage = trial.evaluation.stage if trial.evaluation is not None else None
+            groups.setdefault((stage or "-", trial.cause or "unknown"), []).append(trial)
+    ordered = sorted(groups.items(), key=lambda group: -len(group[1]))
+    return [
+        {
+            "stage": stage,
+            "cause": cause,
+            "trials": [trial.number for trial in trials],
+            "message": _message(trials[0]),
+            "messages": len({_message(trial) for trial in trials}),
+        }
+        for (stage, cause), trials in ordered
+    ]
+
+
+def _message(trial: Trial) -> str:
+    return trial.evaluation.message[:MESSAGE] if trial.evaluation is not None else ""
+
+
+def _machine(record: Mapping[str, Any]) -> list[list[str]]:
+    machine = record.get("machine", {})
+    workload = record.get("workload", {})
+    libraries = machine.get("libraries", {})
+    rows = [
+        ["machine", str(machine.get("summary", ""))],
+        ["instruction sets", ", ".join(machine.get("isa", ()))],
+        ["libraries", ", ".join(f"{name} {version}" for name, version in libraries.items())],
+        ["model and data", ", ".join(f"{name} {value}" for name, value in workload.items())],
+    ]
+    return [row for row in rows if row[1]]
+
+
+def _protocol(answer: Answer) -> list[list[str]]:
+    experiment = answer.experiment
+    workload = experiment.workload
+    doubted = sum(bool(t.evaluation and t.evaluation.doubts) for t in answer.trials)
+    rows = [
+        ["workload", f"{workload.task}, model {workload.model}"],
+        ["file", str(experiment.path)],
+        ["baseline", experiment.baseline.label()],
+        ["objectives", ", ".join(f"{o.metric} ({o.direction})" for o in experiment.objectives)],
+        ["limits", ", ".join(map(str, experiment.limits)) or "none"],
+        ["a trial", _turns(experiment)],
+        ["confirmation", _confirmed(answer)],
+        ["sampler", f"{experiment.sampler}, seed {experiment.seed}"],
+        ["budget", _budget(experiment.budget)],
+        ["doubted", f"{doubted} of {len(answer.trials)} trials"],
+        ["saved", early_ends(answer.trials)],
+    ]
+    return [row for row in rows if row[1]]
+
+
+def _turns(experiment: Experiment) -> str:
+    protocol = experiment.protocol
+    beside = "in turns with the baseline" if protocol.reference else "by itself"
+    return (
+        f"{beside}, {protocol.turns} turns at the least, {protocol.seconds:g} s at the most, until "
+        f"the interval is ± {protocol.precision:.0%}; waits up to {protocol.wait_s:g} s for a "
+        f"quiet machine; {experiment.concurrent_trials} trials at a time"
+    )
+
+
+def _confirmed(answer: Answer) -> str:
+    asked = answer.experiment.confirmation
+    numbers = ", ".join(f"{number:03}" for number in sorted(answer.confirmation.rounds))
+    return (
+        f"{asked.finalists} finalists measured again, {asked.rounds} rounds of fresh processes in "
+        f"turns with the baseline; confirmed: {numbers or 'none'}"
+    )
+
+
+def _budget(budget: Budget) -> str:
+    bounds = [
+        (budget.trials, "{} trials"),
+        (budget.hours, "{:g} h"),
+        (budget.until, "until {}"),
+        (budget.least_gain, "until trials add less than {:.2%}"),
+    ]
+    return ", ".join(text.format(bound) for bound, text in bounds if bound is not None)
+
+
+def _stages(answer: Answer) -> list[dict[str, Any]]:
+    """Seconds of all trials by stage, and how many trials spent any there."""
+    found = []
+    for stage in EVALUATION_STAGES:
+        spent = [
+            float(trial.evaluation.seconds[stage])
+            for trial in answer.trials
+            if trial.evaluation is not None and stage in trial.evaluation.seconds
+        ]
+        if spent:
+            found.append({"stage": stage, "seconds": round(sum(spent), 2), "trials": len(spent)})
+    return found
+
+
+def _pace(answer: Answer) -> dict[str, Any] | None:
+    """How many times as long as expected trials took; None where nothing was expected."""
+    ratios = [
+        trial.evaluation.seconds["total"] / trial.expected_s
+        for trial in answer.trials
+        if trial.measured
+        and trial.expected_s
+        and trial.evaluation is not None
+        and "total" in trial.evaluation.seconds
+    ]
+    if not ratios:
+        return None
+    low, middle, high = (round(float(q), 3) for q in np.quantile(ratios, [0.05, 0.5, 0.95]))
+    return {"trials": len(ratios), "low": low, "median": middle, "high": high}
+
+
+def _period(answer: Answer) -> list[str]:
+    """When the first trial started and the last one ended; empty where nobody noted it."""
+    started = [trial.started for trial in answer.trials if trial.started is not None]
+    ended = [trial.ended for trial in answer.trials if trial.ended is not None]
+    if not started or not ended:
+        return []
+    return [f"{time:%Y-%m-%d %H:%M}" for time in (min(started), max(ended))]

@@ -1,0 +1,188 @@
+"""The report's data: an answer and its record as plain JSON values; a pure function.
+
+The page picks again with other limits, so a trial carries what `picks.py` goes by: its figures, the
+ends of the intervals that tell it from others, its gain over the baseline and how many of its
+choices differ from the baseline's. Numbers are whole, so that what is a tie here is one there.
+"""
+
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tunefront.search.answer import Answer
+from tunefront.search.front import SMALLEST_DIFFERENCE
+from tunefront.search.picks import SAME_QUALITY, changes, deciding, gain_over, spread_of
+from tunefront.search.tracking.picture import errors
+from tunefront.search.trial import Trial
+from tunefront.spaces import Value, show
+
+from .account import account_of
+from .history import history_of
+from .importance import importance_of
+
+SCHEMA = 1
+LONGEST = 600
+"""Letters of a message that are kept; the record has it whole."""
+
+
+def report_data(answer: Answer, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything that the page shows.
+
+    Args:
+        answer: What the search found.
+        record: Machine and dropped combinations, as `search.json` has them; may be empty.
+    """
+    experiment = answer.experiment
+    return {
+        "schema": SCHEMA,
+        "name": experiment.name,
+        "smoke": experiment.smoke,
+        "headline": answer.headline(),
+        "baseline": answer.baseline.number if answer.baseline is not None else None,
+        "commands": _commands(answer),
+        "objectives": [{"metric": o.metric, "sign": o.sign} for o in experiment.objectives],
+        "limits": [
+            {"metric": limit.metric, "test": limit.test, "bound": limit.bound}
+            for limit in experiment.limits
+        ],
+        "prefer": experiment.prefer,
+        "metrics": _metrics(answer),
+        "rules": _rules(answer),
+        **_choices(answer),
+        "picks": [
+            {
+                "name": pick.name,
+                "trial": pick.trial.number,
+                "reason": pick.reason,
+                "ties": [trial.number for trial in pick.ties],
+            }
+            for pick in answer.front.picks
+        ],
+        "trials": _trials(answer),
+        "history": [[number, round(share, 5)] for number, share in history_of(answer)],
+        "importance": [_importance(answer, place) for place in range(len(experiment.objectives))],
+        **account_of(answer, record),
+    }
+
+
+def number(value: float) -> float | str:
+    """A number as JSON has it; what JSON has no number for, as JavaScript's `Number` reads it."""
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def _commands(answer: Answer) -> dict[str, str]:
+    """What is typed to go on; nothing of a quick check, whose record no other command reads."""
+    if answer.experiment.smoke:
+        return {}
+    path = shlex.quote(str(answer.experiment.path))
+    return {name: f"tunefront {name} {path}" for name in ("pick", "export", "show")}
+
+
+def _metrics(answer: Answer) -> dict[str, Any]:
+    """The metrics that are searched for or limited, or that a trial has a figure of."""
+    experiment = answer.experiment
+    named = {limit.metric for limit in experiment.limits}
+    named |= {objective.metric for objective in experiment.objectives}
+    return {
+        name: {
+            "unit": metric.unit,
+            "sign": 1 if metric.direction == "minimize" else -1,
+            "summary": metric.summary,
+        }
+        for name, metric in experiment.metrics.items()
+        if name in named or any(name in trial.measurements for trial in answer.trials)
+    }
+
+
+def _rules(answer: Answer) -> dict[str, Any]:
+    """What decides the picks."""
+    speed, size, quality = deciding(answer.experiment)
+    return {
+        "speed": speed.name,
+        "size": size.name,
+        "quality": quality.name,
+        "same_quality": SAME_QUALITY,
+        "smallest_difference": SMALLEST_DIFFERENCE,
+    }
+
+
+def _choices(answer: Answer) -> dict[str, Any]:
+    """The choices that vary over the trials, and the values of those that don't."""
+    seen: dict[str, set[Value | None]] = {}
+    for trial in answer.trials:
+        for name in trial.configuration:
+            seen.setdefault(name, set())
+    for name, values in seen.items():
+        values.update(trial.configuration.get(name) for trial in answer.trials)
+    listed = [choice.name for choice in answer.experiment.space.choices if choice.name in seen]
+    names = [*listed, *(name for name in seen if name not in listed)]
+    fixed = {name: next(iter(seen[name])) for name in names if len(seen[name]) == 1}
+    return {
+        "choices": [name for name in names if len(seen[name]) > 1],
+        "fixed": {name: show(value) for name, value in fixed.items() if value is not None},
+    }
+
+
+def _importance(answer: Answer, place: int) -> dict[str, Any]:
+    experiment = answer.experiment
+    found = importance_of(answer.trials, experiment.space.choices, experiment.objectives[place])
+    return {
+        "objective": found.objective,
+        "told": str(found),
+        "shares": [[name, round(share, 4)] for name, share in found.shares.items()],
+    }
+
+
+def _trials(answer: Answer) -> list[dict[str, Any]]:
+    measured = [trial for trial in answer.trials if trial.measured]
+    known = _for_picking(answer, measured) if measured else []
+    more = {trial.number: found for trial, found in zip(measured, known, strict=True)}
+    return [_trial(answer, trial) | more.get(trial.number, {}) for trial in answer.trials]
+
+
+def _trial(answer: Answer, trial: Trial) -> dict[str, Any]:
+    evaluation = trial.evaluation
+    return {
+        "number": trial.number,
+        "name": trial.name(),
+        "status": trial.status,
+        "configuration": dict(trial.configuration),
+        "sentence": answer.sentence(trial)[:LONGEST],
+        "trust": answer.trust(trial),
+        "why": trial.why[:LONGEST],
+        "attempt": trial.attempt,
+        "cause": trial.cause,
+        "stage": evaluation.stage if evaluation is not None else None,
+        "message": evaluation.message[:LONGEST] if evaluation is not None else "",
+        "doubts": list(evaluation.doubts) if evaluation is not None else [],
+        "seconds": evaluation.seconds.get("total") if evaluation is not None else None,
+        "expected_s": trial.expected_s,
+    }
+
+
+def _for_picking(answer: Answer, trials: Sequence[Trial]) -> list[dict[str, Any]]:
+    """Of every measured trial, its figures and what `picks.py` derives from them."""
+    experiment = answer.experiment
+    objectives = experiment.objectives
+    _, low, high = spread_of(trials, objectives, experiment.primary)
+    gain = gain_over(answer.baseline, objectives) if answer.baseline is not None else None
+    return [
+        {
+            "figures": {
+                name: [number(m.value), number(m.low), number(m.high), m.samples]
+                for name, m in trial.measurements.items()
+            },
+            "bars": {
+                o.metric: [number(ends[0]) for ends in errors(answer, [trial], o.metric)]
+                for o in objectives
+            },
+            "low": [number(float(end)) for end in low[row]],
+            "high": [number(float(end)) for end in high[row]],
+            "gain": number(gain(trial)) if gain is not None else None,
+            "changes": changes(experiment, trial),
+        }
+        for row, trial in enumerate(trials)
+    ]

@@ -1,0 +1,121 @@
+"""The report as one file: data, style and script inlined, nothing fetched, nothing trusted.
+
+Whatever a user wrote reaches the page as escaped text or as JSON in which no tag can begin; the
+page's policy lets no script run but its own, by its hash, and nothing be fetched at all.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from tunefront.search.answer import Answer
+from tunefront.search.files import write_whole
+from tunefront.search.tracking.picture import COLOURS
+
+from .data import report_data
+
+FILE = "report.html"
+SCRIPTS = (
+    "picks.js",
+    "elements.js",
+    "axes.js",
+    "charts.js",
+    "table.js",
+    "account.js",
+    "limits.js",
+    "card.js",
+    "main.js",
+)
+"""In the order in which they stand in the page; together one script."""
+
+
+def report_html(answer: Answer, record: Mapping[str, Any]) -> str:
+    """The report of a search.
+
+    Args:
+        answer: What the search found.
+        record: Machine and dropped combinations, as `search.json` has them; may be empty.
+    """
+    return page_of(report_data(answer, record))
+
+
+def write_report(answer: Answer, record: Mapping[str, Any], path: Path | None = None) -> Path:
+    """Write the report, beside the record where no path is named; where it is."""
+    target = path or answer.experiment.results / FILE
+    write_whole(target, report_html(answer, record))
+    return target
+
+
+def page_of(data: Mapping[str, Any]) -> str:
+    """The page that shows the data."""
+    script = "\n".join(_part(name) for name in SCRIPTS)
+    style = _colours() + _part("page.css")
+    page = Template(_part("page.html")).substitute(
+        title=escape(f"{data['name']}: {data['headline']}"),
+        name=escape(data["name"]),
+        headline=escape(data["headline"]),
+        label="Recommended" if data["picks"] else "No recommendation",
+        counts=escape(_counts(data)),
+        picks=_picks(data),
+        policy=f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; "
+        f"script-src '{_hash(script)}'; base-uri 'none'; form-action 'none'",
+        style=style,
+        script=script,
+        data=_json(data),
+    )
+    return page.encode("utf-8", "replace").decode()
+
+
+def _part(name: str) -> str:
+    return (files("tunefront.search.report") / name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"sha256-{base64.b64encode(digest).decode()}"
+
+
+def _json(data: Mapping[str, Any]) -> str:
+    """JSON in which no tag, comment or entity can begin."""
+    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
+    for letter in "<>&":
+        text = text.replace(letter, f"\\u{ord(letter):04x}")
+    return text
+
+
+def _colours() -> str:
+    """The colours of the other pictures, as the style's variables."""
+    named = "".join(f"--{role}:{colour};" for role, colour in COLOURS.items())
+    return f":root{{{named}}}\n"
+
+
+def _counts(data: Mapping[str, Any]) -> str:
+    """What became of the trials, and what they are compared with."""
+    trials = data["trials"]
+    told = {
+        "beyond the limits": sum(trial["status"] == "infeasible" for trial in trials),
+        "failed": sum(trial["status"] == "failed" for trial in trials),
+    }
+    counts = [f"{len(trials)} trials", *(f"{count} {name}" for name, count in told.items())]
+    base = next((t["name"] for t in trials if t["number"] == data["baseline"]), None)
+    compared = f"; compared with the baseline, {base}" if base is not None else ""
+    quick = " A quick check: its figures don't count." if data["smoke"] else ""
+    return f"{', '.join(counts)}{compared}.{quick}"
+
+
+def _picks(data: Mapping[str, Any]) -> str:
+    """The picks as rows of a table; the script writes them anew when limits are moved."""
+    trials = {trial["number"]: trial for trial in data["trials"]}
+    rows = []
+    for pick in data["picks"]:
+        trial = trials[pick["trial"]]
+        cells = [trial["name"], trial["sentence"], pick["reason"]]
+        told = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+        rows.append(f'<tr><th scope="row">{escape(pick["name"])}</th>{told}</tr>')
+    return "\n".join(rows)

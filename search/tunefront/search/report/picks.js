@@ -1,0 +1,188 @@
+"use strict";
+// The front and its picks, with any limits: what picks.py, front.py and objective.py do, once more.
+// Pure functions. A browser test holds both against each other, so what changes there changes here.
+
+/** The report as the page works with it: figures as {value, low, high, samples}. */
+function readReport(text) {
+  const report = JSON.parse(text);
+  for (const trial of report.trials) {
+    trial.measured = trial.status === "ok" || trial.status === "infeasible";
+    if (!trial.measured) continue;
+    for (const [name, parts] of Object.entries(trial.figures)) {
+      const [value, low, high] = parts.map(Number);
+      trial.figures[name] = { value, low, high, samples: parts[3] };
+    }
+    for (const name in trial.bars) trial.bars[name] = trial.bars[name].map(Number);
+    trial.low = trial.low.map(Number);
+    trial.high = trial.high.map(Number);
+    trial.gain = trial.gain === null ? null : Number(trial.gain);
+    trial.costs = report.objectives.map((o) => o.sign * trial.figures[o.metric].value);
+  }
+  return report;
+}
+
+const valueOf = (trial, metric) => trial.figures[metric].value;
+const keeps = (limit, value) => (limit.test === "<=" ? value <= limit.bound : value >= limit.bound);
+const limitText = (limit) => `${limit.metric} ${limit.test} ${general(limit.bound)}`;
+
+/** The measured trials that keep all limits. */
+function within(trials, limits) {
+  const kept = (trial) => limits.every((l) => keeps(l, valueOf(trial, l.metric)));
+  return trials.filter((trial) => trial.measured && kept(trial));
+}
+
+/** Which rows nothing else beats; equal rows beat neither. */
+function nondominated(rows) {
+  return rows.map((row) => !rows.some((other) => beats(other, row)));
+}
+
+function beats(one, other) {
+  let better = false;
+  for (let i = 0; i < one.length; i++) {
+    if (!(one[i] <= other[i])) return false;
+    if (one[i] < other[i]) better = true;
+  }
+  return better;
+}
+
+/** Whether two trials can't be told apart in any objective. */
+function alike(one, other, smallest) {
+  return one.low.every((low, i) => {
+    if (low <= other.high[i] && other.low[i] <= one.high[i]) return true;
+    const middle = (low + one.high[i]) / 2;
+    const others = (other.low[i] + other.high[i]) / 2;
+    return Math.abs(middle - others) <= smallest * Math.max(Math.abs(middle), Math.abs(others));
+  });
+}
+
+/** The place of the row nearest to the best of everything, each objective from 0 to 1. */
+function knee(rows) {
+  const columns = rows[0].map((_, i) => rows.map((row) => row[i]));
+  const low = columns.map((column) => Math.min(...column));
+  const high = columns.map((column) => Math.max(...column));
+  const away = rows.map((row) => {
+    let sum = 0;
+    row.forEach((cost, i) => {
+      const scaled = (cost - low[i]) / (high[i] > low[i] ? high[i] - low[i] : 1);
+      sum += scaled * scaled;
+    });
+    return Math.sqrt(sum);
+  });
+  return away.indexOf(Math.min(...away));
+}
+
+/** The first of those with the least key; keys are numbers, or lists compared from their start. */
+function firstLeast(items, key) {
+  let best = items[0];
+  let least = key(best);
+  for (const item of items.slice(1)) {
+    const found = key(item);
+    if (less(found, least)) [best, least] = [item, found];
+  }
+  return best;
+}
+
+function less(one, other) {
+  if (!Array.isArray(one)) return one < other;
+  const place = one.findIndex((part, i) => part !== other[i]);
+  return place >= 0 && one[place] < other[place];
+}
+
+const bestBy = (report, trials, metric) =>
+  firstLeast(trials, (trial) => report.metrics[metric].sign * valueOf(trial, metric));
+
+/** What is recommended before ties are looked at, and why. */
+function recommended(report, best, prefer) {
+  if (prefer) return [bestBy(report, best, prefer), `best ${prefer} within limits`];
+  if (report.baseline === null) {
+    const costs = best.map((trial) => trial.costs);
+    return [best[knee(costs)], "nearest to the best of every objective at once"];
+  }
+  const reason = "greatest mean gain over the baseline in all objectives";
+  return [firstLeast(best, (trial) => -trial.gain), reason];
+}
+
+/** The best by quality; of those that are as good, the recommended or the fastest one. */
+function bestQuality(report, best, chosen) {
+  const { quality, same_quality: same } = report.rules;
+  const top = valueOf(bestBy(report, best, quality), quality);
+  const near = (trial) => Math.abs(valueOf(trial, quality) - top) <= same * Math.abs(top);
+  const equal = best.filter(near);
+  return equal.includes(chosen) ? chosen : firstLeast(equal, (t) => -valueOf(t, "throughput"));
+}
+
+/** The trials within limits, the front, its ties and its picks. */
+function frontOf(report, limits, prefer) {
+  const kept = within(report.trials, limits);
+  const ties = tiesAmong(report, kept);
+  if (!kept.length) return { kept, front: [], picks: [], ties };
+  const on = nondominated(kept.map((trial) => trial.costs));
+  const front = kept.filter((_, i) => on[i]).sort((a, b) => a.costs[0] - b.costs[0]);
+  return { kept, front, picks: picksOf(report, front, ties, limits, prefer), ties };
+}
+
+/** For a trial, those of `kept` that can't be told apart from it; looked up once. */
+function tiesAmong(report, kept) {
+  const known = new Map();
+  return (trial) => {
+    if (!known.has(trial)) {
+      const same = (other) =>
+        other !== trial && alike(trial, other, report.rules.smallest_difference);
+      known.set(trial, kept.includes(trial) ? kept.filter(same) : []);
+    }
+    return known.get(trial);
+  };
+}
+
+function picksOf(report, front, ties, limits, prefer) {
+  const { speed, size, quality } = report.rules;
+  const found = [];
+  const add = (name, trial, reason) => {
+    const simple = (t) => [t.changes, valueOf(t, "peak_memory_mb")];
+    const chosen = firstLeast([trial, ...ties(trial)], simple);
+    if (chosen !== trial) reason += ", or as good as that, and the simplest";
+    const unsure = limits.filter((limit) => !certain(limit, chosen.figures[limit.metric]));
+    if (unsure.length) {
+      reason += `; keeps ${unsure.map(limitText).join(" and ")} by its estimate, not at 95 %`;
+    }
+    found.push({ name, trial: chosen, reason, ties: ties(chosen) });
+  };
+  add("recommended", ...recommended(report, front, prefer || report.prefer));
+  add("fastest", bestBy(report, front, speed), `best ${speed} on the front`);
+  add("smallest", bestBy(report, front, size), `least ${size} on the front`);
+  const best = bestQuality(report, front, found[0].trial);
+  add("highest quality", best, `best ${quality} on the front`);
+  const near = front[knee(front.map((trial) => trial.costs))];
+  add("knee", near, "nearest to the best of every objective at once");
+  return found;
+}
+
+/** Whether the whole interval keeps the limit. */
+const certain = (limit, figure) => keeps(limit, figure.low) && keeps(limit, figure.high);
+
+/** The measured trials that come nearest to the limits, by the worst relative violation. */
+function nearestMisses(trials, limits, count = 3) {
+  const beyond = (limit, value) =>
+    limit.test === "<=" ? value - limit.bound : limit.bound - value;
+  const distance = (trial) =>
+    Math.max(
+      ...limits.map(
+        (l) => beyond(l, valueOf(trial, l.metric)) / Math.max(Math.abs(l.bound), 1e-9),
+      ),
+    );
+  const measured = trials.filter((trial) => trial.measured);
+  return measured.sort((a, b) => distance(a) - distance(b)).slice(0, count);
+}
+
+/** A number as Python's `%g` writes it. */
+function general(value, digits = 6) {
+  if (Number.isNaN(value)) return "nan";
+  if (!Number.isFinite(value)) return value > 0 ? "inf" : "-inf";
+  if (value === 0) return "0";
+  const trimmed = (text) => (text.includes(".") ? text.replace(/\.?0+$/, "") : text);
+  const [mantissa, exponent] = value.toExponential(digits - 1).split("e");
+  const power = Number(exponent);
+  if (power >= -4 && power < digits) return trimmed(value.toFixed(digits - 1 - power));
+  const sign = power < 0 ? "-" : "+";
+  return `${trimmed(mantissa)}e${sign}${String(Math.abs(power)).padStart(2, "0")}`;
+}

@@ -1,0 +1,36 @@
+"""Figures as a process learns them: less is better, logarithms where ratios tell more."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from tunefront.search.trial import Trial
+
+Floats = npt.NDArray[np.float64]
+Scale = Literal["linear", "log"]
+
+RATIO = 3.0
+"""Figures that are all positive and further apart than this factor are taken as logarithms."""
+
+
+def learnable(trials: Sequence[Trial], metric: str, sign: float) -> tuple[Floats, Floats, Scale]:
+    """Figures to be minimised and their variances, `(trials,)` each, and how they are scaled.
+
+    Args:
+        trials: Measured ones.
+        metric: Which figure.
+        sign: 1 where less is better, -1 where more is.
+    """
+    values = np.array([trial.value(metric) for trial in trials])
+    noise = np.array([variance(trial, metric) for trial in trials])
+    if values.min() > 0 and values.max() / values.min() > RATIO:
+        return sign * np.log(values), noise / values**2, "log"
+    return sign * values, noise, "linear"
+
+
+def variance(trial: Trial, metric: str) -> float:
+    """Of a figure, from its 95 % interval."""
+    found = trial.measurements[metric]
+    return ((found.high - found.low) / 3.92) ** 2
