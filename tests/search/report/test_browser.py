@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from tunefront.evaluators import Measurement
 from tunefront.search import Answer, Experiment, Front, Limit, Trial, answer_of
 from tunefront.search.confirmation import Confirmation
 from tunefront.search.picks import front_of, nearest_misses
@@ -113,6 +114,35 @@ def test_whatever_the_limits_the_browser_picks_what_python_picks(
             assert found["misses"] == [trial.number for trial in nearest_misses(trials, limits)]
         nothing += not front.trials
     assert 0 < nothing < 60
+
+
+def test_figures_that_are_nearly_the_same_are_ties_in_the_browser_too(
+    opened: Callable[..., "Page"], experiment: Experiment, search: Search
+) -> None:
+    """Narrow intervals that lean to one side, about 1 % apart: what counts are their middles."""
+    trials = search(30, spread=0.0)
+    random = np.random.default_rng(5)
+    for place, trial in enumerate(trials):
+        if trial.measured:
+            figures = {n: near(m, random) for n, m in trials[1].measurements.items()}
+            trials[place] = replace(trial, measurements=figures, status="ok")
+    front = front_of(experiment, trials, ())
+    ties = sum(map(len, front.ties.values()))
+    assert 0 < ties < len(front.ties) * (len(front.ties) - 1)
+    page = opened(report_html(answer_of(experiment, trials, Confirmation()), RECORD))
+    found = page.evaluate(
+        """() => {
+          const { kept, ties } = frontOf(report, [], "");
+          return kept.map((trial) => [trial.number, ties(trial).map((other) => other.number)]);
+        }"""
+    )
+    assert found == [[n, [t.number for t in same]] for n, same in front.ties.items()]
+
+
+def near(figure: Measurement, random: np.random.Generator) -> Measurement:
+    value = figure.value * (1 + random.uniform(-0.008, 0.008))
+    high = value + abs(value) * random.uniform(0.0, 0.006)
+    return replace(figure, value=value, low=value, high=high)
 
 
 def test_without_a_baseline_and_with_a_preference_the_picks_are_the_same_too(
