@@ -3,6 +3,7 @@
 import mmap
 import os
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -95,26 +96,29 @@ def test_without_shared_memory_nothing_happens(tmp_path: Path) -> None:
     assert remove_leftovers(0.0, tmp_path / "nowhere") == []
 
 
+READER_COMES = """
+import subprocess, sys
+from pathlib import Path
+from tunefront.evaluators.shared_memory import remove_leftovers
+
+plain = Path.unlink
+
+def unlink(path):
+    subprocess.run(["timeout", "0.5", "cat", str(path)], check=False)
+    plain(path)
+
+Path.unlink = unlink
+print(*remove_leftovers(0.0, Path(sys.argv[1])))
+"""
+
+
 def test_a_reader_that_comes_meanwhile_ends_nothing(tmp_path: Path) -> None:
     """Whoever opens a file under a lease has a signal sent, which by default ends the process."""
-    import threading
-
-    done = threading.Event()
-
-    def look() -> None:
-        while not done.is_set():
-            for path in tmp_path.iterdir():
-                try:
-                    path.read_bytes()
-                except OSError:
-                    continue
-
-    reader = threading.Thread(target=look)
-    reader.start()
-    for number in range(300):
-        (tmp_path / f"psm_{number}").write_bytes(b"x")
-        remove_leftovers(time.time() - 1, tmp_path)
-    done.set()
-    reader.join()
-    remove_leftovers(time.time() - 60, tmp_path)
-    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "psm_file").write_bytes(b"x")
+    done = subprocess.run(
+        [sys.executable, "-c", READER_COMES, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "psm_file\n")
