@@ -1,6 +1,10 @@
 """What many tests need: a language model of a few thousand weights, and its texts."""
 
+import io
 import json
+import pickletools
+import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -57,3 +61,53 @@ def lm_spec(lm_folder: Path) -> WorkloadSpec:
         calibration="calibration.jsonl",
         max_length=32,
     )
+
+
+def parts_of(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Every file below a folder and, of archives, every member, with its content."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            yield from _opened(str(path.relative_to(folder)), path.read_bytes())
+
+
+def _opened(name: str, content: bytes) -> Iterator[tuple[str, bytes]]:
+    yield name, content
+    if zipfile.is_zipfile(io.BytesIO(content)):
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            for member in archive.namelist():
+                yield from _opened(f"{name}/{member}", archive.read(member))
+
+
+def is_pickle(content: bytes) -> bool:
+    """Whether it reads as pickle from the first byte to the last, or begins as protocols 2 to 5."""
+    last = -1
+    try:
+        for _, _, place in pickletools.genops(content):
+            last = place if place is not None else -1
+    except Exception:  # many kinds; each means: no pickle, or one that goes on in another way
+        return content[:1] == b"\x80" and content[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")
+    return last == len(content) - 1
+
+
+@pytest.fixture(scope="session")
+def parts_with() -> Callable[[Path, str], list[str]]:
+    """The files and members below a folder that hold a text."""
+
+    def search(folder: Path, text: str) -> list[str]:
+        return [name for name, content in parts_of(folder) if text.encode() in content]
+
+    return search
+
+
+@pytest.fixture(scope="session")
+def pickled_parts() -> Callable[[Path], list[str]]:
+    """The files and members below a folder that are pickles, or hold arrays of pickled objects."""
+
+    def search(folder: Path) -> list[str]:
+        return [name for name, content in parts_of(folder) if is_pickle(_values(content))]
+
+    def _values(content: bytes) -> bytes:
+        """Numpy's files keep objects as a pickle behind their header."""
+        return content[content.find(b"\n") + 1 :] if content[:6] == b"\x93NUMPY" else content
+
+    return search

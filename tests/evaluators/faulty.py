@@ -101,6 +101,43 @@ def chatters(payload: Mapping[str, object]) -> dict[str, object]:
     return {"fine": True}
 
 
+def writes_much(payload: Mapping[str, int]) -> dict[str, object]:
+    """So many bytes, then a last line; then it hangs where it is told to."""
+    for _ in range(payload["bytes"] // 1000):
+        sys.stdout.write("x" * 999 + "\n")
+    print("the end", flush=True)
+    time.sleep(payload.get("hang_s", 0))
+    return {}
+
+
+def finds_no_room(payload: Mapping[str, str]) -> dict[str, object]:
+    """Half a product, then the disk is full."""
+    Path(payload["folder"], "half").write_text("half")
+    with Path("/dev/full").open("w") as stream:
+        stream.write("the other half")
+    return {}
+
+
+def is_vague_about_a_failure(payload: Mapping[str, object]) -> dict[str, object]:
+    raise RuntimeError("file write failed")
+
+
+def leaves_shared_memory(payload: Mapping[str, str]) -> dict[str, object]:
+    """As a process does that is killed: one file in use until its end, one that is not ours."""
+    for name in (payload["ours"], payload["other"]):
+        Path("/dev/shm", name).write_bytes(b"x" * 4096)
+    held = Path("/dev/shm", payload["ours"]).open("rb")  # noqa: SIM115
+    if payload["end"] == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return {"held": held.fileno()}
+
+
+def tells_its_limits(payload: Mapping[str, object]) -> dict[str, object]:
+    import resource
+
+    return {"core": resource.getrlimit(resource.RLIMIT_CORE)}
+
+
 def fills_its_folder(payload: Mapping[str, object]) -> dict[str, object]:
     import tempfile
 

@@ -3,14 +3,25 @@
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tunefront.evaluators.isolation import Child, Isolation, Step, last_lines
+from tunefront.evaluators import isolation
+from tunefront.evaluators.isolation import (
+    KEPT_LOG_BYTES,
+    Child,
+    Isolation,
+    Step,
+    cut_log,
+    last_lines,
+)
+from tunefront.evaluators.shared_memory import FOLDER as SHARED_MEMORY
+from tunefront.evaluators.store import Store
 from tunefront.spaces import EvaluationError, WorkloadError
 
 HERE = Path(__file__).parent
@@ -59,6 +70,14 @@ def gone(pid: int, within_s: float = 10.0) -> bool:
             return False
         time.sleep(0.02)
     return True
+
+
+def checked(child: Child, within_s: float = 30.0) -> None:
+    """Check until the child is gone, which raises."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        child.check()
+        time.sleep(0.02)
 
 
 def test_a_step_returns_its_result_from_a_fresh_process(slim: Isolation, step: Step) -> None:
@@ -137,6 +156,116 @@ def test_nothing_stays_in_the_temporary_folder(slim: Isolation, step: Step) -> N
     assert not Path(found["file"]).exists()
 
 
+def test_a_log_is_cut_to_its_end(slim: Isolation, step: Step) -> None:
+    slim.run(replace(step, name="faulty:writes_much", payload={"bytes": 2 * KEPT_LOG_BYTES}))
+    assert step.log.stat().st_size == KEPT_LOG_BYTES
+    assert last_lines(step.log)[-2:] == ["x" * 999, "the end"]
+    slim.run(replace(step, name="faulty:chatters"))
+    assert step.log.stat().st_size == KEPT_LOG_BYTES
+    assert last_lines(step.log)[-1] == "last words"
+
+
+def test_a_log_that_is_short_stays_whole(slim: Isolation, step: Step) -> None:
+    slim.run(replace(step, name="faulty:writes_much", payload={"bytes": 5000}))
+    assert step.log.stat().st_size == 5000 + len("the end\n")
+
+
+def test_whoever_writes_to_a_log_that_is_cut_goes_on_at_its_end(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with log.open("a") as stream:
+        stream.write("x" * 100)
+        stream.flush()
+        cut_log(log, kept=10)
+        stream.write("y" * 5)
+    assert log.read_text() == "x" * 10 + "y" * 5
+    cut_log(tmp_path / "missing")
+
+
+@pytest.mark.parametrize("waits", [Child.result, checked])
+def test_a_step_that_writes_without_end_is_ended(
+    slim: Isolation, step: Step, monkeypatch: pytest.MonkeyPatch, waits: Callable[[Child], object]
+) -> None:
+    """Whether its result or its turn is waited for."""
+    monkeypatch.setattr(isolation, "MOST_LOG_BYTES", 2**20)
+    written = {"bytes": 2 * 2**20, "hang_s": 300}
+    chatty = replace(step, name="faulty:writes_much", payload=written)
+    with (
+        pytest.raises(EvaluationError, match=r"wrote more than 1 MB to its log; its end is in /"),
+        slim.start(chatty) as child,
+    ):
+        waits(child)
+    assert step.log.stat().st_size == KEPT_LOG_BYTES
+    assert slim.run(step)["doubled"] == 42
+
+
+def test_a_step_leaves_no_core(slim: Isolation, step: Step) -> None:
+    assert slim.run(replace(step, name="faulty:tells_its_limits"))["core"] == [0, 0]
+
+
+def test_a_full_disk_is_the_cause_and_half_a_product_is_gone(
+    slim: Isolation, step: Step, tmp_path: Path
+) -> None:
+    store = Store(tmp_path / "store")
+
+    def make(folder: Path) -> None:
+        slim.run(replace(step, name="faulty:finds_no_room", payload={"folder": str(folder)}))
+
+    with pytest.raises(EvaluationError, match="No space left on device") as caught:
+        store.get_or_make("k" * 32, make)
+    assert caught.value.cause == "disk full"
+    assert list(store.path("k" * 32).parent.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "cause"),
+    [
+        ("is_vague_about_a_failure", "disk full"),
+        ("leaves", "disk full"),
+        ("segfaults", "disk full"),
+        ("refuses", "disk full"),
+        ("is_killed", "oom"),
+    ],
+)
+def test_where_a_disk_has_no_room_left_it_explains_what_a_library_does_not(
+    slim: Isolation,
+    step: Step,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    cause: str,
+) -> None:
+    looked: list[Path] = []
+
+    def full(folders: Iterable[Path]) -> Path:
+        looked.extend(folders)
+        return tmp_path
+
+    monkeypatch.setattr(isolation, "full_folder", full)
+    failing = replace(step, name=f"faulty:{name}", payload={"folder": str(tmp_path)})
+    with pytest.raises(EvaluationError) as caught:
+        slim.run(failing)
+    assert caught.value.cause == cause
+    if cause == "disk full":
+        assert str(caught.value).startswith(f"no room left in {tmp_path}: ")
+        assert {tmp_path, step.log.parent} < set(looked)
+
+
+@pytest.mark.skipif(not SHARED_MEMORY.is_dir(), reason="no shared memory here")
+@pytest.mark.parametrize("end", ["killed", "well"])
+def test_nothing_of_a_step_stays_in_shared_memory(slim: Isolation, step: Step, end: str) -> None:
+    mark = f"tunefront_{os.getpid()}_{time.monotonic_ns()}"
+    names = {"ours": f"psm_{mark}", "other": f"else_{mark}"}
+    leaving = replace(step, name="faulty:leaves_shared_memory", payload={**names, "end": end})
+    ours, other = (SHARED_MEMORY / name for name in names.values())
+    try:
+        with pytest.raises(EvaluationError) if end == "killed" else nullcontext():
+            slim.run(leaving)
+        assert not ours.exists()
+        assert other.exists()
+    finally:
+        other.unlink(missing_ok=True)
+
+
 def test_steps_run_side_by_side(slim: Isolation, step: Step) -> None:
     """The second one answers while the first one hangs, and the first one is killed at the end."""
     with slim.start(replace(step, name="faulty:says_who_it_is_and_hangs")) as hanging:
@@ -155,14 +284,6 @@ def written(log: Path, within_s: float = 30.0) -> str:
         assert time.monotonic() < deadline
         time.sleep(0.02)
     return log.read_text().splitlines()[0]
-
-
-def checked(child: Child, within_s: float = 30.0) -> None:
-    """Check until the child is gone, which raises."""
-    deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline:
-        child.check()
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,14 @@
 """Products are whole or not there; a hit is exact."""
 
+import os
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tunefront.evaluators.eviction import clear, shelves
 from tunefront.evaluators.store import Store, cache_folder, fingerprint_of, key_of
 
 
@@ -102,3 +106,61 @@ def test_the_cache_is_where_the_environment_says(
     monkeypatch.delenv("TUNEFRONT_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder() == tmp_path / "tunefront"
+
+
+def test_a_product_that_failed_leaves_no_lock(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+
+    def breaks(folder: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        store.get_or_make("k" * 32, breaks)
+    assert list(store.path("k" * 32).parent.iterdir()) == []
+
+
+def test_what_is_not_there_is_not_found(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.find("k" * 32) is None
+    store.get_or_make("k" * 32, fill)
+    assert store.find("k" * 32) == store.path("k" * 32)
+
+
+def test_a_product_that_is_held_is_made_once_and_stays(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with store.held("k" * 32, fill) as path, store.held("k" * 32, fill) as again:
+        assert path == again
+        assert clear(shelves(tmp_path)) == []
+        assert (path / "product").exists()
+    assert [product.path for product in clear(shelves(tmp_path))] == [path]
+
+
+def test_a_product_that_was_evicted_before_it_was_held_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path)
+    plain, made = store.get_or_make, 0
+
+    def get_and_lose(key: str, make: Callable[[Path], None]) -> Path:
+        nonlocal made
+        path = plain(key, make)
+        made += 1
+        if made == 1:
+            clear(shelves(tmp_path))
+        return path
+
+    monkeypatch.setattr(store, "get_or_make", get_and_lose)
+    with store.held("k" * 32, fill) as path:
+        assert (path / "product").exists()
+    assert made == 2
+
+
+def test_the_time_of_a_product_is_when_it_was_whole(tmp_path: Path) -> None:
+    """A build whose folder was filled long ago, its files since, is no old product."""
+
+    def slowly(folder: Path) -> None:
+        fill(folder)
+        os.utime(folder, (0, 0))
+
+    made = Store(tmp_path).get_or_make("k" * 32, slowly)
+    assert time.time() - made.stat().st_mtime < 60

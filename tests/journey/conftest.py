@@ -31,10 +31,13 @@ confirmation: {{finalists: 2, rounds: 2}}
 """
 
 
+SECRET = "secret-value-123"
+
+
 def environment(cache: Path) -> dict[str, str]:
-    """A cache of the session's own, and no server."""
+    """A cache of the session's own, no server, and a secret that nobody may write down."""
     kept = {k: v for k, v in os.environ.items() if k not in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS")}
-    return {**kept, "TUNEFRONT_CACHE": str(cache), "NO_COLOR": "1"}
+    return {**kept, "TUNEFRONT_CACHE": str(cache), "NO_COLOR": "1", "HF_TOKEN": SECRET}
 
 
 def command(

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 
 from tunefront.search.tracking.views import supported
 
-from .conftest import Journey
+from .conftest import SECRET, Journey
 
 TRIALS = 6
 
@@ -216,6 +217,22 @@ def test_an_export_is_complete(exported: Path) -> None:
     assert not [p for p in exported.rglob("*") if p.suffix in (".pkl", ".pickle", ".pt", ".pth")]
 
 
+def test_no_part_of_an_export_is_a_pickle(
+    exported: Path, pickled_parts: Callable[[Path], list[str]]
+) -> None:
+    assert pickled_parts(exported) == []
+
+
+def test_no_secret_of_the_environment_is_written_down(
+    journey: Journey, exported: Path, parts_with: Callable[[Path, str], list[str]]
+) -> None:
+    """Neither in the record, MLflow's store, Ray's folder and the logs, nor in cache or export."""
+    assert exported.is_relative_to(journey.folder)
+    for folder in (journey.folder, journey.cache):
+        assert parts_with(folder, "tiny journey" if folder == journey.folder else "onnx")
+        assert parts_with(folder, SECRET) == []
+
+
 def test_the_export_s_script_needs_no_tunefront(exported: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-I", str(exported / "run.py")], capture_output=True, text=True, check=True
@@ -323,8 +340,26 @@ def test_another_model_under_the_same_name_is_refused(journey: Journey, tmp_path
     changed.write_text(Path(data).read_text() + '{"text": "one more line"}\n')
     done = journey.cli("run", journey.file, "--set", f"workload.data={changed}")
     assert done.returncode == 2
-    assert "workload: was" in done.stderr
+    assert "model and data: was" in done.stderr
     assert "--fresh" in done.stderr
+
+
+def test_the_cache_tells_what_it_holds(journey: Journey) -> None:
+    told = json.loads(journey.cli("cache", "--format", "json").stdout)
+    assert told["folder"] == str(journey.cache)
+    assert told["products"] > TRIALS
+    assert 0 < told["size_mb"] < told["limit_mb"]
+    shown = journey.cli("cache")
+    assert f"{told['products']}, " in shown.stdout
+
+
+def test_a_limit_that_is_none_is_refused_before_the_night(journey: Journey) -> None:
+    done = journey.cli("run", journey.file, TUNEFRONT_CACHE_LIMIT_GB="much")
+    assert done.returncode == 2
+    assert "TUNEFRONT_CACHE_LIMIT_GB: a number of GB above 0 is needed, but got 'much'" in (
+        done.stderr
+    )
+    assert "checking model and data" not in done.stderr
 
 
 def test_nothing_runs_on_after_the_command(journey: Journey) -> None:

@@ -19,6 +19,7 @@ from tunefront.search.study import Study
 from tunefront.search.tracking import check_reachable, ui_address
 from tunefront.search.tracking.projection import Projection
 from tunefront.search.tracking.views import View, link
+from tunefront.spaces import TrackingError
 
 from .conftest import Journey
 
@@ -42,7 +43,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             command,
             stdout=log,
             stderr=log,
-            env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"},
+            env={
+                **os.environ,
+                "MLFLOW_DISABLE_TELEMETRY": "true",
+                "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            },
             start_new_session=True,
         )
     deadline = time.monotonic() + START_S
@@ -98,6 +103,24 @@ def test_another_search_of_the_same_name_gets_a_place_of_its_own(
     assert first.experiment_id == again.experiment_id != other.experiment_id
 
 
+def test_a_password_in_the_server_s_address_is_not_written_down(
+    journey: Journey, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.replace("//", "//me:pass@word@"))
+    experiment = load_experiment(journey.file)
+    check_reachable(experiment)
+    assert ui_address(experiment) == server
+
+
+def test_a_password_is_not_told_where_the_server_is_away(
+    journey: Journey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:password@127.0.0.1:9")
+    with pytest.raises(TrackingError, match=r"http://127\.0\.0\.1:9 can't be reached") as caught:
+        check_reachable(load_experiment(journey.file))
+    assert "password" not in str(caught.value)
+
+
 def test_without_known_views_a_link_filters(monkeypatch: pytest.MonkeyPatch) -> None:
     view = View(
         key="front",
@@ -116,6 +139,8 @@ def test_without_known_views_a_link_filters(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_the_ui_command_serves_the_front_and_stops(journey: Journey, tmp_path: Path) -> None:
+    """And leaves nothing in shared memory."""
+    before = in_shared_memory()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -132,3 +157,9 @@ def test_the_ui_command_serves_the_front_and_stops(journey: Journey, tmp_path: P
         stopped = journey.cli("ui", journey.file, "--stop")
     assert "server ended" in stopped.stderr
     assert "no server" in journey.cli("ui", journey.file, "--stop").stderr
+    assert in_shared_memory() <= before
+
+
+def in_shared_memory() -> set[str]:
+    """MLflow's folders there: it names them as Python names temporary ones."""
+    return {path.name for path in Path("/dev/shm").glob("tmp*")}

@@ -29,7 +29,7 @@ from .measures.intervals import ratio_interval
 from .measures.quality import paired_change
 from .measures.speed import Timing, half_width, kept_turns
 from .setting import Evaluation, Setting, Timeouts
-from .store import Store, cache_folder
+from .store import Store, cache_folder, prepared_folder, stages_folder
 from .turns import Contender, Session, Sitting, take_turns
 from .workloads import TASKS, WorkloadSpec, build_workload, quality_metrics
 
@@ -68,8 +68,10 @@ __all__ = [
     "kept_turns",
     "load",
     "paired_change",
+    "prepared_folder",
     "quality_metrics",
     "ratio_interval",
     "script_of",
+    "stages_folder",
     "take_turns",
 ]

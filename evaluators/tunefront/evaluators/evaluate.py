@@ -11,10 +11,10 @@ Every step runs in a fresh process (isolation.py); what stages produce is kept (
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from tunefront.spaces import (
     STAGE_OF,
@@ -28,6 +28,8 @@ from tunefront.spaces import (
 )
 
 from .cores import lease_cores
+from .disk import is_full
+from .eviction import make_room, size_of
 from .isolation import Isolation, Step, last_lines
 from .measures import Measurement, Protocol
 from .measures.gpu import Gpus
@@ -47,6 +49,10 @@ ROOM_MB = 700.0
 """Memory for a runtime's libraries and what they work in."""
 MOST_STEAL = 0.05
 """Of the time that a hypervisor may take before figures are doubted."""
+LEAST_FREE_BYTES = 2**30
+"""What must be free on the store's disk before anything is built."""
+MODEL_COPIES = 3
+"""What a build may leave behind, in sizes of the model: pruned, translated, built."""
 
 
 def describe_workload(workload: WorkloadSpec, isolation: Isolation, log: Path) -> Mapping[str, Any]:
@@ -106,11 +112,12 @@ def evaluate(
         isolation: Where the fresh processes come from.
         log: The file that the steps' output goes to.
     """
-    return _Path(setting, configuration, isolation, log).walk()
+    with _Path(setting, configuration, isolation, log) as path:
+        return path.walk()
 
 
 class _Path:
-    """One walk along the path; keeps time, place and reuse."""
+    """One walk along the path; keeps time, place and reuse, and what it uses from being evicted."""
 
     def __init__(
         self, setting: Setting, configuration: Configuration, isolation: Isolation, log: Path
@@ -125,6 +132,13 @@ class _Path:
         self.seconds: dict[str, float] = {}
         self.reused: list[str] = []
         self.stage: EvaluationStage = "prepare"
+        self.held = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.held.close()
 
     def walk(self) -> Evaluation:
         start = time.perf_counter()
@@ -190,18 +204,25 @@ class _Path:
             self.seconds[stage] = time.perf_counter() - start
 
     def _kept(self, name: str, key: str, make: Callable[[Path], None]) -> Path:
-        """The product of a step, made or found."""
+        """The product of a step, made or found, and held until the end of the walk."""
         made = False
 
         def note(folder: Path) -> None:
             nonlocal made
             made = True
+            make_room(self.store.root, self._needed_bytes())
             make(folder)
 
-        path = self.store.get_or_make(key, note)
+        path = self.held.enter_context(self.store.held(key, note))
         if not made:
             self.reused.append(name)
         return path
+
+    def _needed_bytes(self) -> int:
+        """Room to build in: a floor, or more where the model is a folder of large weights."""
+        spec = self.setting.workload
+        weights = sum(size_of(file) for file in spec.path(spec.model).glob("*.safetensors"))
+        return max(LEAST_FREE_BYTES, MODEL_COPIES * weights)
 
     def _step(
         self, name: str, payload: Mapping[str, object], cores: Sequence[int], timeout_s: float
@@ -278,7 +299,7 @@ class _Path:
             **self._quality_limit(),
         }
         key = self._quality_key()
-        if "limit" in payload and not self.store.path(key).is_dir():
+        if "limit" in payload and self.store.find(key) is None:
             # What ends early at one limit is no answer for another, nor beside another baseline.
             rule = {name: payload[name] for name in ("limit", "keeping_counts")}
             baseline = candidate_key(self.setting, Configuration(self.setting.baseline))
@@ -303,8 +324,8 @@ class _Path:
         if setting.quality_limit is None or not setting.baseline:
             return {}
         baseline = Configuration(setting.baseline)
-        path = self.store.path(key_of(kind="quality", candidate=candidate_key(setting, baseline)))
-        if not path.is_dir() or candidate_key(setting, baseline) == self.candidate_key:
+        path = self.store.find(key_of(kind="quality", candidate=candidate_key(setting, baseline)))
+        if path is None or candidate_key(setting, baseline) == self.candidate_key:
             return {}
         return {
             "limit": setting.quality_limit,
@@ -344,8 +365,10 @@ def contender(
     Raises:
         EvaluationError: With its cause, where it can't be built.
     """
-    path = _Path(setting, configuration, isolation, log)
-    with lease_cores(setting.build_cores) as cores:
+    with (
+        _Path(setting, configuration, isolation, log) as path,
+        lease_cores(setting.build_cores) as cores,
+    ):
         return Contender(
             configuration=configuration,
             candidate=path._candidate(cores),
@@ -417,11 +440,9 @@ def _digits(values: Array) -> tuple[float, ...]:
 
 
 def _cause(error: Exception) -> FailureCause:
-    if isinstance(error, EvaluationError):
-        return error.cause
-    if isinstance(error, OSError) and error.errno == 28:
+    if is_full(error):
         return "disk full"
-    return "exception"
+    return error.cause if isinstance(error, EvaluationError) else "exception"
 
 
 def export_candidate(
@@ -432,5 +453,5 @@ def export_candidate(
     Raises:
         EvaluationError: With its cause, where it can't be built or run.
     """
-    path = _Path(setting, configuration, isolation, log)
-    path.export(folder)
+    with _Path(setting, configuration, isolation, log) as path:
+        path.export(folder)

@@ -12,14 +12,18 @@ import faulthandler
 import importlib
 import json
 import os
+import resource
 import select
 import signal
 import sys
 import tempfile
+import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
+
+from tunefront.evaluators.shared_memory import remove_leftovers
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -42,6 +46,7 @@ def main(modules: list[str]) -> None:
 def _serve(out: int) -> None:
     children: dict[int, int] = {}  # pidfd -> pid
     requests: dict[int, int] = {}  # pid -> request id
+    began: dict[int, float] = {}  # pid -> seconds since the epoch
     pending = b""
     while True:
         ready, _, _ = select.select([0, *children], [], [])
@@ -51,18 +56,21 @@ def _serve(out: int) -> None:
             _, status, usage = os.wait4(pid, 0)
             _end_group(pid)
             _end_orphans(set(requests) - {pid})
+            remove_leftovers(began.pop(pid))
             _answer(out, {"id": requests.pop(pid), "status": status, "maxrss_kb": usage.ru_maxrss})
         if 0 not in ready:
             continue
         block = os.read(0, 65536)
         if not block:
-            for pid in requests:
-                _end_group(pid)
+            _end_all(requests)
+            remove_leftovers(min(began.values(), default=time.time()))
             return
         *lines, pending = (pending + block).split(b"\n")
         for line in lines:
             request = json.loads(line)
+            start = time.time()
             pid = _fork(request, out)
+            began[pid] = start
             requests[pid] = request["id"]
             children[os.pidfd_open(pid)] = pid
             _answer(out, {"id": request["id"], "pid": pid})
@@ -90,7 +98,7 @@ def _fork(request: Mapping[str, Any], out: int) -> int:
 
 
 def _become_child(request: Mapping[str, Any]) -> None:
-    """A session, a log, cores, a temporary folder and an environment of its own."""
+    """A session, a log, cores, limits, a temporary folder and an environment of its own."""
     os.setsid()
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     null = os.open(os.devnull, os.O_RDONLY)
@@ -103,9 +111,8 @@ def _become_child(request: Mapping[str, Any]) -> None:
     os.environ.update(request["environment"])
     os.environ["TMPDIR"] = tempfile.tempdir = request["scratch"]
     os.chdir(request["scratch"])
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if request["memory_mb"]:
-        import resource
-
         limit = int(request["memory_mb"]) * 2**20
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
@@ -128,8 +135,11 @@ def _run(request: Mapping[str, Any]) -> int:
 
 def _kind(error: BaseException) -> str:
     """A failure's cause, or `workload` where the user's model or data is at fault."""
+    from tunefront.evaluators.disk import is_full
     from tunefront.spaces import EvaluationError, WorkloadError
 
+    if is_full(error):
+        return "disk full"
     if isinstance(error, WorkloadError):
         return "workload"
     if isinstance(error, EvaluationError):
@@ -137,8 +147,6 @@ def _kind(error: BaseException) -> str:
     text = str(error)
     if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate" in text:
         return "oom"
-    if isinstance(error, OSError) and error.errno == 28:
-        return "disk full"
     return "exception"
 
 
@@ -148,6 +156,15 @@ def _end_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
         return
+
+
+def _end_all(pids: Collection[int]) -> None:
+    """End children with what they left behind."""
+    for pid in pids:
+        _end_group(pid)
+        os.kill(pid, signal.SIGKILL)  # the youngest may lead no group yet
+        os.waitpid(pid, 0)
+    _end_orphans(set())
 
 
 def _end_orphans(known: set[int]) -> None:

@@ -24,6 +24,8 @@ from typing import Any, Literal, cast
 
 from tunefront.spaces import EvaluationError, FailureCause, WorkloadError
 
+from .disk import full_folder
+
 Kit = Literal["build", "torch", "inductor", "onnxruntime", "openvino"]
 
 KITS: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -39,6 +41,14 @@ KITS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 STEPS = "tunefront.evaluators.steps"
 LOG_LINES = 20
+MOST_LOG_BYTES = 64 * 2**20
+"""What a step may write to its log."""
+KEPT_LOG_BYTES = 256 * 2**10
+"""The end of a log that stays."""
+LOOK_S = 1.0
+"""How often the log of a step under way is looked at."""
+DISK_EXPLAINS: tuple[FailureCause, ...] = ("exception", "crash", "unsupported")
+"""Causes that are doubted where a disk that the step writes to is full."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +105,7 @@ class Isolation:
                 child.end()
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+            cut_log(step.log)
 
     def warm(self, kit: Kit) -> None:
         """Start the fork server of a kit, without waiting for its imports."""
@@ -219,8 +230,11 @@ class Child:
         while True:
             try:
                 wait_s = max(0.0, deadline - time.monotonic())
-                answer = self._answers.get(timeout=wait_s)
+                answer = self._answers.get(timeout=min(wait_s, LOOK_S))
             except queue.Empty:
+                self._look()
+                if time.monotonic() < deadline:
+                    continue
                 self.end()
                 raise EvaluationError(
                     f"not done after {self._step.timeout_s:g} s", cause="timeout"
@@ -243,6 +257,7 @@ class Child:
             self._answers.put(answer)
             self.result()
             raise EvaluationError("ended before its turn", cause="crash")
+        self._look()
 
     def end(self) -> None:
         """Kill it, if it is still there."""
@@ -255,7 +270,33 @@ class Child:
             except ProcessLookupError:
                 return
 
+    def _look(self) -> None:
+        """End it where it writes more than a log may hold."""
+        log = self._step.log
+        if log.exists() and log.stat().st_size > MOST_LOG_BYTES:
+            self.end()
+            raise EvaluationError(
+                f"wrote more than {MOST_LOG_BYTES / 2**20:g} MB to its log; its end is in {log}",
+                cause="crash",
+            )
+
     def _outcome(self, status: int) -> Mapping[str, Any]:
+        """The result, or what the step ended with; a full disk explains every other end."""
+        try:
+            return self._judged(status)
+        except EvaluationError as error:
+            full = full_folder(self._written_to()) if error.cause in DISK_EXPLAINS else None
+            if full is None:
+                raise
+            raise EvaluationError(f"no room left in {full}: {error}", cause="disk full") from error
+
+    def _written_to(self) -> list[Path]:
+        """The folders that the step writes to."""
+        folder = self._step.payload.get("folder")
+        own = [Path(folder)] if isinstance(folder, str) else []
+        return [*own, self._result.parent, self._step.log.parent]
+
+    def _judged(self, status: int) -> Mapping[str, Any]:
         if os.WIFSIGNALED(status):
             number = os.WTERMSIG(status)
             name = signal.Signals(number).name
@@ -278,3 +319,15 @@ def last_lines(log: Path, count: int = LOG_LINES) -> list[str]:
     if not log.exists():
         return []
     return log.read_text(errors="replace").splitlines()[-count:]
+
+
+def cut_log(log: Path, kept: int = KEPT_LOG_BYTES) -> None:
+    """Cut a log to its last bytes; whoever still writes to it goes on at its new end."""
+    with contextlib.suppress(OSError), log.open("r+b") as stream:
+        size = stream.seek(0, os.SEEK_END)
+        if size > kept:
+            stream.seek(size - kept)
+            end = stream.read()
+            stream.seek(0)
+            stream.write(end)
+            stream.truncate()

@@ -1,10 +1,10 @@
 """What stages produced, kept by key: folders that are whole or not there.
 
 A key names everything that the product depends on; the folder is filled under a temporary name and
-renamed, so a hit is exact and a half-built product is never found.
+renamed, so a hit is exact and a half-built product is never found. The store has a size limit: what
+was not used for longest is forgotten first (eviction.py).
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -15,6 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tunefront.spaces import Hardware
+
+from .eviction import tidy
+from .locks import in_use, lock_of, locked
 
 FORMAT = 2
 """Changes whenever what stages leave behind changes its form; it is part of every key."""
@@ -27,6 +30,16 @@ def cache_folder() -> Path:
     if written := os.environ.get("TUNEFRONT_CACHE"):
         return Path(written).expanduser().absolute()
     return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "tunefront"
+
+
+def stages_folder() -> Path:
+    """The root of the store that searches share."""
+    return cache_folder() / "stages"
+
+
+def prepared_folder() -> Path:
+    """Where what `prepare` scripts made is kept."""
+    return cache_folder() / "prepared"
 
 
 class Store:
@@ -43,30 +56,62 @@ class Store:
         """Where the product of that key is, or will be."""
         return self.root / key[:2] / key
 
+    def find(self, key: str) -> Path | None:
+        """The product's folder, if there is one; to ask is to use it."""
+        path = self.path(key)
+        return path if _renewed(path) else None
+
     def get_or_make(self, key: str, make: Callable[[Path], None]) -> Path:
         """The product's folder; `make` fills an empty one where there is none yet."""
         path = self.path(key)
-        if path.is_dir():
-            return path
-        with self._locked(key):
-            if not path.is_dir():
-                made = Path(tempfile.mkdtemp(prefix=f".{key[:8]}-", dir=path.parent))
-                try:
-                    make(made)
-                    made.rename(path)
-                except BaseException:
-                    shutil.rmtree(made, ignore_errors=True)
-                    raise
+        if make_once(path, make):
+            tidy(self.root)
         return path
 
     @contextmanager
-    def _locked(self, key: str) -> Iterator[None]:
-        """One maker of a product at a time; the lock dies with its holder."""
-        parent = self.path(key).parent
-        parent.mkdir(parents=True, exist_ok=True)
-        with (parent / f".{key}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+    def held(self, key: str, make: Callable[[Path], None]) -> Iterator[Path]:
+        """`get_or_make`, and nobody evicts the product meanwhile."""
+        while True:
+            path = self.get_or_make(key, make)
+            with in_use(path):
+                if path.is_dir():  # and not evicted a moment ago
+                    yield path
+                    return
+
+
+def make_once(path: Path, make: Callable[[Path], None]) -> bool:
+    """See to it that a folder is there, whole; whether `make` had to fill it."""
+    if _renewed(path):
+        return False
+    with locked(lock_of(path)):
+        if path.is_dir():
+            return False
+        try:
+            _make(path, make)
+        except BaseException:
+            lock_of(path).unlink(missing_ok=True)
+            raise
+    return True
+
+
+def _make(path: Path, make: Callable[[Path], None]) -> None:
+    made = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    try:
+        make(made)
+        os.utime(made)
+        made.rename(path)
+    except BaseException:
+        shutil.rmtree(made, ignore_errors=True)
+        raise
+
+
+def _renewed(path: Path) -> bool:
+    """Whether a product is there; if so, it counts as used now."""
+    try:
+        os.utime(path)
+    except OSError:  # another user's, or one on a disk that can't be written, serves as well
+        return path.is_dir()
+    return True
 
 
 def key_of(**parts: object) -> str:

@@ -17,6 +17,7 @@ from tunefront.spaces import Configuration, EvaluationError, WorkloadError
 
 from .cores import lease_cores
 from .isolation import Child, Isolation, Kit, Step
+from .locks import in_use
 from .measures import Measurement
 from .measures.energy import EnergyMeter
 from .measures.gpu import Gpus
@@ -105,7 +106,13 @@ def take_turns(
     """
     wanted = max(contender.cores * contender.replicas for contender in contenders)
     places = sum(contender.replicas for contender in contenders)
-    with lease_cores(wanted) as cores, Turnstile(places) as turnstile, ExitStack() as stack:
+    read = [folder for c in contenders for folder in (c.candidate, c.requests)]
+    with (
+        in_use(*read),
+        lease_cores(wanted) as cores,
+        Turnstile(places) as turnstile,
+        ExitStack() as stack,
+    ):
         table = _Table(setting, turnstile, cores)
         for contender in contenders:
             table.add(contender, isolation, log, stack)

@@ -405,6 +405,34 @@ def ui(experiment: Path, port: int, detach: bool, stop: bool, opened: bool) -> N
     )
 
 
+@tunefront.command()
+@click.option("--limit", metavar="SIZE", help="Evict down to a size now, such as 10GB.")
+@click.option("--clear", "cleared", is_flag=True, help="Remove all that no search is using.")
+@click.option("--format", "style", type=click.Choice(["table", "json"]), default="table")
+def cache(limit: str | None, cleared: bool, style: str) -> None:
+    """Show what stages left on this machine, or make it smaller; searches build it again.
+
+    \b
+    tunefront cache
+    tunefront cache --limit 10GB
+    TUNEFRONT_CACHE_LIMIT_GB=20 tunefront run experiment.yaml   a limit that lasts
+    """
+    from .cache import clear_cache, parse_size, read_cache, shrink_cache
+    from .screens import cache_record, cache_table, print_table, removed_line
+
+    if limit is not None and cleared:
+        raise click.UsageError("--limit and --clear: one of the two")
+    wanted = None if limit is None else parse_size(limit)
+    removed = clear_cache() if cleared else [] if wanted is None else shrink_cache(wanted)
+    found = read_cache()
+    if style == "json":
+        click.echo(json.dumps(cache_record(found, removed), indent=2))
+        return
+    print_table(cache_table(found))
+    if cleared or wanted is not None:
+        click.echo(removed_line(found, removed, 0 if wanted is None else wanted), err=True)
+
+
 tunefront.add_command(report)
 
 

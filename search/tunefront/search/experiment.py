@@ -21,8 +21,8 @@ from tunefront.evaluators import (
     Protocol,
     Timeouts,
     WorkloadSpec,
-    cache_folder,
     energy_is_counted,
+    prepared_folder,
     quality_metrics,
 )
 from tunefront.spaces import (
@@ -315,7 +315,7 @@ class _Resolver:
             raise self._fail(["prepare"], f"{script} does not exist; name a Python script")
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
         key = sha256(script.read_bytes() + version.encode()).hexdigest()[:12]
-        folder = cache_folder() / "prepared" / f"{slug_of(self.section.name)}-{key}"
+        folder = prepared_folder() / f"{slug_of(self.section.name)}-{key}"
         return Prepare(script=script, folder=folder)
 
     def _workload(self, prepare: Prepare | None) -> WorkloadSpec:

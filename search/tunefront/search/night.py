@@ -8,14 +8,13 @@ result.answer.headline(), result.answer.front.recommended
 import fcntl
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -26,10 +25,13 @@ from tunefront.evaluators import (
     QUALITY_DROP,
     Isolation,
     Setting,
-    cache_folder,
     describe_workload,
     quality_metrics,
+    stages_folder,
 )
+from tunefront.evaluators.eviction import cache_limit
+from tunefront.evaluators.locks import in_use
+from tunefront.evaluators.store import make_once
 from tunefront.spaces import (
     Enumeration,
     ExperimentError,
@@ -117,18 +119,21 @@ def run(
         say: Called with a line for every thing that happens.
 
     Raises:
-        ExperimentError, SpaceError, WorkloadError, TrackingError, StudyError: Before the first
-            trial, for what can't work.
+        ExperimentError, SpaceError, WorkloadError, TrackingError, StudyError, CacheError: Before
+            the first trial, for what can't work.
     """
     if not isinstance(experiment, Experiment):
         experiment = load_experiment(experiment, overrides, smoke=smoke)
     start = time.monotonic()
     enumeration = runnable_or_error(experiment)
-    with _only_driver(experiment):
+    with _only_driver(experiment), ExitStack() as stack:
         if fresh:
             _put_aside(experiment, say)
         check_reachable(experiment)
+        cache_limit(stages_folder())
         prepare(experiment.prepare, say)
+        if experiment.prepare is not None:
+            stack.enter_context(in_use(experiment.prepare.folder))
         setting, described = check_workload(experiment, say)
         study = Study.open(experiment, _identity(experiment, described))
         write_record(experiment, enumeration, described)
@@ -157,22 +162,21 @@ def prepare(step: Prepare | None, say: Say) -> None:
     Raises:
         WorkloadError: If it fails.
     """
-    if step is None or step.folder.is_dir():
+    if step is None:
         return
-    say(f"preparing model and data once: {step.script} -> {step.folder}")
-    partial = step.folder.with_name(f".{step.folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    done = subprocess.run(
-        [sys.executable, str(step.script), str(partial)],
-        check=False,
-        stdout=sys.stderr,
-        env={**os.environ, "TQDM_DISABLE": "1"},  # no progress bars of libraries
-    )
-    if done.returncode != 0:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise WorkloadError(f"prepare: {step.script} ended with exit code {done.returncode}")
-    partial.rename(step.folder)
+
+    def fill(folder: Path) -> None:
+        say(f"preparing model and data once: {step.script} -> {step.folder}")
+        done = subprocess.run(
+            [sys.executable, str(step.script), str(folder)],
+            check=False,
+            stdout=sys.stderr,
+            env={**os.environ, "TQDM_DISABLE": "1"},  # no progress bars of libraries
+        )
+        if done.returncode != 0:
+            raise WorkloadError(f"prepare: {step.script} ended with exit code {done.returncode}")
+
+    make_once(step.folder, fill)
 
 
 def check_workload(experiment: Experiment, say: Say) -> tuple[Setting, Mapping[str, Any]]:
@@ -197,7 +201,7 @@ def setting_of(experiment: Experiment, fingerprint: str) -> Setting:
     return Setting(
         workload=experiment.workload,
         fingerprint=fingerprint,
-        store=str(cache_folder() / "stages"),
+        store=str(stages_folder()),
         protocol=experiment.protocol,
         timeouts=experiment.timeouts,
         build_cores=max(1, hardware.cores // experiment.concurrent_trials),

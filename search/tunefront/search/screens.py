@@ -14,6 +14,9 @@ from .trial import Trial
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from tunefront.evaluators.eviction import Product
+
+    from .cache import Cache
     from .verify import Verification
 
 MARKS: Mapping[bool | None, str] = {True: "holds", False: "DOES NOT HOLD", None: "not judged"}
@@ -176,6 +179,8 @@ def doctor_lines(hardware: Hardware) -> list[str]:
     from tunefront.evaluators import energy_is_counted
     from tunefront.spaces import RUNTIMES
 
+    from .tracking.store import shown_uri
+
     lines = [hardware.summary(), "instruction sets: " + ", ".join(sorted(hardware.isa)), ""]
     for name, facts in RUNTIMES.items():
         missing = [need for need in facts.needs if need not in hardware.libraries]
@@ -192,7 +197,7 @@ def doctor_lines(hardware: Hardware) -> list[str]:
     energy = "RAPL or NVML" if energy_is_counted() else "no counter that this user may read"
     lines += ["", f"energy: {energy}", ""]
     for name in ("RAY_ADDRESS", "MLFLOW_TRACKING_URI", "CUDA_VISIBLE_DEVICES", "HF_HOME"):
-        lines.append(f"{name}={os.environ.get(name, '(not set)')}")
+        lines.append(f"{name}={shown_uri(os.environ.get(name, '(not set)'))}")
     return lines
 
 
@@ -259,6 +264,50 @@ def verification_table(verification: "Verification") -> "Table":
     """What holds of an export."""
     rows = [[check.name, MARKS[check.holds], check.detail] for check in verification.checks]
     return table_of(["check", "", "found"], rows)
+
+
+def cache_table(cache: "Cache") -> "Table":
+    """Where the cache is, and what it takes."""
+    from .cache import size_mb
+
+    oldest = cache.oldest
+    rows = [
+        ["folder", str(cache.folder)],
+        ["products", f"{len(cache.products)}, {_gb(size_mb(cache.products))}"],
+        ["limit", f"{_gb(cache.limit_mb)} (TUNEFRONT_CACHE_LIMIT_GB)"],
+        ["oldest", f"last used {oldest:%Y-%m-%d %H:%M}" if oldest else "-"],
+        ["prepared", f"{len(cache.prepared)}, {_gb(size_mb(cache.prepared))} (beside the limit)"],
+    ]
+    return table_of(["cache", "found"], rows)
+
+
+def cache_record(cache: "Cache", removed: "Sequence[Product]") -> dict[str, Any]:
+    """The cache, and what was just removed from it, as plain JSON values."""
+    from .cache import size_mb
+
+    return {
+        "schema": 1,
+        "folder": str(cache.folder),
+        "products": len(cache.products),
+        "size_mb": size_mb(cache.products),
+        "limit_mb": cache.limit_mb,
+        "oldest": cache.oldest.isoformat(timespec="seconds") if cache.oldest else None,
+        "prepared": {"folders": len(cache.prepared), "size_mb": size_mb(cache.prepared)},
+        "removed": {"folders": len(removed), "size_mb": size_mb(removed)},
+    }
+
+
+def removed_line(cache: "Cache", removed: "Sequence[Product]", wanted: int) -> str:
+    """What was removed; where the rest takes more than the `wanted` bytes, somebody uses it."""
+    from .cache import size_mb
+
+    left = [*cache.products, *(cache.prepared if wanted == 0 else [])]
+    held = f"; {len(left)} in use stay" if size_mb(left) * 2**20 > wanted else ""
+    return f"removed {len(removed)} folders, {_gb(size_mb(removed))}{held}"
+
+
+def _gb(size_mb: float) -> str:
+    return f"{size_mb / 1024:.2f} GB"
 
 
 def answer_record(answer: Answer) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from tunefront.spaces import TrackingError
 from .experiment import Experiment
 from .night import recorded_answer
 from .tracking import tracking_uri
-from .tracking.store import artifact_folder
+from .tracking.store import artifact_folder, ui_address
 
 HOST = "127.0.0.1"
 START_S = 120.0
@@ -31,7 +31,7 @@ def serve(experiment: Experiment, *, port: int, detach: bool, opened: bool, say:
     """
     uri = tracking_uri(experiment)
     if uri.startswith("http"):
-        link = front_link(experiment, uri.rstrip("/"))
+        link = front_link(experiment, ui_address(experiment))
         say(f"front: {link}")
         _open(link, opened)
         return
@@ -78,7 +78,12 @@ def _start(experiment: Experiment, uri: str, port: int, log: Path) -> "subproces
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port)]
     command += ["--backend-store-uri", uri, "--workers", "1"]
     command += ["--default-artifact-root", artifact_folder(experiment).absolute().as_uri()]
-    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+    environment = {
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # its store stays in /dev/shm for ever
+        **os.environ,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+    }
     with log.open("ab") as output:
         return subprocess.Popen(
             command, stdout=output, stderr=output, env=environment, start_new_session=True

@@ -4,6 +4,7 @@ from .catalog import CHOICES, PRESETS, RUNTIMES, STAGE_OF, ChoiceKind, choice_ki
 from .choice import STAGES, Choice, Condition, Stage, Value
 from .configuration import Configuration, show
 from .errors import (
+    CacheError,
     ClusterError,
     EvaluationError,
     ExperimentError,
@@ -27,6 +28,7 @@ __all__ = [
     "RUNTIMES",
     "STAGES",
     "STAGE_OF",
+    "CacheError",
     "Choice",
     "ChoiceKind",
     "ClusterError",

@@ -33,6 +33,10 @@ class WorkloadError(TunefrontError):
     """A model, a data file or a user's callable that can't be used."""
 
 
+class CacheError(TunefrontError):
+    """A size of the cache that can't be read."""
+
+
 class ClusterError(TunefrontError):
     """A cluster that can't be reached."""
 

@@ -41,7 +41,14 @@ class OpenVino(Runtime):
         except Exception as error:  # both tools raise many kinds; each means: not convertible
             raise EvaluationError(f"openvino: {error}", cause="unsupported") from error
         half = numerics.precision == "bf16"
-        openvino.save_model(model, folder / FILE, compress_to_fp16=half)
+        try:
+            openvino.save_model(model, folder / FILE, compress_to_fp16=half)
+        except RuntimeError as error:
+            if "iostream error" not in str(error):
+                raise
+            # It removes what it wrote, so that afterwards the disk doesn't tell either.
+            told = f"openvino: {folder / FILE} could not be written, no room left: {error}"
+            raise EvaluationError(told, cause="disk full") from error
         return {"options": _options(numerics)}
 
     def load(

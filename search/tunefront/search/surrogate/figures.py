@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from tunefront.evaluators import MEASURED_METRICS
 from tunefront.search.trial import Trial
 
 Floats = npt.NDArray[np.float64]
@@ -31,6 +32,11 @@ def learnable(trials: Sequence[Trial], metric: str, sign: float) -> tuple[Floats
 
 
 def variance(trial: Trial, metric: str) -> float:
-    """Of a figure, from its 95 % interval."""
+    """Of a figure by itself, from its 95 % interval.
+
+    All are judged on the same items: that quality's interval is wide is no noise between trials.
+    """
+    if metric not in MEASURED_METRICS:
+        return 0.0
     found = trial.measurements[metric]
     return ((found.high - found.low) / 3.92) ** 2

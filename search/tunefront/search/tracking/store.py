@@ -30,8 +30,15 @@ def artifact_folder(experiment: Experiment) -> Path:
 
 def ui_address(experiment: Experiment) -> str:
     """Where a browser finds the store: the server itself, or `tunefront ui`."""
-    uri = tracking_uri(experiment)
+    uri = shown_uri(tracking_uri(experiment))
     return uri.rstrip("/") if uri.startswith("http") else DEFAULT_UI
+
+
+def shown_uri(uri: str) -> str:
+    """An address as it may be printed and recorded: without user and password."""
+    scheme, separator, rest = uri.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
 
 
 def check_reachable(experiment: Experiment) -> None:
@@ -56,8 +63,9 @@ def check_reachable(experiment: Experiment) -> None:
 
 
 def _check_server(uri: str) -> None:
+    shown = shown_uri(uri)
     try:
-        with urlopen(f"{uri.rstrip('/')}/health", timeout=REACH_S):
+        with urlopen(f"{shown.rstrip('/')}/health", timeout=REACH_S):
             return
     except HTTPError as error:
         if error.code < 500:
@@ -66,7 +74,7 @@ def _check_server(uri: str) -> None:
     except (URLError, OSError, ValueError) as error:
         problem = str(getattr(error, "reason", error))
     raise TrackingError(
-        f"MLflow: {uri} can't be reached ({problem}); start the server, "
+        f"MLflow: {shown} can't be reached ({problem}); start the server, "
         "or unset MLFLOW_TRACKING_URI to keep a file beside the experiment"
     )
 
@@ -89,5 +97,7 @@ def connect(experiment: Experiment) -> "MlflowClient":
         client = mlflow.MlflowClient(tracking_uri=tracking_uri(experiment))
         client.search_experiments(max_results=1)
     except Exception as error:  # MLflow and SQLAlchemy raise many kinds; each means: not usable
-        raise TrackingError(f"MLflow: {tracking_uri(experiment)}: {error}") from error
+        uri = tracking_uri(experiment)
+        told = str(error).replace(uri, shown_uri(uri))
+        raise TrackingError(f"MLflow: {shown_uri(uri)}: {told}") from error
     return client

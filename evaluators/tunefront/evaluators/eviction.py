@@ -1,0 +1,192 @@
+"""What the store forgets: the least recently used products first, until it is below its limit.
+
+What was used within the last hour stays, because a reader may have been given its path a moment
+ago, and so does what somebody holds. A product vanishes in one step: it is renamed, then removed.
+"""
+
+import contextlib
+import math
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tunefront.spaces import CacheError, EvaluationError
+
+from .disk import free_bytes, total_bytes
+from .locks import lock_of, locked
+
+LIMIT = "TUNEFRONT_CACHE_LIMIT_GB"
+GB = 2**30
+"""Bytes of a GB, here and in what people write."""
+LIMIT_GB = 50.0
+DISK_SHARE = 0.25
+"""The limit, unless the environment says otherwise: the lesser of the two."""
+RECENT_S = 3600.0
+ABANDONED_S = 24 * 3600.0
+EVERY_S = 60.0
+_STAMP = ".tidied"
+_GONE = ".gone-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Product:
+    """A product in the store.
+
+    Attributes:
+        path: Its folder.
+        size: Of its files, in bytes.
+        used: When it was made or last found, in seconds since the epoch.
+    """
+
+    path: Path
+    size: int
+    used: float
+
+
+def cache_limit(root: Path) -> int:
+    """Bytes that the products below `root` may take: what the environment says, or the default.
+
+    Raises:
+        CacheError: If what the environment says is no number above 0.
+    """
+    written = os.environ.get(LIMIT)
+    if written is None:
+        return int(min(LIMIT_GB * GB, DISK_SHARE * total_bytes(root)))
+    try:
+        limit = float(written)
+    except ValueError:
+        limit = math.nan
+    if not 0 < limit < math.inf:
+        raise CacheError(f"{LIMIT}: a number of GB above 0 is needed, but got {written!r}")
+    return int(limit * GB)
+
+
+def shelves(root: Path) -> list[Path]:
+    """The folders below a store's root that hold products."""
+    return [path for path in root.glob("[!.]*") if path.is_dir()]
+
+
+def products(places: Iterable[Path]) -> list[Product]:
+    """What lies on some shelves, the least recently used first."""
+    found: list[Product] = []
+    for path in (path for place in places for path in place.glob("[!.]*")):
+        with contextlib.suppress(FileNotFoundError):  # somebody else may be evicting
+            used = path.stat().st_mtime
+            found.append(Product(path=path, size=size_of(path), used=used))
+    return sorted(found, key=lambda product: product.used)
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files below a folder; what vanishes meanwhile counts nothing."""
+    if path.is_file():
+        return path.stat().st_size
+    total = 0
+    for folder, _, names in os.walk(path):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                total += os.lstat(os.path.join(folder, name)).st_size
+    return total
+
+
+def tidy(root: Path) -> None:
+    """Evict down to the limit; looks at most once a minute, however many processes ask.
+
+    Raises:
+        CacheError: If the limit can't be read.
+    """
+    limit, stamp = cache_limit(root), root / _STAMP
+    with contextlib.suppress(OSError):  # what can't be tidied still serves
+        if not stamp.exists() or abs(time.time() - stamp.stat().st_mtime) >= EVERY_S:
+            stamp.touch()
+            evict(root, limit)
+
+
+def evict(
+    root: Path, limit: int, *, unused_s: float = RECENT_S, abandoned_s: float = ABANDONED_S
+) -> list[Product]:
+    """Remove products until the others take `limit` bytes at the most, or none may go.
+
+    Args:
+        root: The store's root.
+        limit: Bytes that may stay.
+        unused_s: Seconds for which a product must not have been used.
+        abandoned_s: Seconds after which a half-built product goes that nobody builds any more.
+
+    Returns:
+        What is gone.
+    """
+    places = shelves(root)
+    listed = products(places)
+    left = sum(product.size for product in listed)
+    gone: list[Product] = []
+    for product in listed:
+        if left <= limit:
+            break
+        if _remove(product.path, lock_of(product.path), unused_s):
+            left -= product.size
+            gone.append(product)
+    _sweep(places, abandoned_s)
+    return gone
+
+
+def clear(places: Sequence[Path]) -> list[Product]:
+    """Remove everything on some shelves that nobody holds; the products that are gone."""
+    gone = [p for p in products(places) if _remove(p.path, lock_of(p.path), 0.0)]
+    _sweep(places, 0.0)
+    return gone
+
+
+def make_room(root: Path, needed: int) -> None:
+    """See to it that `needed` bytes are free on the store's disk, by evicting if it must be.
+
+    Raises:
+        EvaluationError: With the cause "disk full", where that is not enough.
+    """
+    free = free_bytes(root)
+    if free < needed:
+        size = sum(product.size for product in products(shelves(root)))
+        evict(root, int(size - (needed - free)), abandoned_s=RECENT_S)
+        free = free_bytes(root)
+    if free < needed:
+        raise EvaluationError(
+            f"{root}: {free / GB:.2f} GB are free, {needed / GB:.2f} GB are needed to build; "
+            "free some space there, or make the cache smaller with `tunefront cache --limit SIZE`",
+            cause="disk full",
+        )
+
+
+def _remove(folder: Path, lock: Path, unused_s: float) -> bool:
+    """Take a folder away in one step, unless it is held or was used lately; whether it is gone."""
+    gone = folder.with_name(f"{_GONE}{folder.name}-{uuid.uuid4().hex[:8]}")
+    with contextlib.suppress(OSError), locked(lock, wait=False) as held:
+        if not held or (unused_s and folder.stat().st_mtime > time.time() - unused_s):
+            return False
+        folder.rename(gone)
+        lock.unlink()
+    if not gone.is_dir():
+        return False
+    shutil.rmtree(gone, ignore_errors=True)
+    return True
+
+
+def _sweep(places: Iterable[Path], abandoned_s: float) -> None:
+    """Remove what is nobody's: half-built, half-removed, and locks of products that are gone."""
+    for path in (path for place in places for path in place.glob(".*")):
+        if path.name.startswith(_GONE):
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.suffix == ".lock":
+            _remove_lock(path)
+        elif path.is_dir():
+            key = path.name[1:].rpartition("-")[0] or path.name[1:]
+            _remove(path, lock_of(path.with_name(key)), abandoned_s)
+
+
+def _remove_lock(lock: Path) -> None:
+    product = lock.with_name(lock.name[1:].removesuffix(".lock"))
+    with contextlib.suppress(OSError), locked(lock, wait=False) as held:
+        if held and not product.exists():
+            lock.unlink()

@@ -1,0 +1,95 @@
+"""What is written down holds nothing of the environment, and an export holds no pickle."""
+
+import pickle
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tunefront.evaluators import Isolation, Setting, evaluate, export_candidate
+from tunefront.spaces import RUNTIMES, Configuration
+
+SECRET = "secret-value-123"
+PartsWith = Callable[[Path, str], list[str]]
+PickledParts = Callable[[Path], list[str]]
+
+
+@pytest.fixture(scope="module")
+def told() -> Iterator[Isolation]:
+    """Fork servers whose environment holds secrets."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_PASSWORD"):
+            patch.setenv(name, SECRET)
+        found = Isolation()
+        yield found
+        found.close()
+
+
+@pytest.fixture(scope="module", params=RUNTIMES)
+def written(
+    request: pytest.FixtureRequest,
+    lm_setting: Setting,
+    told: Isolation,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """A folder with `store`, `logs` and `export` of one evaluation."""
+    folder = tmp_path_factory.mktemp(request.param)
+    setting = replace(lm_setting, store=str(folder / "store"))
+    configuration = Configuration({"runtime": request.param, "threads": 1, "batch_size": 2})
+    found = evaluate(setting, configuration, told, folder / "logs" / "trial.log")
+    assert found.status == "ok", (found.message, found.log)
+    (folder / "export").mkdir()
+    export_candidate(setting, configuration, told, folder / "logs" / "trial.log", folder / "export")
+    (folder / "evaluation").write_text(str(found.to_dict()))
+    return folder
+
+
+def test_no_variable_of_the_environment_is_written_down(
+    written: Path, parts_with: PartsWith
+) -> None:
+    assert "export/candidate.json" in parts_with(written, "reference_parameters")
+    assert parts_with(written, SECRET) == []
+
+
+def test_a_failure_writes_no_variable_down(
+    lm_setting: Setting, told: Isolation, tmp_path: Path, parts_with: PartsWith
+) -> None:
+    configuration = Configuration({"runtime": "torch", "threads": 1, "pruning_ratio": 0.5})
+    broken = Configuration({**configuration, "pruning_method": "no-such-method"})
+    found = evaluate(lm_setting, broken, told, tmp_path / "trial.log")
+    (tmp_path / "evaluation").write_text(str(found.to_dict()))
+    assert found.status == "failed"
+    assert parts_with(tmp_path, "no-such-method") == ["evaluation", "trial.log"]
+    assert parts_with(tmp_path, SECRET) == []
+
+
+def test_no_part_of_an_export_is_a_pickle(written: Path, pickled_parts: PickledParts) -> None:
+    assert len(list((written / "export").iterdir())) > 3
+    assert pickled_parts(written / "export") == []
+
+
+def test_pickles_are_found_wherever_they_hide(tmp_path: Path, pickled_parts: PickledParts) -> None:
+    """Else the test above could not fail."""
+    for protocol in range(6):
+        (tmp_path / f"protocol{protocol}").write_bytes(pickle.dumps({"a": [1, 2]}, protocol))
+    torch.save({"a": torch.zeros(2)}, tmp_path / "torch")
+    np.savez(tmp_path / "arrays.npz", objects=np.array([{"a": 1}], dtype=object))
+    with zipfile.ZipFile(tmp_path / "archive", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(tmp_path / "torch", "below/torch")
+    found = pickled_parts(tmp_path)
+    assert found == [
+        "archive/below/torch/torch/data.pkl",
+        "arrays.npz/objects.npy",
+        *(f"protocol{protocol}" for protocol in range(6)),
+        "torch/torch/data.pkl",
+    ]
+
+
+def test_secrets_are_found_in_archives(tmp_path: Path, parts_with: PartsWith) -> None:
+    with zipfile.ZipFile(tmp_path / "archive", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("below/file", f"token={SECRET}" * 10)
+    assert parts_with(tmp_path, SECRET) == ["archive/below/file"]
