@@ -1,0 +1,19 @@
+"""Words for what is printed."""
+
+from collections.abc import Sequence
+
+LISTED = 5
+"""Numbers of trials that are all named."""
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 trial`, `1,234 trials`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def listed(numbers: Sequence[int]) -> str:
+    """Numbers of trials as they are shown; of many the first ones and the last."""
+    shown = [f"{number:03}" for number in numbers]
+    if len(shown) > LISTED:
+        shown = [*shown[: LISTED - 1], "...", shown[-1]]
+    return ", ".join(shown)

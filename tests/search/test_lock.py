@@ -1,0 +1,88 @@
+"""Locks: one holder, whose process id is told only while it holds."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tunefront.search.lock import Locked, holder, locked
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from tunefront.search.lock import locked
+
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def start_holder(path: Path) -> "subprocess.Popen[str]":
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_a_lock_tells_who_holds_it(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "lock"
+    assert holder(path) is None
+    with locked(path):
+        assert holder(path) == os.getpid()
+    assert holder(path) is None
+    assert path.read_text() == ""
+
+
+def test_a_second_holder_is_refused_and_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    process = start_holder(path)
+    with pytest.raises(Locked), locked(path):
+        pass
+    assert holder(path) == process.pid
+    process.communicate()
+    with locked(path):
+        assert holder(path) == os.getpid()
+
+
+def test_a_killed_holder_holds_no_more(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    process = start_holder(path)
+    process.kill()
+    process.communicate()
+    assert path.read_text() == str(process.pid)
+    assert holder(path) is None
+    with locked(path):
+        pass
+
+
+@pytest.mark.parametrize("written", ["", "not a number", "1", str(2**31)])
+def test_a_process_id_that_does_not_hold_the_lock_is_not_believed(
+    tmp_path: Path, written: str
+) -> None:
+    path = tmp_path / "lock"
+    process = start_holder(path)
+    path.write_text(written)
+    assert holder(path) == 0
+    process.communicate()
+
+
+def test_a_look_does_not_keep_a_holder_out(tmp_path: Path) -> None:
+    """Who looks takes the lock for an instant; who wants to hold it waits that long."""
+    import fcntl
+    import threading
+
+    path = tmp_path / "lock"
+    path.touch()
+    with path.open() as looked:
+        fcntl.flock(looked, fcntl.LOCK_SH)
+        threading.Timer(0.15, fcntl.flock, (looked.fileno(), fcntl.LOCK_UN)).start()
+        with locked(path):
+            assert holder(path) == os.getpid()
