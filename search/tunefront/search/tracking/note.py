@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from tunefront.search.answer import Answer, choices_of, figure
 from tunefront.search.trial import Trial
+from tunefront.search.words import counted
 
 
 def describe(trial: Trial, answer: Answer) -> str:
@@ -54,7 +55,7 @@ def _counts(answer: Answer) -> list[str]:
     failed = sum(trial.status == "failed" for trial in answer.trials)
     beyond = sum(trial.status == "infeasible" for trial in answer.trials)
     return [
-        f"{len(answer.trials)} trials: {len(answer.front.trials)} on the front, "
+        f"{counted(len(answer.trials), 'trial')}: {len(answer.front.trials)} on the front, "
         f"{beyond} beyond the limits, {failed} failed. "
         "Red: front. Green: recommended. Blue: baseline. Grey: beaten.",
         "",

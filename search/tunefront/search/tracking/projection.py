@@ -1,13 +1,20 @@
 """MLflow as a projection of the study: written by one process, the same whatever was there before.
 
-One MLflow experiment a search, a flat run a trial, and a summary run on top. A run is found by its
-tag `trial`; what is there already is not written again, so projecting twice changes nothing.
+One MLflow experiment a search, a flat run a trial, and a summary run on top. What is there already
+is not written again, so projecting twice changes nothing, and what a kill or a server that went
+away left half-written is completed.
+
+A run says from its birth which trial it was made for (`tunefront.trial`), and gets its tag `trial`
+last, once its id is known and its content is there. A run whose birth was never answered has no
+such tag: it is taken for its trial where that has none yet, and deleted where it came too late.
 """
 
 import json
+import math
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +35,36 @@ if TYPE_CHECKING:
 LONGEST_TAG = 5_000
 SUMMARY = "★ summary"
 _TRIAL = "trial"
+_MADE_FOR = "tunefront.trial"
 _ID = "tunefront.search_id"
+_PASSING = ("pick", "proposed", "reason", "stage")
+"""Tags that a trial may lose again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """What MLflow holds of a run."""
+
+    run_id: str
+    status: str
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+    params: Mapping[str, str]
+
+    @classmethod
+    def of(cls, run: "Run") -> "_Known":
+        return cls(
+            run_id=str(run.info.run_id),
+            status=str(run.info.status),
+            tags=run.data.tags,
+            metrics=run.data.metrics,
+            params=run.data.params,
+        )
+
+    @property
+    def claim(self) -> tuple[bool, bool, str]:
+        """Sorts runs of one trial: whole ones first."""
+        return _TRIAL not in self.tags, self.status == "RUNNING", self.run_id
 
 
 class Projection:
@@ -64,66 +100,87 @@ class Projection:
         tags = {_ID: self._search_id, "mlflow.experimentKind": "custom_model_development"}
         return str(self._client.create_experiment(name, artifact_location=location, tags=tags))
 
-    def _known_runs(self) -> "dict[str, Run]":
-        """Runs by their trial tag."""
-        known: dict[str, Run] = {}
+    def _known_runs(self) -> dict[str, _Known]:
+        """Runs by the trial that they are of; those that are one too many are deleted."""
+        found: dict[str, list[_Known]] = {}
+        for run in self._all_runs():
+            key = run.tags.get(_TRIAL) or run.tags.get(_MADE_FOR)
+            if key:
+                found.setdefault(key, []).append(run)
+        known: dict[str, _Known] = {}
+        for key, runs in found.items():
+            known[key], *surplus = sorted(runs, key=lambda run: run.claim)
+            for run in surplus:
+                self._client.delete_run(run.run_id)
+        return known
+
+    def _all_runs(self) -> list[_Known]:
+        runs: list[_Known] = []
         token: str | None = None
         while True:
             page = self._client.search_runs(
                 [self.experiment_id], max_results=1000, page_token=token
             )
-            known.update({r.data.tags[_TRIAL]: r for r in page if _TRIAL in r.data.tags})
+            runs += map(_Known.of, page)
             token = page.token
             if not token:
-                return known
+                return runs
 
-    def write_trials(self, trials: Iterable[Trial], answer: Answer) -> None:
-        """Write the trials that have ended: new ones whole, known ones where tags changed."""
-        for trial in trials:
-            if trial.status != "running":
-                self._write_trial(trial, answer)
+    def write_trials(self, trials: Iterable[Trial], answer: Answer) -> int:
+        """Write the trials that have ended; how many MLflow did not hold as they are."""
+        return sum(self.write_trial(t, answer) for t in trials if t.status != "running")
 
-    def _write_trial(self, trial: Trial, answer: Answer) -> None:
-        from mlflow.entities import Metric, Param, RunTag
-
+    def write_trial(self, trial: Trial, answer: Answer) -> bool:
+        """Write what MLflow does not hold of a trial that has ended; whether there was anything."""
         key = str(trial.number)
+        known = self._runs.get(key) or self._make_run(trial)
         tags = {name: text[:LONGEST_TAG] for name, text in _tags(trial, answer).items()}
-        metrics = _metrics(trial, answer)
-        run = self._runs.get(key)
-        new = run is None
-        if run is None:
-            started = trial.started.timestamp() if trial.started else time.time()
-            run = self._client.create_run(
-                self.experiment_id,
-                start_time=int(started * 1000),
-                run_name=trial.short_name(),
-                tags={_TRIAL: key},
-            )
-        changed_tags = {n: t for n, t in tags.items() if run.data.tags.get(n) != t}
-        changed_metrics = {n: v for n, v in metrics.items() if run.data.metrics.get(n) != v}
-        params = {n: show(v) for n, v in trial.configuration.items()} if new else {}
-        now = int(time.time() * 1000)
-        if changed_tags or changed_metrics or params:
-            self._client.log_batch(
-                run.info.run_id,
-                metrics=[Metric(n, v, now, 0) for n, v in changed_metrics.items()],
-                params=[Param(n, v) for n, v in params.items()],
-                tags=[RunTag(n, t) for n, t in changed_tags.items()],
-            )
-        if new or run.info.status == "RUNNING":
+        lost = {name: "" for name in _PASSING if name in known.tags and name not in tags}
+        wanted = _Known(
+            run_id=known.run_id,
+            status="FAILED" if trial.status == "failed" else "FINISHED",
+            tags={**known.tags, **tags, **lost, _TRIAL: key},
+            metrics={**known.metrics, **_metrics(trial, answer)},
+            params={**{name: show(v) for name, v in trial.configuration.items()}, **known.params},
+        )
+        if wanted == known:
+            return False
+        self._log(known, wanted)
+        if known.status != wanted.status:
             ended = trial.ended.timestamp() if trial.ended else time.time()
             self._client.set_terminated(
-                run.info.run_id,
-                status="FAILED" if trial.status == "failed" else "FINISHED",
-                end_time=int(ended * 1000),
+                known.run_id, status=wanted.status, end_time=int(ended * 1000)
             )
-        if changed_tags or changed_metrics or new:
-            self._runs[key] = self._client.get_run(run.info.run_id)
+        self._runs[key] = wanted
+        return True
+
+    def _make_run(self, trial: Trial) -> _Known:
+        started = trial.started.timestamp() if trial.started else time.time()
+        run = self._client.create_run(
+            self.experiment_id,
+            start_time=int(started * 1000),
+            run_name=trial.short_name(),
+            tags={_MADE_FOR: str(trial.number)},
+        )
+        return _Known.of(run)
+
+    def _log(self, known: _Known, wanted: _Known) -> None:
+        """Write what is new; MLflow takes parameters first and tags last."""
+        from mlflow.entities import Metric, Param, RunTag
+
+        now = int(time.time() * 1000)
+        metrics = [
+            Metric(n, v, now, 0) for n, v in wanted.metrics.items() if known.metrics.get(n) != v
+        ]
+        params = [Param(n, v) for n, v in wanted.params.items() if n not in known.params]
+        tags = [RunTag(n, t) for n, t in wanted.tags.items() if known.tags.get(n) != t]
+        if metrics or params or tags:
+            self._client.log_batch(known.run_id, metrics=metrics, params=params, tags=tags)
 
     def run_id(self, trial: Trial) -> str | None:
         """The trial's run."""
         run = self._runs.get(str(trial.number))
-        return None if run is None else str(run.info.run_id)
+        return None if run is None else run.run_id
 
     def write_summary(self, answer: Answer, record: Mapping[str, Any]) -> str:
         """Views, the experiment's note and the summary run; the link to the front.
@@ -132,6 +189,7 @@ class Projection:
             answer: What the search found.
             record: Machine, protocol and dropped combinations, for `search.json`.
         """
+        self._runs = self._known_runs()  # once more: a run may have come late
         views = self.views(answer)
         write_views(self._client, self.experiment_id, views)
         run_id = self._summary_run(answer, record)
@@ -147,21 +205,21 @@ class Projection:
         return link(address, self.experiment_id, views[0])
 
     def _summary_run(self, answer: Answer, record: Mapping[str, Any]) -> str:
-        known = self._runs.get("summary")
+        key = "summary"
+        known = self._runs.get(key)
         if known is None:
-            known = self._client.create_run(
-                self.experiment_id,
-                run_name=SUMMARY,
-                tags={_TRIAL: "summary", "status": "summary", "front": "false"},
+            run = self._client.create_run(
+                self.experiment_id, run_name=SUMMARY, tags={_MADE_FOR: key}
             )
-            self._runs["summary"] = known
-        run_id = str(known.info.run_id)
+            known = self._runs[key] = _Known.of(run)
         with tempfile.TemporaryDirectory(prefix="tunefront-") as folder:
             write_files(answer, record, Path(folder))
-            self._client.log_artifacts(run_id, folder)
-        self._client.set_tag(run_id, "mlflow.note.content", answer.headline())
-        self._client.set_terminated(run_id)
-        return run_id
+            self._client.log_artifacts(known.run_id, folder)
+        note = {"mlflow.note.content": answer.headline()[:LONGEST_TAG]}
+        own = {_TRIAL: key, "status": "summary", "front": "false"}
+        self._log(known, replace(known, tags={**known.tags, **note, **own}))
+        self._client.set_terminated(known.run_id)
+        return known.run_id
 
     def views(self, answer: Answer) -> list[View]:
         """The views that every search gets."""
@@ -270,7 +328,7 @@ def _metrics(trial: Trial, answer: Answer) -> dict[str, float]:
     if trial.evaluation is not None:
         for stage, seconds in trial.evaluation.seconds.items():
             metrics[f"seconds/{stage}"] = rounded(seconds)
-    return metrics
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 
 def write_files(answer: Answer, record: Mapping[str, Any], folder: Path) -> None:

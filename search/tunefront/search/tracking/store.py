@@ -1,12 +1,18 @@
-"""Where MLflow's store is, and whether it can be reached; said before the night, not after."""
+"""Where MLflow's store is, whether it can be reached, and who writes it."""
 
+import logging
 import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 from tunefront.search.experiment import Experiment
+from tunefront.search.lock import Locked, locked
 from tunefront.spaces import TrackingError
 
 if TYPE_CHECKING:
@@ -14,7 +20,25 @@ if TYPE_CHECKING:
 
 DEFAULT_UI = "http://127.0.0.1:5000"
 REACH_S = 10.0
-_QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "GIT_PYTHON_REFRESH": "quiet"}
+LONGEST_WORDS = 200
+_DEFAULTS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "GIT_PYTHON_REFRESH": "quiet",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    # A request fails soon, and once: we try again ourselves, and MLflow would also repeat a request
+    # to make a run that was heard, but not answered.
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+}
+"""For MLflow's client, where the user says nothing else."""
+_CHATTY = {
+    "mlflow": logging.ERROR,
+    "mlflow.store.db.utils": logging.CRITICAL,
+    "alembic": logging.ERROR,
+    "urllib3.connectionpool": logging.ERROR,
+}
+"""What would print tracebacks and warnings of failures that we tell in one line."""
 
 
 def tracking_uri(experiment: Experiment) -> str:
@@ -71,23 +95,83 @@ def _check_server(uri: str) -> None:
     )
 
 
+@contextmanager
+def only_writer(experiment: Experiment) -> Iterator[None]:
+    """Be the one process that writes a search into MLflow.
+
+    Raises:
+        TrackingError: If another one does.
+    """
+    path = experiment.results.parent / f".{experiment.slug}.mlflow.lock"
+    try:
+        with locked(path):
+            yield
+    except Locked as error:
+        raise TrackingError(
+            f"MLflow: another process writes {experiment.name} (lock: {path}): a search that is "
+            "running does so by itself"
+        ) from error
+
+
 def connect(experiment: Experiment) -> "MlflowClient":
     """A client of the store; makes the default one where it is missing.
 
     Raises:
         TrackingError: If the store can't be opened.
     """
-    for name, value in _QUIET.items():
+    for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
-    import logging
+    uri = tracking_uri(experiment)
+    try:
+        if uri.startswith("sqlite:///"):
+            _make_store(Path(uri.removeprefix("sqlite:///")))
+        return _client(uri)
+    except Exception as error:  # MLflow and SQLAlchemy raise many kinds; each means: not usable
+        raise TrackingError(f"MLflow: {_plain(uri)}: {in_words(error)}") from error
 
+
+def _client(uri: str) -> "MlflowClient":
+    """A client that has had an answer."""
     import mlflow
 
-    logging.getLogger("mlflow").setLevel(logging.ERROR)
-    logging.getLogger("alembic").setLevel(logging.ERROR)
-    try:
-        client = mlflow.MlflowClient(tracking_uri=tracking_uri(experiment))
-        client.search_experiments(max_results=1)
-    except Exception as error:  # MLflow and SQLAlchemy raise many kinds; each means: not usable
-        raise TrackingError(f"MLflow: {tracking_uri(experiment)}: {error}") from error
+    for name, level in _CHATTY.items():
+        logging.getLogger(name).setLevel(level)
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    client.search_experiments(max_results=1)
     return client
+
+
+def _make_store(path: Path) -> None:
+    """Make a sqlite store where there is none.
+
+    MLflow takes seconds for it, step by step, and can't use a store whose making was interrupted or
+    that two processes make at once; so it is there whole or not at all, and the first one counts.
+    """
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".mlflow-", dir=path.parent) as folder:
+        whole = Path(folder, path.name)
+        _client(f"sqlite:///{whole}")
+        with suppress(FileExistsError):
+            os.link(whole, path)
+
+
+def in_words(error: BaseException) -> str:
+    """What went wrong in a line: the system's own words where they are behind it."""
+    if isinstance(error, TrackingError):
+        return str(error).removeprefix("MLflow: ")
+    deeper: BaseException | None = error
+    while deeper is not None:
+        if isinstance(deeper, TimeoutError):
+            return "no answer in time"
+        if isinstance(deeper, OSError) and deeper.strerror:
+            return deeper.strerror
+        deeper = deeper.__cause__ or deeper.__context__
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return _plain(lines[0])[:LONGEST_WORDS]
+
+
+def _plain(text: str) -> str:
+    """Without the password that an address may hold."""
+    return re.sub(r"//[^/@\s]+@", "//", text)

@@ -1,0 +1,207 @@
+"""MLflow on sqlite, for real: killed at every step, written twice, told late."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import mlflow
+import pytest
+
+from tunefront.evaluators import Evaluation
+from tunefront.search import Answer, Experiment, Trial, answer_of
+from tunefront.search.confirmation import Confirmation
+from tunefront.search.study import Study
+from tunefront.search.tracking.projection import Projection
+from tunefront.spaces import Configuration
+
+KILLED = """
+import os, signal, sys
+from dataclasses import replace
+
+from tunefront.search import load_experiment
+from tunefront.search.record import recorded_answer
+from tunefront.search.tracking import projection
+
+class Dying:
+    '''MLflow's client, in a process that is killed after so many of its calls.'''
+
+    def __init__(self, client, calls):
+        self.client, self.left = client, calls
+
+    def __getattr__(self, name):
+        method = getattr(self.client, name)
+
+        def call(*arguments, **named):
+            found = method(*arguments, **named)
+            self.left -= 1
+            if self.left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return found
+
+        return call
+
+def project(calls):
+    connect = projection.connect
+    projection.connect = lambda experiment: Dying(connect(experiment), calls)
+    named = replace(experiment, name=f"killed after {calls} calls")
+    written = projection.Projection(named, "search")
+    written.write_trials(answer.trials, answer)
+    written.write_summary(answer, {})
+
+experiment = load_experiment(sys.argv[1])
+answer = recorded_answer(experiment)
+import mlflow
+calls, status = 0, None
+while status != 0:
+    calls += 1
+    child = os.fork()
+    if not child:
+        project(calls)
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    assert status in (0, signal.SIGKILL), status
+print(calls)
+"""
+
+
+@pytest.fixture
+def experiment(load: Callable[..., Experiment], monkeypatch: pytest.MonkeyPatch) -> Experiment:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return load()
+
+
+@pytest.fixture
+def answer(
+    experiment: Experiment,
+    evaluation: Callable[..., Evaluation],
+    failure: Callable[..., Evaluation],
+) -> Answer:
+    """The baseline, a failure, and a trial under way, recorded."""
+    study = Study.open(experiment, {"test": "yes"})
+    for threads, ended in ((1, evaluation()), (2, failure())):
+        configuration = Configuration({**experiment.baseline, "threads": threads})
+        study.tell(study.ask(configuration), ended)
+    study.ask(Configuration({**experiment.baseline, "batch_size": 8}))
+    return answer_of(experiment, study.trials(), Confirmation(rounds={}))
+
+
+@pytest.fixture
+def client(experiment: Experiment) -> mlflow.MlflowClient:
+    return mlflow.MlflowClient(tracking_uri=f"sqlite:///{experiment.results.parent}/mlflow.db")
+
+
+def runs_of(client: mlflow.MlflowClient, projection: Projection) -> list[Any]:
+    return list(client.search_runs([projection.experiment_id]))
+
+
+def written(answer: Answer, name: str = "") -> Projection:
+    """The answer, written whole."""
+    experiment = replace(answer.experiment, name=name or answer.experiment.name)
+    projection = Projection(experiment, "search")
+    projection.write_trials(answer.trials, answer)
+    projection.write_summary(answer, {})
+    return projection
+
+
+def check_whole(runs: list[Any], answer: Answer) -> None:
+    """Every trial that has ended has one run, and that has everything."""
+    assert sorted(run.data.tags["trial"] for run in runs) == ["0", "1", "summary"]
+    by_trial = {run.data.tags["trial"]: run for run in runs}
+    for number, status in ((0, "FINISHED"), (1, "FAILED")):
+        run, trial = by_trial[str(number)], answer.trials[number]
+        assert run.info.status == status
+        assert run.data.params == {n: str(v) for n, v in trial.configuration.items()}
+        assert run.data.tags["status"] == trial.status
+        assert run.data.metrics["choice/threads"] == number + 1
+    assert by_trial["0"].data.metrics["throughput"] == 100.0
+    assert by_trial["summary"].info.status == "FINISHED"
+
+
+def test_a_projection_that_is_killed_anywhere_is_completed_by_the_next(
+    answer: Answer, client: mlflow.MlflowClient
+) -> None:
+    path = str(answer.experiment.path)
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, path], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    calls = int(done.stdout)
+    assert calls > 15, "a trial takes three calls, the summary more"
+    for killed_after in range(1, calls):
+        projection = written(answer, f"killed after {killed_after} calls")
+        check_whole(runs_of(client, projection), answer)
+
+
+def test_what_is_there_already_is_not_written_again(
+    answer: Answer, client: mlflow.MlflowClient
+) -> None:
+    first = written(answer)
+    before = {run.info.run_id: run.to_dictionary() for run in runs_of(client, first)}
+    again = Projection(answer.experiment, "search")
+    assert again.write_trials(answer.trials, answer) == 0
+    assert {run.info.run_id: run.to_dictionary() for run in runs_of(client, first)} == before
+
+
+def test_a_run_that_nobody_was_told_of_is_taken_for_its_trial(
+    answer: Answer, client: mlflow.MlflowClient
+) -> None:
+    projection = Projection(answer.experiment, "search")
+    lost = client.create_run(projection.experiment_id, tags={"tunefront.trial": "0"})
+    runs = runs_of(client, written(answer))
+    check_whole(runs, answer)
+    assert lost.info.run_id in {run.info.run_id for run in runs}
+
+
+def test_a_run_that_comes_too_late_is_deleted(answer: Answer, client: mlflow.MlflowClient) -> None:
+    projection = Projection(answer.experiment, "search")
+    projection.write_trials(answer.trials, answer)
+    late = client.create_run(projection.experiment_id, tags={"tunefront.trial": "1"})
+    projection.write_summary(answer, {})
+    runs = runs_of(client, projection)
+    check_whole(runs, answer)
+    assert late.info.run_id not in {run.info.run_id for run in runs}
+
+
+def test_of_two_runs_of_one_trial_the_whole_one_stays(
+    answer: Answer, client: mlflow.MlflowClient
+) -> None:
+    projection = written(answer)
+    whole = {run.info.run_id for run in runs_of(client, projection)}
+    for number in ("0", "1"):
+        client.create_run(projection.experiment_id, tags={"trial": number})
+    runs = runs_of(client, written(answer))
+    check_whole(runs, answer)
+    assert {run.info.run_id for run in runs} == whole
+
+
+def test_a_trial_that_is_no_longer_a_pick_loses_the_name(
+    answer: Answer, client: mlflow.MlflowClient, trial: Callable[..., Trial]
+) -> None:
+    projection = Projection(answer.experiment, "search")
+    figures = {"peak_memory_mb": 500.0, "perplexity": 10.0, "quality_drop": 0.0}
+    base = trial(0, throughput=100.0, **figures)
+
+    def picks(*trials: Trial) -> list[str]:
+        found = answer_of(answer.experiment, [base, *trials], Confirmation(rounds={}))
+        projection.write_trials(found.trials, found)
+        runs = client.search_runs([projection.experiment_id], "tags.pick != ''")
+        return sorted(run.data.tags["trial"] for run in runs)
+
+    slow, fast = trial(1, throughput=200.0, **figures), trial(2, throughput=300.0, **figures)
+    assert picks(slow) == ["1"]
+    assert picks(slow, fast) == ["2"]
+
+
+def test_figures_that_are_not_finite_are_left_out(
+    answer: Answer, client: mlflow.MlflowClient, trial: Callable[..., Trial]
+) -> None:
+    projection = Projection(answer.experiment, "search")
+    figures = {"throughput": 100.0, "peak_memory_mb": 500.0, "perplexity": 10.0}
+    odd = trial(0, latency_ms=float("inf"), quality_drop=0.0, **figures)
+    found = answer_of(answer.experiment, [odd], Confirmation(rounds={}))
+    projection.write_trials([odd], found)
+    (run,) = runs_of(client, projection)
+    assert "latency_ms" not in run.data.metrics
+    assert Projection(answer.experiment, "search").write_trials([odd], found) == 0
