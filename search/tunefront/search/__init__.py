@@ -5,9 +5,10 @@ Heavy libraries are imported when they are needed, not here.
 
 from .answer import Answer, answer_of
 from .experiment import Experiment, load_experiment
-from .night import Result, recorded_answer, run
+from .night import Result, run
 from .objective import Limit, Objective
 from .picks import Front, Pick
+from .record import recorded_answer
 from .trial import Trial
 from .verify import Verification, verify
 

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -103,6 +103,7 @@ class Experiment:
         concurrent_trials: Trials at a time, at the most.
         prepare: What makes model and data, if anything.
         written: The file's values, overrides included.
+        overrides: The `a.b=value` texts that were laid over the file.
         smoke: Whether this is a quick check whose figures don't count.
     """
 
@@ -126,6 +127,7 @@ class Experiment:
     concurrent_trials: int
     prepare: Prepare | None
     written: Mapping[str, Any]
+    overrides: tuple[str, ...] = ()
     smoke: bool = False
 
     @property
@@ -165,7 +167,8 @@ def load_experiment(
     path = find_experiment(written)
     document = read_document(path, [*overrides, *(_SMOKE if smoke else ())])
     section = _validated(document)
-    return _Resolver(document, section, hardware or detect_hardware(), smoke).experiment()
+    resolver = _Resolver(document, section, hardware or detect_hardware(), smoke)
+    return replace(resolver.experiment(), overrides=tuple(overrides))
 
 
 _SMOKE = (

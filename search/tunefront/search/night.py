@@ -5,8 +5,6 @@ result = run("experiments/minilm")
 result.answer.headline(), result.answer.front.recommended
 """
 
-import fcntl
-import json
 import os
 import shutil
 import signal
@@ -17,10 +15,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from tunefront.evaluators import (
     QUALITY_DROP,
@@ -34,27 +31,25 @@ from tunefront.spaces import (
     Enumeration,
     ExperimentError,
     SpaceError,
-    StudyError,
     TrackingError,
     WorkloadError,
     detect_hardware,
-    show,
 )
 
 from .answer import Answer, answer_of
 from .confirm import confirm, to_confirm
 from .confirmation import Confirmation
+from .driver import only_driver
 from .experiment import Experiment, Prepare, load_experiment
-from .files import write_whole
+from .record import put_aside, read_record, write_record
+from .recorder import Recorder
 from .runner import Runner
 from .samplers import build_sampler
 from .session import output_to, ray_session
-from .study import Study
+from .study import FILE, Study
 from .tracking import check_reachable
 from .trial import Trial
-
-if TYPE_CHECKING:
-    from .tracking.projection import Projection
+from .words import counted
 
 Outcome = Literal["done", "nothing within limits", "all failed", "interrupted"]
 EXIT_CODES: Mapping[Outcome, int] = {
@@ -63,6 +58,8 @@ EXIT_CODES: Mapping[Outcome, int] = {
     "all failed": 4,
     "interrupted": 130,
 }
+TERMINATED = 143
+"""The exit code where SIGTERM asked for the end; Ctrl-C's is that of `interrupted`."""
 MEMORY_SHARE = 0.9
 """Of the machine's memory, for all trials at a time together."""
 Say = Callable[[str], None]
@@ -78,6 +75,7 @@ class Result:
         link: Where MLflow shows the front; empty where it could not be written.
         folder: Where everything lies.
         seconds: How long it took.
+        signal: What asked for the end; 0 where nothing did.
     """
 
     outcome: Outcome
@@ -85,10 +83,13 @@ class Result:
     link: str
     folder: Path
     seconds: float
+    signal: int = 0
 
     @property
     def exit_code(self) -> int:
         """The process's exit code."""
+        if self.signal == signal.SIGTERM:
+            return TERMINATED
         return EXIT_CODES[self.outcome]
 
 
@@ -117,15 +118,25 @@ def run(
         experiment = load_experiment(experiment, overrides, smoke=smoke)
     start = time.monotonic()
     enumeration = runnable_or_error(experiment)
-    with _only_driver(experiment):
+    with only_driver(experiment):
         if fresh:
-            _put_aside(experiment, say)
-        check_reachable(experiment)
+            put_aside(experiment, say)
+        _check_tracking(experiment, say)
         prepare(experiment.prepare, say)
         setting, described = check_workload(experiment, say)
         study = Study.open(experiment, _identity(described))
         write_record(experiment, enumeration, described)
         return _Night(experiment, study, setting, enumeration, say, start).run()
+
+
+def _check_tracking(experiment: Experiment, say: Say) -> None:
+    """Refuse an MLflow that can't be reached, unless a search goes on: it is written later then."""
+    try:
+        check_reachable(experiment)
+    except TrackingError as error:
+        if not (experiment.results / FILE).is_file():
+            raise
+        say(f"{error}; the search goes on without it")
 
 
 def runnable_or_error(experiment: Experiment) -> Enumeration:
@@ -138,8 +149,9 @@ def runnable_or_error(experiment: Experiment) -> Enumeration:
     if not enumeration.runnable:
         reasons = "; ".join(f"{d.reason} ({d.count})" for d in enumeration.dropped[:5])
         raise SpaceError(
-            f"{experiment.path}: none of the space's {enumeration.total} configurations can run "
-            f"here: {reasons}; see `tunefront run {experiment.path} --dry-run`"
+            f"{experiment.path}: nothing of the space can run here, of "
+            f"{counted(enumeration.total, 'configuration')}: {reasons}; see "
+            f"`tunefront run {experiment.path} --dry-run`"
         )
     return enumeration
 
@@ -223,80 +235,6 @@ def _identity(described: Mapping[str, Any]) -> dict[str, object]:
     }
 
 
-@contextmanager
-def _only_driver(experiment: Experiment) -> Iterator[None]:
-    """One driver a search; the lock ends with its holder."""
-    experiment.results.mkdir(parents=True, exist_ok=True)
-    path = experiment.results.parent / f".{experiment.slug}.lock"
-    with path.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise StudyError(
-                f"{experiment.name} is being run already (lock: {path}); "
-                f"look at it with `tunefront status {experiment.path}`"
-            ) from error
-        yield
-
-
-def _put_aside(experiment: Experiment, say: Say) -> None:
-    if any(experiment.results.iterdir()):
-        stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-        aside = experiment.results.with_name(f"{experiment.results.name}.{stamp}")
-        experiment.results.rename(aside)
-        experiment.results.mkdir()
-        say(f"put the earlier record aside: {aside}")
-
-
-def write_record(
-    experiment: Experiment, enumeration: Enumeration, described: Mapping[str, Any]
-) -> None:
-    """Machine, protocol and dropped combinations, beside the study."""
-    hardware = detect_hardware()
-    record = {
-        "experiment": dict(experiment.written),
-        "smoke": experiment.smoke,
-        "workload": dict(described),
-        "machine": {
-            "summary": hardware.summary(),
-            "fingerprint": hardware.fingerprint,
-            "isa": sorted(hardware.isa),
-            "libraries": dict(hardware.libraries),
-        },
-        "space": {
-            "configurations": enumeration.total,
-            "runnable": len(enumeration.runnable),
-            "dropped": [
-                {
-                    "rule": drop.rule,
-                    "reason": drop.reason,
-                    "count": drop.count,
-                    "values": {n: [show(v) for v in vs] for n, vs in drop.values.items()},
-                }
-                for drop in enumeration.dropped
-            ],
-        },
-    }
-    write_whole(experiment.results / "search.json", json.dumps(record, indent=2, default=str))
-
-
-def read_record(experiment: Experiment) -> Mapping[str, Any]:
-    """What `write_record` left; empty where nothing was run."""
-    path = experiment.results / "search.json"
-    record: Mapping[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
-    return record
-
-
-def recorded_answer(experiment: Experiment) -> Answer:
-    """The answer from the record alone.
-
-    Raises:
-        StudyError: If nothing has been run.
-    """
-    study = Study.read(experiment)
-    return answer_of(experiment, study.trials(), Confirmation.from_dict(study.confirmation()))
-
-
 def recorded_setting(experiment: Experiment) -> Setting:
     """What the evaluations of a recorded search shared.
 
@@ -327,7 +265,7 @@ class _Night:
         self.enumeration = enumeration
         self.say = say
         self.start = start
-        self.recorder = _Recorder(experiment, study, say)
+        self.recorder = Recorder(experiment, study, say)
 
     def run(self) -> Result:
         runner = self._runner()
@@ -433,60 +371,3 @@ def _interruptible(runner: Runner, say: Say) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-class _Recorder:
-    """MLflow, written by one thread beside the search, which never waits for it."""
-
-    def __init__(self, experiment: Experiment, study: Study, say: Say) -> None:
-        self._experiment = experiment
-        self._study = study
-        self._say = say
-        self._newest: Answer | None = None
-        self._wake = threading.Event()
-        self._done = False
-        self._thread = threading.Thread(target=self._loop, daemon=True)
-        self._projection: Projection | None = None
-        self._problem = ""
-
-    def start(self) -> None:
-        """Start writing."""
-        self._thread.start()
-
-    def add(self, answer: Answer) -> None:
-        """Something new to write; only the newest is."""
-        self._newest = answer
-        self._wake.set()
-
-    def finish(self, answer: Answer) -> str:
-        """Write everything; the link to the front, or nothing where MLflow could not be written."""
-        self._done = True
-        self._wake.set()
-        self._thread.join()
-        try:
-            projection = self._projection or self._open()
-            projection.write_trials(answer.trials, answer)
-            return projection.write_summary(answer, read_record(self._experiment))
-        except TrackingError as error:
-            self._problem = str(error)
-        except Exception as error:  # MLflow raises many kinds; the search's result stands anyway
-            self._problem = f"MLflow: {type(error).__name__}: {error}"
-        self._say(f"MLflow could not be written: {self._problem}; the record is in the study")
-        return ""
-
-    def _open(self) -> "Projection":
-        from .tracking.projection import Projection
-
-        return Projection(self._experiment, self._study.search_id)
-
-    def _loop(self) -> None:
-        try:
-            self._projection = self._open()
-            while not self._done:
-                self._wake.wait()
-                self._wake.clear()
-                newest = self._newest
-                if newest is not None and not self._done:
-                    self._projection.write_trials(newest.trials, newest)
-        except Exception as error:  # told at the end, when it is tried again
-            self._problem = f"{type(error).__name__}: {error}"

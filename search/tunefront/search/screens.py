@@ -9,7 +9,10 @@ from tunefront.spaces import CHOICES, Enumeration, Hardware, Value, show
 from .answer import Answer, choices_of, figure
 from .estimate import recorded_estimate
 from .experiment import Experiment
+from .objective import Limit
+from .picks import nearest_misses
 from .trial import Trial
+from .words import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -105,6 +108,28 @@ def picks_lines(answer: Answer) -> list[str]:
     return lines
 
 
+def miss_lines(answer: Answer, limits: Sequence[Limit]) -> list[str]:
+    """Why there is no front: the nearest misses, or the baseline's failure."""
+    measured = [trial for trial in answer.trials if trial.measured]
+    if not measured:
+        return [answer.headline()]
+    lines = ["nothing keeps the limits; the nearest:"]
+    for trial in nearest_misses(measured, limits):
+        told = ", ".join(
+            _miss(answer, trial, limit)
+            for limit in limits
+            if not limit.kept(trial.value(limit.metric))
+        )
+        lines.append(f"  {trial.name()}: {told}")
+    return lines
+
+
+def _miss(answer: Answer, trial: Trial, limit: Limit) -> str:
+    unit = answer.experiment.metrics[limit.metric].unit
+    unit = f" {unit}" if unit else ""
+    return f"{limit.metric} {trial.value(limit.metric):.4g}{unit} (limit {limit}{unit})"
+
+
 def _numbers(trials: Sequence[Trial]) -> str:
     return ", ".join(f"{trial.number:03}" for trial in trials[:5])
 
@@ -121,12 +146,10 @@ def plan_lines(experiment: Experiment, enumeration: Enumeration) -> list[str]:
     lines = [
         f"{experiment.name}: {experiment.workload.task}, model {experiment.workload.model}",
         f"machine: {experiment.space.context.hardware.summary()}",
-        f"space: {enumeration.total:,} configurations, {len(enumeration.runnable):,} can run here, "
-        f"{len(candidates):,} different models to build",
-        f"plan: {trials:,} trials{hours}, {experiment.concurrent_trials} at a time, "
-        f"sampler {experiment.sampler}, then {experiment.confirmation.finalists} finalists "
-        f"measured again, {experiment.confirmation.rounds} rounds in turns with the baseline "
-        f"({experiment.confirmation.share:.0%} of the time)",
+        f"space: {counted(enumeration.total, 'configuration')}, {len(enumeration.runnable):,} can "
+        f"run here, {counted(len(candidates), 'different model')} to build",
+        f"plan: {counted(trials, 'trial')}{hours}, {experiment.concurrent_trials} at a time, "
+        f"sampler {experiment.sampler}{_confirmation_words(experiment)}",
         _estimate_line(experiment, trials, len(candidates)),
         f"baseline: {experiment.baseline.label()}",
         "objectives: " + ", ".join(f"{o.metric} ({o.direction})" for o in experiment.objectives),
@@ -144,6 +167,17 @@ def plan_lines(experiment: Experiment, enumeration: Enumeration) -> list[str]:
             values = ", ".join(f"{name}={_listed(some, '|')}" for name, some in drop.values.items())
             lines.append(f"  {drop.count:,} of {drop.reason}  [{values}]")
     return lines
+
+
+def _confirmation_words(experiment: Experiment) -> str:
+    wanted = experiment.confirmation
+    if not wanted.finalists:
+        return ", no confirmation"
+    return (
+        f", then {counted(wanted.finalists, 'finalist')} measured again, "
+        f"{counted(wanted.rounds, 'round')} in turns with the baseline "
+        f"({wanted.share:.0%} of the time)"
+    )
 
 
 def _listed(values: Sequence[Value], separator: str) -> str:

@@ -14,7 +14,7 @@ from urllib.request import urlopen
 from tunefront.spaces import TrackingError
 
 from .experiment import Experiment
-from .night import recorded_answer
+from .record import recorded_answer
 from .tracking import tracking_uri
 from .tracking.store import artifact_folder
 

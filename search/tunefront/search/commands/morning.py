@@ -1,0 +1,160 @@
+"""The morning: look, pick, compare, export, verify."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from .shared import (
+    MISMATCH,
+    export_and_verify,
+    find,
+    load,
+    print_answer,
+    print_trials,
+    say,
+    with_experiment,
+    with_format,
+)
+
+
+@click.command()
+@with_experiment
+@click.argument("trial", required=False)
+@click.option("--all", "everything", is_flag=True, help="All trials, not only the front.")
+@with_format
+def show(experiment: Path, trial: str | None, everything: bool, style: str) -> None:
+    """Show the front and the picks, all trials, or everything about one trial.
+
+    \b
+    tunefront show experiments/minilm
+    tunefront show experiments/minilm 38
+    """
+    from tunefront.search.record import recorded_answer
+    from tunefront.search.screens import print_table, trial_lines, trials_table
+    from tunefront.search.tables import trial_record
+
+    answer = recorded_answer(load(experiment))
+    if trial is not None:
+        found = find(answer, trial)
+        if style == "csv":
+            print_trials(answer, [found], style)
+        elif style == "json":
+            click.echo(json.dumps(trial_record(found), indent=2))
+        else:
+            click.echo("\n".join(trial_lines(answer, found)))
+    elif not everything:
+        print_answer(answer, style)
+    elif style == "table":
+        print_table(trials_table(answer, answer.trials))
+    else:
+        print_trials(answer, answer.trials, style)
+
+
+@click.command()
+@with_experiment
+@click.option("--limit", "limits", multiple=True, metavar="'METRIC<=NUMBER'", help="A limit.")
+@click.option("--prefer", metavar="METRIC", help="The metric that decides.")
+@with_format
+def pick(experiment: Path, limits: Sequence[str], prefer: str | None, style: str) -> int:
+    """Pick from what is recorded, with other limits or preferences; nothing is run.
+
+    \b
+    tunefront pick experiments/minilm --limit 'latency_ms<=12' --prefer throughput
+    """
+    from tunefront.search.answer import answer_of
+    from tunefront.search.confirmation import Confirmation
+    from tunefront.search.night import EXIT_CODES
+    from tunefront.search.objective import Limit, check_limits
+    from tunefront.search.study import Study
+
+    loaded = load(experiment)
+    study = Study.read(loaded)
+    chosen = tuple(Limit.parse_expression(text, loaded.metrics) for text in limits)
+    named = {limit.metric for limit in chosen}
+    kept = tuple(limit for limit in loaded.limits if limit.metric not in named)
+    check_limits((*kept, *chosen))
+    confirmation = Confirmation.from_dict(study.confirmation())
+    answer = answer_of(loaded, study.trials(), confirmation, (*kept, *chosen), prefer)
+    print_answer(answer, style, (*kept, *chosen))
+    return 0 if answer.front.trials else EXIT_CODES["nothing within limits"]
+
+
+@click.command()
+@with_experiment
+@click.argument("trials", nargs=-1, required=True)
+@with_format
+def compare(experiment: Path, trials: Sequence[str], style: str) -> None:
+    """Show trials side by side; `baseline` and the picks' names are trials, too.
+
+    \b
+    tunefront compare experiments/minilm baseline recommended 12
+    """
+    from tunefront.search.record import recorded_answer
+    from tunefront.search.screens import compare_table, print_table
+
+    answer = recorded_answer(load(experiment))
+    found = [find(answer, name) for name in trials]
+    if style == "table":
+        print_table(compare_table(answer, found))
+    else:
+        print_trials(answer, found, style)
+
+
+@click.command()
+@with_experiment
+@click.argument("trial", default="recommended")
+@click.option("--output", type=click.Path(path_type=Path), help="The folder to write.")
+def export(experiment: Path, trial: str, output: Path | None) -> None:
+    """Export a trial as a folder that runs elsewhere, and verify it.
+
+    \b
+    tunefront export experiments/minilm
+    tunefront export experiments/minilm smallest --output deploy/minilm
+    """
+    from tunefront.search.record import recorded_answer
+
+    answer = recorded_answer(load(experiment))
+    export_and_verify(answer, find(answer, trial), output)
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--format", "style", type=click.Choice(["table", "json"]), default="table")
+def verify(folder: Path, style: str) -> int:
+    """Check an export: files, outputs, choices, speed, memory; exit code 5 where it differs."""
+    from dataclasses import asdict
+
+    from tunefront.search.screens import print_table, verification_table
+    from tunefront.search.verify import verify as verify_folder
+    from tunefront.spaces import ExportError
+
+    try:
+        verification = verify_folder(folder)
+    except ExportError as error:
+        say(f"error: {error}")
+        return MISMATCH
+    if style == "json":
+        click.echo(json.dumps([asdict(check) for check in verification.checks], indent=2))
+    else:
+        print_table(verification_table(verification))
+        click.echo("verified" if verification.passed else "NOT what was exported")
+    return 0 if verification.passed else MISMATCH
+
+
+@click.command()
+@with_experiment
+@click.option("--port", default=5000, help="Where to serve.")
+@click.option("--detach", is_flag=True, help="Leave the server running in the background.")
+@click.option("--stop", is_flag=True, help="End a server that was left running.")
+@click.option("--open/--no-open", "opened", default=True, help="Open a browser.")
+def ui(experiment: Path, port: int, detach: bool, stop: bool, opened: bool) -> None:
+    """Serve MLflow on this machine, and open it on the front."""
+    from tunefront.search.ui import serve, stop_server
+
+    loaded = load(experiment)
+    if stop:
+        say(stop_server(loaded))
+        return
+    serve(loaded, port=port, detach=detach, opened=opened, say=say)

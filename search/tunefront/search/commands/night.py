@@ -1,0 +1,182 @@
+"""The night: run a search, look at it, stop it, catch up with MLflow."""
+
+import json
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .shared import (
+    export_and_verify,
+    load,
+    print_answer,
+    print_trials,
+    say,
+    terminal,
+    with_experiment,
+    with_format,
+    with_overrides,
+    with_smoke,
+)
+
+if TYPE_CHECKING:
+    from tunefront.search.experiment import Experiment
+    from tunefront.search.night import Result
+    from tunefront.search.watch import Status
+
+
+@click.command()
+@with_experiment
+@with_overrides
+@click.option("--dry-run", is_flag=True, help="Print the plan and what is left out; run nothing.")
+@click.option("--smoke", is_flag=True, help="A quick check; its figures are kept apart.")
+@click.option("--fresh", is_flag=True, help="Put an earlier record aside and start anew.")
+@click.option("--export", "exported", is_flag=True, help="Export the recommended trial, verified.")
+@click.option("--detach", is_flag=True, help="Run in the background; the terminal may be closed.")
+@with_format
+def run(
+    experiment: Path,
+    overrides: Sequence[str],
+    dry_run: bool,
+    smoke: bool,
+    fresh: bool,
+    exported: bool,
+    detach: bool,
+    style: str,
+) -> int:
+    """Search, confirm the finalists, answer. The same command goes on after an interruption.
+
+    \b
+    tunefront run experiments/minilm --dry-run
+    tunefront run experiment.yaml --set budget.trials=20 --export
+    tunefront run experiment.yaml --detach
+    """
+    from tunefront.search.experiment import load_experiment
+    from tunefront.search.night import run as run_night
+    from tunefront.search.night import runnable_or_error
+    from tunefront.search.screens import plan_lines
+
+    loaded = load_experiment(experiment, overrides, smoke=smoke)
+    if dry_run:
+        click.echo("\n".join(plan_lines(loaded, runnable_or_error(loaded))))
+        return 0
+    if detach:
+        runnable_or_error(loaded)
+        return _detach(loaded, exported=exported, fresh=fresh, style=style)
+    result = run_night(loaded, fresh=fresh, say=terminal())
+    print_answer(result.answer, style)
+    _print_next_steps(result, experiment)
+    if exported and result.answer.front.recommended is not None:
+        export_and_verify(result.answer, result.answer.front.recommended, None, keep=True)
+    return result.exit_code
+
+
+def _detach(experiment: "Experiment", *, exported: bool, fresh: bool, style: str) -> int:
+    """The same command in the background."""
+    from tunefront.search.driver import detach
+
+    arguments = [str(experiment.path), "--format", style]
+    arguments += [word for text in experiment.overrides for word in ("--set", text)]
+    arguments += ["--smoke"] if experiment.smoke else []
+    arguments += ["--export"] if exported else []
+    return detach(experiment, arguments, fresh=fresh, say=say)
+
+
+def _print_next_steps(result: "Result", written: Path) -> None:
+    from tunefront.search.answer import early_ends
+    from tunefront.search.record import read_record, run_command
+    from tunefront.search.words import counted
+
+    answer, smoke = result.answer, result.answer.experiment.smoke
+    if result.outcome == "interrupted":
+        command = run_command(answer.experiment, read_record(answer.experiment))
+        say(f"\ninterrupted; `{command}` goes on")
+    trials = counted(len(answer.trials), "trial")
+    counts = f"\n{trials}, {len(answer.front.trials)} on the front, {result.seconds / 60:.1f} min"
+    say("; ".join(filter(None, (counts, early_ends(answer.trials)))))
+    say(f"\n  {answer.headline()}\n")
+    if result.link:
+        say(f"front:  {result.link}")
+        say(f"        (served by `tunefront ui {written}`)")
+    if smoke:
+        say(f"a quick check, its figures don't count; next: tunefront run {written}")
+    elif answer.baseline is None:
+        say(f"next:   tunefront show {written} 0, for the baseline's last words")
+    else:
+        say(f"next:   tunefront show {written} | pick | compare | export")
+
+
+@click.command()
+@with_experiment
+@with_smoke
+@click.option("--watch", is_flag=True, help="Again whenever it changes, until no driver runs.")
+@with_format
+def status(experiment: Path, smoke: bool, watch: bool, style: str) -> None:
+    """Say how far a search is, and whether it is running.
+
+    \b
+    tunefront status experiments/minilm
+    tunefront status experiments/minilm --watch
+    """
+    from tunefront.search.screens import answer_record
+    from tunefront.search.watch import status_of
+    from tunefront.search.watch import watch as watch_search
+
+    loaded = load(experiment, smoke=smoke)
+    if watch:
+        if style != "table":
+            raise click.UsageError("--watch is for people: it has no --format")
+        watch_search(loaded, _show_change)
+        return
+    found = status_of(loaded)
+    if style == "table":
+        click.echo("\n".join(found.lines()))
+    elif style == "csv" and found.answer is not None:
+        print_trials(found.answer, found.trials, "csv")
+    elif style == "json":
+        known = {} if found.answer is None else answer_record(found.answer)
+        click.echo(json.dumps({**known, "night": found.fields()}, indent=2))
+
+
+def _show_change(status: "Status") -> None:
+    """Everything anew on a terminal, a line elsewhere."""
+    if sys.stdout.isatty():
+        click.clear()
+        click.echo("\n".join(status.lines()))
+    else:
+        click.echo(f"{datetime.now():%H:%M:%S} {status.line()}")
+
+
+@click.command()
+@with_experiment
+@with_smoke
+@click.option("--now", is_flag=True, help="Drop the trials that are running.")
+def stop(experiment: Path, smoke: bool, now: bool) -> None:
+    """Let a search finish the trials that are running, and end; it can go on later.
+
+    \b
+    tunefront stop experiments/minilm
+    tunefront stop experiments/minilm --now
+    """
+    from tunefront.search.watch import stop as stop_search
+
+    stop_search(load(experiment, smoke=smoke), now=now, say=say)
+
+
+@click.command()
+@with_experiment
+@with_smoke
+def sync(experiment: Path, smoke: bool) -> None:
+    """Write the record into MLflow, where it was away when the search wrote it."""
+    from tunefront.search.recorder import sync as sync_search
+    from tunefront.search.words import counted
+
+    done = sync_search(load(experiment, smoke=smoke))
+    click.echo(
+        f"MLflow holds all {counted(done.trials, 'trial')}, {done.written} of them written now"
+    )
+    click.echo(f"front:  {done.link}")
+    say(f"        (served by `tunefront ui {experiment}`)")

@@ -1,0 +1,121 @@
+"""What commands share: arguments, exit codes, what is found and printed."""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from tunefront.search.answer import Answer
+    from tunefront.search.experiment import Experiment
+    from tunefront.search.objective import Limit
+    from tunefront.search.trial import Trial
+
+MISMATCH = 5
+"""The exit code of `verify` where an export is not what was exported."""
+
+with_format = click.option(
+    "--format",
+    "style",
+    type=click.Choice(["table", "json", "csv"]),
+    default="table",
+    help="How data is printed.",
+)
+with_overrides = click.option(
+    "--set", "overrides", multiple=True, metavar="A.B=VALUE", help="Lay a value over the file."
+)
+with_experiment = click.argument("experiment", type=click.Path(path_type=Path))
+with_smoke = click.option("--smoke", is_flag=True, help="Of the quick check.")
+
+
+def say(line: str) -> None:
+    """A message: data goes to stdout, everything else to stderr."""
+    click.echo(line, err=True)
+
+
+def terminal() -> Callable[[str], None]:
+    """Lines to stderr as it is now: while Ray is up, its own chatter goes to a file."""
+    stream = os.fdopen(os.dup(2), "w", buffering=1)
+    return lambda line: print(line, file=stream)
+
+
+def load(written: Path, *, smoke: bool = False) -> "Experiment":
+    """The experiment of a file."""
+    from tunefront.search.experiment import load_experiment
+
+    return load_experiment(written, smoke=smoke)
+
+
+def find(answer: "Answer", written: str) -> "Trial":
+    """A trial by number, by its name's first word, as `baseline`, or as a pick's name."""
+    from tunefront.spaces import ExperimentError, did_you_mean
+
+    picks = {pick.name: pick.trial for pick in answer.front.picks}
+    if written == "baseline" and answer.trials:
+        return answer.trials[0]
+    if written in picks:
+        return picks[written]
+    number = written.split()[0] if written.split() else ""
+    if number.isdigit() and int(number) < len(answer.trials):
+        return answer.trials[int(number)]
+    known = [*picks, "baseline"]
+    raise ExperimentError(
+        f"trial {written!r} does not exist; there are 0 to {len(answer.trials) - 1}"
+        f"{did_you_mean(written, known)}"
+    )
+
+
+def print_answer(answer: "Answer", style: str, limits: "Sequence[Limit] | None" = None) -> None:
+    """The front and the picks; where nothing keeps the limits, what comes nearest."""
+    from tunefront.search.screens import (
+        answer_record,
+        front_table,
+        miss_lines,
+        picks_lines,
+        print_table,
+    )
+    from tunefront.search.tables import trials_csv
+
+    if style == "json":
+        click.echo(json.dumps(answer_record(answer), indent=2))
+    elif style == "csv":
+        click.echo(trials_csv(answer, answer.front.trials), nl=False)
+    elif answer.front.picks:
+        print_table(front_table(answer))
+        click.echo("\n".join(picks_lines(answer)))
+    else:
+        bounds = answer.experiment.limits if limits is None else limits
+        click.echo("\n".join(miss_lines(answer, bounds)))
+
+
+def print_trials(answer: "Answer", trials: "Sequence[Trial]", style: str) -> None:
+    """Trials one by one: everything about them as JSON, a row of each as CSV."""
+    from tunefront.search.tables import trials_csv, trials_json
+
+    table = trials_json(trials) if style == "json" else trials_csv(answer, trials)
+    click.echo(table.rstrip("\n"))
+
+
+def export_and_verify(
+    answer: "Answer", trial: "Trial", output: Path | None, *, keep: bool = False
+) -> None:
+    """Export and verify; with `keep`, an export that is there already is only verified."""
+    from tunefront.search.export import default_folder, export_trial
+    from tunefront.search.night import recorded_setting
+    from tunefront.search.screens import print_table, verification_table
+    from tunefront.search.verify import verify as verify_folder
+
+    folder = output or default_folder(answer, trial)
+    if keep and folder.is_dir():
+        say(f"{trial.name()} is exported already")
+        verification = verify_folder(folder)
+    else:
+        say(f"exporting {trial.name()}")
+        setting = recorded_setting(answer.experiment)
+        verification = export_trial(answer, trial, setting, folder)
+    print_table(verification_table(verification))
+    told = "exported and verified" if verification.passed else "NOT what was exported"
+    click.echo(f"{told}: {folder}")

@@ -1,0 +1,96 @@
+"""What a search leaves beside its study, and how it is read without running anything."""
+
+import json
+import shlex
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from tunefront.spaces import Enumeration, detect_hardware, show
+
+from .answer import Answer, answer_of
+from .confirmation import Confirmation
+from .experiment import Experiment
+from .files import write_whole
+from .schema import BudgetSection, ExperimentSection
+from .study import Study
+
+FILE = "search.json"
+
+
+def write_record(
+    experiment: Experiment, enumeration: Enumeration, described: Mapping[str, Any]
+) -> None:
+    """Machine, protocol and dropped combinations, beside the study."""
+    hardware = detect_hardware()
+    record = {
+        "experiment": dict(experiment.written),
+        "overrides": list(experiment.overrides),
+        "smoke": experiment.smoke,
+        "workload": dict(described),
+        "machine": {
+            "summary": hardware.summary(),
+            "fingerprint": hardware.fingerprint,
+            "isa": sorted(hardware.isa),
+            "libraries": dict(hardware.libraries),
+        },
+        "space": {
+            "configurations": enumeration.total,
+            "runnable": len(enumeration.runnable),
+            "trials": len(enumeration.runnable) + (experiment.baseline not in enumeration.runnable),
+            "dropped": [
+                {
+                    "rule": drop.rule,
+                    "reason": drop.reason,
+                    "count": drop.count,
+                    "values": {n: [show(v) for v in vs] for n, vs in drop.values.items()},
+                }
+                for drop in enumeration.dropped
+            ],
+        },
+    }
+    write_whole(experiment.results / FILE, json.dumps(record, indent=2, default=str))
+
+
+def read_record(experiment: Experiment) -> Mapping[str, Any]:
+    """What `write_record` left; empty where nothing was run."""
+    path = experiment.results / FILE
+    record: Mapping[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+    return record
+
+
+def recorded_answer(experiment: Experiment) -> Answer:
+    """The answer from the record alone.
+
+    Raises:
+        StudyError: If nothing has been run.
+    """
+    study = Study.read(experiment)
+    return answer_of(experiment, study.trials(), Confirmation.from_dict(study.confirmation()))
+
+
+def recorded_trials(record: Mapping[str, Any]) -> int | None:
+    """How many trials the search was started for, at the most; None where it has no bound."""
+    written = record.get("experiment", {})
+    default: BudgetSection = ExperimentSection.model_fields["budget"].default
+    budget = BudgetSection(**written["budget"]) if "budget" in written else default
+    possible = record.get("space", {}).get("trials")
+    bounds = [bound for bound in (budget.trials, possible) if bound is not None]
+    return min(bounds) if bounds else None
+
+
+def run_command(experiment: Experiment, record: Mapping[str, Any]) -> str:
+    """The command that goes on with a search, as it was started."""
+    overrides = [word for text in record.get("overrides", ()) for word in ("--set", text)]
+    smoke = ["--smoke"] if experiment.smoke else []
+    return shlex.join(["tunefront", "run", str(experiment.path), *smoke, *overrides])
+
+
+def put_aside(experiment: Experiment, say: Callable[[str], None]) -> None:
+    """Give an earlier record another name, so that a search starts anew."""
+    if experiment.results.is_dir() and any(experiment.results.iterdir()):
+        stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+        aside = experiment.results.with_name(f"{experiment.results.name}.{stamp}")
+        experiment.results.rename(aside)
+        say(f"put the earlier record aside: {aside}")
+    experiment.results.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,198 @@
+"""How far a search is: told once, whenever something changes, and until its driver has ended."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tunefront.spaces import StudyError
+
+from .answer import Answer
+from .driver import ask_to_end, driver_of
+from .experiment import Experiment
+from .record import read_record, recorded_answer, recorded_trials, run_command
+from .study import FILE
+from .trial import Trial
+from .words import counted
+
+LOOK_S = 2.0
+LONGEST_MESSAGE = 120
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """How far a search is.
+
+    Attributes:
+        experiment: What is searched.
+        answer: What was found so far; None where nothing is recorded yet.
+        record: What was written beside the study when the search was started.
+        driver: The driver's process id; None where none runs, 0 where it can't be told from here.
+    """
+
+    experiment: Experiment
+    answer: Answer | None
+    record: Mapping[str, Any]
+    driver: int | None
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """All trials so far."""
+        return self.answer.trials if self.answer is not None else ()
+
+    @property
+    def running(self) -> tuple[Trial, ...]:
+        """The trials under way, or that were when the driver ended."""
+        return tuple(trial for trial in self.trials if trial.status == "running")
+
+    @property
+    def wanted(self) -> int | None:
+        """Trials that the search was started for; None where it has no bound."""
+        return recorded_trials(self.record)
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether the same command would run more trials."""
+        if self.running or not self.trials:
+            return True
+        if self.trials[0].status == "failed":
+            return False
+        return self.wanted is not None and len(self.trials) < self.wanted
+
+    def counts(self) -> str:
+        """`12 of 60 trials (10 ok, 1 failed, 1 running)`."""
+        counts: dict[str, int] = {}
+        for trial in self.trials:
+            counts[trial.status] = counts.get(trial.status, 0) + 1
+        told = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+        return f"{len(self.trials)} of {self.wanted or '?'} trials ({told or 'none yet'})"
+
+    def who(self) -> str:
+        """Whether a driver runs, and what goes on where none does."""
+        if self.driver is not None:
+            pid = self.driver or "of another user, container or machine"
+            return f"running (pid {pid})"
+        goes_on = f"; `{run_command(self.experiment, self.record)}` goes on"
+        return "not running" + (goes_on if self.unfinished else "")
+
+    def front(self) -> str:
+        """The front in words; empty before a trial has ended."""
+        if self.answer is None or len(self.running) == len(self.trials):
+            return ""
+        front = counted(len(self.answer.front.trials), "trial")
+        return f"front: {front}; {self.answer.headline()}"
+
+    def lines(self) -> list[str]:
+        """Everything, for people."""
+        lines = [f"{self.experiment.name}: {self.counts()}; {self.who()}", self.front()]
+        for trial in self.trials:
+            if trial.status == "failed" and trial.evaluation is not None:
+                message = trial.evaluation.message[:LONGEST_MESSAGE]
+                lines.append(f"failed: {trial.name()}: {trial.cause}: {message}")
+        return [line for line in lines if line]
+
+    def line(self) -> str:
+        """What changes most, in a line."""
+        return "; ".join(filter(None, (self.counts(), self.front(), self.who())))
+
+    def fields(self) -> dict[str, Any]:
+        """What is known of the night itself, as plain JSON values."""
+        command = run_command(self.experiment, self.record)
+        return {
+            "wanted": self.wanted,
+            "running": self.driver is not None,
+            "pid": self.driver or None,
+            "goes_on_with": command if self.driver is None and self.unfinished else None,
+        }
+
+
+def status_of(experiment: Experiment) -> Status:
+    """How far a search is.
+
+    Raises:
+        StudyError: If nothing has been run, and no driver is about to.
+    """
+    driver = driver_of(experiment)
+    record = read_record(experiment)
+    # Who opened the study while its driver makes it would be in the driver's way.
+    too_early = driver is not None and not record
+    answer = None if too_early else recorded_answer(experiment)
+    return Status(experiment=experiment, answer=answer, record=record, driver=driver)
+
+
+def watch(experiment: Experiment, show: Callable[[Status], None]) -> None:
+    """Show the status whenever it has changed, until no driver runs.
+
+    A look is cheap: the record is read only where its file has changed.
+
+    Raises:
+        StudyError: If nothing has been run, and no driver is about to.
+    """
+    seen: object = None
+    shown: list[str] = []
+    while True:
+        look = _look(experiment)
+        if look != seen:
+            seen = look
+            status = status_of(experiment)
+            if status.lines() != shown:
+                shown = status.lines()
+                show(status)
+            if status.driver is None:
+                return
+        time.sleep(LOOK_S)
+
+
+def _look(experiment: Experiment) -> tuple[object, ...]:
+    """Changes when the status may have; the driver first, as it writes before it ends."""
+    looked: list[object] = [driver_of(experiment)]
+    for name in (FILE, "search.json"):
+        try:
+            found = (experiment.results / name).stat()
+            looked += [found.st_mtime_ns, found.st_size]
+        except FileNotFoundError:
+            looked.append(None)
+    return tuple(looked)
+
+
+def stop(experiment: Experiment, *, now: bool, say: Say) -> None:
+    """Ask the driver to end, and wait until it has.
+
+    Args:
+        experiment: What it searches.
+        now: Whether what is running is dropped.
+        say: Called with a line for what is waited for.
+
+    Raises:
+        StudyError: If the driver can't be reached from here.
+    """
+    pid = ask_to_end(experiment, now=now)
+    if pid is None:
+        say(f"{experiment.name}: no driver runs; nothing to stop")
+        return
+    say(f"asked the driver (pid {pid}) to end{'' if now else ' when its trials have'}")
+    if now:
+        say(f"should it hang: `kill -9 {pid}` loses nothing that is finished")
+    told: list[str] = []
+
+    def wait(status: Status) -> None:
+        waiting = _waiting_for(status)
+        if status.driver == pid and waiting not in told[-1:]:
+            told.append(waiting)
+            say(waiting)
+
+    try:
+        watch(experiment, wait)
+    except StudyError:  # it ended before it had started a record
+        say(f"stopped; `{run_command(experiment, {})}` starts it")
+        return
+    command = run_command(experiment, read_record(experiment))
+    say(f"stopped; `{command}` goes on")
+
+
+def _waiting_for(status: Status) -> str:
+    if not status.running:
+        return "waiting for its last words: confirmation, the answer, MLflow"
+    names = ", ".join(trial.name() for trial in status.running)
+    return f"waiting for {counted(len(status.running), 'trial')}: {names}"
