@@ -127,7 +127,13 @@ def test_show_tells_everything_about_a_trial(journey: Journey) -> None:
 
 
 def test_status_counts(journey: Journey) -> None:
-    assert f"{TRIALS} of {TRIALS} trials" in journey.cli("status", journey.file).stdout
+    told = journey.cli("status", journey.file).stdout.splitlines()[0]
+    assert told.startswith(f"tiny journey: {TRIALS} of {TRIALS} trials (")
+    assert told.endswith("); not running")
+    rows = journey.cli("status", journey.file, "--format", "csv").stdout
+    assert rows == journey.cli("show", journey.file, "--all", "--format", "csv").stdout
+    told = journey.cli("status", journey.file, "--format", "json").stdout
+    assert json.loads(told)["night"]["wanted"] == TRIALS
 
 
 def test_pick_answers_other_limits_without_running(journey: Journey) -> None:
@@ -139,7 +145,7 @@ def test_pick_answers_other_limits_without_running(journey: Journey) -> None:
     none = journey.cli("pick", journey.file, "--limit", "latency_ms<=0.000001")
     assert none.returncode == 3
     assert "nothing keeps the limits; the nearest" in none.stdout
-    assert none.stdout.count("(limit latency_ms <= 1e-06)") == 3
+    assert none.stdout.count(" ms (limit latency_ms <= 1e-06 ms)") == 3
     wrong = journey.cli("pick", journey.file, "--limit", "latncy_ms<=1")
     assert wrong.returncode == 2
     assert "did you mean 'latency_ms'" in wrong.stderr
@@ -149,6 +155,11 @@ def test_compare_shows_what_differs(journey: Journey) -> None:
     shown = journey.cli("compare", journey.file, "baseline", "recommended", "1")
     assert shown.returncode == 0, shown.stderr
     assert "throughput" in shown.stdout
+    names = ("baseline", "1")
+    told = journey.cli("compare", journey.file, *names, "--format", "json").stdout
+    assert [trial["number"] for trial in json.loads(told)] == [0, 1]
+    told = journey.cli("compare", journey.file, *names, "--format", "csv").stdout
+    assert [row["number"] for row in csv.DictReader(io.StringIO(told))] == ["0", "1"]
     missing = journey.cli("compare", journey.file, "99")
     assert missing.returncode == 2
     assert "there are 0 to 5" in missing.stderr

@@ -14,7 +14,7 @@ import mlflow
 import pytest
 
 from tunefront.search import load_experiment, recorded_answer
-from tunefront.search.night import read_record
+from tunefront.search.record import read_record
 from tunefront.search.study import Study
 from tunefront.search.tracking import check_reachable, ui_address
 from tunefront.search.tracking.projection import Projection

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 
-from tunefront.search import Experiment
-from tunefront.search.screens import plan_lines
+from tunefront.search import Experiment, Limit, Trial, answer_of
+from tunefront.search.confirmation import Confirmation
+from tunefront.search.screens import miss_lines, plan_lines
 
 
 def test_the_plan_names_what_is_run_and_what_is_left_out(load: Callable[..., Experiment]) -> None:
@@ -13,3 +14,38 @@ def test_the_plan_names_what_is_run_and_what_is_left_out(load: Callable[..., Exp
     assert "  runtime (runtime): torch, openvino" in told
     assert "  batch_size (execution): 1, 2, 3, ..., 15, 16 (16 values)" in told
     assert told[-1].startswith("  32 of 16 threads = 16 cores, but this machine offers 8")
+
+
+def test_a_plan_of_one_is_told_in_the_singular(load: Callable[..., Experiment]) -> None:
+    experiment = load(
+        "space={runtime: [torch]}", "budget.trials=1", "confirmation={finalists: 1, rounds: 1}"
+    )
+    told = plan_lines(experiment, experiment.space.enumerate())
+    assert "space: 1 configuration, 1 can run here, 1 different model to build" in told
+    (plan,) = (line for line in told if line.startswith("plan: "))
+    assert plan.startswith("plan: 1 trial, ")
+    assert "then 1 finalist measured again, 1 round in turns" in plan
+
+
+def test_a_plan_without_confirmation_says_so(load: Callable[..., Experiment]) -> None:
+    experiment = load("confirmation.finalists=0")
+    told = plan_lines(experiment, experiment.space.enumerate())
+    assert any(line.endswith("sampler ehvi, no confirmation") for line in told)
+
+
+def test_misses_are_told_with_their_units(
+    load: Callable[..., Experiment], trial: Callable[..., Trial]
+) -> None:
+    figures = {"throughput": 100.0, "peak_memory_mb": 500.0, "perplexity": 10.0}
+    only = trial(0, {"threads": 1}, latency_ms=12.3, quality_drop=0.0, **figures)
+    limits = [
+        Limit(metric="latency_ms", test="<=", bound=1.5),
+        Limit(metric="perplexity", test="<=", bound=2.0),
+        Limit(metric="throughput", test=">=", bound=1.0),
+    ]
+    answer = answer_of(load(), [only], Confirmation(rounds={}), limits)
+    assert miss_lines(answer, limits) == [
+        "nothing keeps the limits; the nearest:",
+        "  000 t1: latency_ms 12.3 ms (limit latency_ms <= 1.5 ms), "
+        "perplexity 10 (limit perplexity <= 2)",
+    ]

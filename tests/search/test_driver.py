@@ -1,0 +1,131 @@
+"""One driver a search, told to end once: real processes, real signals."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tunefront.search import Experiment
+from tunefront.search.driver import ask_to_end, driver_of, only_driver
+from tunefront.search.night import Result
+from tunefront.search.watch import stop
+from tunefront.spaces import StudyError
+
+DRIVER = """
+import signal, sys, time
+from tunefront.search import load_experiment
+from tunefront.search.driver import only_driver
+
+experiment = load_experiment(sys.argv[1])
+asked = 0
+
+def note(number, frame):
+    global asked
+    asked += 1
+    print(f"asked {asked}", flush=True)
+
+signal.signal(signal.SIGTERM, note)
+with only_driver(experiment):
+    print("drives", flush=True)
+    while asked < int(sys.argv[2]):
+        time.sleep(0.05)
+"""
+Start = Callable[[int], "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def experiment(load: Callable[..., Experiment]) -> Experiment:
+    return load()
+
+
+@pytest.fixture
+def start(experiment: Experiment) -> Iterator[Start]:
+    """A driver that ends when it has been asked so often."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(asks: int) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-c", DRIVER, str(experiment.path), str(asks)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        started.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "drives\n"
+        return process
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def test_a_second_driver_is_refused(experiment: Experiment, start: Start) -> None:
+    process = start(1)
+    assert driver_of(experiment) == process.pid
+    with pytest.raises(StudyError, match="Made up is being run already"), only_driver(experiment):
+        pass
+    assert driver_of(experiment) == process.pid
+
+
+def test_a_driver_is_asked_once_however_often(experiment: Experiment, start: Start) -> None:
+    process = start(2)
+    for _ in range(3):
+        assert ask_to_end(experiment, now=False) == process.pid
+    assert process.stdout is not None
+    assert process.stdout.readline() == "asked 1\n"  # signals that meet are one
+    ask_to_end(experiment, now=True)
+    assert process.communicate(timeout=60)[0] == "asked 2\n"
+    assert driver_of(experiment) is None
+    assert ask_to_end(experiment, now=False) is None
+
+
+def test_now_asks_twice(experiment: Experiment, start: Start) -> None:
+    process = start(2)
+    ask_to_end(experiment, now=True)
+    assert process.communicate(timeout=60)[0] == "asked 1\nasked 2\n"
+
+
+def test_the_next_driver_is_asked_anew(experiment: Experiment, start: Start) -> None:
+    for _ in range(2):
+        process = start(1)
+        ask_to_end(experiment, now=False)
+        assert process.communicate(timeout=60)[0] == "asked 1\n"
+
+
+def test_stopping_waits_until_the_driver_has_ended(experiment: Experiment, start: Start) -> None:
+    process = start(1)
+    said: list[str] = []
+    stop(experiment, now=False, say=said.append)
+    assert driver_of(experiment) is None
+    assert said[0] == f"asked the driver (pid {process.pid}) to end when its trials have"
+    assert said[-1] == f"stopped; `tunefront run {experiment.path}` starts it"
+
+
+def test_a_process_that_only_has_the_drivers_old_number_is_left_alone(
+    experiment: Experiment, start: Start
+) -> None:
+    process = start(1)
+    process.kill()
+    process.communicate()
+    lock = experiment.results.parent / f".{experiment.slug}.lock"
+    lock.write_text(str(os.getpid()))
+    assert ask_to_end(experiment, now=False) is None
+
+
+def test_the_signal_decides_the_exit_code() -> None:
+    import signal
+
+    codes = {
+        number: Result(
+            outcome="interrupted",
+            answer=None,  # type: ignore[arg-type]
+            link="",
+            folder=None,  # type: ignore[arg-type]
+            seconds=0.0,
+            signal=number,
+        ).exit_code
+        for number in (0, signal.SIGINT, signal.SIGTERM)
+    }
+    assert codes == {0: 130, signal.SIGINT: 130, signal.SIGTERM: 143}

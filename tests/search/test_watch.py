@@ -1,0 +1,183 @@
+"""How far a search is, in words: with a driver, without one, and while it changes."""
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from tunefront.evaluators import Evaluation
+from tunefront.search import Experiment
+from tunefront.search.driver import lock_path, only_driver
+from tunefront.search.lock import locked
+from tunefront.search.record import recorded_trials, run_command, write_record
+from tunefront.search.study import Study
+from tunefront.search.watch import Status, status_of, stop, watch
+from tunefront.spaces import Configuration, StudyError
+
+Load = Callable[..., Experiment]
+
+
+@pytest.fixture
+def experiment(load: Load) -> Experiment:
+    return load("budget.trials=3")
+
+
+@pytest.fixture
+def study(experiment: Experiment, evaluation: Callable[..., Evaluation]) -> Study:
+    """The record of a search with its baseline."""
+    study = Study.open(experiment, {"test": "yes"})
+    write_record(experiment, experiment.space.enumerate(), {"fingerprint": "f"})
+    study.tell(study.ask(experiment.baseline), evaluation())
+    return study
+
+
+def other(experiment: Experiment, threads: int) -> Configuration:
+    return Configuration({**experiment.baseline, "threads": threads, "batch_size": 8})
+
+
+def test_a_search_that_has_not_ended_says_what_goes_on(
+    experiment: Experiment, study: Study, failure: Callable[..., Evaluation]
+) -> None:
+    study.tell(study.ask(other(experiment, 2)), failure("timeout", "it hung"))
+    status = status_of(experiment)
+    assert status.lines() == [
+        "Made up: 2 of 3 trials (1 failed, 1 ok); not running; "
+        f"`tunefront run {experiment.path} --set budget.trials=3` goes on",
+        "front: 1 trial; 000 torch b1 t1: the baseline",
+        "failed: 001 torch b8 t2: timeout: it hung",
+    ]
+    assert status.fields() == {
+        "wanted": 3,
+        "running": False,
+        "pid": None,
+        "goes_on_with": f"tunefront run {experiment.path} --set budget.trials=3",
+    }
+
+
+def test_a_search_that_runs_says_who_runs_it(experiment: Experiment, study: Study) -> None:
+    import os
+
+    with only_driver(experiment):
+        status = status_of(experiment)
+    assert status.line() == (
+        f"1 of 3 trials (1 ok); front: 1 trial; 000 torch b1 t1: the baseline; "
+        f"running (pid {os.getpid()})"
+    )
+    assert status.fields()["goes_on_with"] is None
+
+
+def test_a_driver_that_can_not_be_seen_is_told_as_such(
+    experiment: Experiment, study: Study
+) -> None:
+    path = lock_path(experiment)
+    with locked(path):
+        path.write_text("1")  # runs, but does not hold the lock
+        assert status_of(experiment).who().startswith("running (pid of another user, container")
+        with pytest.raises(StudyError, match="process of another user, container or machine"):
+            stop(experiment, now=False, say=lambda line: None)
+
+
+def test_a_search_that_has_ended_has_nothing_to_go_on_with(
+    experiment: Experiment, study: Study, evaluation: Callable[..., Evaluation]
+) -> None:
+    for threads in (1, 2):
+        study.tell(study.ask(other(experiment, threads)), evaluation())
+    assert status_of(experiment).who() == "not running"
+
+
+def test_a_trial_that_was_running_when_the_driver_ended_is_to_be_run(
+    load: Load, evaluation: Callable[..., Evaluation]
+) -> None:
+    experiment = load("budget.trials=1")
+    study = Study.open(experiment, {"test": "yes"})
+    write_record(experiment, experiment.space.enumerate(), {"fingerprint": "f"})
+    study.ask(experiment.baseline)
+    status = status_of(experiment)
+    assert status.unfinished
+    assert status.front() == ""
+    assert "1 of 1 trials (1 running); not running; `" in status.lines()[0]
+
+
+def test_a_baseline_that_failed_has_ended_the_search(
+    load: Load, failure: Callable[..., Evaluation]
+) -> None:
+    experiment = load("budget.trials=3")
+    study = Study.open(experiment, {"test": "yes"})
+    study.tell(study.ask(experiment.baseline), failure())
+    assert status_of(experiment).who() == "not running"
+
+
+def test_before_the_record_there_is_only_the_driver(experiment: Experiment) -> None:
+    with pytest.raises(StudyError, match="no record in"):
+        status_of(experiment)
+    with only_driver(experiment):
+        status = status_of(experiment)
+    assert status.answer is None
+    assert "0 of 60 trials (none yet); running (pid " in status.lines()[0]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "wanted"),
+    [
+        ((), 8),  # all there are: 60 is the default
+        (("budget={trials: 5}",), 5),
+        (("budget={trials: 500}",), 8),
+        (("budget={hours: 2}",), 8),
+        (("baseline={batch_size: 4}", "budget={hours: 2}"), 9),
+    ],
+)
+def test_the_budget_is_the_one_that_the_search_was_started_with(
+    load: Load, overrides: tuple[str, ...], wanted: int
+) -> None:
+    experiment = load(*overrides)
+    write_record(experiment, experiment.space.enumerate(), {})
+    later = load("budget.trials=2")
+    from tunefront.search.record import read_record
+
+    record = read_record(experiment)
+    assert recorded_trials(record) == wanted
+    written = [word for text in overrides for word in ("--set", f"'{text}'")]
+    told = run_command(later, record)
+    assert told == " ".join(["tunefront", "run", str(later.path), *written])
+
+
+def test_a_quick_check_goes_on_as_one(load: Load) -> None:
+    experiment = load(smoke=True)
+    assert run_command(experiment, {}) == f"tunefront run {experiment.path} --smoke"
+
+
+def test_watching_shows_every_change_and_ends_with_the_driver(
+    experiment: Experiment,
+    study: Study,
+    evaluation: Callable[..., Evaluation],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tunefront.search.watch.LOOK_S", 0.05)
+    shown: list[Status] = []
+    changed = threading.Event()
+
+    def show(status: Status) -> None:
+        shown.append(status)
+        changed.set()
+
+    with only_driver(experiment):
+        watching = threading.Thread(target=watch, args=(experiment, show))
+        watching.start()
+        for threads in (1, 2):
+            assert changed.wait(60)
+            changed.clear()
+            study.tell(study.ask(other(experiment, threads)), evaluation())
+        assert changed.wait(60)
+    watching.join(60)
+    assert not watching.is_alive()
+    counts = [len(status.trials) for status in shown]
+    assert counts == sorted(counts)
+    assert counts[0] == 1 and counts[-1] == 3
+    assert [status.driver is None for status in shown] == [False] * (len(shown) - 1) + [True]
+    assert len({tuple(status.lines()) for status in shown}) == len(shown)
+
+
+def test_where_nothing_runs_there_is_nothing_to_stop(experiment: Experiment) -> None:
+    said: list[str] = []
+    stop(experiment, now=False, say=said.append)
+    assert said == ["Made up: no driver runs; nothing to stop"]
