@@ -26,8 +26,8 @@ from tunefront.search.tracking import tracking_uri
 
 from .conftest import searched, small_experiment, variables
 
-TRIALS = int(os.environ.get("TUNEFRONT_SOAK_TRIALS", "16"))
-KILLS = int(os.environ.get("TUNEFRONT_SOAK_KILLS", "3"))
+TRIALS = int(os.environ.get("TUNEFRONT_SOAK_TRIALS", "8"))
+KILLS = int(os.environ.get("TUNEFRONT_SOAK_KILLS", "2"))
 SAID = "said.txt"
 LONGEST_S = 500.0
 COMMAND = [sys.executable, "-c", "from tunefront.search.cli import main; main()"]
