@@ -1,16 +1,36 @@
 """How the night is spent: experiments, studies, Ray Tune, MLflow, exports.
 
-Heavy libraries are imported when they are needed, not here.
+What is named here is imported when it is asked for: the command line answers at once.
 """
 
-from .answer import Answer, answer_of
-from .experiment import Experiment, load_experiment
-from .night import Result, run
-from .objective import Limit, Objective
-from .picks import Front, Pick
-from .record import recorded_answer
-from .trial import Trial
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from .verify import Verification, verify
+
+if TYPE_CHECKING:
+    from .answer import Answer, answer_of
+    from .experiment import Experiment, load_experiment
+    from .night import Result, run
+    from .objective import Limit, Objective
+    from .picks import Front, Pick
+    from .record import recorded_answer
+    from .trial import Trial
+
+_MODULE_OF = {
+    "Answer": "answer",
+    "Experiment": "experiment",
+    "Front": "picks",
+    "Limit": "objective",
+    "Objective": "objective",
+    "Pick": "picks",
+    "Result": "night",
+    "Trial": "trial",
+    "answer_of": "answer",
+    "load_experiment": "experiment",
+    "recorded_answer": "record",
+    "run": "night",
+}
 
 __all__ = [
     "Answer",
@@ -28,3 +48,10 @@ __all__ = [
     "run",
     "verify",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """A name from its module."""
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_MODULE_OF[name]}", __name__), name)

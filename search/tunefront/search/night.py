@@ -427,7 +427,7 @@ def _interruptible(runner: Runner, say: Say) -> Iterator[None]:
 
     def stop(number: int, _: FrameType | None) -> None:
         if runner.stopped:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(number)
         runner.stopped_by = number
         say("stopping: what is under way is finished first; interrupt again to stop at once")
 

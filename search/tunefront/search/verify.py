@@ -5,9 +5,12 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tunefront.evaluators.verification import Check, passed
 from tunefront.spaces import ExportError
+
+if TYPE_CHECKING:
+    from tunefront.evaluators.verification import Check
 
 SECONDS = 3.0
 TIMEOUT_S = 1800.0
@@ -24,7 +27,7 @@ class Verification:
     """
 
     folder: Path
-    checks: tuple[Check, ...]
+    checks: "tuple[Check, ...]"
     passed: bool
 
 
@@ -38,6 +41,8 @@ def verify(folder: Path, seconds: float = SECONDS) -> Verification:
     Raises:
         ExportError: If there is no such folder, or the process says nothing.
     """
+    from tunefront.evaluators.verification import Check, passed
+
     if not folder.is_dir():
         raise ExportError(f"{folder} is not a folder; name what `tunefront export` wrote")
     done = subprocess.run(
