@@ -36,11 +36,12 @@ bench-search: setup
 bench-trust: setup
 	$(BIN)/python benchmarks/trust.py
 
-# 1,000 quick trials, then a search of 60 that is killed 20 times.
+# 1,000 quick trials, a search of 60 that is killed 20 times, and the faults that take minutes.
 soak: setup
 	$(BIN)/python benchmarks/soak.py
 	TUNEFRONT_SOAK_TRIALS=60 TUNEFRONT_SOAK_KILLS=20 \
-		$(BIN)/python -m pytest tests/faults/test_driver.py -k killed_at_random
+		$(BIN)/python -m pytest -m "" tests/faults/test_driver.py -k killed_at_random
+	$(BIN)/python -m pytest -m soak
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -139,7 +139,14 @@ def test_killed_at_random_moments_it_ends_as_if_it_never_was(
     assert not processes_of(folder)
 
 
-@pytest.mark.parametrize("name", ["raylet", "gcs_server", "service"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "raylet",
+        pytest.param("gcs_server", marks=pytest.mark.soak),
+        pytest.param("service", marks=pytest.mark.soak),
+    ],
+)
 def test_the_end_of_ray_costs_a_restart_and_nothing_else(folder: Path, name: str) -> None:
     driver = start(folder)
     wait_for(lambda: ended_trials(folder) >= 3, "the third trial")
@@ -158,6 +165,7 @@ def test_the_end_of_ray_costs_a_restart_and_nothing_else(folder: Path, name: str
     assert not processes_of(folder)
 
 
+@pytest.mark.soak
 def test_confirmation_outlives_ray(folder: Path) -> None:
     driver = start(folder)
     wait_for(lambda: "confirming the finalists" in (folder / SAID).read_text(), "confirmation")
@@ -172,6 +180,7 @@ def test_confirmation_outlives_ray(folder: Path) -> None:
     check_whole(folder)
 
 
+@pytest.mark.soak
 def test_an_interrupted_confirmation_is_done_again(folder: Path) -> None:
     driver = start(folder)
     wait_for(lambda: "confirming the finalists" in (folder / SAID).read_text(), "confirmation")
@@ -184,6 +193,7 @@ def test_an_interrupted_confirmation_is_done_again(folder: Path) -> None:
     check_whole(folder)
 
 
+@pytest.mark.soak
 def test_a_killed_export_leaves_nothing_that_looks_like_one(undisturbed: Path) -> None:
     command = [*COMMAND, "export", str(undisturbed)]
     exports = undisturbed / "results" / "small" / "exports"
@@ -200,7 +210,10 @@ def test_a_killed_export_leaves_nothing_that_looks_like_one(undisturbed: Path) -
     assert [made.name.startswith(".") for made in exports.iterdir()] == [False]
 
 
-@pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [pytest.param(signal.SIGINT, 130, marks=pytest.mark.soak), (signal.SIGTERM, 143)],
+)
 def test_one_signal_lets_what_runs_end_and_the_same_command_goes_on(
     folder: Path, number: int, expected: int
 ) -> None:
@@ -218,6 +231,7 @@ def test_one_signal_lets_what_runs_end_and_the_same_command_goes_on(
     check_whole(folder)
 
 
+@pytest.mark.soak
 def test_two_signals_end_it_at_once(folder: Path) -> None:
     driver = start(folder)
     wait_for(lambda: ended_trials(folder) >= 2, "the second trial")
