@@ -17,7 +17,7 @@ demo: setup
 	$(BIN)/tunefront ui experiments/quickstart --detach
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
 lint: setup
 	$(BIN)/ruff check .

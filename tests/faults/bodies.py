@@ -161,7 +161,7 @@ def _leaves_a_grandchild(folder: Path) -> None:
 
 def _leaves_shared_memory(folder: Path) -> None:
     """As a library does whose process is killed."""
-    Path(f"/dev/shm/torch_{os.getpid()}_1").write_bytes(b"x" * 1000)
+    Path(f"/dev/shm/torch_{os.getpid()}_struck").write_bytes(b"x" * 1000)
     os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -26,6 +26,7 @@ from tunefront.search.tracking import tracking_uri
 
 from .conftest import searched, small_experiment, variables
 
+pytestmark = pytest.mark.timeout(1500)
 TRIALS = int(os.environ.get("TUNEFRONT_SOAK_TRIALS", "8"))
 KILLS = int(os.environ.get("TUNEFRONT_SOAK_KILLS", "2"))
 SAID = "said.txt"
@@ -247,6 +248,7 @@ def test_two_signals_end_it_at_once(folder: Path) -> None:
     check_whole(folder)
 
 
+@pytest.mark.soak
 def test_a_second_driver_is_refused(folder: Path) -> None:
     driver = start(folder)
     wait_for(lambda: ended_trials(folder) >= 1, "the first trial")

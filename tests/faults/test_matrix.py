@@ -17,6 +17,7 @@ from tunefront.search.tracking.projection import Projection
 from . import bodies
 from .conftest import Searched, searched, small_experiment
 
+pytestmark = pytest.mark.timeout(1500)  # the search comes with the first test
 CAUSES = {
     "raises": ("exception", "something unexpected"),
     "segfaults": ("crash", "SIGSEGV"),
@@ -114,7 +115,7 @@ def test_no_half_built_candidate_is_left_behind(struck: Searched, environment: P
 
 
 def test_nothing_is_left_in_shared_memory(struck: Searched) -> None:
-    assert not list(Path("/dev/shm").glob("torch_*_1"))
+    assert not list(Path("/dev/shm").glob("torch_*_struck"))
 
 
 def test_mlflow_shows_how_each_ended(struck: Searched) -> None:
