@@ -115,6 +115,7 @@ def pickled_parts() -> Callable[[Path], list[str]]:
     return search
 
 
+@pytest.hookimpl(tryfirst=True)  # before groups are read
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Workers share out files; those that look at the same search stay together."""
     for item in items:
