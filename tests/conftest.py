@@ -11,8 +11,6 @@ import pytest
 
 from tunefront.evaluators import WorkloadSpec
 
-JOURNEY = ("test_journey.py", "test_tracking.py")
-"""Files that look at the same search."""
 SENTENCE = "the model reads a line of code and writes what the next line of the code may be"
 WORDS = tuple(SENTENCE.split())
 
@@ -113,11 +111,3 @@ def pickled_parts() -> Callable[[Path], list[str]]:
         return content[content.find(b"\n") + 1 :] if content[:6] == b"\x93NUMPY" else content
 
     return search
-
-
-@pytest.hookimpl(tryfirst=True)  # before groups are read
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Workers share out files; those that look at the same search stay together."""
-    for item in items:
-        group = "journey" if item.path.name in JOURNEY else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
