@@ -90,8 +90,12 @@ def read_manifest(folder: Path) -> Mapping[str, Any]:
     path = folder / MANIFEST
     try:
         manifest = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise ExportError(
+            f"no {MANIFEST} here: it is no export; name what `tunefront export` wrote"
+        ) from error
     except (OSError, ValueError) as error:
-        raise ExportError(f"{path} can't be read: {error}; is {folder} an export?") from error
+        raise ExportError(f"{path} can't be read: {error}") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise ExportError(f"{path}: format {FORMAT} is needed")
     return manifest

@@ -20,7 +20,7 @@ def report(*arguments: str | Path) -> str:
 @pytest.fixture
 def recorded(answer: Answer, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The experiment's file, with the made-up answer as its record."""
-    monkeypatch.setattr("tunefront.search.night.recorded_answer", lambda experiment: answer)
+    monkeypatch.setattr("tunefront.search.record.recorded_answer", lambda experiment: answer)
     return answer.experiment.path
 
 
