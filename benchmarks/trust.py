@@ -49,7 +49,7 @@ from tunefront.search.cluster.job import play_round
 from tunefront.search.confirm import LEAST_TURNS, PRECISION
 from tunefront.search.experiment import load_experiment
 from tunefront.search.front import SMALLEST_DIFFERENCE
-from tunefront.search.night import check_workload, prepare
+from tunefront.search.preflight import check_workload, prepare
 from tunefront.spaces import Configuration, Value
 
 HERE = Path(__file__).parent

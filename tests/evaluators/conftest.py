@@ -1,11 +1,13 @@
 """Fresh processes and a store for the session."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 
 from tunefront.evaluators import Isolation, Protocol, Setting, WorkloadSpec, describe_workload
+from tunefront.spaces import Value
 
+TORCH: Mapping[str, Value] = {"runtime": "torch", "threads": 1, "batch_size": 1}
 QUICK = Protocol(seconds=0.2, turns=3, requests=2, block_s=0.01, wait_s=0.0)
 
 

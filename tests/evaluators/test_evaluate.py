@@ -2,9 +2,8 @@
 
 import json
 import os
-import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,11 +26,10 @@ from tunefront.evaluators import (
     evaluate,
 )
 from tunefront.evaluators.evaluate import doubts_of, relative_throughput
-from tunefront.evaluators.eviction import clear, shelves
 from tunefront.evaluators.measures.speed import Block
-from tunefront.spaces import Configuration, Value, WorkloadError
+from tunefront.spaces import Configuration, WorkloadError
 
-from .conftest import QUICK
+from .conftest import QUICK, TORCH
 
 CORES = len(os.sched_getaffinity(0))
 SPEED = {"latency_ms", "latency_p90_ms", "latency_p99_ms", "throughput", "tokens_per_second"}
@@ -70,9 +68,6 @@ def test_what_stages_produced_is_found_again(
     again = run(lm_setting, isolation, tmp_path, **{**first, "batch_size": 4})
     assert {"candidate", "quality", "reference"} <= set(again.reused)
     assert again.seconds["build"] < 0.5
-
-
-TORCH: Mapping[str, Value] = {"runtime": "torch", "threads": 1, "batch_size": 1}
 
 
 def test_the_baseline_runs_beside_a_candidate(
@@ -306,122 +301,6 @@ def test_a_choice_that_did_not_take_effect_is_a_failure(
     assert "precision: fp32 asked for, but the running candidate has bf16" in found.message
 
 
-# Disks
-
-
-def test_nothing_is_built_where_room_is_short(
-    lm_setting: Setting, isolation: Isolation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    setting = replace(lm_setting, store=str(tmp_path / "store"))
-    own = Configuration(TORCH)
-    monkeypatch.setattr(sys.modules["tunefront.evaluators.evaluate"], "LEAST_FREE_BYTES", 2**60)
-    found = evaluate(setting, own, isolation, tmp_path / "log")
-    assert (found.status, found.cause, found.stage) == ("failed", "disk full", "prepare")
-    assert f"{setting.store}: " in found.message
-    assert "1073741824.00 GB are needed to build" in found.message
-    assert "`tunefront cache --limit SIZE`" in found.message
-    assert not list((tmp_path / "store").glob("*/*"))
-    monkeypatch.undo()
-    assert evaluate(setting, own, isolation, tmp_path / "log").status == "ok"
-    monkeypatch.setattr(sys.modules["tunefront.evaluators.evaluate"], "LEAST_FREE_BYTES", 2**60)
-    # What is found needs no room.
-    assert evaluate(setting, own, isolation, tmp_path / "log").status == "ok"
-
-
-def test_a_large_model_needs_more_room(
-    lm_setting: Setting, isolation: Isolation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Three times its weights, where that is more than the floor."""
-    module = sys.modules["tunefront.evaluators.evaluate"]
-    asked: list[int] = []
-    monkeypatch.setattr(module, "make_room", lambda _, needed: asked.append(needed))
-    monkeypatch.setattr(module, "LEAST_FREE_BYTES", 10)
-    setting = replace(lm_setting, store=str(tmp_path / "store"))
-    evaluate(setting, Configuration(TORCH), isolation, tmp_path / "log")
-    weights = lm_setting.workload.path("model") / "model.safetensors"
-    assert set(asked) == {3 * weights.stat().st_size}
-    assert len(asked) == 4  # requests, candidate, reference, quality
-
-
-ON_A_SMALL_DISK = """
-import json, sys
-from dataclasses import replace
-from pathlib import Path
-from tunefront.evaluators import Isolation, Setting, evaluate
-from tunefront.spaces import Configuration
-
-sys.modules["tunefront.evaluators.evaluate"].LEAST_FREE_BYTES = 0
-sys.modules["tunefront.evaluators.evaluate"].MODEL_COPIES = 0
-store = Path(sys.argv[2])
-setting = replace(Setting.from_dict(json.loads(sys.argv[1])), store=str(store))
-isolation = Isolation()
-for choices in (
-    {"runtime": "torch"},
-    {"runtime": "onnxruntime"},
-    {"runtime": "openvino"},
-    {"runtime": "torch", "pruning_ratio": 0.5, "pruning_method": "ffn-channels"},
-):
-    own = Configuration({**choices, "threads": 1, "batch_size": 1})
-    found = evaluate(setting, own, isolation, Path(sys.argv[3]))
-    left = [p.name for p in store.glob("*/.*") if p.is_dir()]
-    print(json.dumps([found.status, found.cause, found.stage, left, found.message]))
-isolation.close()
-"""
-
-
-def test_a_disk_that_fills_up_is_the_cause_whatever_is_written(
-    lm_setting: Setting, tmp_path: Path
-) -> None:
-    """A store on a file system that holds the requests, but no candidate.
-
-    Only some say so: torch's and OpenVINO's writers merely fail, or end their process.
-    """
-    alone = ["unshare", "--user", "--map-root-user", "--mount"]
-    if subprocess.run([*alone, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], check=False).returncode:
-        pytest.skip("no file system can be mounted here")
-    small = tmp_path / "small"
-    small.mkdir()
-    script = 'mount -t tmpfs -o size=256k tmpfs "$1" && exec "$0" -c "$2" "$3" "$1" "$4"'
-    arguments = [str(small), ON_A_SMALL_DISK, json.dumps(lm_setting.to_dict())]
-    done = subprocess.run(
-        [*alone, "sh", "-c", script, sys.executable, *arguments, str(tmp_path / "log")],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    found = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [entry[:4] for entry in found] == [["failed", "disk full", "build", []]] * 4, found
-
-
-def test_a_candidate_that_is_being_measured_is_not_evicted(
-    lm_setting: Setting, isolation: Isolation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """However hard somebody tries, beside its turns."""
-    setting = replace(lm_setting, store=str(tmp_path / "store"), baseline=TORCH)
-    own = Configuration({**TORCH, "runtime": "onnxruntime"})
-    module: Any = sys.modules["tunefront.evaluators.evaluate"]
-    plain = module.take_turns
-    kept: list[list[bool]] = []
-
-    def clear_and_take_turns(setting: Setting, contenders: Sequence[Any], *rest: Any) -> Any:
-        def enough(timings: Sequence[Timing], elapsed_s: float) -> bool:
-            clear(shelves(tmp_path / "store"))
-            read = [folder for c in contenders for folder in (c.candidate, c.requests)]
-            kept.append([folder.is_dir() for folder in read])
-            return bool(rest[-1](timings, elapsed_s))
-
-        return plain(setting, contenders, *rest[:-1], enough)
-
-    monkeypatch.setattr(module, "take_turns", clear_and_take_turns)
-    found = evaluate(setting, own, isolation, tmp_path / "log")
-    assert found.status == "ok", (found.message, found.log)
-    assert found.relative is not None
-    assert kept and all(all(there) for there in kept)
-    assert len(kept[0]) == 4
-    clear(shelves(tmp_path / "store"))
-    assert not list((tmp_path / "store").glob("*/*"))
-
-
 def test_a_workload_that_can_not_be_read_is_refused(
     lm_spec: WorkloadSpec, isolation: Isolation, tmp_path: Path
 ) -> None:
@@ -438,113 +317,3 @@ def test_the_fingerprint_follows_the_data(
     changed = replace(lm_spec, data=str(tmp_path / "data.jsonl"))
     second = describe_workload(changed, isolation, tmp_path / "log")
     assert first["fingerprint"] != second["fingerprint"]
-
-
-# Judging that ends early
-
-
-@pytest.fixture(scope="module")
-def long_setting(
-    lm_spec: WorkloadSpec, isolation: Isolation, tmp_path_factory: pytest.TempPathFactory
-) -> Setting:
-    """The tiny model with 320 texts (looks after 40, 80, 160), its baseline judged."""
-    folder = tmp_path_factory.mktemp("long")
-    rows = lm_spec.path("data.jsonl").read_text().splitlines()
-    (folder / "data.jsonl").write_text("\n".join((rows * 14)[:320]) + "\n")
-    spec = replace(lm_spec, data=str(folder / "data.jsonl"))
-    described = describe_workload(spec, isolation, folder / "log")
-    setting = Setting(
-        workload=spec,
-        fingerprint=described["fingerprint"],
-        store=str(folder / "store"),
-        protocol=replace(QUICK, reference=False),
-        baseline=TORCH,
-    )
-    found = evaluate(setting, Configuration(TORCH), isolation, folder / "log")
-    assert found.status == "ok", (found.message, found.log)
-    assert found.facts["judged"] == 320
-    return setting
-
-
-PRUNED = Configuration({**TORCH, "pruning_ratio": 0.75, "pruning_method": "ffn-channels"})
-
-
-def judged_with(
-    setting: Setting, isolation: Isolation, folder: Path, configuration: Configuration = PRUNED
-) -> Evaluation:
-    found = evaluate(setting, configuration, isolation, folder / "log")
-    assert found.status == "ok", (found.message, found.log)
-    return found
-
-
-def test_judging_ends_early_where_the_limit_is_decided(
-    long_setting: Setting, isolation: Isolation, tmp_path: Path
-) -> None:
-    """-50 % is broken by everything: decided at the first look, one in eight items."""
-    strict = replace(long_setting, quality_limit=-50.0)
-    found = judged_with(strict, isolation, tmp_path)
-    values, weights = (np.array(part) for part in found.items)
-    assert found.facts["judged"] == (weights > 0).sum() == 40
-    assert found.facts["items"] == len(weights) == 320
-    mean = float(np.average(values, weights=weights))
-    assert found.measurements["perplexity"].value == pytest.approx(np.exp(mean), rel=1e-5)
-    assert found.measurements["perplexity"].samples == 40
-    again = judged_with(strict, isolation, tmp_path)
-    assert "quality" in again.reused
-    assert again.items == found.items
-
-
-def test_a_limit_that_is_kept_ends_judging_where_quality_is_no_objective(
-    long_setting: Setting, isolation: Isolation, tmp_path: Path
-) -> None:
-    lax = replace(long_setting, quality_limit=1e6, quality_matters=False)
-    assert judged_with(lax, isolation, tmp_path).facts["judged"] == 40
-    mattering = replace(lax, quality_matters=True)
-    assert judged_with(mattering, isolation, tmp_path).facts["judged"] == 320
-
-
-def test_the_baseline_is_always_judged_whole(
-    long_setting: Setting, isolation: Isolation, tmp_path: Path
-) -> None:
-    strict = replace(long_setting, quality_limit=-50.0, store=str(tmp_path / "store"))
-    other_batch = Configuration({**TORCH, "batch_size": 2})
-    for configuration in (Configuration(TORCH), other_batch):
-        found = judged_with(strict, isolation, tmp_path, configuration)
-        assert found.facts["judged"] == 320
-
-
-def test_a_candidate_before_the_baseline_is_judged_whole(
-    long_setting: Setting, isolation: Isolation, tmp_path: Path
-) -> None:
-    strict = replace(long_setting, quality_limit=-50.0, store=str(tmp_path / "store"))
-    assert judged_with(strict, isolation, tmp_path).facts["judged"] == 320
-
-
-def test_what_ended_early_beside_one_baseline_is_no_answer_beside_another(
-    long_setting: Setting, isolation: Isolation, tmp_path: Path
-) -> None:
-    """The store is shared by all searches: another may have the same limit, another baseline."""
-    own = Configuration({**PRUNED, "pruning_ratio": 0.25})
-    strict = replace(long_setting, quality_limit=-50.0)
-    assert judged_with(strict, isolation, tmp_path, own).facts["judged"] == 40
-    other = Configuration({**PRUNED, "pruning_ratio": 0.5})
-    elsewhere = replace(strict, baseline=dict(other))
-    judged_with(elsewhere, isolation, tmp_path, other)
-    assert "quality" not in judged_with(elsewhere, isolation, tmp_path, own).reused
-
-
-def test_what_was_judged_whole_serves_every_limit(
-    long_setting: Setting, isolation: Isolation, tmp_path: Path
-) -> None:
-    """What ended early at one limit serves that one only."""
-    own = Configuration({**PRUNED, "pruning_ratio": 0.125})
-    for limit in (-50.0, -60.0):
-        early = replace(long_setting, quality_limit=limit)
-        found = judged_with(early, isolation, tmp_path, own)
-        assert found.facts["judged"] == 40
-        assert "quality" not in found.reused
-    whole = judged_with(long_setting, isolation, tmp_path, own)
-    assert whole.facts["judged"] == 320
-    served = judged_with(replace(long_setting, quality_limit=-70.0), isolation, tmp_path, own)
-    assert "quality" in served.reused
-    assert served.facts["judged"] == 320

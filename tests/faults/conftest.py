@@ -12,7 +12,7 @@ import pytest
 from tunefront.evaluators import Setting
 from tunefront.search import Experiment, Trial, load_experiment
 from tunefront.search.cluster import Host
-from tunefront.search.night import check_workload
+from tunefront.search.preflight import check_workload
 from tunefront.search.runner import Runner
 from tunefront.search.samplers import build_sampler
 from tunefront.search.study import Study

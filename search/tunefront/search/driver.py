@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -19,13 +19,13 @@ from tunefront.spaces import StudyError
 from .experiment import Experiment
 from .lock import Locked, holder, locked
 from .record import put_aside
+from .words import Say
 
 START_S = 60.0
 SETTLE_S = 3.0
 """What is wrong from the start shows within this time of a driver's first breath."""
 SECOND_S = 2.0
 LAST_WORDS = 20
-Say = Callable[[str], None]
 
 
 def lock_path(experiment: Experiment) -> Path:

@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +14,7 @@ from .experiment import Experiment
 from .files import write_whole
 from .schema import BudgetSection, ExperimentSection
 from .study import Study
+from .words import Say
 
 FILE = "search.json"
 
@@ -86,7 +87,7 @@ def run_command(experiment: Experiment, record: Mapping[str, Any]) -> str:
     return shlex.join(["tunefront", "run", str(experiment.path), *smoke, *overrides])
 
 
-def put_aside(experiment: Experiment, say: Callable[[str], None]) -> None:
+def put_aside(experiment: Experiment, say: Say) -> None:
     """Give an earlier record another name, so that a search starts anew."""
     if experiment.results.is_dir() and any(experiment.results.iterdir()):
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")

@@ -6,7 +6,6 @@ one attempt could not write, the next one does, be it of this night, of the next
 
 import threading
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,7 +19,7 @@ from .record import read_record
 from .study import Study
 from .tracking import check_reachable, in_words, only_writer
 from .trial import Trial
-from .words import counted, listed
+from .words import Say, counted, listed
 
 if TYPE_CHECKING:
     from .tracking.projection import Projection
@@ -31,7 +30,6 @@ LAST_ATTEMPTS = 2
 STANDSTILL_S = 30.0
 LAST_S = 120.0
 """How long the end of the night waits: without a trial written, and in all."""
-Say = Callable[[str], None]
 
 
 def pause_s(failures: int) -> float:

@@ -21,6 +21,7 @@ from .lessons import Skips
 from .samplers import Sampler
 from .study import Study
 from .trial import Trial
+from .words import Say
 
 PATIENCE = 3
 """Proposals in a row that must promise too little before the search ends."""
@@ -30,7 +31,6 @@ FULL = 3
 """Trials in a row that a full disk ends before the search does."""
 LEAST_TIMEOUT_S = 30.0
 """A step gets at least this, however near the deadline is."""
-Say = Callable[[str], None]
 
 
 class Runner:

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 import webbrowser
-from collections.abc import Callable
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -17,10 +16,10 @@ from .experiment import Experiment
 from .record import recorded_answer
 from .tracking import tracking_uri
 from .tracking.store import artifact_folder, ui_address
+from .words import Say
 
 HOST = "127.0.0.1"
 START_S = 120.0
-Say = Callable[[str], None]
 
 
 def serve(experiment: Experiment, *, port: int, detach: bool, opened: bool, say: Say) -> None:

@@ -13,11 +13,10 @@ from .experiment import Experiment
 from .record import read_record, recorded_answer, recorded_trials, run_command
 from .study import FILE
 from .trial import Trial
-from .words import counted
+from .words import Say, counted
 
 LOOK_S = 2.0
 LONGEST_MESSAGE = 120
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,9 @@
 """Words for what is printed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+Say = Callable[[str], None]
+"""Called with a line for everything that happens."""
 LISTED = 5
 """Numbers of trials that are all named."""
 

@@ -56,7 +56,7 @@ def run(
     """
     from tunefront.search.experiment import load_experiment
     from tunefront.search.night import run as run_night
-    from tunefront.search.night import runnable_or_error
+    from tunefront.search.preflight import runnable_or_error
     from tunefront.search.screens import plan_lines
 
     loaded = load_experiment(experiment, overrides, smoke=smoke)

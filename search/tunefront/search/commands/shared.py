@@ -104,7 +104,7 @@ def export_and_verify(
 ) -> None:
     """Export and verify; with `keep`, an export that is there already is only verified."""
     from tunefront.search.export import default_folder, export_trial
-    from tunefront.search.night import recorded_setting
+    from tunefront.search.preflight import recorded_setting
     from tunefront.search.screens import print_table, verification_table
     from tunefront.search.verify import verify as verify_folder
 

@@ -1,0 +1,126 @@
+"""Judging that ends early: what it saves, and whom it serves."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tunefront.evaluators import (
+    Evaluation,
+    Isolation,
+    Setting,
+    WorkloadSpec,
+    describe_workload,
+    evaluate,
+)
+from tunefront.spaces import Configuration
+
+from .conftest import QUICK, TORCH
+
+
+@pytest.fixture(scope="module")
+def long_setting(
+    lm_spec: WorkloadSpec, isolation: Isolation, tmp_path_factory: pytest.TempPathFactory
+) -> Setting:
+    """The tiny model with 320 texts (looks after 40, 80, 160), its baseline judged."""
+    folder = tmp_path_factory.mktemp("long")
+    rows = lm_spec.path("data.jsonl").read_text().splitlines()
+    (folder / "data.jsonl").write_text("\n".join((rows * 14)[:320]) + "\n")
+    spec = replace(lm_spec, data=str(folder / "data.jsonl"))
+    described = describe_workload(spec, isolation, folder / "log")
+    setting = Setting(
+        workload=spec,
+        fingerprint=described["fingerprint"],
+        store=str(folder / "store"),
+        protocol=replace(QUICK, reference=False),
+        baseline=TORCH,
+    )
+    found = evaluate(setting, Configuration(TORCH), isolation, folder / "log")
+    assert found.status == "ok", (found.message, found.log)
+    assert found.facts["judged"] == 320
+    return setting
+
+
+PRUNED = Configuration({**TORCH, "pruning_ratio": 0.75, "pruning_method": "ffn-channels"})
+
+
+def judged_with(
+    setting: Setting, isolation: Isolation, folder: Path, configuration: Configuration = PRUNED
+) -> Evaluation:
+    found = evaluate(setting, configuration, isolation, folder / "log")
+    assert found.status == "ok", (found.message, found.log)
+    return found
+
+
+def test_judging_ends_early_where_the_limit_is_decided(
+    long_setting: Setting, isolation: Isolation, tmp_path: Path
+) -> None:
+    """-50 % is broken by everything: decided at the first look, one in eight items."""
+    strict = replace(long_setting, quality_limit=-50.0)
+    found = judged_with(strict, isolation, tmp_path)
+    values, weights = (np.array(part) for part in found.items)
+    assert found.facts["judged"] == (weights > 0).sum() == 40
+    assert found.facts["items"] == len(weights) == 320
+    mean = float(np.average(values, weights=weights))
+    assert found.measurements["perplexity"].value == pytest.approx(np.exp(mean), rel=1e-5)
+    assert found.measurements["perplexity"].samples == 40
+    again = judged_with(strict, isolation, tmp_path)
+    assert "quality" in again.reused
+    assert again.items == found.items
+
+
+def test_a_limit_that_is_kept_ends_judging_where_quality_is_no_objective(
+    long_setting: Setting, isolation: Isolation, tmp_path: Path
+) -> None:
+    lax = replace(long_setting, quality_limit=1e6, quality_matters=False)
+    assert judged_with(lax, isolation, tmp_path).facts["judged"] == 40
+    mattering = replace(lax, quality_matters=True)
+    assert judged_with(mattering, isolation, tmp_path).facts["judged"] == 320
+
+
+def test_the_baseline_is_always_judged_whole(
+    long_setting: Setting, isolation: Isolation, tmp_path: Path
+) -> None:
+    strict = replace(long_setting, quality_limit=-50.0, store=str(tmp_path / "store"))
+    other_batch = Configuration({**TORCH, "batch_size": 2})
+    for configuration in (Configuration(TORCH), other_batch):
+        found = judged_with(strict, isolation, tmp_path, configuration)
+        assert found.facts["judged"] == 320
+
+
+def test_a_candidate_before_the_baseline_is_judged_whole(
+    long_setting: Setting, isolation: Isolation, tmp_path: Path
+) -> None:
+    strict = replace(long_setting, quality_limit=-50.0, store=str(tmp_path / "store"))
+    assert judged_with(strict, isolation, tmp_path).facts["judged"] == 320
+
+
+def test_what_ended_early_beside_one_baseline_is_no_answer_beside_another(
+    long_setting: Setting, isolation: Isolation, tmp_path: Path
+) -> None:
+    """The store is shared by all searches: another may have the same limit, another baseline."""
+    own = Configuration({**PRUNED, "pruning_ratio": 0.25})
+    strict = replace(long_setting, quality_limit=-50.0)
+    assert judged_with(strict, isolation, tmp_path, own).facts["judged"] == 40
+    other = Configuration({**PRUNED, "pruning_ratio": 0.5})
+    elsewhere = replace(strict, baseline=dict(other))
+    judged_with(elsewhere, isolation, tmp_path, other)
+    assert "quality" not in judged_with(elsewhere, isolation, tmp_path, own).reused
+
+
+def test_what_was_judged_whole_serves_every_limit(
+    long_setting: Setting, isolation: Isolation, tmp_path: Path
+) -> None:
+    """What ended early at one limit serves that one only."""
+    own = Configuration({**PRUNED, "pruning_ratio": 0.125})
+    for limit in (-50.0, -60.0):
+        early = replace(long_setting, quality_limit=limit)
+        found = judged_with(early, isolation, tmp_path, own)
+        assert found.facts["judged"] == 40
+        assert "quality" not in found.reused
+    whole = judged_with(long_setting, isolation, tmp_path, own)
+    assert whole.facts["judged"] == 320
+    served = judged_with(replace(long_setting, quality_limit=-70.0), isolation, tmp_path, own)
+    assert "quality" in served.reused
+    assert served.facts["judged"] == 320

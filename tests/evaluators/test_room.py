@@ -1,0 +1,135 @@
+"""Evaluations where the disk is short, fills up, or is cleared meanwhile."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tunefront.evaluators import (
+    Isolation,
+    Setting,
+    Timing,
+    evaluate,
+)
+from tunefront.evaluators.eviction import clear, shelves
+from tunefront.spaces import Configuration
+
+from .conftest import TORCH
+
+
+def test_nothing_is_built_where_room_is_short(
+    lm_setting: Setting, isolation: Isolation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting = replace(lm_setting, store=str(tmp_path / "store"))
+    own = Configuration(TORCH)
+    monkeypatch.setattr(sys.modules["tunefront.evaluators.evaluate"], "LEAST_FREE_BYTES", 2**60)
+    found = evaluate(setting, own, isolation, tmp_path / "log")
+    assert (found.status, found.cause, found.stage) == ("failed", "disk full", "prepare")
+    assert f"{setting.store}: " in found.message
+    assert "1073741824.00 GB are needed to build" in found.message
+    assert "`tunefront cache --limit SIZE`" in found.message
+    assert not list((tmp_path / "store").glob("*/*"))
+    monkeypatch.undo()
+    assert evaluate(setting, own, isolation, tmp_path / "log").status == "ok"
+    monkeypatch.setattr(sys.modules["tunefront.evaluators.evaluate"], "LEAST_FREE_BYTES", 2**60)
+    # What is found needs no room.
+    assert evaluate(setting, own, isolation, tmp_path / "log").status == "ok"
+
+
+def test_a_large_model_needs_more_room(
+    lm_setting: Setting, isolation: Isolation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three times its weights, where that is more than the floor."""
+    module = sys.modules["tunefront.evaluators.evaluate"]
+    asked: list[int] = []
+    monkeypatch.setattr(module, "make_room", lambda _, needed: asked.append(needed))
+    monkeypatch.setattr(module, "LEAST_FREE_BYTES", 10)
+    setting = replace(lm_setting, store=str(tmp_path / "store"))
+    evaluate(setting, Configuration(TORCH), isolation, tmp_path / "log")
+    weights = lm_setting.workload.path("model") / "model.safetensors"
+    assert set(asked) == {3 * weights.stat().st_size}
+    assert len(asked) == 4  # requests, candidate, reference, quality
+
+
+ON_A_SMALL_DISK = """
+import json, sys
+from dataclasses import replace
+from pathlib import Path
+from tunefront.evaluators import Isolation, Setting, evaluate
+from tunefront.spaces import Configuration
+
+sys.modules["tunefront.evaluators.evaluate"].LEAST_FREE_BYTES = 0
+sys.modules["tunefront.evaluators.evaluate"].MODEL_COPIES = 0
+store = Path(sys.argv[2])
+setting = replace(Setting.from_dict(json.loads(sys.argv[1])), store=str(store))
+isolation = Isolation()
+for choices in (
+    {"runtime": "torch"},
+    {"runtime": "onnxruntime"},
+    {"runtime": "openvino"},
+    {"runtime": "torch", "pruning_ratio": 0.5, "pruning_method": "ffn-channels"},
+):
+    own = Configuration({**choices, "threads": 1, "batch_size": 1})
+    found = evaluate(setting, own, isolation, Path(sys.argv[3]))
+    left = [p.name for p in store.glob("*/.*") if p.is_dir()]
+    print(json.dumps([found.status, found.cause, found.stage, left, found.message]))
+isolation.close()
+"""
+
+
+def test_a_disk_that_fills_up_is_the_cause_whatever_is_written(
+    lm_setting: Setting, tmp_path: Path
+) -> None:
+    """A store on a file system that holds the requests, but no candidate.
+
+    Only some say so: torch's and OpenVINO's writers merely fail, or end their process.
+    """
+    alone = ["unshare", "--user", "--map-root-user", "--mount"]
+    if subprocess.run([*alone, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], check=False).returncode:
+        pytest.skip("no file system can be mounted here")
+    small = tmp_path / "small"
+    small.mkdir()
+    script = 'mount -t tmpfs -o size=256k tmpfs "$1" && exec "$0" -c "$2" "$3" "$1" "$4"'
+    arguments = [str(small), ON_A_SMALL_DISK, json.dumps(lm_setting.to_dict())]
+    done = subprocess.run(
+        [*alone, "sh", "-c", script, sys.executable, *arguments, str(tmp_path / "log")],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [entry[:4] for entry in found] == [["failed", "disk full", "build", []]] * 4, found
+
+
+def test_a_candidate_that_is_being_measured_is_not_evicted(
+    lm_setting: Setting, isolation: Isolation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However hard somebody tries, beside its turns."""
+    setting = replace(lm_setting, store=str(tmp_path / "store"), baseline=TORCH)
+    own = Configuration({**TORCH, "runtime": "onnxruntime"})
+    module: Any = sys.modules["tunefront.evaluators.evaluate"]
+    plain = module.take_turns
+    kept: list[list[bool]] = []
+
+    def clear_and_take_turns(setting: Setting, contenders: Sequence[Any], *rest: Any) -> Any:
+        def enough(timings: Sequence[Timing], elapsed_s: float) -> bool:
+            clear(shelves(tmp_path / "store"))
+            read = [folder for c in contenders for folder in (c.candidate, c.requests)]
+            kept.append([folder.is_dir() for folder in read])
+            return bool(rest[-1](timings, elapsed_s))
+
+        return plain(setting, contenders, *rest[:-1], enough)
+
+    monkeypatch.setattr(module, "take_turns", clear_and_take_turns)
+    found = evaluate(setting, own, isolation, tmp_path / "log")
+    assert found.status == "ok", (found.message, found.log)
+    assert found.relative is not None
+    assert kept and all(all(there) for there in kept)
+    assert len(kept[0]) == 4
+    clear(shelves(tmp_path / "store"))
+    assert not list((tmp_path / "store").glob("*/*"))
