@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
+from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment, Trial
 from tunefront.search.samplers import (
     OPTUNA_SAMPLERS,
@@ -15,6 +16,7 @@ from tunefront.search.samplers import (
     build_sampler,
     optuna_based,
 )
+from tunefront.search.trial import candidate_of
 from tunefront.spaces import Configuration
 
 TrialOf = Callable[..., Trial]
@@ -325,6 +327,37 @@ def test_a_record_from_before_is_learned_from(
     best, beyond = shares(late)
     assert best >= 0.4
     assert beyond <= 0.1
+
+
+def test_what_is_built_already_is_measured_sooner(
+    load: Callable[..., Experiment], wide: Callable[..., Night]
+) -> None:
+    """40 candidates of 16 configurations each; a trial that builds takes as long, or 100 times."""
+    text = WIDE.replace("space:\n", "space:\n  pruning_ratio: [0.0, 0.1, 0.2, 0.3, 0.4]\n")
+    experiment = load("sampler=ehvi", text=text)
+    search = replace(
+        wide("ehvi", 0), experiment=experiment, runnable=experiment.space.enumerate().runnable
+    )
+    built: list[float] = []
+    for build_s in (1.0, 100.0):
+        sampler = search.sampler()
+        trials: list[Trial] = []
+        for _ in range(24):
+            proposed = sampler.propose(trials)
+            assert proposed is not None
+            reused = candidate_of(proposed) in map(candidate_of, configurations(trials))
+            evaluation = Evaluation(
+                status="ok",
+                seconds={"total": 1.0 if reused else build_s},
+                reused=("candidate",) if reused else (),
+            )
+            ended = search.end(len(trials), proposed)
+            trials.append(replace(ended, evaluation=evaluation))
+        late = [bool(t.evaluation and t.evaluation.reused) for t in trials[12:]]
+        built.append(float(np.mean(late)))
+    assert built[0] <= 0.5
+    assert built[1] >= 0.9
+    assert "takes about 1 s" in sampler.explain()
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from .objective import Limit, Objective
     from .picks import Front, Pick
     from .record import recorded_answer
+    from .samplers.front_sampler import FrontSampler
     from .trial import Trial
 
 _MODULE_OF = {
     "Answer": "answer",
     "Experiment": "experiment",
     "Front": "picks",
+    "FrontSampler": "samplers.front_sampler",
     "Limit": "objective",
     "Objective": "objective",
     "Pick": "picks",
@@ -36,6 +38,7 @@ __all__ = [
     "Answer",
     "Experiment",
     "Front",
+    "FrontSampler",
     "Limit",
     "Objective",
     "Pick",

@@ -1,11 +1,13 @@
 """Expected hypervolume improvement over the list of what can run and is left.
 
 A process for each objective predicts what was not run; of the candidates the one with the greatest
-expected hypervolume improvement, times the probability that it runs and keeps the limits, is next.
+expected hypervolume improvement a second, times the probability that it runs and keeps the limits,
+is next. What is built already takes fewer seconds at another batch size.
 """
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +20,7 @@ from tunefront.search.surrogate import (
     Scale,
     encode,
     expected_improvement,
+    expected_seconds,
     fit,
     learnable,
     variance,
@@ -29,6 +32,7 @@ from .base import Sampler
 
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.intp]
+T = TypeVar("T")
 
 STARTUP_TRIALS = 8
 """Trials that cover the space before anything is predicted."""
@@ -38,6 +42,8 @@ REMEMBERED = 250
 """Trials that processes are conditioned on, at the most: the front, and of the others a part."""
 LEARNT_FROM = 200
 """Trials that a process' parameters are learnt from, at the most."""
+OUTCOME_DOUBT = 0.4
+"""What is added to the deviation of whether something runs: next to what fails, something may."""
 BEYOND = 1.0
 """How far beyond the front's worst values the reference lies, in parts of their range: far enough
 that what extends the front at its ends counts, too."""
@@ -52,10 +58,11 @@ class _Outlook:
         covered: Hypervolume of the front as it is.
         keeping: The probability that it keeps the limits, `(candidates,)`.
         ending_well: The probability that it runs at all, `(candidates,)`.
-        apart: How little it is like what runs now, 0.5 to 1, `(candidates,)`.
+        apart: How little it is like what runs now, 0.2 to 1, `(candidates,)`.
         mean: Of the figures to be minimised, `(candidates, objectives)`.
         deviation: Of the figures, `(candidates, objectives)`.
         scales: Whether the figures of an objective are logarithms.
+        seconds: What each should take, given what is built already, `(candidates,)`.
     """
 
     gain: Floats
@@ -66,12 +73,15 @@ class _Outlook:
     mean: Floats
     deviation: Floats
     scales: Sequence[Scale]
+    seconds: Floats
 
     @property
     def worth(self) -> Floats:
-        """Expected gain times the chance of counting; of nothing, what is least known."""
-        worth: Floats = self.gain * self.keeping * self.ending_well * self.apart
-        return worth if worth.max() > 1e-12 else np.asarray(self.deviation.prod(axis=1))
+        """Expected gain a second, times the chance of counting; of nothing, what is least known."""
+        chance: Floats = self.keeping * self.ending_well * self.apart
+        gain = self.gain if (self.gain * chance).max() > 1e-12 else self.deviation.prod(axis=1)
+        worth: Floats = gain * chance / self.seconds
+        return worth
 
     def expected(self, row: int) -> float:
         """What it adds when it counts, times its chance, over what the front covers."""
@@ -87,8 +97,11 @@ class _Outlook:
                 parts.append(f"{objective.metric} {np.exp(value):.4g} ± {np.expm1(spread):.0%}")
             else:
                 parts.append(f"{objective.metric} {value:.4g} ± {spread:.2g}")
-        keeps = f"keeps the limits at {self.keeping[row]:.0%}"
-        return ", ".join([*parts, keeps, f"runs at {self.ending_well[row]:.0%}"])
+        parts.append(f"keeps the limits at {self.keeping[row]:.0%}")
+        parts.append(f"runs at {self.ending_well[row]:.0%}")
+        if np.ptp(self.seconds) > 0:
+            parts.append(f"takes about {self.seconds[row]:.3g} s")
+        return ", ".join(parts)
 
 
 class EhviSampler(Sampler):
@@ -116,6 +129,7 @@ class EhviSampler(Sampler):
         self._limits = limits
         self._random = np.random.default_rng(seed)
         self._features = encode(self._listed, choices)
+        self._candidates = self._same_candidates()
         self._row_of = {c: row for row, c in enumerate(self._listed)}
         self._learnt: dict[str, tuple[int, Floats]] = {}
         self._why = ""
@@ -160,6 +174,15 @@ class EhviSampler(Sampler):
             self._row_of.setdefault(trial.configuration, len(self._row_of))
         if len(self._row_of) > known:
             self._features = encode(list(self._row_of), self._choices)
+            self._candidates = self._same_candidates()
+
+    def _same_candidates(self) -> Rows:
+        """A number for each configuration, the same where what is built is the same."""
+        before = [choice.stage != "execution" for choice in self._choices]
+        if not any(before):
+            return np.zeros(len(self._features.places), dtype=np.intp)
+        _, numbers = np.unique(self._features.places[:, before], axis=0, return_inverse=True)
+        return numbers.reshape(-1)
 
     def _covering(self, rows: Rows, tried: Rows) -> int:
         """The row with most values that were not tried yet, far from what was; ties at random."""
@@ -204,8 +227,8 @@ class EhviSampler(Sampler):
         costs[~counted] = np.inf
         front = np.flatnonzero(nondominated(costs) & counted)[:REMEMBERED]
         rest = np.setdiff1d(np.arange(len(measured)), front)
-        spread = np.linspace(0, len(rest) - 1, REMEMBERED - len(front)).astype(np.intp)
-        return [measured[place] for place in np.sort(np.concatenate([front, rest[spread]]))]
+        spread = _spread(rest.tolist(), REMEMBERED - len(front))
+        return [measured[place] for place in sorted([*front.tolist(), *spread])]
 
     def _outlook(self, rows: Rows, trials: Sequence[Trial], measured: Sequence[Trial]) -> _Outlook:
         """What is expected of every candidate."""
@@ -240,7 +263,15 @@ class EhviSampler(Sampler):
             mean=mean,
             deviation=deviation,
             scales=scales,
+            seconds=expected_seconds(
+                measured, across[:, :, : len(rows)].sum(axis=0), self._built(rows, seen)
+            ),
         )
+
+    def _built(self, rows: Rows, measured: Rows) -> npt.NDArray[np.bool_]:
+        """Whether what a candidate needs was built and judged for a trial already."""
+        built: npt.NDArray[np.bool_] = np.isin(self._candidates[rows], self._candidates[measured])
+        return built
 
     def _rows(self, trials: Sequence[Trial]) -> Rows:
         return np.array([self._row_of[t.configuration] for t in trials], dtype=np.intp)
@@ -277,25 +308,32 @@ class EhviSampler(Sampler):
     def _ending_well(
         self, rows: Rows, trials: Sequence[Trial], remembered: Sequence[Trial]
     ) -> Floats:
-        """The probability that a candidate runs at all, from how those like it ended."""
-        failed = [trial for trial in trials if trial.status == "failed"]
+        """The probability that a candidate runs at all, from how others ended.
+
+        Least squares on 0 and 1: a process learns which choices what fails has in common.
+        """
+        failed = [trial for trial in trials if trial.status == "failed"][-REMEMBERED // 2 :]
         if not failed:
             return np.ones(len(rows))
-        fine = self._likeness(remembered, rows)
-        fine *= sum(trial.measured for trial in trials) / len(remembered)
-        bad = self._likeness(failed[-REMEMBERED:], rows) * max(1.0, len(failed) / REMEMBERED)
-        return np.asarray((1.0 + fine) / (1.0 + fine + bad))
-
-    def _likeness(self, trials: Sequence[Trial], rows: Rows) -> Floats:
-        """How much of what was tried is like each candidate."""
-        distances = self._features.distances(self._rows(trials), rows).sum(axis=0)
-        likeness: Floats = np.exp(-2.0 * distances).sum(axis=0)
-        return likeness
+        fine = _spread(remembered, REMEMBERED - len(failed))
+        seen = self._rows([*failed, *fine])
+        outcomes = np.array([1.0] * len(failed) + [0.0] * len(fine))
+        between = self._features.distances(seen, seen)
+        process = self._process("fails", between, outcomes, np.zeros(len(seen)))
+        mean, deviation = process.predict(self._features.distances(seen, rows))
+        return np.asarray(ndtr((0.5 - mean) / np.hypot(deviation, OUTCOME_DOUBT)))
 
     def _apart(self, rows: Rows, running: Rows) -> Floats:
         """Less for what is like something that runs now: its outcome would tell the same."""
         distances = self._features.distances(running, rows).sum(axis=0).min(axis=0)
-        return np.asarray(1.0 - 0.5 * np.exp(-distances))
+        return np.asarray(1.0 - 0.8 * np.exp(-2.0 * distances))
+
+
+def _spread(items: Sequence[T], count: int) -> Sequence[T]:
+    """So many of them at the most, evenly."""
+    if len(items) <= count:
+        return items
+    return [items[int(place)] for place in np.linspace(0, len(items) - 1, count)]
 
 
 def _target(costs: Floats, counted: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:

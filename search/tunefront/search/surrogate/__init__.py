@@ -3,6 +3,7 @@
 from .figures import Scale, learnable, variance
 from .improvement import expected_improvement
 from .process import Process, fit
+from .seconds import expected_seconds
 from .similarity import Features, encode
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "Scale",
     "encode",
     "expected_improvement",
+    "expected_seconds",
     "fit",
     "learnable",
     "variance",
