@@ -26,7 +26,7 @@ baseline: {{runtime: torch, precision: fp32, batch_size: 1, threads: 1}}
 objectives: {{throughput: maximize, peak_memory_mb: minimize, perplexity: minimize}}
 limits: {{quality_drop: "<= 50%"}}
 budget: {{trials: 6, hours: 1}}
-measurement: {{seconds: 0.2, turns: 3, requests: 2}}
+measurement: {{seconds: 0.2, turns: 3, requests: 2, wait: 0}}
 confirmation: {{finalists: 2, rounds: 2}}
 """
 
@@ -41,7 +41,7 @@ def environment(cache: Path) -> dict[str, str]:
 
 
 def command(
-    *arguments: str | Path, extra: Mapping[str, str], timeout: float = 300
+    *arguments: str | Path, extra: Mapping[str, str], timeout: float = 900
 ) -> "subprocess.CompletedProcess[str]":
     """The command line in a process of its own."""
     return subprocess.run(

@@ -17,7 +17,7 @@ space: {{runtime: [torch], batch_size: [1, 2]}}
 baseline: {{runtime: torch, batch_size: 1}}
 objectives: {{throughput: maximize, score: maximize}}
 budget: {{trials: 2}}
-measurement: {{seconds: 0.2, turns: 3}}
+measurement: {{seconds: 0.2, turns: 3, wait: 0}}
 confirmation: {{finalists: 0}}
 """
 MODULE = """\

@@ -76,7 +76,7 @@ def test_a_driver_is_asked_once_however_often(experiment: Experiment, start: Sta
     assert process.stdout is not None
     assert process.stdout.readline() == "asked 1\n"  # signals that meet are one
     ask_to_end(experiment, now=True)
-    assert process.communicate(timeout=60)[0] == "asked 2\n"
+    assert process.communicate(timeout=300)[0] == "asked 2\n"
     assert driver_of(experiment) is None
     assert ask_to_end(experiment, now=False) is None
 
@@ -84,14 +84,14 @@ def test_a_driver_is_asked_once_however_often(experiment: Experiment, start: Sta
 def test_now_asks_twice(experiment: Experiment, start: Start) -> None:
     process = start(2)
     ask_to_end(experiment, now=True)
-    assert process.communicate(timeout=60)[0] == "asked 1\nasked 2\n"
+    assert process.communicate(timeout=300)[0] == "asked 1\nasked 2\n"
 
 
 def test_the_next_driver_is_asked_anew(experiment: Experiment, start: Start) -> None:
     for _ in range(2):
         process = start(1)
         ask_to_end(experiment, now=False)
-        assert process.communicate(timeout=60)[0] == "asked 1\n"
+        assert process.communicate(timeout=300)[0] == "asked 1\n"
 
 
 def test_stopping_waits_until_the_driver_has_ended(experiment: Experiment, start: Start) -> None:

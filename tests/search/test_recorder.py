@@ -22,7 +22,7 @@ from tunefront.spaces import Configuration, TrackingError
 
 from .tracking.server import Server
 
-CATCH_UP_S = 120
+CATCH_UP_S = 300
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,203 @@
+"""Time to the front for real: `tunefront run`, then Ray Tune's OptunaSearch with TPE.
+
+    python benchmarks/wallclock.py EXPERIMENT TABLE.json [--seed 0] [--hours 1] [--json FILE]
+
+TABLE.json is the truth of the same space (staged.py --from makes it of an exhaustive search); of
+both sides counts what they tried, at the truth's figures, against seconds since their start. Both
+begin with nothing built. Theirs is what a user of Ray Tune would write: choices as a box, every
+trial built, judged whole and measured once, without the baseline beside it; a combination that
+can't run costs them nothing. Each side ends at 95 % of the exhaustive front.
+"""
+
+import argparse
+import json
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from staged import SHARE, Replay, read_rows
+
+from tunefront.evaluators import Isolation, Setting, evaluate
+from tunefront.search import load_experiment
+from tunefront.search.experiment import Experiment
+from tunefront.search.preflight import check_workload, prepare
+from tunefront.search.study import FILE, Study
+from tunefront.spaces import Configuration
+
+POLL_S = 1.0
+
+
+class Clock:
+    """What was tried when, and the share of the front after it."""
+
+    def __init__(self, name: str, replay: Replay, most_s: float) -> None:
+        self.name = name
+        self.replay = replay
+        self.most_s = most_s
+        self.start = time.monotonic()
+        self.tried: list[int] = []
+        self.curve: list[tuple[float, float]] = []
+
+    def ended(self, configuration: Configuration) -> None:
+        """A trial has ended."""
+        self.tried.append(self.replay.place[configuration])
+        at_s, share = time.monotonic() - self.start, self.replay.share(self.tried)
+        self.curve.append((at_s, share))
+        label = self.replay.rows[self.tried[-1]].configuration.label()
+        print(f"{self.name} {at_s:6.0f} s  {share:.3f}  {label}", flush=True)
+
+    @property
+    def over(self) -> bool:
+        """Whether the side is there, or its time is up."""
+        there = bool(self.curve) and self.curve[-1][1] >= SHARE
+        return there or time.monotonic() - self.start > self.most_s
+
+    @property
+    def found(self) -> dict[str, Any]:
+        """Seconds to the share (none where it was not reached), trials, and the whole curve."""
+        reached = next((at for at, share in self.curve if share >= SHARE), None)
+        return {"seconds": reached, "trials": len(self.curve), "curve": self.curve}
+
+
+def ours(experiment: Experiment, clock: Clock, seed: int) -> None:
+    """The command, as a user gives it, in a process of its own; looked at from outside."""
+    overrides = ["sampler=ehvi", f"seed={seed}", "measurement.early_stop=true"]
+    words = [word for text in overrides for word in ("--set", text)]
+    command = [sys.executable, "-m", "tunefront.search", "run", str(experiment.path), *words]
+    clock.start = time.monotonic()
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    seen: set[int] = set()
+    while process.poll() is None:
+        time.sleep(POLL_S)
+        if not (experiment.results / FILE).is_file():
+            continue
+        try:
+            trials = Study.read(experiment).trials()
+        except Exception as error:  # it may be just being made
+            print(f"  {error}", file=sys.stderr)
+            continue
+        for trial in trials:
+            if trial.status != "running" and trial.number not in seen:
+                seen.add(trial.number)
+                clock.ended(trial.configuration)
+        if clock.over:
+            break
+    for _ in range(2):  # the second drops what is running
+        process.send_signal(signal.SIGTERM)
+        time.sleep(2)
+    process.wait(timeout=120)
+
+
+def theirs(experiment: Experiment, setting: Setting, clock: Clock, seed: int) -> None:
+    """Ray Tune with `OptunaSearch(TPESampler)`, every trial evaluated whole."""
+    import optuna
+    import ray
+    from ray import tune
+    from ray.tune.search import ConcurrencyLimiter
+    from ray.tune.search.optuna import OptunaSearch
+
+    plain = replace(
+        setting,
+        baseline={},
+        quality_limit=None,
+        protocol=replace(setting.protocol, reference=False),
+    )
+    listed = list(clock.replay.place)
+    fields = plain.to_dict()
+
+    def trial(values: dict[str, Any]) -> dict[str, float]:
+        configuration = experiment.space.complete(values)
+        if configuration not in listed:
+            raise ValueError("can't run here")
+        with tempfile.TemporaryDirectory(prefix="tunefront-") as folder:
+            own = replace(Setting.from_dict(fields), store=folder)
+            isolation = Isolation()
+            found = evaluate(own, configuration, isolation, Path(folder, "log"))
+            isolation.close()
+        if found.status == "failed":
+            raise RuntimeError(found.message)
+        return {o.metric: found.measurements[o.metric].value for o in experiment.objectives}
+
+    class Told(tune.Callback):
+        """Tells the clock."""
+
+        def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
+            clock.ended(experiment.space.complete(trial.config))
+
+    class Over(tune.Stopper):
+        """Ends the search where the clock does."""
+
+        def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+            return False
+
+        def stop_all(self) -> bool:
+            return clock.over
+
+    clock.start = time.monotonic()
+    ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    search = OptunaSearch(
+        metric=[o.metric for o in experiment.objectives],
+        mode=["max" if o.direction == "maximize" else "min" for o in experiment.objectives],
+        sampler=optuna.samplers.TPESampler(seed=seed),
+        points_to_evaluate=[dict(experiment.baseline)],
+    )
+    tuner = tune.Tuner(
+        tune.with_resources(trial, {"cpu": float(os.cpu_count() or 1)}),
+        param_space={c.name: tune.choice(list(c.values)) for c in experiment.space.choices},
+        tune_config=tune.TuneConfig(
+            num_samples=10 * len(listed), search_alg=ConcurrencyLimiter(search, max_concurrent=1)
+        ),
+        run_config=tune.RunConfig(
+            callbacks=[Told()], stop=Over(), verbose=0, failure_config=tune.FailureConfig()
+        ),
+    )
+    tuner.fit()
+    ray.shutdown()
+
+
+def main() -> None:
+    """Both sides, one after the other."""
+    parser = argparse.ArgumentParser(description="Time to 95 % of the exhaustive front, for real")
+    parser.add_argument("experiment", type=Path)
+    parser.add_argument("table", type=Path)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--hours", type=float, default=1.0, help="for each side, at the most")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    rows = read_rows(json.loads(options.table.read_text()))
+    found: dict[str, Mapping[str, Any]] = {}
+    with tempfile.TemporaryDirectory(prefix="tunefront-wallclock-") as name:
+        os.environ["TUNEFRONT_CACHE"] = name
+        folder = options.experiment.absolute()
+        copy = Path(name, "experiments")  # the truth's own record stays as it is
+        shutil.copytree(folder.parent, copy, ignore=shutil.ignore_patterns("results"))
+        experiment = load_experiment(copy / folder.name)
+        prepare(experiment.prepare, print)
+        setting, _ = check_workload(experiment, print)
+        replay = Replay(experiment, rows)
+        sides: Mapping[str, Callable[[Clock], None]] = {
+            "ours": lambda clock: ours(experiment, clock, options.seed),
+            "theirs": lambda clock: theirs(experiment, setting, clock, options.seed),
+        }
+        for side, start in sides.items():
+            clock = Clock(side, replay, 3600 * options.hours)
+            start(clock)
+            found[side] = clock.found
+    for side, told in found.items():
+        seconds = "not reached" if told["seconds"] is None else f"{told['seconds']:.0f} s"
+        print(f"{side:7} {seconds}, {told['trials']} trials")
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
