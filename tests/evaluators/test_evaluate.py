@@ -3,7 +3,9 @@
 import json
 import os
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ from tunefront.evaluators import (
 )
 from tunefront.evaluators.evaluate import doubts_of, relative_throughput
 from tunefront.evaluators.measures.speed import Block
+from tunefront.evaluators.setting import EVALUATION_STAGES
 from tunefront.spaces import Configuration, WorkloadError
 
 from .conftest import QUICK, TORCH
@@ -58,6 +61,28 @@ def test_an_evaluation_measures_everything(
     assert len(found.items[0]) == len(found.items[1]) == 24
     assert found.facts["runtime"] == "torch"
     assert Evaluation.from_dict(found.to_dict()) == found
+
+
+def test_waiting_for_cores_is_no_stage_s_time(
+    lm_setting: Setting, isolation: Isolation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others hold them for half a second each time, which is what is waited, and more."""
+    module: Any = sys.modules["tunefront.evaluators.evaluate"]
+    plain = module.lease_cores
+
+    @contextmanager
+    def late(count: int) -> Iterator[Sequence[int]]:
+        time.sleep(0.5)
+        with plain(count) as cores:
+            yield cores
+
+    monkeypatch.setattr(module, "lease_cores", late)
+    found = run(lm_setting, isolation, tmp_path, runtime="torch", batch_size=2, threads=1)
+    assert found.status == "ok", (found.message, found.log)
+    assert found.seconds["waiting"] >= 1.5
+    stages = sum(found.seconds[stage] for stage in EVALUATION_STAGES)
+    assert found.own_s == found.seconds["total"] - found.seconds["waiting"]
+    assert stages <= found.own_s + 1e-6
 
 
 def test_what_stages_produced_is_found_again(

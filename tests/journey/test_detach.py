@@ -82,7 +82,7 @@ class Night:
 
     def ended(self) -> int:
         """Trials that the log says have ended."""
-        return len(re.findall(r"^\d{3} ", self.log(), re.MULTILINE))
+        return len(re.findall(r"^\d\d:\d\d:\d\d \d{3} ", self.log(), re.MULTILINE))
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def test_stopping_now_drops_what_is_running(night: Night) -> None:
     assert "goes on" in patient.communicate(timeout=300)[1]
     assert patient.returncode == 0
     assert night.pid is None
-    assert "1 running); not running; `tunefront run" in night.cli("status").stdout
+    assert "1 interrupted); not running; `tunefront run" in night.cli("status").stdout
 
 
 def test_watching_prints_a_line_a_change_until_the_night_is_over(night: Night) -> None:
@@ -207,12 +207,17 @@ def test_what_is_wrong_from_the_start_is_said_at_once(night: Night) -> None:
 
 def test_starting_anew_puts_the_record_aside_but_not_the_log_of_what_starts(night: Night) -> None:
     night.results.mkdir(parents=True)
-    (night.results / "old.txt").touch()
+    for name in ("old.txt", "study.db"):
+        (night.results / name).touch()
     started = night.cli("run", "--detach", "--fresh", "--set", "budget.trials=1")
     assert started.returncode == 0, started.stderr
-    assert "put the earlier record aside" in started.stderr
     night.wait_until(lambda: "1 trial, 1 on the front" in night.log())
+    assert "put the earlier record aside" in night.log()
     assert not (night.results / "old.txt").exists()
+    broken = night.cli("run", "--fresh", "--set", "workload.model=mine:modle")
+    assert "mine:modle" in broken.stderr
+    assert "put the earlier record aside" not in broken.stderr
+    assert "1 of 1 trials" in night.cli("status").stdout
 
 
 def test_sigterm_before_the_first_trial_closes_what_was_begun(night: Night) -> None:

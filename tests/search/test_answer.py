@@ -162,7 +162,14 @@ def test_how_far_figures_can_be_trusted_is_told_with_the_chance(
     confirmation = Confirmation(rounds={0: [BASE], 1: [round_of(3.0, 3.0, 3.0, memory=400.0)]})
     answer = answer_of(experiment, trials, confirmation)
     told = [answer.trust(trial) for trial in answer.trials]
-    assert told == ["confirmed 0 %", "confirmed 100 %", "doubted 0 %", "-", "once"]
+    assert told == [
+        "confirmed, front 0 %",
+        "confirmed, front 100 %",
+        "doubted, front 0 %",
+        "-",
+        "once",
+    ]
+    assert answer.counts() == "5 trials, 1 failed, 1 on the front"
 
 
 def headline(experiment: Experiment, *trials: Trial) -> str:

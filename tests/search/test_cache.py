@@ -91,7 +91,7 @@ def test_folder_size_products_limit_and_oldest_are_told(cache: Cache, tmp_path: 
     add_prepared("quickstart-abc")
     code, out, err = cache()
     assert (code, err) == (0, "")
-    for told in (str(tmp_path / "cache"), "2, 0.00 GB", "2.00 GB", "last used", "1, 0.00 GB"):
+    for told in (str(tmp_path / "cache"), "2, 2 MB", "2.00 GB", "last used", "1, 1 MB"):
         assert told in out
     found = record(cache("--format", "json")[1])
     assert (found["products"], found["size_mb"]) == (2, 2.0)
@@ -107,7 +107,7 @@ def test_a_limit_evicts_down_to_it_whatever_was_used_lately(cache: Cache) -> Non
     old, new, prepared = add("old", 0.2), add("new", 0.1), add_prepared("quickstart-abc")
     code, _, err = cache("--limit", "1MB")
     assert code == 0
-    assert "removed 1 folders, 0.00 GB\n" in err
+    assert "removed 1 folders, 1 MB\n" in err
     assert [path.is_dir() for path in (old, new, prepared)] == [False, True, True]
     assert "removed 0 folders" in cache("--limit", "1MB")[2]
 
@@ -115,10 +115,10 @@ def test_a_limit_evicts_down_to_it_whatever_was_used_lately(cache: Cache) -> Non
 def test_what_is_in_use_stays_and_is_told(cache: Cache) -> None:
     held, free, prepared = add("held", 3), add("free", 2), add_prepared("quickstart-abc")
     with in_use(held):
-        assert "removed 1 folders, 0.00 GB; 1 in use stay" in cache("--limit", "0.1MB")[2]
+        assert "removed 1 folders, 1 MB; 1 in use stay" in cache("--limit", "0.1MB")[2]
         assert [path.is_dir() for path in (held, free)] == [True, False]
         with in_use(prepared):
-            assert "removed 0 folders, 0.00 GB; 2 in use stay" in cache("--clear")[2]
+            assert "removed 0 folders, 0 MB; 2 in use stay" in cache("--clear")[2]
     assert prepared.is_dir()
 
 

@@ -98,13 +98,16 @@ def test_limits_on_the_command_line_name_their_metric(text: str, parsed: Limit) 
     assert Limit.parse_expression(text, METRICS) == parsed
 
 
+FORM = "limit: 'latency_ms<=NUMBER' or 'latency_ms>=NUMBER' is needed"
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
         ("latency<=12", "limit: unknown metric 'latency'; did you mean 'latency_ms'?"),
         ("<=12", "limit: unknown metric '<=12'; known: latency_ms, "),
-        ("latency_ms", "a limit is written '<= NUMBER' or '>= NUMBER', but got ''"),
-        ("latency_ms<12", "a limit is written '<= NUMBER' or '>= NUMBER', but got '<12'"),
+        ("latency_ms", f"{FORM}, but got 'latency_ms'"),
+        ("latency_ms<12", f"{FORM}, but got 'latency_ms<12'"),
     ],
 )
 def test_what_is_no_limit_on_the_command_line_is_refused(text: str, told: str) -> None:

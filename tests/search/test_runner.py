@@ -90,8 +90,10 @@ def test_a_search_ends_when_proposals_promise_too_little_several_times_in_a_row(
 def runner(load: Callable[..., Experiment]) -> Callable[..., Runner]:
     """A runner over a made-up space, with a deadline; what it says goes to `said`."""
 
-    def make(seconds: float | None, said: list[str], **more: Any) -> Runner:
-        experiment = load()
+    def make(
+        seconds: float | None, said: list[str], *overrides: str, trials: int | None = 8, **more: Any
+    ) -> Runner:
+        experiment = load(*overrides)
         listed = [c for c in experiment.space.enumerate().runnable if c != experiment.baseline]
         return Runner(
             Study.open(experiment, {"test": "yes"}),
@@ -99,7 +101,7 @@ def runner(load: Callable[..., Experiment]) -> Callable[..., Runner]:
             listed,
             Setting(workload=experiment.workload, fingerprint="f", store="unused"),
             concurrent=1,
-            trials=8,
+            trials=trials,
             seconds=seconds,
             on_trial=lambda trial: said.append(f"{trial.number} {trial.status}"),
             say=said.append,
@@ -216,3 +218,64 @@ def test_what_failures_rule_out_is_said_and_not_proposed(
     assert own.skips.configurations
     assert {candidate_of(c) for c in own.skips.configurations} == {failed}
     assert any("need not be tried" in line and f"trial {number}" in line for line in said)
+
+
+def end_all(runner: Runner, evaluation: Evaluation) -> None:
+    while (job := runner.next_job()) is not None:
+        runner.tell(job.number, evaluation)
+
+
+def test_why_a_search_is_over_is_told(
+    runner: Callable[..., Runner],
+    evaluation: Callable[..., Evaluation],
+) -> None:
+    own = runner(None, [], trials=3)
+    assert own.over() == ""
+    end_all(own, evaluation())
+    assert own.over() == "all 3 trials of budget.trials are done"
+    own.trials = None
+    assert own.over() == ""
+    assert own.left() == len(own.runnable) - 2  # the baseline is not in this list
+    end_all(own, evaluation())
+    assert own.over() == "everything that can run has been tried"
+
+
+def test_a_search_that_failures_end_says_so(
+    runner: Callable[..., Runner], evaluation: Callable[..., Evaluation]
+) -> None:
+    own = runner(None, [], trials=None)
+    own.tell(started(own).number, evaluation())
+    out = Evaluation(status="failed", cause="unsupported", stage="build", message="no kernel")
+    own.tell(started(own).number, out)
+    own._learn(own.study.trials())
+    own.sampler = Promising([], ())
+    skipped = own.skips.configurations
+    for configuration in own.runnable - set(skipped):
+        own.study.tell(own.study.ask(configuration), evaluation())
+    assert own.over() == (
+        f"everything that can run has been tried, but for {len(skipped)} that failures have ruled "
+        "out"
+    )
+
+
+def test_a_deadline_that_ended_a_search_is_named(
+    runner: Callable[..., Runner], evaluation: Callable[..., Evaluation]
+) -> None:
+    own = runner(1000.0, [], "budget={hours: 0.5, until: '07:00'}")
+    own.tell(started(own).number, taking(evaluation(), 30.0))
+    assert own.over() == ""
+    own.deadline = time.monotonic() + 5
+    assert own.next_job() is None
+    budget = "(budget.hours 0.5, budget.until 07:00); more time goes on"
+    assert own.over() == f"no other trial would end in time {budget}"
+    own.deadline = time.monotonic()
+    assert own.over() == f"the time is up {budget}"
+
+
+def test_a_baseline_that_failed_ends_a_search(
+    runner: Callable[..., Runner], failure: Callable[..., Evaluation]
+) -> None:
+    own = runner(None, [])
+    own.tell(started(own).number, failure())
+    assert own.next_job() is None
+    assert own.over() == "the baseline failed, and everything is compared with it"

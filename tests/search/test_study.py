@@ -251,14 +251,14 @@ def test_another_identity_is_refused_and_told_apart(begun: Study) -> None:
 @pytest.mark.parametrize(
     ("override", "now"),
     [
-        ("objectives={throughput: maximize}", "[('throughput', 'maximize')]"),
+        ("objectives={throughput: maximize}", "throughput (maximize)"),
         (
             "objectives={throughput: maximize, weights_mb: minimize}",
-            "[('throughput', 'maximize'), ('weights_mb', 'minimize')]",
+            "throughput (maximize), weights_mb (minimize)",
         ),
         (
             "objectives={throughput: maximize, peak_memory_mb: maximize}",
-            "[('throughput', 'maximize'), ('peak_memory_mb', 'maximize')]",
+            "throughput (maximize), peak_memory_mb (maximize)",
         ),
     ],
 )
@@ -267,7 +267,7 @@ def test_other_objectives_are_refused(
 ) -> None:
     other = load_experiment(begun.experiment.path, [override], hardware=laptop)
     assert refusal(other) == (
-        "RESULTS was searched for [('throughput', 'maximize'), ('peak_memory_mb', 'minimize')], "
+        "RESULTS was searched for throughput (maximize), peak_memory_mb (minimize), "
         f"but the file says {now}; start anew with --fresh, or under another name"
     )
 

@@ -95,7 +95,28 @@ def test_a_trial_that_was_running_when_the_driver_ended_is_to_be_run(
     status = status_of(experiment)
     assert status.unfinished
     assert status.front() == ""
-    assert "1 of 1 trials (1 running); not running; `" in status.lines()[0]
+    assert "1 of 1 trials (1 interrupted); not running; `" in status.lines()[0]
+
+
+def test_what_failures_ruled_out_is_not_waited_for(
+    load: Load, evaluation: Callable[..., Evaluation], failure: Callable[..., Evaluation]
+) -> None:
+    """A runtime that failed in three of three trials is set aside."""
+    experiment = load("budget={hours: 2}", "space.runtime=[torch, onnxruntime]")
+    study = Study.open(experiment, {"test": "yes"})
+    enumeration = experiment.space.enumerate()
+    write_record(experiment, enumeration, {"fingerprint": "f"})
+    failed = 0
+    for configuration in enumeration.runnable:
+        broken = configuration["runtime"] == "onnxruntime"
+        failed += broken
+        if failed <= 3 or not broken:
+            study.tell(study.ask(configuration), failure() if broken else evaluation())
+    status = status_of(experiment)
+    assert failed > 3
+    assert f"3 failed, {len(status.trials) - 3} ok, {failed - 3} skipped" in status.counts()
+    assert status.wanted == len(status.trials)
+    assert status.who() == "not running"
 
 
 def test_a_baseline_that_failed_has_ended_the_search(

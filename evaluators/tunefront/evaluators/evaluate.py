@@ -37,7 +37,15 @@ from .measures.intervals import ratio_interval
 from .measures.memory import folder_mb
 from .measures.quality import read_items, read_metrics
 from .measures.speed import Timing, enough, half_width, ratios
-from .setting import Evaluation, EvaluationStage, Setting, Timeouts, devices, memory_limit
+from .setting import (
+    WAITING,
+    Evaluation,
+    EvaluationStage,
+    Setting,
+    Timeouts,
+    devices,
+    memory_limit,
+)
 from .store import Store, environment_of, key_of
 from .turns import Contender, Session, Sitting, take_turns
 from .workloads import WorkloadSpec
@@ -129,7 +137,7 @@ class _Path:
         self.store = Store(Path(setting.store))
         self.model_key = _stage_key(setting, configuration, "model")
         self.candidate_key = candidate_key(setting, configuration)
-        self.seconds: dict[str, float] = {}
+        self.seconds: dict[str, float] = {WAITING: 0.0}
         self.reused: list[str] = []
         self.stage: EvaluationStage = "prepare"
         self.held = ExitStack()
@@ -167,11 +175,11 @@ class _Path:
                 traceback.print_exc(file=log)
 
     def _walk(self) -> Evaluation:
-        with lease_cores(self.setting.build_cores) as cores, self._timed("prepare"):
+        with self._leased("prepare") as cores:
             requests = self._requests(cores)
-        with lease_cores(self.setting.build_cores) as cores, self._timed("build"):
+        with self._leased("build") as cores:
             candidate = self._candidate(cores)
-        with lease_cores(self.setting.build_cores) as cores, self._timed("quality"):
+        with self._leased("quality") as cores:
             quality = self._quality(candidate, self._reference(cores), cores)
         with self._timed("measure"):
             measured = self._measure(candidate, requests)
@@ -195,13 +203,23 @@ class _Path:
             self._step("export", payload, cores, self.setting.timeouts.build_s)
 
     @contextmanager
+    def _leased(self, stage: EvaluationStage) -> Iterator[Sequence[int]]:
+        """Time a stage on cores of its own; the time until they are free is no stage's."""
+        start = time.perf_counter()
+        with lease_cores(self.setting.build_cores) as cores:
+            self.seconds[WAITING] += time.perf_counter() - start
+            with self._timed(stage):
+                yield cores
+
+    @contextmanager
     def _timed(self, stage: EvaluationStage) -> Iterator[None]:
         self.stage = stage
-        start = time.perf_counter()
+        start, waited = time.perf_counter(), self.seconds[WAITING]
         try:
             yield
         finally:
-            self.seconds[stage] = time.perf_counter() - start
+            waited = self.seconds[WAITING] - waited
+            self.seconds[stage] = time.perf_counter() - start - waited
 
     def _kept(self, name: str, key: str, make: Callable[[Path], None]) -> Path:
         """The product of a step, made or found, and held until the end of the walk."""
@@ -338,6 +356,7 @@ class _Path:
         reference = self._beside(own)
         contenders = [own, *reference]
         session = take_turns(self.setting, contenders, self.isolation, self.log, self._enough)
+        self.seconds[WAITING] += session.queued_s + session.waited_s
         return _measured(self.setting.protocol, session)
 
     def _enough(self, timings: Sequence[Timing], elapsed_s: float) -> bool:

@@ -125,12 +125,20 @@ def _run(request: Mapping[str, Any]) -> int:
         outcome = {"result": result}
     except BaseException as error:
         traceback.print_exc()
-        outcome = {"error": str(error) or type(error).__name__, "kind": _kind(error)}
+        outcome = {"error": _message(error), "kind": _kind(error)}
     target = Path(request["result"])
     partial = target.with_suffix(".partial")
     partial.write_text(json.dumps(outcome))
     partial.rename(target)
     return 0
+
+
+def _message(error: BaseException) -> str:
+    """What went wrong; errors that nobody raised on purpose with their class."""
+    from tunefront.spaces import TunefrontError
+
+    own = isinstance(error, TunefrontError)
+    return str(error) if own else f"{type(error).__name__}: {error}".removesuffix(": ")
 
 
 def _kind(error: BaseException) -> str:

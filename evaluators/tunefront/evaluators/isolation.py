@@ -237,7 +237,7 @@ class Child:
                     continue
                 self.end()
                 raise EvaluationError(
-                    f"not done after {self._step.timeout_s:g} s", cause="timeout"
+                    f"not done after {self._step.timeout_s:g} s (see `timeouts`)", cause="timeout"
                 ) from None
             if "pid" in answer:
                 self._pid = int(answer["pid"])

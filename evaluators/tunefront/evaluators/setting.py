@@ -11,6 +11,8 @@ from .measures import Measurement, Protocol
 from .workloads import WorkloadSpec
 
 EvaluationStage = Literal["prepare", "build", "quality", "measure"]
+WAITING = "waiting"
+"""The time of an evaluation that is no stage's."""
 EVALUATION_STAGES: tuple[EvaluationStage, ...] = ("prepare", "build", "quality", "measure")
 
 
@@ -89,7 +91,8 @@ class Evaluation:
         machine: How quiet the machine was while it was measured.
         doubts: Why the figures are less trustworthy than they should be; empty where they are not.
         blocks: Milliseconds of the typical request, turn by turn, outliers included.
-        seconds: Time by stage; what was found in the store took none.
+        seconds: Time by stage (what was found in the store took none), `waiting` for cores that
+            others held and for a quiet machine, and the `total`.
         reused: Stages whose product was found in the store.
         cause: The failure's class.
         stage: Where it failed.
@@ -111,6 +114,11 @@ class Evaluation:
     stage: EvaluationStage | None = None
     message: str = ""
     log: tuple[str, ...] = ()
+
+    @property
+    def own_s(self) -> float:
+        """Seconds without waiting; 0 where none are known."""
+        return self.seconds.get("total", 0.0) - self.seconds.get(WAITING, 0.0)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

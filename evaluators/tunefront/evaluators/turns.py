@@ -7,7 +7,7 @@ runs the others sleep. Where others keep the machine busy, the next turn waits f
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -82,11 +82,13 @@ class Session:
         sittings: What was found, or why it was not, a contender each.
         machine: How quiet the machine was: load, foreign work, clocks, GPUs.
         waited_s: Seconds spent waiting for it to be.
+        queued_s: Seconds before that until the cores were free.
     """
 
     sittings: Sequence[Sitting | EvaluationError]
     machine: Mapping[str, float]
     waited_s: float
+    queued_s: float = 0.0
 
 
 Enough = Callable[[Sequence[Timing], float], bool]
@@ -107,16 +109,18 @@ def take_turns(
     wanted = max(contender.cores * contender.replicas for contender in contenders)
     places = sum(contender.replicas for contender in contenders)
     read = [folder for c in contenders for folder in (c.candidate, c.requests)]
+    start = time.monotonic()
     with (
         in_use(*read),
         lease_cores(wanted) as cores,
         Turnstile(places) as turnstile,
         ExitStack() as stack,
     ):
+        queued_s = time.monotonic() - start
         table = _Table(setting, turnstile, cores)
         for contender in contenders:
             table.add(contender, isolation, log, stack)
-        return table.play(enough)
+        return replace(table.play(enough), queued_s=queued_s)
 
 
 class _Player:

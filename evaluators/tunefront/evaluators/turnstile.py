@@ -132,7 +132,9 @@ class Turnstile:
         answers: dict[int, Mapping[str, Any]] = {}
         while not answers.keys() >= set(places):
             if time.monotonic() > deadline:
-                raise EvaluationError(f"not done after {timeout_s:g} s", cause="timeout")
+                raise EvaluationError(
+                    f"not done after {timeout_s:g} s (see `timeouts`)", cause="timeout"
+                )
             ready = self._selector.select(timeout=LOOK_S)
             answers.update(m for key, _ in ready for m in self._heard(key.fileobj))  # type: ignore[arg-type]
             if not ready:

@@ -8,10 +8,11 @@ from tunefront.spaces import show
 
 from .confirmation import Confirmation, confirmed
 from .experiment import Experiment
-from .lessons import Lesson, lessons_of
+from .lessons import Lesson, Skips, lessons_of
 from .objective import Limit
 from .picks import Front, front_of, ratio
 from .trial import Trial
+from .words import counted
 
 SAME = 1.05
 """Ratios nearer to one than this are told as the same."""
@@ -43,6 +44,22 @@ class Answer:
         """What need not be tried, after what failed."""
         return lessons_of(self.trials)
 
+    @property
+    def skipped(self) -> int:
+        """Configurations that need not be tried."""
+        if not self.lessons:
+            return 0
+        skips = Skips(self.experiment.space.enumerate().runnable)
+        return sum(count for _, count in skips.learn(self.trials))
+
+    def counts(self) -> str:
+        """`12 trials, 2 failed, 5 skipped, 3 on the front`."""
+        failed = sum(trial.status == "failed" for trial in self.trials)
+        parts = [(failed, "failed"), (self.skipped, "skipped")]
+        told = [f"{count} {word}" for count, word in parts if count]
+        trials = counted(len(self.trials), "trial")
+        return ", ".join([trials, *told, f"{len(self.front.trials)} on the front"])
+
     def headline(self) -> str:
         """The recommended trial in one sentence, or that nothing keeps the limits."""
         recommended = self.front.recommended
@@ -73,7 +90,7 @@ class Answer:
         if not trial.measured:
             return "-"
         chance = self.front.chances.get(trial.number)
-        told = "" if chance is None else f" {100 * chance:.0f} %"
+        told = "" if chance is None else f", front {100 * chance:.0f} %"
         if trial.number in self.confirmation.rounds:
             return f"confirmed{told}"
         doubts = trial.evaluation.doubts if trial.evaluation is not None else ()

@@ -237,7 +237,7 @@ def seconds_of(
 ) -> float:
     """The confirmation's share of the whole, given what the trials took."""
     share = experiment.confirmation.share
-    spent = sum(t.evaluation.seconds.get("total", 0.0) for t in trials if t.evaluation is not None)
+    spent = sum(t.evaluation.own_s for t in trials if t.evaluation is not None)
     planned = spent * share / (1 - share)
     return planned if seconds_left is None else max(0.0, min(planned, seconds_left))
 

@@ -18,7 +18,7 @@ from tunefront.spaces import StudyError
 
 from .experiment import Experiment
 from .lock import Locked, holder, locked
-from .record import put_aside
+from .record import log_path
 from .words import Say
 
 START_S = 60.0
@@ -31,11 +31,6 @@ LAST_WORDS = 20
 def lock_path(experiment: Experiment) -> Path:
     """The file that a driver holds."""
     return experiment.results.parent / f".{experiment.slug}.lock"
-
-
-def log_path(experiment: Experiment) -> Path:
-    """Where a driver in the background says what happens."""
-    return experiment.results / "night.log"
 
 
 @contextmanager
@@ -63,13 +58,12 @@ def driver_of(experiment: Experiment) -> int | None:
     return holder(lock_path(experiment))
 
 
-def detach(experiment: Experiment, arguments: Sequence[str], *, fresh: bool, say: Say) -> int:
+def detach(experiment: Experiment, arguments: Sequence[str], say: Say) -> int:
     """Start a driver in the background.
 
     Args:
         experiment: What it searches.
         arguments: Of its `tunefront run`.
-        fresh: Put an earlier record aside first.
         say: Called with a line for everything that happens.
 
     Returns:
@@ -79,8 +73,7 @@ def detach(experiment: Experiment, arguments: Sequence[str], *, fresh: bool, say
         StudyError: If there is a driver already.
     """
     with only_driver(experiment):
-        if fresh:
-            put_aside(experiment, say)
+        pass
     log = log_path(experiment)
     start = log.stat().st_size if log.is_file() else 0
     process = _start(["run", *arguments], log)

@@ -95,7 +95,7 @@ def estimate_of(trials: Sequence[Trial]) -> Estimate | None:
     for trial in measured:
         if trial.evaluation is not None:
             times = reused if "candidate" in trial.evaluation.reused else built
-            times.append(float(trial.evaluation.seconds["total"]))
+            times.append(trial.evaluation.own_s)
     return Estimate(
         built_s=tuple(built),
         reused_s=tuple(reused),

@@ -16,16 +16,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Literal
 
-from tunefront.evaluators import (
-    Setting,
-    stages_folder,
-)
+from tunefront.evaluators import Evaluation, Setting, stages_folder
 from tunefront.evaluators.eviction import cache_limit
 from tunefront.evaluators.locks import in_use
-from tunefront.spaces import (
-    Enumeration,
-    detect_hardware,
-)
+from tunefront.evaluators.setting import WAITING
+from tunefront.spaces import Enumeration, detect_hardware
 
 from .answer import Answer, answer_of
 from .cluster import Host
@@ -58,6 +53,8 @@ EXIT_CODES: Mapping[Outcome, int] = {
 }
 REPORT_S = 30.0
 """Of a deadline, for writing MLflow and the report."""
+LONG_WAIT_S = 5.0
+"""A trial's wait for cores that others hold, from which on it is told."""
 TERMINATED = 143
 """The exit code where SIGTERM asked for the end; Ctrl-C's is that of `interrupted`."""
 
@@ -116,14 +113,14 @@ def run(
     start = time.monotonic()
     enumeration = runnable_or_error(experiment)
     with only_driver(experiment), ExitStack() as stack:
-        if fresh:
-            put_aside(experiment, say)
-        check_tracking(experiment, say)
+        check_tracking(experiment, say, fresh=fresh)
         cache_limit(stages_folder())
         prepare(experiment.prepare, say)
         if experiment.prepare is not None:
             stack.enter_context(in_use(experiment.prepare.folder))
         setting, described = check_workload(experiment, say)
+        if fresh:
+            put_aside(experiment, say)
         study = Study.open(experiment, identity(experiment, described))
         write_record(experiment, enumeration, described)
         return _Night(experiment, study, setting, enumeration, say, start).run()
@@ -150,13 +147,14 @@ class _Night:
         self.spent_before_s = study.spent_s
         self.seconds = experiment.budget.seconds(self.spent_before_s, datetime.now())
         self.recorder = Recorder(experiment, study, say)
+        self.runner = self._runner()
 
     def run(self) -> Result:
-        runner = self._runner()
+        runner = self.runner
         runner.reconcile()
         self.recorder.start()
-        if runner.finished() and not self._to_confirm():
-            self.say(f"nothing left to run{self._time_is_up()}")
+        if (over := runner.over()) and not self._to_confirm():
+            self.say(f"nothing left to run: {over}")
         else:
             self._run_trials(runner)
         confirmation = Confirmation.from_dict(self.study.confirmation())
@@ -190,9 +188,8 @@ class _Night:
             Host(self.experiment.results, detect_hardware().cores) as host,
         ):
             runner.run(host)
-            if runner.enough():
-                gain = f"{runner.gains[-1]:.2%} to the front"
-                self.say(f"enough: another trial is expected to add {gain} (budget.least_gain)")
+            if over := runner.over():
+                self.say(f"no more trials: {over}")
             if not runner.stopped and self._to_confirm():
                 self.say("confirming the finalists: measured again, in turns with the baseline")
                 confirm(
@@ -204,12 +201,6 @@ class _Night:
                     stopped=lambda: runner.stopped,
                 )
         self.study.spend(self._spent_s())
-
-    def _time_is_up(self) -> str:
-        hours = self.experiment.budget.hours
-        if hours is None or self.spent_before_s < hours * 3600:
-            return ""
-        return f": all {hours:g} h of budget.hours are spent; raise it to go on"
 
     def _on_round(self, done: int, of: int) -> None:
         self.say(f"confirming: {done} of {of} rounds")
@@ -261,22 +252,25 @@ class _Night:
         self.recorder.add(answer)
 
     def _to_go(self, trials: Sequence[Trial]) -> str:
-        """What the trials that are left should take; empty where nobody set a number."""
-        wanted, estimate = self.experiment.budget.trials, estimate_of(trials)
-        left = 0 if wanted is None else wanted - len(trials)
+        """How many trials are left, and what they should take; empty where nothing is known."""
+        left, estimate = self.runner.left(), estimate_of(trials)
         if left <= 0 or estimate is None:
             return ""
-        seconds = left * estimate.mean_s / self.experiment.concurrent_trials
-        at_most = self._seconds_left()
-        seconds = seconds if at_most is None else max(0.0, min(seconds, at_most))
-        return f"; {left} to go, about {max(1, round(seconds / 60))} min"
+        pace_s = estimate.mean_s / self.experiment.concurrent_trials
+        seconds, until = left * pace_s, self.runner.seconds_left()
+        minutes = max(1, round(min(seconds, until or seconds) / 60))
+        if until is None or seconds < until:
+            return f"; {left} to go, about {minutes} min"
+        return f"; {minutes} min left, for about {int(until / pace_s)} of {left} to go"
 
 
 def _pace(trial: Trial) -> str:
-    """What a trial took, and what was expected."""
-    seconds = trial.evaluation.seconds.get("total", 0.0) if trial.evaluation else 0.0
+    """What a trial took, what was expected, and what it waited."""
+    evaluation = trial.evaluation or Evaluation(status="failed")
+    waited_s = evaluation.seconds.get(WAITING, 0.0)
     expected = "" if trial.expected_s is None else f", {trial.expected_s:.0f} expected"
-    return f"{seconds:.0f} s{expected}"
+    waited = f", {waited_s:.0f} s more for free cores" if waited_s >= LONG_WAIT_S else ""
+    return f"{evaluation.own_s:.0f} s{expected}{waited}"
 
 
 def _outcome(answer: Answer, stopped: bool) -> Outcome:

@@ -101,7 +101,11 @@ class Limit:
             from tunefront.spaces import did_you_mean
 
             raise ExperimentError(f"limit: unknown metric {name!r}{did_you_mean(name, metrics)}")
-        return cls.parse(metrics[name], text[match.end() :])
+        if not _LIMIT.fullmatch(rest := text[match.end() :]):
+            raise ExperimentError(
+                f"limit: '{name}<=NUMBER' or '{name}>=NUMBER' is needed, but got {text!r}"
+            )
+        return cls.parse(metrics[name], rest)
 
 
 def check_limits(limits: tuple[Limit, ...]) -> None:

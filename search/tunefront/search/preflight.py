@@ -37,14 +37,15 @@ MEMORY_SHARE = 0.9
 """Of the machine's memory, for all trials at a time together."""
 
 
-def check_tracking(experiment: Experiment, say: Say) -> None:
+def check_tracking(experiment: Experiment, say: Say, *, fresh: bool) -> None:
     """Refuse an MLflow that can't be reached, unless a search goes on: it is written later then."""
     try:
         check_reachable(experiment)
     except TrackingError as error:
-        if not (experiment.results / FILE).is_file():
+        if fresh or not (experiment.results / FILE).is_file():
             raise
-        say(f"{error}; the search goes on without it")
+        say(str(error))
+        say("the search goes on without it")
 
 
 def runnable_or_error(experiment: Experiment) -> Enumeration:

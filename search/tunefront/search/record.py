@@ -1,9 +1,11 @@
 """What a search leaves beside its study, and how it is read without running anything."""
 
 import json
+import os
 import shlex
 from collections.abc import Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from tunefront.spaces import Enumeration, detect_hardware, show
@@ -13,6 +15,7 @@ from .confirmation import Confirmation
 from .experiment import Experiment
 from .files import write_whole
 from .schema import BudgetSection, ExperimentSection
+from .study import FILE as STUDY
 from .study import Study
 from .words import Say
 
@@ -70,12 +73,18 @@ def recorded_answer(experiment: Experiment) -> Answer:
     return answer_of(experiment, study.trials(), Confirmation.from_dict(study.confirmation()))
 
 
-def recorded_trials(record: Mapping[str, Any]) -> int | None:
-    """How many trials the search was started for, at the most; None where it has no bound."""
+def recorded_trials(record: Mapping[str, Any], skipped: int = 0) -> int | None:
+    """How many trials the search was started for, at the most; None where it has no bound.
+
+    Args:
+        record: What `write_record` left.
+        skipped: Configurations that failures have ruled out.
+    """
     written = record.get("experiment", {})
     default: BudgetSection = ExperimentSection.model_fields["budget"].default
     budget = BudgetSection(**written["budget"]) if "budget" in written else default
     possible = record.get("space", {}).get("trials")
+    possible = None if possible is None else possible - skipped
     bounds = [bound for bound in (budget.trials, possible) if bound is not None]
     return min(bounds) if bounds else None
 
@@ -89,9 +98,23 @@ def run_command(experiment: Experiment, record: Mapping[str, Any]) -> str:
 
 def put_aside(experiment: Experiment, say: Say) -> None:
     """Give an earlier record another name, so that a search starts anew."""
-    if experiment.results.is_dir() and any(experiment.results.iterdir()):
+    if (experiment.results / STUDY).is_file():
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+        logged = writes_log(experiment)
         aside = experiment.results.with_name(f"{experiment.results.name}.{stamp}")
         experiment.results.rename(aside)
+        experiment.results.mkdir()
+        if logged:  # this process goes on writing it
+            (aside / log_path(experiment).name).rename(log_path(experiment))
         say(f"put the earlier record aside: {aside}")
-    experiment.results.mkdir(parents=True, exist_ok=True)
+
+
+def log_path(experiment: Experiment) -> Path:
+    """Where a driver in the background says what happens."""
+    return experiment.results / "night.log"
+
+
+def writes_log(experiment: Experiment) -> bool:
+    """Whether this process is the driver in the background that writes it."""
+    path = log_path(experiment)
+    return path.is_file() and os.path.samestat(path.stat(), os.fstat(2))

@@ -68,6 +68,7 @@ class Runner:
     ) -> None:
         self.study = study
         self.sampler = sampler
+        self.runnable = frozenset(runnable)
         self.skips = Skips(runnable)
         self.setting = setting
         self.concurrent = concurrent
@@ -83,7 +84,7 @@ class Runner:
         self._excused: set[int] = set()
         self._full = 0
         self._told = 0
-        self._over = False
+        self._over = ""
 
     @property
     def results(self) -> Path:
@@ -157,8 +158,10 @@ class Runner:
             self.on_trial(self.study.trial(number))
         self._learn(recorded)
         proposed = self._proposed(recorded)
-        if proposed is None or not self._fits(recorded, proposed[0]):
-            self._over = True
+        if proposed is None:
+            return None
+        if not self._fits(recorded, proposed[0]):
+            self._over = f"no other trial would end in time ({self._budget}); more time goes on"
             return None
         return self._job(self.study.trial(self.study.ask(*proposed)))
 
@@ -172,10 +175,13 @@ class Runner:
             return None
         proposed = self.sampler.propose(recorded, self.skips.configurations)
         if proposed is None:
+            self._over = "everything that can run has been tried"
             return None
         gain = self.sampler.gain()
         self.gains = [*self.gains, gain][-PATIENCE:] if gain is not None else []
         if self.enough():
+            added = f"{self.gains[-1]:.2%} to the front"
+            self._over = f"another trial is expected to add {added} (budget.least_gain)"
             return None
         estimate = estimate_of(recorded)
         expected = estimate.expected_s(proposed) if estimate is not None else None
@@ -218,6 +224,25 @@ class Runner:
             return True
         return bool(recorded) and recorded[0].status == "failed"
 
+    def left(self) -> int:
+        """How many trials may still be started, whatever the time."""
+        recorded = self.study.trials()
+        untried = len(self.runnable - {trial.configuration for trial in recorded})
+        untried -= len(self.skips.configurations)
+        return untried if self.trials is None else min(untried, self.trials - len(recorded))
+
+    def seconds_left(self) -> float | None:
+        """For trials; None where there is no deadline."""
+        return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+
+    @property
+    def _budget(self) -> str:
+        """What the deadline comes from."""
+        budget = self.study.experiment.budget
+        hours = f"budget.hours {budget.hours:g}" if budget.hours is not None else ""
+        until = f"budget.until {budget.until}" if budget.until is not None else ""
+        return ", ".join(filter(None, (hours, until)))
+
     def _late(self) -> bool:
         return self.deadline is not None and time.monotonic() >= self.deadline
 
@@ -229,12 +254,24 @@ class Runner:
         least = self.least_gain
         return least is not None and len(self.gains) == PATIENCE and max(self.gains) < least
 
-    def finished(self) -> bool:
-        """Whether the record says that there is nothing to run, without asking the sampler."""
+    def over(self) -> str:
+        """Why nothing more is to run, without asking the sampler; empty where it is to."""
         recorded = self.study.trials()
-        if not recorded or self.unfinished:
-            return False
-        return self._ended(recorded) or self._counted(recorded)
+        if self.stopped or not recorded:
+            return ""
+        if recorded[0].status == "failed":
+            return "the baseline failed, and everything is compared with it"
+        if self._late():
+            return f"the time is up ({self._budget}); more time goes on"
+        if self.unfinished:
+            return ""
+        if self._counted(recorded):
+            return f"all {len(recorded)} trials of budget.trials are done"
+        if self.left() <= 0:
+            skipped = len(self.skips.configurations)
+            but = f", but for {skipped} that failures have ruled out" if skipped else ""
+            return f"everything that can run has been tried{but}"
+        return self._over
 
     def waiting(self) -> bool:
         """Whether nothing may start yet: everything is compared with the baseline."""

@@ -249,7 +249,9 @@ def choices_lines() -> list[str]:
 
 def trial_lines(answer: Answer, trial: Trial) -> list[str]:
     """Everything about one trial."""
-    lines = [f"{trial.name()}: {trial.status}", f"  {answer.sentence(trial)}", "  choices:"]
+    lines = [f"{trial.name()}: {trial.status}", "  choices:"]
+    if trial.status != "failed":
+        lines.insert(1, f"  {answer.sentence(trial)}")
     lines += [f"    {name}: {show(value)}" for name, value in trial.configuration.items()]
     if trial.why:
         lines.append(f"  proposed: {trial.why}")
@@ -268,8 +270,9 @@ def trial_lines(answer: Answer, trial: Trial) -> list[str]:
         lines.append(f"  failed at {evaluation.stage}: {evaluation.cause}: {evaluation.message}")
         lines += [f"    | {line}" for line in evaluation.log]
     lines += [f"  doubt: {doubt}" for doubt in evaluation.doubts]
-    lines.append("  really ran: " + json.dumps(dict(evaluation.facts)))
-    lines.append("  machine: " + json.dumps(dict(evaluation.machine)))
+    for name, found in (("really ran", evaluation.facts), ("machine", evaluation.machine)):
+        if found:
+            lines.append(f"  {name}: {json.dumps(dict(found))}")
     seconds = {name: round(value, 2) for name, value in evaluation.seconds.items()}
     lines.append(f"  seconds: {json.dumps(seconds)}; reused: {', '.join(evaluation.reused) or '-'}")
     return lines
@@ -307,10 +310,10 @@ def cache_table(cache: "Cache") -> "Table":
     oldest = cache.oldest
     rows = [
         ["folder", str(cache.folder)],
-        ["products", f"{len(cache.products)}, {_gb(size_mb(cache.products))}"],
-        ["limit", f"{_gb(cache.limit_mb)} (TUNEFRONT_CACHE_LIMIT_GB)"],
+        ["products", f"{len(cache.products)}, {_size(size_mb(cache.products))}"],
+        ["limit", f"{_size(cache.limit_mb)} (TUNEFRONT_CACHE_LIMIT_GB)"],
         ["oldest", f"last used {oldest:%Y-%m-%d %H:%M}" if oldest else "-"],
-        ["prepared", f"{len(cache.prepared)}, {_gb(size_mb(cache.prepared))} (beside the limit)"],
+        ["prepared", f"{len(cache.prepared)}, {_size(size_mb(cache.prepared))} (beside the limit)"],
     ]
     return table_of(["cache", "found"], rows)
 
@@ -337,11 +340,11 @@ def removed_line(cache: "Cache", removed: "Sequence[Product]", wanted: int) -> s
 
     left = [*cache.products, *(cache.prepared if wanted == 0 else [])]
     held = f"; {len(left)} in use stay" if size_mb(left) * 2**20 > wanted else ""
-    return f"removed {len(removed)} folders, {_gb(size_mb(removed))}{held}"
+    return f"removed {len(removed)} folders, {_size(size_mb(removed))}{held}"
 
 
-def _gb(size_mb: float) -> str:
-    return f"{size_mb / 1024:.2f} GB"
+def _size(size_mb: float) -> str:
+    return f"{size_mb / 1024:.2f} GB" if size_mb >= 1024 else f"{size_mb:.0f} MB"
 
 
 def answer_record(answer: Answer) -> dict[str, Any]:

@@ -375,8 +375,9 @@ def _same_objectives(experiment: Experiment, study: "optuna.Study") -> None:
     known = list(zip(names, directions, strict=True))
     now = [(objective.metric, objective.direction) for objective in experiment.objectives]
     if known != now:
+        told = [", ".join(f"{metric} ({way})" for metric, way in some) for some in (known, now)]
         raise StudyError(
-            f"{experiment.results} was searched for {known}, but the file says {now}; "
+            f"{experiment.results} was searched for {told[0]}, but the file says {told[1]}; "
             "start anew with --fresh, or under another name"
         )
 

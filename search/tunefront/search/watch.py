@@ -46,9 +46,15 @@ class Status:
         return tuple(trial for trial in self.trials if trial.status == "running")
 
     @property
+    def interrupted(self) -> tuple[Trial, ...]:
+        """The trials that were under way when the driver ended."""
+        return self.running if self.driver is None else ()
+
+    @property
     def wanted(self) -> int | None:
-        """Trials that the search was started for; None where it has no bound."""
-        return recorded_trials(self.record)
+        """Trials that the search was started for, but for those skipped; None without a bound."""
+        skipped = self.answer.skipped if self.answer is not None else 0
+        return recorded_trials(self.record, skipped)
 
     @property
     def unfinished(self) -> bool:
@@ -63,7 +69,10 @@ class Status:
         """`12 of 60 trials (10 ok, 1 failed, 1 running)`."""
         counts: dict[str, int] = {}
         for trial in self.trials:
-            counts[trial.status] = counts.get(trial.status, 0) + 1
+            name = "interrupted" if trial in self.interrupted else trial.status
+            counts[name] = counts.get(name, 0) + 1
+        if self.answer is not None and self.answer.skipped:
+            counts["skipped"] = self.answer.skipped
         told = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
         return f"{len(self.trials)} of {self.wanted or '?'} trials ({told or 'none yet'})"
 
@@ -192,6 +201,9 @@ def stop(experiment: Experiment, *, now: bool, say: Say) -> None:
 
 def _waiting_for(status: Status) -> str:
     if not status.running:
-        return "waiting for its last words: confirmation, the answer, MLflow"
+        last = ["the answer", "MLflow"]
+        if status.experiment.confirmation.finalists:
+            last.insert(0, "confirmation")
+        return f"waiting for {', '.join(last)}"
     names = ", ".join(trial.name() for trial in status.running)
     return f"waiting for {counted(len(status.running), 'trial')}: {names}"

@@ -108,9 +108,15 @@ class Custom(Workload):
                 f"but returned {type(score).__name__}",
                 cause="invalid output",
             ) from error
-        if items.ndim != 1 or not len(items) or not np.isfinite(items).all():
+        if items.ndim != 1 or not len(items):
             raise EvaluationError(
-                f"quality: {name} must return finite numbers, but returned {score!r:.200}",
+                f"quality: {name} must return a number or a list of numbers, but returned an array "
+                f"of shape {items.shape}",
+                cause="invalid output",
+            )
+        if broken := np.flatnonzero(~np.isfinite(items)).size:
+            raise EvaluationError(
+                f"quality: {name} must return finite numbers, but {broken} of {len(items)} are not",
                 cause="invalid output",
             )
         single = Measurement.exact(float(items[0]), "")

@@ -66,7 +66,7 @@ def run(
     if detach:
         runnable_or_error(loaded)
         return _detach(loaded, exported=exported, fresh=fresh, style=style)
-    result = run_night(loaded, fresh=fresh, say=terminal())
+    result = run_night(loaded, fresh=fresh, say=terminal(loaded))
     print_answer(result.answer, style)
     _print_next_steps(result, experiment)
     if exported and result.answer.front.recommended is not None:
@@ -82,26 +82,25 @@ def _detach(experiment: "Experiment", *, exported: bool, fresh: bool, style: str
     arguments += [word for text in experiment.overrides for word in ("--set", text)]
     arguments += ["--smoke"] if experiment.smoke else []
     arguments += ["--export"] if exported else []
-    return detach(experiment, arguments, fresh=fresh, say=say)
+    arguments += ["--fresh"] if fresh else []
+    return detach(experiment, arguments, say)
 
 
 def _print_next_steps(result: "Result", written: Path) -> None:
     from tunefront.search.answer import early_ends
     from tunefront.search.record import read_record, run_command
-    from tunefront.search.words import counted
 
     answer, smoke = result.answer, result.answer.experiment.smoke
-    if result.outcome == "interrupted":
-        command = run_command(answer.experiment, read_record(answer.experiment))
-        say(f"\ninterrupted; `{command}` goes on")
-    trials = counted(len(answer.trials), "trial")
-    counts = f"\n{trials}, {len(answer.front.trials)} on the front, {result.seconds / 60:.1f} min"
-    say("; ".join(filter(None, (counts, early_ends(answer.trials)))))
+    told = f"\n{answer.counts()}, {result.seconds / 60:.1f} min"
+    say("; ".join(filter(None, (told, early_ends(answer.trials)))))
     say(f"\n  {answer.headline()}\n")
     if result.link:
         say(f"front:  {result.link}")
         say(f"        (served by `tunefront ui {written}`)")
-    if smoke:
+    if result.outcome == "interrupted":
+        command = run_command(answer.experiment, read_record(answer.experiment))
+        say(f"next:   interrupted; `{command}` goes on")
+    elif smoke:
         say(f"a quick check, its figures don't count; next: tunefront run {written}")
     elif answer.baseline is None:
         say(f"next:   tunefront show {written} 0, for the baseline's last words")

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,9 +37,16 @@ def say(line: str) -> None:
     click.echo(line, err=True)
 
 
-def terminal() -> Callable[[str], None]:
-    """Lines to stderr as it is now: while Ray is up, its own chatter goes to a file."""
+def terminal(experiment: "Experiment") -> Callable[[str], None]:
+    """Lines to stderr as it is now: while Ray is up, its own chatter goes to a file.
+
+    In the background, where stderr is the night's log, with the time of the day.
+    """
+    from tunefront.search.record import writes_log
+
     stream = os.fdopen(os.dup(2), "w", buffering=1)
+    if writes_log(experiment):
+        return lambda line: print(f"{datetime.now():%H:%M:%S} {line}", file=stream)
     return lambda line: print(line, file=stream)
 
 

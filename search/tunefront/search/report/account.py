@@ -140,7 +140,7 @@ def _stages(answer: Answer) -> list[dict[str, Any]]:
 def _pace(answer: Answer) -> dict[str, Any] | None:
     """How many times as long as expected trials took; None where nothing was expected."""
     ratios = [
-        trial.evaluation.seconds["total"] / trial.expected_s
+        trial.evaluation.own_s / trial.expected_s
         for trial in answer.trials
         if trial.measured
         and trial.expected_s

@@ -47,7 +47,7 @@ def _smoothed(distances: Floats, seconds: Floats) -> Floats:
 
 
 def _seconds(trial: Trial) -> float:
-    return trial.evaluation.seconds.get("total", 0.0) if trial.evaluation else 0.0
+    return trial.evaluation.own_s if trial.evaluation else 0.0
 
 
 def _reused(trial: Trial) -> bool:
