@@ -1,10 +1,12 @@
 """What commands print about a plan."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
+from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment, Limit, Trial, answer_of
 from tunefront.search.confirmation import Confirmation
-from tunefront.search.screens import miss_lines, plan_lines
+from tunefront.search.screens import failure_lines, miss_lines, plan_lines, ties_line
 
 
 def test_the_plan_names_what_is_run_and_what_is_left_out(load: Callable[..., Experiment]) -> None:
@@ -31,6 +33,37 @@ def test_a_plan_without_confirmation_says_so(load: Callable[..., Experiment]) ->
     experiment = load("confirmation.finalists=0")
     told = plan_lines(experiment, experiment.space.enumerate())
     assert any(line.endswith("sampler ehvi, no confirmation") for line in told)
+
+
+def test_failures_are_told_by_cause_with_what_they_rule_out(
+    load: Callable[..., Experiment],
+    trial: Callable[..., Trial],
+    failure: Callable[..., Evaluation],
+) -> None:
+    experiment = load()
+    measured = {"throughput": 1.0, "peak_memory_mb": 1.0, "perplexity": 9.0, "quality_drop": 0.0}
+    trials = [trial(0, experiment.baseline, **measured)]
+    for number in range(1, 4):
+        ended = trial(number, {"runtime": "openvino", "batch_size": number}, "failed")
+        broken = replace(failure(), cause="crash", stage="measure")
+        trials.append(replace(ended, evaluation=broken))
+    lines = failure_lines(answer_of(experiment, trials, Confirmation(rounds={})))
+    assert lines == [
+        f"failed (crash): 001, 002, 003; see `tunefront show {experiment.path} 1`",
+        "runtime=openvino: skipped, implied by trials 1, 2, 3 (3 of 3 failed: crash)",
+    ]
+    assert failure_lines(answer_of(experiment, trials[:1], Confirmation(rounds={}))) == []
+
+
+def test_the_sign_of_a_tie_is_explained(
+    load: Callable[..., Experiment], trial: Callable[..., Trial]
+) -> None:
+    same = {"throughput": 1.0, "peak_memory_mb": 1.0, "perplexity": 9.0, "quality_drop": 0.0}
+    trials = [trial(number, {"batch_size": number + 1}, **same) for number in range(2)]
+    answer = answer_of(load(), trials, Confirmation(rounds={}))
+    assert ties_line(answer) == "000 =1: can't be told apart from 001"
+    alone = answer_of(load(), trials[:1], Confirmation(rounds={}))
+    assert ties_line(alone) == ""
 
 
 def test_misses_are_told_with_their_units(

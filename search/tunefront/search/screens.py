@@ -12,7 +12,7 @@ from .experiment import Experiment
 from .objective import Limit
 from .picks import nearest_misses
 from .trial import Trial
-from .words import counted
+from .words import counted, listed
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -109,6 +109,29 @@ def picks_lines(answer: Answer) -> list[str]:
         ties = f"; can't be told apart from {_numbers(pick.ties)}" if pick.ties else ""
         lines.append(f"  {'':{width}}  {pick.reason}{ties}")
     return lines
+
+
+def failure_lines(answer: Answer) -> list[str]:
+    """What failed, by cause, and what need not be tried after it; nothing where all went well."""
+    by_cause: dict[str, list[int]] = {}
+    for trial in answer.trials:
+        if trial.status == "failed":
+            by_cause.setdefault(trial.cause, []).append(trial.number)
+    lines = [
+        f"failed ({cause}): {listed(numbers)}; see `tunefront show {answer.experiment.path} "
+        f"{numbers[0]}`"
+        for cause, numbers in by_cause.items()
+    ]
+    return lines + [str(lesson) for lesson in answer.lessons]
+
+
+def ties_line(answer: Answer) -> str:
+    """What `=` means beside a trial; empty where there is none."""
+    tied = [t for t in answer.front.trials if answer.front.ties.get(t.number)]
+    if not tied:
+        return ""
+    first = answer.front.ties[tied[0].number][0]
+    return f"{tied[0].number:03} ={first.number}: can't be told apart from {first.number:03}"
 
 
 def miss_lines(answer: Answer, limits: Sequence[Limit]) -> list[str]:

@@ -80,10 +80,12 @@ def print_answer(answer: "Answer", style: str, limits: "Sequence[Limit] | None" 
     """The front and the picks; where nothing keeps the limits, what comes nearest."""
     from tunefront.search.screens import (
         answer_record,
+        failure_lines,
         front_table,
         miss_lines,
         picks_lines,
         print_table,
+        ties_line,
     )
     from tunefront.search.tables import trials_csv
 
@@ -93,10 +95,12 @@ def print_answer(answer: "Answer", style: str, limits: "Sequence[Limit] | None" 
         click.echo(trials_csv(answer, answer.front.trials), nl=False)
     elif answer.front.picks:
         print_table(front_table(answer))
-        click.echo("\n".join(picks_lines(answer)))
+        click.echo("\n".join(filter(None, [ties_line(answer), *picks_lines(answer)])))
     else:
         bounds = answer.experiment.limits if limits is None else limits
         click.echo("\n".join(miss_lines(answer, bounds)))
+    if style == "table" and (lines := failure_lines(answer)):
+        click.echo("\n".join(["", *lines]))
 
 
 def print_trials(answer: "Answer", trials: "Sequence[Trial]", style: str) -> None:
