@@ -113,6 +113,8 @@ class Experiment:
         budget: When the search ends.
         sampler: Who proposes.
         seed: Of the sampler.
+        warm_start: The file of another search, whose front is tried first; None where there is
+            none.
         protocol: How speed is measured.
         early_stop: Whether judging quality ends where the limit is decided.
         timeouts: When steps count as hung.
@@ -143,6 +145,7 @@ class Experiment:
     confirmation: ConfirmationSection
     concurrent_trials: int
     prepare: Prepare | None
+    warm_start: Path | None
     written: Mapping[str, Any]
     overrides: tuple[str, ...] = ()
     smoke: bool = False
@@ -283,6 +286,7 @@ class _Resolver:
             confirmation=section.confirmation,
             concurrent_trials=section.concurrent_trials or self._concurrent_trials(),
             prepare=prepare,
+            warm_start=self._warm_start(),
             written=self.document.values,
             smoke=self.smoke,
         )
@@ -320,6 +324,14 @@ class _Resolver:
         key = sha256(script.read_bytes() + version.encode()).hexdigest()[:12]
         folder = prepared_folder() / f"{slug_of(self.section.name)}-{key}"
         return Prepare(script=script, folder=folder)
+
+    def _warm_start(self) -> Path | None:
+        if self.section.warm_start is None:
+            return None
+        try:
+            return find_experiment(self.document.path.parent / self.section.warm_start)
+        except ExperimentError as error:
+            raise self._fail(["warm_start"], error) from error
 
     def _workload(self, prepare: Prepare | None) -> WorkloadSpec:
         fields = self.section.workload.model_dump()

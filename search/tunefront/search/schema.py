@@ -118,6 +118,7 @@ class ExperimentSection(_Section):
     budget: BudgetSection = BudgetSection(trials=60, hours=8)
     sampler: Literal["ehvi", "tpe", "nsga2", "gp", "random", "grid"] = "ehvi"
     seed: int = Field(default=0, ge=0)
+    warm_start: str | None = None
     measurement: MeasurementSection = MeasurementSection()
     timeouts: TimeoutSection = TimeoutSection()
     confirmation: ConfirmationSection = ConfirmationSection()

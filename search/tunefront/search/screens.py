@@ -177,6 +177,7 @@ def plan_lines(experiment: Experiment, enumeration: Enumeration) -> list[str]:
         f"run here, {counted(len(candidates), 'different model')} to build",
         f"plan: {counted(trials, 'trial')}{hours}, {experiment.concurrent_trials} at a time, "
         f"sampler {experiment.sampler}{_confirmation_words(experiment)}",
+        *([f"first: the front of {experiment.warm_start}"] if experiment.warm_start else []),
         _estimate_line(experiment, trials, len(candidates)),
         f"baseline: {experiment.baseline.label()}",
         "objectives: " + ", ".join(f"{o.metric} ({o.direction})" for o in experiment.objectives),

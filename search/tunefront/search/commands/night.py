@@ -34,6 +34,11 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Print the plan and what is left out; run nothing.")
 @click.option("--smoke", is_flag=True, help="A quick check; its figures are kept apart.")
 @click.option("--fresh", is_flag=True, help="Put an earlier record aside and start anew.")
+@click.option(
+    "--warm-start",
+    type=click.Path(path_type=Path),
+    help="Try the front of this experiment's search first.",
+)
 @click.option("--export", "exported", is_flag=True, help="Export the recommended trial, verified.")
 @click.option("--detach", is_flag=True, help="Run in the background; the terminal may be closed.")
 @with_format
@@ -43,6 +48,7 @@ def run(
     dry_run: bool,
     smoke: bool,
     fresh: bool,
+    warm_start: Path | None,
     exported: bool,
     detach: bool,
     style: str,
@@ -59,6 +65,8 @@ def run(
     from tunefront.search.preflight import runnable_or_error
     from tunefront.search.screens import plan_lines
 
+    if warm_start is not None:
+        overrides = [*overrides, f"warm_start={warm_start.absolute()}"]
     loaded = load_experiment(experiment, overrides, smoke=smoke)
     if dry_run:
         click.echo("\n".join(plan_lines(loaded, runnable_or_error(loaded))))

@@ -2,20 +2,33 @@
 
 from collections.abc import Sequence
 
-from tunefront.search.experiment import Experiment
+from tunefront.search.experiment import Experiment, load_experiment
 from tunefront.spaces import Configuration
 
 from .base import Sampler
 from .ehvi import EhviSampler
 from .grid import GridSampler
 from .optuna_based import OPTUNA_SAMPLERS, OptunaSampler
+from .warm import WarmSampler, front_elsewhere
 
 
 def build_sampler(experiment: Experiment, runnable: Sequence[Configuration]) -> Sampler:
-    """The sampler that the experiment names; for a quick check, one trial a runtime."""
+    """The sampler that the experiment names; for a quick check, one trial a runtime.
+
+    Raises:
+        StudyError: If the search to begin with has no record.
+    """
     if experiment.smoke:
         first = {c.get("runtime"): c for c in reversed(runnable)}
         return GridSampler(list(first.values()))
+    sampler = _named(experiment, runnable)
+    if experiment.warm_start is None:
+        return sampler
+    other = load_experiment(experiment.warm_start)
+    return WarmSampler(sampler, front_elsewhere(experiment, other, runnable), other.name)
+
+
+def _named(experiment: Experiment, runnable: Sequence[Configuration]) -> Sampler:
     if experiment.sampler == "grid":
         return GridSampler(runnable)
     if experiment.sampler == "ehvi":
@@ -41,5 +54,6 @@ __all__ = [
     "GridSampler",
     "OptunaSampler",
     "Sampler",
+    "WarmSampler",
     "build_sampler",
 ]

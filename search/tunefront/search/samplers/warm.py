@@ -1,0 +1,63 @@
+"""Another search's front first: what was good elsewhere is tried before anything is predicted."""
+
+from collections.abc import Collection, Sequence
+
+from tunefront.search.experiment import Experiment
+from tunefront.search.record import recorded_answer
+from tunefront.search.trial import Trial
+from tunefront.spaces import Configuration
+
+from .base import Sampler, untried
+
+
+def front_elsewhere(
+    experiment: Experiment, other: Experiment, runnable: Sequence[Configuration]
+) -> list[Configuration]:
+    """The other search's front as configurations of this one, the recommended one first.
+
+    What this space doesn't list is left out; what only this one has stands at its default.
+
+    Raises:
+        StudyError: If the other has no record.
+    """
+    front = recorded_answer(other).front
+    first = [front.recommended] if front.recommended is not None else []
+    names = {choice.name for choice in experiment.space.choices}
+    found = []
+    for trial in [*first, *front.trials]:
+        known = {name: value for name, value in trial.configuration.items() if name in names}
+        found.append(experiment.space.complete(known))
+    listed = set(runnable)
+    return [configuration for configuration in dict.fromkeys(found) if configuration in listed]
+
+
+class WarmSampler(Sampler):
+    """Proposes what is given first, and what another sampler does afterwards.
+
+    Args:
+        sampler: Who proposes afterwards.
+        first: What is proposed first, in this order.
+        source: Where it comes from, for explanations.
+    """
+
+    def __init__(self, sampler: Sampler, first: Sequence[Configuration], source: str) -> None:
+        self._sampler = sampler
+        self._first = first
+        self._source = source
+        self._warm = False
+
+    def explain(self) -> str:
+        """Where the last proposal comes from."""
+        return f"on the front of {self._source}" if self._warm else self._sampler.explain()
+
+    def gain(self) -> float | None:
+        """What the other sampler expects of its own proposals."""
+        return None if self._warm else self._sampler.gain()
+
+    def propose(
+        self, trials: Sequence[Trial], skipped: Collection[Configuration] = ()
+    ) -> Configuration | None:
+        """What is left of the first ones, then the other sampler's."""
+        left = untried(self._first, trials, skipped)
+        self._warm = bool(left)
+        return left[0] if left else self._sampler.propose(trials, skipped)
