@@ -6,7 +6,7 @@ from dataclasses import replace
 from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment, Limit, Trial, answer_of
 from tunefront.search.confirmation import Confirmation
-from tunefront.search.screens import failure_lines, miss_lines, plan_lines, ties_line
+from tunefront.search.screens import failure_lines, miss_lines, picks_lines, plan_lines, ties_line
 
 
 def test_the_plan_names_what_is_run_and_what_is_left_out(load: Callable[..., Experiment]) -> None:
@@ -53,6 +53,18 @@ def test_failures_are_told_by_cause_with_what_they_rule_out(
         "runtime=openvino: skipped, implied by trials 1, 2, 3 (3 of 3 failed: crash)",
     ]
     assert failure_lines(answer_of(experiment, trials[:1], Confirmation(rounds={}))) == []
+
+
+def test_picks_of_one_trial_are_told_together(
+    load: Callable[..., Experiment], trial: Callable[..., Trial]
+) -> None:
+    fast = {"throughput": 9.0, "peak_memory_mb": 9.0, "perplexity": 9.0, "quality_drop": 0.0}
+    small = {"throughput": 1.0, "peak_memory_mb": 1.0, "perplexity": 9.1, "quality_drop": 1.0}
+    trials = [trial(0, {"threads": 1}, **fast), trial(1, {"threads": 2}, **small)]
+    lines = picks_lines(answer_of(load("prefer=throughput"), trials, Confirmation(rounds={})))
+    names = [line.split("  00")[0].strip() for line in lines[::2]]
+    assert names == ["recommended, fastest, highest quality, knee", "smallest"]
+    assert lines[1].strip() == "best throughput within limits"
 
 
 def test_the_sign_of_a_tie_is_explained(

@@ -10,7 +10,8 @@ from .answer import Answer, choices_of, figure
 from .estimate import recorded_estimate
 from .experiment import Experiment
 from .objective import Limit
-from .picks import nearest_misses
+from .picks import Pick, nearest_misses
+from .relaxation import relaxations
 from .trial import Trial
 from .words import counted, listed
 
@@ -101,11 +102,15 @@ def trials_table(answer: Answer, trials: Sequence[Trial], title: str = "") -> "T
 
 
 def picks_lines(answer: Answer) -> list[str]:
-    """The picks in words."""
-    width = max((len(pick.name) for pick in answer.front.picks), default=0)
-    lines = []
+    """The picks in words, those of one trial together."""
+    by_trial: dict[int, list[Pick]] = {}
     for pick in answer.front.picks:
-        lines.append(f"  {pick.name:{width}}  {pick.trial.name()}: {answer.sentence(pick.trial)}")
+        by_trial.setdefault(pick.trial.number, []).append(pick)
+    named = [(", ".join(pick.name for pick in picks), picks[0]) for picks in by_trial.values()]
+    width = max((len(names) for names, _ in named), default=0)
+    lines = []
+    for names, pick in named:
+        lines.append(f"  {names:{width}}  {pick.trial.name()}: {answer.sentence(pick.trial)}")
         ties = f"; can't be told apart from {_numbers(pick.ties)}" if pick.ties else ""
         lines.append(f"  {'':{width}}  {pick.reason}{ties}")
     return lines
@@ -132,6 +137,12 @@ def ties_line(answer: Answer) -> str:
         return ""
     first = answer.front.ties[tied[0].number][0]
     return f"{tied[0].number:03} ={first.number}: can't be told apart from {first.number:03}"
+
+
+def relaxation_lines(answer: Answer, limits: Sequence[Limit], prefer: str | None) -> list[str]:
+    """What giving way on each limit would buy; nothing where it buys nothing."""
+    found = relaxations(answer.experiment, answer.trials, limits, prefer)
+    return [f"  {r}  {r.trial.name()}: {answer.sentence(r.trial)}" for r in found]
 
 
 def miss_lines(answer: Answer, limits: Sequence[Limit]) -> list[str]:

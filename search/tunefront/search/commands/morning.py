@@ -67,6 +67,7 @@ def pick(experiment: Path, limits: Sequence[str], prefer: str | None, style: str
     from tunefront.search.confirmation import Confirmation
     from tunefront.search.night import EXIT_CODES
     from tunefront.search.objective import Limit, check_limits
+    from tunefront.search.screens import relaxation_lines
     from tunefront.search.study import Study
 
     loaded = load(experiment)
@@ -78,6 +79,8 @@ def pick(experiment: Path, limits: Sequence[str], prefer: str | None, style: str
     confirmation = Confirmation.from_dict(study.confirmation())
     answer = answer_of(loaded, study.trials(), confirmation, (*kept, *chosen), prefer)
     print_answer(answer, style, (*kept, *chosen))
+    if style == "table" and (lines := relaxation_lines(answer, (*kept, *chosen), prefer)):
+        click.echo("\n".join(["", "each limit alone could buy:", *lines]))
     return 0 if answer.front.trials else EXIT_CODES["nothing within limits"]
 
 
