@@ -113,7 +113,13 @@ def test_a_night_in_the_background_is_looked_at_stopped_and_gone_on_with(night: 
     told = night.cli("status").stdout
     assert re.search(rf"of 6 trials \(.*\); running \(pid {pid}\)", told), told
     fields = json.loads(night.cli("status", "--format", "json").stdout)["night"]
-    assert fields == {"wanted": 6, "running": True, "pid": pid, "goes_on_with": None}
+    assert fields == {
+        "wanted": 6,
+        "running": True,
+        "pid": pid,
+        "another_hour": None,
+        "goes_on_with": None,
+    }
 
     stopped = night.cli("stop")
     assert stopped.returncode == 0, stopped.stderr

@@ -31,8 +31,8 @@ class Promising(Sampler):
         self._last = self._gains.pop(0) if self._gains else None
         return self._left.pop(0) if self._left else None
 
-    def gain(self) -> float | None:
-        return self._last
+    def promise(self, count: int = 1) -> float | None:
+        return None if self._last is None else count * self._last
 
 
 @pytest.fixture
@@ -279,3 +279,15 @@ def test_a_baseline_that_failed_ends_a_search(
     own.tell(started(own).number, failure())
     assert own.next_job() is None
     assert own.over() == "the baseline failed, and everything is compared with it"
+
+
+def test_what_another_hour_would_buy_is_kept(
+    runner: Callable[..., Runner], evaluation: Callable[..., Evaluation]
+) -> None:
+    """A trial a minute: sixty of them."""
+    own = runner(None, [])
+    own.sampler = Promising(list(own.runnable), [0.001, 0.002])
+    own.tell(started(own).number, taking(evaluation(), 60.0))
+    assert own.study.foreseen is None
+    started(own)
+    assert own.study.foreseen == (60, pytest.approx(0.06))

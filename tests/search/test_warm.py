@@ -80,7 +80,7 @@ def test_nothing_is_proposed_twice(
         trials.append(trial(len(trials), proposed, "failed"))
     assert len(trials) == len(runnable)
     assert {t.configuration for t in trials} == set(runnable)
-    assert sampler.gain() is None
+    assert sampler.promise() is None
 
 
 def test_a_file_that_is_not_there_is_refused(load: Load) -> None:

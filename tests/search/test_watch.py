@@ -50,6 +50,7 @@ def test_a_search_that_has_not_ended_says_what_goes_on(
         "wanted": 3,
         "running": False,
         "pid": None,
+        "another_hour": None,
         "goes_on_with": f"tunefront run {experiment.path} --set budget.trials=3",
     }
 
@@ -96,6 +97,22 @@ def test_a_trial_that_was_running_when_the_driver_ended_is_to_be_run(
     assert status.unfinished
     assert status.front() == ""
     assert "1 of 1 trials (1 interrupted); not running; `" in status.lines()[0]
+
+
+def test_what_another_hour_would_buy_is_told(
+    experiment: Experiment, study: Study, evaluation: Callable[..., Evaluation]
+) -> None:
+    assert status_of(experiment).hour() == ""
+    study.foresee(60, 0.0314)
+    status = status_of(experiment)
+    left = 8 - len(study.trials())
+    assert status.lines()[-1] == (
+        f"another hour ({left} trials) would add 3.1% to the front at most"
+    )
+    assert status.fields()["another_hour"] == {"trials": 60, "gain_at_most": 0.0314}
+    for configuration in experiment.space.enumerate().runnable:
+        study.tell(study.ask(configuration), evaluation())
+    assert status_of(experiment).hour() == ""
 
 
 def test_what_failures_ruled_out_is_not_waited_for(

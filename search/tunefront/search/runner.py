@@ -16,7 +16,7 @@ from tunefront.spaces import ClusterError, Configuration, StudyError
 from .cluster import Host, HostLost, Job
 from .cluster.host import RUN_JOB
 from .cluster.trainable import result_file
-from .estimate import estimate_of
+from .estimate import Estimate, estimate_of
 from .lessons import Skips
 from .samplers import Sampler
 from .study import Study
@@ -27,6 +27,7 @@ PATIENCE = 3
 """Proposals in a row that must promise too little before the search ends."""
 RESTARTS = 3
 """Starts of Ray in a row under which no trial ends before the search gives up."""
+HOUR_S = 3600.0
 FULL = 3
 """Trials in a row that a full disk ends before the search does."""
 LEAST_TIMEOUT_S = 30.0
@@ -177,15 +178,25 @@ class Runner:
         if proposed is None:
             self._over = "everything that can run has been tried"
             return None
-        gain = self.sampler.gain()
+        estimate = estimate_of(recorded)
+        self._foresee(estimate)
+        gain = self.sampler.promise()
         self.gains = [*self.gains, gain][-PATIENCE:] if gain is not None else []
         if self.enough():
             added = f"{self.gains[-1]:.2%} to the front"
             self._over = f"another trial is expected to add {added} (budget.least_gain)"
             return None
-        estimate = estimate_of(recorded)
         expected = estimate.expected_s(proposed) if estimate is not None else None
         return proposed, self.sampler.explain(), expected
+
+    def _foresee(self, estimate: Estimate | None) -> None:
+        """Keep what another hour would probably buy, for whoever looks."""
+        if estimate is None:
+            return
+        trials = max(1, round(HOUR_S * self.concurrent / estimate.mean_s))
+        gain = self.sampler.promise(trials)
+        if gain is not None:
+            self.study.foresee(trials, gain)
 
     def _learn(self, recorded: Sequence[Trial]) -> None:
         for lesson, count in self.skips.learn(recorded):

@@ -31,6 +31,7 @@ _ATTEMPT = "attempt"
 _WHY = "why"
 _EXPECTED = "expected_s"
 _SPENT = "spent_s"
+_HOUR = "another_hour"
 RECORD = "2"
 """The form of the record; another one can't be gone on with."""
 ATTEMPTS = 3
@@ -289,6 +290,21 @@ class Study:
     def spend(self, seconds: float) -> None:
         """Keep what was spent, all sessions together."""
         self._study.set_user_attr(_SPENT, seconds)
+
+    @property
+    def foreseen(self) -> tuple[int, float] | None:
+        """Trials of another hour, and what they would add at the most; None where not known."""
+        found = self._study.user_attrs.get(_HOUR)
+        return None if found is None else (int(found[0]), float(found[1]))
+
+    def foresee(self, trials: int, gain: float) -> None:
+        """Keep what another hour would buy.
+
+        Args:
+            trials: That fit into it.
+            gain: As a share of the front's hypervolume.
+        """
+        self._study.set_user_attr(_HOUR, [trials, gain])
 
     def confirmation(self) -> Mapping[str, Any]:
         """What confirmation found, as `confirm.py` wrote it; empty before."""

@@ -7,11 +7,12 @@ from typing import Any
 
 from tunefront.spaces import StudyError
 
-from .answer import Answer
+from .answer import Answer, answer_of
+from .confirmation import Confirmation
 from .driver import ask_to_end, driver_of
 from .experiment import Experiment
-from .record import read_record, recorded_answer, recorded_trials, run_command
-from .study import FILE
+from .record import read_record, recorded_trials, run_command
+from .study import FILE, Study
 from .trial import Trial
 from .words import Say, counted
 
@@ -28,12 +29,15 @@ class Status:
         answer: What was found so far; None where nothing is recorded yet.
         record: What was written beside the study when the search was started.
         driver: The driver's process id; None where none runs, 0 where it can't be told from here.
+        foreseen: Trials of another hour, and what they would add to the front at the most, as a
+            share of its hypervolume; None where that is not known.
     """
 
     experiment: Experiment
     answer: Answer | None
     record: Mapping[str, Any]
     driver: int | None
+    foreseen: tuple[int, float] | None = None
 
     @property
     def trials(self) -> tuple[Trial, ...]:
@@ -94,11 +98,23 @@ class Status:
     def lines(self) -> list[str]:
         """Everything, for people."""
         lines = [f"{self.experiment.name}: {self.counts()}; {self.who()}", self.front()]
+        lines.append(self.hour())
         for trial in self.trials:
             if trial.status == "failed" and trial.evaluation is not None:
                 message = trial.evaluation.message[:LONGEST_MESSAGE]
                 lines.append(f"failed: {trial.name()}: {trial.cause}: {message}")
         return [line for line in lines if line]
+
+    def hour(self) -> str:
+        """What another hour would buy; empty where that is not known, or nothing is left."""
+        if self.foreseen is None or self.answer is None:
+            return ""
+        trials, gain = self.foreseen
+        possible = self.record.get("space", {}).get("trials", 0) - self.answer.skipped
+        count = min(trials, possible - len(self.trials))
+        if count <= 0:
+            return ""
+        return f"another hour ({counted(count, 'trial')}) would add {gain:.1%} to the front at most"
 
     def line(self) -> str:
         """What changes most, in a line."""
@@ -111,6 +127,9 @@ class Status:
             "wanted": self.wanted,
             "running": self.driver is not None,
             "pid": self.driver or None,
+            "another_hour": None
+            if self.foreseen is None
+            else {"trials": self.foreseen[0], "gain_at_most": self.foreseen[1]},
             "goes_on_with": command if self.driver is None and self.unfinished else None,
         }
 
@@ -125,8 +144,17 @@ def status_of(experiment: Experiment) -> Status:
     record = read_record(experiment)
     # Who opened the study while its driver makes it would be in the driver's way.
     too_early = driver is not None and not record
-    answer = None if too_early else recorded_answer(experiment)
-    return Status(experiment=experiment, answer=answer, record=record, driver=driver)
+    if too_early:
+        return Status(experiment=experiment, answer=None, record=record, driver=driver)
+    study = Study.read(experiment)
+    confirmation = Confirmation.from_dict(study.confirmation())
+    return Status(
+        experiment=experiment,
+        answer=answer_of(experiment, study.trials(), confirmation),
+        record=record,
+        driver=driver,
+        foreseen=study.foreseen,
+    )
 
 
 def watch(experiment: Experiment, show: Callable[[Status], None]) -> None:

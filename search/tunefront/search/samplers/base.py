@@ -14,10 +14,11 @@ class Sampler(ABC):
         """Why the last proposal was made, in one sentence; empty where nothing is known."""
         return ""
 
-    def gain(self) -> float | None:
-        """What the last proposal is expected to add, as a share of the front's hypervolume.
+    def promise(self, count: int = 1) -> float | None:
+        """What so many trials may be expected to add, as a share of the front's hypervolume.
 
-        None where nothing is expected: a sampler that does not predict, or that only covers.
+        Seen at the last proposal; what they add to one another is left out, so it is the most. None
+        where nothing is expected: a sampler that does not predict, or that only covers.
         """
         return None
 

@@ -83,10 +83,11 @@ class _Outlook:
         worth: Floats = gain * chance / self.seconds
         return worth
 
-    def expected(self, row: int) -> float:
-        """What it adds when it counts, times its chance, over what the front covers."""
-        worth = self.gain[row] * self.keeping[row] * self.ending_well[row]
-        return float(worth / max(self.covered, 1e-300))
+    @property
+    def gains(self) -> Floats:
+        """What each adds when it counts, times its chance, over what the front covers; sorted."""
+        gains = self.gain * self.keeping * self.ending_well / max(self.covered, 1e-300)
+        return np.asarray(-np.sort(-gains))
 
     def told(self, row: int, objectives: Sequence[Objective]) -> str:
         """One candidate's outlook in words."""
@@ -133,11 +134,11 @@ class EhviSampler(Sampler):
         self._row_of = {c: row for row, c in enumerate(self._listed)}
         self._learnt: dict[str, tuple[int, Floats]] = {}
         self._why = ""
-        self._expected: float | None = None
+        self._gains: Floats | None = None
 
-    def gain(self) -> float | None:
-        """The last proposal's worth over what the front covers."""
-        return self._expected
+    def promise(self, count: int = 1) -> float | None:
+        """The greatest expected gains together, over what the front covers."""
+        return None if self._gains is None else float(self._gains[:count].sum())
 
     def explain(self) -> str:
         """Expected gain, uncertainty, and the chance that it counts."""
@@ -158,13 +159,13 @@ class EhviSampler(Sampler):
             return None
         measured = [trial for trial in trials if trial.measured]
         if len(trials) < STARTUP_TRIALS or len(measured) < 3:
-            self._why, self._expected = "covers values that were not tried yet", None
+            self._why, self._gains = "covers values that were not tried yet", None
             return self._listed[self._covering(rows, tried)]
         rows = self._pool(rows, measured)
         outlook = self._outlook(rows, trials, self._remembered(measured))
         best = int(np.argmax(outlook.worth))
         self._why = outlook.told(best, self._objectives)
-        self._expected = outlook.expected(best)
+        self._gains = outlook.gains
         return self._listed[int(rows[best])]
 
     def _take_in(self, trials: Sequence[Trial]) -> None:

@@ -50,9 +50,9 @@ class WarmSampler(Sampler):
         """Where the last proposal comes from."""
         return f"on the front of {self._source}" if self._warm else self._sampler.explain()
 
-    def gain(self) -> float | None:
+    def promise(self, count: int = 1) -> float | None:
         """What the other sampler expects of its own proposals."""
-        return None if self._warm else self._sampler.gain()
+        return None if self._warm else self._sampler.promise(count)
 
     def propose(
         self, trials: Sequence[Trial], skipped: Collection[Configuration] = ()
