@@ -15,7 +15,7 @@ import json
 import statistics
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,7 +27,7 @@ from tunefront.evaluators import Evaluation, Measurement
 from tunefront.search import Trial, load_experiment, recorded_answer
 from tunefront.search.experiment import Experiment
 from tunefront.search.front import hypervolume, nondominated
-from tunefront.search.samplers import EhviSampler
+from tunefront.search.samplers import build_sampler
 from tunefront.search.trial import candidate_of
 from tunefront.spaces import Configuration, Value
 
@@ -137,14 +137,8 @@ class Replay:
 
     def ours(self, seed: int) -> Iterator[Spent]:
         """The house's sampler; a candidate is paid for once."""
-        experiment = self.experiment
-        sampler = EhviSampler(
-            experiment.space.choices,
-            [row.configuration for row in self.rows],
-            experiment.objectives,
-            experiment.limits,
-            seed,
-        )
+        experiment = replace(self.experiment, sampler="ehvi", seed=seed)
+        sampler = build_sampler(experiment, [row.configuration for row in self.rows])
         trials: list[Trial] = []
         built: set[Configuration] = set()
         while len(trials) < len(self.rows):

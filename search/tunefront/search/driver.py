@@ -73,7 +73,7 @@ def detach(experiment: Experiment, arguments: Sequence[str], say: Say) -> int:
         StudyError: If there is a driver already.
     """
     with only_driver(experiment):
-        pass
+        pass  # nobody holds it; the new process takes it, or says who was faster
     log = log_path(experiment)
     start = log.stat().st_size if log.is_file() else 0
     process = _start(["run", *arguments], log)

@@ -1,6 +1,6 @@
 """What may be chosen: choices, the space they span, and what can't run. Pure Python."""
 
-from .catalog import CHOICES, PRESETS, RUNTIMES, STAGE_OF, ChoiceKind, choice_kind
+from .catalog import CHOICES, KNOWN_GOOD, PRESETS, RUNTIMES, STAGE_OF, ChoiceKind, choice_kind
 from .choice import STAGES, Choice, Condition, Stage, Value
 from .configuration import Configuration, show
 from .errors import (
@@ -23,6 +23,7 @@ from .space import Dropped, Enumeration, SearchSpace, build_space
 
 __all__ = [
     "CHOICES",
+    "KNOWN_GOOD",
     "PRESETS",
     "RULES",
     "RUNTIMES",

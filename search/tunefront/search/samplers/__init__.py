@@ -8,6 +8,7 @@ from tunefront.spaces import Configuration
 from .base import Sampler
 from .ehvi import EhviSampler
 from .grid import GridSampler
+from .known import known_good
 from .optuna_based import OPTUNA_SAMPLERS, OptunaSampler
 from .warm import WarmSampler, front_elsewhere
 
@@ -22,10 +23,15 @@ def build_sampler(experiment: Experiment, runnable: Sequence[Configuration]) -> 
         first = {c.get("runtime"): c for c in reversed(runnable)}
         return GridSampler(list(first.values()))
     sampler = _named(experiment, runnable)
-    if experiment.warm_start is None:
-        return sampler
-    other = load_experiment(experiment.warm_start)
-    return WarmSampler(sampler, front_elsewhere(experiment, other, runnable), other.name)
+    leads: dict[Configuration, str] = {}
+    if experiment.warm_start is not None:
+        other = load_experiment(experiment.warm_start)
+        front = front_elsewhere(experiment, other, runnable)
+        leads |= dict.fromkeys(front, f"on the front of {other.name}")
+    if experiment.sampler == "ehvi":
+        for known in known_good(experiment, runnable):
+            leads.setdefault(known, "known to be good on such a machine")
+    return WarmSampler(sampler, leads) if leads else sampler
 
 
 def _named(experiment: Experiment, runnable: Sequence[Configuration]) -> Sampler:

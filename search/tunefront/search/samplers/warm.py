@@ -1,6 +1,6 @@
-"""Another search's front first: what was good elsewhere is tried before anything is predicted."""
+"""What was good elsewhere is tried before anything is predicted."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from tunefront.search.experiment import Experiment
 from tunefront.search.record import recorded_answer
@@ -36,28 +36,26 @@ class WarmSampler(Sampler):
 
     Args:
         sampler: Who proposes afterwards.
-        first: What is proposed first, in this order.
-        source: Where it comes from, for explanations.
+        first: What is proposed first, in this order, each with where it comes from.
     """
 
-    def __init__(self, sampler: Sampler, first: Sequence[Configuration], source: str) -> None:
+    def __init__(self, sampler: Sampler, first: Mapping[Configuration, str]) -> None:
         self._sampler = sampler
         self._first = first
-        self._source = source
-        self._warm = False
+        self._why = ""
 
     def explain(self) -> str:
         """Where the last proposal comes from."""
-        return f"on the front of {self._source}" if self._warm else self._sampler.explain()
+        return self._why or self._sampler.explain()
 
     def promise(self, count: int = 1) -> float | None:
         """What the other sampler expects of its own proposals."""
-        return None if self._warm else self._sampler.promise(count)
+        return None if self._why else self._sampler.promise(count)
 
     def propose(
         self, trials: Sequence[Trial], skipped: Collection[Configuration] = ()
     ) -> Configuration | None:
         """What is left of the first ones, then the other sampler's."""
-        left = untried(self._first, trials, skipped)
-        self._warm = bool(left)
+        left = untried(tuple(self._first), trials, skipped)
+        self._why = self._first[left[0]] if left else ""
         return left[0] if left else self._sampler.propose(trials, skipped)

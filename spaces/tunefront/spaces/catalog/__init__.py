@@ -9,7 +9,7 @@ from tunefront.spaces.errors import SpaceError, did_you_mean
 from .execution import BATCH_SIZE, REPLICAS, TENSOR_PARALLEL, THREADS
 from .kind import ChoiceKind
 from .numerics import PRECISION, QUANTIZATION
-from .presets import PRESETS
+from .presets import KNOWN_GOOD, PRESETS
 from .pruning import PRUNING_METHOD, PRUNING_RATIO
 from .runtime import DEVICE, RUNTIME, RUNTIMES, RuntimeFacts
 
@@ -46,6 +46,7 @@ def choice_kind(name: str) -> ChoiceKind:
 
 __all__ = [
     "CHOICES",
+    "KNOWN_GOOD",
     "PRESETS",
     "RUNTIMES",
     "STAGE_OF",

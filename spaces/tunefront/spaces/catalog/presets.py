@@ -3,6 +3,23 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from tunefront.spaces.choice import Value
+
+KNOWN_GOOD: Mapping[str, tuple[Mapping[str, Value], ...]] = MappingProxyType(
+    {
+        "cpu": (
+            {"runtime": "openvino", "quantization": "int8-static"},
+            {"runtime": "openvino", "quantization": "none"},
+            {"runtime": "onnxruntime", "quantization": "int8-dynamic"},
+        ),
+        "cuda": (
+            {"device": "cuda", "runtime": "inductor", "precision": "bf16"},
+            {"device": "cuda", "runtime": "torch", "precision": "bf16"},
+        ),
+    }
+)
+"""By device, what a search tries early; what it measures overrules it."""
+
 PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
     {
         "cpu-inference": {

@@ -1,0 +1,40 @@
+"""What is known to be good on such a machine; tried early, and overruled by what is measured."""
+
+from collections.abc import Mapping, Sequence
+
+from tunefront.search.experiment import Experiment
+from tunefront.spaces import CHOICES, KNOWN_GOOD, Configuration, Value
+
+
+def known_good(experiment: Experiment, runnable: Sequence[Configuration]) -> list[Configuration]:
+    """For everything that is known to be good, the configuration of the list that is most like it.
+
+    What it doesn't say is as in the baseline, but for the settings of execution: all threads, and
+    the largest batches, or the smallest where latency is an objective.
+    """
+    device = str(experiment.baseline.get("device", CHOICES["device"].default))
+    found = []
+    for known in KNOWN_GOOD.get(device, ()):
+        fitting = [c for c in runnable if _has(c, known)]
+        if fitting:
+            found.append(max(fitting, key=lambda c: _rank(c, experiment, known)))
+    return list(dict.fromkeys(found))
+
+
+def _has(configuration: Configuration, known: Mapping[str, Value]) -> bool:
+    return all(configuration.get(n, CHOICES[n].default) == v for n, v in known.items())
+
+
+def _rank(
+    configuration: Configuration, experiment: Experiment, known: Mapping[str, Value]
+) -> tuple[float, ...]:
+    """Few changes to the baseline first, then many threads, then the batches that serve."""
+    changes = sum(
+        value != experiment.baseline.get(name)
+        for name, value in configuration.items()
+        if name not in known and CHOICES[name].stage != "execution"
+    )
+    hasty = any("latency" in objective.metric for objective in experiment.objectives)
+    batch_size = float(configuration.get("batch_size", 1))
+    threads = float(configuration.get("threads", 1))
+    return (-changes, threads, -batch_size if hasty else batch_size)
