@@ -57,7 +57,7 @@ class Recorder:
         self._thread = threading.Thread(target=self._loop, name="recorder", daemon=True)
         self._held = ExitStack()
         self._projection: Projection | None = None
-        self._written: set[int] = set()
+        self._written: dict[int, _Place] = {}
         self._progress = time.monotonic()
         self._problem = ""
         self._link = ""
@@ -122,11 +122,14 @@ class Recorder:
         projection, answer = self._open(), self._newest
         if answer is None:
             return
+        places = _places(answer)
         for trial in sorted(_ended(answer), key=lambda trial: trial.number in self._written):
             if self._given_up:
                 return
+            if not last and self._written.get(trial.number) == places[trial.number]:
+                continue  # its chances may have moved a little; that waits until the end
             projection.write_trial(trial, answer)
-            self._written.add(trial.number)
+            self._written[trial.number] = places[trial.number]
             self._progress = time.monotonic()
         if last:
             self._link = projection.write_summary(answer, read_record(self._experiment))
@@ -163,6 +166,19 @@ class Recorder:
             f"MLflow could not be written ({why}); not there yet: {trials}the front; nothing is "
             f"lost: `tunefront sync {self._experiment.path}{smoke}` writes it once MLflow is back"
         )
+
+
+_Place = tuple[bool, tuple[str, ...]]
+"""Whether a trial is on the front, and the picks that it is."""
+
+
+def _places(answer: Answer) -> dict[int, _Place]:
+    """Where each trial stands."""
+    on_front = {trial.number for trial in answer.front.trials}
+    picks: dict[int, tuple[str, ...]] = {}
+    for pick in answer.front.picks:
+        picks[pick.trial.number] = (*picks.get(pick.trial.number, ()), pick.name)
+    return {t.number: (t.number in on_front, picks.get(t.number, ())) for t in answer.trials}
 
 
 def _ended(answer: Answer) -> list[Trial]:

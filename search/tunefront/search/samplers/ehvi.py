@@ -12,6 +12,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr
+from threadpoolctl import threadpool_limits
 
 from tunefront.search.front import hypervolume, nondominated
 from tunefront.search.objective import Limit, Objective
@@ -162,7 +163,8 @@ class EhviSampler(Sampler):
             self._why, self._gains = "covers values that were not tried yet", None
             return self._listed[self._covering(rows, tried)]
         rows = self._pool(rows, measured)
-        outlook = self._outlook(rows, trials, self._remembered(measured))
+        with threadpool_limits(1, user_api="blas"):  # trials are being measured beside it
+            outlook = self._outlook(rows, trials, self._remembered(measured))
         best = int(np.argmax(outlook.worth))
         self._why = outlook.told(best, self._objectives)
         self._gains = outlook.gains
