@@ -68,6 +68,7 @@ def test_a_trial_asks_for_what_it_needs_in_one_group(
     configuration: dict[str, str | int], bundle: dict[str, float]
 ) -> None:
     assert resources_of(configuration).bundles == [bundle]
+    assert resources_of(configuration, alone=True).bundles == [{**bundle, "CPU": 1.0}]
 
 
 def test_no_configuration_runs_twice(load_file: LoadFile, run_all: RunAll) -> None:

@@ -291,3 +291,22 @@ def test_what_another_hour_would_buy_is_kept(
     assert own.study.foreseen is None
     started(own)
     assert own.study.foreseen == (60, pytest.approx(0.06))
+
+
+def test_logs_of_the_last_trials_and_failures_stay(
+    runner: Callable[..., Runner],
+    evaluation: Callable[..., Evaluation],
+    failure: Callable[..., Evaluation],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tunefront.search.runner.LOGS", 2)
+    own = runner(None, [])
+    logs = own.study.experiment.results / "logs"
+    logs.mkdir(parents=True)
+    (logs / "ray.log").touch()
+    for number in range(7):
+        job = started(own)
+        (logs / f"{number:05}.log").touch()
+        own.tell(job.number, failure("exception") if number in (1, 2, 3) else evaluation())
+    names = sorted(path.name for path in logs.iterdir())
+    assert names == ["00002.log", "00003.log", "00005.log", "00006.log", "ray.log"]

@@ -15,7 +15,7 @@ from tunefront.spaces import ClusterError, Configuration, StudyError
 
 from .cluster import Host, HostLost, Job
 from .cluster.host import RUN_JOB
-from .cluster.trainable import result_file
+from .cluster.trainable import log_file, result_file
 from .estimate import Estimate, estimate_of
 from .lessons import Skips
 from .samplers import Sampler
@@ -28,6 +28,10 @@ PATIENCE = 3
 RESTARTS = 3
 """Starts of Ray in a row under which no trial ends before the search gives up."""
 HOUR_S = 3600.0
+ABREAST = 10
+"""Trials that may end out of turn."""
+LOGS = 100
+"""Trials, and failed ones beside them, whose logs stay."""
 FULL = 3
 """Trials in a row that a full disk ends before the search does."""
 LEAST_TIMEOUT_S = 30.0
@@ -296,7 +300,16 @@ class Runner:
             self._full = 0
             self._told += 1
             self.on_trial(self.study.tell(number, evaluation))
+            self._forget_logs()
         result_file(self.results.parent, number).unlink(missing_ok=True)
+
+    def _forget_logs(self) -> None:
+        """Keep the logs of the last trials, and of the last ones that failed."""
+        ended = [trial for trial in self.study.trials() if trial.status != "running"]
+        failed = [trial for trial in ended if trial.status == "failed"]
+        old = [trial for trial in ended[:-LOGS] if trial.status != "failed"]
+        for trial in [*old[-ABREAST:], *failed[:-LOGS][-ABREAST:]]:
+            log_file(self.study.experiment.results, trial.number).unlink(missing_ok=True)
 
     def _put_off(self, number: int, evaluation: Evaluation) -> bool:
         """Whether a trial fell to a full disk or to the deadline, which the next one may not."""

@@ -19,6 +19,8 @@ from tunefront.evaluators import (
 )
 from tunefront.spaces import Configuration, EvaluationError
 
+from .trainable import log_file
+
 if TYPE_CHECKING:
     from ray.tune import PlacementGroupFactory
 
@@ -58,7 +60,7 @@ def run_job(job: Mapping[str, Any]) -> Mapping[str, Any]:
         Setting.from_dict(job["setting"]),
         Configuration(job["configuration"]),
         _isolation_of_this_worker(),
-        Path(job["folder"], "logs", f"{job['number']:05}.log"),
+        log_file(Path(job["folder"]), job["number"]),
     )
     return evaluation.to_dict()
 
@@ -148,13 +150,22 @@ def _isolation_of_this_worker() -> Isolation:
     return _isolation
 
 
-def resources_of(configuration: Mapping[str, Any]) -> "PlacementGroupFactory":
-    """What a trial asks Ray for: one group on one node, cores for every thread, GPUs for ranks."""
+def resources_of(
+    configuration: Mapping[str, Any], *, alone: bool = False
+) -> "PlacementGroupFactory":
+    """What a trial asks Ray for: one group on one node, cores for every thread, GPUs for ranks.
+
+    Args:
+        configuration: Of the trial.
+        alone: Whether nothing runs beside it on this machine. Then all trials ask for the same
+            core, and one worker serves them all: a fresh one would load its runtimes again.
+    """
     from ray.tune import PlacementGroupFactory
 
     ranks = int(configuration.get("tensor_parallel", 1))
     processes = int(configuration.get("replicas", 1)) * ranks
-    bundle = {"CPU": float(configuration.get("threads", 1)) * processes}
+    cores = float(configuration.get("threads", 1)) * processes
+    bundle = {"CPU": 1.0 if alone else cores}
     if configuration.get("device", "cpu") == "cuda":
         bundle["GPU"] = float(processes)
     return PlacementGroupFactory([bundle])

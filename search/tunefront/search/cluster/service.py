@@ -62,10 +62,11 @@ def _run_trials(wire: Wire, order: Mapping[str, Any], folder: Path) -> None:
     from .searcher import WireSearcher
     from .trainable import trainable
 
+    alone = order["concurrent"] == 1 and "RAY_ADDRESS" not in os.environ
     tuner = tune.Tuner(
         tune.with_resources(
             tune.with_parameters(trainable, body=order["body"]),
-            lambda job: resources_of(job["configuration"]),
+            lambda job: resources_of(job["configuration"], alone=alone),
         ),
         tune_config=tune.TuneConfig(
             search_alg=WireSearcher(wire, folder, MOST_TRIALS),

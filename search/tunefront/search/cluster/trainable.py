@@ -44,3 +44,8 @@ def evaluated(job: Mapping[str, Any], body: str) -> Mapping[str, Any]:
 def result_file(folder: Path, number: int) -> Path:
     """Where a worker leaves its result before it reports it."""
     return folder / "trials" / f"{number:05}.json"
+
+
+def log_file(folder: Path, number: int) -> Path:
+    """Where the output of a trial's steps goes."""
+    return folder / "logs" / f"{number:05}.log"
