@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tunefront.evaluators.eviction import Product
 
     from .cache import Cache
+    from .searches import Search
     from .verify import Verification
 
 MARKS: Mapping[bool | None, str] = {True: "holds", False: "DOES NOT HOLD", None: "not judged"}
@@ -336,6 +337,37 @@ def verification_table(verification: "Verification") -> "Table":
     """What holds of an export."""
     rows = [[check.name, MARKS[check.holds], check.detail] for check in verification.checks]
     return table_of(["check", "", "found"], rows)
+
+
+def searches_table(searches: "Sequence[Search]") -> "Table":
+    """Searches, the one changed last first."""
+    rows = [
+        [
+            search.folder.name,
+            f"{search.changed:%Y-%m-%d %H:%M}",
+            search.status.counts() if search.status is not None else "-",
+            "running" if search.status is not None and search.status.driver is not None else "",
+            search.told,
+            str(search.folder.parent.parent),
+        ]
+        for search in searches
+    ]
+    return table_of(["search", "changed", "trials", "", "found", "folder"], rows)
+
+
+def searches_record(searches: "Sequence[Search]") -> list[dict[str, Any]]:
+    """Searches as plain JSON values."""
+    return [
+        {
+            "search": search.folder.name,
+            "folder": str(search.folder),
+            "changed": search.changed.isoformat(timespec="seconds"),
+            "trials": len(search.status.trials) if search.status is not None else None,
+            "running": search.status is not None and search.status.driver is not None,
+            "found": search.told,
+        }
+        for search in searches
+    ]
 
 
 def cache_table(cache: "Cache") -> "Table":

@@ -1,6 +1,6 @@
 """The commands, by the time at which they are typed."""
 
-from .morning import compare, export, pick, report, show, ui, verify
+from .morning import compare, export, ls, pick, report, show, ui, verify
 from .night import run, status, stop, sync
 from .start import cache, doctor, init
 
@@ -9,6 +9,7 @@ COMMANDS = (
     doctor,
     run,
     status,
+    ls,
     stop,
     show,
     pick,

@@ -134,6 +134,29 @@ def report(experiment: Path, output: Path | None) -> None:
 
 
 @click.command()
+@click.argument(
+    "folder", type=click.Path(exists=True, file_okay=False, path_type=Path), default="."
+)
+@click.option("--format", "style", type=click.Choice(["table", "json"]), default="table")
+def ls(folder: Path, style: str) -> None:
+    """List the searches below a folder, the one that changed last first.
+
+    \b
+    tunefront ls experiments
+    """
+    from tunefront.search.screens import print_table, searches_record, searches_table
+    from tunefront.search.searches import searches_below
+
+    found = searches_below(folder)
+    if style == "json":
+        click.echo(json.dumps(searches_record(found), indent=2))
+    elif found:
+        print_table(searches_table(found))
+    else:
+        say(f"no search below {folder.absolute()}; start one with `tunefront run FILE`")
+
+
+@click.command()
 @with_experiment
 @click.argument("trial", default="recommended")
 @click.option("--output", type=click.Path(path_type=Path), help="The folder to write.")

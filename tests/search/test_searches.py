@@ -1,0 +1,87 @@
+"""The searches below a folder."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tunefront.evaluators import Evaluation
+from tunefront.search import Experiment, load_experiment
+from tunefront.search.cli import tunefront
+from tunefront.search.record import put_aside, write_record
+from tunefront.search.searches import searches_below
+from tunefront.search.study import FILE, Study
+
+from .conftest import FILE as TEXT
+
+
+@pytest.fixture
+def begun(tmp_path: Path, evaluation: Callable[..., Evaluation]) -> Callable[[str], Experiment]:
+    """A search of this name with one trial, in a folder of its own."""
+
+    def make(name: str) -> Experiment:
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "experiment.yaml").write_text(TEXT.replace("Made up", name))
+        experiment = load_experiment(folder)
+        study = Study.open(experiment, {"test": "yes"})
+        write_record(experiment, experiment.space.enumerate(), {"fingerprint": "f"})
+        study.tell(study.ask(experiment.baseline), evaluation())
+        return experiment
+
+    return make
+
+
+def ls(*arguments: str | Path) -> str:
+    done = CliRunner().invoke(
+        tunefront, ["ls", *map(str, arguments)], catch_exceptions=False, standalone_mode=False
+    )
+    return done.output
+
+
+def test_the_one_that_changed_last_is_first(
+    begun: Callable[[str], Experiment], tmp_path: Path
+) -> None:
+    old, new = begun("old"), begun("new")
+    os.utime(old.results / FILE, (1.0, 1.0))
+    found = searches_below(tmp_path)
+    assert [search.folder for search in found] == [new.results, old.results]
+    assert [search.told for search in found] == ["000 torch b1 t1: the baseline"] * 2
+    told = ls(tmp_path)
+    assert "1 of 8 trials (1 ok)" in told
+    assert "000 torch b1 t1: the baseline" in told
+    fields = json.loads(ls(tmp_path, "--format", "json"))
+    assert [entry["search"] for entry in fields] == ["new", "old"]
+    assert (fields[0]["trials"], fields[0]["running"]) == (1, False)
+
+
+def test_a_record_whose_file_is_gone_is_listed_with_that(
+    begun: Callable[[str], Experiment], tmp_path: Path
+) -> None:
+    begun("alone").path.unlink()
+    (search,) = searches_below(tmp_path)
+    assert search.status is None
+    assert search.told == "its experiment file is gone, or has another name"
+
+
+def test_a_record_that_was_put_aside_is_listed_as_such(
+    begun: Callable[[str], Experiment], tmp_path: Path
+) -> None:
+    put_aside(begun("again"), lambda line: None)
+    (search,) = searches_below(tmp_path)
+    assert search.told == "put aside by --fresh"
+
+
+def test_a_record_that_can_not_be_read_is_listed_with_that(
+    begun: Callable[[str], Experiment], tmp_path: Path
+) -> None:
+    (begun("broken").results / FILE).write_text("not a database")
+    (search,) = searches_below(tmp_path)
+    assert "can't be opened" in search.told
+
+
+def test_where_there_is_none_the_next_step_is_told(tmp_path: Path) -> None:
+    assert f"no search below {tmp_path}; start one with `tunefront run FILE`" in ls(tmp_path)
