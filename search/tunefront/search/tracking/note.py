@@ -18,9 +18,16 @@ def describe(trial: Trial, answer: Answer) -> str:
     return told + (f"; breaks {trial.cause}" if trial.broken else "")
 
 
-def front_page(answer: Answer, links: Mapping[int, str], picture: str) -> str:
-    """The experiment's note in Markdown: the answer first, picks, the front, the picture."""
-    lines = [f"**{answer.headline()}**", ""]
+def front_page(answer: Answer, links: Mapping[int, str], picture: str, report: str) -> str:
+    """The experiment's note in Markdown: the answer first, picks, the front, the picture.
+
+    Args:
+        answer: What the search found.
+        links: To the runs, by trial number.
+        picture: The address of the front's picture.
+        report: The address of the report.
+    """
+    lines = [f"**{answer.headline()}** ([the whole report]({report}))", ""]
     if answer.front.picks:
         lines += ["| pick | trial | against the baseline | why |", "|---|---|---|---|"]
         lines += [

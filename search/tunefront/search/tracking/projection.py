@@ -194,13 +194,15 @@ class Projection:
         write_views(self._client, self.experiment_id, views)
         run_id = self._summary_run(answer, record)
         address = ui_address(self.experiment)
+        runs = f"{address}/#/experiments/{self.experiment_id}/runs"
         links = {
-            t.number: f"{address}/#/experiments/{self.experiment_id}/runs/{self.run_id(t)}"
+            t.number: f"{runs}/{self.run_id(t)}"
             for t in answer.trials
             if self.run_id(t) is not None
         }
         picture = f"{address}/get-artifact?path=front.png&run_uuid={run_id}"
-        note = front_page(answer, links, picture)
+        report = f"{runs}/{run_id}/artifacts/report.html"
+        note = front_page(answer, links, picture, report)
         self._client.set_experiment_tag(self.experiment_id, "mlflow.note.content", note)
         return link(address, self.experiment_id, views[0])
 
