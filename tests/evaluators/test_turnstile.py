@@ -112,8 +112,9 @@ def test_a_temporary_folder_with_a_long_name_is_not_used(
 
 
 def test_who_never_comes_is_not_waited_for_for_ever(turnstile: Turnstile) -> None:
-    with pytest.raises(EvaluationError, match=r"^not done after 0\.1 s \(see `timeouts`\)$") as caught:
+    with pytest.raises(EvaluationError) as caught:
         turnstile.seated([0], 0.1, nobody_is_gone)
+    assert str(caught.value) == "not done after 0.1 s (see `timeouts`)"
     assert caught.value.cause == "timeout"
 
 

@@ -161,7 +161,8 @@ def test_stopping_now_drops_what_is_running(night: Night) -> None:
     assert "goes on" in patient.communicate(timeout=300)[1]
     assert patient.returncode == 0
     assert night.pid is None
-    assert re.search(r"\(1 interrupted, \d ok\); not running; `tunefront run", night.cli("status").stdout)
+    said = night.cli("status").stdout
+    assert re.search(r"\(1 interrupted, \d ok\); not running; `tunefront run", said)
 
 
 def test_watching_prints_a_line_a_change_until_the_night_is_over(night: Night) -> None:
