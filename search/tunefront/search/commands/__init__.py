@@ -1,6 +1,7 @@
 """The commands, by the time at which they are typed."""
 
-from .morning import compare, export, ls, pick, report, show, ui, verify
+from .deploy import export, verify
+from .morning import compare, ls, pick, report, show, ui
 from .night import run, status, stop, sync
 from .start import cache, doctor, init
 
