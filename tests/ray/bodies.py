@@ -37,7 +37,7 @@ def meets_three_others(job: Mapping[str, Any]) -> dict[str, Any]:
                 raise TimeoutError("the others never came")
             time.sleep(0.05)
     devices = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    return answer(start=start, end=time.time(), devices=devices)
+    return answer(start=start, end=time.time(), devices=devices, niceness=os.nice(0))
 
 
 def quick(job: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Ray Tune places and runs; the study decides and remembers."""
 
 import json
+import os
 import signal
 from itertools import combinations
 
@@ -41,6 +42,9 @@ def test_four_trials_of_one_gpu_run_at_once_on_devices_of_their_own(
     for one, other in combinations(others, 2):
         assert not devices(one) & devices(other)
     assert all(len(devices(trial)) == 1 for trial in trials)
+    for trial in trials:
+        assert trial.evaluation is not None
+        assert trial.evaluation.facts["niceness"] == os.nice(0), "others would go before it"
 
 
 def test_a_trial_of_four_ranks_has_all_gpus_to_itself(load_file: LoadFile, run_all: RunAll) -> None:

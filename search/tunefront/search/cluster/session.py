@@ -15,6 +15,7 @@ OBJECT_STORE_BYTES = 150 * 2**20
 QUIET_ENVIRONMENT: Mapping[str, str] = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_memory_monitor_refresh_ms": "0",  # it would end the search, not the trial
+    "RAY_worker_niceness": "0",  # Ray's 15 would let everybody else go before what is measured
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_DEDUP_LOGS": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
