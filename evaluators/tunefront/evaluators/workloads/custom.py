@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 class Custom(Workload):
     """A model, its requests and its quality as Python callables.
 
-    `model()` returns a module whose `forward` takes the inputs by name and returns one tensor;
+    `model()` returns a module whose `forward` takes the inputs by name and returns one tensor (in
+    bf16 and fp16 floating-point inputs are cast to the weights' type, and outputs back);
     `inputs(batch_size, count)` returns a list of requests (name to array, batch first);
     `quality(run)` returns a number, or one number an item, where `run(request)` returns arrays.
     """
@@ -52,7 +53,9 @@ class Custom(Workload):
                 f"model: {self.spec.model} must return a torch.nn.Module, "
                 f"but returned {type(module).__name__}"
             )
-        return module.eval()
+        from .modules import with_casts
+
+        return with_casts(module.eval())
 
     def requests(self, batch_size: int, count: int) -> list[Inputs]:
         """What the user's callable returns, checked."""

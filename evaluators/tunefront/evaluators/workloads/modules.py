@@ -1,11 +1,40 @@
 """Modules around pretrained models: named tensors in, one fp32 tensor out. Needs torch."""
 
+from typing import Any
+
 import torch
+
+
+def with_casts(module: torch.nn.Module) -> torch.nn.Module:
+    """The module itself; floating-point inputs get its weights' type, outputs become fp32."""
+    module.register_forward_pre_hook(_cast_inputs, with_kwargs=True)
+    module.register_forward_hook(_cast_output)
+    return module
+
+
+def _cast_inputs(
+    module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    dtype = _dtype(module)
+    return (
+        tuple(_cast(value, dtype) for value in args),
+        {name: _cast(value, dtype) for name, value in kwargs.items()},
+    )
+
+
+def _cast(value: Any, dtype: torch.dtype) -> Any:
+    floats = isinstance(value, torch.Tensor) and value.is_floating_point()
+    return value.to(dtype) if floats else value
+
+
+def _cast_output(module: torch.nn.Module, args: Any, output: Any) -> Any:
+    return _cast(output, torch.float32)
 
 
 def _dtype(module: torch.nn.Module) -> torch.dtype:
     """The floating-point type that the weights are in when the module is traced."""
-    return next(p.dtype for p in module.parameters() if p.is_floating_point())
+    types = (p.dtype for p in module.parameters() if p.is_floating_point())
+    return next(types, torch.float32)
 
 
 class LogitsModule(torch.nn.Module):

@@ -1,0 +1,68 @@
+"""A user's own module that knows nothing of precisions runs in every one of them."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tunefront.evaluators import Isolation, Setting, WorkloadSpec, describe_workload, evaluate
+from tunefront.spaces import Configuration
+
+MODULE = """
+import numpy as np
+import torch
+
+
+def model():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.ReLU(), torch.nn.Linear(64, 32))
+
+
+def inputs(batch_size, count):
+    random = np.random.default_rng(0)
+    return [{"input": random.standard_normal((batch_size, 64), np.float32)} for _ in range(count)]
+
+
+def quality(run):
+    with torch.inference_mode():
+        wanted = [model()(torch.from_numpy(request["input"])).numpy() for request in inputs(4, 2)]
+    found = [run(request)[0] for request in inputs(4, 2)]
+    return [1 - float(np.abs(f - w).mean()) for f, w in zip(found, wanted, strict=True)]
+"""
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory: pytest.TempPathFactory) -> WorkloadSpec:
+    folder = tmp_path_factory.mktemp("plain")
+    (folder / "plain_network.py").write_text(MODULE)
+    return WorkloadSpec(
+        task="custom",
+        model="plain_network:model",
+        folder=str(folder),
+        inputs="plain_network:inputs",
+        quality="plain_network:quality",
+        metric="score",
+    )
+
+
+@pytest.mark.parametrize(
+    ("runtime", "quantization"),
+    [("torch", "none"), ("torch", "int8-weight-only"), ("inductor", "none"), ("openvino", "none")],
+)
+def test_floats_are_cast_at_its_border(
+    runtime: str,
+    quantization: str,
+    lm_setting: Setting,
+    isolation: Isolation,
+    tmp_path: Path,
+    spec: WorkloadSpec,
+) -> None:
+    described = describe_workload(spec, isolation, tmp_path / "log")
+    setting = replace(lm_setting, workload=spec, fingerprint=str(described["fingerprint"]))
+    values = {"runtime": runtime, "precision": "bf16", "quantization": quantization}
+    found = evaluate(
+        setting, Configuration({**values, "batch_size": 2}), isolation, tmp_path / "log"
+    )
+    assert found.status == "ok", (found.message, found.log)
+    assert found.facts["precision"] == "bf16"
+    assert found.measurements["score"].value > 0.98
