@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from _pytest.mark import ParameterSet
 
 from tunefront.evaluators.runtimes import RUNTIME_OF, Candidate, Numerics, Source
 from tunefront.evaluators.runtimes.program import tensors
@@ -39,6 +40,8 @@ CASES = [
     # Compiling takes long: of the other modules one case shows that they compile at all.
     if module == "decoder" or claim[0] != "inductor" or (module, *claim[1:]) in COMPILED
 ]
+SOON = {("fp32", "none"), ("bf16", "int8-weight-only")}
+"""What the compiled decoder, which takes longest, is every time; `make soak` tries the rest."""
 Case = tuple[str, str, str, str]
 """Runtime, precision, quantization, module."""
 Built = tuple[Path, Numerics, Mapping[str, object]]
@@ -75,7 +78,12 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
     return make
 
 
-@pytest.fixture(params=CASES, ids="-".join)
+def marked(case: Case) -> ParameterSet:
+    late = case[0] == "inductor" and case[3] == "decoder" and case[1:3] not in SOON
+    return pytest.param(case, marks=[pytest.mark.soak] if late else [], id="-".join(case))
+
+
+@pytest.fixture(params=map(marked, CASES))
 def case(request: pytest.FixtureRequest) -> Case:
     found: Case = request.param
     return found
