@@ -18,7 +18,6 @@ from tunefront.search.record import read_record
 from tunefront.search.study import Study
 from tunefront.search.tracking import check_reachable, ui_address
 from tunefront.search.tracking.projection import Projection
-from tunefront.search.tracking.views import View, link
 from tunefront.spaces import TrackingError
 
 from .conftest import Journey
@@ -119,23 +118,6 @@ def test_a_password_is_not_told_where_the_server_is_away(
     with pytest.raises(TrackingError, match=r"http://127\.0\.0\.1:9 can't be reached") as caught:
         check_reachable(load_experiment(journey.file))
     assert "password" not in str(caught.value)
-
-
-def test_without_known_views_a_link_filters(monkeypatch: pytest.MonkeyPatch) -> None:
-    view = View(
-        key="front",
-        title="1 Front",
-        filter="tags.shortlist = 'true'",
-        order="metrics.`throughput`",
-        ascending=False,
-        columns=[],
-    )
-    assert "viewStateShareKey=front" in link("http://host", "7", view)
-    monkeypatch.setattr("tunefront.search.tracking.views.supported", lambda: False)
-    told = link("http://host", "7", view)
-    assert "viewStateShareKey" not in told
-    assert "searchFilter=tags.shortlist%20%3D%20%27true%27" in told
-    assert "orderByAsc=false" in told
 
 
 def test_the_ui_command_serves_the_front_and_stops(journey: Journey, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
-"""Experiments on a made-up machine, and evaluations and trials with made-up figures."""
+"""Experiments on a made-up machine, evaluations and trials with made-up figures, a browser."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -10,6 +11,9 @@ from tunefront.evaluators import MEASURED_METRICS, Evaluation, Measurement
 from tunefront.search import Experiment, Trial, load_experiment
 from tunefront.search.trial import Status
 from tunefront.spaces import Configuration, FailureCause, Hardware, Value
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # The same examples everywhere, and no deadline: busy machines are slow ones.
 settings.register_profile(
@@ -121,3 +125,20 @@ def trial() -> Callable[..., Trial]:
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator["Browser"]:
+    """Chromium, which finds no host but this machine."""
+    from playwright.sync_api import Error, sync_playwright
+
+    names = "chromium", "chromium-browser", "google-chrome"
+    found = next((path for path in map(shutil.which, names) if path), None)
+    rules = "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1"
+    with sync_playwright() as playwright:
+        try:
+            browser = playwright.chromium.launch(executable_path=found, args=[rules])
+        except Error as error:
+            pytest.skip(f"no Chromium here: {error.message.splitlines()[0]}")
+        yield browser
+        browser.close()

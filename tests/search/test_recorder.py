@@ -18,6 +18,7 @@ from tunefront.search.confirmation import Confirmation
 from tunefront.search.recorder import Recorder, pause_s, sync
 from tunefront.search.study import Study
 from tunefront.search.tracking import tracking_uri
+from tunefront.search.tracking.address import front_page_of
 from tunefront.spaces import Configuration, TrackingError
 
 from .tracking.server import Server
@@ -273,3 +274,31 @@ def test_a_search_that_is_running_writes_by_itself(local: Night) -> None:
 
 def test_pauses_grow_to_a_minute() -> None:
     assert [pause_s(failures) for failures in (1, 2, 3, 6, 50)] == [2.0, 4.0, 8.0, 60.0, 60.0]
+
+
+def test_the_front_is_a_link_away_while_the_search_runs(
+    night: Callable[[], Night], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    one = night()
+    one.recorder.start()
+    one.trials(2)
+    deadline = time.monotonic() + CATCH_UP_S
+    while time.monotonic() < deadline and front_page_of(one.experiment) is None:
+        time.sleep(0.1)
+    page = front_page_of(one.experiment)
+    assert page is not None
+    client = mlflow.MlflowClient(tracking_uri=tracking_uri(one.experiment))
+    found = client.get_experiment_by_name("Made up")
+    assert found is not None
+    assert "mlflow.sharedViewState.front" in found.tags
+    assert one.finish().endswith(f"/{page}")
+    monkeypatch.setattr("tunefront.search.tracking.projection.shown_by", lambda _: "4.0.0")
+    assert sync(one.experiment).obstacle.endswith("this is 4.0.0")
+    again = Recorder(one.experiment, one.study, one.said.append)
+    again.start()
+    assert "searchFilter=" in again.finish(one.answer())
+    assert one.said == [
+        "MLflow: the views for its page are known from 3.15 on, below 4.0; this is 4.0.0; the links"
+        " show the same rows, without columns and charts of ours"
+    ]

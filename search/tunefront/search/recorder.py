@@ -60,6 +60,7 @@ class Recorder:
         self._written: dict[int, _Place] = {}
         self._progress = time.monotonic()
         self._problem = ""
+        self._shown = False
         self._link = ""
 
     def start(self) -> None:
@@ -133,6 +134,11 @@ class Recorder:
             self._progress = time.monotonic()
         if last:
             self._link = projection.write_summary(answer, read_record(self._experiment))
+            if projection.obstacle:
+                self._say(without_views(projection.obstacle))
+        elif not self._shown:
+            projection.write_views(answer)  # so that the front is a link away while the search runs
+            self._shown = True
 
     def _open(self) -> "Projection":
         from .tracking.projection import Projection
@@ -193,11 +199,13 @@ class Synced:
         trials: How many trials have ended.
         written: How many of them MLflow did not hold as they are.
         link: Where it shows the front.
+        obstacle: Why links do without saved views; empty where they need not.
     """
 
     trials: int
     written: int
     link: str
+    obstacle: str = ""
 
 
 def sync(experiment: Experiment) -> Synced:
@@ -225,4 +233,11 @@ def sync(experiment: Experiment) -> Synced:
                 f"MLflow could not be written ({in_words(error)}); the record stays in the study: "
                 "try again"
             ) from error
-    return Synced(trials=len(_ended(answer)), written=written, link=link)
+    return Synced(
+        trials=len(_ended(answer)), written=written, link=link, obstacle=projection.obstacle
+    )
+
+
+def without_views(obstacle: str) -> str:
+    """What the obstacle means to who follows a link."""
+    return f"MLflow: {obstacle}; the links show the same rows, without columns and charts of ours"

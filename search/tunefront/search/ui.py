@@ -1,81 +1,113 @@
 """MLflow's own page, served on this machine for a search's store, opened on the front."""
 
 import os
-import signal
+import socket
 import subprocess
 import sys
 import time
 import webbrowser
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
 
 from tunefront.spaces import TrackingError
 
 from .experiment import Experiment
-from .record import recorded_answer
-from .tracking import tracking_uri
-from .tracking.store import artifact_folder, ui_address
+from .served import Served, answers, forget_server, note_server, server_of
+from .study import Study
+from .tracking import tracking_uri, ui_address
+from .tracking.address import front_page_of
+from .tracking.store import artifact_folder
 from .words import Say
 
 HOST = "127.0.0.1"
 START_S = 120.0
+PORTS = 100
+"""Ports above a taken one that are looked at for a free one."""
 
 
 def serve(experiment: Experiment, *, port: int, detach: bool, opened: bool, say: Say) -> None:
-    """Serve the store until Ctrl-C, or in the background.
+    """Serve the store until Ctrl-C, or in the background; where that is done already, use it.
 
     Raises:
-        TrackingError: If the server does not come up.
+        StudyError: If nothing has been run.
+        TrackingError: If the port is taken, or the server does not come up.
     """
-    uri = tracking_uri(experiment)
-    if uri.startswith("http"):
-        link = front_link(experiment, ui_address(experiment))
-        say(f"front: {link}")
-        _open(link, opened)
+    page = _front_page(experiment, say)
+    if tracking_uri(experiment).startswith("http"):
+        _show(f"{ui_address(experiment)}/{page}", opened, say)
         return
-    address = f"http://{HOST}:{port}"
+    running = server_of(experiment)
+    if running is not None and answers(running.address):
+        _show(f"{running.address}/{page}", opened, say)
+        say(f"it was served already; end that with `tunefront ui {experiment.path} --stop`")
+        return
+    _check_free(experiment, port)
     log = experiment.results.parent / "mlflow.log"
-    process = _start(experiment, uri, port, log)
+    process = _start(experiment, port, log)
+    server = note_server(experiment, process.pid, f"http://{HOST}:{port}")
     try:
-        _wait(address, process, log)
-        link = front_link(experiment, address)
-        say(f"front: {link}")
-        _open(link, opened)
+        _wait(server, process, log)
+        _show(f"{server.address}/{page}", opened, say)
         if detach:
-            _pid_file(experiment).write_text(str(process.pid))
             say(f"served in the background; end it with `tunefront ui {experiment.path} --stop`")
             return
-        say("Ctrl-C ends the server")
+        say(f"Ctrl-C ends the server (its own words: {log})")
         process.wait()
-    except (KeyboardInterrupt, TrackingError):
-        _end(process.pid)
+    except BaseException:
+        _end(server, process)
         raise
+    finally:
+        if process.poll() is not None:
+            forget_server(experiment)
 
 
 def stop_server(experiment: Experiment) -> str:
     """End a server that was left running; what happened, in words."""
-    path = _pid_file(experiment)
-    if not path.is_file():
+    server = server_of(experiment)
+    forget_server(experiment)
+    if server is None:
         return "no server was left running"
-    _end(int(path.read_text()))
-    path.unlink()
+    server.end()
     return "server ended"
 
 
-def front_link(experiment: Experiment, address: str) -> str:
-    """Where the front is, on a server at this address."""
-    from .study import Study
-    from .tracking.projection import Projection
-    from .tracking.views import link
+def _front_page(experiment: Experiment, say: Say) -> str:
+    """What opens the front; where the store does not hold the search yet, it is written first."""
+    from .recorder import sync
 
-    projection = Projection(experiment, Study.read(experiment).search_id)
-    return link(address, projection.experiment_id, projection.views(recorded_answer(experiment))[0])
+    Study.read(experiment)
+    page = front_page_of(experiment)
+    if page is None:
+        say("MLflow does not hold this search yet: writing it")
+        sync(experiment)
+        page = front_page_of(experiment)
+    assert page is not None, "what was just written is there"
+    return page
 
 
-def _start(experiment: Experiment, uri: str, port: int, log: Path) -> "subprocess.Popen[bytes]":
+def _check_free(experiment: Experiment, port: int) -> None:
+    if _free(port):
+        return
+    other = next((p for p in range(port + 1, min(port + PORTS, 65_536)) if _free(p)), None)
+    instead = "`--port PORT`" if other is None else f"`--port {other}`"
+    raise TrackingError(
+        f"MLflow: port {port} of {HOST} is taken by another program; "
+        f"choose another one: `tunefront ui {experiment.path}` with {instead}"
+    )
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def _start(experiment: Experiment, port: int, log: Path) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port)]
-    command += ["--backend-store-uri", uri, "--workers", "1"]
+    command += ["--backend-store-uri", tracking_uri(experiment), "--workers", "1"]
     command += ["--default-artifact-root", artifact_folder(experiment).absolute().as_uri()]
     environment = {
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # its store stays in /dev/shm for ever
@@ -89,30 +121,24 @@ def _start(experiment: Experiment, uri: str, port: int, log: Path) -> "subproces
         )
 
 
-def _wait(address: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
+def _wait(server: Served, process: "subprocess.Popen[bytes]", log: Path) -> None:
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise TrackingError(f"the MLflow server ended at once (is the port taken?); see {log}")
-        try:
-            with urlopen(f"{address}/health", timeout=2):
-                return
-        except (URLError, OSError):
-            time.sleep(0.3)
-    raise TrackingError(f"the MLflow server did not come up in {START_S:.0f} s; see {log}")
+            raise TrackingError(f"MLflow: the server ended at once; {log} says why")
+        if answers(server.address):
+            return
+        time.sleep(0.3)
+    raise TrackingError(f"MLflow: the server did not come up in {START_S:.0f} s; see {log}")
 
 
-def _end(pid: int) -> None:
-    try:
-        os.killpg(pid, signal.SIGTERM)
-    except ProcessLookupError:
-        return
+def _end(server: Served, process: "subprocess.Popen[bytes]") -> None:
+    server.end()
+    process.poll()
 
 
-def _open(link: str, opened: bool) -> None:
-    if opened and (os.environ.get("DISPLAY") or sys.platform == "darwin"):
+def _show(link: str, opened: bool, say: Say) -> None:
+    say(f"front: {link}")
+    screen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    if opened and (screen or sys.platform == "darwin"):
         webbrowser.open(link)
-
-
-def _pid_file(experiment: Experiment) -> Path:
-    return experiment.results.parent / "mlflow.pid"

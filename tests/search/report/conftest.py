@@ -1,10 +1,8 @@
-"""A made-up search with ties, failures and losses, and a browser without a network."""
+"""A made-up search with ties, failures and losses."""
 
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -13,9 +11,6 @@ from tunefront.evaluators import Evaluation, Measurement
 from tunefront.search import Answer, Experiment, Trial, answer_of
 from tunefront.search.confirmation import Confirmation, Round
 from tunefront.spaces import Configuration
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser
 
 SPACE = (
     "space={runtime: [torch, openvino], precision: [fp32, bf16], quantization: [none, int8-dynamic]"
@@ -130,21 +125,3 @@ def answer(experiment: Experiment, search: Search) -> Answer:
     }
     found = Confirmation(rounds=rounds, asked=[0, 3, 5])
     return answer_of(experiment, search(spread=0.2), found)
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator["Browser"]:
-    """Chromium, which finds no host whatsoever."""
-    from playwright.sync_api import Error, sync_playwright
-
-    names = "chromium", "chromium-browser", "google-chrome"
-    found = next((path for path in map(shutil.which, names) if path), None)
-    with sync_playwright() as playwright:
-        try:
-            browser = playwright.chromium.launch(
-                executable_path=found, args=["--host-resolver-rules=MAP * ~NOTFOUND"]
-            )
-        except Error as error:
-            pytest.skip(f"no Chromium here: {error.message.splitlines()[0]}")
-        yield browser
-        browser.close()

@@ -29,6 +29,7 @@ def test_doubts_are_told(
     figures = {"throughput": 100.0, "peak_memory_mb": 500.0, "perplexity": 10.0}
     own = trial(1, evaluation=replace(evaluation(), doubts=doubts), quality_drop=0.0, **figures)
     answer = answer_of(load(), [trial(0, quality_drop=0.0, **figures), own], Confirmation())
-    text = describe(own, answer)
+    text, _, command = describe(own, answer).partition("\n\n    ")
+    assert command == f"tunefront export {answer.experiment.path} 1"
     assert text.endswith(told)
     assert ("doubted" in text) is bool(doubts)

@@ -29,6 +29,7 @@ def show(experiment: Path, trial: str | None, everything: bool, style: str) -> N
     tunefront show experiments/minilm
     tunefront show experiments/minilm 38
     """
+    from tunefront.search.links import say_front
     from tunefront.search.record import recorded_answer
     from tunefront.search.screens import print_table, trial_lines, trials_table
     from tunefront.search.tables import trial_record
@@ -48,6 +49,7 @@ def show(experiment: Path, trial: str | None, everything: bool, style: str) -> N
         print_table(trials_table(answer, answer.trials))
     else:
         print_trials(answer, answer.trials, style)
+    say_front(answer.experiment, say)
 
 
 @click.command()
@@ -156,12 +158,17 @@ def ls(folder: Path, style: str) -> None:
 
 @click.command()
 @with_experiment
-@click.option("--port", default=5000, help="Where to serve.")
+@click.option("--port", type=click.IntRange(1, 65_535), default=5000, help="Where to serve.")
 @click.option("--detach", is_flag=True, help="Leave the server running in the background.")
 @click.option("--stop", is_flag=True, help="End a server that was left running.")
 @click.option("--open/--no-open", "opened", default=True, help="Open a browser.")
 def ui(experiment: Path, port: int, detach: bool, stop: bool, opened: bool) -> None:
-    """Serve MLflow on this machine, and open it on the front."""
+    """Serve MLflow on this machine, and open it on the front.
+
+    \b
+    tunefront ui experiments/minilm
+    tunefront ui experiments/minilm --port 5001 --detach
+    """
     from tunefront.search.ui import serve, stop_server
 
     loaded = load(experiment)

@@ -96,6 +96,7 @@ def _detach(experiment: "Experiment", *, exported: bool, fresh: bool, style: str
 
 def _print_next_steps(result: "Result", written: Path) -> None:
     from tunefront.search.answer import early_ends
+    from tunefront.search.links import say_front
     from tunefront.search.record import read_record, run_command
 
     answer, smoke = result.answer, result.answer.experiment.smoke
@@ -103,8 +104,7 @@ def _print_next_steps(result: "Result", written: Path) -> None:
     say("; ".join(filter(None, (told, early_ends(answer.trials)))))
     say(f"\n  {answer.headline()}\n")
     if result.link:
-        say(f"front:  {result.link}")
-        say(f"        (served by `tunefront ui {written}`)")
+        say_front(answer.experiment, say)
     if result.outcome == "interrupted":
         command = run_command(answer.experiment, read_record(answer.experiment))
         say(f"next:   interrupted; `{command}` goes on")
@@ -128,6 +128,7 @@ def status(experiment: Path, smoke: bool, watch: bool, style: str) -> None:
     tunefront status experiments/minilm
     tunefront status experiments/minilm --watch
     """
+    from tunefront.search.links import say_front
     from tunefront.search.screens import answer_record
     from tunefront.search.watch import status_of
     from tunefront.search.watch import watch as watch_search
@@ -146,6 +147,7 @@ def status(experiment: Path, smoke: bool, watch: bool, style: str) -> None:
     elif style == "json":
         known = {} if found.answer is None else answer_record(found.answer)
         click.echo(json.dumps({**known, "night": found.fields()}, indent=2))
+    say_front(loaded, say)
 
 
 def _show_change(status: "Status") -> None:
@@ -179,6 +181,7 @@ def stop(experiment: Path, smoke: bool, now: bool) -> None:
 def sync(experiment: Path, smoke: bool) -> None:
     """Write the record into MLflow, where it was away when the search wrote it."""
     from tunefront.search.recorder import sync as sync_search
+    from tunefront.search.recorder import without_views
     from tunefront.search.words import counted
 
     done = sync_search(load(experiment, smoke=smoke))
@@ -187,3 +190,5 @@ def sync(experiment: Path, smoke: bool) -> None:
     )
     click.echo(f"front:  {done.link}")
     say(f"        (served by `tunefront ui {experiment}`)")
+    if done.obstacle:
+        say(without_views(done.obstacle))

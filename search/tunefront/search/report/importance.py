@@ -7,7 +7,7 @@ others (Jansen 1999; for a model that predicts perfectly).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -43,15 +43,19 @@ class Importance:
         r2: Share of the variance that is predicted for trials that were not seen; None where
             there is too little to learn from.
         shares: Of the variance, by choice, the greatest first; empty where `r2` is too low.
+        same: Whether all figures are one, so that nothing hangs on anything.
     """
 
     objective: str
     trials: int
     r2: float | None = None
     shares: Mapping[str, float] = field(default_factory=dict)
+    same: bool = False
 
     def __str__(self) -> str:
         """What can be said about it, in words."""
+        if self.same:
+            return f"the same in all {self.trials} measured trials: no choice moves it"
         if self.r2 is None:
             return f"can't be told from {self.trials} measured trials"
         by = f"R² {self.r2:.2f} on trials that the model had not seen"
@@ -76,7 +80,7 @@ def importance_of(
     features = encode([trial.configuration for trial in measured], varied)
     figures, _, _ = learnable(measured, objective.metric, objective.sign)
     if float(figures.std()) <= 1e-12 * float(np.abs(figures).max()):
-        return found
+        return replace(found, same=True)
     missed, missed_without = _misses(features, figures, random)
     r2 = 1.0 - missed
     effects = np.clip((missed_without - missed) / 2, 0.0, 1.0)

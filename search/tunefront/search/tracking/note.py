@@ -1,71 +1,178 @@
-"""What MLflow shows in words: the experiment's front page, a sentence for every run."""
+"""What MLflow shows in words: the experiment's front page, a few lines for every run."""
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from tunefront.search.answer import Answer, choices_of, figure
+from tunefront.search.lessons import Skips
 from tunefront.search.trial import Trial
-from tunefront.search.words import counted
+from tunefront.search.words import LISTED, counted
+
+LONGEST_NOTE = 20_000
+"""What MLflow takes."""
+FRONT_ROWS, LESSONS, LONGEST_CELL = 25, 20, 400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Links:
+    """Where the front page leads to, relative to MLflow's own address.
+
+    Attributes:
+        runs: Runs by trial number.
+        views: Views by title.
+        picture: The front's picture.
+        report: The report.
+    """
+
+    runs: Mapping[int, str]
+    views: Mapping[str, str]
+    picture: str
+    report: str
 
 
 def describe(trial: Trial, answer: Answer) -> str:
-    """One plain sentence, which MLflow shows when the mouse is on a point."""
+    """One plain sentence, which MLflow shows when the mouse is on a point; what to do with it."""
     told = answer.sentence(trial)
     ties = answer.front.ties.get(trial.number, ())
     if ties:
         told += "; can't be told apart from " + ", ".join(f"{t.number:03}" for t in ties[:5])
     if trial.evaluation is not None and trial.evaluation.doubts:
         told += f"; to be doubted: {', '.join(trial.evaluation.doubts)}"
-    return told + (f"; breaks {trial.cause}" if trial.broken else "")
+    told += f"; breaks {trial.cause}" if trial.broken else ""
+    command = command_of(trial, answer)
+    return f"{told}\n\n    {command}" if command else told
 
 
-def front_page(answer: Answer, links: Mapping[int, str], picture: str, report: str) -> str:
-    """The experiment's note in Markdown: the answer first, picks, the front, the picture.
+def command_of(trial: Trial, answer: Answer) -> str:
+    """What exports a trial, or tells why it failed; empty where its figures don't count."""
+    if answer.experiment.smoke:
+        return ""
+    verb = "export" if trial.measured else "show"
+    return shlex.join(["tunefront", verb, str(answer.experiment.path), str(trial.number)])
 
-    Args:
-        answer: What the search found.
-        links: To the runs, by trial number.
-        picture: The address of the front's picture.
-        report: The address of the report.
-    """
-    lines = [f"**{answer.headline()}** ([the whole report]({report}))", ""]
-    if answer.front.picks:
-        lines += ["| pick | trial | against the baseline | why |", "|---|---|---|---|"]
-        lines += [
-            f"| {pick.name} | {_link(pick.trial, links)} | {answer.sentence(pick.trial)} "
-            f"| {pick.reason} |"
-            for pick in answer.front.picks
+
+def front_page(answer: Answer, links: Links) -> str:
+    """The experiment's note in Markdown: the answer, how to have it, picks, the front, losses."""
+    parts = [
+        [f"**{_plain(answer.headline())}** ([the whole report]({links.report}))"],
+        _export(answer),
+        [" · ".join(f"[{title}]({address})" for title, address in links.views.items())],
+        _picks(answer, links),
+        [f"![the front]({links.picture})"],
+        _front_table(answer, links),
+        _counts(answer),
+        _failures(answer, links),
+        _skipped(answer),
+        [
+            "A view shows 100 runs at once, and charts of more begin with the front; the report "
+            "shows every trial. In differences red means less and green more, not worse and "
+            "better. Press *Override saved view* to keep a view's columns and charts after a "
+            "reload."
+        ],
+    ]
+    return "\n\n".join("\n".join(part) for part in parts if part)[:LONGEST_NOTE]
+
+
+def _export(answer: Answer) -> list[str]:
+    recommended = answer.front.recommended
+    command = command_of(recommended, answer) if recommended is not None else ""
+    return [f"    {command}"] if command else []
+
+
+def _picks(answer: Answer, links: Links) -> list[str]:
+    if not answer.front.picks:
+        return []
+    rows = [
+        [
+            pick.name,
+            _link(pick.trial, links),
+            answer.sentence(pick.trial),
+            pick.reason,
+            f"`{command}`" if (command := command_of(pick.trial, answer)) else "-",
         ]
-        lines.append("")
-    lines += [f"![the front]({picture})", "", *_front_table(answer, links), ""]
-    lines += _counts(answer)
-    return "\n".join(lines)
+        for pick in answer.front.picks
+    ]
+    return _table(["pick", "trial", "against the baseline", "why", "to have it"], rows)
 
 
-def _link(trial: Trial, links: Mapping[int, str]) -> str:
-    name = trial.name()
-    return f"[{name}]({links[trial.number]})" if trial.number in links else name
-
-
-def _front_table(answer: Answer, links: Mapping[int, str]) -> list[str]:
+def _front_table(answer: Answer, links: Links) -> list[str]:
     objectives = [objective.metric for objective in answer.experiment.objectives]
     choices = [choice.name for choice in answer.experiment.space.choices]
-    header = ["trial", *objectives, *choices]
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    for trial in answer.front.trials:
-        figures = [figure(trial.measurements[name]) for name in objectives]
-        cells = [_link(trial, links), *figures, *choices_of(trial, choices).values()]
-        lines.append("| " + " | ".join(cells) + " |")
-    return lines if answer.front.trials else []
+    rows = [
+        [
+            _link(trial, links),
+            *(figure(trial.measurements[name]) for name in objectives),
+            *choices_of(trial, choices).values(),
+        ]
+        for trial in answer.front.trials[:FRONT_ROWS]
+    ]
+    left = len(answer.front.trials) - len(rows)
+    more = ["", f"and {counted(left, 'trial')} more on the front"] if left > 0 else []
+    return [*_table(["trial", *objectives, *choices], rows), *more] if rows else []
 
 
 def _counts(answer: Answer) -> list[str]:
     failed = sum(trial.status == "failed" for trial in answer.trials)
     beyond = sum(trial.status == "infeasible" for trial in answer.trials)
+    skipped = f", {counted(answer.skipped, 'configuration')} skipped" if answer.skipped else ""
     return [
         f"{counted(len(answer.trials), 'trial')}: {len(answer.front.trials)} on the front, "
-        f"{beyond} beyond the limits, {failed} failed. "
-        "Red: front. Green: recommended. Blue: baseline. Grey: beaten.",
-        *(f"- {lesson}" for lesson in answer.lessons),
-        "",
-        "Press *Override saved view* to keep this view's columns and charts after a reload.",
+        f"{beyond} beyond the limits, {failed} failed{skipped}. "
+        "Red: front. Green: recommended. Blue: baseline. Grey: beaten."
     ]
+
+
+def _failures(answer: Answer, links: Links) -> list[str]:
+    """What failed, by cause and stage, with the first of its messages."""
+    groups: dict[tuple[str, str], list[Trial]] = {}
+    for trial in answer.trials:
+        if trial.status == "failed" and trial.evaluation is not None:
+            key = (trial.cause, str(trial.evaluation.stage))
+            groups.setdefault(key, []).append(trial)
+    rows = [
+        [cause, stage, str(len(trials)), _several(trials, links), _message(trials[0])]
+        for (cause, stage), trials in groups.items()
+    ]
+    return _table(["failed", "at", "trials", "which", "what was said"], rows) if rows else []
+
+
+def _skipped(answer: Answer) -> list[str]:
+    """What was never tried because failures had ruled it out, with how many that are."""
+    if not answer.lessons:
+        return []
+    found = Skips(answer.experiment.space.enumerate().runnable).learn(answer.trials)
+    told = [
+        f"- {_plain(str(lesson))}: {counted(count, 'configuration')}" for lesson, count in found
+    ]
+    left = len(told) - LESSONS
+    return told[:LESSONS] + ([f"- and {left} more lessons: see the report"] if left > 0 else [])
+
+
+def _several(trials: Sequence[Trial], links: Links) -> str:
+    named = [_link(trial, links, f"{trial.number:03}") for trial in trials[:LISTED]]
+    return ", ".join([*named, "..."] if len(trials) > LISTED else named)
+
+
+def _message(trial: Trial) -> str:
+    text = trial.evaluation.message if trial.evaluation is not None else ""
+    return text.splitlines()[0] if text else ""
+
+
+def _link(trial: Trial, links: Links, name: str = "") -> str:
+    shown = name or trial.name()
+    return f"[{shown}]({links.runs[trial.number]})" if trial.number in links.runs else shown
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    return lines + ["| " + " | ".join(map(_cell, row)) + " |" for row in rows]
+
+
+def _cell(text: str) -> str:
+    return _plain(text)[:LONGEST_CELL].replace("|", "\\|")
+
+
+def _plain(text: str) -> str:
+    """One line."""
+    return " ".join(text.split())

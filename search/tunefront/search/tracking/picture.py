@@ -24,6 +24,8 @@ COLOURS = {
 """Also the colours of runs in MLflow."""
 MARKERS = {"dominated": ("o", 4), "front": ("o", 7), "baseline": ("s", 8), "recommended": ("*", 16)}
 """Form and size in points, in the order of drawing."""
+FAR = 5.0
+"""Positive figures further apart than this factor get a logarithmic axis."""
 LETTER = (4.9, 11.0)
 """Width and height of a letter of a point's name, in points."""
 PLACES = tuple(
@@ -87,12 +89,18 @@ def _draw_pair(ax: "Axes", answer: Answer, x: str, y: str) -> None:
     _draw_limits(ax, answer, x, y)
     ax.set_xlabel(_label(answer, x))
     ax.set_ylabel(_label(answer, y))
-    if measured and all(trial.value(x) > 0 for trial in measured):
+    ax.ticklabel_format(useOffset=False)
+    if _far_apart([trial.value(x) for trial in measured]):
         _logarithmic(ax)
     ax.margins(x=0.12, y=0.12)
     ax.grid(alpha=0.25, which="both", linewidth=0.5)
     ax.spines[["top", "right"]].set_visible(False)
     _draw_edge(ax, answer, x, y)
+
+
+def _far_apart(values: Sequence[float]) -> bool:
+    """Whether an axis must be logarithmic to show them; one that need not be always has ticks."""
+    return bool(values) and min(values) > 0 and max(values) > FAR * min(values)
 
 
 def _logarithmic(ax: "Axes") -> None:

@@ -23,10 +23,12 @@ from tunefront.search.experiment import Experiment
 from tunefront.search.trial import Trial
 from tunefront.spaces import TrackingError, show
 
-from .note import describe, front_page
+from .address import remember, shown_by
+from .layout import role_told, views_of
+from .note import Links, describe, front_page
 from .picture import COLOURS, draw_front, role_of
 from .store import artifact_folder, connect, tracking_uri, ui_address
-from .views import View, difference, link, parallel, scatter, write_views
+from .views import View, page_of, write_views
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -73,6 +75,9 @@ class Projection:
     Args:
         experiment: What is searched.
         search_id: Names the search; two searches of one name are told apart by it.
+
+    Attributes:
+        obstacle: Why links do without saved views; empty where they need not.
     """
 
     def __init__(self, experiment: Experiment, search_id: str) -> None:
@@ -81,6 +86,7 @@ class Projection:
         self._client: MlflowClient = connect(experiment)
         self.experiment_id = self._find_or_make()
         self._runs = self._known_runs()
+        self.obstacle = ""
 
     def _find_or_make(self) -> str:
         """The MLflow experiment of this search; a name that is taken gets a number."""
@@ -182,6 +188,21 @@ class Projection:
         run = self._runs.get(str(trial.number))
         return None if run is None else run.run_id
 
+    def write_views(self, answer: Answer) -> str:
+        """Save the views, and remember what opens the front; its address."""
+        views = self.views(answer)
+        self.obstacle = write_views(
+            self._client, self.experiment_id, views, shown_by(self.experiment)
+        )
+        remember(self.experiment, self.experiment_id, views[0], saved=not self.obstacle)
+        page = page_of(self.experiment_id, views[0], saved=not self.obstacle)
+        return f"{ui_address(self.experiment)}/{page}"
+
+    def views(self, answer: Answer) -> list[View]:
+        """The views of the search."""
+        baseline = answer.baseline
+        return views_of(answer, self.run_id(baseline) if baseline is not None else None)
+
     def write_summary(self, answer: Answer, record: Mapping[str, Any]) -> str:
         """Views, the experiment's note and the summary run; the link to the front.
 
@@ -190,21 +211,23 @@ class Projection:
             record: Machine, protocol and dropped combinations, for `search.json`.
         """
         self._runs = self._known_runs()  # once more: a run may have come late
-        views = self.views(answer)
-        write_views(self._client, self.experiment_id, views)
-        run_id = self._summary_run(answer, record)
-        address = ui_address(self.experiment)
-        runs = f"{address}/#/experiments/{self.experiment_id}/runs"
-        links = {
-            t.number: f"{runs}/{self.run_id(t)}"
-            for t in answer.trials
-            if self.run_id(t) is not None
-        }
-        picture = f"{address}/get-artifact?path=front.png&run_uuid={run_id}"
-        report = f"{runs}/{run_id}/artifacts/report.html"
-        note = front_page(answer, links, picture, report)
+        link = self.write_views(answer)
+        note = front_page(answer, self._links(answer, self._summary_run(answer, record)))
         self._client.set_experiment_tag(self.experiment_id, "mlflow.note.content", note)
-        return link(address, self.experiment_id, views[0])
+        return link
+
+    def _links(self, answer: Answer, summary: str) -> Links:
+        """Relative ones: they hold wherever the store is served."""
+        runs = f"#/experiments/{self.experiment_id}/runs"
+        saved = not self.obstacle
+        return Links(
+            runs={t.number: f"{runs}/{i}" for t in answer.trials if (i := self.run_id(t))},
+            views={
+                v.title: page_of(self.experiment_id, v, saved=saved) for v in self.views(answer)
+            },
+            picture=f"get-artifact?path=front.png&run_uuid={summary}",
+            report=f"{runs}/{summary}/artifacts/report.html",
+        )
 
     def _summary_run(self, answer: Answer, record: Mapping[str, Any]) -> str:
         key = "summary"
@@ -218,65 +241,10 @@ class Projection:
             write_files(answer, record, Path(folder))
             self._client.log_artifacts(known.run_id, folder)
         note = {"mlflow.note.content": answer.headline()[:LONGEST_TAG]}
-        own = {_TRIAL: key, "status": "summary", "front": "false"}
+        own = {_TRIAL: key, "status": "summary", "front": "none"}
         self._log(known, replace(known, tags={**known.tags, **note, **own}))
         self._client.set_terminated(known.run_id)
         return known.run_id
-
-    def views(self, answer: Answer) -> list[View]:
-        """The views that every search gets."""
-        objectives = [objective.metric for objective in self.experiment.objectives]
-        choices = [choice.name for choice in self.experiment.space.choices]
-        figures = [*objectives, "speedup_x", "memory_saving_x", "quality_drop"]
-        shown = [f"metrics.`{name}`" for name in dict.fromkeys(figures)]
-        columns = ["tags.`role`", *shown, *(f"params.`{name}`" for name in choices)]
-        first = self.experiment.objectives[0]
-        order = f"metrics.`{first.metric}`"
-        ascending = first.direction == "minimize"
-        pairs = [scatter(objectives[0], other) for other in objectives[1:]]
-        baseline = answer.baseline
-        base_run = self.run_id(baseline) if baseline is not None else None
-        charts = [
-            *pairs,
-            parallel(choices, objectives),
-            *([difference(base_run)] if base_run is not None else []),
-        ]
-        common: dict[str, Any] = {"order": order, "ascending": ascending}
-        measured = "tags.front != 'none'"
-        return [
-            View(
-                key="front",
-                title="1 Front + baseline",
-                filter="tags.shortlist = 'true'",
-                columns=columns,
-                charts=pairs,
-                **common,
-            ),
-            View(
-                key="picks",
-                title="2 Named picks",
-                filter="tags.pick != ''",
-                columns=["tags.`pick`", *columns],
-                charts=pairs,
-                **common,
-            ),
-            View(
-                key="all",
-                title="3 All trials, charts",
-                filter=measured,
-                columns=columns,
-                charts=charts,
-                mode="CHART",
-                **common,
-            ),
-            View(
-                key="failed",
-                title="4 Failed trials",
-                filter="tags.status = 'failed'",
-                columns=["tags.`reason`", "tags.`stage`", *columns[-len(choices) :]],
-                **common,
-            ),
-        ]
 
 
 def _tags(trial: Trial, answer: Answer) -> dict[str, str]:
@@ -289,7 +257,7 @@ def _tags(trial: Trial, answer: Answer) -> dict[str, str]:
         "status": trial.status,
         "front": str(on_front).lower() if trial.measured else "none",
         "shortlist": str(on_front or trial.number == 0).lower(),
-        "role": ", ".join(picks) or role if trial.measured else "failed",
+        "role": role_told(answer, trial),
         "mlflow.runColor": COLOURS[role],
         "mlflow.note.content": describe(trial, answer),
         "mlflow.source.name": f"tunefront run {answer.experiment.path}",

@@ -47,6 +47,13 @@ def tracking_uri(experiment: Experiment) -> str:
     return written or f"sqlite:///{experiment.results.parent / 'mlflow.db'}"
 
 
+def store_name(experiment: Experiment) -> str:
+    """The store's address in full, wherever one stands, as it may be written down."""
+    uri = shown_uri(tracking_uri(experiment))
+    path = uri.removeprefix("sqlite:///")
+    return f"sqlite:///{Path(path).absolute()}" if path != uri else uri.rstrip("/")
+
+
 def artifact_folder(experiment: Experiment) -> Path:
     """Where artifacts go when the store is the default one."""
     return experiment.results.parent / "artifacts"

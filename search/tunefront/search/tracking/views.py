@@ -1,12 +1,13 @@
 """Saved views of MLflow's page: filters, columns and charts, so that a link opens on the answer.
 
-MLflow keeps a saved view as an experiment tag of a form that it does not promise (tried on 3.15 to
-3.17). This module alone knows it; where the version is another, links fall back to filters.
+MLflow keeps a saved view as an experiment tag of a form that it does not promise. This module alone
+knows it, as it is from 3.15 on (tried on 3.17). Of another major version nothing is assumed: there,
+and where a view can't be saved, links fall back to filters, which show the same rows.
 """
 
 import base64
-import importlib.metadata
 import json
+import re
 import time
 import zlib
 from collections.abc import Mapping, Sequence
@@ -18,8 +19,34 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 OLDEST = (3, 15)
-NEWEST = (4, 0)
+BEFORE = (4, 0)
 LONGEST_TAG = 20_000
+RUN_NAME, CREATED = "attributes.`Run Name`", "runDateAndNestInfo"
+"""Columns that MLflow always shows first."""
+CREATED_PX = 10
+"""The date can't be left out; so narrow, nothing of it is seen, and it can be drawn wide again."""
+LETTER_PX, EDGES_PX, NAME_EDGES_PX, ARROW_PX = 7.0, 26, 84, 18
+"""Of a column's text: a letter, what surrounds it, and more beside names and in a sorted column."""
+GENERATED = ("Model metrics", "System metrics", "choice", "seconds")
+"""Headings under which MLflow draws a chart of every metric."""
+NARROWEST_PX, WIDEST_PX = 64, 420
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charts:
+    """Chart cards below one heading.
+
+    Attributes:
+        title: The heading.
+        cards: What is drawn.
+        abreast: How many stand side by side.
+        height_px: How tall each is.
+    """
+
+    title: str
+    cards: Sequence[Mapping[str, Any]]
+    abreast: int = 2
+    height_px: int = 380
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +59,9 @@ class View:
         filter: MLflow's filter expression.
         order: The column it is sorted by.
         ascending: The direction.
-        columns: The columns shown, in order.
-        charts: Chart cards.
+        columns: The columns shown, in order, and how wide each is, in pixels.
+        names_px: How wide the runs' names are.
+        charts: Chart cards by heading.
         mode: The page's mode: the table, or the charts.
     """
 
@@ -42,42 +70,70 @@ class View:
     filter: str
     order: str
     ascending: bool
-    columns: Sequence[str]
-    charts: Sequence[Mapping[str, Any]] = ()
+    columns: Mapping[str, int]
+    names_px: int = 215
+    charts: Sequence[Charts] = ()
     mode: str = "TABLE"
 
 
-def supported() -> bool:
-    """Whether this MLflow keeps views as this module knows."""
-    major, minor = importlib.metadata.version("mlflow").split(".")[:2]
-    return OLDEST <= (int(major), int(minor)) < NEWEST
+def supported(version: str) -> bool:
+    """Whether an MLflow of this version keeps views as this module knows."""
+    found = re.match(r"(\d+)\.(\d+)", version)
+    return found is not None and OLDEST <= (int(found[1]), int(found[2])) < BEFORE
 
 
-def write_views(client: "MlflowClient", experiment_id: str, views: Sequence[View]) -> None:
-    """Save the views; the menu lists the newest first, so the first is written last."""
-    if not supported():
-        return
+def write_views(
+    client: "MlflowClient", experiment_id: str, views: Sequence[View], version: str
+) -> str:
+    """Save the views; the menu lists the newest first, so the first is written last.
+
+    Args:
+        client: Of MLflow.
+        experiment_id: Where they belong.
+        views: The views.
+        version: Of the MLflow that shows them; empty where it does not say.
+
+    Returns:
+        Why links must do without them; empty where they need not.
+    """
+    from mlflow.exceptions import MlflowException
+
+    if not supported(version):
+        return f"the views for its page are known from 3.15 on, below 4.0; this is {version or '?'}"
     now = int(time.time() * 1000)
-    for age, view in enumerate(views):
-        tag = _tag(view, now - age)
-        if len(tag) <= LONGEST_TAG:
-            client.set_experiment_tag(experiment_id, f"mlflow.sharedViewState.{view.key}", tag)
+    try:
+        for age, view in enumerate(views):
+            tag = f"mlflow.sharedViewState.{view.key}"
+            client.set_experiment_tag(experiment_id, tag, _state(view, now - age))
+    except MlflowException as error:
+        return f"the views for its page can't be saved: {str(error).splitlines()[0][:200]}"
+    return ""
 
 
-def link(address: str, experiment_id: str, view: View) -> str:
-    """The address that opens the view."""
-    page = f"{address}/#/experiments/{experiment_id}/runs?workflowType=machine_learning"
-    if supported():
-        mode = "&compareRunsMode=CHART" if view.mode == "CHART" else ""
+def page_of(experiment_id: str, view: View, *, saved: bool) -> str:
+    """What opens the view, behind MLflow's address; filters alone where it is not saved."""
+    page = f"#/experiments/{experiment_id}/runs?workflowType=machine_learning"
+    mode = "&compareRunsMode=CHART" if view.mode == "CHART" else ""
+    if saved:
         return f"{page}&viewStateShareKey={view.key}{mode}"
     ascending = str(view.ascending).lower()
     return (
         f"{page}&searchFilter={quote(view.filter)}"
-        f"&orderByKey={quote(view.order)}&orderByAsc={ascending}"
+        f"&orderByKey={quote(view.order)}&orderByAsc={ascending}{mode}"
     )
 
 
-def _tag(view: View, now_ms: int) -> str:
+def width_px(texts: Sequence[str], edges_px: int = EDGES_PX) -> int:
+    """How wide a column must be that shows these texts whole."""
+    letters = max(map(len, texts), default=0)
+    return round(min(max(letters * LETTER_PX + edges_px, NARROWEST_PX), WIDEST_PX))
+
+
+def _state(view: View, now_ms: int) -> str:
+    sections = {f"s{place}": charts for place, charts in enumerate(view.charts)}
+    widths = {RUN_NAME: view.names_px, CREATED: CREATED_PX, **view.columns}
+    if view.order in widths:
+        widths[view.order] += ARROW_PX
     state = {
         "searchFilter": view.filter,
         "orderByKey": view.order,
@@ -87,23 +143,18 @@ def _tag(view: View, now_ms: int) -> str:
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
         "selectedColumns": list(view.columns),
-        "columnOrder": list(view.columns),
-        "columnWidths": {},
+        "columnOrder": list(widths),
+        "columnWidths": widths,
         "runsHiddenMode": "SHOW_ALL",
         "compareRunCharts": [
-            {
-                "uuid": f"c{place}",
-                "deleted": False,
-                "isGenerated": False,
-                "metricSectionId": "front",
-                **chart,
-            }
-            for place, chart in enumerate(view.charts)
+            card
+            for key, charts in sections.items()
+            for place, chart in enumerate(charts.cards)
+            for card in [_card(f"{key}c{place}", key, chart)]
         ],
         "compareRunSections": [
-            _section("front", "Trade-offs", shown=True),
-            _section("model", "Model metrics", shown=False),
-            _section("system", "System metrics", shown=False),
+            *(_section(key, charts.title, charts) for key, charts in sections.items()),
+            *(_section(name, name) for name in GENERATED),
         ],
         "viewMaximized": False,
         "runListHidden": False,
@@ -129,7 +180,15 @@ def _tag(view: View, now_ms: int) -> str:
     )
 
 
-def _section(key: str, name: str, *, shown: bool) -> dict[str, object]:
+def _card(uuid: str, section: str, chart: Mapping[str, Any]) -> dict[str, Any]:
+    own = {"uuid": uuid, "deleted": False, "isGenerated": False, "metricSectionId": section}
+    return {**own, **chart}
+
+
+def _section(key: str, name: str, charts: Charts | None = None) -> dict[str, object]:
+    """Charts of ours below a heading; without any, those that MLflow makes, out of sight."""
+    shown = charts is not None
+    layout = {} if charts is None else {"columns": charts.abreast, "cardHeight": charts.height_px}
     return {
         "uuid": key,
         "name": name,
@@ -137,6 +196,7 @@ def _section(key: str, name: str, *, shown: bool) -> dict[str, object]:
         "isReordered": shown,
         "deleted": False,
         "isGenerated": not shown,
+        **layout,
     }
 
 

@@ -1,0 +1,69 @@
+"""Where MLflow shows a search's front: remembered beside the record, told without MLflow."""
+
+import importlib.metadata
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from tunefront.search.files import write_whole
+
+from .store import REACH_S, shown_uri, store_name, tracking_uri
+from .views import View, page_of, supported
+
+if TYPE_CHECKING:
+    from tunefront.search.experiment import Experiment
+
+FILE = "mlflow.json"
+
+
+def remember(experiment: "Experiment", experiment_id: str, view: View, *, saved: bool) -> None:
+    """Write down what opens the front, beside the record, for this store."""
+    pages = {"filters": page_of(experiment_id, view, saved=False)}
+    if saved:
+        pages["view"] = page_of(experiment_id, view, saved=True)
+    known = {**_known(experiment), store_name(experiment): pages}
+    write_whole(experiment.results / FILE, json.dumps(known, indent=2))
+
+
+def front_page_of(experiment: "Experiment") -> str | None:
+    """What opens the front, behind MLflow's address; None where this store does not hold it."""
+    store = store_name(experiment)
+    if store.startswith("sqlite:///") and not Path(store.removeprefix("sqlite:///")).is_file():
+        return None
+    pages = _known(experiment).get(store)
+    if pages is None:
+        return None
+    here = store.startswith("http") or supported(_installed())
+    return str(pages["view"] if here and "view" in pages else pages["filters"])
+
+
+def shown_by(experiment: "Experiment") -> str:
+    """The version of the MLflow that shows the store: the server's; empty where it hides it."""
+    uri = shown_uri(tracking_uri(experiment))
+    if not uri.startswith("http"):
+        return _installed()
+    try:
+        with urlopen(f"{uri.rstrip('/')}/version", timeout=REACH_S) as answer:
+            return str(answer.read(100).decode("utf-8", "replace"))
+    except (URLError, OSError, ValueError):
+        return ""
+
+
+def _installed() -> str:
+    for name in ("mlflow", "mlflow-skinny"):
+        try:
+            return importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return ""
+
+
+def _known(experiment: "Experiment") -> Mapping[str, Any]:
+    try:
+        known: Mapping[str, Any] = json.loads((experiment.results / FILE).read_text())
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}

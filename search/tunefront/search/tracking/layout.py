@@ -1,0 +1,132 @@
+"""Which views a search gets: the front, the picks, all trials as charts, what failed."""
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+
+from tunefront.search.answer import Answer, choices_of, figure
+from tunefront.search.trial import Trial
+
+from .picture import role_of
+from .views import NAME_EDGES_PX, Charts, View, difference, parallel, scatter, width_px
+
+PAGE = 100
+"""Runs that MLflow's page shows at once, in its charts, too."""
+COMPARED = ("speedup_x", "memory_saving_x", "quality_drop")
+STAGE_PX, WORDS_PX, REASON_PX = 90, 400, 420
+
+
+def views_of(answer: Answer, base_run: str | None) -> list[View]:
+    """The views that every search gets, the front first.
+
+    Args:
+        answer: What the search found.
+        base_run: The baseline's run; None where it has none.
+    """
+    front = {trial.number for trial in answer.front.trials}
+    shortlist = len(front | {0}) if answer.baseline is not None else len(front)
+    measured = sum(trial.measured for trial in answer.trials)
+    failed = sum(trial.status == "failed" for trial in answer.trials)
+    figures, choices = _figures(answer), _choices(answer)
+    role = {"tags.`role`": width_px([role_told(answer, trial) for trial in answer.trials])}
+    names_px = width_px([t.short_name() for t in answer.trials], NAME_EDGES_PX)
+    first = answer.experiment.objectives[0]
+    best, least = f"metrics.`{first.metric}`", first.direction == "minimize"
+    crowded = measured > PAGE
+    return [
+        View(
+            key="front",
+            title=f"1 Front + baseline{_part(shortlist)}",
+            filter="tags.shortlist = 'true'",
+            order=best,
+            ascending=least,
+            names_px=names_px,
+            columns={**role, **figures, **choices},
+            charts=[_pairs(answer)],
+        ),
+        View(
+            key="picks",
+            title="2 Named picks",
+            filter="tags.pick != ''",
+            order=best,
+            ascending=least,
+            names_px=names_px,
+            columns={**role, **figures, **choices, "attributes.`Description`": WORDS_PX},
+            charts=[_pairs(answer)],
+        ),
+        View(
+            key="all",
+            title=f"3 Charts: {PAGE} of {measured}, report: all"
+            if crowded
+            else "3 Charts: all trials",
+            filter="tags.front != 'none'",
+            order="tags.`shortlist`" if crowded else best,
+            ascending=False if crowded else least,
+            names_px=names_px,
+            columns={**role, **figures, **choices},
+            charts=_charts(answer, base_run),
+            mode="CHART",
+        ),
+        View(
+            key="failed",
+            title=f"4 Failed trials{_part(failed)}",
+            filter="tags.status = 'failed'",
+            order="tags.`mlflow.runName`",
+            ascending=True,
+            names_px=names_px,
+            columns={"tags.`stage`": STAGE_PX, "tags.`reason`": REASON_PX, **choices},
+        ),
+    ]
+
+
+def _part(count: int) -> str:
+    """How many of the runs the page shows, where it can't show all."""
+    return f" ({PAGE} of {count})" if count > PAGE else ""
+
+
+def role_told(answer: Answer, trial: Trial) -> str:
+    """The picks that a trial is, or where it stands; `failed` where it has no figures."""
+    picks = [pick.name for pick in answer.front.picks if pick.trial.number == trial.number]
+    return (", ".join(picks) or role_of(answer, trial)) if trial.measured else "failed"
+
+
+def _figures(answer: Answer) -> Mapping[str, int]:
+    names = [objective.metric for objective in answer.experiment.objectives]
+    return {
+        f"metrics.`{name}`": width_px([name, *_longest(answer, name)])
+        for name in dict.fromkeys([*names, *COMPARED])
+    }
+
+
+def _longest(answer: Answer, metric: str) -> list[str]:
+    return [figure(t.measurements[metric]) for t in answer.trials if metric in t.measurements]
+
+
+def _choices(answer: Answer) -> Mapping[str, int]:
+    """Those that vary; what all trials share is no column."""
+    shown = _varied(answer)
+    cells = [choices_of(trial, shown) for trial in answer.trials]
+    return {f"params.`{name}`": width_px([name, *(cell[name] for cell in cells)]) for name in shown}
+
+
+def _varied(answer: Answer) -> list[str]:
+    choices = answer.experiment.space.choices
+    return [choice.name for choice in choices if len(choice.values) > 1]
+
+
+def _pairs(answer: Answer) -> Charts:
+    """Every objective against every other one."""
+    objectives = [objective.metric for objective in answer.experiment.objectives]
+    cards = [scatter(x, y) for x, y in combinations(objectives, 2)]
+    return Charts(title="Trade-offs", cards=cards, abreast=min(max(len(cards), 1), 3))
+
+
+def _charts(answer: Answer, base_run: str | None) -> Sequence[Charts]:
+    objectives = [objective.metric for objective in answer.experiment.objectives]
+    ways = parallel(_varied(answer), objectives)
+    found = [_pairs(answer), Charts(title="Choices and objectives", cards=[ways], abreast=1)]
+    if base_run is not None:
+        cards = [difference(base_run)]
+        found.append(
+            Charts(title="Difference to the baseline", cards=cards, abreast=1, height_px=560)
+        )
+    return [charts for charts in found if charts.cards]

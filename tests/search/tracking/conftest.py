@@ -1,0 +1,205 @@
+"""Three searches in one MLflow store, served, and a browser that looks at them."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from tunefront.evaluators import Evaluation, Measurement
+from tunefront.search import Answer, Experiment, Trial, answer_of, load_experiment
+from tunefront.search.confirmation import Confirmation
+from tunefront.search.study import Study
+from tunefront.search.tracking import projection as projections
+from tunefront.search.tracking.projection import Projection
+from tunefront.search.trial import Status
+from tunefront.spaces import Configuration, Hardware
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+FILE = """\
+name: made up NUMBER
+workload: {task: causal-lm, model: nowhere, data: nowhere.jsonl}
+space:
+  runtime: [torch, openvino]
+  precision: [fp32, bf16]
+  quantization: [none, int8-dynamic]
+  batch_size: {low: 1, high: 32}
+  threads: [1, 2, 4, 8]
+baseline: {runtime: torch, batch_size: 1, threads: 1}
+objectives: {throughput: maximize, peak_memory_mb: minimize, perplexity: minimize}
+limits: {quality_drop: "<= 5%"}
+"""
+BEGIN = datetime(2026, 1, 1, 22, 0)
+SMALL, MIDDLE, LARGE = 12, 60, 260
+EXPECTED_NOISE = (
+    "users/current",  # MLflow asks who is logged in; a server without accounts answers 404
+    "status of 404",  # the browser's own words for it
+    "AG Grid: since",  # MLflow's table uses a name that the table's library will drop
+)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A search that MLflow shows.
+
+    Attributes:
+        answer: What it found.
+        written: The projection that wrote it.
+    """
+
+    answer: Answer
+    written: Projection
+
+
+@dataclass(frozen=True)
+class Store:
+    """Searches by their number of trials, the links that `ui` printed, what else it said."""
+
+    searches: dict[int, Shown]
+    links: dict[int, str] = field(default_factory=dict)
+    said: list[str] = field(default_factory=list)
+
+    @property
+    def address(self) -> str:
+        return self.links[MIDDLE].partition("/#")[0]
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def made_up(folder: Path, count: int, laptop: Hardware) -> Experiment:
+    """An experiment in a folder; those in one folder share a store."""
+    path = folder / f"search-{count}.yaml"
+    path.write_text(FILE.replace("NUMBER", str(count)))
+    return load_experiment(path, hardware=laptop)
+
+
+def answered(experiment: Experiment, count: int) -> Answer:
+    """Made-up trials that have all ended; every thirteenth failed."""
+    random = np.random.default_rng(count)
+    runnable = experiment.space.enumerate().runnable
+    others = [c for c in runnable if c != experiment.baseline]
+    chosen = [others[int(row)] for row in random.permutation(len(others))[: count - 1]]
+    trials = [
+        ended(number, configuration, random)
+        for number, configuration in enumerate([experiment.baseline, *chosen])
+    ]
+    return answer_of(experiment, trials, Confirmation())
+
+
+def ended(number: int, configuration: Configuration, random: np.random.Generator) -> Trial:
+    """A trial whose figures follow from its choices, or that failed."""
+    begin = BEGIN + timedelta(minutes=number)
+    common: dict[str, Any] = {
+        "number": number,
+        "configuration": configuration,
+        "started": begin,
+        "ended": begin,
+    }
+    if number % 13 == 12:
+        lost = Evaluation(status="failed", cause="oom", stage="measure", message="no memory left")
+        return Trial(status="failed", evaluation=lost, **common)
+    batch, threads = configuration.number("batch_size"), configuration.number("threads")
+    fast = 3.0 if configuration["runtime"] == "openvino" else 1.0
+    small = 0.5 if configuration["quantization"] == "int8-dynamic" else 1.0
+    loss = (1 - small) * 6 + (configuration["precision"] == "bf16") * 2 + 0.3 * random.normal()
+    speed = 20 * fast * threads**0.5 * (1 + np.log(batch)) * (1 + 0.02 * random.normal())
+    values = {
+        "throughput": (float(speed), "items/s"),
+        "peak_memory_mb": (round(300 * small + 8 * batch + 20 * threads, 1), "MB"),
+        "perplexity": (10 + loss / 10, ""),
+        "quality_drop": (float(loss), "%"),
+    }
+    figures = {
+        name: Measurement(
+            value=v, unit=unit, low=v - 0.01 * abs(v), high=v + 0.01 * abs(v), samples=7
+        )
+        for name, (v, unit) in values.items()
+    }
+    evaluation = Evaluation(status="ok", measurements=figures, seconds={"total": 9.0})
+    status: Status = "ok" if loss <= 5 else "infeasible"
+    return Trial(status=status, evaluation=evaluation, measurements=figures, **common)
+
+
+def projected(experiment: Experiment, count: int) -> Shown:
+    answer = answered(experiment, count)
+    written = Projection(experiment, Study.open(experiment, {"test": "yes"}).search_id)
+    written.write_trials(answer.trials, answer)
+    written.write_summary(answer, {})
+    return Shown(answer=answer, written=written)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory, laptop: Hardware) -> Iterator[Store]:
+    """Three searches, the small one as an MLflow of another major version would have it."""
+    folder = tmp_path_factory.mktemp("searches")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.delenv("MLFLOW_TRACKING_URI", raising=False)
+        counts = (SMALL, MIDDLE, LARGE)
+        experiments = {count: made_up(folder, count, laptop) for count in counts}
+        with patched.context() as other:
+            other.setattr(projections, "shown_by", lambda experiment: "4.0.0")
+            searches = {SMALL: projected(experiments[SMALL], SMALL)}
+        searches |= {n: projected(experiments[n], n) for n in (MIDDLE, LARGE)}
+        found = Store(searches=searches)
+        port = free_port()
+        try:
+            for count in (MIDDLE, LARGE, SMALL):
+                first, *more = ui(experiments[count], "--port", port, "--detach", "--no-open")
+                found.links[count] = first.removeprefix("front: ")
+                found.said.extend(more)
+            yield found
+        finally:
+            ui(experiments[MIDDLE], "--stop")
+
+
+def ui(experiment: Experiment, *options: object) -> list[str]:
+    """What `tunefront ui` says."""
+    command = [sys.executable, "-m", "tunefront.search", "ui", experiment.path, *options]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    return done.stderr.splitlines()
+
+
+Opened = Callable[..., "Page"]
+
+
+@pytest.fixture
+def opened(browser: "Browser", store: Store, tmp_path: Path) -> Iterator[Opened]:
+    """Open a link as somebody who was never there; nothing is wrong, nothing is asked elsewhere.
+
+    A picture of every page goes to the folder that `TUNEFRONT_SCREENSHOTS` names.
+    """
+    folder = Path(os.environ.get("TUNEFRONT_SCREENSHOTS", tmp_path))
+    said: list[str] = []
+    asked: list[str] = []
+    with browser.new_context(viewport={"width": 2600, "height": 2800}) as context:
+
+        def opened(link: str, name: str, rows: int, **size: Any) -> "Page":
+            page = context.new_page()
+            page.on("console", lambda message: said.append(message.text))
+            page.on("pageerror", lambda error: said.append(str(error)))
+            page.on("request", lambda request: asked.append(request.url))
+            page.goto(link)
+            page.get_by_text(re.compile(rf"^{rows}\s*matching runs?$")).wait_for()
+            folder.mkdir(parents=True, exist_ok=True)
+            page.screenshot(path=folder / f"{name}.png")
+            return page
+
+        yield opened
+    assert [text for text in said if not any(noise in text for noise in EXPECTED_NOISE)] == []
+    assert [url for url in asked if not url.startswith((store.address, "data:", "blob:"))] == []
