@@ -67,5 +67,8 @@ def _counts(answer: Answer) -> list[str]:
         "Red: front. Green: recommended. Blue: baseline. Grey: beaten.",
         *(f"- {lesson}" for lesson in answer.lessons),
         "",
+        "To export from here: open a run, add the tag `pick` with the value `yes`, then "
+        f"`tunefront export {answer.experiment.path} --picked`.",
+        "",
         "Press *Override saved view* to keep this view's columns and charts after a reload.",
     ]
