@@ -78,7 +78,7 @@ def test_mlflow_has_a_run_a_trial_and_a_summary(journey: Journey) -> None:
             assert 0 <= run.data.metrics["front_chance"] <= 1
         assert run.data.tags["mlflow.runColor"].startswith("#")
         assert len(run.info.run_name) <= 40
-    assert any("recommended" in run.data.tags.get("pick", "") for run in runs.values())
+    assert any("recommended" in run.data.tags.get("picks", "") for run in runs.values())
 
 
 def test_mlflow_opens_on_the_front(journey: Journey) -> None:

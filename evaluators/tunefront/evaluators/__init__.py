@@ -3,7 +3,7 @@
 Imports and works where Ray, Optuna and MLflow are absent; torch is imported when it is needed.
 """
 
-from .candidate import CandidateRecord, load, script_of
+from .candidate import CandidateRecord, script_of
 from .evaluate import (
     candidate_key,
     contender,
@@ -28,6 +28,7 @@ from .measures.gpu import Gpus
 from .measures.intervals import ratio_interval
 from .measures.quality import paired_change
 from .measures.speed import Timing, half_width, kept_turns
+from .registry import load
 from .setting import Evaluation, Setting, Timeouts
 from .store import Store, cache_folder, prepared_folder, stages_folder
 from .turns import Contender, Session, Sitting, take_turns

@@ -94,6 +94,16 @@ def load(folder: str | Path, threads: int | None = None) -> Candidate:
 
 
 def script_of(record: CandidateRecord) -> str:
-    """The Python program that runs the folder without tunefront."""
+    """The Python program that runs the folder without tunefront, on its samples.npz."""
     runtime = RUNTIME_OF[record.runtime]
-    return runtime.script(record.numerics, record.settings, record.threads)
+    return runtime.script(record.numerics, record.settings, record.threads) + _ON_SAMPLES
+
+
+_ON_SAMPLES = """
+
+if __name__ == "__main__":
+    samples = np.load(HERE / "samples.npz")
+    output = run(load(), {n[6:]: samples[n] for n in samples if n.startswith("input_")})[0]
+    difference = np.abs(output - samples["output_0"]).max()
+    print("output", output.shape, "| largest difference", difference)
+"""

@@ -4,6 +4,8 @@ candidate.json, model files     what was measured, copied
 processor/                      tokenizer or image processor
 samples.npz                     recorded inputs and outputs
 run.py                          runs it without tunefront
+serve.py, inputs.json           serves it over HTTP without tunefront; what its inputs must be
+Dockerfile                      an image that does so
 configuration.json, README.md   for people
 manifest.json                   sha256 of every file, versions, hardware, figures with spread
 """
@@ -21,11 +23,13 @@ import numpy as np
 from tunefront.spaces import ExportError
 
 from .candidate import CandidateRecord, load, script_of
-from .workloads.base import Array, Inputs
+from .workloads.base import Array, Inputs, TensorSpec
 
 MANIFEST = "manifest.json"
 SAMPLES = "samples.npz"
 SCRIPT = "run.py"
+SERVER = "serve.py"
+INPUTS = "inputs.json"
 README = "README.md"
 PROCESSOR = "processor"
 CONFIGURATION = "configuration.json"
@@ -40,6 +44,21 @@ def copy_candidate(candidate: Path, folder: Path, threads: int) -> CandidateReco
     record.write(folder)
     (folder / SCRIPT).write_text(script_of(record))
     return record
+
+
+def write_server(folder: Path, inputs: Sequence[TensorSpec], request: Inputs) -> None:
+    """What serves the export over HTTP, and what it checks requests against."""
+    fields = {
+        spec.name: {"dtype": str(request[spec.name].dtype), "shape": list(spec.dims)}
+        for spec in inputs
+    }
+    (folder / INPUTS).write_text(json.dumps(fields, indent=2) + "\n")
+    shutil.copyfile(Path(__file__).with_name("endpoint.py"), folder / SERVER)
+
+
+def can_be_served(record: CandidateRecord) -> bool:
+    """Whether one process runs it; ranks that share a model are started together."""
+    return record.numerics.tensor_parallel == 1
 
 
 def write_samples(folder: Path, request: Inputs) -> None:

@@ -284,15 +284,24 @@ def _threads() -> None:
 
 
 def export(payload: Payload) -> dict[str, object]:
-    """Turn a candidate into an export: its files, script, samples and processor.
+    """Turn a candidate into an export: its files, scripts, samples and processor.
 
     Payload: `workload`, `candidate`, `requests`, `threads`, `folder`.
     """
-    from .export_folder import PROCESSOR, copy_candidate, write_samples
+    from .export_folder import (
+        PROCESSOR,
+        can_be_served,
+        copy_candidate,
+        write_samples,
+        write_server,
+    )
 
     folder = Path(payload["folder"])
     workload = build_workload(WorkloadSpec.from_dict(payload["workload"]))
-    copy_candidate(Path(payload["candidate"]), folder, int(payload["threads"]))
+    record = copy_candidate(Path(payload["candidate"]), folder, int(payload["threads"]))
     workload.save_processor(folder / PROCESSOR)
-    write_samples(folder, read_requests(Path(payload["requests"]))[0])
+    request = read_requests(Path(payload["requests"]))[0]
+    if can_be_served(record):
+        write_server(folder, workload.inputs, request)
+    write_samples(folder, request)
     return {}

@@ -5,15 +5,23 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tunefront.evaluators import CandidateRecord, Isolation, Setting, export_candidate
-from tunefront.evaluators.export_folder import CONFIGURATION, README, write_manifest
-from tunefront.spaces import ExportError, detect_hardware
+from tunefront.evaluators.export_folder import (
+    CONFIGURATION,
+    README,
+    can_be_served,
+    read_manifest,
+    write_manifest,
+)
+from tunefront.spaces import ExportError, detect_hardware, show
 
 from .answer import Answer, figure
+from .deployment import DOCKERFILE, dockerfile, needs_of, serving_versions, serving_words
 from .files import slug_of
 from .trial import Trial
 from .verify import SECONDS, Verification, verify
@@ -24,6 +32,26 @@ TIMEOUT_S = 1800.0
 def default_folder(answer: Answer, trial: Trial) -> Path:
     """Where a trial is exported to unless told otherwise: below the search's own folder."""
     return answer.experiment.results / "exports" / slug_of(trial.name())
+
+
+def check_export_of(answer: Answer, trial: Trial, folder: Path) -> None:
+    """Refuse a folder that holds another export.
+
+    Raises:
+        ExportError: If it is none, or of another trial or experiment.
+    """
+    manifest = read_manifest(folder)
+    held = f"trial {manifest['trial']} ({_words(manifest['configuration'])}) of "
+    held += str(manifest["experiment"])
+    wanted = f"trial {trial.number} ({_words(trial.configuration)}) of {answer.experiment.name}"
+    if held != wanted:
+        raise ExportError(
+            f"{folder} holds {held}, not {wanted}; remove it, or name another with --output"
+        )
+
+
+def _words(configuration: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {show(configuration[name])}" for name in sorted(configuration))
 
 
 def export_trial(answer: Answer, trial: Trial, setting: Setting, target: Path) -> Verification:
@@ -57,7 +85,7 @@ def export_trial(answer: Answer, trial: Trial, setting: Setting, target: Path) -
         made.rename(target)
     finally:
         shutil.rmtree(made, ignore_errors=True)
-    return verification
+    return replace(verification, folder=target)
 
 
 def _fill(answer: Answer, trial: Trial, setting: Setting, folder: Path) -> None:
@@ -71,7 +99,11 @@ def _fill(answer: Answer, trial: Trial, setting: Setting, folder: Path) -> None:
     fields = _manifest(answer, trial, sample)
     resolved = {"configuration": dict(trial.configuration), "experiment": answer.experiment.written}
     (folder / CONFIGURATION).write_text(json.dumps(resolved, indent=2, default=str) + "\n")
-    (folder / README).write_text(_readme(answer, trial, folder, fields))
+    record = CandidateRecord.read(folder)
+    if can_be_served(record):
+        tag = slug_of(answer.experiment.name)
+        (folder / DOCKERFILE).write_text(dockerfile(record, fields["versions"], tag))
+    (folder / README).write_text(_readme(answer, trial, record, fields))
     write_manifest(folder, fields)
 
 
@@ -107,18 +139,22 @@ def _manifest(answer: Answer, trial: Trial, sample: Mapping[str, Any]) -> dict[s
             "summary": hardware.summary(),
             "isa": sorted(hardware.isa),
         },
-        "versions": {**hardware.libraries, "python": sys.version.split()[0]},
+        "versions": {
+            **hardware.libraries,
+            **serving_versions(),
+            "python": sys.version.split()[0],
+        },
     }
 
 
-def _readme(answer: Answer, trial: Trial, folder: Path, fields: Mapping[str, Any]) -> str:
-    record = CandidateRecord.read(folder)
+def _readme(
+    answer: Answer, trial: Trial, record: CandidateRecord, fields: Mapping[str, Any]
+) -> str:
     figures = "\n".join(
         f"| {name} | {figure(m)} | {m.low:.4g} to {m.high:.4g} | {m.unit} | {m.samples} |"
         for name, m in trial.measurements.items()
     )
     choices = "\n".join(f"- {name}: {value}" for name, value in trial.configuration.items())
-    needs = {"torch": "torch", "inductor": "torch"}.get(record.runtime, record.runtime)
     return f"""\
 # {answer.experiment.name}, trial {trial.number}
 
@@ -126,7 +162,7 @@ def _readme(answer: Answer, trial: Trial, folder: Path, fields: Mapping[str, Any
 
 ## Run it
 
-    pip install {needs} numpy
+    pip install {needs_of(record)} numpy
     python run.py
 
 `run.py` needs nothing else; it runs the recorded inputs in `samples.npz` and prints how far the
@@ -139,6 +175,9 @@ outputs are from the recorded ones. With Tunefront's evaluators installed:
 `processor/` holds the tokenizer or image processor, where the model has one. `tunefront verify
 FOLDER` checks files, outputs, choices, speed and memory.
 
+## Serve it
+
+{serving_words(record)}
 ## What it is
 
 {choices}

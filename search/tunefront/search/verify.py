@@ -31,12 +31,12 @@ class Verification:
     passed: bool
 
 
-def verify(folder: Path, seconds: float = SECONDS) -> Verification:
+def verify(folder: Path, seconds: float | None = None) -> Verification:
     """Load an export in a fresh Python, compare outputs on recorded inputs, measure again.
 
     Args:
         folder: The export.
-        seconds: Time for measuring.
+        seconds: Time for measuring; `SECONDS` where None.
 
     Raises:
         ExportError: If there is no such folder, or the process says nothing.
@@ -51,7 +51,7 @@ def verify(folder: Path, seconds: float = SECONDS) -> Verification:
             "-m",
             "tunefront.evaluators.verification",
             str(folder.absolute()),
-            str(seconds),
+            str(SECONDS if seconds is None else seconds),
         ],
         capture_output=True,
         text=True,

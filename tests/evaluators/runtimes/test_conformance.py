@@ -13,6 +13,7 @@ import pytest
 import torch
 from _pytest.mark import ParameterSet
 
+from tunefront.evaluators.candidate import CandidateRecord, script_of
 from tunefront.evaluators.runtimes import RUNTIME_OF, Candidate, Numerics, Source
 from tunefront.evaluators.runtimes.program import tensors
 from tunefront.evaluators.workloads import Inputs
@@ -182,7 +183,10 @@ def test_the_script_runs_without_tunefront(
     (output,) = open_candidate(build, make_source, case)(request)
     samples = {f"input_{name}": array for name, array in request.items()} | {"output_0": output}
     np.savez(tmp_path / "samples.npz", allow_pickle=False, **samples)
-    script = RUNTIME_OF[runtime].script(numerics, settings, 1)
+    record = CandidateRecord(
+        runtime=runtime, numerics=numerics, settings=settings, parameters=1, reference_parameters=1
+    )
+    script = script_of(record)
     assert "tunefront" not in script
     (tmp_path / "run.py").write_text(script)
     done = subprocess.run(

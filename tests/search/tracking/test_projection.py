@@ -186,7 +186,7 @@ def test_a_trial_that_is_no_longer_a_pick_loses_the_name(
     def picks(*trials: Trial) -> list[str]:
         found = answer_of(answer.experiment, [base, *trials], Confirmation(rounds={}))
         projection.write_trials(found.trials, found)
-        runs = client.search_runs([projection.experiment_id], "tags.pick != ''")
+        runs = client.search_runs([projection.experiment_id], "tags.picks != ''")
         return sorted(run.data.tags["trial"] for run in runs)
 
     slow, fast = trial(1, throughput=200.0, **figures), trial(2, throughput=300.0, **figures)

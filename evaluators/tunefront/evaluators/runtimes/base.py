@@ -143,4 +143,8 @@ class Runtime(ABC):
 
     @abstractmethod
     def script(self, numerics: Numerics, settings: Mapping[str, object], threads: int) -> str:
-        """A short Python program that runs the folder without tunefront, on samples.npz."""
+        """A short Python module that opens and runs the folder without tunefront.
+
+        It imports numpy as `np`, knows its folder as `HERE`, and defines `load()` and
+        `run(model, inputs)`: what run.py and serve.py have in common.
+        """

@@ -61,7 +61,7 @@ class Inductor(Runtime):
         return InductorCandidate(folder / FILE, numerics)
 
     def script(self, numerics: Numerics, settings: Mapping[str, object], threads: int) -> str:
-        """Ten lines of torch and numpy."""
+        """`load` and `run` in torch and numpy."""
         return _SCRIPT.format(file=FILE, device=numerics.device, threads=threads)
 
 
@@ -173,12 +173,18 @@ import pathlib
 import numpy as np
 import torch
 
-here = pathlib.Path(__file__).parent
-torch.set_num_threads({threads})
-model = torch._inductor.aoti_load_package(str(here / "{file}"))
-samples = np.load(here / "samples.npz")
-inputs = {{k[6:]: torch.from_numpy(v).to("{device}") for k, v in samples.items() if "input_" in k}}
-with torch.inference_mode():
-    output = model(**inputs).cpu().numpy()
-print("output", output.shape, "| largest difference", np.abs(output - samples["output_0"]).max())
+HERE = pathlib.Path(__file__).parent
+
+
+def load():
+    """The model, on as many threads as it was measured with."""
+    torch.set_num_threads({threads})
+    return torch._inductor.aoti_load_package(str(HERE / "{file}"))
+
+
+def run(model, inputs):
+    """One request: arrays by name in, a list of arrays out."""
+    with torch.inference_mode():
+        given = {{name: torch.from_numpy(a).to("{device}") for name, a in inputs.items()}}
+        return [model(**given).cpu().numpy()]
 '''

@@ -43,7 +43,7 @@ class OnnxRuntime(Runtime):
         return OnnxCandidate(folder / FILE, threads)
 
     def script(self, numerics: Numerics, settings: Mapping[str, object], threads: int) -> str:
-        """Ten lines of onnxruntime and numpy."""
+        """`load` and `run` in onnxruntime and numpy."""
         return _SCRIPT.format(file=FILE, threads=threads)
 
 
@@ -176,12 +176,19 @@ import pathlib
 import numpy as np
 import onnxruntime
 
-here = pathlib.Path(__file__).parent
-options = onnxruntime.SessionOptions()
-options.intra_op_num_threads = {threads}
-model = onnxruntime.InferenceSession(here / "{file}", options, providers=["CPUExecutionProvider"])
-samples = np.load(here / "samples.npz")
-inputs = {{name[6:]: samples[name] for name in samples if name[:6] == "input_"}}
-output = model.run(None, inputs)[0]
-print("output", output.shape, "| largest difference", np.abs(output - samples["output_0"]).max())
+HERE = pathlib.Path(__file__).parent
+
+
+def load():
+    """The model, on as many threads as it was measured with."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = {threads}
+    options.inter_op_num_threads = 1
+    providers = ["CPUExecutionProvider"]
+    return onnxruntime.InferenceSession(HERE / "{file}", options, providers=providers)
+
+
+def run(model, inputs):
+    """One request: arrays by name in, a list of arrays out."""
+    return model.run(None, inputs)
 '''

@@ -60,7 +60,7 @@ class OpenVino(Runtime):
         return OpenVinoCandidate(folder / FILE, {**options, "INFERENCE_NUM_THREADS": threads})
 
     def script(self, numerics: Numerics, settings: Mapping[str, object], threads: int) -> str:
-        """Ten lines of openvino and numpy."""
+        """`load` and `run` in openvino and numpy."""
         options = settings["options"]
         assert isinstance(options, dict)
         return _SCRIPT.format(file=FILE, options={**options, "INFERENCE_NUM_THREADS": threads})
@@ -217,10 +217,17 @@ import pathlib
 import numpy as np
 import openvino
 
-here = pathlib.Path(__file__).parent
-model = openvino.compile_model(here / "{file}", "CPU", {options})
-samples = np.load(here / "samples.npz")
-names = [port.get_any_name() for port in model.inputs]
-output = model({{name: samples["input_" + name] for name in names}})[0]
-print("output", output.shape, "| largest difference", np.abs(output - samples["output_0"]).max())
+HERE = pathlib.Path(__file__).parent
+
+
+def load():
+    """The model, with the options that it was measured with."""
+    return openvino.compile_model(HERE / "{file}", "CPU", {options})
+
+
+def run(model, inputs):
+    """One request: arrays by name in, a list of arrays out."""
+    used = [port.get_any_name() for port in model.inputs]
+    result = model({{name: inputs[name] for name in used}})
+    return [np.array(result[port]) for port in model.outputs]
 '''

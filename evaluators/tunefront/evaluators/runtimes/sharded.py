@@ -188,36 +188,50 @@ SCRIPT = '''\
 
 Start it with: torchrun --nproc-per-node {ranks} run.py. Needs torch, transformers and numpy.
 """
+import atexit
+import os
 import pathlib
+import sys
 
 import numpy as np
 import torch
 from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
 from transformers import AutoModelForCausalLM
 
-here = pathlib.Path(__file__).parent
-torch.set_num_threads({threads})
-torch.distributed.init_process_group("{backend}")
-device = "{device}" if "{device}" == "cpu" else "cuda:" + str(torch.distributed.get_rank())
-model = AutoModelForCausalLM.from_pretrained(here / "weights", dtype=torch.{dtype})
-styles = {{"colwise": ColwiseParallel, "rowwise": RowwiseParallel}}
-plan = {{model.base_model_prefix + "." + k: styles[v]() for k, v in
-        model.config.base_model_tp_plan.items() if v in styles}}
-mesh = torch.distributed.init_device_mesh("{device}", ({ranks},))
-parallelize_module(model.eval().to(device), mesh, plan)
-samples = np.load(here / "samples.npz")
-inputs = {{k[6:]: torch.from_numpy(v).to(device) for k, v in samples.items() if "input_" in k}}
-with torch.no_grad():
-    output = model(**inputs, use_cache=False).logits.float().cpu().numpy()
-if torch.distributed.get_rank() == 0:
-    difference = np.abs(output - samples["output_0"]).max()
-    print("output", output.shape, "| largest difference", difference)
-torch.distributed.destroy_process_group()
+HERE = pathlib.Path(__file__).parent
+
+
+def load():
+    """This process's share of the model; the first of the processes is the one that speaks."""
+    torch.set_num_threads({threads})
+    torch.distributed.init_process_group("{backend}")
+    atexit.register(torch.distributed.destroy_process_group)
+    if torch.distributed.get_rank() > 0:
+        sys.stdout = open(os.devnull, "w")
+    model = AutoModelForCausalLM.from_pretrained(HERE / "weights", dtype=torch.{dtype})
+    styles = {{"colwise": ColwiseParallel, "rowwise": RowwiseParallel}}
+    plan = {{model.base_model_prefix + "." + k: styles[v]() for k, v in
+            model.config.base_model_tp_plan.items() if v in styles}}
+    mesh = torch.distributed.init_device_mesh("{device}", ({ranks},))
+    parallelize_module(model.eval().to(_device()), mesh, plan)
+    return model
+
+
+def run(model, inputs):
+    """One request in every process: arrays by name in, a list of arrays out."""
+    given = {{name: torch.from_numpy(array).to(_device()) for name, array in inputs.items()}}
+    with torch.no_grad():
+        return [model(**given, use_cache=False).logits.float().cpu().numpy()]
+
+
+def _device():
+    rank = torch.distributed.get_rank()
+    return "{device}" if "{device}" == "cpu" else "cuda:" + str(rank)
 '''
 
 
 def script(numerics: Numerics, threads: int) -> str:
-    """The program that runs the export without tunefront."""
+    """`load` and `run` without tunefront, for each of the processes."""
     return SCRIPT.format(
         ranks=numerics.tensor_parallel,
         threads=threads,

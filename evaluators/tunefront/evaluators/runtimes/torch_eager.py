@@ -55,7 +55,7 @@ class TorchEager(Runtime):
         return TorchCandidate(torch.export.load(folder / FILE), numerics)
 
     def script(self, numerics: Numerics, settings: Mapping[str, object], threads: int) -> str:
-        """Ten lines of torch and numpy."""
+        """`load` and `run` in torch and numpy."""
         if numerics.tensor_parallel > 1:
             from .sharded import script
 
@@ -149,12 +149,18 @@ import pathlib
 import numpy as np
 import torch
 
-here = pathlib.Path(__file__).parent
-torch.set_num_threads({threads})
-model = torch.export.load(here / "{file}").module()
-samples = np.load(here / "samples.npz")
-inputs = {{k[6:]: torch.from_numpy(v).to("{device}") for k, v in samples.items() if "input_" in k}}
-with torch.inference_mode():
-    output = model(**inputs).cpu().numpy()
-print("output", output.shape, "| largest difference", np.abs(output - samples["output_0"]).max())
+HERE = pathlib.Path(__file__).parent
+
+
+def load():
+    """The model, on as many threads as it was measured with."""
+    torch.set_num_threads({threads})
+    return torch.export.load(HERE / "{file}").module()
+
+
+def run(model, inputs):
+    """One request: arrays by name in, a list of arrays out."""
+    with torch.inference_mode():
+        given = {{name: torch.from_numpy(a).to("{device}") for name, a in inputs.items()}}
+        return [model(**given).cpu().numpy()]
 '''

@@ -1,6 +1,6 @@
 """The commands, by the time at which they are typed."""
 
-from .deploy import export, verify
+from .deploy import export, promote, verify
 from .morning import compare, ls, pick, report, show, ui
 from .night import run, status, stop, sync
 from .start import cache, doctor, init
@@ -18,6 +18,7 @@ COMMANDS = (
     report,
     export,
     verify,
+    promote,
     sync,
     ui,
     cache,

@@ -28,6 +28,7 @@ def show(experiment: Path, trial: str | None, everything: bool, style: str) -> N
     \b
     tunefront show experiments/minilm
     tunefront show experiments/minilm 38
+    tunefront show experiments/minilm 'http://127.0.0.1:5000/#/experiments/1/runs/ID'
     """
     from tunefront.search.links import say_front
     from tunefront.search.record import recorded_answer

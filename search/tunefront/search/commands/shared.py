@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from tunefront.search.experiment import Experiment
     from tunefront.search.objective import Limit
     from tunefront.search.trial import Trial
+    from tunefront.search.verify import Verification
 
+RUN_ID = 32
+"""Characters of the id of a run in MLflow."""
 MISMATCH = 5
 """The exit code of `verify` where an export is not what was exported."""
 
@@ -58,9 +61,17 @@ def load(written: Path, *, smoke: bool = False) -> "Experiment":
 
 
 def find(answer: "Answer", written: str) -> "Trial":
-    """A trial by number, by its name's first word, as `baseline`, or as a pick's name."""
+    """A trial by number or name, as `baseline`, as a pick's name, or by its run in MLflow.
+
+    MLflow is asked only where a run's id, or the address of its page, is written.
+    """
     from tunefront.spaces import ExperimentError, did_you_mean
 
+    if "://" in written or len(written.strip()) >= RUN_ID:
+        from tunefront.search.tracking.runs import Runs, run_named_in
+
+        if (run := run_named_in(written)) is not None:
+            return answer.trials[Runs(answer.experiment).trial_of(run)]
     picks = {pick.name: pick.trial for pick in answer.front.picks}
     if written == "baseline" and answer.trials:
         return answer.trials[0]
@@ -71,8 +82,8 @@ def find(answer: "Answer", written: str) -> "Trial":
         return answer.trials[int(number)]
     known = [*picks, "baseline"]
     raise ExperimentError(
-        f"trial {written!r} does not exist; there are 0 to {len(answer.trials) - 1}"
-        f"{did_you_mean(written, known)}"
+        f"trial {written!r} does not exist; there are 0 to {len(answer.trials) - 1}, and runs by "
+        f"their id or their page's address{did_you_mean(written, known)}"
     )
 
 
@@ -113,15 +124,16 @@ def print_trials(answer: "Answer", trials: "Sequence[Trial]", style: str) -> Non
 
 def export_and_verify(
     answer: "Answer", trial: "Trial", output: Path | None, *, keep: bool = False
-) -> None:
+) -> "Verification":
     """Export and verify; with `keep`, an export that is there already is only verified."""
-    from tunefront.search.export import default_folder, export_trial
+    from tunefront.search.export import check_export_of, default_folder, export_trial
     from tunefront.search.preflight import recorded_setting
     from tunefront.search.screens import print_table, verification_table
     from tunefront.search.verify import verify as verify_folder
 
     folder = output or default_folder(answer, trial)
     if keep and folder.is_dir():
+        check_export_of(answer, trial, folder)
         say(f"{trial.name()} is exported already")
         verification = verify_folder(folder)
     else:
@@ -131,3 +143,4 @@ def export_and_verify(
     print_table(verification_table(verification))
     told = "exported and verified" if verification.passed else "NOT what was exported"
     click.echo(f"{told}: {folder}")
+    return verification

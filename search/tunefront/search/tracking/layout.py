@@ -46,7 +46,7 @@ def views_of(answer: Answer, base_run: str | None) -> list[View]:
         View(
             key="picks",
             title="2 Named picks",
-            filter="tags.pick != ''",
+            filter="tags.picks != ''",
             order=best,
             ascending=least,
             names_px=names_px,

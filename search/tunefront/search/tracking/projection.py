@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 
 LONGEST_TAG = 5_000
 SUMMARY = "★ summary"
-_TRIAL = "trial"
-_MADE_FOR = "tunefront.trial"
-_ID = "tunefront.search_id"
-_PASSING = ("pick", "proposed", "reason", "stage")
-"""Tags that a trial may lose again."""
+TRIAL = "trial"
+MADE_FOR = "tunefront.trial"
+SEARCH = "tunefront.search_id"
+_PASSING = ("picks", "proposed", "reason", "stage")
+"""Tags that a trial may lose again. `pick` is the user's, and never written here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +66,7 @@ class _Known:
     @property
     def claim(self) -> tuple[bool, bool, str]:
         """Sorts runs of one trial: whole ones first."""
-        return _TRIAL not in self.tags, self.status == "RUNNING", self.run_id
+        return TRIAL not in self.tags, self.status == "RUNNING", self.run_id
 
 
 class Projection:
@@ -95,7 +95,7 @@ class Projection:
             found = self._client.get_experiment_by_name(name)
             if found is None:
                 return self._make(name)
-            if found.tags.get(_ID) == self._search_id and found.lifecycle_stage == "active":
+            if found.tags.get(SEARCH) == self._search_id and found.lifecycle_stage == "active":
                 return str(found.experiment_id)
         raise TrackingError(f"MLflow: too many experiments named {self.experiment.name!r}")
 
@@ -103,14 +103,14 @@ class Projection:
         location = None
         if tracking_uri(self.experiment).startswith("sqlite:"):
             location = artifact_folder(self.experiment).absolute().as_uri()
-        tags = {_ID: self._search_id, "mlflow.experimentKind": "custom_model_development"}
+        tags = {SEARCH: self._search_id, "mlflow.experimentKind": "custom_model_development"}
         return str(self._client.create_experiment(name, artifact_location=location, tags=tags))
 
     def _known_runs(self) -> dict[str, _Known]:
         """Runs by the trial that they are of; those that are one too many are deleted."""
         found: dict[str, list[_Known]] = {}
         for run in self._all_runs():
-            key = run.tags.get(_TRIAL) or run.tags.get(_MADE_FOR)
+            key = run.tags.get(TRIAL) or run.tags.get(MADE_FOR)
             if key:
                 found.setdefault(key, []).append(run)
         known: dict[str, _Known] = {}
@@ -145,7 +145,7 @@ class Projection:
         wanted = _Known(
             run_id=known.run_id,
             status="FAILED" if trial.status == "failed" else "FINISHED",
-            tags={**known.tags, **tags, **lost, _TRIAL: key},
+            tags={**known.tags, **tags, **lost, TRIAL: key},
             metrics={**known.metrics, **_metrics(trial, answer)},
             params={**{name: show(v) for name, v in trial.configuration.items()}, **known.params},
         )
@@ -166,7 +166,7 @@ class Projection:
             self.experiment_id,
             start_time=int(started * 1000),
             run_name=trial.short_name(),
-            tags={_MADE_FOR: str(trial.number)},
+            tags={MADE_FOR: str(trial.number)},
         )
         return _Known.of(run)
 
@@ -234,14 +234,14 @@ class Projection:
         known = self._runs.get(key)
         if known is None:
             run = self._client.create_run(
-                self.experiment_id, run_name=SUMMARY, tags={_MADE_FOR: key}
+                self.experiment_id, run_name=SUMMARY, tags={MADE_FOR: key}
             )
             known = self._runs[key] = _Known.of(run)
         with tempfile.TemporaryDirectory(prefix="tunefront-") as folder:
             write_files(answer, record, Path(folder))
             self._client.log_artifacts(known.run_id, folder)
         note = {"mlflow.note.content": answer.headline()[:LONGEST_TAG]}
-        own = {_TRIAL: key, "status": "summary", "front": "none"}
+        own = {TRIAL: key, "status": "summary", "front": "none"}
         self._log(known, replace(known, tags={**known.tags, **note, **own}))
         self._client.set_terminated(known.run_id)
         return known.run_id
@@ -265,7 +265,7 @@ def _tags(trial: Trial, answer: Answer) -> dict[str, str]:
     if trial.why:
         tags["proposed"] = trial.why
     if picks:
-        tags["pick"] = ", ".join(picks)
+        tags["picks"] = ", ".join(picks)
     if trial.cause:
         tags["reason"] = trial.cause
     evaluation = trial.evaluation

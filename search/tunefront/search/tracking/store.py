@@ -134,9 +134,22 @@ def connect(experiment: Experiment) -> "MlflowClient":
     Raises:
         TrackingError: If the store can't be opened.
     """
+    return connect_to(tracking_uri(experiment))
+
+
+def connect_to(uri: str, *, make: bool = True) -> "MlflowClient":
+    """A client of the store at an address; with `make`, a sqlite file is made where it is missing.
+
+    Raises:
+        TrackingError: If the store can't be opened.
+    """
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
-    uri = tracking_uri(experiment)
+    path = Path(uri.removeprefix("sqlite:///"))
+    if not make and uri.startswith("sqlite:///") and not path.is_file():
+        raise TrackingError(
+            f"MLflow: {path} does not exist; `tunefront sync FILE` writes a search into MLflow"
+        )
     try:
         if uri.startswith("sqlite:///"):
             _make_store(Path(uri.removeprefix("sqlite:///")))

@@ -1,0 +1,161 @@
+"""Opening what was exported: a folder, or a version in an MLflow registry.
+
+`models:/NAME@ALIAS` and `models:/NAME/NUMBER` are versions that `tunefront export --register` made.
+This is the only module here that knows MLflow, and it imports it only when a version is asked for;
+mlflow-skinny will do.
+"""
+
+import hashlib
+import re
+import shutil
+import tempfile
+import weakref
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tunefront.spaces import ExportError
+
+from .candidate import load as load_folder
+from .export_folder import MANIFEST, read_manifest, tampered
+from .runtimes import Candidate
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+SCHEME = "models:/"
+SHA256 = "manifest_sha256"
+"""The tag of a version that says which export it is."""
+SWAPPED = "the manifest is not the one that was registered; register the export again"
+_REFERENCE = re.compile(r"models:/(?P<name>[^/@:]+)(?:@(?P<alias>[^/@:]+)|/(?P<version>[0-9]+))")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """A version in a registry, by number or by alias.
+
+    Attributes:
+        name: The model's name.
+        version: The number, or empty.
+        alias: The alias, or empty.
+    """
+
+    name: str
+    version: str = ""
+    alias: str = ""
+
+    @classmethod
+    def parse(cls, written: str) -> "Reference":
+        """From `models:/NAME@ALIAS` or `models:/NAME/NUMBER`.
+
+        Raises:
+            ExportError: If it is neither.
+        """
+        found = _REFERENCE.fullmatch(written)
+        if found is None:
+            raise ExportError(
+                f"models:/NAME@ALIAS or models:/NAME/NUMBER is needed, but got {written!r}"
+            )
+        return cls(name=found["name"], version=found["version"] or "", alias=found["alias"] or "")
+
+    def __str__(self) -> str:
+        return f"{SCHEME}{self.name}" + (f"@{self.alias}" if self.alias else f"/{self.version}")
+
+
+def load(folder: str | Path, threads: int | None = None) -> Candidate:
+    """Open a built candidate or an export: a callable from named arrays to a list of arrays.
+
+    Args:
+        folder: What `tunefront export` wrote, or `models:/NAME@champion` for what it registered:
+            that is fetched, checked against its sha256 sums, and removed with the process.
+        threads: Threads of the process; what it was measured with where None.
+
+    Raises:
+        ExportError: If it is not one of ours, has changed, or its runtime is not installed.
+    """
+    if not str(folder).startswith(SCHEME):
+        return load_folder(folder, threads)
+    kept = Path(tempfile.mkdtemp(prefix="tunefront-"))
+    try:
+        fetched, version = fetch(Reference.parse(str(folder)), kept)
+        if not is_registered(fetched, version):
+            raise ExportError(f"{folder} is not what was exported: {SWAPPED}")
+        if problems := tampered(fetched, read_manifest(fetched)):
+            raise ExportError(f"{folder} is not what was exported: {'; '.join(problems)}")
+        candidate = load_folder(fetched, threads)
+    except BaseException:
+        shutil.rmtree(kept, ignore_errors=True)
+        raise
+    weakref.finalize(candidate, shutil.rmtree, kept, ignore_errors=True)
+    return candidate
+
+
+def fetch(
+    reference: Reference, folder: Path, store: str | None = None
+) -> "tuple[Path, ModelVersion]":
+    """Download a version; the folder below which its export is, and what the registry says of it.
+
+    Args:
+        reference: Which one.
+        folder: An empty folder.
+        store: MLflow's tracking store; the one that MLflow is set to where None.
+
+    Raises:
+        ExportError: If there is no such version, or it can't be had.
+    """
+    version = find_version(reference, store)
+    from mlflow import MlflowClient
+    from mlflow.artifacts import download_artifacts
+
+    try:
+        # By `models:/` MLflow would look the version up in the store of the whole process.
+        client = MlflowClient(tracking_uri=store)
+        uri = client.get_model_version_download_uri(version.name, str(version.version))
+        path = Path(download_artifacts(uri, dst_path=str(folder), tracking_uri=store))
+    except Exception as error:  # every kind of store raises its own; each means: not to be had
+        raise ExportError(f"{reference} can't be downloaded: {_first_line(error)}") from error
+    return path, version
+
+
+def is_registered(folder: Path, version: "ModelVersion") -> bool:
+    """Whether a version's files are the export that was registered as this version."""
+    manifest = folder / MANIFEST
+    return manifest.is_file() and sha256_of(manifest) == version.tags.get(SHA256)
+
+
+def find_version(reference: Reference, store: str | None = None) -> "ModelVersion":
+    """What the registry says of a version.
+
+    Raises:
+        ExportError: If MLflow is missing or not told where to look, or there is no such version.
+    """
+    try:
+        from mlflow import MlflowClient
+        from mlflow.exceptions import MlflowException
+        from mlflow.tracking import is_tracking_uri_set
+    except ImportError as error:
+        raise ExportError(
+            f"{reference} is in an MLflow registry, and {error.name} is not installed: "
+            "`pip install mlflow-skinny`, or name a folder"
+        ) from error
+    if store is None and not is_tracking_uri_set():  # type: ignore[no-untyped-call]
+        raise ExportError(
+            f"{reference}: no registry is named; set MLFLOW_TRACKING_URI to MLflow's server or to "
+            "sqlite:///PATH"
+        )
+    client = MlflowClient(tracking_uri=store)
+    try:
+        if reference.alias:
+            return client.get_model_version_by_alias(reference.name, reference.alias)
+        return client.get_model_version(reference.name, reference.version)
+    except MlflowException as error:
+        raise ExportError(f"{reference}: {_first_line(error)}") from error
+
+
+def sha256_of(manifest: Path) -> str:
+    """What tells an export from every other one: the manifest holds the sums of all its files."""
+    return hashlib.sha256(manifest.read_bytes()).hexdigest()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

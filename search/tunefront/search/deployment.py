@@ -1,0 +1,97 @@
+"""What an export is served with: a Dockerfile of exact versions, and how the README tells it."""
+
+import importlib.metadata
+from collections.abc import Mapping
+
+from tunefront.evaluators import CandidateRecord
+from tunefront.evaluators.export_folder import can_be_served
+
+DOCKERFILE = "Dockerfile"
+RUNS_ON = {"torch": "torch", "inductor": "torch"}
+"""The distribution that a runtime is, where it has another name."""
+SERVES_WITH = ("numpy", "fastapi", "uvicorn")
+_WHEELS = "https://download.pytorch.org/whl"
+_TEMPLATE = """\
+# Serves the exported model:
+#   docker build -t {tag} . && docker run --rm -p 127.0.0.1:8000:8000 {tag}
+FROM python:{python}-slim
+{system}RUN pip install --no-cache-dir{index} \\
+    {pinned}
+RUN useradd --system --uid 10001 serve
+ENV PYTHONDONTWRITEBYTECODE=1
+WORKDIR /model
+COPY --chown=serve . .
+USER serve
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD {health}
+CMD ["python", "serve.py", "--host", "0.0.0.0", "--port", "8000"]
+"""
+_HEALTH = (
+    '["python", "-c", "import urllib.request as r; '
+    "r.urlopen('http://127.0.0.1:8000/health', timeout=4)\"]"
+)
+_COMPILED = """\
+# What Inductor has compiled asks for the system's OpenMP.
+RUN apt-get update && apt-get install -y --no-install-recommends libgomp1 \\
+    && rm -rf /var/lib/apt/lists/*
+"""
+
+
+def needs_of(record: CandidateRecord) -> str:
+    """The distribution that runs the export."""
+    return RUNS_ON.get(record.runtime, record.runtime)
+
+
+def serving_versions() -> dict[str, str]:
+    """What serves, beside the runtime, as it is installed here."""
+    return {name: importlib.metadata.version(name) for name in SERVES_WITH}
+
+
+def dockerfile(record: CandidateRecord, versions: Mapping[str, str], tag: str) -> str:
+    """An image that serves the export.
+
+    Args:
+        record: The candidate.
+        versions: The manifest's: of the runtime, of what serves, and of Python.
+        tag: The image's name in the comment.
+    """
+    names = (needs_of(record), *SERVES_WITH)
+    local = versions["torch"].partition("+")[2] if names[0] == "torch" else ""
+    return _TEMPLATE.format(
+        tag=tag,
+        python=".".join(versions["python"].split(".")[:2]),
+        system=_COMPILED if record.runtime == "inductor" else "",
+        index=f" --extra-index-url {_WHEELS}/{local}" if local else "",
+        pinned=" ".join(f"{name}=={versions[name]}" for name in names),
+        health=_HEALTH,
+    )
+
+
+def serving_words(record: CandidateRecord) -> str:
+    """The README's part about serving."""
+    if not can_be_served(record):
+        ranks = record.numerics.tensor_parallel
+        return (
+            f"There is no `serve.py`: {ranks} processes share this model, and one that serves "
+            f"HTTP can't start them.\n`torchrun --nproc-per-node {ranks} run.py` runs it."
+        )
+    compiled = (
+        "\nInductor's code was compiled for the processor above and asks for its instructions.\n"
+        if record.runtime == "inductor"
+        else ""
+    )
+    return f"""\
+    pip install {needs_of(record)} {" ".join(SERVES_WITH)}
+    python serve.py                              # http://127.0.0.1:8000; --help tells the rest
+    python serve.py --example > request.json     # the recorded request
+    curl --data @request.json http://127.0.0.1:8000/predict
+
+`GET /health` says what is served and what its inputs must be (`inputs.json`). `POST /predict`
+takes `{{"inputs": {{name: lists}}}}` and answers `{{"outputs": [lists]}}`, one request after the
+other, as it was measured; 422 says what is wrong with a request, 413 that it is too large, 503 that
+too many wait. It knows neither users nor encryption: without `--host` only this machine can ask.
+
+    docker build -t model . && docker run --rm -p 127.0.0.1:8000:8000 model
+
+builds an image with these very versions, which serves as a user without rights.
+{compiled}"""

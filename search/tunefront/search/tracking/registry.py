@@ -1,0 +1,247 @@
+"""Exports as versions in MLflow's registry: registered, verified, promoted.
+
+A version is a logged model that holds the export as it is, linked to the trial's run. Its tag
+`manifest_sha256` says which export it is, so that one export is one version.
+"""
+
+import os
+import re
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from tunefront.evaluators.export_folder import MANIFEST
+from tunefront.evaluators.registry import (
+    SHA256,
+    SWAPPED,
+    Reference,
+    fetch,
+    is_registered,
+    sha256_of,
+)
+from tunefront.evaluators.verification import Check
+from tunefront.search.answer import Answer, figure
+from tunefront.search.files import slug_of
+from tunefront.search.trial import Trial
+from tunefront.search.verify import Verification, verify
+from tunefront.spaces import ExportError, TrackingError, detect_hardware, show
+
+from .runs import Runs
+from .store import check_reachable, connect_to, in_words, tracking_uri, ui_address
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel
+    from mlflow.entities.model_registry import ModelVersion
+
+CANDIDATE, CHAMPION = "candidate", "champion"
+LONGEST = 5_000
+"""Characters of a version's description."""
+PATIENCE_S = "600"
+"""How long a request may take that carries a model's files."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registered:
+    """A version of an export.
+
+    Attributes:
+        name: The model's name.
+        version: The version's number.
+        link: Its page.
+        made: Whether it was made now; False where this very export was registered before.
+    """
+
+    name: str
+    version: str
+    link: str
+    made: bool
+
+
+class Registry:
+    """Where a search's exports are registered; asked before the export, which takes long.
+
+    Args:
+        answer: The search's answer.
+        name: The registered model's name.
+
+    Raises:
+        TrackingError: If MLflow can't be reached or does not hold the search.
+        ExportError: If the name can't be one.
+    """
+
+    def __init__(self, answer: Answer, name: str) -> None:
+        if not re.fullmatch(r"\w[\w .-]*", name):
+            raise ExportError(
+                f"--register: a name of letters, digits, spaces, _ . - is needed, but got {name!r}"
+            )
+        _be_patient()
+        check_reachable(answer.experiment)
+        self._answer = answer
+        self._name = name
+        self._runs = Runs(answer.experiment)
+        self._client: MlflowClient = connect_to(tracking_uri(answer.experiment), make=False)
+
+    def run_of(self, trial: Trial) -> str:
+        """The trial's run, which a version of it will be linked to."""
+        return self._runs.run_of(trial.number)
+
+    def register(self, trial: Trial, folder: Path) -> Registered:
+        """Register an export, as the candidate; one that is there already is not made again.
+
+        Raises:
+            TrackingError: If MLflow does not take it.
+        """
+        sha = sha256_of(folder / MANIFEST)
+        with _told():
+            known = self._known(sha)
+            version = known or self._make(trial, folder, sha)
+            self._client.set_registered_model_alias(self._name, CANDIDATE, str(version.version))
+        address = ui_address(self._answer.experiment)
+        return Registered(
+            name=self._name,
+            version=str(version.version),
+            link=f"{address}/#/models/{quote(self._name)}/versions/{version.version}",
+            made=known is None,
+        )
+
+    def _known(self, sha: str) -> "ModelVersion | None":
+        """The version that this very export is already."""
+        found = self._client.search_model_versions(f"name = '{self._name}'", max_results=1000)
+        return next((version for version in found if version.tags.get(SHA256) == sha), None)
+
+    def _make(self, trial: Trial, folder: Path, sha: str) -> "ModelVersion":
+        run_id = self.run_of(trial)
+        model = self._upload(trial, folder, run_id)
+        if not self._client.search_registered_models(f"name = '{self._name}'"):
+            self._client.create_registered_model(self._name)
+        tags = {"trial": str(trial.number), "experiment": self._answer.experiment.name, SHA256: sha}
+        return self._client.create_model_version(
+            self._name,
+            # A source `models:/ID` would be looked up in the store of the whole process.
+            source=model.artifact_location,
+            run_id=run_id,
+            model_id=model.model_id,
+            tags=tags,
+            description=self._description(trial),
+        )
+
+    def _upload(self, trial: Trial, folder: Path, run_id: str) -> "LoggedModel":
+        """The export as a logged model of the trial's run."""
+        from mlflow.entities import LoggedModelOutput
+
+        client = self._client
+        model = client.create_logged_model(
+            self._runs.experiment_id,
+            name=slug_of(trial.name()),
+            source_run_id=run_id,
+            params={name: show(value) for name, value in trial.configuration.items()},
+            model_type="tunefront export",
+        )
+        try:
+            client.log_model_artifacts(model.model_id, str(folder))
+        except BaseException:
+            client.finalize_logged_model(model.model_id, "FAILED")
+            raise
+        client.finalize_logged_model(model.model_id, "READY")
+        client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+        return model
+
+    def _description(self, trial: Trial) -> str:
+        answer, runs = self._answer, f"experiments/{self._runs.experiment_id}/runs"
+        page = f"{ui_address(answer.experiment)}/#/{runs}/{self.run_of(trial)}"
+        lines = [
+            f"**{trial.name()}: {answer.sentence(trial)}**",
+            "",
+            f"[Trial {trial.number}]({page}) of {answer.experiment.name}, measured on "
+            f"{detect_hardware().summary()}.",
+            "",
+            *_figures(answer, trial),
+            "",
+            f"`tunefront verify models:/{self._name}@{CANDIDATE}` checks it where it is to run, "
+            f"`tunefront promote {self._name}` makes it the {CHAMPION}.",
+        ]
+        return "\n".join(lines)[:LONGEST]
+
+
+def _figures(answer: Answer, trial: Trial) -> list[str]:
+    """The trial's figures beside the baseline's, as a Markdown table."""
+    baseline = answer.baseline
+    lines = ["| metric | this | 95 % interval | baseline | unit |", "|---|---|---|---|---|"]
+    for name, found in trial.measurements.items():
+        base = baseline.measurements.get(name) if baseline is not None else None
+        ends = f"{found.low:.4g} to {found.high:.4g}"
+        told = "-" if base is None else figure(base)
+        lines.append(f"| {name} | {figure(found)} | {ends} | {told} | {found.unit} |")
+    return lines
+
+
+@contextmanager
+def fetched(reference: Reference, store: str) -> "Iterator[tuple[Path, ModelVersion]]":
+    """A version's files in a folder that is removed afterwards, and what the registry says of it.
+
+    Raises:
+        ExportError: If it can't be had.
+        TrackingError: If the store can't be opened.
+    """
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    _be_patient()
+    connect_to(store, make=False)
+    folder = Path(tempfile.mkdtemp(prefix="tunefront-"))
+    try:
+        yield fetch(reference, folder, store)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def verify_version(folder: Path, version: "ModelVersion") -> Verification:
+    """A version's files, verified as any export is, once they are those that were registered."""
+    if is_registered(folder, version):
+        return verify(folder)
+    check = Check(name="files", holds=False, detail=SWAPPED)
+    return Verification(folder=folder, checks=(check,), passed=False)
+
+
+def write_verified(version: "ModelVersion", store: str, verification: Verification) -> None:
+    """Say on the version that it was verified: result, when, and on which machine."""
+    told = {
+        "verified": "; ".join(f"{c.name}: {c.detail}" for c in verification.checks)[:LONGEST],
+        "verified_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "verified_on": f"{socket.gethostname()}: {detect_hardware().summary()}",
+    }
+    with _told():
+        client = connect_to(store, make=False)
+        for name, value in told.items():
+            client.set_model_version_tag(version.name, str(version.version), name, value)
+
+
+def promote(version: "ModelVersion", store: str) -> str | None:
+    """Make a version the champion; the number of the one that was."""
+    with _told():
+        client = connect_to(store, make=False)
+        before = client.get_registered_model(version.name).aliases.get(CHAMPION)
+        client.set_registered_model_alias(version.name, CHAMPION, str(version.version))
+    return None if before is None else str(before)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What MLflow raises, as an error of ours."""
+    try:
+        yield
+    except TrackingError:
+        raise
+    except Exception as error:  # every kind of store raises its own; each means: not written
+        raise TrackingError(f"MLflow: not written: {in_words(error)}") from error
+
+
+def _be_patient() -> None:
+    """Requests that carry files take longer than the 10 s that a night gives one."""
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", PATIENCE_S)

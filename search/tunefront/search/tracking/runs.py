@@ -1,0 +1,148 @@
+"""From MLflow back to the search: which trial a run is of, and which runs a person has tagged."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tunefront.search.experiment import Experiment
+from tunefront.search.study import Study
+from tunefront.spaces import ExperimentError, TrackingError
+
+from .projection import MADE_FOR, SEARCH, TRIAL
+from .store import connect_to, in_words, shown_uri, tracking_uri
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+PICK = "pick"
+"""The tag that a person sets in the browser."""
+YES = ("yes", "y", "true", "1")
+_ID = re.compile(r"(?<![0-9a-zA-Z-])[0-9a-f]{32}(?![0-9a-zA-Z])")
+_PAGE = re.compile(r"https?://")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tagged:
+    """What people tagged.
+
+    Attributes:
+        trials: The numbers of the trials that are to be exported.
+        others: Runs' names with values of the tag that say neither yes nor nothing.
+    """
+
+    trials: Sequence[int]
+    others: Sequence[tuple[str, str]]
+
+
+def run_named_in(written: str) -> str | None:
+    """The id of the run that a text names: an id, or the address of a run's page; None without one.
+
+    Raises:
+        ExperimentError: If it is the address of another page, or names several runs.
+    """
+    found = list(dict.fromkeys(_ID.findall(written)))
+    if len(found) == 1:
+        return str(found[0])
+    if len(found) > 1:
+        raise ExperimentError(f"{written!r} names {len(found)} runs; name one")
+    if _PAGE.match(written):
+        raise ExperimentError(
+            f"{written!r} is not the page of a run; open the run and copy that page's address"
+        )
+    return None
+
+
+class Runs:
+    """The runs of one search, as MLflow holds them.
+
+    Args:
+        experiment: What was searched.
+
+    Raises:
+        TrackingError: If MLflow does not hold the search.
+    """
+
+    def __init__(self, experiment: Experiment) -> None:
+        self.experiment = experiment
+        self._store = shown_uri(tracking_uri(experiment))
+        self._client: MlflowClient = connect_to(tracking_uri(experiment), make=False)
+        search = Study.read(experiment).search_id
+        found = self._client.search_experiments(filter_string=f"tags.`{SEARCH}` = '{search}'")
+        if not found:
+            raise TrackingError(
+                f"MLflow: {self._store} does not hold {experiment.name!r}; "
+                f"`tunefront sync {experiment.path}` writes it"
+            )
+        self.experiment_id = str(found[0].experiment_id)
+
+    def trial_of(self, run_id: str) -> int:
+        """The number of the trial that a run is of.
+
+        Raises:
+            ExperimentError: If it is of none of this search.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            run = self._client.get_run(run_id)
+        except MlflowException as error:
+            raise ExperimentError(
+                f"run {run_id} is not in {self._store} ({in_words(error)}); "
+                f"`tunefront show {self.experiment.path} --all` lists the trials"
+            ) from error
+        number = _number(run)
+        if str(run.info.experiment_id) != self.experiment_id:
+            other = self._client.get_experiment(run.info.experiment_id).name
+            raise ExperimentError(
+                f"run {run_id} is of {other!r}, not of this search of {self.experiment.name!r}; "
+                "name the experiment file of that one"
+            )
+        if number is None:
+            raise ExperimentError(
+                f"run {run_id} ({run.info.run_name}) is no trial's; name a trial's run"
+            )
+        return number
+
+    def run_of(self, number: int) -> str:
+        """The id of the run of a trial.
+
+        Raises:
+            TrackingError: If it has none yet.
+        """
+        found = self._search(f"tags.`{TRIAL}` = '{number}'")
+        if not found:
+            raise TrackingError(
+                f"MLflow: {self._store} does not hold trial {number} yet; "
+                f"`tunefront sync {self.experiment.path}` writes it"
+            )
+        return str(found[0].info.run_id)
+
+    def tagged(self) -> Tagged:
+        """The trials whose runs a person gave the tag `pick` with `yes`.
+
+        Raises:
+            ExperimentError: If there are none.
+        """
+        values = [(run, run.data.tags[PICK].strip()) for run in self._search(f"tags.{PICK} != ''")]
+        chosen = [_number(run) for run, value in values if value.lower() in YES]
+        others = [(str(r.info.run_name), v) for r, v in values if v and v.lower() not in YES]
+        trials = sorted(number for number in chosen if number is not None)
+        if not trials:
+            told = "".join(f"; {name} has {PICK}={value}" for name, value in others)
+            raise ExperimentError(
+                f"no run of {self.experiment.name!r} is tagged {PICK}=yes{told}; "
+                f"`tunefront ui {self.experiment.path}`, open a run, and under Tags add "
+                f"{PICK} with the value yes"
+            )
+        return Tagged(trials=trials, others=others)
+
+    def _search(self, rule: str) -> "list[Run]":
+        return list(self._client.search_runs([self.experiment_id], rule, max_results=1000))
+
+
+def _number(run: "Run") -> int | None:
+    """The trial that a run is of; None for the summary and for strangers."""
+    written = run.data.tags.get(TRIAL) or run.data.tags.get(MADE_FOR) or ""
+    return int(written) if written.isdigit() else None

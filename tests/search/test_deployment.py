@@ -1,0 +1,88 @@
+"""The Dockerfile and the README's part of it.
+
+There is no docker where these tests run: what is looked at is the file's form, its exact versions,
+its user and its command; no image is built.
+"""
+
+import importlib.metadata
+import json
+from typing import Any
+
+import pytest
+
+from tunefront.evaluators import CandidateRecord
+from tunefront.evaluators.runtimes import RUNTIME_OF, Numerics
+from tunefront.search.deployment import dockerfile, needs_of, serving_versions, serving_words
+
+VERSIONS = {
+    **{"torch": "2.13.0+cpu", "onnxruntime": "1.32.0", "openvino": "2026.4.0"},
+    **{"numpy": "2.4.0", "fastapi": "0.165.0", "uvicorn": "0.54.0", "python": "3.11.7"},
+}
+
+
+def record(runtime: str, ranks: int = 1) -> CandidateRecord:
+    numerics = Numerics(tensor_parallel=ranks)
+    return CandidateRecord(
+        runtime=runtime, numerics=numerics, settings={}, parameters=1, reference_parameters=1
+    )
+
+
+def instructions(text: str) -> list[tuple[str, str]]:
+    """Instruction and arguments of every line, continued lines joined."""
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    joined = "\n".join(lines).replace("\\\n", " ")
+    return [(line.split(" ", 1)[0], line.split(" ", 1)[1]) for line in joined.splitlines()]
+
+
+def written(runtime: str, **versions: str) -> dict[str, Any]:
+    found = instructions(dockerfile(record(runtime), {**VERSIONS, **versions}, "mine"))
+    return {name: [rest for word, rest in found if word == name] for name, _ in found}
+
+
+@pytest.mark.parametrize("runtime", RUNTIME_OF)
+def test_versions_are_exact_and_nobody_is_root(runtime: str) -> None:
+    found = written(runtime)
+    known = {"FROM", "RUN", "ENV", "WORKDIR", "COPY", "USER", "EXPOSE", "HEALTHCHECK", "CMD"}
+    assert set(found) == known
+    assert found["FROM"] == ["python:3.11-slim"]
+    (install,) = [line for line in found["RUN"] if line.startswith("pip")]
+    pinned = [word for word in install.split() if "==" in word]
+    needed = (needs_of(record(runtime)), "numpy", "fastapi", "uvicorn")
+    assert pinned == [f"{name}=={VERSIONS[name]}" for name in needed]
+    assert found["USER"] == ["serve"]
+    assert any("useradd" in line and line.endswith(" serve") for line in found["RUN"])
+    command = json.loads(found["CMD"][0])
+    assert command[:2] == ["python", "serve.py"]
+    assert command[command.index("--host") + 1] == "0.0.0.0"
+    health = json.loads(found["HEALTHCHECK"][0].split("CMD ", 1)[1])
+    compile(health[2], "health", "exec")
+    assert "/health" in health[2]
+
+
+def test_torch_comes_from_where_its_build_is() -> None:
+    (install,) = [line for line in written("torch")["RUN"] if line.startswith("pip")]
+    assert "--extra-index-url https://download.pytorch.org/whl/cpu " in install
+    plain = written("torch", torch="2.13.0")["RUN"]
+    assert "index-url" not in " ".join(plain)
+    assert "index-url" not in " ".join(written("onnxruntime")["RUN"])
+
+
+def test_compiled_code_gets_its_openmp() -> None:
+    assert any("libgomp1" in line for line in written("inductor")["RUN"])
+    assert not any("libgomp1" in line for line in written("torch")["RUN"])
+
+
+def test_versions_are_those_installed_here() -> None:
+    found = serving_versions()
+    assert set(found) == {"numpy", "fastapi", "uvicorn"}
+    assert found["fastapi"] == importlib.metadata.version("fastapi")
+
+
+def test_the_readme_says_how_to_serve_and_what_can_not_be() -> None:
+    told = serving_words(record("torch"))
+    assert "pip install torch numpy fastapi uvicorn" in told
+    assert "docker build" in told
+    assert "compiled for the processor" in serving_words(record("inductor"))
+    shared = serving_words(record("torch", ranks=2))
+    assert shared.startswith("There is no `serve.py`: 2 processes share this model")
+    assert "torchrun --nproc-per-node 2 run.py" in shared
