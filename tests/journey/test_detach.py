@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tunefront.evaluators.setting import EVALUATION_STAGES
 from tunefront.search import load_experiment
 from tunefront.search.driver import driver_of
 
@@ -113,6 +114,7 @@ def test_a_night_in_the_background_is_looked_at_stopped_and_gone_on_with(night: 
     told = night.cli("status").stdout
     assert re.search(rf"of 6 trials \(.*\); running \(pid {pid}\)", told), told
     fields = json.loads(night.cli("status", "--format", "json").stdout)["night"]
+    assert all(at["stage"] in EVALUATION_STAGES for at in fields.pop("doing").values())
     assert fields == {
         "wanted": 6,
         "running": True,

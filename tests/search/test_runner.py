@@ -12,6 +12,7 @@ from tunefront.search import Experiment, Trial
 from tunefront.search.cluster import Job
 from tunefront.search.runner import FULL, PATIENCE, Runner
 from tunefront.search.samplers import Sampler
+from tunefront.search.stages import note_stage, stages_seen
 from tunefront.search.study import Study
 from tunefront.search.trial import candidate_of
 from tunefront.spaces import Configuration, StudyError
@@ -310,3 +311,22 @@ def test_logs_of_the_last_trials_and_failures_stay(
         own.tell(job.number, failure("exception") if number in (1, 2, 3) else evaluation())
     names = sorted(path.name for path in logs.iterdir())
     assert names == ["00002.log", "00003.log", "00005.log", "00006.log", "ray.log"]
+
+
+def test_it_knows_what_runs_and_forgets_what_that_was_at(
+    runner: Callable[..., Runner], evaluation: Callable[..., Evaluation]
+) -> None:
+    starts: list[int] = []
+    own = runner(None, [], on_start=lambda trial: starts.append(trial.number))
+    results = own.study.experiment.results
+    own.tell(started(own).number, evaluation())
+    numbers = [started(own).number for _ in range(3)]
+    for number in numbers:
+        note_stage(results, number, "build")
+    assert (starts, list(own.running)) == ([0, 1, 2, 3], numbers)
+    own.tell(numbers[0], evaluation())
+    own.lost(numbers[1])
+    assert list(own.running) == numbers[2:]
+    assert [name for name, _ in stages_seen(results)] == ["00003.stage"]
+    own.reconcile()
+    assert (own.running, stages_seen(results)) == ({}, [])

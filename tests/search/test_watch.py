@@ -51,6 +51,7 @@ def test_a_search_that_has_not_ended_says_what_goes_on(
         "running": False,
         "pid": None,
         "another_hour": None,
+        "doing": {},
         "goes_on_with": f"tunefront run {experiment.path} --set budget.trials=3",
     }
 

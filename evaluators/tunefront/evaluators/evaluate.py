@@ -63,6 +63,10 @@ MODEL_COPIES = 3
 """What a build may leave behind, in sizes of the model: pruned, translated, built."""
 
 
+OnStage = Callable[[EvaluationStage], None]
+"""Called with the stage that begins."""
+
+
 def describe_workload(workload: WorkloadSpec, isolation: Isolation, log: Path) -> Mapping[str, Any]:
     """Check model and data in a fresh process; fingerprint and size.
 
@@ -110,7 +114,11 @@ def _plain(choices: Mapping[str, Value]) -> dict[str, Value]:
 
 
 def evaluate(
-    setting: Setting, configuration: Configuration, isolation: Isolation, log: Path
+    setting: Setting,
+    configuration: Configuration,
+    isolation: Isolation,
+    log: Path,
+    on_stage: OnStage = lambda stage: None,
 ) -> Evaluation:
     """Build what isn't built, judge what isn't judged, measure; never raises for the trial's sake.
 
@@ -119,8 +127,9 @@ def evaluate(
         configuration: What to evaluate.
         isolation: Where the fresh processes come from.
         log: The file that the steps' output goes to.
+        on_stage: Called with every stage as it begins.
     """
-    with _Path(setting, configuration, isolation, log) as path:
+    with _Path(setting, configuration, isolation, log, on_stage) as path:
         return path.walk()
 
 
@@ -128,8 +137,14 @@ class _Path:
     """One walk along the path; keeps time, place and reuse, and what it uses from being evicted."""
 
     def __init__(
-        self, setting: Setting, configuration: Configuration, isolation: Isolation, log: Path
+        self,
+        setting: Setting,
+        configuration: Configuration,
+        isolation: Isolation,
+        log: Path,
+        on_stage: OnStage = lambda stage: None,
     ) -> None:
+        self.on_stage = on_stage
         self.setting = setting
         self.configuration = configuration
         self.isolation = isolation
@@ -214,6 +229,7 @@ class _Path:
     @contextmanager
     def _timed(self, stage: EvaluationStage) -> Iterator[None]:
         self.stage = stage
+        self.on_stage(stage)
         start, waited = time.perf_counter(), self.seconds[WAITING]
         try:
             yield

@@ -36,6 +36,7 @@ from .preflight import (
     prepare,
     runnable_or_error,
 )
+from .progress import Progress, Show
 from .record import put_aside, read_record, write_record
 from .recorder import Recorder
 from .runner import Runner
@@ -94,6 +95,7 @@ def run(
     fresh: bool = False,
     smoke: bool = False,
     say: Say = lambda line: None,
+    show: Show = lambda progress: None,
 ) -> Result:
     """Run a search, or go on with it; the same call resumes.
 
@@ -103,6 +105,7 @@ def run(
         fresh: Put an earlier record aside and start anew.
         smoke: A quick check whose figures are kept apart.
         say: Called with a line for every thing that happens.
+        show: Called with how far the night is, whenever that has changed.
 
     Raises:
         ExperimentError, SpaceError, WorkloadError, TrackingError, StudyError, CacheError: Before
@@ -123,7 +126,7 @@ def run(
             put_aside(experiment, say)
         study = Study.open(experiment, identity(experiment, described))
         write_record(experiment, enumeration, described)
-        return _Night(experiment, study, setting, enumeration, say, start).run()
+        return _Night(experiment, study, setting, enumeration, say, show, start).run()
 
 
 class _Night:
@@ -136,6 +139,7 @@ class _Night:
         setting: Setting,
         enumeration: Enumeration,
         say: Say,
+        show: Show,
         start: float,
     ) -> None:
         self.experiment = experiment
@@ -143,22 +147,27 @@ class _Night:
         self.setting = setting
         self.enumeration = enumeration
         self.say = say
+        self.show = show
         self.start = start
         self.spent_before_s = study.spent_s
         self.seconds = experiment.budget.seconds(self.spent_before_s, datetime.now())
         self.recorder = Recorder(experiment, study, say)
         self.runner = self._runner()
+        self._answer: Answer | None = None
 
     def run(self) -> Result:
         runner = self.runner
         runner.reconcile()
         self.recorder.start()
+        if recorded := self.study.trials():
+            self._answer = answer_of(self.experiment, recorded, Confirmation(rounds={}))
         if (over := runner.over()) and not self._to_confirm():
             self.say(f"nothing left to run: {over}")
         else:
             self._run_trials(runner)
         confirmation = Confirmation.from_dict(self.study.confirmation())
-        answer = answer_of(self.experiment, self.study.trials(), confirmation)
+        answer = self._answer = answer_of(self.experiment, self.study.trials(), confirmation)
+        self._show("writing the answer")
         self._report(answer)
         link = self.recorder.finish(answer)
         return Result(
@@ -183,6 +192,7 @@ class _Night:
 
     def _run_trials(self, runner: Runner) -> None:
         self.say("starting Ray")
+        self._show("starting Ray")
         with (
             _interruptible(runner, self.say),
             Host(self.experiment.results, detect_hardware().cores) as host,
@@ -192,6 +202,7 @@ class _Night:
                 self.say(f"no more trials: {over}")
             if not runner.stopped and self._to_confirm():
                 self.say("confirming the finalists: measured again, in turns with the baseline")
+                self._show("confirming the finalists")
                 confirm(
                     self.study,
                     self.setting,
@@ -204,6 +215,23 @@ class _Night:
 
     def _on_round(self, done: int, of: int) -> None:
         self.say(f"confirming: {done} of {of} rounds")
+        self._show(f"confirming the finalists: {done} of {of} rounds")
+
+    def _show(self, phase: str = "") -> None:
+        """Tell how far the night is."""
+        self.show(
+            Progress(
+                experiment=self.experiment,
+                phase=phase,
+                answer=self._answer,
+                running=tuple(self.runner.running.values()),
+                left=self.runner.left(),
+                at=datetime.now(),
+                elapsed_s=time.monotonic() - self.start,
+                trials_s=self.runner.seconds_left(),
+                all_s=self._seconds_left(),
+            )
+        )
 
     def _spent_s(self) -> float:
         """By all sessions together."""
@@ -234,6 +262,7 @@ class _Night:
             least_gain=self.experiment.budget.least_gain,
             seconds=None if left is None else left * (1 - self._kept_back()),
             on_trial=self._on_trial,
+            on_start=lambda trial: self._show(),
             say=self.say,
         )
 
@@ -244,11 +273,14 @@ class _Night:
 
     def _on_trial(self, trial: Trial) -> None:
         self.study.spend(self._spent_s())
-        answer = answer_of(self.experiment, self.study.trials(), Confirmation(rounds={}))
+        answer = self._answer = answer_of(
+            self.experiment, self.study.trials(), Confirmation(rounds={})
+        )
         told = answer.sentence(trial) + (f"; breaks {trial.cause}" if trial.broken else "")
         doubts = trial.evaluation.doubts if trial.evaluation else ()
         told += f"; doubted: {', '.join(doubts)}" if doubts else ""
         self.say(f"{trial.name()}: {told} [{_pace(trial)}{self._to_go(answer.trials)}]")
+        self._show()
         self.recorder.add(answer)
 
     def _to_go(self, trials: Sequence[Trial]) -> str:

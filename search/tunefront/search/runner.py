@@ -19,6 +19,7 @@ from .cluster.trainable import log_file, result_file
 from .estimate import Estimate, estimate_of
 from .lessons import Skips
 from .samplers import Sampler
+from .stages import forget_stage, forget_stages
 from .study import Study
 from .trial import Trial
 from .words import Say
@@ -52,6 +53,7 @@ class Runner:
         least_gain: Expected gain below which proposals, several in a row, end the search; none
             where None.
         on_trial: Called with every trial when it ends.
+        on_start: Called with every trial when it starts.
         say: Called with a line for what else happens.
         body: `module:function` that a worker calls with a job.
     """
@@ -68,6 +70,7 @@ class Runner:
         seconds: float | None,
         least_gain: float | None = None,
         on_trial: Callable[[Trial], None],
+        on_start: Callable[[Trial], None] = lambda trial: None,
         say: Say = lambda line: None,
         body: str = RUN_JOB,
     ) -> None:
@@ -82,6 +85,8 @@ class Runner:
         self.least_gain = least_gain
         self.gains: list[float] = []
         self.on_trial = on_trial
+        self.on_start = on_start
+        self.running: dict[int, Trial] = {}
         self.say = say
         self.body = body
         self.unfinished: list[int] = []
@@ -110,6 +115,8 @@ class Runner:
         self.unfinished = self.study.reconcile(found)
         for number in found:
             result_file(self.results.parent, number).unlink()
+        self.running.clear()
+        forget_stages(self.results.parent)
 
     def run(self, host: Host) -> None:
         """Run trials until the end, whatever happens to Ray.
@@ -214,6 +221,8 @@ class Runner:
         return time.monotonic() + estimate.safe_s(configuration) < self.deadline
 
     def _job(self, trial: Trial) -> Job:
+        self.running[trial.number] = trial
+        self.on_start(trial)
         return Job(
             number=trial.number,
             configuration=trial.configuration,
@@ -295,6 +304,7 @@ class Runner:
 
     def tell(self, number: int, evaluation: Evaluation) -> None:
         """Record how a trial ended, unless that says nothing about it."""
+        self._not_running(number)
         put_off = self._put_off(number, evaluation)
         if not put_off:
             self._full = 0
@@ -328,5 +338,10 @@ class Runner:
 
     def lost(self, number: int) -> None:
         """Run a trial again whose worker or node is gone."""
+        self._not_running(number)
         self.say(f"trial {number}: its worker is gone; it runs again")
         self.unfinished.append(number)
+
+    def _not_running(self, number: int) -> None:
+        self.running.pop(number, None)
+        forget_stage(self.results.parent, number)

@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from tunefront.spaces import StudyError
@@ -12,6 +13,7 @@ from .confirmation import Confirmation
 from .driver import ask_to_end, driver_of
 from .experiment import Experiment
 from .record import read_record, recorded_trials, run_command
+from .stages import STARTING, Doing, doing, stages_seen
 from .study import FILE, Study
 from .trial import Trial
 from .words import Say, counted
@@ -31,6 +33,7 @@ class Status:
         driver: The driver's process id; None where none runs, 0 where it can't be told from here.
         foreseen: Trials of another hour, and what they would add to the front at the most, as a
             share of its hypervolume; None where that is not known.
+        doing: What trials under way are at, by number.
     """
 
     experiment: Experiment
@@ -38,6 +41,7 @@ class Status:
     record: Mapping[str, Any]
     driver: int | None
     foreseen: tuple[int, float] | None = None
+    doing: Mapping[int, Doing] = field(default_factory=dict)
 
     @property
     def trials(self) -> tuple[Trial, ...]:
@@ -98,12 +102,24 @@ class Status:
     def lines(self) -> list[str]:
         """Everything, for people."""
         lines = [f"{self.experiment.name}: {self.counts()}; {self.who()}", self.front()]
+        lines += self.now()
         lines.append(self.hour())
         for trial in self.trials:
             if trial.status == "failed" and trial.evaluation is not None:
                 message = trial.evaluation.message[:LONGEST_MESSAGE]
                 lines.append(f"failed: {trial.name()}: {trial.cause}: {message}")
         return [line for line in lines if line]
+
+    def now(self) -> list[str]:
+        """What every trial under way is at, and since when."""
+        if self.driver is None:
+            return []
+        lines = []
+        for trial in self.running:
+            found = self.doing.get(trial.number)
+            since = f", since {datetime.fromtimestamp(found.since):%H:%M:%S}" if found else ""
+            lines.append(f"now: {trial.name()}: {found.word if found else STARTING}{since}")
+        return lines
 
     def hour(self) -> str:
         """What another hour would buy; empty where that is not known, or nothing is left."""
@@ -130,6 +146,11 @@ class Status:
             "another_hour": None
             if self.foreseen is None
             else {"trials": self.foreseen[0], "gain_at_most": self.foreseen[1]},
+            "doing": {
+                str(trial.number): {"stage": at.stage, "since": at.since}
+                for trial in self.running
+                if self.driver is not None and (at := self.doing.get(trial.number))
+            },
             "goes_on_with": command if self.driver is None and self.unfinished else None,
         }
 
@@ -148,12 +169,16 @@ def status_of(experiment: Experiment) -> Status:
         return Status(experiment=experiment, answer=None, record=record, driver=driver)
     study = Study.read(experiment)
     confirmation = Confirmation.from_dict(study.confirmation())
+    answer = answer_of(experiment, study.trials(), confirmation)
+    running = [trial.number for trial in answer.trials if trial.status == "running"]
+    found = {number: doing(experiment.results, number) for number in running}
     return Status(
         experiment=experiment,
-        answer=answer_of(experiment, study.trials(), confirmation),
+        answer=answer,
         record=record,
         driver=driver,
         foreseen=study.foreseen,
+        doing={number: at for number, at in found.items() if at is not None},
     )
 
 
@@ -183,6 +208,7 @@ def watch(experiment: Experiment, show: Callable[[Status], None]) -> None:
 def _look(experiment: Experiment) -> tuple[object, ...]:
     """Changes when the status may have; the driver first, as it writes before it ends."""
     looked: list[object] = [driver_of(experiment)]
+    looked += stages_seen(experiment.results)
     for name in (FILE, "search.json"):
         try:
             found = (experiment.results / name).stat()

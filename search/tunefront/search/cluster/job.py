@@ -17,6 +17,7 @@ from tunefront.evaluators import (
     half_width,
     take_turns,
 )
+from tunefront.search.stages import note_stage
 from tunefront.spaces import Configuration, EvaluationError
 
 from .trainable import log_file
@@ -55,12 +56,14 @@ _isolation: Isolation | None = None
 
 
 def run_job(job: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Evaluate in this worker."""
+    """Evaluate in this worker, which says what it is doing."""
+    folder, number = Path(job["folder"]), job["number"]
     evaluation = evaluate(
         Setting.from_dict(job["setting"]),
         Configuration(job["configuration"]),
         _isolation_of_this_worker(),
-        log_file(Path(job["folder"]), job["number"]),
+        log_file(folder, number),
+        on_stage=lambda stage: note_stage(folder, number, stage),
     )
     return evaluation.to_dict()
 

@@ -10,6 +10,7 @@ from .shared import (
     find,
     load,
     print_answer,
+    print_closing,
     print_trials,
     say,
     with_experiment,
@@ -46,6 +47,7 @@ def show(experiment: Path, trial: str | None, everything: bool, style: str) -> N
             click.echo("\n".join(trial_lines(answer, found)))
     elif not everything:
         print_answer(answer, style)
+        print_closing(answer, style)
     elif style == "table":
         print_table(trials_table(answer, answer.trials))
     else:

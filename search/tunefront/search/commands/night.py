@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 import click
 
 from .shared import (
+    echo,
     export_and_verify,
     load,
     print_answer,
+    print_closing,
     print_trials,
     say,
-    terminal,
     with_experiment,
     with_format,
     with_overrides,
@@ -61,6 +62,7 @@ def run(
     tunefront run experiment.yaml --detach
     """
     from tunefront.search.experiment import load_experiment
+    from tunefront.search.live import screen_for
     from tunefront.search.night import run as run_night
     from tunefront.search.preflight import runnable_or_error
     from tunefront.search.screens import plan_lines
@@ -74,8 +76,10 @@ def run(
     if detach:
         runnable_or_error(loaded)
         return _detach(loaded, exported=exported, fresh=fresh, style=style)
-    result = run_night(loaded, fresh=fresh, say=terminal(loaded))
+    with screen_for(loaded) as screen:
+        result = run_night(loaded, fresh=fresh, say=screen.say, show=screen.show)
     print_answer(result.answer, style)
+    print_closing(result.answer, style)
     _print_next_steps(result, experiment)
     if exported and result.answer.front.recommended is not None:
         export_and_verify(result.answer, result.answer.front.recommended, None, keep=True)
@@ -100,9 +104,10 @@ def _print_next_steps(result: "Result", written: Path) -> None:
     from tunefront.search.record import read_record, run_command
 
     answer, smoke = result.answer, result.answer.experiment.smoke
-    told = f"\n{answer.counts()}, {result.seconds / 60:.1f} min"
-    say("; ".join(filter(None, (told, early_ends(answer.trials)))))
-    say(f"\n  {answer.headline()}\n")
+    told = f"{answer.counts()}, {result.seconds / 60:.1f} min"
+    say("")
+    echo(["; ".join(filter(None, (told, early_ends(answer.trials))))], err=True)
+    echo(["", f"  {answer.headline()}", ""], err=True)
     if result.link:
         say_front(answer.experiment, say)
     if result.outcome == "interrupted":
@@ -137,7 +142,7 @@ def status(experiment: Path, smoke: bool, watch: bool, style: str) -> None:
     if watch:
         if style != "table":
             raise click.UsageError("--watch is for people: it has no --format")
-        watch_search(loaded, _show_change)
+        watch_search(loaded, _Changes())
         return
     found = status_of(loaded)
     if style == "table":
@@ -150,13 +155,19 @@ def status(experiment: Path, smoke: bool, watch: bool, style: str) -> None:
     say_front(loaded, say)
 
 
-def _show_change(status: "Status") -> None:
-    """Everything anew on a terminal, a line elsewhere."""
-    if sys.stdout.isatty():
-        click.clear()
-        click.echo("\n".join(status.lines()))
-    else:
-        click.echo(f"{datetime.now():%H:%M:%S} {status.line()}")
+class _Changes:
+    """Everything anew on a terminal; elsewhere a line, where that has changed."""
+
+    def __init__(self) -> None:
+        self._last = ""
+
+    def __call__(self, status: "Status") -> None:
+        if sys.stdout.isatty():
+            click.clear()
+            click.echo("\n".join(status.lines()))
+        elif status.line() != self._last:
+            self._last = status.line()
+            click.echo(f"{datetime.now():%H:%M:%S} {self._last}")
 
 
 @click.command()

@@ -1,9 +1,9 @@
 """What commands share: arguments, exit codes, what is found and printed."""
 
 import json
-import os
-from collections.abc import Callable, Sequence
-from datetime import datetime
+import shutil
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,19 +38,6 @@ with_smoke = click.option("--smoke", is_flag=True, help="Of the quick check.")
 def say(line: str) -> None:
     """A message: data goes to stdout, everything else to stderr."""
     click.echo(line, err=True)
-
-
-def terminal(experiment: "Experiment") -> Callable[[str], None]:
-    """Lines to stderr as it is now: while Ray is up, its own chatter goes to a file.
-
-    In the background, where stderr is the night's log, with the time of the day.
-    """
-    from tunefront.search.record import writes_log
-
-    stream = os.fdopen(os.dup(2), "w", buffering=1)
-    if writes_log(experiment):
-        return lambda line: print(f"{datetime.now():%H:%M:%S} {line}", file=stream)
-    return lambda line: print(line, file=stream)
 
 
 def load(written: Path, *, smoke: bool = False) -> "Experiment":
@@ -89,10 +76,10 @@ def find(answer: "Answer", written: str) -> "Trial":
 
 def print_answer(answer: "Answer", style: str, limits: "Sequence[Limit] | None" = None) -> None:
     """The front and the picks; where nothing keeps the limits, what comes nearest."""
+    from tunefront.search.narrow import suited_table
     from tunefront.search.screens import (
         answer_record,
         failure_lines,
-        front_table,
         miss_lines,
         picks_lines,
         print_table,
@@ -105,13 +92,30 @@ def print_answer(answer: "Answer", style: str, limits: "Sequence[Limit] | None" 
     elif style == "csv":
         click.echo(trials_csv(answer, answer.front.trials), nl=False)
     elif answer.front.picks:
-        print_table(front_table(answer))
-        click.echo("\n".join(filter(None, [ties_line(answer), *picks_lines(answer)])))
+        print_table(suited_table(answer))
+        echo([*filter(None, [ties_line(answer)]), *picks_lines(answer)])
     else:
         bounds = answer.experiment.limits if limits is None else limits
-        click.echo("\n".join(miss_lines(answer, bounds)))
+        echo(miss_lines(answer, bounds))
     if style == "table" and (lines := failure_lines(answer)):
-        click.echo("\n".join(["", *lines]))
+        echo(["", *lines])
+
+
+def echo(lines: Sequence[str], *, err: bool = False) -> None:
+    """Lines on stdout or stderr, no wider than a terminal; as they are elsewhere."""
+    from tunefront.search.narrow import fitted
+
+    if (sys.stderr if err else sys.stdout).isatty():
+        lines = fitted(lines, shutil.get_terminal_size().columns)
+    click.echo("\n".join(lines), err=err)
+
+
+def print_closing(answer: "Answer", style: str) -> None:
+    """The front as a plot and its close calls, for people."""
+    from tunefront.search.closing import closing_lines
+
+    if style == "table" and (lines := closing_lines(answer)):
+        click.echo("\n".join(lines))
 
 
 def print_trials(answer: "Answer", trials: "Sequence[Trial]", style: str) -> None:

@@ -1,0 +1,132 @@
+"""What stands at the end of a night beside the table: the front as a plot, and its close calls."""
+
+from itertools import combinations
+from textwrap import wrap
+
+import numpy as np
+
+from tunefront.evaluators import Measurement
+
+from .answer import Answer, figure
+from .front import SMALLEST_DIFFERENCE, nondominated
+from .objective import Objective
+from .textplot import Point, plot
+from .trial import Trial
+from .words import counted
+
+MARKS = {"other": ".", "front": "o", "baseline": "B", "recommended": "*"}
+"""In the order of drawing."""
+LINE = 79
+CALLS = 5
+"""Close calls that are told one by one."""
+
+
+def closing_lines(answer: Answer) -> list[str]:
+    """The plot and the close calls, each after a blank line; nothing where there is no front."""
+    lines: list[str] = []
+    for part in (plot_lines(answer), close_call_lines(answer)):
+        lines += ["", *part] if part else []
+    return lines
+
+
+def plot_lines(answer: Answer) -> list[str]:
+    """All measured trials in two objectives; nothing without a front, or with one objective."""
+    pair = pair_of(answer)
+    if pair is None:
+        return []
+    x, y = pair
+    points = {role: list[Point]() for role in MARKS}
+    for trial in answer.trials:
+        if trial.measured:
+            role = _role(answer, trial)
+            name = "" if role == "other" else f"{trial.number:03}"
+            at = (trial.value(x.metric), trial.value(y.metric))
+            points[role].append(Point(x=at[0], y=at[1], mark=MARKS[role], name=name))
+    drawn = [point for role in MARKS for point in points[role]]
+    found = [role for role in reversed(MARKS) if points[role]]
+    legend = "   ".join(f"{MARKS[role]} {role}" for role in found)
+    return [*plot(drawn, _title(answer, x), _title(answer, y)), "", legend]
+
+
+def _role(answer: Answer, trial: Trial) -> str:
+    recommended = answer.front.recommended
+    if recommended is not None and trial.number == recommended.number:
+        return "recommended"
+    if trial.number == 0:
+        return "baseline"
+    return "front" if trial in answer.front.trials else "other"
+
+
+def _title(answer: Answer, objective: Objective) -> str:
+    unit = answer.experiment.metrics[objective.metric].unit
+    better = "less" if objective.direction == "minimize" else "more"
+    return f"{objective.metric}{f', {unit}' if unit else ''} ({better} is better)"
+
+
+def pair_of(answer: Answer) -> tuple[Objective, Objective] | None:
+    """The two objectives between which the front has most to choose; of equals the first ones.
+
+    That is where most different trials of the front are beaten by nothing in these two alone.
+    """
+    objectives, trials = answer.experiment.objectives, answer.front.trials
+    if len(objectives) < 2 or not trials:
+        return None
+
+    def choice(pair: tuple[Objective, Objective]) -> int:
+        costs = np.array([[trial.cost(objective) for objective in pair] for trial in trials])
+        return len(np.unique(costs[nondominated(costs)], axis=0))
+
+    return max(combinations(objectives, 2), key=choice)
+
+
+def close_call_lines(answer: Answer) -> list[str]:
+    """Trials that can't be told apart from one on the front, and why; nothing where all can be."""
+    pairs = _close_pairs(answer)
+    if not pairs:
+        return []
+    lines = ["close calls, which no figure tells apart:"]
+    for one, other in pairs[:CALLS]:
+        told = "; ".join(_why(answer, o, one, other) for o in answer.experiment.objectives)
+        head = f"  {one.number:03} and {other.number:03}: "
+        lines += wrap(head + told, LINE, subsequent_indent=" " * len(head), break_on_hyphens=False)
+    if len(pairs) > CALLS:
+        lines.append(f"  and {counted(len(pairs) - CALLS, 'more pair')}: see `=` in the table")
+    return lines
+
+
+def _close_pairs(answer: Answer) -> list[tuple[Trial, Trial]]:
+    """Pairs with a trial of the front, the recommended trial's first, each pair once."""
+    recommended = answer.front.recommended
+    ordered = sorted(answer.front.trials, key=lambda trial: trial is not recommended)
+    pairs: dict[frozenset[int], tuple[Trial, Trial]] = {}
+    for trial in ordered:
+        for other in answer.front.ties.get(trial.number, ()):
+            pairs.setdefault(frozenset((trial.number, other.number)), (trial, other))
+    return list(pairs.values())
+
+
+def _why(answer: Answer, objective: Objective, one: Trial, other: Trial) -> str:
+    """Both figures of an objective, and why they count as one."""
+    name = objective.metric
+    drops = [trial.measurements.get("quality_drop") for trial in (one, other)]
+    if name == answer.experiment.primary.name and all(drops):
+        name = "quality_drop"  # on the same items: what they are compared by
+    first, second = (trial.measurements[name] for trial in (one, other))
+    unit = answer.experiment.metrics[name].unit
+    unit = f" {unit}" if unit else ""
+    return f"{name} {_spread(first)} and {_spread(second)}{unit} ({_reason(first, second)})"
+
+
+def _spread(found: Measurement) -> str:
+    half = (found.high - found.low) / 2
+    return f"{figure(found)} ± {half:.2g}" if half > 0 else figure(found)
+
+
+def _reason(first: Measurement, second: Measurement) -> str:
+    if first.value == second.value:
+        return "the same"
+    middles = [(found.low + found.high) / 2 for found in (first, second)]
+    scale = max(map(abs, middles))
+    if abs(middles[0] - middles[1]) <= SMALLEST_DIFFERENCE * scale:
+        return f"less than {SMALLEST_DIFFERENCE:.0%} apart"
+    return "their intervals overlap"

@@ -1,0 +1,96 @@
+"""The answer on a terminal that is narrower than its table: fewer columns, whole words."""
+
+from collections.abc import Sequence
+from textwrap import wrap
+from typing import TYPE_CHECKING
+
+from .answer import Answer, figure
+from .screens import front_table
+from .trial import Trial
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+DEEPEST, SHALLOW = 26, 6
+"""Columns by which a broken line may be set off, and by which it is where those are too few."""
+
+
+def suited_table(answer: Answer) -> "Table":
+    """The front's table where it fits what stdout is, else the narrow one."""
+    from rich.console import Console
+
+    table, console = front_table(answer), Console()
+    if console.is_terminal and console.measure(table).maximum > console.width:
+        return narrow_front_table(answer)
+    return table
+
+
+def narrow_front_table(answer: Answer) -> "Table":
+    """The front and the baseline, each trial's choices in one column by their short names."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="the front, and the baseline")
+    table.title_justify = "left"
+    table.add_column("trial", no_wrap=True)
+    table.add_column("", ratio=1)
+    table.add_column("trust", no_wrap=True)
+    for objective in answer.experiment.objectives:
+        unit = answer.experiment.metrics[objective.metric].unit
+        name = "\n".join(objective.metric.rsplit("_", 1)) if len(objective.metric) > 10 else ""
+        table.add_column(f"{name or objective.metric}\n{unit}", justify="right", no_wrap=True)
+    baseline = answer.baseline
+    trials = list(answer.front.trials)
+    if baseline is not None and baseline not in trials:
+        trials.append(baseline)
+    for trial in trials:
+        table.add_row(*_cells(answer, trial))
+    return table
+
+
+def _cells(answer: Answer, trial: Trial) -> list[str]:
+    """Number with a tie, role and choices, trust, figures."""
+    ties = answer.front.ties.get(trial.number, ())
+    tied = f" ={ties[0].number}" if ties else ""
+    names = [pick.name for pick in answer.front.picks if pick.trial.number == trial.number]
+    role = names[0] if names else "baseline" if trial.number == 0 else "front"
+    choices = trial.short_name().partition(" ")[2]
+    figures = [
+        figure(trial.measurements[o.metric]) if o.metric in trial.measurements else "-"
+        for o in answer.experiment.objectives
+    ]
+    trust = answer.trust(trial).replace(", ", "\n")
+    return [f"{trial.number:03}{tied}", f"{role}\n{choices}", trust, *figures]
+
+
+def fitted(lines: Sequence[str], width: int) -> list[str]:
+    """Lines as they are where all fit; else broken between words, deep columns drawn in."""
+    if all(len(line) <= width for line in lines):
+        return list(lines)
+    return [part for line in lines for part in _fitted(line, width)]
+
+
+def _fitted(line: str, width: int) -> list[str]:
+    """One line; what is said of a name begins below it where the name is long."""
+    text = line.lstrip()
+    place = len(line) - len(text)
+    head = ""
+    if "  " in text:  # a name, a gap, and what is said of it
+        place = line.rindex(text.split("  ", 1)[1].lstrip())
+        head, text = line[:place].rstrip(), line[place:]
+    if place > DEEPEST:
+        place = SHALLOW
+    elif head:
+        return _filled(text, width, f"{head:{place}}", " " * place)
+    return [*([head] if head else []), *_filled(text, width, " " * place, " " * max(place, 2))]
+
+
+def _filled(text: str, width: int, first: str, later: str) -> list[str]:
+    return wrap(
+        text,
+        width,
+        initial_indent=first,
+        subsequent_indent=later,
+        break_long_words=False,
+        break_on_hyphens=False,
+    ) or [""]

@@ -1,0 +1,103 @@
+"""A search on a terminal: one block while it runs, the answer when it has ended, Ctrl-C between."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from .conftest import environment
+from .terminal import COLUMNS, Screen, Typed
+
+FILE = """\
+name: on a terminal
+workload: {task: custom, model: "mine:model", inputs: "mine:inputs", quality: "mine:quality"}
+space: {runtime: [torch], batch_size: [1, 2, 3, 4, 5, 6, 7, 8]}
+baseline: {runtime: torch, batch_size: 1}
+objectives: {throughput: maximize, peak_memory_mb: minimize}
+budget: {trials: 3}
+measurement: {seconds: 0.3, turns: 3, wait: 0}
+confirmation: {finalists: 0}
+concurrent_trials: 1
+"""
+MODULE = """\
+import numpy as np
+import torch
+
+def model():
+    torch.manual_seed(0)
+    return torch.nn.Linear(4, 2)
+
+def inputs(batch_size, count):
+    return [{"input": np.ones((batch_size, 4), dtype=np.float32)} for _ in range(count)]
+
+def quality(run):
+    return 1.0
+"""
+PROGRAM = "from tunefront.search.cli import main; main()"
+LONG_S = 900
+
+
+@pytest.fixture
+def typed(tmp_path: Path) -> Callable[..., Typed]:
+    """`tunefront run`, typed on a terminal."""
+    (tmp_path / "experiment.yaml").write_text(FILE)
+    (tmp_path / "mine.py").write_text(MODULE)
+    variables = {**environment(tmp_path / "cache"), "TERM": "xterm-256color"}
+    for name in ("NO_COLOR", "COLUMNS", "LINES"):
+        variables.pop(name, None)
+
+    def type_in(*arguments: str) -> Typed:
+        file = str(tmp_path / "experiment.yaml")
+        return Typed([sys.executable, "-c", PROGRAM, "run", file, *arguments], variables)
+
+    return type_in
+
+
+def screens(text: str) -> list[Screen]:
+    """What was seen at each drawing of the block."""
+    found = []
+    places = [place for place in range(len(text)) if text.startswith("ends", place)]
+    for place in places:
+        screen = Screen()
+        screen.feed(text[:place])
+        found.append(screen)
+    return found
+
+
+def test_there_is_one_block_and_what_was_said_stays(typed: Callable[..., Typed]) -> None:
+    run = typed()
+    assert run.exit_code(LONG_S) == 0, run.text
+    during = screens(run.text)
+    assert len(during) > 3
+    for screen in during:
+        heads = [line for line in screen.lines if line.startswith("── on a terminal ──")]
+        assert len(heads) == 1, screen.lines
+    lines = {line for screen in during for line in screen.lines if line.startswith("now   0")}
+    doings = {line.split(": ")[1].split(" for ")[0] for line in lines}
+    assert "measuring" in doings
+    assert doings <= {"starting", "preparing requests", "building", "judging quality", "measuring"}
+
+    screen = run.screen
+    assert screen.cursor_shown
+    assert not [line for line in screen.lines if line.startswith(("──", "now ", "done ", "ends "))]
+    text = "\n".join(screen.lines)
+    said = ["starting Ray", "000 torch b1: the baseline", "no more trials: all 3 trials", "report:"]
+    last = ["the front, and the baseline", "throughput, items/s (more is better)", "* recommended"]
+    places = [text.find(line) for line in [*said, *last, "next:   tunefront show"]]
+    assert -1 not in places, text
+    assert places == sorted(places)
+    assert max(map(len, screen.lines)) <= COLUMNS
+
+
+def test_ctrl_c_twice_stops_at_once(typed: Callable[..., Typed]) -> None:
+    run = typed("--set", "budget.trials=8", "--set", "measurement.seconds=600")
+    assert run.read_until(lambda text: "measuring for" in text, LONG_S)
+    run.interrupt()
+    assert run.read_until(lambda text: "stopping: what is under way is finished" in text, LONG_S)
+    run.interrupt()
+    assert run.exit_code(60) == 130
+    lines = [line for line in run.screen.lines if line]
+    assert run.screen.cursor_shown
+    assert lines[-1] == "stopped; the same command goes on from here"
+    assert not any(line.startswith(("──", "now ")) for line in lines)

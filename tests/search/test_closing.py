@@ -1,0 +1,108 @@
+"""The end of a night: which objectives are drawn, what the marks mean, what is a close call."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tunefront.search import Answer, Experiment, Trial, answer_of
+from tunefront.search.closing import CALLS, close_call_lines, closing_lines, pair_of, plot_lines
+from tunefront.search.confirmation import Confirmation
+
+Load = Callable[..., Experiment]
+TrialOf = Callable[..., Trial]
+THREE = "objectives={throughput: maximize, peak_memory_mb: minimize, perplexity: minimize}"
+
+
+@pytest.fixture
+def answered(load: Load, trial: TrialOf) -> Callable[..., Answer]:
+    """An answer from rows of throughput, peak memory and perplexity."""
+
+    def make(
+        *rows: tuple[float, float, float], overrides: tuple[str, ...] = (), spread: float = 0.0
+    ) -> Answer:
+        trials = [
+            trial(n, spread=spread, throughput=t, peak_memory_mb=m, perplexity=p, quality_drop=0.0)
+            for n, (t, m, p) in enumerate(rows)
+        ]
+        return answer_of(load(*overrides), trials, Confirmation(rounds={}))
+
+    return make
+
+
+def test_the_front_is_drawn_with_roles_names_and_units(answered: Callable[..., Answer]) -> None:
+    answer = answered((100, 500, 10), (400, 300, 10), (50, 250, 10), (90, 600, 10))
+    assert answer.front.recommended is answer.trials[1]
+    lines = plot_lines(answer)
+    assert lines[0] == "peak_memory_mb, MB (less is better)"
+    assert lines[-3].endswith("throughput, items/s (more is better), log scale")
+    assert lines[-1] == "* recommended   B baseline   o front   . other"
+    assert lines[1].split() == ["600", "+", "."]
+    assert lines[15].split() == ["250", "+o002"]
+    assert [line.split("|")[-1].strip() for line in lines if "*" in line][0] == "001*"
+    assert any("B000" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("rows", "drawn"),
+    [
+        ([(100, 500, 10), (200, 600, 10), (300, 700, 10)], ("throughput", "peak_memory_mb")),
+        # Who is fast is small, too: the choice is between speed and quality.
+        ([(100, 500, 10), (200, 400, 11), (300, 300, 12)], ("throughput", "perplexity")),
+        # One constant objective, and two that go together.
+        ([(100, 500, 12), (100, 400, 13), (100, 300, 14)], ("peak_memory_mb", "perplexity")),
+    ],
+)
+def test_of_three_objectives_those_are_drawn_between_which_there_is_most_to_choose(
+    answered: Callable[..., Answer], rows: list[tuple[float, float, float]], drawn: tuple[str, str]
+) -> None:
+    answer = answered(*rows, overrides=(THREE,))
+    assert len(answer.front.trials) == 3
+    pair = pair_of(answer)
+    assert pair is not None
+    assert tuple(objective.metric for objective in pair) == drawn
+
+
+def test_nothing_is_drawn_where_there_is_nothing_to_choose(
+    answered: Callable[..., Answer], load: Load
+) -> None:
+    assert (
+        closing_lines(answered((1, 1, 1), overrides=("objectives={throughput: maximize}",))) == []
+    )
+    nothing = answer_of(load(), (), Confirmation(rounds={}))
+    assert closing_lines(nothing) == []
+
+
+def test_one_trial_is_a_plot_too(answered: Callable[..., Answer]) -> None:
+    lines = plot_lines(answered((100, 500, 10)))
+    assert lines[-1] == "* recommended"
+    assert sum("*" in line for line in lines[:-1]) == 1
+
+
+def test_a_close_call_says_who_and_why(answered: Callable[..., Answer]) -> None:
+    answer = answered((100, 500, 10), (102, 502, 10), (300, 900, 10), spread=0.03)
+    assert close_call_lines(answer) == [
+        "close calls, which no figure tells apart:",
+        "  000 and 001: throughput 100 ± 3 and 102 ± 3.1 items/s (their intervals",
+        "               overlap); peak_memory_mb 500 ± 15 and 502 ± 15 MB (less than 1%",
+        "               apart)",
+    ] or close_call_lines(answer)[1].startswith("  001 and 000: ")
+    told = " ".join(" ".join(close_call_lines(answer)).split())
+    assert "their intervals overlap" in told
+    assert "less than 1% apart" in told
+    assert "002" not in told
+
+
+def test_quality_is_compared_as_the_ties_are(answered: Callable[..., Answer]) -> None:
+    """On the same items: two perplexities that differ are one quality where the drop is one."""
+    answer = answered((100, 500, 10.0), (100, 500, 10.5), overrides=(THREE,))
+    told = " ".join(close_call_lines(answer))
+    assert "quality_drop 0 and 0 % (the same)" in told
+    assert "perplexity" not in told
+
+
+def test_many_close_calls_are_counted(answered: Callable[..., Answer]) -> None:
+    answer = answered(*[(100, 500, 10)] * 5)
+    lines = close_call_lines(answer)
+    assert sum(" and 0" in line for line in lines) == CALLS
+    assert lines[-1] == "  and 5 more pairs: see `=` in the table"
+    assert all(len(line) <= 80 for line in closing_lines(answer))

@@ -1,0 +1,168 @@
+"""The night on a screen: the block without a terminal, plain lines with a sign of life."""
+
+import io
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+
+import pytest
+
+from tunefront.search import Experiment
+from tunefront.search.live import SHOWN, Block, Lines, is_lively, render
+from tunefront.search.progress import Now, Picture, Progress
+
+PICTURE = Picture(
+    name="minilm on this cpu",
+    phase="",
+    counts={"ok": 20, "beyond limits": 1, "failed": 2},
+    planned=60,
+    elapsed_s=4320,
+    left_s=2280,
+    end="at 07:00 (budget.until 07:00): time for about 31 of 36 more trials",
+    best="012 openvino bf16 int8-static b8 t2: 4.4x the throughput, 2.1x less memory, "
+    "quality -0.3 % ± 0.2",
+    front=7,
+    ties=2,
+    now=(
+        Now(trial="023 openvino b4 t2", doing="measuring", seconds=12, expected_s=25.0),
+        Now(trial="024 torch bf16 b4", doing="building", seconds=90, expected_s=None),
+    ),
+)
+
+
+def drawn(picture: Picture, width: int = 80, *, colours: bool = False) -> list[str]:
+    from rich.console import Console
+
+    stream = io.StringIO()
+    console = Console(
+        file=stream,
+        width=width,
+        force_terminal=colours,
+        color_system="standard" if colours else None,
+    )
+    console.print(render(picture, width))
+    return [line.rstrip() for line in stream.getvalue().splitlines()]
+
+
+def test_the_block_says_how_far_the_night_is() -> None:
+    assert drawn(PICTURE) == [
+        "── minilm on this cpu ──────────────────────── 1 h 12 min, about 38 min to go ──",
+        "done  ━━━━━━━━━━━━────────────────── 23 of 60 trials: 20 ok, 1 beyond limits, 2",
+        "      failed, 2 running",
+        "now   023 openvino b4 t2: measuring for 12 s (the trial: about 25 s)",
+        "now   024 torch bf16 b4: building for 2 min",
+        "best  012 openvino bf16 int8-static b8 t2: 4.4x the throughput, 2.1x less",
+        "      memory, quality -0.3 % ± 0.2",
+        "front 7 trials, 2 of them can't be told apart from another one",
+        "ends  at 07:00 (budget.until 07:00): time for about 31 of 36 more trials",
+    ]
+
+
+def test_what_is_not_known_is_left_out() -> None:
+    first = replace(
+        PICTURE, counts={}, phase="starting Ray", left_s=None, end="", best="", front=0, now=()
+    )
+    assert [line.split()[0] for line in drawn(first)] == ["──", "done", "now"]
+    assert drawn(replace(PICTURE, front=1, ties=0))[-2] == "front 1 trial"
+
+
+@pytest.mark.parametrize("width", [30, 40, 80, 100])
+def test_the_block_is_as_wide_as_it_may_be(width: int) -> None:
+    long = replace(PICTURE, name="a long name " * 9, best="word " * 40)
+    assert all(len(line) <= width for line in drawn(long, width))
+
+
+def test_of_many_trials_some_are_shown() -> None:
+    many = replace(PICTURE, now=PICTURE.now[:1] * (SHOWN + 3))
+    lines = drawn(many)
+    assert sum(line.startswith("now ") for line in lines) == SHOWN
+    assert "      and 3 more" in lines
+
+
+def test_colours_are_those_of_the_terminal() -> None:
+    """Green and bold alone: the theme says what they look like, on light and on dark."""
+    text = "\n".join(drawn(PICTURE, colours=True))
+    found = {part.split("m")[0] for part in text.split("\x1b[")[1:]}
+    assert found <= {"0", "1", "32"}
+    assert {"1", "32"} <= found
+
+
+class Teletype(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("stream", "environment", "lively"),
+    [
+        (Teletype(), {"TERM": "xterm"}, True),
+        (Teletype(), {"TERM": "xterm", "NO_COLOR": ""}, True),
+        (Teletype(), {"TERM": "xterm", "NO_COLOR": "1"}, False),
+        (Teletype(), {"TERM": "dumb"}, False),
+        (Teletype(), {}, False),
+        (io.StringIO(), {"TERM": "xterm"}, False),
+    ],
+)
+def test_a_block_is_drawn_where_it_can_be(
+    stream: io.StringIO, environment: dict[str, str], lively: bool
+) -> None:
+    assert is_lively(stream, environment) is lively
+
+
+@pytest.fixture
+def progress(load: Callable[..., Experiment]) -> Progress:
+    return Progress(
+        experiment=load(),
+        phase="starting Ray",
+        answer=None,
+        running=(),
+        left=6,
+        at=datetime.now(),
+        elapsed_s=0.0,
+        trials_s=None,
+        all_s=None,
+    )
+
+
+def test_without_a_terminal_lines_are_what_was_said(progress: Progress) -> None:
+    stream = io.StringIO()
+    with Lines(stream, clock=False) as lines:
+        lines.say("one")
+        lines.show(progress)
+        lines.say("two")
+    assert stream.getvalue() == "one\ntwo\n"
+
+
+def test_the_nights_log_has_the_time_of_the_day() -> None:
+    stream = io.StringIO()
+    with Lines(stream, clock=True) as lines:
+        lines.say("one")
+    clock, line = stream.getvalue().split(" ")
+    assert line == "one\n"
+    datetime.strptime(clock, "%H:%M:%S")
+
+
+def test_silence_is_broken_by_a_sign_of_life(progress: Progress) -> None:
+    stream = io.StringIO()
+    with Lines(stream, clock=False, heartbeat_s=0.05) as lines:
+        time.sleep(0.2)
+        assert stream.getvalue() == "", "nothing is known yet"
+        lines.show(progress)
+        deadline = time.monotonic() + 60
+        while stream.getvalue().count("\n") < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+    told = stream.getvalue().splitlines()
+    assert len(told) >= 2
+    assert all(line.endswith("starting Ray; 0 of 6 trials") for line in told)
+
+
+def test_what_is_said_is_broken_between_words() -> None:
+    stream = Teletype()
+    with Block(stream) as block:
+        block._console.width = 30
+        block.say("a line of more than thirty letters [1 s; 2 to go]")
+    assert stream.getvalue().splitlines() == [
+        "a line of more than thirty",
+        "    letters [1 s; 2 to go]",
+    ]

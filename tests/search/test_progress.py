@@ -1,0 +1,149 @@
+"""How far a night is, in figures and words; pure values at made-up moments."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tunefront.evaluators import Evaluation
+from tunefront.search import Experiment, Trial, answer_of
+from tunefront.search.confirmation import Confirmation
+from tunefront.search.progress import Now, Picture, Progress, picture_of, spoken
+from tunefront.search.stages import Doing
+
+NOON = datetime(2026, 1, 1, 12, 0)
+ProgressOf = Callable[..., Progress]
+
+
+@pytest.fixture
+def progress(
+    load: Callable[..., Experiment],
+    trial: Callable[..., Trial],
+    evaluation: Callable[..., Evaluation],
+    failure: Callable[..., Evaluation],
+) -> ProgressOf:
+    """After five trials of 10 s each, one of them failed; the sixth runs, for 4 s."""
+
+    def make(*overrides: str, **changes: Any) -> Progress:
+        ended = replace(evaluation(), seconds={"total": 10.0, "waiting": 0.0})
+        figures = {"throughput": 100.0, "peak_memory_mb": 500.0, "perplexity": 9.0}
+        figures["quality_drop"] = 0.0
+        trials = [trial(n, evaluation=ended, **figures) for n in range(4)]
+        trials[3] = replace(trials[3], status="infeasible")
+        trials.append(trial(4, status="failed", evaluation=failure()))
+        running = trial(5, status="running", started=NOON - timedelta(seconds=4))
+        running = replace(running, expected_s=8.0)
+        experiment = load(*overrides)
+        fields: dict[str, Any] = {
+            "experiment": experiment,
+            "phase": "",
+            "answer": answer_of(experiment, [*trials, running], Confirmation(rounds={})),
+            "running": (running,),
+            "left": 6,
+            "at": NOON,
+            "elapsed_s": 55.0,
+            "trials_s": None,
+            "all_s": None,
+        }
+        return Progress(**{**fields, **changes})
+
+    return make
+
+
+ALONE = "concurrent_trials=1"
+UNCONFIRMED = "confirmation.finalists=0"
+
+
+def at(progress: Progress, seconds: float = 0.0, **stages: Any) -> Picture:
+    return picture_of(progress, stages.get("doing", {}), NOON + timedelta(seconds=seconds))
+
+
+def test_trials_are_counted_by_how_they_ended(progress: ProgressOf) -> None:
+    picture = at(progress())
+    assert picture.told() == "5 of 12 trials: 3 ok, 1 beyond limits, 1 failed, 1 running"
+    assert (picture.done, picture.planned) == (5, 12)
+    nothing = at(progress(answer=None, running=()))
+    assert nothing.told() == "0 of 6 trials"
+    assert (nothing.best, nothing.front, nothing.left_s) == ("", 0, None)
+
+
+def test_the_best_so_far_and_ties_are_those_of_the_answer(progress: ProgressOf) -> None:
+    picture = at(progress())
+    answer = progress().answer
+    assert answer is not None
+    assert picture.best == answer.headline()
+    assert (picture.front, picture.ties) == (3, 3)
+
+
+def test_time_goes_on_between_two_changes(progress: ProgressOf) -> None:
+    assert at(progress()).elapsed_s == 55
+    assert at(progress(), 3).elapsed_s == 58
+
+
+def test_what_a_trial_is_at_is_what_its_worker_said(progress: ProgressOf) -> None:
+    silent = at(progress(), 2)
+    assert silent.now == (Now(trial="005 t6", doing="starting", seconds=6.0, expected_s=8.0),)
+    doing = {5: Doing(stage="quality", since=(NOON - timedelta(seconds=1)).timestamp())}
+    told = at(progress(), 2, doing=doing).now[0]
+    assert (told.doing, told.seconds) == ("judging quality", 3.0)
+    ahead = {5: Doing(stage="build", since=(NOON + timedelta(seconds=9)).timestamp())}
+    assert at(progress(), 2, doing=ahead).now[0].seconds == 0, "another machine's clock"
+
+
+def test_where_trials_end_it_their_pace_tells_when(progress: ProgressOf) -> None:
+    """Six more of 10 s, and 4 s of the one that runs."""
+    picture = at(progress(ALONE, UNCONFIRMED))
+    assert picture.left_s == pytest.approx(64)
+    assert picture.end == "after 6 more trials, about 12:01"
+    assert at(progress("concurrent_trials=2", UNCONFIRMED)).left_s == pytest.approx(34)
+
+
+def test_confirmation_is_part_of_what_is_left(progress: ProgressOf) -> None:
+    """Its share of the whole: of 40 s that are spent and 64 s to come, times 1/3."""
+    picture = at(progress(ALONE, "confirmation.share=0.25"))
+    assert picture.left_s == pytest.approx(64 + (40 + 64) / 3)
+
+
+def test_where_the_clock_ends_it_the_trials_that_fit_are_told(progress: ProgressOf) -> None:
+    picture = at(progress(ALONE, "budget.hours=2", trials_s=36.0, all_s=180.0), 1)
+    assert picture.left_s == 179
+    assert picture.end == "at 12:03 (budget.hours 2): time for about 3 of 6 more trials"
+    late = at(progress(ALONE, "budget.hours=2", trials_s=36.0, all_s=180.0), 1000)
+    assert late.left_s == 0
+    tomorrow = at(progress(ALONE, "budget.hours=20", trials_s=36.0, all_s=72000.0))
+    assert tomorrow.end.startswith("at Fri 08:00 (budget.hours 20)")
+
+
+def test_before_the_first_trial_only_bounds_are_known(progress: ProgressOf) -> None:
+    first = at(progress(answer=None, running=()))
+    assert first.end == "after 6 more trials"
+    bounded = at(
+        progress("budget.until='12:30'", answer=None, running=(), trials_s=1500.0, all_s=1800.0)
+    )
+    assert bounded.left_s is None
+    assert bounded.end == "after 6 more trials, by 12:30 (budget.until 12:30) at the latest"
+
+
+def test_while_it_is_ending_no_trials_are_promised(progress: ProgressOf) -> None:
+    picture = at(progress(phase="confirming the finalists: 1 of 3 rounds", running=()))
+    assert (picture.left_s, picture.end) == (None, "")
+    bounded = progress("budget.hours=2", phase="confirming", running=(), all_s=600.0)
+    assert at(bounded).end == "by 12:10 (budget.hours 2)"
+
+
+def test_a_sign_of_life_is_one_line(progress: ProgressOf) -> None:
+    assert at(progress(ALONE, UNCONFIRMED), 2).line() == (
+        "57 s: 5 of 12 trials: 3 ok, 1 beyond limits, 1 failed, 1 running; about 1 min to go; "
+        "005 t6 (starting for 6 s)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(-1, "0 s"), (59.4, "59 s"), (60, "1 min"), (3540, "59 min"), (3599, "1 h 00 min"),
+     (4320, "1 h 12 min")],
+)  # fmt: skip
+def test_times_are_spoken(seconds: float, told: str) -> None:
+    assert spoken(seconds) == told

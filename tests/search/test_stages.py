@@ -1,0 +1,85 @@
+"""What a worker says that it is doing, and who forgets it."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tunefront.evaluators import Evaluation
+from tunefront.search import Experiment
+from tunefront.search.driver import only_driver
+from tunefront.search.record import write_record
+from tunefront.search.stages import (
+    doing,
+    forget_stage,
+    forget_stages,
+    note_stage,
+    stage_file,
+    stages_seen,
+)
+from tunefront.search.study import Study
+from tunefront.search.watch import status_of
+
+
+def test_what_was_said_last_is_read_until_it_is_forgotten(tmp_path: Path) -> None:
+    assert doing(tmp_path, 3) is None
+    before = time.time()
+    note_stage(tmp_path, 3, "build")
+    note_stage(tmp_path, 3, "measure")
+    found = doing(tmp_path, 3)
+    assert found is not None
+    assert (found.stage, found.word) == ("measure", "measuring")
+    assert before <= found.since <= time.time()
+    forget_stage(tmp_path, 3)
+    forget_stage(tmp_path, 3)
+    assert doing(tmp_path, 3) is None
+
+
+def test_every_change_is_seen(tmp_path: Path) -> None:
+    seen = [stages_seen(tmp_path)]
+    for number, stage in ((1, "build"), (2, "build"), (2, "measure")):
+        note_stage(tmp_path, number, stage)
+        seen.append(stages_seen(tmp_path))
+        time.sleep(0.02)  # the clock of files ticks
+    forget_stages(tmp_path)
+    assert len({tuple(look) for look in seen}) == 4
+    assert stages_seen(tmp_path) == []
+
+
+def test_a_disk_that_can_not_be_written_fails_no_trial(tmp_path: Path) -> None:
+    (tmp_path / "trials").write_text("a file where the folder should be")
+    note_stage(tmp_path, 1, "build")
+    assert doing(tmp_path, 1) is None
+
+
+def test_what_is_not_whole_is_not_read(tmp_path: Path) -> None:
+    note_stage(tmp_path, 1, "build")
+    stage_file(tmp_path, 1).write_text('{"stage": "bui')
+    assert doing(tmp_path, 1) is None
+
+
+@pytest.fixture
+def experiment(load: Callable[..., Experiment]) -> Experiment:
+    """One whose second trial runs."""
+    experiment = load("budget.trials=3")
+    study = Study.open(experiment, {"test": "yes"})
+    write_record(experiment, experiment.space.enumerate(), {"fingerprint": "f"})
+    study.tell(
+        study.ask(experiment.baseline), Evaluation(status="failed", cause="oom", message="m")
+    )
+    study.ask(experiment.baseline)
+    return experiment
+
+
+def test_status_says_what_runs_while_somebody_runs_it(experiment: Experiment) -> None:
+    with only_driver(experiment):
+        assert "now: 001 torch b1 t1: starting" in status_of(experiment).lines()
+        note_stage(experiment.results, 1, "build")
+        status = status_of(experiment)
+        since = time.strftime("%H:%M:%S", time.localtime(status.doing[1].since))
+        assert f"now: 001 torch b1 t1: building, since {since}" in status.lines()
+        fields = status.fields()["doing"]
+        assert fields == {"1": {"stage": "build", "since": status.doing[1].since}}
+    assert not any(line.startswith("now:") for line in status_of(experiment).lines())
+    assert status_of(experiment).fields()["doing"] == {}
