@@ -31,7 +31,7 @@ from .measures.speed import Timing, half_width, kept_turns
 from .setting import Evaluation, Setting, Timeouts
 from .store import Store, cache_folder, prepared_folder, stages_folder
 from .turns import Contender, Session, Sitting, take_turns
-from .workloads import TASKS, WorkloadSpec, build_workload, quality_metrics
+from .workloads import TASKS, Sample, WorkloadSpec, build_workload, quality_metrics
 
 __all__ = [
     "COST_METRICS",
@@ -49,6 +49,7 @@ __all__ = [
     "Measurement",
     "Metric",
     "Protocol",
+    "Sample",
     "Session",
     "Setting",
     "Sitting",

@@ -18,7 +18,9 @@ def describe(trial: Trial, answer: Answer) -> str:
     return told + (f"; breaks {trial.cause}" if trial.broken else "")
 
 
-def front_page(answer: Answer, links: Mapping[int, str], picture: str, report: str) -> str:
+def front_page(
+    answer: Answer, links: Mapping[int, str], picture: str, report: str, outputs: str = ""
+) -> str:
     """The experiment's note in Markdown: the answer first, picks, the front, the picture.
 
     Args:
@@ -26,8 +28,10 @@ def front_page(answer: Answer, links: Mapping[int, str], picture: str, report: s
         links: To the runs, by trial number.
         picture: The address of the front's picture.
         report: The address of the report.
+        outputs: The address of answers side by side; none where there are none.
     """
-    lines = [f"**{answer.headline()}** ([the whole report]({report}))", ""]
+    beside = f", [what the front answers]({outputs})" if outputs else ""
+    lines = [f"**{answer.headline()}** ([the whole report]({report}){beside})", ""]
     if answer.front.picks:
         lines += ["| pick | trial | against the baseline | why |", "|---|---|---|---|"]
         lines += [

@@ -13,17 +13,20 @@ import json
 import math
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunefront.search.answer import Answer, rounded
 from tunefront.search.experiment import Experiment
+from tunefront.search.samples import samples_of
 from tunefront.search.trial import Trial
 from tunefront.spaces import TrackingError, show
 
 from .note import describe, front_page
+from .outputs import FILE as SAMPLES
+from .outputs import LOGGED, logged_with, outputs_table
 from .picture import COLOURS, draw_front, role_of
 from .store import artifact_folder, connect, tracking_uri, ui_address
 from .views import View, difference, link, parallel, scatter, write_views
@@ -190,6 +193,7 @@ class Projection:
             record: Machine, protocol and dropped combinations, for `search.json`.
         """
         self._runs = self._known_runs()  # once more: a run may have come late
+        self._write_samples(answer)
         views = self.views(answer)
         write_views(self._client, self.experiment_id, views)
         run_id = self._summary_run(answer, record)
@@ -202,9 +206,23 @@ class Projection:
         }
         picture = f"{address}/get-artifact?path=front.png&run_uuid={run_id}"
         report = f"{runs}/{run_id}/artifacts/report.html"
-        note = front_page(answer, links, picture, report)
+        beside = [link(address, self.experiment_id, v) for v in views if v.mode == "ARTIFACT"]
+        note = front_page(answer, links, picture, report, "".join(beside))
         self._client.set_experiment_tag(self.experiment_id, "mlflow.note.content", note)
         return link(address, self.experiment_id, views[0])
+
+    def _write_samples(self, answer: Answer) -> None:
+        """What the shortlist answered, for MLflow's view of artifacts; once, its tag last."""
+        shortlist = {t.number: t for t in answer.trials if _on_shortlist(t, answer)}
+        for number, samples in samples_of(answer.experiment, [*shortlist.values()]).items():
+            known = self._runs.get(str(number))
+            if known is None or (tag := logged_with(known.tags.get(LOGGED, "[]"))) is None:
+                continue
+            table = outputs_table(samples, shortlist[number], self.experiment.primary)
+            self._client.log_text(known.run_id, json.dumps(table), SAMPLES)
+            wanted = replace(known, tags={**known.tags, LOGGED: tag})
+            self._log(known, wanted)
+            self._runs[str(number)] = wanted
 
     def _summary_run(self, answer: Answer, record: Mapping[str, Any]) -> str:
         key = "summary"
@@ -276,7 +294,28 @@ class Projection:
                 columns=["tags.`reason`", "tags.`stage`", *columns[-len(choices) :]],
                 **common,
             ),
+            *self._outputs_view(columns, common),
         ]
+
+    def _outputs_view(self, columns: Sequence[str], common: Mapping[str, Any]) -> list[View]:
+        """What the shortlist answered, side by side; none where no answers are recorded."""
+        if not any(LOGGED in run.tags for run in self._runs.values()):
+            return []
+        return [
+            View(
+                key="outputs",
+                title="5 Answers side by side",
+                filter="tags.shortlist = 'true'",
+                columns=columns,
+                mode="ARTIFACT",
+                **common,
+            )
+        ]
+
+
+def _on_shortlist(trial: Trial, answer: Answer) -> bool:
+    """Whether it is on the front, or the baseline."""
+    return trial.number in {0, *(t.number for t in answer.front.trials)}
 
 
 def _tags(trial: Trial, answer: Answer) -> dict[str, str]:
@@ -288,7 +327,7 @@ def _tags(trial: Trial, answer: Answer) -> dict[str, str]:
     tags = {
         "status": trial.status,
         "front": str(on_front).lower() if trial.measured else "none",
-        "shortlist": str(on_front or trial.number == 0).lower(),
+        "shortlist": str(_on_shortlist(trial, answer)).lower(),
         "role": ", ".join(picks) or role if trial.measured else "failed",
         "mlflow.runColor": COLOURS[role],
         "mlflow.note.content": describe(trial, answer),

@@ -34,7 +34,7 @@ class View:
         ascending: The direction.
         columns: The columns shown, in order.
         charts: Chart cards.
-        mode: The page's mode: the table, or the charts.
+        mode: The page's mode: the table, the charts, or artifacts side by side.
     """
 
     key: str
@@ -68,7 +68,7 @@ def link(address: str, experiment_id: str, view: View) -> str:
     """The address that opens the view."""
     page = f"{address}/#/experiments/{experiment_id}/runs?workflowType=machine_learning"
     if supported():
-        mode = "&compareRunsMode=CHART" if view.mode == "CHART" else ""
+        mode = "" if view.mode == "TABLE" else f"&compareRunsMode={view.mode}"
         return f"{page}&viewStateShareKey={view.key}{mode}"
     ascending = str(view.ascending).lower()
     return (
