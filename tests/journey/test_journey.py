@@ -171,14 +171,22 @@ def test_pick_answers_other_limits_without_running(journey: Journey) -> None:
 
 
 def test_compare_shows_what_differs(journey: Journey) -> None:
-    shown = journey.cli("compare", journey.file, "baseline", "recommended", "1")
+    told = journey.cli("show", journey.file, "--all", "--format", "json").stdout
+    numbers = [trial["number"] for trial in json.loads(told) if trial["status"] != "failed"]
+    names = [str(number) for number in numbers]
+    shown = journey.cli("compare", journey.file, *names)
     assert shown.returncode == 0, shown.stderr
     assert "throughput" in shown.stdout
-    names = ("baseline", "1")
-    told = journey.cli("compare", journey.file, *names, "--format", "json").stdout
-    assert [trial["number"] for trial in json.loads(told)] == [0, 1]
-    told = journey.cli("compare", journey.file, *names, "--format", "csv").stdout
-    assert [row["number"] for row in csv.DictReader(io.StringIO(told))] == ["0", "1"]
+    assert "samples otherwise than 000" in shown.stdout
+    told = json.loads(journey.cli("compare", journey.file, *names, "--format", "json").stdout)
+    assert [trial["number"] for trial in told["trials"]] == numbers
+    assert len(told["samples"]) == 12
+    for sample in told["samples"]:
+        assert all(answer["output"] and answer["quality"] for answer in sample["answers"])
+    table = journey.cli("compare", journey.file, *names, "--format", "csv").stdout
+    rows = list(csv.DictReader(io.StringIO(table)))
+    assert [row["kind"] for row in rows].count("output") == 12
+    assert {row["000"] for row in rows if row["name"] == "runtime"} == {"torch"}
     missing = journey.cli("compare", journey.file, "99")
     assert missing.returncode == 2
     assert "there are 0 to 5" in missing.stderr

@@ -32,7 +32,7 @@ from .registry import load
 from .setting import Evaluation, Setting, Timeouts
 from .store import Store, cache_folder, prepared_folder, stages_folder
 from .turns import Contender, Session, Sitting, take_turns
-from .workloads import TASKS, WorkloadSpec, build_workload, quality_metrics
+from .workloads import TASKS, Sample, WorkloadSpec, build_workload, quality_metrics
 
 __all__ = [
     "COST_METRICS",
@@ -50,6 +50,7 @@ __all__ = [
     "Measurement",
     "Metric",
     "Protocol",
+    "Sample",
     "Session",
     "Setting",
     "Sitting",

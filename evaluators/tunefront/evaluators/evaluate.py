@@ -50,6 +50,7 @@ from .store import Store, environment_of, key_of
 from .turns import Contender, Session, Sitting, take_turns
 from .workloads import WorkloadSpec
 from .workloads.base import Array
+from .workloads.samples import read_samples
 
 ROOM = 3.0
 """Memory that a candidate may take, as a multiple of its files; a guess on the safe side."""
@@ -203,6 +204,7 @@ class _Path:
             measured,
             measurements={**measured.measurements, **read_metrics(quality)},
             items=(_digits(values), _digits(weights)),
+            samples=read_samples(quality),
             facts={**measured.facts, "judged": int((weights > 0).sum()), "items": len(weights)},
         )
 

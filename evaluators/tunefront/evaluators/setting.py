@@ -8,7 +8,7 @@ from typing import Any, Literal
 from tunefront.spaces import Configuration, FailureCause, Value
 
 from .measures import Measurement, Protocol
-from .workloads import WorkloadSpec
+from .workloads import Sample, WorkloadSpec
 
 EvaluationStage = Literal["prepare", "build", "quality", "measure"]
 WAITING = "waiting"
@@ -85,6 +85,7 @@ class Evaluation:
         measurements: Figures by metric; empty where it failed.
         items: The primary metric's parts of every item, and their weights, for comparisons on the
             same items; the weight is 0 where judging ended before.
+        samples: What it answered to a few items, for people.
         relative: The throughput against the baseline's in the same turns; None where the baseline
             was not beside it.
         facts: What the running candidate said it is.
@@ -103,6 +104,7 @@ class Evaluation:
     status: Literal["ok", "failed"]
     measurements: Mapping[str, Measurement] = field(default_factory=dict)
     items: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
+    samples: tuple[Sample, ...] = ()
     relative: Measurement | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     machine: Mapping[str, float] = field(default_factory=dict)
@@ -136,6 +138,7 @@ class Evaluation:
             **{
                 **fields,
                 "measurements": measurements,
+                "samples": tuple(Sample(**sample) for sample in fields.get("samples", ())),
                 "relative": relative and Measurement.from_dict(relative),
                 "doubts": tuple(fields.get("doubts", ())),
                 "blocks": tuple(fields.get("blocks", ())),

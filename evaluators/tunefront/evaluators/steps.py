@@ -27,6 +27,7 @@ from .techniques import active_techniques
 from .turnstile import Seat
 from .workloads import Inputs, Workload, WorkloadSpec, build_workload
 from .workloads.portions import LOOKS
+from .workloads.samples import write_samples
 
 if TYPE_CHECKING:
     import torch
@@ -183,7 +184,7 @@ def _weights(module: "torch.nn.Module") -> tuple[int, int]:
 
 
 def quality(payload: Payload) -> dict[str, object]:
-    """Write the candidate's quality.
+    """Write the candidate's quality, and what it answers to a few items.
 
     Payload: `workload`, `candidate`, `reference`, `threads`, `folder`; where judging may end early
     also `limit` (percent), `baseline` (the folder of its quality) and `keeping_counts`.
@@ -194,9 +195,11 @@ def quality(payload: Payload) -> dict[str, object]:
         predictions = read_predictions(Path(payload["reference"]))
         enough = _quality_limit(workload, payload).decided if "limit" in payload else None
         result = workload.quality(candidate, predictions or None, enough)
+        samples = workload.samples(candidate, result)
     finally:
         candidate.close()
     write_quality(result, Path(payload["folder"]))
+    write_samples(samples, Path(payload["folder"]))
     return {}
 
 

@@ -314,25 +314,6 @@ def trial_lines(answer: Answer, trial: Trial) -> list[str]:
     return lines
 
 
-def compare_table(answer: Answer, trials: Sequence[Trial]) -> "Table":
-    """Trials side by side: the choices that differ, and every figure."""
-    names = list(dict.fromkeys(name for trial in trials for name in trial.configuration))
-    rows: list[list[str]] = []
-    for name, values in ((n, [choices_of(t, [n])[n] for t in trials]) for n in names):
-        if len(set(values)) > 1:
-            rows.append([name, *values])
-    for name, metric in answer.experiment.metrics.items():
-        cells = [
-            f"{figure(t.measurements[name])} {metric.unit}".strip()
-            if name in t.measurements
-            else "-"
-            for t in trials
-        ]
-        if any(cell != "-" for cell in cells):
-            rows.append([name, *cells])
-    return table_of(["", *(trial.name() for trial in trials)], rows)
-
-
 def verification_table(verification: "Verification") -> "Table":
     """What holds of an export."""
     rows = [[check.name, MARKS[check.holds], check.detail] for check in verification.checks]

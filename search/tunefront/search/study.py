@@ -8,6 +8,7 @@ known about a trial lies with it as JSON.
 import math
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from tunefront.evaluators import Evaluation, Measurement
@@ -15,6 +16,7 @@ from tunefront.spaces import CHOICES, Configuration, StudyError
 
 from .experiment import Experiment
 from .figures import figures_of
+from .samples import write_samples
 from .trial import Status, Trial
 
 if TYPE_CHECKING:
@@ -150,9 +152,11 @@ class Study:
         return None
 
     def tell(self, number: int, evaluation: Evaluation) -> Trial:
-        """End a trial; the trial as recorded."""
+        """End a trial; the trial as recorded, its samples in a file beside it."""
         import optuna
 
+        write_samples(self.experiment.results, number, evaluation.samples)
+        evaluation = replace(evaluation, samples=())
         trial = self._trial(number)
         baseline = None if number == 0 else self.baseline()
         measurements = self._figures(evaluation, baseline)

@@ -9,6 +9,7 @@ from .base import Array, Inputs, Quality, Run, Task, TensorSpec, Workload
 from .causal_lm import CausalLM
 from .custom import Custom
 from .image_classification import ImageClassification
+from .samples import Sample
 from .spec import TASKS, WorkloadSpec
 from .text_classification import TextClassification
 from .text_embedding import TextEmbedding
@@ -41,6 +42,7 @@ __all__ = [
     "Inputs",
     "Quality",
     "Run",
+    "Sample",
     "Task",
     "TensorSpec",
     "Workload",

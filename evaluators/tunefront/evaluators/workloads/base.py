@@ -10,6 +10,8 @@ import numpy.typing as npt
 from tunefront.evaluators.measures.measurement import Measurement
 from tunefront.evaluators.measures.metrics import Metric
 
+from .samples import Sample
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -107,6 +109,15 @@ class Workload(ABC):
     def primary(self) -> Metric:
         """The metric that `quality_drop` is about."""
         return self.metrics[0]
+
+    def samples(self, run: Run, quality: Quality) -> Sequence[Sample]:
+        """What a candidate answers to a few items (`portions.sampled`), the same ones for all.
+
+        Args:
+            run: The candidate.
+            quality: What `quality` found of it.
+        """
+        return ()
 
     def files(self) -> "Sequence[Path]":
         """Files and folders that the model and the data come from, for the fingerprint."""

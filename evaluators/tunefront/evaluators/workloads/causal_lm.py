@@ -11,7 +11,8 @@ from tunefront.evaluators.measures.metrics import Metric
 
 from .base import Array, Enough, Inputs, Quality, Run, Workload
 from .hub import load_auto, load_processor, model_files
-from .portions import Places, judge, judged
+from .portions import Places, judge, judged, sampled
+from .samples import NOT_FINITE, Sample, shortened
 from .spec import WorkloadSpec
 from .statistics import finite, mean_of, perplexity_of
 from .text import TOKEN_INPUTS, TokenRows, batches, tokenize
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     import torch
 
 QUALITY_BATCH = 8
+PROMPT, CONTINUED = 32, 20
+"""Tokens of a text that are read for a sample, and that the candidate adds to them."""
+NO_WORD = "(tokens that stand for nothing)"
+"""What a model says with places of its vocabulary that no token has."""
 
 
 class CausalLM(Workload):
@@ -95,6 +100,35 @@ class CausalLM(Workload):
         parts = np.split(tokens, ends[:-1])
         return np.concatenate([parts[place] for place in places.tolist()])
 
+    def samples(self, run: Run, quality: Quality) -> Sequence[Sample]:
+        """Beginnings of texts, and how the candidate goes on: the likeliest token, again and again.
+
+        `expected` is how the text itself goes on.
+        """
+        tokenizer = load_processor(self.spec, "AutoTokenizer")
+        places = sampled(len(self._rows.ids)).tolist()
+        texts = [self._rows.ids[place] for place in places]
+        # No longer than a text that was judged: the model may take no longer ones.
+        window = min(PROMPT + CONTINUED, max(map(len, self._rows.ids)))
+        added = min(CONTINUED, window // 2)
+        prompts = [text[: min(window - added, len(text) - 1)] for text in texts]
+        answers: list[Sequence[int] | None] = []
+        for at in range(0, len(prompts), QUALITY_BATCH):
+            answers += _continued(run, prompts[at : at + QUALITY_BATCH], added, self._rows.pad)
+
+        def words(ids: Sequence[int]) -> str:
+            return str(tokenizer.decode(ids, skip_special_tokens=True))
+
+        return [
+            Sample(
+                item=place,
+                input=shortened(words(prompt), end=True),
+                output=NOT_FINITE if ids is None else shortened(tokenizer.decode(ids)) or NO_WORD,
+                expected=shortened(words(text[len(prompt) : len(prompt) + added])),
+            )
+            for place, text, prompt, ids in zip(places, texts, prompts, answers, strict=True)
+        ]
+
     def files(self) -> Sequence[Path]:
         """The model's folder and the data file."""
         return (*model_files(self.spec), self.spec.path(str(self.spec.data)))
@@ -114,3 +148,27 @@ def _score(run: Run, inputs: Inputs) -> Iterator[tuple[float, int, Array]]:
         normaliser = np.log(np.exp(scores - top).sum(axis=-1)) + top[:, 0]
         picked = scores[np.arange(length - 1), targets]
         yield float((normaliser - picked).sum()), length - 1, scores.argmax(axis=-1)
+
+
+def _continued(
+    run: Run, prompts: Sequence[Sequence[int]], added: int, pad: int
+) -> list[Sequence[int] | None]:
+    """The `added` likeliest tokens after every prompt; None where a logit is not finite.
+
+    All are asked in one shape, so that a runtime prepares for it once.
+    """
+    ends = np.array([len(prompt) for prompt in prompts])
+    rows = np.arange(len(prompts))
+    ids = np.full((len(prompts), int(ends.max()) + added), pad, dtype=np.int64)
+    mask = (np.arange(ids.shape[1]) < ends[:, None]).astype(np.int64)
+    for row, prompt in enumerate(prompts):
+        ids[row, : len(prompt)] = prompt
+    broken = np.zeros(len(prompts), dtype=bool)
+    for end in (ends + step for step in range(added)):
+        logits = run({"input_ids": ids, "attention_mask": mask})[0][rows, end - 1]
+        broken |= ~np.isfinite(logits).all(axis=-1)
+        ids[rows, end] = logits.argmax(axis=-1)
+        mask[rows, end] = 1
+    return [
+        None if broken[row] else ids[row, ends[row] : ends[row] + added].tolist() for row in rows
+    ]

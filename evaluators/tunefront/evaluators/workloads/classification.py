@@ -10,6 +10,7 @@ from tunefront.spaces import WorkloadError
 from .base import Array, Enough, Quality
 from .data import Row
 from .portions import Places, judge, judged
+from .samples import NOT_FINITE, Sample, shortened
 from .statistics import mean_of
 
 METRICS = (
@@ -73,3 +74,32 @@ def quality_of(
         "agreement": mean_of((classes == compared)[places].astype(np.float64)),
     }
     return Quality(metrics=metrics, items=items, weights=weights, predictions={"classes": classes})
+
+
+def samples_of(
+    inputs: Mapping[int, str], logits: Array, labels: Array, names: Mapping[str, int]
+) -> list[Sample]:
+    """The likeliest class of a few items with its probability, beside the right one.
+
+    Args:
+        inputs: What was asked, by the item's place.
+        logits: Of these items, shape `(inputs, classes)`.
+        labels: Right classes, shape `(items,)`.
+        names: The model's own class names with their numbers.
+    """
+    called = {number: name for name, number in names.items()}
+    found: list[Sample] = []
+    for (place, text), row in zip(inputs.items(), logits.astype(np.float64), strict=True):
+        known, first, right = bool(np.isfinite(row).all()), int(row.argmax()), int(labels[place])
+        found.append(
+            Sample(
+                item=place,
+                input=text,
+                output=shortened(called.get(first, str(first))) if known else NOT_FINITE,
+                expected=shortened(called.get(right, str(right))),
+                right=known and first == right,
+                score=float(1 / np.exp(row - row[first]).sum()) if known else None,
+                score_name="probability",
+            )
+        )
+    return found

@@ -14,6 +14,8 @@ from tunefront.evaluators.measures.metrics import Metric
 from tunefront.spaces import EvaluationError, WorkloadError
 
 from .base import Array, Enough, Inputs, Quality, Run, TensorSpec, Workload
+from .portions import SAMPLED
+from .samples import Sample, shortened
 from .spec import WorkloadSpec
 from .statistics import mean_of
 
@@ -27,7 +29,9 @@ class Custom(Workload):
     `model()` returns a module whose `forward` takes the inputs by name and returns one tensor (in
     bf16 and fp16 floating-point inputs are cast to the weights' type, and outputs back);
     `inputs(batch_size, count)` returns a list of requests (name to array, batch first);
-    `quality(run)` returns a number, or one number an item, where `run(request)` returns arrays.
+    `quality(run)` returns a number, or one number an item, where `run(request)` returns arrays;
+    `samples(run)`, where there is one, dicts of `input` and `output` (texts; `expected` and `right`
+    where known, and `item`, the place among quality's numbers) for a few items.
     """
 
     task = "custom"
@@ -128,10 +132,20 @@ class Custom(Workload):
             metrics={self.spec.metric: measurement}, items=items, weights=np.ones_like(items)
         )
 
+    def samples(self, run: Run, quality: Quality) -> Sequence[Sample]:
+        """What the user's callable returns, checked; nothing where none is named."""
+        name = self.spec.samples
+        if name is None:
+            return ()
+        made = self._call(name, run)
+        if not isinstance(made, list | tuple):
+            raise WorkloadError(f"samples: {name} must return a list, not {type(made).__name__}")
+        return [_sample(name, place, row) for place, row in enumerate(made[:SAMPLED])]
+
     def files(self) -> Sequence[Path]:
         """The user's source files."""
-        named = (self.spec.model, str(self.spec.inputs), str(self.spec.quality))
-        modules = {self._module(name) for name in named}
+        named = (self.spec.model, self.spec.inputs, self.spec.quality, self.spec.samples)
+        modules = {self._module(name) for name in named if name is not None}
         return tuple(sorted(Path(str(sys.modules[module].__file__)) for module in modules))
 
     def _module(self, written: str) -> str:
@@ -152,3 +166,22 @@ class Custom(Workload):
         if not callable(function):
             raise WorkloadError(f"workload: {written} is not a function of that module")
         return cast(Callable[..., object], function)(*arguments)
+
+
+def _sample(name: str, place: int, row: object) -> Sample:
+    """One of the user's samples.
+
+    Raises:
+        WorkloadError: If it is no dict of texts.
+    """
+    fields = dict(row) if isinstance(row, Mapping) else {}
+    texts = [fields.get("input"), fields.get("output"), fields.get("expected", "")]
+    item, right = fields.get("item", place), fields.get("right")
+    usable = all(isinstance(text, str) for text in texts) and isinstance(item, int) and item >= 0
+    if not usable or not (right is None or isinstance(right, bool)):
+        raise WorkloadError(
+            f"samples: {name} must return dicts of texts named input and output (expected, too, if "
+            f"known; right as True or False; item as a number from 0), but got {row!r}"
+        )
+    asked, answered, expected = (shortened(str(text)) for text in texts)
+    return Sample(item=item, input=asked, output=answered, expected=expected, right=right)

@@ -11,10 +11,11 @@ import numpy as np
 from tunefront.spaces import WorkloadError
 
 from .base import Array, Enough, Inputs, Quality, Run, TensorSpec, Workload
-from .classification import METRICS, labels_of, quality_of
+from .classification import METRICS, labels_of, quality_of, samples_of
 from .data import Row, read_rows
 from .hub import load_auto, load_processor, model_files
-from .portions import Places
+from .portions import Places, sampled
+from .samples import Sample, shortened
 from .spec import WorkloadSpec
 from .statistics import finite
 from .text_classification import label_names
@@ -93,12 +94,28 @@ class ImageClassification(Workload):
         """Accuracy over all images."""
 
         def classify(places: Places) -> Array:
-            parts = [places[at : at + QUALITY_BATCH] for at in range(0, len(places), QUALITY_BATCH)]
-            outputs = [run({"pixel_values": self._pixels[part]})[0] for part in parts]
-            return finite(np.concatenate(outputs), "logits")
+            return finite(self._logits(run, places), "logits")
 
-        labels = labels_of(self._data, label_names(self.spec), str(self.spec.data))
-        return quality_of(classify, labels, reference, enough)
+        return quality_of(classify, self._labels(), reference, enough)
+
+    def _logits(self, run: Run, places: Places) -> Array:
+        parts = [places[at : at + QUALITY_BATCH] for at in range(0, len(places), QUALITY_BATCH)]
+        return np.concatenate([run({"pixel_values": self._pixels[part]})[0] for part in parts])
+
+    def _labels(self) -> Array:
+        return labels_of(self._data, label_names(self.spec), str(self.spec.data))
+
+    def samples(self, run: Run, quality: Quality) -> Sequence[Sample]:
+        """Images by their path, and the likeliest class with its probability."""
+        places = sampled(len(self._data))
+        paths = {place: self._called(place) for place in places.tolist()}
+        logits = self._logits(run, places)
+        return samples_of(paths, logits, self._labels(), label_names(self.spec))
+
+    def _called(self, place: int) -> str:
+        """An image's path as the data writes it; its row where the image itself is there."""
+        written = self._data[place].get("image")
+        return shortened(written, end=True) if isinstance(written, str) else f"row {place + 1}"
 
     def files(self) -> Sequence[Path]:
         """The model's folder and the data file; of the images only their names count."""

@@ -12,6 +12,8 @@ LOOKS = (1 / 8, 1 / 4, 1 / 2)
 """Shares of the items after which judging may end."""
 LEAST_ITEMS = 32
 """Items that must be judged before a look is worth one."""
+SAMPLED = 12
+"""Items whose answers are shown to people; fewer than any candidate is judged on."""
 Places = npt.NDArray[np.int64]
 Score = Callable[[Places], tuple[Array, Array]]
 """Judges the items at these places: their parts of the primary metric, and their weights."""
@@ -19,9 +21,18 @@ Score = Callable[[Places], tuple[Array, Array]]
 
 def portions(count: int) -> list[Places]:
     """All places in random order (the same at every call), cut at the looks."""
-    order = np.random.default_rng(0).permutation(count)
+    order = _order(count)
     cuts = [int(share * count) for share in LOOKS if share * count >= LEAST_ITEMS]
     return [np.sort(portion) for portion in np.split(order, cuts)]
+
+
+def sampled(count: int) -> Places:
+    """A few places spread over all, the same at every call: of those that are judged first."""
+    return np.sort(_order(count)[:SAMPLED])
+
+
+def _order(count: int) -> Places:
+    return np.random.default_rng(0).permutation(count)
 
 
 def judge(count: int, score: Score, enough: Enough | None) -> tuple[Array, Array]:

@@ -30,6 +30,7 @@ class WorkloadSpec:
         items: At most so many items decide quality; all of them where None.
         inputs: For `custom`: a callable (batch size, count) to requests.
         quality: For `custom`: a callable that judges a candidate.
+        samples: For `custom`: a callable that says in words what a candidate answers; or None.
         metric: For `custom`: the name of what `quality` returns.
         direction: For `custom`: what is better.
     """
@@ -45,6 +46,7 @@ class WorkloadSpec:
     items: int | None = None
     inputs: str | None = None
     quality: str | None = None
+    samples: str | None = None
     metric: str = "score"
     direction: Direction = "maximize"
 
@@ -57,7 +59,8 @@ class WorkloadSpec:
         for name in needed:
             if getattr(self, name) is None:
                 raise WorkloadError(f"workload: task {self.task} needs {name!r}, but it is missing")
-        callables = (self.model, self.inputs, self.quality) if self.task == "custom" else ()
+        named = (self.model, self.inputs, self.quality, self.samples)
+        callables = named if self.task == "custom" else ()
         for written in callables:
             if written is not None and written.count(":") != 1:
                 raise WorkloadError(

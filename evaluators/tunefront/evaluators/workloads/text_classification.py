@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .base import Array, Enough, Inputs, Quality, Run, Workload
-from .classification import METRICS, labels_of, quality_of
+from .classification import METRICS, labels_of, quality_of, samples_of
 from .data import Row, read_rows
 from .hub import load_auto, load_processor, model_files, model_source
-from .portions import Places
+from .portions import Places, sampled
+from .samples import Sample, shortened
 from .spec import WorkloadSpec
 from .statistics import finite
 from .text import TOKEN_INPUTS, TokenRows, batches, tokenize_texts
@@ -56,13 +57,25 @@ class TextClassification(Workload):
         """Accuracy over all texts."""
 
         def classify(places: Places) -> Array:
-            logits: dict[int, Array] = {}
-            for order, inputs in batches(self._tokens, QUALITY_BATCH, places):
-                logits.update(zip(order, finite(run(inputs)[0], "logits"), strict=True))
-            return np.stack([logits[place] for place in places.tolist()])
+            return finite(self._logits(run, places), "logits")
 
-        labels = labels_of(self._data, label_names(self.spec), str(self.spec.data))
-        return quality_of(classify, labels, reference, enough)
+        return quality_of(classify, self._labels(), reference, enough)
+
+    def _logits(self, run: Run, places: Places) -> Array:
+        logits: dict[int, Array] = {}
+        for order, inputs in batches(self._tokens, QUALITY_BATCH, places):
+            logits.update(zip(order, run(inputs)[0], strict=True))
+        return np.stack([logits[place] for place in places.tolist()])
+
+    def _labels(self) -> Array:
+        return labels_of(self._data, label_names(self.spec), str(self.spec.data))
+
+    def samples(self, run: Run, quality: Quality) -> Sequence[Sample]:
+        """Texts, and the likeliest class with its probability."""
+        places = sampled(len(self._data))
+        texts = {place: shortened(str(self._data[place]["text"])) for place in places.tolist()}
+        logits = self._logits(run, places)
+        return samples_of(texts, logits, self._labels(), label_names(self.spec))
 
     def files(self) -> Sequence[Path]:
         """The model's folder and the data file."""

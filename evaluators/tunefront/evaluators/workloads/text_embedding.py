@@ -13,7 +13,8 @@ from tunefront.evaluators.measures.metrics import Metric
 from .base import Array, Enough, Inputs, Quality, Run, Workload
 from .data import Row, read_rows
 from .hub import load_auto, load_processor, model_files, model_source
-from .portions import Places, judge, judged
+from .portions import Places, judge, judged, sampled
+from .samples import NOT_FINITE, Sample, shortened
 from .spec import WorkloadSpec
 from .statistics import finite, mean_of
 from .text import TOKEN_INPUTS, TokenRows, batches, tokenize_texts
@@ -121,6 +122,30 @@ class TextEmbedding(Workload):
         return Quality(
             metrics=metrics, items=items, weights=weights, predictions={"vectors": matrix}
         )
+
+    def samples(self, run: Run, quality: Quality) -> Sequence[Sample]:
+        """Queries, and the document that the candidate ranks first, with its cosine."""
+        texts = list(self._documents)
+        vectors = quality.predictions["vectors"]
+        documents, queries = vectors[: len(texts)], vectors[len(texts) :]
+        row_of = {place: row for row, place in enumerate(judged(quality.weights).tolist())}
+        found: list[Sample] = []
+        for place in sampled(len(self._data)).tolist():
+            right = str(self._data[place]["document"])
+            cosines = documents @ queries[row_of[place]]
+            first, known = int(cosines.argmax()), bool(np.isfinite(cosines).all())
+            found.append(
+                Sample(
+                    item=place,
+                    input=shortened(str(self._data[place]["query"])),
+                    output=shortened(texts[first]) if known else NOT_FINITE,
+                    expected=shortened(right),
+                    right=known and texts[first] == right,
+                    score=float(cosines[first]) if known else None,
+                    score_name="cosine",
+                )
+            )
+        return found
 
     def files(self) -> Sequence[Path]:
         """The model's folder and the data file."""

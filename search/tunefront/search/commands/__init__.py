@@ -1,7 +1,8 @@
 """The commands, by the time at which they are typed."""
 
+from .compare import compare
 from .deploy import export, promote, verify
-from .morning import compare, ls, pick, report, show, ui
+from .morning import ls, pick, report, show, ui
 from .night import run, status, stop, sync
 from .start import cache, doctor, init
 

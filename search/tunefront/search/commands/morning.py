@@ -1,4 +1,4 @@
-"""The morning: look, pick, compare, report."""
+"""The morning: look, pick, report."""
 
 import json
 from collections.abc import Sequence
@@ -85,27 +85,6 @@ def pick(experiment: Path, limits: Sequence[str], prefer: str | None, style: str
     if style == "table" and (lines := relaxation_lines(answer, (*kept, *chosen), prefer)):
         click.echo("\n".join(["", "each limit alone could buy:", *lines]))
     return 0 if answer.front.trials else EXIT_CODES["nothing within limits"]
-
-
-@click.command()
-@with_experiment
-@click.argument("trials", nargs=-1, required=True)
-@with_format
-def compare(experiment: Path, trials: Sequence[str], style: str) -> None:
-    """Show trials side by side; `baseline` and the picks' names are trials, too.
-
-    \b
-    tunefront compare experiments/minilm baseline recommended 12
-    """
-    from tunefront.search.record import recorded_answer
-    from tunefront.search.screens import compare_table, print_table
-
-    answer = recorded_answer(load(experiment))
-    found = [find(answer, name) for name in trials]
-    if style == "table":
-        print_table(compare_table(answer, found))
-    else:
-        print_trials(answer, found, style)
 
 
 @click.command()

@@ -8,8 +8,10 @@ choices differ from the baseline's. Numbers are whole, so that what is a tie her
 import math
 import shlex
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
+from tunefront.evaluators import Sample
 from tunefront.search.answer import Answer
 from tunefront.search.front import SMALLEST_DIFFERENCE
 from tunefront.search.picks import SAME_QUALITY, changes, deciding, gain_over, spread_of
@@ -18,6 +20,7 @@ from tunefront.search.trial import Trial
 from tunefront.spaces import Value, show
 
 from .account import account_of
+from .answers import answers_of
 from .history import history_of
 from .importance import importance_of
 
@@ -26,12 +29,17 @@ LONGEST = 600
 """Letters of a message that are kept; the record has it whole."""
 
 
-def report_data(answer: Answer, record: Mapping[str, Any]) -> dict[str, Any]:
+def report_data(
+    answer: Answer,
+    record: Mapping[str, Any],
+    samples: Mapping[int, Sequence[Sample]] = MappingProxyType({}),
+) -> dict[str, Any]:
     """Everything that the page shows.
 
     Args:
         answer: What the search found.
         record: Machine and dropped combinations, as `search.json` has them; may be empty.
+        samples: What the baseline and the picks answered, by trial.
     """
     experiment = answer.experiment
     return {
@@ -62,6 +70,7 @@ def report_data(answer: Answer, record: Mapping[str, Any]) -> dict[str, Any]:
         "trials": _trials(answer),
         "history": [[number, round(share, 5)] for number, share in history_of(answer)],
         "importance": [_importance(answer, place) for place in range(len(experiment.objectives))],
+        "answers": answers_of(answer, samples),
         **account_of(answer, record),
     }
 

@@ -7,15 +7,18 @@ page's policy lets no script run but its own, by its hash, and nothing be fetche
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from pathlib import Path
 from string import Template
+from types import MappingProxyType
 from typing import Any
 
+from tunefront.evaluators import Sample
 from tunefront.search.answer import Answer
 from tunefront.search.files import write_whole
+from tunefront.search.samples import samples_of
 from tunefront.search.tracking.picture import COLOURS
 
 from .data import report_data
@@ -28,6 +31,7 @@ SCRIPTS = (
     "charts.js",
     "table.js",
     "account.js",
+    "answers.js",
     "limits.js",
     "card.js",
     "main.js",
@@ -35,20 +39,26 @@ SCRIPTS = (
 """In the order in which they stand in the page; together one script."""
 
 
-def report_html(answer: Answer, record: Mapping[str, Any]) -> str:
+def report_html(
+    answer: Answer,
+    record: Mapping[str, Any],
+    samples: Mapping[int, Sequence[Sample]] = MappingProxyType({}),
+) -> str:
     """The report of a search.
 
     Args:
         answer: What the search found.
         record: Machine and dropped combinations, as `search.json` has them; may be empty.
+        samples: What the baseline and the picks answered, by trial.
     """
-    return page_of(report_data(answer, record))
+    return page_of(report_data(answer, record, samples))
 
 
 def write_report(answer: Answer, record: Mapping[str, Any], path: Path | None = None) -> Path:
     """Write the report, beside the record where no path is named; where it is."""
     target = path or answer.experiment.results / FILE
-    write_whole(target, report_html(answer, record))
+    named = [*answer.trials[:1], *(pick.trial for pick in answer.front.picks)]
+    write_whole(target, report_html(answer, record, samples_of(answer.experiment, named)))
     return target
 
 

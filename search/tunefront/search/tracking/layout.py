@@ -15,12 +15,13 @@ COMPARED = ("speedup_x", "memory_saving_x", "quality_drop")
 STAGE_PX, WORDS_PX, REASON_PX = 90, 400, 420
 
 
-def views_of(answer: Answer, base_run: str | None) -> list[View]:
+def views_of(answer: Answer, base_run: str | None, *, answers: bool = False) -> list[View]:
     """The views that every search gets, the front first.
 
     Args:
         answer: What the search found.
         base_run: The baseline's run; None where it has none.
+        answers: Whether runs hold what the shortlist answered.
     """
     front = {trial.number for trial in answer.front.trials}
     shortlist = len(front | {0}) if answer.baseline is not None else len(front)
@@ -75,7 +76,27 @@ def views_of(answer: Answer, base_run: str | None) -> list[View]:
             names_px=names_px,
             columns={"tags.`stage`": STAGE_PX, "tags.`reason`": REASON_PX, **choices},
         ),
+        *([_answers(best, least, names_px, {**role, **figures, **choices})] if answers else []),
     ]
+
+
+def _answers(order: str, ascending: bool, names_px: int, columns: Mapping[str, int]) -> View:
+    """What the shortlist answered, side by side."""
+    return View(
+        key="answers",
+        title="5 Answers side by side",
+        filter="tags.shortlist = 'true'",
+        order=order,
+        ascending=ascending,
+        names_px=names_px,
+        columns=columns,
+        mode="ARTIFACT",
+    )
+
+
+def on_shortlist(trial: Trial, answer: Answer) -> bool:
+    """Whether it is on the front, or the baseline."""
+    return trial.number in {0, *(t.number for t in answer.front.trials)}
 
 
 def _part(count: int) -> str:

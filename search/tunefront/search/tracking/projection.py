@@ -20,12 +20,15 @@ from typing import TYPE_CHECKING, Any
 
 from tunefront.search.answer import Answer, rounded
 from tunefront.search.experiment import Experiment
+from tunefront.search.samples import samples_of
 from tunefront.search.trial import Trial
 from tunefront.spaces import TrackingError, show
 
 from .address import remember, shown_by
-from .layout import role_told, views_of
+from .layout import on_shortlist, role_told, views_of
 from .note import Links, describe, front_page
+from .outputs import FILE as SAMPLES
+from .outputs import LOGGED, logged_with, outputs_table
 from .picture import COLOURS, draw_front, role_of
 from .store import artifact_folder, connect, tracking_uri, ui_address
 from .views import View, page_of, write_views
@@ -201,7 +204,9 @@ class Projection:
     def views(self, answer: Answer) -> list[View]:
         """The views of the search."""
         baseline = answer.baseline
-        return views_of(answer, self.run_id(baseline) if baseline is not None else None)
+        base_run = self.run_id(baseline) if baseline is not None else None
+        answers = any(LOGGED in run.tags for run in self._runs.values())
+        return views_of(answer, base_run, answers=answers)
 
     def write_summary(self, answer: Answer, record: Mapping[str, Any]) -> str:
         """Views, the experiment's note and the summary run; the link to the front.
@@ -211,6 +216,7 @@ class Projection:
             record: Machine, protocol and dropped combinations, for `search.json`.
         """
         self._runs = self._known_runs()  # once more: a run may have come late
+        self._write_samples(answer)
         link = self.write_views(answer)
         note = front_page(answer, self._links(answer, self._summary_run(answer, record)))
         self._client.set_experiment_tag(self.experiment_id, "mlflow.note.content", note)
@@ -228,6 +234,19 @@ class Projection:
             picture=f"get-artifact?path=front.png&run_uuid={summary}",
             report=f"{runs}/{summary}/artifacts/report.html",
         )
+
+    def _write_samples(self, answer: Answer) -> None:
+        """What the shortlist answered, for MLflow's view of artifacts; once, its tag last."""
+        shortlist = {t.number: t for t in answer.trials if on_shortlist(t, answer)}
+        for number, samples in samples_of(answer.experiment, [*shortlist.values()]).items():
+            known = self._runs.get(str(number))
+            if known is None or (tag := logged_with(known.tags.get(LOGGED, "[]"))) is None:
+                continue
+            table = outputs_table(samples, shortlist[number], self.experiment.primary)
+            self._client.log_text(known.run_id, json.dumps(table), SAMPLES)
+            wanted = replace(known, tags={**known.tags, LOGGED: tag})
+            self._log(known, wanted)
+            self._runs[str(number)] = wanted
 
     def _summary_run(self, answer: Answer, record: Mapping[str, Any]) -> str:
         key = "summary"

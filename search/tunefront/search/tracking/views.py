@@ -62,7 +62,7 @@ class View:
         columns: The columns shown, in order, and how wide each is, in pixels.
         names_px: How wide the runs' names are.
         charts: Chart cards by heading.
-        mode: The page's mode: the table, or the charts.
+        mode: The page's mode: the table, the charts, or artifacts side by side.
     """
 
     key: str
@@ -113,7 +113,7 @@ def write_views(
 def page_of(experiment_id: str, view: View, *, saved: bool) -> str:
     """What opens the view, behind MLflow's address; filters alone where it is not saved."""
     page = f"#/experiments/{experiment_id}/runs?workflowType=machine_learning"
-    mode = "&compareRunsMode=CHART" if view.mode == "CHART" else ""
+    mode = "" if view.mode == "TABLE" else f"&compareRunsMode={view.mode}"
     if saved:
         return f"{page}&viewStateShareKey={view.key}{mode}"
     ascending = str(view.ascending).lower()

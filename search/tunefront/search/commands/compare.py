@@ -1,0 +1,95 @@
+"""Trials side by side: what they are, what they measured, what they answer."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .shared import find, load, with_experiment, with_format
+
+if TYPE_CHECKING:
+    from tunefront.search.answer import Answer
+    from tunefront.search.comparison import Comparison
+    from tunefront.search.trial import Trial
+
+
+@click.command()
+@with_experiment
+@click.argument("trials", nargs=-1, required=True)
+@click.option(
+    "--samples",
+    "count",
+    type=click.IntRange(min=0),
+    default=5,
+    show_default=True,
+    help="Items shown with every trial's answer, those that differ most first.",
+)
+@with_format
+def compare(experiment: Path, trials: Sequence[str], count: int, style: str) -> None:
+    """Show trials side by side: what differs, and what they answer to the same items.
+
+    The others are compared with the one named first, and one alone with the baseline; `baseline`
+    and the picks' names are trials, too. JSON and CSV hold all that is recorded.
+
+    \b
+    tunefront compare experiments/minilm baseline recommended 12
+    tunefront compare experiments/minilm baseline smallest --samples 12
+    """
+    from tunefront.search.comparison import Comparison
+    from tunefront.search.comparison_screen import comparison_csv, comparison_record
+    from tunefront.search.record import recorded_answer
+    from tunefront.search.samples import samples_of
+
+    answer = recorded_answer(load(experiment))
+    found = _named(answer, trials)
+    samples = samples_of(answer.experiment, found)
+    comparison = Comparison(answer=answer, trials=found, samples=samples)
+    if style == "json":
+        click.echo(json.dumps(comparison_record(comparison), indent=1))
+    elif style == "csv":
+        click.echo(comparison_csv(comparison), nl=False)
+    else:
+        print_comparison(comparison, count)
+
+
+def _named(answer: "Answer", names: Sequence[str]) -> list["Trial"]:
+    """The trials, each once; one alone beside the baseline.
+
+    Raises:
+        ExperimentError: If there is nothing to compare.
+    """
+    from tunefront.spaces import ExperimentError
+
+    found = {trial.number: trial for trial in (find(answer, name) for name in names)}
+    if len(found) == 1:
+        found = {0: answer.trials[0], **found}
+    if len(found) == 1:
+        raise ExperimentError(
+            "compare: at least one trial beside the baseline is needed, but got only "
+            f"{answer.trials[0].name()}; `tunefront show {answer.experiment.path} --all` lists them"
+        )
+    return list(found.values())
+
+
+def print_comparison(comparison: "Comparison", count: int) -> None:
+    """The table of what differs, then the items that differ most."""
+    from tunefront.search.comparison_screen import (
+        alike_line,
+        comparison_table,
+        counted_samples,
+        sample_lines,
+        sample_tables,
+    )
+    from tunefront.search.screens import print_table
+
+    print_table(comparison_table(comparison))
+    if alike := alike_line(comparison):
+        click.echo(alike)
+    if count:
+        click.echo("\n".join(["", *sample_lines(comparison), ""]))
+        for table in sample_tables(comparison, count):
+            print_table(table)
+        if left := counted_samples(comparison, count):
+            click.echo(left)

@@ -1,0 +1,237 @@
+"""Trials side by side on a terminal, as JSON and as CSV."""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from .answer import figure
+from .comparison import Comparison, FigureRow, ItemRow, Row, difference_words
+from .tables import trial_record
+from .words import counted
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from tunefront.evaluators import Measurement
+
+
+def comparison_table(comparison: Comparison) -> "Table":
+    """What differs: choices, facts, figures with their interval and their ratio to the first."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("")
+    for trial in comparison.trials:
+        table.add_column(Text(trial.name()), overflow="fold")
+    for row in _differing([*comparison.choices, *comparison.facts]):
+        table.add_row(row.name, *map(Text, row.cells))
+    for found in comparison.figures:
+        if found.differs:
+            cells = [_figure_cell(found, place) for place in range(len(found.cells))]
+            table.add_row(_named(found), *map(Text, cells))
+    return table
+
+
+def _differing(rows: Iterable[Row]) -> list[Row]:
+    return [row for row in rows if row.differs]
+
+
+def _named(row: FigureRow) -> str:
+    """A metric with its unit, where its name does not end in it."""
+    unit = row.metric.unit
+    shown = unit and not row.metric.name.endswith(f"_{unit.lower()}")
+    return f"{row.metric.name}\n{unit}" if shown else row.metric.name
+
+
+def _figure_cell(row: FigureRow, place: int) -> str:
+    """`164 (4.4x)` above `160 to 168`."""
+    found, ratio = row.cells[place], row.ratio(place)
+    if found is None:
+        return "-"
+    told = figure(found)
+    if place and ratio is not None:
+        told += f" ({ratio:.3g}x)"
+    return f"{told}\n{_ends(found)}" if found.low < found.high else told
+
+
+def _ends(found: "Measurement") -> str:
+    return f"{found.low:.4g} to {found.high:.4g}"
+
+
+def alike_line(comparison: Comparison) -> str:
+    """What is the same in all of them."""
+    rows = [row for row in (*comparison.choices, *comparison.facts) if not row.differs]
+    told = [f"{row.name} {row.cells[0]}" for row in rows if row.cells[0] != "-"]
+    told += [
+        f"{row.metric.name} {figure(row.cells[0])} {row.metric.unit}".strip()
+        for row in comparison.figures
+        if not row.differs and row.cells[0] is not None
+    ]
+    return f"the same in all: {', '.join(told)}" if told else ""
+
+
+def sample_lines(comparison: Comparison) -> list[str]:
+    """How much the trials differ item by item, and what is missing for more."""
+    first = comparison.trials[0]
+    told = [difference_words(d, first, comparison.primary) for d in comparison.differences]
+    missing = [t for t in comparison.trials if t.measured and t.number not in comparison.samples]
+    if missing and len(missing) == sum(trial.measured for trial in comparison.trials):
+        why = "this workload gives none in words, or it was measured before they were kept"
+        told.append(f"no answers are recorded ({why}); below are items by their quality")
+    elif missing:
+        names = ", ".join(f"{trial.number:03}" for trial in missing)
+        told.append(f"no answers are recorded of {names}: measured before they were kept")
+    return told
+
+
+def sample_tables(comparison: Comparison, count: int) -> Iterator["Table"]:
+    """The items that differ most: what was asked, then a line a trial."""
+    total = len(comparison.items)
+    for place, row in enumerate(comparison.items[:count], start=1):
+        yield _sample_table(comparison, row, f"{place} of {total}: item {row.item}")
+
+
+def _sample_table(comparison: Comparison, row: ItemRow, title: str) -> "Table":
+    from rich.table import Table
+    from rich.text import Text
+
+    others = f"{row.others} of {len(row.samples) - 1} answer otherwise" if row.asked else ""
+    table = Table.grid(padding=(0, 2, 0, 0), expand=False)
+    table.title = Text(f"{title}{f'; {others}' if others else ''}", style="bold")
+    table.title_justify = "left"
+    table.add_column(max_width=24, overflow="fold")
+    table.add_column(ratio=1, overflow="fold")
+    table.add_column(justify="right", max_width=22, overflow="fold")
+    if row.asked is not None:
+        table.add_row(Text("asked", style="dim"), Text(one_line(row.asked.input), style="dim"))
+        if row.asked.expected:
+            expected = Text(one_line(row.asked.expected), style="dim")
+            table.add_row(Text("the data", style="dim"), expected)
+    for place, trial in enumerate(comparison.trials):
+        cells = (
+            trial.short_name(),
+            _output_cell(row, place),
+            _quality_cell(comparison, row, place),
+        )
+        table.add_row(*map(Text, cells))
+    table.add_row("")
+    return table
+
+
+def _output_cell(row: ItemRow, place: int) -> str:
+    sample = row.samples[place]
+    if sample is None:
+        return "-" if row.asked is not None else ""
+    if place and row.samples[0] is not None and not row.other(place):
+        return "(the same)"
+    return one_line(sample.output)
+
+
+def _quality_cell(comparison: Comparison, row: ItemRow, place: int) -> str:
+    """`right, cosine 0.71`, or the quality where no answer is right or wrong."""
+    sample, quality = row.samples[place], row.quality[place]
+    told: list[str] = []
+    if sample is not None and sample.right is not None:
+        told.append("right" if sample.right else "wrong")
+    elif quality is not None:
+        told.append(f"{comparison.primary.name} {quality:.4g}")
+    if sample is not None and sample.score is not None:
+        told.append(f"{sample.score_name} {sample.score:.3f}")
+    return ", ".join(told) or "-"
+
+
+def one_line(text: str) -> str:
+    """A text with its line breaks as signs, and no more than one space in a row."""
+    return " ".join(text.replace("\n", " ⏎ ").split()) or "(nothing)"
+
+
+def comparison_record(comparison: Comparison) -> dict[str, Any]:
+    """Everything about the trials, and about every item, as plain JSON values."""
+    return {
+        "schema": 1,
+        "compared_with": comparison.trials[0].number,
+        "trials": [trial_record(trial) for trial in comparison.trials],
+        "ratios": {
+            row.metric.name: [row.ratio(place) for place in range(len(row.cells))]
+            for row in comparison.figures
+        },
+        "differences": [
+            {
+                "trial": found.trial.number,
+                "samples": found.samples,
+                "other_answers": found.others,
+                "items": found.items,
+                "better": found.better,
+                "worse": found.worse,
+            }
+            for found in comparison.differences
+        ],
+        "metric": comparison.primary.name,
+        "samples": [_item_record(comparison, row) for row in comparison.items],
+    }
+
+
+def _item_record(comparison: Comparison, row: ItemRow) -> dict[str, Any]:
+    return {
+        "item": row.item,
+        "input": row.asked.input if row.asked is not None else None,
+        "expected": row.asked.expected if row.asked is not None else None,
+        "answers": [
+            {
+                "trial": trial.number,
+                "output": sample.output if sample is not None else None,
+                "right": sample.right if sample is not None else None,
+                "score": sample.score if sample is not None else None,
+                "score_name": sample.score_name if sample is not None else "",
+                "quality": row.quality[place],
+                "differs": row.other(place),
+            }
+            for place, (trial, sample) in enumerate(
+                zip(comparison.trials, row.samples, strict=True)
+            )
+        ],
+    }
+
+
+def comparison_csv(comparison: Comparison) -> str:
+    """Everything side by side: a line a thing compared, a column a trial."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["kind", "name", "unit", *(f"{t.number:03}" for t in comparison.trials)])
+    for kind, rows in (("choice", comparison.choices), ("fact", comparison.facts)):
+        writer.writerows([kind, row.name, "", *row.cells] for row in rows)
+    for found in comparison.figures:
+        writer.writerows(_figure_rows(found))
+    for row in comparison.items:
+        writer.writerows(_item_rows(comparison, row))
+    return text.getvalue()
+
+
+def _figure_rows(row: FigureRow) -> Iterator[list[str]]:
+    name, unit = row.metric.name, row.metric.unit
+    for kind, end in (("figure", "value"), ("figure_low", "low"), ("figure_high", "high")):
+        yield [kind, name, unit, *("" if c is None else repr(getattr(c, end)) for c in row.cells)]
+    yield ["ratio", name, "", *(_text(row.ratio(place)) for place in range(len(row.cells)))]
+
+
+def _item_rows(comparison: Comparison, row: ItemRow) -> Iterator[list[str]]:
+    name = f"item {row.item}"
+    if row.asked is not None:
+        for field in ("input", "output", "expected", "right", "score"):
+            cells = ["" if s is None else _text(getattr(s, field)) for s in row.samples]
+            if any(cells):
+                yield [field, name, "", *cells]
+    yield ["quality", name, comparison.primary.name, *map(_text, row.quality)]
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def counted_samples(comparison: Comparison, shown: int) -> str:
+    """How many items there would be more to look at; empty where all are shown."""
+    left = len(comparison.items) - shown
+    return f"{counted(left, 'more item')}: --samples {len(comparison.items)}" if left > 0 else ""

@@ -1,0 +1,46 @@
+"""What the baseline and the picks answer to the same items: the report's part of a comparison."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tunefront.evaluators import Sample
+from tunefront.search.answer import Answer
+from tunefront.search.comparison import Comparison, ItemRow, difference_words
+from tunefront.search.comparison_screen import one_line
+
+
+def answers_of(answer: Answer, samples: Mapping[int, Sequence[Sample]]) -> dict[str, Any] | None:
+    """Items side by side, those that differ most first; None where there is nothing to compare.
+
+    Args:
+        answer: What the search found.
+        samples: What trials answered, by their numbers.
+    """
+    picked = {pick.trial.number: pick.trial for pick in answer.front.picks}
+    base = {} if answer.baseline is None else {answer.baseline.number: answer.baseline}
+    trials = [trial for trial in {**base, **picked}.values() if trial.number in samples]
+    if len(trials) < 2 or trials[0] is not answer.baseline:
+        return None
+    comparison = Comparison(answer=answer, trials=trials, samples=samples)
+    return {
+        "metric": comparison.primary.name,
+        "trials": [trial.number for trial in trials],
+        "differences": [
+            difference_words(found, trials[0], comparison.primary)
+            for found in comparison.differences
+        ],
+        "items": [_item(row) for row in comparison.items],
+    }
+
+
+def _item(row: ItemRow) -> dict[str, Any]:
+    assert row.asked is not None
+    return {
+        "item": row.item,
+        "asked": one_line(row.asked.input),
+        "expected": one_line(row.asked.expected) if row.asked.expected else "",
+        "outputs": [None if s is None else one_line(s.output) for s in row.samples],
+        "right": [None if s is None else s.right for s in row.samples],
+        "quality": list(row.quality),
+        "others": row.others,
+    }

@@ -1,0 +1,104 @@
+"""The report's part of a comparison: the baseline and the picks, item by item, in a browser too."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tunefront.evaluators import Sample
+from tunefront.search import Answer
+from tunefront.search.report.answers import answers_of
+from tunefront.search.report.data import report_data
+from tunefront.search.report.page import report_html, write_report
+from tunefront.search.samples import write_samples
+
+from .conftest import RECORD
+from .test_page import NASTY
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+ITEMS = 6
+
+
+@pytest.fixture
+def samples(answer: Answer) -> Mapping[int, Sequence[Sample]]:
+    """Of the baseline and the picks; the recommended one breaks item 2."""
+    numbers = {0, *(pick.trial.number for pick in answer.front.picks)}
+    recommended = answer.front.recommended
+    assert recommended is not None
+    assert recommended.number != 0
+    alike = [
+        Sample(item=i, input=f"text {i}", output=f"end\nof {i}", expected="x") for i in range(ITEMS)
+    ]
+    found = {number: alike for number in numbers}
+    found[recommended.number] = [*alike[:2], replace(alike[2], output=NASTY), *alike[3:]]
+    return found
+
+
+def test_items_that_differ_come_first(
+    answer: Answer, samples: Mapping[int, Sequence[Sample]]
+) -> None:
+    told = answers_of(answer, samples)
+    assert told is not None
+    assert told["trials"][0] == 0
+    assert set(told["trials"]) == set(samples)
+    assert [item["item"] for item in told["items"]] == [2, 0, 1, 3, 4, 5]
+    assert told["items"][0]["outputs"][0] == "end ⏎ of 2"
+    assert len(told["differences"]) == len(told["trials"]) - 1
+    assert any("answers 1 of 6 samples otherwise than 000" in t for t in told["differences"])
+
+
+def test_without_answers_of_two_trials_there_is_no_such_part(
+    answer: Answer, samples: Mapping[int, Sequence[Sample]]
+) -> None:
+    assert answers_of(answer, {}) is None
+    assert answers_of(answer, {0: samples[0]}) is None
+    others = {number: found for number, found in samples.items() if number}
+    assert answers_of(answer, others) is None, "nothing to compare them with"
+    assert report_data(answer, RECORD)["answers"] is None
+
+
+def test_the_report_beside_the_record_holds_them(
+    answer: Answer, samples: Mapping[int, Sequence[Sample]]
+) -> None:
+    own = replace(answer, experiment=replace(answer.experiment, name="with answers"))
+    for number, found in samples.items():
+        write_samples(own.experiment.results, number, found)
+    assert "text 5" in write_report(own, RECORD).read_text()
+
+
+@pytest.fixture
+def text_of(browser: "Browser", tmp_path: Path) -> Iterator[Callable[[str], str]]:
+    """What a page shows of its answers; nothing is said on the console."""
+    said: list[str] = []
+    with closing(browser.new_context()) as context:
+
+        def text_of(html: str) -> str:
+            path = tmp_path / "report.html"
+            path.write_text(html, encoding="utf-8")
+            page = context.new_page()
+            page.on("console", lambda message: said.append(message.text))
+            page.on("pageerror", lambda error: said.append(str(error)))
+            page.goto(path.as_uri())
+            section = page.locator("#answers")
+            return section.inner_text() if section.is_visible() else ""
+
+        yield text_of
+    assert said == []
+
+
+def test_a_browser_shows_them(
+    answer: Answer,
+    samples: Mapping[int, Sequence[Sample]],
+    text_of: Callable[[str], str],
+) -> None:
+    told = text_of(report_html(answer, RECORD, samples))
+    assert "item 2: text 2" in told
+    assert " ".join(NASTY.split()) in told
+    assert "2 more" in told
+    assert "item 5" not in told, "those that differ less are folded away"
+    assert text_of(report_html(answer, RECORD)) == ""

@@ -1,0 +1,244 @@
+"""Trials side by side: only what differs, ratios to the first, items that differ most first."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from tunefront.evaluators import Evaluation, Sample
+from tunefront.search import Experiment, Trial, answer_of
+from tunefront.search.comparison import Comparison, difference_words, item_quality
+from tunefront.search.comparison_screen import (
+    alike_line,
+    comparison_csv,
+    comparison_record,
+    comparison_table,
+    counted_samples,
+    one_line,
+    sample_lines,
+    sample_tables,
+)
+from tunefront.search.confirmation import Confirmation
+
+FIGURES = {"throughput": 100.0, "peak_memory_mb": 500.0, "perplexity": 10.0, "quality_drop": 0.0}
+LOSSES = ((1.0, 2.0, 3.0, 4.0), (1.0, 2.5, 3.0, 4.0), (1.001, 2.0, 2.0, 9.0))
+"""Of four texts, by three trials; the last text was not judged with the third."""
+OUTPUTS = (("a", "b", "c"), ("a", "x", "c"), ("a", "y", "[bold]z[/]"))
+
+
+def samples(outputs: Sequence[str]) -> list[Sample]:
+    return [
+        Sample(item=item, input=f"text {item}", output=output, expected=f"the end of {item}")
+        for item, output in enumerate(outputs)
+    ]
+
+
+@pytest.fixture
+def comparison(
+    load: Callable[..., Experiment],
+    trial: Callable[..., Trial],
+    evaluation: Callable[..., Evaluation],
+) -> Comparison:
+    """The baseline, and two trials that differ from it."""
+    configurations = (
+        {"runtime": "torch", "batch_size": 1, "threads": 1},
+        {"runtime": "openvino", "batch_size": 1, "threads": 1},
+        {"runtime": "openvino", "batch_size": 8, "threads": 1},
+    )
+    trials = []
+    for number, losses in enumerate(LOSSES):
+        weights = (1.0, 1.0, 1.0, 0.0 if number == 2 else 1.0)
+        ended = replace(
+            evaluation(),
+            items=(losses, weights),
+            facts={"weight_bits": 32.0 if number < 2 else 8.0, "waited_s": number, "isa": "x"},
+        )
+        figures = {**FIGURES, "throughput": 100.0 * (number + 1)}
+        made = trial(number, configurations[number], spread=0.1, evaluation=ended, **figures)
+        trials.append(made)
+    answer = answer_of(load(), trials, Confirmation(rounds={}))
+    known = {number: samples(outputs) for number, outputs in enumerate(OUTPUTS)}
+    return Comparison(answer=answer, trials=trials, samples=known)
+
+
+def printed(part: object, width: int = 80) -> str:
+    console = Console(width=width, file=io.StringIO())
+    console.print(part)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_only_what_differs_is_in_the_table(comparison: Comparison) -> None:
+    told = printed(comparison_table(comparison), 120)
+    assert "runtime" in told
+    assert "batch_size" in told
+    assert "weight_bits" in told
+    for same in ("threads", "isa", "waited_s", "peak_memory_mb", "status"):
+        assert same not in told
+    assert alike_line(comparison) == (
+        "the same in all: threads 1, status ok, isa x, peak_memory_mb 500 MB, perplexity 10, "
+        "quality_drop 0 %"
+    )
+
+
+def test_figures_have_their_interval_and_their_ratio_to_the_first(comparison: Comparison) -> None:
+    (row,) = (row for row in comparison.figures if row.metric.name == "throughput")
+    assert [row.ratio(place) for place in range(3)] == [1.0, 2.0, 3.0]
+    told = printed(comparison_table(comparison), 120)
+    assert "200 (2x)" in told
+    assert "180 to 220" in told
+    assert "(1x)" not in told
+
+
+def test_a_figure_that_is_missing_or_not_positive_has_no_ratio(comparison: Comparison) -> None:
+    base, other, _ = comparison.trials
+    failed = replace(other, status="failed", measurements={})
+    compared = replace(comparison, trials=[base, failed])
+    assert [row.ratio(1) for row in compared.figures] == [None] * 4
+    assert "\n" not in alike_line(compared)
+    (drop,) = (row for row in comparison.figures if row.metric.name == "quality_drop")
+    assert drop.ratio(1) is None
+
+
+def test_items_that_differ_most_come_first(comparison: Comparison) -> None:
+    assert [(row.item, row.others) for row in comparison.items] == [(1, 2), (2, 1), (0, 0)]
+    swapped = replace(comparison, trials=comparison.trials[::-1])
+    assert [(row.item, row.others) for row in swapped.items] == [(2, 2), (1, 2), (0, 0)]
+
+
+def test_differences_count_what_both_were_judged_on(comparison: Comparison) -> None:
+    second, third = comparison.differences
+    assert (second.others, second.samples) == (1, 3)
+    assert (second.worse, second.better, second.items) == (1, 0, 4)
+    assert (third.others, third.samples) == (2, 3)
+    assert (third.worse, third.better, third.items) == (0, 1, 3), "0.1 % of a loss is no difference"
+    assert difference_words(second, comparison.trials[0], comparison.primary) == (
+        "001 openvino b1 t1: answers 1 of 3 samples otherwise than 000; perplexity differs by "
+        "more than 1% on 1 of 4 items (1 worse, 0 better)"
+    )
+
+
+def test_hits_that_are_lost_are_worse(
+    load: Callable[..., Experiment],
+    trial: Callable[..., Trial],
+    evaluation: Callable[..., Evaluation],
+) -> None:
+    text = "workload={task: text-classification, model: nowhere, data: nowhere.jsonl}"
+    hits = ((1.0, 0.0, 1.0), (0.0, 1.0, 0.0))
+    figures = {"throughput": 1.0, "peak_memory_mb": 1.0, "accuracy": 0.5, "quality_drop": 0.0}
+    ended = [evaluation(items=items) for items in hits]
+    trials = [trial(number, evaluation=one, **figures) for number, one in enumerate(ended)]
+    answer = answer_of(load(text), trials, Confirmation(rounds={}))
+    (found,) = Comparison(answer=answer, trials=trials, samples={}).differences
+    assert (found.worse, found.better, found.items) == (2, 1, 3)
+    assert item_quality(trials[1], 1, answer.experiment.primary) == 1.0
+
+
+def test_quality_of_an_item_is_on_the_metrics_scale(comparison: Comparison) -> None:
+    base, _, third = comparison.trials
+    assert item_quality(base, 1, comparison.primary) == 7.389, "exp of the loss"
+    assert item_quality(third, 3, comparison.primary) is None, "not judged"
+    assert item_quality(base, 4, comparison.primary) is None, "no such item"
+    assert item_quality(replace(base, evaluation=None), 0, comparison.primary) is None
+
+
+def test_samples_fit_into_80_columns_and_nothing_is_markup(comparison: Comparison) -> None:
+    long = [
+        replace(s, input="word " * 32, output=f"{s.output} {'x' * 150}") for s in samples("abc")
+    ]
+    compared = replace(comparison, samples={**comparison.samples, 1: long})
+    told = "".join(printed(table) for table in sample_tables(compared, 3))
+    told += printed(comparison_table(compared))
+    assert max(map(len, told.splitlines())) <= 80
+    assert "[bold]z[/]" in told
+    assert told.count("x") > 300, "nothing is cut"
+
+
+def test_an_item_shows_what_was_asked_and_a_line_a_trial(comparison: Comparison) -> None:
+    first, _, last = (printed(table) for table in sample_tables(comparison, 3))
+    assert [" ".join(line.split()) for line in first.splitlines() if line.strip()] == [
+        "1 of 3: item 1; 2 of 2 answer otherwise",
+        "asked text 1",
+        "the data the end of 1",
+        "000 torch b1 t1 b perplexity 7.389",
+        "001 ov b1 t1 x perplexity 12.18",
+        "002 ov b8 t1 y perplexity 7.389",
+    ]
+    assert last.count("(the same)") == 2
+    assert counted_samples(comparison, 2) == "1 more item: --samples 3"
+    assert counted_samples(comparison, 3) == ""
+
+
+def test_right_and_wrong_answers_are_told_with_their_score(comparison: Comparison) -> None:
+    judged = Sample(item=0, input="q", output="d", right=True, score=0.71, score_name="cosine")
+    known = {0: [judged], 1: [replace(judged, output="e", right=False, score=0.5)]}
+    compared = replace(comparison, trials=comparison.trials[:2], samples=known)
+    (table,) = sample_tables(compared, 5)
+    told = " ".join(printed(table).split())
+    assert "d right, cosine 0.710" in told
+    assert "e wrong, cosine 0.500" in told
+
+
+def test_where_no_answers_are_recorded_items_are_compared_by_quality(
+    comparison: Comparison,
+) -> None:
+    compared = replace(comparison, samples={})
+    assert [row.item for row in compared.items] == [2, 1]
+    told = sample_lines(compared)
+    assert told[-1].startswith("no answers are recorded (this workload gives none in words")
+    (table, _) = sample_tables(compared, 5)
+    lines = [" ".join(line.split()) for line in printed(table).splitlines() if line.strip()]
+    assert lines[0] == "1 of 2: item 2"
+    assert lines[1] == "000 torch b1 t1 perplexity 20.09"
+    partly = replace(comparison, samples={0: comparison.samples[0]})
+    told = sample_lines(partly)
+    assert told[-1] == "no answers are recorded of 001, 002: measured before they were kept"
+    assert "answers" not in told[0].split(": ")[1]
+
+
+def test_trials_without_items_have_nothing_to_compare(comparison: Comparison) -> None:
+    bare = [replace(t, evaluation=None) for t in comparison.trials[:2]]
+    compared = replace(comparison, trials=bare, samples={})
+    assert compared.items == []
+    assert sample_lines(compared)[0] == "001 openvino b1 t1: nothing to compare item by item"
+
+
+def test_json_holds_everything(comparison: Comparison) -> None:
+    record = json.loads(json.dumps(comparison_record(comparison), allow_nan=False))
+    assert record["compared_with"] == 0
+    assert [trial["number"] for trial in record["trials"]] == [0, 1, 2]
+    assert record["ratios"]["throughput"] == [1.0, 2.0, 3.0]
+    assert record["differences"][0] == {
+        "trial": 1,
+        "samples": 3,
+        "other_answers": 1,
+        "items": 4,
+        "better": 0,
+        "worse": 1,
+    }
+    first = record["samples"][0]
+    assert (first["item"], first["input"], first["expected"]) == (1, "text 1", "the end of 1")
+    assert [answer["output"] for answer in first["answers"]] == ["b", "x", "y"]
+    assert [answer["differs"] for answer in first["answers"]] == [False, True, True]
+    assert [answer["quality"] for answer in first["answers"]] == [7.389, 12.18, 7.389]
+
+
+def test_csv_has_a_column_a_trial(comparison: Comparison) -> None:
+    rows = list(csv.DictReader(io.StringIO(comparison_csv(comparison))))
+    found = {(row["kind"], row["name"]): [row["000"], row["001"], row["002"]] for row in rows}
+    assert found["choice", "runtime"] == ["torch", "openvino", "openvino"]
+    assert found["figure_low", "throughput"] == ["90.0", "180.0", "270.0"]
+    assert found["ratio", "throughput"] == ["1.0", "2.0", "3.0"]
+    assert found["input", "item 1"] == ["text 1"] * 3
+    assert found["output", "item 1"] == ["b", "x", "y"]
+    assert found["quality", "item 1"] == ["7.389", "12.18", "7.389"]
+    assert ("right", "item 1") not in found
+
+
+def test_line_breaks_are_shown_as_signs() -> None:
+    assert one_line("def f():\n    return 1\n") == "def f(): ⏎ return 1 ⏎"
+    assert one_line("  ") == "(nothing)"

@@ -1,0 +1,142 @@
+"""Answers in MLflow's view of artifacts: tables that MLflow itself reads, written once."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import mlflow
+import pytest
+
+from tunefront.evaluators import Evaluation, Sample
+from tunefront.search import Answer, Experiment, Trial, answer_of
+from tunefront.search.confirmation import Confirmation
+from tunefront.search.study import Study
+from tunefront.search.tracking.outputs import LOGGED, logged_with
+from tunefront.search.tracking.projection import Projection
+from tunefront.spaces import Configuration
+
+ITEMS = 12
+
+
+@pytest.fixture
+def experiment(load: Callable[..., Experiment], monkeypatch: pytest.MonkeyPatch) -> Experiment:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return load()
+
+
+def told(experiment: Experiment, evaluations: list[Evaluation]) -> Answer:
+    """The answer of a search whose trials ended like this."""
+    study = Study.open(experiment, {"test": "yes"})
+    for threads, ended in enumerate(evaluations, start=1):
+        configuration = Configuration({**experiment.baseline, "threads": threads})
+        study.tell(study.ask(configuration), ended)
+    return answer_of(experiment, study.trials(), Confirmation(rounds={}))
+
+
+def answering(ended: Evaluation, words: str) -> Evaluation:
+    samples = [Sample(item=i, input=f"text {i}", output=f"{words} {i}") for i in range(ITEMS)]
+    return replace(ended, samples=tuple(samples), items=((2.0,) * ITEMS, (1.0,) * ITEMS))
+
+
+@pytest.fixture
+def answer(experiment: Experiment, evaluation: Callable[..., Evaluation]) -> Answer:
+    """The baseline, a trial on the front, and one that is beaten."""
+    fast, slow = evaluation(throughput=900.0), evaluation(throughput=1.0, peak_memory_mb=900.0)
+    found = [(evaluation(), "base"), (fast, "fast"), (slow, "slow")]
+    return told(experiment, [answering(*one) for one in found])
+
+
+def project(answer: Answer) -> Projection:
+    projection = Projection(answer.experiment, "search")
+    projection.write_trials(answer.trials, answer)
+    projection.write_summary(answer, {})
+    return projection
+
+
+def store_of(experiment: Experiment) -> str:
+    return f"sqlite:///{experiment.results.parent}/mlflow.db"
+
+
+def client_of(experiment: Experiment) -> mlflow.MlflowClient:
+    return mlflow.MlflowClient(tracking_uri=store_of(experiment))
+
+
+def table_of(projection: Projection, trial: Trial) -> list[dict[str, object]]:
+    """The rows of a trial's table, as MLflow itself finds and reads them."""
+    run_id = projection.run_id(trial)
+    assert run_id is not None
+    with mlflow_at(store_of(projection.experiment)):
+        table = mlflow.load_table("samples.json", run_ids=[run_id])
+    rows: list[dict[str, object]] = table.to_dict("records")
+    return rows
+
+
+@contextmanager
+def mlflow_at(uri: str) -> Iterator[None]:
+    """MLflow's own functions on a store; they know it by a variable of the process."""
+    before, variable = mlflow.get_tracking_uri(), os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)
+        if variable is None:
+            del os.environ["MLFLOW_TRACKING_URI"]
+
+
+def runs_of(projection: Projection) -> list[Any]:
+    return list(client_of(projection.experiment).search_runs([projection.experiment_id]))
+
+
+def test_mlflow_reads_the_answers_of_the_shortlist_each_once(answer: Answer) -> None:
+    assert [trial.number for trial in answer.front.trials] == [1]
+    project(answer)
+    projection = project(answer)
+    base = table_of(projection, answer.trials[0])
+    assert [row["output"] for row in base] == [f"base {i}" for i in range(ITEMS)]
+    assert list(base[0]) == ["input", "output", "expected", "right", "perplexity"]
+    assert {row["perplexity"] for row in base} == {7.389}
+    assert len(table_of(projection, answer.trials[1])) == ITEMS
+    tags = {run.data.tags["trial"]: run.data.tags for run in runs_of(projection)}
+    assert {number for number, found in tags.items() if LOGGED in found} == {"0", "1"}
+
+
+def test_a_table_whose_tag_was_not_written_any_more_is_completed(answer: Answer) -> None:
+    projection = Projection(answer.experiment, "search")
+    projection.write_trials(answer.trials, answer)
+    run_id = projection.run_id(answer.trials[1])
+    assert run_id is not None
+    half = '{"columns": ["input"], "data": [["half"]]}'
+    client_of(answer.experiment).log_text(run_id, half, "samples.json")
+    rows = table_of(project(answer), answer.trials[1])
+    assert [row["output"] for row in rows] == [f"fast {i}" for i in range(ITEMS)]
+
+
+def test_the_view_of_answers_is_there_where_answers_are(
+    answer: Answer, load: Callable[..., Experiment], evaluation: Callable[..., Evaluation]
+) -> None:
+    client = client_of(answer.experiment)
+    projection = project(answer)
+    views = projection.views(answer)
+    assert [view.title for view in views if view.mode == "ARTIFACT"] == ["5 Answers side by side"]
+    tags = client.get_experiment(projection.experiment_id).tags
+    assert "mlflow.sharedViewState.outputs" in tags
+    note = tags["mlflow.note.content"].splitlines()[0]
+    assert "viewStateShareKey=outputs&compareRunsMode=ARTIFACT" in note
+    silent = told(load(), [evaluation()])
+    projection = project(silent)
+    assert all(view.mode != "ARTIFACT" for view in projection.views(silent))
+    silent_tags = client_of(silent.experiment).get_experiment(projection.experiment_id).tags
+    assert "what the front answers" not in silent_tags["mlflow.note.content"]
+
+
+def test_tables_of_others_stay_in_the_tag() -> None:
+    theirs = {"path": "theirs.json", "type": "table"}
+    tag = logged_with(json.dumps([theirs]))
+    assert tag is not None
+    assert json.loads(tag) == [theirs, {"path": "samples.json", "type": "table"}]
+    assert logged_with(tag) is None
+    assert LOGGED == "mlflow.loggedArtifacts"
