@@ -28,6 +28,8 @@ from .measures.gpu import Gpus
 from .measures.intervals import ratio_interval
 from .measures.quality import paired_change
 from .measures.speed import Timing, half_width, kept_turns
+from .profiled import profile_candidate
+from .profiling.profile import Bound, Part, Profile, Roofline, Row
 from .setting import Evaluation, Setting, Timeouts
 from .store import Store, cache_folder, prepared_folder, stages_folder
 from .turns import Contender, Session, Sitting, take_turns
@@ -40,6 +42,7 @@ __all__ = [
     "MEASURED_METRICS",
     "QUALITY_DROP",
     "TASKS",
+    "Bound",
     "CandidateRecord",
     "Contender",
     "Direction",
@@ -48,7 +51,11 @@ __all__ = [
     "Isolation",
     "Measurement",
     "Metric",
+    "Part",
+    "Profile",
     "Protocol",
+    "Roofline",
+    "Row",
     "Session",
     "Setting",
     "Sitting",
@@ -69,6 +76,7 @@ __all__ = [
     "load",
     "paired_change",
     "prepared_folder",
+    "profile_candidate",
     "quality_metrics",
     "ratio_interval",
     "script_of",

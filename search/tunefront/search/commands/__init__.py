@@ -3,6 +3,7 @@
 from .deploy import export, verify
 from .morning import compare, ls, pick, report, show, ui
 from .night import run, status, stop, sync
+from .profile import profile
 from .start import cache, doctor, init
 
 COMMANDS = (
@@ -16,6 +17,7 @@ COMMANDS = (
     pick,
     compare,
     report,
+    profile,
     export,
     verify,
     sync,

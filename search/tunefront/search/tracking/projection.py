@@ -182,6 +182,22 @@ class Projection:
         run = self._runs.get(str(trial.number))
         return None if run is None else run.run_id
 
+    def add_files(self, trial: Trial, folder: Path, below: str) -> str:
+        """Log a folder's files below a name in the trial's run; the link to them.
+
+        Raises:
+            TrackingError: If the trial has no run.
+        """
+        run_id = self.run_id(trial)
+        if run_id is None:
+            raise TrackingError(
+                f"MLflow: trial {trial.number} has no run; `tunefront sync "
+                f"{self.experiment.path}` makes it"
+            )
+        self._client.log_artifacts(run_id, str(folder), below)
+        address = ui_address(self.experiment)
+        return f"{address}/#/experiments/{self.experiment_id}/runs/{run_id}/artifacts/{below}"
+
     def write_summary(self, answer: Answer, record: Mapping[str, Any]) -> str:
         """Views, the experiment's note and the summary run; the link to the front.
 
