@@ -28,6 +28,8 @@ from .measures.gpu import Gpus
 from .measures.intervals import ratio_interval
 from .measures.quality import paired_change
 from .measures.speed import Timing, half_width, kept_turns
+from .profiled import profile_candidate
+from .profiling.profile import Bound, Part, Profile, Roofline, Row
 from .registry import load
 from .setting import Evaluation, Setting, Timeouts
 from .store import Store, cache_folder, prepared_folder, stages_folder
@@ -41,6 +43,7 @@ __all__ = [
     "MEASURED_METRICS",
     "QUALITY_DROP",
     "TASKS",
+    "Bound",
     "CandidateRecord",
     "Contender",
     "Direction",
@@ -49,7 +52,11 @@ __all__ = [
     "Isolation",
     "Measurement",
     "Metric",
+    "Part",
+    "Profile",
     "Protocol",
+    "Roofline",
+    "Row",
     "Sample",
     "Session",
     "Setting",
@@ -71,6 +78,7 @@ __all__ = [
     "load",
     "paired_change",
     "prepared_folder",
+    "profile_candidate",
     "quality_metrics",
     "ratio_interval",
     "script_of",

@@ -92,6 +92,11 @@ def candidate_key(setting: Setting, configuration: Configuration) -> str:
     return _stage_key(setting, configuration, "runtime")
 
 
+def model_key(setting: Setting, configuration: Configuration) -> str:
+    """The key of what the model stage leaves."""
+    return _stage_key(setting, configuration, "model")
+
+
 def _stage_key(setting: Setting, configuration: Configuration, stage: Stage) -> str:
     return key_of(
         kind=stage,
@@ -151,7 +156,7 @@ class _Path:
         self.isolation = isolation
         self.log = log
         self.store = Store(Path(setting.store))
-        self.model_key = _stage_key(setting, configuration, "model")
+        self.model_key = model_key(setting, configuration)
         self.candidate_key = candidate_key(setting, configuration)
         self.seconds: dict[str, float] = {WAITING: 0.0}
         self.reused: list[str] = []

@@ -252,6 +252,67 @@ def measure(payload: Payload) -> dict[str, object]:
     }
 
 
+def build_marked(payload: Payload) -> dict[str, object]:
+    """`build` for Inductor, with a mark around every kernel that torch's profiler can see."""
+    import torch._inductor.config as inductor
+
+    with inductor.patch({"cpp.enable_kernel_profile": True}):
+        return build(payload)
+
+
+def count_products(payload: Payload) -> dict[str, object]:
+    """Operations of matrix products of the mean request, by kind, counted on the module itself.
+
+    Payload: as `build` without `folder`, and `requests`.
+    """
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from .profiling.kinds import torch_kind
+    from .runtimes.program import tensors
+
+    _threads()
+    spec = WorkloadSpec.from_dict(payload["workload"])
+    module = build_workload(spec).load()
+    calibration = _calibration(spec).requests(CALIBRATION_BATCH, CALIBRATION_REQUESTS)
+    store = Store(Path(payload["store"]))
+    configuration = Configuration(payload["configuration"])
+    _apply_techniques(module, configuration, calibration, store, payload["model_key"])
+    made = read_requests(Path(payload["requests"]))
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        for request in made:
+            module(**tensors(request))
+    products: dict[str, float] = {}
+    for operator, flops in counter.get_flop_counts().get("Global", {}).items():
+        kind = torch_kind(str(operator).replace("aten.", "aten::"))
+        products[kind] = products.get(kind, 0.0) + flops / len(made)
+    return dict(products)
+
+
+def profile(payload: Payload) -> dict[str, object]:
+    """Where the time of a candidate goes, and its trace.
+
+    Payload: `candidate`, `marked` (what `build_marked` made, or nothing), `products` (what
+    `count_products` found, or nothing), `requests`, `threads`, `seconds`, `trace` (the file to
+    write).
+    """
+    from .profiling import Job, profile_job
+
+    folder = Path(payload["candidate"])
+    job = Job(
+        folder=folder,
+        marked=Path(payload["marked"]) if payload["marked"] else None,
+        record=CandidateRecord.read(folder),
+        threads=int(payload["threads"]),
+        requests=read_requests(Path(payload["requests"])),
+        seconds=float(payload["seconds"]),
+        trace=Path(payload["trace"]),
+        products=payload["products"],
+    )
+    with no_collection():
+        return profile_job(job).to_dict()
+
+
 def _check_outputs(candidate: Any, request: Inputs) -> None:
     outputs = candidate(request)
     if not all(np.isfinite(output).all() for output in outputs):

@@ -123,9 +123,9 @@ def test_the_view_of_answers_is_there_where_answers_are(
     views = projection.views(answer)
     assert [view.title for view in views if view.mode == "ARTIFACT"] == ["5 Answers side by side"]
     tags = client.get_experiment(projection.experiment_id).tags
-    assert "mlflow.sharedViewState.outputs" in tags
+    assert "mlflow.sharedViewState.answers" in tags
     note = tags["mlflow.note.content"].splitlines()[0]
-    assert "viewStateShareKey=outputs&compareRunsMode=ARTIFACT" in note
+    assert "viewStateShareKey=answers&compareRunsMode=ARTIFACT" in note
     silent = told(load(), [evaluation()])
     projection = project(silent)
     assert all(view.mode != "ARTIFACT" for view in projection.views(silent))

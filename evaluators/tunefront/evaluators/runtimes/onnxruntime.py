@@ -48,15 +48,25 @@ class OnnxRuntime(Runtime):
 
 
 class OnnxCandidate(Candidate):
-    """An inference session."""
+    """An inference session.
 
-    def __init__(self, path: Path, threads: int) -> None:
+    Args:
+        path: The graph.
+        threads: Threads of one operator.
+        trace: Where the session's own trace goes, a prefix of the file's name; none is written
+            where empty.
+    """
+
+    def __init__(self, path: Path, threads: int, trace: str = "") -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        if trace:
+            options.enable_profiling = True
+            options.profile_file_prefix = trace
         self._path = path
         self._session: Any = onnxruntime.InferenceSession(
             str(path), options, providers=["CPUExecutionProvider"]
@@ -66,6 +76,10 @@ class OnnxCandidate(Candidate):
         """One request."""
         outputs: Sequence[Array] = self._session.run(None, dict(inputs))
         return outputs
+
+    def end_trace(self) -> str:
+        """Write the trace; its file."""
+        return str(self._session.end_profiling())
 
     def facts(self) -> Facts:
         """From the session's options and the graph's weights and operators."""

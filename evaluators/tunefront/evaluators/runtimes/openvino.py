@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from .base import Candidate, Facts, Numerics, Runtime, Source
 from .weights import WeightStatistics, total
 
 FILE = "model.xml"
+Tensor = tuple[tuple[int, ...], str]
+"""Shape and number format."""
 INT4_GROUP = 32
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
 _PRECISION = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
@@ -84,6 +87,28 @@ class OpenVinoCandidate(Candidate):
         result = self._request.infer({name: inputs[name] for name in self._inputs})
         return [np.array(result[port]) for port in self._compiled.outputs]
 
+    def counts(self) -> list["Count"]:
+        """Time by node, where the model was compiled with `PERF_COUNT`: means since then."""
+        return [
+            Count(
+                name=info.node_name,
+                kind=info.node_type,
+                kernel=info.exec_type,
+                self_ms=info.real_time.total_seconds() * 1e3,
+            )
+            for info in self._request.profiling_info
+        ]
+
+    def shapes(self) -> list[tuple[str, str, list[Tensor], Tensor]]:
+        """Name, type, inputs and output of every node, as they were in the last request."""
+        found: list[tuple[str, str, list[Tensor], Tensor]] = []
+        for op in self._compiled.get_runtime_model().get_ordered_ops():
+            if op.get_output_size() > 0:
+                kind = op.rt_info["layerType"].astype(str)
+                inputs = [_tensor(port.get_source_output()) for port in op.inputs()]
+                found.append((op.get_friendly_name(), kind, inputs, _tensor(op.output(0))))
+        return found
+
     def facts(self) -> Facts:
         """From the plugin's properties and the graph's constants."""
         import openvino
@@ -103,6 +128,31 @@ class OpenVinoCandidate(Candidate):
             parameters=weights.count,
             threads=int(self._compiled.get_property("INFERENCE_NUM_THREADS")),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Count:
+    """One node's time.
+
+    Attributes:
+        name: The node's name.
+        kind: Its type.
+        kernel: What ran it.
+        self_ms: Its time; 0 where it did not run.
+    """
+
+    name: str
+    kind: str
+    kernel: str
+    self_ms: float
+
+
+def _tensor(port: Any) -> Tensor:
+    """Shape and number format of what a node gives; no shape where it is not known."""
+    shape = port.get_partial_shape()
+    known = tuple(shape.to_shape()) if shape.is_static else (0,)
+    formats = port.get_node().rt_info["outputPrecisions"].astype(str).split(",")
+    return known, formats[min(port.get_index(), len(formats) - 1)]
 
 
 def _quiet() -> None:

@@ -71,6 +71,11 @@ class TorchCandidate(Candidate):
         self._module = program.module()
         self._device = numerics.device
 
+    @property
+    def graph(self) -> "torch.fx.Graph":
+        """The operators in the order in which they run, each with the module it came from."""
+        return self._module.graph  # type: ignore[return-value]
+
     def __call__(self, inputs: Inputs) -> Sequence[Array]:
         """One request; on a GPU both copies count, as they do in service."""
         import torch

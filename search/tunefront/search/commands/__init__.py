@@ -4,6 +4,7 @@ from .compare import compare
 from .deploy import export, promote, verify
 from .morning import ls, pick, report, show, ui
 from .night import run, status, stop, sync
+from .profile import profile
 from .start import cache, doctor, init
 
 COMMANDS = (
@@ -17,6 +18,7 @@ COMMANDS = (
     pick,
     compare,
     report,
+    profile,
     export,
     verify,
     promote,

@@ -208,6 +208,22 @@ class Projection:
         answers = any(LOGGED in run.tags for run in self._runs.values())
         return views_of(answer, base_run, answers=answers)
 
+    def add_files(self, trial: Trial, folder: Path, below: str) -> str:
+        """Log a folder's files below a name in the trial's run; the link to them.
+
+        Raises:
+            TrackingError: If the trial has no run.
+        """
+        run_id = self.run_id(trial)
+        if run_id is None:
+            raise TrackingError(
+                f"MLflow: trial {trial.number} has no run; `tunefront sync "
+                f"{self.experiment.path}` makes it"
+            )
+        self._client.log_artifacts(run_id, str(folder), below)
+        address = ui_address(self.experiment)
+        return f"{address}/#/experiments/{self.experiment_id}/runs/{run_id}/artifacts/{below}"
+
     def write_summary(self, answer: Answer, record: Mapping[str, Any]) -> str:
         """Views, the experiment's note and the summary run; the link to the front.
 

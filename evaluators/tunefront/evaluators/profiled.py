@@ -1,0 +1,129 @@
+"""A trial's configuration profiled: found in the store or built, then run as a trial runs it."""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, cast
+
+from tunefront.spaces import Configuration, EvaluationError
+
+from .cores import lease_cores
+from .evaluate import candidate_key, contender, model_key
+from .isolation import Isolation, Kit, Step
+from .locks import in_use
+from .profiling.profile import Profile
+from .setting import Setting, devices, memory_limit
+from .store import Store, key_of
+from .turns import Contender
+
+SECONDS = 1.0
+"""How long requests are profiled, about."""
+
+
+def profile_candidate(
+    setting: Setting, configuration: Configuration, isolation: Isolation, log: Path, trace: Path
+) -> Profile:
+    """Where a configuration's time goes, by its runtime's own profiler, in a fresh process.
+
+    Args:
+        setting: What all evaluations of the search share.
+        configuration: What to profile; of several replicas one runs alone.
+        isolation: Where the fresh processes come from.
+        log: The file that the steps' output goes to.
+        trace: The Chrome trace to write.
+
+    Raises:
+        EvaluationError: With its cause, where it can't be built, run or profiled.
+    """
+    if int(configuration.get("tensor_parallel", 1)) > 1:
+        raise EvaluationError(
+            "a model that several processes share can't be profiled: each would have a profile of "
+            "its own; profile a trial with tensor_parallel 1",
+            cause="unsupported",
+        )
+    with ExitStack() as held:
+        return _Profiling(setting, configuration, isolation, log, held).run(trace)
+
+
+class _Profiling:
+    """The steps of one profile; what they use is held until the end."""
+
+    def __init__(
+        self,
+        setting: Setting,
+        configuration: Configuration,
+        isolation: Isolation,
+        log: Path,
+        held: ExitStack,
+    ) -> None:
+        self.setting = setting
+        self.configuration = configuration
+        self.isolation = isolation
+        self.log = log
+        self.held = held
+
+    def run(self, trace: Path) -> Profile:
+        found = contender(self.setting, self.configuration, self.isolation, self.log)
+        self.held.enter_context(in_use(found.candidate, found.requests))
+        payload = {
+            "candidate": str(found.candidate),
+            "marked": self._marked(),
+            "products": self._products(found),
+            "requests": str(found.requests),
+            "threads": int(self.configuration.get("threads", 1)),
+            "seconds": SECONDS,
+            "trace": str(trace),
+        }
+        kit = cast(Kit, self.configuration.get("runtime", "torch"))
+        return Profile.from_dict(
+            self._step("profile", payload, kit, found.cores, self.setting.timeouts.measure_s)
+        )
+
+    def _marked(self) -> str:
+        """What Inductor compiles for the processor shows no kernels: the same, built with marks."""
+        if not self._compiled or self.configuration.get("device", "cpu") != "cpu":
+            return ""
+        key = key_of(kind="marked", candidate=candidate_key(self.setting, self.configuration))
+        store = Store(Path(self.setting.store))
+        return str(self.held.enter_context(store.held(key, self._build_marked)))
+
+    def _build_marked(self, folder: Path) -> None:
+        self._build_step("build_marked", {"folder": str(folder)})
+
+    def _products(self, found: Contender) -> Mapping[str, Any]:
+        """Operations that the profiler can't know: Inductor's calls do not tell their shapes."""
+        if not self._compiled:
+            return {}
+        return self._build_step("count_products", {"requests": str(found.requests)})
+
+    @property
+    def _compiled(self) -> bool:
+        return self.configuration.get("runtime", "torch") == "inductor"
+
+    def _build_step(self, name: str, more: Mapping[str, object]) -> Mapping[str, Any]:
+        payload = {
+            "workload": self.setting.workload.to_dict(),
+            "configuration": dict(self.configuration),
+            "store": self.setting.store,
+            "model_key": model_key(self.setting, self.configuration),
+            **more,
+        }
+        cores = self.setting.build_cores
+        return self._step(name, payload, "build", cores, self.setting.timeouts.build_s)
+
+    def _step(
+        self, name: str, payload: Mapping[str, object], kit: Kit, cores: int, timeout_s: float
+    ) -> Mapping[str, Any]:
+        with lease_cores(cores) as leased:
+            return self.isolation.run(
+                Step(
+                    name=name,
+                    payload=payload,
+                    kit=kit,
+                    log=self.log,
+                    timeout_s=timeout_s,
+                    cores=leased,
+                    environment=devices(),
+                    memory_mb=memory_limit(self.setting, self.configuration),
+                )
+            )

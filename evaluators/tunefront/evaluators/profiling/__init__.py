@@ -1,0 +1,58 @@
+"""Where the time of a candidate goes: each runtime's own profiler, one common result."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from .job import Found, Job, middle_mean
+from .onnx_profiler import profile_onnx
+from .openvino_profiler import profile_openvino
+from .profile import BETWEEN, Bound, Kind, Part, Profile, Roofline, Row, bound_of, merged
+from .roofline import measure_roofline
+from .torch_profiler import profile_torch
+
+PROFILER_OF: Mapping[str, Callable[[Job], Found]] = MappingProxyType(
+    {
+        "torch": profile_torch,
+        "inductor": profile_torch,
+        "onnxruntime": profile_onnx,
+        "openvino": profile_openvino,
+    }
+)
+"""What profiles a candidate, by its runtime."""
+
+
+def profile_job(job: Job) -> Profile:
+    """Profile a candidate in this process, and measure what the machine reaches."""
+    found = PROFILER_OF[job.record.runtime](job)
+    numerics = job.record.numerics
+    roofline = measure_roofline(
+        numerics.device, numerics.precision, numerics.quantization, job.threads
+    )
+    rows = merged(found.rows, found.counted)
+    return Profile(
+        rows=rows,
+        request_ms=middle_mean(found.plain_ms),
+        profiled_ms=sum(row.self_ms for row in rows),
+        passes=found.passes,
+        requests=len(job.requests),
+        roofline=roofline,
+        facts=found.facts,
+        notes=found.notes,
+        products=job.products,
+    )
+
+
+__all__ = [
+    "BETWEEN",
+    "PROFILER_OF",
+    "Bound",
+    "Job",
+    "Kind",
+    "Part",
+    "Profile",
+    "Roofline",
+    "Row",
+    "bound_of",
+    "measure_roofline",
+    "profile_job",
+]

@@ -1,0 +1,134 @@
+"""OpenVINO's performance counts: a model compiled like the candidate's that counts by node."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from tunefront.evaluators.candidate import load
+from tunefront.evaluators.measures.speed import warm_up
+from tunefront.evaluators.runtimes.openvino import FILE, OpenVinoCandidate
+
+from .job import Found, Job, middle_mean, passes_in, timed_passes
+from .kinds import openvino_kind
+from .profile import Row, between
+from .work import Shape
+
+_BITS = {"f32": 32, "i32": 32, "i64": 64, "bf16": 16, "f16": 16, "u4": 4, "i4": 4, "nf4": 4}
+LEAST_RUNS = 40
+"""Counts are means of whole microseconds since the model was compiled; fewer runs tell little."""
+
+
+def profile_openvino(job: Job) -> Found:
+    """Rows from the counts; what a call takes beyond its nodes is between operators."""
+    plain = load(job.folder, job.threads)
+    options = job.record.settings["options"]
+    assert isinstance(options, dict)
+    counting = {**options, "INFERENCE_NUM_THREADS": job.threads, "PERF_COUNT": True}
+    seen = OpenVinoCandidate(job.folder / FILE, counting)
+    for candidate in (plain, seen):
+        warm_up(candidate, job.requests, job.seconds)
+    before = timed_passes(plain, job.requests, 3)
+    passes = passes_in(job.seconds, min(before), len(job.requests))
+    passes = max(passes, LEAST_RUNS // len(job.requests))
+    before = timed_passes(plain, job.requests, passes)
+    calls_ms = timed_passes(seen, job.requests, passes)
+    after = timed_passes(plain, job.requests, passes)
+    counts = seen.counts()
+    work = _work(seen, job)
+    rows = [_row(count, work) for count in counts if count.self_ms > 0]
+    rows.append(between(middle_mean(calls_ms) - sum(row.self_ms for row in rows)))
+    events = {"traceEvents": _events(counts), "displayTimeUnit": "ms"}
+    job.trace.write_text(json.dumps(events))
+    return Found(
+        rows=rows,
+        counted=1,
+        plain_ms=[*before, *after],
+        passes=passes,
+        facts=plain.facts().to_dict(),
+        notes=(
+            "modules are not known: OpenVINO tells nodes of its own fused graph",
+            "OpenVINO counts whole microseconds: small operators are coarse, and one below half a "
+            "microsecond is counted between operators; the trace has the counts one after another",
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Work:
+    """What a node does in a request: means over all of them."""
+
+    flops: float | None
+    moved_bytes: float
+
+
+def _work(candidate: OpenVinoCandidate, job: Job) -> dict[str, _Work]:
+    """Work by node, from the shapes that the plugin had in every request."""
+    seen: dict[str, list[_Work]] = {}
+    for request in job.requests:
+        candidate(request)
+        for name, kind, inputs, output in candidate.shapes():
+            moved = sum(_bytes(*tensor) for tensor in [*inputs, output])
+            if kind in ("Gather", "GatherElements"):
+                moved = 2 * _bytes(*output)
+            flops = _flops(kind, [shape for shape, _ in inputs], output[0])
+            seen.setdefault(name, []).append(_Work(flops=flops, moved_bytes=moved))
+    count = len(job.requests)
+    return {
+        name: _Work(
+            flops=None if works[0].flops is None else sum(w.flops or 0.0 for w in works) / count,
+            moved_bytes=sum(work.moved_bytes for work in works) / count,
+        )
+        for name, works in seen.items()
+    }
+
+
+def _bytes(shape: Shape, kind: str) -> float:
+    return prod(shape) * _BITS.get(kind, 8) / 8
+
+
+def _flops(kind: str, inputs: Sequence[Shape], output: Shape) -> float | None:
+    """Of the nodes whose shapes tell; None for the others."""
+    if kind in ("FullyConnected", "MatMul") and inputs and inputs[0]:
+        return 2.0 * prod(output) * inputs[0][-1]
+    if kind == "Convolution" and len(inputs) > 1:
+        return 2.0 * prod(output) * prod(inputs[1][1:])
+    if kind == "ScaledDotProductAttention" and len(inputs) > 1 and len(inputs[1]) == 4:
+        return 4.0 * prod(inputs[0]) * inputs[1][2]
+    return None
+
+
+def _row(count: Any, work: Mapping[str, _Work]) -> Row:
+    known = work.get(count.name)
+    return Row(
+        operator=f"{count.kind} ({count.kernel})",
+        kind=openvino_kind(count.kind, count.name),
+        module=None,
+        calls=1,
+        self_ms=count.self_ms,
+        flops=known.flops if known else None,
+        moved_bytes=known.moved_bytes if known else None,
+    )
+
+
+def _events(counts: Sequence[Any]) -> list[dict[str, Any]]:
+    """The counts one after another, as a Chrome trace."""
+    events: list[dict[str, Any]] = []
+    start_us = 0.0
+    for count in counts:
+        if count.self_ms > 0:
+            events.append(
+                {
+                    "name": count.name,
+                    "cat": count.kind,
+                    "ph": "X",
+                    "pid": 1,
+                    "tid": 1,
+                    "ts": start_us,
+                    "dur": count.self_ms * 1e3,
+                    "args": {"kernel": count.kernel},
+                }
+            )
+            start_us += count.self_ms * 1e3
+    return events

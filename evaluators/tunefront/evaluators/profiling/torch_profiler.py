@@ -1,0 +1,120 @@
+"""torch's profiler on an exported program, or on a package that Inductor compiled."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tunefront.evaluators.candidate import load
+from tunefront.evaluators.measures.speed import warm_up
+from tunefront.evaluators.runtimes import Candidate
+
+from .job import Found, Job, middle, passes_in, timed_passes
+from .profile import Row
+from .trace import MARK, Place, Span, places_in, requests_of, rows_on_cpu, rows_on_gpu
+
+FEWEST_PLACES = 0.8
+"""Share of the graph's operators that must be found again for modules to be told."""
+
+
+def profile_torch(job: Job) -> Found:
+    """Rows from a Chrome trace; modules from the order of the program's operators."""
+    plain = load(job.folder, job.threads)
+    seen = plain if job.marked is None else load(job.marked, job.threads)
+    for candidate in (plain, seen):
+        warm_up(candidate, job.requests, job.seconds)
+    before = timed_passes(plain, job.requests, 3)
+    passes = passes_in(job.seconds, min(before), len(job.requests))
+    before = timed_passes(plain, job.requests, passes)
+    _record(seen, job, passes)
+    after = timed_passes(plain, job.requests, passes)
+    events: list[Mapping[str, Any]] = json.loads(job.trace.read_text())["traceEvents"]
+    requests = requests_of(events)
+    kept = _kept(requests, len(job.requests))
+    graph, notes = _found_again(requests[0], _graph(seen))
+    places: dict[tuple[str, ...], dict[int, Place]] = {}
+    on_gpu = job.record.numerics.device == "cuda"
+    starts = [request.start_us for request in requests] + [float("inf")]
+    rows: list[Row] = []
+    for number in kept:
+        request = requests[number]
+        names = tuple(span.name for span in request.children)
+        if names not in places:
+            places[names] = places_in(request, graph)
+        if on_gpu:
+            rows += rows_on_gpu(request, places[names], events, starts[number + 1])
+        else:
+            rows += rows_on_cpu(request, places[names])
+    return Found(
+        rows=rows,
+        counted=len(kept),
+        plain_ms=[*before, *after],
+        passes=passes,
+        facts=plain.facts().to_dict(),
+        notes=notes,
+    )
+
+
+def _record(candidate: Candidate, job: Job, passes: int) -> None:
+    """Run all requests under the profiler, after one pass that starts it, and keep the trace."""
+    from torch.profiler import ProfilerActivity, profile, record_function
+
+    wanted = [ProfilerActivity.CPU]
+    if job.record.numerics.device == "cuda":
+        wanted.append(ProfilerActivity.CUDA)
+    with profile(activities=wanted, record_shapes=True):
+        timed_passes(candidate, job.requests, 1)
+
+    def marked(request: Any) -> None:
+        with record_function(MARK):
+            candidate(request)
+
+    with profile(activities=wanted, record_shapes=True) as profiler:
+        candidate(job.requests[0])  # unmarked: what the profiler does first is not the candidate's
+        timed_passes(marked, job.requests, passes)
+    profiler.export_chrome_trace(str(job.trace))
+
+
+def _kept(requests: Sequence[Span], in_pass: int) -> list[int]:
+    """The requests of the passes that count."""
+    times = [request.end_us - request.start_us for request in requests]
+    passes = [sum(times[first : first + in_pass]) for first in range(0, len(times), in_pass)]
+    return [place * in_pass + step for place in middle(passes) for step in range(in_pass)]
+
+
+def _graph(candidate: Candidate) -> list[Place]:
+    """The operators of an exported program, in their order; none where it is compiled."""
+    from torch._ops import OpOverload
+
+    from tunefront.evaluators.runtimes.torch_eager import TorchCandidate
+
+    if not isinstance(candidate, TorchCandidate):
+        return []
+    found: list[Place] = []
+    for node in candidate.graph.nodes:
+        if isinstance(node.target, OpOverload):
+            path, kind = _module_of(node.meta.get("nn_module_stack") or {})
+            name = node.target._schema.name
+            found.append(Place(operator=name, module=path, module_class=kind))
+    return found
+
+
+def _module_of(stack: Mapping[str, tuple[str, Any]]) -> tuple[str, str]:
+    """Path and class of the innermost module; empty where there is none."""
+    if not stack:
+        return "", ""
+    path, kind = list(stack.values())[-1]
+    name = kind if isinstance(kind, str) else kind.__name__
+    if "empty_nn_module_stack" in path:
+        return "", ""
+    return path.partition("@")[0], name.rpartition(".")[2]
+
+
+def _found_again(request: Span, graph: list[Place]) -> tuple[list[Place], tuple[str, ...]]:
+    """The graph, or nothing where what ran is not it; and what there is to say about that."""
+    if not graph:
+        return [], ("modules are not known: what Inductor compiled has none",)
+    found = len(places_in(request, graph))
+    if found < FEWEST_PLACES * len(graph):
+        told = f"{found} of the program's {len(graph)} operators"
+        return [], (f"modules are not known: only {told} were found again in what ran",)
+    return graph, ()

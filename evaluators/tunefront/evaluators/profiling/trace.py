@@ -1,0 +1,201 @@
+"""Chrome traces of torch's profiler as rows: nested spans, each with the time of its own."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import SequenceMatcher
+from typing import Any
+
+from .kinds import kernel_kind, torch_kind
+from .profile import Kind, Row, between
+from .work import Shape, torch_bytes, torch_flops
+
+MARK = "tunefront request"
+"""What a request is called in a trace."""
+ON_GPU = ("kernel", "gpu_memcpy", "gpu_memset")
+"""Categories of what ran on a GPU."""
+Event = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """An operator of the graph that runs.
+
+    Attributes:
+        operator: Its name, as the profiler tells it.
+        module: The path of the innermost module; empty where it has none.
+        module_class: That module's class.
+    """
+
+    operator: str
+    module: str
+    module_class: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Span:
+    """An operator while it ran, with what it called."""
+
+    name: str
+    start_us: float
+    end_us: float
+    shapes: Sequence[Shape]
+    types: Sequence[str]
+    texts: Sequence[str]
+    number: int
+    children: "list[Span]" = field(default_factory=list)
+
+    @classmethod
+    def of(cls, event: Event) -> "Span":
+        """From a complete event of a trace."""
+        told = event.get("args", {})
+        return cls(
+            name=str(event["name"]),
+            start_us=float(event["ts"]),
+            end_us=float(event["ts"]) + float(event["dur"]),
+            shapes=told.get("Input Dims", ()),
+            types=told.get("Input type", ()),
+            texts=told.get("Concrete Inputs", ()),
+            number=int(told.get("External id", -1)),
+        )
+
+    @property
+    def self_ms(self) -> float:
+        """Its time without what it called."""
+        inside = sum(child.end_us - child.start_us for child in self.children)
+        return max(0.0, self.end_us - self.start_us - inside) / 1e3
+
+
+def requests_of(events: Sequence[Event]) -> list[Span]:
+    """The marked requests in order, each with the operators that ran in it on its thread."""
+    spans = [e for e in events if e.get("ph") == "X" and e.get("cat") in _ON_CPU]
+    marks = [event for event in spans if event["name"] == MARK]
+    threads = {(event["pid"], event["tid"]) for event in marks}
+    own = [event for event in spans if (event["pid"], event["tid"]) in threads]
+    found: list[Span] = []
+    open_spans: list[Span] = []
+    for event in sorted(own, key=lambda event: (float(event["ts"]), -float(event["dur"]))):
+        span = Span.of(event)
+        while open_spans and open_spans[-1].end_us <= span.start_us:
+            open_spans.pop()
+        if span.name == MARK:
+            found.append(span)
+            open_spans = [span]
+        elif open_spans:
+            open_spans[-1].children.append(span)
+            open_spans.append(span)
+    return found
+
+
+_ON_CPU = ("cpu_op", "user_annotation")
+
+
+def places_in(request: Span, graph: Sequence[Place]) -> dict[int, Place]:
+    """Which operator of the graph each outermost span is, by the span's place in the request.
+
+    What runs is the graph in its order, with conversions before and after, so that the longest
+    common runs of names tell.
+    """
+    names = [span.name for span in request.children]
+    matcher = SequenceMatcher(None, names, [place.operator for place in graph], autojunk=False)
+    return {
+        block.a + step: graph[block.b + step]
+        for block in matcher.get_matching_blocks()
+        for step in range(block.size)
+    }
+
+
+def rows_on_cpu(request: Span, places: Mapping[int, Place]) -> list[Row]:
+    """Every span of a request as a row, and what is left between them."""
+    rows = [between(request.self_ms)]
+    for number, span in enumerate(request.children):
+        _collect(span, places.get(number), rows)
+    return rows
+
+
+def _collect(
+    span: Span, place: Place | None, rows: list[Row], above: Kind | None = None
+) -> tuple[bool, bool]:
+    """Add a span and what it called; whether any of them computes, and whether any moves data.
+
+    Work is counted where it is done: not again in what called it.
+    """
+    kind = above or torch_kind(span.name, place.module_class if place else "")
+    inherited = kind if kind == "attention" else None
+    below = [_collect(child, place, rows, inherited) for child in span.children]
+    computed, moved_below = (any(found) for found in zip(*below, strict=True)) if below else (0, 0)
+    flops = torch_flops(span.name, span.shapes, span.texts)
+    moved = torch_bytes(span.name, span.shapes, span.types)
+    if computed:
+        flops = moved = 0.0
+    elif moved_below and not flops:
+        moved = 0.0
+    rows.append(
+        Row(
+            operator=span.name,
+            kind=kind,
+            module=(place.module or None) if place else None,
+            calls=1,
+            self_ms=span.self_ms,
+            flops=flops,
+            moved_bytes=moved,
+        )
+    )
+    return bool(computed or flops), bool(moved_below or moved)
+
+
+def rows_on_gpu(
+    request: Span, places: Mapping[int, Place], events: Sequence[Event], until_us: float
+) -> list[Row]:
+    """Every kernel of a request as a row, under the operator that launched it; and what is left.
+
+    Args:
+        request: The request.
+        places: As `places_in` found them.
+        events: The trace.
+        until_us: When the next request starts.
+    """
+    launched: dict[int, Row] = {}
+    for number, span in enumerate(request.children):
+        _number(span, places.get(number), launched, None)
+    rows: list[Row] = []
+    seen: set[int] = set()
+    for event in events:
+        if event.get("ph") == "X" and event.get("cat") in ON_GPU:
+            if not request.start_us <= float(event["ts"]) < until_us:
+                continue
+            number = int(event.get("args", {}).get("External id", -1))
+            rows.append(_kernel_row(event, launched.get(number), repeated=number in seen))
+            seen.add(number)
+    whole_ms = (request.end_us - request.start_us) / 1e3
+    return [between(max(0.0, whole_ms - sum(row.self_ms for row in rows))), *rows]
+
+
+def _number(span: Span, place: Place | None, launched: dict[int, Row], above: Kind | None) -> None:
+    """Note what each operator is and does, by its number."""
+    kind = above or torch_kind(span.name, place.module_class if place else "")
+    launched[span.number] = Row(
+        operator=span.name,
+        kind=kind,
+        module=(place.module or None) if place else None,
+        calls=1,
+        self_ms=0.0,
+        flops=torch_flops(span.name, span.shapes, span.texts),
+        moved_bytes=torch_bytes(span.name, span.shapes, span.types),
+    )
+    for child in span.children:
+        _number(child, place, launched, kind if kind == "attention" else None)
+
+
+def _kernel_row(event: Event, launcher: Row | None, *, repeated: bool) -> Row:
+    """A kernel; of several that one operator launched, the first has its work."""
+    name = str(event["name"])
+    known = launcher is not None and launcher.kind != "other"
+    return Row(
+        operator=launcher.operator if launcher is not None and known else name,
+        kind=launcher.kind if launcher is not None and known else kernel_kind(name),
+        module=launcher.module if launcher is not None else None,
+        calls=1,
+        self_ms=float(event["dur"]) / 1e3,
+        flops=None if launcher is None else 0.0 if repeated else launcher.flops,
+        moved_bytes=None if launcher is None else 0.0 if repeated else launcher.moved_bytes,
+    )

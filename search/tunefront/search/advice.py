@@ -1,0 +1,365 @@
+"""Which choices could address what a profile shows, and what the record says of them.
+
+The rules are a table: what must show in the profile, and the choice that answers it. A choice is a
+thing to try, not a promise; how it went is told from recorded trials alone.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from tunefront.evaluators import Part, Profile
+from tunefront.spaces import CHOICES, Configuration, SearchSpace, Value, choice_kind, show
+
+from .trial import Trial
+
+BIG, MOST = 0.2, 0.4
+"""Shares of the time from which a kind of work is worth addressing, and from which it rules."""
+OVERHEAD = 0.3
+"""Share of the time that is bound by neither peak from which that is worth addressing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """A profile with the configuration that it is of.
+
+    Attributes:
+        profile: Where the time goes.
+        configuration: What was run.
+        cores: Cores of this machine.
+    """
+
+    profile: Profile
+    configuration: Configuration
+    cores: int
+
+    def value(self, choice: str) -> Value:
+        """The configuration's value of a choice, or what holds without it."""
+        return self.configuration.get(choice, CHOICES[choice].default)
+
+    def part(self, kind: str) -> Part | None:
+        """A kind of work; None where there is none."""
+        return next((part for part in self.profile.by_kind() if part.name == kind), None)
+
+    def share(self, *kinds: str) -> float:
+        """The share of the time of some kinds of work."""
+        return sum(part.share for part in self.profile.by_kind() if part.name in kinds)
+
+    def products(self, bound: str, least: float = BIG) -> bool:
+        """Whether matrix products take a share of the time at least, and are bound so."""
+        found = self.part("matmul")
+        return found is not None and found.share >= least and found.bound == bound
+
+    def overhead(self) -> bool:
+        """Whether much of the time is bound by neither peak."""
+        return self.profile.bounds()["overhead"] >= OVERHEAD
+
+    def unfused_attention(self) -> bool:
+        """Whether attention is made of single products."""
+        return any(
+            row.kind == "attention" and row.operator in ("aten::matmul", "aten::bmm", "MatMul")
+            for row in self.profile.rows
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """What a profile may show, and a choice that could address it.
+
+    Attributes:
+        shows: Whether the profile shows it.
+        choice: A choice of the catalogue.
+        values: Its values that could help, the likeliest first; larger numbers where empty.
+        because: Why, in words.
+    """
+
+    shows: Callable[[Situation], bool]
+    choice: str
+    values: tuple[str, ...]
+    because: str
+
+
+_COMPILED = ("inductor", "openvino", "onnxruntime")
+RULES: tuple[Rule, ...] = (
+    Rule(
+        shows=lambda s: s.products("memory") and s.value("quantization") == "none",
+        choice="quantization",
+        values=("int8-weight-only", "int4-weight-only"),
+        because="matrix products wait for memory: small weights are fewer bytes",
+    ),
+    Rule(
+        shows=lambda s: s.products("memory"),
+        choice="batch_size",
+        values=(),
+        because="matrix products wait for memory: weights are read once for more items",
+    ),
+    Rule(
+        shows=lambda s: s.products("compute") and s.value("precision") == "fp32",
+        choice="precision",
+        values=("bf16", "fp16"),
+        because="matrix products in fp32 are bound by arithmetic: half the bits are multiplied "
+        "faster where the machine has units for it",
+    ),
+    Rule(
+        shows=lambda s: (
+            s.products("compute") and s.value("quantization") not in ("int8-static", "int8-dynamic")
+        ),
+        choice="quantization",
+        values=("int8-static", "int8-dynamic"),
+        because="matrix products are bound by arithmetic: integers are multiplied faster where the "
+        "machine has units for it",
+    ),
+    Rule(
+        shows=lambda s: (
+            s.products("compute")
+            and s.value("device") == "cpu"
+            and int(s.value("threads")) < s.cores
+        ),
+        choice="threads",
+        values=(),
+        because="matrix products are bound by arithmetic, and this machine has more cores",
+    ),
+    Rule(
+        shows=lambda s: s.products("compute", MOST) or s.products("memory", MOST),
+        choice="pruning_ratio",
+        values=(),
+        because="matrix products at the machine's peak rule: smaller matrices are less work",
+    ),
+    Rule(
+        shows=lambda s: s.products("overhead"),
+        choice="batch_size",
+        values=(),
+        because="matrix products stay far below the machine's peaks: larger ones come nearer",
+    ),
+    Rule(
+        shows=lambda s: s.products("overhead"),
+        choice="runtime",
+        values=("openvino", "onnxruntime", "inductor", "torch"),
+        because="matrix products stay far below the machine's peaks: another runtime's may not",
+    ),
+    Rule(
+        shows=lambda s: (
+            s.profile.bounds()["overhead"] >= OVERHEAD and s.value("runtime") == "torch"
+        ),
+        choice="runtime",
+        values=_COMPILED,
+        because="many operators do little each: a compiled or fused graph has fewer",
+    ),
+    Rule(
+        shows=lambda s: s.overhead(),
+        choice="batch_size",
+        values=(),
+        because="what every operator costs beside its work is shared by more items",
+    ),
+    Rule(
+        shows=lambda s: (
+            s.share("elementwise", "normalisation", "memory") >= OVERHEAD
+            and s.value("runtime") == "torch"
+        ),
+        choice="runtime",
+        values=_COMPILED,
+        because="elementwise operators and copies read and write all they touch: fused ones do not",
+    ),
+    Rule(
+        shows=lambda s: (
+            s.share("quantise") >= BIG / 2 and s.value("quantization") == "int8-dynamic"
+        ),
+        choice="quantization",
+        values=("int8-static", "int8-weight-only"),
+        because="activations are quantized as they come: ranges calibrated before save that",
+    ),
+    Rule(
+        shows=lambda s: s.share("attention") >= OVERHEAD and s.unfused_attention(),
+        choice="runtime",
+        values=_COMPILED,
+        because="attention rules and is made of single products: fused attention keeps its scores "
+        "out of memory",
+    ),
+    Rule(
+        shows=lambda s: s.share("attention") >= OVERHEAD,
+        choice="pruning_method",
+        values=("heads",),
+        because="attention rules: fewer heads are less of it (with a pruning_ratio above 0)",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """What the record says of a value.
+
+    Attributes:
+        trials: Measured trials that have it.
+        failed: Trials that have it and failed.
+        pairs: Pairs of measured trials that differ in this choice alone: as profiled, and so.
+        speedup: The median of their ratios of throughput; None without pairs.
+        best: The measured trial with it that has the highest throughput, and how many times the
+            profiled trial's that is; None where there is none.
+    """
+
+    trials: int
+    failed: int
+    pairs: int
+    speedup: float | None
+    best: tuple[int, float] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """A value that could help.
+
+    Attributes:
+        value: The value.
+        in_space: Whether the experiment's space holds it.
+        obstacle: Why it can't run here beside the other choices; empty where it can.
+        tried: What the record says.
+    """
+
+    value: Value
+    in_space: bool
+    obstacle: str
+    tried: Tried
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suggestion:
+    """A choice that could address what the profile shows.
+
+    Attributes:
+        choice: Its name.
+        now: The value that was profiled.
+        reasons: Why, in words.
+        options: The values.
+    """
+
+    choice: str
+    now: Value
+    reasons: tuple[str, ...]
+    options: tuple[Option, ...]
+
+
+def suggestions_for(
+    situation: Situation, space: SearchSpace, trials: Sequence[Trial], number: int
+) -> list[Suggestion]:
+    """What the rules say to a profile, one suggestion a choice, in their order.
+
+    Args:
+        situation: The profile.
+        space: The experiment's space.
+        trials: The record.
+        number: Of the profiled trial.
+    """
+    reasons: dict[str, list[str]] = {}
+    values: dict[str, list[Value]] = {}
+    for rule in RULES:
+        if rule.shows(situation):
+            reasons.setdefault(rule.choice, []).append(rule.because)
+            wanted = values.setdefault(rule.choice, [])
+            wanted += [v for v in _values(rule, situation, space) if v not in wanted]
+    return [
+        Suggestion(
+            choice=name,
+            now=situation.value(name),
+            reasons=tuple(reasons[name]),
+            options=tuple(_option(situation, space, trials, number, name, v) for v in wanted),
+        )
+        for name, wanted in values.items()
+        if wanted
+    ]
+
+
+def _values(rule: Rule, situation: Situation, space: SearchSpace) -> list[Value]:
+    """The values of a rule that are not what was profiled."""
+    now = situation.value(rule.choice)
+    if rule.values:
+        return [value for value in rule.values if value != now]
+    listed = _in_space(space, rule.choice)
+    larger = [value for value in listed if float(value) > float(now)]
+    return larger or [_next(rule.choice, now, situation.cores)]
+
+
+def _next(choice: str, now: Value, cores: int) -> Value:
+    """A larger number that the space does not hold."""
+    if choice == "pruning_ratio":
+        return choice_kind(choice).check(min(0.95, float(now) + 0.25))
+    doubled = 2 * int(now)
+    return choice_kind(choice).check(min(doubled, cores) if choice == "threads" else doubled)
+
+
+def _in_space(space: SearchSpace, choice: str) -> tuple[Value, ...]:
+    return next((c.values for c in space.choices if c.name == choice), ())
+
+
+def _option(
+    situation: Situation,
+    space: SearchSpace,
+    trials: Sequence[Trial],
+    number: int,
+    name: str,
+    value: Value,
+) -> Option:
+    changed = Configuration({**situation.configuration, name: value})
+    return Option(
+        value=value,
+        in_space=value in _in_space(space, name),
+        obstacle=space.obstacle(changed) or "",
+        tried=tried_of(trials, number, name, situation.value(name), value),
+    )
+
+
+def tried_of(trials: Sequence[Trial], number: int, choice: str, now: Value, value: Value) -> Tried:
+    """What recorded trials say of a value in place of another."""
+    measured = [trial for trial in trials if trial.measured]
+    having = [trial for trial in measured if _value(trial, choice) == value]
+    before = {_others(t, choice): t for t in measured if _value(t, choice) == now}
+    ratios = [
+        trial.value("throughput") / before[_others(trial, choice)].value("throughput")
+        for trial in having
+        if _others(trial, choice) in before
+    ]
+    own = next((trial.value("throughput") for trial in measured if trial.number == number), None)
+    best = max(having, key=lambda trial: trial.value("throughput"), default=None)
+    failed = [t for t in trials if t.status == "failed" and _value(t, choice) == value]
+    return Tried(
+        trials=len(having),
+        failed=len(failed),
+        pairs=len(ratios),
+        speedup=median(ratios) if ratios else None,
+        best=(best.number, best.value("throughput") / own) if best and own else None,
+    )
+
+
+def _value(trial: Trial, choice: str) -> Value:
+    return trial.configuration.get(choice, CHOICES[choice].default)
+
+
+def _others(trial: Trial, choice: str) -> frozenset[tuple[str, Value]]:
+    """The other choices; defaults are as if they were not written."""
+    written: Mapping[str, Value] = trial.configuration
+    return frozenset(
+        (name, value)
+        for name, value in written.items()
+        if name != choice and value != CHOICES[name].default
+    )
+
+
+def told(option: Option) -> str:
+    """What is known of a value, in words."""
+    tried = option.tried
+    parts = ["in this space" if option.in_space else "not in this space"]
+    if option.obstacle:
+        parts.append(f"can't run here: {option.obstacle}")
+    if tried.speedup is not None:
+        pairs = "1 pair" if tried.pairs == 1 else f"{tried.pairs} pairs"
+        parts.append(f"{tried.speedup:.2f}x the throughput, median of {pairs} that differ in this")
+    elif tried.best is not None:
+        number, ratio = tried.best
+        parts.append(
+            f"tried, but in no pair that differs in this alone; the fastest with it is "
+            f"{number:03}, {ratio:.2f}x the throughput of this trial"
+        )
+    if tried.failed:
+        parts.append(f"failed {tried.failed} of {tried.failed + tried.trials} times")
+    elif not tried.trials:
+        parts.append("never tried")
+    return f"{show(option.value)}: {'; '.join(parts)}"

@@ -1,0 +1,65 @@
+"""Where the time of a trial goes: profile."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .shared import find, load, say, with_experiment, with_format
+
+if TYPE_CHECKING:
+    from tunefront.search.answer import Answer
+    from tunefront.search.profile import ProfiledTrial
+
+
+@click.command()
+@with_experiment
+@click.argument("trial", required=False)
+@with_format
+def profile(experiment: Path, trial: str | None, style: str) -> None:
+    """Say where the time of a trial goes, what bounds it, and which choices could help.
+
+    The trial's configuration is run again under its runtime's profiler: the recommended one unless
+    another is named, the baseline where nothing is recommended.
+
+    \b
+    tunefront profile experiments/minilm
+    tunefront profile experiments/minilm baseline
+    tunefront profile experiments/minilm 38 --format json
+    """
+    from tunefront.search.preflight import recorded_setting
+    from tunefront.search.profile import profile_csv, profile_record, profile_trial
+    from tunefront.search.profile_screen import profile_lines, profile_tables
+    from tunefront.search.record import recorded_answer
+    from tunefront.search.screens import print_table
+
+    loaded = load(experiment)
+    answer = recorded_answer(loaded)
+    chosen = find(answer, trial) if trial else answer.front.recommended or answer.trials[0]
+    say(f"profiling {chosen.name()}")
+    found = profile_trial(answer, chosen, recorded_setting(loaded))
+    if style == "json":
+        click.echo(json.dumps(profile_record(found), indent=2))
+    elif style == "csv":
+        click.echo(profile_csv(found.profile), nl=False)
+    else:
+        for table in profile_tables(found.profile):
+            print_table(table)
+        click.echo("\n".join(profile_lines(found.profile, found.suggestions)))
+    say(f"\nprofile: {found.folder} (profile.png, trace.json for chrome://tracing or Perfetto)")
+    _log(answer, found)
+
+
+def _log(answer: "Answer", found: "ProfiledTrial") -> None:
+    """Into the trial's MLflow run; where that can't be, the files stay."""
+    from tunefront.search.profile import add_to_mlflow
+    from tunefront.search.study import Study
+    from tunefront.spaces import TrackingError
+
+    try:
+        link = add_to_mlflow(answer, found, Study.read(answer.experiment).search_id)
+    except TrackingError as error:
+        say(f"MLflow does not have it: {error}; the files stay, and the same command tries again")
+    else:
+        say(f"MLflow:  {link}")

@@ -1,0 +1,166 @@
+"""A trial profiled: where its time goes, kept beside the record and in the trial's MLflow run."""
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tunefront.evaluators import Isolation, Profile, Setting, profile_candidate
+from tunefront.spaces import EvaluationError, ExperimentError, TrackingError
+
+from .advice import Situation, Suggestion, suggestions_for
+from .answer import Answer
+from .files import write_whole
+from .profile_picture import draw_profile
+from .trial import Trial
+
+TRACE, PICTURE, DATA, TABLE = "trace.json", "profile.png", "profile.json", "profile.csv"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfiledTrial:
+    """A trial's profile, and what could be done about it.
+
+    Attributes:
+        trial: The trial.
+        profile: Where its time goes.
+        suggestions: Choices that could address it.
+        folder: Where trace, picture and data are.
+    """
+
+    trial: Trial
+    profile: Profile
+    suggestions: Sequence[Suggestion]
+    folder: Path
+
+
+def profile_trial(answer: Answer, trial: Trial, setting: Setting) -> ProfiledTrial:
+    """Profile a measured trial and write its files; an earlier profile of it is replaced.
+
+    Args:
+        answer: The search's answer.
+        trial: What to profile.
+        setting: What all evaluations of the search share.
+
+    Raises:
+        ExperimentError: If the trial has no figures, or the search is a quick check.
+        EvaluationError: With its cause, where it can't be built, run or profiled.
+    """
+    experiment = answer.experiment
+    if experiment.smoke:
+        raise ExperimentError(
+            f"{experiment.name}: a quick check is not profiled, its figures don't count; "
+            f"run the search: tunefront run {experiment.path}"
+        )
+    if not trial.measured:
+        raise ExperimentError(
+            f"trial {trial.number} {trial.status}: only measured trials are profiled; "
+            f"see `tunefront show {experiment.path} {trial.number}`"
+        )
+    folder = experiment.results / "profiles" / f"{trial.number:03}"
+    made = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(made, ignore_errors=True)
+    made.mkdir(parents=True)
+    try:
+        profile = _profile(answer, trial, setting, made)
+        found = ProfiledTrial(
+            trial=trial,
+            profile=profile,
+            suggestions=_suggestions(answer, trial, profile),
+            folder=folder,
+        )
+        write_whole(made / DATA, json.dumps(profile_record(found), indent=1) + "\n")
+        write_whole(made / TABLE, profile_csv(profile))
+        draw_profile(profile, f"{trial.name()}: where the time goes", made / PICTURE)
+        shutil.rmtree(folder, ignore_errors=True)
+        made.rename(folder)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+    return found
+
+
+def _profile(answer: Answer, trial: Trial, setting: Setting, folder: Path) -> Profile:
+    log = answer.experiment.results / "logs" / f"profile-{trial.number:05}.log"
+    isolation = Isolation()
+    try:
+        return profile_candidate(
+            setting, trial.configuration, isolation, log, folder.absolute() / TRACE
+        )
+    except EvaluationError as error:
+        raise EvaluationError(
+            f"trial {trial.number} can't be profiled: {error} ({error.cause}); see {log}",
+            cause=error.cause,
+        ) from error
+    finally:
+        isolation.close()
+
+
+def _suggestions(answer: Answer, trial: Trial, profile: Profile) -> list[Suggestion]:
+    space = answer.experiment.space
+    situation = Situation(
+        profile=profile,
+        configuration=trial.configuration,
+        cores=space.context.hardware.cores,
+    )
+    return suggestions_for(situation, space, answer.trials, trial.number)
+
+
+def add_to_mlflow(answer: Answer, found: ProfiledTrial, search_id: str) -> str:
+    """Log the files below `profile/` in the trial's MLflow run; the link to them.
+
+    Raises:
+        TrackingError: If MLflow can't be written, or a search that is running writes it.
+    """
+    from .tracking import check_reachable, in_words, only_writer
+    from .tracking.projection import Projection
+
+    check_reachable(answer.experiment)
+    with only_writer(answer.experiment):
+        try:
+            projection = Projection(answer.experiment, search_id)
+            projection.write_trial(found.trial, answer)
+            return projection.add_files(found.trial, found.folder, "profile")
+        except TrackingError:
+            raise
+        except Exception as error:  # MLflow raises many kinds; each means: not written
+            raise TrackingError(f"MLflow could not be written ({in_words(error)})") from error
+
+
+def profile_record(found: ProfiledTrial) -> dict[str, Any]:
+    """Everything about a profile, as plain JSON values."""
+    profile = found.profile
+    return {
+        "schema": 1,
+        "trial": found.trial.number,
+        "configuration": dict(found.trial.configuration),
+        "request_ms": profile.request_ms,
+        "profiled_ms": profile.profiled_ms,
+        "profiler_overhead": profile.overhead,
+        "bounds": profile.bounds(),
+        "roofline": asdict(profile.roofline),
+        "whole": asdict(profile.whole()),
+        "by_kind": [asdict(part) for part in profile.by_kind()],
+        "by_operator": [asdict(part) for part in profile.by_operator()],
+        "by_module": [asdict(part) for part in profile.by_module()],
+        "rows": [asdict(row) for row in profile.rows],
+        "suggestions": [asdict(suggestion) for suggestion in found.suggestions],
+        "notes": list(profile.notes),
+        "facts": dict(profile.facts),
+    }
+
+
+def profile_csv(profile: Profile) -> str:
+    """The rows as CSV; empty cells where something is not known."""
+    names = ("operator", "kind", "module", "calls", "self_ms", "flops", "moved_bytes")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*names, "share", "bound"])
+    for row, share, bound in profile.judged():
+        fields = asdict(row)
+        cells = ["" if fields[name] is None else fields[name] for name in names]
+        writer.writerow([*cells, share, bound])
+    return text.getvalue()

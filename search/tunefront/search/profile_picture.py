@@ -1,0 +1,80 @@
+"""A profile as a picture: kinds of work, operators and modules, coloured by what bounds them."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tunefront.evaluators import Bound, Part, Profile
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLOURS: Mapping[Bound, str] = {
+    "compute": "#d62728",
+    "memory": "#1f77b4",
+    "overhead": "#e0a020",
+    "unknown": "#b0b0b0",
+}
+WORDS: Mapping[Bound, str] = {
+    "compute": "bound by arithmetic",
+    "memory": "bound by memory",
+    "overhead": "overhead: far below both",
+    "unknown": "not known",
+}
+SHOWN = 10
+"""Operators and modules that are drawn."""
+LONGEST = 44
+"""Letters of a name that are drawn."""
+
+
+def draw_profile(profile: Profile, title: str, path: Path) -> None:
+    """Write a PNG: bars of milliseconds a request."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+    from matplotlib.patches import Patch
+
+    groups = {
+        "by kind": profile.by_kind(),
+        "operators": profile.by_operator()[:SHOWN],
+        "modules": profile.by_module()[:SHOWN],
+    }
+    drawn = {name: parts for name, parts in groups.items() if parts}
+    figure, axes = pyplot.subplots(
+        1, len(drawn), figsize=(5.6 * len(drawn), 4.6), squeeze=False, layout="constrained"
+    )
+    roofline = profile.roofline
+    peaks = f"peaks here: {roofline.peak_gflops:,.0f} GFLOP/s, {roofline.peak_gb_s:,.0f} GB/s"
+    figure.suptitle(f"{title}\n{profile.request_ms:.3g} ms a request; {peaks}", x=0.01, ha="left")
+    for ax, (name, parts) in zip(axes[0], drawn.items(), strict=True):
+        _draw(ax, name, parts)
+    legend = [Patch(color=COLOURS[bound], label=WORDS[bound]) for bound in COLOURS]
+    figure.legend(handles=legend, loc="outside lower center", ncols=4, frameon=False)
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+
+
+def _draw(ax: "Axes", name: str, parts: Sequence[Part]) -> None:
+    places = range(len(parts))
+    ax.barh(places, [p.self_ms for p in parts], color=[COLOURS[p.bound] for p in parts])
+    ax.set_yticks(places, [shortened(part.name) for part in parts], fontsize=8)
+    ax.invert_yaxis()
+    for place, part in enumerate(parts):
+        ax.annotate(
+            f"{part.share:.0%}",
+            (part.self_ms, place),
+            textcoords="offset points",
+            xytext=(3, 0),
+            va="center",
+            fontsize=8,
+        )
+    ax.set_title(name, fontsize=10, loc="left")
+    ax.set_xlabel("ms a request")
+    ax.margins(x=0.14)
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def shortened(name: str) -> str:
+    """The end of a long name, which tells most of a module."""
+    return name if len(name) <= LONGEST else f"…{name[1 - LONGEST :]}"

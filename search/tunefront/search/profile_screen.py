@@ -1,0 +1,113 @@
+"""What `tunefront profile` prints."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from tunefront.evaluators import Bound, Part, Profile
+from tunefront.spaces import show
+
+from .advice import Suggestion, told
+from .profile_picture import shortened
+from .screens import table_of
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+SHOWN = 12
+"""Operators and modules that are listed."""
+LARGE_OVERHEAD = 0.25
+"""Of the profiler, from which shares of small operators are to be doubted."""
+BOUND_WORDS: Mapping[Bound, str] = {
+    "compute": "compute-bound",
+    "memory": "memory-bound",
+    "overhead": "overhead",
+    "unknown": "not known",
+}
+
+
+def profile_tables(profile: Profile) -> "list[Table]":
+    """By kind, by operator and, where they are known, by module."""
+    operators, modules = profile.by_operator(), profile.by_module()
+    tables = [
+        _table("kind", profile.by_kind(), profile, "by kind of work"),
+        _table("operator", operators[:SHOWN], profile, _title("operators", operators)),
+    ]
+    if modules:
+        tables.append(_table("module", modules[:SHOWN], profile, _title("modules", modules)))
+    return tables
+
+
+def _title(what: str, parts: Sequence[Part]) -> str:
+    if len(parts) <= SHOWN:
+        return f"by {what}"
+    left = sum(part.share for part in parts[SHOWN:])
+    return f"by {what}: the first {SHOWN} of {len(parts)} (the others: {left:.0%})"
+
+
+def _table(name: str, parts: Sequence[Part], profile: Profile, title: str) -> "Table":
+    header = [name, "calls", "self ms", "share", "GFLOP/s", "of peak", "MB moved", "bound"]
+    rows = [
+        [
+            shortened(part.name),
+            f"{part.calls:.4g}",
+            f"{part.self_ms:.3f}",
+            f"{part.share:.1%}",
+            "-" if part.gflops is None else f"{part.gflops:.1f}",
+            "-" if part.gflops is None else f"{part.gflops / profile.roofline.peak_gflops:.0%}",
+            "-" if part.moved_bytes is None else f"{part.moved_bytes / 1e6:.2f}",
+            BOUND_WORDS[part.bound],
+        ]
+        for part in parts
+    ]
+    return table_of(header, rows, title)
+
+
+def profile_lines(profile: Profile, suggestions: Sequence[Suggestion]) -> list[str]:
+    """What the tables come to: time with and without the profiler, roofline, what could help."""
+    lines = [
+        f"request: {profile.request_ms:.3f} ms; under the profiler {profile.profiled_ms:.3f} ms "
+        f"({profile.overhead:+.0%}), which the rows add up to"
+        f" ({profile.passes} passes over {profile.requests} requests, the middle half counts)"
+    ]
+    if profile.overhead > LARGE_OVERHEAD:
+        lines.append(
+            "  the profiler takes much of that: operators that do little look larger than they are"
+        )
+    lines += _roofline_lines(profile)
+    lines += [f"note: {note}" for note in profile.notes]
+    lines += ["", *suggestion_lines(suggestions)]
+    return lines
+
+
+def _roofline_lines(profile: Profile) -> list[str]:
+    peaks = profile.roofline
+    lines = [
+        f"this machine: {peaks.peak_gflops:,.0f} GFLOP/s ({peaks.matmul}), "
+        f"{peaks.peak_gb_s:.1f} GB/s (a copy), with {profile.facts.get('threads', '?')} thread(s)"
+    ]
+    matmul = next((part for part in profile.by_kind() if part.name == "matmul"), None)
+    for name, part in (("matmul", matmul), ("whole", profile.whole())):
+        if part is not None and part.gflops is not None:
+            share = part.gflops / peaks.peak_gflops
+            lines.append(
+                f"  {name}: {part.gflops:,.1f} GFLOP/s, {share:.0%} of the peak: "
+                f"{BOUND_WORDS[part.bound]}"
+            )
+            if share > 1:
+                lines.append("  above the peak: this runtime's products beat the one measured here")
+    bounds = sorted(profile.bounds().items(), key=lambda item: -item[1])
+    shares = ", ".join(f"{BOUND_WORDS[b]} {share:.0%}" for b, share in bounds if share >= 0.005)
+    lines.append(f"of the time, row by row: {shares}")
+    return lines
+
+
+def suggestion_lines(suggestions: Sequence[Suggestion]) -> list[str]:
+    """Choices that could address it, with what the record says."""
+    if not suggestions:
+        return ["no choice of the catalogue addresses this"]
+    lines = ["what could address it:"]
+    for suggestion in suggestions:
+        lines.append(f"  {suggestion.choice} (now {show(suggestion.now)})")
+        lines += [f"    {reason}" for reason in suggestion.reasons]
+        lines += [f"      {told(option)}" for option in suggestion.options]
+    return lines

@@ -1,0 +1,170 @@
+"""What profiles suggest: every rule shows on a profile made for it, and not on another."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import cast, get_args
+
+import pytest
+
+from tunefront.evaluators import Profile, Roofline, Row
+from tunefront.evaluators.profiling import Kind
+from tunefront.search import Experiment, Trial
+from tunefront.search.advice import (
+    RULES,
+    Option,
+    Rule,
+    Situation,
+    Suggestion,
+    Tried,
+    suggestions_for,
+    told,
+    tried_of,
+)
+from tunefront.spaces import CHOICES, Configuration, Value, choice_kind
+
+PEAKS = Roofline(peak_gflops=100.0, peak_gb_s=10.0, matmul="fp32")
+WORK = {"compute": (90e6, 1e6), "memory": (1e6, 9e6), "overhead": (1e6, 1e4)}
+"""Operations and bytes that bound a millisecond so."""
+
+
+def profile_of(*parts: tuple[str, str, float], operator: str = "") -> Profile:
+    """A profile of kinds of work: kind, bound, share of the time."""
+    rows = []
+    for kind, bound, share in parts:
+        assert kind in get_args(Kind)
+        flops, moved = (share * work for work in WORK[bound])
+        rows.append(
+            Row(
+                operator=operator or kind,
+                kind=cast(Kind, kind),
+                module=None,
+                calls=1,
+                self_ms=share,
+                flops=flops,
+                moved_bytes=moved,
+            )
+        )
+    whole = sum(share for _, _, share in parts)
+    return Profile(
+        rows=rows,
+        request_ms=whole,
+        profiled_ms=whole,
+        passes=1,
+        requests=1,
+        roofline=PEAKS,
+        facts={},
+    )
+
+
+def situation(profile: Profile, cores: int = 8, **values: Value) -> Situation:
+    chosen = {"runtime": "torch", "batch_size": 1, "threads": 1, **values}
+    return Situation(profile=profile, configuration=Configuration(chosen), cores=cores)
+
+
+COMPUTE = profile_of(("matmul", "compute", 0.9), ("memory", "memory", 0.1))
+MEMORY = profile_of(("matmul", "memory", 0.9), ("memory", "memory", 0.1))
+SMALL = profile_of(("matmul", "overhead", 0.5), ("elementwise", "overhead", 0.5))
+COPIES = profile_of(("elementwise", "memory", 0.5), ("normalisation", "memory", 0.5))
+QUANTISE = profile_of(("quantise", "memory", 0.2), ("matmul", "compute", 0.8))
+FUSED = profile_of(("attention", "compute", 1.0), operator="aten::_scaled_dot_product_attention")
+UNFUSED = profile_of(("attention", "compute", 1.0), operator="aten::matmul")
+CASES: Sequence[tuple[Situation, Situation]] = (
+    (situation(MEMORY), situation(MEMORY, quantization="int8-weight-only")),
+    (situation(MEMORY), situation(COMPUTE)),
+    (situation(COMPUTE), situation(COMPUTE, precision="bf16")),
+    (situation(COMPUTE), situation(COMPUTE, quantization="int8-static")),
+    (situation(COMPUTE), situation(COMPUTE, threads=8)),
+    (situation(COMPUTE), situation(SMALL)),
+    (situation(SMALL), situation(COMPUTE)),
+    (situation(SMALL), situation(MEMORY)),
+    (situation(SMALL), situation(SMALL, runtime="openvino")),
+    (situation(SMALL), situation(COMPUTE)),
+    (situation(COPIES), situation(COPIES, runtime="inductor")),
+    (situation(QUANTISE, quantization="int8-dynamic"), situation(QUANTISE)),
+    (situation(UNFUSED), situation(FUSED)),
+    (situation(FUSED), situation(COMPUTE)),
+)
+"""For every rule in its order where it shows, and where it does not."""
+
+
+@pytest.mark.parametrize(
+    ("rule", "case"), zip(RULES, CASES, strict=True), ids=[f"{r.choice}-{r.because}" for r in RULES]
+)
+def test_a_rule_shows_where_it_should_and_only_there(
+    rule: Rule, case: tuple[Situation, Situation]
+) -> None:
+    shown, other = case
+    assert rule.shows(shown)
+    assert not rule.shows(other)
+
+
+def test_rules_name_choices_and_values_of_the_catalogue() -> None:
+    for rule in RULES:
+        assert rule.choice in CHOICES
+        for value in rule.values:
+            assert choice_kind(rule.choice).check(value) == value
+        assert bool(rule.values) == (CHOICES[rule.choice].words is not None)
+
+
+def advised(
+    load: Callable[..., Experiment], found: Situation, trials: Sequence[Trial] = ()
+) -> Mapping[str, Suggestion]:
+    space = load("space.precision=[fp32, bf16]").space
+    return {s.choice: s for s in suggestions_for(found, space, trials, 0)}
+
+
+def test_options_say_what_is_in_the_space_and_what_can_run(load: Callable[..., Experiment]) -> None:
+    found = advised(load, situation(COMPUTE))
+    assert list(found) == ["precision", "quantization", "threads", "pruning_ratio"]
+    bf16, fp16 = found["precision"].options
+    assert (bf16.value, bf16.in_space, bf16.obstacle) == ("bf16", True, "")
+    assert (fp16.value, fp16.in_space) == ("fp16", False)
+    assert told(bf16) == "bf16: in this space; never tried"
+    static = found["quantization"].options[0]
+    assert static.value == "int8-static"
+    assert "not in this space; can't run here: " in told(static)
+    (threads,) = found["threads"].options
+    assert (threads.value, threads.in_space) == (2, True)
+    (ratio,) = found["pruning_ratio"].options
+    assert (ratio.value, ratio.in_space) == (0.25, False)
+
+
+def test_reasons_for_one_choice_stand_together(load: Callable[..., Experiment]) -> None:
+    found = advised(load, situation(SMALL))
+    assert len(found["batch_size"].reasons) == 2
+    assert [option.value for option in found["batch_size"].options] == [8]
+    assert [option.value for option in found["runtime"].options] == [
+        "openvino",
+        "onnxruntime",
+        "inductor",
+    ]
+
+
+def test_a_profile_without_trouble_has_no_advice(load: Callable[..., Experiment]) -> None:
+    assert advised(load, situation(profile_of(("other", "memory", 1.0)))) == {}
+
+
+def test_the_record_tells_what_a_value_did(trial: Callable[..., Trial]) -> None:
+    def made(number: int, throughput: float, **values: Value) -> Trial:
+        chosen = {"runtime": "torch", "threads": 1, **values}
+        return trial(number, chosen, throughput=throughput)
+
+    trials = [
+        made(0, 10.0, precision="fp32"),
+        made(1, 30.0, precision="bf16"),
+        made(2, 20.0, threads=2),  # fp32 by default
+        made(3, 20.0, threads=2, precision="bf16"),
+        made(4, 90.0, threads=4, precision="bf16"),
+        trial(5, {"precision": "bf16"}, "failed"),
+    ]
+    found = tried_of(trials, 0, "precision", "fp32", "bf16")
+    assert found == Tried(trials=3, failed=1, pairs=2, speedup=2.0, best=(4, 9.0))
+    told_of = told(Option(value="bf16", in_space=True, obstacle="", tried=found))
+    assert told_of == (
+        "bf16: in this space; 2.00x the throughput, median of 2 pairs that differ in this; "
+        "failed 1 of 4 times"
+    )
+    alone = tried_of(trials[:1] + trials[4:5], 0, "precision", "fp32", "bf16")
+    assert alone == Tried(trials=1, failed=0, pairs=0, speedup=None, best=(4, 9.0))
+    words = told(Option(value="bf16", in_space=True, obstacle="", tried=alone))
+    assert words.endswith("the fastest with it is 004, 9.00x the throughput of this trial")
+    assert tried_of(trials, 0, "precision", "fp32", "fp16").best is None
