@@ -70,8 +70,7 @@ def table_of(projection: Projection, trial: Trial) -> list[dict[str, object]]:
     assert run_id is not None
     with mlflow_at(store_of(projection.experiment)):
         table = mlflow.load_table("samples.json", run_ids=[run_id])
-    rows: list[dict[str, object]] = table.to_dict("records")
-    return rows
+    return [{str(name): cell for name, cell in row.items()} for row in table.to_dict("records")]
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from .profile import Roofline
@@ -73,7 +74,7 @@ def _peak(
     rates: list[tuple[float, int]] = []
     for size in SIZES[device]:
         a, b = made(size), made(size).t()
-        seconds = _best_s(device, lambda a=a, b=b: multiply(a, b))
+        seconds = _best_s(device, partial(multiply, a, b))
         rates.append((2.0 * size**3 / seconds / 1e9, size))
     best, size = max(rates)
     return best, f"{name} matrices of {size} x {size}, by torch"
