@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from tunefront.evaluators.workloads.base import Array, Inputs
 
@@ -74,7 +74,7 @@ class TorchCandidate(Candidate):
     @property
     def graph(self) -> "torch.fx.Graph":
         """The operators in the order in which they run, each with the module it came from."""
-        return cast("torch.fx.Graph", self._module.graph)
+        return self._module.graph  # pyright: ignore[reportReturnType]
 
     def __call__(self, inputs: Inputs) -> Sequence[Array]:
         """One request; on a GPU both copies count, as they do in service."""
