@@ -1,6 +1,7 @@
 """MLflow's server, for real: the projection over HTTP, twice, and the page it serves."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -13,16 +14,52 @@ from urllib.request import urlopen
 import mlflow
 import pytest
 
+from tunefront.evaluators import Evaluation, Measurement
 from tunefront.search import load_experiment, recorded_answer
-from tunefront.search.record import read_record
+from tunefront.search.preflight import runnable_or_error
+from tunefront.search.record import read_record, write_record
 from tunefront.search.study import Study
 from tunefront.search.tracking import check_reachable, ui_address
 from tunefront.search.tracking.projection import Projection
-from tunefront.spaces import TrackingError
+from tunefront.spaces import Configuration, TrackingError
 
-from .conftest import Journey
+from .conftest import command, environment
 
 START_S = 90
+EXPERIMENT = """\
+name: recorded
+workload: {task: custom, model: "mine:model", inputs: "mine:inputs", quality: "mine:quality"}
+space: {batch_size: [1, 2, 4]}
+baseline: {runtime: torch, precision: fp32, batch_size: 1, threads: 1}
+objectives: {throughput: maximize, peak_memory_mb: minimize}
+"""
+
+
+class Recorded:
+    """A search of which only the record is there, and the command line beside it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        shutil.copy(Path(__file__).parents[1] / "faults" / "mine.py", folder)
+        self.file = folder / "experiment.yaml"
+        self.file.write_text(EXPERIMENT)
+        experiment = load_experiment(self.file)
+        write_record(experiment, runnable_or_error(experiment), {"fingerprint": "made up"})
+        study = Study.open(experiment, {"test": "yes"})
+        for batch_size in (1, 2, 4):
+            figures = {"throughput": 100.0 * batch_size, "peak_memory_mb": 300.0 + batch_size}
+            measured = {name: Measurement.exact(v, "") for name, v in figures.items()}
+            measured["score"] = Measurement.exact(1.0, "")
+            number = study.ask(Configuration({**experiment.baseline, "batch_size": batch_size}))
+            study.tell(number, Evaluation(status="ok", measurements=measured))
+
+    def cli(self, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+        return command(*arguments, extra=environment(self.folder / "cache"))
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
+    return Recorded(tmp_path_factory.mktemp("recorded"))
 
 
 @pytest.fixture(scope="module")
@@ -62,10 +99,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def test_a_projection_over_http_is_idempotent(
-    journey: Journey, server: str, monkeypatch: pytest.MonkeyPatch
+    recorded: Recorded, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
-    experiment = load_experiment(journey.file)
+    experiment = load_experiment(recorded.file)
     check_reachable(experiment)
     assert ui_address(experiment) == server
     answer = recorded_answer(experiment)
@@ -77,7 +114,7 @@ def test_a_projection_over_http_is_idempotent(
     assert links[0] == links[1]
     assert links[0].startswith(f"{server}/#/experiments/")
     client = mlflow.MlflowClient(tracking_uri=server)
-    found = client.get_experiment_by_name("tiny journey")
+    found = client.get_experiment_by_name("recorded")
     assert found is not None
     runs = client.search_runs([found.experiment_id])
     assert len(runs) == len(answer.trials) + 1
@@ -92,10 +129,10 @@ def test_a_projection_over_http_is_idempotent(
 
 
 def test_another_search_of_the_same_name_gets_a_place_of_its_own(
-    journey: Journey, server: str, monkeypatch: pytest.MonkeyPatch
+    recorded: Recorded, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
-    experiment = load_experiment(journey.file)
+    experiment = load_experiment(recorded.file)
     first = Projection(experiment, "one search")
     again = Projection(experiment, "one search")
     other = Projection(experiment, "another search")
@@ -103,30 +140,30 @@ def test_another_search_of_the_same_name_gets_a_place_of_its_own(
 
 
 def test_a_password_in_the_server_s_address_is_not_written_down(
-    journey: Journey, server: str, monkeypatch: pytest.MonkeyPatch
+    recorded: Recorded, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.replace("//", "//me:pass@word@"))
-    experiment = load_experiment(journey.file)
+    experiment = load_experiment(recorded.file)
     check_reachable(experiment)
     assert ui_address(experiment) == server
 
 
 def test_a_password_is_not_told_where_the_server_is_away(
-    journey: Journey, monkeypatch: pytest.MonkeyPatch
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:password@127.0.0.1:9")
     with pytest.raises(TrackingError, match=r"http://127\.0\.0\.1:9 can't be reached") as caught:
-        check_reachable(load_experiment(journey.file))
+        check_reachable(load_experiment(recorded.file))
     assert "password" not in str(caught.value)
 
 
-def test_the_ui_command_serves_the_front_and_stops(journey: Journey, tmp_path: Path) -> None:
+def test_the_ui_command_serves_the_front_and_stops(recorded: Recorded, tmp_path: Path) -> None:
     """And leaves nothing in shared memory."""
     before = in_shared_memory()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    started = journey.cli("ui", journey.file, "--port", port, "--detach", "--no-open")
+    started = recorded.cli("ui", recorded.file, "--port", port, "--detach", "--no-open")
     assert started.returncode == 0, started.stderr
     try:
         address = next(
@@ -136,9 +173,9 @@ def test_the_ui_command_serves_the_front_and_stops(journey: Journey, tmp_path: P
         with urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
             assert answer.status == 200
     finally:
-        stopped = journey.cli("ui", journey.file, "--stop")
+        stopped = recorded.cli("ui", recorded.file, "--stop")
     assert "server ended" in stopped.stderr
-    assert "no server" in journey.cli("ui", journey.file, "--stop").stderr
+    assert "no server" in recorded.cli("ui", recorded.file, "--stop").stderr
     assert in_shared_memory() <= before
 
 
