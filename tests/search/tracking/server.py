@@ -59,6 +59,13 @@ class Server:
             self._process.wait()
             self._process = None
 
+    def revive(self) -> None:
+        """Whatever an earlier test left, it runs."""
+        if self._process is None:
+            self.start()
+        else:
+            self.thaw()
+
     def freeze(self) -> None:
         """It still listens, but answers no more."""
         self._signal(signal.SIGSTOP)
