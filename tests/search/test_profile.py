@@ -75,6 +75,7 @@ def test_it_says_where_the_time_goes(searched: Searched) -> None:
     assert "matmul" in done.stdout
     assert "aten::addmm" in done.stdout
     assert "GFLOP/s (fp32 matrices of " in done.stdout
+    assert "(its trial measured " in done.stdout
     assert "under the profiler" in done.stdout
     assert "profiling 000 torch" in done.stderr
     folder = searched.experiment.results / "profiles" / "000"
@@ -147,7 +148,7 @@ def test_kernels_that_inductor_compiled_are_seen(searched: Searched, tmp_path: P
     assert any("cpp_fused" in name or "addmm" in name for name in names), names
     (matmul,) = (part for part in found.by_kind() if part.name == "matmul")
     assert matmul.flops == found.products["matmul"] == 2 * (32 * 64 + 64 * 16)
-    assert found.notes == ("modules are not known: what Inductor compiled has none",)
+    assert found.notes == ["modules are not known: what Inductor compiled has none"]
     assert found.by_module() == []
 
 
@@ -158,6 +159,8 @@ def test_a_profiler_that_takes_much_is_told_of() -> None:
     assert "operators that do little look larger than they are" in lines[1]
     assert lines[-1] == "no choice of the catalogue addresses this"
     assert not any("look larger" in line for line in profile_lines(SMALL, []))
+    assert any("slower than in its trial" in line for line in profile_lines(SMALL, [], 0.5))
+    assert not any("slower than in its trial" in line for line in profile_lines(SMALL, [], 0.9))
     above = replace(COMPUTE, roofline=replace(COMPUTE.roofline, peak_gflops=10.0))
     assert any("above the peak" in line for line in profile_lines(above, []))
 

@@ -1,7 +1,8 @@
 """A trial's configuration profiled: found in the store or built, then run as a trial runs it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -63,6 +64,7 @@ class _Profiling:
         self.held = held
 
     def run(self, trace: Path) -> Profile:
+        timeouts = self.setting.timeouts
         found = contender(self.setting, self.configuration, self.isolation, self.log)
         self.held.enter_context(in_use(found.candidate, found.requests))
         payload = {
@@ -75,9 +77,16 @@ class _Profiling:
             "trace": str(trace),
         }
         kit = cast(Kit, self.configuration.get("runtime", "torch"))
-        return Profile.from_dict(
-            self._step("profile", payload, kit, found.cores, self.setting.timeouts.measure_s)
-        )
+        with lease_cores(found.cores) as cores:
+            # In a process of its own: torch, imported into another runtime's, can wait for ever.
+            own = {"configuration": dict(self.configuration)}
+            roofline = self._step("roofline", own, "torch", cores, timeouts.measure_s)
+            payload = {**payload, "roofline": roofline}
+            made = Profile.from_dict(self._step("profile", payload, kit, cores, timeouts.measure_s))
+        if found.replicas == 1:
+            return made
+        alone = f"one of {found.replicas} replicas, alone: beside the others it may be slower"
+        return replace(made, notes=[*made.notes, alone])
 
     def _marked(self) -> str:
         """What Inductor compiles for the processor shows no kernels: the same, built with marks."""
@@ -108,22 +117,26 @@ class _Profiling:
             "model_key": model_key(self.setting, self.configuration),
             **more,
         }
-        cores = self.setting.build_cores
-        return self._step(name, payload, "build", cores, self.setting.timeouts.build_s)
+        with lease_cores(self.setting.build_cores) as cores:
+            return self._step(name, payload, "build", cores, self.setting.timeouts.build_s)
 
     def _step(
-        self, name: str, payload: Mapping[str, object], kit: Kit, cores: int, timeout_s: float
+        self,
+        name: str,
+        payload: Mapping[str, object],
+        kit: Kit,
+        cores: Sequence[int],
+        timeout_s: float,
     ) -> Mapping[str, Any]:
-        with lease_cores(cores) as leased:
-            return self.isolation.run(
-                Step(
-                    name=name,
-                    payload=payload,
-                    kit=kit,
-                    log=self.log,
-                    timeout_s=timeout_s,
-                    cores=leased,
-                    environment=devices(),
-                    memory_mb=memory_limit(self.setting, self.configuration),
-                )
+        return self.isolation.run(
+            Step(
+                name=name,
+                payload=payload,
+                kit=kit,
+                log=self.log,
+                timeout_s=timeout_s,
+                cores=cores,
+                environment=devices(),
+                memory_mb=memory_limit(self.setting, self.configuration),
             )
+        )

@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -289,14 +289,29 @@ def count_products(payload: Payload) -> dict[str, object]:
     return dict(products)
 
 
+def roofline(payload: Payload) -> dict[str, object]:
+    """What this machine reaches in the candidate's number format.
+
+    Payload: `configuration`.
+    """
+    from .profiling import measure_roofline
+
+    configuration = Configuration(payload["configuration"])
+    numerics = Numerics.of(configuration)
+    threads = int(configuration.get("threads", 1))
+    return asdict(
+        measure_roofline(numerics.device, numerics.precision, numerics.quantization, threads)
+    )
+
+
 def profile(payload: Payload) -> dict[str, object]:
     """Where the time of a candidate goes, and its trace.
 
     Payload: `candidate`, `marked` (what `build_marked` made, or nothing), `products` (what
-    `count_products` found, or nothing), `requests`, `threads`, `seconds`, `trace` (the file to
-    write).
+    `count_products` found, or nothing), `roofline` (what `roofline` found), `requests`, `threads`,
+    `seconds`, `trace` (the file to write).
     """
-    from .profiling import Job, profile_job
+    from .profiling import Job, Roofline, profile_job
 
     folder = Path(payload["candidate"])
     job = Job(
@@ -308,6 +323,7 @@ def profile(payload: Payload) -> dict[str, object]:
         seconds=float(payload["seconds"]),
         trace=Path(payload["trace"]),
         products=payload["products"],
+        roofline=Roofline(**payload["roofline"]),
     )
     with no_collection():
         return profile_job(job).to_dict()

@@ -50,6 +50,10 @@ class Situation:
         found = self.part("matmul")
         return found is not None and found.share >= least and found.bound == bound
 
+    def integers(self) -> bool:
+        """Whether integers are multiplied already."""
+        return self.value("quantization") in ("int8-static", "int8-dynamic")
+
     def overhead(self) -> bool:
         """Whether much of the time is bound by neither peak."""
         return self.profile.bounds()["overhead"] >= OVERHEAD
@@ -94,7 +98,9 @@ RULES: tuple[Rule, ...] = (
         because="matrix products wait for memory: weights are read once for more items",
     ),
     Rule(
-        shows=lambda s: s.products("compute") and s.value("precision") == "fp32",
+        shows=lambda s: (
+            s.products("compute") and s.value("precision") == "fp32" and not s.integers()
+        ),
         choice="precision",
         values=("bf16", "fp16"),
         because="matrix products in fp32 are bound by arithmetic: half the bits are multiplied "
@@ -348,7 +354,7 @@ def told(option: Option) -> str:
     tried = option.tried
     parts = ["in this space" if option.in_space else "not in this space"]
     if option.obstacle:
-        parts.append(f"can't run here: {option.obstacle}")
+        parts.append(f"not with this trial's other choices ({option.obstacle})")
     if tried.speedup is not None:
         pairs = "1 pair" if tried.pairs == 1 else f"{tried.pairs} pairs"
         parts.append(f"{tried.speedup:.2f}x the throughput, median of {pairs} that differ in this")

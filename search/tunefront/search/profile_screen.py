@@ -9,6 +9,7 @@ from tunefront.spaces import show
 from .advice import Suggestion, told
 from .profile_picture import shortened
 from .screens import table_of
+from .words import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -17,6 +18,8 @@ SHOWN = 12
 """Operators and modules that are listed."""
 LARGE_OVERHEAD = 0.25
 """Of the profiler, from which shares of small operators are to be doubted."""
+SLOW = 1.3
+"""Times what its trial measured, from which a request is said to be disturbed."""
 BOUND_WORDS: Mapping[Bound, str] = {
     "compute": "compute-bound",
     "memory": "memory-bound",
@@ -62,16 +65,30 @@ def _table(name: str, parts: Sequence[Part], profile: Profile, title: str) -> "T
     return table_of(header, rows, title)
 
 
-def profile_lines(profile: Profile, suggestions: Sequence[Suggestion]) -> list[str]:
-    """What the tables come to: time with and without the profiler, roofline, what could help."""
+def profile_lines(
+    profile: Profile, suggestions: Sequence[Suggestion], measured_ms: float | None = None
+) -> list[str]:
+    """What the tables come to: time with and without the profiler, roofline, what could help.
+
+    Args:
+        profile: The profile.
+        suggestions: What could address it.
+        measured_ms: The latency that the trial measured; None where it did not.
+    """
+    measured = "" if measured_ms is None else f" (its trial measured {measured_ms:.3f} ms)"
     lines = [
-        f"request: {profile.request_ms:.3f} ms; under the profiler {profile.profiled_ms:.3f} ms "
-        f"({profile.overhead:+.0%}), which the rows add up to"
-        f" ({profile.passes} passes over {profile.requests} requests, the middle half counts)"
+        f"request: {profile.request_ms:.3f} ms{measured}; under the profiler "
+        f"{profile.profiled_ms:.3f} ms ({profile.overhead:+.0%}), which the rows add up to; "
+        f"{profile.passes} passes over {profile.requests} requests, the middle half counts"
     ]
     if profile.overhead > LARGE_OVERHEAD:
         lines.append(
             "  the profiler takes much of that: operators that do little look larger than they are"
+        )
+    if measured_ms is not None and profile.request_ms > SLOW * measured_ms:
+        lines.append(
+            "  slower than in its trial: something else keeps this machine busy, and shares may be "
+            "off; profile it again"
         )
     lines += _roofline_lines(profile)
     lines += [f"note: {note}" for note in profile.notes]
@@ -83,7 +100,7 @@ def _roofline_lines(profile: Profile) -> list[str]:
     peaks = profile.roofline
     lines = [
         f"this machine: {peaks.peak_gflops:,.0f} GFLOP/s ({peaks.matmul}), "
-        f"{peaks.peak_gb_s:.1f} GB/s (a copy), with {profile.facts.get('threads', '?')} thread(s)"
+        f"{peaks.peak_gb_s:.1f} GB/s (a copy), {counted(profile.facts['threads'], 'thread')}"
     ]
     matmul = next((part for part in profile.by_kind() if part.name == "matmul"), None)
     for name, part in (("matmul", matmul), ("whole", profile.whole())):

@@ -64,6 +64,7 @@ def test_operators_of_onnx_runtime(operator: str, kind: str) -> None:
     ("operator", "name", "kind"),
     [
         ("FullyConnected", "linear/aten.linear.default/MatMul", "matmul"),
+        ("FullyConnectedQuantizedLegacy", "", "matmul"),
         ("Subgraph", "scaled_dot_product_attention/x", "attention"),
         ("Subgraph", "add_1/x", "elementwise"),
         ("MVN", "", "normalisation"),

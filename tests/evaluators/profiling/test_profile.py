@@ -29,6 +29,8 @@ MS = 1e6  # operations that one GFLOP/s does in a millisecond; bytes that one GB
         (26 * MS, 2 * MS, "compute"),
         (0.0, 0.0, "overhead"),
         (None, 9 * MS, "memory"),
+        (None, 1 * MS, "unknown"),
+        (0.0, 1 * MS, "overhead"),
         (None, None, "unknown"),
         (90 * MS, None, "compute"),
         (10 * MS, None, "unknown"),
@@ -45,7 +47,7 @@ def row(operator: str, self_ms: float, module: str | None = None, flops: float =
         module=module,
         calls=2,
         self_ms=self_ms,
-        flops=flops or None,
+        flops=flops,
         moved_bytes=0.0,
     )
 
@@ -81,10 +83,10 @@ def test_parts_add_up() -> None:
 
 
 def test_operations_that_rows_can_not_tell_are_known_by_kind() -> None:
-    untold = [replace(row, flops=None) for row in PROFILE.rows]
+    untold = [replace(row, flops=None if row.flops else 0.0) for row in PROFILE.rows]
     found = replace(PROFILE, rows=untold, products={"matmul": 450 * MS})
-    assert [part.flops for part in found.by_kind()] == [450 * MS, None]
-    assert [part.flops for part in found.by_operator()] == [None, None, None]
+    assert [part.flops for part in found.by_kind()] == [450 * MS, 0.0]
+    assert [part.flops for part in found.by_operator()] == [None, 0.0, 0.0]
     assert found.whole().flops == 450 * MS
 
 

@@ -22,12 +22,8 @@ PROFILER_OF: Mapping[str, Callable[[Job], Found]] = MappingProxyType(
 
 
 def profile_job(job: Job) -> Profile:
-    """Profile a candidate in this process, and measure what the machine reaches."""
+    """Profile a candidate in this process."""
     found = PROFILER_OF[job.record.runtime](job)
-    numerics = job.record.numerics
-    roofline = measure_roofline(
-        numerics.device, numerics.precision, numerics.quantization, job.threads
-    )
     rows = merged(found.rows, found.counted)
     return Profile(
         rows=rows,
@@ -35,7 +31,7 @@ def profile_job(job: Job) -> Profile:
         profiled_ms=sum(row.self_ms for row in rows),
         passes=found.passes,
         requests=len(job.requests),
-        roofline=roofline,
+        roofline=job.roofline,
         facts=found.facts,
         notes=found.notes,
         products=job.products,

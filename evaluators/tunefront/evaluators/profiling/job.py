@@ -11,7 +11,7 @@ import numpy as np
 from tunefront.evaluators.candidate import CandidateRecord
 from tunefront.evaluators.workloads.base import Inputs
 
-from .profile import Row
+from .profile import Roofline, Row
 
 LEAST_PASSES, MOST_PASSES = 3, 24
 """A trace of more would be large; of fewer, one that was disturbed would count too much."""
@@ -31,6 +31,7 @@ class Job:
         seconds: How long to profile, about.
         trace: The Chrome trace to write.
         products: Operations of a request by kind, where the runtime can't tell.
+        roofline: What the machine reaches.
     """
 
     folder: Path
@@ -41,6 +42,7 @@ class Job:
     seconds: float
     trace: Path
     products: Mapping[str, float]
+    roofline: Roofline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,7 +57,7 @@ _ONNX: Mapping[Kind, frozenset[str]] = MappingProxyType(
 )
 _OPENVINO: Mapping[Kind, frozenset[str]] = MappingProxyType(
     {
-        "matmul": _names("FullyConnected MatMul LLMMLP QKVProjection"),
+        "matmul": _names("MatMul LLMMLP QKVProjection"),
         "convolution": _names("Convolution GroupConvolution Deconvolution"),
         "attention": _names(
             "ScaledDotProductAttention ScaledDotProductAttentionWithKVCache MHA PagedAttention"
@@ -128,14 +128,17 @@ def _fused_kind(name: str) -> Kind:
 def kernel_kind(kernel: str) -> Kind:
     """A kernel of a GPU that no operator is known for."""
     low = kernel.lower()
-    return next((kind for pattern, kind in _KERNELS if re.search(pattern, low)), "other")
+    for pattern, kind in _KERNELS:
+        if re.search(pattern, low):
+            return kind
+    return "other"
 
 
 def onnx_kind(operator: str) -> Kind:
     """An operator of ONNX Runtime."""
     if "Normalization" in operator:
         return "normalisation"
-    return next((kind for kind, names in _ONNX.items() if operator in names), "elementwise")
+    return _kind_in(_ONNX, operator)
 
 
 def openvino_kind(operator: str, name: str = "") -> Kind:
@@ -147,4 +150,11 @@ def openvino_kind(operator: str, name: str = "") -> Kind:
     """
     if operator == "Subgraph" and "scaled_dot_product_attention" in name:
         return "attention"
-    return next((kind for kind, names in _OPENVINO.items() if operator in names), "elementwise")
+    return "matmul" if operator.startswith("FullyConnected") else _kind_in(_OPENVINO, operator)
+
+
+def _kind_in(names_of: Mapping[Kind, frozenset[str]], operator: str) -> Kind:
+    for kind, names in names_of.items():
+        if operator in names:
+            return kind
+    return "elementwise"

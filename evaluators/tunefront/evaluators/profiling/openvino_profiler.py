@@ -90,7 +90,7 @@ def _bytes(shape: Shape, kind: str) -> float:
 
 def _flops(kind: str, inputs: Sequence[Shape], output: Shape) -> float | None:
     """Of the nodes whose shapes tell; None for the others."""
-    if kind in ("FullyConnected", "MatMul") and inputs and inputs[0]:
+    if kind.startswith(("FullyConnected", "MatMul")) and inputs and inputs[0]:
         return 2.0 * prod(output) * inputs[0][-1]
     if kind == "Convolution" and len(inputs) > 1:
         return 2.0 * prod(output) * prod(inputs[1][1:])

@@ -19,6 +19,8 @@ Kind = Literal[
     "other",
 ]
 Bound = Literal["compute", "memory", "overhead", "unknown"]
+PRODUCTS: tuple[Kind, ...] = ("matmul", "convolution", "attention", "other")
+"""Kinds that may hold products; the operations of all others are not worth counting."""
 BETWEEN = "(between operators)"
 """The row of the time that no operator took: the runtime itself, and Python."""
 NEAR = 0.25
@@ -50,7 +52,8 @@ class Row:
         module: The module it belongs to; None where the runtime does not know.
         calls: How often it ran.
         self_ms: Its time without what it called.
-        flops: Floating-point (or integer) operations of matrix products; None where unknown.
+        flops: Floating-point (or integer) operations of products, 0 where it has none; None where
+            unknown.
         moved_bytes: Bytes of its inputs and outputs, an estimate; None where unknown.
     """
 
@@ -175,12 +178,15 @@ class Profile:
     def _part(self, name: str, rows: Sequence[Row], products: float = 0.0) -> Part:
         """Rows together; `products` are their operations where none of them tells."""
         self_ms = sum(row.self_ms for row in rows)
-        flops = known_sum([row.flops for row in rows]) or products or None
+        flops = known_sum([row.flops for row in rows]) or products
+        if not flops and any(row.flops is None for row in rows):
+            flops = None
         moved = known_sum([row.moved_bytes for row in rows])
         kinds = {row.kind for row in rows}
+        kind: Kind = kinds.pop() if len(kinds) == 1 else "other"
         return Part(
             name=name,
-            kind=kinds.pop() if len(kinds) == 1 else "other",
+            kind=kind,
             calls=sum(row.calls for row in rows),
             self_ms=self_ms,
             share=self_ms / self.profiled_ms,
@@ -219,7 +225,7 @@ def bound_of(
     compute_ms = (flops or 0.0) / roofline.peak_gflops / 1e6
     memory_ms = (moved_bytes or 0.0) / roofline.peak_gb_s / 1e6
     if max(compute_ms, memory_ms) < NEAR * self_ms:
-        return "unknown" if moved_bytes is None else "overhead"  # memory may be what it waits for
+        return "unknown" if flops is None or moved_bytes is None else "overhead"
     return "compute" if compute_ms >= memory_ms else "memory"
 
 
@@ -259,7 +265,7 @@ def merged(rows: Sequence[Row], requests: float) -> list[Row]:
             module=module,
             calls=sum(row.calls for row in some) / requests,
             self_ms=sum(row.self_ms for row in some) / requests,
-            flops=_mean([row.flops for row in some], requests),
+            flops=_mean([row.flops for row in some], requests) if kind in PRODUCTS else 0.0,
             moved_bytes=_mean([row.moved_bytes for row in some], requests),
         )
         for (operator, kind, module), some in groups.items()

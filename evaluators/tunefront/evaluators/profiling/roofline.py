@@ -19,23 +19,20 @@ INTEGER = ("int8-dynamic", "int8-static")
 """Quantizations that multiply integers; weight-only ones multiply floating-point numbers."""
 
 
-def measure_roofline(
-    device: str, precision: str, quantization: str, threads: int | None
-) -> Roofline:
+def measure_roofline(device: str, precision: str, quantization: str, threads: int) -> Roofline:
     """Measure both peaks, in a second or so.
 
     Args:
         device: `cpu` or `cuda`.
         precision: The candidate's.
         quantization: The candidate's.
-        threads: Threads to use; as many as torch uses already where None.
+        threads: Threads to use.
     """
     import torch
 
     from tunefront.evaluators.runtimes.program import DTYPES
 
-    if threads is not None:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(threads)
     with torch.inference_mode():
         found = _integer_peak(device) if quantization in INTEGER else None
         if found is None:
@@ -59,7 +56,7 @@ def _integer_peak(device: str) -> tuple[float, str] | None:
         return torch.randint(-100, 100, (size, size), dtype=torch.int8, device=device)
 
     try:
-        return _peak(device, "int8", made, torch._int_mm)
+        return _peak(device, "int8", made, vars(torch)["_int_mm"])  # missing in torch's own types
     except RuntimeError:
         return None
 

@@ -74,7 +74,7 @@ class TorchCandidate(Candidate):
     @property
     def graph(self) -> "torch.fx.Graph":
         """The operators in the order in which they run, each with the module it came from."""
-        return self._module.graph  # pyright: ignore[reportReturnType]
+        return self._module.graph
 
     def __call__(self, inputs: Inputs) -> Sequence[Array]:
         """One request; on a GPU both copies count, as they do in service."""

@@ -28,7 +28,7 @@ def profile(experiment: Path, trial: str | None, style: str) -> None:
     tunefront profile experiments/minilm baseline
     tunefront profile experiments/minilm 38 --format json
     """
-    from tunefront.search.preflight import recorded_setting
+    from tunefront.search.preflight import prepare, recorded_setting
     from tunefront.search.profile import profile_csv, profile_record, profile_trial
     from tunefront.search.profile_screen import profile_lines, profile_tables
     from tunefront.search.record import recorded_answer
@@ -37,6 +37,7 @@ def profile(experiment: Path, trial: str | None, style: str) -> None:
     loaded = load(experiment)
     answer = recorded_answer(loaded)
     chosen = find(answer, trial) if trial else answer.front.recommended or answer.trials[0]
+    prepare(loaded.prepare, say)
     say(f"profiling {chosen.name()}")
     found = profile_trial(answer, chosen, recorded_setting(loaded))
     if style == "json":
@@ -46,7 +47,9 @@ def profile(experiment: Path, trial: str | None, style: str) -> None:
     else:
         for table in profile_tables(found.profile):
             print_table(table)
-        click.echo("\n".join(profile_lines(found.profile, found.suggestions)))
+        latency = chosen.measurements.get("latency_ms")
+        measured_ms = None if latency is None else latency.value
+        click.echo("\n".join(profile_lines(found.profile, found.suggestions, measured_ms)))
     say(f"\nprofile: {found.folder} (profile.png, trace.json for chrome://tracing or Perfetto)")
     _log(answer, found)
 
