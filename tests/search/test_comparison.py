@@ -113,9 +113,9 @@ def test_items_that_differ_most_come_first(comparison: Comparison) -> None:
 def test_differences_count_what_both_were_judged_on(comparison: Comparison) -> None:
     second, third = comparison.differences
     assert (second.others, second.samples) == (1, 3)
-    assert (second.worse, second.better, second.items) == (1, 0, 4)
+    assert (second.worse, second.better, second.items) == ([1], [], 4)
     assert (third.others, third.samples) == (2, 3)
-    assert (third.worse, third.better, third.items) == (0, 1, 3), "0.1 % of a loss is no difference"
+    assert (third.worse, third.better, third.items) == ([], [2], 3), "0.1 % is no difference"
     assert difference_words(second, comparison.trials[0], comparison.primary) == (
         "001 openvino b1 t1: answers 1 of 3 samples otherwise than 000; perplexity differs by "
         "more than 1% on 1 of 4 items (1 worse, 0 better)"
@@ -134,7 +134,7 @@ def test_hits_that_are_lost_are_worse(
     trials = [trial(number, evaluation=one, **figures) for number, one in enumerate(ended)]
     answer = answer_of(load(text), trials, Confirmation(rounds={}))
     (found,) = Comparison(answer=answer, trials=trials, samples={}).differences
-    assert (found.worse, found.better, found.items) == (2, 1, 3)
+    assert (found.worse, found.better, found.items) == ([0, 2], [1], 3)
     assert item_quality(trials[1], 1, answer.experiment.primary) == 1.0
 
 
@@ -159,16 +159,23 @@ def test_samples_fit_into_80_columns_and_nothing_is_markup(comparison: Compariso
 
 
 def test_an_item_shows_what_was_asked_and_a_line_a_trial(comparison: Comparison) -> None:
-    first, _, last = (printed(table) for table in sample_tables(comparison, 3))
+    first, middle, last = (printed(table) for table in sample_tables(comparison, 3))
     assert [" ".join(line.split()) for line in first.splitlines() if line.strip()] == [
         "1 of 3: item 1; 2 of 2 answer otherwise",
-        "asked text 1",
+        "asked text 1 perplexity",
         "the data the end of 1",
-        "000 torch b1 t1 b perplexity 7.389",
-        "001 ov b1 t1 x perplexity 12.18",
-        "002 ov b8 t1 y perplexity 7.389",
+        "000 torch b1 t1 b 7.389",
+        "001 ov b1 t1 x 12.18",
+        "002 ov b8 t1 y 7.389",
     ]
-    assert last.count("(the same)") == 2
+    assert middle.count("(the same)") == 1
+    assert [" ".join(line.split()) for line in last.splitlines() if line.strip()] == [
+        "3 of 3: item 0; 0 of 2 answer otherwise",
+        "asked text 0 perplexity",
+        "the data the end of 0",
+        "all 3 a 2.718",
+        "2.721",
+    ]
     assert counted_samples(comparison, 2) == "1 more item: --samples 3"
     assert counted_samples(comparison, 3) == ""
 
@@ -179,8 +186,13 @@ def test_right_and_wrong_answers_are_told_with_their_score(comparison: Compariso
     compared = replace(comparison, trials=comparison.trials[:2], samples=known)
     (table,) = sample_tables(compared, 5)
     told = " ".join(printed(table).split())
-    assert "d right, cosine 0.710" in told
-    assert "e wrong, cosine 0.500" in told
+    assert "asked q cosine" in told
+    assert "d right 0.710" in told
+    assert "e wrong 0.500" in told
+    alike = {0: [replace(judged, expected="d")], 1: [replace(judged, expected="d")]}
+    (table,) = sample_tables(replace(compared, samples=alike), 5)
+    told = " ".join(printed(table).split())
+    assert told.endswith("asked q cosine all 2 d right 0.710"), "nobody needs to be told the data"
 
 
 def test_where_no_answers_are_recorded_items_are_compared_by_quality(
@@ -193,7 +205,7 @@ def test_where_no_answers_are_recorded_items_are_compared_by_quality(
     (table, _) = sample_tables(compared, 5)
     lines = [" ".join(line.split()) for line in printed(table).splitlines() if line.strip()]
     assert lines[0] == "1 of 2: item 2"
-    assert lines[1] == "000 torch b1 t1 perplexity 20.09"
+    assert lines[1:3] == ["perplexity", "000 torch b1 t1 20.09"]
     partly = replace(comparison, samples={0: comparison.samples[0]})
     told = sample_lines(partly)
     assert told[-1] == "no answers are recorded of 001, 002: measured before they were kept"
@@ -217,8 +229,8 @@ def test_json_holds_everything(comparison: Comparison) -> None:
         "samples": 3,
         "other_answers": 1,
         "items": 4,
-        "better": 0,
-        "worse": 1,
+        "better": [],
+        "worse": [1],
     }
     first = record["samples"][0]
     assert (first["item"], first["input"], first["expected"]) == (1, "text 1", "the end of 1")

@@ -114,16 +114,16 @@ class Difference:
         trial: The trial.
         others: Samples that it answers otherwise.
         samples: Samples that both answered.
-        better: Items at which it is better.
-        worse: Items at which it is worse.
+        better: Items at which it is better, those that differ most first.
+        worse: Items at which it is worse, likewise.
         items: Items that both were judged on.
     """
 
     trial: Trial
     others: int
     samples: int
-    better: int
-    worse: int
+    better: Sequence[int]
+    worse: Sequence[int]
     items: int
 
 
@@ -212,8 +212,8 @@ class Comparison:
             trial=trial,
             others=sum(row.other(place) for row in both),
             samples=len(both),
-            better=int((distances > SAME_ITEM).sum()),
-            worse=int((distances < -SAME_ITEM).sum()),
+            better=_beyond(distances),
+            worse=_beyond(-distances),
             items=int(np.isfinite(distances).sum()),
         )
 
@@ -249,6 +249,12 @@ def _at(distances: Distances, item: int) -> float:
     return 0.0 if math.isnan(found) else found
 
 
+def _beyond(distances: Distances) -> list[int]:
+    """The items at which a trial is more than a little better, those of most first."""
+    items = np.flatnonzero(distances > SAME_ITEM)
+    return [int(item) for item in items[np.argsort(-distances[items], kind="stable")]]
+
+
 def _farthest(distances: Sequence[Distances]) -> list[int]:
     """The items at which quality differs most from the first trial's."""
     count = max(len(found) for found in distances)
@@ -276,10 +282,10 @@ def difference_words(found: Difference, first: Trial, primary: Metric) -> str:
             f"{first.number:03}"
         )
     if found.items:
-        changed = found.better + found.worse
-        parts = f" ({found.worse} worse, {found.better} better)" if changed else ""
+        worse, better = len(found.worse), len(found.better)
+        parts = f" ({worse} worse, {better} better)" if worse + better else ""
         told.append(
-            f"{primary.name} differs by more than {SAME_ITEM:.0%} on {changed} of "
+            f"{primary.name} differs by more than {SAME_ITEM:.0%} on {worse + better} of "
             f"{counted(found.items, 'item')}{parts}"
         )
     return f"{found.trial.name()}: {'; '.join(told) or 'nothing to compare item by item'}"

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .answer import figure
@@ -12,8 +13,6 @@ from .words import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-    from tunefront.evaluators import Measurement
 
 
 def comparison_table(comparison: Comparison) -> "Table":
@@ -54,11 +53,8 @@ def _figure_cell(row: FigureRow, place: int) -> str:
     told = figure(found)
     if place and ratio is not None:
         told += f" ({ratio:.3g}x)"
-    return f"{told}\n{_ends(found)}" if found.low < found.high else told
-
-
-def _ends(found: "Measurement") -> str:
-    return f"{found.low:.4g} to {found.high:.4g}"
+    low, high = (figure(replace(found, value=end)) for end in (found.low, found.high))
+    return f"{told}\n{low} to {high}" if low != high else told
 
 
 def alike_line(comparison: Comparison) -> str:
@@ -98,49 +94,54 @@ def _sample_table(comparison: Comparison, row: ItemRow, title: str) -> "Table":
     from rich.table import Table
     from rich.text import Text
 
-    others = f"{row.others} of {len(row.samples) - 1} answer otherwise" if row.asked else ""
-    table = Table.grid(padding=(0, 2, 0, 0), expand=False)
-    table.title = Text(f"{title}{f'; {others}' if others else ''}", style="bold")
+    others = f"; {row.others} of {len(row.samples) - 1} answer otherwise" if row.asked else ""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.title = Text(f"{title}{others}", style="bold")
     table.title_justify = "left"
     table.add_column(max_width=24, overflow="fold")
     table.add_column(ratio=1, overflow="fold")
-    table.add_column(justify="right", max_width=22, overflow="fold")
-    if row.asked is not None:
-        table.add_row(Text("asked", style="dim"), Text(one_line(row.asked.input), style="dim"))
-        if row.asked.expected:
-            expected = Text(one_line(row.asked.expected), style="dim")
-            table.add_row(Text("the data", style="dim"), expected)
-    for place, trial in enumerate(comparison.trials):
-        cells = (
-            trial.short_name(),
-            _output_cell(row, place),
-            _quality_cell(comparison, row, place),
-        )
+    table.add_column(justify="right", overflow="fold")
+    for cells in _asked_rows(comparison, row):
+        table.add_row(*(Text(cell, style="dim") for cell in cells))
+    for cells in _answer_rows(comparison, row):
         table.add_row(*map(Text, cells))
     table.add_row("")
     return table
 
 
-def _output_cell(row: ItemRow, place: int) -> str:
-    sample = row.samples[place]
-    if sample is None:
-        return "-" if row.asked is not None else ""
-    if place and row.samples[0] is not None and not row.other(place):
-        return "(the same)"
-    return one_line(sample.output)
+def _asked_rows(comparison: Comparison, row: ItemRow) -> Iterator[tuple[str, str, str]]:
+    """The item in words, above what the last column is; what the data says unless all say so."""
+    asked = row.asked
+    if asked is None:
+        yield "", "", comparison.primary.name
+        return
+    figure_name = asked.score_name if asked.right is not None else comparison.primary.name
+    yield "asked", one_line(asked.input), figure_name
+    if asked.expected and not all(sample and sample.right for sample in row.samples):
+        yield "the data", one_line(asked.expected), ""
 
 
-def _quality_cell(comparison: Comparison, row: ItemRow, place: int) -> str:
-    """`right, cosine 0.71`, or the quality where no answer is right or wrong."""
+def _answer_rows(comparison: Comparison, row: ItemRow) -> Iterator[tuple[str, str, str]]:
+    """A line a trial; one for all where all answer the same."""
+    known = [sample for sample in row.samples if sample is not None]
+    if not row.others and len(known) == len(row.samples):
+        figures = dict.fromkeys(_judged(row, place) for place in range(len(known)))
+        yield f"all {len(known)}", one_line(known[0].output), "\n".join(figures)
+        return
+    for place, trial in enumerate(comparison.trials):
+        sample = row.samples[place]
+        same = place and sample is not None and row.samples[0] is not None and not row.other(place)
+        told = "-" if sample is None else "(the same)" if same else one_line(sample.output)
+        yield trial.short_name(), told if row.asked is not None else "", _judged(row, place)
+
+
+def _judged(row: ItemRow, place: int) -> str:
+    """`right 0.71`, or the quality where no answer is right or wrong."""
     sample, quality = row.samples[place], row.quality[place]
-    told: list[str] = []
     if sample is not None and sample.right is not None:
-        told.append("right" if sample.right else "wrong")
-    elif quality is not None:
-        told.append(f"{comparison.primary.name} {quality:.4g}")
-    if sample is not None and sample.score is not None:
-        told.append(f"{sample.score_name} {sample.score:.3f}")
-    return ", ".join(told) or "-"
+        told = "right" if sample.right else "wrong"
+        return told if sample.score is None else f"{told} {sample.score:.3f}"
+    return "-" if quality is None else f"{quality:.4g}"
 
 
 def one_line(text: str) -> str:
@@ -164,8 +165,8 @@ def comparison_record(comparison: Comparison) -> dict[str, Any]:
                 "samples": found.samples,
                 "other_answers": found.others,
                 "items": found.items,
-                "better": found.better,
-                "worse": found.worse,
+                "better": list(found.better),
+                "worse": list(found.worse),
             }
             for found in comparison.differences
         ],

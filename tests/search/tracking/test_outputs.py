@@ -64,13 +64,15 @@ def client_of(experiment: Experiment) -> mlflow.MlflowClient:
     return mlflow.MlflowClient(tracking_uri=store_of(experiment))
 
 
-def table_of(projection: Projection, trial: Trial) -> list[dict[str, object]]:
+def table_of(projection: Projection, trial: Trial) -> list[dict[Any, Any]]:
     """The rows of a trial's table, as MLflow itself finds and reads them."""
     run_id = projection.run_id(trial)
     assert run_id is not None
     with mlflow_at(store_of(projection.experiment)):
-        table = mlflow.load_table("samples.json", run_ids=[run_id])
-    return [{str(name): cell for name, cell in row.items()} for row in table.to_dict("records")]
+        client = mlflow.MlflowClient()
+        table = client.load_table(projection.experiment_id, "samples.json", run_ids=[run_id])
+    rows: list[dict[Any, Any]] = table.to_dict("records")
+    return rows
 
 
 @contextmanager
