@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import environment
+from .conftest import command, environment
 from .terminal import COLUMNS, Screen, Typed
 
 FILE = """\
 name: on a terminal
 workload: {task: custom, model: "mine:model", inputs: "mine:inputs", quality: "mine:quality"}
-space: {runtime: [torch], batch_size: [1, 2, 3, 4, 5, 6, 7, 8]}
+space: {runtime: [torch], batch_size: [1, 8]}
 baseline: {runtime: torch, batch_size: 1}
 objectives: {throughput: maximize, peak_memory_mb: minimize}
-budget: {trials: 3}
-measurement: {seconds: 0.3, turns: 3, wait: 0}
+budget: {trials: 2}
+measurement: {seconds: 0.3, turns: 3, wait: 0, reference: false}
 confirmation: {finalists: 0}
 concurrent_trials: 1
 """
@@ -39,13 +39,17 @@ LONG_S = 900
 
 
 @pytest.fixture
-def typed(tmp_path: Path) -> Callable[..., Typed]:
+def variables(tmp_path: Path) -> dict[str, str]:
+    """Those of a person at a terminal."""
+    found = {**environment(tmp_path / "cache"), "TERM": "xterm-256color"}
+    return {n: v for n, v in found.items() if n not in ("NO_COLOR", "COLUMNS", "LINES")}
+
+
+@pytest.fixture
+def typed(tmp_path: Path, variables: dict[str, str]) -> Callable[..., Typed]:
     """`tunefront run`, typed on a terminal."""
     (tmp_path / "experiment.yaml").write_text(FILE)
     (tmp_path / "mine.py").write_text(MODULE)
-    variables = {**environment(tmp_path / "cache"), "TERM": "xterm-256color"}
-    for name in ("NO_COLOR", "COLUMNS", "LINES"):
-        variables.pop(name, None)
 
     def type_in(*arguments: str) -> Typed:
         file = str(tmp_path / "experiment.yaml")
@@ -65,11 +69,13 @@ def screens(text: str) -> list[Screen]:
     return found
 
 
-def test_there_is_one_block_and_what_was_said_stays(typed: Callable[..., Typed]) -> None:
+def test_there_is_one_block_and_what_was_said_stays(
+    typed: Callable[..., Typed], tmp_path: Path, variables: dict[str, str]
+) -> None:
     run = typed()
     assert run.exit_code(LONG_S) == 0, run.text
     during = screens(run.text)
-    assert len(during) > 3
+    assert len(during) > 2
     for screen in during:
         heads = [line for line in screen.lines if line.startswith("── on a terminal ──")]
         assert len(heads) == 1, screen.lines
@@ -82,16 +88,24 @@ def test_there_is_one_block_and_what_was_said_stays(typed: Callable[..., Typed])
     assert screen.cursor_shown
     assert not [line for line in screen.lines if line.startswith(("──", "now ", "done ", "ends "))]
     text = "\n".join(screen.lines)
-    said = ["starting Ray", "000 torch b1: the baseline", "no more trials: all 3 trials", "report:"]
+    said = ["starting Ray", "000 torch b1: the baseline", "no more trials: all 2 trials", "report:"]
     last = ["the front, and the baseline", "throughput, items/s (more is better)", "* recommended"]
     places = [text.find(line) for line in [*said, *last, "next:   tunefront show"]]
     assert -1 not in places, text
     assert places == sorted(places)
     assert max(map(len, screen.lines)) <= COLUMNS
 
+    table = text[text.index("the front, and the baseline") :]
+    assert "peak_memory" in table and "recommended" in table, "no word of the table is broken"
+
+    piped = command("run", tmp_path / "experiment.yaml", extra=variables)
+    assert "\x1b" not in piped.stdout + piped.stderr
+    assert "nothing left to run: all 2 trials" in piped.stderr
+    assert "throughput, items/s (more is better)" in piped.stdout
+
 
 def test_ctrl_c_twice_stops_at_once(typed: Callable[..., Typed]) -> None:
-    run = typed("--set", "budget.trials=8", "--set", "measurement.seconds=600")
+    run = typed("--set", "measurement.seconds=600")
     assert run.read_until(lambda text: "measuring for" in text, LONG_S)
     run.interrupt()
     assert run.read_until(lambda text: "stopping: what is under way is finished" in text, LONG_S)
@@ -100,4 +114,4 @@ def test_ctrl_c_twice_stops_at_once(typed: Callable[..., Typed]) -> None:
     lines = [line for line in run.screen.lines if line]
     assert run.screen.cursor_shown
     assert lines[-1] == "stopped; the same command goes on from here"
-    assert not any(line.startswith(("──", "now ")) for line in lines)
+    assert not [line for line in lines if line.startswith(("──", "now ", "done "))], lines

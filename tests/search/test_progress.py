@@ -30,8 +30,10 @@ def progress(
         ended = replace(evaluation(), seconds={"total": 10.0, "waiting": 0.0})
         figures = {"throughput": 100.0, "peak_memory_mb": 500.0, "perplexity": 9.0}
         figures["quality_drop"] = 0.0
-        trials = [trial(n, evaluation=ended, **figures) for n in range(4)]
-        trials[3] = replace(trials[3], status="infeasible")
+        trials = [trial(n, evaluation=ended, **figures) for n in range(3)]
+        trials.append(
+            trial(3, status="infeasible", evaluation=ended, **{**figures, "quality_drop": 9.0})
+        )
         trials.append(trial(4, status="failed", evaluation=failure()))
         running = trial(5, status="running", started=NOON - timedelta(seconds=4))
         running = replace(running, expected_s=8.0)

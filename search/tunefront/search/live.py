@@ -123,8 +123,9 @@ class Block:
             self._console.show_cursor(True)  # whatever kills this process, it can be seen
 
     def _drawn(self) -> "RenderableType":
+        """With room behind it for what Ctrl-C types: a line more, and the block would drift."""
         assert self._progress is not None
-        return render(look(self._progress), min(self._console.width, WIDEST))
+        return render(look(self._progress), min(self._console.width - len("^C") - 1, WIDEST))
 
 
 class Lines:

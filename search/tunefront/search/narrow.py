@@ -11,6 +11,7 @@ from .trial import Trial
 if TYPE_CHECKING:
     from rich.table import Table
 
+WIDEST = 1000
 DEEPEST, SHALLOW = 26, 6
 """Columns by which a broken line may be set off, and by which it is where those are too few."""
 
@@ -20,7 +21,9 @@ def suited_table(answer: Answer) -> "Table":
     from rich.console import Console
 
     table, console = front_table(answer), Console()
-    if console.is_terminal and console.measure(table).maximum > console.width:
+    # A console measures nothing as wider than itself.
+    wanted = Console(width=WIDEST).measure(table).maximum
+    if console.is_terminal and wanted > console.width:
         return narrow_front_table(answer)
     return table
 

@@ -9,6 +9,9 @@ WIDTH, HEIGHT = 60, 15
 WIDE = 8.0
 """The ratio of the greatest to the least figure from which on an axis is logarithmic."""
 
+DIGITS = range(3, 8)
+"""Of a figure, from the fewest."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Axis:
@@ -110,11 +113,10 @@ def short(value: float, digits: int = 3) -> str:
 
 def _named(axis: Axis) -> dict[int, str]:
     """The figures of the cells that are named, in as many digits as tell them apart."""
-    for digits in range(3, 8):
-        named = {cell: short(axis.value(cell), digits) for cell in axis.ticks()}
-        if len(set(named.values())) == len(named):
-            break
-    return named
+    ticks = axis.ticks()
+    texts = [[short(axis.value(cell), digits) for cell in ticks] for digits in DIGITS]
+    apart = (text for text in texts if len(set(text)) == len(ticks))
+    return dict(zip(ticks, next(apart, texts[-1]), strict=True))
 
 
 def _name(field: list[list[str]], row: int, cell: int, name: str) -> None:
