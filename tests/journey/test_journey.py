@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def test_mlflow_has_a_run_a_trial_and_a_summary(journey: Journey) -> None:
 
 
 def test_mlflow_opens_on_the_front(journey: Journey) -> None:
-    assert supported(mlflow.__version__)
+    assert supported(version("mlflow"))
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{journey.folder}/results/mlflow.db")
     experiment = client.get_experiment_by_name("tiny journey")
     assert experiment is not None
@@ -92,7 +93,7 @@ def test_mlflow_opens_on_the_front(journey: Journey) -> None:
     note = experiment.tags["mlflow.note.content"]
     assert note.startswith("**")
     assert "![the front]" in note
-    runs = rf"http://127\.0\.0\.1:5000/#/experiments/{experiment.experiment_id}/runs"
+    runs = rf"#/experiments/{experiment.experiment_id}/runs"
     assert re.search(rf"\[the whole report\]\({runs}/\w+/artifacts/report\.html\)", note)
 
 

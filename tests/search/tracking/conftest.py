@@ -182,24 +182,27 @@ Opened = Callable[..., "Page"]
 def opened(browser: "Browser", store: Store, tmp_path: Path) -> Iterator[Opened]:
     """Open a link as somebody who was never there; nothing is wrong, nothing is asked elsewhere.
 
-    A picture of every page goes to the folder that `TUNEFRONT_SCREENSHOTS` names.
+    A picture of every page as it is left goes to the folder that `TUNEFRONT_SCREENSHOTS` names.
     """
     folder = Path(os.environ.get("TUNEFRONT_SCREENSHOTS", tmp_path))
     said: list[str] = []
     asked: list[str] = []
+    pages: dict[str, Page] = {}
     with browser.new_context(viewport={"width": 2600, "height": 2800}) as context:
 
-        def opened(link: str, name: str, rows: int, **size: Any) -> "Page":
+        def opened(link: str, name: str, rows: int) -> "Page":
             page = context.new_page()
             page.on("console", lambda message: said.append(message.text))
             page.on("pageerror", lambda error: said.append(str(error)))
             page.on("request", lambda request: asked.append(request.url))
             page.goto(link)
             page.get_by_text(re.compile(rf"^{rows}\s*matching runs?$")).wait_for()
-            folder.mkdir(parents=True, exist_ok=True)
-            page.screenshot(path=folder / f"{name}.png")
+            pages[name] = page
             return page
 
         yield opened
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, page in pages.items():
+            page.screenshot(path=folder / f"{name}.png")
     assert [text for text in said if not any(noise in text for noise in EXPECTED_NOISE)] == []
     assert [url for url in asked if not url.startswith((store.address, "data:", "blob:"))] == []

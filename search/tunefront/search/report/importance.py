@@ -24,6 +24,8 @@ LEAST_TRIALS = 12
 """Fewer measured trials say nothing about choices."""
 BELIEVED = 0.5
 """R² below which a model that predicts so badly is not asked what matters."""
+ALIKE = 1e-9
+"""Figures nearer than this, as a share of them, are one figure."""
 FOLDS = 5
 DRAWS = 5
 """How often a choice's values are drawn anew."""
@@ -79,7 +81,7 @@ def importance_of(
         return found
     features = encode([trial.configuration for trial in measured], varied)
     figures, _, _ = learnable(measured, objective.metric, objective.sign)
-    if float(figures.std()) <= 1e-12 * float(np.abs(figures).max()):
+    if float(np.ptp(figures)) <= ALIKE * float(np.abs(figures).max()):
         return replace(found, same=True)
     missed, missed_without = _misses(features, figures, random)
     r2 = 1.0 - missed

@@ -23,8 +23,7 @@ BEFORE = (4, 0)
 LONGEST_TAG = 20_000
 RUN_NAME, CREATED = "attributes.`Run Name`", "runDateAndNestInfo"
 """Columns that MLflow always shows first."""
-CREATED_PX = 10
-"""The date can't be left out; so narrow, nothing of it is seen, and it can be drawn wide again."""
+CREATED_PX = 140
 LETTER_PX, EDGES_PX, NAME_EDGES_PX, ARROW_PX = 7.0, 26, 84, 18
 """Of a column's text: a letter, what surrounds it, and more beside names and in a sorted column."""
 GENERATED = ("Model metrics", "System metrics", "choice", "seconds")
