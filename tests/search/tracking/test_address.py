@@ -110,7 +110,7 @@ class Version(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b"3.99.1")
 
-    def log_message(self, *_: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:
         pass
 
 

@@ -178,15 +178,14 @@ class Profile:
     def _part(self, name: str, rows: Sequence[Row], products: float = 0.0) -> Part:
         """Rows together; `products` are their operations where none of them tells."""
         self_ms = sum(row.self_ms for row in rows)
-        flops = known_sum([row.flops for row in rows]) or products
+        flops: float | None = known_sum([row.flops for row in rows]) or products
         if not flops and any(row.flops is None for row in rows):
             flops = None
         moved = known_sum([row.moved_bytes for row in rows])
-        kinds = {row.kind for row in rows}
-        kind: Kind = kinds.pop() if len(kinds) == 1 else "other"
+        kinds: set[Kind] = {row.kind for row in rows}
         return Part(
             name=name,
-            kind=kind,
+            kind=kinds.pop() if len(kinds) == 1 else "other",
             calls=sum(row.calls for row in rows),
             self_ms=self_ms,
             share=self_ms / self.profiled_ms,
