@@ -125,7 +125,7 @@ def test_the_view_of_answers_is_there_where_answers_are(
     assert [view.title for view in views if view.mode == "ARTIFACT"] == ["5 Answers side by side"]
     tags = client.get_experiment(projection.experiment_id).tags
     assert "mlflow.sharedViewState.answers" in tags
-    note = tags["mlflow.note.content"].splitlines()[0]
+    note = tags["mlflow.note.content"]
     assert "viewStateShareKey=answers&compareRunsMode=ARTIFACT" in note
     silent = told(load(), [evaluation()])
     projection = project(silent)

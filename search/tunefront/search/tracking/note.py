@@ -67,9 +67,9 @@ def front_page(answer: Answer, links: Links) -> str:
         [
             "A view shows 100 runs at once, and charts of more begin with the front; the report "
             "shows every trial. In differences red means less and green more, not worse and "
-            "better. Press *Override saved view* to keep a view's columns and charts after a "
-            "reload. To export from here: open a run, add the tag `pick` with the value `yes`, "
-            f"then `tunefront export {shlex.quote(str(answer.experiment.path))} --picked`."
+            "better. To export from here: open a run, add the tag `pick` with the value `yes`, "
+            f"then `tunefront export {shlex.quote(str(answer.experiment.path))} --picked`. "
+            "Press *Override saved view* to keep a view's columns and charts after a reload."
         ],
     ]
     return "\n\n".join("\n".join(part) for part in parts if part)[:LONGEST_NOTE]
