@@ -1,5 +1,6 @@
 """From a tag in the browser to a champion that is loaded: real MLflow, a real export."""
 
+import importlib
 import json
 import os
 import shutil
@@ -88,8 +89,9 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Searched]:
 @pytest.fixture
 def cli(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Cli:
     """The command line, in this process, measuring shortly: exit code, stdout, stderr."""
-    for module in ("verify", "export"):
-        monkeypatch.setattr(f"tunefront.search.{module}.SECONDS", 0.2)
+    for name in ("verify", "export"):
+        module = importlib.import_module(f"tunefront.search.{name}")
+        monkeypatch.setattr(module, "SECONDS", 0.2)
 
     def call(*arguments: str | Path) -> tuple[int, str, str]:
         capfd.readouterr()
@@ -134,7 +136,11 @@ def test_the_version_says_what_it_is(searched: Searched, registered: Path) -> No
     candidate = searched.client.get_model_version_by_alias(NAME, "candidate")
     assert candidate.version == version.version
     (model_id,) = models_of(searched)
-    assert version.model_id == model_id
+    model = searched.client.get_logged_model(model_id)
+    assert version.source == model.artifact_location
+    assert model.source_run_id == searched.runs[1]
+    linked = json.loads(model.tags["mlflow.modelVersions"])
+    assert linked == [{"name": NAME, "version": 1}]
 
 
 def models_of(searched: Searched) -> list[str]:

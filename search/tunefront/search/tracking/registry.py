@@ -4,6 +4,7 @@ A version is a logged model that holds the export as it is, linked to the trial'
 `manifest_sha256` says which export it is, so that one export is one version.
 """
 
+import json
 import os
 import re
 import shutil
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 CANDIDATE, CHAMPION = "candidate", "champion"
 LONGEST = 5_000
 """Characters of a version's description."""
+_VERSIONS = "mlflow.modelVersions"
 PATIENCE_S = "600"
 """How long a request may take that carries a model's files."""
 
@@ -123,7 +125,7 @@ class Registry:
         if not self._client.search_registered_models(f"name = '{self._name}'"):
             self._client.create_registered_model(self._name)
         tags = {"trial": str(trial.number), "experiment": self._answer.experiment.name, SHA256: sha}
-        return self._client.create_model_version(
+        made = self._client.create_model_version(
             self._name,
             # A source `models:/ID` would be looked up in the store of the whole process.
             source=model.artifact_location,
@@ -132,6 +134,10 @@ class Registry:
             tags=tags,
             description=self._description(trial),
         )
+        # What MLflow's page of the logged model, and of its run, links to.
+        versions = json.dumps([{"name": self._name, "version": int(made.version)}])
+        self._client.set_logged_model_tags(model.model_id, {_VERSIONS: versions})
+        return made
 
     def _upload(self, trial: Trial, folder: Path, run_id: str) -> "LoggedModel":
         """The export as a logged model of the trial's run."""
