@@ -97,6 +97,7 @@ def _sample_table(comparison: Comparison, row: ItemRow, title: str) -> "Table":
     others = f"; {row.others} of {len(row.samples) - 1} answer otherwise" if row.asked else ""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.title = Text(f"{title}{others}", style="bold")
+    table.min_width = table.title.cell_len  # a title is folded where the table is narrower
     table.title_justify = "left"
     table.add_column(max_width=24, overflow="fold")
     table.add_column(ratio=1, overflow="fold")
