@@ -80,13 +80,12 @@ def test_one_trial_is_a_plot_too(answered: Callable[..., Answer]) -> None:
 
 def test_a_close_call_says_who_and_why(answered: Callable[..., Answer]) -> None:
     answer = answered((100, 500, 10), (102, 502, 10), (300, 900, 10), spread=0.03)
-    assert close_call_lines(answer) == [
-        "close calls, which no figure tells apart:",
-        "  000 and 001: throughput 100 ± 3 and 102 ± 3.1 items/s (their intervals",
-        "               overlap); peak_memory_mb 500 ± 15 and 502 ± 15 MB (less than 1%",
-        "               apart)",
-    ] or close_call_lines(answer)[1].startswith("  001 and 000: ")
-    told = " ".join(" ".join(close_call_lines(answer)).split())
+    lines = close_call_lines(answer)
+    assert lines[0] == "close calls, which no figure tells apart:"
+    assert lines[1].startswith(("  000 and 001: throughput ", "  001 and 000: throughput "))
+    assert all(line.startswith(" " * 15) for line in lines[2:])
+    told = " ".join(" ".join(lines).split())
+    assert "100 ± 3" in told and "items/s" in told
     assert "their intervals overlap" in told
     assert "less than 1% apart" in told
     assert "002" not in told

@@ -40,7 +40,7 @@ def narrow_front_table(answer: Answer) -> "Table":
     table.add_column("trust", no_wrap=True)
     for objective in answer.experiment.objectives:
         unit = answer.experiment.metrics[objective.metric].unit
-        name = "\n".join(objective.metric.rsplit("_", 1)) if len(objective.metric) > 10 else ""
+        name = "\n_".join(objective.metric.rsplit("_", 1)) if len(objective.metric) > 10 else ""
         table.add_column(f"{name or objective.metric}\n{unit}", justify="right", no_wrap=True)
     baseline = answer.baseline
     trials = list(answer.front.trials)
