@@ -3,6 +3,7 @@
 from .deploy import export, verify
 from .morning import compare, ls, pick, report, show, ui
 from .night import run, status, stop, sync
+from .over_time import recheck
 from .start import cache, doctor, init
 
 COMMANDS = (
@@ -18,6 +19,7 @@ COMMANDS = (
     report,
     export,
     verify,
+    recheck,
     sync,
     ui,
     cache,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tunefront.search.trial import Trial
 
 MISMATCH = 5
-"""The exit code of `verify` where an export is not what was exported."""
+"""The exit code of `verify` and `recheck` where an export is not what was exported."""
 
 with_format = click.option(
     "--format",
