@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test lint bench bench-search bench-trust soak clean
+.PHONY: setup demo test lint bench bench-answers bench-search bench-trust soak clean
 
 setup: .venv/.done
 
@@ -27,6 +27,10 @@ lint: setup
 
 bench: setup
 	$(BIN)/python benchmarks/machinery.py
+
+# show, pick and compare from 1,000 trials: below two seconds each.
+bench-answers: setup
+	$(BIN)/python benchmarks/answers.py
 
 # TABLES=DIR names a folder of measured tables: CSV files and tables.json.
 bench-search: setup

@@ -150,6 +150,36 @@ def test_without_such_objectives_throughput_and_peak_memory_decide(
     assert pick_named(front, "highest quality").reason == "best perplexity on the front"
 
 
+def test_the_smallest_is_not_called_by_what_can_not_be_told_apart(
+    experiment: Experiment, row: TrialOf
+) -> None:
+    """0.5 % of memory is nothing; 1 is ten times as fast, and 3 smaller beyond doubt."""
+    trials = [row(0, 100, 500), row(1, 1000, 201), row(2, 50, 200), row(4, 90, 200.5)]
+    front = front_of(experiment, trials, prefer="throughput")
+    assert numbers(front.trials) == [1, 4, 2]
+    told = pick_named(front, "smallest")
+    assert told.trial.number == 1
+    assert told.reason == (
+        "least peak_memory_mb on the front (by that can't be told apart from 004, 002; the "
+        "recommended of them)"
+    )
+    more = [*trials[1:], row(3, 60, 150), row(5, 55, 149.9)]
+    other = front_of(experiment, more, prefer="throughput")
+    assert pick_named(other, "smallest").trial.number == 3
+    assert pick_named(other, "smallest").reason.endswith("from 005; the fastest of them)")
+
+
+def test_the_fastest_of_those_that_can_not_be_told_apart_is_the_smallest(
+    experiment: Experiment, row: TrialOf
+) -> None:
+    trials = [row(0, 100, 500), row(1, 1000, 600), row(2, 998, 590), row(3, 300, 50)]
+    told = pick_named(front_of(experiment, trials), "fastest")
+    assert told.trial.number == 2
+    assert told.reason == (
+        "best throughput on the front (by that can't be told apart from 001; the smallest of them)"
+    )
+
+
 def test_the_recommended_trial_gains_most_over_the_baseline(
     experiment: Experiment, row: TrialOf
 ) -> None:

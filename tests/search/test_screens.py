@@ -3,10 +3,20 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+import pytest
+
 from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment, Limit, Trial, answer_of
 from tunefront.search.confirmation import Confirmation
-from tunefront.search.screens import failure_lines, miss_lines, picks_lines, plan_lines, ties_line
+from tunefront.search.screens import (
+    failure_lines,
+    miss_lines,
+    picks_lines,
+    plan_lines,
+    print_table,
+    table_of,
+    ties_line,
+)
 
 
 def test_the_plan_names_what_is_run_and_what_is_left_out(load: Callable[..., Experiment]) -> None:
@@ -94,3 +104,11 @@ def test_misses_are_told_with_their_units(
         "  000 t1: latency_ms 12.3 ms (limit latency_ms <= 1.5 ms), "
         "perplexity 10 (limit perplexity <= 2)",
     ]
+
+
+def test_what_stands_in_brackets_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Rich would take it for markup, and leave it out."""
+    print_table(table_of(["machine"], [["CPU [f00]"], ["a [red]word[/red]"]]))
+    told = capsys.readouterr().out
+    assert "CPU [f00]" in told
+    assert "a [red]word[/red]" in told

@@ -63,8 +63,8 @@ def test_a_record_whose_file_is_gone_is_listed_with_that(
 ) -> None:
     begun("alone").path.unlink()
     (search,) = searches_below(tmp_path)
-    assert search.status is None
-    assert search.told == "its experiment file is gone, or has another name"
+    aside = "its experiment file is gone, or has another name"
+    assert search.told == f"{aside}: 000 torch b1 t1: the baseline"
 
 
 def test_a_record_that_was_put_aside_is_listed_as_such(
@@ -72,7 +72,9 @@ def test_a_record_that_was_put_aside_is_listed_as_such(
 ) -> None:
     put_aside(begun("again"), lambda line: None)
     (search,) = searches_below(tmp_path)
-    assert search.told == "put aside by --fresh"
+    assert search.told == "put aside by --fresh: 000 torch b1 t1: the baseline"
+    assert search.status is not None
+    assert search.status.driver is None
 
 
 def test_a_record_that_can_not_be_read_is_listed_with_that(

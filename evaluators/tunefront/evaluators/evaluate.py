@@ -487,6 +487,30 @@ def _cause(error: Exception) -> FailureCause:
     return error.cause if isinstance(error, EvaluationError) else "exception"
 
 
+def judge_candidate(
+    setting: Setting,
+    configuration: Configuration,
+    candidate: Path,
+    isolation: Isolation,
+    log: Path,
+    folder: Path,
+) -> dict[str, Measurement]:
+    """Judge the quality of a candidate, or of an export, whatever the store knows of it.
+
+    Raises:
+        EvaluationError: With its cause, where it can't be judged.
+    """
+    with (
+        _Path(setting, configuration, isolation, log) as path,
+        lease_cores(setting.build_cores) as cores,
+    ):
+        reference = path._reference(cores)
+        payload = {"candidate": str(candidate), "reference": str(reference), "threads": len(cores)}
+        payload["folder"] = str(folder)
+        path._step("quality", payload, cores, setting.timeouts.quality_s)
+    return read_metrics(folder)
+
+
 def export_candidate(
     setting: Setting, configuration: Configuration, isolation: Isolation, log: Path, folder: Path
 ) -> None:

@@ -124,6 +124,7 @@ class Experiment:
         written: The file's values, overrides included.
         overrides: The `a.b=value` texts that were laid over the file.
         smoke: Whether this is a quick check whose figures don't count.
+        kept_in: Where its record lies, where that is not beside the file.
     """
 
     name: str
@@ -149,6 +150,7 @@ class Experiment:
     written: Mapping[str, Any]
     overrides: tuple[str, ...] = ()
     smoke: bool = False
+    kept_in: Path | None = None
 
     @property
     def slug(self) -> str:
@@ -158,7 +160,7 @@ class Experiment:
     @property
     def results(self) -> Path:
         """Where this search keeps its record, beside the file."""
-        return self.path.parent.absolute() / "results" / self.slug
+        return self.kept_in or self.path.parent.absolute() / "results" / self.slug
 
     @property
     def primary(self) -> Metric:
@@ -191,6 +193,35 @@ def load_experiment(
     return replace(resolver.experiment(), overrides=tuple(overrides))
 
 
+def recorded_experiment(
+    written: Mapping[str, Any], hardware: Hardware, folder: Path, *, smoke: bool
+) -> Experiment:
+    """An experiment as its record has it, to look at; what it needs to run may be gone.
+
+    Args:
+        written: The file's values, overrides included.
+        hardware: The machine that it was run on.
+        folder: Where the record lies.
+        smoke: Whether it was a quick check.
+
+    Raises:
+        ExperimentError: Where this version of Tunefront can't read it.
+    """
+    values = {name: value for name, value in written.items() if name not in _TO_RUN}
+    budget = {n: v for n, v in values.get("budget", {}).items() if n != "until"}  # it may be over
+    workload = {
+        name: value.replace(PREPARED, "prepared") if isinstance(value, str) else value
+        for name, value in values.get("workload", {}).items()
+    }
+    document = Document(
+        path=folder, values={**values, "budget": budget, "workload": workload}, lines={}
+    )
+    resolver = _Resolver(document, _validated(document), hardware, smoke, recorded=True)
+    return replace(resolver.experiment(), written=written, kept_in=folder.absolute())
+
+
+_TO_RUN = ("prepare", "warm_start")
+"""Keys that name files which only a run needs."""
 _SMOKE = (
     "budget.hours=0.5",
     "workload.items=16",
@@ -235,12 +266,19 @@ class _Resolver:
     """From a checked file to an experiment."""
 
     def __init__(
-        self, document: Document, section: ExperimentSection, hardware: Hardware, smoke: bool
+        self,
+        document: Document,
+        section: ExperimentSection,
+        hardware: Hardware,
+        smoke: bool,
+        *,
+        recorded: bool = False,
     ) -> None:
         self.document = document
         self.section = section
         self.hardware = hardware
         self.smoke = smoke
+        self.recorded = recorded
 
     def experiment(self) -> Experiment:
         section = self.section
@@ -295,7 +333,12 @@ class _Resolver:
         """What is measured only where somebody named a price, or has the device or the counter."""
         priced = COST_METRICS if self.section.price_per_hour is not None else {}
         gpu = GPU_METRICS if self.hardware.gpus else {}
-        return {**priced, **gpu, **(ENERGY_METRICS if energy_is_counted() else {})}
+        counted = energy_is_counted()
+        if self.recorded:
+            counted = not {*self.section.objectives, *self.section.limits}.isdisjoint(
+                ENERGY_METRICS
+            )
+        return {**priced, **gpu, **(ENERGY_METRICS if counted else {})}
 
     def _why_not(self, name: str) -> str:
         """Why a metric that exists is not measured here; empty where there is no such metric."""
@@ -390,7 +433,7 @@ class _Resolver:
         written = self.section.baseline
         values = {name: choice_kind(name).check(value) for name, value in written.items()}
         baseline = space.complete(values)
-        if reason := space.obstacle(baseline):
+        if not self.recorded and (reason := space.obstacle(baseline)):
             raise self._fail(["baseline"], f"can't run here: {reason} ({baseline.label()})")
         return baseline
 

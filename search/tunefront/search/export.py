@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -23,10 +22,10 @@ from tunefront.spaces import ExportError, detect_hardware, show
 from .answer import Answer, figure
 from .deployment import DOCKERFILE, dockerfile, needs_of, serving_versions, serving_words
 from .files import slug_of
+from .recheck.rounds import Rounds, measure_rounds
+from .record import read_record
 from .trial import Trial
-from .verify import SECONDS, Verification, verify
-
-TIMEOUT_S = 1800.0
+from .verify import Verification, verify
 
 
 def default_folder(answer: Answer, trial: Trial) -> Path:
@@ -95,8 +94,7 @@ def _fill(answer: Answer, trial: Trial, setting: Setting, folder: Path) -> None:
         export_candidate(setting, trial.configuration, isolation, log, folder)
     finally:
         isolation.close()
-    sample = _sample(folder)
-    fields = _manifest(answer, trial, sample)
+    fields = _manifest(answer, trial, measure_rounds(folder))
     resolved = {"configuration": dict(trial.configuration), "experiment": answer.experiment.written}
     (folder / CONFIGURATION).write_text(json.dumps(resolved, indent=2, default=str) + "\n")
     record = CandidateRecord.read(folder)
@@ -107,33 +105,22 @@ def _fill(answer: Answer, trial: Trial, setting: Setting, folder: Path) -> None:
     write_manifest(folder, fields)
 
 
-def _sample(folder: Path) -> Mapping[str, Any]:
-    """Facts and figures of the export, from a clean process."""
-    command = [sys.executable, "-m", "tunefront.evaluators.verification", str(folder)]
-    done = subprocess.run(
-        [*command, str(SECONDS), "--sample"],
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise ExportError(f"the export does not run: {done.stderr.strip()[-500:]}")
-    found: Mapping[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
-
-
-def _manifest(answer: Answer, trial: Trial, sample: Mapping[str, Any]) -> dict[str, Any]:
+def _manifest(answer: Answer, trial: Trial, sample: Rounds) -> dict[str, Any]:
     hardware = detect_hardware()
+    experiment = answer.experiment
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "experiment": answer.experiment.name,
+        "experiment": experiment.name,
+        "experiment_file": str(experiment.path.absolute()),
+        "experiment_overrides": list(read_record(experiment).get("overrides", ())),
+        "smoke": experiment.smoke,
+        "judged_on": read_record(experiment).get("workload", {}).get("fingerprint"),
         "trial": trial.number,
         "configuration": dict(trial.configuration),
         "measurements": {name: m.to_dict() for name, m in trial.measurements.items()},
         "against_baseline": answer.sentence(trial),
-        "facts": dict(sample["facts"]),
-        "sample_figures": dict(sample["figures"]),
+        "facts": dict(sample.facts),
+        **sample.manifest_fields(),
         "hardware": {
             "fingerprint": hardware.fingerprint,
             "summary": hardware.summary(),

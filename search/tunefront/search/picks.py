@@ -12,8 +12,11 @@ from .experiment import Experiment
 from .front import Costs, chances, indistinguishable, knee, nondominated
 from .objective import Limit, Objective
 from .trial import Trial
+from .words import listed
 
 RECOMMENDED = "recommended"
+NAMES = (RECOMMENDED, "fastest", "smallest", "highest quality", "knee")
+"""The picks."""
 SAME_QUALITY = 5e-4
 """Relative differences of quality below this are none: they are told as "the same quality"."""
 
@@ -171,8 +174,11 @@ def _picks(
     trial, reason = _recommended(experiment, best, baseline, prefer)
     add(RECOMMENDED, trial, reason)
     speed, size, quality = deciding(experiment)
-    add("fastest", _best_by(best, speed), f"best {speed.name} on the front")
-    add("smallest", _best_by(best, size), f"least {size.name} on the front")
+    first = found[0].trial
+    fastest, alike = _best_as_told(best, speed, first, size, "the smallest")
+    add("fastest", fastest, f"best {speed.name} on the front{alike}")
+    smallest, alike = _best_as_told(best, size, first, speed, "the fastest")
+    add("smallest", smallest, f"least {size.name} on the front{alike}")
     best_quality = _best_quality(best, quality, found[0].trial)
     add("highest quality", best_quality, f"best {quality.name} on the front")
     costs = np.array([[t.cost(o) for o in experiment.objectives] for t in best])
@@ -207,6 +213,30 @@ def _first(experiment: Experiment, names: Sequence[str], fallback: str) -> Metri
 def _best_by(trials: Sequence[Trial], metric: Metric) -> Trial:
     sign = 1.0 if metric.direction == "minimize" else -1.0
     return min(trials, key=lambda trial: sign * trial.value(metric.name))
+
+
+def _best_as_told(
+    trials: Sequence[Trial], metric: Metric, recommended: Trial, other: Metric, word: str
+) -> tuple[Trial, str]:
+    """The best by a metric, and in words what can't be told apart from it by that metric.
+
+    Args:
+        trials: To choose from.
+        metric: What is best.
+        recommended: Named where it is among the equals.
+        other: The metric that decides among them otherwise.
+        word: What is best by that.
+    """
+    figures = [trial.measurements[metric.name] for trial in trials]
+    ends = [np.array([[getattr(f, end)] for f in figures]) for end in ("low", "high")]
+    top = trials.index(_best_by(trials, metric))
+    equal = [trials[int(i)] for i in np.flatnonzero(indistinguishable(*ends)[top])]
+    chosen = recommended if recommended in equal else _best_by(equal, other)
+    if len(equal) == 1:
+        return chosen, ""
+    others = listed([trial.number for trial in equal if trial is not chosen])
+    role = "the recommended" if chosen is recommended else word
+    return chosen, f" (by that can't be told apart from {others}; {role} of them)"
 
 
 def _best_quality(trials: Sequence[Trial], quality: Metric, recommended: Trial) -> Trial:

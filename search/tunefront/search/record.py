@@ -35,6 +35,17 @@ def write_record(
         "machine": {
             "summary": hardware.summary(),
             "fingerprint": hardware.fingerprint,
+            "cpu": hardware.cpu,
+            "cores": hardware.cores,
+            "memory_mb": hardware.memory_mb,
+            "gpus": [
+                {
+                    "name": gpu.name,
+                    "memory_mb": gpu.memory_mb,
+                    "capability": list(gpu.capability),
+                }
+                for gpu in hardware.gpus
+            ],
             "isa": sorted(hardware.isa),
             "libraries": dict(hardware.libraries),
         },

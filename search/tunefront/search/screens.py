@@ -42,6 +42,7 @@ def print_table(table: "Table") -> None:
 def table_of(header: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> "Table":
     """A plain table; columns that hold only numbers are right-aligned."""
     from rich import box
+    from rich.markup import escape
     from rich.table import Table
 
     listed = [list(row) for row in rows]
@@ -50,7 +51,7 @@ def table_of(header: Sequence[str], rows: Iterable[Sequence[str]], title: str = 
         numbers = all(_numeric(row[place]) for row in listed)
         table.add_column(name, justify="right" if numbers else "left", overflow="fold")
     for row in listed:
-        table.add_row(*row)
+        table.add_row(*map(escape, row))  # what stands in brackets is no markup
     return table
 
 

@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 from tunefront.spaces import TunefrontError
 
+from .archive import experiment_of
 from .experiment import Experiment, load_experiment
 from .record import FILE
 from .study import FILE as STUDY
@@ -26,19 +27,22 @@ class Search:
         changed: When the record was changed last.
         status: How far it is; None where it can't be read.
         problem: Why it can't be read; empty where it can.
+        aside: Why `tunefront run` does not go on with it; empty where it does.
     """
 
     folder: Path
     changed: datetime
     status: Status | None
     problem: str = ""
+    aside: str = ""
 
     @property
     def told(self) -> str:
-        """What it found, or why that can't be read."""
-        if self.status is None or self.status.answer is None:
-            return self.problem or "nothing yet"
-        return self.status.answer.headline()
+        """What it found, or why that can't be read; before it what is the matter with its file."""
+        found = self.problem or "nothing yet"
+        if self.status is not None and self.status.answer is not None:
+            found = self.status.answer.headline()
+        return f"{self.aside}: {found}" if self.aside else found
 
 
 def searches_below(folder: Path) -> list[Search]:
@@ -50,16 +54,24 @@ def searches_below(folder: Path) -> list[Search]:
 def _search(folder: Path) -> Search:
     record = folder / STUDY
     changed = datetime.fromtimestamp((record if record.is_file() else folder).stat().st_mtime)
-    problem = "its experiment file is gone, or has another name"
-    if ASIDE.fullmatch(folder.name):
-        problem = "put aside by --fresh"
     for experiment in _experiments(folder.parent.parent):
         if experiment.results == folder.absolute():
-            try:
-                return Search(folder=folder, changed=changed, status=status_of(experiment))
-            except TunefrontError as error:
-                problem = str(error)
-    return Search(folder=folder, changed=changed, status=None, problem=problem)
+            return _read(folder, changed, experiment, "")
+    aside = "its experiment file is gone, or has another name"
+    if ASIDE.fullmatch(folder.name):
+        aside = "put aside by --fresh"
+    return _read(folder, changed, None, aside)
+
+
+def _read(folder: Path, changed: datetime, experiment: Experiment | None, aside: str) -> Search:
+    """The search by its file, or by its record alone where it has none."""
+    try:
+        status = status_of(experiment or experiment_of(folder))
+    except TunefrontError as error:
+        return Search(folder=folder, changed=changed, status=None, problem=str(error), aside=aside)
+    if experiment is None:  # a driver of that name is another search's
+        status = replace(status, driver=None)
+    return Search(folder=folder, changed=changed, status=status, aside=aside)
 
 
 def _experiments(folder: Path) -> Iterator[Experiment]:

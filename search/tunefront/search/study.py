@@ -16,6 +16,7 @@ from tunefront.spaces import CHOICES, Configuration, StudyError
 
 from .experiment import Experiment
 from .figures import figures_of
+from .reading import ReadStudy, ReadTrial, read_study
 from .samples import write_samples
 from .trial import Status, Trial
 
@@ -45,12 +46,12 @@ class Study:
 
     Args:
         experiment: What is searched.
-        study: The Optuna study that holds it.
+        study: The Optuna study that holds it, or what was read of it to look at it.
     """
 
-    def __init__(self, experiment: Experiment, study: "optuna.Study") -> None:
+    def __init__(self, experiment: Experiment, study: "optuna.Study | ReadStudy") -> None:
         self.experiment = experiment
-        self._study = study
+        self._source = study
         self._ended: dict[int, Trial] = {}
 
     @classmethod
@@ -91,17 +92,25 @@ class Study:
                 f"{experiment.name}: no record in {experiment.results}; "
                 f"start with `tunefront run {experiment.path}`"
             )
-        return cls(experiment, _optuna_study(experiment, create=False))
+        read = read_study(experiment.results / FILE, experiment.slug)
+        return cls(experiment, read or _optuna_study(experiment, create=False))
+
+    @property
+    def _study(self) -> "optuna.Study":
+        """The study to write to."""
+        if isinstance(self._source, ReadStudy):
+            self._source = _optuna_study(self.experiment, create=False)
+        return self._source
 
     @property
     def identity(self) -> Mapping[str, Any]:
         """What the figures depend on beside the configuration."""
-        return cast(Mapping[str, Any], self._study.user_attrs.get(_IDENTITY, {}))
+        return cast(Mapping[str, Any], self._source.user_attrs.get(_IDENTITY, {}))
 
     @property
     def search_id(self) -> str:
         """What tells this search from others of its name."""
-        return str(self._study.user_attrs[_ID])
+        return str(self._source.user_attrs[_ID])
 
     def ask(
         self, configuration: Configuration, why: str = "", expected_s: float | None = None
@@ -222,16 +231,18 @@ class Study:
 
     def trials(self) -> list[Trial]:
         """All trials, by number."""
-        frozen = self._study.get_trials(deepcopy=False)
+        frozen = self._source.get_trials(deepcopy=False)
         first = self._known(frozen[0], None) if frozen else None
         return [self._known(f, first if i else None) for i, f in enumerate(frozen)]
 
     def baseline(self) -> Trial | None:
         """Trial 0, once it has been asked for."""
-        frozen = self._study.get_trials(deepcopy=False)
+        frozen = self._source.get_trials(deepcopy=False)
         return self._known(frozen[0], None) if frozen else None
 
-    def _known(self, frozen: "optuna.trial.FrozenTrial", baseline: Trial | None) -> Trial:
+    def _known(
+        self, frozen: "optuna.trial.FrozenTrial | ReadTrial", baseline: Trial | None
+    ) -> Trial:
         """A trial that has ended never changes."""
         if frozen.number not in self._ended:
             trial = self._plain(frozen, baseline)
@@ -240,7 +251,9 @@ class Study:
             self._ended[frozen.number] = trial
         return self._ended[frozen.number]
 
-    def _plain(self, frozen: "optuna.trial.FrozenTrial", baseline: Trial | None) -> Trial:
+    def _plain(
+        self, frozen: "optuna.trial.FrozenTrial | ReadTrial", baseline: Trial | None
+    ) -> Trial:
         configuration = _completed(self.experiment, frozen.user_attrs[_CONFIGURATION])
         if not frozen.state.is_finished() or _EVALUATION not in frozen.user_attrs:
             return Trial(
@@ -251,7 +264,7 @@ class Study:
                 ended=frozen.datetime_complete,
                 **_how(frozen),
             )
-        evaluation = Evaluation.from_dict(frozen.user_attrs[_EVALUATION])
+        evaluation = self._evaluation(frozen)
         measurements = self._figures(evaluation, baseline)
         broken = tuple(
             limit
@@ -271,6 +284,16 @@ class Study:
             **_how(frozen),
         )
 
+    def _evaluation(self, frozen: "optuna.trial.FrozenTrial | ReadTrial") -> Evaluation:
+        try:
+            return Evaluation.from_dict(frozen.user_attrs[_EVALUATION])
+        except (KeyError, TypeError) as error:
+            raise StudyError(
+                f"{self.experiment.results / FILE}: trial {frozen.number} is recorded in form "
+                f"{self.identity.get('record', 1)}, but this version reads form {RECORD}: the "
+                "version that wrote it reads it"
+            ) from error
+
     def reconcile(self, results: Mapping[int, Evaluation]) -> list[int]:
         """Settle the trials that were running when a driver ended.
 
@@ -289,7 +312,7 @@ class Study:
     @property
     def spent_s(self) -> float:
         """Seconds that sessions have spent on this search."""
-        return float(self._study.user_attrs.get(_SPENT, 0.0))
+        return float(self._source.user_attrs.get(_SPENT, 0.0))
 
     def spend(self, seconds: float) -> None:
         """Keep what was spent, all sessions together."""
@@ -298,7 +321,7 @@ class Study:
     @property
     def foreseen(self) -> tuple[int, float] | None:
         """Trials of another hour, and what they would add at the most; None where not known."""
-        found = self._study.user_attrs.get(_HOUR)
+        found = self._source.user_attrs.get(_HOUR)
         return None if found is None else (int(found[0]), float(found[1]))
 
     def foresee(self, trials: int, gain: float) -> None:
@@ -312,18 +335,18 @@ class Study:
 
     def confirmation(self) -> Mapping[str, Any]:
         """What confirmation found, as `confirm.py` wrote it; empty before."""
-        return cast(Mapping[str, Any], self._study.user_attrs.get(_CONFIRMATION, {}))
+        return cast(Mapping[str, Any], self._source.user_attrs.get(_CONFIRMATION, {}))
 
     def set_confirmation(self, found: Mapping[str, Any]) -> None:
         """Keep what confirmation found."""
         self._study.set_user_attr(_CONFIRMATION, dict(found))
 
 
-def _runs(frozen: "optuna.trial.FrozenTrial") -> bool:
+def _runs(frozen: "optuna.trial.FrozenTrial | ReadTrial") -> bool:
     return not frozen.state.is_finished()
 
 
-def _how(frozen: "optuna.trial.FrozenTrial") -> dict[str, Any]:
+def _how(frozen: "optuna.trial.FrozenTrial | ReadTrial") -> dict[str, Any]:
     """Why, how often and for how long it was to run."""
     attributes = frozen.user_attrs
     return {

@@ -110,9 +110,9 @@ def _of_sums(difference: Array, weights: Array) -> tuple[float, float, float]:
 
 
 def _student(share: float, freedom: int) -> float:
-    from scipy import stats
+    from scipy.special import stdtrit  # the whole of scipy.stats takes a second to import
 
-    return float(stats.t.ppf(share, max(freedom, 1)))
+    return float(stdtrit(max(freedom, 1), share))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

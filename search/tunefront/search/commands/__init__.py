@@ -4,6 +4,7 @@ from .compare import compare
 from .deploy import export, promote, verify
 from .morning import ls, pick, report, show, ui
 from .night import run, status, stop, sync
+from .over_time import recheck
 from .profile import profile
 from .start import cache, doctor, init
 
@@ -22,6 +23,7 @@ COMMANDS = (
     export,
     verify,
     promote,
+    recheck,
     sync,
     ui,
     cache,

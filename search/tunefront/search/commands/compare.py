@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .shared import find, load, with_experiment, with_format
+from .shared import find, with_experiment, with_format
 
 if TYPE_CHECKING:
     from tunefront.search.answer import Answer
@@ -37,12 +37,13 @@ def compare(experiment: Path, trials: Sequence[str], count: int, style: str) -> 
     tunefront compare experiments/minilm baseline recommended 12
     tunefront compare experiments/minilm baseline smallest --samples 12
     """
+    from tunefront.search.archive import open_search
     from tunefront.search.comparison import Comparison
     from tunefront.search.comparison_screen import comparison_csv, comparison_record
     from tunefront.search.record import recorded_answer
     from tunefront.search.samples import samples_of
 
-    answer = recorded_answer(load(experiment))
+    answer = recorded_answer(open_search(experiment))
     found = _named(answer, trials)
     samples = samples_of(answer.experiment, found)
     comparison = Comparison(answer=answer, trials=found, samples=samples)

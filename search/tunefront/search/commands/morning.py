@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from .over_time import names_search, print_changes
 from .shared import (
     find,
     load,
@@ -20,25 +21,36 @@ from .shared import (
 
 @click.command()
 @with_experiment
-@click.argument("trial", required=False)
+@click.argument("other", metavar="[TRIAL|SEARCH]", required=False)
 @click.option("--all", "everything", is_flag=True, help="All trials, not only the front.")
 @with_format
-def show(experiment: Path, trial: str | None, everything: bool, style: str) -> None:
-    """Show the front and the picks, all trials, or everything about one trial.
+def show(experiment: Path, other: str | None, everything: bool, style: str) -> None:
+    """Show the front and the picks, all trials, one trial, or what changed to another search.
+
+    A search is an experiment's file, its folder, or the folder of a record (results/NAME), also one
+    that --fresh has put aside. A second word that is a number, `baseline` or a pick's name is a
+    trial; any other that is a path is a search to compare with (./12 for a folder called 12).
 
     \b
     tunefront show experiments/minilm
     tunefront show experiments/minilm 38
+    tunefront show experiments/minilm fastest
     tunefront show experiments/minilm 'http://127.0.0.1:5000/#/experiments/1/runs/ID'
+    tunefront show last-month/minilm experiments/minilm
+    tunefront show experiments/minilm/results/minilm.20261122-202951 experiments/minilm
     """
+    from tunefront.search.archive import open_search
     from tunefront.search.links import say_front
     from tunefront.search.record import recorded_answer
     from tunefront.search.screens import print_table, trial_lines, trials_table
     from tunefront.search.tables import trial_record
 
-    answer = recorded_answer(load(experiment))
-    if trial is not None:
-        found = find(answer, trial)
+    if other is not None and names_search(other):
+        print_changes(experiment, Path(other), style)
+        return
+    answer = recorded_answer(open_search(experiment))
+    if other is not None:
+        found = find(answer, other)
         if style == "csv":
             print_trials(answer, [found], style)
         elif style == "json":
@@ -67,13 +79,13 @@ def pick(experiment: Path, limits: Sequence[str], prefer: str | None, style: str
     tunefront pick experiments/minilm --limit 'latency_ms<=12' --prefer throughput
     """
     from tunefront.search.answer import answer_of
+    from tunefront.search.archive import open_search
     from tunefront.search.confirmation import Confirmation
-    from tunefront.search.night import EXIT_CODES
     from tunefront.search.objective import Limit, check_limits
     from tunefront.search.screens import relaxation_lines
     from tunefront.search.study import Study
 
-    loaded = load(experiment)
+    loaded = open_search(experiment)
     study = Study.read(loaded)
     chosen = tuple(Limit.parse_expression(text, loaded.metrics) for text in limits)
     named = {limit.metric for limit in chosen}
@@ -84,7 +96,11 @@ def pick(experiment: Path, limits: Sequence[str], prefer: str | None, style: str
     print_answer(answer, style, (*kept, *chosen))
     if style == "table" and (lines := relaxation_lines(answer, (*kept, *chosen), prefer)):
         click.echo("\n".join(["", "each limit alone could buy:", *lines]))
-    return 0 if answer.front.trials else EXIT_CODES["nothing within limits"]
+    if answer.front.trials:
+        return 0
+    from tunefront.search.night import EXIT_CODES  # it brings the samplers and their libraries
+
+    return EXIT_CODES["nothing within limits"]
 
 
 @click.command()
@@ -101,11 +117,12 @@ def report(experiment: Path, output: Path | None) -> None:
     tunefront report experiments/minilm
     tunefront report experiments/minilm --output minilm.html
     """
+    from tunefront.search.archive import open_search
     from tunefront.search.record import read_record, recorded_answer
     from tunefront.search.report.page import FILE, write_report
     from tunefront.spaces import ExperimentError
 
-    loaded = load(experiment)
+    loaded = open_search(experiment)
     answer = recorded_answer(loaded)
     path = output or loaded.results / FILE
     try:

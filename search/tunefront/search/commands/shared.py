@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 RUN_ID = 32
 """Characters of the id of a run in MLflow."""
 MISMATCH = 5
-"""The exit code of `verify` where an export is not what was exported."""
+"""The exit code of `verify` and `recheck` where an export is not what was exported."""
 
 with_format = click.option(
     "--format",

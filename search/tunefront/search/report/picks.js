@@ -102,6 +102,26 @@ function recommended(report, best, prefer) {
   return [firstLeast(best, (trial) => -trial.gain), reason];
 }
 
+/** The best by a metric, and in words what can't be told apart from it by that metric. */
+function bestAsTold(report, trials, metric, chosen, other, word) {
+  const ends = (t) => ({ low: [t.figures[metric].low], high: [t.figures[metric].high] });
+  const top = bestBy(report, trials, metric);
+  const near = (t) => alike(ends(t), ends(top), report.rules.smallest_difference);
+  const equal = trials.filter(near);
+  const best = equal.includes(chosen) ? chosen : bestBy(report, equal, other);
+  if (equal.length === 1) return [best, ""];
+  const others = listed(equal.filter((t) => t !== best).map((t) => t.number));
+  const role = best === chosen ? "the recommended" : word;
+  return [best, ` (by that can't be told apart from ${others}; ${role} of them)`];
+}
+
+/** Numbers of trials as they are shown; of many the first ones and the last. */
+function listed(numbers, most = 5) {
+  const shown = numbers.map((number) => String(number).padStart(3, "0"));
+  if (shown.length <= most) return shown.join(", ");
+  return [...shown.slice(0, most - 1), "...", shown.at(-1)].join(", ");
+}
+
 /** The best by quality; of those that are as good, the recommended or the fastest one. */
 function bestQuality(report, best, chosen) {
   const { quality, same_quality: same } = report.rules;
@@ -148,8 +168,11 @@ function picksOf(report, front, ties, limits, prefer) {
     found.push({ name, trial: chosen, reason, ties: ties(chosen) });
   };
   add("recommended", ...recommended(report, front, prefer || report.prefer));
-  add("fastest", bestBy(report, front, speed), `best ${speed} on the front`);
-  add("smallest", bestBy(report, front, size), `least ${size} on the front`);
+  const first = found[0].trial;
+  const [fastest, asFast] = bestAsTold(report, front, speed, first, size, "the smallest");
+  add("fastest", fastest, `best ${speed} on the front${asFast}`);
+  const [smallest, asSmall] = bestAsTold(report, front, size, first, speed, "the fastest");
+  add("smallest", smallest, `least ${size} on the front${asSmall}`);
   const best = bestQuality(report, front, found[0].trial);
   add("highest quality", best, `best ${quality} on the front`);
   const near = front[knee(front.map((trial) => trial.costs))];

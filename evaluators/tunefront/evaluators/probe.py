@@ -1,0 +1,47 @@
+"""A fixed piece of work that is the same everywhere: how fast this machine is right now.
+
+`python -m tunefront.evaluators.probe` prints milliseconds as JSON. It runs on one thread, in a
+process of its own, so that the memory of what is measured beside it stays what it is.
+"""
+
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+WIDTH = 384
+"""Of the matrices that are multiplied: they fit into a core's cache."""
+MEGABYTES = 32
+"""That are copied: they do not."""
+REPEATS = 15
+
+
+def probe() -> dict[str, float]:
+    """The median milliseconds of a multiplication in the cache, and of a copy through memory."""
+    import numpy as np
+
+    matrix = np.full((WIDTH, WIDTH), 0.5, dtype=np.float32)
+    product = np.empty_like(matrix)
+    source = np.zeros(MEGABYTES * 2**18, dtype=np.float32)
+    target = np.ones_like(source)
+    return {
+        "compute_ms": _median_ms(lambda: np.matmul(matrix, matrix, out=product)),
+        "memory_ms": _median_ms(lambda: np.copyto(target, source)),
+    }
+
+
+def _median_ms(work: Callable[[], object]) -> float:
+    seconds: list[float] = []
+    work()
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - start)
+    return 1e3 * statistics.median(seconds)
+
+
+if __name__ == "__main__":
+    os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"
+    json.dump(probe(), sys.stdout)

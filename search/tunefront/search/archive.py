@@ -1,0 +1,176 @@
+"""A search as its record tells it, whether its file has changed since, has moved or is gone."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from tunefront.spaces import Gpu, Hardware, StudyError, TunefrontError
+
+from .answer import Answer, answer_of
+from .confirmation import Confirmation
+from .experiment import Experiment, load_experiment, recorded_experiment
+from .files import find_experiment, read_document, slug_of
+from .record import FILE
+from .study import Study
+
+_SUMMARY = re.compile(r"(?P<cpu>.+), (?P<cores>\d+) cores, (?P<gib>\d+) GiB, (?P<gpus>.+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedSearch:
+    """A search as it was run last.
+
+    Attributes:
+        folder: Where its record lies.
+        answer: What it found.
+        record: What was written beside the study when it was started.
+        identity: What its figures depend on beside the configuration, in words.
+    """
+
+    folder: Path
+    answer: Answer
+    record: Mapping[str, Any]
+    identity: Mapping[str, Any]
+
+    @property
+    def experiment(self) -> Experiment:
+        """What was searched."""
+        return self.answer.experiment
+
+    @property
+    def machine(self) -> Mapping[str, Any]:
+        """The machine that it ran on; empty where the record doesn't say."""
+        found: Mapping[str, Any] = self.record.get("machine", {})
+        return found
+
+    @property
+    def content(self) -> str:
+        """The fingerprint of model and data; empty where the record doesn't say."""
+        return str(self.record.get("workload", {}).get("fingerprint", ""))
+
+    @property
+    def begun(self) -> datetime | None:
+        """When its first trial was asked for."""
+        return min((t.started for t in self.answer.trials if t.started), default=None)
+
+    @property
+    def ended(self) -> datetime | None:
+        """When its last trial ended."""
+        return max((t.ended for t in self.answer.trials if t.ended), default=None)
+
+
+def is_record(path: Path) -> bool:
+    """Whether a path is the folder that a search keeps its record in."""
+    return (path / FILE).is_file()
+
+
+def open_search(path: Path) -> Experiment:
+    """The experiment of a file, or of a folder that holds a search's record."""
+    return experiment_of(path) if is_record(path) else load_experiment(path)
+
+
+def read_search(path: Path) -> RecordedSearch:
+    """A search from its record.
+
+    Args:
+        path: An experiment file, its folder, or the folder of a record: `results/NAME`, also one
+            that `--fresh` has put aside.
+
+    Raises:
+        StudyError: If there is no record, or it can't be read.
+        ExperimentError: If there is no experiment either.
+    """
+    folder = path if is_record(path) else _record_of(path)
+    experiment = experiment_of(folder)
+    study = Study.read(experiment)
+    confirmation = Confirmation.from_dict(study.confirmation())
+    return RecordedSearch(
+        folder=folder.absolute(),
+        answer=answer_of(experiment, study.trials(), confirmation),
+        record=_read(folder),
+        identity=study.identity,
+    )
+
+
+def experiment_of(folder: Path) -> Experiment:
+    """The experiment that a record was made with, from the record alone.
+
+    Raises:
+        StudyError: If the record doesn't hold enough.
+    """
+    record = _read(folder)
+    try:
+        return recorded_experiment(
+            record["experiment"], _machine(record), folder, smoke=bool(record.get("smoke"))
+        )
+    except KeyError as error:
+        raise StudyError(
+            f"{folder / FILE} does not say {error.args[0]!r}: an older version wrote it; the same "
+            "`tunefront run` command writes it anew, without a trial where all are done"
+        ) from error
+    except TunefrontError as error:
+        raise StudyError(f"{folder / FILE}: what was searched can't be read: {error}") from error
+
+
+def _record_of(path: Path) -> Path:
+    """Where the search of a file keeps its record; the file need not be valid any more."""
+    file = find_experiment(path)
+    name = str(read_document(file).values.get("name", ""))
+    folder = file.parent.absolute() / "results" / slug_of(name)
+    if not is_record(folder):
+        raise StudyError(
+            f"{file}: no record in {folder}; start with `tunefront run {file}`, or name a folder "
+            f"that holds {FILE}"
+        )
+    return folder
+
+
+def _read(folder: Path) -> Mapping[str, Any]:
+    path = folder / FILE
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StudyError(f"{path} can't be read: {error}") from error
+    if not isinstance(record, dict):
+        raise StudyError(f"{path}: keys and values are needed, but got {type(record).__name__}")
+    return record
+
+
+def _machine(record: Mapping[str, Any]) -> Hardware:
+    """The machine of a record; what older ones don't say is read from its summary."""
+    known = record["machine"]
+    if "cpu" not in known:
+        known = {**known, **_from_summary(known["summary"])}
+    return Hardware(
+        cpu=known["cpu"],
+        cores=int(known["cores"]),
+        memory_mb=int(known["memory_mb"]),
+        isa=frozenset(known["isa"]),
+        gpus=tuple(
+            Gpu(
+                name=gpu["name"],
+                memory_mb=int(gpu["memory_mb"]),
+                capability=(int(gpu["capability"][0]), int(gpu["capability"][1])),
+            )
+            for gpu in known["gpus"]
+        ),
+        libraries=dict(known["libraries"]),
+    )
+
+
+def _from_summary(summary: str) -> dict[str, Any]:
+    """`Xeon, 2 cores, 24 GiB, no GPU` in parts; memory and capability of GPUs are not in it."""
+    match = _SUMMARY.fullmatch(summary)
+    if match is None:
+        raise KeyError("cpu")
+    names = [] if match["gpus"] == "no GPU" else match["gpus"].split(", ")
+    return {
+        "cpu": match["cpu"],
+        "cores": match["cores"],
+        "memory_mb": 1024 * int(match["gib"]),
+        "gpus": [{"name": name, "memory_mb": 0, "capability": (0, 0)} for name in names],
+    }

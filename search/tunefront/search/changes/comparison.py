@@ -1,0 +1,343 @@
+"""Two searches of one task: what differs between them, and what that changed on the front.
+
+Figures of different hardware are never put beside each other: there what is compared are multiples
+of each search's own baseline.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tunefront.evaluators import quality_metrics
+from tunefront.search.archive import RecordedSearch
+from tunefront.search.front import Costs, hypervolume, nondominated
+from tunefront.search.objective import Objective
+from tunefront.search.trial import Trial
+from tunefront.spaces import CHOICES, Configuration, ExperimentError, Value, show
+
+from .change import LOSS, Change, absolute, against, change_of, least_of, paired
+from .standing import Side, Standing, plain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A configuration in both searches.
+
+    Attributes:
+        configuration: Without choices that are at their default.
+        before: Where it stands in the earlier search.
+        after: Where it stands in the later one.
+        figures: The change of every objective in absolute figures; empty on other hardware, and
+            where it was not measured in both.
+        multiples: The change of every objective as a multiple of each search's own baseline; empty
+            where the baselines are different configurations.
+    """
+
+    configuration: Configuration
+    before: Standing
+    after: Standing
+    figures: Mapping[str, Change]
+    multiples: Mapping[str, Change]
+
+    @property
+    def on_front(self) -> bool:
+        """Whether it is on either front."""
+        return "front" in (self.before.place, self.after.place)
+
+    @property
+    def common(self) -> bool:
+        """Whether it was measured in both."""
+        return all(s.trial is not None and s.trial.measured for s in (self.before, self.after))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """Something that is not the same in both searches."""
+
+    name: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Two searches side by side.
+
+    Attributes:
+        before: The earlier one, or whichever was named first.
+        after: The other.
+        differences: What differs between them, beside what they found.
+        same: What doesn't.
+        objectives: Those that both have, with the same direction.
+        same_hardware: Whether absolute figures may be compared.
+        same_baseline: Whether multiples of the baseline may be.
+        rows: Every configuration of either: on both fronts, only before, only after, the rest.
+        shares: The hypervolume of each front as a share of what both dominate together; None where
+            objectives differ, or neither basis holds.
+    """
+
+    before: RecordedSearch
+    after: RecordedSearch
+    differences: tuple[Difference, ...]
+    same: tuple[str, ...]
+    objectives: tuple[Objective, ...]
+    same_hardware: bool
+    same_baseline: bool
+    rows: tuple[Row, ...]
+    shares: tuple[float, float] | None
+
+    def row_of(self, trial: Trial) -> Row:
+        """The row of a trial of either search."""
+        configuration = plain(trial.configuration)
+        return next(row for row in self.rows if row.configuration == configuration)
+
+
+def compare_searches(before: RecordedSearch, after: RecordedSearch) -> Comparison:
+    """What changed from one search to another.
+
+    Raises:
+        ExperimentError: If they are the same one, are of different tasks, have no objective in
+            common, or one is a quick check and the other is not.
+    """
+    objectives = _objectives_in_common(before, after)
+    differences, same = _differences(before, after)
+    rows = _rows(before, after, objectives)
+    hardware, baseline = _same_hardware(before, after), _same_baseline(before, after)
+    return Comparison(
+        before=before,
+        after=after,
+        differences=differences,
+        same=same,
+        objectives=objectives,
+        same_hardware=hardware,
+        same_baseline=baseline,
+        rows=tuple(sorted(rows, key=_order)),
+        shares=_shares(before, after, objectives),
+    )
+
+
+def _objectives_in_common(before: RecordedSearch, after: RecordedSearch) -> tuple[Objective, ...]:
+    one, other = before.experiment, after.experiment
+    if before.folder == after.folder:
+        raise ExperimentError(
+            f"two different searches are needed, but both are {before.folder}; `tunefront ls` "
+            "lists searches, those put aside by --fresh too"
+        )
+    if one.workload.task != other.workload.task:
+        raise ExperimentError(
+            f"two searches of one task are needed, but got {one.workload.task} ({before.folder}) "
+            f"and {other.workload.task} ({after.folder})"
+        )
+    if one.smoke != other.smoke:
+        smoke = before if one.smoke else after
+        raise ExperimentError(
+            f"a quick check is never compared with a real search, but {smoke.folder} is one; name "
+            "two of a kind"
+        )
+    common = tuple(o for o in one.objectives if o in other.objectives)
+    if not common:
+        told = " and ".join(_objectives(experiment.objectives) for experiment in (one, other))
+        raise ExperimentError(
+            f"two searches need at least one objective in common, in the same direction, but got "
+            f"{told}"
+        )
+    return common
+
+
+def _objectives(objectives: Iterable[Objective]) -> str:
+    return ", ".join(f"{o.metric} ({o.direction})" for o in objectives)
+
+
+def _same_hardware(before: RecordedSearch, after: RecordedSearch) -> bool:
+    return bool(before.machine["fingerprint"] == after.machine["fingerprint"])
+
+
+def _same_baseline(before: RecordedSearch, after: RecordedSearch) -> bool:
+    bases = [search.answer.baseline for search in (before, after)]
+    plains = [plain(base.configuration) for base in bases if base is not None]
+    return len(plains) == 2 and plains[0] == plains[1]
+
+
+def _differences(
+    before: RecordedSearch, after: RecordedSearch
+) -> tuple[tuple[Difference, ...], tuple[str, ...]]:
+    told = [_told(before), _told(after)]
+    names = list(dict.fromkeys([*told[0], *told[1]]))
+    found: list[Difference] = []
+    same: list[str] = []
+    for name in names:
+        one, other = told[0].get(name, "-"), told[1].get(name, "-")
+        if one == other:
+            same.append(name)
+        elif name == "libraries":
+            found += _libraries(before, after)
+        else:
+            found.append(Difference(name=name, before=one, after=other))
+    return tuple(found), tuple(same)
+
+
+def _libraries(before: RecordedSearch, after: RecordedSearch) -> list[Difference]:
+    """Only those of another version."""
+    one, other = (search.machine["libraries"] for search in (before, after))
+    return [
+        Difference(name=name, before=one.get(name, "-"), after=other.get(name, "-"))
+        for name in sorted({*one, *other})
+        if one.get(name) != other.get(name)
+    ]
+
+
+def _told(search: RecordedSearch) -> dict[str, str]:
+    """What a search's figures and front depend on, in words."""
+    experiment, protocol = search.experiment, search.experiment.protocol
+    spec = experiment.workload.to_dict()
+    judging = ("model", "data", "revision", "max_length", "items", "metric", "direction")
+    price = experiment.price_per_hour
+    return {
+        "machine": f"{search.machine['summary']} [{search.machine['fingerprint']}]",
+        "libraries": ", ".join(f"{n} {v}" for n, v in sorted(search.machine["libraries"].items())),
+        "model and data": search.content or "not recorded",
+        "workload": ", ".join(f"{n} {spec[n]}" for n in judging if spec[n] is not None),
+        "baseline": plain(experiment.baseline).label() or "every choice at its default",
+        "objectives": _objectives(experiment.objectives),
+        "limits": ", ".join(map(str, experiment.limits)) or "none",
+        "prefer": experiment.prefer or "none",
+        "price per hour": "none" if price is None else f"{price:g}",
+        "measuring": f"{protocol.seconds:g} s, {protocol.requests} requests, at least "
+        f"{protocol.turns} turns{'' if protocol.reference else ', without the baseline beside it'}",
+        "space": "; ".join(
+            f"{c.name} {_values(c.values)}" for c in experiment.space.choices if len(c.values) > 1
+        ),
+    }
+
+
+def _values(values: Sequence[Value]) -> str:
+    if len(values) > 6:
+        return f"{show(values[0])} to {show(values[-1])} ({len(values)} values)"
+    return "|".join(map(show, values))
+
+
+def _rows(
+    before: RecordedSearch, after: RecordedSearch, objectives: Sequence[Objective]
+) -> list[Row]:
+    sides = [Side(before), Side(after)]
+    judge = _Judge(before, after, objectives)
+    configurations = dict.fromkeys([*sides[0].trials, *sides[1].trials])
+    rows: list[Row] = []
+    for configuration in configurations:
+        one, other = (side.standing(configuration) for side in sides)
+        figures, multiples = judge.changes(one.trial, other.trial)
+        rows.append(
+            Row(
+                configuration=configuration,
+                before=one,
+                after=other,
+                figures=figures,
+                multiples=multiples,
+            )
+        )
+    return rows
+
+
+def _order(row: Row) -> tuple[int, int, int]:
+    """On both fronts, only before, only after, the rest; the order of trials within."""
+    on = (row.before.place == "front", row.after.place == "front")
+    group = {(True, True): 0, (True, False): 1, (False, True): 2, (False, False): 3}[on]
+    first, second = (
+        standing.trial.number if standing.trial is not None else len(CHOICES) * 10**6
+        for standing in (row.before, row.after)
+    )
+    return group, first, second
+
+
+class _Judge:
+    """The changes of objectives, on the bases that hold between two searches."""
+
+    def __init__(
+        self, before: RecordedSearch, after: RecordedSearch, objectives: Sequence[Objective]
+    ) -> None:
+        experiment = before.experiment
+        self._bases = before.answer.baseline, after.answer.baseline
+        self._hardware = _same_hardware(before, after)
+        self._baseline = _same_baseline(before, after)
+        self._same_items = bool(before.content) and before.content == after.content
+        self._primary = experiment.primary
+        self._quality = quality_metrics(experiment.workload)
+        self._metrics = [experiment.metrics[objective.metric] for objective in objectives]
+        self._direction = {o.metric: o.direction for o in objectives}
+
+    def changes(
+        self, before: Trial | None, after: Trial | None
+    ) -> tuple[dict[str, Change], dict[str, Change]]:
+        """Absolute ones, and those of multiples of the baseline, by objective."""
+        if before is None or after is None or not (before.measured and after.measured):
+            return {}, {}
+        figures = self._figures(before, after) if self._hardware else {}
+        return figures, self._multiples(before, after) if self._baseline else {}
+
+    def _figures(self, before: Trial, after: Trial) -> dict[str, Change]:
+        found: dict[str, Change] = {}
+        for metric in self._metrics:
+            least = least_of(metric, quality=metric.name in self._quality)
+            pair = None
+            if metric.name == self._primary.name:
+                pair = paired(before, after, metric, self._same_items, least)
+            found[metric.name] = pair or change_of(
+                absolute(before, self._bases[0], metric),
+                absolute(after, self._bases[1], metric),
+                self._direction[metric.name],
+                least,
+            )
+        return found
+
+    def _multiples(self, before: Trial, after: Trial) -> dict[str, Change]:
+        one, other = self._bases
+        assert one is not None
+        assert other is not None
+        found: dict[str, Change] = {}
+        for metric in self._metrics:
+            least = least_of(metric, quality=metric.name in self._quality)
+            ends = (
+                against(before, one, metric, self._primary),
+                against(after, other, metric, self._primary),
+            )
+            if ends[0] is not None and ends[1] is not None:
+                direction = self._direction[metric.name]
+                found[metric.name] = change_of(ends[0], ends[1], direction, least)
+        return found
+
+
+def _shares(
+    before: RecordedSearch, after: RecordedSearch, objectives: Sequence[Objective]
+) -> tuple[float, float] | None:
+    """The hypervolume of either front as a share of that of both together.
+
+    The reference lies as far beyond the worst of both as that lies from their best.
+    """
+    equal = {*before.experiment.objectives} == {*after.experiment.objectives}
+    searches = (before, after)
+    if not equal or not all(search.answer.front.trials for search in searches):
+        return None
+    multiples = not (_same_hardware(before, after) and before.content == after.content)
+    if multiples and not _same_baseline(before, after):
+        return None
+    one, other = (_costs(search, objectives, multiples=multiples) for search in searches)
+    both = np.concatenate([one, other])
+    both = both[nondominated(both)]
+    low, high = both.min(axis=0), both.max(axis=0)
+    reference = high + np.where(high > low, high - low, 1.0)
+    whole = hypervolume(both, reference)
+    return hypervolume(one, reference) / whole, hypervolume(other, reference) / whole
+
+
+def _costs(search: RecordedSearch, objectives: Sequence[Objective], *, multiples: bool) -> Costs:
+    """The front's figures or multiples of its baseline's, less is better."""
+    base = search.answer.baseline
+    columns: list[Costs] = []
+    for objective in objectives:
+        values = np.array([trial.value(objective.metric) for trial in search.answer.front.trials])
+        level = base.value(objective.metric) if multiples and base is not None else 1.0
+        if level > 0 and objective.metric != LOSS:
+            values = values / level
+        columns.append(objective.sign * values)
+    return np.stack(columns, axis=1)

@@ -1,0 +1,281 @@
+"""What a comparison of two searches prints: what differs first, then the fronts, then figures."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tunefront.search.answer import figure
+from tunefront.search.archive import RecordedSearch
+from tunefront.search.screens import print_table, table_of
+from tunefront.search.trial import Trial, label
+from tunefront.search.words import counted
+
+from .change import ALIKE, Change
+from .comparison import Comparison, Row
+from .standing import Standing
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+BY_CHANCE = 0.05
+"""Of figures that did not change, those beyond a 95 % interval."""
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """Everything, for people."""
+    print("\n".join(_head(comparison)))
+    if comparison.differences:
+        print_table(_differences_table(comparison))
+    print("\n".join(_bases(comparison)))
+    if any(row.on_front for row in comparison.rows):
+        print_table(_fronts_table(comparison))
+    shown = [row for row in comparison.rows if row.common and (row.on_front or _baseline(row))]
+    if shown and (comparison.same_hardware or comparison.same_baseline):
+        print_table(_changes_table(comparison, shown))
+    print("\n".join([*_counts(comparison), *_recommended(comparison), *_shares(comparison)]))
+
+
+def _head(comparison: Comparison) -> list[str]:
+    sides = (("before", comparison.before), ("after ", comparison.after))
+    return [f"{name}  {_who(search)}" for name, search in sides]
+
+
+def _who(search: RecordedSearch) -> str:
+    answer = search.answer
+    folder = search.folder
+    shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+    told = f"{search.experiment.name} ({shown}): {answer.counts()}"
+    if search.begun is not None and search.ended is not None:
+        told += f", {search.begun:%Y-%m-%d %H:%M} to {search.ended:%Y-%m-%d %H:%M}"
+    return told
+
+
+def _differences_table(comparison: Comparison) -> "Table":
+    rows = [[d.name, d.before, d.after] for d in comparison.differences]
+    return table_of(["what differs", "before", "after"], rows)
+
+
+def _bases(comparison: Comparison) -> list[str]:
+    lines = [f"the same: {', '.join(comparison.same) or 'nothing'}"]
+    if comparison.same_hardware and comparison.same_baseline:
+        told = "figures are compared as they are, and as multiples of each search's own baseline"
+    elif comparison.same_hardware:
+        told = "the baselines differ: figures are compared as they are, not as multiples of them"
+    elif comparison.same_baseline:
+        told = "other hardware: what is compared are multiples of each search's own baseline"
+    else:
+        told = (
+            "other hardware, and baselines that differ or failed: no figures can be compared, only "
+            "who is on the fronts"
+        )
+    return [*lines, told]
+
+
+def _fronts_table(comparison: Comparison) -> "Table":
+    rows = [
+        [_label(row), _place(row.before), _place(row.after), _why(row)]
+        for row in comparison.rows
+        if row.on_front
+    ]
+    return table_of(["on a front", "before", "after", "why"], rows)
+
+
+def _label(row: Row) -> str:
+    """The configuration as its trials are named."""
+    trial = row.after.trial or row.before.trial
+    return label(row.configuration if trial is None else trial.configuration)
+
+
+def _place(standing: Standing) -> str:
+    number = "" if standing.trial is None else f" ({standing.trial.number:03})"
+    return f"{standing.place}{number}"
+
+
+def _why(row: Row) -> str:
+    """Why it is not on the one front; both fronts have no why."""
+    return row.before.why or row.after.why
+
+
+def _changes_table(comparison: Comparison, shown: Sequence[Row]) -> "Table":
+    header = ["measured in both", "objective"]
+    if comparison.same_hardware:
+        header += ["before", "after", "change", ""]
+    if comparison.same_baseline:
+        header += ["x baseline\nbefore", "x baseline\nafter", "change", ""]
+    rows: list[list[str]] = []
+    for row in shown:
+        for place, objective in enumerate(comparison.objectives):
+            name = objective.metric
+            cells = [_label(row) if place == 0 else "", name]
+            if comparison.same_hardware:
+                cells += _cells(row.figures.get(name))
+            if comparison.same_baseline:
+                cells += _cells(row.multiples.get(name))
+            rows.append(cells)
+    return table_of(header, rows)
+
+
+def _cells(change: Change | None) -> list[str]:
+    if change is None:
+        return ["-", "-", "-", "-"]
+    return [figure(change.before), figure(change.after), change_text(change), change.verdict]
+
+
+def change_text(change: Change) -> str:
+    """`+4.1 % (+1.2 to +7.0)`."""
+    scale, unit = (100.0, " %") if change.relative else (1.0, f" {change.after.unit}".rstrip())
+    low, high = scale * change.low, scale * change.high
+    return f"{scale * change.change:+.3g}{unit} ({low:+.3g} to {high:+.3g})"
+
+
+def _baseline(row: Row) -> bool:
+    return any(s.trial is not None and s.trial.number == 0 for s in (row.before, row.after))
+
+
+def _counts(comparison: Comparison) -> list[str]:
+    """How many figures of all common configurations changed, and how many would by chance."""
+    common = [row for row in comparison.rows if row.common]
+    if not (common and (comparison.same_hardware or comparison.same_baseline)):
+        return []
+    basis = "as multiples of the baseline" if comparison.same_baseline else "as they are"
+    lines = [f"{counted(len(common), 'configuration')} measured in both, {basis}:"]
+    for objective in comparison.objectives:
+        name = objective.metric
+        maps = [row.multiples if comparison.same_baseline else row.figures for row in common]
+        found = [changes[name].verdict for changes in maps if name in changes]
+        if found:
+            lines.append(
+                f"  {name}: {found.count('better')} better, {found.count('worse')} worse, "
+                f"{found.count(ALIKE)} can't be told apart (by chance about "
+                f"{BY_CHANCE * len(found):.1f} would be)"
+            )
+    return [*lines, *_level(comparison, common)]
+
+
+def _level(comparison: Comparison, common: Sequence[Row]) -> list[str]:
+    """What became of the baseline itself: a change of the machine or its libraries as a whole."""
+    if not (comparison.same_hardware and comparison.same_baseline):
+        return []
+    base = next(row for row in common if _baseline(row))
+    moved = [f"{n} {change_text(c)}" for n, c in base.figures.items() if c.verdict != ALIKE]
+    if not moved:
+        return []
+    return [f"the baseline itself changed, and with it every figure as it is: {', '.join(moved)}"]
+
+
+def _recommended(comparison: Comparison) -> list[str]:
+    lines: list[str] = []
+    for name, search in (("before", comparison.before), ("after ", comparison.after)):
+        lines.append(f"recommended {name}  {search.answer.headline()}")
+    trials = [s.answer.front.recommended for s in (comparison.before, comparison.after)]
+    if trials[0] is None or trials[1] is None:
+        return lines
+    rows = [comparison.row_of(trials[0]), comparison.row_of(trials[1])]
+    if rows[0] is rows[1]:
+        return [*lines, "  the same configuration"]
+    return [
+        *lines,
+        f"  what was recommended before is, after: {_told(rows[0].after)}",
+        f"  what is recommended after was, before: {_told(rows[1].before)}",
+    ]
+
+
+def _told(standing: Standing) -> str:
+    why = f": {standing.why}" if standing.why else ""
+    return f"{_place(standing)}{why}"
+
+
+def _shares(comparison: Comparison) -> list[str]:
+    if comparison.shares is None:
+        return []
+    before, after = comparison.shares
+    return [
+        f"of what both fronts dominate together, the one before dominates {before:.1%}, the one "
+        f"after {after:.1%}"
+    ]
+
+
+def comparison_record(comparison: Comparison) -> dict[str, Any]:
+    """Everything, as plain JSON values."""
+    shares = comparison.shares
+    return {
+        "schema": 1,
+        "before": _search_record(comparison.before),
+        "after": _search_record(comparison.after),
+        "differences": {
+            d.name: {"before": d.before, "after": d.after} for d in comparison.differences
+        },
+        "same": list(comparison.same),
+        "objectives": {o.metric: o.direction for o in comparison.objectives},
+        "same_hardware": comparison.same_hardware,
+        "same_baseline": comparison.same_baseline,
+        "hypervolume_share": None if shares is None else {"before": shares[0], "after": shares[1]},
+        "configurations": [_row_record(row) for row in comparison.rows],
+    }
+
+
+def _search_record(search: RecordedSearch) -> dict[str, Any]:
+    recommended = search.answer.front.recommended
+    return {
+        "name": search.experiment.name,
+        "folder": str(search.folder),
+        "trials": len(search.answer.trials),
+        "begun": search.begun.isoformat() if search.begun else None,
+        "ended": search.ended.isoformat() if search.ended else None,
+        "front": [trial.number for trial in search.answer.front.trials],
+        "recommended": recommended.number if recommended is not None else None,
+        "headline": search.answer.headline(),
+    }
+
+
+def _row_record(row: Row) -> dict[str, Any]:
+    return {
+        "configuration": dict(row.configuration),
+        "before": _standing_record(row.before),
+        "after": _standing_record(row.after),
+        "figures": _changes_record(row.figures),
+        "multiples": _changes_record(row.multiples),
+    }
+
+
+def _standing_record(standing: Standing) -> dict[str, Any]:
+    trial: Trial | None = standing.trial
+    number = trial.number if trial is not None else None
+    return {"trial": number, "place": standing.place, "why": standing.why}
+
+
+def _changes_record(changes: Mapping[str, Change]) -> dict[str, Any]:
+    return {name: change.to_dict() for name, change in changes.items()}
+
+
+def comparison_csv(comparison: Comparison) -> str:
+    """A row for every configuration and objective."""
+    header = ["configuration", "trial_before", "place_before", "trial_after", "place_after", "why"]
+    header.append("objective")
+    parts = ("before", "after", "change", "low", "high", "verdict")
+    for basis in ("figure", "multiple"):
+        header += [f"{basis}_{part}" for part in parts]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    for row in comparison.rows:
+        sides = [cell for s in (row.before, row.after) for cell in (_number(s), s.place)]
+        for objective in comparison.objectives:
+            cells = [_label(row), *sides, _why(row), objective.metric]
+            for changes in (row.figures, row.multiples):
+                cells += _parts(changes.get(objective.metric))
+            writer.writerow(cells)
+    return text.getvalue()
+
+
+def _number(standing: Standing) -> str:
+    return "" if standing.trial is None else str(standing.trial.number)
+
+
+def _parts(change: Change | None) -> list[str]:
+    if change is None:
+        return [""] * 6
+    numbers = (change.before.value, change.after.value, change.change, change.low, change.high)
+    return [*map(repr, numbers), change.verdict]

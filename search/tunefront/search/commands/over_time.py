@@ -1,0 +1,124 @@
+"""Searches and exports over time: what changed, and whether it still holds."""
+
+import json
+import re
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .shared import MISMATCH, say
+
+if TYPE_CHECKING:
+    from tunefront.search.recheck import Recheck
+
+_TIME = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+def names_search(written: str) -> bool:
+    """Whether a word names a search rather than a trial: numbers and names of trials come first."""
+    from tunefront.search.picks import NAMES
+
+    word = written.split()[0] if written.split() else ""
+    return not (word.isdigit() or written in (*NAMES, "baseline")) and Path(written).exists()
+
+
+def print_changes(before: Path, after: Path, style: str) -> None:
+    """What changed from one search to another."""
+    from tunefront.search.archive import read_search
+    from tunefront.search.changes import compare_searches
+    from tunefront.search.changes.screens import (
+        comparison_csv,
+        comparison_record,
+        print_comparison,
+    )
+
+    comparison = compare_searches(read_search(before), read_search(after))
+    if style == "json":
+        click.echo(json.dumps(comparison_record(comparison), indent=2))
+    elif style == "csv":
+        click.echo(comparison_csv(comparison), nl=False)
+    else:
+        print_comparison(comparison)
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--experiment",
+    type=click.Path(path_type=Path),
+    help="Whose data judges quality; the manifest names one.",
+)
+@click.option("--every", metavar="TIME", help="Again and again: 30s, 10m, 1h or 1d.")
+@click.option("--history", "past", is_flag=True, help="Show earlier rechecks; measure nothing.")
+@click.option("--format", "style", type=click.Choice(["table", "json"]), default="table")
+def recheck(
+    folder: Path, experiment: Path | None, every: str | None, past: bool, style: str
+) -> int:
+    """Measure an export again: do speed, memory and quality still hold? Exit code 5 where not.
+
+    What another machine, or a busy one, may explain is not judged, and said. Every recheck is kept
+    in FOLDER.rechecks.jsonl, beside the export.
+
+    \b
+    tunefront recheck deploy/minilm
+    tunefront recheck deploy/minilm --experiment experiments/minilm
+    tunefront recheck deploy/minilm --every 1h
+    tunefront recheck deploy/minilm --history
+    """
+    from tunefront.search.recheck import history, keep
+    from tunefront.search.recheck import recheck as recheck_folder
+    from tunefront.search.recheck.screens import history_table
+    from tunefront.search.screens import print_table
+
+    pause_s = None if every is None else seconds_of(every)
+    if past:
+        found = history(folder)
+        if style == "json":
+            click.echo(json.dumps(found, indent=2))
+        else:
+            print_table(history_table(found))
+        return 0
+    while True:
+        checked = recheck_folder(folder, experiment, say if pause_s is None else _silent)
+        keep(checked)
+        _print_recheck(checked, style, single=pause_s is None)
+        if checked.verdict == "drifted":
+            return MISMATCH
+        if pause_s is None:
+            return 0
+        time.sleep(pause_s)
+
+
+def seconds_of(written: str) -> float:
+    """Seconds of `30s`, `10m`, `1h` or `1d`.
+
+    Raises:
+        ExperimentError: If it is none of these, or nothing.
+    """
+    from tunefront.spaces import ExperimentError
+
+    match = _TIME.fullmatch(written.strip())
+    seconds = float(match[1]) * _SECONDS[match[2]] if match else 0.0
+    if seconds <= 0:
+        raise ExperimentError(f"--every: a time such as 30s, 10m, 1h or 1d, but got {written!r}")
+    return seconds
+
+
+def _silent(_: str) -> None:
+    """Of rechecks that repeat only the line at their end is said."""
+
+
+def _print_recheck(checked: "Recheck", style: str, *, single: bool) -> None:
+    from tunefront.search.recheck.screens import recheck_line, recheck_lines, recheck_table
+    from tunefront.search.screens import print_table
+
+    if style == "json":
+        click.echo(json.dumps(checked.to_dict(), indent=2 if single else None))
+    elif single:
+        print_table(recheck_table(checked))
+        click.echo("\n".join(recheck_lines(checked)))
+    else:
+        click.echo(recheck_line(checked))

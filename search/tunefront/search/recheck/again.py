@@ -1,0 +1,144 @@
+"""An export measured again, and its rechecks so far: whether what was recorded still holds."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from tunefront.search.verify import verify
+from tunefront.search.words import Say
+from tunefront.spaces import ExportError, detect_hardware
+
+from .drift import Finding, Verdict, judged_figures
+from .rejudging import judge_again
+from .rounds import measure_rounds
+
+VERIFY_SECONDS = 0.5
+HISTORY = ".rechecks.jsonl"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recheck:
+    """What a recheck found.
+
+    Attributes:
+        folder: The export.
+        at: When.
+        findings: Everything that was looked at.
+        machine: The machine's state while it was measured; empty where it was not.
+        libraries: Versions that are not the recorded ones, `name: recorded -> now`.
+    """
+
+    folder: Path
+    at: datetime
+    findings: tuple[Finding, ...]
+    machine: Mapping[str, float]
+    libraries: tuple[str, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """`drifted` where anything did; `holds` where anything could be judged."""
+        found = {finding.verdict for finding in self.findings}
+        return "drifted" if "drifted" in found else "holds" if "holds" in found else "not judged"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "schema": 1,
+            "folder": str(self.folder),
+            "at": self.at.isoformat(timespec="seconds"),
+            "verdict": self.verdict,
+            "findings": [finding.to_dict() for finding in self.findings],
+            "machine": dict(self.machine),
+            "libraries": list(self.libraries),
+        }
+
+
+def recheck(folder: Path, experiment: Path | None, say: Say) -> Recheck:
+    """Check an export's files and outputs, measure it again, and judge it again.
+
+    Args:
+        folder: The export.
+        experiment: Whose workload judges its quality; the one that the manifest names where None.
+        say: Called with a line for every step.
+
+    Raises:
+        ExportError: If the folder is no export, or does not run.
+        ExperimentError: If `experiment` is named and can't be used.
+    """
+    from tunefront.evaluators.export_folder import read_manifest
+    from tunefront.evaluators.verification import DECIDING
+
+    folder = folder.absolute()
+    if not folder.is_dir():
+        raise ExportError(f"{folder} is not a folder; name what `tunefront export` wrote")
+    manifest = read_manifest(folder)
+    say("checking files and outputs")
+    checks = [c for c in verify(folder, VERIFY_SECONDS).checks if c.name in DECIDING]
+    findings = [
+        Finding(metric=c.name, verdict="holds" if c.holds else "drifted", detail=c.detail)
+        for c in checks
+    ]
+    machine: Mapping[str, float] = {}
+    if all(finding.verdict == "holds" for finding in findings):
+        rounds = measure_rounds(folder, say)
+        machine = rounds.machine
+        findings += judged_figures(manifest, rounds, detect_hardware().fingerprint)
+        findings += judge_again(folder, manifest, experiment, say)
+    return Recheck(
+        folder=folder,
+        at=datetime.now(),
+        findings=tuple(findings),
+        machine=machine,
+        libraries=_libraries(manifest),
+    )
+
+
+def _libraries(manifest: Mapping[str, Any]) -> tuple[str, ...]:
+    now = detect_hardware().libraries
+    recorded: Mapping[str, str] = manifest.get("versions", {})
+    return tuple(
+        f"{name}: {version} -> {now.get(name, 'not installed')}"
+        for name, version in sorted(recorded.items())
+        if name != "python" and now.get(name) != version
+    )
+
+
+def history_file(folder: Path) -> Path:
+    """Where an export's rechecks are kept: beside it, because nothing may be added to it."""
+    whole = folder.absolute()
+    return whole.with_name(whole.name + HISTORY)
+
+
+def keep(found: Recheck) -> None:
+    """Append a recheck to the export's history.
+
+    Raises:
+        ExportError: If the file can't be written.
+    """
+    path = history_file(found.folder)
+    try:
+        with path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(found.to_dict()) + "\n")
+    except OSError as error:
+        raise ExportError(f"{path} can't be written: {error}") from error
+
+
+def history(folder: Path) -> Sequence[Mapping[str, Any]]:
+    """Every recheck of an export, the first one first, as `to_dict` gave it.
+
+    Raises:
+        ExportError: If there was none, or the file can't be read.
+    """
+    path = history_file(folder)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines]
+    except FileNotFoundError as error:
+        raise ExportError(
+            f"{folder} was never rechecked: no {path}; `tunefront recheck {folder}` does so"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise ExportError(f"{path} can't be read: {error}") from error

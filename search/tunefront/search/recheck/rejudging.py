@@ -1,0 +1,114 @@
+"""The quality of an export judged again as a trial's is, where its data is at hand."""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tunefront.evaluators import Isolation, Measurement, describe_workload, quality_metrics
+from tunefront.evaluators.evaluate import judge_candidate
+from tunefront.search.experiment import Experiment, load_experiment
+from tunefront.search.preflight import setting_of
+from tunefront.search.words import Say
+from tunefront.spaces import Configuration, EvaluationError, TunefrontError, WorkloadError
+
+from .drift import Finding, judged_quality
+
+
+def judge_again(
+    folder: Path, manifest: Mapping[str, Any], named: Path | None, say: Say
+) -> list[Finding]:
+    """A finding for every quality metric; one that is not judged, and why, where it can't be.
+
+    Args:
+        folder: The export.
+        manifest: Its manifest.
+        named: The experiment's file; the one that the manifest names where None.
+        say: Called with a line before it is judged.
+
+    Raises:
+        ExperimentError: If the file is named and can't be used.
+    """
+    try:
+        experiment = _experiment(manifest, named)
+    except TunefrontError as error:
+        if named is not None:
+            raise
+        return [_not_judged(f"{error}")]
+    if isinstance(experiment, str):
+        return [_not_judged(experiment)]
+    recorded = {
+        name: Measurement.from_dict(manifest["measurements"][name])
+        for name in quality_metrics(experiment.workload)
+        if name in manifest["measurements"]
+    }
+    if not recorded:
+        told = (
+            f"{experiment.path} judges {experiment.primary.name}, which the export does not record"
+        )
+        return [_not_judged(told)]
+    say(f"judging quality: {experiment.path}")
+    try:
+        content, now = _judge(folder, manifest, experiment)
+    except (EvaluationError, WorkloadError) as error:
+        return [_not_judged(str(error))]
+    return _findings(manifest, experiment, recorded, content, now)
+
+
+def _findings(
+    manifest: Mapping[str, Any],
+    experiment: Experiment,
+    recorded: Mapping[str, Measurement],
+    content: str,
+    now: Mapping[str, Measurement],
+) -> list[Finding]:
+    metrics = quality_metrics(experiment.workload)
+    other = manifest.get("judged_on", content) != content
+    return [
+        Finding(
+            metric=name,
+            recorded=before,
+            now=now[name],
+            verdict="not judged",
+            detail="model or data are not those that it was judged with",
+        )
+        if other
+        else judged_quality(name, before, now[name], metrics[name].direction)
+        for name, before in recorded.items()
+        if name in now
+    ]
+
+
+def _experiment(manifest: Mapping[str, Any], named: Path | None) -> Experiment | str:
+    """The experiment, or why there is none."""
+    if named is not None:
+        return load_experiment(named)
+    written = manifest.get("experiment_file")
+    if written is None:
+        return "the manifest names no experiment; name its file with --experiment"
+    if not Path(written).is_file():
+        return f"{written} is not here; name the experiment's file with --experiment"
+    overrides = tuple(manifest.get("experiment_overrides", ()))
+    return load_experiment(written, overrides, smoke=bool(manifest.get("smoke")))
+
+
+def _judge(
+    folder: Path, manifest: Mapping[str, Any], experiment: Experiment
+) -> tuple[str, dict[str, Measurement]]:
+    """The fingerprint of model and data, and the metrics."""
+    isolation = Isolation()
+    with tempfile.TemporaryDirectory(prefix="tunefront-") as name:
+        log, made = Path(name, "log"), Path(name, "quality")
+        made.mkdir()
+        try:
+            described = describe_workload(experiment.workload, isolation, log)
+            content = str(described["fingerprint"])
+            setting = setting_of(experiment, content)
+            configuration = Configuration(manifest["configuration"])
+            return content, judge_candidate(setting, configuration, folder, isolation, log, made)
+        finally:
+            isolation.close()
+
+
+def _not_judged(why: str) -> Finding:
+    return Finding(metric="quality", verdict="not judged", detail=why)

@@ -1,0 +1,130 @@
+"""An export run in several fresh processes, with the machine's own speed and state beside it."""
+
+import json
+import math
+import resource
+import statistics
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tunefront.evaluators import Measurement
+from tunefront.search.words import Say
+from tunefront.spaces import ExportError
+
+ROUNDS = 3
+SECONDS = 1.0
+"""Time for measuring, a round."""
+TIMEOUT_S = 1800.0
+UNITS: Mapping[str, str] = {"latency_ms": "ms", "peak_memory_mb": "MB"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rounds:
+    """What the rounds found.
+
+    Attributes:
+        facts: What the export said it is.
+        figures: By metric, with the interval over the rounds.
+        probe: How long the fixed work took beside them, in ms (`evaluators/probe.py`).
+        machine: The busiest round's shares of the cores that others and the hypervisor took, and
+            the load average.
+    """
+
+    facts: Mapping[str, Any]
+    figures: Mapping[str, Measurement]
+    probe: Mapping[str, float]
+    machine: Mapping[str, float]
+
+    def manifest_fields(self) -> dict[str, Any]:
+        """What an export's manifest keeps of them."""
+        return {
+            "sample_figures": {name: figure.value for name, figure in self.figures.items()},
+            "sample_spread": {name: figure.to_dict() for name, figure in self.figures.items()},
+            "sample_probe": dict(self.probe),
+            "sample_machine": dict(self.machine),
+        }
+
+
+def measure_rounds(folder: Path, say: Say = lambda line: None) -> Rounds:
+    """Run an export's recorded request in fresh processes, one after the other.
+
+    Args:
+        folder: The export.
+        say: Called before each round.
+
+    Raises:
+        ExportError: If it does not run.
+    """
+    samples: list[Mapping[str, Any]] = []
+    probes: list[Mapping[str, float]] = []
+    states: list[Mapping[str, float]] = []
+    for done in range(ROUNDS):
+        say(f"measuring: round {done + 1} of {ROUNDS}")
+        probes.append(_run(["tunefront.evaluators.probe"]))
+        sample, state = _watched(folder)
+        samples.append(sample)
+        states.append(state)
+    names = samples[0]["figures"]
+    return Rounds(
+        facts=samples[0]["facts"],
+        figures={name: of_rounds([s["figures"][name] for s in samples], name) for name in names},
+        probe={name: statistics.median(p[name] for p in probes) for name in probes[0]},
+        machine={name: max(state[name] for state in states) for name in states[0]},
+    )
+
+
+def of_rounds(values: Sequence[float], metric: str) -> Measurement:
+    """The median of the rounds; Student's 95 % interval of the mean of their logarithms.
+
+    The interval holds all rounds, whatever their mean says.
+    """
+    from scipy.special import stdtrit
+
+    logs = [math.log(max(value, 1e-12)) for value in values]
+    low, high = min(values), max(values)
+    if len(values) > 1:
+        middle, error = statistics.mean(logs), statistics.stdev(logs) / math.sqrt(len(logs))
+        half = float(stdtrit(len(logs) - 1, 0.975)) * error
+        low, high = min(low, math.exp(middle - half)), max(high, math.exp(middle + half))
+    return Measurement(
+        value=statistics.median(values),
+        unit=UNITS.get(metric, ""),
+        low=low,
+        high=high,
+        samples=len(values),
+    )
+
+
+def _watched(folder: Path) -> tuple[Mapping[str, Any], Mapping[str, float]]:
+    """One round, and the state of the machine meanwhile."""
+    from tunefront.evaluators.measures.machine import MachineWatch
+
+    watch, before_s = MachineWatch(), _children_s()
+    sample = _run(
+        ["tunefront.evaluators.verification", str(folder.absolute()), str(SECONDS), "--sample"]
+    )
+    state = watch.state(_children_s() - before_s)
+    return sample, {"foreign": state.foreign, "steal": state.steal, "load": state.load}
+
+
+def _children_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _run(module: Sequence[str]) -> Any:
+    done = subprocess.run(
+        [sys.executable, "-m", *module],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    if done.returncode != 0:
+        last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+        raise ExportError(f"the export does not run: {last[0][-500:]}")
+    return json.loads(done.stdout.splitlines()[-1])

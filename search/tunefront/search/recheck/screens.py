@@ -1,0 +1,81 @@
+"""What a recheck prints: a table of what was recorded and what is now, or a line of it."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tunefront.evaluators import Measurement
+from tunefront.search.answer import figure
+from tunefront.search.screens import table_of
+
+from .again import Recheck
+from .drift import Finding
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+WORDS = {"holds": "holds", "drifted": "DRIFTED", "not judged": "not judged"}
+
+
+def recheck_table(found: Recheck) -> "Table":
+    """A row for everything that was looked at."""
+    rows = [
+        [f.metric, _cell(f.recorded), _cell(f.now), _drift(f.drift), WORDS[f.verdict], f.detail]
+        for f in found.findings
+    ]
+    return table_of(["metric", "recorded", "now", "drift", "", "why"], rows)
+
+
+def recheck_lines(found: Recheck) -> list[str]:
+    """The machine and the libraries, and the verdict."""
+    lines: list[str] = []
+    if found.machine:
+        lines.append(
+            f"machine: load {found.machine['load']:.1f}, others {found.machine['foreign']:.0%}, "
+            f"steal {found.machine['steal']:.0%}"
+        )
+    if found.libraries:
+        lines.append(f"other libraries than recorded: {', '.join(found.libraries)}")
+    return [*lines, f"{WORDS[found.verdict]}: {found.folder}"]
+
+
+def recheck_line(found: Recheck) -> str:
+    """A line with the time of the day: `14:05:10 holds: latency_ms 2.1 ms (+1.2 %), ...`."""
+    parts = [_short(f) for f in found.findings if f.now is not None or f.verdict == "drifted"]
+    skipped = [f.metric for f in found.findings if f.verdict == "not judged"]
+    told = f"; not judged: {', '.join(skipped)}" if skipped else ""
+    return f"{found.at:%H:%M:%S} {WORDS[found.verdict]}: {', '.join(parts)}{told}"
+
+
+def history_table(rechecks: Sequence[Mapping[str, Any]]) -> "Table":
+    """Rechecks, the first one first, with the drift of every figure."""
+    names = list(
+        dict.fromkeys(
+            f["metric"] for one in rechecks for f in one["findings"] if f["drift"] is not None
+        )
+    )
+    rows: list[list[str]] = []
+    for one in rechecks:
+        drifts = {f["metric"]: f["drift"] for f in one["findings"]}
+        wrong = [f["metric"] for f in one["findings"] if f["verdict"] == "drifted"]
+        told = f"{WORDS[one['verdict']]}{': ' if wrong else ''}{', '.join(wrong)}"
+        rows.append([one["at"].replace("T", " "), *(_drift(drifts.get(n)) for n in names), told])
+    return table_of(["rechecked", *names, ""], rows)
+
+
+def _short(finding: Finding) -> str:
+    if finding.now is None:
+        return f"{finding.metric} {WORDS[finding.verdict]}: {finding.detail}"
+    unit = f" {finding.now.unit}".rstrip()
+    drifted = f" {WORDS[finding.verdict]}" if finding.verdict == "drifted" else ""
+    return f"{finding.metric} {figure(finding.now)}{unit} ({_drift(finding.drift)}){drifted}"
+
+
+def _cell(measurement: Measurement | None) -> str:
+    if measurement is None:
+        return "-"
+    unit = f" {measurement.unit}".rstrip()
+    return f"{figure(measurement)}{unit} ({measurement.low:.4g} to {measurement.high:.4g})"
+
+
+def _drift(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:+.1f} %"

@@ -1,0 +1,289 @@
+"""A real, tiny export measured again: holds, drifted, not judged, again and again."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tunefront.evaluators import Evaluation
+from tunefront.evaluators.export_folder import read_manifest
+from tunefront.evaluators.probe import probe
+from tunefront.search import load_experiment
+from tunefront.search.answer import answer_of
+from tunefront.search.cli import tunefront
+from tunefront.search.commands.over_time import seconds_of
+from tunefront.search.confirmation import Confirmation
+from tunefront.search.export import export_trial
+from tunefront.search.preflight import check_workload
+from tunefront.search.recheck import Recheck, history, history_file, keep
+from tunefront.search.recheck.drift import Finding
+from tunefront.search.record import write_record
+from tunefront.search.study import Study
+from tunefront.spaces import ExperimentError, ExportError, WorkloadError
+
+EXPERIMENT = """\
+name: tiny
+workload: {task: custom, model: "mine:model", inputs: "mine:inputs", quality: "mine:quality"}
+space: {batch_size: [2]}
+baseline: {runtime: onnxruntime, precision: fp32, batch_size: 2, threads: 1}
+objectives: {throughput: maximize, score: maximize}
+measurement: {seconds: 0.1, turns: 3, requests: 2, wait: 0, reference: false}
+"""
+MINE = Path(__file__).parents[2] / "faults" / "mine.py"
+
+
+@pytest.fixture(scope="module")
+def exported(
+    tmp_path_factory: pytest.TempPathFactory, evaluation: Callable[..., Evaluation]
+) -> Iterator[Path]:
+    """A real export of a trial whose speed is made up."""
+    folder = tmp_path_factory.mktemp("recheck")
+    (folder / "mine.py").write_text(MINE.read_text())
+    (folder / "experiment.yaml").write_text(EXPERIMENT)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TUNEFRONT_CACHE", str(folder / "cache"))
+        experiment = load_experiment(folder)
+        setting, described = check_workload(experiment, lambda line: None)
+        study = Study.open(experiment, {"test": "yes"})
+        write_record(experiment, experiment.space.enumerate(), described)
+        trial = study.tell(study.ask(experiment.baseline), evaluation(score=1.0))
+        answer = answer_of(experiment, study.trials(), Confirmation())
+        export_trial(answer, trial, setting, folder / "export")
+        yield folder / "export"
+
+
+@pytest.fixture
+def copy(exported: Path, tmp_path: Path) -> Callable[..., Path]:
+    """A copy of the export with another manifest."""
+
+    def make(**fields: Any) -> Path:
+        folder = tmp_path / "export"
+        shutil.copytree(exported, folder)
+        manifest = {**read_manifest(folder), **fields}
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A single round is enough."""
+    monkeypatch.setattr("tunefront.search.recheck.rounds.ROUNDS", 1)
+
+
+def cli(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(
+        tunefront, ["recheck", *map(str, arguments)], catch_exceptions=False, standalone_mode=False
+    )
+
+
+def verdicts(done: Result) -> dict[str, str]:
+    return {f["metric"]: f["verdict"] for f in json.loads(done.stdout)["findings"]}
+
+
+def times(measurement: dict[str, Any], factor: float) -> dict[str, Any]:
+    return {**measurement, **{n: factor * measurement[n] for n in ("value", "low", "high")}}
+
+
+def test_an_export_records_what_a_recheck_needs(exported: Path) -> None:
+    manifest = read_manifest(exported)
+    assert Path(manifest["experiment_file"]) == exported.parent / "experiment.yaml"
+    assert manifest["judged_on"]
+    for name, value in manifest["sample_figures"].items():
+        spread = manifest["sample_spread"][name]
+        assert spread["low"] <= value == spread["value"] <= spread["high"]
+        assert spread["samples"] == 3
+    assert set(manifest["sample_probe"]) == {"compute_ms", "memory_ms"}
+    assert set(manifest["sample_machine"]) == {"foreign", "steal", "load"}
+
+
+def test_an_export_that_was_left_alone_holds(exported: Path, once: None) -> None:
+    """Its speed may be not judged, where others are busy on this machine."""
+    done = cli(exported)
+    assert done.return_value == 0, done.stdout
+    told = " ".join(done.stdout.split())
+    assert "DRIFTED" not in told
+    assert "files holds" in told.replace("- ", "")
+    assert "score" in told
+    assert f"holds: {exported}" in told
+    assert "measuring: round 1 of 1" in done.stderr
+    (kept,) = history(exported)
+    assert kept["verdict"] == "holds"
+    found = {f["metric"]: f for f in kept["findings"]}
+    assert found["score"]["verdict"] == found["peak_memory_mb"]["verdict"] == "holds"
+    assert found["score"]["drift"] == pytest.approx(0.0, abs=1e-3)
+    # The history lies beside the export: in it, it would be a change.
+    assert history_file(exported) == exported.parent / "export.rechecks.jsonl"
+
+
+def test_what_is_worse_than_recorded_has_drifted(copy: Callable[..., Path], once: None) -> None:
+    """Recorded figures that nothing on this machine reaches: exit code 5, everything judged."""
+    folder = copy()
+    manifest = dict(read_manifest(folder))
+    manifest["sample_figures"] = {n: v / 1e3 for n, v in manifest["sample_figures"].items()}
+    spread = manifest["sample_spread"]
+    manifest["sample_spread"] = {name: times(spread[name], 1e-3) for name in spread}
+    scores = manifest["measurements"]
+    manifest["measurements"] = {**scores, "score": times(scores["score"], 1.5)}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    done = cli(folder, "--format", "json")
+    assert done.return_value == 5
+    found = verdicts(done)
+    assert {n for n, verdict in found.items() if verdict == "drifted"} == {
+        "latency_ms",
+        "peak_memory_mb",
+        "score",
+    }
+    assert found["outputs"] == "holds"
+
+
+def test_what_can_not_be_judged_here_is_said(copy: Callable[..., Path], once: None) -> None:
+    hardware = {"fingerprint": "elsewhere", "summary": "Another CPU", "isa": []}
+    folder = copy(hardware=hardware, experiment_file="/nowhere/experiment.yaml")
+    done = cli(folder)
+    assert done.return_value == 0
+    told = " ".join(done.stdout.split())
+    assert told.count("recorded on another machine: Another CPU") == 2
+    assert "/nowhere/experiment.yaml is not here; name the experiment's file" in told
+
+
+def test_changed_files_are_drift_and_nothing_of_them_is_run(copy: Callable[..., Path]) -> None:
+    folder = copy()
+    (folder / "run.py").write_text("raise SystemExit(1)\n")
+    done = cli(folder, "--format", "json")
+    assert done.return_value == 5
+    assert verdicts(done) == {"files": "drifted"}
+
+
+def test_other_data_is_not_judged_and_named_experiments_are(
+    copy: Callable[..., Path], exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tunefront.search.recheck.rejudging import judge_again
+
+    folder = copy(judged_on="something else", experiment_file=None)
+    manifest = read_manifest(folder)
+
+    def judge(**changed: Any) -> Finding:
+        named = changed.pop("named", None)
+        (found,) = judge_again(folder, {**manifest, **changed}, named, lambda line: None)
+        return found
+
+    assert judge().detail == "the manifest names no experiment; name its file with --experiment"
+    found = judge(named=exported.parent)
+    assert (found.metric, found.verdict) == ("score", "not judged")
+    assert found.detail == "model or data are not those that it was judged with"
+    assert found.now is not None
+    lost = judge(named=exported.parent, measurements={})
+    assert "judges score, which the export does not record" in lost.detail
+    with pytest.raises(ExperimentError, match="does not exist"):
+        judge(named=folder / "nowhere.yaml")
+    other = folder.parent / "other.yaml"
+    other.write_text("nothing: else\n")
+    assert "unknown key" in judge(experiment_file=str(other)).detail
+
+    def gone(*_: object) -> None:
+        raise WorkloadError("model and data are gone")
+
+    monkeypatch.setattr("tunefront.search.recheck.rejudging.describe_workload", gone)
+    assert judge(named=exported.parent).detail == "model and data are gone"
+
+
+def test_what_is_no_export_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="is not a folder; name what `tunefront export` wrote"):
+        cli(tmp_path / "nowhere")
+    with pytest.raises(ExportError, match="no manifest.json here: it is no export"):
+        cli(tmp_path)
+
+
+def test_an_export_that_does_not_run_says_why(tmp_path: Path) -> None:
+    from tunefront.search.recheck.rounds import measure_rounds
+
+    with pytest.raises(ExportError, match="the export does not run: .*samples.npz"):
+        measure_rounds(tmp_path)
+
+
+def made_up(folder: Path, *verdicts: str) -> Recheck:
+    findings = [Finding(metric=f"m{i}", verdict=v) for i, v in enumerate(verdicts)]  # type: ignore[arg-type]
+    return Recheck(
+        folder=folder,
+        at=datetime(2026, 1, 2, 3, 4, 5),
+        findings=tuple(findings),
+        machine={},
+        libraries=(),
+    )
+
+
+def test_the_verdict_is_that_of_the_worst_finding(tmp_path: Path) -> None:
+    assert made_up(tmp_path, "holds", "drifted").verdict == "drifted"
+    assert made_up(tmp_path, "holds", "not judged").verdict == "holds"
+    assert made_up(tmp_path, "not judged").verdict == "not judged"
+
+
+def test_a_schedule_ends_with_drift_and_says_a_line_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coming = [made_up(tmp_path, "holds"), made_up(tmp_path, "holds", "drifted")]
+    slept: list[float] = []
+    monkeypatch.setattr("tunefront.search.recheck.recheck", lambda *_: coming.pop(0))
+    monkeypatch.setattr("time.sleep", slept.append)
+    done = cli(tmp_path / "export", "--every", "90s")
+    assert done.return_value == 5
+    assert slept == [90.0]
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("03:04:05 holds")
+    assert lines[1].startswith("03:04:05 DRIFTED: m1 DRIFTED")
+    past = cli(tmp_path, "--history").stdout
+    assert past.count("2026-01-02 03:04:05") == 2
+    assert "DRIFTED: m1" in past
+    assert len(json.loads(cli(tmp_path, "--history", "--format", "json").stdout)) == 2
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"), [("30s", 30), ("10m", 600), ("1h", 3600), ("1.5d", 129_600)]
+)
+def test_times_of_a_schedule(written: str, seconds: float) -> None:
+    assert seconds_of(written) == seconds
+
+
+@pytest.mark.parametrize("written", ["1", "h", "1w", "0s", "-1h"])
+def test_a_time_that_is_none_is_refused(written: str, tmp_path: Path) -> None:
+    with pytest.raises(ExperimentError, match="--every: a time such as 30s, 10m, 1h or 1d, but go"):
+        cli(tmp_path, f"--every={written}")
+
+
+def test_a_history_that_is_not_there_or_can_not_be_read_or_written(tmp_path: Path) -> None:
+    folder = tmp_path / "export"
+    folder.mkdir()
+    with pytest.raises(ExportError, match="was never rechecked: no .*; `tunefront recheck"):
+        cli(folder, "--history")
+    history_file(folder).write_text("{")
+    with pytest.raises(ExportError, match="can't be read"):
+        cli(folder, "--history")
+    with pytest.raises(ExportError, match="can't be written"):
+        keep(made_up(tmp_path / "gone" / "export", "holds"))
+
+
+def test_the_probe_computes_and_copies() -> None:
+    found = probe()
+    assert set(found) == {"compute_ms", "memory_ms"}
+    assert min(found.values()) > 0
+
+
+def test_libraries_of_other_versions_are_named(
+    exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tunefront.search import recheck as module
+    from tunefront.spaces import detect_hardware
+
+    newer = replace(detect_hardware(), libraries={"onnxruntime": "99.0"})
+    monkeypatch.setattr(module, "detect_hardware", lambda: newer)
+    told = module._libraries(read_manifest(exported))
+    assert any(line.startswith("onnxruntime: ") and line.endswith("-> 99.0") for line in told)
+    assert any(line.endswith("-> not installed") for line in told)

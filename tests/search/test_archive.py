@@ -1,0 +1,241 @@
+"""A search read from its record alone: its file changed, gone, from an older version, elsewhere."""
+
+import json
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tunefront.evaluators import Evaluation
+from tunefront.search import Experiment, load_experiment
+from tunefront.search.archive import experiment_of, open_search, read_search
+from tunefront.search.cli import tunefront
+from tunefront.search.commands.over_time import names_search
+from tunefront.search.record import FILE, put_aside, write_record
+from tunefront.search.study import Study
+from tunefront.spaces import ExperimentError, StudyError
+
+from .conftest import FILE as TEXT
+
+EvaluationOf = Callable[..., Evaluation]
+
+
+@pytest.fixture
+def begun(tmp_path: Path, evaluation: EvaluationOf) -> Callable[..., Experiment]:
+    """A search with a baseline and a trial that is so many times faster."""
+
+    def make(name: str, factor: float = 3.0, text: str = TEXT) -> Experiment:
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        (folder / "experiment.yaml").write_text(text)
+        experiment = load_experiment(folder)
+        study = Study.open(experiment, {"test": "yes"})
+        write_record(experiment, experiment.space.enumerate(), {"fingerprint": "f"})
+        study.tell(study.ask(experiment.baseline), evaluation())
+        other = next(c for c in experiment.space.enumerate().runnable if c != experiment.baseline)
+        study.tell(study.ask(other), evaluation(throughput=factor * 100.0))
+        return experiment
+
+    return make
+
+
+def cli(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(
+        tunefront, [*map(str, arguments)], catch_exceptions=False, standalone_mode=False
+    )
+
+
+def change(searched: Experiment, **fields: Any) -> None:
+    path = searched.results / FILE
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+
+
+def test_what_was_searched_is_read_from_the_record(begun: Callable[..., Experiment]) -> None:
+    experiment = begun("one")
+    found = experiment_of(experiment.results)
+    for name in ("name", "objectives", "limits", "baseline", "metrics", "protocol", "slug"):
+        assert getattr(found, name) == getattr(experiment, name)
+    assert found.results == experiment.results
+    hardware = found.space.context.hardware
+    assert hardware == experiment.space.context.hardware
+
+
+def test_a_file_that_has_changed_or_is_gone_changes_nothing(
+    begun: Callable[..., Experiment],
+) -> None:
+    experiment = begun("one")
+    before = read_search(experiment.path)
+    text = TEXT.replace("throughput: maximize", "latency_ms: minimize").replace("5%", "1%")
+    experiment.path.write_text(text)
+    assert read_search(experiment.path) == before
+    experiment.path.write_text("name: Made up\nnothing: else\n")
+    assert read_search(experiment.path.parent) == before
+    experiment.path.unlink()
+    assert read_search(experiment.results) == before
+    assert before.answer.front.trials[0].value("throughput") == 300.0
+
+
+def test_files_that_only_a_run_needs_may_be_gone(begun: Callable[..., Experiment]) -> None:
+    experiment = begun("one")
+    written = {
+        **experiment.written,
+        "prepare": "gone.py",
+        "warm_start": "gone.yaml",
+        "workload": {**experiment.written["workload"], "data": "${prepared}/data.jsonl"},
+        "budget": {"until": "2001-01-01 07:00"},
+    }
+    change(experiment, experiment=written)
+    assert len(read_search(experiment.results).answer.trials) == 2
+
+
+def test_the_record_of_an_older_version_has_the_machine_in_a_line(
+    begun: Callable[..., Experiment],
+) -> None:
+    experiment = begun("one")
+    machine = {
+        "summary": "Old CPU, 64 cores, 512 GiB, GPU One, GPU Two",
+        "fingerprint": "old",
+        "isa": ["avx2"],
+        "libraries": {"torch": "1.0"},
+    }
+    change(experiment, machine=machine)
+    hardware = experiment_of(experiment.results).space.context.hardware
+    assert (hardware.cpu, hardware.cores, hardware.memory_mb) == ("Old CPU", 64, 512 * 1024)
+    assert [gpu.name for gpu in hardware.gpus] == ["GPU One", "GPU Two"]
+    assert hardware.summary() == machine["summary"]
+
+
+def test_what_a_record_does_not_say_is_named(begun: Callable[..., Experiment]) -> None:
+    experiment = begun("one")
+    record = json.loads((experiment.results / FILE).read_text())
+    del record["experiment"]
+    (experiment.results / FILE).write_text(json.dumps(record))
+    with pytest.raises(StudyError, match="does not say 'experiment': an older version wrote it"):
+        read_search(experiment.results)
+    change(experiment, experiment={}, machine={**record["machine"], "cpu": "x"})
+    with pytest.raises(StudyError, match="what was searched can't be read"):
+        read_search(experiment.results)
+    change(experiment, machine={"summary": "a toaster"})
+    with pytest.raises(StudyError, match="does not say 'cpu'"):
+        read_search(experiment.results)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"), [("{", "can't be read"), ("[]", "keys and values are needed, but got list")]
+)
+def test_what_is_no_record_is_refused(
+    begun: Callable[..., Experiment], text: str, told: str
+) -> None:
+    experiment = begun("one")
+    (experiment.results / FILE).write_text(text)
+    with pytest.raises(StudyError, match=told):
+        read_search(experiment.results)
+
+
+def test_a_file_that_was_never_run_has_no_record(tmp_path: Path) -> None:
+    (tmp_path / "experiment.yaml").write_text(TEXT)
+    with pytest.raises(StudyError, match="start with `tunefront run"):
+        read_search(tmp_path)
+    with pytest.raises(ExperimentError, match="does not exist; name an experiment file"):
+        read_search(tmp_path / "nowhere")
+
+
+def test_trials_of_another_form_are_told(begun: Callable[..., Experiment]) -> None:
+    experiment = begun("one")
+    with closing(sqlite3.connect(experiment.results / "study.db")) as connection:
+        connection.execute(
+            "UPDATE trial_user_attributes SET value_json = '{}' WHERE key = 'evaluation'"
+        )
+        connection.commit()
+    with pytest.raises(StudyError, match="trial 0 is recorded in form 2, but this version reads"):
+        read_search(experiment.results)
+
+
+def test_a_record_is_shown_picked_and_compared_without_its_file(
+    begun: Callable[..., Experiment],
+) -> None:
+    experiment = begun("one")
+    experiment.path.unlink()
+    folder = experiment.results
+    assert "recommended" in cli("show", folder).output
+    assert "recommended" in cli("pick", folder, "--limit", "quality_drop<=1").output
+    assert "300" in cli("compare", folder, "baseline", "1").output
+    assert open_search(folder).results == folder
+
+
+def test_what_was_put_aside_is_compared_with_what_came_after(
+    begun: Callable[..., Experiment],
+) -> None:
+    said: list[str] = []
+    put_aside(begun("one", 2.0), said.append)
+    aside = Path(said[0].removeprefix("put the earlier record aside: "))
+    experiment = begun("one", 4.0)
+    done = cli("show", aside, experiment.path)
+    told = " ".join(done.output.split())
+    assert told.startswith("before Made up (")
+    assert "the same: machine, libraries, model and data" in told
+    assert "front (001) front (001)" in told
+    assert "throughput 200 400 +100 % (+100 to +100) better" in told
+    assert "throughput: 1 better, 0 worse, 1 can't be told apart" in told
+    record = json.loads(cli("show", aside, experiment.path, "--format", "json").output)
+    assert record["before"]["folder"] == str(aside)
+    assert record["same_hardware"]
+    rows = cli("show", aside, experiment.path, "--format", "csv").output.splitlines()
+    assert rows[0].startswith("configuration,trial_before,place_before")
+    assert len(rows) == 1 + 2 * 2
+
+
+def test_the_baseline_s_own_change_is_said(
+    begun: Callable[..., Experiment], evaluation: EvaluationOf
+) -> None:
+    one, other = begun("one"), begun("two")
+    slower = json.dumps(evaluation(throughput=80.0).to_dict())
+    with closing(sqlite3.connect(other.results / "study.db")) as connection:
+        connection.execute(
+            "UPDATE trial_user_attributes SET value_json = ? WHERE trial_id = 1 "
+            "AND key = 'evaluation'",
+            (slower,),
+        )
+        connection.commit()
+    told = cli("show", one.path, other.path).output
+    assert (
+        "the baseline itself changed, and with it every figure as it is: throughput -20 %" in told
+    )
+
+
+def test_fronts_of_other_machines_are_told_apart_from_what_was_found(
+    begun: Callable[..., Experiment],
+) -> None:
+    one, other = begun("one"), begun("two")
+    machine = json.loads((other.results / FILE).read_text())["machine"]
+    change(other, machine={**machine, "fingerprint": "elsewhere", "summary": "Other, 1 core"})
+    told = cli("show", one.path, other.path).output
+    assert "other hardware: what is compared are multiples of each search's own baseline" in told
+    assert "[elsewhere]" in told
+    base = begun("three", text=TEXT + "baseline: {runtime: torch, threads: 2}\n")
+    here = cli("show", one.path, base.path).output
+    assert "the baselines differ: figures are compared as they are" in here
+    there = cli("show", other.path, base.path).output
+    assert "no figures can be compared, only who is on the fronts" in there
+
+
+@pytest.mark.parametrize("written", ["12", "baseline", "fastest", "highest quality", "7 torch b1"])
+def test_numbers_and_names_of_trials_are_never_searches(
+    written: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / written).mkdir()
+    assert not names_search(written)
+    assert names_search(f"./{written}")
+    assert not names_search("./nowhere")
+
+
+def test_a_word_that_is_neither_is_answered_with_what_there_is(
+    begun: Callable[..., Experiment],
+) -> None:
+    with pytest.raises(ExperimentError, match="trial 'fastst' does not exist.*'fastest'"):
+        cli("show", begun("one").path, "fastst")
