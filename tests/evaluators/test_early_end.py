@@ -1,5 +1,6 @@
-"""Judging that ends early: what it saves, and whom it serves."""
+"""Judging and measuring that end early: what it saves, and whom it serves."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,12 +9,16 @@ import pytest
 
 from tunefront.evaluators import (
     Evaluation,
+    FirstLook,
     Isolation,
     Setting,
+    Timing,
     WorkloadSpec,
     describe_workload,
     evaluate,
+    speed_against,
 )
+from tunefront.evaluators.turns import LOOK_TURNS
 from tunefront.spaces import Configuration
 
 from .conftest import QUICK, TORCH
@@ -124,3 +129,39 @@ def test_what_was_judged_whole_serves_every_limit(
     served = judged_with(replace(long_setting, quality_limit=-70.0), isolation, tmp_path, own)
     assert "quality" in served.reused
     assert served.facts["judged"] == 320
+
+
+def test_measuring_ends_where_the_first_look_says_so(
+    long_setting: Setting,
+    isolation: Isolation,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Figures and items are those of a whole trial, its spread that of few turns."""
+    monkeypatch.setattr(
+        Timing, "clean", property(lambda timing: np.ones(len(timing.blocks), dtype=bool))
+    )
+    patient = replace(long_setting, protocol=replace(QUICK, turns=9, precision=0.0, reference=True))
+    own = Configuration({**TORCH, "batch_size": 2})
+    seen: list[Evaluation] = []
+
+    def judge(found: Evaluation) -> FirstLook:
+        seen.append(found)
+        return FirstLook(speed=speed_against(found), hopeless="too slow", ended=True)
+
+    found = evaluate(patient, own, isolation, tmp_path / "log", judge=judge)
+    assert found.status == "ok", (found.message, found.log)
+    assert len(seen) == 1
+    assert len(found.blocks) == LOOK_TURNS
+    assert found.first_look == FirstLook(
+        speed=speed_against(seen[0]), hopeless="too slow", ended=True
+    )
+    assert found.relative == seen[0].relative is not None
+    assert found.items == seen[0].items
+    assert found.doubts == ("too slow",)
+    assert Evaluation.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+    whole = evaluate(patient, own, isolation, tmp_path / "log")
+    assert len(whole.blocks) >= 9
+    assert whole.first_look is not None
+    assert not whole.first_look.ended
+    assert whole.first_look.hopeless == ""

@@ -27,7 +27,7 @@ from tunefront.evaluators import (
     energy_is_counted,
     evaluate,
 )
-from tunefront.evaluators.evaluate import doubts_of, relative_throughput
+from tunefront.evaluators.measured import doubts_of, relative_throughput
 from tunefront.evaluators.measures.speed import Block
 from tunefront.evaluators.setting import EVALUATION_STAGES
 from tunefront.spaces import Configuration, WorkloadError

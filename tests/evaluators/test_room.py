@@ -116,14 +116,16 @@ def test_a_candidate_that_is_being_measured_is_not_evicted(
     plain = module.take_turns
     kept: list[list[bool]] = []
 
-    def clear_and_take_turns(setting: Setting, contenders: Sequence[Any], *rest: Any) -> Any:
+    def clear_and_take_turns(
+        setting: Setting, contenders: Sequence[Any], isolation: Isolation, log: Path, *asked: Any
+    ) -> Any:
         def enough(timings: Sequence[Timing], elapsed_s: float) -> bool:
             clear(shelves(tmp_path / "store"))
             read = [folder for c in contenders for folder in (c.candidate, c.requests)]
             kept.append([folder.is_dir() for folder in read])
-            return bool(rest[-1](timings, elapsed_s))
+            return bool(asked[0](timings, elapsed_s))
 
-        return plain(setting, contenders, *rest[:-1], enough)
+        return plain(setting, contenders, isolation, log, enough, *asked[1:])
 
     monkeypatch.setattr(module, "take_turns", clear_and_take_turns)
     found = evaluate(setting, own, isolation, tmp_path / "log")

@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tunefront.evaluators import (
     Contender,
     Isolation,
+    Session,
     Setting,
     Sitting,
     Timing,
@@ -18,7 +20,7 @@ from tunefront.evaluators import (
     energy_is_counted,
     take_turns,
 )
-from tunefront.evaluators.turns import energy_of
+from tunefront.evaluators.turns import LOOK_TURNS, energy_of
 from tunefront.spaces import Configuration, EvaluationError, Value
 
 CORES = len(os.sched_getaffinity(0))
@@ -92,6 +94,70 @@ def test_contenders_take_turns_in_processes_of_their_own(
         for name in ("latency_ms", "throughput", "peak_memory_mb", "model_memory_mb"):
             assert found.measurements[name].value > 0
         assert ("energy_per_item" in found.measurements) is energy_is_counted()
+
+
+@pytest.fixture
+def undisturbed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is ever in the way, however busy this machine is."""
+    clean = property(lambda timing: np.ones(len(timing.blocks), dtype=bool))
+    monkeypatch.setattr(Timing, "clean", clean)
+
+
+def test_a_first_look_sees_what_the_end_would_and_may_end_it(
+    lm_setting: Setting, isolation: Isolation, ready: ContenderOf, tmp_path: Path, undisturbed: None
+) -> None:
+    seen: list[Session] = []
+
+    def ends_early(session: Session) -> bool:
+        seen.append(session)
+        return True
+
+    contenders = [ready(), ready(batch_size=4)]
+    log = tmp_path / "log"
+    session = take_turns(lm_setting, contenders, isolation, log, Until(40), ends_early)
+    assert len(seen) == 1
+    for first, last in zip(seen[0].sittings, session.sittings, strict=True):
+        early, end = well(first), well(last)
+        assert len(end.timing.blocks) == len(early.timing.blocks) == LOOK_TURNS
+        assert early.facts == end.facts
+        for name, figure in early.measurements.items():
+            if not name.endswith("memory_mb"):
+                assert figure == end.measurements[name]
+        peak = end.measurements["peak_memory_mb"].value
+        assert 0 < early.measurements["peak_memory_mb"].value <= peak
+
+
+def test_a_first_look_is_taken_once(
+    lm_setting: Setting, isolation: Isolation, ready: ContenderOf, tmp_path: Path, undisturbed: None
+) -> None:
+    seen: list[Session] = []
+
+    def goes_on(session: Session) -> bool:
+        seen.append(session)
+        return False
+
+    until = Until(2 * LOOK_TURNS)
+    session = take_turns(lm_setting, [ready()], isolation, tmp_path / "log", until, goes_on)
+    assert len(well(session.sittings[0]).timing.blocks) == 2 * LOOK_TURNS
+    assert len(seen) == 1
+
+
+def test_a_disturbed_turn_is_no_look(
+    lm_setting: Setting,
+    isolation: Isolation,
+    ready: ContenderOf,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    disturbed = property(lambda timing: np.zeros(len(timing.blocks), dtype=bool))
+    monkeypatch.setattr(Timing, "clean", disturbed)
+
+    def ends_early(session: Session) -> bool:
+        raise AssertionError(session)
+
+    until = Until(2 * LOOK_TURNS)
+    session = take_turns(lm_setting, [ready()], isolation, tmp_path / "log", until, ends_early)
+    assert len(well(session.sittings[0]).timing.blocks) == 2 * LOOK_TURNS
 
 
 def test_one_that_fails_leaves_and_the_others_go_on(

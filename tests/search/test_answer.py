@@ -249,5 +249,8 @@ def test_who_was_not_judged_to_the_end_is_told_with_the_items(
     trials = [replace(first, evaluation=whole), replace(second, evaluation=early)]
     told = sentence(experiment, *trials)
     assert told.endswith("quality -21.0 % on 64 of 512 items")
-    assert early_ends(trials) == "judging ended early in 1 of 2 trials: 44% of the items saved"
-    assert early_ends(trials[:1]) == ""
+    assert (
+        early_ends(trials, experiment.objectives)
+        == "judging ended early in 1 of 2 trials: 44% of the items saved"
+    )
+    assert early_ends(trials[:1], experiment.objectives) == ""

@@ -12,6 +12,7 @@ from .evaluate import (
     export_candidate,
 )
 from .isolation import Isolation
+from .measured import Judge, plain_look, speed_against
 from .measures import (
     COST_METRICS,
     ENERGY_METRICS,
@@ -31,7 +32,7 @@ from .measures.speed import Timing, half_width, kept_turns
 from .profiled import profile_candidate
 from .profiling.profile import Bound, Part, Profile, Roofline, Row
 from .registry import load
-from .setting import Evaluation, Setting, Timeouts
+from .setting import Evaluation, FirstLook, Setting, Timeouts
 from .store import Store, cache_folder, prepared_folder, stages_folder
 from .turns import Contender, Session, Sitting, take_turns
 from .workloads import TASKS, Sample, WorkloadSpec, build_workload, quality_metrics
@@ -48,8 +49,10 @@ __all__ = [
     "Contender",
     "Direction",
     "Evaluation",
+    "FirstLook",
     "Gpus",
     "Isolation",
+    "Judge",
     "Measurement",
     "Metric",
     "Part",
@@ -83,5 +86,7 @@ __all__ = [
     "ratio_interval",
     "script_of",
     "stages_folder",
+    "plain_look",
+    "speed_against",
     "take_turns",
 ]

@@ -31,12 +31,12 @@ from .cores import lease_cores
 from .disk import is_full
 from .eviction import make_room, size_of
 from .isolation import Isolation, Step, last_lines
-from .measures import Measurement, Protocol
+from .measured import Judge, Looker, digits, measured, plain_look
+from .measures import Measurement
 from .measures.gpu import Gpus
-from .measures.intervals import ratio_interval
 from .measures.memory import folder_mb
 from .measures.quality import read_items, read_metrics
-from .measures.speed import Timing, enough, half_width, ratios
+from .measures.speed import Timing, enough
 from .setting import (
     WAITING,
     Evaluation,
@@ -47,17 +47,14 @@ from .setting import (
     memory_limit,
 )
 from .store import Store, environment_of, key_of
-from .turns import Contender, Session, Sitting, take_turns
+from .turns import Contender, Session, take_turns
 from .workloads import WorkloadSpec
-from .workloads.base import Array
 from .workloads.samples import read_samples
 
 ROOM = 3.0
 """Memory that a candidate may take, as a multiple of its files; a guess on the safe side."""
 ROOM_MB = 700.0
 """Memory for a runtime's libraries and what they work in."""
-MOST_STEAL = 0.05
-"""Of the time that a hypervisor may take before figures are doubted."""
 LEAST_FREE_BYTES = 2**30
 """What must be free on the store's disk before anything is built."""
 MODEL_COPIES = 3
@@ -125,6 +122,7 @@ def evaluate(
     isolation: Isolation,
     log: Path,
     on_stage: OnStage = lambda stage: None,
+    judge: Judge = plain_look,
 ) -> Evaluation:
     """Build what isn't built, judge what isn't judged, measure; never raises for the trial's sake.
 
@@ -134,8 +132,9 @@ def evaluate(
         isolation: Where the fresh processes come from.
         log: The file that the steps' output goes to.
         on_stage: Called with every stage as it begins.
+        judge: Looks at what the first turns found, and says whether there are to be more.
     """
-    with _Path(setting, configuration, isolation, log, on_stage) as path:
+    with _Path(setting, configuration, isolation, log, on_stage, judge) as path:
         return path.walk()
 
 
@@ -149,8 +148,10 @@ class _Path:
         isolation: Isolation,
         log: Path,
         on_stage: OnStage = lambda stage: None,
+        judge: Judge = plain_look,
     ) -> None:
         self.on_stage = on_stage
+        self.judge = judge
         self.setting = setting
         self.configuration = configuration
         self.isolation = isolation
@@ -203,15 +204,7 @@ class _Path:
         with self._leased("quality") as cores:
             quality = self._quality(candidate, self._reference(cores), cores)
         with self._timed("measure"):
-            measured = self._measure(candidate, requests)
-        values, weights = read_items(quality)
-        return replace(
-            measured,
-            measurements={**measured.measurements, **read_metrics(quality)},
-            items=(_digits(values), _digits(weights)),
-            samples=read_samples(quality),
-            facts={**measured.facts, "judged": int((weights > 0).sum()), "items": len(weights)},
-        )
+            return self._measure(candidate, requests, quality)
 
     def export(self, folder: Path) -> None:
         """Build if need be, then fill the folder in a fresh process."""
@@ -374,13 +367,31 @@ class _Path:
             "baseline": str(path),
         }
 
-    def _measure(self, candidate: Path, requests: Path) -> Evaluation:
+    def _measure(self, candidate: Path, requests: Path, quality: Path) -> Evaluation:
         own = Contender(configuration=self.configuration, candidate=candidate, requests=requests)
-        reference = self._beside(own)
-        contenders = [own, *reference]
-        session = take_turns(self.setting, contenders, self.isolation, self.log, self._enough)
+        looker = Looker(lambda session: self._found(session, quality), self.judge)
+        session = take_turns(
+            self.setting,
+            [own, *self._beside(own)],
+            self.isolation,
+            self.log,
+            self._enough,
+            looker.ends,
+        )
         self.seconds[WAITING] += session.queued_s + session.waited_s
-        return _measured(self.setting.protocol, session)
+        return looker.noted(self._found(session, quality))
+
+    def _found(self, session: Session, quality: Path) -> Evaluation:
+        """What the turns found, and what was judged before them."""
+        values, weights = read_items(quality)
+        found = measured(self.setting.protocol, session)
+        return replace(
+            found,
+            measurements={**found.measurements, **read_metrics(quality)},
+            items=(digits(values), digits(weights)),
+            samples=read_samples(quality),
+            facts={**found.facts, "judged": int((weights > 0).sum()), "items": len(weights)},
+        )
 
     def _enough(self, timings: Sequence[Timing], elapsed_s: float) -> bool:
         beside = timings[1] if len(timings) > 1 else None
@@ -427,58 +438,6 @@ def _fits(contenders: Sequence[Contender]) -> bool:
     if any(c.configuration.get("device", "cpu") == "cuda" for c in contenders):
         rooms.append(Gpus().free_mb() or 0.0)
     return bool(needed <= min(rooms))
-
-
-def _measured(protocol: Protocol, session: Session) -> Evaluation:
-    """One evaluation from a candidate's turns, and from the baseline's beside it.
-
-    Raises:
-        EvaluationError: With its cause, where the candidate failed.
-    """
-    own, *others = session.sittings
-    if isinstance(own, EvaluationError):
-        raise own
-    beside = next((other for other in others if isinstance(other, Sitting)), None)
-    return Evaluation(
-        status="ok",
-        measurements=own.measurements,
-        relative=relative_throughput(own, beside) if beside else None,
-        facts={**own.facts, "waited_s": session.waited_s},
-        machine=session.machine,
-        doubts=doubts_of(own.timing, session.machine, protocol, beside.timing if beside else None),
-        blocks=_digits(own.timing.latency_s * 1e3),
-    )
-
-
-def relative_throughput(own: Sitting, beside: Sitting) -> Measurement:
-    """The throughput against another's in the same turns."""
-    seen = ratios(own.timing, beside.timing)
-    scale = own.timing.items / beside.timing.items
-    value, low, high = (scale * end for end in ratio_interval([seen]))
-    return Measurement(value=value, unit="x", low=low, high=high, samples=len(seen))
-
-
-def doubts_of(
-    timing: Timing, machine: Mapping[str, float], protocol: Protocol, beside: Timing | None
-) -> tuple[str, ...]:
-    """Why the figures of these turns are less trustworthy than they should be."""
-    found: list[str] = []
-    half = half_width(timing, beside)
-    if half > 1.5 * protocol.precision:
-        found.append(f"interval ±{half:.0%}, wanted ±{protocol.precision:.0%}")
-    disturbed = len(timing.clean) - int(timing.clean.sum())
-    if not timing.clean[timing.kept].all():
-        found.append(f"others took the cores in {disturbed} of {len(timing.clean)} turns")
-    if machine["steal"] > MOST_STEAL:
-        found.append(f"the hypervisor took {machine['steal']:.0%} of the time")
-    if machine.get("gpu_throttled", 0):
-        found.append("the GPU's clock was held down for heat or power")
-    return tuple(found)
-
-
-def _digits(values: Array) -> tuple[float, ...]:
-    """Seven digits: enough for comparisons, and short in the record."""
-    return tuple(float(f"{value:.7g}") for value in values)
 
 
 def _cause(error: Exception) -> FailureCause:

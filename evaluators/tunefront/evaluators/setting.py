@@ -77,6 +77,26 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FirstLook:
+    """What the first turns of a trial showed.
+
+    Attributes:
+        speed: The throughput against the baseline's, or by itself where that was not beside it.
+        hopeless: Why more turns were not worth it; empty where they were.
+        ended: Whether there were no more: some go on whatever was seen, to check.
+    """
+
+    speed: Measurement
+    hopeless: str = ""
+    ended: bool = False
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> "FirstLook":
+        """The inverse of `asdict`."""
+        return cls(**{**fields, "speed": Measurement.from_dict(fields["speed"])})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
     """How an evaluation ended, and what it found.
 
@@ -88,6 +108,7 @@ class Evaluation:
         samples: What it answered to a few items, for people.
         relative: The throughput against the baseline's in the same turns; None where the baseline
             was not beside it.
+        first_look: What the first turns showed; None where they were all.
         facts: What the running candidate said it is.
         machine: How quiet the machine was while it was measured.
         doubts: Why the figures are less trustworthy than they should be; empty where they are not.
@@ -106,6 +127,7 @@ class Evaluation:
     items: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
     samples: tuple[Sample, ...] = ()
     relative: Measurement | None = None
+    first_look: FirstLook | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     machine: Mapping[str, float] = field(default_factory=dict)
     doubts: tuple[str, ...] = ()
@@ -133,13 +155,14 @@ class Evaluation:
     def from_dict(cls, fields: Mapping[str, Any]) -> "Evaluation":
         """The inverse of `to_dict`."""
         measurements = {n: Measurement.from_dict(m) for n, m in fields["measurements"].items()}
-        relative = fields.get("relative")
+        relative, first_look = fields.get("relative"), fields.get("first_look")
         return cls(
             **{
                 **fields,
                 "measurements": measurements,
                 "samples": tuple(Sample(**sample) for sample in fields.get("samples", ())),
                 "relative": relative and Measurement.from_dict(relative),
+                "first_look": first_look and FirstLook.from_dict(first_look),
                 "doubts": tuple(fields.get("doubts", ())),
                 "blocks": tuple(fields.get("blocks", ())),
                 "items": (tuple(fields["items"][0]), tuple(fields["items"][1])),

@@ -6,7 +6,7 @@
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -234,22 +234,25 @@ def measure(payload: Payload) -> dict[str, object]:
         )
         if problem is not None:
             raise EvaluationError(problem, cause="not applied")
+        weights_mb = folder_mb(folder)
+
+        def state() -> dict[str, object]:
+            """What is known before the turns, and the memory so far."""
+            return {
+                "load_s": load_s,
+                "idle_mb": idle_mb,
+                "peak_mb": tree_memory_mb()[1],
+                "weights_mb": weights_mb,
+                "facts": facts.to_dict(),
+                "gpu": gpu_memory_mb(),
+            }
+
         seat = Seat(payload["address"], int(payload["place"]))
         with no_collection():
-            warmup_s = _take_turns(seat, candidate, made, Protocol(**payload["protocol"]))
-        _, peak_mb = tree_memory_mb()
-        gpu = gpu_memory_mb()
+            warmup_s = _take_turns(seat, candidate, made, Protocol(**payload["protocol"]), state)
+        return {**state(), "warmup_s": warmup_s}
     finally:
         candidate.close()
-    return {
-        "warmup_s": warmup_s,
-        "load_s": load_s,
-        "idle_mb": idle_mb,
-        "peak_mb": peak_mb,
-        "weights_mb": folder_mb(folder),
-        "facts": facts.to_dict(),
-        "gpu": gpu,
-    }
 
 
 def build_marked(payload: Payload) -> dict[str, object]:
@@ -335,7 +338,13 @@ def _check_outputs(candidate: Any, request: Inputs) -> None:
         raise EvaluationError("outputs hold NaN or infinite values", cause="invalid output")
 
 
-def _take_turns(seat: Seat, candidate: Any, made: list[Inputs], protocol: Protocol) -> float:
+def _take_turns(
+    seat: Seat,
+    candidate: Any,
+    made: list[Inputs],
+    protocol: Protocol,
+    state: Callable[[], Mapping[str, object]],
+) -> float:
     """Do what it is called for; seconds of warming up."""
     watch = OwnWatch()
     warmup_s, spent_s = 0.0, time.process_time()
@@ -346,6 +355,9 @@ def _take_turns(seat: Seat, candidate: Any, made: list[Inputs], protocol: Protoc
             warmup_s = warm_up(candidate, made, protocol.seconds)
             watch.settle()
             seat.say({"warmup_s": warmup_s})
+            spent_s = time.process_time()
+        elif word == "look":
+            seat.say({**state(), "warmup_s": warmup_s})
             spent_s = time.process_time()
         else:
             block = run_block(candidate, made, protocol.block_s, watch)

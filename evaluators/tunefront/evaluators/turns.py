@@ -93,6 +93,10 @@ class Session:
 
 Enough = Callable[[Sequence[Timing], float], bool]
 """Whether the timings so far will do; also given the seconds since the first turn."""
+EndsEarly = Callable[[Session], bool]
+"""Whether what the first turns found shows that no more are worth it."""
+LOOK_TURNS = 3
+"""Turns that nobody disturbed after which a first look is taken."""
 
 
 def take_turns(
@@ -101,10 +105,19 @@ def take_turns(
     isolation: Isolation,
     log: Path,
     enough: Enough,
+    ends_early: EndsEarly | None = None,
 ) -> Session:
     """Time the contenders side by side; one that fails leaves, the others go on.
 
     The first contender is what this is about: where it fails, nothing goes on.
+
+    Args:
+        setting: What all evaluations share.
+        contenders: Who takes turns.
+        isolation: Where their processes come from.
+        log: The file that their output goes to.
+        enough: Asked after every turn.
+        ends_early: Asked once, after `LOOK_TURNS` turns that nobody disturbed.
     """
     wanted = max(contender.cores * contender.replicas for contender in contenders)
     places = sum(contender.replicas for contender in contenders)
@@ -120,7 +133,7 @@ def take_turns(
         table = _Table(setting, turnstile, cores)
         for contender in contenders:
             table.add(contender, isolation, log, stack)
-        return replace(table.play(enough), queued_s=queued_s)
+        return replace(table.play(enough, ends_early), queued_s=queued_s)
 
 
 class _Player:
@@ -151,9 +164,12 @@ class _Player:
         if not self.blocks:
             return EvaluationError("had no turn: what it was to be compared with failed", "crash")
         try:
-            results = [child.result() for child in self.children.values()]
+            return self.figures([child.result() for child in self.children.values()])
         except EvaluationError as error:
             return error
+
+    def figures(self, results: Sequence[Mapping[str, Any]]) -> Sitting:
+        """Its figures from its turns, and from what its processes say of themselves."""
         first = results[0]
         # Libraries are shared pages: they count once, what a replica adds counts for each.
         model_mb = sum(r["peak_mb"] - r["idle_mb"] for r in results)
@@ -247,7 +263,7 @@ class _Table:
             memory_mb=memory_limit(self._setting, configuration),
         )
 
-    def play(self, enough: Enough) -> Session:
+    def play(self, enough: Enough, ends_early: EndsEarly | None) -> Session:
         """Everybody loads, warms up, and takes turns until it is enough."""
         for player in self._players:
             self._seat(player)
@@ -263,14 +279,31 @@ class _Table:
             timings = [player.timing for player in self._present()]
             if not timings or enough(timings, time.monotonic() - start - self._waited_s):
                 break
+            if ends_early and min(int(t.clean.sum()) for t in timings) >= LOOK_TURNS:
+                if self._look(ends_early, watch, own):
+                    break
+                ends_early = None
             # CPU time knows what others took; a wall clock does not.
             if any(timing.clock == "wall" and not timing.clean[-1] for timing in timings):
                 self._wait()
-        machine = {**watch.state(own).to_dict(), **self._gpus()}
+        machine = self._machine(watch, own)
         for player in self._present():
             self._turnstile.dismiss(player.places)
         sittings = [player.sitting() for player in self._players]
         return Session(sittings=sittings, machine=machine, waited_s=self._waited_s)
+
+    def _look(self, ends_early: EndsEarly, watch: MachineWatch, own_s: float) -> bool:
+        """What a first look says; nothing where somebody does not answer it."""
+        sittings: list[Sitting | EvaluationError] = []
+        for player in self._present():
+            if not (results := self._call(player, "look")):
+                return False
+            sittings.append(player.figures(results))
+        machine = self._machine(watch, own_s)
+        return ends_early(Session(sittings=sittings, machine=machine, waited_s=self._waited_s))
+
+    def _machine(self, watch: MachineWatch, own_s: float) -> Mapping[str, float]:
+        return {**watch.state(own_s).to_dict(), **self._gpus()}
 
     def _gpus(self) -> dict[str, float]:
         """The GPUs' state, where anybody uses one."""

@@ -8,8 +8,9 @@ from tunefront.spaces import show
 
 from .confirmation import Confirmation, confirmed
 from .experiment import Experiment
+from .fidelity import fidelity_of
 from .lessons import Lesson, Skips, lessons_of
-from .objective import Limit
+from .objective import Limit, Objective
 from .picks import Front, front_of, ratio
 from .trial import Trial
 from .words import counted
@@ -160,8 +161,13 @@ def judged_items(trial: Trial) -> tuple[int, int]:
     return int(facts.get("judged", 0)), int(facts.get("items", 0))
 
 
-def early_ends(trials: Sequence[Trial]) -> str:
-    """What ending judging early has saved, in words; empty where it never did."""
+def early_ends(trials: Sequence[Trial], objectives: Sequence[Objective]) -> str:
+    """What ending early has saved, in words; empty where it never did."""
+    told = (_judging_ends(trials), fidelity_of(trials, objectives).told())
+    return "; ".join(filter(None, told))
+
+
+def _judging_ends(trials: Sequence[Trial]) -> str:
     counts = [judged_items(trial) for trial in trials]
     ended = sum(judged < items for judged, items in counts)
     if not ended:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from tunefront.evaluators import Evaluation, Measurement
+from tunefront.evaluators import Evaluation, Measurement, Metric
 
 from .experiment import Experiment
 from .objective import quality_drop
@@ -21,11 +21,27 @@ def figures_of(
         evaluation: How the trial's evaluation ended.
         baseline: The baseline's evaluation; None for the baseline itself, or where it failed.
     """
+    return figures_from(evaluation, baseline, experiment.primary, experiment.price_per_hour)
+
+
+def figures_from(
+    evaluation: Evaluation,
+    baseline: Evaluation | None,
+    primary: Metric,
+    price_per_hour: float | None,
+) -> dict[str, Measurement]:
+    """Every figure of a trial, without the experiment: as a worker finds them.
+
+    Args:
+        evaluation: How the trial's evaluation ended, or what is known of it so far.
+        baseline: As in `figures_of`.
+        primary: The metric that quality is judged by.
+        price_per_hour: Of the machine; None where nobody said it.
+    """
     figures = dict(evaluation.measurements)
     if baseline is not None and evaluation.relative is not None:
         figures |= steadied(figures, evaluation.relative, baseline.measurements["throughput"].value)
-    figures |= costs(figures, experiment.price_per_hour)
-    primary = experiment.primary
+    figures |= costs(figures, price_per_hour)
     if primary.name in figures:
         figures["quality_drop"] = (
             quality_drop(primary, evaluation, baseline)

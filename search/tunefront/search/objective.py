@@ -51,6 +51,11 @@ class Limit:
     test: Bound
     bound: float
 
+    @property
+    def sign(self) -> float:
+        """1 where less keeps it, -1 where more does."""
+        return 1.0 if self.test == "<=" else -1.0
+
     def kept(self, value: float) -> bool:
         """Whether the value keeps the limit."""
         return _COMPARE[self.test](value, self.bound)

@@ -18,6 +18,7 @@ from .cluster.host import RUN_JOB
 from .cluster.trainable import log_file, result_file
 from .estimate import Estimate, estimate_of
 from .lessons import Skips
+from .race import race_of
 from .samplers import Sampler
 from .stages import forget_stage, forget_stages
 from .study import Study
@@ -223,11 +224,13 @@ class Runner:
     def _job(self, trial: Trial) -> Job:
         self.running[trial.number] = trial
         self.on_start(trial)
+        experiment = self.study.experiment
         return Job(
             number=trial.number,
             configuration=trial.configuration,
             setting=replace(self.setting, timeouts=self._timeouts()),
-            folder=self.study.experiment.results,
+            folder=experiment.results,
+            race=race_of(experiment, self.study.trials(), trial.number),
         )
 
     def _timeouts(self) -> Timeouts:

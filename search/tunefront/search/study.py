@@ -7,7 +7,7 @@ known about a trial lies with it as JSON.
 
 import math
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -231,9 +231,11 @@ class Study:
 
     def trials(self) -> list[Trial]:
         """All trials, by number."""
-        frozen = self._source.get_trials(deepcopy=False)
+        frozen: Sequence[optuna.trial.FrozenTrial | ReadTrial] = self._source.get_trials(
+            deepcopy=False
+        )
         first = self._known(frozen[0], None) if frozen else None
-        return [self._known(f, first if i else None) for i, f in enumerate(frozen)]
+        return [self._known(one, first if place else None) for place, one in enumerate(frozen)]
 
     def baseline(self) -> Trial | None:
         """Trial 0, once it has been asked for."""

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from tunefront.spaces import show
@@ -15,6 +16,7 @@ from .trial import Trial
 def trial_record(trial: Trial) -> dict[str, Any]:
     """Everything about a trial, as plain JSON values."""
     evaluation = trial.evaluation
+    look = evaluation.first_look if evaluation else None
     return {
         "number": trial.number,
         "status": trial.status,
@@ -29,6 +31,7 @@ def trial_record(trial: Trial) -> dict[str, Any]:
         "message": evaluation.message if evaluation else "",
         "log": list(evaluation.log) if evaluation else [],
         "doubts": list(evaluation.doubts) if evaluation else [],
+        "first_look": asdict(look) if look else None,
         "facts": dict(evaluation.facts) if evaluation else {},
         "machine": dict(evaluation.machine) if evaluation else {},
         "seconds": dict(evaluation.seconds) if evaluation else {},

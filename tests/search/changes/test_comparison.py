@@ -373,7 +373,7 @@ def test_a_comparison_travels_as_json_and_csv(experiment: Experiment, search: Se
     import csv
     import io
 
-    from tunefront.search.comparison_screens import comparison_csv, comparison_record
+    from tunefront.search.changes.screens import comparison_csv, comparison_record
 
     sides = made_up(experiment, 8, 0), made_up(experiment, 8, 1)
     found = compare_searches(search(sides[0]), search(sides[1]))

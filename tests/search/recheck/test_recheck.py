@@ -279,7 +279,7 @@ def test_the_probe_computes_and_copies() -> None:
 def test_libraries_of_other_versions_are_named(
     exported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tunefront.search import recheck as module
+    from tunefront.search.recheck import again as module
     from tunefront.spaces import detect_hardware
 
     newer = replace(detect_hardware(), libraries={"onnxruntime": "99.0"})

@@ -15,8 +15,10 @@ from tunefront.evaluators import (
     contender,
     evaluate,
     half_width,
+    plain_look,
     take_turns,
 )
+from tunefront.search.race import Race
 from tunefront.search.stages import note_stage
 from tunefront.spaces import Configuration, EvaluationError
 
@@ -35,12 +37,14 @@ class Job:
         configuration: What to evaluate.
         setting: What all evaluations share.
         folder: The search's folder; results and logs go below it.
+        race: What it has to reach; None where it has all its turns in any case.
     """
 
     number: int
     configuration: Configuration
     setting: Setting
     folder: Path
+    race: Race | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for Ray."""
@@ -49,6 +53,7 @@ class Job:
             "configuration": dict(self.configuration),
             "setting": self.setting.to_dict(),
             "folder": str(self.folder),
+            "race": None if self.race is None else self.race.to_dict(),
         }
 
 
@@ -64,6 +69,7 @@ def run_job(job: Mapping[str, Any]) -> Mapping[str, Any]:
         _isolation_of_this_worker(),
         log_file(folder, number),
         on_stage=lambda stage: note_stage(folder, number, stage),
+        judge=Race.from_dict(job["race"]).look if job.get("race") else plain_look,
     )
     return evaluation.to_dict()
 

@@ -106,7 +106,8 @@ def _print_next_steps(result: "Result", written: Path) -> None:
     answer, smoke = result.answer, result.answer.experiment.smoke
     told = f"{answer.counts()}, {result.seconds / 60:.1f} min"
     say("")
-    echo(["; ".join(filter(None, (told, early_ends(answer.trials))))], err=True)
+    saved = early_ends(answer.trials, answer.experiment.objectives)
+    echo(["; ".join(filter(None, (told, saved)))], err=True)
     echo(["", f"  {answer.headline()}", ""], err=True)
     if result.link:
         say_front(answer.experiment, say)

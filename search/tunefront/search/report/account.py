@@ -89,7 +89,7 @@ def _protocol(answer: Answer) -> list[list[str]]:
         ["sampler", f"{experiment.sampler}, seed {experiment.seed}"],
         ["budget", _budget(experiment.budget)],
         ["doubted", f"{doubted} of {len(answer.trials)} trials"],
-        ["saved", early_ends(answer.trials)],
+        ["saved", early_ends(answer.trials, experiment.objectives)],
     ]
     return [row for row in rows if row[1]]
 

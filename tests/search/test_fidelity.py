@@ -1,0 +1,196 @@
+"""First looks: what they are worth, and which trials end at them."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tunefront.evaluators import Evaluation, FirstLook, Measurement
+from tunefront.search import Experiment, Trial
+from tunefront.search.fidelity import Fidelity, fidelity_of
+from tunefront.search.figures import figures_of
+from tunefront.search.race import CHECKED, Race, race_of
+from tunefront.spaces import Configuration
+
+TrialOf = Callable[..., Trial]
+EvaluationOf = Callable[..., Evaluation]
+
+
+def times(value: float, spread: float = 0.01) -> Measurement:
+    low, high = (1 - spread) * value, (1 + spread) * value
+    return Measurement(value=value, unit="x", low=low, high=high, samples=7)
+
+
+@pytest.fixture
+def experiment(load: Callable[..., Experiment]) -> Experiment:
+    """Throughput and peak memory, quality not more than 5 % worse."""
+    return load()
+
+
+@pytest.fixture
+def seen(evaluation: EvaluationOf) -> EvaluationOf:
+    """Of something that is so many times as fast as the baseline of 100 items/s."""
+
+    def make(speed: float, memory: float = 500.0, loss: float = 0.0, spread: float = 0.01) -> Any:
+        figures = {"throughput": 100 * speed, "latency_ms": 10 / speed, "peak_memory_mb": memory}
+        items = [1 + loss / 100 + 0.001 * place for place in range(9)]
+        found = evaluation(items=items, **figures, perplexity=float(np.exp(np.mean(items))))
+        return replace(found, relative=times(speed, spread))
+
+    return make
+
+
+@pytest.fixture
+def looked(experiment: Experiment, seen: EvaluationOf) -> TrialOf:
+    """A trial that is so many times as fast as the baseline, and seemed to be `first`."""
+
+    def make(number: int, speed: float, first: float, memory: float = 500.0, **look: Any) -> Trial:
+        found = replace(seen(speed, memory), first_look=FirstLook(speed=times(first), **look))
+        return Trial(
+            number=number,
+            configuration=Configuration({"threads": number + 1}),
+            status="ok",
+            measurements=figures_of(experiment, found, seen(1.0) if number else None),
+            evaluation=found,
+        )
+
+    return make
+
+
+@pytest.fixture
+def trusted(looked: TrialOf) -> list[Trial]:
+    """Ten trials whose first looks were nearly right; the last is best in everything."""
+    return [looked(n, 1 + n, (1 + n) * (1.01 if n % 2 else 0.99), 500 - 10 * n) for n in range(10)]
+
+
+def test_looks_that_rank_as_all_turns_do_are_trusted(
+    trusted: list[Trial], experiment: Experiment
+) -> None:
+    found = fidelity_of(trusted, experiment.objectives)
+    assert found.trusted
+    assert found.trials == 10
+    assert found.correlation == pytest.approx(1.0)
+    assert found.deviation == pytest.approx(0.01, rel=0.02)
+    assert found.told() == "first looks rank speed as all turns do at 1.00: 0 trials ended there"
+    assert not fidelity_of(trusted[:7], experiment.objectives).trusted
+    assert fidelity_of(trusted[:7], experiment.objectives).told() == ""
+
+
+def test_looks_that_rank_otherwise_end_nothing(looked: TrialOf, experiment: Experiment) -> None:
+    order = [3, 1, 9, 0, 5, 8, 2, 7, 4, 6]
+    trials = [looked(n, 1 + n, 1 + seemed) for n, seemed in enumerate(order)]
+    found = fidelity_of(trials, experiment.objectives)
+    expected = np.corrcoef(range(10), order)[0, 1]
+    assert found.correlation == pytest.approx(expected)
+    assert not found.trusted
+    assert found.told().endswith(f"{expected:.2f}, not trusted below 0.9")
+    assert race_of(experiment, trials, 11) is None
+
+
+def test_equal_speeds_share_their_rank(looked: TrialOf, experiment: Experiment) -> None:
+    trials = [looked(n, 1 + n // 2, 1 + n // 2) for n in range(10)]
+    assert fidelity_of(trials, experiment.objectives).correlation == pytest.approx(1.0)
+    same = [looked(n, 1.0, 1 + n) for n in range(10)]
+    assert fidelity_of(same, experiment.objectives).correlation == 0.0
+    assert fidelity_of([], experiment.objectives) == Fidelity(
+        trials=0, correlation=0.0, deviation=0.0, ended=0, checked=0, wrong=0
+    )
+
+
+def test_one_that_was_wrong_ends_all_trust(
+    trusted: list[Trial], looked: TrialOf, experiment: Experiment
+) -> None:
+    right = [*trusted, looked(16, 5, 5, 600.0, hopeless="first look: 009 is ahead in everything")]
+    found = fidelity_of(right, experiment.objectives)
+    assert (found.checked, found.wrong, found.trusted) == (1, 0, True)
+    assert found.told().endswith("0 trials ended there, 1 checked and right")
+    wrong = [*trusted, looked(16, 5, 5, 1.0, hopeless="first look: 009 is ahead in everything")]
+    found = fidelity_of(wrong, experiment.objectives)
+    assert (found.checked, found.wrong, found.trusted) == (1, 1, False)
+    assert found.told().endswith("but 1 of 1 checked were wrong: not trusted")
+    assert race_of(experiment, wrong, 17) is None
+
+
+def test_what_ended_at_its_look_says_nothing_of_looks(
+    trusted: list[Trial], looked: TrialOf, experiment: Experiment
+) -> None:
+    ended = looked(11, 2, 9, hopeless="first look: 009 is ahead in everything", ended=True)
+    found = fidelity_of([*trusted, ended], experiment.objectives)
+    assert (found.trials, found.ended) == (10, 1)
+    assert found.told().endswith("1.00: 1 trials ended there")
+
+
+def test_who_is_behind_in_everything_ends(
+    trusted: list[Trial], experiment: Experiment, seen: EvaluationOf
+) -> None:
+    race = race_of(experiment, trusted, CHECKED + 1)
+    assert race is not None
+    best = trusted[-1]
+    behind = race.look(seen(8.0, 600.0))
+    assert behind.hopeless == f"first look: {best.name()} is ahead in everything"
+    assert behind.ended
+    assert behind.speed == times(8.0)
+    for speed, memory in ((8.0, 400.0), (12.0, 600.0), (9.8, 600.0)):
+        assert race.look(seen(speed, memory)) == FirstLook(speed=times(speed))
+
+
+def test_a_look_may_miss_as_far_as_looks_have_missed(
+    looked: TrialOf, experiment: Experiment, seen: EvaluationOf
+) -> None:
+    """Looks that were 10 % off: what seems 25 % slower may still be ahead."""
+    rough = [looked(n, 2.0**n, 2.0**n * (1.1 if n % 2 else 0.9)) for n in range(10)]
+    race = race_of(experiment, rough, 11)
+    assert race is not None
+    assert not race.look(seen(0.75 * 2**9, 600.0)).ended
+    assert race.look(seen(0.6 * 2**9, 600.0)).ended
+
+
+def test_a_look_with_a_wide_interval_ends_nothing_within_it(
+    trusted: list[Trial], experiment: Experiment, seen: EvaluationOf
+) -> None:
+    race = race_of(experiment, trusted, 11)
+    assert race is not None
+    assert race.look(seen(8.0, 600.0, spread=0.1)).ended
+    assert not race.look(seen(8.0, 600.0, spread=0.3)).ended
+
+
+def test_a_limit_out_of_reach_ends(
+    load: Callable[..., Experiment], looked: TrialOf, trusted: list[Trial], seen: EvaluationOf
+) -> None:
+    strict = load("limits.latency_ms=<= 2", "limits.quality_drop=<= 5%")
+    race = race_of(strict, trusted, 11)
+    assert race is not None
+    assert race.look(seen(3.0, 1.0)).hopeless == "first look: latency_ms <= 2 is out of reach"
+    assert not race.look(seen(4.95, 1.0)).ended
+    told = race.look(seen(20.0, 1.0, loss=20.0)).hopeless
+    assert told == "first look: quality_drop <= 5 is out of reach"
+
+
+def test_one_in_eight_goes_on_whatever_is_seen(
+    trusted: list[Trial], experiment: Experiment, seen: EvaluationOf
+) -> None:
+    race = race_of(experiment, trusted, 2 * CHECKED)
+    assert race is not None
+    found = race.look(seen(2.0, 600.0))
+    assert found.hopeless
+    assert not found.ended
+
+
+def test_a_race_travels_as_json(
+    trusted: list[Trial], experiment: Experiment, seen: EvaluationOf
+) -> None:
+    race = race_of(experiment, trusted, 11)
+    assert race is not None
+    again = Race.from_dict(json.loads(json.dumps(race.to_dict())))
+    for found in (seen(8.0, 600.0), seen(12.0, 600.0), seen(12.0, 1.0, loss=30.0)):
+        assert again.look(found) == race.look(found)
+
+
+def test_who_does_not_want_it_gets_all_turns(
+    load: Callable[..., Experiment], trusted: list[Trial]
+) -> None:
+    assert race_of(load("measurement.early_stop=false"), trusted, 11) is None
+    assert race_of(load(), [], 0) is None
