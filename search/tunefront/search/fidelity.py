@@ -74,7 +74,7 @@ def fidelity_of(trials: Sequence[Trial], objectives: Sequence[Objective]) -> Fid
         deviation=float(np.sqrt(np.mean(np.diff(logs) ** 2))) if len(logs) else 0.0,
         ended=len(looks) - len(whole),
         checked=len(checked),
-        wrong=len({t.number for t in checked} & _on_front(trials, objectives)),
+        wrong=sum(trial in checked for trial in unbeaten(trials, objectives)),
     )
 
 
@@ -90,12 +90,13 @@ def _speed(trial: Trial) -> float:
     return speed_against(trial.evaluation).value
 
 
-def _on_front(trials: Sequence[Trial], objectives: Sequence[Objective]) -> set[int]:
-    """The numbers of the trials that keep the limits and that nothing beats."""
+def unbeaten(trials: Sequence[Trial], objectives: Sequence[Objective]) -> list[Trial]:
+    """Those that keep the limits and that nothing beats."""
     kept = [trial for trial in trials if trial.status == "ok"]
+    if not kept:
+        return []
     costs = np.array([[trial.cost(o) for o in objectives] for trial in kept])
-    best = nondominated(costs) if kept else np.zeros(0, dtype=np.bool_)
-    return {trial.number for trial, on in zip(kept, best, strict=True) if on}
+    return [trial for trial, on in zip(kept, nondominated(costs), strict=True) if on]
 
 
 def _rank_correlation(columns: npt.NDArray[np.float64]) -> float:

@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from tunefront.evaluators import (
     COST_METRICS,
     ENERGY_METRICS,
@@ -21,9 +19,8 @@ from tunefront.evaluators import (
 )
 
 from .experiment import Experiment
-from .fidelity import fidelity_of
+from .fidelity import fidelity_of, unbeaten
 from .figures import LATENCIES, RATES, figures_from
-from .front import nondominated
 from .objective import Limit, Objective
 from .trial import Trial
 
@@ -144,14 +141,9 @@ def _rivals(
     trials: Sequence[Trial], objectives: Sequence[Objective]
 ) -> dict[str, dict[str, float]]:
     """The front so far, with the figures that each trial of it has at the least."""
-    kept = [trial for trial in trials if trial.status == "ok"]
-    if not kept:
-        return {}
-    costs = np.array([[trial.cost(o) for o in objectives] for trial in kept])
-    front = [trial for trial, on in zip(kept, nondominated(costs), strict=True) if on]
     return {
         trial.name(): {o.metric: _least(trial.measurements[o.metric], o) for o in objectives}
-        for trial in front
+        for trial in unbeaten(trials, objectives)
     }
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tunefront.evaluators import quality_metrics
+from tunefront.evaluators import Direction, quality_metrics
 from tunefront.search.archive import RecordedSearch
 from tunefront.search.front import Costs, hypervolume, nondominated
 from tunefront.search.objective import Objective
@@ -264,7 +264,7 @@ class _Judge:
         self._primary = experiment.primary
         self._quality = quality_metrics(experiment.workload)
         self._metrics = [experiment.metrics[objective.metric] for objective in objectives]
-        self._direction = {o.metric: o.direction for o in objectives}
+        self._direction: Mapping[str, Direction] = {o.metric: o.direction for o in objectives}
 
     def changes(
         self, before: Trial | None, after: Trial | None
