@@ -212,10 +212,11 @@ class EhviSampler(Sampler):
         costs = np.array([[trial.cost(o) for o in self._objectives] for trial in measured])
         best = [t for t, kept in zip(measured, nondominated(costs), strict=True) if kept]
         own = self._features.places[[self._row_of[t.configuration] for t in best]]
-        places = self._features.places[rows]
-        differ = np.full(len(rows), len(self._choices))
+        columns = np.ascontiguousarray(self._features.places[rows].T)
+        differ = np.full(len(rows), len(self._choices), dtype=np.int8)
         for point in own:
-            np.minimum(differ, (places != point).sum(axis=1), out=differ)
+            apart = sum(column != value for column, value in zip(columns, point, strict=True))
+            np.minimum(differ, apart, out=differ)
         order = np.lexsort((self._random.random(len(rows)), differ))
         near = order[: POOL // 2]
         others = self._random.choice(order[POOL // 2 :], size=POOL // 2, replace=False)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from scipy.special import ndtr
 
 Floats = npt.NDArray[np.float64]
+Singles = npt.NDArray[np.float32]
 NUMBERS = 4_000_000
 """Held at a time; what is more is worked off in parts."""
 
@@ -26,14 +27,14 @@ def expected_improvement(
         deviation: Of the candidates' figures, `(candidates, objectives)`, positive.
     """
     inside = front[(front < reference).all(axis=1)]
-    overlaps: list[Floats] = []  # of each objective, (candidates, cells along it)
+    overlaps: list[Singles] = []  # of each objective, (candidates, cells along it)
     lowers: list[Floats] = []
     for objective in range(len(reference)):
         cuts = np.append(np.unique(inside[:, objective]), reference[objective])
         below = _expected_below(cuts, mean[:, objective], deviation[:, objective])
-        overlaps.append(np.diff(below, axis=1, prepend=0.0))
+        overlaps.append(np.diff(below, axis=1, prepend=0.0).astype(np.float32))
         lowers.append(np.concatenate([[-np.inf], cuts[:-1]]))
-    open_cells = (~_dominated(inside, lowers)).astype(np.float64)
+    open_cells = (~_dominated(inside, lowers)).astype(np.float32)
     some = max(1, NUMBERS * open_cells.shape[0] // open_cells.size)
     parts = [
         _covered([overlap[begin : begin + some] for overlap in overlaps], open_cells)
@@ -42,12 +43,15 @@ def expected_improvement(
     return np.concatenate(parts)
 
 
-def _covered(overlaps: list[Floats], open_cells: Floats) -> Floats:
-    """The sum over all open cells of the products of the overlaps, `(candidates,)`."""
+def _covered(overlaps: list[Singles], open_cells: Singles) -> Floats:
+    """The sum over all open cells of the products of the overlaps, `(candidates,)`.
+
+    None is negative, so that single precision keeps six digits, in half the time.
+    """
     total = np.tensordot(overlaps[0], open_cells, axes=(1, 0))
     for overlap in overlaps[1:]:
         total = np.einsum("ci...,ci->c...", total, overlap)
-    return np.asarray(total)
+    return np.asarray(total, dtype=np.float64)
 
 
 def _expected_below(cuts: Floats, mean: Floats, deviation: Floats) -> Floats:
