@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test lint bench bench-answers bench-search bench-trust soak clean
+.PHONY: setup demo test lint bench bench-answers bench-ask bench-search bench-staged bench-trust bench-wallclock soak clean
 
 setup: .venv/.done
 
@@ -35,6 +35,18 @@ bench-answers: setup
 # TABLES=DIR names a folder of measured tables: CSV files and tables.json.
 bench-search: setup
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/search.py --tables $(TABLES)
+
+# CPU seconds an ask, up to 1,000 trials and 100,000 candidates.
+bench-ask: setup
+	$(BIN)/python benchmarks/ask.py
+
+# Time to the front in a replay of experiments/minilm-exhaustive, and for real (most of an hour).
+TRUTH := experiments/minilm-exhaustive
+bench-staged: setup
+	$(BIN)/python benchmarks/staged.py $(TRUTH)/table.json
+
+bench-wallclock: setup
+	$(BIN)/python benchmarks/wallclock.py $(TRUTH) $(TRUTH)/table.json
 
 # Whether the numbers can be trusted while others use the machine: most of an hour.
 bench-trust: setup
