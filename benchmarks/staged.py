@@ -118,6 +118,8 @@ class Replay:
         self.costs: Floats = (costs - low) / np.where(high > low, high - low, 1.0)
         self.reference = np.full(costs.shape[1], 1.1)
         self.whole = hypervolume(self.costs[counted], self.reference)
+        baseline = rows[self.place[experiment.baseline]]
+        self.base = baseline.figures[experiment.primary.name]
 
     def share(self, tried: Sequence[int]) -> float:
         """Of the exhaustive hypervolume."""

@@ -19,14 +19,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rival import LOSS
+from rival import trial as rival_trial
 from staged import SHARE, Replay, read_rows
 
-from tunefront.evaluators import Isolation, Setting, evaluate
+from tunefront.evaluators import Setting
 from tunefront.search import load_experiment
 from tunefront.search.experiment import Experiment
 from tunefront.search.preflight import check_workload, prepare
@@ -111,27 +114,17 @@ def theirs(experiment: Experiment, setting: Setting, clock: Clock, seed: int) ->
         quality_limit=None,
         protocol=replace(setting.protocol, reference=False),
     )
-    listed = list(clock.replay.place)
-    fields = plain.to_dict()
-
-    def trial(values: dict[str, Any]) -> dict[str, float]:
-        configuration = experiment.space.complete(values)
-        if configuration not in listed:
-            raise ValueError("can't run here")
-        with tempfile.TemporaryDirectory(prefix="tunefront-") as folder:
-            own = replace(Setting.from_dict(fields), store=folder)
-            isolation = Isolation()
-            found = evaluate(own, configuration, isolation, Path(folder, "log"))
-            isolation.close()
-        if found.status == "failed":
-            raise RuntimeError(found.message)
-        return {o.metric: found.measurements[o.metric].value for o in experiment.objectives}
+    losses: dict[str, float] = {}
 
     class Told(tune.Callback):
-        """Tells the clock."""
+        """Tells the clock, and the sampler how far a limit is broken."""
 
-        def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
-            clock.ended(experiment.space.complete(trial.config))
+        def on_trial_result(
+            self, iteration: int, trials: Any, trial: Any, result: Mapping[str, Any], **_: Any
+        ) -> None:
+            if LOSS in result:
+                losses[_key(trial.config)] = result[LOSS]
+                clock.ended(experiment.space.complete(trial.config))
 
     class Over(tune.Stopper):
         """Ends the search where the clock does."""
@@ -142,26 +135,45 @@ def theirs(experiment: Experiment, setting: Setting, clock: Clock, seed: int) ->
         def stop_all(self) -> bool:
             return clock.over
 
+    def violations(frozen: optuna.trial.FrozenTrial) -> Sequence[float]:
+        loss = losses.get(_key(frozen.params), 0.0)
+        return [limit.violation(loss) for limit in experiment.limits]
+
     clock.start = time.monotonic()
-    ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    ray.init(
+        address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
+    )
     search = OptunaSearch(
         metric=[o.metric for o in experiment.objectives],
         mode=["max" if o.direction == "maximize" else "min" for o in experiment.objectives],
-        sampler=optuna.samplers.TPESampler(seed=seed),
-        points_to_evaluate=[dict(experiment.baseline)],
+        sampler=optuna.samplers.TPESampler(seed=seed, constraints_func=violations),
+        points_to_evaluate=[_box(experiment, experiment.baseline)],
+    )
+    body = tune.with_parameters(
+        rival_trial, path=str(experiment.path), setting=plain.to_dict(), base=clock.replay.base
     )
     tuner = tune.Tuner(
-        tune.with_resources(trial, {"cpu": float(os.cpu_count() or 1)}),
+        tune.with_resources(body, {"cpu": float(os.cpu_count() or 1)}),
         param_space={c.name: tune.choice(list(c.values)) for c in experiment.space.choices},
         tune_config=tune.TuneConfig(
-            num_samples=10 * len(listed), search_alg=ConcurrencyLimiter(search, max_concurrent=1)
+            num_samples=10 * len(clock.replay.rows),
+            search_alg=ConcurrencyLimiter(search, max_concurrent=1),
+            reuse_actors=True,
         ),
-        run_config=tune.RunConfig(
-            callbacks=[Told()], stop=Over(), verbose=0, failure_config=tune.FailureConfig()
-        ),
+        run_config=tune.RunConfig(callbacks=[Told()], stop=Over(), verbose=0),
     )
     tuner.fit()
     ray.shutdown()
+
+
+def _box(experiment: Experiment, configuration: Configuration) -> dict[str, Any]:
+    """A value for every choice, defaults included: what can't be left out of a box."""
+    return {c.name: configuration.get(c.name, c.default) for c in experiment.space.choices}
+
+
+def _key(values: Mapping[str, Any]) -> str:
+    """The same for equal values, whatever their order."""
+    return json.dumps(dict(sorted(values.items())))
 
 
 def main() -> None:
@@ -173,6 +185,8 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=1.0, help="for each side, at the most")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"  # what can't run reports nothing
+    warnings.simplefilter("ignore", FutureWarning)  # of the way that Ray's search knows
     rows = read_rows(json.loads(options.table.read_text()))
     found: dict[str, Mapping[str, Any]] = {}
     with tempfile.TemporaryDirectory(prefix="tunefront-wallclock-") as name:

@@ -1,0 +1,60 @@
+"""A trial as a user of Ray Tune would write it: build, judge, measure, report.
+
+Workers import it: what is loaded once stays with them (`reuse_actors`), which is kinder than a
+process for each trial.
+"""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from tunefront.evaluators import Isolation, Setting, evaluate
+from tunefront.search import Experiment, load_experiment
+from tunefront.spaces import Configuration
+
+
+@cache
+def _isolation() -> Isolation:
+    return Isolation()
+
+
+@cache
+def _experiment(path: str) -> Experiment:
+    return load_experiment(Path(path))
+
+
+@cache
+def _runnable(path: str) -> frozenset[Configuration]:
+    return frozenset(_experiment(path).space.enumerate().runnable)
+
+
+def trial(values: dict[str, Any], path: str, setting: Mapping[str, Any], base: float) -> None:
+    """Report objectives and loss of quality; nothing where the combination can't run.
+
+    Args:
+        values: A value for every choice.
+        path: The experiment's file.
+        setting: What all evaluations share.
+        base: The baseline's quality.
+    """
+    from ray import tune
+
+    experiment = _experiment(path)
+    configuration = experiment.space.complete(values)
+    if configuration not in _runnable(path):
+        return
+    with tempfile.TemporaryDirectory(prefix="tunefront-") as folder:
+        own = replace(Setting.from_dict(setting), store=folder)
+        found = evaluate(own, configuration, _isolation(), Path(folder, "log"))
+    if found.status == "failed":
+        return
+    figures = {name: measured.value for name, measured in found.measurements.items()}
+    sign = 1 if experiment.primary.direction == "minimize" else -1
+    loss = 100 * sign * (figures[experiment.primary.name] / base - 1)
+    tune.report({**{o.metric: figures[o.metric] for o in experiment.objectives}, LOSS: loss})
+
+
+LOSS = "quality_drop"
