@@ -36,11 +36,11 @@ from .preflight import (
     prepare,
     runnable_or_error,
 )
-from .progress import Progress, Show
 from .record import put_aside, read_record, write_record
 from .recorder import Recorder
 from .runner import Runner
 from .samplers import build_sampler
+from .screens.progress import Progress, Show
 from .study import Study
 from .trial import Trial
 from .words import Say

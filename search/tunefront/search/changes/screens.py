@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunefront.search.answer import figure
 from tunefront.search.archive import RecordedSearch
-from tunefront.search.screens import print_table, table_of
+from tunefront.search.screens.base import print_table, table_of
 from tunefront.search.trial import Trial, label
 from tunefront.search.words import counted
 

@@ -11,7 +11,7 @@ from .shared import find, with_experiment, with_format
 
 if TYPE_CHECKING:
     from tunefront.search.answer import Answer
-    from tunefront.search.comparison import Comparison
+    from tunefront.search.compare.comparison import Comparison
     from tunefront.search.trial import Trial
 
 
@@ -38,8 +38,8 @@ def compare(experiment: Path, trials: Sequence[str], count: int, style: str) -> 
     tunefront compare experiments/minilm baseline smallest --samples 12
     """
     from tunefront.search.archive import open_search
-    from tunefront.search.comparison import Comparison
-    from tunefront.search.comparison_screen import comparison_csv, comparison_record
+    from tunefront.search.compare.comparison import Comparison
+    from tunefront.search.compare.screen import comparison_csv, comparison_record
     from tunefront.search.record import recorded_answer
     from tunefront.search.samples import samples_of
 
@@ -76,14 +76,14 @@ def _named(answer: "Answer", names: Sequence[str]) -> list["Trial"]:
 
 def print_comparison(comparison: "Comparison", count: int) -> None:
     """The table of what differs, then the items that differ most."""
-    from tunefront.search.comparison_screen import (
+    from tunefront.search.compare.screen import (
         alike_line,
         comparison_table,
         counted_samples,
         sample_lines,
         sample_tables,
     )
-    from tunefront.search.screens import print_table
+    from tunefront.search.screens.base import print_table
 
     print_table(comparison_table(comparison))
     if alike := alike_line(comparison):

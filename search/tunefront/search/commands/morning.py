@@ -42,7 +42,8 @@ def show(experiment: Path, other: str | None, everything: bool, style: str) -> N
     from tunefront.search.archive import open_search
     from tunefront.search.links import say_front
     from tunefront.search.record import recorded_answer
-    from tunefront.search.screens import print_table, trial_lines, trials_table
+    from tunefront.search.screens.answers import trial_lines, trials_table
+    from tunefront.search.screens.base import print_table
     from tunefront.search.tables import trial_record
 
     if other is not None and names_search(other):
@@ -82,7 +83,7 @@ def pick(experiment: Path, limits: Sequence[str], prefer: str | None, style: str
     from tunefront.search.archive import open_search
     from tunefront.search.confirmation import Confirmation
     from tunefront.search.objective import Limit, check_limits
-    from tunefront.search.screens import relaxation_lines
+    from tunefront.search.screens.answers import relaxation_lines
     from tunefront.search.study import Study
 
     loaded = open_search(experiment)
@@ -143,7 +144,8 @@ def ls(folder: Path, style: str) -> None:
     \b
     tunefront ls experiments
     """
-    from tunefront.search.screens import print_table, searches_record, searches_table
+    from tunefront.search.screens.base import print_table
+    from tunefront.search.screens.upkeep import searches_record, searches_table
     from tunefront.search.searches import searches_below
 
     found = searches_below(folder)

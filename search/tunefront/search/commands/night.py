@@ -62,10 +62,10 @@ def run(
     tunefront run experiment.yaml --detach
     """
     from tunefront.search.experiment import load_experiment
-    from tunefront.search.live import screen_for
     from tunefront.search.night import run as run_night
     from tunefront.search.preflight import runnable_or_error
-    from tunefront.search.screens import plan_lines
+    from tunefront.search.screens.live import screen_for
+    from tunefront.search.screens.plans import plan_lines
 
     if warm_start is not None:
         overrides = [*overrides, f"warm_start={warm_start.absolute()}"]
@@ -135,7 +135,7 @@ def status(experiment: Path, smoke: bool, watch: bool, style: str) -> None:
     tunefront status experiments/minilm --watch
     """
     from tunefront.search.links import say_front
-    from tunefront.search.screens import answer_record
+    from tunefront.search.screens.answers import answer_record
     from tunefront.search.watch import status_of
     from tunefront.search.watch import watch as watch_search
 

@@ -71,7 +71,7 @@ def recheck(
     from tunefront.search.recheck import history, keep
     from tunefront.search.recheck import recheck as recheck_folder
     from tunefront.search.recheck.screens import history_table
-    from tunefront.search.screens import print_table
+    from tunefront.search.screens.base import print_table
 
     pause_s = None if every is None else seconds_of(every)
     if past:
@@ -113,7 +113,7 @@ def _silent(_: str) -> None:
 
 def _print_recheck(checked: "Recheck", style: str, *, single: bool) -> None:
     from tunefront.search.recheck.screens import recheck_line, recheck_lines, recheck_table
-    from tunefront.search.screens import print_table
+    from tunefront.search.screens.base import print_table
 
     if style == "json":
         click.echo(json.dumps(checked.to_dict(), indent=2 if single else None))

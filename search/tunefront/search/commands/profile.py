@@ -10,7 +10,7 @@ from .shared import find, load, say, with_experiment, with_format
 
 if TYPE_CHECKING:
     from tunefront.search.answer import Answer
-    from tunefront.search.profile import ProfiledTrial
+    from tunefront.search.profile.run import ProfiledTrial
 
 
 @click.command()
@@ -29,10 +29,10 @@ def profile(experiment: Path, trial: str | None, style: str) -> None:
     tunefront profile experiments/minilm 38 --format json
     """
     from tunefront.search.preflight import prepare, recorded_setting
-    from tunefront.search.profile import profile_csv, profile_record, profile_trial
-    from tunefront.search.profile_screen import profile_lines, profile_tables
+    from tunefront.search.profile.run import profile_csv, profile_record, profile_trial
+    from tunefront.search.profile.screen import profile_lines, profile_tables
     from tunefront.search.record import recorded_answer
-    from tunefront.search.screens import print_table
+    from tunefront.search.screens.base import print_table
 
     loaded = load(experiment)
     answer = recorded_answer(loaded)
@@ -56,7 +56,7 @@ def profile(experiment: Path, trial: str | None, style: str) -> None:
 
 def _log(answer: "Answer", found: "ProfiledTrial") -> None:
     """Into the trial's MLflow run; where that can't be, the files stay."""
-    from tunefront.search.profile import add_to_mlflow
+    from tunefront.search.profile.run import add_to_mlflow
     from tunefront.search.study import Study
     from tunefront.spaces import TrackingError
 

@@ -76,15 +76,15 @@ def find(answer: "Answer", written: str) -> "Trial":
 
 def print_answer(answer: "Answer", style: str, limits: "Sequence[Limit] | None" = None) -> None:
     """The front and the picks; where nothing keeps the limits, what comes nearest."""
-    from tunefront.search.narrow import suited_table
-    from tunefront.search.screens import (
+    from tunefront.search.screens.answers import (
         answer_record,
         failure_lines,
         miss_lines,
         picks_lines,
-        print_table,
         ties_line,
     )
+    from tunefront.search.screens.base import print_table
+    from tunefront.search.screens.narrow import suited_table
     from tunefront.search.tables import trials_csv
 
     if style == "json":
@@ -103,7 +103,7 @@ def print_answer(answer: "Answer", style: str, limits: "Sequence[Limit] | None" 
 
 def echo(lines: Sequence[str], *, err: bool = False) -> None:
     """Lines on stdout or stderr, no wider than a terminal; as they are elsewhere."""
-    from tunefront.search.narrow import fitted
+    from tunefront.search.screens.narrow import fitted
 
     if (sys.stderr if err else sys.stdout).isatty():
         lines = fitted(lines, shutil.get_terminal_size().columns)
@@ -112,7 +112,7 @@ def echo(lines: Sequence[str], *, err: bool = False) -> None:
 
 def print_closing(answer: "Answer", style: str) -> None:
     """The front as a plot and its close calls, for people."""
-    from tunefront.search.closing import closing_lines
+    from tunefront.search.screens.closing import closing_lines
 
     if style == "table" and (lines := closing_lines(answer)):
         click.echo("\n".join(lines))
@@ -132,7 +132,8 @@ def export_and_verify(
     """Export and verify; with `keep`, an export that is there already is only verified."""
     from tunefront.search.export import check_export_of, default_folder, export_trial
     from tunefront.search.preflight import recorded_setting
-    from tunefront.search.screens import print_table, verification_table
+    from tunefront.search.screens.base import print_table
+    from tunefront.search.screens.upkeep import verification_table
     from tunefront.search.verify import verify as verify_folder
 
     folder = output or default_folder(answer, trial)

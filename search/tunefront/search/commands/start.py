@@ -34,7 +34,7 @@ def init(path: Path, task: str, model: str, data: str) -> None:
 @click.option("--choices", is_flag=True, help="List every choice with its values.")
 def doctor(choices: bool) -> None:
     """Say what this machine offers and what is missing."""
-    from tunefront.search.screens import choices_lines, doctor_lines
+    from tunefront.search.screens.plans import choices_lines, doctor_lines
     from tunefront.spaces import detect_hardware
 
     lines = choices_lines() if choices else doctor_lines(detect_hardware())
@@ -54,7 +54,8 @@ def cache(limit: str | None, cleared: bool, style: str) -> None:
     TUNEFRONT_CACHE_LIMIT_GB=20 tunefront run experiment.yaml   a limit that lasts
     """
     from tunefront.search.cache import clear_cache, parse_size, read_cache, shrink_cache
-    from tunefront.search.screens import cache_record, cache_table, print_table, removed_line
+    from tunefront.search.screens.base import print_table
+    from tunefront.search.screens.upkeep import cache_record, cache_table, removed_line
 
     if limit is not None and cleared:
         raise click.UsageError("--limit and --clear: one of the two")

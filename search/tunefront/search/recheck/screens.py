@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunefront.evaluators import Measurement
 from tunefront.search.answer import figure
-from tunefront.search.screens import table_of
+from tunefront.search.screens.base import table_of
 
 from .again import Recheck
 from .drift import Finding

@@ -5,8 +5,8 @@ from typing import Any
 
 from tunefront.evaluators import Sample
 from tunefront.search.answer import Answer
-from tunefront.search.comparison import Comparison, ItemRow, difference_words
-from tunefront.search.comparison_screen import one_line
+from tunefront.search.compare.comparison import Comparison, ItemRow, difference_words
+from tunefront.search.compare.screen import one_line
 
 
 def answers_of(answer: Answer, samples: Mapping[int, Sequence[Sample]]) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tunefront.evaluators import Metric, Sample
-from tunefront.search.comparison import item_quality
+from tunefront.search.compare.comparison import item_quality
 from tunefront.search.trial import Trial
 
 FILE = "samples.json"

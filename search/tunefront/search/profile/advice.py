@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from statistics import median
 
 from tunefront.evaluators import Part, Profile
+from tunefront.search.trial import Trial
 from tunefront.spaces import CHOICES, Configuration, SearchSpace, Value, choice_kind, show
-
-from .trial import Trial
 
 BIG, MOST = 0.2, 0.4
 """Shares of the time from which a kind of work is worth addressing, and from which it rules."""

@@ -8,15 +8,9 @@ import pytest
 from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment, Limit, Trial, answer_of
 from tunefront.search.confirmation import Confirmation
-from tunefront.search.screens import (
-    failure_lines,
-    miss_lines,
-    picks_lines,
-    plan_lines,
-    print_table,
-    table_of,
-    ties_line,
-)
+from tunefront.search.screens.answers import failure_lines, miss_lines, picks_lines, ties_line
+from tunefront.search.screens.base import print_table, table_of
+from tunefront.search.screens.plans import plan_lines
 
 
 def test_the_plan_names_what_is_run_and_what_is_left_out(load: Callable[..., Experiment]) -> None:

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from tunefront.evaluators import Isolation, Profile, Setting, profile_candidate
+from tunefront.search.answer import Answer
+from tunefront.search.files import write_whole
+from tunefront.search.trial import Trial
 from tunefront.spaces import EvaluationError, ExperimentError, TrackingError
 
 from .advice import Situation, Suggestion, suggestions_for
-from .answer import Answer
-from .files import write_whole
-from .profile_picture import draw_profile
-from .trial import Trial
+from .picture import draw_profile
 
 TRACE, PICTURE, DATA, TABLE = "trace.json", "profile.png", "profile.json", "profile.csv"
 
@@ -115,8 +115,8 @@ def add_to_mlflow(answer: Answer, found: ProfiledTrial, search_id: str) -> str:
     Raises:
         TrackingError: If MLflow can't be written, or a search that is running writes it.
     """
-    from .tracking import check_reachable, in_words, only_writer
-    from .tracking.projection import Projection
+    from tunefront.search.tracking import check_reachable, in_words, only_writer
+    from tunefront.search.tracking.projection import Projection
 
     check_reachable(answer.experiment)
     with only_writer(answer.experiment):

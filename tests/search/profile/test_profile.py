@@ -17,10 +17,10 @@ from tunefront.evaluators import Evaluation, Isolation, evaluate, profile_candid
 from tunefront.search import Experiment, Trial, load_experiment, recorded_answer
 from tunefront.search.cli import tunefront
 from tunefront.search.preflight import check_workload, recorded_setting
-from tunefront.search.profile import DATA, PICTURE, TABLE, TRACE, profile_trial
-from tunefront.search.profile_screen import profile_lines, profile_tables
+from tunefront.search.profile.run import DATA, PICTURE, TABLE, TRACE, profile_trial
+from tunefront.search.profile.screen import profile_lines, profile_tables
 from tunefront.search.record import write_record
-from tunefront.search.screens import print_table
+from tunefront.search.screens.base import print_table
 from tunefront.search.study import Study
 from tunefront.search.tracking import only_writer, tracking_uri
 from tunefront.spaces import Configuration, EvaluationError, ExperimentError

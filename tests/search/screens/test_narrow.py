@@ -7,7 +7,7 @@ import pytest
 
 from tunefront.search import Answer, Experiment, Trial, answer_of
 from tunefront.search.confirmation import Confirmation
-from tunefront.search.narrow import fitted, narrow_front_table
+from tunefront.search.screens.narrow import fitted, narrow_front_table
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from tunefront.evaluators import Evaluation, Sample
 from tunefront.search import Experiment, Trial, answer_of
-from tunefront.search.comparison import Comparison, difference_words, item_quality
-from tunefront.search.comparison_screen import (
+from tunefront.search.compare.comparison import Comparison, difference_words, item_quality
+from tunefront.search.compare.screen import (
     alike_line,
     comparison_csv,
     comparison_record,

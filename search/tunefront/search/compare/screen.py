@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from .answer import figure
+from tunefront.search.answer import figure
+from tunefront.search.tables import trial_record
+from tunefront.search.words import counted
+
 from .comparison import Comparison, FigureRow, ItemRow, Row, difference_words
-from .tables import trial_record
-from .words import counted
 
 if TYPE_CHECKING:
     from rich.table import Table

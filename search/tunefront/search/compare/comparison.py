@@ -13,11 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tunefront.evaluators import Measurement, Metric, Sample
+from tunefront.search.answer import Answer, choices_of, figure
+from tunefront.search.trial import Trial
+from tunefront.search.words import counted
 from tunefront.spaces import show
-
-from .answer import Answer, choices_of, figure
-from .trial import Trial
-from .words import counted
 
 SAME_ITEM = 0.01
 """Of an item's quality, what is no difference; hits and misses differ by more."""

@@ -8,7 +8,7 @@ import pytest
 from tunefront.evaluators import Profile, Roofline, Row
 from tunefront.evaluators.profiling import Kind
 from tunefront.search import Experiment, Trial
-from tunefront.search.advice import (
+from tunefront.search.profile.advice import (
     RULES,
     Option,
     Rule,

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from .answer import Answer
-from .estimate import estimate_of
-from .experiment import Experiment
-from .stages import STARTING, Doing
-from .trial import Trial
-from .words import counted
+from tunefront.search.answer import Answer
+from tunefront.search.estimate import estimate_of
+from tunefront.search.experiment import Experiment
+from tunefront.search.stages import STARTING, Doing
+from tunefront.search.trial import Trial
+from tunefront.search.words import counted
 
 MINUTE_S, HOUR_S = 60, 3600
 

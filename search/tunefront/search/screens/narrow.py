@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
-from .answer import Answer, figure
-from .screens import front_table
-from .trial import Trial
+from tunefront.search.answer import Answer, figure
+from tunefront.search.trial import Trial
+
+from .answers import front_table
 
 if TYPE_CHECKING:
     from rich.table import Table

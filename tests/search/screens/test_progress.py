@@ -10,7 +10,7 @@ import pytest
 from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment, Trial, answer_of
 from tunefront.search.confirmation import Confirmation
-from tunefront.search.progress import Now, Picture, Progress, picture_of, spoken
+from tunefront.search.screens.progress import Now, Picture, Progress, picture_of, spoken
 from tunefront.search.stages import Doing
 
 NOON = datetime(2026, 1, 1, 12, 0)

@@ -13,11 +13,12 @@ from textwrap import fill
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TextIO
 
-from .experiment import Experiment
+from tunefront.search.experiment import Experiment
+from tunefront.search.record import writes_log
+from tunefront.search.stages import doing
+from tunefront.search.words import counted
+
 from .progress import Picture, Progress, picture_of, spoken
-from .record import writes_log
-from .stages import doing
-from .words import counted
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tunefront.evaluators import Bound, Part, Profile
+from tunefront.search.screens.base import table_of
+from tunefront.search.words import counted
 from tunefront.spaces import show
 
 from .advice import Suggestion, told
-from .profile_picture import shortened
-from .screens import table_of
-from .words import counted
+from .picture import shortened
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -6,13 +6,13 @@ from textwrap import wrap
 import numpy as np
 
 from tunefront.evaluators import Measurement
+from tunefront.search.answer import Answer, figure
+from tunefront.search.front import SMALLEST_DIFFERENCE, nondominated
+from tunefront.search.objective import Objective
+from tunefront.search.trial import Trial
+from tunefront.search.words import counted
 
-from .answer import Answer, figure
-from .front import SMALLEST_DIFFERENCE, nondominated
-from .objective import Objective
 from .textplot import Point, plot
-from .trial import Trial
-from .words import counted
 
 MARKS = {"other": ".", "front": "o", "baseline": "B", "recommended": "*"}
 """In the order of drawing."""

@@ -1,0 +1,1 @@
+"""Trials side by side: what differs, and what they answer."""

@@ -1,0 +1,1 @@
+"""Where a trial's time goes, and what could be done about it."""

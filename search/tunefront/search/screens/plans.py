@@ -1,0 +1,125 @@
+"""What is known before the first trial: the plan, this machine, the choices."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from tunefront.search.estimate import recorded_estimate
+from tunefront.search.experiment import Experiment
+from tunefront.search.words import counted
+from tunefront.spaces import CHOICES, Enumeration, Hardware, Value, show
+
+if TYPE_CHECKING:
+    pass
+
+LISTED = 12
+"""Values of a choice that are all printed."""
+
+
+def plan_lines(experiment: Experiment, enumeration: Enumeration) -> list[str]:
+    """What a search would do: `--dry-run`."""
+    candidates = {
+        tuple(c.up_to("runtime", {n: k.stage for n, k in CHOICES.items()}).items())
+        for c in enumeration.runnable
+    }
+    budget = experiment.budget
+    trials = min(budget.trials or len(enumeration.runnable), len(enumeration.runnable) + 1)
+    hours = f", at most {budget.hours:g} h" if budget.hours is not None else ""
+    hours += f", until {budget.until}" if budget.until is not None else ""
+    lines = [
+        f"{experiment.name}: {experiment.workload.task}, model {experiment.workload.model}",
+        f"machine: {experiment.space.context.hardware.summary()}",
+        f"space: {counted(enumeration.total, 'configuration')}, {len(enumeration.runnable):,} can "
+        f"run here, {counted(len(candidates), 'different model')} to build",
+        f"plan: {counted(trials, 'trial')}{hours}, {experiment.concurrent_trials} at a time, "
+        f"sampler {experiment.sampler}{_confirmation_words(experiment)}",
+        *([f"first: the front of {experiment.warm_start}"] if experiment.warm_start else []),
+        _estimate_line(experiment, trials, len(candidates)),
+        f"baseline: {experiment.baseline.label()}",
+        "objectives: " + ", ".join(f"{o.metric} ({o.direction})" for o in experiment.objectives),
+        "limits: " + (", ".join(map(str, experiment.limits)) or "none"),
+        "",
+        "choices:",
+    ]
+    for choice in experiment.space.choices:
+        values = _listed(choice.values, ", ")
+        when = f"  when {' and '.join(map(str, choice.when))}" if choice.when else ""
+        lines.append(f"  {choice.name} ({choice.stage}): {values}{when}")
+    if enumeration.dropped:
+        lines += ["", "left out:"]
+        for drop in enumeration.dropped:
+            values = ", ".join(f"{name}={_listed(some, '|')}" for name, some in drop.values.items())
+            lines.append(f"  {drop.count:,} of {drop.reason}  [{values}]")
+    return lines
+
+
+def _confirmation_words(experiment: Experiment) -> str:
+    wanted = experiment.confirmation
+    if not wanted.finalists:
+        return ", no confirmation"
+    return (
+        f", then {counted(wanted.finalists, 'finalist')} measured again, "
+        f"{counted(wanted.rounds, 'round')} in turns with the baseline "
+        f"({wanted.share:.0%} of the time)"
+    )
+
+
+def _listed(values: Sequence[Value], separator: str) -> str:
+    """The values; of many the first and the last ones, and how many there are."""
+    if len(values) <= LISTED:
+        return separator.join(map(show, values))
+    ends = [*map(show, values[:3]), "...", *map(show, values[-2:])]
+    return f"{separator.join(ends)} ({len(values)} values)"
+
+
+def _estimate_line(experiment: Experiment, trials: int, candidates: int) -> str:
+    found = recorded_estimate(experiment)
+    if found is None:
+        return "estimate: none yet, nothing is recorded; `--smoke` gives a first one"
+    low, high = (
+        seconds / experiment.concurrent_trials / 60 for seconds in found.seconds(trials, candidates)
+    )
+    return (
+        f"estimate: {low:.0f} to {high:.0f} min for the trials, from {found.trials} recorded ones "
+        f"(median {found.with_build_s:.0f} s with a build, {found.without_build_s:.0f} s without)"
+    )
+
+
+def doctor_lines(hardware: Hardware) -> list[str]:
+    """What this machine offers, and what is missing."""
+    import os
+    from importlib.metadata import version as version_of
+
+    from tunefront.evaluators import energy_is_counted
+    from tunefront.search.tracking.store import shown_uri
+    from tunefront.spaces import RUNTIMES
+
+    lines = [hardware.summary(), "instruction sets: " + ", ".join(sorted(hardware.isa)), ""]
+    for name, facts in RUNTIMES.items():
+        missing = [need for need in facts.needs if need not in hardware.libraries]
+        have = ", ".join(f"{n} {hardware.libraries[n]}" for n in facts.needs if n not in missing)
+        extra = f"; pip install 'tunefront[{facts.extra}]'" if facts.extra else ""
+        told = f"missing {', '.join(missing)}{extra}" if missing else have
+        lines.append(f"{'--' if missing else 'ok'}  {name:12} {told}")
+    for name, extra in (("transformers", "hf"), ("torchao", "quantization")):
+        version = hardware.libraries.get(name)
+        told = version or f"missing; pip install 'tunefront[{extra}]'"
+        lines.append(f"{'ok' if version else '--'}  {name:12} {told}")
+    for name in ("ray", "optuna", "mlflow"):
+        lines.append(f"ok  {name:12} {version_of(name)}")
+    energy = "RAPL or NVML" if energy_is_counted() else "no counter that this user may read"
+    lines += ["", f"energy: {energy}", ""]
+    for name in ("RAY_ADDRESS", "MLFLOW_TRACKING_URI", "CUDA_VISIBLE_DEVICES", "HF_HOME"):
+        lines.append(f"{name}={shown_uri(os.environ.get(name, '(not set)'))}")
+    return lines
+
+
+def choices_lines() -> list[str]:
+    """Every choice that there is, with its values."""
+    lines: list[str] = []
+    for kind in CHOICES.values():
+        lines.append(f"{kind.name} ({kind.stage}, default {show(kind.default)}): {kind.help}")
+        if kind.words is not None:
+            lines += [f"    {word:18} {meaning}" for word, meaning in kind.words.items()]
+        else:
+            lines.append(f"    {kind.low:g} to {kind.high:g} {kind.unit}".rstrip())
+    return lines

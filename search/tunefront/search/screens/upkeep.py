@@ -1,0 +1,97 @@
+"""What commands print about exports, searches and the cache."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .base import table_of
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from tunefront.evaluators.eviction import Product
+    from tunefront.search.cache import Cache
+    from tunefront.search.searches import Search
+    from tunefront.search.verify import Verification
+
+MARKS: Mapping[bool | None, str] = {True: "holds", False: "DOES NOT HOLD", None: "not judged"}
+
+
+def verification_table(verification: "Verification") -> "Table":
+    """What holds of an export."""
+    rows = [[check.name, MARKS[check.holds], check.detail] for check in verification.checks]
+    return table_of(["check", "", "found"], rows)
+
+
+def searches_table(searches: "Sequence[Search]") -> "Table":
+    """Searches, the one changed last first."""
+    rows = [
+        [
+            search.folder.name,
+            f"{search.changed:%Y-%m-%d %H:%M}",
+            search.status.counts() if search.status is not None else "-",
+            "running" if search.status is not None and search.status.driver is not None else "",
+            search.told,
+            str(search.folder.parent.parent),
+        ]
+        for search in searches
+    ]
+    return table_of(["search", "changed", "trials", "", "found", "folder"], rows)
+
+
+def searches_record(searches: "Sequence[Search]") -> list[dict[str, Any]]:
+    """Searches as plain JSON values."""
+    return [
+        {
+            "search": search.folder.name,
+            "folder": str(search.folder),
+            "changed": search.changed.isoformat(timespec="seconds"),
+            "trials": len(search.status.trials) if search.status is not None else None,
+            "running": search.status is not None and search.status.driver is not None,
+            "found": search.told,
+        }
+        for search in searches
+    ]
+
+
+def cache_table(cache: "Cache") -> "Table":
+    """Where the cache is, and what it takes."""
+    from tunefront.search.cache import size_mb
+
+    oldest = cache.oldest
+    rows = [
+        ["folder", str(cache.folder)],
+        ["products", f"{len(cache.products)}, {_size(size_mb(cache.products))}"],
+        ["limit", f"{_size(cache.limit_mb)} (TUNEFRONT_CACHE_LIMIT_GB)"],
+        ["oldest", f"last used {oldest:%Y-%m-%d %H:%M}" if oldest else "-"],
+        ["prepared", f"{len(cache.prepared)}, {_size(size_mb(cache.prepared))} (beside the limit)"],
+    ]
+    return table_of(["cache", "found"], rows)
+
+
+def cache_record(cache: "Cache", removed: "Sequence[Product]") -> dict[str, Any]:
+    """The cache, and what was just removed from it, as plain JSON values."""
+    from tunefront.search.cache import size_mb
+
+    return {
+        "schema": 1,
+        "folder": str(cache.folder),
+        "products": len(cache.products),
+        "size_mb": size_mb(cache.products),
+        "limit_mb": cache.limit_mb,
+        "oldest": cache.oldest.isoformat(timespec="seconds") if cache.oldest else None,
+        "prepared": {"folders": len(cache.prepared), "size_mb": size_mb(cache.prepared)},
+        "removed": {"folders": len(removed), "size_mb": size_mb(removed)},
+    }
+
+
+def removed_line(cache: "Cache", removed: "Sequence[Product]", wanted: int) -> str:
+    """What was removed; where the rest takes more than the `wanted` bytes, somebody uses it."""
+    from tunefront.search.cache import size_mb
+
+    left = [*cache.products, *(cache.prepared if wanted == 0 else [])]
+    held = f"; {len(left)} in use stay" if size_mb(left) * 2**20 > wanted else ""
+    return f"removed {len(removed)} folders, {_size(size_mb(removed))}{held}"
+
+
+def _size(size_mb: float) -> str:
+    return f"{size_mb / 1024:.2f} GB" if size_mb >= 1024 else f"{size_mb:.0f} MB"
