@@ -165,8 +165,13 @@ def miss_lines(answer: Answer, limits: Sequence[Limit]) -> list[str]:
 
 def _miss(answer: Answer, trial: Trial, limit: Limit) -> str:
     unit = answer.experiment.metrics[limit.metric].unit
-    unit = f" {unit}" if unit else ""
-    return f"{limit.metric} {trial.value(limit.metric):.4g}{unit} (limit {limit}{unit})"
+    found = f"{limit.metric} {trial.value(limit.metric):.4g}{f' {unit}' if unit else ''}"
+    return f"{found} (limit {_bound(answer.experiment, limit)})"
+
+
+def _bound(experiment: Experiment, limit: Limit) -> str:
+    """A limit with its unit."""
+    return f"{limit} {experiment.metrics[limit.metric].unit}".rstrip()
 
 
 def _numbers(trials: Sequence[Trial]) -> str:
@@ -194,7 +199,7 @@ def plan_lines(experiment: Experiment, enumeration: Enumeration) -> list[str]:
         _estimate_line(experiment, trials, len(candidates)),
         f"baseline: {experiment.baseline.label()}",
         "objectives: " + ", ".join(f"{o.metric} ({o.direction})" for o in experiment.objectives),
-        "limits: " + (", ".join(map(str, experiment.limits)) or "none"),
+        "limits: " + (", ".join(_bound(experiment, one) for one in experiment.limits) or "none"),
         "",
         "choices:",
     ]
@@ -206,7 +211,7 @@ def plan_lines(experiment: Experiment, enumeration: Enumeration) -> list[str]:
         lines += ["", "left out:"]
         for drop in enumeration.dropped:
             values = ", ".join(f"{name}={_listed(some, '|')}" for name, some in drop.values.items())
-            lines.append(f"  {drop.count:,} of {drop.reason}  [{values}]")
+            lines.append(f"  {drop.count:,}: {drop.reason}  [{values}]")
     return lines
 
 
@@ -317,7 +322,16 @@ def trial_lines(answer: Answer, trial: Trial) -> list[str]:
 
 def verification_table(verification: "Verification") -> "Table":
     """What holds of an export."""
-    rows = [[check.name, MARKS[check.holds], check.detail] for check in verification.checks]
+    from tunefront.evaluators.verification import DECIDING
+
+    rows = [
+        [
+            check.name,
+            "worse" if check.holds is False and check.name not in DECIDING else MARKS[check.holds],
+            check.detail,
+        ]
+        for check in verification.checks
+    ]
     return table_of(["check", "", "found"], rows)
 
 
