@@ -28,16 +28,30 @@ def says_where(job: Mapping[str, Any]) -> dict[str, Any]:
 def meets_three_others(job: Mapping[str, Any]) -> dict[str, Any]:
     """All but the baseline wait for one another: they end only if four run at once."""
     start = time.time()
+    wait_for_others(job, 4)
+    devices = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    return answer(start=start, end=time.time(), devices=devices, niceness=os.nice(0))
+
+
+def meets_another(job: Mapping[str, Any]) -> dict[str, Any]:
+    """On which node it ran; all but the baseline end only if two run at once."""
+    import ray
+
+    wait_for_others(job, 2)
+    return answer(node=ray.get_runtime_context().get_node_id())
+
+
+def wait_for_others(job: Mapping[str, Any], count: int) -> None:
+    """Until so many trials beside the baseline have begun; the baseline waits for nobody."""
+    start = time.time()
     if job["number"]:
         folder = Path(job["folder"], "met")
         folder.mkdir(exist_ok=True)
         (folder / str(job["number"])).touch()
-        while len(list(folder.iterdir())) < 4:
+        while len(list(folder.iterdir())) < count:
             if time.time() - start > 60:
                 raise TimeoutError("the others never came")
             time.sleep(0.05)
-    devices = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    return answer(start=start, end=time.time(), devices=devices, niceness=os.nice(0))
 
 
 def quick(job: Mapping[str, Any]) -> dict[str, Any]:

@@ -112,3 +112,12 @@ def test_skips_count_what_was_not_tried_and_tell_it_once(failed: Failed) -> None
     less = replace(out, number=2, configuration=listed[1])
     assert skips.learn([out, less]) == []  # 16 was tried, 32 is known
     assert list(skips.configurations) == [listed[3]]
+
+
+def test_what_is_left_out_is_counted_once(failed: Failed) -> None:
+    listed = [Configuration({"runtime": "torch", "batch_size": size}) for size in (1, 8, 16)]
+    skips = Skips(listed)
+    assert skips.leave_out(listed[1:], "no room") == 2
+    assert skips.leave_out(listed[1:], "no room") == 0
+    assert set(skips.configurations) == set(listed[1:])
+    assert skips.learn([failed(1, listed[0], "oom", "measure")]) == []

@@ -37,7 +37,9 @@ def test_libraries_and_memory_are_no_part_of_the_fingerprint(
 def test_the_summary_is_one_line_for_people(machine: MachineOf) -> None:
     assert machine().summary() == "Made-up CPU, 16 cores, 64 GiB, Made-up GPU"
     assert machine(gpus=()).summary() == "Made-up CPU, 16 cores, 64 GiB, no GPU"
-    assert machine(gpus=(GPU, GPU)).summary().endswith(", A, A")
+    assert machine(gpus=(GPU, GPU)).summary().endswith(" GiB, 2 x A")
+    assert machine(gpus=(GPU, *FOUND[:1], GPU)).summary().endswith(" GiB, 2 x A, GPU 0")
+    assert machine(cores=1).summary().startswith("Made-up CPU, 1 core, ")
 
 
 def test_this_machine_is_found_as_it_is() -> None:

@@ -156,7 +156,7 @@ def test_every_claim_of_a_runtime_runs(context: ContextOf, runtime: str) -> None
         ),
         (
             {"threads": 1, "replicas": 4, "tensor_parallel": 2},
-            "1 threads x 8 processes = 8 cores, but this machine offers 4",
+            "1 thread x 8 processes = 8 cores, but this machine offers 4",
         ),
     ],
 )

@@ -86,7 +86,7 @@ __all__ = [
     "quality_metrics",
     "ratio_interval",
     "script_of",
-    "stages_folder",
     "speed_against",
+    "stages_folder",
     "take_turns",
 ]

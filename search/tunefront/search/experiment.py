@@ -119,7 +119,7 @@ class Experiment:
         early_stop: Whether judging quality ends where the limit is decided.
         timeouts: When steps count as hung.
         confirmation: How finalists are measured again.
-        concurrent_trials: Trials at a time, at the most.
+        concurrent_trials: Trials at a time on each machine, at the most.
         prepare: What makes model and data, if anything.
         written: The file's values, overrides included.
         overrides: The `a.b=value` texts that were laid over the file.

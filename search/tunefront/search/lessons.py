@@ -70,6 +70,14 @@ class Skips:
         self._known: set[tuple[object, ...]] = set()
         self.configurations: dict[Configuration, Lesson] = {}
 
+    def leave_out(self, configurations: Sequence[Configuration], reason: str) -> int:
+        """Rule out what failures say nothing about; how many were not ruled out before."""
+        new = [c for c in configurations if c not in self.configurations]
+        for configuration in new:
+            equal = dict(configuration)
+            self.configurations[configuration] = Lesson(trials=(), reason=reason, equal=equal)
+        return len(new)
+
     def learn(self, trials: Sequence[Trial]) -> list[tuple[Lesson, int]]:
         """New lessons, each with how many untried configurations it rules out."""
         tried = {trial.configuration for trial in trials}

@@ -5,6 +5,7 @@ result = run("experiments/minilm")
 result.answer.headline(), result.answer.front.recommended
 """
 
+import os
 import signal
 import threading
 import time
@@ -24,6 +25,7 @@ from tunefront.spaces import Enumeration, detect_hardware
 
 from .answer import Answer, answer_of
 from .cluster import Host
+from .cluster.nodes import cluster_lines
 from .confirm import confirm, to_confirm
 from .confirmation import Confirmation
 from .driver import only_driver
@@ -191,12 +193,16 @@ class _Night:
             self.say(f"report: {path}")
 
     def _run_trials(self, runner: Runner) -> None:
-        self.say("starting Ray")
-        self._show("starting Ray")
+        address = os.environ.get("RAY_ADDRESS")
+        phase = f"joining the cluster at {address}" if address else "starting Ray"
+        self.say(phase)
+        self._show(phase)
         with (
             _interruptible(runner, self.say),
             Host(self.experiment.results, detect_hardware().cores) as host,
         ):
+            for line in cluster_lines(host.nodes, self.experiment.concurrent_trials):
+                self.say(line)
             runner.run(host)
             if over := runner.over():
                 self.say(f"no more trials: {over}")
@@ -225,6 +231,7 @@ class _Night:
                 phase=phase,
                 answer=self._answer,
                 running=tuple(self.runner.running.values()),
+                concurrent=self.runner.concurrent,
                 left=self.runner.left(),
                 at=datetime.now(),
                 elapsed_s=time.monotonic() - self.start,
@@ -288,7 +295,7 @@ class _Night:
         left, estimate = self.runner.left(), estimate_of(trials)
         if left <= 0 or estimate is None:
             return ""
-        pace_s = estimate.mean_s / self.experiment.concurrent_trials
+        pace_s = estimate.mean_s / self.runner.concurrent
         seconds, until = left * pace_s, self.runner.seconds_left()
         minutes = max(1, round(min(seconds, until or seconds) / 60))
         if until is None or seconds < until:

@@ -15,6 +15,8 @@ from tunefront.spaces import ClusterError, Configuration, StudyError
 
 from .cluster import Host, HostLost, Job
 from .cluster.host import RUN_JOB
+from .cluster.needs import in_words, needs_of
+from .cluster.nodes import Places
 from .cluster.trainable import log_file, result_file
 from .estimate import Estimate, estimate_of
 from .lessons import Skips
@@ -23,7 +25,7 @@ from .samplers import Sampler
 from .stages import forget_stage, forget_stages
 from .study import Study
 from .trial import Trial
-from .words import Say
+from .words import Say, counted
 
 PATIENCE = 3
 """Proposals in a row that must promise too little before the search ends."""
@@ -48,7 +50,7 @@ class Runner:
         sampler: Who proposes.
         runnable: The configurations that can run.
         setting: What all evaluations share.
-        concurrent: Trials at a time, at the most.
+        concurrent: Trials at a time on each machine, at the most.
         trials: Trials in all, the baseline included; no bound where None.
         seconds: Time from now; no bound where None.
         least_gain: Expected gain below which proposals, several in a row, end the search; none
@@ -80,6 +82,7 @@ class Runner:
         self.runnable = frozenset(runnable)
         self.skips = Skips(runnable)
         self.setting = setting
+        self.each = concurrent
         self.concurrent = concurrent
         self.trials = trials
         self.deadline = None if seconds is None else time.monotonic() + seconds
@@ -123,10 +126,11 @@ class Runner:
         """Run trials until the end, whatever happens to Ray.
 
         Raises:
-            ClusterError: If Ray does not stay up.
+            ClusterError: If Ray does not stay up, or no node has room for the baseline.
             StudyError: If the disk is full.
         """
         restarts = 0
+        self._suit(host.places)
         while self._more():
             ended = self._told
             try:
@@ -141,6 +145,27 @@ class Runner:
                 self.say(f"Ray is gone ({lost}); starting it anew, nothing that ended is lost")
                 self.reconcile()
                 host.restart()
+                self._suit(host.places)
+
+    def _suit(self, places: Places) -> None:
+        """Run as many at a time as the cluster holds, and leave out what no node of it can hold.
+
+        Raises:
+            ClusterError: If no node can hold the baseline.
+        """
+        baseline = self.study.experiment.baseline
+        if not places.room_for(baseline):
+            raise ClusterError(
+                f"no node of the cluster has room for the baseline ({baseline.label()}), which "
+                f"needs {in_words(needs_of(baseline))} on one node; start a node that lends more"
+            )
+        self.concurrent = places.at_a_time(self.each)
+        recorded = self.study.trials()
+        untried = self.runnable - {trial.configuration for trial in recorded}
+        small = [c for c in untried if not places.room_for(c)]
+        if new := self.skips.leave_out(small, "no node has room"):
+            self.say(f"{counted(new, 'configuration')} left out: no node has the cores or the GPUs")
+        self.unfinished = [n for n in self.unfinished if places.room_for(recorded[n].configuration)]
 
     def _more(self) -> bool:
         """Whether Ray is to be asked for more.
@@ -296,7 +321,7 @@ class Runner:
             return f"all {len(recorded)} trials of budget.trials are done"
         if self.left() <= 0:
             skipped = len(self.skips.configurations)
-            but = f", but for {skipped} that failures have ruled out" if skipped else ""
+            but = f", but for {skipped} that are ruled out" if skipped else ""
             return f"everything that can run has been tried{but}"
         return self._over
 

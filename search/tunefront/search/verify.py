@@ -30,6 +30,16 @@ class Verification:
     checks: "tuple[Check, ...]"
     passed: bool
 
+    def remark(self) -> str:
+        """What figures that are worse mean for an export that passed; empty where none is."""
+        worse = " and ".join(check.name for check in self.checks if check.holds is False)
+        if not self.passed or not worse:
+            return ""
+        return (
+            f"{worse}: worse than recorded, which decides nothing here, because other programs may "
+            "be in the way; `tunefront recheck FOLDER` measures in rounds and judges"
+        )
+
 
 def verify(folder: Path, seconds: float | None = None) -> Verification:
     """Load an export in a fresh Python, compare outputs on recorded inputs, measure again.

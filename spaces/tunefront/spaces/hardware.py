@@ -4,6 +4,7 @@ import hashlib
 import importlib.metadata
 import os
 import platform
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -74,8 +75,11 @@ class Hardware:
 
     def summary(self) -> str:
         """One line for people."""
-        gpus = ", ".join(gpu.name for gpu in self.gpus) or "no GPU"
-        return f"{self.cpu}, {self.cores} cores, {self.memory_mb / 1024:.0f} GiB, {gpus}"
+        count = Counter(gpu.name for gpu in self.gpus)
+        named = [name if number == 1 else f"{number} x {name}" for name, number in count.items()]
+        gpus = ", ".join(named) or "no GPU"
+        cores = f"{self.cores} core{'' if self.cores == 1 else 's'}"
+        return f"{self.cpu}, {cores}, {self.memory_mb / 1024:.0f} GiB, {gpus}"
 
 
 def _cpu() -> tuple[str, frozenset[str]]:

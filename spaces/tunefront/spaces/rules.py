@@ -92,7 +92,8 @@ def _cores(context: Context, threads: Value, replicas: Value, tensor_parallel: V
     cores = context.hardware.cores
     if needed <= cores:
         return None
-    shared = f"{threads} threads" + (f" x {processes} processes" if processes > 1 else "")
+    shared = f"{threads} thread{'' if int(threads) == 1 else 's'}"
+    shared += f" x {processes} processes" if processes > 1 else ""
     return f"{shared} = {needed} cores, but this machine offers {cores}"
 
 

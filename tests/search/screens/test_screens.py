@@ -2,15 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from tunefront.evaluators import Evaluation
+from tunefront.evaluators.verification import Check
 from tunefront.search import Experiment, Limit, Trial, answer_of
 from tunefront.search.confirmation import Confirmation
 from tunefront.search.screens.answers import failure_lines, miss_lines, picks_lines, ties_line
 from tunefront.search.screens.base import print_table, table_of
 from tunefront.search.screens.plans import plan_lines
+from tunefront.search.screens.upkeep import verification_table
+from tunefront.search.verify import Verification
 
 
 def test_the_plan_names_what_is_run_and_what_is_left_out(load: Callable[..., Experiment]) -> None:
@@ -18,8 +22,9 @@ def test_the_plan_names_what_is_run_and_what_is_left_out(load: Callable[..., Exp
     told = plan_lines(experiment, experiment.space.enumerate())
     assert "space: 64 configurations, 32 can run here, 2 different models to build" in told
     assert "  runtime (runtime): torch, openvino" in told
+    assert "limits: quality_drop <= 5 %" in told
     assert "  batch_size (execution): 1, 2, 3, ..., 15, 16 (16 values)" in told
-    assert told[-1].startswith("  32 of 16 threads = 16 cores, but this machine offers 8")
+    assert told[-1].startswith("  32: 16 threads = 16 cores, but this machine offers 8")
 
 
 def test_a_plan_of_one_is_told_in_the_singular(load: Callable[..., Experiment]) -> None:
@@ -106,3 +111,23 @@ def test_what_stands_in_brackets_is_printed(capsys: pytest.CaptureFixture[str]) 
     told = capsys.readouterr().out
     assert "CPU [f00]" in told
     assert "a [red]word[/red]" in told
+
+
+def test_a_figure_that_is_worse_is_no_mismatch_and_says_why() -> None:
+    def verified(*, outputs: bool, latency: bool) -> Verification:
+        checks = (
+            Check(name="outputs", holds=outputs, detail="d"),
+            Check(name="latency_ms", holds=latency, detail="d"),
+        )
+        return Verification(folder=Path("f"), checks=checks, passed=outputs)
+
+    def marks(verification: Verification) -> list[object]:
+        return list(verification_table(verification).columns[1].cells)
+
+    slow = verified(outputs=True, latency=False)
+    assert marks(slow) == ["holds", "worse"]
+    assert slow.remark().startswith("latency_ms: worse than recorded, which decides nothing here")
+    assert verified(outputs=True, latency=True).remark() == ""
+    wrong = verified(outputs=False, latency=False)
+    assert marks(wrong) == ["DOES NOT HOLD", "worse"]
+    assert wrong.remark() == ""

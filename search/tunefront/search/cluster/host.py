@@ -26,6 +26,7 @@ from tunefront.evaluators import Evaluation
 from tunefront.spaces import ClusterError
 
 from .job import Job, TurnsJob
+from .nodes import Node, Places, places_of
 from .wire import Wire
 
 RUN_JOB = "tunefront.search.cluster.job:run_job"
@@ -76,6 +77,12 @@ class Host:
         self._folder = folder.absolute()
         self._options = {"cores": cores, "gpus": gpus}
         self._service: _Service | None = None
+        self.nodes: tuple[Node, ...] = ()
+
+    @property
+    def places(self) -> Places:
+        """Where trials may run."""
+        return places_of(self.nodes)
 
     def __enter__(self) -> "Host":
         end_processes(self._folder)
@@ -144,8 +151,9 @@ class Host:
         ray_folder = ray_folder_of(self._folder)
         shutil.rmtree(ray_folder, ignore_errors=True)
         ray_folder.mkdir(mode=0o700, parents=True)
-        self._service = _Service(self._folder, {**self._options, "folder": str(ray_folder)})
-        self._service.wait_until_ready()
+        options = {**self._options, "folder": str(ray_folder), "search": str(self._folder)}
+        self._service = _Service(self._folder, options)
+        self.nodes = self._service.wait_until_ready()
 
     def _end(self) -> None:
         if self._service is not None:
@@ -164,9 +172,12 @@ def _offer(jobs: Jobs) -> dict[str, Any]:
 
 
 def ray_folder_of(folder: Path) -> Path:
-    """Where Ray keeps its files: below the search's folder, or in short where that is too long."""
+    """Where Ray keeps its files: below the search's folder, or in short where that is too long.
+
+    Of a cluster only Tune's own files are there: no sockets, but every node must see them.
+    """
     beside = folder / "ray"
-    if len(str(beside)) <= LONGEST_FOLDER:
+    if len(str(beside)) <= LONGEST_FOLDER or os.environ.get("RAY_ADDRESS"):
         return beside
     name = sha256(str(folder).encode()).hexdigest()[:10]
     return Path(tempfile.gettempdir()) / f"tunefront-{os.getuid()}" / name
@@ -219,8 +230,8 @@ class _Service:
         self._heard = time.monotonic()
         self.say(**options)
 
-    def wait_until_ready(self) -> None:
-        """Until Ray is up.
+    def wait_until_ready(self) -> tuple[Node, ...]:
+        """Until Ray is up; the nodes of a cluster that was there before.
 
         Raises:
             ClusterError: If it can't be had, with what Ray said.
@@ -232,6 +243,7 @@ class _Service:
         if message["kind"] == "refused":
             raise ClusterError(message["why"])
         self._core = [psutil.Process(pid) for pid in message["pids"]]
+        return tuple(Node(**node) for node in message["nodes"])
 
     def say(self, **message: object) -> None:
         """Send it a line.

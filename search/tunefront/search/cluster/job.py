@@ -22,6 +22,8 @@ from tunefront.search.race import Race
 from tunefront.search.stages import note_stage
 from tunefront.spaces import Configuration, EvaluationError
 
+from .needs import needs_of
+from .nodes import Places
 from .trainable import log_file
 
 if TYPE_CHECKING:
@@ -160,7 +162,7 @@ def _isolation_of_this_worker() -> Isolation:
 
 
 def resources_of(
-    configuration: Mapping[str, Any], *, alone: bool = False
+    configuration: Mapping[str, Any], *, alone: bool = False, places: Places | None = None
 ) -> "PlacementGroupFactory":
     """What a trial asks Ray for: one group on one node, cores for every thread, GPUs for ranks.
 
@@ -168,13 +170,14 @@ def resources_of(
         configuration: Of the trial.
         alone: Whether nothing runs beside it on this machine. Then all trials ask for the same
             core, and one worker serves them all: a fresh one would load its runtimes again.
+        places: Where trials may run; anywhere where None.
     """
     from ray.tune import PlacementGroupFactory
 
-    ranks = int(configuration.get("tensor_parallel", 1))
-    processes = int(configuration.get("replicas", 1)) * ranks
-    cores = float(configuration.get("threads", 1)) * processes
-    bundle = {"CPU": 1.0 if alone else cores}
-    if configuration.get("device", "cpu") == "cuda":
-        bundle["GPU"] = float(processes)
-    return PlacementGroupFactory([bundle])
+    bundle = needs_of(configuration)
+    if alone:
+        bundle["CPU"] = 1.0
+    selector = places.selector() if places is not None else {}
+    if not selector:
+        return PlacementGroupFactory([bundle])
+    return PlacementGroupFactory([bundle], bundle_label_selector=[selector])

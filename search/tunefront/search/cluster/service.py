@@ -19,6 +19,8 @@ import psutil
 from tunefront.spaces import ClusterError
 
 from .job import resources_of, run_turns
+from .needs import needs_of
+from .nodes import Node, Places, check_nodes, look_at_nodes, places_of
 from .session import ray_session
 from .wire import Wire
 
@@ -39,23 +41,37 @@ def main() -> None:
     folder = Path(options["folder"])
     try:
         with ray_session(options["cores"], options["gpus"], folder):
-            wire.say(kind="ready", pids=_core_pids())
+            nodes = _nodes(Path(options["search"]))
+            wire.say(kind="ready", pids=_core_pids(), nodes=[node.to_dict() for node in nodes])
             threading.Thread(target=_beat, args=(wire,), daemon=True).start()
-            _serve(wire, folder / "tune")
+            _serve(wire, folder / "tune", places_of(nodes))
     except ClusterError as error:
         wire.say(kind="refused", why=str(error))
 
 
-def _serve(wire: Wire, folder: Path) -> None:
+def _nodes(search: Path) -> list[Node]:
+    """The nodes of a cluster that was there before; none of a Ray of our own.
+
+    Raises:
+        ClusterError: If none of them may measure.
+    """
+    if not (address := os.environ.get("RAY_ADDRESS")):
+        return []
+    nodes = look_at_nodes(search)
+    check_nodes(nodes, address, search)
+    return nodes
+
+
+def _serve(wire: Wire, folder: Path, places: Places) -> None:
     while (order := wire.hear()) is not None:
         if order["do"] == "trials":
-            _run_trials(wire, order, folder)
+            _run_trials(wire, order, folder, places)
             wire.say(kind="done")
         else:
-            wire.say(kind="done", result=_run_turns(order["job"]))
+            wire.say(kind="done", result=_run_turns(order["job"], places))
 
 
-def _run_trials(wire: Wire, order: Mapping[str, Any], folder: Path) -> None:
+def _run_trials(wire: Wire, order: Mapping[str, Any], folder: Path, places: Places) -> None:
     """Tune over the jobs of the other end; reused actors, exact resources."""
     from ray import tune
 
@@ -66,7 +82,7 @@ def _run_trials(wire: Wire, order: Mapping[str, Any], folder: Path) -> None:
     tuner = tune.Tuner(
         tune.with_resources(
             tune.with_parameters(trainable, body=order["body"]),
-            lambda job: resources_of(job["configuration"], alone=alone),
+            lambda job: resources_of(job["configuration"], alone=alone, places=places),
         ),
         tune_config=tune.TuneConfig(
             search_alg=WireSearcher(wire, folder, MOST_TRIALS),
@@ -81,16 +97,20 @@ def _run_trials(wire: Wire, order: Mapping[str, Any], folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _run_turns(job: Mapping[str, Any]) -> Any:
+def _run_turns(job: Mapping[str, Any], places: Places) -> Any:
     """A round in a worker that has the cores and GPUs of the widest contender."""
     import ray
 
-    bundles = [resources_of(choices).bundles[0] for choices in job["configurations"]]
+    able = [choices for choices in job["configurations"] if places.room_for(choices)]
+    needs = [needs_of(choices) for choices in able]
     task = ray.remote(run_turns).options(
-        num_cpus=max(bundle.get("CPU", 1) for bundle in bundles),
-        num_gpus=max(bundle.get("GPU", 0) for bundle in bundles),
+        num_cpus=max(need["CPU"] for need in needs),
+        num_gpus=max(need.get("GPU", 0.0) for need in needs),
+        label_selector=places.selector() or None,
     )
-    return ray.get(task.remote(job))
+    found = ray.get(task.remote({**job, "configurations": able}))
+    sitting = iter(found)
+    return [next(sitting) if choices in able else {} for choices in job["configurations"]]
 
 
 def _beat(wire: Wire) -> None:

@@ -237,4 +237,6 @@ def _print(verification: "Verification", style: str) -> None:
         click.echo(json.dumps([asdict(check) for check in verification.checks], indent=2))
     else:
         print_table(verification_table(verification))
+        if remark := verification.remark():
+            say(remark)
         click.echo("verified" if verification.passed else "NOT what was exported")

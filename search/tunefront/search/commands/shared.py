@@ -146,6 +146,8 @@ def export_and_verify(
         setting = recorded_setting(answer.experiment)
         verification = export_trial(answer, trial, setting, folder)
     print_table(verification_table(verification))
+    if remark := verification.remark():
+        say(remark)
     told = "exported and verified" if verification.passed else "NOT what was exported"
     click.echo(f"{told}: {folder}")
     return verification

@@ -12,7 +12,7 @@ from tunefront.search.trial import Trial
 from tunefront.search.words import listed
 from tunefront.spaces import show
 
-from .base import table_of
+from .base import bound, table_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -120,8 +120,8 @@ def miss_lines(answer: Answer, limits: Sequence[Limit]) -> list[str]:
 
 def _miss(answer: Answer, trial: Trial, limit: Limit) -> str:
     unit = answer.experiment.metrics[limit.metric].unit
-    unit = f" {unit}" if unit else ""
-    return f"{limit.metric} {trial.value(limit.metric):.4g}{unit} (limit {limit}{unit})"
+    found = f"{limit.metric} {trial.value(limit.metric):.4g}{f' {unit}' if unit else ''}"
+    return f"{found} (limit {bound(answer.experiment, limit)})"
 
 
 def _numbers(trials: Sequence[Trial]) -> str:

@@ -8,6 +8,8 @@ from tunefront.search.experiment import Experiment
 from tunefront.search.words import counted
 from tunefront.spaces import CHOICES, Enumeration, Hardware, Value, show
 
+from .base import bound
+
 if TYPE_CHECKING:
     pass
 
@@ -36,7 +38,7 @@ def plan_lines(experiment: Experiment, enumeration: Enumeration) -> list[str]:
         _estimate_line(experiment, trials, len(candidates)),
         f"baseline: {experiment.baseline.label()}",
         "objectives: " + ", ".join(f"{o.metric} ({o.direction})" for o in experiment.objectives),
-        "limits: " + (", ".join(map(str, experiment.limits)) or "none"),
+        "limits: " + (", ".join(bound(experiment, one) for one in experiment.limits) or "none"),
         "",
         "choices:",
     ]
@@ -48,7 +50,7 @@ def plan_lines(experiment: Experiment, enumeration: Enumeration) -> list[str]:
         lines += ["", "left out:"]
         for drop in enumeration.dropped:
             values = ", ".join(f"{name}={_listed(some, '|')}" for name, some in drop.values.items())
-            lines.append(f"  {drop.count:,} of {drop.reason}  [{values}]")
+            lines.append(f"  {drop.count:,}: {drop.reason}  [{values}]")
     return lines
 
 

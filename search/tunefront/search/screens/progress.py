@@ -27,6 +27,7 @@ class Progress:
             trials run.
         answer: What was found so far; None before anything has run.
         running: The trials under way.
+        concurrent: How many there may be at a time; None where only the experiment says.
         left: How many trials may still be started.
         at: When this was so.
         elapsed_s: Of this session.
@@ -43,6 +44,7 @@ class Progress:
     elapsed_s: float
     trials_s: float | None
     all_s: float | None
+    concurrent: int | None = None
 
 
 Show = Callable[[Progress], None]
@@ -238,6 +240,7 @@ class _Pace:
         if estimate is None:
             return None
         experiment = progress.experiment
+        concurrent = progress.concurrent or experiment.concurrent_trials
         gone = {t.number: (now - (t.started or now)).total_seconds() for t in progress.running}
         open_s = [
             max(0.0, (trial.expected_s or estimate.mean_s) - gone[trial.number])
@@ -245,10 +248,10 @@ class _Pace:
         ]
         confirmation = experiment.confirmation
         return cls(
-            trial_s=estimate.mean_s / experiment.concurrent_trials,
+            trial_s=estimate.mean_s / concurrent,
             running_s=max(open_s, default=0.0),
             spent_s=sum(t.evaluation.own_s for t in trials if t.evaluation is not None),
-            concurrent=experiment.concurrent_trials,
+            concurrent=concurrent,
             share=confirmation.share if confirmation.finalists else 0.0,
         )
 

@@ -18,7 +18,16 @@ MARKS: Mapping[bool | None, str] = {True: "holds", False: "DOES NOT HOLD", None:
 
 def verification_table(verification: "Verification") -> "Table":
     """What holds of an export."""
-    rows = [[check.name, MARKS[check.holds], check.detail] for check in verification.checks]
+    from tunefront.evaluators.verification import DECIDING
+
+    rows = [
+        [
+            check.name,
+            "worse" if check.holds is False and check.name not in DECIDING else MARKS[check.holds],
+            check.detail,
+        ]
+        for check in verification.checks
+    ]
     return table_of(["check", "", "found"], rows)
 
 

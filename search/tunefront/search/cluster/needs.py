@@ -1,0 +1,22 @@
+"""What a trial needs, in Ray's words; no Ray is needed to say so."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tunefront.search.words import counted
+
+
+def needs_of(configuration: Mapping[str, Any]) -> dict[str, float]:
+    """Cores for every thread, GPUs for ranks and replicas, all on one node."""
+    ranks = int(configuration.get("tensor_parallel", 1))
+    processes = int(configuration.get("replicas", 1)) * ranks
+    needs = {"CPU": float(configuration.get("threads", 1)) * processes}
+    if configuration.get("device", "cpu") == "cuda":
+        needs["GPU"] = float(processes)
+    return needs
+
+
+def in_words(needs: Mapping[str, float]) -> str:
+    """`2 cores and 1 GPU`."""
+    named = [(needs["CPU"], "core"), (needs.get("GPU", 0.0), "GPU")]
+    return " and ".join(counted(int(count), noun) for count, noun in named if count)

@@ -1,0 +1,181 @@
+"""The nodes of a cluster that was there before: which of them may measure, and what they offer.
+
+Only nodes like the machine that plans the search measure anything: figures of different hardware,
+or of other library versions, are never mixed in one front. Ray is needed to ask; what was heard is
+judged without it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tunefront.search.words import counted
+from tunefront.spaces import ClusterError, Hardware, detect_hardware
+
+from .needs import needs_of
+
+ANSWER_S = 60.0
+"""A node that has not answered for so long is left out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """A node of the cluster.
+
+    Attributes:
+        id: Ray's name for it.
+        address: Its address, for people.
+        cores: Cores that it lends.
+        gpus: GPUs that it lends.
+        obstacle: Why it measures nothing; empty where it may.
+    """
+
+    id: str
+    address: str
+    cores: float
+    gpus: float
+    obstacle: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Where trials may run.
+
+    Attributes:
+        nodes: The nodes that measure; none where there is only this machine, which needs no care.
+    """
+
+    nodes: tuple[Node, ...] = ()
+
+    def at_a_time(self, each: int) -> int:
+        """Trials at a time, where each machine has room for so many."""
+        if not self.nodes:
+            return each
+        return sum(max(1, min(each, int(node.cores))) for node in self.nodes)
+
+    def room_for(self, configuration: Mapping[str, Any]) -> bool:
+        """Whether some node can hold a trial of this configuration."""
+        needs = needs_of(configuration)
+        return not self.nodes or any(
+            needs["CPU"] <= node.cores and needs.get("GPU", 0.0) <= node.gpus for node in self.nodes
+        )
+
+    def selector(self) -> dict[str, str]:
+        """Ray's words for these nodes; empty where any will do."""
+        names = ",".join(node.id for node in self.nodes)  # Ray keeps a space as part of the name
+        return {"ray.io/node-id": f"in({names})"} if names else {}
+
+
+def places_of(nodes: Iterable[Node]) -> Places:
+    """Those that may measure."""
+    return Places(nodes=tuple(node for node in nodes if not node.obstacle))
+
+
+def check_nodes(nodes: Sequence[Node], address: str, search: Path) -> None:
+    """Refuse a cluster none of whose nodes may measure.
+
+    Raises:
+        ClusterError: With what keeps each of them from it.
+    """
+    if places_of(nodes).nodes:
+        return
+    told = "; ".join(f"{node.address}: {node.obstacle}" for node in nodes) or "no node lends a core"
+    raise ClusterError(
+        f"RAY_ADDRESS={address}: none of its nodes can measure for a search that is started on "
+        f"{detect_hardware().summary()}: {told}; run `tunefront` on a machine like those that are "
+        f"to measure, with the same libraries, and with {search} at the same path on all of them"
+    )
+
+
+def cluster_lines(nodes: Sequence[Node], each: int) -> list[str]:
+    """What the cluster is to this search; nothing where Ray is our own."""
+    if not nodes:
+        return []
+    places = places_of(nodes)
+    told = counted(len(places.nodes), "node")
+    found = [f"cluster: {told}, {counted(places.at_a_time(each), 'trial')} at a time"]
+    return found + [
+        f"cluster: {node.address} measures nothing: {node.obstacle}"
+        for node in nodes
+        if node.obstacle
+    ]
+
+
+def look_at_nodes(folder: Path) -> list[Node]:
+    """Every node that lends cores, asked what it is; Ray is connected.
+
+    Args:
+        folder: The search's folder, which all of them must see.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    ask = ray.remote(_describe)
+    lending = [
+        node
+        for node in ray.nodes()  # type: ignore[no-untyped-call]
+        if node["Alive"] and node["Resources"].get("CPU", 0) >= 1
+    ]
+    answers = []
+    for node in lending:
+        there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        answers.append(ask.options(num_cpus=0, scheduling_strategy=there).remote(str(folder)))
+    if answers:
+        ray.wait(answers, num_returns=len(answers), timeout=ANSWER_S)
+    return [_judged(node, _heard(answer)) for node, answer in zip(lending, answers, strict=True)]
+
+
+def _describe(folder: str) -> Mapping[str, Any]:
+    """What a node says of itself."""
+    hardware = detect_hardware()
+    return {
+        "summary": hardware.summary(),
+        "fingerprint": hardware.fingerprint,
+        "libraries": dict(hardware.libraries),
+        "folder": folder if Path(folder).is_dir() else "",
+    }
+
+
+def _heard(answer: Any) -> Mapping[str, Any] | str:
+    """A node's answer, or why there is none."""
+    import ray
+    from ray.exceptions import GetTimeoutError, RayError
+
+    try:
+        found: Mapping[str, Any] = ray.get(answer, timeout=0)
+    except GetTimeoutError:
+        return f"it has not answered for {ANSWER_S:g} s"
+    except RayError as error:
+        lines = str(error).strip().splitlines()
+        return f"it can't run Tunefront ({lines[-1] if lines else type(error).__name__})"
+    return found
+
+
+def _judged(node: Mapping[str, Any], heard: Mapping[str, Any] | str) -> Node:
+    return Node(
+        id=node["NodeID"],
+        address=node["NodeManagerAddress"],
+        cores=float(node["Resources"].get("CPU", 0)),
+        gpus=float(node["Resources"].get("GPU", 0)),
+        obstacle=heard if isinstance(heard, str) else obstacle_of(heard, detect_hardware()),
+    )
+
+
+def obstacle_of(described: Mapping[str, Any], here: Hardware) -> str:
+    """Why a machine may not measure for a search that was planned here; empty where it may."""
+    if described["fingerprint"] != here.fingerprint:
+        return f"it is another machine ({described['summary']})"
+    there, own = described["libraries"], here.libraries
+    other = [
+        f"{name} {there.get(name, 'missing')}, here {own.get(name, 'missing')}"
+        for name in sorted({*there, *own})
+        if there.get(name) != own.get(name)
+    ]
+    if other:
+        return f"it has other libraries ({'; '.join(other)})"
+    return "" if described["folder"] else "it does not see the search's folder"

@@ -1,0 +1,185 @@
+"""A cluster that was there before: three nodes on this machine, one of them unlike it."""
+
+import os
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from tunefront.search.cluster import Host
+from tunefront.search.cluster.host import ray_folder_of
+from tunefront.search.cluster.nodes import (
+    Node,
+    Places,
+    check_nodes,
+    cluster_lines,
+    obstacle_of,
+    places_of,
+)
+from tunefront.search.study import Study
+from tunefront.spaces import ClusterError, detect_hardware
+
+from .conftest import LoadFile, runner_of
+
+START = ("-c", "from ray.scripts.scripts import main; main()", "start", "--block")
+OFFER = ("--num-cpus=1", "--num-gpus=1", "--node-ip-address=127.0.0.1")
+START_S = 90.0
+SECRET = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+"""Nodes listen beyond the loopback, whatever address they are given."""
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Two nodes like this machine, one that may use but one of its cores; their address."""
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("a node with fewer cores than this machine needs two")
+    log = tmp_path_factory.mktemp("cluster") / "log"
+    address = f"127.0.0.1:{free_port()}"
+    folder = tempfile.mkdtemp(prefix="ray-")  # in short: Ray's sockets lie below it
+    head = ("--head", f"--port={address.partition(':')[2]}", f"--temp-dir={folder}")
+    processes = [start(log, *head, "--include-dashboard=false")]
+    try:
+        wait_for(log, processes)
+        processes.append(start(log, f"--address={address}"))
+        with one_core():
+            processes.append(start(log, f"--address={address}"))
+        wait_for(log, processes)
+        yield address
+    finally:
+        for process in reversed(processes):
+            process.terminate()
+        for process in processes:
+            process.wait(timeout=30)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def start(log: Path, *options: str) -> "subprocess.Popen[bytes]":
+    """A node, as people start one; it ends with its process."""
+    root = str(Path(__file__).parents[2])
+    path = os.pathsep.join([root, *filter(None, sys.path)])  # workers find the bodies
+    quiet = {"PYTHONPATH": path, "RAY_USAGE_STATS_ENABLED": "0", **SECRET}
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, *START, *OFFER, *options],
+            stdout=output,
+            stderr=output,
+            env={**os.environ, **quiet},
+        )
+
+
+def wait_for(log: Path, processes: "list[subprocess.Popen[bytes]]") -> None:
+    deadline = time.monotonic() + START_S
+    while log.read_text().count("Ray runtime started.") < len(processes):
+        alive = all(process.poll() is None for process in processes)
+        assert alive and time.monotonic() < deadline, log.read_text()
+        time.sleep(0.1)
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """What is started now may use one core."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def node(**facts: object) -> Node:
+    fields: dict[str, object] = {"id": "a", "address": "10.0.0.1", "cores": 4.0, "gpus": 0.0}
+    return Node(**{**fields, **facts})  # type: ignore[arg-type]
+
+
+def test_trials_run_on_all_nodes_like_this_machine_and_on_no_other(
+    cluster: str, load_file: LoadFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", cluster)
+    for name, value in SECRET.items():
+        monkeypatch.setenv(name, value)
+    experiment = load_file("  batch_size: [1, 2, 4, 8]\n  tensor_parallel: [1, 4]")
+    study = Study.open(experiment, {"test": "yes"})
+    runner = runner_of(study, "meets_another", concurrent=1)
+    said: list[str] = []
+    runner.say = said.append
+    with Host(experiment.results, cores=1) as host:
+        like = {node.id for node in host.places.nodes}
+        (unlike,) = (node for node in host.nodes if node.obstacle)
+        runner.run(host)
+    assert unlike.obstacle.startswith("it is another machine")
+    assert ", 1 core," in unlike.obstacle
+    assert len(like) == 2
+    assert said == ["4 configurations left out: no node has the cores or the GPUs"]
+    assert runner.concurrent == 2
+    trials = study.trials()
+    assert [trial.status for trial in trials] == ["ok"] * 4
+    assert {t.evaluation.facts["node"] for t in trials if t.evaluation} == like
+
+
+def test_a_search_whose_baseline_no_node_can_hold_is_refused(load_file: LoadFile) -> None:
+    experiment = load_file("  batch_size: [1, 2]")
+    runner = runner_of(Study.open(experiment, {"test": "yes"}), "quick")
+    host = SimpleNamespace(places=Places(nodes=(node(),)))
+    told = r"^no node of the cluster has room for the baseline \(.*\), which needs 1 core and 1 GPU"
+    with pytest.raises(ClusterError, match=told):
+        runner.run(cast(Host, host))
+
+
+def test_a_node_that_can_not_measure_says_why() -> None:
+    here = detect_hardware()
+    same = {
+        "summary": "s",
+        "fingerprint": here.fingerprint,
+        "libraries": dict(here.libraries),
+        "folder": "/f",
+    }
+    assert obstacle_of(same, here) == ""
+    other = obstacle_of({**same, "fingerprint": "x"}, here)
+    assert other == "it is another machine (s)"
+    older = obstacle_of({**same, "libraries": {**here.libraries, "torch": "1.0"}}, here)
+    assert older == f"it has other libraries (torch 1.0, here {here.libraries['torch']})"
+    assert obstacle_of({**same, "folder": ""}, here) == "it does not see the search's folder"
+
+
+def test_a_cluster_without_a_node_that_can_measure_is_refused() -> None:
+    told = re.escape("RAY_ADDRESS=h:1: none of its nodes can measure")
+    with pytest.raises(ClusterError, match=f"^{told}.*10.0.0.1: it is small; run `tunefront` on"):
+        check_nodes([node(obstacle="it is small")], "h:1", Path("/f"))
+    with pytest.raises(ClusterError, match=f"^{told}.*no node lends a core"):
+        check_nodes([], "h:1", Path("/f"))
+    check_nodes([node(), node(obstacle="it is small")], "h:1", Path("/f"))
+
+
+def test_as_many_at_a_time_as_the_nodes_hold() -> None:
+    assert Places().at_a_time(3) == 3
+    nodes = [node(), node(cores=1.0), node(obstacle="it is small")]
+    assert places_of(nodes).at_a_time(3) == 4
+    assert cluster_lines(nodes, 3) == [
+        "cluster: 2 nodes, 4 trials at a time",
+        "cluster: 10.0.0.1 measures nothing: it is small",
+    ]
+    assert cluster_lines([], 3) == []
+
+
+def test_what_all_nodes_must_see_is_below_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    long = Path("/a/folder/whose/name/is/longer/than/a/socket/may/be")
+    assert not ray_folder_of(long).is_relative_to(long)
+    monkeypatch.setenv("RAY_ADDRESS", "h:1")
+    assert ray_folder_of(long).is_relative_to(long)
