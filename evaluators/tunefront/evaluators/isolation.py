@@ -30,9 +30,13 @@ Kit = Literal["build", "torch", "inductor", "onnxruntime", "openvino"]
 
 KITS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "build": ("torch", "tunefront.evaluators.steps", "tunefront.evaluators.preload:preload"),
-        "torch": ("torch", "torch.export", "tunefront.evaluators.steps"),
-        "inductor": ("torch", "torch._inductor.package", "tunefront.evaluators.steps"),
+        "build": ("torch", "tunefront.evaluators.steps"),
+        "torch": ("torch", "tunefront.evaluators.steps", "tunefront.evaluators.preload:programs"),
+        "inductor": (
+            "torch",
+            "tunefront.evaluators.steps",
+            "tunefront.evaluators.preload:packages",
+        ),
         "onnxruntime": ("numpy", "onnxruntime", "tunefront.evaluators.steps"),
         "openvino": ("numpy", "openvino", "tunefront.evaluators.steps"),
     }
@@ -59,6 +63,8 @@ class Step:
         name: A function of `steps.py`, or `module:function`.
         payload: Its argument, plain JSON values.
         kit: The libraries it needs.
+        needs: Modules that it imports beside them; its fork server does so once (preload.py), and
+            calls what stands after a colon.
         log: Where its output goes.
         timeout_s: When it is ended.
         cores: The cores it may use; all where empty.
@@ -71,6 +77,7 @@ class Step:
     kit: Kit
     log: Path
     timeout_s: float
+    needs: Sequence[str] = ()
     cores: Sequence[int] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     memory_mb: int = 0
@@ -171,6 +178,7 @@ class _Server:
             "id": number,
             "step": step.name if ":" in step.name else f"{STEPS}:{step.name}",
             "payload": dict(step.payload),
+            "needs": list(step.needs),
             "result": str(result),
             "log": str(step.log),
             "scratch": str(work),

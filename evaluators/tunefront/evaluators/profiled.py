@@ -12,6 +12,7 @@ from .cores import lease_cores
 from .evaluate import candidate_key, contender, model_key
 from .isolation import Isolation, Kit, Step
 from .locks import in_use
+from .preload import needs_of
 from .profiling.profile import Profile
 from .setting import Setting, devices, memory_limit
 from .store import Store, key_of
@@ -128,11 +129,14 @@ class _Profiling:
         cores: Sequence[int],
         timeout_s: float,
     ) -> Mapping[str, Any]:
+        builds = kit == "build"
+        needs = needs_of(self.setting.workload.task, self.configuration) if builds else ()
         return self.isolation.run(
             Step(
                 name=name,
                 payload=payload,
                 kit=kit,
+                needs=needs,
                 log=self.log,
                 timeout_s=timeout_s,
                 cores=cores,

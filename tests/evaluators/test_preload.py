@@ -1,0 +1,96 @@
+"""What fork servers import, so that the processes they make need not."""
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tunefront.evaluators.isolation import Isolation, Step
+from tunefront.evaluators.preload import PROGRAMS, load_installed, needs_of
+from tunefront.spaces import Configuration
+
+HERE = Path(__file__).parent
+FEW_MODULES = 60
+"""What opening a program may still import in a fresh process; without preloading it is 1,200."""
+
+
+@pytest.fixture(scope="module")
+def isolation() -> Iterator[Isolation]:
+    """The steps are found beside this file."""
+    with pytest.MonkeyPatch.context() as patch:
+        before = os.environ.get("PYTHONPATH")
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(HERE), before])))
+        found = Isolation()
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def step(tmp_path: Path) -> Step:
+    return Step(
+        name="preloaded:modules",
+        payload={},
+        kit="onnxruntime",
+        log=tmp_path / "log",
+        timeout_s=60,
+    )
+
+
+def test_a_process_that_opens_a_program_imports_next_to_nothing(
+    isolation: Isolation, step: Step, tmp_path: Path
+) -> None:
+    import torch
+
+    path = tmp_path / "program.pt2"
+    program = torch.export.export(torch.nn.Linear(4, 2), (torch.zeros(3, 4),))
+    torch.export.save(program, path)
+    opening = replace(step, name="preloaded:opens", kit="torch", payload={"program": str(path)})
+    found = isolation.run(opening)
+    assert found["output"] == [3, 2]
+    assert len(found["imported"]) < FEW_MODULES, found["imported"]
+
+
+def test_what_a_step_needs_is_imported_before_its_process_is_made(
+    isolation: Isolation, step: Step
+) -> None:
+    assert "colorsys" not in isolation.run(step)["modules"]
+    needy = replace(step, needs=("colorsys", "no_such_module"))
+    assert "colorsys" in isolation.run(needy)["modules"]
+    assert "colorsys" in isolation.run(step)["modules"], "it stays for the next step"
+
+
+def test_a_library_that_breaks_when_it_is_imported_is_met_by_the_step_alone(
+    isolation: Isolation, step: Step
+) -> None:
+    assert isolation.run(replace(step, needs=("preloaded_breaks",)))["modules"]
+
+
+def test_processes_do_not_look_for_garbage_in_what_was_imported(
+    isolation: Isolation, step: Step
+) -> None:
+    found = isolation.run(step)
+    assert found["collects"]
+    assert found["tracked"] < 10_000 < found["frozen"]
+
+
+def test_needs_are_those_of_the_task_and_of_what_is_built() -> None:
+    assert needs_of("custom") == ()
+    assert "transformers.modeling_utils" in needs_of("causal-lm")
+    eager = needs_of("custom", Configuration({"runtime": "torch"}))
+    assert eager == PROGRAMS
+    quantized = needs_of("custom", Configuration({"quantization": "int8-dynamic"}))
+    assert quantized == (*PROGRAMS, "torchao.quantization")
+    graph = needs_of("custom", Configuration({"runtime": "onnxruntime", "quantization": "int8"}))
+    assert {"onnx", "onnxscript", "torch.onnx"} <= set(graph)
+    assert "torchao.quantization" not in graph
+    assert "torch._inductor.compile_fx" in needs_of(
+        "custom", Configuration({"runtime": "inductor"})
+    )
+
+
+def test_what_is_not_installed_is_left_out() -> None:
+    load_installed(("no_such_module", "no_such_module:function", "colorsys"))
+    assert "colorsys" in sys.modules
