@@ -52,6 +52,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     try:
         wait_for(log, processes)
         processes.append(start(log, f"--address={address}"))
+        wait_for(log, processes)  # two that start at once take each other's sockets
         with one_core():
             processes.append(start(log, f"--address={address}"))
         wait_for(log, processes)
@@ -60,7 +61,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         for process in reversed(processes):
             process.terminate()
         for process in processes:
-            process.wait(timeout=30)
+            process.wait(timeout=60)
         shutil.rmtree(folder, ignore_errors=True)
 
 
