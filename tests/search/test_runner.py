@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from tunefront.evaluators import Evaluation, Setting, Timeouts
 from tunefront.search import Experiment, Trial
 from tunefront.search.cluster import Job
+from tunefront.search.cluster.nodes import Places
 from tunefront.search.runner import FULL, PATIENCE, Runner
 from tunefront.search.samplers import Sampler
 from tunefront.search.stages import note_stage, stages_seen
@@ -187,7 +189,7 @@ def test_a_full_disk_puts_a_trial_off_and_three_in_a_row_end_the_search(
     own.tell(number, full)
     assert own.next_job() is None
     with pytest.raises(StudyError, match="the disk is full: 3 trials in a row"):
-        own.run(None)  # type: ignore[arg-type]
+        own.run(SimpleNamespace(places=Places()))  # type: ignore[arg-type]
 
 
 def test_a_lost_worker_costs_an_attempt_and_not_the_trial(
@@ -254,8 +256,7 @@ def test_a_search_that_failures_end_says_so(
     for configuration in own.runnable - set(skipped):
         own.study.tell(own.study.ask(configuration), evaluation())
     assert own.over() == (
-        f"everything that can run has been tried, but for {len(skipped)} that failures have ruled "
-        "out"
+        f"everything that can run has been tried, but for {len(skipped)} that are ruled out"
     )
 
 
