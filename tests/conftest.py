@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import pickletools
 import zipfile
 from collections.abc import Callable, Iterator
@@ -13,6 +14,16 @@ from tunefront.evaluators import WorkloadSpec
 
 SENTENCE = "the model reads a line of code and writes what the next line of the code may be"
 WORDS = tuple(SENTENCE.split())
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache of the tests' own, shared by the processes that run them; never the user's."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TUNEFRONT_CACHE", str(folder / "tunefront-cache"))
+        yield
 
 
 @pytest.fixture(scope="session")

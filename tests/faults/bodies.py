@@ -22,6 +22,14 @@ from tunefront.evaluators.isolation import Child, Step
 from tunefront.spaces import Configuration
 
 STEP_OF = {"model": "build", "runtime": "build", "quality": "quality", "execution": "measure"}
+TIMEOUT_OF = {
+    "model": "build_s",
+    "runtime": "build_s",
+    "quality": "quality_s",
+    "execution": "measure_s",
+}
+HANG_S = 4.0
+"""When the step that hangs counts as hung; all others may take their time."""
 ONCE = ("fills the disk", "dies once")
 """Faults that are gone when the trial runs again."""
 SECRET_SLEEP = "7777"
@@ -68,6 +76,9 @@ def trial(job: Mapping[str, Any]) -> Mapping[str, Any]:
         setting = replace(setting, store=str(folder / "stores" / str(job["number"])))
     if not stage:  # the first one of a worker waits for imports
         setting = replace(setting, timeouts=Timeouts())
+    if fault.startswith("hangs"):
+        hasty = replace(setting.timeouts, **{TIMEOUT_OF[stage]: HANG_S})
+        setting = replace(setting, timeouts=hasty)
     isolation = Faulty(stage, fault) if stage else _undisturbed()
     log = folder / "logs" / f"{job['number']:05}.log"
     return evaluate(setting, Configuration(job["configuration"]), isolation, log).to_dict()

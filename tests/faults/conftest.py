@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.caches import new_cache
 
-from tunefront.evaluators import Setting
 from tunefront.search import Experiment, Trial, load_experiment
 from tunefront.search.cluster import Host
 from tunefront.search.preflight import check_workload
@@ -33,8 +33,6 @@ timeouts: {build: 60, quality: 60, measure: 60}
 """
 ROOT = Path(__file__).parents[2]
 MEMORY_MB = 2048
-HANG_S = 10.0
-"""When a step counts as hung where one is to hang; others may take their time."""
 
 
 def small_experiment(folder: Path) -> Path:
@@ -49,7 +47,7 @@ def variables(folder: Path) -> dict[str, str]:
     """A cache of its own, and no server; workers find the bodies of these tests."""
     kept = {k: v for k, v in os.environ.items() if k not in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS")}
     path = os.pathsep.join([str(ROOT), *filter(None, sys.path)])
-    cache = str(folder / "cache")
+    cache = str(new_cache(folder / "cache"))
     return {**kept, "TUNEFRONT_CACHE": cache, "NO_COLOR": "1", "PYTHONPATH": path}
 
 
@@ -109,7 +107,7 @@ def searched(
             study,
             build_sampler(experiment, runnable),
             (),  # every fault is to strike, whatever was learnt from the others
-            _hasty(setting, plan),
+            replace(setting, memory_mb=MEMORY_MB),  # memory is out soon
             concurrent=1,
             trials=trials,
             seconds=None,
@@ -120,12 +118,3 @@ def searched(
         runner.reconcile()
         runner.run(host)
     return Searched(experiment, study, said)
-
-
-def _hasty(setting: Setting, plan: Mapping[int, tuple[str, str]]) -> Setting:
-    """Hangs are seen soon, and memory is out soon."""
-    setting = replace(setting, memory_mb=MEMORY_MB)
-    if not any(fault.startswith("hangs") for _, fault in plan.values()):
-        return setting
-    hasty = replace(setting.timeouts, build_s=HANG_S, quality_s=HANG_S, measure_s=HANG_S)
-    return replace(setting, timeouts=hasty)

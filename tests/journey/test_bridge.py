@@ -12,6 +12,7 @@ from typing import Any
 import mlflow
 import numpy as np
 import pytest
+from tests.caches import new_cache
 
 from tunefront.evaluators import Evaluation, Measurement
 from tunefront.evaluators import load as load_export
@@ -79,7 +80,9 @@ Cli = Callable[..., tuple[int, str, str]]
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Searched]:
     before = dict(os.environ)
-    os.environ.update(TUNEFRONT_CACHE=str(tmp_path_factory.mktemp("cache")), NO_COLOR="1")
+    os.environ.update(
+        TUNEFRONT_CACHE=str(new_cache(tmp_path_factory.mktemp("cache"))), NO_COLOR="1"
+    )
     os.environ.pop("MLFLOW_TRACKING_URI", None)
     yield Searched(tmp_path_factory.mktemp("bridge"))
     os.environ.clear()

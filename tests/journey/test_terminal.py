@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.caches import new_cache
 
 from .conftest import command, environment
 from .terminal import COLUMNS, Screen, Typed
@@ -41,7 +42,7 @@ LONG_S = 900
 @pytest.fixture
 def variables(tmp_path: Path) -> dict[str, str]:
     """Those of a person at a terminal."""
-    found = {**environment(tmp_path / "cache"), "TERM": "xterm-256color"}
+    found = {**environment(new_cache(tmp_path / "cache")), "TERM": "xterm-256color"}
     return {n: v for n, v in found.items() if n not in ("NO_COLOR", "COLUMNS", "LINES")}
 
 

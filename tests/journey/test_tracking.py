@@ -13,6 +13,7 @@ from urllib.request import urlopen
 
 import mlflow
 import pytest
+from tests.caches import new_cache
 
 from tunefront.evaluators import Evaluation, Measurement
 from tunefront.search import load_experiment, recorded_answer
@@ -54,7 +55,7 @@ class Recorded:
             study.tell(number, Evaluation(status="ok", measurements=measured))
 
     def cli(self, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
-        return command(*arguments, extra=environment(self.folder / "cache"))
+        return command(*arguments, extra=environment(new_cache(self.folder / "cache")))
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,8 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
+from tunefront.search.tracking.empty import copy_empty
+
 START_S = 90
 
 
@@ -31,6 +33,8 @@ class Server:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
+        if not self.store.exists():
+            copy_empty(self.store)  # sooner than the server makes the same
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
         command += ["--port", str(self.port), "--workers", "1"]
         command += ["--backend-store-uri", f"sqlite:///{self.store}"]
@@ -40,7 +44,11 @@ class Server:
                 command,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"},
+                env={
+                    **os.environ,
+                    "MLFLOW_DISABLE_TELEMETRY": "true",
+                    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # as `tunefront ui` starts it
+                },
                 start_new_session=True,
             )
         deadline = time.monotonic() + START_S

@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -31,6 +32,12 @@ def experiment(load: Callable[..., Experiment], monkeypatch: pytest.MonkeyPatch)
     return load()
 
 
+@pytest.fixture
+def cold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No store was ever made by this user."""
+    monkeypatch.setenv("TUNEFRONT_CACHE", str(tmp_path / "cache"))
+
+
 def process(*arguments: object) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-c", CONNECT, *map(str, arguments)]
     return subprocess.Popen(command, stderr=subprocess.PIPE)
@@ -40,6 +47,7 @@ def names(experiment: Experiment) -> list[str]:
     return sorted(found.name for found in connect(experiment).search_experiments())
 
 
+@pytest.mark.usefixtures("cold")
 def test_processes_that_make_a_store_at_once_all_use_it(experiment: Experiment) -> None:
     started = [process(experiment.path) for _ in range(3)]
     for one in started:
@@ -49,6 +57,7 @@ def test_processes_that_make_a_store_at_once_all_use_it(experiment: Experiment) 
     assert [path.name for path in experiment.results.parent.glob(".mlflow-*")] == []
 
 
+@pytest.mark.usefixtures("cold")
 @pytest.mark.parametrize("after_s", [2.0, 4.0, 6.0])
 def test_a_store_whose_making_was_killed_is_made_anew(
     experiment: Experiment, after_s: float

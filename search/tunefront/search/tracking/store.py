@@ -15,6 +15,8 @@ from tunefront.search.experiment import Experiment
 from tunefront.search.lock import Locked, locked
 from tunefront.spaces import TrackingError
 
+from .empty import copy_empty, keep_empty
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
@@ -174,13 +176,16 @@ def _make_store(path: Path) -> None:
 
     MLflow takes seconds for it, step by step, and can't use a store whose making was interrupted or
     that two processes make at once; so it is there whole or not at all, and the first one counts.
+    The next one is a copy of it (empty.py).
     """
     if path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".mlflow-", dir=path.parent) as folder:
         whole = Path(folder, path.name)
-        _client(f"sqlite:///{whole}")
+        if not copy_empty(whole):
+            _client(f"sqlite:///{whole}")
+            keep_empty(whole)
         with suppress(FileExistsError):
             os.link(whole, path)
 
