@@ -172,6 +172,24 @@ def test_how_far_figures_can_be_trusted_is_told_with_the_chance(
     assert answer.counts() == "5 trials, 1 failed, 1 on the front"
 
 
+def test_a_confirmation_amid_others_leaves_doubts(experiment: Experiment, row: TrialOf) -> None:
+    quiet = round_of(3.0, 3.0, 3.0, memory=400.0)
+    noisy = replace(quiet, quiet=False)
+    trials = [row(0, 100, 500), row(1, 300, 400)]
+
+    def answer_with(*rounds: Round) -> Answer:
+        confirmation = Confirmation(rounds={0: [BASE] * 3, 1: rounds})
+        return answer_of(experiment, trials, confirmation)
+
+    assert answer_with(quiet, quiet, noisy).trust(trials[1]).startswith("confirmed, ")
+    amid = answer_with(quiet, noisy, noisy)
+    assert amid.trust(trials[1]).startswith("doubted, ")
+    evaluation = amid.trials[1].evaluation
+    assert evaluation is not None
+    assert evaluation.doubts == ("others took the cores in 2 of 3 rounds of confirmation",)
+    assert amid.trust(trials[0]).startswith("confirmed, ")
+
+
 def headline(experiment: Experiment, *trials: Trial) -> str:
     return answer_of(experiment, trials, NOTHING).headline()
 

@@ -305,6 +305,15 @@ def test_turns_in_which_somebody_was_in_the_way_do_not_count(group: Group) -> No
     one = rounds_of(group, sittings)[1]
     assert one is not None
     assert one.ratios == [1.0, 2.0, 4.0, 6.0, 7.0]
+    assert one.quiet
+
+
+def test_a_round_that_others_disturbed_throughout_says_so(group: Group) -> None:
+    busy = [sitting(*[10] * 6, clean=[False] * 6), *[sitting(*[20] * 6)] * 5]
+    found = rounds_of(group, busy)
+    assert found[0] is not None and not found[0].quiet
+    assert found[1] is not None and not found[1].quiet
+    assert found[1].ratios == [2.0] * 6
 
 
 def test_turns_that_only_one_of_two_has_taken_do_not_count(group: Group) -> None:

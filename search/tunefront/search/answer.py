@@ -86,14 +86,16 @@ class Answer:
     def trust(self, trial: Trial) -> str:
         """How far its figures can be trusted, and its chance to be on the front.
 
-        `confirmed`: measured again in turns; `once`: by its own trial; `doubted`: see its doubts.
+        `confirmed`: measured again in turns; `once`: by its own trial; `doubted`: see its doubts,
+        which outlast a confirmation only where others were in its way, too.
         """
         if not trial.measured:
             return "-"
         chance = self.front.chances.get(trial.number)
         told = "" if chance is None else f", front {100 * chance:.0f} %"
         if trial.number in self.confirmation.rounds:
-            return f"confirmed{told}"
+            noisy = self.confirmation.doubt(trial.number)
+            return f"{'doubted' if noisy else 'confirmed'}{told}"
         doubts = trial.evaluation.doubts if trial.evaluation is not None else ()
         return f"{'doubted' if doubts else 'once'}{told}"
 

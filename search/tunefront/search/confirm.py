@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tunefront.evaluators import Gpus, Setting, kept_turns
 from tunefront.spaces import STAGE_OF, Configuration
@@ -255,7 +256,8 @@ def rounds_of(group: Group, sittings: Sequence[Mapping[str, Any]]) -> dict[int, 
     base = seen[baseline]
     found: dict[int, Round | None] = {0: None}
     if base:
-        found[0] = Round(ratios=[1.0] * len(base["rates"]), figures=base["figures"])
+        ratios = [1.0] * len(base["rates"])
+        found[0] = Round(ratios=ratios, figures=base["figures"], quiet=_quiet(base, base))
     for trial in group.finalists:
         own = seen[trial.configuration]
         twin = twin_of(baseline, trial.configuration)
@@ -265,6 +267,7 @@ def rounds_of(group: Group, sittings: Sequence[Mapping[str, Any]]) -> dict[int, 
                 ratios=_ratios(own, base),
                 alike=() if alone else _ratios(own, seen[twin]),
                 figures=own["figures"],
+                quiet=_quiet(own, base),
             )
             if own and base
             else None
@@ -274,6 +277,18 @@ def rounds_of(group: Group, sittings: Sequence[Mapping[str, Any]]) -> dict[int, 
 
 def _ratios(own: Mapping[str, Any], base: Mapping[str, Any]) -> list[float]:
     """Turn by turn, those in which nobody was in the way where they are enough."""
-    turns = min(len(own["rates"]), len(base["rates"]))
-    kept = kept_turns(np.array(own["clean"][:turns]) & np.array(base["clean"][:turns]))
+    kept = kept_turns(_clean(own, base))
     return [own["rates"][turn] / base["rates"][turn] for turn in np.flatnonzero(kept)]
+
+
+def _quiet(own: Mapping[str, Any], base: Mapping[str, Any]) -> bool:
+    """Whether the turns that count are such in which nobody was in the way."""
+    clean = _clean(own, base)
+    return bool(clean[kept_turns(clean)].all())
+
+
+def _clean(own: Mapping[str, Any], base: Mapping[str, Any]) -> npt.NDArray[np.bool_]:
+    """Turn by turn, whether nobody was in the way of either."""
+    turns = min(len(own["rates"]), len(base["rates"]))
+    both: npt.NDArray[np.bool_] = np.array(own["clean"][:turns]) & np.array(base["clean"][:turns])
+    return both

@@ -36,11 +36,13 @@ class Round:
             threads, replicas), a ratio a turn; empty where the baseline itself runs like it, or
             where its model can't.
         figures: Figures by metric.
+        quiet: Whether nobody was in the way in the turns that count.
     """
 
     ratios: Sequence[float]
     alike: Sequence[float] = ()
     figures: Mapping[str, float] = field(default_factory=dict)
+    quiet: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -48,6 +50,7 @@ class Round:
             "ratios": list(self.ratios),
             "alike": list(self.alike),
             "figures": dict(self.figures),
+            "quiet": self.quiet,
         }
 
 
@@ -96,6 +99,14 @@ class Confirmation:
         """Throughput against the baseline's model run alike, within turns; None where unknown."""
         return _ratio([found.alike for found in self.rounds.get(number, ())])
 
+    def doubt(self, number: int) -> str:
+        """Why its rounds say less than they should; empty where most of them were quiet."""
+        rounds = self.rounds.get(number, ())
+        noisy = sum(not found.quiet for found in rounds)
+        if 2 * noisy <= len(rounds):
+            return ""
+        return f"others took the cores in {noisy} of {len(rounds)} rounds of confirmation"
+
 
 def _ratio(rounds: Sequence[Sequence[float]]) -> Measurement | None:
     if not rounds or not all(rounds):
@@ -112,11 +123,19 @@ def confirmed(trials: Sequence[Trial], confirmation: Confirmation) -> list[Trial
         return list(trials)
     level = float(np.median([found.figures["throughput"] for found in base]))
     return [
-        replace(trial, measurements={**trial.measurements, **_figures(trial, confirmation, level)})
+        _confirmed(trial, confirmation, level)
         if trial.number in confirmation.rounds and trial.measured
         else trial
         for trial in trials
     ]
+
+
+def _confirmed(trial: Trial, confirmation: Confirmation, level: float) -> Trial:
+    figures = {**trial.measurements, **_figures(trial, confirmation, level)}
+    evaluation, doubt = trial.evaluation, confirmation.doubt(trial.number)
+    if evaluation is not None and doubt:
+        evaluation = replace(evaluation, doubts=(*evaluation.doubts, doubt))
+    return replace(trial, measurements=figures, evaluation=evaluation)
 
 
 def _figures(trial: Trial, confirmation: Confirmation, level: float) -> dict[str, Measurement]:

@@ -70,13 +70,21 @@ class Skips:
         self._known: set[tuple[object, ...]] = set()
         self.configurations: dict[Configuration, Lesson] = {}
 
-    def leave_out(self, configurations: Sequence[Configuration], reason: str) -> int:
-        """Rule out what failures say nothing about; how many were not ruled out before."""
+    def leave_out(self, configurations: Sequence[Configuration]) -> int:
+        """Rule out what no node has room for; how many were not ruled out before."""
         new = [c for c in configurations if c not in self.configurations]
         for configuration in new:
-            equal = dict(configuration)
-            self.configurations[configuration] = Lesson(trials=(), reason=reason, equal=equal)
+            lesson = Lesson(trials=(), reason="no node has room", equal=dict(configuration))
+            self.configurations[configuration] = lesson
         return len(new)
+
+    def told(self) -> str:
+        """`, but for 2 that failures have ruled out`; empty where nothing is ruled out."""
+        failures = sum(bool(lesson.trials) for lesson in self.configurations.values())
+        others = len(self.configurations) - failures
+        parts = [f"{failures} that failures have ruled out"] if failures else []
+        parts += [f"{others} that no node has room for"] if others else []
+        return f", but for {' and '.join(parts)}" if parts else ""
 
     def learn(self, trials: Sequence[Trial]) -> list[tuple[Lesson, int]]:
         """New lessons, each with how many untried configurations it rules out."""

@@ -130,9 +130,9 @@ class Runner:
             StudyError: If the disk is full.
         """
         restarts = 0
-        self._suit(host.places)
         while self._more():
             ended = self._told
+            self._suit(host.places)
             try:
                 host.trials(self, self.concurrent, self.body)
             except HostLost as lost:
@@ -145,7 +145,6 @@ class Runner:
                 self.say(f"Ray is gone ({lost}); starting it anew, nothing that ended is lost")
                 self.reconcile()
                 host.restart()
-                self._suit(host.places)
 
     def _suit(self, places: Places) -> None:
         """Run as many at a time as the cluster holds, and leave out what no node of it can hold.
@@ -163,7 +162,7 @@ class Runner:
         recorded = self.study.trials()
         untried = self.runnable - {trial.configuration for trial in recorded}
         small = [c for c in untried if not places.room_for(c)]
-        if new := self.skips.leave_out(small, "no node has room"):
+        if new := self.skips.leave_out(small):
             self.say(f"{counted(new, 'configuration')} left out: no node has the cores or the GPUs")
         self.unfinished = [n for n in self.unfinished if places.room_for(recorded[n].configuration)]
 
@@ -320,9 +319,7 @@ class Runner:
         if self._counted(recorded):
             return f"all {len(recorded)} trials of budget.trials are done"
         if self.left() <= 0:
-            skipped = len(self.skips.configurations)
-            but = f", but for {skipped} that are ruled out" if skipped else ""
-            return f"everything that can run has been tried{but}"
+            return f"everything that can run has been tried{self.skips.told()}"
         return self._over
 
     def waiting(self) -> bool:

@@ -287,3 +287,15 @@ def test_libraries_of_other_versions_are_named(
     told = module._libraries(read_manifest(exported))
     assert any(line.startswith("onnxruntime: ") and line.endswith("-> 99.0") for line in told)
     assert any(line.endswith("-> not installed") for line in told)
+
+
+def test_libraries_that_are_as_recorded_are_not_named(exported: Path) -> None:
+    """A manifest also names libraries that decide nothing about what can run, such as numpy."""
+    from tunefront.search.recheck import again as module
+
+    manifest = read_manifest(exported)
+    assert "numpy" in manifest["versions"]
+    assert module._libraries(manifest) == ()
+    older = {"versions": {**manifest["versions"], "numpy": "0.1", "gone": "1.0"}}
+    named = [line.partition(":")[0] for line in module._libraries(older)]
+    assert named == ["gone", "numpy"]

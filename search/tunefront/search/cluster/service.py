@@ -101,7 +101,10 @@ def _run_turns(job: Mapping[str, Any], places: Places) -> Any:
     """A round in a worker that has the cores and GPUs of the widest contender."""
     import ray
 
-    able = [choices for choices in job["configurations"] if places.room_for(choices)]
+    contenders = job["configurations"]
+    if not places.room_for(contenders[0]):  # the others are compared with it
+        return [{} for _ in contenders]
+    able = [choices for choices in contenders if places.room_for(choices)]
     needs = [needs_of(choices) for choices in able]
     task = ray.remote(run_turns).options(
         num_cpus=max(need["CPU"] for need in needs),
@@ -110,7 +113,7 @@ def _run_turns(job: Mapping[str, Any], places: Places) -> Any:
     )
     found = ray.get(task.remote({**job, "configurations": able}))
     sitting = iter(found)
-    return [next(sitting) if choices in able else {} for choices in job["configurations"]]
+    return [next(sitting) if choices in able else {} for choices in contenders]
 
 
 def _beat(wire: Wire) -> None:

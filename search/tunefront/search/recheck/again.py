@@ -1,5 +1,6 @@
 """An export measured again, and its rechecks so far: whether what was recorded still holds."""
 
+import importlib.metadata
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 from tunefront.search.verify import verify
 from tunefront.search.words import Say
 from tunefront.spaces import ExportError, detect_hardware
+from tunefront.spaces.hardware import LIBRARIES
 
 from .drift import Finding, Verdict, judged_figures
 from .rejudging import judge_again
@@ -97,13 +99,22 @@ def recheck(folder: Path, experiment: Path | None, say: Say) -> Recheck:
 
 
 def _libraries(manifest: Mapping[str, Any]) -> tuple[str, ...]:
-    now = detect_hardware().libraries
     recorded: Mapping[str, str] = manifest.get("versions", {})
     return tuple(
-        f"{name}: {version} -> {now.get(name, 'not installed')}"
+        f"{name}: {version} -> {_installed(name) or 'not installed'}"
         for name, version in sorted(recorded.items())
-        if name != "python" and now.get(name) != version
+        if name != "python" and _installed(name) != version
     )
+
+
+def _installed(name: str) -> str | None:
+    """The version of a library here; a manifest names some that decide nothing about what runs."""
+    if name in LIBRARIES:
+        return detect_hardware().libraries.get(name)
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def history_file(folder: Path) -> Path:
