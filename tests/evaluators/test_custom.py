@@ -28,6 +28,14 @@ def quality(run):
         wanted = [model()(torch.from_numpy(request["input"])).numpy() for request in inputs(4, 2)]
     found = [run(request)[0] for request in inputs(4, 2)]
     return [1 - float(np.abs(f - w).mean()) for f, w in zip(found, wanted, strict=True)]
+
+
+def not_a_number(run):
+    return float("nan")
+
+
+def a_word(run):
+    return "good"
 """
 
 
@@ -66,3 +74,26 @@ def test_floats_are_cast_at_its_border(
     assert found.status == "ok", (found.message, found.log)
     assert found.facts["precision"] == "bf16"
     assert found.measurements["score"].value > 0.98
+
+
+@pytest.mark.parametrize(
+    ("quality", "message"),
+    [
+        ("not_a_number", "plain_network:not_a_number must return finite numbers"),
+        ("a_word", "plain_network:a_word must return a number or numbers, but returned str"),
+    ],
+)
+def test_a_quality_that_is_no_figure_is_a_failure_that_names_it(
+    quality: str,
+    message: str,
+    lm_setting: Setting,
+    isolation: Isolation,
+    tmp_path: Path,
+    spec: WorkloadSpec,
+) -> None:
+    spec = replace(spec, quality=f"plain_network:{quality}")
+    described = describe_workload(spec, isolation, tmp_path / "log")
+    setting = replace(lm_setting, workload=spec, fingerprint=str(described["fingerprint"]))
+    found = evaluate(setting, Configuration({"runtime": "torch"}), isolation, tmp_path / "log")
+    assert (found.status, found.stage, found.cause) == ("failed", "quality", "invalid output")
+    assert message in found.message

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import mlflow
@@ -23,6 +23,7 @@ from tunefront.search.cluster.host import TAG
 from tunefront.search.runner import Runner
 from tunefront.search.study import FILE
 from tunefront.search.tracking import tracking_uri
+from tunefront.spaces import StudyError
 
 from .conftest import searched, small_experiment, variables
 
@@ -261,36 +262,52 @@ def test_a_second_driver_is_refused(folder: Path) -> None:
     check_whole(folder)
 
 
-@pytest.fixture
-def here(environment: Path, tmp_path: Path) -> Iterator[Path]:
-    """A search that this process drives itself."""
-    yield small_experiment(tmp_path)
+class Full:
+    """A search whose trials find the disk full, and the same command once there is room.
 
+    Attributes:
+        ended: What the first one ended with.
+        found: The second one, whose record another process locks for a while.
+        locked: Whether it did.
+    """
 
-def test_a_locked_record_is_waited_for(here: Path) -> None:
-    def lock(runner: Runner, host: Host, trial: Trial) -> None:
+    def __init__(self, path: Path) -> None:
+        always = {number: ("quality", "fills the disk for ever") for number in range(1, 4)}
+        with pytest.raises(StudyError) as ended:
+            searched(path, always, trials=5)
+        self.ended = ended.value
+        self.locked = threading.Event()
+        self.found = searched(path, {}, trials=5, during=self._lock)
+
+    def _lock(self, runner: Runner, host: Host, trial: Trial) -> None:
         if trial.number == 1:
-            threading.Thread(target=_hold, args=(runner.study.experiment.results / FILE,)).start()
-
-    found = searched(here, {}, trials=5, during=lock)
-    assert [trial.status for trial in found.trials] == ["ok"] * 5
+            record = runner.study.experiment.results / FILE
+            threading.Thread(target=_hold, args=(record, self.locked)).start()
 
 
-def _hold(path: Path) -> None:
+def _hold(path: Path, held: threading.Event) -> None:
     """The file locked for some seconds, as a backup or a reader may."""
     base = sqlite3.connect(path, timeout=30, isolation_level=None)
     base.execute("begin exclusive")
+    held.set()
     time.sleep(4)
     base.execute("rollback")
     base.close()
 
 
-def test_a_full_disk_ends_the_search_with_words_and_freed_it_goes_on(here: Path) -> None:
-    """Three trials in a row can't write: that is no failure of theirs."""
-    from tunefront.spaces import StudyError
+@pytest.fixture(scope="module")
+def full(environment: Path, tmp_path_factory: pytest.TempPathFactory) -> Full:
+    """A search that this process drives itself."""
+    return Full(small_experiment(tmp_path_factory.mktemp("full")))
 
-    plan = {number: ("quality", "fills the disk") for number in range(1, 4)}
-    with pytest.raises(StudyError, match="the disk is full"):
-        searched(here, {n: ("quality", "fills the disk for ever") for n in plan}, trials=5)
-    found = searched(here, {}, trials=5)
-    assert [trial.status for trial in found.trials] == ["ok"] * 5
+
+def test_a_full_disk_ends_the_search_with_words_and_freed_it_goes_on(full: Full) -> None:
+    """Three trials in a row can't write: that is no failure of theirs."""
+    assert "the disk is full" in str(full.ended)
+    assert [trial.status for trial in full.found.trials] == ["ok"] * 5
+
+
+def test_a_locked_record_is_waited_for(full: Full) -> None:
+    assert full.locked.is_set()
+    assert [trial.number for trial in full.found.trials] == list(range(5))
+    assert [trial.status for trial in full.found.trials] == ["ok"] * 5

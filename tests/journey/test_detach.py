@@ -7,12 +7,14 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from tests.caches import new_cache
 
 from tunefront.evaluators.setting import EVALUATION_STAGES
 from tunefront.search import load_experiment
@@ -27,7 +29,7 @@ space: {runtime: [torch], batch_size: [1, 2, 3, 4, 5, 6, 7, 8]}
 baseline: {runtime: torch, batch_size: 1}
 objectives: {throughput: maximize, score: maximize}
 budget: {trials: 60}
-measurement: {seconds: 0.5, turns: 3, wait: 0}
+measurement: {seconds: 0.2, turns: 3, wait: 0, reference: false}
 confirmation: {finalists: 0}
 concurrent_trials: 1
 """
@@ -46,6 +48,8 @@ def inputs(batch_size, count):
     if Path(__file__).with_name("slow").exists():
         Path(__file__).with_name("asleep").touch()
         time.sleep(600)
+    while Path(__file__).with_name("hold").exists():
+        time.sleep(0.05)
     return [{"input": np.ones((batch_size, 4), dtype=np.float32)} for _ in range(count)]
 
 def quality(run):
@@ -62,7 +66,7 @@ class Night:
         self.file.write_text(FILE)
         (folder / "mine.py").write_text(MODULE)
         self.results = folder / "results" / "in-the-background"
-        self.environment = environment(folder / "cache")
+        self.environment = environment(new_cache(folder / "cache"))
         self.experiment = load_experiment(self.file)
 
     def cli(self, name: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -111,6 +115,8 @@ def test_a_night_in_the_background_is_looked_at_stopped_and_gone_on_with(night: 
         assert "is being run already" in second.stderr
 
     night.wait_until(lambda: night.ended() >= 2)
+    hold = night.file.with_name("hold")
+    hold.touch()  # however quick trials are, none is left to be the last one
     told = night.cli("status").stdout
     assert re.search(rf"of 6 trials \(.*\); running \(pid {pid}\)", told), told
     fields = json.loads(night.cli("status", "--format", "json").stdout)["night"]
@@ -123,6 +129,11 @@ def test_a_night_in_the_background_is_looked_at_stopped_and_gone_on_with(night: 
         "goes_on_with": None,
     }
 
+    def let_go() -> None:
+        night.wait_until(lambda: "stopping: " in night.log())
+        hold.unlink()
+
+    threading.Thread(target=let_go).start()
     stopped = night.cli("stop")
     assert stopped.returncode == 0, stopped.stderr
     assert f"asked the driver (pid {pid}) to end" in stopped.stderr
@@ -167,22 +178,6 @@ def test_stopping_now_drops_what_is_running(night: Night) -> None:
     assert re.search(r"\(1 interrupted, \d ok\); not running; `tunefront run", said)
 
 
-def test_watching_prints_a_line_a_change_until_the_night_is_over(night: Night) -> None:
-    assert night.cli("run", "--detach", "--set", "budget.trials=3").returncode == 0
-    watched = night.cli("status", "--watch")
-    assert watched.returncode == 0, watched.stderr
-    lines = watched.stdout.splitlines()
-    assert all(re.match(r"\d\d:\d\d:\d\d \d of \d+ trials \(", line) for line in lines), lines
-    assert len(lines) >= 3
-    assert "running (pid " in lines[0]
-    assert "3 of 3 trials (3 ok); front:" in lines[-1]
-    assert lines[-1].endswith("; not running")
-    assert "\x1b" not in watched.stdout
-    assert "3 trials" in night.log()
-    refused = night.cli("status", "--watch", "--format", "json")
-    assert refused.returncode == 2
-
-
 def test_a_killed_driver_is_not_taken_for_a_running_one(night: Night) -> None:
     assert night.cli("run", "--detach", "--set", "budget.trials=4").returncode == 0
     night.wait_until(lambda: night.ended() >= 1)
@@ -214,19 +209,32 @@ def test_what_is_wrong_from_the_start_is_said_at_once(night: Night) -> None:
     assert "did you mean 'budget'" in unknown.stderr
 
 
-def test_starting_anew_puts_the_record_aside_but_not_the_log_of_what_starts(night: Night) -> None:
+def test_starting_anew_puts_the_record_aside_and_is_watched_until_it_is_over(night: Night) -> None:
     night.results.mkdir(parents=True)
     for name in ("old.txt", "study.db"):
         (night.results / name).touch()
-    started = night.cli("run", "--detach", "--fresh", "--set", "budget.trials=1")
+    started = night.cli("run", "--detach", "--fresh", "--set", "budget.trials=3")
     assert started.returncode == 0, started.stderr
-    night.wait_until(lambda: "1 trial, 1 on the front" in night.log())
-    assert "put the earlier record aside" in night.log()
+    night.wait_until(lambda: "put the earlier record aside" in night.log())
     assert not (night.results / "old.txt").exists()
+
+    watched = night.cli("status", "--watch")
+    assert watched.returncode == 0, watched.stderr
+    lines = watched.stdout.splitlines()
+    assert all(re.match(r"\d\d:\d\d:\d\d \d of \d+ trials \(", line) for line in lines), lines
+    assert len(lines) >= 3
+    assert "running (pid " in lines[0]
+    assert "3 of 3 trials (3 ok); front:" in lines[-1]
+    assert lines[-1].endswith("; not running")
+    assert "\x1b" not in watched.stdout
+    assert "3 trials" in night.log()
+    refused = night.cli("status", "--watch", "--format", "json")
+    assert refused.returncode == 2
+
     broken = night.cli("run", "--fresh", "--set", "workload.model=mine:modle")
     assert "mine:modle" in broken.stderr
     assert "put the earlier record aside" not in broken.stderr
-    assert "1 of 1 trials" in night.cli("status").stdout
+    assert "3 of 3 trials" in night.cli("status").stdout
 
 
 def test_sigterm_before_the_first_trial_closes_what_was_begun(night: Night) -> None:
