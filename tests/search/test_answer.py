@@ -172,10 +172,12 @@ def test_how_far_figures_can_be_trusted_is_told_with_the_chance(
     assert answer.counts() == "5 trials, 1 failed, 1 on the front"
 
 
-def test_a_confirmation_amid_others_leaves_doubts(experiment: Experiment, row: TrialOf) -> None:
+def test_a_confirmation_amid_others_leaves_doubts(
+    experiment: Experiment, row: TrialOf, evaluation: Callable[..., Evaluation]
+) -> None:
     quiet = round_of(3.0, 3.0, 3.0, memory=400.0)
     noisy = replace(quiet, quiet=False)
-    trials = [row(0, 100, 500), row(1, 300, 400)]
+    trials = [row(0, 100, 500), replace(row(1, 300, 400), evaluation=evaluation())]
 
     def answer_with(*rounds: Round) -> Answer:
         confirmation = Confirmation(rounds={0: [BASE] * 3, 1: rounds})
@@ -184,9 +186,9 @@ def test_a_confirmation_amid_others_leaves_doubts(experiment: Experiment, row: T
     assert answer_with(quiet, quiet, noisy).trust(trials[1]).startswith("confirmed, ")
     amid = answer_with(quiet, noisy, noisy)
     assert amid.trust(trials[1]).startswith("doubted, ")
-    evaluation = amid.trials[1].evaluation
-    assert evaluation is not None
-    assert evaluation.doubts == ("others took the cores in 2 of 3 rounds of confirmation",)
+    found = amid.trials[1].evaluation
+    assert found is not None
+    assert found.doubts == ("others took the cores in 2 of 3 rounds of confirmation",)
     assert amid.trust(trials[0]).startswith("confirmed, ")
 
 
