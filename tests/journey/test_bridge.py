@@ -92,7 +92,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Searched]:
 @pytest.fixture
 def cli(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Cli:
     """The command line, in this process, measuring shortly: exit code, stdout, stderr."""
-    for name in ("verify", "export"):
+    for name in ("verify", "recheck.rounds"):
         module = importlib.import_module(f"tunefront.search.{name}")
         monkeypatch.setattr(module, "SECONDS", 0.2)
 

@@ -256,7 +256,8 @@ def test_a_search_that_failures_end_says_so(
     for configuration in own.runnable - set(skipped):
         own.study.tell(own.study.ask(configuration), evaluation())
     assert own.over() == (
-        f"everything that can run has been tried, but for {len(skipped)} that are ruled out"
+        f"everything that can run has been tried, but for {len(skipped)} that failures have ruled "
+        "out"
     )
 
 
