@@ -111,7 +111,7 @@ def read_manifest(folder: Path) -> Mapping[str, Any]:
         manifest = json.loads(path.read_text())
     except FileNotFoundError as error:
         raise ExportError(
-            f"no {MANIFEST} here: it is no export; name what `tunefront export` wrote"
+            f"{folder}: no {MANIFEST} here: it is no export; name what `tunefront export` wrote"
         ) from error
     except (OSError, ValueError) as error:
         raise ExportError(f"{path} can't be read: {error}") from error
