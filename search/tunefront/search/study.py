@@ -35,7 +35,7 @@ _WHY = "why"
 _EXPECTED = "expected_s"
 _SPENT = "spent_s"
 _HOUR = "another_hour"
-RECORD = "2"
+RECORD = "3"
 """The form of the record; another one can't be gone on with."""
 ATTEMPTS = 3
 """How often a trial is started whose worker, node or driver ended under it."""
