@@ -388,7 +388,7 @@ def test_another_baseline_is_refused(begun: Study, laptop: Hardware) -> None:
 
 def test_a_record_of_another_form_is_refused(begun: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tunefront.search.study.RECORD", "1")
-    assert "record: was 2, is 1" in refusal(begun.experiment)
+    assert f"record: was {RECORD}, is 1" in refusal(begun.experiment)
 
 
 def test_results_that_were_finished_but_not_told_are_told(
