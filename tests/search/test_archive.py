@@ -151,7 +151,9 @@ def test_trials_of_another_form_are_told(begun: Callable[..., Experiment]) -> No
             "UPDATE trial_user_attributes SET value_json = '{}' WHERE key = 'evaluation'"
         )
         connection.commit()
-    with pytest.raises(StudyError, match="trial 0 is recorded in form [0-9]+, but this version reads"):
+    with pytest.raises(
+        StudyError, match="trial 0 is recorded in form [0-9]+, but this version reads"
+    ):
         read_search(experiment.results)
 
 

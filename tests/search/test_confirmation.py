@@ -160,3 +160,14 @@ def test_a_figure_that_the_trial_does_not_have_is_not_made_up(trial: TrialOf) ->
     plain = [trial(n, throughput=100.0, peak_memory_mb=500.0) for n in range(2)]
     own = confirmed(plain, Confirmation(rounds={0: BASE, 1: OWN}))[1]
     assert set(own.measurements) == {"throughput", "peak_memory_mb"}
+
+
+def test_a_machine_that_has_slowed_down_changes_no_multiple(trial: TrialOf) -> None:
+    """A fifth slower when it was confirmed: nobody gains on the baseline by that."""
+    slow = [round_of(1, 1, throughput=80.0), round_of(1, 1, throughput=80.0)]
+    twice = [round_of(2.0, 2.0, throughput=160.0), round_of(2.0, 2.0, throughput=160.0)]
+    trials = [trial(n, throughput=v, peak_memory_mb=500.0) for n, v in enumerate((100, 200, 150))]
+    base, own, other = confirmed(trials, Confirmation(rounds={0: slow, 1: twice}))
+    assert base.value("throughput") == pytest.approx(100.0)
+    assert own.value("throughput") == pytest.approx(200.0)
+    assert other == trials[2]

@@ -117,11 +117,14 @@ def _ratio(rounds: Sequence[Sequence[float]]) -> Measurement | None:
 
 
 def confirmed(trials: Sequence[Trial], confirmation: Confirmation) -> list[Trial]:
-    """The record with the confirmed figures in place."""
-    base = confirmation.rounds.get(0, ())
-    if not base:
+    """The record with the confirmed figures in place.
+
+    Speed stays at the level of trial 0, to which the trials that were not confirmed are held, too:
+    what is confirmed are ratios, and a machine that has drifted since changes none.
+    """
+    if not confirmation.rounds.get(0) or not trials or not trials[0].measured:
         return list(trials)
-    level = float(np.median([found.figures["throughput"] for found in base]))
+    level = trials[0].value("throughput")
     return [
         _confirmed(trial, confirmation, level)
         if trial.number in confirmation.rounds and trial.measured
@@ -148,7 +151,8 @@ def _figures(trial: Trial, confirmation: Confirmation, level: float) -> dict[str
             figures[metric] = _of_rounds(values, trial.measurements[metric].unit)
     if trial.number == 0:
         rates = [found.figures["throughput"] for found in rounds]
-        throughput = _of_rounds(rates, "items/s")
+        drift = level / float(np.median(rates))
+        throughput = _of_rounds([drift * rate for rate in rates], "items/s")
     else:
         speedup = confirmation.speedup(trial.number)
         assert speedup is not None
