@@ -134,6 +134,26 @@ def test_the_choice_is_really_applied(
         assert facts.weight_bits < bits
 
 
+@pytest.mark.parametrize(
+    ("runtime", "precision"),
+    [
+        pytest.param(runtime, precision, marks=[pytest.mark.soak] if runtime == "inductor" else [])
+        for runtime, precision, quantization in CPU_CLAIMS
+        if quantization == "int8-dynamic"
+    ],
+)
+def test_dynamic_quantization_does_more_than_its_weights(
+    build: Build, make_source: Callable[[str], Source], runtime: str, precision: str
+) -> None:
+    """A property that was set proves nothing: activations that become int8 change the outputs."""
+    request = request_of(3, 24)
+    dynamic, weights = (
+        open_candidate(build, make_source, (runtime, precision, quantization, "decoder"))(request)
+        for quantization in ("int8-dynamic", "int8-weight-only")
+    )
+    assert not np.array_equal(dynamic[0], weights[0])
+
+
 def test_loading_again_gives_the_same_outputs(
     build: Build, make_source: Callable[[str], Source], case: Case
 ) -> None:

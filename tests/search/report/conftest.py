@@ -13,8 +13,8 @@ from tunefront.search.confirmation import Confirmation, Round
 from tunefront.spaces import Configuration
 
 SPACE = (
-    "space={runtime: [torch, openvino], precision: [fp32, bf16], quantization: [none, int8-dynamic]"
-    ", batch_size: {low: 1, high: 32}, threads: [1, 2, 4, 8]}"
+    "space={runtime: [torch, openvino], precision: [fp32, bf16]"
+    ", quantization: [none, int8-weight-only], batch_size: {low: 1, high: 32}, threads: [1, 2, 4, 8]}"
 )
 OBJECTIVES = "objectives={throughput: maximize, peak_memory_mb: minimize, perplexity: minimize}"
 BEGIN = datetime(2026, 1, 1, 22, 0)
@@ -47,7 +47,7 @@ def measured(
     """Figures that follow from the choices, coarse enough that some are the same."""
     batch, threads = configuration.number("batch_size"), configuration.number("threads")
     fast = 3.0 if configuration["runtime"] == "openvino" else 1.0
-    small = 0.5 if configuration["quantization"] == "int8-dynamic" else 1.0
+    small = 0.5 if configuration["quantization"] == "int8-weight-only" else 1.0
     noise = random.normal(size=3)
     speed = round(20 * fast * threads**0.5 * (1 + np.log(batch)) * (1 + 0.02 * noise[0]), 1)
     memory = round(300 * small + 8 * batch + 20 * threads + 4 * noise[1])

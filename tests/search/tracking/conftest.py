@@ -32,7 +32,7 @@ workload: {task: causal-lm, model: nowhere, data: nowhere.jsonl}
 space:
   runtime: [torch, openvino]
   precision: [fp32, bf16]
-  quantization: [none, int8-dynamic]
+  quantization: [none, int8-weight-only]
   batch_size: {low: 1, high: 32}
   threads: [1, 2, 4, 8]
 baseline: {runtime: torch, batch_size: 1, threads: 1}
@@ -114,7 +114,7 @@ def ended(number: int, configuration: Configuration, random: np.random.Generator
         return Trial(status="failed", evaluation=lost, **common)
     batch, threads = configuration.number("batch_size"), configuration.number("threads")
     fast = 3.0 if configuration["runtime"] == "openvino" else 1.0
-    small = 0.5 if configuration["quantization"] == "int8-dynamic" else 1.0
+    small = 0.5 if configuration["quantization"] == "int8-weight-only" else 1.0
     loss = (1 - small) * 6 + (configuration["precision"] == "bf16") * 2 + 0.3 * random.normal()
     speed = 20 * fast * threads**0.5 * (1 + np.log(batch)) * (1 + 0.02 * random.normal())
     values = {

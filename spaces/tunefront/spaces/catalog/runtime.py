@@ -73,7 +73,9 @@ RUNTIMES: Mapping[str, RuntimeFacts] = MappingProxyType(
             needs=("openvino", "nncf"),
             extra="openvino",
             devices=frozenset({"cpu"}),
-            claims=_pairs(("fp32", "bf16"), (*_TORCHAO, "int8-static")),
+            # Activations become int8 as they come in fp32 only; in bf16 the plugin leaves them.
+            claims=_pairs(("fp32", "bf16"), (*_TORCHAO, "int8-static"))
+            - {("bf16", "int8-dynamic")},
         ),
     }
 )
