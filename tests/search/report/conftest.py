@@ -14,7 +14,8 @@ from tunefront.spaces import Configuration
 
 SPACE = (
     "space={runtime: [torch, openvino], precision: [fp32, bf16]"
-    ", quantization: [none, int8-weight-only], batch_size: {low: 1, high: 32}, threads: [1, 2, 4, 8]}"
+    ", quantization: [none, int8-weight-only], batch_size: {low: 1, high: 32}"
+    ", threads: [1, 2, 4, 8]}"
 )
 OBJECTIVES = "objectives={throughput: maximize, peak_memory_mb: minimize, perplexity: minimize}"
 BEGIN = datetime(2026, 1, 1, 22, 0)
