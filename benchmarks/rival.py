@@ -15,6 +15,9 @@ from tunefront.evaluators import Isolation, Setting, evaluate
 from tunefront.search import Experiment, load_experiment
 from tunefront.spaces import Configuration
 
+LOSS = "quality_drop"
+RAN = "ran"
+
 
 @cache
 def _isolation() -> Isolation:
@@ -31,30 +34,37 @@ def _runnable(path: str) -> frozenset[Configuration]:
     return frozenset(_experiment(path).space.enumerate().runnable)
 
 
-def trial(values: dict[str, Any], path: str, setting: Mapping[str, Any], base: float) -> None:
-    """Report objectives and loss of quality; nothing where the combination can't run.
+def trial(
+    values: dict[str, Any],
+    path: str,
+    setting: Mapping[str, Any],
+    base: float,
+    cant_run: Mapping[str, float],
+) -> None:
+    """Report objectives and loss of quality.
 
     Args:
         values: A value for every choice.
         path: The experiment's file.
         setting: What all evaluations share.
         base: The baseline's quality.
+        cant_run: What is reported where the combination can't run.
     """
     from ray import tune
 
     experiment = _experiment(path)
     configuration = experiment.space.complete(values)
     if configuration not in _runnable(path):
+        tune.report({**cant_run, RAN: False})
         return
     with tempfile.TemporaryDirectory(prefix="tunefront-") as folder:
         own = replace(Setting.from_dict(setting), store=folder)
         found = evaluate(own, configuration, _isolation(), Path(folder, "log"))
     if found.status == "failed":
+        tune.report({**cant_run, RAN: True})
         return
     figures = {name: measured.value for name, measured in found.measurements.items()}
     sign = 1 if experiment.primary.direction == "minimize" else -1
     loss = 100 * sign * (figures[experiment.primary.name] / base - 1)
-    tune.report({**{o.metric: figures[o.metric] for o in experiment.objectives}, LOSS: loss})
-
-
-LOSS = "quality_drop"
+    objectives = {o.metric: figures[o.metric] for o in experiment.objectives}
+    tune.report({**objectives, LOSS: loss, RAN: True})

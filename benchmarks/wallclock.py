@@ -6,7 +6,8 @@ TABLE.json is the truth of the same space (staged.py --from makes it of an exhau
 both sides counts what they tried, at the truth's figures, against seconds since their start. Both
 begin with nothing built. Theirs is what a user of Ray Tune would write: choices as a box, every
 trial built, judged whole and measured once, without the baseline beside it; a combination that
-can't run costs them nothing. Each side ends at 95 % of the exhaustive front.
+can't run costs them nothing, and is told as the baseline's figures far beyond the limit. Each side
+ends at 95 % of the exhaustive front.
 """
 
 import argparse
@@ -23,18 +24,22 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rival import LOSS
+from rival import LOSS, RAN
 from rival import trial as rival_trial
-from staged import SHARE, Replay, read_rows
+from staged import CANT_RUN, SHARE, Replay, read_rows
 
 from tunefront.evaluators import Setting
 from tunefront.search import load_experiment
 from tunefront.search.experiment import Experiment
+from tunefront.search.objective import Limit
 from tunefront.search.preflight import check_workload, prepare
 from tunefront.search.study import FILE, Study
 from tunefront.spaces import Configuration
+
+if TYPE_CHECKING:
+    import optuna
 
 POLL_S = 1.0
 
@@ -100,6 +105,23 @@ def ours(experiment: Experiment, clock: Clock, seed: int) -> None:
     process.wait(timeout=120)
 
 
+class Violations:
+    """How far a trial of Optuna's breaks each limit; Ray keeps it in a file, so it has a name.
+
+    Args:
+        limits: On the loss of quality.
+    """
+
+    def __init__(self, limits: Sequence[Limit]) -> None:
+        self.limits = limits
+        self.losses: dict[str, float] = {}
+
+    def __call__(self, frozen: "optuna.trial.FrozenTrial") -> Sequence[float]:
+        """Not positive where a limit is kept."""
+        loss = self.losses.get(_key(frozen.params), 0.0)
+        return [limit.violation(loss) for limit in self.limits]
+
+
 def theirs(experiment: Experiment, setting: Setting, clock: Clock, seed: int) -> None:
     """Ray Tune with `OptunaSearch(TPESampler)`, every trial evaluated whole."""
     import optuna
@@ -114,7 +136,7 @@ def theirs(experiment: Experiment, setting: Setting, clock: Clock, seed: int) ->
         quality_limit=None,
         protocol=replace(setting.protocol, reference=False),
     )
-    losses: dict[str, float] = {}
+    violations = Violations(experiment.limits)
 
     class Told(tune.Callback):
         """Tells the clock, and the sampler how far a limit is broken."""
@@ -122,8 +144,8 @@ def theirs(experiment: Experiment, setting: Setting, clock: Clock, seed: int) ->
         def on_trial_result(
             self, iteration: int, trials: Any, trial: Any, result: Mapping[str, Any], **_: Any
         ) -> None:
-            if LOSS in result:
-                losses[_key(trial.config)] = result[LOSS]
+            violations.losses[_key(trial.config)] = result[LOSS]
+            if result[RAN]:
                 clock.ended(experiment.space.complete(trial.config))
 
     class Over(tune.Stopper):
@@ -135,10 +157,6 @@ def theirs(experiment: Experiment, setting: Setting, clock: Clock, seed: int) ->
         def stop_all(self) -> bool:
             return clock.over
 
-    def violations(frozen: optuna.trial.FrozenTrial) -> Sequence[float]:
-        loss = losses.get(_key(frozen.params), 0.0)
-        return [limit.violation(loss) for limit in experiment.limits]
-
     clock.start = time.monotonic()
     ray.init(
         address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
@@ -149,8 +167,14 @@ def theirs(experiment: Experiment, setting: Setting, clock: Clock, seed: int) ->
         sampler=optuna.samplers.TPESampler(seed=seed, constraints_func=violations),
         points_to_evaluate=[_box(experiment, experiment.baseline)],
     )
+    figures = clock.replay.baseline.figures
+    cant_run = {**{o.metric: figures[o.metric] for o in experiment.objectives}, LOSS: CANT_RUN}
     body = tune.with_parameters(
-        rival_trial, path=str(experiment.path), setting=plain.to_dict(), base=clock.replay.base
+        rival_trial,
+        path=str(experiment.path),
+        setting=plain.to_dict(),
+        base=clock.replay.base,
+        cant_run=cant_run,
     )
     tuner = tune.Tuner(
         tune.with_resources(body, {"cpu": float(os.cpu_count() or 1)}),
@@ -160,7 +184,9 @@ def theirs(experiment: Experiment, setting: Setting, clock: Clock, seed: int) ->
             search_alg=ConcurrencyLimiter(search, max_concurrent=1),
             reuse_actors=True,
         ),
-        run_config=tune.RunConfig(callbacks=[Told()], stop=Over(), verbose=0),
+        run_config=tune.RunConfig(
+            callbacks=[Told()], stop=Over(), verbose=0, storage_path=os.environ["TUNEFRONT_CACHE"]
+        ),
     )
     tuner.fit()
     ray.shutdown()
@@ -183,9 +209,9 @@ def main() -> None:
     parser.add_argument("table", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--hours", type=float, default=1.0, help="for each side, at the most")
+    parser.add_argument("--only", choices=("ours", "theirs"), help="one side")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"  # what can't run reports nothing
     warnings.simplefilter("ignore", FutureWarning)  # of the way that Ray's search knows
     rows = read_rows(json.loads(options.table.read_text()))
     found: dict[str, Mapping[str, Any]] = {}
@@ -203,6 +229,8 @@ def main() -> None:
             "theirs": lambda clock: theirs(experiment, setting, clock, options.seed),
         }
         for side, start in sides.items():
+            if options.only not in (None, side):
+                continue
             clock = Clock(side, replay, 3600 * options.hours)
             start(clock)
             found[side] = clock.found

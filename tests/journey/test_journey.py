@@ -334,10 +334,10 @@ def test_an_export_with_other_outputs_is_refused(
 
 
 def test_what_is_no_export_is_refused(journey: Journey, tmp_path: Path) -> None:
-    assert journey.cli("verify", tmp_path / "nowhere").returncode == 5
+    assert journey.cli("verify", tmp_path / "nowhere").returncode == 2
     empty = journey.cli("verify", tmp_path)
-    assert empty.returncode == 5
-    assert "no manifest.json here: it is no export" in " ".join(empty.stdout.split())
+    assert empty.returncode == 2
+    assert "no manifest.json here: it is no export" in " ".join(empty.stderr.split())
 
 
 def test_an_export_is_not_written_over(journey: Journey, exported: Path) -> None:

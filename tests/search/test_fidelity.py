@@ -120,7 +120,7 @@ def test_what_ended_at_its_look_says_nothing_of_looks(
     ended = looked(11, 2, 9, hopeless="first look: 009 is ahead in everything", ended=True)
     found = fidelity_of([*trusted, ended], experiment.objectives)
     assert (found.trials, found.ended) == (10, 1)
-    assert found.told().endswith("1.00: 1 trials ended there")
+    assert found.told().endswith("1.00: 1 trial ended there")
 
 
 def test_who_is_behind_in_everything_ends(

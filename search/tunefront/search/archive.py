@@ -14,7 +14,7 @@ from .answer import Answer, answer_of
 from .confirmation import Confirmation
 from .experiment import Experiment, load_experiment, recorded_experiment
 from .files import find_experiment, read_document, slug_of
-from .record import FILE
+from .record import FILE, read_record
 from .study import Study
 
 _SUMMARY = re.compile(r"(?P<cpu>.+), (?P<cores>\d+) cores, (?P<gib>\d+) GiB, (?P<gpus>.+)")
@@ -70,7 +70,14 @@ def is_record(path: Path) -> bool:
 
 def open_search(path: Path) -> Experiment:
     """The experiment of a file, or of a folder that holds a search's record."""
-    return experiment_of(path) if is_record(path) else load_experiment(path)
+    return experiment_of(path) if is_record(path) else load_searched(path)
+
+
+def load_searched(path: Path, *, smoke: bool = False) -> Experiment:
+    """The experiment of a file, with what `--set` laid over it when it was searched last."""
+    loaded = load_experiment(path, smoke=smoke)
+    overrides = read_record(loaded).get("overrides", ())
+    return load_experiment(path, overrides, smoke=smoke) if overrides else loaded
 
 
 def read_search(path: Path) -> RecordedSearch:

@@ -16,6 +16,7 @@ from tunefront.evaluators import FirstLook, speed_against
 from .front import nondominated
 from .objective import Objective
 from .trial import Trial
+from .words import counted
 
 LEAST_TRIALS = 8
 """With a first look and all turns, before looks are trusted."""
@@ -59,7 +60,7 @@ class Fidelity:
         if not self.trusted:
             return f"{found}, not trusted below {LEAST_CORRELATION:g}"
         checked = f", {self.checked} checked and right" if self.checked else ""
-        return f"{found}: {self.ended} trials ended there{checked}"
+        return f"{found}: {counted(self.ended, 'trial')} ended there{checked}"
 
 
 def fidelity_of(trials: Sequence[Trial], objectives: Sequence[Objective]) -> Fidelity:

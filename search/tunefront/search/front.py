@@ -69,20 +69,21 @@ def normalised(costs: Costs) -> Costs:
     return scaled
 
 
-def indistinguishable(low: Costs, high: Costs) -> npt.NDArray[np.bool_]:
-    """Which rows can't be told apart in any objective, shape `(trials, trials)`.
+def indistinguishable(low: Costs, high: Costs, row: int) -> npt.NDArray[np.bool_]:
+    """Which rows can't be told apart from one in any objective, itself among them, `(trials,)`.
 
     Args:
         low: Lower ends of the intervals.
         high: Upper ends of the intervals.
+        row: The one.
 
     Two figures are apart when their intervals are, and when they differ by 1 % or more.
     """
     middle = (low + high) / 2
-    overlap = (low[:, None] <= high[None]) & (low[None] <= high[:, None])
-    scale = np.maximum(np.abs(middle[:, None]), np.abs(middle[None]))
-    near = np.abs(middle[:, None] - middle[None]) <= SMALLEST_DIFFERENCE * scale
-    same: npt.NDArray[np.bool_] = np.all(overlap | near, axis=2)
+    overlap = (low[row] <= high) & (low <= high[row])
+    scale = np.maximum(np.abs(middle[row]), np.abs(middle))
+    near = np.abs(middle - middle[row]) <= SMALLEST_DIFFERENCE * scale
+    same: npt.NDArray[np.bool_] = np.all(overlap | near, axis=1)
     return same
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
-from typing import Literal
+from typing import Any, Literal
 
 from tunefront.evaluators import Evaluation, Setting, stages_folder
 from tunefront.evaluators.eviction import cache_limit
@@ -45,7 +45,7 @@ from .samplers import build_sampler
 from .screens.progress import Progress, Show
 from .study import Study
 from .trial import Trial
-from .words import Say
+from .words import Say, counted
 
 Outcome = Literal["done", "nothing within limits", "all failed", "interrupted"]
 EXIT_CODES: Mapping[Outcome, int] = {
@@ -127,6 +127,8 @@ def run(
         if fresh:
             put_aside(experiment, say)
         study = Study.open(experiment, identity(experiment, described))
+        if line := _going_on(study, read_record(experiment), enumeration):
+            say(line)
         write_record(experiment, enumeration, described)
         return _Night(experiment, study, setting, enumeration, say, show, start).run()
 
@@ -301,6 +303,17 @@ class _Night:
         if until is None or seconds < until:
             return f"; {left} to go, about {minutes} min"
         return f"; {minutes} min left, for about {int(until / pace_s)} of {left} to go"
+
+
+def _going_on(study: Study, before: Mapping[str, Any], enumeration: Enumeration) -> str:
+    """What is there already, and whether the space is another than it was; empty at the start."""
+    recorded = len(study.trials())
+    if not recorded:
+        return ""
+    now = len(enumeration.runnable)
+    known = before.get("space", {}).get("runnable", now)
+    changed = f"; {now:,} configurations can run, {known:,} before" if known != now else ""
+    return f"going on: {counted(recorded, 'trial')} recorded{changed}"
 
 
 def _pace(trial: Trial) -> str:

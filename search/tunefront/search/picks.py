@@ -1,6 +1,6 @@
 """Picks: one trial chosen from the front, and why; answered from the record, with any limits."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -84,7 +84,7 @@ def front_of(
     best = [trial for trial, on in zip(kept, nondominated(costs), strict=True) if on]
     best.sort(key=lambda trial: trial.cost(objectives[0]))
     spread = spread_of(kept, objectives, experiment.primary)
-    ties = _ties(kept, spread)
+    ties = Ties(kept, spread)
     baseline = next((trial for trial in trials if trial.number == 0 and trial.measured), None)
     picks = _picks(experiment, best, ties, baseline, prefer, bounds)
     seen = zip(kept, chances(*spread), strict=True)
@@ -142,14 +142,32 @@ def spread_of(
     return middle, np.minimum(*ends), np.maximum(*ends)
 
 
-def _ties(
-    trials: Sequence[Trial], spread: tuple[Costs, Costs, Costs]
-) -> dict[int, tuple[Trial, ...]]:
-    same = indistinguishable(spread[1], spread[2])
-    return {
-        trial.number: tuple(trials[int(j)] for j in np.flatnonzero(same[i]) if j != i)
-        for i, trial in enumerate(trials)
-    }
+class Ties(Mapping[int, tuple[Trial, ...]]):
+    """For a trial's number, the trials that can't be told apart from it; found when asked for.
+
+    Args:
+        trials: Those that are compared.
+        spread: Their figures and both ends of their intervals.
+    """
+
+    def __init__(self, trials: Sequence[Trial], spread: tuple[Costs, Costs, Costs]) -> None:
+        self._trials = trials
+        self._spread = spread
+        self._places = {trial.number: place for place, trial in enumerate(trials)}
+
+    def __getitem__(self, number: int) -> tuple[Trial, ...]:
+        """The others; KeyError where the trial is not compared."""
+        place, (_, low, high) = self._places[number], self._spread
+        same = np.flatnonzero(indistinguishable(low, high, place))
+        return tuple(self._trials[int(other)] for other in same if other != place)
+
+    def __iter__(self) -> Iterator[int]:
+        """The numbers, in the order of the trials."""
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        """How many are compared."""
+        return len(self._places)
 
 
 def _picks(
@@ -230,7 +248,7 @@ def _best_as_told(
     figures = [trial.measurements[metric.name] for trial in trials]
     ends = [np.array([[getattr(f, end)] for f in figures]) for end in ("low", "high")]
     top = trials.index(_best_by(trials, metric))
-    equal = [trials[int(i)] for i in np.flatnonzero(indistinguishable(*ends)[top])]
+    equal = [trials[int(i)] for i in np.flatnonzero(indistinguishable(*ends, top))]
     chosen = recommended if recommended in equal else _best_by(equal, other)
     if len(equal) == 1:
         return chosen, ""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Literal
 
 from tunefront.evaluators import Evaluation, Measurement
@@ -61,7 +62,9 @@ class Trial:
         """Why it failed, or which limits it breaks; empty where it is fine."""
         if self.status == "failed" and self.evaluation is not None:
             return str(self.evaluation.cause)
-        return ", ".join(str(limit) for limit in self.broken)
+        return ", ".join(
+            f"{limit} {self.measurements[limit.metric].unit}".rstrip() for limit in self.broken
+        )
 
     def name(self) -> str:
         """A name for people: number and what tells most (`038 openvino int8-static b8 t2`)."""
@@ -111,6 +114,7 @@ def label(configuration: Configuration) -> str:
     return " ".join(parts)
 
 
+@lru_cache(maxsize=65_536)
 def candidate_of(configuration: Configuration) -> Configuration:
     """The choices that what is built and judged depends on."""
     return Configuration(configuration.up_to("runtime", STAGE_OF))

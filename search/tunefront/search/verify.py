@@ -49,12 +49,15 @@ def verify(folder: Path, seconds: float | None = None) -> Verification:
         seconds: Time for measuring; `SECONDS` where None.
 
     Raises:
-        ExportError: If there is no such folder, or the process says nothing.
+        ExportError: If there is no such folder, or it is no export.
     """
+    from tunefront.evaluators.export_folder import MANIFEST, read_manifest
     from tunefront.evaluators.verification import Check, passed
 
     if not folder.is_dir():
         raise ExportError(f"{folder} is not a folder; name what `tunefront export` wrote")
+    if not (folder / MANIFEST).is_file():
+        read_manifest(folder)  # says what is missing
     done = subprocess.run(
         [
             sys.executable,

@@ -7,7 +7,7 @@ import pytest
 
 from tunefront.evaluators import Evaluation
 from tunefront.search import Trial
-from tunefront.search.surrogate import expected_seconds
+from tunefront.search.surrogate import ExpectedSeconds
 from tunefront.spaces import Configuration
 
 
@@ -24,7 +24,10 @@ def trial(number: int, seconds: float | None, *, reused: bool = False) -> Trial:
 def expected(
     trials: Sequence[Trial], distances: Sequence[Sequence[float]], built: Sequence[bool]
 ) -> list[float]:
-    return [float(s) for s in expected_seconds(trials, np.array(distances), np.array(built))]
+    found = ExpectedSeconds(len(built))
+    for one, apart in zip(trials, distances, strict=True):
+        found.add(one, np.array(apart))
+    return [float(s) for s in found.of(np.array(built))]
 
 
 def test_what_is_like_a_trial_takes_what_it_took() -> None:

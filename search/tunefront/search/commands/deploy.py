@@ -134,7 +134,6 @@ def verify(export: str, experiment: Path | None, style: str) -> int:
     """
     from tunefront.evaluators.registry import SCHEME
     from tunefront.search.verify import verify as verify_folder
-    from tunefront.spaces import ExportError
 
     if export.startswith(SCHEME):
         from tunefront.search.tracking.registry import verify_version
@@ -146,11 +145,7 @@ def verify(export: str, experiment: Path | None, style: str) -> int:
         return 0 if verification.passed else MISMATCH
     if experiment is not None:
         raise click.UsageError("--experiment names the store of models:/NAME, not of a folder")
-    try:
-        verification = verify_folder(Path(export))
-    except ExportError as error:
-        say(f"error: {error}")
-        return MISMATCH
+    verification = verify_folder(Path(export))
     _print(verification, style)
     return 0 if verification.passed else MISMATCH
 

@@ -41,10 +41,10 @@ def say(line: str) -> None:
 
 
 def load(written: Path, *, smoke: bool = False) -> "Experiment":
-    """The experiment of a file."""
-    from tunefront.search.experiment import load_experiment
+    """The experiment of a file, as it was searched last."""
+    from tunefront.search.archive import load_searched
 
-    return load_experiment(written, smoke=smoke)
+    return load_searched(written, smoke=smoke)
 
 
 def find(answer: "Answer", written: str) -> "Trial":

@@ -8,7 +8,9 @@ import numpy as np
 from tunefront.evaluators.setting import EVALUATION_STAGES
 from tunefront.search.answer import Answer, early_ends
 from tunefront.search.experiment import Budget, Experiment
+from tunefront.search.screens.base import bound
 from tunefront.search.trial import Trial
+from tunefront.search.words import counted
 
 MESSAGE = 300
 """Letters of a message that stands for several."""
@@ -77,13 +79,13 @@ def _machine(record: Mapping[str, Any]) -> list[list[str]]:
 def _protocol(answer: Answer) -> list[list[str]]:
     experiment = answer.experiment
     workload = experiment.workload
-    doubted = sum(bool(t.evaluation and t.evaluation.doubts) for t in answer.trials)
+    doubted = sum(answer.trust(trial).startswith("doubted") for trial in answer.trials)
     rows = [
         ["workload", f"{workload.task}, model {workload.model}"],
         ["file", str(experiment.path)],
         ["baseline", experiment.baseline.label()],
         ["objectives", ", ".join(f"{o.metric} ({o.direction})" for o in experiment.objectives)],
-        ["limits", ", ".join(map(str, experiment.limits)) or "none"],
+        ["limits", ", ".join(bound(experiment, one) for one in experiment.limits) or "none"],
         ["a trial", _turns(experiment)],
         ["confirmation", _confirmed(answer)],
         ["sampler", f"{experiment.sampler}, seed {experiment.seed}"],
@@ -98,9 +100,10 @@ def _turns(experiment: Experiment) -> str:
     protocol = experiment.protocol
     beside = "in turns with the baseline" if protocol.reference else "by itself"
     return (
-        f"{beside}, {protocol.turns} turns at the least, {protocol.seconds:g} s at the most, until "
-        f"the interval is ± {protocol.precision:.0%}; waits up to {protocol.wait_s:g} s for a "
-        f"quiet machine; {experiment.concurrent_trials} trials at a time"
+        f"{beside}, {protocol.turns} turns at the least (slow ones fewer), {protocol.seconds:g} s "
+        f"at the most, until the interval is ± {protocol.precision:.0%}; waits up to "
+        f"{protocol.wait_s:g} s for a quiet machine; "
+        f"{counted(experiment.concurrent_trials, 'trial')} at a time"
     )
 
 
@@ -120,7 +123,7 @@ def _budget(budget: Budget) -> str:
         (budget.until, "until {}"),
         (budget.least_gain, "until trials add less than {:.2%}"),
     ]
-    return ", ".join(text.format(bound) for bound, text in bounds if bound is not None)
+    return ", ".join(text.format(most) for most, text in bounds if most is not None)
 
 
 def _stages(answer: Answer) -> list[dict[str, Any]]:

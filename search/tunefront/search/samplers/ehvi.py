@@ -6,30 +6,21 @@ is next. What is built already takes fewer seconds at another batch size.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr
 from threadpoolctl import threadpool_limits
 
 from tunefront.search.front import hypervolume, nondominated
 from tunefront.search.objective import Limit, Objective
-from tunefront.search.surrogate import (
-    Process,
-    Scale,
-    encode,
-    expected_improvement,
-    expected_seconds,
-    fit,
-    learnable,
-    variance,
-)
+from tunefront.search.surrogate import Process, encode, expected_improvement, fit
 from tunefront.search.trial import Trial
 from tunefront.spaces import Choice, Configuration
 
 from .base import Sampler
+from .expectations import ANEW, GROWN, Expectations, Kept
+from .outlook import Outlook
 
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.intp]
@@ -40,70 +31,12 @@ STARTUP_TRIALS = 8
 POOL = 4_000
 """Candidates that are weighed at a time; of more, the front's neighbours and a random part."""
 REMEMBERED = 250
-"""Trials that processes are conditioned on, at the most: the front, and of the others a part."""
+"""Trials that expectations begin with, at the most: the front, and of the others a part."""
 LEARNT_FROM = 200
 """Trials that a process' parameters are learnt from, at the most."""
-OUTCOME_DOUBT = 0.4
-"""What is added to the deviation of whether something runs: next to what fails, something may."""
 BEYOND = 1.0
 """How far beyond the front's worst values the reference lies, in parts of their range: far enough
 that what extends the front at its ends counts, too."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Outlook:
-    """What is expected of candidates.
-
-    Attributes:
-        gain: Hypervolume that each adds on average, `(candidates,)`.
-        covered: Hypervolume of the front as it is.
-        keeping: The probability that it keeps the limits, `(candidates,)`.
-        ending_well: The probability that it runs at all, `(candidates,)`.
-        apart: How little it is like what runs now, 0.2 to 1, `(candidates,)`.
-        mean: Of the figures to be minimised, `(candidates, objectives)`.
-        deviation: Of the figures, `(candidates, objectives)`.
-        scales: Whether the figures of an objective are logarithms.
-        seconds: What each should take, given what is built already, `(candidates,)`.
-    """
-
-    gain: Floats
-    covered: float
-    keeping: Floats
-    ending_well: Floats
-    apart: Floats
-    mean: Floats
-    deviation: Floats
-    scales: Sequence[Scale]
-    seconds: Floats
-
-    @property
-    def worth(self) -> Floats:
-        """Expected gain a second, times the chance of counting; of nothing, what is least known."""
-        chance: Floats = self.keeping * self.ending_well * self.apart
-        gain = self.gain if (self.gain * chance).max() > 1e-12 else self.deviation.prod(axis=1)
-        worth: Floats = gain * chance / self.seconds
-        return worth
-
-    @property
-    def gains(self) -> Floats:
-        """What each adds when it counts, times its chance, over what the front covers; sorted."""
-        gains = self.gain * self.keeping * self.ending_well / max(self.covered, 1e-300)
-        return np.asarray(-np.sort(-gains))
-
-    def told(self, row: int, objectives: Sequence[Objective]) -> str:
-        """One candidate's outlook in words."""
-        parts = [f"expected to add {self.gain[row] / max(self.covered, 1e-300):.1%} to the front"]
-        for place, objective in enumerate(objectives):
-            value, spread = objective.sign * self.mean[row, place], self.deviation[row, place]
-            if self.scales[place] == "log":
-                parts.append(f"{objective.metric} {np.exp(value):.4g} ± {np.expm1(spread):.0%}")
-            else:
-                parts.append(f"{objective.metric} {value:.4g} ± {spread:.2g}")
-        parts.append(f"keeps the limits at {self.keeping[row]:.0%}")
-        parts.append(f"runs at {self.ending_well[row]:.0%}")
-        if np.ptp(self.seconds) > 0:
-            parts.append(f"takes about {self.seconds[row]:.3g} s")
-        return ", ".join(parts)
 
 
 class EhviSampler(Sampler):
@@ -134,8 +67,13 @@ class EhviSampler(Sampler):
         self._candidates = self._same_candidates()
         self._row_of = {c: row for row, c in enumerate(self._listed)}
         self._learnt: dict[str, tuple[int, Floats]] = {}
+        self._kept: Kept | None = None
         self._why = ""
         self._gains: Floats | None = None
+
+    def __getstate__(self) -> dict[str, object]:
+        """Without expectations, which are large and soon begun anew."""
+        return {**vars(self), "_kept": None}
 
     def promise(self, count: int = 1) -> float | None:
         """The greatest expected gains together, over what the front covers."""
@@ -162,9 +100,10 @@ class EhviSampler(Sampler):
         if len(trials) < STARTUP_TRIALS or len(measured) < 3:
             self._why, self._gains = "covers values that were not tried yet", None
             return self._listed[self._covering(rows, tried)]
-        rows = self._pool(rows, measured)
         with threadpool_limits(1, user_api="blas"):  # trials are being measured beside it
-            outlook = self._outlook(rows, trials, self._remembered(measured))
+            expected = self._expectations(rows, trials, measured)
+            rows = expected.asked[left[expected.asked]]
+            outlook = self._outlook(expected, rows, trials, measured)
         best = int(np.argmax(outlook.worth))
         self._why = outlook.told(best, self._objectives)
         self._gains = outlook.gains
@@ -178,6 +117,7 @@ class EhviSampler(Sampler):
         if len(self._row_of) > known:
             self._features = encode(list(self._row_of), self._choices)
             self._candidates = self._same_candidates()
+            self._kept = None
 
     def _same_candidates(self) -> Rows:
         """A number for each configuration, the same where what is built is the same."""
@@ -205,13 +145,11 @@ class EhviSampler(Sampler):
     def _tables(self) -> Sequence[Floats]:
         return self._features.tables
 
-    def _pool(self, rows: Rows, measured: Sequence[Trial]) -> Rows:
+    def _pool(self, rows: Rows, front: Collection[int]) -> Rows:
         """All candidates, or of many the neighbours of the front and a random part."""
         if len(rows) <= POOL:
             return rows
-        costs = np.array([[trial.cost(o) for o in self._objectives] for trial in measured])
-        best = [t for t, kept in zip(measured, nondominated(costs), strict=True) if kept]
-        own = self._features.places[[self._row_of[t.configuration] for t in best]]
+        own = self._features.places[sorted(front)]
         columns = np.ascontiguousarray(self._features.places[rows].T)
         differ = np.full(len(rows), len(self._choices), dtype=np.int8)
         for point in own:
@@ -234,48 +172,76 @@ class EhviSampler(Sampler):
         spread = _spread(rest.tolist(), REMEMBERED - len(front))
         return [measured[place] for place in sorted([*front.tolist(), *spread])]
 
-    def _outlook(self, rows: Rows, trials: Sequence[Trial], measured: Sequence[Trial]) -> _Outlook:
-        """What is expected of every candidate."""
-        seen = self._rows(measured)
+    def _expectations(
+        self, rows: Rows, trials: Sequence[Trial], measured: Sequence[Trial]
+    ) -> Expectations:
+        """Kept up with what has ended since, or begun anew where that is not enough.
+
+        Args:
+            rows: Of everything that is left.
+            trials: All of the record.
+            measured: Those that have figures.
+        """
         running = self._rows([trial for trial in trials if trial.status == "running"])
-        asked = np.concatenate([rows, running])
-        between = self._features.distances(seen, seen)
-        across = self._features.distances(seen, asked)
-        means, deviations, values, scales = [], [], [], []
-        for objective in self._objectives:
-            name = objective.metric
-            figures, noise, scale = learnable(measured, name, objective.sign)
-            process = self._process(name, between, figures, noise)
-            mean, deviation = process.predict(across)
-            means.append(mean)
-            deviations.append(deviation)
-            values.append(figures)
-            scales.append(scale)
-        costs = np.stack(values, axis=1)
-        mean, deviation = np.stack(means, axis=1), np.stack(deviations, axis=1)
+        ended = [trial for trial in trials if trial.measured or trial.status == "failed"]
+        known = {trial.number: self._row_of[trial.configuration] for trial in ended}
+        front = self._front(measured) if len(rows) > POOL else frozenset()
+        kept = self._kept
+        if (
+            kept is not None
+            and kept.suits(known, len(measured), front, rows, running)
+            and kept.take(ended, known)
+        ):
+            return kept.expected
+        expected = Expectations(
+            self._features,
+            np.concatenate([self._pool(rows, front), running]),
+            self._objectives,
+            self._limits,
+            room=int((GROWN - 1) * len(measured)) + 1,
+            fitted=self._process,
+        )
+        remembered = self._remembered(measured)
+        expected.learn_figures(self._rows(remembered), remembered)
+        failed = [trial for trial in ended if trial.status == "failed"][-REMEMBERED // 2 :]
+        if failed:
+            fine = _spread(measured, REMEMBERED - len(failed))
+            outcomes = np.array([1.0] * len(failed) + [0.0] * len(fine))
+            expected.learn_failures(self._rows([*failed, *fine]), outcomes)
+        self._kept = Kept(expected=expected, known=known, count=len(measured), front=front)
+        return expected
+
+    def _front(self, measured: Sequence[Trial]) -> frozenset[int]:
+        """The rows of what nothing beats, whether it keeps the limits or not."""
+        costs = np.array([[trial.cost(o) for o in self._objectives] for trial in measured])
+        kept = np.flatnonzero(nondominated(costs))
+        return frozenset(self._row_of[measured[place].configuration] for place in kept)
+
+    def _outlook(
+        self, expected: Expectations, rows: Rows, trials: Sequence[Trial], measured: Sequence[Trial]
+    ) -> Outlook:
+        """What is expected of the candidates that are left."""
+        running = self._rows([trial for trial in trials if trial.status == "running"])
+        mean, deviation = expected.figures()
+        costs, counted = expected.seen()
         # What runs now is taken to come out as predicted.
-        costs = np.concatenate([costs, mean[len(rows) :]])
-        counted = np.array([trial.status == "ok" for trial in measured] + [True] * len(running))
+        costs = np.concatenate([costs, mean[expected.places(running)]])
+        counted = np.append(counted, np.ones(len(running), dtype=np.bool_))
         front, reference = _target(costs, counted)
-        mean, deviation = mean[: len(rows)], deviation[: len(rows)]
-        return _Outlook(
+        own = expected.places(rows)
+        mean, deviation = mean[own], deviation[own]
+        built = np.isin(self._candidates[expected.asked], self._candidates[self._rows(measured)])
+        return Outlook(
             gain=expected_improvement(front, reference, mean, deviation),
             covered=hypervolume(front, reference),
-            keeping=self._keeping(rows, measured, between, across[:, :, : len(rows)]),
-            ending_well=self._ending_well(rows, trials, measured),
+            keeping=expected.keeping()[own],
+            ending_well=expected.ending_well()[own],
             apart=self._apart(rows, running) if len(running) else np.ones(len(rows)),
             mean=mean,
             deviation=deviation,
-            scales=scales,
-            seconds=expected_seconds(
-                measured, across[:, :, : len(rows)].sum(axis=0), self._built(rows, seen)
-            ),
+            scales=expected.scales,
+            seconds=expected.seconds(built)[own],
         )
-
-    def _built(self, rows: Rows, measured: Rows) -> npt.NDArray[np.bool_]:
-        """Whether what a candidate needs was built and judged for a trial already."""
-        built: npt.NDArray[np.bool_] = np.isin(self._candidates[rows], self._candidates[measured])
-        return built
 
     def _rows(self, trials: Sequence[Trial]) -> Rows:
         return np.array([self._row_of[t.configuration] for t in trials], dtype=np.intp)
@@ -283,7 +249,7 @@ class EhviSampler(Sampler):
     def _process(self, name: str, between: Floats, figures: Floats, noise: Floats) -> Process:
         """A fitted process; its parameters are learnt again when a tenth more is known."""
         count, start = self._learnt.get(name, (0, None))
-        learn = start is None or len(figures) < 60 or len(figures) > 1.1 * count
+        learn = start is None or len(figures) < ANEW or len(figures) > GROWN * count
         if learn and len(figures) > LEARNT_FROM:
             some = self._random.choice(len(figures), size=LEARNT_FROM, replace=False)
             part = between[:, some][:, :, some]
@@ -294,38 +260,6 @@ class EhviSampler(Sampler):
         if learn:
             self._learnt[name] = len(figures), process.parameters
         return process
-
-    def _keeping(
-        self, rows: Rows, measured: Sequence[Trial], between: Floats, across: Floats
-    ) -> Floats:
-        """The probability that a candidate keeps all limits."""
-        chance = np.ones(len(rows))
-        for limit in self._limits:
-            sign = 1.0 if limit.test == "<=" else -1.0
-            figures = np.array([sign * trial.value(limit.metric) for trial in measured])
-            noise = np.array([variance(trial, limit.metric) for trial in measured])
-            process = self._process(f"limit {limit}", between, figures, noise)
-            mean, deviation = process.predict(across)
-            chance *= ndtr((sign * limit.bound - mean) / deviation)
-        return chance
-
-    def _ending_well(
-        self, rows: Rows, trials: Sequence[Trial], remembered: Sequence[Trial]
-    ) -> Floats:
-        """The probability that a candidate runs at all, from how others ended.
-
-        Least squares on 0 and 1: a process learns which choices what fails has in common.
-        """
-        failed = [trial for trial in trials if trial.status == "failed"][-REMEMBERED // 2 :]
-        if not failed:
-            return np.ones(len(rows))
-        fine = _spread(remembered, REMEMBERED - len(failed))
-        seen = self._rows([*failed, *fine])
-        outcomes = np.array([1.0] * len(failed) + [0.0] * len(fine))
-        between = self._features.distances(seen, seen)
-        process = self._process("fails", between, outcomes, np.zeros(len(seen)))
-        mean, deviation = process.predict(self._features.distances(seen, rows))
-        return np.asarray(ndtr((0.5 - mean) / np.hypot(deviation, OUTCOME_DOUBT)))
 
     def _apart(self, rows: Rows, running: Rows) -> Floats:
         """Less for what is like something that runs now: its outcome would tell the same."""

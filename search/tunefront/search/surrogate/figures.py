@@ -31,6 +31,14 @@ def learnable(trials: Sequence[Trial], metric: str, sign: float) -> tuple[Floats
     return sign * values, noise, "linear"
 
 
+def scaled(trial: Trial, metric: str, sign: float, scale: Scale) -> tuple[float, float]:
+    """One trial's figure and its variance as those of others are scaled; NaN where it can't be."""
+    value, noise = trial.value(metric), variance(trial, metric)
+    if scale == "linear":
+        return sign * value, noise
+    return (sign * float(np.log(value)), noise / value**2) if value > 0 else (np.nan, np.nan)
+
+
 def variance(trial: Trial, metric: str) -> float:
     """Of a figure by itself, from its 95 % interval.
 

@@ -19,6 +19,8 @@ WEIGHT_PRIOR = (0.0, 1.2)
 NOISE_PRIOR = (-6.0, 1.5)
 SIGNAL_PRIOR = (0.0, 1.0)
 JITTER = 1e-8
+LEAST_VARIANCE = 1e-10
+"""Of a standardised figure: so little is never known for sure."""
 ITERATIONS = 60
 
 
@@ -46,14 +48,31 @@ class Process:
         Args:
             distances: By choice, `(choices, seen, asked)`.
         """
-        cross = _kernel(self.parameters, distances)
+        cross = self.kernel(distances)
         mean = cross.T @ self.weights
         solved = scipy.linalg.solve_triangular(self.factor, cross, lower=True, check_finite=False)
-        variance = np.exp(self.parameters[-2]) - np.einsum("ij,ij->j", solved, solved)
+        variance = self.signal - np.einsum("ij,ij->j", solved, solved)
         return (
             self.mean + self.scale * mean,
-            self.scale * np.sqrt(np.maximum(variance, 1e-10)),
+            self.scale * np.sqrt(np.maximum(variance, LEAST_VARIANCE)),
         )
+
+    @property
+    def signal(self) -> float:
+        """The standardised figures' variance where nothing is known."""
+        return float(np.exp(self.parameters[-2]))
+
+    def kernel(self, distances: Floats) -> Floats:
+        """The covariance of standardised figures, from distances by choice, `(choices, ...)`."""
+        return _kernel(self.parameters, distances)
+
+    def own_noise(self, noise: float) -> float:
+        """What is added to a standardised figure's variance, given that of the figure itself."""
+        return float(np.exp(self.parameters[-1])) + noise / self.scale**2 + JITTER
+
+    def standard(self, value: float) -> float:
+        """A figure standardised as those that the process was fitted to."""
+        return (value - self.mean) / self.scale
 
 
 def fit(

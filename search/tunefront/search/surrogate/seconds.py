@@ -1,7 +1,5 @@
 """What a trial should take: as long as those like it took, with building or without."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 
@@ -15,35 +13,43 @@ REUSED = 1 / 3
 """Of what a trial takes that builds, what one takes that finds it built, before any was seen."""
 
 
-def expected_seconds(
-    trials: Sequence[Trial], distances: Floats, built: npt.NDArray[np.bool_]
-) -> Floats:
-    """Seconds of each candidate, `(candidates,)`; ones where no trial's are known.
+class ExpectedSeconds:
+    """Means of logarithms, those of trials that are near first, kept up trial by trial.
 
     Args:
-        trials: Measured ones.
-        distances: From each trial to each candidate, `(trials, candidates)`.
-        built: Whether what the candidate needs is built already, `(candidates,)`.
+        candidates: How many there are.
     """
-    seconds = np.array([_seconds(trial) for trial in trials])
-    reused = np.array([_reused(trial) for trial in trials], dtype=np.bool_)
-    found: list[Floats] = []
-    for kind in (reused, ~reused):
-        own = kind & (seconds > 0)
-        found.append(_smoothed(distances[own], seconds[own]) if own.any() else np.empty(0))
-    without, whole = found
-    if not len(whole):
-        whole = without / REUSED if len(without) else np.ones(len(built))
-    if not len(without):
-        without = whole * REUSED if (seconds > 0).any() else whole
-    return np.where(built, np.minimum(without, whole), whole)
 
+    def __init__(self, candidates: int) -> None:
+        self._weights = {reused: np.zeros(candidates) for reused in (True, False)}
+        self._sums = {reused: np.zeros(candidates) for reused in (True, False)}
+        self._seen = {True: False, False: False}
 
-def _smoothed(distances: Floats, seconds: Floats) -> Floats:
-    """The mean of logarithms, those near first, `(candidates,)`."""
-    weights = np.exp(-SHARPNESS * (distances - distances.min(axis=0)))
-    mean: Floats = np.exp(np.log(seconds) @ weights / weights.sum(axis=0))
-    return mean
+    def add(self, trial: Trial, distances: Floats) -> None:
+        """A measured trial, and how far each candidate is from it, `(candidates,)`."""
+        seconds, reused = _seconds(trial), _reused(trial)
+        if seconds <= 0:
+            return
+        weights = np.exp(-SHARPNESS * distances)
+        self._weights[reused] += weights
+        self._sums[reused] += np.log(seconds) * weights
+        self._seen[reused] = True
+
+    def of(self, built: npt.NDArray[np.bool_]) -> Floats:
+        """Seconds of each candidate, `(candidates,)`; ones where no trial's are known.
+
+        Args:
+            built: Whether what the candidate needs is built already, `(candidates,)`.
+        """
+        if not any(self._seen.values()):
+            return np.ones(len(built))
+        whole = self._mean(False) if self._seen[False] else self._mean(True) / REUSED
+        without = self._mean(True) if self._seen[True] else whole * REUSED
+        return np.where(built, np.minimum(without, whole), whole)
+
+    def _mean(self, reused: bool) -> Floats:
+        mean: Floats = np.exp(self._sums[reused] / self._weights[reused])
+        return mean
 
 
 def _seconds(trial: Trial) -> float:
