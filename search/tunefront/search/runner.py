@@ -278,8 +278,8 @@ class Runner:
     def left(self) -> int:
         """How many trials may still be started, whatever the time."""
         recorded = self.study.trials()
-        untried = len(self.runnable - {trial.configuration for trial in recorded})
-        untried -= len(self.skips.configurations)
+        tried = self.runnable.intersection(trial.configuration for trial in recorded)
+        untried = len(self.runnable) - len(tried) - len(self.skips.configurations)
         return untried if self.trials is None else min(untried, self.trials - len(recorded))
 
     def seconds_left(self) -> float | None:

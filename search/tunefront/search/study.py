@@ -52,6 +52,7 @@ class Study:
     def __init__(self, experiment: Experiment, study: "optuna.Study | ReadStudy") -> None:
         self.experiment = experiment
         self._source = study
+        self._found: Sequence[optuna.trial.FrozenTrial | ReadTrial] | None = None
         self._ended: dict[int, Trial] = {}
 
     @classmethod
@@ -100,6 +101,7 @@ class Study:
         """The study to write to."""
         if isinstance(self._source, ReadStudy):
             self._source = _optuna_study(self.experiment, create=False)
+            self._found = None
         return self._source
 
     @property
@@ -131,8 +133,9 @@ class Study:
             distributions=_distributions(configuration),
             user_attrs={**attributes, _EXPECTED: expected_s},
         )
+        self._found = None
         self._study.add_trial(trial)
-        return int(self._study.get_trials(deepcopy=False)[-1].number)
+        return int(self._frozen[-1].number)
 
     def again(self, number: int, *, counted: bool = True) -> Trial | None:
         """Start a trial once more that never ended; None where it was started often enough.
@@ -147,7 +150,9 @@ class Study:
         if not counted:
             return trial
         if trial.attempt < ATTEMPTS:
-            self._trial(number).set_user_attr(_ATTEMPT, trial.attempt + 1)
+            running = self._trial(number)
+            self._found = None
+            running.set_user_attr(_ATTEMPT, trial.attempt + 1)
             return self.trial(number)
         self.tell(
             number,
@@ -172,6 +177,7 @@ class Study:
         problem = self._unusable(evaluation, measurements)
         if problem is not None:
             evaluation = problem
+        self._found = None
         trial.set_user_attr(_EVALUATION, evaluation.to_dict())
         if evaluation.status == "failed":
             self._study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
@@ -211,8 +217,19 @@ class Study:
     def _trial(self, number: int) -> "optuna.Trial":
         import optuna
 
-        frozen = self._study.get_trials(deepcopy=False)[number]
-        return optuna.Trial(self._study, frozen._trial_id)
+        study = self._study
+        frozen = cast("optuna.trial.FrozenTrial", self._frozen[number])
+        return optuna.Trial(study, frozen._trial_id)
+
+    @property
+    def _frozen(self) -> "Sequence[optuna.trial.FrozenTrial | ReadTrial]":
+        """All trials as the file has them, read again after what is written here.
+
+        Only then: who writes a record is the only one that does (`only_driver`).
+        """
+        if self._found is None:
+            self._found = self._source.get_trials(deepcopy=False)
+        return self._found
 
     def trial(self, number: int) -> Trial:
         """One trial.
@@ -231,16 +248,13 @@ class Study:
 
     def trials(self) -> list[Trial]:
         """All trials, by number."""
-        frozen: Sequence[optuna.trial.FrozenTrial | ReadTrial] = self._source.get_trials(
-            deepcopy=False
-        )
+        frozen = self._frozen
         first = self._known(frozen[0], None) if frozen else None
         return [self._known(one, first if place else None) for place, one in enumerate(frozen)]
 
     def baseline(self) -> Trial | None:
         """Trial 0, once it has been asked for."""
-        frozen = self._source.get_trials(deepcopy=False)
-        return self._known(frozen[0], None) if frozen else None
+        return self._known(self._frozen[0], None) if self._frozen else None
 
     def _known(
         self, frozen: "optuna.trial.FrozenTrial | ReadTrial", baseline: Trial | None
@@ -305,7 +319,7 @@ class Study:
         Returns:
             The numbers of trials that never ended.
         """
-        running = [t.number for t in self._study.get_trials(deepcopy=False) if _runs(t)]
+        running = [one.number for one in self._frozen if _runs(one)]
         for number in running:
             if number in results:
                 self.tell(number, results[number])

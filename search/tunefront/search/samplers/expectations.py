@@ -50,26 +50,13 @@ class _Group:
     Args:
         features: Configurations as numbers.
         seen: The rows of the trials.
-        asked: The rows of the candidates.
-        room: Trials that may be added.
-        fitted: Who fits processes.
+        predictions: One of each figure.
     """
 
-    def __init__(
-        self, features: Features, seen: Rows, asked: Rows, room: int, fitted: Fitted
-    ) -> None:
-        self.across = features.distances(seen, asked)
+    def __init__(self, features: Features, seen: Rows, predictions: Sequence[Prediction]) -> None:
         self._features = features
-        self._between = features.distances(seen, seen)
         self._seen = seen
-        self._room = room
-        self._fitted = fitted
-        self._predictions: list[Prediction] = []
-
-    def learn(self, name: str, figures: Floats, noise: Floats) -> None:
-        """Predict a figure from what the trials had."""
-        process = self._fitted(name, self._between, figures, noise)
-        self._predictions.append(Prediction(process, self.across, self._room))
+        self._predictions = predictions
 
     def add(self, new: Rows, figures: Sequence[tuple[float, float]], across: Floats) -> None:
         """One trial more: its row, its figures and their variances, its distances to all asked."""
@@ -121,19 +108,19 @@ class Expectations:
 
     def learn_figures(self, rows: Rows, trials: Sequence[Trial]) -> None:
         """Begin with these measured trials."""
-        self._figures = self._group(rows)
-        found: list[Floats] = []
+        known: dict[str, tuple[Floats, Floats]] = {}
         for objective in self._objectives:
             values, noise, scale = learnable(trials, objective.metric, objective.sign)
-            self._figures.learn(objective.metric, values, noise)
+            known[objective.metric] = values, noise
             self.scales.append(scale)
-            found.append(values)
+        self._costs = list(np.stack([values for values, _ in known.values()], axis=1))
+        self._counted = [trial.status == "ok" for trial in trials]
         for limit in self._limits:
             values, noise = np.array([_bounded(trial, limit) for trial in trials]).T
-            self._figures.learn(f"limit {limit}", values, noise)
-        self._costs = list(np.stack(found, axis=1))
-        self._counted = [trial.status == "ok" for trial in trials]
-        for trial, apart in zip(trials, self._figures.across.sum(axis=0), strict=True):
+            known[f"limit {limit}"] = values, noise
+        across = self._features.distances(rows, self.asked)
+        self._figures = self._group(rows, known, across)
+        for trial, apart in zip(trials, across.sum(axis=0), strict=True):
             self._seconds.add(trial, apart)
 
     def learn_failures(self, rows: Rows, failed: Floats) -> None:
@@ -141,11 +128,17 @@ class Expectations:
 
         Least squares on 0 and 1: a process learns which choices what fails has in common.
         """
-        self._fails = self._group(rows)
-        self._fails.learn("fails", failed, np.zeros(len(failed)))
+        across = self._features.distances(rows, self.asked)
+        self._fails = self._group(rows, {"fails": (failed, np.zeros(len(failed)))}, across)
 
-    def _group(self, rows: Rows) -> _Group:
-        return _Group(self._features, rows, self.asked, self._room, self._fitted)
+    def _group(
+        self, rows: Rows, known: Mapping[str, tuple[Floats, Floats]], across: Floats
+    ) -> _Group:
+        """Predictions from figures and their variances, by name."""
+        between = self._features.distances(rows, rows)
+        processes = [self._fitted(name, between, *figures) for name, figures in known.items()]
+        predictions = [Prediction(process, across, self._room) for process in processes]
+        return _Group(self._features, rows, predictions)
 
     def holds(self, rows: Rows) -> bool:
         """Whether all of these rows are among the candidates."""
