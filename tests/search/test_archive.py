@@ -1,6 +1,7 @@
 """A search read from its record alone: its file changed, gone, from an older version, elsewhere."""
 
 import json
+import re
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -12,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment, load_experiment
-from tunefront.search.archive import experiment_of, open_search, read_search
+from tunefront.search.archive import experiment_of, load_searched, open_search, read_search
 from tunefront.search.cli import tunefront
 from tunefront.search.commands.over_time import names_search
 from tunefront.search.record import FILE, put_aside, write_record
@@ -241,3 +242,17 @@ def test_a_word_that_is_neither_is_answered_with_what_there_is(
 ) -> None:
     with pytest.raises(ExperimentError, match="trial 'fastst' does not exist.*'fastest'"):
         cli("show", begun("one").path, "fastst")
+
+
+def test_what_was_laid_over_the_file_holds_in_the_morning(
+    begun: Callable[..., Experiment],
+) -> None:
+    """A limit that `run --set` gave decides what is shown and reported, until the next run."""
+    experiment = begun("one")
+    assert load_searched(experiment.path).limits == experiment.limits
+    change(experiment, overrides=["limits.quality_drop=<= 7%"])
+    for found in (load_searched(experiment.path), open_search(experiment.path)):
+        assert [str(limit) for limit in found.limits] == ["quality_drop <= 7"]
+    assert cli("report", experiment.path).exit_code == 0
+    page = (experiment.results / "report.html").read_text(encoding="utf-8")
+    assert re.search(r"quality_drop (<|&lt;|\\u003c)= 7 %", page)

@@ -246,9 +246,9 @@ def _best_as_told(
         word: What is best by that.
     """
     figures = [trial.measurements[metric.name] for trial in trials]
-    ends = [np.array([[getattr(f, end)] for f in figures]) for end in ("low", "high")]
+    low, high = (np.array([[getattr(f, end)] for f in figures]) for end in ("low", "high"))
     top = trials.index(_best_by(trials, metric))
-    equal = [trials[int(i)] for i in np.flatnonzero(indistinguishable(*ends, top))]
+    equal = [trials[int(i)] for i in np.flatnonzero(indistinguishable(low, high, top))]
     chosen = recommended if recommended in equal else _best_by(equal, other)
     if len(equal) == 1:
         return chosen, ""

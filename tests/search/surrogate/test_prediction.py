@@ -1,13 +1,17 @@
 """A prediction that is kept up says what one that is begun anew says."""
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from tunefront.search.surrogate import Prediction, fit
 
+Floats = npt.NDArray[np.float64]
 
-def distances(points: np.ndarray, others: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
-    return np.abs(points[:, None, :] - others[None, :, :]).transpose(2, 0, 1)
+
+def distances(points: Floats, others: Floats) -> Floats:
+    found: Floats = np.abs(points[:, None, :] - others[None, :, :]).transpose(2, 0, 1)
+    return found
 
 
 @pytest.mark.parametrize("noisy", [False, True])

@@ -214,8 +214,8 @@ class EhviSampler(Sampler):
     def _front(self, measured: Sequence[Trial]) -> frozenset[int]:
         """The rows of what nothing beats, whether it keeps the limits or not."""
         costs = np.array([[trial.cost(o) for o in self._objectives] for trial in measured])
-        kept = np.flatnonzero(nondominated(costs))
-        return frozenset(self._row_of[measured[place].configuration] for place in kept)
+        best = (t for t, kept in zip(measured, nondominated(costs), strict=True) if kept)
+        return frozenset(self._row_of[trial.configuration] for trial in best)
 
     def _outlook(
         self, expected: Expectations, rows: Rows, trials: Sequence[Trial], measured: Sequence[Trial]

@@ -4,6 +4,8 @@ Beginning anew takes n² steps a candidate after n figures, one figure more take
 Williams 2006, appendix A.3). What the process has learnt, and how figures are standardised, stays.
 """
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 import scipy.linalg
@@ -55,7 +57,7 @@ class Prediction:
             self._factor[:seen, :seen], process.kernel(near), lower=True, check_finite=False
         )
         own = process.signal + process.own_noise(noise) - row @ row
-        pivot = float(np.sqrt(max(own, JITTER)))
+        pivot = math.sqrt(max(float(own), JITTER))
         solved = (process.kernel(across) - row @ self._solved[:seen]) / pivot
         target = (process.standard(value) - row @ self._targets[:seen]) / pivot
         self._factor[seen, :seen], self._factor[seen, seen] = row, pivot
