@@ -62,9 +62,11 @@ class Trial:
         """Why it failed, or which limits it breaks; empty where it is fine."""
         if self.status == "failed" and self.evaluation is not None:
             return str(self.evaluation.cause)
-        return ", ".join(
-            f"{limit} {self.measurements[limit.metric].unit}".rstrip() for limit in self.broken
-        )
+        return ", ".join(map(self._with_unit, self.broken))
+
+    def _with_unit(self, limit: Limit) -> str:
+        found = self.measurements.get(limit.metric)
+        return str(limit) if found is None else f"{limit} {found.unit}".rstrip()
 
     def name(self) -> str:
         """A name for people: number and what tells most (`038 openvino int8-static b8 t2`)."""

@@ -100,7 +100,7 @@ def test_machine_protocol_and_time_are_told(data: dict[str, Any]) -> None:
     protocol = dict(data["protocol"])
     assert protocol["confirmation"].endswith("confirmed: 000, 003, 005")
     assert protocol["budget"] == "60 trials, 8 h"
-    assert protocol["doubted"] == "5 of 60 trials"
+    assert protocol["doubted"] == "4 of 60 trials"
     assert protocol["saved"].startswith("judging ended early in ")
     assert [stage["stage"] for stage in data["stages"]] == [
         "prepare",
