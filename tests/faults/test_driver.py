@@ -154,9 +154,11 @@ def test_the_end_of_ray_costs_a_restart_and_nothing_else(folder: Path, name: str
     wait_for(lambda: ended_trials(folder) >= 3, "the third trial")
 
     def named(process: psutil.Process) -> bool:
-        if name == "service":
-            return "tunefront.search.cluster.service" in process.cmdline()
-        return process.name() == name
+        try:
+            words = [process.name(), *process.cmdline()]
+        except psutil.Error:  # it has just ended
+            return False
+        return ("tunefront.search.cluster.service" if name == "service" else name) in words
 
     for process in filter(named, processes_of(folder)):
         process.kill()
