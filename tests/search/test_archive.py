@@ -23,6 +23,8 @@ from tunefront.spaces import ExperimentError, StudyError
 from .conftest import FILE as TEXT
 
 EvaluationOf = Callable[..., Evaluation]
+OVER = ("budget.until=2026-01-01 07:00", "warm_start=/nowhere/experiment.yaml")
+"""Laid over a file for a run, and no longer there, or over, in the morning."""
 
 
 @pytest.fixture
@@ -253,6 +255,8 @@ def test_what_was_laid_over_the_file_holds_in_the_morning(
     change(experiment, overrides=["limits.quality_drop=<= 7%"])
     for found in (load_searched(experiment.path), open_search(experiment.path)):
         assert [str(limit) for limit in found.limits] == ["quality_drop <= 7"]
+    change(experiment, overrides=["limits.quality_drop=<= 7%", *OVER])
+    assert [str(limit) for limit in load_searched(experiment.path).limits] == ["quality_drop <= 7"]
     assert cli("report", experiment.path).exit_code == 0
     page = (experiment.results / "report.html").read_text(encoding="utf-8")
     assert re.search(r"quality_drop (<|&lt;|\\u003c)= 7 %", page)

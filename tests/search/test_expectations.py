@@ -77,10 +77,10 @@ def test_what_was_kept_up_is_what_begins_anew(
     assert anew._kept is not None
     own = before.expected.places(anew._kept.expected.asked)
     for one, other in zip(before.expected.figures(), anew._kept.expected.figures(), strict=True):
-        np.testing.assert_allclose(one[own], other, rtol=0.05, atol=0.5)
+        np.testing.assert_allclose(one[own], other, rtol=0.05)
     for told in ("keeping", "ending_well"):
         one, other = (getattr(kept.expected, told)() for kept in (before, anew._kept))
-        np.testing.assert_allclose(one[own], other, atol=0.05)
+        np.testing.assert_allclose(one[own], other, atol=0.02)
 
 
 def test_it_begins_anew_when_a_tenth_more_is_known(record: Callable[..., list[Trial]]) -> None:

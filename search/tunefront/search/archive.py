@@ -17,6 +17,8 @@ from .files import find_experiment, read_document, slug_of
 from .record import FILE, read_record
 from .study import Study
 
+_TO_RUN = ("budget.until", "budget=", "prepare", "warm_start")
+"""What overrides that only a run needs begin with."""
 _SUMMARY = re.compile(r"(?P<cpu>.+), (?P<cores>\d+) cores, (?P<gib>\d+) GiB, (?P<gpus>.+)")
 
 
@@ -74,9 +76,14 @@ def open_search(path: Path) -> Experiment:
 
 
 def load_searched(path: Path, *, smoke: bool = False) -> Experiment:
-    """The experiment of a file, with what `--set` laid over it when it was searched last."""
+    """The experiment of a file, with what `--set` laid over it when it was searched last.
+
+    But for what only a run needs: a deadline that is over, or a file that is gone since, is no
+    reason not to show what was found.
+    """
     loaded = load_experiment(path, smoke=smoke)
-    overrides = read_record(loaded).get("overrides", ())
+    laid = read_record(loaded).get("overrides", ())
+    overrides = [text for text in laid if not text.startswith(_TO_RUN)]
     return load_experiment(path, overrides, smoke=smoke) if overrides else loaded
 
 
