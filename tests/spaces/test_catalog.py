@@ -3,8 +3,10 @@
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
+from tests.processors import PROCESSORS, hardware_with
 
 from tunefront.spaces import (
     CHOICES,
@@ -16,6 +18,7 @@ from tunefront.spaces import (
     SpaceError,
     build_space,
     choice_kind,
+    claims,
 )
 from tunefront.spaces.hardware import LIBRARIES
 
@@ -60,7 +63,8 @@ def test_a_runtime_claims_legal_words_only(runtime: str) -> None:
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_a_runtime_runs_the_plain_model_on_the_processor(runtime: str) -> None:
-    assert ("fp32", "none") in RUNTIMES[runtime].claims
+    for processor in PROCESSORS:
+        assert ("fp32", "none") in claims(runtime, hardware_with(processor))
     assert "cpu" in RUNTIMES[runtime].devices
 
 
@@ -82,6 +86,29 @@ def test_a_preset_is_a_space_that_can_run(preset: str, context: Callable[..., Co
     space = build_space(PRESETS[preset], context())
     assert {choice.name for choice in space.choices} == set(PRESETS[preset])
     assert space.enumerate().runnable
+
+
+@pytest.mark.parametrize("processor", PROCESSORS)
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_has_exactly_the_claims_of_every_processor(
+    preset: str, processor: str, context: Callable[..., Context]
+) -> None:
+    here = context(isa=PROCESSORS[processor])
+    found = build_space(PRESETS[preset], here).enumerate().runnable
+    tried = {
+        (str(c.get("device", "cpu")), str(c["runtime"]), str(c["precision"]), str(c["quantization"]))
+        for c in found
+    }
+    written = PRESETS[preset]
+    device, *_ = cast("list[str]", written.get("device", ["cpu"]))
+    expected = {
+        (device, runtime, *claim)
+        for runtime in cast("list[str]", written["runtime"])
+        for claim in claims(runtime, here.hardware, device=device)
+        if claim[0] in cast("list[str]", written["precision"])
+        and claim[1] in cast("list[str]", written["quantization"])
+    }
+    assert tried == expected
 
 
 @pytest.mark.parametrize("preset", [name for name in PRESETS if name.startswith("cpu")])

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.processors import PROCESSORS
 
 from tunefront.spaces import (
     CHOICES,
@@ -15,6 +16,7 @@ from tunefront.spaces import (
     Gpu,
     SearchSpace,
     Value,
+    claims,
 )
 
 ContextOf = Callable[..., Context]
@@ -84,7 +86,7 @@ def test_bf16_is_not_emulated(context: ContextOf) -> None:
     assert obstacle(context(**OLD_CPU), precision="bf16") == told
 
 
-@pytest.mark.parametrize("isa", ["avx512_fp16", "asimd"])
+@pytest.mark.parametrize("isa", ["avx512_fp16", "asimdhp"])
 def test_fp16_runs_on_processors_that_have_it(context: ContextOf, isa: str) -> None:
     assert obstacle(context(isa=frozenset({isa})), precision="fp16") is None
 
@@ -141,9 +143,29 @@ def test_a_runtime_runs_what_it_claims_only(
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_every_claim_of_a_runtime_runs(context: ContextOf, runtime: str) -> None:
-    for precision, quantization in RUNTIMES[runtime].claims:
+    for precision, quantization in RUNTIMES[runtime].formats:
         values = {"runtime": runtime, "precision": precision, "quantization": quantization}
         assert obstacle(context(), **values) is None, values
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("processor", PROCESSORS)
+def test_on_every_processor_exactly_the_claims_run(
+    context: ContextOf, processor: str, runtime: str
+) -> None:
+    here = context(isa=PROCESSORS[processor])
+    claimed = claims(runtime, here.hardware)
+    for precision, quantization in RUNTIMES[runtime].formats:
+        values = {"runtime": runtime, "precision": precision, "quantization": quantization}
+        runs = obstacle(here, **values) is None
+        assert runs == ((precision, quantization) in claimed), values
+
+
+def test_a_reason_names_what_the_processor_lacks(context: ContextOf) -> None:
+    told = "this processor has no VNNI instructions: openvino would quantize the weights only"
+    values: dict[str, Value] = {"runtime": "openvino", "quantization": "int8-dynamic"}
+    assert obstacle(context(isa=PROCESSORS["avx2"]), **values) == told
+    assert obstacle(context(isa=PROCESSORS["avx2-vnni"]), **values) is None
 
 
 @pytest.mark.parametrize(

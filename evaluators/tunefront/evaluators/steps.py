@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tunefront.spaces import Configuration, EvaluationError
+from tunefront.spaces import Configuration, EvaluationError, detect_hardware
 
 from .applied import not_applied
 from .candidate import CandidateRecord, load
@@ -128,6 +128,7 @@ def build(payload: Payload) -> dict[str, object]:
         shared=lambda name, make: store.get_or_make(
             key_of(kind="shared", name=name, model=payload["model_key"]), make
         ),
+        hardware=detect_hardware(),
     )
     runtime = RUNTIME_OF[str(configuration.get("runtime", "torch"))]
     settings = runtime.build(source, numerics, folder)

@@ -1,6 +1,16 @@
 """What may be chosen: choices, the space they span, and what can't run. Pure Python."""
 
-from .catalog import CHOICES, KNOWN_GOOD, PRESETS, RUNTIMES, STAGE_OF, ChoiceKind, choice_kind
+from .catalog import (
+    CHOICES,
+    KNOWN_GOOD,
+    PRESETS,
+    RUNTIMES,
+    STAGE_OF,
+    ChoiceKind,
+    choice_kind,
+    claims,
+    refusal,
+)
 from .choice import STAGES, Choice, Condition, Stage, Value
 from .configuration import Configuration, show
 from .errors import (
@@ -55,7 +65,9 @@ __all__ = [
     "WorkloadError",
     "build_space",
     "choice_kind",
+    "claims",
     "detect_hardware",
     "did_you_mean",
+    "refusal",
     "show",
 ]

@@ -33,6 +33,7 @@ _ISA_FLAGS = (
     "amx_bf16",
     "amx_int8",
     "asimd",
+    "asimdhp",
     "bf16",
     "i8mm",
 )
@@ -72,6 +73,15 @@ class Hardware:
         """Names the machine's kind; figures of different fingerprints are never mixed."""
         parts = [self.cpu, str(self.cores), *sorted(self.isa), *(gpu.name for gpu in self.gpus)]
         return hashlib.sha256("|".join(parts).encode()).hexdigest()[:12]
+
+    @property
+    def int8_products_saturate(self) -> bool:
+        """Whether sums of products of unsigned and signed 8-bit integers are cut at 16 bits.
+
+        x86 without VNNI adds two products in 16 bits (VPMADDUBSW): 2 x 255 x 127 does not fit, with
+        weights of 7 bits every sum does. VNNI, AMX and ARM add in 32 bits.
+        """
+        return not self.isa & {"avx512_vnni", "avx_vnni", "amx_int8", "asimd"}
 
     def summary(self) -> str:
         """One line for people."""

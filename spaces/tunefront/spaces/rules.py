@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .catalog import RUNTIMES
+from .catalog import RUNTIMES, refusal
 from .choice import Value
 from .hardware import Hardware
 
@@ -48,15 +48,11 @@ def _installed(context: Context, runtime: Value) -> str | None:
     return f"{', '.join(missing)} not installed{extra}"
 
 
-def _numerics(_: Context, runtime: Value, precision: Value, quantization: Value) -> str | None:
-    facts = RUNTIMES[str(runtime)]
-    if precision not in facts.precisions:
-        return f"{runtime} does not compute in {precision}"
-    if quantization not in facts.quantizations:
-        return f"{runtime} has no {quantization} quantization"
-    if (precision, quantization) not in facts.claims:
-        return f"{runtime} has no {quantization} quantization in {precision}"
-    return None
+def _numerics(
+    context: Context, runtime: Value, precision: Value, quantization: Value, device: Value
+) -> str | None:
+    claim = str(precision), str(quantization)
+    return refusal(str(runtime), claim, context.hardware, device=str(device))
 
 
 def _torchao(context: Context, runtime: Value, quantization: Value) -> str | None:
@@ -65,17 +61,6 @@ def _torchao(context: Context, runtime: Value, quantization: Value) -> str | Non
     if "torchao" in context.hardware.libraries:
         return None
     return "torchao not installed; pip install 'tunefront[quantization]'"
-
-
-def _low_precision(context: Context, precision: Value, device: Value) -> str | None:
-    isa = context.hardware.isa
-    if device != "cpu" or precision == "fp32":
-        return None
-    if precision == "bf16" and not isa & {"avx512_bf16", "amx_bf16", "bf16"}:
-        return "this processor has no bf16 instructions: it would be emulated"
-    if precision == "fp16" and not isa & {"avx512_fp16", "asimd"}:
-        return "this processor has no fp16 arithmetic: it would be emulated"
-    return None
 
 
 def _device(context: Context, device: Value, runtime: Value) -> str | None:
@@ -147,9 +132,12 @@ def _sparse(
 RULES: tuple[Rule, ...] = (
     Rule(name="library", choices=("runtime",), reason=_installed),
     Rule(name="device", choices=("device", "runtime"), reason=_device),
-    Rule(name="instruction set", choices=("precision", "device"), reason=_low_precision),
+    Rule(
+        name="numerics",
+        choices=("runtime", "precision", "quantization", "device"),
+        reason=_numerics,
+    ),
     Rule(name="torchao", choices=("runtime", "quantization"), reason=_torchao),
-    Rule(name="numerics", choices=("runtime", "precision", "quantization"), reason=_numerics),
     Rule(name="cores", choices=("threads", "replicas", "tensor_parallel"), reason=_cores),
     Rule(name="ranks", choices=("tensor_parallel", "device"), reason=_ranks),
     Rule(

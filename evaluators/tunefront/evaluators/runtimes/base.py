@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunefront.evaluators.workloads.base import Array, Inputs, TensorSpec
-from tunefront.spaces import Configuration
+from tunefront.spaces import Configuration, Hardware
 
 if TYPE_CHECKING:
     import torch
@@ -54,12 +54,14 @@ class Source:
         calibration: Real requests, for ranges of activations; the first serves as example.
         shared: Finds or makes a folder that all builds of this module share, by its name; the
             maker gets an empty folder to fill.
+        hardware: The machine that it is built for.
     """
 
     module: "torch.nn.Module"
     inputs: tuple[TensorSpec, ...]
     calibration: Sequence[Inputs]
     shared: Callable[[str, Callable[[Path], None]], Path]
+    hardware: Hardware
 
     @property
     def example(self) -> Inputs:

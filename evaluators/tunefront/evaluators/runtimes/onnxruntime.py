@@ -29,7 +29,8 @@ class OnnxRuntime(Runtime):
         graph = onnx_graph(source)
         try:
             fused = source.shared("onnx-fused", lambda made: _fuse(graph, source.module, made))
-            _quantize(fused / FILE, folder / FILE, numerics.quantization)
+            narrow = source.hardware.int8_products_saturate
+            _quantize(fused / FILE, folder / FILE, numerics.quantization, narrow=narrow)
         except EvaluationError:
             raise
         except Exception as error:  # both tools raise many kinds; each means: not for this graph
@@ -110,7 +111,16 @@ def _fuse(graph: Path, module: "torch.nn.Module", folder: Path) -> None:
     fused.save_model_to_file(str(folder / FILE))
 
 
-def _quantize(source: Path, target: Path, quantization: str) -> None:
+def _quantize(source: Path, target: Path, quantization: str, *, narrow: bool) -> None:
+    """Write the graph with quantized weights.
+
+    Args:
+        source: The fused graph.
+        target: The file to write.
+        quantization: A value of the choice `quantization`.
+        narrow: Whether int8-dynamic keeps weights within 7 bits, so that no sum of two products
+            saturates where the processor adds them in 16 bits.
+    """
     import onnx
 
     if quantization == "none":
@@ -123,6 +133,7 @@ def _quantize(source: Path, target: Path, quantization: str) -> None:
             str(target),
             per_channel=True,
             weight_type=QuantType.QInt8,
+            reduce_range=narrow,
             extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
         )
     else:

@@ -77,6 +77,7 @@ class OpenVinoCandidate(Candidate):
         import openvino
 
         self._path = path
+        self._options = dict(options)
         self._compiled: Any = openvino.Core().compile_model(str(path), "CPU", dict(options))
         self._request: Any = self._compiled.create_infer_request()
         self._inputs = [port.get_any_name() for port in self._compiled.inputs]
@@ -117,12 +118,13 @@ class OpenVinoCandidate(Candidate):
         weights = _weights(model)
         hint = str(self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string())
         group = int(self._compiled.get_property("DYNAMIC_QUANTIZATION_GROUP_SIZE"))
+        dynamic = group > 0 and _activations_are_quantized(model, self._options)
         names = {"f32": "fp32", "bf16": "bf16", "f16": "fp16", **_PRECISION}
         return Facts(
             runtime="openvino",
             device=str(self._compiled.get_property("EXECUTION_DEVICES")[0]).lower(),
             precision=names.get(hint, hint),
-            quantization=_quantization(model, dynamic=group > 0 and hint == "f32"),
+            quantization=_quantization(model, dynamic=dynamic),
             weight_bits=weights.weight_bits,
             sparsity=weights.sparsity,
             parameters=weights.count,
@@ -189,6 +191,12 @@ def _quantize(model: Any, source: Source, quantization: str) -> Any:
             dataset,
             model_type=nncf.ModelType.TRANSFORMER if _attention(model) else None,
             subset_size=len(source.calibration),
+            advanced_parameters=nncf.AdvancedQuantizationParameters(
+                # Weights within 7 bits in every layer, so that no sum of two products saturates.
+                overflow_fix=nncf.OverflowFix.ENABLE
+                if source.hardware.int8_products_saturate
+                else None
+            ),
         )
     if quantization == "int4-weight-only":
         return nncf.compress_weights(
@@ -222,11 +230,7 @@ def _guard_gated_mlp(model: Any) -> None:
 
 
 def _quantization(model: Any, *, dynamic: bool) -> str:
-    """What the graph's weights are, and its activations.
-
-    The group size alone says nothing: the plugin keeps it in bf16, too, where it quantizes no
-    activation (OpenVINO 2026.4: the same kernels and outputs with and without).
-    """
+    """What the graph's weights are, and its activations."""
     if any(op.get_type_name() == "FakeQuantize" for op in model.get_ops()):
         return "int8-static"
     kinds = {part.kind for part in _constants(model)}
@@ -235,6 +239,45 @@ def _quantization(model: Any, *, dynamic: bool) -> str:
     if kinds & {"i8", "u8"}:
         return "int8-dynamic" if dynamic else "int8-weight-only"
     return "none"
+
+
+def _activations_are_quantized(model: Any, options: Mapping[str, object]) -> bool:
+    """Whether the plugin quantizes activations here: one of the graph's products is run both ways.
+
+    The group size alone says nothing: the plugin keeps it in bf16 and on processors without VNNI,
+    where it quantizes no activation, and its kernels have the same names (OpenVINO 2026.4). With
+    activations left alone the outputs are equal to the last bit.
+    """
+    import openvino
+    from openvino import opset13
+
+    product = next(filter(_has_quantized_weights, model.get_ordered_ops()), None)
+    if product is None:
+        return False
+    transposed = bool(product.get_attributes()["transpose_b"])
+    weights = product.input_value(1)
+    features = int(weights.get_shape()[1 if transposed else 0])
+    given = opset13.parameter([-1, features], np.float32)
+    alone = openvino.Model(
+        [opset13.matmul(given, weights, False, transposed)], [given], "one product"
+    )
+    activations = np.random.default_rng(0).normal(size=(8, features)).astype(np.float32)
+    outputs: list[Array] = []
+    for some in (options, {**options, "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}):
+        compiled: Any = openvino.Core().compile_model(alone, "CPU", dict(some))
+        outputs.append(np.array(compiled([activations])[0]))
+    return not np.array_equal(*outputs)
+
+
+def _has_quantized_weights(op: Any) -> bool:
+    """Whether a node multiplies by a matrix of 8-bit integers."""
+    if op.get_type_name() != "MatMul" or len(op.get_output_partial_shape(0)) < 2:
+        return False
+    source = op.input_value(1).get_node()
+    while source.get_type_name() in ("Convert", "Multiply", "Subtract", "Reshape"):
+        source = source.input_value(0).get_node()
+    matrix = source.get_type_name() == "Constant" and len(op.input_value(1).get_shape()) == 2
+    return matrix and source.get_element_type().get_type_name() in ("i8", "u8")
 
 
 class _Constant:

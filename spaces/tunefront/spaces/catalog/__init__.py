@@ -6,6 +6,7 @@ from types import MappingProxyType
 from tunefront.spaces.choice import Stage
 from tunefront.spaces.errors import SpaceError, did_you_mean
 
+from .claims import claims, refusal
 from .execution import BATCH_SIZE, REPLICAS, TENSOR_PARALLEL, THREADS
 from .kind import ChoiceKind
 from .numerics import PRECISION, QUANTIZATION
@@ -53,4 +54,6 @@ __all__ = [
     "ChoiceKind",
     "RuntimeFacts",
     "choice_kind",
+    "claims",
+    "refusal",
 ]

@@ -1,4 +1,4 @@
-"""Runtimes and devices, and what each runtime claims; the conformance suite proves every claim."""
+"""Runtimes and devices, with the number formats of each and the instruction sets they need."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,32 +11,60 @@ Claim = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Instructions:
+    """Instruction sets of which a processor must have one for a number format.
+
+    Attributes:
+        word: The precision or quantization that needs them.
+        any_of: Their names, as in `Hardware.isa`.
+        lack: The reason given where the processor has none of them.
+    """
+
+    word: str
+    any_of: frozenset[str]
+    lack: str
+
+
+_NO_BF16 = "this processor has no bf16 instructions: it would be emulated"
+BF16 = Instructions(
+    word="bf16", any_of=frozenset({"avx512_bf16", "amx_bf16", "bf16"}), lack=_NO_BF16
+)
+FP16 = Instructions(
+    word="fp16",
+    any_of=frozenset({"avx512_fp16", "asimdhp"}),
+    lack="this processor has no fp16 arithmetic: it would be emulated",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RuntimeFacts:
-    """What a runtime needs and what it can do.
+    """What a runtime needs and what it can do; `claims` says what of it a machine can run.
 
     Attributes:
         summary: One line for people.
         needs: Distributions that must be installed.
         extra: The extra of this project that installs them.
         devices: Where it runs.
-        claims: The pairs of precision and quantization it runs, honestly and read back.
+        formats: The pairs of precision and quantization it runs on a processor that lacks nothing.
+        instructions: What it needs of a processor for some of them.
     """
 
     summary: str
     needs: tuple[str, ...]
     extra: str
     devices: frozenset[str]
-    claims: frozenset[Claim]
+    formats: frozenset[Claim]
+    instructions: tuple[Instructions, ...] = (BF16, FP16)
 
     @property
     def precisions(self) -> frozenset[str]:
         """The precisions it runs with any quantization."""
-        return frozenset(precision for precision, _ in self.claims)
+        return frozenset(precision for precision, _ in self.formats)
 
     @property
     def quantizations(self) -> frozenset[str]:
         """The quantizations it runs in any precision."""
-        return frozenset(quantization for _, quantization in self.claims)
+        return frozenset(quantization for _, quantization in self.formats)
 
 
 def _pairs(precisions: tuple[str, ...], quantizations: tuple[str, ...]) -> frozenset[Claim]:
@@ -52,21 +80,21 @@ RUNTIMES: Mapping[str, RuntimeFacts] = MappingProxyType(
             needs=("torch",),
             extra="",
             devices=frozenset({"cpu", "cuda"}),
-            claims=_pairs(("fp32", "bf16"), _TORCHAO) | _pairs(("fp16",), ("none",)),
+            formats=_pairs(("fp32", "bf16"), _TORCHAO) | _pairs(("fp16",), ("none",)),
         ),
         "inductor": RuntimeFacts(
             summary="torch.compile's Inductor, compiled ahead of time (AOTInductor)",
             needs=("torch",),
             extra="",
             devices=frozenset({"cpu", "cuda"}),
-            claims=_pairs(("fp32", "bf16"), ("none", "int8-dynamic", "int8-weight-only")),
+            formats=_pairs(("fp32", "bf16"), ("none", "int8-dynamic", "int8-weight-only")),
         ),
         "onnxruntime": RuntimeFacts(
             summary="ONNX Runtime, transformer blocks fused",
             needs=("onnx", "onnxscript", "onnxruntime"),
             extra="onnxruntime",
             devices=frozenset({"cpu"}),
-            claims=_pairs(("fp32",), _TORCHAO),
+            formats=_pairs(("fp32",), _TORCHAO),
         ),
         "openvino": RuntimeFacts(
             summary="OpenVINO, int8 and int4 by NNCF",
@@ -74,8 +102,21 @@ RUNTIMES: Mapping[str, RuntimeFacts] = MappingProxyType(
             extra="openvino",
             devices=frozenset({"cpu"}),
             # Activations become int8 as they come in fp32 only; in bf16 the plugin leaves them.
-            claims=_pairs(("fp32", "bf16"), (*_TORCHAO, "int8-static"))
+            formats=_pairs(("fp32", "bf16"), (*_TORCHAO, "int8-static"))
             - {("bf16", "int8-dynamic")},
+            instructions=(
+                # Its kernels for bf16 are x86's; it computes in fp32 elsewhere (and in AVX2).
+                Instructions(
+                    word="bf16", any_of=frozenset({"avx512_bf16", "amx_bf16"}), lack=_NO_BF16
+                ),
+                # Without VNNI the plugin takes the kernels of int8-weight-only.
+                Instructions(
+                    word="int8-dynamic",
+                    any_of=frozenset({"avx512_vnni", "avx_vnni"}),
+                    lack="this processor has no VNNI instructions: openvino would quantize the "
+                    "weights only",
+                ),
+            ),
         ),
     }
 )
