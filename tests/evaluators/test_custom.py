@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tunefront.evaluators import Isolation, Setting, WorkloadSpec, describe_workload, evaluate
-from tunefront.spaces import Configuration
+from tunefront.spaces import Configuration, detect_hardware, refusal
 
 MODULE = """
 import numpy as np
@@ -65,6 +65,8 @@ def test_floats_are_cast_at_its_border(
     tmp_path: Path,
     spec: WorkloadSpec,
 ) -> None:
+    if reason := refusal(runtime, ("bf16", quantization), detect_hardware()):
+        pytest.skip(reason)
     described = describe_workload(spec, isolation, tmp_path / "log")
     setting = replace(lm_setting, workload=spec, fingerprint=str(described["fingerprint"]))
     values = {"runtime": runtime, "precision": "bf16", "quantization": quantization}

@@ -7,11 +7,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.processors import PROCESSORS, hardware_with
 
 from tunefront.evaluators import (
     Evaluation,
@@ -232,6 +234,18 @@ def test_keys_depend_on_choices_up_to_the_runtime_stage(lm_setting: Setting) -> 
     assert candidate_key(lm_setting, base) != candidate_key(lm_setting, other)
     moved = replace(lm_setting, fingerprint="another model")
     assert candidate_key(lm_setting, base) != candidate_key(moved, base)
+
+
+def test_keys_depend_on_the_processor(lm_setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is built for one without VNNI has narrower weights."""
+    configuration = Configuration({"runtime": "onnxruntime", "quantization": "int8-dynamic"})
+    evaluate_module = sys.modules[candidate_key.__module__]
+    keys: set[str] = set()
+    for processor in PROCESSORS:
+        here = partial(hardware_with, processor)
+        monkeypatch.setattr(evaluate_module, "detect_hardware", here)
+        keys.add(candidate_key(lm_setting, configuration))
+    assert len(keys) == len(PROCESSORS)
 
 
 def test_pruning_makes_the_model_smaller_and_is_found_again(

@@ -63,10 +63,12 @@ def laptop() -> Hardware:
 def load(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Experiment]:
     """An experiment in a folder of its own, from the file above, with overrides laid over it."""
 
-    def make(*overrides: str, text: str = FILE, smoke: bool = False) -> Experiment:
+    def make(
+        *overrides: str, text: str = FILE, smoke: bool = False, hardware: Hardware = LAPTOP
+    ) -> Experiment:
         path = tmp_path_factory.mktemp("experiment") / "experiment.yaml"
         path.write_text(text)
-        return load_experiment(path, overrides, smoke=smoke, hardware=LAPTOP)
+        return load_experiment(path, overrides, smoke=smoke, hardware=hardware)
 
     return make
 

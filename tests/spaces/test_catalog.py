@@ -96,7 +96,12 @@ def test_a_preset_has_exactly_the_claims_of_every_processor(
     here = context(isa=PROCESSORS[processor])
     found = build_space(PRESETS[preset], here).enumerate().runnable
     tried = {
-        (str(c.get("device", "cpu")), str(c["runtime"]), str(c["precision"]), str(c["quantization"]))
+        (
+            str(c.get("device", "cpu")),
+            str(c["runtime"]),
+            str(c["precision"]),
+            str(c["quantization"]),
+        )
         for c in found
     }
     written = PRESETS[preset]

@@ -8,10 +8,9 @@ from tunefront.spaces import RUNTIMES, claims, refusal
 FOUR = ("none", "int8-dynamic", "int8-weight-only", "int4-weight-only")
 STATIC = (*FOUR, "int8-static")
 NO_BF16 = "this processor has no bf16 instructions: it would be emulated"
+NO_BF16_KERNELS = "openvino has no bf16 kernels for this processor: it would compute in fp32"
 NO_FP16 = "this processor has no fp16 arithmetic: it would be emulated"
-NO_VNNI = (
-    "this processor has no VNNI instructions: openvino would quantize the weights only"
-)
+NO_VNNI = "this processor has no VNNI instructions: openvino would quantize the weights only"
 Formats = dict[str, tuple[str, ...]]
 TORCH: Formats = {"fp32": FOUR, "bf16": FOUR, "fp16": ("none",)}
 INDUCTOR: Formats = {"fp32": FOUR[:3], "bf16": FOUR[:3]}
@@ -82,7 +81,7 @@ def test_a_runtime_claims_these_pairs(processor: str, runtime: str) -> None:
         ("avx2", "torch", ("bf16", "none"), NO_BF16),
         ("avx512-vnni", "inductor", ("bf16", "int8-dynamic"), NO_BF16),
         ("avx2", "openvino", ("bf16", "none"), NO_BF16),
-        ("arm-bf16", "openvino", ("bf16", "none"), NO_BF16),
+        ("arm-bf16", "openvino", ("bf16", "none"), NO_BF16_KERNELS),
         ("avx512-bf16", "torch", ("fp16", "none"), NO_FP16),
         ("arm", "torch", ("fp16", "none"), NO_FP16),
         ("avx2", "openvino", ("fp32", "int8-dynamic"), NO_VNNI),

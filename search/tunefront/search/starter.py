@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tunefront.evaluators import TASKS
-from tunefront.spaces import RUNTIMES, ExperimentError, detect_hardware, did_you_mean
+from tunefront.spaces import RUNTIMES, ExperimentError, claims, detect_hardware, did_you_mean
 
 _QUALITY = {
     "causal-lm": "perplexity: minimize",
@@ -12,6 +12,8 @@ _QUALITY = {
     "image-classification": "accuracy: maximize",
     "custom": "score: maximize",
 }
+_PRECISIONS = ("fp32", "bf16")
+_QUANTIZATIONS = ("none", "int8-dynamic", "int8-static", "int8-weight-only")
 _ROWS = {
     "causal-lm": "rows with `text`",
     "text-embedding": "rows with `query` and `document`",
@@ -41,6 +43,9 @@ def _text(task: str, model: str, data: str) -> str:
         for name, facts in RUNTIMES.items()
         if all(need in hardware.libraries for need in facts.needs)
     ]
+    claimed = {claim for name in installed for claim in claims(name, hardware)}
+    precisions = [one for one in _PRECISIONS if any(one == p for p, _ in claimed)]
+    quantizations = [one for one in _QUANTIZATIONS if any(one == q for _, q in claimed)]
     threads = [n for n in (1, 2, 4, 8, 16, 32) if n <= hardware.cores]
     return f"""\
 # What is optimized, what may be chosen, what counts. `tunefront run FILE --dry-run` explains it;
@@ -53,8 +58,8 @@ workload:
 
 space:
   runtime: [{", ".join(installed)}]
-  precision: [fp32, bf16]
-  quantization: [none, int8-dynamic, int8-static, int8-weight-only]
+  precision: [{", ".join(precisions)}]
+  quantization: [{", ".join(quantizations)}]
   batch_size: [1, 8, 32]
   threads: {threads}
 

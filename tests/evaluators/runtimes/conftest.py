@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from tests.processors import tested_hardware
 
 from tunefront.evaluators.runtimes import Source
 from tunefront.evaluators.store import Store, key_of
 from tunefront.evaluators.workloads import Inputs, TensorSpec
 from tunefront.evaluators.workloads.modules import EmbeddingModule, LogitsModule
+from tunefront.spaces import Hardware
 
 VOCABULARY = 256
 INPUTS = (
@@ -98,14 +100,23 @@ def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 @pytest.fixture
-def make_source(shared_store: Store) -> Callable[[str], Source]:
-    """A fresh source of one of `MODULES`; what builds share is kept for the session."""
+def make_source(shared_store: Store) -> Callable[..., Source]:
+    """A fresh source of one of `MODULES`; what builds share is kept for the session.
 
-    def make(name: str) -> Source:
+    It is for the machine that the suite is run for, or for the one named.
+    """
+
+    def make(name: str, hardware: Hardware | None = None) -> Source:
         def shared(product: str, fill: Callable[[Path], None]) -> Path:
             return shared_store.get_or_make(key_of(product=product, module=name), fill)
 
         module = MODULES[name]()
-        return Source(module=module, inputs=INPUTS, calibration=calibration(), shared=shared)
+        return Source(
+            module=module,
+            inputs=INPUTS,
+            calibration=calibration(),
+            shared=shared,
+            hardware=hardware or tested_hardware(),
+        )
 
     return make

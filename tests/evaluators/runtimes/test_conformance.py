@@ -1,5 +1,6 @@
-"""Every runtime, every claim of the catalogue: close to the reference, saved and loaded, applied.
+"""Every runtime, every claim on this processor: close to the reference, saved and loaded, applied.
 
+`TUNEFRONT_TEST_PROCESSOR` tries what is claimed on another processor (tests/processors.py).
 Tolerances are cosines between all outputs and the fp32 module's, on random weights: 8 bits keep
 three digits of them, 4 bits about one and a half.
 """
@@ -12,19 +13,20 @@ import numpy as np
 import pytest
 import torch
 from _pytest.mark import ParameterSet
+from tests.processors import running_hardware, tested_hardware
 
 from tunefront.evaluators.candidate import CandidateRecord, script_of
 from tunefront.evaluators.runtimes import RUNTIME_OF, Candidate, Numerics, Source
 from tunefront.evaluators.runtimes.program import tensors
 from tunefront.evaluators.workloads import Inputs
-from tunefront.spaces import RUNTIMES
+from tunefront.spaces import RUNTIMES, claims
 
 from .conftest import MODULES, request_of
 
 CPU_CLAIMS = [
     (runtime, precision, quantization)
-    for runtime, facts in RUNTIMES.items()
-    for precision, quantization in sorted(facts.claims)
+    for runtime in RUNTIMES
+    for precision, quantization in sorted(claims(runtime, tested_hardware()))
 ]
 LEAST_COSINE: dict[str, float | dict[str, float]] = {
     "none": {"fp32": 0.999999, "bf16": 0.9995, "fp16": 0.9999},
@@ -152,6 +154,25 @@ def test_dynamic_quantization_does_more_than_its_weights(
         for quantization in ("int8-dynamic", "int8-weight-only")
     )
     assert not np.array_equal(dynamic[0], weights[0])
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_read_back_sees_whether_openvino_quantizes_activations(
+    build: Build, make_source: Callable[[str], Source], module: str
+) -> None:
+    """As the claim says on the processor that this process runs on, honoured or not."""
+    claim = ("fp32", "int8-dynamic")
+    facts = open_candidate(build, make_source, ("openvino", *claim, module)).facts()
+    honoured = claim in claims("openvino", running_hardware())
+    assert facts.quantization == ("int8-dynamic" if honoured else "int8-weight-only")
+
+
+def test_the_read_back_sees_that_openvino_leaves_activations_in_bf16(
+    build: Build, make_source: Callable[[str], Source]
+) -> None:
+    case = ("openvino", "bf16", "int8-dynamic", "decoder")
+    facts = open_candidate(build, make_source, case).facts()
+    assert facts.quantization == "int8-weight-only"
 
 
 def test_loading_again_gives_the_same_outputs(

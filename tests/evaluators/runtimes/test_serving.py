@@ -24,6 +24,7 @@ from tunefront.evaluators.export_folder import (
     write_server,
 )
 from tunefront.evaluators.runtimes import RUNTIME_OF, Numerics, Source
+from tunefront.spaces import detect_hardware
 
 from .conftest import INPUTS, request_of
 
@@ -87,7 +88,13 @@ def served(
         fill(shared / name)
         return shared / name
 
-    source = Source(module=flat(), inputs=INPUTS, calibration=calibration(), shared=made)
+    source = Source(
+        module=flat(),
+        inputs=INPUTS,
+        calibration=calibration(),
+        shared=made,
+        hardware=detect_hardware(),
+    )
     settings = RUNTIME_OF[request.param].build(source, Numerics(), folder)
     record = CandidateRecord(
         runtime=request.param,

@@ -15,7 +15,7 @@ from tunefront.evaluators.store import fingerprint_of
 from tunefront.evaluators.workloads import TASKS, WORKLOADS, Array, Inputs, build_workload
 from tunefront.evaluators.workloads import portions as portions_module
 from tunefront.evaluators.workloads.portions import Places, portions
-from tunefront.spaces import EvaluationError
+from tunefront.spaces import EvaluationError, detect_hardware
 
 from .conftest import Case, constant_run
 
@@ -321,6 +321,7 @@ def test_the_module_can_be_exported_and_its_batch_may_vary(case: Case) -> None:
         inputs=case.workload.inputs,
         calibration=case.workload.requests(4, 1),
         shared=lambda name, make: Path(),
+        hardware=detect_hardware(),
     )
     exported = export_program(case.module, source).module()
     for batch_size in (1, 2, 7):

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.processors import PROCESSORS
 
 from tunefront.evaluators import Evaluation
 from tunefront.evaluators.verification import Check
@@ -12,9 +13,10 @@ from tunefront.search import Experiment, Limit, Trial, answer_of
 from tunefront.search.confirmation import Confirmation
 from tunefront.search.screens.answers import failure_lines, miss_lines, picks_lines, ties_line
 from tunefront.search.screens.base import print_table, table_of
-from tunefront.search.screens.plans import plan_lines
+from tunefront.search.screens.plans import doctor_lines, plan_lines
 from tunefront.search.screens.upkeep import verification_table
 from tunefront.search.verify import Verification
+from tunefront.spaces import RUNTIMES, Hardware, claims, refusal
 
 
 def test_the_plan_names_what_is_run_and_what_is_left_out(load: Callable[..., Experiment]) -> None:
@@ -25,6 +27,55 @@ def test_the_plan_names_what_is_run_and_what_is_left_out(load: Callable[..., Exp
     assert "limits: quality_drop <= 5 %" in told
     assert "  batch_size (execution): 1, 2, 3, ..., 15, 16 (16 values)" in told
     assert told[-1].startswith("  32: 16 threads = 16 cores, but this machine offers 8")
+
+
+def test_the_plan_of_another_processor_names_what_it_lacks(
+    load: Callable[..., Experiment], laptop: Hardware
+) -> None:
+    written = (
+        "space={runtime: [torch, onnxruntime, openvino], precision: [fp32, bf16], "
+        "quantization: [none, int8-dynamic, int8-static]}",
+        "baseline={}",
+    )
+    experiment = load(*written, hardware=replace(laptop, isa=PROCESSORS["avx2"]))
+    told = plan_lines(experiment, experiment.space.enumerate())
+    assert told[told.index("left out:") + 1 :] == [
+        "  4: this processor has no bf16 instructions: it would be emulated  "
+        "[runtime=torch|openvino, precision=bf16, quantization=none|int8-dynamic|int8-static]",
+        "  3: onnxruntime does not compute in bf16  "
+        "[runtime=onnxruntime, precision=bf16, quantization=none|int8-dynamic|int8-static]",
+        "  2: torch has no int8-static quantization  "
+        "[runtime=torch, precision=fp32|bf16, quantization=int8-static]",
+        "  1: onnxruntime has no int8-static quantization  "
+        "[runtime=onnxruntime, precision=fp32, quantization=int8-static]",
+        "  1: this processor has no VNNI instructions: openvino would quantize the weights only  "
+        "[runtime=openvino, precision=fp32, quantization=int8-dynamic]",
+        "  1: openvino has no int8-dynamic quantization in bf16  "
+        "[runtime=openvino, precision=bf16, quantization=int8-dynamic]",
+    ]
+
+
+@pytest.mark.parametrize("processor", PROCESSORS)
+def test_doctor_lists_the_number_formats_of_the_processor(processor: str, laptop: Hardware) -> None:
+    here = replace(laptop, isa=PROCESSORS[processor])
+    told = doctor_lines(here)
+    begin = told.index("number formats on this processor:") + 1
+    for line, runtime in zip(told[begin:], RUNTIMES, strict=False):
+        name, formats = line.split(maxsplit=1)
+        assert name == runtime
+        found = {
+            (precision, quantization)
+            for part in formats.split("; ")
+            for precision, words in [part.rstrip(")").split(" (")]
+            for quantization in words.split(", ")
+        }
+        assert found == claims(runtime, here)
+    reasons = {line.split("  ")[-1].strip() for line in told[begin:] if line.startswith("--")}
+    for runtime, facts in RUNTIMES.items():
+        for claim in facts.formats - claims(runtime, here):
+            assert any(str(refusal(runtime, claim, here)) in reason for reason in reasons)
+    narrow = [line for line in told if "keep their weights to 7 bits" in line]
+    assert bool(narrow) == here.int8_products_saturate
 
 
 def test_a_plan_of_one_is_told_in_the_singular(load: Callable[..., Experiment]) -> None:

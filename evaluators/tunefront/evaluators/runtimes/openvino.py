@@ -271,7 +271,7 @@ def _activations_are_quantized(model: Any, options: Mapping[str, object]) -> boo
 
 def _has_quantized_weights(op: Any) -> bool:
     """Whether a node multiplies by a matrix of 8-bit integers."""
-    if op.get_type_name() != "MatMul" or len(op.get_output_partial_shape(0)) < 2:
+    if op.get_type_name() != "MatMul":
         return False
     source = op.input_value(1).get_node()
     while source.get_type_name() in ("Convert", "Multiply", "Subtract", "Reshape"):

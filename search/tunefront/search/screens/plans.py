@@ -108,10 +108,36 @@ def doctor_lines(hardware: Hardware) -> list[str]:
         lines.append(f"{'ok' if version else '--'}  {name:12} {told}")
     for name in ("ray", "optuna", "mlflow"):
         lines.append(f"ok  {name:12} {version_of(name)}")
+    lines += ["", "number formats on this processor:", *_format_lines(hardware)]
     energy = "RAPL or NVML" if energy_is_counted() else "no counter that this user may read"
     lines += ["", f"energy: {energy}", ""]
     for name in ("RAY_ADDRESS", "MLFLOW_TRACKING_URI", "CUDA_VISIBLE_DEVICES", "HF_HOME"):
         lines.append(f"{name}={shown_uri(os.environ.get(name, '(not set)'))}")
+    return lines
+
+
+def _format_lines(hardware: Hardware) -> list[str]:
+    """What each runtime claims on this processor, and what of it the processor rules out."""
+    from tunefront.spaces import RUNTIMES, claims, refusal
+
+    lines: list[str] = []
+    reasons: dict[str, dict[str, None]] = {}
+    for name, facts in RUNTIMES.items():
+        claimed = claims(name, hardware)
+        parts = []
+        for precision in CHOICES["precision"].words or ():
+            words = [q for q in CHOICES["quantization"].words or () if (precision, q) in claimed]
+            parts += [f"{precision} ({', '.join(words)})"] if words else []
+        lines.append(f"    {name:12} {'; '.join(parts)}")
+        for claim in sorted(facts.formats - claimed):
+            reason = str(refusal(name, claim, hardware))
+            reasons.setdefault(reason, {})[name] = None
+    lines += [f"--  {', '.join(names):12} {reason}" for reason, names in reasons.items()]
+    if hardware.int8_products_saturate:
+        lines.append(
+            "--  this processor has no VNNI instructions: it adds products of 8-bit integers in 16 "
+            "bits; onnxruntime int8-dynamic and openvino int8-static keep their weights to 7 bits"
+        )
     return lines
 
 

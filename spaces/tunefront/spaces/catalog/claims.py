@@ -8,9 +8,7 @@ from tunefront.spaces.hardware import Hardware
 from .runtime import RUNTIMES, Claim
 
 
-def refusal(
-    runtime: str, claim: Claim, hardware: Hardware, *, device: str = "cpu"
-) -> str | None:
+def refusal(runtime: str, claim: Claim, hardware: Hardware, *, device: str = "cpu") -> str | None:
     """Return why a runtime does not run a precision with a quantization here, or None.
 
     What the runtime never does comes before what this processor lacks. Instruction sets count on

@@ -25,9 +25,10 @@ class Instructions:
     lack: str
 
 
-_NO_BF16 = "this processor has no bf16 instructions: it would be emulated"
 BF16 = Instructions(
-    word="bf16", any_of=frozenset({"avx512_bf16", "amx_bf16", "bf16"}), lack=_NO_BF16
+    word="bf16",
+    any_of=frozenset({"avx512_bf16", "amx_bf16", "bf16"}),
+    lack="this processor has no bf16 instructions: it would be emulated",
 )
 FP16 = Instructions(
     word="fp16",
@@ -105,9 +106,12 @@ RUNTIMES: Mapping[str, RuntimeFacts] = MappingProxyType(
             formats=_pairs(("fp32", "bf16"), (*_TORCHAO, "int8-static"))
             - {("bf16", "int8-dynamic")},
             instructions=(
-                # Its kernels for bf16 are x86's; it computes in fp32 elsewhere (and in AVX2).
+                BF16,
                 Instructions(
-                    word="bf16", any_of=frozenset({"avx512_bf16", "amx_bf16"}), lack=_NO_BF16
+                    word="bf16",
+                    any_of=frozenset({"avx512_bf16", "amx_bf16"}),
+                    lack="openvino has no bf16 kernels for this processor: it would compute in "
+                    "fp32",
                 ),
                 # Without VNNI the plugin takes the kernels of int8-weight-only.
                 Instructions(

@@ -1,0 +1,49 @@
+"""The first experiment file has the number formats that this processor can run, and no others."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+from tests.processors import PROCESSORS, hardware_with
+
+from tunefront.search import starter
+
+FP32 = ["fp32"]
+BOTH = ["fp32", "bf16"]
+ALL = ["none", "int8-dynamic", "int8-static", "int8-weight-only"]
+
+
+def space_of(
+    patch: pytest.MonkeyPatch, folder: Path, processor: str, **libraries: str
+) -> dict[str, list[str]]:
+    hardware = replace(hardware_with(processor), libraries=libraries)
+    patch.setattr(starter, "detect_hardware", lambda: hardware)
+    path = folder / "experiment.yaml"
+    starter.write_starter(path, task="causal-lm", model="model", data="data.jsonl")
+    found: dict[str, list[str]] = yaml.safe_load(path.read_text())["space"]
+    return found
+
+
+@pytest.mark.parametrize("processor", PROCESSORS)
+def test_precisions_are_those_of_the_processor(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, processor: str
+) -> None:
+    space = space_of(monkeypatch, tmp_path, processor, torch="1", openvino="1", nncf="1")
+    bf16 = {"avx512-bf16", "amx", "arm-bf16"}
+    assert space["precision"] == (BOTH if processor in bf16 else FP32)
+    assert space["runtime"] == ["torch", "inductor", "openvino"]
+    assert space["quantization"] == ALL
+
+
+def test_quantizations_are_those_of_the_runtimes_that_are_installed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Without VNNI OpenVINO has no int8-dynamic, and without OpenVINO there is no int8-static."""
+    alone = {"openvino": "1", "nncf": "1"}
+    space = space_of(monkeypatch, tmp_path / "without", "avx2", **alone)
+    assert space["quantization"] == ["none", "int8-static", "int8-weight-only"]
+    space = space_of(monkeypatch, tmp_path / "with", "avx512-vnni", **alone)
+    assert space["quantization"] == ALL
+    space = space_of(monkeypatch, tmp_path / "torch", "amx", torch="1")
+    assert space["quantization"] == ["none", "int8-dynamic", "int8-weight-only"]
