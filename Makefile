@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test lint bench bench-answers bench-ask bench-search bench-staged bench-trust bench-wallclock soak clean
+.PHONY: setup demo test test-all test-emulated lint bench bench-answers bench-ask bench-search bench-staged bench-trust bench-wallclock soak clean
 
 setup: .venv/.done
 
@@ -18,6 +18,20 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+
+# `make test`, what takes minutes, and what is claimed on a processor with AVX2 only: torch computes
+# as there, ONNX Runtime and OpenVINO run what is built for it on this machine's kernels.
+test-all: test
+	$(BIN)/python -m pytest -m soak
+	TUNEFRONT_TEST_PROCESSOR=avx2 ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 \
+		$(BIN)/python -m pytest -m "" tests/spaces tests/evaluators/runtimes
+
+# ONNX Runtime and OpenVINO on an emulated processor without AVX-512, VNNI and bf16. Slow; needs
+# qemu-x86_64 (Debian and Ubuntu: qemu-user).
+test-emulated: setup
+	TUNEFRONT_TEST_PROCESSOR=avx2 TUNEFRONT_TEST_EMULATED=1 \
+		qemu-x86_64 -cpu Haswell $(BIN)/python -m pytest \
+		tests/evaluators/runtimes/test_conformance.py -k "(onnxruntime or openvino) and not script"
 
 lint: setup
 	$(BIN)/ruff check .

@@ -19,7 +19,7 @@ from tunefront.spaces import Hardware
 from .eviction import tidy
 from .locks import in_use, lock_of, locked
 
-FORMAT = 3
+FORMAT = 4
 """Changes whenever what stages leave behind changes its form; it is part of every key."""
 HASHED_WHOLE = 2**30
 """Files up to this many bytes are hashed whole; of larger ones size, time and both ends count."""

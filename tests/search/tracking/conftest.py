@@ -45,7 +45,18 @@ EXPECTED_NOISE = (
     "users/current",  # MLflow asks who is logged in; a server without accounts answers 404
     "status of 404",  # the browser's own words for it
     "AG Grid: since",  # MLflow's table uses a name that the table's library will drop
+    # MLflow draws the chart of parallel coordinates once before the browser has laid out its room,
+    # on a busy machine more often, and then again: `WHOLE` is what it must have come to.
+    '<g> attribute transform: Expected number, "translate(NaN)"',
+    "<rect> attribute height: A negative value is not valid",
 )
+WHOLE = """() => [...document.querySelectorAll('*')].every((node) =>
+  [...node.attributes].every(({ value }) => !value.includes('NaN')))
+  && [...document.querySelectorAll('.parcoords')].every((chart) =>
+    chart.querySelectorAll('.dimension').length > 0
+    && [...chart.querySelectorAll('canvas')].every(({ width, height }) => width * height > 0)
+    && [...chart.querySelectorAll('rect')].every((node) => !(node.getAttribute('height') < 0)))"""
+"""Whether every chart has been drawn where it stands: no place is NaN, no size is none."""
 
 
 @dataclass(frozen=True)
@@ -203,6 +214,7 @@ def opened(browser: "Browser", store: Store, tmp_path: Path) -> Iterator[Opened]
         yield opened
         folder.mkdir(parents=True, exist_ok=True)
         for name, page in pages.items():
+            page.wait_for_function(WHOLE)
             page.screenshot(path=folder / f"{name}.png")
     assert [text for text in said if not any(noise in text for noise in EXPECTED_NOISE)] == []
     assert [url for url in asked if not url.startswith((store.address, "data:", "blob:"))] == []
