@@ -62,6 +62,16 @@ def test_operators_of_a_program_are_told_by_module(profiled: Profiled) -> None:
     assert not any(".layers.0." in name for name in stacked)
 
 
+def test_a_runtime_without_a_profiler_says_so(profiled: Profiled) -> None:
+    told = (
+        "runtime onnx-web has no profiler; trials of torch, inductor, onnxruntime, openvino can be "
+        "profiled"
+    )
+    with pytest.raises(EvaluationError, match=told) as found:
+        profiled(runtime="onnx-web")
+    assert found.value.cause == "unsupported"
+
+
 def test_a_model_that_processes_share_is_refused(profiled: Profiled) -> None:
     with pytest.raises(EvaluationError, match="several processes share can't be profiled") as told:
         profiled(tensor_parallel=2)

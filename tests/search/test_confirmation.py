@@ -31,11 +31,6 @@ def test_a_confirmation_is_kept_as_plain_values() -> None:
     assert Confirmation.from_dict({}) == Confirmation()
 
 
-def test_a_record_in_another_form_is_an_empty_one() -> None:
-    old = {"rounds": {"0": [{"throughput": 100.5}]}, "alike": {"3": [1.5]}, "asked": [0]}
-    assert Confirmation.from_dict(old) == Confirmation()
-
-
 def test_the_speed_up_is_the_ratio_over_all_rounds() -> None:
     confirmation = Confirmation(rounds={0: BASE, 3: OWN})
     for found, part in (
@@ -55,6 +50,29 @@ def test_what_was_not_measured_again_has_no_speed_up() -> None:
     assert confirmation.speedup_alike(1) is None
     some = Confirmation(rounds={1: [round_of(2.0, alike=[1.0]), round_of(2.0)]})
     assert some.speedup_alike(1) is None
+
+
+def test_without_a_throughput_what_was_measured_again_is_confirmed(trial: TrialOf) -> None:
+    """A training, or a program that only its memory is known of."""
+    trials = [trial(0, peak_memory_mb=500.0, loss=2.0), trial(3, peak_memory_mb=280.0, loss=2.1)]
+    rounds = {
+        0: [round_of(peak_memory_mb=480.0), round_of(peak_memory_mb=500.0)],
+        3: [round_of(peak_memory_mb=250.0), round_of(peak_memory_mb=270.0)],
+    }
+    base, own = confirmed(trials, Confirmation(rounds=rounds, asked=[0, 3]))
+    assert base.value("peak_memory_mb") == 490.0
+    assert (own.value("peak_memory_mb"), own.value("loss")) == (260.0, 2.1)
+    assert set(own.measurements) == {"peak_memory_mb", "loss"}
+    # One that has a throughput, beside a baseline that has none, is left as it was.
+    trials[1] = trial(3, throughput=7.0, peak_memory_mb=280.0)
+    assert confirmed(trials, Confirmation(rounds=rounds))[1].value("throughput") == 7.0
+
+
+def test_rounds_without_ratios_confirm_no_throughput(trial: TrialOf) -> None:
+    trials = [trial(0, throughput=100.0), trial(3, throughput=250.0)]
+    rounds = {0: [round_of(), round_of()], 3: [round_of(), round_of()]}
+    found = confirmed(trials, Confirmation(rounds=rounds))
+    assert [one.value("throughput") for one in found] == [100.0, 250.0]
 
 
 def test_more_rounds_are_added_to_those_there_are() -> None:

@@ -1,15 +1,18 @@
 """One driver a search, told to end once: real processes, real signals."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
-from tunefront.search import Experiment
+from tunefront.search import Experiment, Trial, answer_of
+from tunefront.search.confirmation import Confirmation
 from tunefront.search.driver import ask_to_end, driver_of, only_driver
-from tunefront.search.night import Result
+from tunefront.search.night import Result, _outcome
 from tunefront.search.watch import stop
 from tunefront.spaces import StudyError
 
@@ -114,9 +117,39 @@ def test_a_process_that_only_has_the_drivers_old_number_is_left_alone(
     assert ask_to_end(experiment, now=False) is None
 
 
-def test_the_signal_decides_the_exit_code() -> None:
-    import signal
+@pytest.mark.parametrize(
+    ("status", "stopped", "outcome", "code"),
+    [
+        ("ok", False, "done", 0),
+        ("infeasible", False, "nothing within limits", 3),
+        ("failed", False, "baseline failed", 4),
+        ("failed", True, "interrupted", 130),
+    ],
+)
+def test_a_failed_baseline_is_called_that(
+    experiment: Experiment,
+    trial: Callable[..., Trial],
+    status: str,
+    stopped: bool,
+    outcome: str,
+    code: int,
+) -> None:
+    figures = {"throughput": 100.0, "peak_memory_mb": 500.0, "quality_drop": 9.0}
+    if status == "ok":
+        figures["quality_drop"] = 0.0
+    trials = [trial(0, status=status, **({} if status == "failed" else figures))]
+    answer = answer_of(experiment, trials, Confirmation())
+    found = _outcome(answer, stopped)
+    assert found == outcome
+    signalled = signal.SIGINT if stopped else 0
+    result = Result(
+        outcome=found, answer=answer, link="", folder=Path(), seconds=0.0, signal=signalled
+    )
+    assert result.exit_code == code
+    assert _outcome(answer_of(experiment, [], Confirmation()), False) == "nothing within limits"
 
+
+def test_the_signal_decides_the_exit_code() -> None:
     codes = {
         number: Result(
             outcome="interrupted",

@@ -298,6 +298,15 @@ def test_a_smoke_run_is_short_whatever_is_asked_for(load: Load) -> None:
 @pytest.mark.parametrize(
     ("override", "told"),
     [
+        (
+            "workload.architecture=decodr",
+            "FILE:2: workload.architecture: unknown value 'decodr'; did you mean 'decoder'?",
+        ),
+        (
+            "workload.architecture=decoder",
+            "FILE:2: workload: architecture: only task custom declares it, but the task is "
+            "causal-lm, which has its own; remove the key",
+        ),
         ("space.preset=cpu", "FILE:6: space.preset: unknown preset 'cpu'; known: cpu-inference, "),
         ("space.preset=cpu-smal", "FILE:6: space.preset: unknown preset 'cpu-smal'; did you mean "),
         ("space.thread=[1]", "FILE:6: space.thread: unknown choice 'thread'; did you mean 'thread"),

@@ -8,8 +8,8 @@ import pytest
 
 from tunefront.evaluators import Evaluation
 from tunefront.search import Trial
-from tunefront.search.lessons import Skips, lessons_of
-from tunefront.spaces import Configuration, FailureCause, Value
+from tunefront.search.lessons import Skips, lessons_of, ruled_out_by
+from tunefront.spaces import Configuration, Context, FailureCause, Hardware, Value, build_space
 
 Failed = Callable[..., Trial]
 
@@ -123,3 +123,28 @@ def test_what_is_left_out_is_counted_once(failed: Failed) -> None:
     assert skips.leave_out(listed[1:]) == 0
     assert set(skips.configurations) == set(listed[1:])
     assert skips.learn([failed(1, listed[0], "oom", "measure")]) == []
+
+
+def test_what_is_ruled_out_is_counted_as_a_list_would_be(failed: Failed, laptop: Hardware) -> None:
+    runtimes = ["torch", "onnxruntime", "openvino"]
+    written = {
+        "runtime": runtimes,
+        "precision": ["fp32", "bf16"],
+        "batch_size": [1, 8, 32],
+        "threads": [1, 2],
+    }
+    space = build_space(written, Context(hardware=laptop, task="causal-lm"))
+    runnable = space.enumerate().runnable
+    by_runtime = {name: [c for c in runnable if c["runtime"] == name] for name in runtimes}
+    unlisted = Configuration({**by_runtime["openvino"][0], "batch_size": 64})
+    trials = [
+        failed(0, by_runtime["torch"][0], "crash", "measure"),
+        failed(1, by_runtime["torch"][2], "oom", "measure"),
+        failed(2, by_runtime["onnxruntime"][-1], "unsupported", "build"),
+        *(failed(3 + i, by_runtime["openvino"][i], "crash", "measure") for i in (0, 0, 3)),
+        failed(9, unlisted, "crash", "measure"),
+    ]
+    for count in range(len(trials) + 1):
+        expected = Skips(runnable).learn(trials[:count])
+        assert ruled_out_by(space, trials[:count]) == expected
+    assert len(ruled_out_by(space, trials)) == 3

@@ -1,5 +1,6 @@
 """The front within limits, its ties, and the picks with their reasons."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -9,7 +10,15 @@ from hypothesis import strategies as st
 
 from tunefront.evaluators import Measurement
 from tunefront.search import Experiment, Front, Limit, Pick, Trial
-from tunefront.search.picks import front_of, nearest_misses, ratio, simplest, within
+from tunefront.search.picks import (
+    deciding,
+    front_of,
+    nearest_misses,
+    ratio,
+    simplest,
+    within,
+)
+from tunefront.search.relaxation import relaxations
 from tunefront.spaces import Configuration, ExperimentError, Value
 
 TrialOf = Callable[..., Trial]
@@ -281,10 +290,11 @@ def test_the_simplest_has_the_fewest_choices_that_are_not_the_baselines(
         configured(row, experiment, 3, 100, 800, threads=2),
         configured(row, experiment, 4, 100, 10, runtime="openvino", precision="bf16"),
     ]
-    assert simplest(experiment, trials).number == 3
-    assert simplest(experiment, trials[:2]).number == 2
+    size = experiment.metrics["peak_memory_mb"]
+    assert simplest(experiment, trials, size).number == 3
+    assert simplest(experiment, trials[:2], size).number == 2
     # As many choices: then the smaller one.
-    assert simplest(experiment, [trials[0], trials[3]]).number == 4
+    assert simplest(experiment, [trials[0], trials[3]], size).number == 4
 
 
 def test_ties_go_to_the_simplest_and_say_so(experiment: Experiment, row: TrialOf) -> None:
@@ -395,3 +405,68 @@ def test_a_ratio_of_figures_that_are_not_positive_means_nothing(
     experiment: Experiment, row: TrialOf, own: float, base: float
 ) -> None:
     assert ratio(row(1, own, 1), row(0, base, 1), experiment.metrics["throughput"]) is None
+
+
+# Workloads without the usual figures
+
+
+@pytest.fixture(scope="session")
+def bare(load: Callable[..., Experiment]) -> Experiment:
+    """Nothing is searched for but quality, and nothing is limited."""
+    return load("objectives={perplexity: minimize, agreement: maximize}", "limits={}")
+
+
+def test_without_speed_and_memory_there_is_no_fastest_and_no_smallest(
+    bare: Experiment, trial: TrialOf
+) -> None:
+    figures = [(10.0, 0.9), (9.0, 0.8), (11.0, 0.95)]
+    trials = [trial(n, perplexity=p, agreement=a) for n, (p, a) in enumerate(figures)]
+    assert [m and m.name for m in deciding(bare, trials)] == [None, None, "perplexity"]
+    found = front_of(bare, trials)
+    assert set(picked(found)) == {"recommended", "highest quality", "knee"}
+    assert picked(found)["highest quality"] == 1
+    assert not relaxations(bare, trials, ())
+
+
+def test_one_of_speed_and_memory_is_enough_for_its_own_pick(
+    bare: Experiment, trial: TrialOf
+) -> None:
+    rows = [(10.0, 0.9, 400.0), (9.0, 0.8, 300.0), (11.0, 0.95, 300.0)]
+    trials = [
+        trial(n, perplexity=p, agreement=a, peak_memory_mb=m) for n, (p, a, m) in enumerate(rows)
+    ]
+    found = front_of(bare, trials)
+    assert set(picked(found)) == {"recommended", "smallest", "highest quality", "knee"}
+    reason = pick_named(found, "smallest").reason
+    assert reason.startswith("least peak_memory_mb on the front (by that can't be told apart from")
+    assert "the fastest" not in reason
+    some = [*trials[:2], trial(2, perplexity=11.0, agreement=0.95)]
+    assert "smallest" not in picked(front_of(bare, some)), "not all have it"
+
+
+def test_without_its_quality_a_search_has_no_pick_by_it(
+    load: Callable[..., Experiment], trial: TrialOf
+) -> None:
+    experiment = load("objectives={throughput: maximize, peak_memory_mb: minimize}", "limits={}")
+    trials = [trial(n, throughput=100.0 + n, peak_memory_mb=500.0 + n) for n in range(3)]
+    assert "highest quality" not in picked(front_of(experiment, trials))
+
+
+def test_a_limit_on_what_was_not_measured_is_kept_by_nothing(
+    bare: Experiment, trial: TrialOf
+) -> None:
+    trials = [trial(n, perplexity=10.0 + n, agreement=0.9) for n in range(2)]
+    limit = Limit(metric="peak_memory_mb", test="<=", bound=100.0)
+    assert within(trials, [limit]) == []
+    assert front_of(bare, trials, [limit]).recommended is None
+    assert nearest_misses(trials, [limit]) == trials
+    assert relaxations(bare, trials, [limit]) == []
+
+
+def test_a_preference_for_what_was_not_measured_is_refused(
+    bare: Experiment, trial: TrialOf
+) -> None:
+    trials = [trial(n, perplexity=10.0 + n, agreement=0.9 + n / 100) for n in range(2)]
+    told = "prefer: throughput was not measured in this search; name one of agreement, perplexity"
+    with pytest.raises(ExperimentError, match=re.escape(told)):
+        front_of(bare, trials, prefer="throughput")

@@ -1,7 +1,8 @@
 """How far a search is, in words: with a driver, without one, and while it changes."""
 
+import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -9,10 +10,16 @@ from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment
 from tunefront.search.driver import lock_path, only_driver
 from tunefront.search.lock import locked
-from tunefront.search.record import recorded_trials, run_command, write_record
+from tunefront.search.record import (
+    recorded_answer,
+    recorded_trials,
+    run_command,
+    write_record,
+)
 from tunefront.search.study import Study
+from tunefront.search.tracking.note import Links, front_page
 from tunefront.search.watch import Status, status_of, stop, watch
-from tunefront.spaces import Configuration, StudyError
+from tunefront.spaces import Configuration, Region, SearchSpace, StudyError
 
 Load = Callable[..., Experiment]
 
@@ -135,6 +142,45 @@ def test_what_failures_ruled_out_is_not_waited_for(
     assert f"3 failed, {len(status.trials) - 3} ok, {failed - 3} skipped" in status.counts()
     assert status.wanted == len(status.trials)
     assert status.who() == "not running"
+
+
+def test_status_show_and_the_note_do_not_list_the_space(
+    load: Load,
+    evaluation: Callable[..., Evaluation],
+    failure: Callable[..., Evaluation],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What failures have ruled out is counted, once for each answer."""
+    experiment = load("space.runtime=[torch, onnxruntime]", "space.batch_size=[1, 8, 16]")
+    study = Study.open(experiment, {"test": "yes"})
+    enumeration = experiment.space.enumerate()
+    write_record(experiment, enumeration, {"fingerprint": "f"})
+    study.tell(study.ask(experiment.baseline), evaluation())
+    broken = [c for c in enumeration.runnable if c["runtime"] == "onnxruntime"]
+    for configuration in broken[:3]:
+        study.tell(study.ask(configuration), failure())
+
+    counted: list[int] = []
+    count = SearchSpace.count
+
+    def counting(space: SearchSpace, regions: Sequence[Region]) -> list[int]:
+        counted.append(len(regions))
+        return count(space, regions)
+
+    monkeypatch.setattr(SearchSpace, "enumerate", lambda _: pytest.fail("the space is listed"))
+    monkeypatch.setattr(SearchSpace, "count", counting)
+    left = len(broken) - 3
+    status = status_of(experiment)
+    for _ in range(3):
+        assert f"{left} skipped" in status.lines()[0]
+        assert status.fields()["wanted"] == len(enumeration.runnable) - left
+    assert counted == [1]
+    answer = recorded_answer(experiment)
+    assert f"3 failed, {left} skipped" in answer.counts()
+    note = front_page(answer, Links(runs={}, views={}, picture="", report=""))
+    assert f"3 failed, {left} configurations skipped" in note
+    assert re.search(rf"\(.*\): {left} configurations", note)
+    assert counted == [1, 1]
 
 
 def test_a_baseline_that_failed_has_ended_the_search(

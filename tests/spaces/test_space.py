@@ -1,7 +1,7 @@
 """The space: enumeration against a product and a filter, completion, conditions, refusals."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 
 import pytest
@@ -104,6 +104,88 @@ def test_small_spaces_are_listed_as_brute_force_lists_them(
 ) -> None:
     space = data.draw(small_spaces(context()))
     agrees_with_brute_force(space, space.enumerate())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A region of a space."""
+
+    equal: Mapping[str, Value] = field(default_factory=dict)
+    least: Mapping[str, float] = field(default_factory=dict)
+
+    def holds(self, space: SearchSpace, configuration: Configuration) -> bool:
+        values = {**space.defaults(), **configuration}
+        reached = all(float(values[name]) >= least for name, least in self.least.items())
+        return reached and all(values[name] == value for name, value in self.equal.items())
+
+
+def agrees_with_counting(space: SearchSpace, parts: list[Part]) -> None:
+    firsts = [
+        next((n for n, part in enumerate(parts) if part.holds(space, one)), None)
+        for one in space.enumerate().runnable
+    ]
+    assert space.count(parts) == [firsts.count(number) for number in range(len(parts))]
+
+
+@given(st.data())
+def test_regions_of_small_spaces_are_counted_as_a_list_is(
+    context: ContextOf, data: st.DataObject
+) -> None:
+    space = data.draw(small_spaces(context()))
+    names = st.sampled_from([choice.name for choice in space.choices])
+    values = st.dictionaries(names, st.integers(0, 3), max_size=2)
+    parts = data.draw(st.lists(st.builds(Part, equal=values, least=values), max_size=4))
+    agrees_with_counting(space, parts)
+
+
+def test_regions_of_a_real_space_are_counted_as_a_list_is(context: ContextOf) -> None:
+    written = {
+        "pruning_ratio": [0.0, 0.25, 0.5],
+        "pruning_method": ["layers", "magnitude"],
+        "runtime": ["torch", "onnxruntime", "openvino"],
+        "precision": ["fp32", "bf16"],
+        "quantization": {"values": ["none", "int8-dynamic"], "when": {"pruning_ratio": "< 0.5"}},
+        "batch_size": [1, 8, 32],
+    }
+    space = build_space(written, context())
+    parts = [
+        Part(equal={"runtime": "openvino"}),
+        Part(equal={"runtime": "torch", "pruning_ratio": 0.5}, least={"batch_size": 8.0}),
+        Part(equal={"pruning_method": CHOICES["pruning_method"].default}),
+        Part(equal={"threads": CHOICES["threads"].default}),  # not searched: every configuration
+        Part(equal={}),
+    ]
+    agrees_with_counting(space, parts)
+    assert all(space.count(parts)[:4])
+    assert space.count([Part(equal={"threads": 7})]) == [0]
+
+
+def test_a_space_too_large_to_be_listed_is_counted(context: ContextOf) -> None:
+    """10^30 configurations: whatever lists them does not come back."""
+    names = [f"n{place:02}" for place in range(30)]
+    choices = tuple(plain(name, *range(10)) for name in names)
+
+    def differ(_: Context, one: int, other: int) -> str | None:
+        return "the same" if one == other else None
+
+    rules = tuple(
+        Rule(name="differ", choices=pair, reason=differ)
+        for pair in zip(names, names[1:], strict=False)
+    )
+    space = SearchSpace(choices=choices, context=context(), rules=rules)
+    counts = space.count([Part(equal={"n00": 1}), Part(equal={}, least={"n00": 8.0}), Part()])
+    assert counts == [9**29, 2 * 9**29, 7 * 9**29]
+
+
+@given(st.data())
+def test_a_space_holds_what_it_lists(context: ContextOf, data: st.DataObject) -> None:
+    space = data.draw(small_spaces(context()))
+    listed = set(space.enumerate().runnable)
+    for one in every_configuration(space):
+        assert space.holds(one) == (one in listed)
+        assert not space.holds(Configuration({**one, "unheard-of": 1}))
+        assert not space.holds(Configuration({**one, space.choices[0].name: 99}))
+    assert not space.holds(Configuration({}))
 
 
 @given(

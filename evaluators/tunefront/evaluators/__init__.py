@@ -35,7 +35,14 @@ from .registry import load
 from .setting import Evaluation, FirstLook, Setting, Timeouts
 from .store import Store, cache_folder, prepared_folder, stages_folder
 from .turns import Contender, Session, Sitting, take_turns
-from .workloads import TASKS, Sample, WorkloadSpec, build_workload, quality_metrics
+from .workloads import (
+    TASKS,
+    Architecture,
+    Sample,
+    WorkloadSpec,
+    build_workload,
+    quality_metrics,
+)
 
 __all__ = [
     "COST_METRICS",
@@ -44,6 +51,7 @@ __all__ = [
     "MEASURED_METRICS",
     "QUALITY_DROP",
     "TASKS",
+    "Architecture",
     "Bound",
     "CandidateRecord",
     "Contender",

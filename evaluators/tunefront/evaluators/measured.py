@@ -39,9 +39,12 @@ def measured(protocol: Protocol, session: Session) -> Evaluation:
     )
 
 
-def speed_against(evaluation: Evaluation) -> Measurement:
-    """The throughput against the baseline's, or by itself where that was not beside it."""
-    return evaluation.relative or evaluation.measurements["throughput"]
+def speed_against(evaluation: Evaluation) -> Measurement | None:
+    """The throughput against the baseline's, or by itself where that was not beside it.
+
+    None where the workload has no throughput.
+    """
+    return evaluation.relative or evaluation.measurements.get("throughput")
 
 
 def plain_look(evaluation: Evaluation) -> FirstLook:

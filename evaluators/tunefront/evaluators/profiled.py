@@ -13,6 +13,7 @@ from .evaluate import candidate_key, contender, model_key
 from .isolation import Isolation, Kit, Step
 from .locks import in_use
 from .preload import needs_of
+from .profiling import check_profiler
 from .profiling.profile import Profile
 from .setting import Setting, devices, memory_limit
 from .store import Store, key_of
@@ -37,6 +38,7 @@ def profile_candidate(
     Raises:
         EvaluationError: With its cause, where it can't be built, run or profiled.
     """
+    check_profiler(str(configuration.get("runtime", "torch")))
     if int(configuration.get("tensor_parallel", 1)) > 1:
         raise EvaluationError(
             "a model that several processes share can't be profiled: each would have a profile of "

@@ -81,19 +81,21 @@ class FirstLook:
     """What the first turns of a trial showed.
 
     Attributes:
-        speed: The throughput against the baseline's, or by itself where that was not beside it.
+        speed: The throughput against the baseline's, or by itself where that was not beside it;
+            None where the workload has no throughput.
         hopeless: Why more turns were not worth it; empty where they were.
         ended: Whether there were no more: some go on whatever was seen, to check.
     """
 
-    speed: Measurement
+    speed: Measurement | None
     hopeless: str = ""
     ended: bool = False
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "FirstLook":
         """The inverse of `asdict`."""
-        return cls(**{**fields, "speed": Measurement.from_dict(fields["speed"])})
+        speed = fields["speed"]
+        return cls(**{**fields, "speed": None if speed is None else Measurement.from_dict(speed)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

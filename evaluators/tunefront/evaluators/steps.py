@@ -109,6 +109,8 @@ def build(payload: Payload) -> dict[str, object]:
 
     Payload: `workload`, `configuration`, `store`, `model_key`, `folder`.
     """
+    from .workloads.modules import pretrained_of
+
     _threads()
     spec = WorkloadSpec.from_dict(payload["workload"])
     configuration = Configuration(payload["configuration"])
@@ -129,6 +131,8 @@ def build(payload: Payload) -> dict[str, object]:
             key_of(kind="shared", name=name, model=payload["model_key"]), make
         ),
         hardware=detect_hardware(),
+        architecture=workload.architecture,
+        pretrained=pretrained_of(module),
     )
     runtime = RUNTIME_OF[str(configuration.get("runtime", "torch"))]
     settings = runtime.build(source, numerics, folder)

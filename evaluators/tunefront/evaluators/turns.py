@@ -154,8 +154,12 @@ class _Player:
 
     @property
     def timing(self) -> Timing:
-        """Its blocks so far."""
-        return Timing(blocks=self.blocks, requests=self.requests, threads=self.contender.clocked_by)
+        """Its blocks so far; later blocks do not change it."""
+        return Timing(
+            blocks=tuple(self.blocks),
+            requests=self.requests,
+            threads=self.contender.clocked_by,
+        )
 
     def sitting(self) -> Sitting | EvaluationError:
         """Its figures, once it was told that this is the end."""

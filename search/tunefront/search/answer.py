@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from tunefront.evaluators import Measurement, Metric
 from tunefront.spaces import show
@@ -9,7 +10,7 @@ from tunefront.spaces import show
 from .confirmation import Confirmation, confirmed
 from .experiment import Experiment
 from .fidelity import fidelity_of
-from .lessons import Lesson, Skips, lessons_of
+from .lessons import Lesson, lessons_of, ruled_out_by
 from .objective import Limit, Objective
 from .picks import Front, front_of, ratio
 from .trial import Trial
@@ -19,7 +20,7 @@ SAME = 1.05
 """Ratios nearer to one than this are told as the same."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # no slots: a cached property needs a __dict__
 class Answer:
     """What a search has found so far.
 
@@ -40,18 +41,20 @@ class Answer:
         """Trial 0, where it was measured."""
         return next((t for t in self.trials if t.number == 0 and t.measured), None)
 
-    @property
+    @cached_property
     def lessons(self) -> list[Lesson]:
         """What need not be tried, after what failed."""
         return lessons_of(self.trials)
 
+    @cached_property
+    def ruled_out(self) -> list[tuple[Lesson, int]]:
+        """Lessons with the number of untried configurations that each rules out, where any."""
+        return ruled_out_by(self.experiment.space, self.trials)
+
     @property
     def skipped(self) -> int:
         """Configurations that need not be tried."""
-        if not self.lessons:
-            return 0
-        skips = Skips(self.experiment.space.enumerate().runnable)
-        return sum(count for _, count in skips.learn(self.trials))
+        return sum(count for _, count in self.ruled_out)
 
     def counts(self) -> str:
         """`12 trials, 2 failed, 5 skipped, 3 on the front`."""

@@ -1,7 +1,6 @@
 """A search as its record tells it, whether its file has changed since, has moved or is gone."""
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +18,6 @@ from .study import Study
 
 _TO_RUN = ("budget.until", "budget=", "prepare", "warm_start")
 """What overrides that only a run needs begin with."""
-_SUMMARY = re.compile(r"(?P<cpu>.+), (?P<cores>\d+) cores, (?P<gib>\d+) GiB, (?P<gpus>.+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +121,7 @@ def experiment_of(folder: Path) -> Experiment:
         )
     except KeyError as error:
         raise StudyError(
-            f"{folder / FILE} does not say {error.args[0]!r}: an older version wrote it; the same "
+            f"{folder / FILE} does not say {error.args[0]!r}: it is incomplete; the same "
             "`tunefront run` command writes it anew, without a trial where all are done"
         ) from error
     except TunefrontError as error:
@@ -155,10 +153,8 @@ def _read(folder: Path) -> Mapping[str, Any]:
 
 
 def _machine(record: Mapping[str, Any]) -> Hardware:
-    """The machine of a record; what older ones don't say is read from its summary."""
+    """The machine of a record."""
     known = record["machine"]
-    if "cpu" not in known:
-        known = {**known, **_from_summary(known["summary"])}
     return Hardware(
         cpu=known["cpu"],
         cores=int(known["cores"]),
@@ -174,17 +170,3 @@ def _machine(record: Mapping[str, Any]) -> Hardware:
         ),
         libraries=dict(known["libraries"]),
     )
-
-
-def _from_summary(summary: str) -> dict[str, Any]:
-    """`Xeon, 2 cores, 24 GiB, no GPU` in parts; memory and capability of GPUs are not in it."""
-    match = _SUMMARY.fullmatch(summary)
-    if match is None:
-        raise KeyError("cpu")
-    names = [] if match["gpus"] == "no GPU" else match["gpus"].split(", ")
-    return {
-        "cpu": match["cpu"],
-        "cores": match["cores"],
-        "memory_mb": 1024 * int(match["gib"]),
-        "gpus": [{"name": name, "memory_mb": 0, "capability": (0, 0)} for name in names],
-    }

@@ -75,14 +75,11 @@ class Confirmation:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "Confirmation":
-        """The inverse of `to_dict`; of nothing, or of a record in another form, an empty one."""
-        try:
-            rounds = {
-                int(number): [Round(**found) for found in rounds]
-                for number, rounds in fields.get("rounds", {}).items()
-            }
-        except TypeError:
-            return cls()
+        """The inverse of `to_dict`; of nothing an empty one."""
+        rounds = {
+            int(number): [Round(**found) for found in rounds]
+            for number, rounds in fields.get("rounds", {}).items()
+        }
         return cls(rounds=rounds, asked=fields.get("asked", ()))
 
     def with_rounds(self, found: Mapping[int, Sequence[Round | None]]) -> "Confirmation":
@@ -124,7 +121,8 @@ def confirmed(trials: Sequence[Trial], confirmation: Confirmation) -> list[Trial
     """
     if not confirmation.rounds.get(0) or not trials or not trials[0].measured:
         return list(trials)
-    level = trials[0].value("throughput")
+    throughput = trials[0].measurements.get("throughput")
+    level = None if throughput is None else throughput.value
     return [
         _confirmed(trial, confirmation, level)
         if trial.number in confirmation.rounds and trial.measured
@@ -133,7 +131,7 @@ def confirmed(trials: Sequence[Trial], confirmation: Confirmation) -> list[Trial
     ]
 
 
-def _confirmed(trial: Trial, confirmation: Confirmation, level: float) -> Trial:
+def _confirmed(trial: Trial, confirmation: Confirmation, level: float | None) -> Trial:
     figures = {**trial.measurements, **_figures(trial, confirmation, level)}
     evaluation, doubt = trial.evaluation, confirmation.doubt(trial.number)
     if evaluation is not None and doubt:
@@ -141,24 +139,43 @@ def _confirmed(trial: Trial, confirmation: Confirmation, level: float) -> Trial:
     return replace(trial, measurements=figures, evaluation=evaluation)
 
 
-def _figures(trial: Trial, confirmation: Confirmation, level: float) -> dict[str, Measurement]:
-    """Confirmed figures of a trial, where the baseline's throughput is `level` items/s."""
+def _figures(
+    trial: Trial, confirmation: Confirmation, level: float | None
+) -> dict[str, Measurement]:
+    """Confirmed figures of a trial.
+
+    Args:
+        trial: The finalist.
+        confirmation: What the rounds found.
+        level: The baseline's throughput in its own trial, items/s; None where it has none: then
+            nothing that follows from the throughput is confirmed.
+    """
     rounds = confirmation.rounds[trial.number]
     figures: dict[str, Measurement] = {}
     for metric in REMEASURED:
         values = [found.figures[metric] for found in rounds if metric in found.figures]
         if values and metric in trial.measurements:
             figures[metric] = _of_rounds(values, trial.measurements[metric].unit)
-    if trial.number == 0:
-        rates = [found.figures["throughput"] for found in rounds]
-        drift = level / float(np.median(rates))
-        throughput = _of_rounds([drift * rate for rate in rates], "items/s")
-    else:
-        speedup = confirmation.speedup(trial.number)
-        assert speedup is not None
-        throughput = _scaled(speedup, level, "items/s")
+    throughput = None if level is None else _throughput(trial, confirmation, level)
+    if throughput is None:
+        return figures
     shift = throughput.value / trial.value("throughput")
     return figures | {"throughput": throughput} | _followers(trial, throughput, shift)
+
+
+def _throughput(trial: Trial, confirmation: Confirmation, level: float) -> Measurement | None:
+    """The confirmed throughput; None where the trial or its rounds have none."""
+    if "throughput" not in trial.measurements:
+        return None
+    if trial.number == 0:
+        figures = [found.figures for found in confirmation.rounds[0]]
+        rates = [found["throughput"] for found in figures if "throughput" in found]
+        if not rates:
+            return None
+        drift = level / float(np.median(rates))
+        return _of_rounds([drift * rate for rate in rates], "items/s")
+    speedup = confirmation.speedup(trial.number)
+    return None if speedup is None else _scaled(speedup, level, "items/s")
 
 
 def _followers(trial: Trial, throughput: Measurement, shift: float) -> dict[str, Measurement]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tunefront.evaluators import FirstLook, speed_against
+from tunefront.evaluators import FirstLook, Measurement, speed_against
 
 from .front import nondominated
 from .objective import Objective
@@ -67,10 +67,12 @@ def fidelity_of(trials: Sequence[Trial], objectives: Sequence[Objective]) -> Fid
     """What the first looks of a record were worth."""
     looks = [(trial, look) for trial in trials if (look := look_of(trial)) is not None]
     whole = [(trial, look) for trial, look in looks if not look.ended]
-    logs = np.log([[look.speed.value, _speed(trial)] for trial, look in whole]).reshape(-1, 2)
+    pairs = [(look.speed, _speed(trial)) for trial, look in whole]
+    known = [[first.value, all_.value] for first, all_ in pairs if first and all_]
+    logs = np.log(known).reshape(-1, 2)
     checked = [trial for trial, look in whole if look.hopeless]
     return Fidelity(
-        trials=len(whole),
+        trials=len(known),
         correlation=_rank_correlation(logs),
         deviation=float(np.sqrt(np.mean(np.diff(logs) ** 2))) if len(logs) else 0.0,
         ended=len(looks) - len(whole),
@@ -86,9 +88,9 @@ def look_of(trial: Trial) -> FirstLook | None:
     return trial.evaluation.first_look
 
 
-def _speed(trial: Trial) -> float:
+def _speed(trial: Trial) -> Measurement | None:
     assert trial.evaluation is not None
-    return speed_against(trial.evaluation).value
+    return speed_against(trial.evaluation)
 
 
 def unbeaten(trials: Sequence[Trial], objectives: Sequence[Objective]) -> list[Trial]:

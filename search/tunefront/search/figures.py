@@ -39,8 +39,9 @@ def figures_from(
         price_per_hour: Of the machine; None where nobody said it.
     """
     figures = dict(evaluation.measurements)
-    if baseline is not None and evaluation.relative is not None:
-        figures |= steadied(figures, evaluation.relative, baseline.measurements["throughput"].value)
+    base = None if baseline is None else baseline.measurements.get("throughput")
+    if evaluation.relative is not None and base is not None and "throughput" in figures:
+        figures |= steadied(figures, evaluation.relative, base.value)
     figures |= costs(figures, price_per_hour)
     if primary.name in figures:
         figures["quality_drop"] = (
@@ -75,6 +76,8 @@ def steadied(
     for name in (*RATES[1:], *LATENCIES):
         if name in figures:
             found[name] = _times(figures[name], factor if name in RATES else 1 / factor)
+    if "latency_ms" not in found:
+        return found
     half = (relative.high - relative.low) / 2 / relative.value
     latency = found["latency_ms"]
     found["latency_ms"] = Measurement(

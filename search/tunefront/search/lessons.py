@@ -3,7 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tunefront.spaces import CHOICES, Configuration, FailureCause, Value, show
+from tunefront.spaces import (
+    CHOICES,
+    Configuration,
+    FailureCause,
+    SearchSpace,
+    Value,
+    show,
+)
 
 from .trial import Trial, candidate_of
 
@@ -56,6 +63,21 @@ def lessons_of(trials: Sequence[Trial]) -> list[Lesson]:
         if not any(_implies(wider, lesson) for wider in kept):
             kept.append(lesson)
     return kept
+
+
+def ruled_out_by(space: SearchSpace, trials: Sequence[Trial]) -> list[tuple[Lesson, int]]:
+    """The lessons of all failures, each with how many untried configurations it alone rules out.
+
+    The same as `Skips(space.enumerate().runnable).learn(trials)`, without listing the space.
+    """
+    lessons = lessons_of(trials)
+    counts = space.count(lessons)
+    for tried in {trial.configuration for trial in trials}:
+        covering = (place for place, lesson in enumerate(lessons) if lesson.covers(tried))
+        first = next(covering, None)
+        if first is not None and space.holds(tried):
+            counts[first] -= 1
+    return [(lesson, count) for lesson, count in zip(lessons, counts, strict=True) if count]
 
 
 class Skips:

@@ -47,11 +47,11 @@ from .study import Study
 from .trial import Trial
 from .words import Say, counted
 
-Outcome = Literal["done", "nothing within limits", "all failed", "interrupted"]
+Outcome = Literal["done", "nothing within limits", "baseline failed", "interrupted"]
 EXIT_CODES: Mapping[Outcome, int] = {
     "done": 0,
     "nothing within limits": 3,
-    "all failed": 4,
+    "baseline failed": 4,
     "interrupted": 130,
 }
 REPORT_S = 30.0
@@ -328,8 +328,8 @@ def _pace(trial: Trial) -> str:
 def _outcome(answer: Answer, stopped: bool) -> Outcome:
     if stopped:
         return "interrupted"
-    if answer.baseline is None:
-        return "all failed"
+    if answer.trials and answer.trials[0].status == "failed":
+        return "baseline failed"
     return "done" if answer.front.trials else "nothing within limits"
 
 

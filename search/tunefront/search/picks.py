@@ -1,5 +1,6 @@
 """Picks: one trial chosen from the front, and why; answered from the record, with any limits."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -86,7 +87,8 @@ def front_of(
     spread = spread_of(kept, objectives, experiment.primary)
     ties = Ties(kept, spread)
     baseline = next((trial for trial in trials if trial.number == 0 and trial.measured), None)
-    picks = _picks(experiment, best, ties, baseline, prefer, bounds)
+    metrics = deciding(experiment, trials)
+    picks = _picks(experiment, best, ties, baseline, prefer, bounds, metrics)
     seen = zip(kept, chances(*spread), strict=True)
     return Front(
         trials=tuple(best),
@@ -97,12 +99,16 @@ def front_of(
 
 
 def within(trials: Sequence[Trial], limits: Sequence[Limit]) -> list[Trial]:
-    """The measured trials that keep all limits."""
+    """The measured trials that keep all limits; one without a limited figure does not."""
     return [
         trial
         for trial in trials
-        if trial.measured and all(limit.kept(trial.value(limit.metric)) for limit in limits)
+        if trial.measured and all(_keeps(trial, limit) for limit in limits)
     ]
+
+
+def _keeps(trial: Trial, limit: Limit) -> bool:
+    return limit.metric in trial.measurements and limit.kept(trial.value(limit.metric))
 
 
 def nearest_misses(trials: Sequence[Trial], limits: Sequence[Limit], count: int = 3) -> list[Trial]:
@@ -111,6 +117,8 @@ def nearest_misses(trials: Sequence[Trial], limits: Sequence[Limit], count: int 
     def distance(trial: Trial) -> float:
         return max(
             limit.violation(trial.value(limit.metric)) / max(abs(limit.bound), 1e-9)
+            if limit.metric in trial.measurements
+            else math.inf
             for limit in limits
         )
 
@@ -177,11 +185,13 @@ def _picks(
     baseline: Trial | None,
     prefer: str | None,
     limits: Sequence[Limit],
+    metrics: tuple[Metric | None, Metric | None, Metric | None],
 ) -> tuple[Pick, ...]:
+    speed, size, quality = metrics
     found: list[Pick] = []
 
     def add(name: str, trial: Trial, reason: str) -> None:
-        chosen = simplest(experiment, [trial, *ties[trial.number]])
+        chosen = simplest(experiment, [trial, *ties[trial.number]], size)
         if chosen is not trial:
             reason += ", or as good as that, and the simplest"
         unsure = [str(lim) for lim in limits if not lim.certain(chosen.measurements[lim.metric])]
@@ -191,22 +201,34 @@ def _picks(
 
     trial, reason = _recommended(experiment, best, baseline, prefer)
     add(RECOMMENDED, trial, reason)
-    speed, size, quality = deciding(experiment)
     first = found[0].trial
-    fastest, alike = _best_as_told(best, speed, first, size, "the smallest")
-    add("fastest", fastest, f"best {speed.name} on the front{alike}")
-    smallest, alike = _best_as_told(best, size, first, speed, "the fastest")
-    add("smallest", smallest, f"least {size.name} on the front{alike}")
-    best_quality = _best_quality(best, quality, found[0].trial)
-    add("highest quality", best_quality, f"best {quality.name} on the front")
+    if speed is not None:
+        fastest, alike = _best_as_told(best, speed, first, size, "the smallest")
+        add("fastest", fastest, f"best {speed.name} on the front{alike}")
+    if size is not None:
+        smallest, alike = _best_as_told(best, size, first, speed, "the fastest")
+        add("smallest", smallest, f"least {size.name} on the front{alike}")
+    if quality is not None:
+        best_quality = _best_quality(best, quality, first, speed)
+        add("highest quality", best_quality, f"best {quality.name} on the front")
     costs = np.array([[t.cost(o) for o in experiment.objectives] for t in best])
     add("knee", best[knee(costs)], "nearest to the best of every objective at once")
     return tuple(found)
 
 
-def simplest(experiment: Experiment, trials: Sequence[Trial]) -> Trial:
-    """The trial with the fewest choices that differ from the baseline's; of those the smallest."""
-    return min(trials, key=lambda t: (changes(experiment, t), t.value("peak_memory_mb")))
+def simplest(experiment: Experiment, trials: Sequence[Trial], size: Metric | None) -> Trial:
+    """The trial with the fewest choices that differ from the baseline's; of those the smallest.
+
+    Args:
+        experiment: Its baseline.
+        trials: To choose from; of equal ones the first is taken.
+        size: What says which is smallest; None where nothing does.
+    """
+
+    def key(trial: Trial) -> tuple[int, float]:
+        return changes(experiment, trial), 0.0 if size is None else trial.value(size.name)
+
+    return min(trials, key=key)
 
 
 def changes(experiment: Experiment, trial: Trial) -> int:
@@ -215,17 +237,25 @@ def changes(experiment: Experiment, trial: Trial) -> int:
     return sum(own[name] != base.get(name) for name in own)
 
 
-def deciding(experiment: Experiment) -> tuple[Metric, Metric, Metric]:
-    """The metrics that say what is fastest, what is smallest, and what has the highest quality."""
+def deciding(
+    experiment: Experiment, trials: Sequence[Trial]
+) -> tuple[Metric | None, Metric | None, Metric | None]:
+    """The metrics that say what is fastest, what is smallest, and what has the highest quality.
+
+    None where not all measured trials have such a figure: a training has no throughput, a model
+    behind a remote server no memory.
+    """
+    measured = [trial.measurements for trial in trials if trial.measured]
+    known = {name: m for name, m in experiment.metrics.items() if all(name in f for f in measured)}
     speed = _first(experiment, ("latency_ms", "throughput", "tokens_per_second"), "throughput")
     size = _first(experiment, ("peak_memory_mb", "model_memory_mb", "weights_mb"), "peak_memory_mb")
-    return speed, size, experiment.primary
+    return known.get(speed), known.get(size), known.get(experiment.primary.name)
 
 
-def _first(experiment: Experiment, names: Sequence[str], fallback: str) -> Metric:
+def _first(experiment: Experiment, names: Sequence[str], fallback: str) -> str:
     """The first objective among `names`, or the fallback."""
     objectives = {objective.metric for objective in experiment.objectives}
-    return experiment.metrics[next((n for n in names if n in objectives), fallback)]
+    return next((name for name in names if name in objectives), fallback)
 
 
 def _best_by(trials: Sequence[Trial], metric: Metric) -> Trial:
@@ -234,7 +264,7 @@ def _best_by(trials: Sequence[Trial], metric: Metric) -> Trial:
 
 
 def _best_as_told(
-    trials: Sequence[Trial], metric: Metric, recommended: Trial, other: Metric, word: str
+    trials: Sequence[Trial], metric: Metric, recommended: Trial, other: Metric | None, word: str
 ) -> tuple[Trial, str]:
     """The best by a metric, and in words what can't be told apart from it by that metric.
 
@@ -242,26 +272,34 @@ def _best_as_told(
         trials: To choose from.
         metric: What is best.
         recommended: Named where it is among the equals.
-        other: The metric that decides among them otherwise.
+        other: The metric that decides among them otherwise; None where there is none.
         word: What is best by that.
     """
     figures = [trial.measurements[metric.name] for trial in trials]
     low, high = (np.array([[getattr(f, end)] for f in figures]) for end in ("low", "high"))
     top = trials.index(_best_by(trials, metric))
     equal = [trials[int(i)] for i in np.flatnonzero(indistinguishable(low, high, top))]
-    chosen = recommended if recommended in equal else _best_by(equal, other)
+    best = trials[top] if other is None else _best_by(equal, other)
+    chosen = recommended if recommended in equal else best
     if len(equal) == 1:
         return chosen, ""
     others = listed([trial.number for trial in equal if trial is not chosen])
+    if chosen is not recommended and other is None:
+        return chosen, f" (by that can't be told apart from {others})"
     role = "the recommended" if chosen is recommended else word
     return chosen, f" (by that can't be told apart from {others}; {role} of them)"
 
 
-def _best_quality(trials: Sequence[Trial], quality: Metric, recommended: Trial) -> Trial:
+def _best_quality(
+    trials: Sequence[Trial], quality: Metric, recommended: Trial, speed: Metric | None
+) -> Trial:
     """The best by quality; of those that are as good as it, the recommended or the fastest one."""
-    best = _best_by(trials, quality).value(quality.name)
-    equal = [t for t in trials if abs(t.value(quality.name) - best) <= SAME_QUALITY * abs(best)]
-    return recommended if recommended in equal else max(equal, key=lambda t: t.value("throughput"))
+    best = _best_by(trials, quality)
+    top = best.value(quality.name)
+    equal = [t for t in trials if abs(t.value(quality.name) - top) <= SAME_QUALITY * abs(top)]
+    if recommended in equal:
+        return recommended
+    return best if speed is None else _best_by(equal, speed)
 
 
 def _recommended(
@@ -273,6 +311,12 @@ def _recommended(
         if prefer not in experiment.metrics:
             known = did_you_mean(prefer, experiment.metrics)
             raise ExperimentError(f"prefer: unknown metric {prefer!r}{known}")
+        if not all(prefer in trial.measurements for trial in best):
+            measured = sorted(set.intersection(*(set(trial.measurements) for trial in best)))
+            raise ExperimentError(
+                f"prefer: {prefer} was not measured in this search; name one of "
+                f"{', '.join(measured)}"
+            )
         return _best_by(best, experiment.metrics[prefer]), f"best {prefer} within limits"
     if baseline is None:
         costs = np.array([[t.cost(o) for o in experiment.objectives] for t in best])
@@ -299,7 +343,12 @@ def gain_over(baseline: Trial, objectives: Sequence[Objective]) -> Callable[[Tri
 
 
 def ratio(trial: Trial, baseline: Trial, metric: Metric) -> float | None:
-    """How many times better a figure is than the baseline's; None where it means nothing."""
+    """How many times better a figure is than the baseline's; None where it means nothing.
+
+    It means nothing where either has no such figure, or one that is not positive.
+    """
+    if not all(metric.name in found.measurements for found in (trial, baseline)):
+        return None
     own, base = trial.value(metric.name), baseline.value(metric.name)
     if own <= 0 or base <= 0:
         return None

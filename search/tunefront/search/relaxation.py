@@ -51,7 +51,9 @@ def relaxations(
     for limit in dict.fromkeys(limits):
         others = [other for other in limits if other != limit]
         trial = front_of(experiment, trials, others, prefer).recommended
-        if trial is None or limit.kept(trial.value(limit.metric)):
+        if trial is None or limit.metric not in trial.measurements:
+            continue  # no bound keeps a figure that there is not
+        if limit.kept(trial.value(limit.metric)):
             continue
         bound = _outwards(trial.value(limit.metric), limit)
         relaxed = Limit(metric=limit.metric, test=limit.test, bound=bound)

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from tunefront.evaluators import Direction
+from tunefront.evaluators import Architecture, Direction
 
 
 class _Section(BaseModel):
@@ -30,6 +30,7 @@ class WorkloadSection(_Section):
     samples: str | None = None
     metric: str = Field(default="score", pattern=r"^[a-z][a-z0-9_]*$")
     direction: Direction = "maximize"
+    architecture: Architecture | None = None
 
 
 class BudgetSection(_Section):

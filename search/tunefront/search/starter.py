@@ -84,7 +84,8 @@ def _workload(task: str, model: str, data: str) -> str:
   inputs: my_model:inputs        # (batch_size, count) -> list of {{name: array}}
   quality: my_model:quality      # (run) -> a number, or one an item
   metric: score
-  direction: maximize"""
+  direction: maximize
+  architecture: other            # or decoder, encoder, vision: how its graphs may be fused"""
     return f"""\
   model: {model}    # a folder or a hub id; safetensors only
   data: {data}      # {_ROWS[task]}: .jsonl, .csv, .parquet or .txt"""

@@ -29,7 +29,7 @@ from .errors import (
 )
 from .hardware import Gpu, Hardware, detect_hardware
 from .rules import RULES, Context, Rule
-from .space import Dropped, Enumeration, SearchSpace, build_space
+from .space import Dropped, Enumeration, Region, SearchSpace, build_space
 
 __all__ = [
     "CHOICES",
@@ -54,6 +54,7 @@ __all__ = [
     "FailureCause",
     "Gpu",
     "Hardware",
+    "Region",
     "Rule",
     "SearchSpace",
     "SpaceError",

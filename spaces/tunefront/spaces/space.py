@@ -1,8 +1,10 @@
 """The whole space: which configurations there are, which can't run and why."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from .catalog import CHOICES, choice_kind
 from .choice import Choice, Value
@@ -42,6 +44,20 @@ class Enumeration:
     def total(self) -> int:
         """Configurations before any rule."""
         return len(self.runnable) + sum(drop.count for drop in self.dropped)
+
+
+class Region(Protocol):
+    """A part of a space; what a configuration leaves out has its choice's default."""
+
+    @property
+    def equal(self) -> Mapping[str, Value]:
+        """Values that a configuration of the region has."""
+        ...
+
+    @property
+    def least(self) -> Mapping[str, float]:
+        """Values that it reaches or exceeds."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +115,27 @@ class SearchSpace:
             if reason is not None:
                 return reason
         return None
+
+    def holds(self, configuration: Configuration) -> bool:
+        """Whether a configuration is one of the space, with values of its choices, and can run."""
+        values, active = self.defaults(), 0
+        for choice in self.choices:
+            if choice.active(values):
+                if configuration.get(choice.name) not in choice.values:
+                    return False
+                values[choice.name] = configuration[choice.name]
+                active += 1
+        return active == len(configuration) and self.obstacle(configuration) is None
+
+    def count(self, regions: Sequence[Region]) -> list[int]:
+        """Count the runnable configurations of every region that are in none before it.
+
+        Nothing is listed: parts of the space that differ only in choices that no later rule,
+        condition or region looks at are counted once, so that a space of any size is counted in
+        the time that its rules take.
+        """
+        found = _Count(space=self, regions=regions).counts()
+        return [found.get(number, 0) for number in range(len(regions))]
 
     def enumerate(self, limit: int = LARGEST_SPACE) -> Enumeration:
         """Every configuration, listed or counted with its reason.
@@ -164,6 +201,16 @@ def _parents_first(choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
     return tuple(placed)
 
 
+def _by_depth(space: SearchSpace) -> list[list[tuple[int, Rule]]]:
+    """For every number of decided choices, the rules that can speak from there on."""
+    depth_of = {choice.name: i for i, choice in enumerate(space.choices)}
+    by_depth: list[list[tuple[int, Rule]]] = [[] for _ in range(len(space.choices) + 1)]
+    for number, rule in enumerate(space.rules):
+        depths = [depth_of[name] + 1 for name in rule.choices if name in depth_of]
+        by_depth[max(depths, default=0)].append((number, rule))
+    return by_depth
+
+
 @dataclass(slots=True)
 class _Fell:
     """What fell to one reason so far; the values keep the order in which they were met."""
@@ -183,12 +230,7 @@ class _Walk:
 
     def configurations(self) -> Iterator[Configuration]:
         """Those that can run; `dropped` is complete when the iteration is."""
-        depth_of = {choice.name: i for i, choice in enumerate(self.space.choices)}
-        by_depth: list[list[tuple[int, Rule]]] = [[] for _ in range(len(self.space.choices) + 1)]
-        for number, rule in enumerate(self.space.rules):
-            depths = [depth_of[name] + 1 for name in rule.choices if name in depth_of]
-            by_depth[max(depths, default=0)].append((number, rule))
-        yield from self._descend(0, self.space.defaults(), {}, by_depth)
+        yield from self._descend(0, self.space.defaults(), {}, _by_depth(self.space))
 
     def _descend(
         self,
@@ -198,7 +240,7 @@ class _Walk:
         by_depth: list[list[tuple[int, Rule]]],
     ) -> Iterator[Configuration]:
         for number, rule in by_depth[depth]:
-            reason = self._reason(number, rule, values)
+            reason = self.reason(number, rule, values)
             if reason is not None:
                 fell = self.dropped.setdefault((rule.name, reason), _Fell())
                 fell.count += self._size(depth, values)
@@ -221,7 +263,8 @@ class _Walk:
                 by_depth,
             )
 
-    def _reason(self, number: int, rule: Rule, values: Mapping[str, Value]) -> str | None:
+    def reason(self, number: int, rule: Rule, values: Mapping[str, Value]) -> str | None:
+        """What a rule says of decided values, each combination asked for once."""
         seen = tuple(values[name] for name in rule.choices)
         key = (number, *seen)
         if key not in self._reasons:
@@ -245,3 +288,70 @@ class _Walk:
         if not choice.active(values):
             return self._size(depth + 1, values)
         return sum(self._size(depth + 1, {**values, choice.name: v}) for v in choice.values)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Count:
+    """Depth-first like `_Walk`, but each different rest of the space is counted once."""
+
+    space: SearchSpace
+    regions: Sequence[Region]
+    _walk: _Walk = field(init=False)
+    _rules: list[list[tuple[int, Rule]]] = field(init=False)
+    _watched: list[tuple[str, ...]] = field(init=False)
+    _counted: dict[tuple[object, ...], Counter[int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._walk = _Walk(space=self.space)
+        self._rules = _by_depth(self.space)
+        self._watched = [self._watched_from(d) for d in range(len(self.space.choices) + 1)]
+
+    def counts(self) -> Counter[int]:
+        """By the number of the region, where that is not 0."""
+        values = self.space.defaults()
+        names = {choice.name for choice in self.space.choices}
+        open_regions = tuple(range(len(self.regions)))
+        for name in {n for r in self.regions for n in (*r.equal, *r.least)} - names:
+            open_regions = self._inside(open_regions, name, values[name])
+        return self._below(0, values, open_regions)
+
+    def _watched_from(self, depth: int) -> tuple[str, ...]:
+        """The decided choices that anything from a depth on looks at."""
+        decided = {choice.name for choice in self.space.choices[:depth]}
+        later = {c.choice for choice in self.space.choices[depth:] for c in choice.when}
+        later.update(name for rules in self._rules[depth:] for _, r in rules for name in r.choices)
+        return tuple(sorted(decided & later))
+
+    def _below(
+        self, depth: int, values: Mapping[str, Value], open_regions: tuple[int, ...]
+    ) -> Counter[int]:
+        if not open_regions:
+            return Counter()
+        key = (depth, open_regions, *(values[name] for name in self._watched[depth]))
+        if key not in self._counted:
+            self._counted[key] = self._count(depth, values, open_regions)
+        return self._counted[key]
+
+    def _count(
+        self, depth: int, values: Mapping[str, Value], open_regions: tuple[int, ...]
+    ) -> Counter[int]:
+        if any(self._walk.reason(n, rule, values) is not None for n, rule in self._rules[depth]):
+            return Counter()
+        if depth == len(self.space.choices):
+            return Counter({open_regions[0]: 1})
+        choice = self.space.choices[depth]
+        name, found = choice.name, Counter[int]()
+        for value in choice.values if choice.active(values) else (values[name],):
+            inside = self._inside(open_regions, name, value)
+            found.update(self._below(depth + 1, {**values, name: value}, inside))
+        return found
+
+    def _inside(self, numbers: tuple[int, ...], name: str, value: Value) -> tuple[int, ...]:
+        """Those of the regions that a value of a choice is inside of."""
+        return tuple(n for n in numbers if _within(self.regions[n], name, value))
+
+
+def _within(region: Region, name: str, value: Value) -> bool:
+    if name in region.equal and region.equal[name] != value:
+        return False
+    return name not in region.least or float(value) >= region.least[name]

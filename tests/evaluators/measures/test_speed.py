@@ -4,7 +4,7 @@ The intervals have a file of their own (test_intervals.py).
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -297,6 +297,105 @@ def test_beside_a_reference_the_ratio_counts() -> None:
     assert enough(own, 1.0, PROTOCOL, beside)
     other = of_seconds(WILD[::-1])
     assert not enough(of_seconds([0.05] * 6), 1.0, PROTOCOL, other)
+
+
+# Every property is computed once
+
+
+def random_turns(turns: int, replicas: int, idle: float, seed: int) -> list[list[Block]]:
+    """Blocks of random length, some disturbed; `idle` of their time on no core."""
+    random = np.random.default_rng(seed)
+
+    def one() -> Block:
+        request_s = random.lognormal(-3, 0.3, (int(random.integers(1, 5)), 2))
+        wall_s, wait = float(request_s.sum()), random.choice([0.0, 0.2], p=[0.8, 0.2])
+        cpu_s = wall_s * (1 - wait - idle * random.random())
+        return Block(request_s=request_s, cpu_s=cpu_s, wait_s=wall_s * wait)
+
+    return [[one() for _ in range(replicas)] for _ in range(turns)]
+
+
+class Plain:
+    """The same as `Timing`, computed anew wherever it is needed."""
+
+    def __init__(self, timing: Timing) -> None:
+        self.blocks, self.threads = timing.blocks, timing.threads
+
+    def wall_s(self, block: Block) -> float:
+        return float(block.request_s.sum())
+
+    def clock(self) -> str:
+        if self.threads != 1 or any(len(turn) != 1 for turn in self.blocks):
+            return "wall"
+        blocks = [block for turn in self.blocks for block in turn]
+        missed = [abs(b.cpu_s + b.wait_s - self.wall_s(b)) / self.wall_s(b) for b in blocks]
+        return "cpu" if float(np.median(missed)) <= 0.03 else "wall"
+
+    def own_s(self, block: Block) -> float:
+        return block.cpu_s if self.clock() == "cpu" else self.wall_s(block)
+
+    def rate(self) -> list[float]:
+        return [sum(len(b.request_s) / self.own_s(b) for b in turn) for turn in self.blocks]
+
+    def latency_s(self) -> list[float]:
+        def typical(block: Block) -> float:
+            return float(np.median(block.request_s) * self.own_s(block) / self.wall_s(block))
+
+        return [float(np.median([typical(block) for block in turn])) for turn in self.blocks]
+
+    def clean(self) -> list[bool]:
+        return [all(b.wait_s <= 0.05 * self.wall_s(b) for b in turn) for turn in self.blocks]
+
+    def kept(self) -> list[bool]:
+        clean = self.clean()
+        return clean if sum(clean) >= max(3, len(clean) // 3) else [True] * len(clean)
+
+
+@pytest.mark.parametrize("turns", [1, 2, 7, 40])
+@pytest.mark.parametrize(
+    ("replicas", "threads", "idle", "clock"),
+    [(1, 1, 0.01, "cpu"), (1, 1, 0.9, "wall"), (1, 2, 0.0, "wall"), (2, 1, 0.0, "wall")],
+)
+def test_what_is_computed_once_is_what_is_computed_anew_to_the_last_bit(
+    turns: int, replicas: int, threads: int, idle: float, clock: str
+) -> None:
+    for seed in range(5):
+        blocks = random_turns(turns, replicas, idle, seed)
+        timing = Timing(blocks=blocks, requests=REQUESTS, threads=threads)
+        plain = Plain(timing)
+        for _ in range(2):  # the second time from what is kept
+            assert timing.clock == plain.clock()
+            assert timing.rate.tolist() == plain.rate()
+            assert timing.latency_s.tolist() == plain.latency_s()
+            assert timing.clean.tolist() == plain.clean()
+            assert timing.kept.tolist() == plain.kept()
+            assert timing.items == 4
+    many = Timing(blocks=random_turns(40, replicas, idle, 0), requests=REQUESTS, threads=threads)
+    assert many.clock == clock
+
+
+class Walked(tuple[list[Block], ...]):
+    """Turns that count how often they are walked over."""
+
+    walks = 0
+
+    def __iter__(self) -> Iterator[list[Block]]:
+        type(self).walks += 1
+        return super().__iter__()
+
+
+def test_a_question_walks_over_the_turns_a_few_times_however_many_there_are() -> None:
+    walks: list[int] = []
+    for turns in (20, 400):
+        Walked.walks = 0
+        own, beside = (
+            Timing(blocks=Walked(random_turns(turns, 1, 0.01, seed)), requests=REQUESTS, threads=1)
+            for seed in (1, 2)
+        )
+        assert not enough(own, 1.0, Protocol(seconds=10, precision=1e-9), beside)
+        assert own.rate is own.rate
+        walks.append(Walked.walks)
+    assert walks[0] == walks[1] <= 8
 
 
 # Figures

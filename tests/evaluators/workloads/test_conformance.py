@@ -2,6 +2,8 @@
 
 import copy
 import inspect
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -12,10 +14,17 @@ from tunefront.evaluators import WorkloadSpec, paired_change, quality_metrics
 from tunefront.evaluators.measures.quality import read_items, read_metrics, write_quality
 from tunefront.evaluators.runtimes import Source
 from tunefront.evaluators.store import fingerprint_of
-from tunefront.evaluators.workloads import TASKS, WORKLOADS, Array, Inputs, build_workload
+from tunefront.evaluators.workloads import (
+    TASKS,
+    WORKLOADS,
+    Architecture,
+    Array,
+    Inputs,
+    build_workload,
+)
 from tunefront.evaluators.workloads import portions as portions_module
 from tunefront.evaluators.workloads.portions import Places, portions
-from tunefront.spaces import EvaluationError, detect_hardware
+from tunefront.spaces import EvaluationError, WorkloadError, detect_hardware
 
 from .conftest import Case, constant_run
 
@@ -311,6 +320,39 @@ def test_the_processor_can_be_loaded_from_where_it_was_saved(case: Case, tmp_pat
         tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
         assert tokenizer.pad_token_id is not None
         assert len(tokenizer("red green")["input_ids"]) >= 2
+
+
+def test_every_task_declares_its_architecture(case: Case) -> None:
+    assert case.workload.architecture == {
+        "causal-lm": "decoder",
+        "text-embedding": "encoder",
+        "text-classification": "encoder",
+        "image-classification": "vision",
+        "custom": "other",
+    }.get(case.workload.task)
+
+
+@pytest.mark.parametrize("architecture", ["decoder", "encoder", "vision", "other"])
+def test_a_custom_workload_declares_its_own_architecture(
+    custom_spec: WorkloadSpec, architecture: Architecture
+) -> None:
+    spec = replace(custom_spec, architecture=architecture)
+    assert build_workload(spec).architecture == architecture
+    assert WorkloadSpec.from_dict(spec.to_dict()) == spec
+
+
+def test_an_architecture_is_a_known_word_and_a_custom_workloads_only(
+    custom_spec: WorkloadSpec, classifier_spec: WorkloadSpec
+) -> None:
+    unknown = "architecture: unknown value 'decodr'; did you mean 'decoder'?"
+    with pytest.raises(WorkloadError, match=re.escape(unknown)):
+        replace(custom_spec, architecture=cast(Architecture, "decodr"))
+    told = (
+        "architecture: only task custom declares it, but the task is text-classification, which "
+        "has its own; remove the key"
+    )
+    with pytest.raises(WorkloadError, match=re.escape(told)):
+        replace(classifier_spec, architecture="decoder")
 
 
 def test_the_module_can_be_exported_and_its_batch_may_vary(case: Case) -> None:

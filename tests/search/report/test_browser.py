@@ -157,6 +157,35 @@ def test_without_a_baseline_and_with_a_preference_the_picks_are_the_same_too(
         assert found["picks"] == told(front_of(chosen, trials))
 
 
+@pytest.mark.parametrize(
+    "gone", [{"throughput", "latency_ms"}, {"peak_memory_mb"}, {"throughput", "peak_memory_mb"}]
+)
+def test_figures_that_no_trial_has_are_missing_in_the_browser_too(
+    opened: Callable[..., "Page"],
+    load: Callable[..., Experiment],
+    experiment: Experiment,
+    search: Search,
+    gone: set[str],
+) -> None:
+    searched = load("objectives={perplexity: minimize, quality_drop: minimize}")
+    bare = replace(experiment, objectives=searched.objectives)
+    trials = [
+        replace(t, measurements={n: m for n, m in t.measurements.items() if n not in gone})
+        for t in search(60, spread=0.2)
+    ]
+    page = opened(report_html(answer_of(bare, trials, Confirmation()), RECORD))
+    out_of_reach = Limit(metric="peak_memory_mb", test="<=", bound=400.0)
+    for limits in (bare.limits, (), (*bare.limits, out_of_reach)):
+        front = front_of(bare, trials, limits)
+        found = page.evaluate(FRONT, [plain(limits), ""])
+        assert found["picks"] == told(front)
+        if limits:
+            assert found["misses"] == [t.number for t in nearest_misses(trials, limits)]
+    names = {pick.name for pick in front_of(bare, trials).picks}
+    assert ("fastest" in names) == ("throughput" not in gone)
+    assert ("smallest" in names) == ("peak_memory_mb" not in gone)
+
+
 def shown_picks(page: "Page") -> list[tuple[str, int]]:
     rows = page.locator("#picks tbody tr[data-pick]").all()
     return [

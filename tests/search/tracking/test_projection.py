@@ -9,11 +9,14 @@ from typing import Any
 import mlflow
 import pytest
 
-from tunefront.evaluators import Evaluation
+from tunefront.evaluators import Evaluation, FirstLook, Measurement
 from tunefront.search import Answer, Experiment, Trial, answer_of
 from tunefront.search.confirmation import Confirmation
+from tunefront.search.fidelity import fidelity_of
+from tunefront.search.profile.advice import tried_of
 from tunefront.search.study import Study
 from tunefront.search.tracking.projection import Projection
+from tunefront.search.tracking.store import tracking_uri
 from tunefront.spaces import Configuration
 
 KILLED = """
@@ -205,3 +208,43 @@ def test_figures_that_are_not_finite_are_left_out(
     (run,) = runs_of(client, projection)
     assert "latency_ms" not in run.data.metrics
     assert Projection(answer.experiment, "search").write_trials([odd], found) == 0
+
+
+def test_a_search_without_throughput_and_memory_is_written_whole(
+    load: Callable[..., Experiment], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs, note, views, files and report; ratios of missing figures are left out."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    experiment = load("objectives={perplexity: minimize, agreement: maximize}", "limits={}")
+    study = Study.open(experiment, {"test": "yes"})
+    for threads, perplexity in ((1, 10.0), (2, 9.0)):
+        configuration = Configuration({**experiment.baseline, "threads": threads})
+        figures = {
+            name: Measurement.exact(value, "")
+            for name, value in (("perplexity", perplexity), ("agreement", 0.9))
+        }
+        ended = Evaluation(
+            status="ok",
+            measurements=figures,
+            items=((1.0,), (1.0,)),
+            relative=Measurement.exact(2.0, "x"),
+            first_look=FirstLook(speed=None),
+        )
+        study.tell(study.ask(configuration), ended)
+    answer = answer_of(experiment, Study.read(experiment).trials(), Confirmation())
+    assert answer.trials[1].measured, answer.trials[1]
+    written = Projection(experiment, "search")
+    written.write_trials(answer.trials, answer)
+    written.write_summary(answer, {})
+    client = mlflow.MlflowClient(tracking_uri=tracking_uri(experiment))
+    found = client.get_experiment_by_name(experiment.name)
+    assert found is not None
+    runs = client.search_runs([found.experiment_id])
+    own = next(run for run in runs if run.data.params.get("threads") == "2")
+    assert own.data.metrics["perplexity"] == 9.0
+    assert not {"speedup_x", "memory_saving_x", "throughput"} & set(own.data.metrics)
+    assert answer.headline().startswith("001 ")
+    assert "faster" not in answer.headline()
+    assert "throughput" not in answer.sentence(answer.trials[1])
+    assert fidelity_of(answer.trials, experiment.objectives).trials == 0
+    assert tried_of(answer.trials, 1, "threads", 1, 2).speedup is None

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ class Protocol:
     reference: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # no slots: a cached property needs a __dict__
 class Block:
     """Some passes in a row, timed.
 
@@ -68,7 +69,7 @@ class Block:
     cpu_s: float
     wait_s: float
 
-    @property
+    @cached_property
     def wall_s(self) -> float:
         """Wall seconds of the block."""
         return float(self.request_s.sum())
@@ -144,12 +145,13 @@ def _one_pass(call: Call, requests: Sequence[Inputs]) -> list[float]:
     return seconds
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # no slots: a cached property needs a __dict__
 class Timing:
-    """The blocks of one candidate.
+    """The blocks of one candidate. Every property is computed once, on first access.
 
     Attributes:
-        blocks: By turn, then by replica; replicas of a turn ran at the same time.
+        blocks: By turn, then by replica; replicas of a turn ran at the same time. A sequence that
+            does not change any more.
         requests: What a pass ran.
         threads: Threads of each replica; of one on the CPU its own CPU time can be the clock.
     """
@@ -158,12 +160,12 @@ class Timing:
     requests: Sequence[Inputs]
     threads: int | None = None
 
-    @property
+    @cached_property
     def items(self) -> int:
         """Items in a pass."""
         return sum(items_of(request) for request in self.requests)
 
-    @property
+    @cached_property
     def clock(self) -> str:
         """`cpu` where the work is one thread's own, else `wall`: what the figures are taken from.
 
@@ -175,24 +177,24 @@ class Timing:
         gaps = [abs(b.cpu_s + b.wait_s - b.wall_s) / b.wall_s for turn in self.blocks for b in turn]
         return "cpu" if float(np.median(gaps)) <= CPU_BOUND else "wall"
 
-    @property
+    @cached_property
     def clean(self) -> npt.NDArray[np.bool_]:
         """The turns in which nobody was in the way, shape `(turns,)`."""
         return np.array([all(block.clean for block in turn) for turn in self.blocks], dtype=bool)
 
-    @property
+    @cached_property
     def kept(self) -> npt.NDArray[np.bool_]:
         """The turns that count, shape `(turns,)`: the clean ones where they are enough."""
         return kept_turns(self.clean)
 
-    @property
+    @cached_property
     def rate(self) -> npt.NDArray[np.float64]:
         """Passes a second of every turn, replicas together, shape `(turns,)`."""
         return np.array(
             [sum(len(b.request_s) / self._own_s(b) for b in turn) for turn in self.blocks]
         )
 
-    @property
+    @cached_property
     def latency_s(self) -> npt.NDArray[np.float64]:
         """Seconds of the typical request of every turn, shape `(turns,)`."""
         return np.array(
@@ -246,7 +248,7 @@ def time_alone(call: Call, requests: Sequence[Inputs], protocol: Protocol) -> Ti
         watch = OwnWatch()
         start = time.perf_counter()
         while not blocks or not enough(
-            Timing(blocks=blocks, requests=requests), time.perf_counter() - start, protocol
+            Timing(blocks=tuple(blocks), requests=requests), time.perf_counter() - start, protocol
         ):
             blocks.append([run_block(call, requests, protocol.block_s, watch)])
     return Timing(blocks=blocks, requests=requests)

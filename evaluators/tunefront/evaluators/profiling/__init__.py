@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+from tunefront.spaces import EvaluationError
+
 from .job import Found, Job, middle_mean
 from .onnx_profiler import profile_onnx
 from .openvino_profiler import profile_openvino
@@ -21,8 +23,23 @@ PROFILER_OF: Mapping[str, Callable[[Job], Found]] = MappingProxyType(
 """What profiles a candidate, by its runtime."""
 
 
+def check_profiler(runtime: str) -> None:
+    """Refuse a runtime that has no profiler.
+
+    Raises:
+        EvaluationError: With the cause "unsupported" and the runtimes that have one.
+    """
+    if runtime not in PROFILER_OF:
+        raise EvaluationError(
+            f"runtime {runtime} has no profiler; trials of {', '.join(PROFILER_OF)} can be "
+            "profiled",
+            cause="unsupported",
+        )
+
+
 def profile_job(job: Job) -> Profile:
     """Profile a candidate in this process."""
+    check_profiler(job.record.runtime)
     found = PROFILER_OF[job.record.runtime](job)
     rows = merged(found.rows, found.counted)
     return Profile(
@@ -49,6 +66,7 @@ __all__ = [
     "Roofline",
     "Row",
     "bound_of",
+    "check_profiler",
     "measure_roofline",
     "profile_job",
 ]

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tunefront.evaluators.workloads.base import Array, Inputs, TensorSpec
+from tunefront.evaluators.workloads.base import Architecture, Array, Inputs, TensorSpec
 from tunefront.spaces import Configuration, Hardware
 
 if TYPE_CHECKING:
@@ -55,6 +55,9 @@ class Source:
         shared: Finds or makes a folder that all builds of this module share, by its name; the
             maker gets an empty folder to fill.
         hardware: The machine that it is built for.
+        architecture: What kind of network the module is, as the workload declares it.
+        pretrained: The model of `transformers` inside the module, where there is one: its weights
+            can be saved as a checkpoint.
     """
 
     module: "torch.nn.Module"
@@ -62,6 +65,8 @@ class Source:
     calibration: Sequence[Inputs]
     shared: Callable[[str, Callable[[Path], None]], Path]
     hardware: Hardware
+    architecture: Architecture = "other"
+    pretrained: "torch.nn.Module | None" = None
 
     @property
     def example(self) -> Inputs:

@@ -1,14 +1,10 @@
 """The module as an ONNX graph: exported once, shared by every build of the same module."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tunefront.spaces import EvaluationError
 
 from .base import Source
-
-if TYPE_CHECKING:
-    pass
 
 FILE = "graph.onnx"
 

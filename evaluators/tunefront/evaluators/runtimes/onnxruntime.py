@@ -1,20 +1,25 @@
 """ONNX Runtime on the CPU: transformer blocks fused, then quantized (`model.onnx`)."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tunefront.evaluators.workloads.base import Array, Inputs
+from tunefront.evaluators.workloads.base import Architecture, Array, Inputs
 from tunefront.spaces import EvaluationError
 
 from .base import Candidate, Facts, Numerics, Runtime, Source
 from .weights import WeightStatistics, total
 
-if TYPE_CHECKING:
-    import torch
-
 FILE = "model.onnx"
 NBITS_GROUP = 32
+FUSIONS: Mapping[Architecture, str | None] = {
+    "decoder": "gpt2",
+    "encoder": "bert",
+    "vision": "vit",
+    "other": None,
+}
+"""`model_type` of onnxruntime's transformer optimizer; None: its generic optimizations only."""
 
 
 class OnnxRuntime(Runtime):
@@ -28,7 +33,9 @@ class OnnxRuntime(Runtime):
 
         graph = onnx_graph(source)
         try:
-            fused = source.shared("onnx-fused", lambda made: _fuse(graph, source.module, made))
+            fused = source.shared(
+                "onnx-fused", lambda made: _fuse(graph, source.architecture, made)
+            )
             narrow = source.hardware.int8_products_saturate
             _quantize(fused / FILE, folder / FILE, numerics.quantization, narrow=narrow)
         except EvaluationError:
@@ -100,15 +107,31 @@ class OnnxCandidate(Candidate):
         )
 
 
-def _fuse(graph: Path, module: "torch.nn.Module", folder: Path) -> None:
-    """Transformer blocks as ONNX Runtime's own operators, where its patterns match."""
+def _fuse(graph: Path, architecture: Architecture, folder: Path) -> None:
+    """Parts of transformers as ONNX Runtime's own operators, where its patterns match."""
     from onnxruntime.transformers import optimizer
 
-    decoder = type(module).__name__ == "LogitsModule"
-    fused = optimizer.optimize_model(
-        str(graph), model_type="gpt2" if decoder else "bert", num_heads=0, hidden_size=0
-    )
+    fused: Any = _transformed(graph, FUSIONS[architecture])
+    if fused is None:
+        fused = optimizer.optimize_model(str(graph), opt_level=1, only_onnxruntime=True)
     fused.save_model_to_file(str(folder / FILE))
+
+
+def _transformed(graph: Path, model_type: str | None) -> Any:
+    """The graph after the fusions of a model type; None without a type, or where they fail."""
+    from onnxruntime.transformers import optimizer
+
+    if model_type is None:
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # of the temporary folder that it leaves
+        try:
+            return optimizer.optimize_model(
+                str(graph), model_type=model_type, num_heads=0, hidden_size=0
+            )
+        except IndexError:
+            # onnxruntime 1.32: Gpt2OnnxModel.postprocess reads the bias of a Gemm that has none.
+            return None
 
 
 def _quantize(source: Path, target: Path, quantization: str, *, narrow: bool) -> None:

@@ -34,11 +34,11 @@ _INPUTS = ("input_ids", "attention_mask")
 
 def save_shardable(source: Source, folder: Path) -> Mapping[str, object]:
     """Save the pretrained model as it is; every rank cuts its own share when it opens it."""
-    model = getattr(source.module, "model", None)
+    model: Any = source.pretrained
     if model is None or not getattr(model.config, "base_model_tp_plan", None):
+        named = type(source.module if model is None else model).__name__
         raise EvaluationError(
-            f"{type(model).__name__} has no tensor-parallel plan in transformers",
-            cause="unsupported",
+            f"{named} has no tensor-parallel plan in transformers", cause="unsupported"
         )
     model.save_pretrained(folder / WEIGHTS)
     return {}

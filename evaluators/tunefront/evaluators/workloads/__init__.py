@@ -5,12 +5,12 @@ from types import MappingProxyType
 
 from tunefront.evaluators.measures.metrics import Metric
 
-from .base import Array, Inputs, Quality, Run, Task, TensorSpec, Workload
+from .base import Architecture, Array, Inputs, Quality, Run, Task, TensorSpec, Workload
 from .causal_lm import CausalLM
 from .custom import Custom
 from .image_classification import ImageClassification
 from .samples import Sample
-from .spec import TASKS, WorkloadSpec
+from .spec import ARCHITECTURES, TASKS, WorkloadSpec
 from .text_classification import TextClassification
 from .text_embedding import TextEmbedding
 
@@ -36,8 +36,10 @@ def quality_metrics(spec: WorkloadSpec) -> Mapping[str, Metric]:
 
 
 __all__ = [
+    "ARCHITECTURES",
     "TASKS",
     "WORKLOADS",
+    "Architecture",
     "Array",
     "Inputs",
     "Quality",

@@ -28,6 +28,13 @@ Task = Literal[
     "causal-lm", "text-embedding", "text-classification", "image-classification", "custom"
 ]
 
+Architecture = Literal["decoder", "encoder", "vision", "other"]
+"""What kind of network the module is: a runtime may transform the graphs of each kind its own way.
+
+`decoder`: a transformer that attends to earlier positions only; `encoder`: one that attends to all
+positions; `vision`: a network over images; `other`: nothing is assumed.
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorSpec:
@@ -67,9 +74,11 @@ class Workload(ABC):
         task: The task's name in experiment files.
         metrics: What `quality` reports, the primary one (which `quality_drop` is about) first.
         inputs: The inputs of the module, in the order of its `forward`.
+        architecture: What kind of network the module is.
     """
 
     task: Task
+    architecture: Architecture
     metrics: tuple[Metric, ...]
     inputs: tuple[TensorSpec, ...]
 

@@ -34,6 +34,7 @@ class CausalLM(Workload):
     """
 
     task = "causal-lm"
+    architecture = "decoder"
     metrics = (
         Metric(
             name="perplexity",

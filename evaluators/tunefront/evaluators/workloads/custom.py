@@ -38,6 +38,7 @@ class Custom(Workload):
 
     def __init__(self, spec: WorkloadSpec) -> None:
         self.spec = spec
+        self.architecture = spec.architecture or "other"
         self.metrics = (
             Metric(
                 name=spec.metric,

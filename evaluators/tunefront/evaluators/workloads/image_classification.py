@@ -35,6 +35,7 @@ class ImageClassification(Workload):
     """
 
     task = "image-classification"
+    architecture = "vision"
     metrics = METRICS
     inputs = (TensorSpec(name="pixel_values", dims=("batch", 3, "height", "width")),)
 

@@ -37,12 +37,25 @@ def _dtype(module: torch.nn.Module) -> torch.dtype:
     return next(types, torch.float32)
 
 
-class LogitsModule(torch.nn.Module):
-    """A causal language model without its cache: all logits of the texts."""
+class PretrainedModule(torch.nn.Module):
+    """A module around a pretrained model of `transformers`.
+
+    Attributes:
+        model: The pretrained model, which can be saved as a checkpoint.
+    """
 
     def __init__(self, model: torch.nn.Module) -> None:
         super().__init__()
         self.model = model
+
+
+def pretrained_of(module: torch.nn.Module) -> torch.nn.Module | None:
+    """The pretrained model that a module is around; None for any other module."""
+    return module.model if isinstance(module, PretrainedModule) else None
+
+
+class LogitsModule(PretrainedModule):
+    """A causal language model without its cache: all logits of the texts."""
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """`(batch, sequence)` ids and mask to `(batch, sequence, vocabulary)` fp32."""
@@ -51,12 +64,11 @@ class LogitsModule(torch.nn.Module):
         return logits.float()
 
 
-class EmbeddingModule(torch.nn.Module):
+class EmbeddingModule(PretrainedModule):
     """A text encoder with its pooling: unit vectors."""
 
     def __init__(self, model: torch.nn.Module, pooling: str) -> None:
-        super().__init__()
-        self.model = model
+        super().__init__(model)
         self.pooling = pooling
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
@@ -70,12 +82,8 @@ class EmbeddingModule(torch.nn.Module):
         return torch.nn.functional.normalize(pooled.float(), dim=-1)
 
 
-class TextLogitsModule(torch.nn.Module):
+class TextLogitsModule(PretrainedModule):
     """A text classifier."""
-
-    def __init__(self, model: torch.nn.Module) -> None:
-        super().__init__()
-        self.model = model
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """`(batch, sequence)` ids and mask to `(batch, classes)` fp32."""
@@ -83,12 +91,8 @@ class TextLogitsModule(torch.nn.Module):
         return logits.float()
 
 
-class ImageLogitsModule(torch.nn.Module):
+class ImageLogitsModule(PretrainedModule):
     """An image classifier."""
-
-    def __init__(self, model: torch.nn.Module) -> None:
-        super().__init__()
-        self.model = model
 
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """`(batch, channels, height, width)` pixels to `(batch, classes)` fp32."""

@@ -8,9 +8,10 @@ from typing import cast, get_args
 from tunefront.evaluators.measures.metrics import Direction
 from tunefront.spaces import WorkloadError, did_you_mean
 
-from .base import Task
+from .base import Architecture, Task
 
 TASKS: tuple[str, ...] = get_args(Task)
+ARCHITECTURES: tuple[str, ...] = get_args(Architecture)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,8 @@ class WorkloadSpec:
         samples: For `custom`: a callable that says in words what a candidate answers; or None.
         metric: For `custom`: the name of what `quality` returns.
         direction: For `custom`: what is better.
+        architecture: For `custom`: what kind of network the module is; `other` where None. The
+            other tasks declare their own.
     """
 
     task: Task
@@ -49,11 +52,22 @@ class WorkloadSpec:
     samples: str | None = None
     metric: str = "score"
     direction: Direction = "maximize"
+    architecture: Architecture | None = None
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
             raise WorkloadError(
                 f"task: unknown value {self.task!r}{did_you_mean(self.task, TASKS)}"
+            )
+        if self.architecture is not None and self.architecture not in ARCHITECTURES:
+            raise WorkloadError(
+                f"architecture: unknown value {self.architecture!r}"
+                f"{did_you_mean(self.architecture, ARCHITECTURES)}"
+            )
+        if self.architecture is not None and self.task != "custom":
+            raise WorkloadError(
+                f"architecture: only task custom declares it, but the task is {self.task}, which "
+                "has its own; remove the key"
             )
         needed = ("inputs", "quality") if self.task == "custom" else ("data",)
         for name in needed:

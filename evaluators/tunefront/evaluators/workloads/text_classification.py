@@ -27,6 +27,7 @@ class TextClassification(Workload):
     """A text classifier. Data: rows with the columns `text` and `label`."""
 
     task = "text-classification"
+    architecture = "encoder"
     metrics = METRICS
     inputs = TOKEN_INPUTS
 

@@ -33,6 +33,7 @@ class TextEmbedding(Workload):
     """
 
     task = "text-embedding"
+    architecture = "encoder"
     metrics = (
         Metric(
             name="recall_at_1",

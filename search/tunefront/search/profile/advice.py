@@ -314,7 +314,7 @@ def _option(
 
 def tried_of(trials: Sequence[Trial], number: int, choice: str, now: Value, value: Value) -> Tried:
     """What recorded trials say of a value in place of another."""
-    measured = [trial for trial in trials if trial.measured]
+    measured = [t for t in trials if t.measured and "throughput" in t.measurements]
     having = [trial for trial in measured if _value(trial, choice) == value]
     before = {_others(t, choice): t for t in measured if _value(t, choice) == now}
     ratios = [

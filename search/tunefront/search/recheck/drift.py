@@ -18,8 +18,6 @@ LEAST_DRIFT = 0.05
 """Of speed and memory: processes of one export differ by less from day to day, for no reason."""
 LEAST_QUALITY_DRIFT = 5e-4
 """Of quality, as a share of the figure."""
-UNKNOWN_SPREAD = 0.25
-"""Allowed where an older export records no spread."""
 BUSY = 0.10
 """Of the cores' time that others may take on a machine that counts as quiet."""
 BUSY_FACTOR = 2.0
@@ -83,7 +81,7 @@ def judged_figures(manifest: Mapping[str, Any], rounds: Rounds, fingerprint: str
                 Finding(metric=name, recorded=before, now=now, verdict="not judged", detail=told)
             )
         elif name == "latency_ms":
-            found.append(_speed(before, now, manifest.get("sample_probe", {}), rounds))
+            found.append(_speed(before, now, manifest["sample_probe"], rounds))
         else:
             drifted = _beyond(before, now, 1.0)
             verdict: Verdict = "drifted" if drifted else "holds"
@@ -116,7 +114,7 @@ def _speed(
         explained *= BUSY_FACTOR
         told = f"others took {busy:.0%} of the cores' time meanwhile"
     verdict: Verdict = "holds"
-    detail = "" if probe else "no speed of the machine is recorded beside it"
+    detail = ""
     if _beyond(before, now, explained):
         verdict = "drifted"
         if explained > 1:
@@ -134,18 +132,7 @@ def _beyond(before: Measurement, now: Measurement, stretch: float) -> bool:
 
 
 def _recorded(manifest: Mapping[str, Any]) -> dict[str, Measurement]:
-    """Figures of the export with their spread; of older exports with what is allowed instead."""
-    spread = manifest.get("sample_spread", {})
-    found: dict[str, Measurement] = {}
-    for name, value in manifest["sample_figures"].items():
-        if name in spread:
-            found[name] = Measurement.from_dict(spread[name])
-        else:
-            found[name] = Measurement(
-                value=float(value),
-                unit="ms" if name == "latency_ms" else "MB",
-                low=float(value) * (1 - UNKNOWN_SPREAD),
-                high=float(value) * (1 + UNKNOWN_SPREAD),
-                samples=1,
-            )
-    return found
+    """Figures of the export with their spread."""
+    return {
+        name: Measurement.from_dict(fields) for name, fields in manifest["sample_spread"].items()
+    }

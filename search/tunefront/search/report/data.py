@@ -107,12 +107,11 @@ def _metrics(answer: Answer) -> dict[str, Any]:
 
 
 def _rules(answer: Answer) -> dict[str, Any]:
-    """What decides the picks."""
-    speed, size, quality = deciding(answer.experiment)
+    """What decides the picks; null where no metric does."""
+    names = ("speed", "size", "quality")
+    found = zip(names, deciding(answer.experiment, answer.trials), strict=True)
     return {
-        "speed": speed.name,
-        "size": size.name,
-        "quality": quality.name,
+        **{name: None if metric is None else metric.name for name, metric in found},
         "same_quality": SAME_QUALITY,
         "smallest_difference": SMALLEST_DIFFERENCE,
     }

@@ -27,7 +27,8 @@ const limitText = (limit) => `${limit.metric} ${limit.test} ${general(limit.boun
 
 /** The measured trials that keep all limits. */
 function within(trials, limits) {
-  const kept = (trial) => limits.every((l) => keeps(l, valueOf(trial, l.metric)));
+  const kept = (trial) =>
+    limits.every((l) => l.metric in trial.figures && keeps(l, valueOf(trial, l.metric)));
   return trials.filter((trial) => trial.measured && kept(trial));
 }
 
@@ -108,9 +109,11 @@ function bestAsTold(report, trials, metric, chosen, other, word) {
   const top = bestBy(report, trials, metric);
   const near = (t) => alike(ends(t), ends(top), report.rules.smallest_difference);
   const equal = trials.filter(near);
-  const best = equal.includes(chosen) ? chosen : bestBy(report, equal, other);
+  const otherwise = other === null ? top : bestBy(report, equal, other);
+  const best = equal.includes(chosen) ? chosen : otherwise;
   if (equal.length === 1) return [best, ""];
   const others = listed(equal.filter((t) => t !== best).map((t) => t.number));
+  if (best !== chosen && other === null) return [best, ` (by that can't be told apart from ${others})`];
   const role = best === chosen ? "the recommended" : word;
   return [best, ` (by that can't be told apart from ${others}; ${role} of them)`];
 }
@@ -124,11 +127,13 @@ function listed(numbers, most = 5) {
 
 /** The best by quality; of those that are as good, the recommended or the fastest one. */
 function bestQuality(report, best, chosen) {
-  const { quality, same_quality: same } = report.rules;
-  const top = valueOf(bestBy(report, best, quality), quality);
+  const { quality, speed, same_quality: same } = report.rules;
+  const first = bestBy(report, best, quality);
+  const top = valueOf(first, quality);
   const near = (trial) => Math.abs(valueOf(trial, quality) - top) <= same * Math.abs(top);
   const equal = best.filter(near);
-  return equal.includes(chosen) ? chosen : firstLeast(equal, (t) => -valueOf(t, "throughput"));
+  if (equal.includes(chosen)) return chosen;
+  return speed === null ? first : bestBy(report, equal, speed);
 }
 
 /** The trials within limits, the front, its ties and its picks. */
@@ -158,7 +163,7 @@ function picksOf(report, front, ties, limits, prefer) {
   const { speed, size, quality } = report.rules;
   const found = [];
   const add = (name, trial, reason) => {
-    const simple = (t) => [t.changes, valueOf(t, "peak_memory_mb")];
+    const simple = (t) => [t.changes, size === null ? 0 : valueOf(t, size)];
     const chosen = firstLeast([trial, ...ties(trial)], simple);
     if (chosen !== trial) reason += ", or as good as that, and the simplest";
     const unsure = limits.filter((limit) => !certain(limit, chosen.figures[limit.metric]));
@@ -169,12 +174,17 @@ function picksOf(report, front, ties, limits, prefer) {
   };
   add("recommended", ...recommended(report, front, prefer || report.prefer));
   const first = found[0].trial;
-  const [fastest, asFast] = bestAsTold(report, front, speed, first, size, "the smallest");
-  add("fastest", fastest, `best ${speed} on the front${asFast}`);
-  const [smallest, asSmall] = bestAsTold(report, front, size, first, speed, "the fastest");
-  add("smallest", smallest, `least ${size} on the front${asSmall}`);
-  const best = bestQuality(report, front, found[0].trial);
-  add("highest quality", best, `best ${quality} on the front`);
+  if (speed !== null) {
+    const [fastest, asFast] = bestAsTold(report, front, speed, first, size, "the smallest");
+    add("fastest", fastest, `best ${speed} on the front${asFast}`);
+  }
+  if (size !== null) {
+    const [smallest, asSmall] = bestAsTold(report, front, size, first, speed, "the fastest");
+    add("smallest", smallest, `least ${size} on the front${asSmall}`);
+  }
+  if (quality !== null) {
+    add("highest quality", bestQuality(report, front, first), `best ${quality} on the front`);
+  }
   const near = front[knee(front.map((trial) => trial.costs))];
   add("knee", near, "nearest to the best of every objective at once");
   return found;
@@ -190,11 +200,14 @@ function nearestMisses(trials, limits, count = 3) {
   const distance = (trial) =>
     Math.max(
       ...limits.map(
-        (l) => beyond(l, valueOf(trial, l.metric)) / Math.max(Math.abs(l.bound), 1e-9),
+        (l) =>
+          l.metric in trial.figures
+            ? beyond(l, valueOf(trial, l.metric)) / Math.max(Math.abs(l.bound), 1e-9)
+            : Infinity,
       ),
     );
   const measured = trials.filter((trial) => trial.measured);
-  return measured.sort((a, b) => distance(a) - distance(b)).slice(0, count);
+  return measured.sort((a, b) => (less(distance(a), distance(b)) ? -1 : +less(distance(b), distance(a)))).slice(0, count);
 }
 
 /** A number as Python's `%g` writes it. */

@@ -1,7 +1,6 @@
 """What is known before the first trial: the plan, this machine, the choices."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from tunefront.search.estimate import recorded_estimate
 from tunefront.search.experiment import Experiment
@@ -9,9 +8,6 @@ from tunefront.search.words import counted
 from tunefront.spaces import CHOICES, Enumeration, Hardware, Value, show
 
 from .base import bound
-
-if TYPE_CHECKING:
-    pass
 
 LISTED = 12
 """Values of a choice that are all printed."""

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tunefront.search.answer import Answer, choices_of, figure
-from tunefront.search.lessons import Skips
 from tunefront.search.trial import Trial
 from tunefront.search.words import LISTED, counted
 
@@ -140,11 +139,9 @@ def _failures(answer: Answer, links: Links) -> list[str]:
 
 def _skipped(answer: Answer) -> list[str]:
     """What was never tried because failures had ruled it out, with how many that are."""
-    if not answer.lessons:
-        return []
-    found = Skips(answer.experiment.space.enumerate().runnable).learn(answer.trials)
     told = [
-        f"- {_plain(str(lesson))}: {counted(count, 'configuration')}" for lesson, count in found
+        f"- {_plain(str(lesson))}: {counted(count, 'configuration')}"
+        for lesson, count in answer.ruled_out
     ]
     left = len(told) - LESSONS
     return told[:LESSONS] + ([f"- and {left} more lessons: see the report"] if left > 0 else [])

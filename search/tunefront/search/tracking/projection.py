@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunefront.search.answer import Answer, rounded
 from tunefront.search.experiment import Experiment
+from tunefront.search.picks import ratio
 from tunefront.search.samples import samples_of
 from tunefront.search.trial import Trial
 from tunefront.spaces import TrackingError, show
@@ -320,11 +321,12 @@ def _metrics(trial: Trial, answer: Answer) -> dict[str, float]:
     metrics = {name: rounded(m.value) for name, m in trial.measurements.items()}
     baseline = answer.baseline
     if trial.measured and baseline is not None:
+        known = answer.experiment.metrics
         confirmed = answer.confirmation.speedup(trial.number)
-        speed = trial.value("throughput") / max(baseline.value("throughput"), 1e-12)
-        metrics["speedup_x"] = rounded(confirmed.value if confirmed else speed)
-        memory = baseline.value("peak_memory_mb") / max(trial.value("peak_memory_mb"), 1e-12)
-        metrics["memory_saving_x"] = rounded(memory)
+        speed = confirmed.value if confirmed else ratio(trial, baseline, known["throughput"])
+        memory = ratio(trial, baseline, known["peak_memory_mb"])
+        found = {"speedup_x": speed, "memory_saving_x": memory}
+        metrics |= {name: rounded(times) for name, times in found.items() if times is not None}
     if trial.number in answer.front.chances:
         metrics["front_chance"] = rounded(answer.front.chances[trial.number])
     for name, value in trial.configuration.items():
