@@ -118,7 +118,9 @@ class OpenVinoCandidate(Candidate):
         weights = _weights(model)
         hint = str(self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string())
         group = int(self._compiled.get_property("DYNAMIC_QUANTIZATION_GROUP_SIZE"))
-        dynamic = group > 0 and _activations_are_quantized(model, self._options)
+        # In bf16 the plugin leaves activations alone, but not those of a product that stands alone.
+        wanted = group > 0 and hint == "f32"
+        dynamic = wanted and _activations_are_quantized(model, self._options)
         names = {"f32": "fp32", "bf16": "bf16", "f16": "fp16", **_PRECISION}
         return Facts(
             runtime="openvino",
@@ -242,11 +244,11 @@ def _quantization(model: Any, *, dynamic: bool) -> str:
 
 
 def _activations_are_quantized(model: Any, options: Mapping[str, object]) -> bool:
-    """Whether the plugin quantizes activations here: one of the graph's products is run both ways.
+    """Whether the plugin quantizes activations in fp32: one product of the graph is run both ways.
 
-    The group size alone says nothing: the plugin keeps it in bf16 and on processors without VNNI,
-    where it quantizes no activation, and its kernels have the same names (OpenVINO 2026.4). With
-    activations left alone the outputs are equal to the last bit.
+    The group size alone says nothing: the plugin keeps it on processors without VNNI, where it
+    quantizes no activation, and its kernels have the same names (OpenVINO 2026.4). With activations
+    left alone the outputs are equal to the last bit.
     """
     import openvino
     from openvino import opset13
@@ -266,7 +268,8 @@ def _activations_are_quantized(model: Any, options: Mapping[str, object]) -> boo
     for some in (options, {**options, "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}):
         compiled: Any = openvino.Core().compile_model(alone, "CPU", dict(some))
         outputs.append(np.array(compiled([activations])[0]))
-    return not np.array_equal(*outputs)
+    quantized, plain = outputs
+    return not np.array_equal(quantized, plain)
 
 
 def _has_quantized_weights(op: Any) -> bool:
