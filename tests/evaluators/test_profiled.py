@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tunefront.evaluators import Isolation, Profile, Setting, profile_candidate
-from tunefront.evaluators.profiling import BETWEEN
+from tunefront.evaluators.profiling.profile import BETWEEN
 from tunefront.spaces import Configuration, EvaluationError, WorkloadError
 
 from .conftest import TORCH

@@ -103,7 +103,7 @@ def strike(payload: Mapping[str, Any]) -> Any:
 
 def _strike_runtimes(fault: Callable[[Path], None]) -> None:
     """Half of a candidate is written when the fault strikes."""
-    from tunefront.evaluators.runtimes import RUNTIME_OF
+    from tunefront.evaluators.runtimes.builtin import RUNTIME_OF
 
     runtime = type(RUNTIME_OF["torch"])
     real = runtime.build

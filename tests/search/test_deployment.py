@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tunefront.evaluators import CandidateRecord
-from tunefront.evaluators.runtimes import RUNTIME_OF, Numerics
+from tunefront.evaluators.runtimes.base import Numerics
+from tunefront.evaluators.runtimes.builtin import RUNTIME_OF
 from tunefront.search.deployment import dockerfile, needs_of, serving_versions, serving_words
 
 VERSIONS = {

@@ -3,6 +3,23 @@
 Imports and works where Ray, Optuna and MLflow are absent; torch is imported when it is needed.
 """
 
+from tunefront.evaluators.measures.energy import energy_is_counted
+from tunefront.evaluators.measures.measurement import Measurement
+from tunefront.evaluators.measures.metrics import (
+    COST_METRICS,
+    ENERGY_METRICS,
+    GPU_METRICS,
+    MEASURED_METRICS,
+    QUALITY_DROP,
+    Direction,
+    Metric,
+)
+from tunefront.evaluators.measures.speed import Protocol
+from tunefront.evaluators.workloads.base import Architecture
+from tunefront.evaluators.workloads.builtin import build_workload, quality_metrics
+from tunefront.evaluators.workloads.samples import Sample
+from tunefront.evaluators.workloads.spec import TASKS, WorkloadSpec
+
 from .candidate import CandidateRecord, script_of
 from .evaluate import (
     candidate_key,
@@ -13,18 +30,6 @@ from .evaluate import (
 )
 from .isolation import Isolation
 from .measured import Judge, plain_look, speed_against
-from .measures import (
-    COST_METRICS,
-    ENERGY_METRICS,
-    GPU_METRICS,
-    MEASURED_METRICS,
-    QUALITY_DROP,
-    Direction,
-    Measurement,
-    Metric,
-    Protocol,
-    energy_is_counted,
-)
 from .measures.gpu import Gpus
 from .measures.intervals import ratio_interval
 from .measures.quality import paired_change
@@ -35,14 +40,6 @@ from .registry import load
 from .setting import Evaluation, FirstLook, Setting, Timeouts
 from .store import Store, cache_folder, prepared_folder, stages_folder
 from .turns import Contender, Session, Sitting, take_turns
-from .workloads import (
-    TASKS,
-    Architecture,
-    Sample,
-    WorkloadSpec,
-    build_workload,
-    quality_metrics,
-)
 
 __all__ = [
     "COST_METRICS",

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from tunefront.evaluators.runtimes.base import Candidate, Numerics
+from tunefront.evaluators.runtimes.builtin import RUNTIME_OF
 from tunefront.spaces import ExportError
-
-from .runtimes import RUNTIME_OF, Candidate, Numerics
 
 RECORD = "candidate.json"
 

@@ -16,6 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
+from tunefront.evaluators.measures.measurement import Measurement
+from tunefront.evaluators.workloads.spec import WorkloadSpec
 from tunefront.spaces import (
     STAGE_OF,
     Configuration,
@@ -32,7 +34,6 @@ from .disk import is_full
 from .eviction import make_room, size_of
 from .isolation import Isolation, Step, last_lines
 from .measured import Judge, Looker, digits, measured, plain_look
-from .measures import Measurement
 from .measures.gpu import Gpus
 from .measures.memory import folder_mb
 from .measures.quality import read_items, read_metrics
@@ -49,7 +50,6 @@ from .setting import (
 )
 from .store import Store, environment_of, key_of
 from .turns import Contender, Session, take_turns
-from .workloads import WorkloadSpec
 from .workloads.samples import read_samples
 
 ROOM = 3.0

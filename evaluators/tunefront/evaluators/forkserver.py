@@ -24,8 +24,8 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from tunefront.evaluators.preload import load_installed
-from tunefront.evaluators.shared_memory import remove_leftovers
+from .preload import load_installed
+from .shared_memory import remove_leftovers
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -167,8 +167,9 @@ def _message(error: BaseException) -> str:
 
 def _kind(error: BaseException) -> str:
     """A failure's cause, or `workload` where the user's model or data is at fault."""
-    from tunefront.evaluators.disk import is_full
     from tunefront.spaces import EvaluationError, WorkloadError
+
+    from .disk import is_full
 
     if is_full(error):
         return "disk full"

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from tunefront.evaluators.measures.measurement import Measurement
+from tunefront.evaluators.measures.speed import Protocol
 from tunefront.spaces import EvaluationError
 
-from .measures import Measurement, Protocol
 from .measures.intervals import ratio_interval
 from .measures.speed import Timing, half_width, ratios
 from .setting import Evaluation, FirstLook

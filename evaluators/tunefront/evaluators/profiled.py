@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+from tunefront.evaluators.profiling.profilers import check_profiler
 from tunefront.spaces import Configuration, EvaluationError
 
 from .cores import lease_cores
@@ -13,7 +14,6 @@ from .evaluate import candidate_key, contender, model_key
 from .isolation import Isolation, Kit, Step
 from .locks import in_use
 from .preload import needs_of
-from .profiling import check_profiler
 from .profiling.profile import Profile
 from .setting import Setting, devices, memory_limit
 from .store import Store, key_of

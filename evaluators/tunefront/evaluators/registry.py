@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tunefront.evaluators.runtimes.base import Candidate
 from tunefront.spaces import ExportError
 
 from .candidate import load as load_folder
 from .export_folder import MANIFEST, read_manifest, tampered
-from .runtimes import Candidate
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from tunefront.evaluators.measures.measurement import Measurement
+from tunefront.evaluators.measures.speed import Protocol
+from tunefront.evaluators.workloads.samples import Sample
+from tunefront.evaluators.workloads.spec import WorkloadSpec
 from tunefront.spaces import Configuration, FailureCause, Value
-
-from .measures import Measurement, Protocol
-from .workloads import Sample, WorkloadSpec
 
 EvaluationStage = Literal["prepare", "build", "quality", "measure"]
 WAITING = "waiting"

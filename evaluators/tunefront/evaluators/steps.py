@@ -13,6 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tunefront.evaluators.runtimes.base import Numerics, Source
+from tunefront.evaluators.runtimes.builtin import RUNTIME_OF
+from tunefront.evaluators.techniques.builtin import active_techniques
+from tunefront.evaluators.workloads.base import Inputs, Workload
+from tunefront.evaluators.workloads.builtin import build_workload
+from tunefront.evaluators.workloads.spec import WorkloadSpec
 from tunefront.spaces import Configuration, EvaluationError, detect_hardware
 
 from .applied import not_applied
@@ -21,11 +27,8 @@ from .measures.machine import OwnWatch
 from .measures.memory import folder_mb, gpu_memory_mb, tree_memory_mb
 from .measures.quality import QualityLimit, read_items, read_predictions, write_quality
 from .measures.speed import Protocol, no_collection, run_block, warm_up
-from .runtimes import RUNTIME_OF, Numerics, Source
 from .store import Store, fingerprint_of, key_of
-from .techniques import active_techniques
 from .turnstile import Seat
-from .workloads import Inputs, Workload, WorkloadSpec, build_workload
 from .workloads.portions import LOOKS
 from .workloads.samples import write_samples
 
@@ -302,7 +305,7 @@ def roofline(payload: Payload) -> dict[str, object]:
 
     Payload: `configuration`.
     """
-    from .profiling import measure_roofline
+    from tunefront.evaluators.profiling.roofline import measure_roofline
 
     configuration = Configuration(payload["configuration"])
     numerics = Numerics.of(configuration)
@@ -319,7 +322,9 @@ def profile(payload: Payload) -> dict[str, object]:
     `count_products` found, or nothing), `roofline` (what `roofline` found), `requests`, `threads`,
     `seconds`, `trace` (the file to write).
     """
-    from .profiling import Job, Roofline, profile_job
+    from tunefront.evaluators.profiling.job import Job
+    from tunefront.evaluators.profiling.profile import Roofline
+    from tunefront.evaluators.profiling.profilers import profile_job
 
     folder = Path(payload["candidate"])
     job = Job(

@@ -13,12 +13,12 @@ from typing import Any, cast
 
 import numpy as np
 
+from tunefront.evaluators.measures.measurement import Measurement
 from tunefront.spaces import Configuration, EvaluationError, WorkloadError
 
 from .cores import lease_cores
 from .isolation import Child, Isolation, Kit, Step
 from .locks import in_use
-from .measures import Measurement
 from .measures.energy import EnergyMeter
 from .measures.gpu import Gpus
 from .measures.machine import MachineWatch, wait_until_quiet

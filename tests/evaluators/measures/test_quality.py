@@ -13,7 +13,7 @@ from scipy import stats
 from tunefront.evaluators import paired_change
 from tunefront.evaluators.measures.metrics import Direction, Scale
 from tunefront.evaluators.measures.quality import QualityLimit
-from tunefront.evaluators.workloads import Array
+from tunefront.evaluators.workloads.base import Array
 from tunefront.evaluators.workloads.portions import LOOKS, Places, judge
 
 ITEMS = 400

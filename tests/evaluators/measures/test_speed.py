@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pytest
 
-from tunefront.evaluators.measures import Protocol
 from tunefront.evaluators.measures.machine import OwnWatch
 from tunefront.evaluators.measures.speed import (
     Block,
+    Protocol,
     Timing,
     enough,
     half_width,
@@ -26,7 +26,7 @@ from tunefront.evaluators.measures.speed import (
     tokens_of,
     warm_up,
 )
-from tunefront.evaluators.workloads import Array, Inputs
+from tunefront.evaluators.workloads.base import Array, Inputs
 
 REQUESTS: list[Inputs] = [
     {"input_ids": np.ones((2, 4)), "attention_mask": np.array([[1, 1, 1, 0], [1, 1, 0, 0]])},

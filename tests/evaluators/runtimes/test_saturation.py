@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from tests.processors import hardware_with
 
-from tunefront.evaluators.runtimes import RUNTIME_OF, Numerics, Source
+from tunefront.evaluators.runtimes.base import Numerics, Source
+from tunefront.evaluators.runtimes.builtin import RUNTIME_OF
 from tunefront.evaluators.workloads.base import Array
 
 MakeSource = Callable[..., Source]

@@ -23,7 +23,8 @@ from tunefront.evaluators.export_folder import (
     write_samples,
     write_server,
 )
-from tunefront.evaluators.runtimes import RUNTIME_OF, Numerics, Source
+from tunefront.evaluators.runtimes.base import Numerics, Source
+from tunefront.evaluators.runtimes.builtin import RUNTIME_OF
 from tunefront.spaces import detect_hardware
 
 from .conftest import INPUTS, request_of

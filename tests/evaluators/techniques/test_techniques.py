@@ -10,13 +10,14 @@ import torch
 import transformers
 
 from tunefront.evaluators.runtimes.program import tensors
-from tunefront.evaluators.techniques import PRUNING, Technique, active_techniques
+from tunefront.evaluators.techniques.base import Technique
 from tunefront.evaluators.techniques.blocks import (
     attention_blocks,
     feed_forward_blocks,
     layer_stack,
 )
-from tunefront.evaluators.workloads import Inputs
+from tunefront.evaluators.techniques.builtin import PRUNING, active_techniques
+from tunefront.evaluators.workloads.base import Inputs
 from tunefront.evaluators.workloads.modules import EmbeddingModule, LogitsModule
 from tunefront.spaces import CHOICES, Configuration, EvaluationError
 

@@ -12,18 +12,13 @@ import pytest
 
 from tunefront.evaluators import WorkloadSpec, paired_change, quality_metrics
 from tunefront.evaluators.measures.quality import read_items, read_metrics, write_quality
-from tunefront.evaluators.runtimes import Source
+from tunefront.evaluators.runtimes.base import Source
 from tunefront.evaluators.store import fingerprint_of
-from tunefront.evaluators.workloads import (
-    TASKS,
-    WORKLOADS,
-    Architecture,
-    Array,
-    Inputs,
-    build_workload,
-)
 from tunefront.evaluators.workloads import portions as portions_module
+from tunefront.evaluators.workloads.base import Architecture, Array, Inputs
+from tunefront.evaluators.workloads.builtin import WORKLOADS, build_workload
 from tunefront.evaluators.workloads.portions import Places, portions
+from tunefront.evaluators.workloads.spec import TASKS
 from tunefront.spaces import EvaluationError, WorkloadError, detect_hardware
 
 from .conftest import Case, constant_run

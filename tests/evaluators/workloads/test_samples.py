@@ -8,20 +8,14 @@ import numpy as np
 import pytest
 
 from tunefront.evaluators import WorkloadSpec
-from tunefront.evaluators.workloads import (
-    Array,
-    Inputs,
-    Quality,
-    Run,
-    Sample,
-    Workload,
-    build_workload,
-)
+from tunefront.evaluators.workloads.base import Array, Inputs, Quality, Run, Workload
+from tunefront.evaluators.workloads.builtin import build_workload
 from tunefront.evaluators.workloads.causal_lm import CONTINUED, NO_WORD
 from tunefront.evaluators.workloads.portions import LEAST_ITEMS, SAMPLED, portions, sampled
 from tunefront.evaluators.workloads.samples import (
     LONGEST,
     NOT_FINITE,
+    Sample,
     read_samples,
     shortened,
     write_samples,

@@ -6,7 +6,7 @@ from typing import cast, get_args
 import pytest
 
 from tunefront.evaluators import Profile, Roofline, Row
-from tunefront.evaluators.profiling import Kind
+from tunefront.evaluators.profiling.profile import Kind
 from tunefront.search import Experiment, Trial
 from tunefront.search.profile.advice import (
     RULES,

@@ -6,7 +6,7 @@ from typing import Any
 
 from tunefront.evaluators.candidate import load
 from tunefront.evaluators.measures.speed import warm_up
-from tunefront.evaluators.runtimes import Candidate
+from tunefront.evaluators.runtimes.base import Candidate
 
 from .job import Found, Job, middle, passes_in, timed_passes
 from .profile import Row

@@ -1,0 +1,26 @@
+"""The built-in techniques, and which of them a configuration asks for."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from tunefront.spaces import Configuration
+
+from .base import Technique
+from .layers import LayerDropping
+from .magnitude import MagnitudePruning
+from .structured import channels, heads
+
+PRUNING: Mapping[str, Technique] = MappingProxyType(
+    {
+        technique.name: technique
+        for technique in (channels(), heads(), LayerDropping(), MagnitudePruning())
+    }
+)
+
+
+def active_techniques(configuration: Configuration) -> list[tuple[Technique, float]]:
+    """The techniques a configuration asks for, in order, each with its amount."""
+    ratio = float(configuration.get("pruning_ratio", 0.0))
+    if ratio == 0.0:
+        return []
+    return [(PRUNING[str(configuration.get("pruning_method", "ffn-channels"))], ratio)]
