@@ -23,11 +23,11 @@ from typing import Any
 
 from tunefront.evaluators import Evaluation, Isolation, Measurement, Setting
 from tunefront.evaluators.isolation import KITS, Step
-from tunefront.search.cluster import Host
+from tunefront.search.cluster.host import Host
 from tunefront.search.cluster.session import ray_session
 from tunefront.search.experiment import Experiment, load_experiment
 from tunefront.search.runner import Runner
-from tunefront.search.samplers import build_sampler
+from tunefront.search.samplers.factory import build_sampler
 from tunefront.search.study import Study
 
 SPACE = """\

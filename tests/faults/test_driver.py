@@ -18,11 +18,10 @@ import psutil
 import pytest
 
 from tunefront.search import Trial, load_experiment, recorded_answer
-from tunefront.search.cluster import Host
-from tunefront.search.cluster.host import TAG
+from tunefront.search.cluster.host import TAG, Host
 from tunefront.search.runner import Runner
 from tunefront.search.study import FILE
-from tunefront.search.tracking import tracking_uri
+from tunefront.search.tracking.store import tracking_uri
 from tunefront.spaces import StudyError
 
 from .conftest import searched, small_experiment, variables

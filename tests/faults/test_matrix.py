@@ -11,8 +11,8 @@ from tunefront.search.answer import answer_of
 from tunefront.search.cluster.host import TAG
 from tunefront.search.confirmation import Confirmation
 from tunefront.search.study import ATTEMPTS
-from tunefront.search.tracking import tracking_uri
 from tunefront.search.tracking.projection import Projection
+from tunefront.search.tracking.store import tracking_uri
 
 from . import bodies
 from .conftest import Searched, searched, small_experiment

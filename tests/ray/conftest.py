@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from tunefront.evaluators import Setting
-from tunefront.search.cluster import Host
+from tunefront.search.cluster.host import Host
 from tunefront.search.experiment import Experiment, load_experiment
 from tunefront.search.runner import Runner
-from tunefront.search.samplers import build_sampler
+from tunefront.search.samplers.factory import build_sampler
 from tunefront.search.study import Study
 from tunefront.search.trial import Trial
 from tunefront.spaces import Gpu, Hardware, detect_hardware

@@ -17,8 +17,7 @@ from typing import cast
 
 import pytest
 
-from tunefront.search.cluster import Host
-from tunefront.search.cluster.host import ray_folder_of
+from tunefront.search.cluster.host import Host, ray_folder_of
 from tunefront.search.cluster.nodes import (
     Node,
     Places,

@@ -8,7 +8,7 @@ from itertools import combinations
 import pytest
 
 from tunefront.evaluators import Evaluation, Setting
-from tunefront.search.cluster import resources_of
+from tunefront.search.cluster.job import resources_of
 from tunefront.search.cluster.trainable import result_file
 from tunefront.search.runner import Runner
 from tunefront.search.study import ATTEMPTS, Study

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from tunefront.search import Experiment
-from tunefront.search.samplers import build_sampler
+from tunefront.search.samplers.factory import build_sampler
 from tunefront.search.samplers.known import known_good
 from tunefront.spaces import CHOICES, KNOWN_GOOD
 

@@ -10,10 +10,10 @@ import pytest
 
 from tunefront.evaluators import Evaluation, Setting, Timeouts
 from tunefront.search import Experiment, Trial
-from tunefront.search.cluster import Job
+from tunefront.search.cluster.job import Job
 from tunefront.search.cluster.nodes import Places
 from tunefront.search.runner import FULL, PATIENCE, Runner
-from tunefront.search.samplers import Sampler
+from tunefront.search.samplers.base import Sampler
 from tunefront.search.stages import note_stage, stages_seen
 from tunefront.search.study import Study
 from tunefront.search.trial import candidate_of

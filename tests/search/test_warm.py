@@ -7,7 +7,8 @@ import pytest
 
 from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment, Trial
-from tunefront.search.samplers import WarmSampler, build_sampler
+from tunefront.search.samplers.factory import build_sampler
+from tunefront.search.samplers.warm import WarmSampler
 from tunefront.search.study import Study
 from tunefront.spaces import ExperimentError, StudyError
 

@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tunefront.evaluators import Gpus, Setting, kept_turns
+from tunefront.search.cluster.host import Host, HostLost
+from tunefront.search.cluster.job import TurnsJob
 from tunefront.spaces import STAGE_OF, Configuration
 
-from .cluster import Host, HostLost, TurnsJob
 from .confirmation import Confirmation, Round, confirmed
 from .experiment import Experiment
 from .picks import Front, front_of

@@ -21,10 +21,11 @@ from tunefront.evaluators import Evaluation, Setting, stages_folder
 from tunefront.evaluators.eviction import cache_limit
 from tunefront.evaluators.locks import in_use
 from tunefront.evaluators.setting import WAITING
+from tunefront.search.cluster.host import Host
+from tunefront.search.samplers.factory import build_sampler
 from tunefront.spaces import Enumeration, detect_hardware
 
 from .answer import Answer, answer_of
-from .cluster import Host
 from .cluster.nodes import cluster_lines
 from .confirm import confirm, to_confirm
 from .confirmation import Confirmation
@@ -41,7 +42,6 @@ from .preflight import (
 from .record import put_aside, read_record, write_record
 from .recorder import Recorder
 from .runner import Runner
-from .samplers import build_sampler
 from .screens.progress import Progress, Show
 from .study import Study
 from .trial import Trial

@@ -16,6 +16,7 @@ from tunefront.evaluators import (
     stages_folder,
 )
 from tunefront.evaluators.store import make_once
+from tunefront.search.tracking.store import check_reachable
 from tunefront.spaces import (
     Enumeration,
     ExperimentError,
@@ -28,7 +29,6 @@ from tunefront.spaces import (
 from .experiment import Experiment, Prepare
 from .record import read_record
 from .study import FILE
-from .tracking import check_reachable
 from .words import Say, counted
 
 JUDGING = ("task", "max_length", "items", "metric", "direction", "inputs", "quality")

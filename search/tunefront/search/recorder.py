@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tunefront.search.tracking.store import check_reachable, in_words, only_writer
 from tunefront.spaces import TrackingError
 
 from .answer import Answer, answer_of
@@ -17,7 +18,6 @@ from .confirmation import Confirmation
 from .experiment import Experiment
 from .record import read_record
 from .study import Study
-from .tracking import check_reachable, in_words, only_writer
 from .trial import Trial
 from .words import Say, counted, listed
 

@@ -11,9 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from tunefront.evaluators import Evaluation, Setting, Timeouts
+from tunefront.search.cluster.host import Host, HostLost
+from tunefront.search.cluster.job import Job
+from tunefront.search.samplers.base import Sampler
 from tunefront.spaces import ClusterError, Configuration, StudyError
 
-from .cluster import Host, HostLost, Job
 from .cluster.host import RUN_JOB
 from .cluster.needs import in_words, needs_of
 from .cluster.nodes import Places
@@ -21,7 +23,6 @@ from .cluster.trainable import log_file, result_file
 from .estimate import Estimate, estimate_of
 from .lessons import Skips
 from .race import race_of
-from .samplers import Sampler
 from .stages import forget_stage, forget_stages
 from .study import Study
 from .trial import Trial

@@ -8,12 +8,12 @@ import time
 import webbrowser
 from pathlib import Path
 
+from tunefront.search.tracking.store import tracking_uri, ui_address
 from tunefront.spaces import TrackingError
 
 from .experiment import Experiment
 from .served import Served, answers, forget_server, note_server, server_of
 from .study import Study
-from .tracking import tracking_uri, ui_address
 from .tracking.address import front_page_of
 from .tracking.store import artifact_folder
 from .words import Say

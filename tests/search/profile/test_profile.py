@@ -22,7 +22,7 @@ from tunefront.search.profile.screen import profile_lines, profile_tables
 from tunefront.search.record import write_record
 from tunefront.search.screens.base import print_table
 from tunefront.search.study import Study
-from tunefront.search.tracking import only_writer, tracking_uri
+from tunefront.search.tracking.store import only_writer, tracking_uri
 from tunefront.spaces import Configuration, EvaluationError, ExperimentError
 
 from .test_advice import COMPUTE, SMALL

@@ -21,7 +21,7 @@ from tunefront.search.commands.over_time import seconds_of
 from tunefront.search.confirmation import Confirmation
 from tunefront.search.export import export_trial
 from tunefront.search.preflight import check_workload
-from tunefront.search.recheck import Recheck, history, history_file, keep
+from tunefront.search.recheck.again import Recheck, history, history_file, keep
 from tunefront.search.recheck.drift import Finding
 from tunefront.search.record import write_record
 from tunefront.search.study import Study
@@ -231,7 +231,7 @@ def test_a_schedule_ends_with_drift_and_says_a_line_each_time(
 ) -> None:
     coming = [made_up(tmp_path, "holds"), made_up(tmp_path, "holds", "drifted")]
     slept: list[float] = []
-    monkeypatch.setattr("tunefront.search.recheck.recheck", lambda *_: coming.pop(0))
+    monkeypatch.setattr("tunefront.search.recheck.again.recheck", lambda *_: coming.pop(0))
     monkeypatch.setattr("time.sleep", slept.append)
     done = cli(tmp_path / "export", "--every", "90s")
     assert done.return_value == 5

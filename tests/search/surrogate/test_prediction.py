@@ -4,7 +4,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from tunefront.search.surrogate import Prediction, fit
+from tunefront.search.surrogate.prediction import Prediction
+from tunefront.search.surrogate.process import fit
 
 Floats = npt.NDArray[np.float64]
 

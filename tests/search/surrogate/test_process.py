@@ -5,7 +5,9 @@ import numpy.typing as npt
 import pytest
 import scipy.optimize
 
-from tunefront.search.surrogate import encode, fit, process
+from tunefront.search.surrogate import process
+from tunefront.search.surrogate.process import fit
+from tunefront.search.surrogate.similarity import encode
 from tunefront.spaces import Choice, Configuration
 
 CHOICES = (

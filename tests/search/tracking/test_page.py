@@ -11,9 +11,9 @@ from tunefront.evaluators import Evaluation
 from tunefront.search import Answer
 from tunefront.search.answer import rounded
 from tunefront.search.study import Study
-from tunefront.search.tracking import tracking_uri
 from tunefront.search.tracking.note import command_of
 from tunefront.search.tracking.picture import COLOURS, role_of
+from tunefront.search.tracking.store import tracking_uri
 from tunefront.search.tracking.views import page_of
 from tunefront.spaces import Hardware, show
 

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from tunefront.search import Experiment
-from tunefront.search.tracking import in_words, only_writer
-from tunefront.search.tracking.store import connect
+from tunefront.search.tracking.store import connect, in_words, only_writer
 from tunefront.spaces import TrackingError
 
 CONNECT = """

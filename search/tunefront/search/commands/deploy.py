@@ -201,7 +201,7 @@ def _store(written: str, experiment: Path | None) -> str:
     """The MLflow store that is meant."""
     import os
 
-    from tunefront.search.tracking import tracking_uri
+    from tunefront.search.tracking.store import tracking_uri
 
     if experiment is not None:
         return tracking_uri(load(experiment))

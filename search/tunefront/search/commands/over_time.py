@@ -11,7 +11,7 @@ import click
 from .shared import MISMATCH, say
 
 if TYPE_CHECKING:
-    from tunefront.search.recheck import Recheck
+    from tunefront.search.recheck.again import Recheck
 
 _TIME = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -28,7 +28,7 @@ def names_search(written: str) -> bool:
 def print_changes(before: Path, after: Path, style: str) -> None:
     """What changed from one search to another."""
     from tunefront.search.archive import read_search
-    from tunefront.search.changes import compare_searches
+    from tunefront.search.changes.comparison import compare_searches
     from tunefront.search.changes.screens import (
         comparison_csv,
         comparison_record,
@@ -68,8 +68,8 @@ def recheck(
     tunefront recheck deploy/minilm --every 1h
     tunefront recheck deploy/minilm --history
     """
-    from tunefront.search.recheck import history, keep
-    from tunefront.search.recheck import recheck as recheck_folder
+    from tunefront.search.recheck.again import history, keep
+    from tunefront.search.recheck.again import recheck as recheck_folder
     from tunefront.search.recheck.screens import history_table
     from tunefront.search.screens.base import print_table
 

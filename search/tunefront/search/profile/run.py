@@ -115,8 +115,8 @@ def add_to_mlflow(answer: Answer, found: ProfiledTrial, search_id: str) -> str:
     Raises:
         TrackingError: If MLflow can't be written, or a search that is running writes it.
     """
-    from tunefront.search.tracking import check_reachable, in_words, only_writer
     from tunefront.search.tracking.projection import Projection
+    from tunefront.search.tracking.store import check_reachable, in_words, only_writer
 
     check_reachable(answer.experiment)
     with only_writer(answer.experiment):

@@ -5,7 +5,7 @@ import numpy as np
 from tunefront.search.answer import Answer
 from tunefront.search.front import Costs, hypervolume, nondominated
 from tunefront.search.picks import within
-from tunefront.search.surrogate import learnable
+from tunefront.search.surrogate.figures import learnable
 
 
 def history_of(answer: Answer) -> list[tuple[int, float]]:

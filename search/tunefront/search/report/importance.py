@@ -13,7 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tunefront.search.objective import Objective
-from tunefront.search.surrogate import Features, Process, encode, fit, learnable
+from tunefront.search.surrogate.figures import learnable
+from tunefront.search.surrogate.process import Process, fit
+from tunefront.search.surrogate.similarity import Features, encode
 from tunefront.search.trial import Trial
 from tunefront.spaces import Choice
 

@@ -14,7 +14,9 @@ from threadpoolctl import threadpool_limits
 
 from tunefront.search.front import hypervolume, nondominated
 from tunefront.search.objective import Limit, Objective
-from tunefront.search.surrogate import Process, encode, expected_improvement, fit
+from tunefront.search.surrogate.improvement import expected_improvement
+from tunefront.search.surrogate.process import Process, fit
+from tunefront.search.surrogate.similarity import encode
 from tunefront.search.trial import Trial
 from tunefront.spaces import Choice, Configuration
 

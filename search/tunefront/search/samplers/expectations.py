@@ -13,16 +13,11 @@ import numpy.typing as npt
 from scipy.special import ndtr
 
 from tunefront.search.objective import Limit, Objective
-from tunefront.search.surrogate import (
-    ExpectedSeconds,
-    Features,
-    Prediction,
-    Process,
-    Scale,
-    learnable,
-    scaled,
-    variance,
-)
+from tunefront.search.surrogate.figures import Scale, learnable, scaled, variance
+from tunefront.search.surrogate.prediction import Prediction
+from tunefront.search.surrogate.process import Process
+from tunefront.search.surrogate.seconds import ExpectedSeconds
+from tunefront.search.surrogate.similarity import Features
 from tunefront.search.trial import Trial
 
 Floats = npt.NDArray[np.float64]

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tunefront.search.objective import Objective
-from tunefront.search.surrogate import Scale
+from tunefront.search.surrogate.figures import Scale
 
 Floats = npt.NDArray[np.float64]
 

@@ -1,0 +1,54 @@
+"""The sampler that an experiment names."""
+
+from collections.abc import Sequence
+
+from tunefront.search.experiment import Experiment, load_experiment
+from tunefront.spaces import Configuration
+
+from .base import Sampler
+from .ehvi import EhviSampler
+from .grid import GridSampler
+from .known import known_good
+from .optuna_based import OPTUNA_SAMPLERS, OptunaSampler
+from .warm import WarmSampler, front_elsewhere
+
+
+def build_sampler(experiment: Experiment, runnable: Sequence[Configuration]) -> Sampler:
+    """The sampler that the experiment names; for a quick check, one trial a runtime.
+
+    Raises:
+        StudyError: If the search to begin with has no record.
+    """
+    if experiment.smoke:
+        first = {c.get("runtime"): c for c in reversed(runnable)}
+        return GridSampler(list(first.values()))
+    sampler = _named(experiment, runnable)
+    leads: dict[Configuration, str] = {}
+    if experiment.warm_start is not None:
+        other = load_experiment(experiment.warm_start)
+        front = front_elsewhere(experiment, other, runnable)
+        leads |= dict.fromkeys(front, f"on the front of {other.name}")
+    if experiment.sampler == "ehvi":
+        for known in known_good(experiment, runnable):
+            leads.setdefault(known, "known to be good on such a machine")
+    return WarmSampler(sampler, leads) if leads else sampler
+
+
+def _named(experiment: Experiment, runnable: Sequence[Configuration]) -> Sampler:
+    if experiment.sampler == "grid":
+        return GridSampler(runnable)
+    if experiment.sampler == "ehvi":
+        return EhviSampler(
+            experiment.space.choices,
+            runnable,
+            experiment.objectives,
+            experiment.limits,
+            experiment.seed,
+        )
+    return OptunaSampler(
+        experiment.space,
+        runnable,
+        experiment.objectives,
+        experiment.limits,
+        OPTUNA_SAMPLERS[experiment.sampler](experiment.seed),
+    )
