@@ -46,7 +46,7 @@ from tunefront.evaluators.isolation import Step
 from tunefront.evaluators.measures.quality import QualityLimit
 from tunefront.evaluators.workloads.portions import LOOKS, judge
 from tunefront.search.cluster.job import play_round
-from tunefront.search.confirm import LEAST_TURNS, PRECISION
+from tunefront.search.confirm import CONFIRMED_PRECISION, LEAST_TURNS
 from tunefront.search.experiment import load_experiment
 from tunefront.search.front import SMALLEST_DIFFERENCE
 from tunefront.search.preflight import check_workload, prepare
@@ -145,7 +145,7 @@ class Laboratory:
                 self.isolation,
                 self.log,
                 SECONDS_EACH * len(contenders),
-                PRECISION * ROUNDS**0.5,
+                CONFIRMED_PRECISION * ROUNDS**0.5,
             )
             for place, sitting in enumerate(found):
                 clean = np.array(sitting["clean"]) & np.array(found[0]["clean"])

@@ -35,7 +35,7 @@ from tunefront.search import load_experiment
 from tunefront.search.experiment import Experiment
 from tunefront.search.objective import Limit
 from tunefront.search.preflight import check_workload, prepare
-from tunefront.search.study import FILE, Study
+from tunefront.search.study import STUDY_FILE, Study
 from tunefront.spaces import Configuration
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def ours(experiment: Experiment, clock: Clock, seed: int) -> None:
     seen: set[int] = set()
     while process.poll() is None:
         time.sleep(POLL_S)
-        if not (experiment.results / FILE).is_file():
+        if not (experiment.results / STUDY_FILE).is_file():
             continue
         try:
             trials = Study.read(experiment).trials()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tunefront.evaluators import endpoint
-from tunefront.evaluators.endpoint import Input, Refused, Served, arrays_of
+from tunefront.evaluators.endpoint import Input, Refused, ServedModel, arrays_of
 
 INPUTS = {
     "ids": Input(dtype=np.dtype("int32"), shape=("batch", "sequence"), most=8),
@@ -90,7 +90,7 @@ def test_an_input_that_is_not_as_recorded_is_refused(
 
 
 async def answer(run: Any, waiting: int = 0) -> bytes:
-    served = Served(lambda: "a model", run, INPUTS, waiting)
+    served = ServedModel(lambda: "a model", run, INPUTS, waiting)
     return await served.answer(json.dumps({"inputs": FINE}).encode())
 
 
@@ -135,7 +135,7 @@ def test_one_thread_runs_the_model_and_few_may_wait() -> None:
         return [np.array([1.0])]
 
     async def four() -> list[object]:
-        served = Served(load, run, INPUTS, waiting=1)
+        served = ServedModel(load, run, INPUTS, waiting=1)
         body = json.dumps({"inputs": FINE}).encode()
         asked = [asyncio.ensure_future(served.answer(body)) for _ in range(3)]
         await asyncio.sleep(0.05)

@@ -20,7 +20,7 @@ from tunefront.evaluators.isolation import (
     cut_log,
     last_lines,
 )
-from tunefront.evaluators.shared_memory import FOLDER as SHARED_MEMORY
+from tunefront.evaluators.shared_memory import SHARED_MEMORY_FOLDER as SHARED_MEMORY
 from tunefront.evaluators.store import Store
 from tunefront.spaces import EvaluationError, WorkloadError
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tunefront.evaluators.isolation import Isolation, Step
-from tunefront.evaluators.preload import PROGRAMS, load_installed, needs_of
+from tunefront.evaluators.preload import PROGRAMS, imports_of, load_installed
 from tunefront.spaces import Configuration
 
 HERE = Path(__file__).parent
@@ -77,16 +77,16 @@ def test_processes_do_not_look_for_garbage_in_what_was_imported(
 
 
 def test_needs_are_those_of_the_task_and_of_what_is_built() -> None:
-    assert needs_of("custom") == ()
-    assert "transformers.modeling_utils" in needs_of("causal-lm")
-    eager = needs_of("custom", Configuration({"runtime": "torch"}))
+    assert imports_of("custom") == ()
+    assert "transformers.modeling_utils" in imports_of("causal-lm")
+    eager = imports_of("custom", Configuration({"runtime": "torch"}))
     assert eager == PROGRAMS
-    quantized = needs_of("custom", Configuration({"quantization": "int8-dynamic"}))
+    quantized = imports_of("custom", Configuration({"quantization": "int8-dynamic"}))
     assert quantized == (*PROGRAMS, "torchao.quantization")
-    graph = needs_of("custom", Configuration({"runtime": "onnxruntime", "quantization": "int8"}))
+    graph = imports_of("custom", Configuration({"runtime": "onnxruntime", "quantization": "int8"}))
     assert {"onnx", "onnxscript", "torch.onnx"} <= set(graph)
     assert "torchao.quantization" not in graph
-    assert "torch._inductor.compile_fx" in needs_of(
+    assert "torch._inductor.compile_fx" in imports_of(
         "custom", Configuration({"runtime": "inductor"})
     )
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from tunefront.evaluators.shared_memory import FOLDER, remove_leftovers
+from tunefront.evaluators.shared_memory import SHARED_MEMORY_FOLDER, remove_leftovers
 
-pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="no shared memory here")
+pytestmark = pytest.mark.skipif(not SHARED_MEMORY_FOLDER.is_dir(), reason="no shared memory here")
 
 
 def name_of(prefix: str) -> Path:
     """A name that nobody else has."""
-    return FOLDER / f"{prefix}tunefront_test_{os.getpid()}_{time.monotonic_ns()}"
+    return SHARED_MEMORY_FOLDER / f"{prefix}tunefront_test_{os.getpid()}_{time.monotonic_ns()}"
 
 
 def left(prefix: str) -> Path:

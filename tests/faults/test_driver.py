@@ -20,7 +20,7 @@ import pytest
 from tunefront.search import Trial, load_experiment, recorded_answer
 from tunefront.search.cluster.host import TAG, Host
 from tunefront.search.runner import Runner
-from tunefront.search.study import FILE
+from tunefront.search.study import STUDY_FILE
 from tunefront.search.tracking.store import tracking_uri
 from tunefront.spaces import StudyError
 
@@ -67,7 +67,7 @@ def wait_for(happened: Callable[[], bool], what: str) -> None:
 
 def ended_trials(folder: Path) -> int:
     """Trials in the record that have ended, without disturbing who writes it."""
-    path = folder / "results" / "small" / FILE
+    path = folder / "results" / "small" / STUDY_FILE
     if not path.is_file():
         return 0
     try:
@@ -282,7 +282,7 @@ class Full:
 
     def _lock(self, runner: Runner, host: Host, trial: Trial) -> None:
         if trial.number == 1:
-            record = runner.study.experiment.results / FILE
+            record = runner.study.experiment.results / STUDY_FILE
             threading.Thread(target=_hold, args=(record, self.locked)).start()
 
 

@@ -10,7 +10,7 @@ import pytest
 from tunefront.search.answer import answer_of
 from tunefront.search.cluster.host import TAG
 from tunefront.search.confirmation import Confirmation
-from tunefront.search.study import ATTEMPTS
+from tunefront.search.study import TRIAL_ATTEMPTS
 from tunefront.search.tracking.projection import Projection
 from tunefront.search.tracking.store import tracking_uri
 
@@ -92,7 +92,7 @@ def test_a_worker_that_dies_once_is_forgiven(struck: Searched) -> None:
 def test_a_worker_that_always_dies_is_a_crash(struck: Searched) -> None:
     number = next(n for n, cell in plan().items() if cell == WORKER[1])
     trial = struck.trials[number]
-    assert (trial.status, trial.cause, trial.attempt) == ("failed", "crash", ATTEMPTS)
+    assert (trial.status, trial.cause, trial.attempt) == ("failed", "crash", TRIAL_ATTEMPTS)
 
 
 def test_no_process_is_left_behind(struck: Searched) -> None:

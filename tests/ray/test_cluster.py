@@ -20,7 +20,7 @@ import pytest
 from tunefront.search.cluster.host import Host, ray_folder_of
 from tunefront.search.cluster.nodes import (
     Node,
-    Places,
+    NodePool,
     check_nodes,
     cluster_lines,
     obstacle_of,
@@ -136,7 +136,7 @@ def test_trials_run_on_all_nodes_like_this_machine_and_on_no_other(
 def test_a_search_whose_baseline_no_node_can_hold_is_refused(load_file: LoadFile) -> None:
     experiment = load_file("  batch_size: [1, 2]")
     runner = runner_of(Study.open(experiment, {"test": "yes"}), "quick")
-    host = SimpleNamespace(places=Places(nodes=(node(),)))
+    host = SimpleNamespace(places=NodePool(nodes=(node(),)))
     told = r"^no node of the cluster has room for the baseline \(.*\), which needs 1 core and 1 GPU"
     with pytest.raises(ClusterError, match=told):
         runner.run(cast(Host, host))
@@ -168,7 +168,7 @@ def test_a_cluster_without_a_node_that_can_measure_is_refused() -> None:
 
 
 def test_as_many_at_a_time_as_the_nodes_hold() -> None:
-    assert Places().at_a_time(3) == 3
+    assert NodePool().at_a_time(3) == 3
     nodes = [node(), node(cores=1.0), node(obstacle="it is small")]
     assert places_of(nodes).at_a_time(3) == 4
     assert cluster_lines(nodes, 3) == [

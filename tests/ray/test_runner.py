@@ -11,7 +11,7 @@ from tunefront.evaluators import Evaluation, Setting
 from tunefront.search.cluster.job import resources_of
 from tunefront.search.cluster.trainable import result_file
 from tunefront.search.runner import Runner
-from tunefront.search.study import ATTEMPTS, Study
+from tunefront.search.study import TRIAL_ATTEMPTS, Study
 from tunefront.search.trial import Trial
 from tunefront.spaces import Configuration
 
@@ -141,9 +141,9 @@ def test_a_configuration_that_ends_whatever_runs_it_is_not_run_for_ever(
     while study.again(number) is not None:
         assert study.reconcile({}) == [number]
         attempts += 1
-    assert attempts == ATTEMPTS
+    assert attempts == TRIAL_ATTEMPTS
     trial = study.trial(number)
-    assert (trial.status, trial.cause, trial.attempt) == ("failed", "crash", ATTEMPTS)
+    assert (trial.status, trial.cause, trial.attempt) == ("failed", "crash", TRIAL_ATTEMPTS)
 
 
 def test_the_end_is_the_budget_the_deadline_or_the_user(load_file: LoadFile) -> None:

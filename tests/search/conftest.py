@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 
 from tunefront.evaluators import MEASURED_METRICS, Evaluation, Measurement
 from tunefront.search import Experiment, Trial, load_experiment
-from tunefront.search.trial import Status
+from tunefront.search.trial import TrialStatus
 from tunefront.spaces import Configuration, FailureCause, Hardware, Value
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def trial() -> Callable[..., Trial]:
     def make(
         number: int,
         configuration: Mapping[str, Value] | None = None,
-        status: Status = "ok",
+        status: TrialStatus = "ok",
         spread: float = 0.0,
         **more: Any,
     ) -> Trial:

@@ -16,7 +16,7 @@ from tunefront.search import Experiment, load_experiment
 from tunefront.search.archive import experiment_of, load_searched, open_search, read_search
 from tunefront.search.cli import tunefront
 from tunefront.search.commands.over_time import names_search
-from tunefront.search.record import FILE, put_aside, write_record
+from tunefront.search.record import METADATA_FILE, put_aside, write_record
 from tunefront.search.study import Study
 from tunefront.spaces import ExperimentError, StudyError
 
@@ -53,7 +53,7 @@ def cli(*arguments: str | Path) -> Result:
 
 
 def change(searched: Experiment, **fields: Any) -> None:
-    path = searched.results / FILE
+    path = searched.results / METADATA_FILE
     path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
 
 
@@ -99,7 +99,7 @@ def test_the_machine_is_read_from_its_fields_whatever_its_summary_says(
     begun: Callable[..., Experiment],
 ) -> None:
     experiment = begun("one")
-    machine = json.loads((experiment.results / FILE).read_text())["machine"]
+    machine = json.loads((experiment.results / METADATA_FILE).read_text())["machine"]
     change(experiment, machine={**machine, "cores": 1, "summary": "Small CPU, 1 core, 2 GiB"})
     hardware = experiment_of(experiment.results).space.context.hardware
     assert (hardware.cores, hardware.memory_mb) == (1, machine["memory_mb"])
@@ -108,9 +108,9 @@ def test_the_machine_is_read_from_its_fields_whatever_its_summary_says(
 
 def test_what_a_record_does_not_say_is_named(begun: Callable[..., Experiment]) -> None:
     experiment = begun("one")
-    record = json.loads((experiment.results / FILE).read_text())
+    record = json.loads((experiment.results / METADATA_FILE).read_text())
     del record["experiment"]
-    (experiment.results / FILE).write_text(json.dumps(record))
+    (experiment.results / METADATA_FILE).write_text(json.dumps(record))
     with pytest.raises(StudyError, match="does not say 'experiment': it is incomplete"):
         read_search(experiment.results)
     change(experiment, experiment={}, machine={**record["machine"], "cpu": "x"})
@@ -128,7 +128,7 @@ def test_what_is_no_record_is_refused(
     begun: Callable[..., Experiment], text: str, told: str
 ) -> None:
     experiment = begun("one")
-    (experiment.results / FILE).write_text(text)
+    (experiment.results / METADATA_FILE).write_text(text)
     with pytest.raises(StudyError, match=told):
         read_search(experiment.results)
 
@@ -210,7 +210,7 @@ def test_fronts_of_other_machines_are_told_apart_from_what_was_found(
     begun: Callable[..., Experiment],
 ) -> None:
     one, other = begun("one"), begun("two")
-    machine = json.loads((other.results / FILE).read_text())["machine"]
+    machine = json.loads((other.results / METADATA_FILE).read_text())["machine"]
     change(other, machine={**machine, "fingerprint": "elsewhere", "summary": "Other, 1 core"})
     told = cli("show", one.path, other.path).output
     assert "other hardware: what is compared are multiples of each search's own baseline" in told

@@ -9,10 +9,10 @@ import pytest
 from tunefront.search import Experiment, Trial
 from tunefront.search.confirm import (
     Group,
+    confirmation_seconds,
     finalists,
     groups_of,
     rounds_of,
-    seconds_of,
     to_confirm,
     twin_of,
 )
@@ -241,7 +241,7 @@ def test_confirmation_takes_its_share_of_the_whole(
     trials = [trial(n, evaluation=evaluation()) for n in range(100)]
     trials.append(trial(100, status="running"))
     experiment = load(f"confirmation.share={share}")
-    assert seconds_of(experiment, trials, left) == pytest.approx(planned)
+    assert confirmation_seconds(experiment, trials, left) == pytest.approx(planned)
 
 
 # What a round says

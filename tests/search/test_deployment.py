@@ -13,7 +13,12 @@ import pytest
 from tunefront.evaluators import CandidateRecord
 from tunefront.evaluators.runtimes.base import Numerics
 from tunefront.evaluators.runtimes.builtin import RUNTIME_OF
-from tunefront.search.deployment import dockerfile, needs_of, serving_versions, serving_words
+from tunefront.search.deployment import (
+    dockerfile,
+    requirements_of,
+    serving_versions,
+    serving_words,
+)
 
 VERSIONS = {
     **{"torch": "2.13.0+cpu", "onnxruntime": "1.32.0", "openvino": "2026.4.0"},
@@ -48,7 +53,7 @@ def test_versions_are_exact_and_nobody_is_root(runtime: str) -> None:
     assert found["FROM"] == ["python:3.11-slim"]
     (install,) = [line for line in found["RUN"] if line.startswith("pip")]
     pinned = [word for word in install.split() if "==" in word]
-    needed = (needs_of(record(runtime)), "numpy", "fastapi", "uvicorn")
+    needed = (requirements_of(record(runtime)), "numpy", "fastapi", "uvicorn")
     assert pinned == [f"{name}=={VERSIONS[name]}" for name in needed]
     assert found["USER"] == ["serve"]
     assert any("useradd" in line and line.endswith(" serve") for line in found["RUN"])

@@ -13,7 +13,7 @@ from tunefront.search import Experiment, Trial, answer_of
 from tunefront.search.confirmation import Confirmation
 from tunefront.search.driver import ask_to_end, driver_of, only_driver
 from tunefront.search.night import Result, _outcome
-from tunefront.search.watch import stop
+from tunefront.search.watch import stop_search
 from tunefront.spaces import StudyError
 
 DRIVER = """
@@ -100,7 +100,7 @@ def test_the_next_driver_is_asked_anew(experiment: Experiment, start: Start) -> 
 def test_stopping_waits_until_the_driver_has_ended(experiment: Experiment, start: Start) -> None:
     process = start(1)
     said: list[str] = []
-    stop(experiment, now=False, say=said.append)
+    stop_search(experiment, now=False, say=said.append)
     assert driver_of(experiment) is None
     assert said[0] == f"asked the driver (pid {process.pid}) to end when its trials have"
     assert said[-1] == f"stopped; `tunefront run {experiment.path}` starts it"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tunefront.search.lock import Locked, holder, locked
+from tunefront.search.lock import Locked, hold_lock, holder
 
 HOLD = """
 import sys, time
@@ -35,7 +35,7 @@ def start_holder(path: Path) -> "subprocess.Popen[str]":
 def test_a_lock_tells_who_holds_it(tmp_path: Path) -> None:
     path = tmp_path / "new" / "lock"
     assert holder(path) is None
-    with locked(path):
+    with hold_lock(path):
         assert holder(path) == os.getpid()
     assert holder(path) is None
     assert path.read_text() == ""
@@ -44,11 +44,11 @@ def test_a_lock_tells_who_holds_it(tmp_path: Path) -> None:
 def test_a_second_holder_is_refused_and_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     process = start_holder(path)
-    with pytest.raises(Locked), locked(path):
+    with pytest.raises(Locked), hold_lock(path):
         pass
     assert holder(path) == process.pid
     process.communicate()
-    with locked(path):
+    with hold_lock(path):
         assert holder(path) == os.getpid()
 
 
@@ -59,7 +59,7 @@ def test_a_killed_holder_holds_no_more(tmp_path: Path) -> None:
     process.communicate()
     assert path.read_text() == str(process.pid)
     assert holder(path) is None
-    with locked(path):
+    with hold_lock(path):
         pass
 
 
@@ -84,5 +84,5 @@ def test_a_look_does_not_keep_a_holder_out(tmp_path: Path) -> None:
     with path.open() as looked:
         fcntl.flock(looked, fcntl.LOCK_SH)
         threading.Timer(0.15, fcntl.flock, (looked.fileno(), fcntl.LOCK_UN)).start()
-        with locked(path):
+        with hold_lock(path):
             assert holder(path) == os.getpid()

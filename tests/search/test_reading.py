@@ -12,7 +12,7 @@ import pytest
 from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment
 from tunefront.search.reading import read_study
-from tunefront.search.study import FILE, Study, _optuna_study
+from tunefront.search.study import STUDY_FILE, Study, _optuna_study
 
 EvaluationOf = Callable[..., Evaluation]
 
@@ -37,7 +37,7 @@ def study(
 
 def test_both_ways_of_reading_say_the_same(study: Study) -> None:
     experiment = study.experiment
-    read = read_study(experiment.results / FILE, experiment.slug)
+    read = read_study(experiment.results / STUDY_FILE, experiment.slug)
     assert read is not None
     one, other = Study(experiment, read), Study(experiment, _optuna_study(experiment, create=False))
     assert one.trials() == other.trials()
@@ -56,7 +56,7 @@ def test_what_was_read_can_be_written_to(study: Study) -> None:
 
 
 def test_reading_needs_no_optuna_and_writes_nothing(study: Study) -> None:
-    path = study.experiment.results / FILE
+    path = study.experiment.results / STUDY_FILE
     before = path.read_bytes()
     program = """
 import sys
@@ -77,7 +77,7 @@ print(len(read_study(Path(sys.argv[1]), sys.argv[2]).trials))
 
 
 def test_what_is_not_as_expected_is_left_to_optuna(study: Study, tmp_path: Path) -> None:
-    path = study.experiment.results / FILE
+    path = study.experiment.results / STUDY_FILE
     assert read_study(path, "another") is None
     assert read_study(tmp_path / "nowhere.db", "made-up") is None
     text = tmp_path / "text.db"
@@ -90,7 +90,7 @@ def test_what_is_not_as_expected_is_left_to_optuna(study: Study, tmp_path: Path)
 
 
 def test_values_that_are_no_json_are_left_to_optuna(study: Study) -> None:
-    path = study.experiment.results / FILE
+    path = study.experiment.results / STUDY_FILE
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("UPDATE trial_user_attributes SET value_json = '{' WHERE key = 'why'")
         connection.commit()

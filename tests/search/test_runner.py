@@ -11,7 +11,7 @@ import pytest
 from tunefront.evaluators import Evaluation, Setting, Timeouts
 from tunefront.search import Experiment, Trial
 from tunefront.search.cluster.job import Job
-from tunefront.search.cluster.nodes import Places
+from tunefront.search.cluster.nodes import NodePool
 from tunefront.search.runner import FULL, PATIENCE, Runner
 from tunefront.search.samplers.base import Sampler
 from tunefront.search.stages import note_stage, stages_seen
@@ -189,7 +189,7 @@ def test_a_full_disk_puts_a_trial_off_and_three_in_a_row_end_the_search(
     own.tell(number, full)
     assert own.next_job() is None
     with pytest.raises(StudyError, match="the disk is full: 3 trials in a row"):
-        own.run(SimpleNamespace(places=Places()))  # type: ignore[arg-type]
+        own.run(SimpleNamespace(places=NodePool()))  # type: ignore[arg-type]
 
 
 def test_a_lost_worker_costs_an_attempt_and_not_the_trial(

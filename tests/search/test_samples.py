@@ -9,8 +9,13 @@ from pathlib import Path
 
 from tunefront.evaluators import Evaluation, Sample
 from tunefront.search import Experiment, Trial
-from tunefront.search.samples import read_samples, samples_file, samples_of, write_samples
-from tunefront.search.study import FILE, Study
+from tunefront.search.samples import (
+    outputs_of,
+    read_trial_outputs,
+    samples_file,
+    write_trial_outputs,
+)
+from tunefront.search.study import STUDY_FILE, Study
 from tunefront.spaces import Configuration
 
 SAMPLES = (
@@ -20,16 +25,16 @@ SAMPLES = (
 
 
 def test_samples_go_to_a_file_and_back(tmp_path: Path) -> None:
-    write_samples(tmp_path, 7, SAMPLES)
+    write_trial_outputs(tmp_path, 7, SAMPLES)
     assert samples_file(tmp_path, 7) == tmp_path / "samples" / "00007.json.gz"
-    assert read_samples(tmp_path, 7) == SAMPLES
+    assert read_trial_outputs(tmp_path, 7) == SAMPLES
     assert os.listdir(tmp_path / "samples") == ["00007.json.gz"], "nothing half-written stays"
 
 
 def test_a_trial_without_samples_leaves_nothing(tmp_path: Path) -> None:
-    write_samples(tmp_path, 7, ())
+    write_trial_outputs(tmp_path, 7, ())
     assert os.listdir(tmp_path) == []
-    assert read_samples(tmp_path, 7) == ()
+    assert read_trial_outputs(tmp_path, 7) == ()
 
 
 def test_twelve_samples_of_the_longest_texts_stay_small(tmp_path: Path) -> None:
@@ -40,26 +45,26 @@ def test_twelve_samples_of_the_longest_texts_stay_small(tmp_path: Path) -> None:
     asked = zip(texts[::3], texts[1::3], texts[2::3], strict=True)
     samples = [Sample(item=i, input=a, output=b, expected=c) for i, (a, b, c) in enumerate(asked)]
     assert len(samples) == 12
-    write_samples(tmp_path, 1, samples)
+    write_trial_outputs(tmp_path, 1, samples)
     assert samples_file(tmp_path, 1).stat().st_size < 10_000
 
 
 def test_what_cannot_be_read_counts_as_nothing(tmp_path: Path) -> None:
-    write_samples(tmp_path, 1, SAMPLES)
+    write_trial_outputs(tmp_path, 1, SAMPLES)
     path = samples_file(tmp_path, 1)
     whole = path.read_bytes()
     for content in (b"", whole[:-9], b"no gzip", whole[:20] + b"\0\0\0" + whole[23:]):
         path.write_bytes(content)
-        assert read_samples(tmp_path, 1) == ()
+        assert read_trial_outputs(tmp_path, 1) == ()
     for text in ("[1]", '[{"item": 1}]', "{", '"text"'):
         path.write_bytes(gzip.compress(text.encode()))
-        assert read_samples(tmp_path, 1) == ()
+        assert read_trial_outputs(tmp_path, 1) == ()
 
 
 def test_a_disk_that_takes_no_samples_does_not_end_the_search(tmp_path: Path) -> None:
     (tmp_path / "samples").write_text("in the way")
-    write_samples(tmp_path, 1, SAMPLES)
-    assert read_samples(tmp_path, 1) == ()
+    write_trial_outputs(tmp_path, 1, SAMPLES)
+    assert read_trial_outputs(tmp_path, 1) == ()
 
 
 def test_the_study_hands_samples_to_their_file(
@@ -75,8 +80,8 @@ def test_the_study_hands_samples_to_their_file(
     )
     assert first.evaluation is not None
     assert first.evaluation.samples == ()
-    assert b"out \\u2713" not in (experiment.results / FILE).read_bytes()
-    assert samples_of(experiment, [first, second]) == {0: SAMPLES}
+    assert b"out \\u2713" not in (experiment.results / STUDY_FILE).read_bytes()
+    assert outputs_of(experiment, [first, second]) == {0: SAMPLES}
 
 
 def test_an_evaluation_from_before_samples_can_be_read(

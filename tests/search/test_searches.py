@@ -13,7 +13,7 @@ from tunefront.search import Experiment, load_experiment
 from tunefront.search.cli import tunefront
 from tunefront.search.record import put_aside, write_record
 from tunefront.search.searches import searches_below
-from tunefront.search.study import FILE, Study
+from tunefront.search.study import STUDY_FILE, Study
 
 from .conftest import FILE as TEXT
 
@@ -46,7 +46,7 @@ def test_the_one_that_changed_last_is_first(
     begun: Callable[[str], Experiment], tmp_path: Path
 ) -> None:
     old, new = begun("old"), begun("new")
-    os.utime(old.results / FILE, (1.0, 1.0))
+    os.utime(old.results / STUDY_FILE, (1.0, 1.0))
     found = searches_below(tmp_path)
     assert [search.folder for search in found] == [new.results, old.results]
     assert [search.told for search in found] == ["000 torch b1 t1: the baseline"] * 2
@@ -80,7 +80,7 @@ def test_a_record_that_was_put_aside_is_listed_as_such(
 def test_a_record_that_can_not_be_read_is_listed_with_that(
     begun: Callable[[str], Experiment], tmp_path: Path
 ) -> None:
-    (begun("broken").results / FILE).write_text("not a database")
+    (begun("broken").results / STUDY_FILE).write_text("not a database")
     (search,) = searches_below(tmp_path)
     assert "can't be opened" in search.told
 

@@ -13,7 +13,7 @@ import pytest
 
 from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment, load_experiment
-from tunefront.search.study import ATTEMPTS, FILE, RECORD, Study
+from tunefront.search.study import RECORD_FORMAT, STUDY_FILE, TRIAL_ATTEMPTS, Study
 from tunefront.spaces import Configuration, Hardware, StudyError
 
 EvaluationOf = Callable[..., Evaluation]
@@ -46,7 +46,7 @@ def fast(study: Study) -> Configuration:
 
 def stored(study: Study, number: int) -> optuna.trial.FrozenTrial:
     """The trial as Optuna reads it from the file."""
-    storage = f"sqlite:///{study.experiment.results / FILE}"
+    storage = f"sqlite:///{study.experiment.results / STUDY_FILE}"
     return optuna.load_study(study_name=study.experiment.slug, storage=storage).trials[number]
 
 
@@ -231,7 +231,7 @@ print(trials_json(Study.read(load_experiment(sys.argv[1])).trials()))
 def test_a_record_goes_on_where_it_was(begun: Study) -> None:
     again = Study.open(begun.experiment, IDENTITY)
     assert again.search_id == begun.search_id
-    assert again.identity == {**IDENTITY, "record": RECORD}
+    assert again.identity == {**IDENTITY, "record": RECORD_FORMAT}
     assert again.ask(fast(begun)) == 1
     assert len(again.trials()) == 2
 
@@ -283,16 +283,16 @@ def test_a_missing_record_is_refused_with_the_next_step(experiment: Experiment) 
 
 def test_a_record_of_another_search_is_refused(experiment: Experiment) -> None:
     experiment.results.mkdir(parents=True)
-    (experiment.results / FILE).touch()
+    (experiment.results / STUDY_FILE).touch()
     with pytest.raises(StudyError) as caught:
         Study.read(experiment)
-    assert str(caught.value) == f"{experiment.results / FILE} holds no search named made-up"
+    assert str(caught.value) == f"{experiment.results / STUDY_FILE} holds no search named made-up"
 
 
 def test_what_is_no_record_is_refused(experiment: Experiment) -> None:
     experiment.results.mkdir(parents=True)
-    (experiment.results / FILE).write_text("not a database, but long enough to be one" * 99)
-    told = f"{re.escape(str(experiment.results / FILE))} can't be opened: "
+    (experiment.results / STUDY_FILE).write_text("not a database, but long enough to be one" * 99)
+    told = f"{re.escape(str(experiment.results / STUDY_FILE))} can't be opened: "
     with pytest.raises(StudyError, match=told):
         Study.read(experiment)
     with pytest.raises(StudyError, match=told):
@@ -326,13 +326,13 @@ def test_what_ends_whatever_runs_it_is_a_crash_in_the_end(begun: Study) -> None:
     starts = 1
     while begun.again(number) is not None:
         starts += 1
-    assert starts == ATTEMPTS
+    assert starts == TRIAL_ATTEMPTS
     assert (begun.trial(1).status, begun.trial(1).cause) == ("failed", "crash")
 
 
 def test_what_was_not_its_fault_does_not_count(begun: Study) -> None:
     number = begun.ask(fast(begun))
-    for _ in range(2 * ATTEMPTS):
+    for _ in range(2 * TRIAL_ATTEMPTS):
         assert begun.again(number, counted=False) is not None
     assert begun.trial(number).attempt == 1
 
@@ -387,8 +387,8 @@ def test_another_baseline_is_refused(begun: Study, laptop: Hardware) -> None:
 
 
 def test_a_record_of_another_form_is_refused(begun: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tunefront.search.study.RECORD", "1")
-    assert f"record: was {RECORD}, is 1" in refusal(begun.experiment)
+    monkeypatch.setattr("tunefront.search.study.RECORD_FORMAT", "1")
+    assert f"record: was {RECORD_FORMAT}, is 1" in refusal(begun.experiment)
 
 
 def test_results_that_were_finished_but_not_told_are_told(

@@ -6,7 +6,7 @@ import pytest
 
 from tunefront.evaluators import Evaluation
 from tunefront.search import Limit, Objective, Trial
-from tunefront.search.trial import Status, label
+from tunefront.search.trial import TrialStatus, label
 from tunefront.spaces import Configuration, Value
 
 TrialOf = Callable[..., Trial]
@@ -20,7 +20,9 @@ LIMITS = (
     ("status", "measured"),
     [("running", False), ("ok", True), ("infeasible", True), ("failed", False)],
 )
-def test_only_what_was_measured_has_figures(trial: TrialOf, status: Status, measured: bool) -> None:
+def test_only_what_was_measured_has_figures(
+    trial: TrialOf, status: TrialStatus, measured: bool
+) -> None:
     assert trial(1, status=status).measured is measured
 
 

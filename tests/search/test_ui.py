@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tunefront.search import Experiment, ui
-from tunefront.search.served import FILE, note_server, server_of
+from tunefront.search.served import SERVER_FILE, note_server, server_of
 from tunefront.search.study import Study
 from tunefront.search.tracking.address import remember
 from tunefront.search.tracking.views import View
@@ -77,7 +77,7 @@ def test_a_server_that_ends_at_once_is_said(
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(TrackingError, match=r"the server ended at once; .*mlflow\.log says why"):
         serve_quietly(experiment, free_port())
-    assert not (experiment.results.parent / FILE).exists()
+    assert not (experiment.results.parent / SERVER_FILE).exists()
 
 
 def test_a_server_that_does_not_come_up_is_ended(
@@ -88,7 +88,7 @@ def test_a_server_that_does_not_come_up_is_ended(
     with pytest.raises(TrackingError, match=r"did not come up in 0 s; see .*mlflow\.log"):
         serve_quietly(experiment, free_port())
     assert process.poll() is not None
-    assert not (experiment.results.parent / FILE).exists()
+    assert not (experiment.results.parent / SERVER_FILE).exists()
 
 
 def test_stop_ends_what_was_left_running(
@@ -105,7 +105,7 @@ def test_a_process_that_was_given_the_number_later_is_left_alone(
     experiment: Experiment, process: "subprocess.Popen[bytes]"
 ) -> None:
     note_server(experiment, process.pid, "http://127.0.0.1:1")
-    path = experiment.results.parent / FILE
+    path = experiment.results.parent / SERVER_FILE
     path.write_text(path.read_text().replace('"started": 1', '"started": 0'))
     assert stop_server(experiment) == "no server was left running"
     assert process.poll() is None

@@ -9,16 +9,11 @@ import pytest
 from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment
 from tunefront.search.driver import lock_path, only_driver
-from tunefront.search.lock import locked
-from tunefront.search.record import (
-    recorded_answer,
-    recorded_trials,
-    run_command,
-    write_record,
-)
+from tunefront.search.lock import hold_lock
+from tunefront.search.record import recorded_answer, recorded_trials, resume_command, write_record
 from tunefront.search.study import Study
 from tunefront.search.tracking.note import Links, front_page
-from tunefront.search.watch import Status, status_of, stop, watch
+from tunefront.search.watch import SearchStatus, status_of, stop_search, watch
 from tunefront.spaces import Configuration, Region, SearchSpace, StudyError
 
 Load = Callable[..., Experiment]
@@ -79,11 +74,11 @@ def test_a_driver_that_can_not_be_seen_is_told_as_such(
     experiment: Experiment, study: Study
 ) -> None:
     path = lock_path(experiment)
-    with locked(path):
+    with hold_lock(path):
         path.write_text("1")  # runs, but does not hold the lock
         assert status_of(experiment).who().startswith("running (pid of another user, container")
         with pytest.raises(StudyError, match="process of another user, container or machine"):
-            stop(experiment, now=False, say=lambda line: None)
+            stop_search(experiment, now=False, say=lambda line: None)
 
 
 def test_a_search_that_has_ended_has_nothing_to_go_on_with(
@@ -222,13 +217,13 @@ def test_the_budget_is_the_one_that_the_search_was_started_with(
     record = read_record(experiment)
     assert recorded_trials(record) == wanted
     written = [word for text in overrides for word in ("--set", f"'{text}'")]
-    told = run_command(later, record)
+    told = resume_command(later, record)
     assert told == " ".join(["tunefront", "run", str(later.path), *written])
 
 
 def test_a_quick_check_goes_on_as_one(load: Load) -> None:
     experiment = load(smoke=True)
-    assert run_command(experiment, {}) == f"tunefront run {experiment.path} --smoke"
+    assert resume_command(experiment, {}) == f"tunefront run {experiment.path} --smoke"
 
 
 def test_watching_shows_every_change_and_ends_with_the_driver(
@@ -237,11 +232,11 @@ def test_watching_shows_every_change_and_ends_with_the_driver(
     evaluation: Callable[..., Evaluation],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("tunefront.search.watch.LOOK_S", 0.05)
-    shown: list[Status] = []
+    monkeypatch.setattr("tunefront.search.watch.STATUS_POLL_S", 0.05)
+    shown: list[SearchStatus] = []
     changed = threading.Event()
 
-    def show(status: Status) -> None:
+    def show(status: SearchStatus) -> None:
         shown.append(status)
         changed.set()
 
@@ -264,5 +259,5 @@ def test_watching_shows_every_change_and_ends_with_the_driver(
 
 def test_where_nothing_runs_there_is_nothing_to_stop(experiment: Experiment) -> None:
     said: list[str] = []
-    stop(experiment, now=False, say=said.append)
+    stop_search(experiment, now=False, say=said.append)
     assert said == ["Made up: no driver runs; nothing to stop"]

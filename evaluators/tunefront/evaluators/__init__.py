@@ -15,6 +15,13 @@ from tunefront.evaluators.measures.metrics import (
     Metric,
 )
 from tunefront.evaluators.measures.speed import Protocol
+from tunefront.evaluators.profiling.profile import (
+    Part,
+    Profile,
+    ProfileRow,
+    Roofline,
+    RooflineBound,
+)
 from tunefront.evaluators.workloads.base import Architecture
 from tunefront.evaluators.workloads.builtin import build_workload, quality_metrics
 from tunefront.evaluators.workloads.samples import Sample
@@ -35,7 +42,6 @@ from .measures.intervals import ratio_interval
 from .measures.quality import paired_change
 from .measures.speed import Timing, half_width, kept_turns
 from .profiled import profile_candidate
-from .profiling.profile import Bound, Part, Profile, Roofline, Row
 from .registry import load
 from .setting import Evaluation, FirstLook, Setting, Timeouts
 from .store import Store, cache_folder, prepared_folder, stages_folder
@@ -49,7 +55,6 @@ __all__ = [
     "QUALITY_DROP",
     "TASKS",
     "Architecture",
-    "Bound",
     "CandidateRecord",
     "Contender",
     "Direction",
@@ -62,9 +67,10 @@ __all__ = [
     "Metric",
     "Part",
     "Profile",
+    "ProfileRow",
     "Protocol",
     "Roofline",
-    "Row",
+    "RooflineBound",
     "Sample",
     "Session",
     "Setting",

@@ -10,7 +10,7 @@ from tunefront.evaluators.runtimes.base import Candidate, Numerics
 from tunefront.evaluators.runtimes.builtin import RUNTIME_OF
 from tunefront.spaces import ExportError
 
-RECORD = "candidate.json"
+CANDIDATE_FILE = "candidate.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ class CandidateRecord:
             "sparsity": self.sparsity,
             "threads": self.threads,
         }
-        (folder / RECORD).write_text(json.dumps(fields, indent=2) + "\n")
+        (folder / CANDIDATE_FILE).write_text(json.dumps(fields, indent=2) + "\n")
 
     @classmethod
     def read(cls, folder: Path) -> "CandidateRecord":
@@ -55,7 +55,7 @@ class CandidateRecord:
         Raises:
             ExportError: If the folder holds no readable candidate.
         """
-        path = folder / RECORD
+        path = folder / CANDIDATE_FILE
         try:
             fields = json.loads(path.read_text())
             return cls(
@@ -71,7 +71,7 @@ class CandidateRecord:
             raise ExportError(f"{path} is no readable candidate record: {error}") from error
 
 
-def load(folder: str | Path, threads: int | None = None) -> Candidate:
+def open_candidate(folder: str | Path, threads: int | None = None) -> Candidate:
     """Open a built candidate or an export: a callable from named arrays to a list of arrays.
 
     Args:
@@ -84,7 +84,7 @@ def load(folder: str | Path, threads: int | None = None) -> Candidate:
     path = Path(folder)
     record = CandidateRecord.read(path)
     if record.runtime not in RUNTIME_OF:
-        raise ExportError(f"{path / RECORD}: unknown runtime {record.runtime!r}")
+        raise ExportError(f"{path / CANDIDATE_FILE}: unknown runtime {record.runtime!r}")
     try:
         return RUNTIME_OF[record.runtime].load(
             path, record.numerics, record.settings, threads or record.threads

@@ -30,10 +30,10 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
 HERE = Path(__file__).parent
-Array = npt.NDArray[Any]
+_Array = npt.NDArray[Any]
 KINDS = {"i": "iu", "u": "iu", "f": "iuf", "b": "b"}
 """What JSON's numbers may be read as for an array of a kind."""
-WORDS = {"i": "whole numbers", "u": "whole numbers", "f": "numbers", "b": "true and false"}
+KIND_NAMES = {"i": "whole numbers", "u": "whole numbers", "f": "numbers", "b": "true and false"}
 SEE = "GET /health tells what the inputs must be"
 
 
@@ -78,13 +78,13 @@ def read_inputs(folder: Path, times: int) -> dict[str, Input]:
     }
 
 
-def read_example(folder: Path) -> dict[str, Array]:
+def read_example(folder: Path) -> dict[str, _Array]:
     """The recorded request."""
     with np.load(folder / "samples.npz", allow_pickle=False) as samples:
         return {n[6:]: samples[n] for n in samples.files if n.startswith("input_")}
 
 
-def arrays_of(body: bytes, inputs: Mapping[str, Input]) -> dict[str, Array]:
+def arrays_of(body: bytes, inputs: Mapping[str, Input]) -> dict[str, _Array]:
     """The arrays of a request, as the model takes them.
 
     Raises:
@@ -109,7 +109,7 @@ def _no_constant(name: str) -> float:
     raise ValueError(f"it holds {name}")
 
 
-def array_of(name: str, written: object, rule: Input) -> Array:
+def array_of(name: str, written: object, rule: Input) -> _Array:
     """One input's lists as an array."""
     try:
         array = np.array(written)
@@ -121,7 +121,7 @@ def array_of(name: str, written: object, rule: Input) -> Array:
         shape = _shown(rule.shape)
         raise Refused(422, f"inputs.{name}: shape {shape} is needed, but got {array.shape}")
     if array.dtype.kind not in KINDS[rule.dtype.kind]:
-        wanted = WORDS[rule.dtype.kind]
+        wanted = KIND_NAMES[rule.dtype.kind]
         raise Refused(422, f"inputs.{name}: {wanted} ({rule.dtype}) are needed in its lists")
     with np.errstate(over="ignore"):
         cast = array.astype(rule.dtype)
@@ -131,7 +131,7 @@ def array_of(name: str, written: object, rule: Input) -> Array:
     return cast
 
 
-def _check_shapes(arrays: Mapping[str, Array], inputs: Mapping[str, Input]) -> None:
+def _check_shapes(arrays: Mapping[str, _Array], inputs: Mapping[str, Input]) -> None:
     """Fixed sizes are as they must be, and a size of one name is the same everywhere."""
     sizes: dict[str | int, tuple[int, str]] = {}
     for name, rule in inputs.items():
@@ -149,7 +149,7 @@ def _shown(shape: Sequence[str | int]) -> str:
     return f"({', '.join(map(str, shape))})"
 
 
-class Served:
+class ServedModel:
     """The model on one thread of its own: it was measured so, and runtimes share badly.
 
     Args:
@@ -162,7 +162,7 @@ class Served:
     def __init__(
         self,
         load: Callable[[], object],
-        run: Callable[[object, Mapping[str, Array]], Sequence[Array]],
+        run: Callable[[object, Mapping[str, _Array]], Sequence[_Array]],
         inputs: Mapping[str, Input],
         waiting: int,
     ) -> None:
@@ -205,7 +205,7 @@ class Served:
         return answer.encode()
 
 
-def application(served: Served, about: Mapping[str, object], most_bytes: int) -> FastAPI:
+def application(served: ServedModel, about: Mapping[str, object], most_bytes: int) -> FastAPI:
     """The two pages."""
     app = FastAPI(title="exported model", docs_url=None, redoc_url=None)
 
@@ -261,7 +261,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.path.insert(0, str(HERE))
     model = importlib.import_module("run")
     inputs = read_inputs(HERE, chosen.most_times)
-    served = Served(model.load, model.run, inputs, chosen.waiting)
+    served = ServedModel(model.load, model.run, inputs, chosen.waiting)
     app = application(served, _about(HERE), int(chosen.most_mb * 2**20))
     uvicorn.run(app, host=chosen.host, port=chosen.port, server_header=False)
 

@@ -38,7 +38,7 @@ from .measures.gpu import Gpus
 from .measures.memory import folder_mb
 from .measures.quality import read_items, read_metrics
 from .measures.speed import Timing, enough
-from .preload import needs_of
+from .preload import imports_of
 from .setting import (
     WAITING,
     Evaluation,
@@ -76,7 +76,7 @@ def describe_workload(workload: WorkloadSpec, isolation: Isolation, log: Path) -
         name="describe",
         payload={"workload": workload.to_dict()},
         kit="build",
-        needs=needs_of(workload.task),
+        needs=imports_of(workload.task),
         log=log,
         timeout_s=Timeouts().build_s,
     )
@@ -268,7 +268,7 @@ class _Path:
                 name=name,
                 payload={"workload": self.setting.workload.to_dict(), **payload},
                 kit="build",
-                needs=needs_of(self.setting.workload.task, self.configuration),
+                needs=imports_of(self.setting.workload.task, self.configuration),
                 log=self.log,
                 timeout_s=timeout_s,
                 cores=cores,

@@ -22,18 +22,18 @@ import numpy as np
 
 from tunefront.spaces import ExportError
 
-from .candidate import CandidateRecord, load, script_of
+from .candidate import CandidateRecord, open_candidate, script_of
 from .workloads.base import Array, Inputs, TensorSpec
 
 MANIFEST = "manifest.json"
 SAMPLES = "samples.npz"
-SCRIPT = "run.py"
+RUN_SCRIPT = "run.py"
 SERVER = "serve.py"
 INPUTS = "inputs.json"
 README = "README.md"
 PROCESSOR = "processor"
 CONFIGURATION = "configuration.json"
-FORMAT = 1
+MANIFEST_FORMAT = 1
 BLOCK = 2**20
 
 
@@ -42,7 +42,7 @@ def copy_candidate(candidate: Path, folder: Path, threads: int) -> CandidateReco
     shutil.copytree(candidate, folder, dirs_exist_ok=True)
     record = replace(CandidateRecord.read(candidate), threads=threads)
     record.write(folder)
-    (folder / SCRIPT).write_text(script_of(record))
+    (folder / RUN_SCRIPT).write_text(script_of(record))
     return record
 
 
@@ -61,9 +61,9 @@ def can_be_served(record: CandidateRecord) -> bool:
     return record.numerics.tensor_parallel == 1
 
 
-def write_samples(folder: Path, request: Inputs) -> None:
+def write_recorded_outputs(folder: Path, request: Inputs) -> None:
     """Run one request through the export and record inputs and outputs."""
-    candidate = load(folder)
+    candidate = open_candidate(folder)
     try:
         outputs = candidate(request)
     finally:
@@ -73,7 +73,7 @@ def write_samples(folder: Path, request: Inputs) -> None:
     np.savez(folder / SAMPLES, allow_pickle=False, **arrays)
 
 
-def read_samples(folder: Path) -> tuple[Inputs, Sequence[Array]]:
+def read_recorded_outputs(folder: Path) -> tuple[Inputs, Sequence[Array]]:
     """The recorded inputs and outputs.
 
     Raises:
@@ -96,7 +96,7 @@ def write_manifest(folder: Path, fields: Mapping[str, Any]) -> None:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name != MANIFEST
     }
-    manifest = {"format": FORMAT, **fields, "files": files}
+    manifest = {"format": MANIFEST_FORMAT, **fields, "files": files}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
 
 
@@ -115,8 +115,8 @@ def read_manifest(folder: Path) -> Mapping[str, Any]:
         ) from error
     except (OSError, ValueError) as error:
         raise ExportError(f"{path} can't be read: {error}") from error
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise ExportError(f"{path}: format {FORMAT} is needed")
+    if not isinstance(manifest, dict) or manifest.get("format") != MANIFEST_FORMAT:
+        raise ExportError(f"{path}: format {MANIFEST_FORMAT} is needed")
     return manifest
 
 

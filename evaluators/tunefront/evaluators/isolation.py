@@ -43,13 +43,13 @@ KITS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """What a fork server has imported: for measuring only what a deployment would import."""
 
-STEPS = "tunefront.evaluators.steps"
+STEPS_MODULE = "tunefront.evaluators.steps"
 LOG_LINES = 20
 MOST_LOG_BYTES = 64 * 2**20
 """What a step may write to its log."""
 KEPT_LOG_BYTES = 256 * 2**10
 """The end of a log that stays."""
-LOOK_S = 1.0
+LOG_POLL_S = 1.0
 """How often the log of a step under way is looked at."""
 DISK_EXPLAINS: tuple[FailureCause, ...] = ("exception", "crash", "unsupported")
 """Causes that are doubted where a disk that the step writes to is full."""
@@ -176,7 +176,7 @@ class _Server:
         step.log.parent.mkdir(parents=True, exist_ok=True)
         request = {
             "id": number,
-            "step": step.name if ":" in step.name else f"{STEPS}:{step.name}",
+            "step": step.name if ":" in step.name else f"{STEPS_MODULE}:{step.name}",
             "payload": dict(step.payload),
             "needs": list(step.needs),
             "result": str(result),
@@ -238,7 +238,7 @@ class Child:
         while True:
             try:
                 wait_s = max(0.0, deadline - time.monotonic())
-                answer = self._answers.get(timeout=min(wait_s, LOOK_S))
+                answer = self._answers.get(timeout=min(wait_s, LOG_POLL_S))
             except queue.Empty:
                 self._look()
                 if time.monotonic() < deadline:

@@ -68,7 +68,7 @@ def vector_instructions() -> None:
         os.environ[_COMPILED] = before
 
 
-def needs_of(task: str, configuration: Configuration | None = None) -> tuple[str, ...]:
+def imports_of(task: str, configuration: Configuration | None = None) -> tuple[str, ...]:
     """The modules that a step imports: of a task's workload, and of building a configuration."""
     needs = () if task in _OWN_TASKS else _TRANSFORMERS
     if configuration is None:

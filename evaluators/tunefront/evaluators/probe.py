@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 
-WIDTH = 384
+MATRIX_WIDTH = 384
 """Of the matrices that are multiplied: they fit into a core's cache."""
 MEGABYTES = 32
 """That are copied: they do not."""
@@ -22,7 +22,7 @@ def probe() -> dict[str, float]:
     """The median milliseconds of a multiplication in the cache, and of a copy through memory."""
     import numpy as np
 
-    matrix = np.full((WIDTH, WIDTH), 0.5, dtype=np.float32)
+    matrix = np.full((MATRIX_WIDTH, MATRIX_WIDTH), 0.5, dtype=np.float32)
     product = np.empty_like(matrix)
     source = np.zeros(MEGABYTES * 2**18, dtype=np.float32)
     target = np.ones_like(source)

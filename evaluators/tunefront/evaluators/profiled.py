@@ -13,13 +13,13 @@ from .cores import lease_cores
 from .evaluate import candidate_key, contender, model_key
 from .isolation import Isolation, Kit, Step
 from .locks import in_use
-from .preload import needs_of
+from .preload import imports_of
 from .profiling.profile import Profile
 from .setting import Setting, devices, memory_limit
 from .store import Store, key_of
 from .turns import Contender
 
-SECONDS = 1.0
+PROFILED_S = 1.0
 """How long requests are profiled, about."""
 
 
@@ -76,7 +76,7 @@ class _Profiling:
             "products": self._products(found),
             "requests": str(found.requests),
             "threads": int(self.configuration.get("threads", 1)),
-            "seconds": SECONDS,
+            "seconds": PROFILED_S,
             "trace": str(trace),
         }
         kit = cast(Kit, self.configuration.get("runtime", "torch"))
@@ -132,7 +132,7 @@ class _Profiling:
         timeout_s: float,
     ) -> Mapping[str, Any]:
         builds = kit == "build"
-        needs = needs_of(self.setting.workload.task, self.configuration) if builds else ()
+        needs = imports_of(self.setting.workload.task, self.configuration) if builds else ()
         return self.isolation.run(
             Step(
                 name=name,

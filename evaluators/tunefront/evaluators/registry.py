@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from tunefront.evaluators.runtimes.base import Candidate
 from tunefront.spaces import ExportError
 
-from .candidate import load as load_folder
+from .candidate import open_candidate as load_folder
 from .export_folder import MANIFEST, read_manifest, tampered
 
 if TYPE_CHECKING:

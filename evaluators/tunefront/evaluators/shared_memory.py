@@ -11,13 +11,13 @@ import re
 import signal
 from pathlib import Path
 
-FOLDER = Path("/dev/shm")
+SHARED_MEMORY_FOLDER = Path("/dev/shm")
 _NAMES = re.compile(r"torch_|psm_|nccl-|sem\.(mp|loky)-|__KMP_REGISTERED_LIB_(?P<pid>\d+)_")
 _COARSE_S = 0.1
 """The clock that files are stamped with goes behind by some milliseconds."""
 
 
-def remove_leftovers(since: float, folder: Path = FOLDER) -> list[str]:
+def remove_leftovers(since: float, folder: Path = SHARED_MEMORY_FOLDER) -> list[str]:
     """Remove what nobody uses any more; the names of what is gone.
 
     Args:

@@ -22,7 +22,7 @@ from tunefront.evaluators.workloads.spec import WorkloadSpec
 from tunefront.spaces import Configuration, EvaluationError, detect_hardware
 
 from .applied import not_applied
-from .candidate import CandidateRecord, load
+from .candidate import CandidateRecord, open_candidate
 from .measures.machine import OwnWatch
 from .measures.memory import folder_mb, gpu_memory_mb, tree_memory_mb
 from .measures.quality import QualityLimit, read_items, read_predictions, write_quality
@@ -198,7 +198,7 @@ def quality(payload: Payload) -> dict[str, object]:
     also `limit` (percent), `baseline` (the folder of its quality) and `keeping_counts`.
     """
     workload = build_workload(WorkloadSpec.from_dict(payload["workload"]))
-    candidate = load(payload["candidate"], threads=int(payload["threads"]))
+    candidate = open_candidate(payload["candidate"], threads=int(payload["threads"]))
     try:
         predictions = read_predictions(Path(payload["reference"]))
         enough = _quality_limit(workload, payload).decided if "limit" in payload else None
@@ -232,7 +232,7 @@ def measure(payload: Payload) -> dict[str, object]:
     idle_mb, _ = tree_memory_mb()
     folder = Path(payload["candidate"])
     start = time.perf_counter()
-    candidate = load(folder, threads=int(payload["threads"]))
+    candidate = open_candidate(folder, threads=int(payload["threads"]))
     load_s = time.perf_counter() - start
     try:
         _check_outputs(candidate, made[0])
@@ -322,12 +322,12 @@ def profile(payload: Payload) -> dict[str, object]:
     `count_products` found, or nothing), `roofline` (what `roofline` found), `requests`, `threads`,
     `seconds`, `trace` (the file to write).
     """
-    from tunefront.evaluators.profiling.job import Job
+    from tunefront.evaluators.profiling.job import ProfileJob
     from tunefront.evaluators.profiling.profile import Roofline
     from tunefront.evaluators.profiling.profilers import profile_job
 
     folder = Path(payload["candidate"])
-    job = Job(
+    job = ProfileJob(
         folder=folder,
         marked=Path(payload["marked"]) if payload["marked"] else None,
         record=CandidateRecord.read(folder),
@@ -394,7 +394,7 @@ def export(payload: Payload) -> dict[str, object]:
         PROCESSOR,
         can_be_served,
         copy_candidate,
-        write_samples,
+        write_recorded_outputs,
         write_server,
     )
 
@@ -405,5 +405,5 @@ def export(payload: Payload) -> dict[str, object]:
     request = read_requests(Path(payload["requests"]))[0]
     if can_be_served(record):
         write_server(folder, workload.inputs, request)
-    write_samples(folder, request)
+    write_recorded_outputs(folder, request)
     return {}

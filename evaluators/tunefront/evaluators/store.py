@@ -19,7 +19,7 @@ from tunefront.spaces import Hardware
 from .eviction import tidy
 from .locks import in_use, lock_of, locked
 
-FORMAT = 4
+STORE_FORMAT = 4
 """Changes whenever what stages leave behind changes its form; it is part of every key."""
 HASHED_WHOLE = 2**30
 """Files up to this many bytes are hashed whole; of larger ones size, time and both ends count."""
@@ -116,7 +116,7 @@ def _renewed(path: Path) -> bool:
 
 def key_of(**parts: object) -> str:
     """A key made of plain JSON values; equal parts give equal keys."""
-    text = json.dumps({"format": FORMAT, **parts}, sort_keys=True, separators=(",", ":"))
+    text = json.dumps({"format": STORE_FORMAT, **parts}, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

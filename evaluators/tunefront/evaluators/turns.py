@@ -91,7 +91,7 @@ class Session:
     queued_s: float = 0.0
 
 
-Enough = Callable[[Sequence[Timing], float], bool]
+EnoughTurns = Callable[[Sequence[Timing], float], bool]
 """Whether the timings so far will do; also given the seconds since the first turn."""
 EndsEarly = Callable[[Session], bool]
 """Whether what the first turns found shows that no more are worth it."""
@@ -104,7 +104,7 @@ def take_turns(
     contenders: Sequence[Contender],
     isolation: Isolation,
     log: Path,
-    enough: Enough,
+    enough: EnoughTurns,
     ends_early: EndsEarly | None = None,
 ) -> Session:
     """Time the contenders side by side; one that fails leaves, the others go on.
@@ -267,7 +267,7 @@ class _Table:
             memory_mb=memory_limit(self._setting, configuration),
         )
 
-    def play(self, enough: Enough, ends_early: EndsEarly | None) -> Session:
+    def play(self, enough: EnoughTurns, ends_early: EndsEarly | None) -> Session:
         """Everybody loads, warms up, and takes turns until it is enough."""
         for player in self._players:
             self._seat(player)

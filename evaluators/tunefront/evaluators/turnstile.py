@@ -20,7 +20,7 @@ from tunefront.spaces import EvaluationError
 ADDRESS = "turns"
 LONGEST_ADDRESS = 100
 """Characters that the system allows for a socket's path, less a few."""
-LOOK_S = 0.5
+CHANNEL_POLL_S = 0.5
 """How often a process that says nothing is looked after."""
 
 Gone = Callable[[int], None]
@@ -135,7 +135,7 @@ class Turnstile:
                 raise EvaluationError(
                     f"not done after {timeout_s:g} s (see `timeouts`)", cause="timeout"
                 )
-            ready = self._selector.select(timeout=LOOK_S)
+            ready = self._selector.select(timeout=CHANNEL_POLL_S)
             answers.update(m for key, _ in ready for m in self._heard(key.fileobj))  # type: ignore[arg-type]
             if not ready:
                 for place in places:

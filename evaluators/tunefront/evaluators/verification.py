@@ -15,8 +15,8 @@ import numpy as np
 
 from tunefront.spaces import ExportError, detect_hardware
 
-from .candidate import load
-from .export_folder import read_manifest, read_samples, tampered
+from .candidate import open_candidate
+from .export_folder import read_manifest, read_recorded_outputs, tampered
 from .measures.memory import tree_memory_mb
 from .measures.speed import Protocol, speed_of, time_alone
 from .workloads.base import Array
@@ -44,7 +44,7 @@ class Check:
     detail: str
 
 
-def verify(folder: Path, seconds: float = 3.0) -> list[Check]:
+def run_verification(folder: Path, seconds: float = 3.0) -> list[Check]:
     """Everything that an export promises, in order; later checks need the earlier ones.
 
     Raises:
@@ -64,7 +64,7 @@ def verify(folder: Path, seconds: float = 3.0) -> list[Check]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
+class ExportRun:
     """What running an export in this process found.
 
     Attributes:
@@ -78,10 +78,10 @@ class Sample:
     figures: Mapping[str, float]
 
 
-def run_sample(folder: Path, seconds: float) -> Sample:
+def run_sample(folder: Path, seconds: float) -> ExportRun:
     """Open the export and run its recorded request for a while."""
-    inputs, _ = read_samples(folder)
-    candidate = load(folder)
+    inputs, _ = read_recorded_outputs(folder)
+    candidate = open_candidate(folder)
     try:
         outputs = candidate(inputs)
         timing = time_alone(candidate, [inputs], Protocol(seconds=seconds, requests=1))
@@ -90,7 +90,7 @@ def run_sample(folder: Path, seconds: float) -> Sample:
     finally:
         candidate.close()
     latency = speed_of(timing)["latency_ms"].value
-    return Sample(
+    return ExportRun(
         outputs=outputs,
         facts=facts,
         figures={"latency_ms": latency, "peak_memory_mb": peak_mb},
@@ -98,7 +98,7 @@ def run_sample(folder: Path, seconds: float) -> Sample:
 
 
 def _running(folder: Path, manifest: Mapping[str, Any], seconds: float) -> list[Check]:
-    _, recorded = read_samples(folder)
+    _, recorded = read_recorded_outputs(folder)
     sample = run_sample(folder, seconds)
     same_machine = manifest["hardware"]["fingerprint"] == detect_hardware().fingerprint
     return [
@@ -161,7 +161,7 @@ def main(arguments: Sequence[str]) -> int:
         print(json.dumps({"facts": dict(sample.facts), "figures": dict(sample.figures)}))
         return 0
     try:
-        checks = verify(folder, seconds)
+        checks = run_verification(folder, seconds)
     except ExportError as error:
         checks = [Check(name="files", holds=False, detail=str(error))]
     except Exception as error:  # whatever keeps it from running is the finding

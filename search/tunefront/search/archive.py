@@ -13,7 +13,7 @@ from .answer import Answer, answer_of
 from .confirmation import Confirmation
 from .experiment import Experiment, load_experiment, recorded_experiment
 from .files import find_experiment, read_document, slug_of
-from .record import FILE, read_record
+from .record import METADATA_FILE, read_record
 from .study import Study
 
 _TO_RUN = ("budget.until", "budget=", "prepare", "warm_start")
@@ -65,7 +65,7 @@ class RecordedSearch:
 
 def is_record(path: Path) -> bool:
     """Whether a path is the folder that a search keeps its record in."""
-    return (path / FILE).is_file()
+    return (path / METADATA_FILE).is_file()
 
 
 def open_search(path: Path) -> Experiment:
@@ -121,11 +121,13 @@ def experiment_of(folder: Path) -> Experiment:
         )
     except KeyError as error:
         raise StudyError(
-            f"{folder / FILE} does not say {error.args[0]!r}: it is incomplete; the same "
+            f"{folder / METADATA_FILE} does not say {error.args[0]!r}: it is incomplete; the same "
             "`tunefront run` command writes it anew, without a trial where all are done"
         ) from error
     except TunefrontError as error:
-        raise StudyError(f"{folder / FILE}: what was searched can't be read: {error}") from error
+        raise StudyError(
+            f"{folder / METADATA_FILE}: what was searched can't be read: {error}"
+        ) from error
 
 
 def _record_of(path: Path) -> Path:
@@ -136,13 +138,13 @@ def _record_of(path: Path) -> Path:
     if not is_record(folder):
         raise StudyError(
             f"{file}: no record in {folder}; start with `tunefront run {file}`, or name a folder "
-            f"that holds {FILE}"
+            f"that holds {METADATA_FILE}"
         )
     return folder
 
 
 def _read(folder: Path) -> Mapping[str, Any]:
-    path = folder / FILE
+    path = folder / METADATA_FILE
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -17,7 +17,7 @@ from tunefront.evaluators.eviction import (
 )
 from tunefront.spaces import CacheError
 
-UNITS: Mapping[str, int] = {"MB": 2**20, "GB": 2**30, "TB": 2**40}
+SIZE_UNITS: Mapping[str, int] = {"MB": 2**20, "GB": 2**30, "TB": 2**40}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +80,7 @@ def parse_size(written: str) -> int:
         CacheError: If it is none.
     """
     found = re.fullmatch(r"(\d+\.?\d*)\s*(MB|GB|TB)", written.strip().upper())
-    size = int(float(found[1]) * UNITS[found[2]]) if found else 0
+    size = int(float(found[1]) * SIZE_UNITS[found[2]]) if found else 0
     if size <= 0:
         raise CacheError(
             f"--limit: a size above 0 such as 500MB, 10GB or 1.5TB is needed, but got {written!r}"

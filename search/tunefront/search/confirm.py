@@ -23,13 +23,13 @@ from .picks import Front, front_of
 from .study import Study
 from .trial import Trial
 
-PRECISION = 0.01
+CONFIRMED_PRECISION = 0.01
 """Half-width of a speed-up's interval at which there have been turns enough."""
-ATTEMPTS = 3
+FINALIST_ATTEMPTS = 3
 """How often new finalists are looked for, when confirmed figures have changed the front."""
 LEAST_TURNS = 6
 """Turns of a round, whatever the time."""
-MEMORY_SHARE = 0.8
+GROUP_MEMORY_SHARE = 0.8
 """Of the free memory of the machine, and of its GPUs, that a group may take."""
 OnRound = Callable[[int, int], None]
 """Called with the rounds done and those planned."""
@@ -80,7 +80,7 @@ def rooms_mb() -> dict[str, float]:
     gpu_mb = Gpus().free_mb()
     if gpu_mb is not None:
         rooms["gpu_device_mb"] = gpu_mb
-    return {metric: MEMORY_SHARE * room for metric, room in rooms.items()}
+    return {metric: GROUP_MEMORY_SHARE * room for metric, room in rooms.items()}
 
 
 def groups_of(
@@ -161,11 +161,11 @@ def confirm(
     experiment = study.experiment
     start = time.monotonic()
     confirmation = Confirmation.from_dict(study.confirmation())
-    for attempt in range(ATTEMPTS):
+    for attempt in range(FINALIST_ATTEMPTS):
         trials = study.trials()
         chosen = to_confirm(experiment, trials, confirmation)
         spent = time.monotonic() - start
-        planned = seconds_of(experiment, trials, seconds_left) - spent
+        planned = confirmation_seconds(experiment, trials, seconds_left) - spent
         if len(chosen) < 2 or (attempt and planned <= 0):
             break
         groups = groups_of(experiment, chosen, rooms_mb())
@@ -225,7 +225,7 @@ class _Turns:
             setting=self._setting,
             log=self._study.experiment.results / "logs" / f"confirmation-{done}.log",
             seconds=seconds,
-            precision=PRECISION * self._study.experiment.confirmation.rounds**0.5,
+            precision=CONFIRMED_PRECISION * self._study.experiment.confirmation.rounds**0.5,
         )
         try:
             return self._host.turns(job)
@@ -234,7 +234,7 @@ class _Turns:
             return self._host.turns(job)
 
 
-def seconds_of(
+def confirmation_seconds(
     experiment: Experiment, trials: Sequence[Trial], seconds_left: float | None
 ) -> float:
     """The confirmation's share of the whole, given what the trials took."""

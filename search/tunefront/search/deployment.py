@@ -37,7 +37,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends libgomp1 \\
 """
 
 
-def needs_of(record: CandidateRecord) -> str:
+def requirements_of(record: CandidateRecord) -> str:
     """The distribution that runs the export."""
     return RUNS_ON.get(record.runtime, record.runtime)
 
@@ -55,7 +55,7 @@ def dockerfile(record: CandidateRecord, versions: Mapping[str, str], tag: str) -
         versions: The manifest's: of the runtime, of what serves, and of Python.
         tag: The image's name in the comment.
     """
-    names = (needs_of(record), *SERVES_WITH)
+    names = (requirements_of(record), *SERVES_WITH)
     local = versions["torch"].partition("+")[2] if names[0] == "torch" else ""
     return _TEMPLATE.format(
         tag=tag,
@@ -81,7 +81,7 @@ def serving_words(record: CandidateRecord) -> str:
         else ""
     )
     return f"""\
-    pip install {needs_of(record)} {" ".join(SERVES_WITH)}
+    pip install {requirements_of(record)} {" ".join(SERVES_WITH)}
     python serve.py                              # http://127.0.0.1:8000; --help tells the rest
     python serve.py --example > request.json     # the recorded request
     curl --data @request.json http://127.0.0.1:8000/predict

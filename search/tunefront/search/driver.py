@@ -17,11 +17,11 @@ from pathlib import Path
 from tunefront.spaces import StudyError
 
 from .experiment import Experiment
-from .lock import Locked, holder, locked
+from .lock import Locked, hold_lock, holder
 from .record import log_path
 from .words import Say
 
-START_S = 60.0
+DRIVER_START_S = 60.0
 SETTLE_S = 3.0
 """What is wrong from the start shows within this time of a driver's first breath."""
 SECOND_S = 2.0
@@ -43,7 +43,7 @@ def only_driver(experiment: Experiment) -> Iterator[None]:
     experiment.results.mkdir(parents=True, exist_ok=True)
     path = lock_path(experiment)
     try:
-        with locked(path):
+        with hold_lock(path):
             _asked_path(experiment).unlink(missing_ok=True)
             yield
     except Locked as error:
@@ -109,7 +109,7 @@ def _start(arguments: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":
 
 def _end_at_once(experiment: Experiment, process: "subprocess.Popen[bytes]") -> int | None:
     """Its exit code where it ends before it has settled; None where it runs on."""
-    deadline = time.monotonic() + START_S
+    deadline = time.monotonic() + DRIVER_START_S
     while time.monotonic() < deadline and driver_of(experiment) != process.pid:
         if process.poll() is not None:
             return process.returncode

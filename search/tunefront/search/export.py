@@ -20,7 +20,7 @@ from tunefront.evaluators.export_folder import (
 from tunefront.spaces import ExportError, detect_hardware, show
 
 from .answer import Answer, figure
-from .deployment import DOCKERFILE, dockerfile, needs_of, serving_versions, serving_words
+from .deployment import DOCKERFILE, dockerfile, requirements_of, serving_versions, serving_words
 from .files import slug_of
 from .recheck.rounds import Rounds, measure_rounds
 from .record import read_record
@@ -149,7 +149,7 @@ def _readme(
 
 ## Run it
 
-    pip install {needs_of(record)} numpy
+    pip install {requirements_of(record)} numpy
     python run.py
 
 `run.py` needs nothing else; it runs the recorded inputs in `samples.npz` and prints how far the

@@ -18,7 +18,7 @@ from .objective import Objective
 from .trial import Trial
 from .words import counted
 
-LEAST_TRIALS = 8
+LEAST_RANKED_TRIALS = 8
 """With a first look and all turns, before looks are trusted."""
 LEAST_CORRELATION = 0.9
 """Of the ranks by first look and by all turns; below it no trial ends early."""
@@ -47,12 +47,12 @@ class Fidelity:
     @property
     def trusted(self) -> bool:
         """Whether trials may end at their first look."""
-        known = self.trials >= LEAST_TRIALS and self.correlation >= LEAST_CORRELATION
+        known = self.trials >= LEAST_RANKED_TRIALS and self.correlation >= LEAST_CORRELATION
         return known and self.wrong == 0
 
     def told(self) -> str:
         """In words; empty where there is nothing to tell."""
-        if self.trials < LEAST_TRIALS:
+        if self.trials < LEAST_RANKED_TRIALS:
             return ""
         found = f"first looks rank speed as all turns do at {self.correlation:.2f}"
         if self.wrong:

@@ -6,7 +6,7 @@ import numpy.typing as npt
 
 Costs = npt.NDArray[np.float64]
 """Shape `(trials, objectives)`, less is better."""
-FAR = 5.0
+FAR_DEVIATIONS = 5.0
 """Deviations within which drawn figures are taken to lie: 1 in 2 million does not."""
 SMALLEST_DIFFERENCE = 0.01
 """Figures closer than this share are one figure, whatever their intervals say."""
@@ -42,7 +42,9 @@ def chances(
     """
     random = np.random.default_rng(seed)
     spread = (high - low) / (2 * 1.96)
-    drawn = np.flatnonzero(~_hopeless(middle - FAR * spread, middle + FAR * spread))
+    drawn = np.flatnonzero(
+        ~_hopeless(middle - FAR_DEVIATIONS * spread, middle + FAR_DEVIATIONS * spread)
+    )
     counts = np.zeros(len(middle))
     for _ in range(draws):
         noise = spread[drawn] * random.standard_normal((len(drawn), middle.shape[1]))

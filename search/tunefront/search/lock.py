@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-ATTEMPTS = 5
+LOCK_ATTEMPTS = 5
 PAUSE_S = 0.1
 """Who only looks whether a lock is held takes it for an instant; that is waited for."""
 
@@ -18,7 +18,7 @@ class Locked(Exception):
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def hold_lock(path: Path) -> Iterator[None]:
     """Hold a lock; the file holds this process's id meanwhile.
 
     Raises:
@@ -37,12 +37,12 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def _take(file: TextIO, path: Path) -> None:
-    for attempt in range(ATTEMPTS):
+    for attempt in range(LOCK_ATTEMPTS):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         except BlockingIOError as error:
-            if attempt == ATTEMPTS - 1:
+            if attempt == LOCK_ATTEMPTS - 1:
                 raise Locked(str(path)) from error
         time.sleep(PAUSE_S)
 

@@ -185,12 +185,12 @@ class _Night:
 
     def _report(self, answer: Answer) -> None:
         """Write report.html beside the record."""
-        from .report.page import FILE, write_report
+        from tunefront.search.report.page import REPORT_FILE, write_report
 
         try:
             path = write_report(answer, read_record(self.experiment))
         except Exception as error:  # whatever it is, the search's result stands
-            self.say(f"{FILE} could not be written: {type(error).__name__}: {error}")
+            self.say(f"{REPORT_FILE} could not be written: {type(error).__name__}: {error}")
         else:
             self.say(f"report: {path}")
 

@@ -28,12 +28,12 @@ from tunefront.spaces import (
 
 from .experiment import Experiment, Prepare
 from .record import read_record
-from .study import FILE
+from .study import STUDY_FILE
 from .words import Say, counted
 
 JUDGING = ("task", "max_length", "items", "metric", "direction", "inputs", "quality")
 """Of the workload, what figures depend on beside model and data."""
-MEMORY_SHARE = 0.9
+TRIAL_MEMORY_SHARE = 0.9
 """Of the machine's memory, for all trials at a time together."""
 
 
@@ -42,7 +42,7 @@ def check_tracking(experiment: Experiment, say: Say, *, fresh: bool) -> None:
     try:
         check_reachable(experiment)
     except TrackingError as error:
-        if fresh or not (experiment.results / FILE).is_file():
+        if fresh or not (experiment.results / STUDY_FILE).is_file():
             raise
         say(str(error))
         say("the search goes on without it")
@@ -114,7 +114,7 @@ def setting_of(experiment: Experiment, fingerprint: str) -> Setting:
         protocol=experiment.protocol,
         timeouts=experiment.timeouts,
         build_cores=max(1, hardware.cores // experiment.concurrent_trials),
-        memory_mb=int(MEMORY_SHARE * hardware.memory_mb / experiment.concurrent_trials),
+        memory_mb=int(TRIAL_MEMORY_SHARE * hardware.memory_mb / experiment.concurrent_trials),
         baseline=experiment.baseline,
         quality_limit=_quality_limit(experiment),
         quality_matters=any(

@@ -15,11 +15,11 @@ from .confirmation import Confirmation
 from .experiment import Experiment
 from .files import write_whole
 from .schema import BudgetSection, ExperimentSection
-from .study import FILE as STUDY
+from .study import STUDY_FILE as STUDY
 from .study import Study
 from .words import Say
 
-FILE = "search.json"
+METADATA_FILE = "search.json"
 
 
 def write_record(
@@ -64,12 +64,12 @@ def write_record(
             ],
         },
     }
-    write_whole(experiment.results / FILE, json.dumps(record, indent=2, default=str))
+    write_whole(experiment.results / METADATA_FILE, json.dumps(record, indent=2, default=str))
 
 
 def read_record(experiment: Experiment) -> Mapping[str, Any]:
     """What `write_record` left; empty where nothing was run."""
-    path = experiment.results / FILE
+    path = experiment.results / METADATA_FILE
     record: Mapping[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
     return record
 
@@ -100,7 +100,7 @@ def recorded_trials(record: Mapping[str, Any], skipped: int = 0) -> int | None:
     return min(bounds) if bounds else None
 
 
-def run_command(experiment: Experiment, record: Mapping[str, Any]) -> str:
+def resume_command(experiment: Experiment, record: Mapping[str, Any]) -> str:
     """The command that goes on with a search, as it was started."""
     overrides = [word for text in record.get("overrides", ()) for word in ("--set", text)]
     smoke = ["--smoke"] if experiment.smoke else []

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tunefront.search.tracking.store import check_reachable, in_words, only_writer
+from tunefront.search.tracking.store import check_reachable, error_text, only_writer
 from tunefront.spaces import TrackingError
 
 from .answer import Answer, answer_of
@@ -152,7 +152,7 @@ class Recorder:
         """Once it has failed twice it is told; a hiccup is not."""
         self._projection = None  # what it knows of MLflow may no longer hold
         self._held.close()
-        self._problem = in_words(error)
+        self._problem = error_text(error)
         if failures == 2 and not self._ending.is_set():
             self._say(
                 f"MLflow can't be written ({self._problem}); the search goes on, and it is tried "
@@ -230,7 +230,7 @@ def sync(experiment: Experiment) -> Synced:
             raise
         except Exception as error:  # MLflow raises many kinds; each means: not written
             raise TrackingError(
-                f"MLflow could not be written ({in_words(error)}); the record stays in the study: "
+                f"MLflow could not be written ({error_text(error)}); the record stays in the study: "
                 "try again"
             ) from error
     return Synced(

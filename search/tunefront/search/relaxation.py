@@ -11,7 +11,7 @@ from .objective import Limit
 from .picks import front_of
 from .trial import Trial
 
-DIGITS = 3
+LIMIT_DIGITS = 3
 """Of a bound that is offered; it is rounded so that the trial keeps it."""
 
 
@@ -65,6 +65,6 @@ def _outwards(value: float, limit: Limit) -> float:
     """The nearest number of few digits that the value keeps as a bound."""
     if value == 0:
         return 0.0
-    unit = 10.0 ** (math.floor(math.log10(abs(value))) - DIGITS + 1)
+    unit = 10.0 ** (math.floor(math.log10(abs(value))) - LIMIT_DIGITS + 1)
     away = math.ceil if limit.test == "<=" else math.floor
-    return float(f"{away(value / unit) * unit:.{DIGITS + 9}g}")
+    return float(f"{away(value / unit) * unit:.{LIMIT_DIGITS + 9}g}")

@@ -13,12 +13,12 @@ from pathlib import Path
 from tunefront.evaluators import Evaluation, Setting, Timeouts
 from tunefront.search.cluster.host import Host, HostLost
 from tunefront.search.cluster.job import Job
+from tunefront.search.cluster.needs import ray_resources_of, ray_resources_text
+from tunefront.search.cluster.nodes import NodePool
 from tunefront.search.samplers.base import Sampler
 from tunefront.spaces import ClusterError, Configuration, StudyError
 
 from .cluster.host import RUN_JOB
-from .cluster.needs import in_words, needs_of
-from .cluster.nodes import Places
 from .cluster.trainable import log_file, result_file
 from .estimate import Estimate, estimate_of
 from .lessons import Skips
@@ -32,7 +32,7 @@ PATIENCE = 3
 """Proposals in a row that must promise too little before the search ends."""
 RESTARTS = 3
 """Starts of Ray in a row under which no trial ends before the search gives up."""
-HOUR_S = 3600.0
+_HOUR_S = 3600.0
 ABREAST = 10
 """Trials that may end out of turn."""
 LOGS = 100
@@ -147,7 +147,7 @@ class Runner:
                 self.reconcile()
                 host.restart()
 
-    def _suit(self, places: Places) -> None:
+    def _suit(self, places: NodePool) -> None:
         """Run as many at a time as the cluster holds, and leave out what no node of it can hold.
 
         Raises:
@@ -157,7 +157,8 @@ class Runner:
         if not places.room_for(baseline):
             raise ClusterError(
                 f"no node of the cluster has room for the baseline ({baseline.label()}), which "
-                f"needs {in_words(needs_of(baseline))} on one node; start a node that lends more"
+                f"needs {ray_resources_text(ray_resources_of(baseline))} on one node; "
+                "start a node that lends more"
             )
         self.concurrent = places.at_a_time(self.each)
         recorded = self.study.trials()
@@ -230,7 +231,7 @@ class Runner:
         """Keep what another hour would probably buy, for whoever looks."""
         if estimate is None:
             return
-        trials = max(1, round(HOUR_S * self.concurrent / estimate.mean_s))
+        trials = max(1, round(_HOUR_S * self.concurrent / estimate.mean_s))
         gain = self.sampler.promise(trials)
         if gain is not None:
             self.study.foresee(trials, gain)

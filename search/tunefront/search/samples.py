@@ -14,15 +14,15 @@ from .experiment import Experiment
 from .files import write_whole
 from .trial import Trial
 
-FOLDER = "samples"
+OUTPUTS_FOLDER = "samples"
 
 
 def samples_file(results: Path, number: int) -> Path:
     """Where the samples of a trial are."""
-    return results / FOLDER / f"{number:05}.json.gz"
+    return results / OUTPUTS_FOLDER / f"{number:05}.json.gz"
 
 
-def write_samples(results: Path, number: int, samples: Sequence[Sample]) -> None:
+def write_trial_outputs(results: Path, number: int, samples: Sequence[Sample]) -> None:
     """Keep a trial's samples, where there are any; a disk that is full does without them."""
     if samples:
         text = json.dumps([asdict(sample) for sample in samples], ensure_ascii=False)
@@ -30,7 +30,7 @@ def write_samples(results: Path, number: int, samples: Sequence[Sample]) -> None
             write_whole(samples_file(results, number), gzip.compress(text.encode(), mtime=0))
 
 
-def read_samples(results: Path, number: int) -> tuple[Sample, ...]:
+def read_trial_outputs(results: Path, number: int) -> tuple[Sample, ...]:
     """What `write_samples` kept; empty where there is nothing that can be read."""
     try:
         fields = json.loads(gzip.decompress(samples_file(results, number).read_bytes()))
@@ -39,7 +39,7 @@ def read_samples(results: Path, number: int) -> tuple[Sample, ...]:
         return ()
 
 
-def samples_of(experiment: Experiment, trials: Sequence[Trial]) -> Mapping[int, Sequence[Sample]]:
+def outputs_of(experiment: Experiment, trials: Sequence[Trial]) -> Mapping[int, Sequence[Sample]]:
     """The samples of trials by their numbers; those that have none are left out."""
-    found = {trial.number: read_samples(experiment.results, trial.number) for trial in trials}
+    found = {trial.number: read_trial_outputs(experiment.results, trial.number) for trial in trials}
     return {number: samples for number, samples in found.items() if samples}

@@ -10,12 +10,12 @@ from tunefront.spaces import TunefrontError
 
 from .archive import experiment_of
 from .experiment import Experiment, load_experiment
-from .record import FILE
-from .study import FILE as STUDY
-from .watch import Status, status_of
+from .record import METADATA_FILE
+from .study import STUDY_FILE as STUDY
+from .watch import SearchStatus, status_of
 
 ASIDE = re.compile(r".+\.\d{8}-\d{6}")
-PATTERN = f"results/*/{FILE}"
+PATTERN = f"results/*/{METADATA_FILE}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ class Search:
 
     folder: Path
     changed: datetime
-    status: Status | None
+    status: SearchStatus | None
     problem: str = ""
     aside: str = ""
 

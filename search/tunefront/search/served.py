@@ -14,13 +14,13 @@ from .experiment import Experiment
 from .files import write_whole
 from .tracking.store import store_name
 
-FILE = "mlflow.server.json"
-ANSWER_S = 2.0
+SERVER_FILE = "mlflow.server.json"
+HEALTH_TIMEOUT_S = 2.0
 END_S = 15.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Served:
+class MlflowServer:
     """A server.
 
     Attributes:
@@ -55,20 +55,20 @@ class Served:
             time.sleep(0.1)
 
 
-def note_server(experiment: Experiment, pid: int, address: str) -> Served:
+def note_server(experiment: Experiment, pid: int, address: str) -> MlflowServer:
     """Write down a server that was just started."""
     import psutil
 
     started = psutil.Process(pid).create_time()
-    found = Served(pid=pid, started=started, address=address, store=store_name(experiment))
+    found = MlflowServer(pid=pid, started=started, address=address, store=store_name(experiment))
     write_whole(_path(experiment), json.dumps(asdict(found)))
     return found
 
 
-def server_of(experiment: Experiment) -> Served | None:
+def server_of(experiment: Experiment) -> MlflowServer | None:
     """The server that runs for the experiment's store; None where none does."""
     try:
-        found = Served(**json.loads(_path(experiment).read_text()))
+        found = MlflowServer(**json.loads(_path(experiment).read_text()))
     except (OSError, ValueError, TypeError):
         return None
     return found if found.store == store_name(experiment) and found.lives() else None
@@ -77,7 +77,7 @@ def server_of(experiment: Experiment) -> Served | None:
 def answers(address: str) -> bool:
     """Whether an MLflow answers there."""
     try:
-        with urlopen(f"{address}/health", timeout=ANSWER_S):
+        with urlopen(f"{address}/health", timeout=HEALTH_TIMEOUT_S):
             return True
     except (URLError, OSError):
         return False
@@ -89,4 +89,4 @@ def forget_server(experiment: Experiment) -> None:
 
 
 def _path(experiment: Experiment) -> Path:
-    return experiment.results.parent / FILE
+    return experiment.results.parent / SERVER_FILE

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-WORDS = {
+STAGE_TEXTS = {
     "prepare": "preparing requests",
     "build": "building",
     "quality": "judging quality",
@@ -35,7 +35,7 @@ class Doing:
     @property
     def word(self) -> str:
         """The stage in words."""
-        return WORDS.get(self.stage, self.stage)
+        return STAGE_TEXTS.get(self.stage, self.stage)
 
 
 def stage_file(folder: Path, number: int) -> Path:

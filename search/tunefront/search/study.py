@@ -17,13 +17,13 @@ from tunefront.spaces import CHOICES, Configuration, StudyError
 from .experiment import Experiment
 from .figures import figures_of
 from .reading import ReadStudy, ReadTrial, read_study
-from .samples import write_samples
-from .trial import Status, Trial
+from .samples import write_trial_outputs
+from .trial import Trial, TrialStatus
 
 if TYPE_CHECKING:
     import optuna
 
-FILE = "study.db"
+STUDY_FILE = "study.db"
 _CONFIGURATION = "configuration"
 _EVALUATION = "evaluation"
 _IDENTITY = "identity"
@@ -35,9 +35,9 @@ _WHY = "why"
 _EXPECTED = "expected_s"
 _SPENT = "spent_s"
 _HOUR = "another_hour"
-RECORD = "3"
+RECORD_FORMAT = "3"
 """The form of the record; another one can't be gone on with."""
-ATTEMPTS = 3
+TRIAL_ATTEMPTS = 3
 """How often a trial is started whose worker, node or driver ended under it."""
 
 
@@ -68,7 +68,7 @@ class Study:
             StudyError: If the record belongs to another identity, baseline or other objectives.
         """
         experiment.results.mkdir(parents=True, exist_ok=True)
-        identity = {**identity, "record": RECORD}
+        identity = {**identity, "record": RECORD_FORMAT}
         study = _optuna_study(experiment, create=True)
         known = study.user_attrs.get(_IDENTITY)
         if known is None:
@@ -88,12 +88,12 @@ class Study:
         Raises:
             StudyError: If there is none yet.
         """
-        if not (experiment.results / FILE).is_file():
+        if not (experiment.results / STUDY_FILE).is_file():
             raise StudyError(
                 f"{experiment.name}: no record in {experiment.results}; "
                 f"start with `tunefront run {experiment.path}`"
             )
-        read = read_study(experiment.results / FILE, experiment.slug)
+        read = read_study(experiment.results / STUDY_FILE, experiment.slug)
         return cls(experiment, read or _optuna_study(experiment, create=False))
 
     @property
@@ -149,7 +149,7 @@ class Study:
         trial = self.trial(number)
         if not counted:
             return trial
-        if trial.attempt < ATTEMPTS:
+        if trial.attempt < TRIAL_ATTEMPTS:
             running = self._trial(number)
             self._found = None
             running.set_user_attr(_ATTEMPT, trial.attempt + 1)
@@ -160,7 +160,7 @@ class Study:
                 status="failed",
                 cause="crash",
                 stage="measure",
-                message=f"what ran it was gone {ATTEMPTS} times before it ended",
+                message=f"what ran it was gone {TRIAL_ATTEMPTS} times before it ended",
             ),
         )
         return None
@@ -169,7 +169,7 @@ class Study:
         """End a trial; the trial as recorded, its samples in a file beside it."""
         import optuna
 
-        write_samples(self.experiment.results, number, evaluation.samples)
+        write_trial_outputs(self.experiment.results, number, evaluation.samples)
         evaluation = replace(evaluation, samples=())
         trial = self._trial(number)
         baseline = None if number == 0 else self.baseline()
@@ -287,7 +287,7 @@ class Study:
             for limit in self.experiment.limits
             if limit.metric in measurements and not limit.kept(measurements[limit.metric].value)
         )
-        measured: Status = "infeasible" if broken else "ok"
+        measured: TrialStatus = "infeasible" if broken else "ok"
         return Trial(
             number=frozen.number,
             configuration=configuration,
@@ -305,9 +305,9 @@ class Study:
             return Evaluation.from_dict(frozen.user_attrs[_EVALUATION])
         except (KeyError, TypeError) as error:
             raise StudyError(
-                f"{self.experiment.results / FILE}: trial {frozen.number} is recorded in form "
-                f"{self.identity.get('record', 1)}, but this version reads form {RECORD}: the "
-                "version that wrote it reads it"
+                f"{self.experiment.results / STUDY_FILE}: trial {frozen.number} is recorded in "
+                f"form {self.identity.get('record', 1)}, but this version reads form "
+                f"{RECORD_FORMAT}: the version that wrote it reads it"
             ) from error
 
     def reconcile(self, results: Mapping[int, Evaluation]) -> list[int]:
@@ -397,7 +397,7 @@ def _optuna_study(experiment: Experiment, *, create: bool) -> "optuna.Study":
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    path = experiment.results / FILE
+    path = experiment.results / STUDY_FILE
     try:
         storage = optuna.storages.RDBStorage(
             f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}}

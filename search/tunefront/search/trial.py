@@ -11,7 +11,7 @@ from tunefront.spaces import STAGE_OF, Configuration, show
 
 from .objective import Limit, Objective
 
-Status = Literal["running", "ok", "infeasible", "failed"]
+TrialStatus = Literal["running", "ok", "infeasible", "failed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ class Trial:
 
     number: int
     configuration: Configuration
-    status: Status
+    status: TrialStatus
     measurements: Mapping[str, Measurement] = field(default_factory=dict)
     evaluation: Evaluation | None = None
     broken: tuple[Limit, ...] = ()

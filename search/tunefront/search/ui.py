@@ -12,14 +12,14 @@ from tunefront.search.tracking.store import tracking_uri, ui_address
 from tunefront.spaces import TrackingError
 
 from .experiment import Experiment
-from .served import Served, answers, forget_server, note_server, server_of
+from .served import MlflowServer, answers, forget_server, note_server, server_of
 from .study import Study
 from .tracking.address import front_page_of
 from .tracking.store import artifact_folder
 from .words import Say
 
 HOST = "127.0.0.1"
-START_S = 120.0
+SERVER_START_S = 120.0
 PORTS = 100
 """Ports above a taken one that are looked at for a free one."""
 
@@ -121,18 +121,18 @@ def _start(experiment: Experiment, port: int, log: Path) -> "subprocess.Popen[by
         )
 
 
-def _wait(server: Served, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + START_S
+def _wait(server: MlflowServer, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    deadline = time.monotonic() + SERVER_START_S
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise TrackingError(f"MLflow: the server ended at once; {log} says why")
         if answers(server.address):
             return
         time.sleep(0.3)
-    raise TrackingError(f"MLflow: the server did not come up in {START_S:.0f} s; see {log}")
+    raise TrackingError(f"MLflow: the server did not come up in {SERVER_START_S:.0f} s; see {log}")
 
 
-def _end(server: Served, process: "subprocess.Popen[bytes]") -> None:
+def _end(server: MlflowServer, process: "subprocess.Popen[bytes]") -> None:
     server.end()
     process.poll()
 

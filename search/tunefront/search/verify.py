@@ -12,8 +12,8 @@ from tunefront.spaces import ExportError
 if TYPE_CHECKING:
     from tunefront.evaluators.verification import Check
 
-SECONDS = 3.0
-TIMEOUT_S = 1800.0
+VERIFY_S = 3.0
+VERIFY_TIMEOUT_S = 1800.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,11 +64,11 @@ def verify(folder: Path, seconds: float | None = None) -> Verification:
             "-m",
             "tunefront.evaluators.verification",
             str(folder.absolute()),
-            str(SECONDS if seconds is None else seconds),
+            str(VERIFY_S if seconds is None else seconds),
         ],
         capture_output=True,
         text=True,
-        timeout=TIMEOUT_S,
+        timeout=VERIFY_TIMEOUT_S,
         check=False,
     )
     lines = done.stdout.splitlines()

@@ -12,18 +12,18 @@ from .answer import Answer, answer_of
 from .confirmation import Confirmation
 from .driver import ask_to_end, driver_of
 from .experiment import Experiment
-from .record import read_record, recorded_trials, run_command
+from .record import read_record, recorded_trials, resume_command
 from .stages import STARTING, Doing, doing, stages_seen
-from .study import FILE, Study
+from .study import STUDY_FILE, Study
 from .trial import Trial
 from .words import Say, counted
 
-LOOK_S = 2.0
+STATUS_POLL_S = 2.0
 LONGEST_MESSAGE = 120
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
+class SearchStatus:
     """How far a search is.
 
     Attributes:
@@ -89,7 +89,7 @@ class Status:
         if self.driver is not None:
             pid = self.driver or "of another user, container or machine"
             return f"running (pid {pid})"
-        goes_on = f"; `{run_command(self.experiment, self.record)}` goes on"
+        goes_on = f"; `{resume_command(self.experiment, self.record)}` goes on"
         return "not running" + (goes_on if self.unfinished else "")
 
     def front(self) -> str:
@@ -138,7 +138,7 @@ class Status:
 
     def fields(self) -> dict[str, Any]:
         """What is known of the night itself, as plain JSON values."""
-        command = run_command(self.experiment, self.record)
+        command = resume_command(self.experiment, self.record)
         return {
             "wanted": self.wanted,
             "running": self.driver is not None,
@@ -155,7 +155,7 @@ class Status:
         }
 
 
-def status_of(experiment: Experiment) -> Status:
+def status_of(experiment: Experiment) -> SearchStatus:
     """How far a search is.
 
     Raises:
@@ -166,13 +166,13 @@ def status_of(experiment: Experiment) -> Status:
     # Who opened the study while its driver makes it would be in the driver's way.
     too_early = driver is not None and not record
     if too_early:
-        return Status(experiment=experiment, answer=None, record=record, driver=driver)
+        return SearchStatus(experiment=experiment, answer=None, record=record, driver=driver)
     study = Study.read(experiment)
     confirmation = Confirmation.from_dict(study.confirmation())
     answer = answer_of(experiment, study.trials(), confirmation)
     running = [trial.number for trial in answer.trials if trial.status == "running"]
     found = {number: doing(experiment.results, number) for number in running}
-    return Status(
+    return SearchStatus(
         experiment=experiment,
         answer=answer,
         record=record,
@@ -182,7 +182,7 @@ def status_of(experiment: Experiment) -> Status:
     )
 
 
-def watch(experiment: Experiment, show: Callable[[Status], None]) -> None:
+def watch(experiment: Experiment, show: Callable[[SearchStatus], None]) -> None:
     """Show the status whenever it has changed, until no driver runs.
 
     A look is cheap: the record is read only where its file has changed.
@@ -202,14 +202,14 @@ def watch(experiment: Experiment, show: Callable[[Status], None]) -> None:
                 show(status)
             if status.driver is None:
                 return
-        time.sleep(LOOK_S)
+        time.sleep(STATUS_POLL_S)
 
 
 def _look(experiment: Experiment) -> tuple[object, ...]:
     """Changes when the status may have; the driver first, as it writes before it ends."""
     looked: list[object] = [driver_of(experiment)]
     looked += stages_seen(experiment.results)
-    for name in (FILE, "search.json"):
+    for name in (STUDY_FILE, "search.json"):
         try:
             found = (experiment.results / name).stat()
             looked += [found.st_mtime_ns, found.st_size]
@@ -218,7 +218,7 @@ def _look(experiment: Experiment) -> tuple[object, ...]:
     return tuple(looked)
 
 
-def stop(experiment: Experiment, *, now: bool, say: Say) -> None:
+def stop_search(experiment: Experiment, *, now: bool, say: Say) -> None:
     """Ask the driver to end, and wait until it has.
 
     Args:
@@ -238,7 +238,7 @@ def stop(experiment: Experiment, *, now: bool, say: Say) -> None:
         say(f"should it hang: `kill -9 {pid}` loses nothing that is finished")
     told: list[str] = []
 
-    def wait(status: Status) -> None:
+    def wait(status: SearchStatus) -> None:
         waiting = _waiting_for(status)
         if status.driver == pid and waiting not in told[-1:]:
             told.append(waiting)
@@ -247,13 +247,13 @@ def stop(experiment: Experiment, *, now: bool, say: Say) -> None:
     try:
         watch(experiment, wait)
     except StudyError:  # it ended before it had started a record
-        say(f"stopped; `{run_command(experiment, {})}` starts it")
+        say(f"stopped; `{resume_command(experiment, {})}` starts it")
         return
-    command = run_command(experiment, read_record(experiment))
+    command = resume_command(experiment, read_record(experiment))
     say(f"stopped; `{command}` goes on")
 
 
-def _waiting_for(status: Status) -> str:
+def _waiting_for(status: SearchStatus) -> str:
     if not status.running:
         last = ["the answer", "MLflow"]
         if status.experiment.confirmation.finalists:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 Say = Callable[[str], None]
 """Called with a line for everything that happens."""
-LISTED = 5
+MOST_LISTED = 5
 """Numbers of trials that are all named."""
 
 
@@ -16,6 +16,6 @@ def counted(count: int, noun: str) -> str:
 def listed(numbers: Sequence[int]) -> str:
     """Numbers of trials as they are shown; of many the first ones and the last."""
     shown = [f"{number:03}" for number in numbers]
-    if len(shown) > LISTED:
-        shown = [*shown[: LISTED - 1], "...", shown[-1]]
+    if len(shown) > MOST_LISTED:
+        shown = [*shown[: MOST_LISTED - 1], "...", shown[-1]]
     return ", ".join(shown)

@@ -13,7 +13,7 @@ import pytest
 
 from tunefront.evaluators.measures import machine
 from tunefront.evaluators.measures.machine import (
-    LOOK_S,
+    SAMPLE_S,
     MachineState,
     MachineWatch,
     OwnWatch,
@@ -120,8 +120,8 @@ def test_a_quiet_machine_costs_one_look(
     monkeypatch: pytest.MonkeyPatch, sleeps: list[float]
 ) -> None:
     Busy(monkeypatch, 0, "user")
-    assert wait_until_quiet([0], 60.0) == LOOK_S
-    assert sleeps == [LOOK_S]
+    assert wait_until_quiet([0], 60.0) == SAMPLE_S
+    assert sleeps == [SAMPLE_S]
 
 
 @pytest.mark.parametrize("kind", ["user", "steal"])
@@ -129,7 +129,7 @@ def test_a_busy_machine_is_waited_for(
     monkeypatch: pytest.MonkeyPatch, sleeps: list[float], kind: str
 ) -> None:
     Busy(monkeypatch, 3, kind)
-    assert wait_until_quiet([0], 60.0) == 4 * LOOK_S
+    assert wait_until_quiet([0], 60.0) == 4 * SAMPLE_S
 
 
 @pytest.mark.parametrize(("limit_s", "waited"), [(1.0, 1.0), (0.1, 0.1), (0.0, 0.0), (-1.0, 0.0)])

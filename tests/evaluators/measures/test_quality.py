@@ -14,7 +14,7 @@ from tunefront.evaluators import paired_change
 from tunefront.evaluators.measures.metrics import Direction, Scale
 from tunefront.evaluators.measures.quality import QualityLimit
 from tunefront.evaluators.workloads.base import Array
-from tunefront.evaluators.workloads.portions import LOOKS, Places, judge
+from tunefront.evaluators.workloads.portions import LOOKS, ItemIndices, judge
 
 ITEMS = 400
 BOUND = 0.05
@@ -184,7 +184,7 @@ def limit_of(
 def judged(own: Array, limit: QualityLimit) -> tuple[int, float]:
     """Items that were judged before it was decided, and the loss that was seen in them."""
 
-    def score(places: Places) -> tuple[Array, Array]:
+    def score(places: ItemIndices) -> tuple[Array, Array]:
         return own[0][places], own[1][places]
 
     items, weights = judge(own.shape[1], score, limit.decided)

@@ -6,10 +6,10 @@ import pytest
 
 from tunefront.evaluators.profiling.job import middle, middle_mean, passes_in
 from tunefront.evaluators.profiling.profile import (
-    Bound,
     Profile,
+    ProfileRow,
     Roofline,
-    Row,
+    RooflineBound,
     bound_of,
     merged,
     stacked,
@@ -36,12 +36,14 @@ MS = 1e6  # operations that one GFLOP/s does in a millisecond; bytes that one GB
         (10 * MS, None, "unknown"),
     ],
 )
-def test_what_bounds_a_millisecond(flops: float | None, moved: float | None, bound: Bound) -> None:
+def test_what_bounds_a_millisecond(
+    flops: float | None, moved: float | None, bound: RooflineBound
+) -> None:
     assert bound_of(1.0, flops, moved, PEAKS) == bound
 
 
-def row(operator: str, self_ms: float, module: str | None = None, flops: float = 0.0) -> Row:
-    return Row(
+def row(operator: str, self_ms: float, module: str | None = None, flops: float = 0.0) -> ProfileRow:
+    return ProfileRow(
         operator=operator,
         kind="matmul" if flops else "memory",
         module=module,

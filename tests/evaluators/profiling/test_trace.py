@@ -5,7 +5,7 @@ from typing import Any
 from tunefront.evaluators.profiling.profile import BETWEEN
 from tunefront.evaluators.profiling.trace import (
     MARK,
-    Place,
+    CallSite,
     places_in,
     requests_of,
     rows_on_cpu,
@@ -32,8 +32,8 @@ EVENTS = [
     event("after", 120, 5),
 ]
 GRAPH = [
-    Place(operator="aten::linear", module="body.0", module_class="Linear"),
-    Place(operator="aten::relu", module="body.1", module_class="ReLU"),
+    CallSite(operator="aten::linear", module="body.0", module_class="Linear"),
+    CallSite(operator="aten::relu", module="body.1", module_class="ReLU"),
 ]
 
 
@@ -83,7 +83,7 @@ def test_conversions_around_the_graph_do_not_shift_its_places() -> None:
         event("aten::linear", 50, 10),
         event("aten::to", 70, 2),
     ]
-    graph = [*GRAPH, Place(operator="aten::linear", module="head", module_class="Linear")]
+    graph = [*GRAPH, CallSite(operator="aten::linear", module="head", module_class="Linear")]
     (request,) = requests_of(events)
     found = {number: place.module for number, place in places_in(request, graph).items()}
     assert found == {1: "body.0", 2: "body.1", 3: "head"}

@@ -17,10 +17,10 @@ import pytest
 
 from tunefront.evaluators.candidate import CandidateRecord, script_of
 from tunefront.evaluators.export_folder import (
-    SCRIPT,
+    RUN_SCRIPT,
     can_be_served,
-    read_samples,
-    write_samples,
+    read_recorded_outputs,
+    write_recorded_outputs,
     write_server,
 )
 from tunefront.evaluators.runtimes.base import Numerics, Source
@@ -105,9 +105,9 @@ def served(
         reference_parameters=1,
     )
     record.write(folder)
-    (folder / SCRIPT).write_text(script_of(record))
+    (folder / RUN_SCRIPT).write_text(script_of(record))
     write_server(folder, INPUTS, request_of(2, 16))
-    write_samples(folder, request_of(2, 16))
+    write_recorded_outputs(folder, request_of(2, 16))
     server = Server(folder)
     yield folder, server
     server.process.send_signal(signal.SIGTERM)
@@ -129,7 +129,7 @@ def test_its_answer_is_what_was_recorded(served: tuple[Path, Server]) -> None:
     before = server.health()["answered"]
     status, answer = server.predict(example.stdout)
     assert status == 200, answer
-    (recorded,) = read_samples(folder)[1]
+    (recorded,) = read_recorded_outputs(folder)[1]
     (output,) = answer["outputs"]
     np.testing.assert_allclose(np.array(output, dtype=np.float32), recorded, rtol=1e-5, atol=1e-6)
     assert server.health()["answered"] == before + 1

@@ -17,7 +17,7 @@ from tunefront.evaluators.store import fingerprint_of
 from tunefront.evaluators.workloads import portions as portions_module
 from tunefront.evaluators.workloads.base import Architecture, Array, Inputs
 from tunefront.evaluators.workloads.builtin import WORKLOADS, build_workload
-from tunefront.evaluators.workloads.portions import Places, portions
+from tunefront.evaluators.workloads.portions import ItemIndices, portions
 from tunefront.evaluators.workloads.spec import TASKS
 from tunefront.spaces import EvaluationError, WorkloadError, detect_hardware
 
@@ -179,7 +179,7 @@ def test_quality_is_the_same_at_every_call(case: Case, spec: WorkloadSpec) -> No
     assert np.array_equal(first.items, again.items)
 
 
-def portioned(case: Case, monkeypatch: pytest.MonkeyPatch) -> list[Places]:
+def portioned(case: Case, monkeypatch: pytest.MonkeyPatch) -> list[ItemIndices]:
     """Portions as large data would have them."""
     monkeypatch.setattr(portions_module, "LEAST_ITEMS", 1)
     found = portions(case.items)

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from tunefront.evaluators.workloads.base import Array
-from tunefront.evaluators.workloads.portions import LEAST_ITEMS, Places, judge, judged, portions
+from tunefront.evaluators.workloads.portions import (
+    LEAST_ITEMS,
+    ItemIndices,
+    judge,
+    judged,
+    portions,
+)
 
 
 @pytest.mark.parametrize("count", [1, 31, 63, 64, 100, 255, 256, 1000])
@@ -29,9 +35,9 @@ class Judge:
     """Judges by the place's number; keeps what it was asked for."""
 
     def __init__(self) -> None:
-        self.asked: list[Places] = []
+        self.asked: list[ItemIndices] = []
 
-    def __call__(self, places: Places) -> tuple[Array, Array]:
+    def __call__(self, places: ItemIndices) -> tuple[Array, Array]:
         self.asked.append(places)
         return places * 2.0, places + 1.0
 

@@ -13,7 +13,7 @@ from tunefront.evaluators.workloads.builtin import build_workload
 from tunefront.evaluators.workloads.causal_lm import CONTINUED, NO_WORD
 from tunefront.evaluators.workloads.portions import LEAST_ITEMS, SAMPLED, portions, sampled
 from tunefront.evaluators.workloads.samples import (
-    LONGEST,
+    LONGEST_TEXT,
     NOT_FINITE,
     Sample,
     read_samples,
@@ -41,7 +41,7 @@ def test_answers_are_in_words_and_of_fixed_number(case: Case) -> None:
         assert sample.output
         assert sample.expected
         texts = (sample.input, sample.output, sample.expected)
-        assert max(map(len, texts)) <= LONGEST
+        assert max(map(len, texts)) <= LONGEST_TEXT
         assert (sample.score is None) is (sample.score_name == "")
         assert sample.score is None or -1.001 <= sample.score <= 1.001
 
@@ -196,7 +196,7 @@ def test_long_texts_are_cut_and_letters_that_steer_a_terminal_are_not_kept() -> 
     text = "a" * 100 + "b" * 100
     assert shortened(text) == "a" * 100 + "b" * 57 + "..."
     assert shortened(text, end=True) == "..." + "a" * 57 + "b" * 100
-    assert len(shortened(text)) == len(shortened(text, end=True)) == LONGEST
+    assert len(shortened(text)) == len(shortened(text, end=True)) == LONGEST_TEXT
     assert shortened("one\n\x1b[31mred\x07") == "one\n\ufffd[31mred\ufffd"
 
 

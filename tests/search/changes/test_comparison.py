@@ -12,7 +12,7 @@ import pytest
 from tunefront.evaluators import Evaluation, Measurement
 from tunefront.search import Experiment, Trial, answer_of
 from tunefront.search.archive import RecordedSearch
-from tunefront.search.changes.comparison import Comparison, compare_searches
+from tunefront.search.changes.comparison import SearchComparison, compare_searches
 from tunefront.search.changes.standing import plain
 from tunefront.search.confirmation import Confirmation
 from tunefront.spaces import Configuration, ExperimentError
@@ -193,7 +193,7 @@ def test_the_hypervolume_s_share_is_that_of_boxes_counted(
     assert max(found) <= 1
 
 
-def rows_by_number(found: Comparison) -> dict[int, Any]:
+def rows_by_number(found: SearchComparison) -> dict[int, Any]:
     return {row.before.trial.number: row for row in found.rows if row.before.trial is not None}
 
 
@@ -373,18 +373,18 @@ def test_a_comparison_travels_as_json_and_csv(experiment: Experiment, search: Se
     import csv
     import io
 
-    from tunefront.search.changes.screens import comparison_csv, comparison_record
+    from tunefront.search.changes.screens import search_comparison_csv, search_comparison_record
 
     sides = made_up(experiment, 8, 0), made_up(experiment, 8, 1)
     found = compare_searches(search(sides[0]), search(sides[1]))
-    record = json.loads(json.dumps(comparison_record(found)))
+    record = json.loads(json.dumps(search_comparison_record(found)))
     assert record["objectives"] == {
         "throughput": "maximize",
         "peak_memory_mb": "minimize",
         "perplexity": "minimize",
     }
     assert len(record["configurations"]) == len(found.rows)
-    rows = list(csv.DictReader(io.StringIO(comparison_csv(found))))
+    rows = list(csv.DictReader(io.StringIO(search_comparison_csv(found))))
     assert len(rows) == 3 * len(found.rows)
     baseline = next(r for r in rows if r["trial_before"] == r["trial_after"] == "0")
     assert float(baseline["figure_before"]) == 100.0

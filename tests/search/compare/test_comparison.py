@@ -11,16 +11,16 @@ from rich.console import Console
 
 from tunefront.evaluators import Evaluation, Sample
 from tunefront.search import Experiment, Trial, answer_of
-from tunefront.search.compare.comparison import Comparison, difference_words, item_quality
+from tunefront.search.compare.comparison import TrialComparison, difference_words, item_quality
 from tunefront.search.compare.screen import (
     alike_line,
-    comparison_csv,
-    comparison_record,
     comparison_table,
     counted_samples,
     one_line,
     sample_lines,
     sample_tables,
+    trial_comparison_csv,
+    trial_comparison_record,
 )
 from tunefront.search.confirmation import Confirmation
 
@@ -42,7 +42,7 @@ def comparison(
     load: Callable[..., Experiment],
     trial: Callable[..., Trial],
     evaluation: Callable[..., Evaluation],
-) -> Comparison:
+) -> TrialComparison:
     """The baseline, and two trials that differ from it."""
     configurations = (
         {"runtime": "torch", "batch_size": 1, "threads": 1},
@@ -62,7 +62,7 @@ def comparison(
         trials.append(made)
     answer = answer_of(load(), trials, Confirmation(rounds={}))
     known = {number: samples(outputs) for number, outputs in enumerate(OUTPUTS)}
-    return Comparison(answer=answer, trials=trials, samples=known)
+    return TrialComparison(answer=answer, trials=trials, samples=known)
 
 
 def printed(part: object, width: int = 80) -> str:
@@ -72,7 +72,7 @@ def printed(part: object, width: int = 80) -> str:
     return console.file.getvalue()
 
 
-def test_only_what_differs_is_in_the_table(comparison: Comparison) -> None:
+def test_only_what_differs_is_in_the_table(comparison: TrialComparison) -> None:
     told = printed(comparison_table(comparison), 120)
     assert "runtime" in told
     assert "batch_size" in told
@@ -85,7 +85,9 @@ def test_only_what_differs_is_in_the_table(comparison: Comparison) -> None:
     )
 
 
-def test_figures_have_their_interval_and_their_ratio_to_the_first(comparison: Comparison) -> None:
+def test_figures_have_their_interval_and_their_ratio_to_the_first(
+    comparison: TrialComparison,
+) -> None:
     (row,) = (row for row in comparison.figures if row.metric.name == "throughput")
     assert [row.ratio(place) for place in range(3)] == [1.0, 2.0, 3.0]
     told = printed(comparison_table(comparison), 120)
@@ -94,7 +96,7 @@ def test_figures_have_their_interval_and_their_ratio_to_the_first(comparison: Co
     assert "(1x)" not in told
 
 
-def test_a_figure_that_is_missing_or_not_positive_has_no_ratio(comparison: Comparison) -> None:
+def test_a_figure_that_is_missing_or_not_positive_has_no_ratio(comparison: TrialComparison) -> None:
     base, other, _ = comparison.trials
     failed = replace(other, status="failed", measurements={})
     compared = replace(comparison, trials=[base, failed])
@@ -104,13 +106,13 @@ def test_a_figure_that_is_missing_or_not_positive_has_no_ratio(comparison: Compa
     assert drop.ratio(1) is None
 
 
-def test_items_that_differ_most_come_first(comparison: Comparison) -> None:
+def test_items_that_differ_most_come_first(comparison: TrialComparison) -> None:
     assert [(row.item, row.others) for row in comparison.items] == [(1, 2), (2, 1), (0, 0)]
     swapped = replace(comparison, trials=comparison.trials[::-1])
     assert [(row.item, row.others) for row in swapped.items] == [(2, 2), (1, 2), (0, 0)]
 
 
-def test_differences_count_what_both_were_judged_on(comparison: Comparison) -> None:
+def test_differences_count_what_both_were_judged_on(comparison: TrialComparison) -> None:
     second, third = comparison.differences
     assert (second.others, second.samples) == (1, 3)
     assert (second.worse, second.better, second.items) == ([1], [], 4)
@@ -133,12 +135,12 @@ def test_hits_that_are_lost_are_worse(
     ended = [evaluation(items=items) for items in hits]
     trials = [trial(number, evaluation=one, **figures) for number, one in enumerate(ended)]
     answer = answer_of(load(text), trials, Confirmation(rounds={}))
-    (found,) = Comparison(answer=answer, trials=trials, samples={}).differences
+    (found,) = TrialComparison(answer=answer, trials=trials, samples={}).differences
     assert (found.worse, found.better, found.items) == ([0, 2], [1], 3)
     assert item_quality(trials[1], 1, answer.experiment.primary) == 1.0
 
 
-def test_quality_of_an_item_is_on_the_metrics_scale(comparison: Comparison) -> None:
+def test_quality_of_an_item_is_on_the_metrics_scale(comparison: TrialComparison) -> None:
     base, _, third = comparison.trials
     assert item_quality(base, 1, comparison.primary) == 7.389, "exp of the loss"
     assert item_quality(third, 3, comparison.primary) is None, "not judged"
@@ -146,7 +148,7 @@ def test_quality_of_an_item_is_on_the_metrics_scale(comparison: Comparison) -> N
     assert item_quality(replace(base, evaluation=None), 0, comparison.primary) is None
 
 
-def test_samples_fit_into_80_columns_and_nothing_is_markup(comparison: Comparison) -> None:
+def test_samples_fit_into_80_columns_and_nothing_is_markup(comparison: TrialComparison) -> None:
     long = [
         replace(s, input="word " * 32, output=f"{s.output} {'x' * 150}") for s in samples("abc")
     ]
@@ -158,7 +160,7 @@ def test_samples_fit_into_80_columns_and_nothing_is_markup(comparison: Compariso
     assert told.count("x") > 300, "nothing is cut"
 
 
-def test_an_item_shows_what_was_asked_and_a_line_a_trial(comparison: Comparison) -> None:
+def test_an_item_shows_what_was_asked_and_a_line_a_trial(comparison: TrialComparison) -> None:
     first, middle, last = (printed(table) for table in sample_tables(comparison, 3))
     assert [" ".join(line.split()) for line in first.splitlines() if line.strip()] == [
         "1 of 3: item 1; 2 of 2 answer otherwise",
@@ -180,7 +182,7 @@ def test_an_item_shows_what_was_asked_and_a_line_a_trial(comparison: Comparison)
     assert counted_samples(comparison, 3) == ""
 
 
-def test_right_and_wrong_answers_are_told_with_their_score(comparison: Comparison) -> None:
+def test_right_and_wrong_answers_are_told_with_their_score(comparison: TrialComparison) -> None:
     judged = Sample(item=0, input="q", output="d", right=True, score=0.71, score_name="cosine")
     known = {0: [judged], 1: [replace(judged, output="e", right=False, score=0.5)]}
     compared = replace(comparison, trials=comparison.trials[:2], samples=known)
@@ -196,7 +198,7 @@ def test_right_and_wrong_answers_are_told_with_their_score(comparison: Compariso
 
 
 def test_where_no_answers_are_recorded_items_are_compared_by_quality(
-    comparison: Comparison,
+    comparison: TrialComparison,
 ) -> None:
     compared = replace(comparison, samples={})
     assert [row.item for row in compared.items] == [2, 1]
@@ -212,15 +214,15 @@ def test_where_no_answers_are_recorded_items_are_compared_by_quality(
     assert "answers" not in told[0].split(": ")[1]
 
 
-def test_trials_without_items_have_nothing_to_compare(comparison: Comparison) -> None:
+def test_trials_without_items_have_nothing_to_compare(comparison: TrialComparison) -> None:
     bare = [replace(t, evaluation=None) for t in comparison.trials[:2]]
     compared = replace(comparison, trials=bare, samples={})
     assert compared.items == []
     assert sample_lines(compared)[0] == "001 openvino b1 t1: nothing to compare item by item"
 
 
-def test_json_holds_everything(comparison: Comparison) -> None:
-    record = json.loads(json.dumps(comparison_record(comparison), allow_nan=False))
+def test_json_holds_everything(comparison: TrialComparison) -> None:
+    record = json.loads(json.dumps(trial_comparison_record(comparison), allow_nan=False))
     assert record["compared_with"] == 0
     assert [trial["number"] for trial in record["trials"]] == [0, 1, 2]
     assert record["ratios"]["throughput"] == [1.0, 2.0, 3.0]
@@ -239,8 +241,8 @@ def test_json_holds_everything(comparison: Comparison) -> None:
     assert [answer["quality"] for answer in first["answers"]] == [7.389, 12.18, 7.389]
 
 
-def test_csv_has_a_column_a_trial(comparison: Comparison) -> None:
-    rows = list(csv.DictReader(io.StringIO(comparison_csv(comparison))))
+def test_csv_has_a_column_a_trial(comparison: TrialComparison) -> None:
+    rows = list(csv.DictReader(io.StringIO(trial_comparison_csv(comparison))))
     found = {(row["kind"], row["name"]): [row["000"], row["001"], row["002"]] for row in rows}
     assert found["choice", "runtime"] == ["torch", "openvino", "openvino"]
     assert found["figure_low", "throughput"] == ["90.0", "180.0", "270.0"]

@@ -5,13 +5,13 @@ from typing import cast, get_args
 
 import pytest
 
-from tunefront.evaluators import Profile, Roofline, Row
+from tunefront.evaluators import Profile, ProfileRow, Roofline
 from tunefront.evaluators.profiling.profile import Kind
 from tunefront.search import Experiment, Trial
 from tunefront.search.profile.advice import (
-    RULES,
+    ADVICE_RULES,
+    AdviceRule,
     Option,
-    Rule,
     Situation,
     Suggestion,
     Tried,
@@ -33,7 +33,7 @@ def profile_of(*parts: tuple[str, str, float], operator: str = "") -> Profile:
         assert kind in get_args(Kind)
         flops, moved = (share * work for work in WORK[bound])
         rows.append(
-            Row(
+            ProfileRow(
                 operator=operator or kind,
                 kind=cast(Kind, kind),
                 module=None,
@@ -88,11 +88,11 @@ CASES: Sequence[tuple[Situation, Situation]] = (
 
 @pytest.mark.parametrize(
     ("rule", "case"),
-    list(zip(RULES, CASES, strict=True)),
-    ids=[f"{rule.choice}-{rule.because}" for rule in RULES],
+    list(zip(ADVICE_RULES, CASES, strict=True)),
+    ids=[f"{rule.choice}-{rule.because}" for rule in ADVICE_RULES],
 )
 def test_a_rule_shows_where_it_should_and_only_there(
-    rule: Rule, case: tuple[Situation, Situation]
+    rule: AdviceRule, case: tuple[Situation, Situation]
 ) -> None:
     shown, other = case
     assert rule.shows(shown)
@@ -100,7 +100,7 @@ def test_a_rule_shows_where_it_should_and_only_there(
 
 
 def test_rules_name_choices_and_values_of_the_catalogue() -> None:
-    for rule in RULES:
+    for rule in ADVICE_RULES:
         assert rule.choice in CHOICES
         for value in rule.values:
             assert choice_kind(rule.choice).check(value) == value
@@ -115,7 +115,7 @@ def advised(
 
 
 def test_half_the_bits_are_not_halved_again() -> None:
-    (rule,) = (rule for rule in RULES if rule.choice == "precision")
+    (rule,) = (rule for rule in ADVICE_RULES if rule.choice == "precision")
     assert not rule.shows(situation(COMPUTE, precision="bf16"))
 
 

@@ -17,7 +17,7 @@ from tunefront.evaluators.probe import probe
 from tunefront.search import load_experiment
 from tunefront.search.answer import answer_of
 from tunefront.search.cli import tunefront
-from tunefront.search.commands.over_time import seconds_of
+from tunefront.search.commands.over_time import parse_pause
 from tunefront.search.confirmation import Confirmation
 from tunefront.search.export import export_trial
 from tunefront.search.preflight import check_workload
@@ -231,7 +231,7 @@ def test_a_schedule_ends_with_drift_and_says_a_line_each_time(
 ) -> None:
     coming = [made_up(tmp_path, "holds"), made_up(tmp_path, "holds", "drifted")]
     slept: list[float] = []
-    monkeypatch.setattr("tunefront.search.recheck.again.recheck", lambda *_: coming.pop(0))
+    monkeypatch.setattr("tunefront.search.recheck.again.recheck_export", lambda *_: coming.pop(0))
     monkeypatch.setattr("time.sleep", slept.append)
     done = cli(tmp_path / "export", "--every", "90s")
     assert done.return_value == 5
@@ -249,7 +249,7 @@ def test_a_schedule_ends_with_drift_and_says_a_line_each_time(
     ("written", "seconds"), [("30s", 30), ("10m", 600), ("1h", 3600), ("1.5d", 129_600)]
 )
 def test_times_of_a_schedule(written: str, seconds: float) -> None:
-    assert seconds_of(written) == seconds
+    assert parse_pause(written) == seconds
 
 
 @pytest.mark.parametrize("written", ["1", "h", "1w", "0s", "-1h"])

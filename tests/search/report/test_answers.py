@@ -13,7 +13,7 @@ from tunefront.search import Answer
 from tunefront.search.report.answers import answers_of
 from tunefront.search.report.data import report_data
 from tunefront.search.report.page import report_html, write_report
-from tunefront.search.samples import write_samples
+from tunefront.search.samples import write_trial_outputs
 
 from .conftest import RECORD
 from .test_page import NASTY
@@ -67,7 +67,7 @@ def test_the_report_beside_the_record_holds_them(
 ) -> None:
     own = replace(answer, experiment=replace(answer.experiment, name="with answers"))
     for number, found in samples.items():
-        write_samples(own.experiment.results, number, found)
+        write_trial_outputs(own.experiment.results, number, found)
     assert "text 5" in write_report(own, RECORD).read_text()
 
 

@@ -11,7 +11,7 @@ import pytest
 from tunefront.evaluators import Evaluation, Measurement
 from tunefront.search import Answer, Experiment, Trial, answer_of
 from tunefront.search.confirmation import Confirmation
-from tunefront.search.report.data import LONGEST, number, report_data
+from tunefront.search.report.data import LONGEST_MESSAGE_KEPT, number, report_data
 
 from .conftest import RECORD, Search, failed
 
@@ -83,7 +83,7 @@ def test_failures_are_grouped_and_the_most_frequent_comes_first(
         ("build", "crash", [6]),
         ("-", "unknown", [7]),
     ]
-    assert len(told["trials"][6]["message"]) == LONGEST
+    assert len(told["trials"][6]["message"]) == LONGEST_MESSAGE_KEPT
 
 
 def test_lessons_and_what_was_left_out_are_told(answer: Answer, data: dict[str, Any]) -> None:

@@ -8,7 +8,12 @@ import pytest
 
 from tunefront.evaluators import Measurement
 from tunefront.search import Experiment, Trial
-from tunefront.search.report.importance import BELIEVED, LEAST_TRIALS, Importance, importance_of
+from tunefront.search.report.importance import (
+    BELIEVED,
+    LEAST_EXPLAINED_TRIALS,
+    Importance,
+    importance_of,
+)
 
 from .conftest import Search
 
@@ -69,7 +74,7 @@ def test_of_noise_nothing_is_claimed(experiment: Experiment, search: Search) -> 
 def test_where_there_is_nothing_to_learn_from_that_is_said(
     experiment: Experiment, search: Search, case: str
 ) -> None:
-    trials = search(LEAST_TRIALS if case == "few" else 40)
+    trials = search(LEAST_EXPLAINED_TRIALS if case == "few" else 40)
     if case == "constant":
         trials = with_figure(trials, lambda t: 7.0)
     if case == "one configuration":

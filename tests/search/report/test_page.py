@@ -15,8 +15,8 @@ import pytest
 from tunefront.search import Answer, Experiment, answer_of
 from tunefront.search.confirmation import Confirmation
 from tunefront.search.report.data import report_data
-from tunefront.search.report.page import SCRIPTS, page_of, report_html, write_report
-from tunefront.search.tracking.picture import COLOURS
+from tunefront.search.report.page import SCRIPTS, data_page, report_html, write_report
+from tunefront.search.tracking.picture import ROLE_COLOURS
 
 from .conftest import RECORD, Search, failed
 
@@ -85,7 +85,7 @@ def test_nothing_is_fetched(page: str) -> None:
 
 
 def test_the_colours_are_those_of_the_other_pictures(page: str) -> None:
-    for role, colour in COLOURS.items():
+    for role, colour in ROLE_COLOURS.items():
         assert f"--{role}:{colour};" in page
 
 
@@ -141,6 +141,6 @@ def test_the_same_answer_gives_the_same_page(answer: Answer, page: str) -> None:
 
 
 def test_nothing_to_recommend_is_said(experiment: Experiment) -> None:
-    told = page_of(report_data(answer_of(experiment, [], Confirmation()), {}))
+    told = data_page(report_data(answer_of(experiment, [], Confirmation()), {}))
     assert "No recommendation" in told
     assert "nothing has been run" in told

@@ -9,7 +9,7 @@ from datetime import datetime
 import pytest
 
 from tunefront.search import Experiment
-from tunefront.search.screens.live import SHOWN, Block, Lines, is_lively, render
+from tunefront.search.screens.live import TRIALS_LISTED, Lines, LiveBlock, is_lively, render
 from tunefront.search.screens.progress import Now, Picture, Progress
 
 PICTURE = Picture(
@@ -74,9 +74,9 @@ def test_the_block_is_as_wide_as_it_may_be(width: int) -> None:
 
 
 def test_of_many_trials_some_are_shown() -> None:
-    many = replace(PICTURE, now=PICTURE.now[:1] * (SHOWN + 3))
+    many = replace(PICTURE, now=PICTURE.now[:1] * (TRIALS_LISTED + 3))
     lines = drawn(many)
-    assert sum(line.startswith("now ") for line in lines) == SHOWN
+    assert sum(line.startswith("now ") for line in lines) == TRIALS_LISTED
     assert "      and 3 more" in lines
 
 
@@ -159,7 +159,7 @@ def test_silence_is_broken_by_a_sign_of_life(progress: Progress) -> None:
 
 def test_what_is_said_is_broken_between_words() -> None:
     stream = Teletype()
-    with Block(stream) as block:
+    with LiveBlock(stream) as block:
         block._console.width = 30
         block.say("a line of more than thirty letters [1 s; 2 to go]")
     assert stream.getvalue().splitlines() == [

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunefront.search.screens.textplot import HEIGHT, WIDTH, Axis, Point, plot, short
+from tunefront.search.screens.textplot import HEIGHT, PLOT_WIDTH, Axis, Point, plot, short
 
 FIGURES = st.lists(
     st.floats(min_value=-1e6, max_value=1e6).map(lambda value: round(value, 3)),
@@ -122,17 +122,17 @@ def test_a_name_that_has_no_room_beside_its_mark_stands_above_or_below_it() -> N
 @pytest.mark.parametrize(
     ("points", "column", "row"),
     [
-        ([(5.0, 7.0)], WIDTH // 2, HEIGHT // 2),
-        ([(5.0, 7.0), (5.0, 7.0)], WIDTH // 2, HEIGHT // 2),
-        ([(1.0, 7.0), (5.0, 7.0)], WIDTH - 1, HEIGHT // 2),
-        ([(0.0, 0.0)], WIDTH // 2, HEIGHT // 2),
+        ([(5.0, 7.0)], PLOT_WIDTH // 2, HEIGHT // 2),
+        ([(5.0, 7.0), (5.0, 7.0)], PLOT_WIDTH // 2, HEIGHT // 2),
+        ([(1.0, 7.0), (5.0, 7.0)], PLOT_WIDTH - 1, HEIGHT // 2),
+        ([(0.0, 0.0)], PLOT_WIDTH // 2, HEIGHT // 2),
     ],
 )
 def test_one_figure_lies_in_the_middle(
     points: list[tuple[float, float]], column: int, row: int
 ) -> None:
     lines = plot([Point(x=x, y=y, mark="a") for x, y in points], "x", "y")
-    found = marks(lines, WIDTH, HEIGHT)
+    found = marks(lines, PLOT_WIDTH, HEIGHT)
     assert found["a"] == (column, row) or len(points) == 2
     rows = [line for line in lines[1 : HEIGHT + 1] if "+" in line]
     assert len(rows) == (1 if len({y for _, y in points}) == 1 else 3)

@@ -20,7 +20,7 @@ from tunefront.search.confirmation import Confirmation
 from tunefront.search.study import Study
 from tunefront.search.tracking import projection as projections
 from tunefront.search.tracking.projection import Projection
-from tunefront.search.trial import Status
+from tunefront.search.trial import TrialStatus
 from tunefront.spaces import Configuration, Hardware
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def ended(number: int, configuration: Configuration, random: np.random.Generator
         for name, (v, unit) in values.items()
     }
     evaluation = Evaluation(status="ok", measurements=figures, seconds={"total": 9.0})
-    status: Status = "ok" if loss <= 5 else "infeasible"
+    status: TrialStatus = "ok" if loss <= 5 else "infeasible"
     return Trial(status=status, evaluation=evaluation, measurements=figures, **common)
 
 

@@ -13,7 +13,7 @@ from tunefront.search import Experiment
 from tunefront.search.links import say_front
 from tunefront.search.served import note_server
 from tunefront.search.tracking import address
-from tunefront.search.tracking.address import FILE, front_page_of, remember, shown_by
+from tunefront.search.tracking.address import ADDRESS_FILE, front_page_of, remember, shown_by
 from tunefront.search.tracking.views import View
 
 FRONT = View(key="front", title="1", filter="a", order="b", ascending=True, columns={})
@@ -79,7 +79,7 @@ def test_every_store_has_its_own(experiment: Experiment, monkeypatch: pytest.Mon
     assert front_page_of(experiment) is None
     remember(experiment, "8", FRONT, saved=True)
     assert said(experiment) == [f"front:  http://host:1/{VIEW.replace('/7/', '/8/')}"]
-    assert "secret" not in (experiment.results / FILE).read_text()
+    assert "secret" not in (experiment.results / ADDRESS_FILE).read_text()
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     assert front_page_of(experiment) == VIEW
     Path(experiment.results.parent / "mlflow.db").unlink()
@@ -100,7 +100,7 @@ def test_an_mlflow_that_keeps_views_otherwise_gets_filters(
 @pytest.mark.parametrize("text", ["", "[]", "{"])
 def test_a_file_that_is_none_is_nothing(experiment: Experiment, text: str) -> None:
     (experiment.results).mkdir()
-    (experiment.results / FILE).write_text(text)
+    (experiment.results / ADDRESS_FILE).write_text(text)
     assert front_page_of(experiment) is None
 
 

@@ -8,7 +8,7 @@ import pytest
 from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment, Trial, answer_of
 from tunefront.search.confirmation import Confirmation
-from tunefront.search.tracking.note import describe
+from tunefront.search.tracking.note import search_note
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_doubts_are_told(
     figures = {"throughput": 100.0, "peak_memory_mb": 500.0, "perplexity": 10.0}
     own = trial(1, evaluation=replace(evaluation(), doubts=doubts), quality_drop=0.0, **figures)
     answer = answer_of(load(), [trial(0, quality_drop=0.0, **figures), own], Confirmation())
-    text, _, command = describe(own, answer).partition("\n\n    ")
+    text, _, command = search_note(own, answer).partition("\n\n    ")
     assert command == f"tunefront export {answer.experiment.path} 1"
     assert text.endswith(told)
     assert ("doubted" in text) is bool(doubts)

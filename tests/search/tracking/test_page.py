@@ -12,9 +12,9 @@ from tunefront.search import Answer
 from tunefront.search.answer import rounded
 from tunefront.search.study import Study
 from tunefront.search.tracking.note import command_of
-from tunefront.search.tracking.picture import COLOURS, role_of
+from tunefront.search.tracking.picture import ROLE_COLOURS, role_of
 from tunefront.search.tracking.store import tracking_uri
-from tunefront.search.tracking.views import page_of
+from tunefront.search.tracking.views import view_address
 from tunefront.spaces import Hardware, show
 
 from .conftest import LARGE, MIDDLE, SMALL, Opened, Store, made_up, ui
@@ -69,7 +69,7 @@ def check_rows(page: "Page", answer: Answer, expected: list[int]) -> list[dict[s
     rows: list[dict[str, Any]] = page.evaluate(ROWS)
     assert numbers(rows) == expected
     for row, number in zip(rows, expected, strict=True):
-        assert row["colour"] == COLOURS[role_of(answer, answer.trials[number])]
+        assert row["colour"] == ROLE_COLOURS[role_of(answer, answer.trials[number])]
     return rows
 
 
@@ -199,4 +199,4 @@ def test_a_search_that_mlflow_does_not_hold_is_written_first(
 def view_link(store: Store, count: int, key: str) -> str:
     shown = store.searches[count]
     view = next(view for view in shown.written.views(shown.answer) if view.key == key)
-    return f"{store.address}/{page_of(shown.written.experiment_id, view, saved=True)}"
+    return f"{store.address}/{view_address(shown.written.experiment_id, view, saved=True)}"

@@ -10,7 +10,7 @@ from PIL import Image
 from tunefront.evaluators import Measurement
 from tunefront.search import Experiment, Trial, answer_of
 from tunefront.search.confirmation import Confirmation
-from tunefront.search.tracking.picture import COLOURS, Box, draw_front, errors, role_of
+from tunefront.search.tracking.picture import ROLE_COLOURS, Box, draw_front, errors, role_of
 
 TrialOf = Callable[..., Trial]
 NOTHING = Confirmation(rounds={})
@@ -62,7 +62,7 @@ def test_every_measured_trial_is_drawn_in_the_colour_of_its_role(
     draw_front(answer, tmp_path / "front.png")
     with Image.open(tmp_path / "front.png") as image:
         counts = {colour: n for n, colour in image.convert("RGB").getcolors(1 << 24) or ()}
-    for colour in COLOURS.values():
+    for colour in ROLE_COLOURS.values():
         red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
         assert counts.get((red, green, blue), 0) > 10
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tunefront.search import Experiment
-from tunefront.search.tracking.store import connect, in_words, only_writer
+from tunefront.search.tracking.store import connect, error_text, only_writer
 from tunefront.spaces import TrackingError
 
 CONNECT = """
@@ -103,14 +103,14 @@ def test_one_process_writes(experiment: Experiment) -> None:
 def test_errors_in_a_line() -> None:
     refused = RuntimeError("a page of words")
     refused.__cause__ = ConnectionRefusedError(111, "Connection refused")
-    assert in_words(refused) == "Connection refused"
+    assert error_text(refused) == "Connection refused"
     late = RuntimeError("a page of words")
     late.__context__ = TimeoutError("timed out")
-    assert in_words(late) == "no answer in time"
-    assert in_words(RuntimeError("one\ntwo")) == "one"
-    assert in_words(RuntimeError()) == "RuntimeError"
-    assert in_words(RuntimeError("at http://me:secret@host/api")) == "at http://host/api"
-    assert in_words(TrackingError("MLflow: said already")) == "said already"
+    assert error_text(late) == "no answer in time"
+    assert error_text(RuntimeError("one\ntwo")) == "one"
+    assert error_text(RuntimeError()) == "RuntimeError"
+    assert error_text(RuntimeError("at http://me:secret@host/api")) == "at http://host/api"
+    assert error_text(TrackingError("MLflow: said already")) == "said already"
 
 
 def test_a_password_is_not_told(experiment: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:

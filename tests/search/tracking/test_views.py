@@ -13,9 +13,9 @@ from tunefront.search.tracking.views import (
     RUN_NAME,
     Charts,
     View,
-    page_of,
     scatter,
     supported,
+    view_address,
     width_px,
     write_views,
 )
@@ -95,10 +95,10 @@ def test_views_that_can_t_be_saved_are_done_without() -> None:
 
 
 def test_links() -> None:
-    assert page_of("7", FRONT, saved=True) == (
+    assert view_address("7", FRONT, saved=True) == (
         "#/experiments/7/runs?workflowType=machine_learning&viewStateShareKey=front"
     )
-    assert page_of("7", FRONT, saved=False) == (
+    assert view_address("7", FRONT, saved=False) == (
         "#/experiments/7/runs?workflowType=machine_learning"
         "&searchFilter=tags.shortlist%20%3D%20%27true%27"
         "&orderByKey=metrics.%60throughput%60&orderByAsc=false"

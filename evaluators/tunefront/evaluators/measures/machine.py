@@ -8,7 +8,7 @@ from pathlib import Path
 
 QUIET = 0.10
 """Of the watched cores' time that others may take on a machine that counts as quiet."""
-LOOK_S = 0.25
+SAMPLE_S = 0.25
 """How long a look at the machine takes: 25 of the kernel's ticks."""
 
 
@@ -80,7 +80,7 @@ def wait_until_quiet(cores: Sequence[int], limit_s: float) -> float:
     start = time.monotonic()
     while True:
         watch = MachineWatch(cores)
-        time.sleep(min(LOOK_S, max(limit_s, 0.0)))
+        time.sleep(min(SAMPLE_S, max(limit_s, 0.0)))
         state = watch.state(0.0)
         waited = time.monotonic() - start
         if state.foreign + state.steal <= QUIET or waited >= limit_s:

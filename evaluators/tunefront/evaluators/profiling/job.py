@@ -11,15 +11,15 @@ import numpy as np
 from tunefront.evaluators.candidate import CandidateRecord
 from tunefront.evaluators.workloads.base import Inputs
 
-from .profile import Roofline, Row
+from .profile import ProfileRow, Roofline
 
 LEAST_PASSES, MOST_PASSES = 3, 24
 """A trace of more would be large; of fewer, one that was disturbed would count too much."""
-Call = Callable[[Inputs], Any]
+ProfiledCall = Callable[[Inputs], Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class ProfileJob:
     """A candidate to profile.
 
     Attributes:
@@ -58,7 +58,7 @@ class Found:
         notes: What the reader must know.
     """
 
-    rows: Sequence[Row]
+    rows: Sequence[ProfileRow]
     counted: int
     plain_ms: Sequence[float]
     passes: int
@@ -66,7 +66,7 @@ class Found:
     notes: tuple[str, ...] = ()
 
 
-def timed_passes(call: Call, requests: Sequence[Inputs], passes: int) -> list[float]:
+def timed_passes(call: ProfiledCall, requests: Sequence[Inputs], passes: int) -> list[float]:
     """Milliseconds of the mean request of every pass."""
     found: list[float] = []
     for _ in range(passes):

@@ -7,21 +7,21 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from tunefront.evaluators.candidate import load
+from tunefront.evaluators.candidate import open_candidate
 from tunefront.evaluators.measures.speed import warm_up
-from tunefront.evaluators.runtimes.onnxruntime import FILE, OnnxCandidate
+from tunefront.evaluators.runtimes.onnxruntime import ONNX_FILE, OnnxCandidate
 
-from .job import Found, Job, middle, passes_in, timed_passes
+from .job import Found, ProfileJob, middle, passes_in, timed_passes
 from .kinds import onnx_kind
-from .profile import Row, between
+from .profile import ProfileRow, between
 
-Event = Mapping[str, Any]
+_Event = Mapping[str, Any]
 
 
-def profile_onnx(job: Job) -> Found:
+def profile_onnx(job: ProfileJob) -> Found:
     """Rows from the session's trace; what a call takes beyond its nodes is between operators."""
-    plain = load(job.folder, job.threads)
-    seen = OnnxCandidate(job.folder / FILE, job.threads, trace=str(job.trace.with_suffix("")))
+    plain = open_candidate(job.folder, job.threads)
+    seen = OnnxCandidate(job.folder / ONNX_FILE, job.threads, trace=str(job.trace.with_suffix("")))
     for candidate in (plain, seen):
         warm_up(candidate, job.requests, job.seconds)
     before = timed_passes(plain, job.requests, 3)
@@ -37,8 +37,8 @@ def profile_onnx(job: Job) -> Found:
     Path(seen.end_trace()).rename(job.trace)
     runs = _runs(_closed(job.trace))[-len(calls_ms) :]
     kept = _kept(calls_ms, len(job.requests))
-    weights = _weights(job.folder / FILE)
-    rows: list[Row] = []
+    weights = _weights(job.folder / ONNX_FILE)
+    rows: list[ProfileRow] = []
     for number in kept:
         nodes = [_row(event, weights) for event in runs[number]]
         left_ms = calls_ms[number] - sum(row.self_ms for row in nodes)
@@ -53,9 +53,9 @@ def profile_onnx(job: Job) -> Found:
     )
 
 
-def _closed(path: Path) -> list[Event]:
+def _closed(path: Path) -> list[_Event]:
     """The events; the file becomes an object with `traceEvents`, as other traces are."""
-    events: list[Event] = json.loads(path.read_text())
+    events: list[_Event] = json.loads(path.read_text())
     path.write_text(json.dumps({"traceEvents": events}))
     return events
 
@@ -65,7 +65,7 @@ def _kept(calls_ms: Sequence[float], in_pass: int) -> list[int]:
     return [place * in_pass + step for place in middle(passes) for step in range(in_pass)]
 
 
-def _runs(events: Sequence[Event]) -> list[list[Event]]:
+def _runs(events: Sequence[_Event]) -> list[list[_Event]]:
     """The nodes of every run of the session, in order."""
     runs = sorted(
         (float(e["ts"]), float(e["ts"]) + float(e["dur"]))
@@ -89,7 +89,7 @@ def _weights(path: Path) -> dict[str, float]:
     return {n.name: sum(sizes.get(name, 0.0) for name in n.input) for n in model.graph.node}
 
 
-def _row(event: Event, weights: Mapping[str, float]) -> Row:
+def _row(event: _Event, weights: Mapping[str, float]) -> ProfileRow:
     told = event["args"]
     operator = str(told["op_name"])
     kind = onnx_kind(operator)
@@ -103,7 +103,7 @@ def _row(event: Event, weights: Mapping[str, float]) -> Row:
         moved = 0.0
     elif operator.startswith("Gather"):
         moved = 2 * float(told["output_size"])
-    return Row(
+    return ProfileRow(
         operator=operator,
         kind=kind,
         module=None,

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from tunefront.evaluators.candidate import load
+from tunefront.evaluators.candidate import open_candidate
 from tunefront.evaluators.measures.speed import warm_up
-from tunefront.evaluators.runtimes.openvino import FILE, OpenVinoCandidate
+from tunefront.evaluators.runtimes.openvino import IR_FILE, OpenVinoCandidate
 
-from .job import Found, Job, middle_mean, passes_in, timed_passes
+from .job import Found, ProfileJob, middle_mean, passes_in, timed_passes
 from .kinds import openvino_kind
-from .profile import Row, between
+from .profile import ProfileRow, between
 from .work import Shape
 
 _BITS = {"f32": 32, "i32": 32, "i64": 64, "bf16": 16, "f16": 16, "u4": 4, "i4": 4, "nf4": 4}
@@ -20,13 +20,13 @@ LEAST_RUNS = 40
 """Counts are means of whole microseconds since the model was compiled; fewer runs tell little."""
 
 
-def profile_openvino(job: Job) -> Found:
+def profile_openvino(job: ProfileJob) -> Found:
     """Rows from the counts; what a call takes beyond its nodes is between operators."""
-    plain = load(job.folder, job.threads)
+    plain = open_candidate(job.folder, job.threads)
     options = job.record.settings["options"]
     assert isinstance(options, dict)
     counting = {**options, "INFERENCE_NUM_THREADS": job.threads, "PERF_COUNT": True}
-    seen = OpenVinoCandidate(job.folder / FILE, counting)
+    seen = OpenVinoCandidate(job.folder / IR_FILE, counting)
     for candidate in (plain, seen):
         warm_up(candidate, job.requests, job.seconds)
     before = timed_passes(plain, job.requests, 3)
@@ -63,7 +63,7 @@ class _Work:
     moved_bytes: float
 
 
-def _work(candidate: OpenVinoCandidate, job: Job) -> dict[str, _Work]:
+def _work(candidate: OpenVinoCandidate, job: ProfileJob) -> dict[str, _Work]:
     """Work by node, from the shapes that the plugin had in every request."""
     seen: dict[str, list[_Work]] = {}
     for request in job.requests:
@@ -99,9 +99,9 @@ def _flops(kind: str, inputs: Sequence[Shape], output: Shape) -> float | None:
     return None
 
 
-def _row(count: Any, work: Mapping[str, _Work]) -> Row:
+def _row(count: Any, work: Mapping[str, _Work]) -> ProfileRow:
     known = work.get(count.name)
-    return Row(
+    return ProfileRow(
         operator=f"{count.kind} ({count.kernel})",
         kind=openvino_kind(count.kind, count.name),
         module=None,

@@ -18,7 +18,7 @@ Kind = Literal[
     "overhead",
     "other",
 ]
-Bound = Literal["compute", "memory", "overhead", "unknown"]
+RooflineBound = Literal["compute", "memory", "overhead", "unknown"]
 PRODUCTS: tuple[Kind, ...] = ("matmul", "convolution", "attention", "other")
 """Kinds that may hold products; the operations of all others are not worth counting."""
 BETWEEN = "(between operators)"
@@ -43,7 +43,7 @@ class Roofline:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class ProfileRow:
     """An operator in a module, over one request (the mean of all).
 
     Attributes:
@@ -88,7 +88,7 @@ class Part:
     share: float
     flops: float | None
     moved_bytes: float | None
-    bound: Bound
+    bound: RooflineBound
 
     @property
     def gflops(self) -> float | None:
@@ -114,7 +114,7 @@ class Profile:
         products: Operations of a request by kind, where rows can't tell theirs.
     """
 
-    rows: Sequence[Row]
+    rows: Sequence[ProfileRow]
     request_ms: float
     profiled_ms: float
     passes: int
@@ -147,14 +147,16 @@ class Profile:
             return []
         return self._parts(lambda row: stacked(row.module) if row.module else "(no module)")
 
-    def bounds(self) -> dict[Bound, float]:
+    def bounds(self) -> dict[RooflineBound, float]:
         """The share of the time that each bound has, row by row; they add up to one."""
-        shares: dict[Bound, float] = dict.fromkeys(("compute", "memory", "overhead", "unknown"), 0)
+        shares: dict[RooflineBound, float] = dict.fromkeys(
+            ("compute", "memory", "overhead", "unknown"), 0
+        )
         for _, share, bound in self.judged():
             shares[bound] += share
         return shares
 
-    def judged(self) -> list[tuple[Row, float, Bound]]:
+    def judged(self) -> list[tuple[ProfileRow, float, RooflineBound]]:
         """Every row with its share of the time and what bounds it."""
         return [
             (
@@ -166,16 +168,16 @@ class Profile:
         ]
 
     def _parts(
-        self, named: Callable[[Row], str], products: Mapping[str, float] | None = None
+        self, named: Callable[[ProfileRow], str], products: Mapping[str, float] | None = None
     ) -> list[Part]:
-        groups: dict[str, list[Row]] = {}
+        groups: dict[str, list[ProfileRow]] = {}
         for row in self.rows:
             groups.setdefault(named(row), []).append(row)
         known = products or {}
         parts = [self._part(name, rows, known.get(name, 0.0)) for name, rows in groups.items()]
         return sorted(parts, key=lambda part: -part.self_ms)
 
-    def _part(self, name: str, rows: Sequence[Row], products: float = 0.0) -> Part:
+    def _part(self, name: str, rows: Sequence[ProfileRow], products: float = 0.0) -> Part:
         """Rows together; `products` are their operations where none of them tells."""
         self_ms = sum(row.self_ms for row in rows)
         flops: float | None = known_sum([row.flops for row in rows]) or products
@@ -204,7 +206,7 @@ class Profile:
         return cls(
             **{
                 **fields,
-                "rows": [Row(**row) for row in fields["rows"]],
+                "rows": [ProfileRow(**row) for row in fields["rows"]],
                 "roofline": Roofline(**fields["roofline"]),
             }
         )
@@ -212,7 +214,7 @@ class Profile:
 
 def bound_of(
     self_ms: float, flops: float | None, moved_bytes: float | None, roofline: Roofline
-) -> Bound:
+) -> RooflineBound:
     """What keeps work from being faster: arithmetic, memory, or neither of them.
 
     Work is bound by what it would wait for at the machine's peaks; where both peaks would allow
@@ -234,9 +236,9 @@ def known_sum(values: Sequence[float | None]) -> float | None:
     return sum(known) if known else None
 
 
-def between(left_ms: float) -> Row:
+def between(left_ms: float) -> ProfileRow:
     """What is left of a request beside its operators."""
-    return Row(
+    return ProfileRow(
         operator=BETWEEN,
         kind="overhead",
         module=None,
@@ -252,13 +254,13 @@ def stacked(module: str) -> str:
     return ".".join("*" if part.isdigit() else part for part in module.split("."))
 
 
-def merged(rows: Sequence[Row], requests: float) -> list[Row]:
+def merged(rows: Sequence[ProfileRow], requests: float) -> list[ProfileRow]:
     """Rows of one operator in one module together, as means over requests; the longest first."""
-    groups: dict[tuple[str, Kind, str | None], list[Row]] = {}
+    groups: dict[tuple[str, Kind, str | None], list[ProfileRow]] = {}
     for row in rows:
         groups.setdefault((row.operator, row.kind, row.module), []).append(row)
     made = [
-        Row(
+        ProfileRow(
             operator=operator,
             kind=kind,
             module=module,

@@ -5,13 +5,13 @@ from types import MappingProxyType
 
 from tunefront.spaces import EvaluationError
 
-from .job import Found, Job, middle_mean
+from .job import Found, ProfileJob, middle_mean
 from .onnx_profiler import profile_onnx
 from .openvino_profiler import profile_openvino
 from .profile import Profile, merged
 from .torch_profiler import profile_torch
 
-PROFILER_OF: Mapping[str, Callable[[Job], Found]] = MappingProxyType(
+PROFILER_OF: Mapping[str, Callable[[ProfileJob], Found]] = MappingProxyType(
     {
         "torch": profile_torch,
         "inductor": profile_torch,
@@ -36,7 +36,7 @@ def check_profiler(runtime: str) -> None:
         )
 
 
-def profile_job(job: Job) -> Profile:
+def profile_job(job: ProfileJob) -> Profile:
     """Profile a candidate in this process."""
     check_profiler(job.record.runtime)
     found = PROFILER_OF[job.record.runtime](job)

@@ -4,22 +4,22 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tunefront.evaluators.candidate import load
+from tunefront.evaluators.candidate import open_candidate
 from tunefront.evaluators.measures.speed import warm_up
 from tunefront.evaluators.runtimes.base import Candidate
 
-from .job import Found, Job, middle, passes_in, timed_passes
-from .profile import Row
-from .trace import MARK, Place, Span, places_in, requests_of, rows_on_cpu, rows_on_gpu
+from .job import Found, ProfileJob, middle, passes_in, timed_passes
+from .profile import ProfileRow
+from .trace import MARK, CallSite, Span, places_in, requests_of, rows_on_cpu, rows_on_gpu
 
 FEWEST_PLACES = 0.8
 """Share of the graph's operators that must be found again for modules to be told."""
 
 
-def profile_torch(job: Job) -> Found:
+def profile_torch(job: ProfileJob) -> Found:
     """Rows from a Chrome trace; modules from the order of the program's operators."""
-    plain = load(job.folder, job.threads)
-    seen = plain if job.marked is None else load(job.marked, job.threads)
+    plain = open_candidate(job.folder, job.threads)
+    seen = plain if job.marked is None else open_candidate(job.marked, job.threads)
     for candidate in (plain, seen):
         warm_up(candidate, job.requests, job.seconds)
     before = timed_passes(plain, job.requests, 3)
@@ -31,10 +31,10 @@ def profile_torch(job: Job) -> Found:
     requests = requests_of(events)
     kept = _kept(requests, len(job.requests))
     graph, notes = _found_again(requests[0], _graph(seen))
-    places: dict[tuple[str, ...], dict[int, Place]] = {}
+    places: dict[tuple[str, ...], dict[int, CallSite]] = {}
     on_gpu = job.record.numerics.device == "cuda"
     starts = [request.start_us for request in requests] + [float("inf")]
-    rows: list[Row] = []
+    rows: list[ProfileRow] = []
     for number in kept:
         request = requests[number]
         names = tuple(span.name for span in request.children)
@@ -54,7 +54,7 @@ def profile_torch(job: Job) -> Found:
     )
 
 
-def _record(candidate: Candidate, job: Job, passes: int) -> None:
+def _record(candidate: Candidate, job: ProfileJob, passes: int) -> None:
     """Run all requests under the profiler, after one pass that starts it, and keep the trace."""
     from torch.profiler import ProfilerActivity, profile, record_function
 
@@ -81,7 +81,7 @@ def _kept(requests: Sequence[Span], in_pass: int) -> list[int]:
     return [place * in_pass + step for place in middle(passes) for step in range(in_pass)]
 
 
-def _graph(candidate: Candidate) -> list[Place]:
+def _graph(candidate: Candidate) -> list[CallSite]:
     """The operators of an exported program, in their order; none where it is compiled."""
     from torch._ops import OpOverload
 
@@ -89,12 +89,12 @@ def _graph(candidate: Candidate) -> list[Place]:
 
     if not isinstance(candidate, TorchCandidate):
         return []
-    found: list[Place] = []
+    found: list[CallSite] = []
     for node in candidate.graph.nodes:
         if isinstance(node.target, OpOverload):
             path, kind = _module_of(node.meta.get("nn_module_stack") or {})
             name = node.target._schema.name
-            found.append(Place(operator=name, module=path, module_class=kind))
+            found.append(CallSite(operator=name, module=path, module_class=kind))
     return found
 
 
@@ -109,7 +109,7 @@ def _module_of(stack: Mapping[str, tuple[str, Any]]) -> tuple[str, str]:
     return path.partition("@")[0], name.rpartition(".")[2]
 
 
-def _found_again(request: Span, graph: list[Place]) -> tuple[list[Place], tuple[str, ...]]:
+def _found_again(request: Span, graph: list[CallSite]) -> tuple[list[CallSite], tuple[str, ...]]:
     """The graph, or nothing where what ran is not it; and what there is to say about that."""
     if not graph:
         return [], ("modules are not known: what Inductor compiled has none",)

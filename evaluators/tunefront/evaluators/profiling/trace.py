@@ -6,18 +6,18 @@ from difflib import SequenceMatcher
 from typing import Any
 
 from .kinds import kernel_kind, torch_kind
-from .profile import Kind, Row, between
+from .profile import Kind, ProfileRow, between
 from .work import Shape, torch_bytes, torch_flops
 
 MARK = "tunefront request"
 """What a request is called in a trace."""
 ON_GPU = ("kernel", "gpu_memcpy", "gpu_memset")
 """Categories of what ran on a GPU."""
-Event = Mapping[str, Any]
+_Event = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class CallSite:
     """An operator of the graph that runs.
 
     Attributes:
@@ -45,7 +45,7 @@ class Span:
     children: "list[Span]" = field(default_factory=list)
 
     @classmethod
-    def of(cls, event: Event) -> "Span":
+    def of(cls, event: _Event) -> "Span":
         """From a complete event of a trace."""
         told = event.get("args", {})
         return cls(
@@ -65,7 +65,7 @@ class Span:
         return max(0.0, self.end_us - self.start_us - inside) / 1e3
 
 
-def requests_of(events: Sequence[Event]) -> list[Span]:
+def requests_of(events: Sequence[_Event]) -> list[Span]:
     """The marked requests in order, each with the operators that ran in it on its thread."""
     spans = [e for e in events if e.get("ph") == "X" and e.get("cat") in _ON_CPU]
     marks = [event for event in spans if event["name"] == MARK]
@@ -89,7 +89,7 @@ def requests_of(events: Sequence[Event]) -> list[Span]:
 _ON_CPU = ("cpu_op", "user_annotation")
 
 
-def places_in(request: Span, graph: Sequence[Place]) -> dict[int, Place]:
+def places_in(request: Span, graph: Sequence[CallSite]) -> dict[int, CallSite]:
     """Which operator of the graph each outermost span is, by the span's place in the request.
 
     What runs is the graph in its order, with conversions before and after, so that the longest
@@ -104,7 +104,7 @@ def places_in(request: Span, graph: Sequence[Place]) -> dict[int, Place]:
     }
 
 
-def rows_on_cpu(request: Span, places: Mapping[int, Place]) -> list[Row]:
+def rows_on_cpu(request: Span, places: Mapping[int, CallSite]) -> list[ProfileRow]:
     """Every span of a request as a row, and what is left between them."""
     rows = [between(request.self_ms)]
     for number, span in enumerate(request.children):
@@ -113,7 +113,7 @@ def rows_on_cpu(request: Span, places: Mapping[int, Place]) -> list[Row]:
 
 
 def _collect(
-    span: Span, place: Place | None, rows: list[Row], above: Kind | None = None
+    span: Span, place: CallSite | None, rows: list[ProfileRow], above: Kind | None = None
 ) -> tuple[bool, bool]:
     """Add a span and what it called; whether any of them computes, and whether any moves data.
 
@@ -130,7 +130,7 @@ def _collect(
     elif moved_below and not flops:
         moved = 0.0
     rows.append(
-        Row(
+        ProfileRow(
             operator=span.name,
             kind=kind,
             module=(place.module or None) if place else None,
@@ -144,8 +144,8 @@ def _collect(
 
 
 def rows_on_gpu(
-    request: Span, places: Mapping[int, Place], events: Sequence[Event], until_us: float
-) -> list[Row]:
+    request: Span, places: Mapping[int, CallSite], events: Sequence[_Event], until_us: float
+) -> list[ProfileRow]:
     """Every kernel of a request as a row, under the operator that launched it; and what is left.
 
     Args:
@@ -154,10 +154,10 @@ def rows_on_gpu(
         events: The trace.
         until_us: When the next request starts.
     """
-    launched: dict[int, Row] = {}
+    launched: dict[int, ProfileRow] = {}
     for number, span in enumerate(request.children):
         _number(span, places.get(number), launched, None)
-    rows: list[Row] = []
+    rows: list[ProfileRow] = []
     seen: set[int] = set()
     for event in events:
         if event.get("ph") == "X" and event.get("cat") in ON_GPU:
@@ -170,10 +170,12 @@ def rows_on_gpu(
     return [between(max(0.0, whole_ms - sum(row.self_ms for row in rows))), *rows]
 
 
-def _number(span: Span, place: Place | None, launched: dict[int, Row], above: Kind | None) -> None:
+def _number(
+    span: Span, place: CallSite | None, launched: dict[int, ProfileRow], above: Kind | None
+) -> None:
     """Note what each operator is and does, by its number."""
     kind = above or torch_kind(span.name, place.module_class if place else "")
-    launched[span.number] = Row(
+    launched[span.number] = ProfileRow(
         operator=span.name,
         kind=kind,
         module=(place.module or None) if place else None,
@@ -186,11 +188,11 @@ def _number(span: Span, place: Place | None, launched: dict[int, Row], above: Ki
         _number(child, place, launched, kind if kind == "attention" else None)
 
 
-def _kernel_row(event: Event, launcher: Row | None, *, repeated: bool) -> Row:
+def _kernel_row(event: _Event, launcher: ProfileRow | None, *, repeated: bool) -> ProfileRow:
     """A kernel; of several that one operator launched, the first has its work."""
     name = str(event["name"])
     known = launcher is not None and launcher.kind != "other"
-    return Row(
+    return ProfileRow(
         operator=launcher.operator if launcher is not None and known else name,
         kind=launcher.kind if launcher is not None and known else kernel_kind(name),
         module=launcher.module if launcher is not None else None,

@@ -12,7 +12,7 @@ from tunefront.spaces import EvaluationError
 
 from .base import Candidate, Facts, Numerics, Runtime, Source
 
-FILE = "model.pt2"
+PACKAGE_FILE = "model.pt2"
 _CONSTANT = re.compile(
     r"constants_info_\[(\d+)\]\."
     r"(dtype = [^;]*cached_torch_dtype_(\w+?)\)?;|data_size = (\d+)|shape = \{([\d, ]*)\}"
@@ -45,7 +45,7 @@ class Inductor(Runtime):
         try:
             with torch.no_grad():
                 torch._inductor.aoti_compile_and_package(
-                    program, package_path=str(folder / FILE), inductor_configs=options
+                    program, package_path=str(folder / PACKAGE_FILE), inductor_configs=options
                 )
         except Exception as error:  # the compiler raises many kinds; each means: not compilable
             raise EvaluationError(f"inductor: {error}", cause="unsupported") from error
@@ -58,11 +58,11 @@ class Inductor(Runtime):
         import torch
 
         torch.set_num_threads(threads)
-        return InductorCandidate(folder / FILE, numerics)
+        return InductorCandidate(folder / PACKAGE_FILE, numerics)
 
     def script(self, numerics: Numerics, settings: Mapping[str, object], threads: int) -> str:
         """`load` and `run` in torch and numpy."""
-        return _SCRIPT.format(file=FILE, device=numerics.device, threads=threads)
+        return _SCRIPT.format(file=PACKAGE_FILE, device=numerics.device, threads=threads)
 
 
 class InductorCandidate(Candidate):

@@ -6,12 +6,12 @@ from tunefront.spaces import EvaluationError
 
 from .base import Source
 
-FILE = "graph.onnx"
+SHARED_GRAPH_FILE = "graph.onnx"
 
 
 def onnx_graph(source: Source) -> Path:
     """The fp32 graph as an .onnx file that the builds of this module share."""
-    return source.shared("onnx", lambda folder: _export(source, folder)) / FILE
+    return source.shared("onnx", lambda folder: _export(source, folder)) / SHARED_GRAPH_FILE
 
 
 def _export(source: Source, folder: Path) -> None:
@@ -32,4 +32,4 @@ def _export(source: Source, folder: Path) -> None:
         raise EvaluationError(f"torch.onnx.export: {error}", cause="unsupported") from error
     if exported is None:
         raise EvaluationError("torch.onnx.export returned nothing", cause="unsupported")
-    exported.save(folder / FILE)
+    exported.save(folder / SHARED_GRAPH_FILE)

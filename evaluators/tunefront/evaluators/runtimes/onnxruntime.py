@@ -11,7 +11,7 @@ from tunefront.spaces import EvaluationError
 from .base import Candidate, Facts, Numerics, Runtime, Source
 from .weights import WeightStatistics, total
 
-FILE = "model.onnx"
+ONNX_FILE = "model.onnx"
 NBITS_GROUP = 32
 FUSIONS: Mapping[Architecture, str | None] = {
     "decoder": "gpt2",
@@ -37,7 +37,7 @@ class OnnxRuntime(Runtime):
                 "onnx-fused", lambda made: _fuse(graph, source.architecture, made)
             )
             narrow = source.hardware.int8_products_saturate
-            _quantize(fused / FILE, folder / FILE, numerics.quantization, narrow=narrow)
+            _quantize(fused / ONNX_FILE, folder / ONNX_FILE, numerics.quantization, narrow=narrow)
         except EvaluationError:
             raise
         except Exception as error:  # both tools raise many kinds; each means: not for this graph
@@ -48,11 +48,11 @@ class OnnxRuntime(Runtime):
         self, folder: Path, numerics: Numerics, settings: Mapping[str, object], threads: int
     ) -> Candidate:
         """Open a session."""
-        return OnnxCandidate(folder / FILE, threads)
+        return OnnxCandidate(folder / ONNX_FILE, threads)
 
     def script(self, numerics: Numerics, settings: Mapping[str, object], threads: int) -> str:
         """`load` and `run` in onnxruntime and numpy."""
-        return _SCRIPT.format(file=FILE, threads=threads)
+        return _SCRIPT.format(file=ONNX_FILE, threads=threads)
 
 
 class OnnxCandidate(Candidate):
@@ -114,7 +114,7 @@ def _fuse(graph: Path, architecture: Architecture, folder: Path) -> None:
     fused: Any = _transformed(graph, FUSIONS[architecture])
     if fused is None:
         fused = optimizer.optimize_model(str(graph), opt_level=1, only_onnxruntime=True)
-    fused.save_model_to_file(str(folder / FILE))
+    fused.save_model_to_file(str(folder / ONNX_FILE))
 
 
 def _transformed(graph: Path, model_type: str | None) -> Any:

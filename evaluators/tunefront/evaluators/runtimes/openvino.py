@@ -14,7 +14,7 @@ from tunefront.spaces import EvaluationError
 from .base import Candidate, Facts, Numerics, Runtime, Source
 from .weights import WeightStatistics, total
 
-FILE = "model.xml"
+IR_FILE = "model.xml"
 Tensor = tuple[tuple[int, ...], str]
 """Shape and number format."""
 INT4_GROUP = 32
@@ -45,12 +45,12 @@ class OpenVino(Runtime):
             raise EvaluationError(f"openvino: {error}", cause="unsupported") from error
         half = numerics.precision == "bf16"
         try:
-            openvino.save_model(model, folder / FILE, compress_to_fp16=half)
+            openvino.save_model(model, folder / IR_FILE, compress_to_fp16=half)
         except RuntimeError as error:
             if "iostream error" not in str(error):
                 raise
             # It removes what it wrote, so that afterwards the disk doesn't tell either.
-            told = f"openvino: {folder / FILE} could not be written, no room left: {error}"
+            told = f"openvino: {folder / IR_FILE} could not be written, no room left: {error}"
             raise EvaluationError(told, cause="disk full") from error
         return {"options": _options(numerics)}
 
@@ -60,13 +60,13 @@ class OpenVino(Runtime):
         """Compile for this processor."""
         options = settings["options"]
         assert isinstance(options, dict)
-        return OpenVinoCandidate(folder / FILE, {**options, "INFERENCE_NUM_THREADS": threads})
+        return OpenVinoCandidate(folder / IR_FILE, {**options, "INFERENCE_NUM_THREADS": threads})
 
     def script(self, numerics: Numerics, settings: Mapping[str, object], threads: int) -> str:
         """`load` and `run` in openvino and numpy."""
         options = settings["options"]
         assert isinstance(options, dict)
-        return _SCRIPT.format(file=FILE, options={**options, "INFERENCE_NUM_THREADS": threads})
+        return _SCRIPT.format(file=IR_FILE, options={**options, "INFERENCE_NUM_THREADS": threads})
 
 
 class OpenVinoCandidate(Candidate):

@@ -183,7 +183,7 @@ def _serve(arguments: Sequence[str]) -> None:
     dist.destroy_process_group()
 
 
-SCRIPT = '''\
+RANK_SCRIPT = '''\
 """Runs the exported model on its recorded inputs, shared by {ranks} processes.
 
 Start it with: torchrun --nproc-per-node {ranks} run.py. Needs torch, transformers and numpy.
@@ -232,7 +232,7 @@ def _device():
 
 def script(numerics: Numerics, threads: int) -> str:
     """`load` and `run` without tunefront, for each of the processes."""
-    return SCRIPT.format(
+    return RANK_SCRIPT.format(
         ranks=numerics.tensor_parallel,
         threads=threads,
         device=numerics.device,

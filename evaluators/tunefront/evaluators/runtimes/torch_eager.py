@@ -12,7 +12,7 @@ from .weights import WeightStatistics, total
 if TYPE_CHECKING:
     import torch
 
-FILE = "model.pt2"
+PROGRAM_FILE = "model.pt2"
 
 
 class TorchEager(Runtime):
@@ -38,7 +38,7 @@ class TorchEager(Runtime):
             program = move_to_device_pass(program, "cuda")
         # Example inputs would be saved as a pickle.
         program._example_inputs = None
-        torch.export.save(program, folder / FILE)
+        torch.export.save(program, folder / PROGRAM_FILE)
         return {}
 
     def load(
@@ -52,7 +52,7 @@ class TorchEager(Runtime):
 
             return ShardedCandidate(folder, numerics, threads)
         torch.set_num_threads(threads)
-        return TorchCandidate(torch.export.load(folder / FILE), numerics)
+        return TorchCandidate(torch.export.load(folder / PROGRAM_FILE), numerics)
 
     def script(self, numerics: Numerics, settings: Mapping[str, object], threads: int) -> str:
         """`load` and `run` in torch and numpy."""
@@ -60,7 +60,7 @@ class TorchEager(Runtime):
             from .sharded import script
 
             return script(numerics, threads)
-        return _SCRIPT.format(file=FILE, device=numerics.device, threads=threads)
+        return _SCRIPT.format(file=PROGRAM_FILE, device=numerics.device, threads=threads)
 
 
 class TorchCandidate(Candidate):

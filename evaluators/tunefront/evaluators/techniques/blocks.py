@@ -25,7 +25,7 @@ _HEAD_SIZES = ("head_dim", "attention_head_size")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Block:
+class ModuleBlock:
     """Layers that make features and one that reads them; units of features can be cut.
 
     Attributes:
@@ -79,7 +79,7 @@ def _linears(parent: torch.nn.Module, names: Sequence[str]) -> list[torch.nn.Lin
     return found
 
 
-def feed_forward_blocks(module: torch.nn.Module) -> Iterator[Block]:
+def feed_forward_blocks(module: torch.nn.Module) -> Iterator[ModuleBlock]:
     """Feed-forward blocks of known shape; a unit is one hidden channel."""
     for name, parent in module.named_modules():
         for makers, reader in _FEED_FORWARD:
@@ -89,11 +89,11 @@ def feed_forward_blocks(module: torch.nn.Module) -> Iterator[Block]:
             *producers, consumer = linears
             if all(p.out_features == consumer.in_features for p in producers):
                 made = tuple((producer, 1) for producer in producers)
-                yield Block(name=name, producers=made, consumer=consumer, group=1)
+                yield ModuleBlock(name=name, producers=made, consumer=consumer, group=1)
                 break
 
 
-def attention_blocks(module: torch.nn.Module) -> Iterator[Block]:
+def attention_blocks(module: torch.nn.Module) -> Iterator[ModuleBlock]:
     """Attention blocks of known shape; a unit is a key-value head with the queries it serves."""
     for name, parent in module.named_modules():
         for makers, reader in _ATTENTION:
@@ -106,7 +106,7 @@ def attention_blocks(module: torch.nn.Module) -> Iterator[Block]:
                 continue
             units = key.out_features // size
             group = query.out_features // units
-            yield Block(
+            yield ModuleBlock(
                 name=name,
                 producers=((query, group), (key, size), (value, size)),
                 consumer=consumer,

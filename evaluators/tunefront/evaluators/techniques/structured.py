@@ -16,7 +16,7 @@ from .base import Plan, Technique
 if TYPE_CHECKING:
     import torch
 
-    from .blocks import Block
+    from .blocks import ModuleBlock
 
 _DAMPING = 0.01
 """Ridge, as a share of the mean second moment of a feature."""
@@ -25,7 +25,9 @@ _DAMPING = 0.01
 class StructuredPruning(Technique):
     """Cuts a share of the units of every block."""
 
-    def __init__(self, name: str, blocks: "Callable[[torch.nn.Module], Iterator[Block]]") -> None:
+    def __init__(
+        self, name: str, blocks: "Callable[[torch.nn.Module], Iterator[ModuleBlock]]"
+    ) -> None:
         self.name = name
         self._blocks = blocks
 
@@ -54,7 +56,7 @@ class StructuredPruning(Technique):
 def channels() -> StructuredPruning:
     """Hidden channels of feed-forward blocks."""
 
-    def blocks(module: "torch.nn.Module") -> "Iterator[Block]":
+    def blocks(module: "torch.nn.Module") -> "Iterator[ModuleBlock]":
         from .blocks import feed_forward_blocks
 
         return feed_forward_blocks(module)
@@ -65,7 +67,7 @@ def channels() -> StructuredPruning:
 def heads() -> StructuredPruning:
     """Attention heads."""
 
-    def blocks(module: "torch.nn.Module") -> "Iterator[Block]":
+    def blocks(module: "torch.nn.Module") -> "Iterator[ModuleBlock]":
         from .blocks import attention_blocks
 
         return attention_blocks(module)
@@ -74,7 +76,7 @@ def heads() -> StructuredPruning:
 
 
 def _prune(
-    module: "torch.nn.Module", block: "Block", count: int, calibration: Sequence[Inputs]
+    module: "torch.nn.Module", block: "ModuleBlock", count: int, calibration: Sequence[Inputs]
 ) -> list[int]:
     """Keep `count` units of a block; returns which."""
     import torch

@@ -22,7 +22,7 @@ Inputs = Mapping[str, Array]
 """One request: an array for every input of the module, batch first."""
 Run = Callable[[Inputs], Sequence[Array]]
 """A candidate as quality functions see it: one request in, the module's outputs out."""
-Enough = Callable[[Array, Array], bool]
+EnoughItems = Callable[[Array, Array], bool]
 """Whether items and weights judged so far (weight 0: not yet) decide what is asked of them."""
 Task = Literal[
     "causal-lm", "text-embedding", "text-classification", "image-classification", "custom"
@@ -100,7 +100,7 @@ class Workload(ABC):
 
     @abstractmethod
     def quality(
-        self, run: Run, reference: Mapping[str, Array] | None, enough: Enough | None = None
+        self, run: Run, reference: Mapping[str, Array] | None, enough: EnoughItems | None = None
     ) -> Quality:
         """Quality over the workload's items.
 

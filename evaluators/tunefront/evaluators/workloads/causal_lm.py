@@ -9,9 +9,9 @@ import numpy as np
 
 from tunefront.evaluators.measures.metrics import Metric
 
-from .base import Array, Enough, Inputs, Quality, Run, Workload
+from .base import Array, EnoughItems, Inputs, Quality, Run, Workload
 from .hub import load_auto, load_processor, model_files
-from .portions import Places, judge, judged, sampled
+from .portions import ItemIndices, judge, judged, sampled
 from .samples import NOT_FINITE, Sample, shortened
 from .spec import WorkloadSpec
 from .statistics import finite, mean_of, perplexity_of
@@ -20,7 +20,7 @@ from .text import TOKEN_INPUTS, TokenRows, batches, tokenize
 if TYPE_CHECKING:
     import torch
 
-QUALITY_BATCH = 8
+_QUALITY_BATCH = 8
 PROMPT, CONTINUED = 32, 20
 """Tokens of a text that are read for a sample, and that the candidate adds to them."""
 NO_WORD = "(tokens that stand for nothing)"
@@ -70,14 +70,14 @@ class CausalLM(Workload):
         return self._rows.requests(batch_size, count)
 
     def quality(
-        self, run: Run, reference: Mapping[str, Array] | None, enough: Enough | None = None
+        self, run: Run, reference: Mapping[str, Array] | None, enough: EnoughItems | None = None
     ) -> Quality:
         """Perplexity over all texts; agreement with the reference's most likely tokens."""
         chosen: dict[int, Array] = {}
 
-        def score(places: Places) -> tuple[Array, Array]:
+        def score(places: ItemIndices) -> tuple[Array, Array]:
             rows: dict[int, tuple[float, int, Array]] = {}
-            for order, inputs in batches(self._rows, QUALITY_BATCH, places):
+            for order, inputs in batches(self._rows, _QUALITY_BATCH, places):
                 rows.update(zip(order, _score(run, inputs), strict=True))
             chosen.update({place: row[2] for place, row in rows.items()})
             losses, counts = np.array([rows[place][:2] for place in places.tolist()]).T
@@ -95,7 +95,7 @@ class CausalLM(Workload):
             metrics=metrics, items=items, weights=weights, predictions={"tokens": tokens}
         )
 
-    def _tokens_at(self, tokens: Array, places: Places) -> Array:
+    def _tokens_at(self, tokens: Array, places: ItemIndices) -> Array:
         """What belongs to some texts, of one token a prediction over all texts."""
         ends = np.cumsum([len(ids) - 1 for ids in self._rows.ids])
         parts = np.split(tokens, ends[:-1])
@@ -114,8 +114,8 @@ class CausalLM(Workload):
         added = min(CONTINUED, window // 2)
         prompts = [text[: min(window - added, len(text) - 1)] for text in texts]
         answers: list[Sequence[int] | None] = []
-        for at in range(0, len(prompts), QUALITY_BATCH):
-            answers += _continued(run, prompts[at : at + QUALITY_BATCH], added, self._rows.pad)
+        for at in range(0, len(prompts), _QUALITY_BATCH):
+            answers += _continued(run, prompts[at : at + _QUALITY_BATCH], added, self._rows.pad)
 
         def words(ids: Sequence[int]) -> str:
             return str(tokenizer.decode(ids, skip_special_tokens=True))

@@ -7,9 +7,9 @@ import numpy as np
 from tunefront.evaluators.measures.metrics import Metric
 from tunefront.spaces import WorkloadError
 
-from .base import Array, Enough, Quality
-from .data import Row
-from .portions import Places, judge, judged
+from .base import Array, EnoughItems, Quality
+from .data import DataRow
+from .portions import ItemIndices, judge, judged
 from .samples import NOT_FINITE, Sample, shortened
 from .statistics import mean_of
 
@@ -29,7 +29,7 @@ METRICS = (
 )
 
 
-def labels_of(rows: Sequence[Row], names: Mapping[str, int], data: str) -> Array:
+def labels_of(rows: Sequence[DataRow], names: Mapping[str, int], data: str) -> Array:
     """The class number of every row, shape `(items,)`; labels are numbers or the model's names."""
     numbers: list[int] = []
     for place, row in enumerate(rows, start=1):
@@ -47,10 +47,10 @@ def labels_of(rows: Sequence[Row], names: Mapping[str, int], data: str) -> Array
 
 
 def quality_of(
-    classify: Callable[[Places], Array],
+    classify: Callable[[ItemIndices], Array],
     labels: Array,
     reference: Mapping[str, Array] | None,
-    enough: Enough | None,
+    enough: EnoughItems | None,
 ) -> Quality:
     """Accuracy and agreement.
 
@@ -62,7 +62,7 @@ def quality_of(
     """
     classes = np.zeros(len(labels), dtype=np.int64)
 
-    def score(places: Places) -> tuple[Array, Array]:
+    def score(places: ItemIndices) -> tuple[Array, Array]:
         classes[places] = classify(places).argmax(axis=-1)
         return (classes[places] == labels[places]).astype(np.float64), np.ones(len(places))
 
@@ -76,7 +76,7 @@ def quality_of(
     return Quality(metrics=metrics, items=items, weights=weights, predictions={"classes": classes})
 
 
-def samples_of(
+def example_outputs(
     inputs: Mapping[int, str], logits: Array, labels: Array, names: Mapping[str, int]
 ) -> list[Sample]:
     """The likeliest class of a few items with its probability, beside the right one.

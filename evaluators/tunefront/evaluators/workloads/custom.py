@@ -13,7 +13,7 @@ from tunefront.evaluators.measures.measurement import Measurement
 from tunefront.evaluators.measures.metrics import Metric
 from tunefront.spaces import EvaluationError, WorkloadError
 
-from .base import Array, Enough, Inputs, Quality, Run, TensorSpec, Workload
+from .base import Array, EnoughItems, Inputs, Quality, Run, TensorSpec, Workload
 from .portions import SAMPLED
 from .samples import Sample, shortened
 from .spec import WorkloadSpec
@@ -103,7 +103,7 @@ class Custom(Workload):
         )
 
     def quality(
-        self, run: Run, reference: Mapping[str, Array] | None, enough: Enough | None = None
+        self, run: Run, reference: Mapping[str, Array] | None, enough: EnoughItems | None = None
     ) -> Quality:
         """The user's figure; of one number an item the mean with its error. Never in portions."""
         name = str(self.spec.quality)

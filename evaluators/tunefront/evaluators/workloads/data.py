@@ -7,11 +7,11 @@ from pathlib import Path
 
 from tunefront.spaces import WorkloadError
 
-Row = Mapping[str, object]
+DataRow = Mapping[str, object]
 SUFFIXES = (".jsonl", ".csv", ".parquet", ".txt")
 
 
-def read_rows(path: Path, columns: Mapping[str, type], limit: int | None = None) -> list[Row]:
+def read_rows(path: Path, columns: Mapping[str, type], limit: int | None = None) -> list[DataRow]:
     """The rows of a data file, each checked.
 
     Args:
@@ -29,7 +29,7 @@ def read_rows(path: Path, columns: Mapping[str, type], limit: int | None = None)
     readers = {".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet, ".txt": _text}
     if path.suffix not in readers:
         raise WorkloadError(f"data: {path}: one of {', '.join(SUFFIXES)} is needed")
-    rows: list[Row] = []
+    rows: list[DataRow] = []
     for line, row in readers[path.suffix](path):
         rows.append(_checked(path, line, row, columns))
         if limit is not None and len(rows) == limit:
@@ -39,7 +39,7 @@ def read_rows(path: Path, columns: Mapping[str, type], limit: int | None = None)
     return rows
 
 
-def _checked(path: Path, line: int, row: object, columns: Mapping[str, type]) -> Row:
+def _checked(path: Path, line: int, row: object, columns: Mapping[str, type]) -> DataRow:
     if not isinstance(row, dict):
         raise WorkloadError(f"data: {path}:{line}: an object with {', '.join(columns)} is needed")
     checked = dict(row)

@@ -10,11 +10,11 @@ import numpy as np
 
 from tunefront.spaces import WorkloadError
 
-from .base import Array, Enough, Inputs, Quality, Run, TensorSpec, Workload
-from .classification import METRICS, labels_of, quality_of, samples_of
-from .data import Row, read_rows
+from .base import Array, EnoughItems, Inputs, Quality, Run, TensorSpec, Workload
+from .classification import METRICS, example_outputs, labels_of, quality_of
+from .data import DataRow, read_rows
 from .hub import load_auto, load_processor, model_files
-from .portions import Places, sampled
+from .portions import ItemIndices, sampled
 from .samples import Sample, shortened
 from .spec import WorkloadSpec
 from .statistics import finite
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
 
-QUALITY_BATCH = 16
+_QUALITY_BATCH = 16
 
 
 class ImageClassification(Workload):
@@ -49,7 +49,7 @@ class ImageClassification(Workload):
         return ImageLogitsModule(load_auto(self.spec, "AutoModelForImageClassification")).eval()
 
     @cached_property
-    def _data(self) -> list[Row]:
+    def _data(self) -> list[DataRow]:
         return read_rows(self.spec.path(str(self.spec.data)), {}, limit=self.spec.items)
 
     @cached_property
@@ -60,7 +60,7 @@ class ImageClassification(Workload):
         pixels: Array = np.asarray(processor(images=images, return_tensors="np")["pixel_values"])
         return pixels.astype(np.float32)
 
-    def _image(self, place: int, row: Row) -> "Image":
+    def _image(self, place: int, row: DataRow) -> "Image":
         from PIL import Image, UnidentifiedImageError
 
         data = self.spec.path(str(self.spec.data))
@@ -90,17 +90,17 @@ class ImageClassification(Workload):
         ]
 
     def quality(
-        self, run: Run, reference: Mapping[str, Array] | None, enough: Enough | None = None
+        self, run: Run, reference: Mapping[str, Array] | None, enough: EnoughItems | None = None
     ) -> Quality:
         """Accuracy over all images."""
 
-        def classify(places: Places) -> Array:
+        def classify(places: ItemIndices) -> Array:
             return finite(self._logits(run, places), "logits")
 
         return quality_of(classify, self._labels(), reference, enough)
 
-    def _logits(self, run: Run, places: Places) -> Array:
-        parts = [places[at : at + QUALITY_BATCH] for at in range(0, len(places), QUALITY_BATCH)]
+    def _logits(self, run: Run, places: ItemIndices) -> Array:
+        parts = [places[at : at + _QUALITY_BATCH] for at in range(0, len(places), _QUALITY_BATCH)]
         return np.concatenate([run({"pixel_values": self._pixels[part]})[0] for part in parts])
 
     def _labels(self) -> Array:
@@ -111,7 +111,7 @@ class ImageClassification(Workload):
         places = sampled(len(self._data))
         paths = {place: self._called(place) for place in places.tolist()}
         logits = self._logits(run, places)
-        return samples_of(paths, logits, self._labels(), label_names(self.spec))
+        return example_outputs(paths, logits, self._labels(), label_names(self.spec))
 
     def _called(self, place: int) -> str:
         """An image's path as the data writes it; its row where the image itself is there."""

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .base import Array, Enough
+from .base import Array, EnoughItems
 
 LOOKS = (1 / 8, 1 / 4, 1 / 2)
 """Shares of the items after which judging may end."""
@@ -14,28 +14,28 @@ LEAST_ITEMS = 32
 """Items that must be judged before a look is worth one."""
 SAMPLED = 12
 """Items whose answers are shown to people; fewer than any candidate is judged on."""
-Places = npt.NDArray[np.int64]
-Score = Callable[[Places], tuple[Array, Array]]
+ItemIndices = npt.NDArray[np.int64]
+Score = Callable[[ItemIndices], tuple[Array, Array]]
 """Judges the items at these places: their parts of the primary metric, and their weights."""
 
 
-def portions(count: int) -> list[Places]:
+def portions(count: int) -> list[ItemIndices]:
     """All places in random order (the same at every call), cut at the looks."""
     order = _order(count)
     cuts = [int(share * count) for share in LOOKS if share * count >= LEAST_ITEMS]
     return [np.sort(portion) for portion in np.split(order, cuts)]
 
 
-def sampled(count: int) -> Places:
+def sampled(count: int) -> ItemIndices:
     """A few places spread over all, the same at every call: of those that are judged first."""
     return np.sort(_order(count)[:SAMPLED])
 
 
-def _order(count: int) -> Places:
+def _order(count: int) -> ItemIndices:
     return np.random.default_rng(0).permutation(count)
 
 
-def judge(count: int, score: Score, enough: Enough | None) -> tuple[Array, Array]:
+def judge(count: int, score: Score, enough: EnoughItems | None) -> tuple[Array, Array]:
     """Items and weights, shapes `(count,)`; the weight is 0 where judging ended before.
 
     Args:

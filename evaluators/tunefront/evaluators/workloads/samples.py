@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-FILE = "samples.json"
-LONGEST = 160
+SAMPLES_FILE = "samples.json"
+LONGEST_TEXT = 160
 """Letters of a text that are kept: enough to judge by, and no more of the user's data than that."""
 NOT_FINITE = "(not a number)"
 """What stands for an answer that is none."""
@@ -38,17 +38,17 @@ class Sample:
 def shortened(text: str, *, end: bool = False) -> str:
     """At most `LONGEST` letters of a text, its beginning or its end; none that steer a terminal."""
     shown = "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
-    if len(shown) <= LONGEST:
+    if len(shown) <= LONGEST_TEXT:
         return shown
-    kept = LONGEST - len("...")
+    kept = LONGEST_TEXT - len("...")
     return f"...{shown[-kept:]}" if end else f"{shown[:kept]}..."
 
 
 def write_samples(samples: Sequence[Sample], folder: Path) -> None:
     """Samples into a folder."""
-    (folder / FILE).write_text(json.dumps([asdict(sample) for sample in samples]))
+    (folder / SAMPLES_FILE).write_text(json.dumps([asdict(sample) for sample in samples]))
 
 
 def read_samples(folder: Path) -> tuple[Sample, ...]:
     """The samples that `write_samples` left."""
-    return tuple(Sample(**fields) for fields in json.loads((folder / FILE).read_text()))
+    return tuple(Sample(**fields) for fields in json.loads((folder / SAMPLES_FILE).read_text()))

@@ -10,7 +10,7 @@ from tunefront.spaces import WorkloadError
 from .base import Inputs, TensorSpec
 from .data import read_rows
 from .hub import load_processor
-from .portions import Places
+from .portions import ItemIndices
 from .spec import WorkloadSpec
 
 TOKEN_INPUTS = (
@@ -68,7 +68,7 @@ def tokenize(spec: WorkloadSpec, column: str) -> TokenRows:
     return tokenize_texts(spec, [str(row[column]) for row in rows], shortest=2)
 
 
-def batches(rows: TokenRows, size: int, places: Places) -> Iterator[tuple[list[int], Inputs]]:
+def batches(rows: TokenRows, size: int, places: ItemIndices) -> Iterator[tuple[list[int], Inputs]]:
     """The texts at `places`, with them; alike lengths together so that little is padding."""
     order = sorted(places.tolist(), key=lambda index: len(rows.ids[index]))
     for start in range(0, len(order), size):

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .base import Array, Enough, Inputs, Quality, Run, Workload
-from .classification import METRICS, labels_of, quality_of, samples_of
-from .data import Row, read_rows
+from .base import Array, EnoughItems, Inputs, Quality, Run, Workload
+from .classification import METRICS, example_outputs, labels_of, quality_of
+from .data import DataRow, read_rows
 from .hub import load_auto, load_processor, model_files, model_source
-from .portions import Places, sampled
+from .portions import ItemIndices, sampled
 from .samples import Sample, shortened
 from .spec import WorkloadSpec
 from .statistics import finite
@@ -20,7 +20,7 @@ from .text import TOKEN_INPUTS, TokenRows, batches, tokenize_texts
 if TYPE_CHECKING:
     import torch
 
-QUALITY_BATCH = 16
+_QUALITY_BATCH = 16
 
 
 class TextClassification(Workload):
@@ -41,7 +41,7 @@ class TextClassification(Workload):
         return TextLogitsModule(load_auto(self.spec, "AutoModelForSequenceClassification")).eval()
 
     @cached_property
-    def _data(self) -> list[Row]:
+    def _data(self) -> list[DataRow]:
         return read_rows(self.spec.path(str(self.spec.data)), {"text": str}, limit=self.spec.items)
 
     @cached_property
@@ -53,18 +53,18 @@ class TextClassification(Workload):
         return self._tokens.requests(batch_size, count)
 
     def quality(
-        self, run: Run, reference: Mapping[str, Array] | None, enough: Enough | None = None
+        self, run: Run, reference: Mapping[str, Array] | None, enough: EnoughItems | None = None
     ) -> Quality:
         """Accuracy over all texts."""
 
-        def classify(places: Places) -> Array:
+        def classify(places: ItemIndices) -> Array:
             return finite(self._logits(run, places), "logits")
 
         return quality_of(classify, self._labels(), reference, enough)
 
-    def _logits(self, run: Run, places: Places) -> Array:
+    def _logits(self, run: Run, places: ItemIndices) -> Array:
         logits: dict[int, Array] = {}
-        for order, inputs in batches(self._tokens, QUALITY_BATCH, places):
+        for order, inputs in batches(self._tokens, _QUALITY_BATCH, places):
             logits.update(zip(order, run(inputs)[0], strict=True))
         return np.stack([logits[place] for place in places.tolist()])
 
@@ -76,7 +76,7 @@ class TextClassification(Workload):
         places = sampled(len(self._data))
         texts = {place: shortened(str(self._data[place]["text"])) for place in places.tolist()}
         logits = self._logits(run, places)
-        return samples_of(texts, logits, self._labels(), label_names(self.spec))
+        return example_outputs(texts, logits, self._labels(), label_names(self.spec))
 
     def files(self) -> Sequence[Path]:
         """The model's folder and the data file."""

@@ -10,10 +10,10 @@ import numpy as np
 
 from tunefront.evaluators.measures.metrics import Metric
 
-from .base import Array, Enough, Inputs, Quality, Run, Workload
-from .data import Row, read_rows
+from .base import Array, EnoughItems, Inputs, Quality, Run, Workload
+from .data import DataRow, read_rows
 from .hub import load_auto, load_processor, model_files, model_source
-from .portions import Places, judge, judged, sampled
+from .portions import ItemIndices, judge, judged, sampled
 from .samples import NOT_FINITE, Sample, shortened
 from .spec import WorkloadSpec
 from .statistics import finite, mean_of
@@ -22,7 +22,7 @@ from .text import TOKEN_INPUTS, TokenRows, batches, tokenize_texts
 if TYPE_CHECKING:
     import torch
 
-QUALITY_BATCH = 16
+_QUALITY_BATCH = 16
 
 
 class TextEmbedding(Workload):
@@ -67,7 +67,7 @@ class TextEmbedding(Workload):
         return EmbeddingModule(model, _pooling(model_source(self.spec))).eval()
 
     @cached_property
-    def _data(self) -> list[Row]:
+    def _data(self) -> list[DataRow]:
         columns = {"query": str, "document": str}
         return read_rows(self.spec.path(str(self.spec.data)), columns, limit=self.spec.items)
 
@@ -90,14 +90,14 @@ class TextEmbedding(Workload):
         return documents.requests(batch_size, count)
 
     def quality(
-        self, run: Run, reference: Mapping[str, Array] | None, enough: Enough | None = None
+        self, run: Run, reference: Mapping[str, Array] | None, enough: EnoughItems | None = None
     ) -> Quality:
         """Ranks of the right documents, and cosines with the reference's vectors."""
         count = len(self._documents)
         vectors: dict[int, Array] = {}
 
-        def embed(places: Places) -> Array:
-            for order, inputs in batches(self._tokens, QUALITY_BATCH, places):
+        def embed(places: ItemIndices) -> Array:
+            for order, inputs in batches(self._tokens, _QUALITY_BATCH, places):
                 outputs = finite(run(inputs)[0], "embedding")
                 vectors.update(zip(order, outputs.astype(np.float32), strict=True))
             return np.stack([vectors[place] for place in places.tolist()])
@@ -106,7 +106,7 @@ class TextEmbedding(Workload):
         right = np.array([self._documents[str(row["document"])] for row in self._data])
         ranks = np.zeros(len(right))
 
-        def score(places: Places) -> tuple[Array, Array]:
+        def score(places: ItemIndices) -> tuple[Array, Array]:
             ranks[places] = rank_of_right(embed(places + count), documents, right[places])
             return (ranks[places] == 1).astype(np.float64), np.ones(len(places))
 

@@ -16,8 +16,8 @@ from tunefront.search.front import SMALLEST_DIFFERENCE
 from tunefront.search.picks import SAME_QUALITY
 from tunefront.search.trial import Trial
 
-Verdict = Literal["better", "worse", "can't be told apart"]
-ALIKE: Verdict = "can't be told apart"
+ChangeVerdict = Literal["better", "worse", "can't be told apart"]
+INDISTINGUISHABLE: ChangeVerdict = "can't be told apart"
 IN_TURNS = (
     "throughput",
     "tokens_per_second",
@@ -51,7 +51,7 @@ class Change:
     low: float
     high: float
     relative: bool
-    verdict: Verdict
+    verdict: ChangeVerdict
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -184,7 +184,7 @@ def _judged(
     least: float,
 ) -> Change:
     change, low, high = ends
-    verdict: Verdict = ALIKE
+    verdict: ChangeVerdict = INDISTINGUISHABLE
     if (low > 0 or high < 0) and abs(change) >= least:
         verdict = "better" if (change > 0) == (direction == "maximize") else "worse"
     return Change(

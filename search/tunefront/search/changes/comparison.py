@@ -21,7 +21,7 @@ from .standing import Side, Standing, plain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class SearchRow:
     """A configuration in both searches.
 
     Attributes:
@@ -52,7 +52,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
+class SearchDifference:
     """Something that is not the same in both searches."""
 
     name: str
@@ -61,7 +61,7 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class SearchComparison:
     """Two searches side by side.
 
     Attributes:
@@ -79,21 +79,21 @@ class Comparison:
 
     before: RecordedSearch
     after: RecordedSearch
-    differences: tuple[Difference, ...]
+    differences: tuple[SearchDifference, ...]
     same: tuple[str, ...]
     objectives: tuple[Objective, ...]
     same_hardware: bool
     same_baseline: bool
-    rows: tuple[Row, ...]
+    rows: tuple[SearchRow, ...]
     shares: tuple[float, float] | None
 
-    def row_of(self, trial: Trial) -> Row:
+    def row_of(self, trial: Trial) -> SearchRow:
         """The row of a trial of either search."""
         configuration = plain(trial.configuration)
         return next(row for row in self.rows if row.configuration == configuration)
 
 
-def compare_searches(before: RecordedSearch, after: RecordedSearch) -> Comparison:
+def compare_searches(before: RecordedSearch, after: RecordedSearch) -> SearchComparison:
     """What changed from one search to another.
 
     Raises:
@@ -104,7 +104,7 @@ def compare_searches(before: RecordedSearch, after: RecordedSearch) -> Compariso
     differences, same = _differences(before, after)
     rows = _rows(before, after, objectives)
     hardware, baseline = _same_hardware(before, after), _same_baseline(before, after)
-    return Comparison(
+    return SearchComparison(
         before=before,
         after=after,
         differences=differences,
@@ -161,10 +161,10 @@ def _same_baseline(before: RecordedSearch, after: RecordedSearch) -> bool:
 
 def _differences(
     before: RecordedSearch, after: RecordedSearch
-) -> tuple[tuple[Difference, ...], tuple[str, ...]]:
+) -> tuple[tuple[SearchDifference, ...], tuple[str, ...]]:
     told = [_told(before), _told(after)]
     names = list(dict.fromkeys([*told[0], *told[1]]))
-    found: list[Difference] = []
+    found: list[SearchDifference] = []
     same: list[str] = []
     for name in names:
         one, other = told[0].get(name, "-"), told[1].get(name, "-")
@@ -173,15 +173,15 @@ def _differences(
         elif name == "libraries":
             found += _libraries(before, after)
         else:
-            found.append(Difference(name=name, before=one, after=other))
+            found.append(SearchDifference(name=name, before=one, after=other))
     return tuple(found), tuple(same)
 
 
-def _libraries(before: RecordedSearch, after: RecordedSearch) -> list[Difference]:
+def _libraries(before: RecordedSearch, after: RecordedSearch) -> list[SearchDifference]:
     """Only those of another version."""
     one, other = (search.machine["libraries"] for search in (before, after))
     return [
-        Difference(name=name, before=one.get(name, "-"), after=other.get(name, "-"))
+        SearchDifference(name=name, before=one.get(name, "-"), after=other.get(name, "-"))
         for name in sorted({*one, *other})
         if one.get(name) != other.get(name)
     ]
@@ -219,16 +219,16 @@ def _values(values: Sequence[Value]) -> str:
 
 def _rows(
     before: RecordedSearch, after: RecordedSearch, objectives: Sequence[Objective]
-) -> list[Row]:
+) -> list[SearchRow]:
     sides = [Side(before), Side(after)]
     judge = _Judge(before, after, objectives)
     configurations = dict.fromkeys([*sides[0].trials, *sides[1].trials])
-    rows: list[Row] = []
+    rows: list[SearchRow] = []
     for configuration in configurations:
         one, other = (side.standing(configuration) for side in sides)
         figures, multiples = judge.changes(one.trial, other.trial)
         rows.append(
-            Row(
+            SearchRow(
                 configuration=configuration,
                 before=one,
                 after=other,
@@ -239,7 +239,7 @@ def _rows(
     return rows
 
 
-def _order(row: Row) -> tuple[int, int, int]:
+def _order(row: SearchRow) -> tuple[int, int, int]:
     """On both fronts, only before, only after, the rest; the order of trials within."""
     on = (row.before.place == "front", row.after.place == "front")
     group = {(True, True): 0, (True, False): 1, (False, True): 2, (False, False): 3}[on]

@@ -12,8 +12,8 @@ from tunefront.search.screens.base import print_table, table_of
 from tunefront.search.trial import Trial, label
 from tunefront.search.words import counted
 
-from .change import ALIKE, Change
-from .comparison import Comparison, Row
+from .change import INDISTINGUISHABLE, Change
+from .comparison import SearchComparison, SearchRow
 from .standing import Standing
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ BY_CHANCE = 0.05
 """Of figures that did not change, those beyond a 95 % interval."""
 
 
-def print_comparison(comparison: Comparison) -> None:
+def print_search_comparison(comparison: SearchComparison) -> None:
     """Everything, for people."""
     print("\n".join(_head(comparison)))
     if comparison.differences:
@@ -37,7 +37,7 @@ def print_comparison(comparison: Comparison) -> None:
     print("\n".join([*_counts(comparison), *_recommended(comparison), *_shares(comparison)]))
 
 
-def _head(comparison: Comparison) -> list[str]:
+def _head(comparison: SearchComparison) -> list[str]:
     sides = (("before", comparison.before), ("after ", comparison.after))
     return [f"{name}  {_who(search)}" for name, search in sides]
 
@@ -52,12 +52,12 @@ def _who(search: RecordedSearch) -> str:
     return told
 
 
-def _differences_table(comparison: Comparison) -> "Table":
+def _differences_table(comparison: SearchComparison) -> "Table":
     rows = [[d.name, d.before, d.after] for d in comparison.differences]
     return table_of(["what differs", "before", "after"], rows)
 
 
-def _bases(comparison: Comparison) -> list[str]:
+def _bases(comparison: SearchComparison) -> list[str]:
     lines = [f"the same: {', '.join(comparison.same) or 'nothing'}"]
     if comparison.same_hardware and comparison.same_baseline:
         told = "figures are compared as they are, and as multiples of each search's own baseline"
@@ -73,7 +73,7 @@ def _bases(comparison: Comparison) -> list[str]:
     return [*lines, told]
 
 
-def _fronts_table(comparison: Comparison) -> "Table":
+def _fronts_table(comparison: SearchComparison) -> "Table":
     rows = [
         [_label(row), _place(row.before), _place(row.after), _why(row)]
         for row in comparison.rows
@@ -82,7 +82,7 @@ def _fronts_table(comparison: Comparison) -> "Table":
     return table_of(["on a front", "before", "after", "why"], rows)
 
 
-def _label(row: Row) -> str:
+def _label(row: SearchRow) -> str:
     """The configuration as its trials are named."""
     trial = row.after.trial or row.before.trial
     return label(row.configuration if trial is None else trial.configuration)
@@ -93,12 +93,12 @@ def _place(standing: Standing) -> str:
     return f"{standing.place}{number}"
 
 
-def _why(row: Row) -> str:
+def _why(row: SearchRow) -> str:
     """Why it is not on the one front; both fronts have no why."""
     return row.before.why or row.after.why
 
 
-def _changes_table(comparison: Comparison, shown: Sequence[Row]) -> "Table":
+def _changes_table(comparison: SearchComparison, shown: Sequence[SearchRow]) -> "Table":
     header = ["measured in both", "objective"]
     if comparison.same_hardware:
         header += ["before", "after", "change", ""]
@@ -130,11 +130,11 @@ def change_text(change: Change) -> str:
     return f"{scale * change.change:+.3g}{unit} ({low:+.3g} to {high:+.3g})"
 
 
-def _baseline(row: Row) -> bool:
+def _baseline(row: SearchRow) -> bool:
     return any(s.trial is not None and s.trial.number == 0 for s in (row.before, row.after))
 
 
-def _counts(comparison: Comparison) -> list[str]:
+def _counts(comparison: SearchComparison) -> list[str]:
     """How many figures of all common configurations changed, and how many would by chance."""
     common = [row for row in comparison.rows if row.common]
     if not (common and (comparison.same_hardware or comparison.same_baseline)):
@@ -148,24 +148,26 @@ def _counts(comparison: Comparison) -> list[str]:
         if found:
             lines.append(
                 f"  {name}: {found.count('better')} better, {found.count('worse')} worse, "
-                f"{found.count(ALIKE)} can't be told apart (by chance about "
+                f"{found.count(INDISTINGUISHABLE)} can't be told apart (by chance about "
                 f"{BY_CHANCE * len(found):.1f} would be)"
             )
     return [*lines, *_level(comparison, common)]
 
 
-def _level(comparison: Comparison, common: Sequence[Row]) -> list[str]:
+def _level(comparison: SearchComparison, common: Sequence[SearchRow]) -> list[str]:
     """What became of the baseline itself: a change of the machine or its libraries as a whole."""
     if not (comparison.same_hardware and comparison.same_baseline):
         return []
     base = next(row for row in common if _baseline(row))
-    moved = [f"{n} {change_text(c)}" for n, c in base.figures.items() if c.verdict != ALIKE]
+    moved = [
+        f"{n} {change_text(c)}" for n, c in base.figures.items() if c.verdict != INDISTINGUISHABLE
+    ]
     if not moved:
         return []
     return [f"the baseline itself changed, and with it every figure as it is: {', '.join(moved)}"]
 
 
-def _recommended(comparison: Comparison) -> list[str]:
+def _recommended(comparison: SearchComparison) -> list[str]:
     lines: list[str] = []
     for name, search in (("before", comparison.before), ("after ", comparison.after)):
         lines.append(f"recommended {name}  {search.answer.headline()}")
@@ -187,7 +189,7 @@ def _told(standing: Standing) -> str:
     return f"{_place(standing)}{why}"
 
 
-def _shares(comparison: Comparison) -> list[str]:
+def _shares(comparison: SearchComparison) -> list[str]:
     if comparison.shares is None:
         return []
     before, after = comparison.shares
@@ -197,7 +199,7 @@ def _shares(comparison: Comparison) -> list[str]:
     ]
 
 
-def comparison_record(comparison: Comparison) -> dict[str, Any]:
+def search_comparison_record(comparison: SearchComparison) -> dict[str, Any]:
     """Everything, as plain JSON values."""
     shares = comparison.shares
     return {
@@ -230,7 +232,7 @@ def _search_record(search: RecordedSearch) -> dict[str, Any]:
     }
 
 
-def _row_record(row: Row) -> dict[str, Any]:
+def _row_record(row: SearchRow) -> dict[str, Any]:
     return {
         "configuration": dict(row.configuration),
         "before": _standing_record(row.before),
@@ -250,7 +252,7 @@ def _changes_record(changes: Mapping[str, Change]) -> dict[str, Any]:
     return {name: change.to_dict() for name, change in changes.items()}
 
 
-def comparison_csv(comparison: Comparison) -> str:
+def search_comparison_csv(comparison: SearchComparison) -> str:
     """A row for every configuration and objective."""
     header = ["configuration", "trial_before", "place_before", "trial_after", "place_after", "why"]
     header.append("objective")

@@ -8,7 +8,7 @@ from tunefront.search.trial import Trial
 from tunefront.search.words import listed
 from tunefront.spaces import CHOICES, Configuration, show
 
-Place = Literal["front", "beaten", "beyond limits", "failed", "not ended", "not tried"]
+Position = Literal["front", "beaten", "beyond limits", "failed", "not ended", "not tried"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +22,7 @@ class Standing:
     """
 
     trial: Trial | None
-    place: Place
+    place: Position
     why: str = ""
 
 

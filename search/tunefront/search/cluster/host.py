@@ -26,16 +26,16 @@ from tunefront.evaluators import Evaluation
 from tunefront.spaces import ClusterError
 
 from .job import Job, TurnsJob
-from .nodes import Node, Places, places_of
+from .nodes import Node, NodePool, places_of
 from .wire import Wire
 
 RUN_JOB = "tunefront.search.cluster.job:run_job"
 TAG = "TUNEFRONT_NIGHT"
 """Marks every process of a search, in its environment, so that none is left behind."""
-START_S = 180.0
+RAY_START_S = 180.0
 SILENCE_S = 120.0
 """Without a sign of life for so long, Ray counts as gone."""
-LOOK_S = 1.0
+SUPERVISOR_POLL_S = 1.0
 LONGEST_FOLDER = 42
 """Ray's sockets lie below its folder, and the path of a socket has at most 107 bytes."""
 
@@ -80,7 +80,7 @@ class Host:
         self.nodes: tuple[Node, ...] = ()
 
     @property
-    def places(self) -> Places:
+    def places(self) -> NodePool:
         """Where trials may run."""
         return places_of(self.nodes)
 
@@ -237,7 +237,7 @@ class _Service:
             ClusterError: If it can't be had, with what Ray said.
         """
         try:
-            message = self.hear(START_S)
+            message = self.hear(RAY_START_S)
         except HostLost as lost:
             raise ClusterError(f"Ray did not start: {lost}; see {self._log}") from lost
         if message["kind"] == "refused":
@@ -264,7 +264,7 @@ class _Service:
         """
         while True:
             try:
-                message = self._messages.get(timeout=LOOK_S)
+                message = self._messages.get(timeout=SUPERVISOR_POLL_S)
             except queue.Empty:
                 self._look(silence_s)
                 continue

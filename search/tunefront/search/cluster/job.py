@@ -22,8 +22,8 @@ from tunefront.search.race import Race
 from tunefront.search.stages import note_stage
 from tunefront.spaces import Configuration, EvaluationError
 
-from .needs import needs_of
-from .nodes import Places
+from .needs import ray_resources_of
+from .nodes import NodePool
 from .trainable import log_file
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def _isolation_of_this_worker() -> Isolation:
 
 
 def resources_of(
-    configuration: Mapping[str, Any], *, alone: bool = False, places: Places | None = None
+    configuration: Mapping[str, Any], *, alone: bool = False, places: NodePool | None = None
 ) -> "PlacementGroupFactory":
     """What a trial asks Ray for: one group on one node, cores for every thread, GPUs for ranks.
 
@@ -174,7 +174,7 @@ def resources_of(
     """
     from ray.tune import PlacementGroupFactory
 
-    bundle = needs_of(configuration)
+    bundle = ray_resources_of(configuration)
     if alone:
         bundle["CPU"] = 1.0
     selector = places.selector() if places is not None else {}

@@ -6,7 +6,7 @@ from typing import Any
 from tunefront.search.words import counted
 
 
-def needs_of(configuration: Mapping[str, Any]) -> dict[str, float]:
+def ray_resources_of(configuration: Mapping[str, Any]) -> dict[str, float]:
     """Cores for every thread, GPUs for ranks and replicas, all on one node."""
     ranks = int(configuration.get("tensor_parallel", 1))
     processes = int(configuration.get("replicas", 1)) * ranks
@@ -16,7 +16,7 @@ def needs_of(configuration: Mapping[str, Any]) -> dict[str, float]:
     return needs
 
 
-def in_words(needs: Mapping[str, float]) -> str:
+def ray_resources_text(needs: Mapping[str, float]) -> str:
     """`2 cores and 1 GPU`."""
     named = [(needs["CPU"], "core"), (needs.get("GPU", 0.0), "GPU")]
     return " and ".join(counted(int(count), noun) for count, noun in named if count)

@@ -13,9 +13,9 @@ from typing import Any
 from tunefront.search.words import counted
 from tunefront.spaces import ClusterError, Hardware, detect_hardware
 
-from .needs import needs_of
+from .needs import ray_resources_of
 
-ANSWER_S = 60.0
+NODE_TIMEOUT_S = 60.0
 """A node that has not answered for so long is left out."""
 
 
@@ -43,7 +43,7 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Places:
+class NodePool:
     """Where trials may run.
 
     Attributes:
@@ -60,7 +60,7 @@ class Places:
 
     def room_for(self, configuration: Mapping[str, Any]) -> bool:
         """Whether some node can hold a trial of this configuration."""
-        needs = needs_of(configuration)
+        needs = ray_resources_of(configuration)
         return not self.nodes or any(
             needs["CPU"] <= node.cores and needs.get("GPU", 0.0) <= node.gpus for node in self.nodes
         )
@@ -71,9 +71,9 @@ class Places:
         return {"ray.io/node-id": f"in({names})"} if names else {}
 
 
-def places_of(nodes: Iterable[Node]) -> Places:
+def places_of(nodes: Iterable[Node]) -> NodePool:
     """Those that may measure."""
-    return Places(nodes=tuple(node for node in nodes if not node.obstacle))
+    return NodePool(nodes=tuple(node for node in nodes if not node.obstacle))
 
 
 def check_nodes(nodes: Sequence[Node], address: str, search: Path) -> None:
@@ -126,7 +126,7 @@ def look_at_nodes(folder: Path) -> list[Node]:
         there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         answers.append(ask.options(num_cpus=0, scheduling_strategy=there).remote(str(folder)))
     if answers:
-        ray.wait(answers, num_returns=len(answers), timeout=ANSWER_S)
+        ray.wait(answers, num_returns=len(answers), timeout=NODE_TIMEOUT_S)
     return [_judged(node, _heard(answer)) for node, answer in zip(lending, answers, strict=True)]
 
 
@@ -149,7 +149,7 @@ def _heard(answer: Any) -> Mapping[str, Any] | str:
     try:
         found: Mapping[str, Any] = ray.get(answer, timeout=0)
     except GetTimeoutError:
-        return f"it has not answered for {ANSWER_S:g} s"
+        return f"it has not answered for {NODE_TIMEOUT_S:g} s"
     except RayError as error:
         lines = str(error).strip().splitlines()
         return f"it can't run Tunefront ({lines[-1] if lines else type(error).__name__})"

@@ -19,13 +19,13 @@ import psutil
 from tunefront.spaces import ClusterError
 
 from .job import resources_of, run_turns
-from .needs import needs_of
-from .nodes import Node, Places, check_nodes, look_at_nodes, places_of
+from .needs import ray_resources_of
+from .nodes import Node, NodePool, check_nodes, look_at_nodes, places_of
 from .session import ray_session
 from .wire import Wire
 
 BEAT_S = 5.0
-MOST_TRIALS = 200
+MOST_RAY_TRIALS = 200
 """Trials of one run of Tune, which remembers every trial it has run."""
 CORE = frozenset({"raylet", "gcs_server"})
 
@@ -62,7 +62,7 @@ def _nodes(search: Path) -> list[Node]:
     return nodes
 
 
-def _serve(wire: Wire, folder: Path, places: Places) -> None:
+def _serve(wire: Wire, folder: Path, places: NodePool) -> None:
     while (order := wire.hear()) is not None:
         if order["do"] == "trials":
             _run_trials(wire, order, folder, places)
@@ -71,7 +71,7 @@ def _serve(wire: Wire, folder: Path, places: Places) -> None:
             wire.say(kind="done", result=_run_turns(order["job"], places))
 
 
-def _run_trials(wire: Wire, order: Mapping[str, Any], folder: Path, places: Places) -> None:
+def _run_trials(wire: Wire, order: Mapping[str, Any], folder: Path, places: NodePool) -> None:
     """Tune over the jobs of the other end; reused actors, exact resources."""
     from ray import tune
 
@@ -85,7 +85,7 @@ def _run_trials(wire: Wire, order: Mapping[str, Any], folder: Path, places: Plac
             lambda job: resources_of(job["configuration"], alone=alone, places=places),
         ),
         tune_config=tune.TuneConfig(
-            search_alg=WireSearcher(wire, folder, MOST_TRIALS),
+            search_alg=WireSearcher(wire, folder, MOST_RAY_TRIALS),
             num_samples=-1,
             max_concurrent_trials=order["concurrent"],
             reuse_actors=True,
@@ -97,7 +97,7 @@ def _run_trials(wire: Wire, order: Mapping[str, Any], folder: Path, places: Plac
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _run_turns(job: Mapping[str, Any], places: Places) -> Any:
+def _run_turns(job: Mapping[str, Any], places: NodePool) -> Any:
     """A round in a worker that has the cores and GPUs of the widest contender."""
     import ray
 
@@ -105,7 +105,7 @@ def _run_turns(job: Mapping[str, Any], places: Places) -> Any:
     if not places.room_for(contenders[0]):  # the others are compared with it
         return [{} for _ in contenders]
     able = [choices for choices in contenders if places.room_for(choices)]
-    needs = [needs_of(choices) for choices in able]
+    needs = [ray_resources_of(choices) for choices in able]
     task = ray.remote(run_turns).options(
         num_cpus=max(need["CPU"] for need in needs),
         num_gpus=max(need.get("GPU", 0.0) for need in needs),

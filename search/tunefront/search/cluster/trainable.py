@@ -10,7 +10,7 @@ from typing import Any
 from tunefront.evaluators import Evaluation
 from tunefront.search.files import write_whole
 
-LOG_LINES = 20
+WORKER_LOG_LINES = 20
 Body = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 """What a trial does in its worker: from its job to an evaluation, both as plain values."""
 
@@ -36,7 +36,7 @@ def evaluated(job: Mapping[str, Any], body: str) -> Mapping[str, Any]:
             cause="exception",
             stage="prepare",
             message=f"{type(error).__name__}: {error}",
-            log=tuple(lines[-LOG_LINES:]),
+            log=tuple(lines[-WORKER_LOG_LINES:]),
         ).to_dict()
     return found
 

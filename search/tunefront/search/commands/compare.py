@@ -11,11 +11,11 @@ from .shared import find, with_experiment, with_format
 
 if TYPE_CHECKING:
     from tunefront.search.answer import Answer
-    from tunefront.search.compare.comparison import Comparison
+    from tunefront.search.compare.comparison import TrialComparison
     from tunefront.search.trial import Trial
 
 
-@click.command()
+@click.command("compare")
 @with_experiment
 @click.argument("trials", nargs=-1, required=True)
 @click.option(
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     help="Items shown with every trial's answer, those that differ most first.",
 )
 @with_format
-def compare(experiment: Path, trials: Sequence[str], count: int, style: str) -> None:
+def compare_command(experiment: Path, trials: Sequence[str], count: int, style: str) -> None:
     """Show trials side by side: what differs, and what they answer to the same items.
 
     The others are compared with the one named first, and one alone with the baseline; `baseline`
@@ -38,21 +38,21 @@ def compare(experiment: Path, trials: Sequence[str], count: int, style: str) -> 
     tunefront compare experiments/minilm baseline smallest --samples 12
     """
     from tunefront.search.archive import open_search
-    from tunefront.search.compare.comparison import Comparison
-    from tunefront.search.compare.screen import comparison_csv, comparison_record
+    from tunefront.search.compare.comparison import TrialComparison
+    from tunefront.search.compare.screen import trial_comparison_csv, trial_comparison_record
     from tunefront.search.record import recorded_answer
-    from tunefront.search.samples import samples_of
+    from tunefront.search.samples import outputs_of
 
     answer = recorded_answer(open_search(experiment))
     found = _named(answer, trials)
-    samples = samples_of(answer.experiment, found)
-    comparison = Comparison(answer=answer, trials=found, samples=samples)
+    samples = outputs_of(answer.experiment, found)
+    comparison = TrialComparison(answer=answer, trials=found, samples=samples)
     if style == "json":
-        click.echo(json.dumps(comparison_record(comparison), indent=1))
+        click.echo(json.dumps(trial_comparison_record(comparison), indent=1))
     elif style == "csv":
-        click.echo(comparison_csv(comparison), nl=False)
+        click.echo(trial_comparison_csv(comparison), nl=False)
     else:
-        print_comparison(comparison, count)
+        print_trial_comparison(comparison, count)
 
 
 def _named(answer: "Answer", names: Sequence[str]) -> list["Trial"]:
@@ -74,7 +74,7 @@ def _named(answer: "Answer", names: Sequence[str]) -> list["Trial"]:
     return list(found.values())
 
 
-def print_comparison(comparison: "Comparison", count: int) -> None:
+def print_trial_comparison(comparison: "TrialComparison", count: int) -> None:
     """The table of what differs, then the items that differ most."""
     from tunefront.search.compare.screen import (
         alike_line,

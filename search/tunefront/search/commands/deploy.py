@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .shared import MISMATCH, export_and_verify, find, load, say, with_experiment
+from .shared import MISMATCH, export_and_verify, find, say, searched_experiment, with_experiment
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -25,7 +25,7 @@ with_store = click.option(
 )
 
 
-@click.command()
+@click.command("export")
 @with_experiment
 @click.argument("trial", required=False)
 @click.option("--picked", is_flag=True, help="Every trial whose run is tagged pick=yes in MLflow.")
@@ -35,7 +35,7 @@ with_store = click.option(
     help="The folder to write; with --picked, one folder a trial below it.",
 )
 @click.option("--register", metavar="NAME", help="Also a version of this model in MLflow.")
-def export(
+def export_command(
     experiment: Path, trial: str | None, picked: bool, output: Path | None, register: str | None
 ) -> int:
     """Export a trial as a folder that runs elsewhere, and verify it.
@@ -53,7 +53,7 @@ def export(
 
     if picked and trial is not None:
         raise click.UsageError("TRIAL and --picked: one of the two")
-    answer = recorded_answer(load(experiment))
+    answer = recorded_answer(searched_experiment(experiment))
     trials = _picked(answer) if picked else [find(answer, trial or "recommended")]
     registry = _registry(answer, trials, register)
     passed = True
@@ -118,11 +118,11 @@ def _register(registry: "Registry", trial: "Trial", verification: "Verification"
     click.echo(f"version: {done.link}")
 
 
-@click.command()
+@click.command("verify")
 @click.argument("export", metavar="FOLDER|MODEL")
 @with_store
 @click.option("--format", "style", type=click.Choice(["table", "json"]), default="table")
-def verify(export: str, experiment: Path | None, style: str) -> int:
+def verify_command(export: str, experiment: Path | None, style: str) -> int:
     """Check an export: files, outputs, choices, speed, memory; exit code 5 where it differs.
 
     MODEL is a version in MLflow's registry, which is downloaded, verified, and told so.
@@ -150,10 +150,10 @@ def verify(export: str, experiment: Path | None, style: str) -> int:
     return 0 if verification.passed else MISMATCH
 
 
-@click.command()
+@click.command("promote")
 @click.argument("model")
 @with_store
-def promote(model: str, experiment: Path | None) -> int:
+def promote_command(model: str, experiment: Path | None) -> int:
     """Verify a registered candidate on this machine, and only then make it the champion.
 
     MODEL is a name (its candidate is meant) or a version; an earlier version goes back to it.
@@ -163,8 +163,12 @@ def promote(model: str, experiment: Path | None) -> int:
     tunefront promote models:/minilm/2 --experiment experiments/minilm
     """
     from tunefront.evaluators.registry import SCHEME
-    from tunefront.search.tracking.registry import CANDIDATE, CHAMPION, verify_version
-    from tunefront.search.tracking.registry import promote as promote_version
+    from tunefront.search.tracking.registry import (
+        CANDIDATE,
+        CHAMPION,
+        promote_version,
+        verify_version,
+    )
 
     written = model if model.startswith(SCHEME) else f"{SCHEME}{model}@{CANDIDATE}"
     with _fetched(written, experiment) as (folder, version, store):
@@ -204,7 +208,7 @@ def _store(written: str, experiment: Path | None) -> str:
     from tunefront.search.tracking.store import tracking_uri
 
     if experiment is not None:
-        return tracking_uri(load(experiment))
+        return tracking_uri(searched_experiment(experiment))
     store = os.environ.get("MLFLOW_TRACKING_URI")
     if not store:
         raise click.UsageError(

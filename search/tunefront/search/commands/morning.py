@@ -9,22 +9,22 @@ import click
 from .over_time import names_search, print_changes
 from .shared import (
     find,
-    load,
     print_answer,
     print_closing,
     print_trials,
     say,
+    searched_experiment,
     with_experiment,
     with_format,
 )
 
 
-@click.command()
+@click.command("show")
 @with_experiment
 @click.argument("other", metavar="[TRIAL|SEARCH]", required=False)
 @click.option("--all", "everything", is_flag=True, help="All trials, not only the front.")
 @with_format
-def show(experiment: Path, other: str | None, everything: bool, style: str) -> None:
+def show_command(experiment: Path, other: str | None, everything: bool, style: str) -> None:
     """Show the front and the picks, all trials, one trial, or what changed to another search.
 
     A search is an experiment's file, its folder, or the folder of a record (results/NAME), also one
@@ -68,12 +68,12 @@ def show(experiment: Path, other: str | None, everything: bool, style: str) -> N
     say_front(answer.experiment, say)
 
 
-@click.command()
+@click.command("pick")
 @with_experiment
 @click.option("--limit", "limits", multiple=True, metavar="'METRIC<=NUMBER'", help="A limit.")
 @click.option("--prefer", metavar="METRIC", help="The metric that decides.")
 @with_format
-def pick(experiment: Path, limits: Sequence[str], prefer: str | None, style: str) -> int:
+def pick_command(experiment: Path, limits: Sequence[str], prefer: str | None, style: str) -> int:
     """Pick from what is recorded, with other limits or preferences; nothing is run.
 
     \b
@@ -104,14 +104,14 @@ def pick(experiment: Path, limits: Sequence[str], prefer: str | None, style: str
     return EXIT_CODES["nothing within limits"]
 
 
-@click.command()
+@click.command("report")
 @with_experiment
 @click.option(
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
     help="The file to write; report.html beside the record where none is named.",
 )
-def report(experiment: Path, output: Path | None) -> None:
+def report_command(experiment: Path, output: Path | None) -> None:
     """Write the search as one page that opens anywhere: answer, fronts, sliders for limits.
 
     \b
@@ -120,12 +120,12 @@ def report(experiment: Path, output: Path | None) -> None:
     """
     from tunefront.search.archive import open_search
     from tunefront.search.record import read_record, recorded_answer
-    from tunefront.search.report.page import FILE, write_report
+    from tunefront.search.report.page import REPORT_FILE, write_report
     from tunefront.spaces import ExperimentError
 
     loaded = open_search(experiment)
     answer = recorded_answer(loaded)
-    path = output or loaded.results / FILE
+    path = output or loaded.results / REPORT_FILE
     try:
         write_report(answer, read_record(loaded), path)
     except OSError as error:
@@ -133,12 +133,12 @@ def report(experiment: Path, output: Path | None) -> None:
     click.echo(str(path))
 
 
-@click.command()
+@click.command("ls")
 @click.argument(
     "folder", type=click.Path(exists=True, file_okay=False, path_type=Path), default="."
 )
 @click.option("--format", "style", type=click.Choice(["table", "json"]), default="table")
-def ls(folder: Path, style: str) -> None:
+def ls_command(folder: Path, style: str) -> None:
     """List the searches below a folder, the one that changed last first.
 
     \b
@@ -157,13 +157,13 @@ def ls(folder: Path, style: str) -> None:
         say(f"no search below {folder.absolute()}; start one with `tunefront run FILE`")
 
 
-@click.command()
+@click.command("ui")
 @with_experiment
 @click.option("--port", type=click.IntRange(1, 65_535), default=5000, help="Where to serve.")
 @click.option("--detach", is_flag=True, help="Leave the server running in the background.")
 @click.option("--stop", is_flag=True, help="End a server that was left running.")
 @click.option("--open/--no-open", "opened", default=True, help="Open a browser.")
-def ui(experiment: Path, port: int, detach: bool, stop: bool, opened: bool) -> None:
+def ui_command(experiment: Path, port: int, detach: bool, stop: bool, opened: bool) -> None:
     """Serve MLflow on this machine, and open it on the front.
 
     \b
@@ -172,7 +172,7 @@ def ui(experiment: Path, port: int, detach: bool, stop: bool, opened: bool) -> N
     """
     from tunefront.search.ui import serve, stop_server
 
-    loaded = load(experiment)
+    loaded = searched_experiment(experiment)
     if stop:
         say(stop_server(loaded))
         return

@@ -12,11 +12,11 @@ import click
 from .shared import (
     echo,
     export_and_verify,
-    load,
     print_answer,
     print_closing,
     print_trials,
     say,
+    searched_experiment,
     with_experiment,
     with_format,
     with_overrides,
@@ -26,10 +26,10 @@ from .shared import (
 if TYPE_CHECKING:
     from tunefront.search.experiment import Experiment
     from tunefront.search.night import Result
-    from tunefront.search.watch import Status
+    from tunefront.search.watch import SearchStatus
 
 
-@click.command()
+@click.command("run")
 @with_experiment
 @with_overrides
 @click.option("--dry-run", is_flag=True, help="Print the plan and what is left out; run nothing.")
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 @click.option("--export", "exported", is_flag=True, help="Export the recommended trial, verified.")
 @click.option("--detach", is_flag=True, help="Run in the background; the terminal may be closed.")
 @with_format
-def run(
+def run_command(
     experiment: Path,
     overrides: Sequence[str],
     dry_run: bool,
@@ -101,7 +101,7 @@ def _detach(experiment: "Experiment", *, exported: bool, fresh: bool, style: str
 def _print_next_steps(result: "Result", written: Path) -> None:
     from tunefront.search.answer import early_ends
     from tunefront.search.links import say_front
-    from tunefront.search.record import read_record, run_command
+    from tunefront.search.record import read_record, resume_command
 
     answer, smoke = result.answer, result.answer.experiment.smoke
     told = f"{answer.counts()}, {result.seconds / 60:.1f} min"
@@ -112,7 +112,7 @@ def _print_next_steps(result: "Result", written: Path) -> None:
     if result.link:
         say_front(answer.experiment, say)
     if result.outcome == "interrupted":
-        command = run_command(answer.experiment, read_record(answer.experiment))
+        command = resume_command(answer.experiment, read_record(answer.experiment))
         say(f"next:   interrupted; `{command}` goes on")
     elif smoke:
         say(f"a quick check, its figures don't count; next: tunefront run {written}")
@@ -122,12 +122,12 @@ def _print_next_steps(result: "Result", written: Path) -> None:
         say(f"next:   tunefront show {written} | pick | compare | export")
 
 
-@click.command()
+@click.command("status")
 @with_experiment
 @with_smoke
 @click.option("--watch", is_flag=True, help="Again whenever it changes, until no driver runs.")
 @with_format
-def status(experiment: Path, smoke: bool, watch: bool, style: str) -> None:
+def status_command(experiment: Path, smoke: bool, watch: bool, style: str) -> None:
     """Say how far a search is, and whether it is running.
 
     \b
@@ -139,7 +139,7 @@ def status(experiment: Path, smoke: bool, watch: bool, style: str) -> None:
     from tunefront.search.watch import status_of
     from tunefront.search.watch import watch as watch_search
 
-    loaded = load(experiment, smoke=smoke)
+    loaded = searched_experiment(experiment, smoke=smoke)
     if watch:
         if style != "table":
             raise click.UsageError("--watch is for people: it has no --format")
@@ -162,7 +162,7 @@ class _Changes:
     def __init__(self) -> None:
         self._last = ""
 
-    def __call__(self, status: "Status") -> None:
+    def __call__(self, status: "SearchStatus") -> None:
         if sys.stdout.isatty():
             click.clear()
             click.echo("\n".join(status.lines()))
@@ -171,32 +171,32 @@ class _Changes:
             click.echo(f"{datetime.now():%H:%M:%S} {self._last}")
 
 
-@click.command()
+@click.command("stop")
 @with_experiment
 @with_smoke
 @click.option("--now", is_flag=True, help="Drop the trials that are running.")
-def stop(experiment: Path, smoke: bool, now: bool) -> None:
+def stop_command(experiment: Path, smoke: bool, now: bool) -> None:
     """Let a search finish the trials that are running, and end; it can go on later.
 
     \b
     tunefront stop experiments/minilm
     tunefront stop experiments/minilm --now
     """
-    from tunefront.search.watch import stop as stop_search
+    from tunefront.search.watch import stop_search
 
-    stop_search(load(experiment, smoke=smoke), now=now, say=say)
+    stop_search(searched_experiment(experiment, smoke=smoke), now=now, say=say)
 
 
-@click.command()
+@click.command("sync")
 @with_experiment
 @with_smoke
-def sync(experiment: Path, smoke: bool) -> None:
+def sync_command(experiment: Path, smoke: bool) -> None:
     """Write the record into MLflow, where it was away when the search wrote it."""
     from tunefront.search.recorder import sync as sync_search
     from tunefront.search.recorder import without_views
     from tunefront.search.words import counted
 
-    done = sync_search(load(experiment, smoke=smoke))
+    done = sync_search(searched_experiment(experiment, smoke=smoke))
     click.echo(
         f"MLflow holds all {counted(done.trials, 'trial')}, {done.written} of them written now"
     )

@@ -30,21 +30,21 @@ def print_changes(before: Path, after: Path, style: str) -> None:
     from tunefront.search.archive import read_search
     from tunefront.search.changes.comparison import compare_searches
     from tunefront.search.changes.screens import (
-        comparison_csv,
-        comparison_record,
-        print_comparison,
+        print_search_comparison,
+        search_comparison_csv,
+        search_comparison_record,
     )
 
     comparison = compare_searches(read_search(before), read_search(after))
     if style == "json":
-        click.echo(json.dumps(comparison_record(comparison), indent=2))
+        click.echo(json.dumps(search_comparison_record(comparison), indent=2))
     elif style == "csv":
-        click.echo(comparison_csv(comparison), nl=False)
+        click.echo(search_comparison_csv(comparison), nl=False)
     else:
-        print_comparison(comparison)
+        print_search_comparison(comparison)
 
 
-@click.command()
+@click.command("recheck")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option(
     "--experiment",
@@ -54,7 +54,7 @@ def print_changes(before: Path, after: Path, style: str) -> None:
 @click.option("--every", metavar="TIME", help="Again and again: 30s, 10m, 1h or 1d.")
 @click.option("--history", "past", is_flag=True, help="Show earlier rechecks; measure nothing.")
 @click.option("--format", "style", type=click.Choice(["table", "json"]), default="table")
-def recheck(
+def recheck_command(
     folder: Path, experiment: Path | None, every: str | None, past: bool, style: str
 ) -> int:
     """Measure an export again: do speed, memory and quality still hold? Exit code 5 where not.
@@ -69,11 +69,11 @@ def recheck(
     tunefront recheck deploy/minilm --history
     """
     from tunefront.search.recheck.again import history, keep
-    from tunefront.search.recheck.again import recheck as recheck_folder
+    from tunefront.search.recheck.again import recheck_export as recheck_folder
     from tunefront.search.recheck.screens import history_table
     from tunefront.search.screens.base import print_table
 
-    pause_s = None if every is None else seconds_of(every)
+    pause_s = None if every is None else parse_pause(every)
     if past:
         found = history(folder)
         if style == "json":
@@ -92,7 +92,7 @@ def recheck(
         time.sleep(pause_s)
 
 
-def seconds_of(written: str) -> float:
+def parse_pause(written: str) -> float:
     """Seconds of `30s`, `10m`, `1h` or `1d`.
 
     Raises:

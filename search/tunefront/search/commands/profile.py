@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .shared import find, load, say, with_experiment, with_format
+from .shared import find, say, searched_experiment, with_experiment, with_format
 
 if TYPE_CHECKING:
     from tunefront.search.answer import Answer
     from tunefront.search.profile.run import ProfiledTrial
 
 
-@click.command()
+@click.command("profile")
 @with_experiment
 @click.argument("trial", required=False)
 @with_format
-def profile(experiment: Path, trial: str | None, style: str) -> None:
+def profile_command(experiment: Path, trial: str | None, style: str) -> None:
     """Say where the time of a trial goes, what bounds it, and which choices could help.
 
     The trial's configuration is run again under its runtime's profiler: the recommended one unless
@@ -34,7 +34,7 @@ def profile(experiment: Path, trial: str | None, style: str) -> None:
     from tunefront.search.record import recorded_answer
     from tunefront.search.screens.base import print_table
 
-    loaded = load(experiment)
+    loaded = searched_experiment(experiment)
     answer = recorded_answer(loaded)
     chosen = find(answer, trial) if trial else answer.front.recommended or answer.trials[0]
     prepare(loaded.prepare, say)

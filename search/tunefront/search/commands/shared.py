@@ -40,7 +40,7 @@ def say(line: str) -> None:
     click.echo(line, err=True)
 
 
-def load(written: Path, *, smoke: bool = False) -> "Experiment":
+def searched_experiment(written: Path, *, smoke: bool = False) -> "Experiment":
     """The experiment of a file, as it was searched last."""
     from tunefront.search.archive import load_searched
 

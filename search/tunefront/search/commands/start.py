@@ -8,7 +8,7 @@ import click
 from .shared import say
 
 
-@click.command()
+@click.command("init")
 @click.argument("path", type=click.Path(path_type=Path), default=Path("experiment.yaml"))
 @click.option(
     "--task",
@@ -17,7 +17,7 @@ from .shared import say
 )
 @click.option("--model", default="organisation/name", help="A folder or a hub id.")
 @click.option("--data", default="data.jsonl", help="Your data file.")
-def init(path: Path, task: str, model: str, data: str) -> None:
+def init_command(path: Path, task: str, model: str, data: str) -> None:
     """Write an experiment file to start from, with every choice this machine can run.
 
     \b
@@ -30,9 +30,9 @@ def init(path: Path, task: str, model: str, data: str) -> None:
     say(f"wrote {path}; next: tunefront run {path} --dry-run")
 
 
-@click.command()
+@click.command("doctor")
 @click.option("--choices", is_flag=True, help="List every choice with its values.")
-def doctor(choices: bool) -> None:
+def doctor_command(choices: bool) -> None:
     """Say what this machine offers and what is missing."""
     from tunefront.search.screens.plans import choices_lines, doctor_lines
     from tunefront.spaces import detect_hardware
@@ -41,11 +41,11 @@ def doctor(choices: bool) -> None:
     click.echo("\n".join(lines))
 
 
-@click.command()
+@click.command("cache")
 @click.option("--limit", metavar="SIZE", help="Evict down to a size now, such as 10GB.")
 @click.option("--clear", "cleared", is_flag=True, help="Remove all that no search is using.")
 @click.option("--format", "style", type=click.Choice(["table", "json"]), default="table")
-def cache(limit: str | None, cleared: bool, style: str) -> None:
+def cache_command(limit: str | None, cleared: bool, style: str) -> None:
     """Show what stages left on this machine, or make it smaller; searches build it again.
 
     \b

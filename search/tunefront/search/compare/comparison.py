@@ -30,7 +30,7 @@ Distances = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class TrialRow:
     """One thing that trials are compared by.
 
     Attributes:
@@ -106,7 +106,7 @@ class ItemRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
+class TrialDifference:
     """How much a trial differs from the first, item by item.
 
     Attributes:
@@ -127,7 +127,7 @@ class Difference:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class TrialComparison:
     """Trials side by side.
 
     Attributes:
@@ -146,23 +146,23 @@ class Comparison:
         return self.answer.experiment.primary
 
     @cached_property
-    def choices(self) -> list[Row]:
+    def choices(self) -> list[TrialRow]:
         """Every choice that any of them has."""
         names = list(dict.fromkeys(name for trial in self.trials for name in trial.configuration))
-        return [Row(name=n, cells=[choices_of(t, [n])[n] for t in self.trials]) for n in names]
+        return [TrialRow(name=n, cells=[choices_of(t, [n])[n] for t in self.trials]) for n in names]
 
     @cached_property
-    def facts(self) -> list[Row]:
+    def facts(self) -> list[TrialRow]:
         """How each ended and how far it can be trusted; what it really was, beyond its choices."""
         told = [
-            Row(name="status", cells=[_status(trial) for trial in self.trials]),
-            Row(name="trust", cells=[self.answer.trust(trial) for trial in self.trials]),
+            TrialRow(name="status", cells=[_status(trial) for trial in self.trials]),
+            TrialRow(name="trust", cells=[self.answer.trust(trial) for trial in self.trials]),
         ]
         found = [t.evaluation.facts if t.evaluation is not None else {} for t in self.trials]
         known = {*OWN_WAY, *(row.name for row in self.choices), *self.answer.experiment.metrics}
         names = [n for n in dict.fromkeys(name for facts in found for name in facts)]
         return told + [
-            Row(name=n, cells=[_fact(facts[n]) if n in facts else "-" for facts in found])
+            TrialRow(name=n, cells=[_fact(facts[n]) if n in facts else "-" for facts in found])
             for n in names
             if n not in known
         ]
@@ -199,15 +199,15 @@ class Comparison:
         return sorted(rows, key=lambda row: (-row.others, -row.distance, row.item))
 
     @cached_property
-    def differences(self) -> list[Difference]:
+    def differences(self) -> list[TrialDifference]:
         """Of every other trial, how much it differs from the first."""
         first, *others = self.trials
         return [self._difference(first, place, trial) for place, trial in enumerate(others, 1)]
 
-    def _difference(self, first: Trial, place: int, trial: Trial) -> Difference:
+    def _difference(self, first: Trial, place: int, trial: Trial) -> TrialDifference:
         distances = _distances(first, trial, self.primary)
         both = [row for row in self.items if row.samples[0] and row.samples[place]]
-        return Difference(
+        return TrialDifference(
             trial=trial,
             others=sum(row.other(place) for row in both),
             samples=len(both),
@@ -272,7 +272,7 @@ def _fact(value: object) -> str:
     return json.dumps(value)
 
 
-def difference_words(found: Difference, first: Trial, primary: Metric) -> str:
+def difference_words(found: TrialDifference, first: Trial, primary: Metric) -> str:
     """`007 torch: answers 3 of 12 samples otherwise than 000; accuracy differs ...`."""
     told: list[str] = []
     if found.samples:

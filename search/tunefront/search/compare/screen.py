@@ -10,13 +10,13 @@ from tunefront.search.answer import figure
 from tunefront.search.tables import trial_record
 from tunefront.search.words import counted
 
-from .comparison import Comparison, FigureRow, ItemRow, Row, difference_words
+from .comparison import FigureRow, ItemRow, TrialComparison, TrialRow, difference_words
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 
-def comparison_table(comparison: Comparison) -> "Table":
+def comparison_table(comparison: TrialComparison) -> "Table":
     """What differs: choices, facts, figures with their interval and their ratio to the first."""
     from rich import box
     from rich.table import Table
@@ -35,7 +35,7 @@ def comparison_table(comparison: Comparison) -> "Table":
     return table
 
 
-def _differing(rows: Iterable[Row]) -> list[Row]:
+def _differing(rows: Iterable[TrialRow]) -> list[TrialRow]:
     return [row for row in rows if row.differs]
 
 
@@ -58,7 +58,7 @@ def _figure_cell(row: FigureRow, place: int) -> str:
     return f"{told}\n{low} to {high}" if low != high else told
 
 
-def alike_line(comparison: Comparison) -> str:
+def alike_line(comparison: TrialComparison) -> str:
     """What is the same in all of them."""
     rows = [row for row in (*comparison.choices, *comparison.facts) if not row.differs]
     told = [f"{row.name} {row.cells[0]}" for row in rows if row.cells[0] != "-"]
@@ -70,7 +70,7 @@ def alike_line(comparison: Comparison) -> str:
     return f"the same in all: {', '.join(told)}" if told else ""
 
 
-def sample_lines(comparison: Comparison) -> list[str]:
+def sample_lines(comparison: TrialComparison) -> list[str]:
     """How much the trials differ item by item, and what is missing for more."""
     first = comparison.trials[0]
     told = [difference_words(d, first, comparison.primary) for d in comparison.differences]
@@ -84,14 +84,14 @@ def sample_lines(comparison: Comparison) -> list[str]:
     return told
 
 
-def sample_tables(comparison: Comparison, count: int) -> Iterator["Table"]:
+def sample_tables(comparison: TrialComparison, count: int) -> Iterator["Table"]:
     """The items that differ most: what was asked, then a line a trial."""
     total = len(comparison.items)
     for place, row in enumerate(comparison.items[:count], start=1):
         yield _sample_table(comparison, row, f"{place} of {total}: item {row.item}")
 
 
-def _sample_table(comparison: Comparison, row: ItemRow, title: str) -> "Table":
+def _sample_table(comparison: TrialComparison, row: ItemRow, title: str) -> "Table":
     from rich.table import Table
     from rich.text import Text
 
@@ -111,7 +111,7 @@ def _sample_table(comparison: Comparison, row: ItemRow, title: str) -> "Table":
     return table
 
 
-def _asked_rows(comparison: Comparison, row: ItemRow) -> Iterator[tuple[str, str, str]]:
+def _asked_rows(comparison: TrialComparison, row: ItemRow) -> Iterator[tuple[str, str, str]]:
     """The item in words, above what the last column is; what the data says unless all say so."""
     asked = row.asked
     if asked is None:
@@ -123,7 +123,7 @@ def _asked_rows(comparison: Comparison, row: ItemRow) -> Iterator[tuple[str, str
         yield "the data", one_line(asked.expected), ""
 
 
-def _answer_rows(comparison: Comparison, row: ItemRow) -> Iterator[tuple[str, str, str]]:
+def _answer_rows(comparison: TrialComparison, row: ItemRow) -> Iterator[tuple[str, str, str]]:
     """A line a trial; one for all where all answer the same."""
     known = [sample for sample in row.samples if sample is not None]
     if not row.others and len(known) == len(row.samples):
@@ -151,7 +151,7 @@ def one_line(text: str) -> str:
     return " ".join(text.replace("\n", " ⏎ ").split()) or "(nothing)"
 
 
-def comparison_record(comparison: Comparison) -> dict[str, Any]:
+def trial_comparison_record(comparison: TrialComparison) -> dict[str, Any]:
     """Everything about the trials, and about every item, as plain JSON values."""
     return {
         "schema": 1,
@@ -177,7 +177,7 @@ def comparison_record(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _item_record(comparison: Comparison, row: ItemRow) -> dict[str, Any]:
+def _item_record(comparison: TrialComparison, row: ItemRow) -> dict[str, Any]:
     return {
         "item": row.item,
         "input": row.asked.input if row.asked is not None else None,
@@ -199,7 +199,7 @@ def _item_record(comparison: Comparison, row: ItemRow) -> dict[str, Any]:
     }
 
 
-def comparison_csv(comparison: Comparison) -> str:
+def trial_comparison_csv(comparison: TrialComparison) -> str:
     """Everything side by side: a line a thing compared, a column a trial."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -220,7 +220,7 @@ def _figure_rows(row: FigureRow) -> Iterator[list[str]]:
     yield ["ratio", name, "", *(_text(row.ratio(place)) for place in range(len(row.cells)))]
 
 
-def _item_rows(comparison: Comparison, row: ItemRow) -> Iterator[list[str]]:
+def _item_rows(comparison: TrialComparison, row: ItemRow) -> Iterator[list[str]]:
     name = f"item {row.item}"
     if row.asked is not None:
         for field in ("input", "output", "expected", "right", "score"):
@@ -234,7 +234,7 @@ def _text(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def counted_samples(comparison: Comparison, shown: int) -> str:
+def counted_samples(comparison: TrialComparison, shown: int) -> str:
     """How many items there would be more to look at; empty where all are shown."""
     left = len(comparison.items) - shown
     return f"{counted(left, 'more item')}: --samples {len(comparison.items)}" if left > 0 else ""

@@ -66,7 +66,7 @@ class Situation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
+class AdviceRule:
     """What a profile may show, and a choice that could address it.
 
     Attributes:
@@ -83,20 +83,20 @@ class Rule:
 
 
 _COMPILED = ("inductor", "openvino", "onnxruntime")
-RULES: tuple[Rule, ...] = (
-    Rule(
+ADVICE_RULES: tuple[AdviceRule, ...] = (
+    AdviceRule(
         shows=lambda s: s.products("memory") and s.value("quantization") == "none",
         choice="quantization",
         values=("int8-weight-only", "int4-weight-only"),
         because="matrix products wait for memory: small weights are fewer bytes",
     ),
-    Rule(
+    AdviceRule(
         shows=lambda s: s.products("memory"),
         choice="batch_size",
         values=(),
         because="matrix products wait for memory: weights are read once for more items",
     ),
-    Rule(
+    AdviceRule(
         shows=lambda s: (
             s.products("compute") and s.value("precision") == "fp32" and not s.integers()
         ),
@@ -105,7 +105,7 @@ RULES: tuple[Rule, ...] = (
         because="matrix products in fp32 are bound by arithmetic: half the bits are multiplied "
         "faster where the machine has units for it",
     ),
-    Rule(
+    AdviceRule(
         shows=lambda s: (
             s.products("compute") and s.value("quantization") not in ("int8-static", "int8-dynamic")
         ),
@@ -114,7 +114,7 @@ RULES: tuple[Rule, ...] = (
         because="matrix products are bound by arithmetic: integers are multiplied faster where the "
         "machine has units for it",
     ),
-    Rule(
+    AdviceRule(
         shows=lambda s: (
             s.products("compute")
             and s.value("device") == "cpu"
@@ -124,25 +124,25 @@ RULES: tuple[Rule, ...] = (
         values=(),
         because="matrix products are bound by arithmetic, and this machine has more cores",
     ),
-    Rule(
+    AdviceRule(
         shows=lambda s: s.products("compute", MOST) or s.products("memory", MOST),
         choice="pruning_ratio",
         values=(),
         because="matrix products at the machine's peak rule: smaller matrices are less work",
     ),
-    Rule(
+    AdviceRule(
         shows=lambda s: s.products("overhead"),
         choice="batch_size",
         values=(),
         because="matrix products stay far below the machine's peaks: larger ones come nearer",
     ),
-    Rule(
+    AdviceRule(
         shows=lambda s: s.products("overhead"),
         choice="runtime",
         values=("openvino", "onnxruntime", "inductor", "torch"),
         because="matrix products stay far below the machine's peaks: another runtime's may not",
     ),
-    Rule(
+    AdviceRule(
         shows=lambda s: (
             s.profile.bounds()["overhead"] >= OVERHEAD and s.value("runtime") == "torch"
         ),
@@ -150,13 +150,13 @@ RULES: tuple[Rule, ...] = (
         values=_COMPILED,
         because="many operators do little each: a compiled or fused graph has fewer",
     ),
-    Rule(
+    AdviceRule(
         shows=lambda s: s.overhead(),
         choice="batch_size",
         values=(),
         because="what every operator costs beside its work is shared by more items",
     ),
-    Rule(
+    AdviceRule(
         shows=lambda s: (
             s.share("elementwise", "normalisation", "memory") >= OVERHEAD
             and s.value("runtime") == "torch"
@@ -165,7 +165,7 @@ RULES: tuple[Rule, ...] = (
         values=_COMPILED,
         because="elementwise operators and copies read and write all they touch: fused ones do not",
     ),
-    Rule(
+    AdviceRule(
         shows=lambda s: (
             s.share("quantise") >= BIG / 2 and s.value("quantization") == "int8-dynamic"
         ),
@@ -173,14 +173,14 @@ RULES: tuple[Rule, ...] = (
         values=("int8-static", "int8-weight-only"),
         because="activations are quantized as they come: ranges calibrated before save that",
     ),
-    Rule(
+    AdviceRule(
         shows=lambda s: s.share("attention") >= OVERHEAD and s.unfused_attention(),
         choice="runtime",
         values=_COMPILED,
         because="attention rules and is made of single products: fused attention keeps its scores "
         "out of memory",
     ),
-    Rule(
+    AdviceRule(
         shows=lambda s: s.share("attention") >= OVERHEAD,
         choice="pruning_method",
         values=("heads",),
@@ -256,7 +256,7 @@ def suggestions_for(
     """
     reasons: dict[str, list[str]] = {}
     values: dict[str, list[Value]] = {}
-    for rule in RULES:
+    for rule in ADVICE_RULES:
         if rule.shows(situation):
             reasons.setdefault(rule.choice, []).append(rule.because)
             wanted = values.setdefault(rule.choice, [])
@@ -273,7 +273,7 @@ def suggestions_for(
     ]
 
 
-def _values(rule: Rule, situation: Situation, space: SearchSpace) -> list[Value]:
+def _values(rule: AdviceRule, situation: Situation, space: SearchSpace) -> list[Value]:
     """The values of a rule that are not what was profiled."""
     now = situation.value(rule.choice)
     if rule.values:

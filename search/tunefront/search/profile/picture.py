@@ -4,26 +4,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tunefront.evaluators import Bound, Part, Profile
+from tunefront.evaluators import Part, Profile, RooflineBound
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLOURS: Mapping[Bound, str] = {
+KIND_COLOURS: Mapping[RooflineBound, str] = {
     "compute": "#d62728",
     "memory": "#1f77b4",
     "overhead": "#e0a020",
     "unknown": "#b0b0b0",
 }
-WORDS: Mapping[Bound, str] = {
+BOUND_TEXTS: Mapping[RooflineBound, str] = {
     "compute": "bound by arithmetic",
     "memory": "bound by memory",
     "overhead": "overhead: far below both",
     "unknown": "not known",
 }
-SHOWN = 10
+ROWS_DRAWN = 10
 """Operators and modules that are drawn."""
-LONGEST = 44
+LONGEST_NAME = 44
 """Letters of a name that are drawn."""
 
 
@@ -37,8 +37,8 @@ def draw_profile(profile: Profile, title: str, path: Path) -> None:
 
     groups = {
         "by kind": profile.by_kind(),
-        "operators": profile.by_operator()[:SHOWN],
-        "modules": profile.by_module()[:SHOWN],
+        "operators": profile.by_operator()[:ROWS_DRAWN],
+        "modules": profile.by_module()[:ROWS_DRAWN],
     }
     drawn = {name: parts for name, parts in groups.items() if parts}
     figure, axes = pyplot.subplots(
@@ -49,7 +49,7 @@ def draw_profile(profile: Profile, title: str, path: Path) -> None:
     figure.suptitle(f"{title}\n{profile.request_ms:.3g} ms a request; {peaks}", x=0.01, ha="left")
     for ax, (name, parts) in zip(axes[0], drawn.items(), strict=True):
         _draw(ax, name, parts)
-    legend = [Patch(color=COLOURS[bound], label=WORDS[bound]) for bound in COLOURS]
+    legend = [Patch(color=KIND_COLOURS[bound], label=BOUND_TEXTS[bound]) for bound in KIND_COLOURS]
     figure.legend(handles=legend, loc="outside lower center", ncols=4, frameon=False)
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
@@ -57,8 +57,8 @@ def draw_profile(profile: Profile, title: str, path: Path) -> None:
 
 def _draw(ax: "Axes", name: str, parts: Sequence[Part]) -> None:
     places = range(len(parts))
-    ax.barh(places, [p.self_ms for p in parts], color=[COLOURS[p.bound] for p in parts])
-    ax.set_yticks(places, [shortened(part.name) for part in parts], fontsize=8)
+    ax.barh(places, [p.self_ms for p in parts], color=[KIND_COLOURS[p.bound] for p in parts])
+    ax.set_yticks(places, [shortened_name(part.name) for part in parts], fontsize=8)
     ax.invert_yaxis()
     for place, part in enumerate(parts):
         ax.annotate(
@@ -75,6 +75,6 @@ def _draw(ax: "Axes", name: str, parts: Sequence[Part]) -> None:
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def shortened(name: str) -> str:
+def shortened_name(name: str) -> str:
     """The end of a long name, which tells most of a module."""
-    return name if len(name) <= LONGEST else f"…{name[1 - LONGEST :]}"
+    return name if len(name) <= LONGEST_NAME else f"…{name[1 - LONGEST_NAME :]}"

@@ -116,7 +116,7 @@ def add_to_mlflow(answer: Answer, found: ProfiledTrial, search_id: str) -> str:
         TrackingError: If MLflow can't be written, or a search that is running writes it.
     """
     from tunefront.search.tracking.projection import Projection
-    from tunefront.search.tracking.store import check_reachable, in_words, only_writer
+    from tunefront.search.tracking.store import check_reachable, error_text, only_writer
 
     check_reachable(answer.experiment)
     with only_writer(answer.experiment):
@@ -127,7 +127,7 @@ def add_to_mlflow(answer: Answer, found: ProfiledTrial, search_id: str) -> str:
         except TrackingError:
             raise
         except Exception as error:  # MLflow raises many kinds; each means: not written
-            raise TrackingError(f"MLflow could not be written ({in_words(error)})") from error
+            raise TrackingError(f"MLflow could not be written ({error_text(error)})") from error
 
 
 def profile_record(found: ProfiledTrial) -> dict[str, Any]:

@@ -3,24 +3,24 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from tunefront.evaluators import Bound, Part, Profile
+from tunefront.evaluators import Part, Profile, RooflineBound
 from tunefront.search.screens.base import table_of
 from tunefront.search.words import counted
 from tunefront.spaces import show
 
 from .advice import Suggestion, told
-from .picture import shortened
+from .picture import shortened_name
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-SHOWN = 12
+ROWS_LISTED = 12
 """Operators and modules that are listed."""
 LARGE_OVERHEAD = 0.25
 """Of the profiler, from which shares of small operators are to be doubted."""
 SLOW = 1.3
 """Times what its trial measured, from which a request is said to be disturbed."""
-BOUND_WORDS: Mapping[Bound, str] = {
+BOUND_WORDS: Mapping[RooflineBound, str] = {
     "compute": "compute-bound",
     "memory": "memory-bound",
     "overhead": "overhead",
@@ -33,25 +33,25 @@ def profile_tables(profile: Profile) -> "list[Table]":
     operators, modules = profile.by_operator(), profile.by_module()
     tables = [
         _table("kind", profile.by_kind(), profile, "by kind of work"),
-        _table("operator", operators[:SHOWN], profile, _title("operators", operators)),
+        _table("operator", operators[:ROWS_LISTED], profile, _title("operators", operators)),
     ]
     if modules:
-        tables.append(_table("module", modules[:SHOWN], profile, _title("modules", modules)))
+        tables.append(_table("module", modules[:ROWS_LISTED], profile, _title("modules", modules)))
     return tables
 
 
 def _title(what: str, parts: Sequence[Part]) -> str:
-    if len(parts) <= SHOWN:
+    if len(parts) <= ROWS_LISTED:
         return f"by {what}"
-    left = sum(part.share for part in parts[SHOWN:])
-    return f"by {what}: the first {SHOWN} of {len(parts)} (the others: {left:.0%})"
+    left = sum(part.share for part in parts[ROWS_LISTED:])
+    return f"by {what}: the first {ROWS_LISTED} of {len(parts)} (the others: {left:.0%})"
 
 
 def _table(name: str, parts: Sequence[Part], profile: Profile, title: str) -> "Table":
     header = [name, "calls", "self ms", "share", "GFLOP/s", "of peak", "MB moved", "bound"]
     rows = [
         [
-            shortened(part.name),
+            shortened_name(part.name),
             f"{part.calls:.4g}",
             f"{part.self_ms:.3f}",
             f"{part.share:.1%}",

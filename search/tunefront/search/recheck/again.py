@@ -13,7 +13,7 @@ from tunefront.search.words import Say
 from tunefront.spaces import ExportError, detect_hardware
 from tunefront.spaces.hardware import LIBRARIES
 
-from .drift import Finding, Verdict, judged_figures
+from .drift import DriftVerdict, Finding, judged_figures
 from .rejudging import judge_again
 from .rounds import measure_rounds
 
@@ -40,7 +40,7 @@ class Recheck:
     libraries: tuple[str, ...]
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> DriftVerdict:
         """`drifted` where anything did; `holds` where anything could be judged."""
         found = {finding.verdict for finding in self.findings}
         return "drifted" if "drifted" in found else "holds" if "holds" in found else "not judged"
@@ -58,7 +58,7 @@ class Recheck:
         }
 
 
-def recheck(folder: Path, experiment: Path | None, say: Say) -> Recheck:
+def recheck_export(folder: Path, experiment: Path | None, say: Say) -> Recheck:
     """Check an export's files and outputs, measure it again, and judge it again.
 
     Args:

@@ -13,7 +13,7 @@ from tunefront.evaluators import Direction, Measurement
 
 from .rounds import Rounds
 
-Verdict = Literal["holds", "drifted", "not judged"]
+DriftVerdict = Literal["holds", "drifted", "not judged"]
 LEAST_DRIFT = 0.05
 """Of speed and memory: processes of one export differ by less from day to day, for no reason."""
 LEAST_QUALITY_DRIFT = 5e-4
@@ -39,7 +39,7 @@ class Finding:
     metric: str
     recorded: Measurement | None = None
     now: Measurement | None = None
-    verdict: Verdict
+    verdict: DriftVerdict
     detail: str = ""
 
     @property
@@ -84,7 +84,7 @@ def judged_figures(manifest: Mapping[str, Any], rounds: Rounds, fingerprint: str
             found.append(_speed(before, now, manifest["sample_probe"], rounds))
         else:
             drifted = _beyond(before, now, 1.0)
-            verdict: Verdict = "drifted" if drifted else "holds"
+            verdict: DriftVerdict = "drifted" if drifted else "holds"
             found.append(Finding(metric=name, recorded=before, now=now, verdict=verdict))
     return found
 
@@ -98,7 +98,7 @@ def judged_quality(
         drifted = now.value > recorded.high + slack
     else:
         drifted = now.value < recorded.low - slack
-    verdict: Verdict = "drifted" if drifted else "holds"
+    verdict: DriftVerdict = "drifted" if drifted else "holds"
     return Finding(metric=name, recorded=recorded, now=now, verdict=verdict)
 
 
@@ -113,7 +113,7 @@ def _speed(
     if busy > BUSY:
         explained *= BUSY_FACTOR
         told = f"others took {busy:.0%} of the cores' time meanwhile"
-    verdict: Verdict = "holds"
+    verdict: DriftVerdict = "holds"
     detail = ""
     if _beyond(before, now, explained):
         verdict = "drifted"

@@ -16,10 +16,10 @@ from tunefront.search.words import Say
 from tunefront.spaces import ExportError
 
 ROUNDS = 3
-SECONDS = 1.0
+ROUND_S = 1.0
 """Time for measuring, a round."""
-TIMEOUT_S = 1800.0
-UNITS: Mapping[str, str] = {"latency_ms": "ms", "peak_memory_mb": "MB"}
+ROUND_TIMEOUT_S = 1800.0
+ROUND_UNITS: Mapping[str, str] = {"latency_ms": "ms", "peak_memory_mb": "MB"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +92,7 @@ def of_rounds(values: Sequence[float], metric: str) -> Measurement:
         low, high = min(low, math.exp(middle - half)), max(high, math.exp(middle + half))
     return Measurement(
         value=statistics.median(values),
-        unit=UNITS.get(metric, ""),
+        unit=ROUND_UNITS.get(metric, ""),
         low=low,
         high=high,
         samples=len(values),
@@ -105,7 +105,7 @@ def _watched(folder: Path) -> tuple[Mapping[str, Any], Mapping[str, float]]:
 
     watch, before_s = MachineWatch(), _children_s()
     sample = _run(
-        ["tunefront.evaluators.verification", str(folder.absolute()), str(SECONDS), "--sample"]
+        ["tunefront.evaluators.verification", str(folder.absolute()), str(ROUND_S), "--sample"]
     )
     state = watch.state(_children_s() - before_s)
     return sample, {"foreign": state.foreign, "steal": state.steal, "load": state.load}
@@ -121,7 +121,7 @@ def _run(module: Sequence[str]) -> Any:
         [sys.executable, "-m", *module],
         capture_output=True,
         text=True,
-        timeout=TIMEOUT_S,
+        timeout=ROUND_TIMEOUT_S,
         check=False,
     )
     if done.returncode != 0:

@@ -13,13 +13,20 @@ from .drift import Finding
 if TYPE_CHECKING:
     from rich.table import Table
 
-WORDS = {"holds": "holds", "drifted": "DRIFTED", "not judged": "not judged"}
+VERDICT_TEXTS = {"holds": "holds", "drifted": "DRIFTED", "not judged": "not judged"}
 
 
 def recheck_table(found: Recheck) -> "Table":
     """A row for everything that was looked at."""
     rows = [
-        [f.metric, _cell(f.recorded), _cell(f.now), _drift(f.drift), WORDS[f.verdict], f.detail]
+        [
+            f.metric,
+            _cell(f.recorded),
+            _cell(f.now),
+            _drift(f.drift),
+            VERDICT_TEXTS[f.verdict],
+            f.detail,
+        ]
         for f in found.findings
     ]
     return table_of(["metric", "recorded", "now", "drift", "", "why"], rows)
@@ -35,7 +42,7 @@ def recheck_lines(found: Recheck) -> list[str]:
         )
     if found.libraries:
         lines.append(f"other libraries than recorded: {', '.join(found.libraries)}")
-    return [*lines, f"{WORDS[found.verdict]}: {found.folder}"]
+    return [*lines, f"{VERDICT_TEXTS[found.verdict]}: {found.folder}"]
 
 
 def recheck_line(found: Recheck) -> str:
@@ -43,7 +50,7 @@ def recheck_line(found: Recheck) -> str:
     parts = [_short(f) for f in found.findings if f.now is not None or f.verdict == "drifted"]
     skipped = [f.metric for f in found.findings if f.verdict == "not judged"]
     told = f"; not judged: {', '.join(skipped)}" if skipped else ""
-    return f"{found.at:%H:%M:%S} {WORDS[found.verdict]}: {', '.join(parts)}{told}"
+    return f"{found.at:%H:%M:%S} {VERDICT_TEXTS[found.verdict]}: {', '.join(parts)}{told}"
 
 
 def history_table(rechecks: Sequence[Mapping[str, Any]]) -> "Table":
@@ -57,16 +64,16 @@ def history_table(rechecks: Sequence[Mapping[str, Any]]) -> "Table":
     for one in rechecks:
         drifts = {f["metric"]: f["drift"] for f in one["findings"]}
         wrong = [f["metric"] for f in one["findings"] if f["verdict"] == "drifted"]
-        told = f"{WORDS[one['verdict']]}{': ' if wrong else ''}{', '.join(wrong)}"
+        told = f"{VERDICT_TEXTS[one['verdict']]}{': ' if wrong else ''}{', '.join(wrong)}"
         rows.append([one["at"].replace("T", " "), *(_drift(drifts.get(n)) for n in names), told])
     return table_of(["rechecked", *names, ""], rows)
 
 
 def _short(finding: Finding) -> str:
     if finding.now is None:
-        return f"{finding.metric} {WORDS[finding.verdict]}: {finding.detail}"
+        return f"{finding.metric} {VERDICT_TEXTS[finding.verdict]}: {finding.detail}"
     unit = f" {finding.now.unit}".rstrip()
-    drifted = f" {WORDS[finding.verdict]}" if finding.verdict == "drifted" else ""
+    drifted = f" {VERDICT_TEXTS[finding.verdict]}" if finding.verdict == "drifted" else ""
     return f"{finding.metric} {figure(finding.now)}{unit} ({_drift(finding.drift)}){drifted}"
 
 

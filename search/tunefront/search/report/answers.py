@@ -5,7 +5,7 @@ from typing import Any
 
 from tunefront.evaluators import Sample
 from tunefront.search.answer import Answer
-from tunefront.search.compare.comparison import Comparison, ItemRow, difference_words
+from tunefront.search.compare.comparison import ItemRow, TrialComparison, difference_words
 from tunefront.search.compare.screen import one_line
 
 
@@ -21,7 +21,7 @@ def answers_of(answer: Answer, samples: Mapping[int, Sequence[Sample]]) -> dict[
     trials = [trial for trial in {**base, **picked}.values() if trial.number in samples]
     if len(trials) < 2 or trials[0] is not answer.baseline:
         return None
-    comparison = Comparison(answer=answer, trials=trials, samples=samples)
+    comparison = TrialComparison(answer=answer, trials=trials, samples=samples)
     return {
         "metric": comparison.primary.name,
         "trials": [trial.number for trial in trials],

@@ -25,7 +25,7 @@ from .history import history_of
 from .importance import importance_of
 
 SCHEMA = 1
-LONGEST = 600
+LONGEST_MESSAGE_KEPT = 600
 """Letters of a message that are kept; the record has it whole."""
 
 
@@ -158,13 +158,13 @@ def _trial(answer: Answer, trial: Trial) -> dict[str, Any]:
         "name": trial.name(),
         "status": trial.status,
         "configuration": dict(trial.configuration),
-        "sentence": answer.sentence(trial)[:LONGEST],
+        "sentence": answer.sentence(trial)[:LONGEST_MESSAGE_KEPT],
         "trust": answer.trust(trial),
-        "why": trial.why[:LONGEST],
+        "why": trial.why[:LONGEST_MESSAGE_KEPT],
         "attempt": trial.attempt,
         "cause": trial.cause,
         "stage": evaluation.stage if evaluation is not None else None,
-        "message": evaluation.message[:LONGEST] if evaluation is not None else "",
+        "message": evaluation.message[:LONGEST_MESSAGE_KEPT] if evaluation is not None else "",
         "doubts": list(evaluation.doubts) if evaluation is not None else [],
         "seconds": evaluation.seconds.get("total") if evaluation is not None else None,
         "expected_s": trial.expected_s,

@@ -22,18 +22,18 @@ from tunefront.spaces import Choice
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.intp]
 
-LEAST_TRIALS = 12
+LEAST_EXPLAINED_TRIALS = 12
 """Fewer measured trials say nothing about choices."""
 BELIEVED = 0.5
 """R² below which a model that predicts so badly is not asked what matters."""
-ALIKE = 1e-9
+SAME_VALUE = 1e-9
 """Figures nearer than this, as a share of them, are one figure."""
 FOLDS = 5
 DRAWS = 5
 """How often a choice's values are drawn anew."""
-MOST_TRIALS = 300
+MOST_EXPLAINED_TRIALS = 300
 """Of more, a random part is looked at."""
-LEARNT_FROM = 120
+EXPLAINED_FROM = 120
 """Trials that a process' parameters are learnt from, at the most."""
 
 
@@ -74,16 +74,16 @@ def importance_of(
     """What an objective hangs on, after the measured ones of these trials."""
     random = np.random.default_rng(seed)
     measured = [trial for trial in trials if trial.measured]
-    if len(measured) > MOST_TRIALS:
-        some = np.sort(random.choice(len(measured), MOST_TRIALS, replace=False))
+    if len(measured) > MOST_EXPLAINED_TRIALS:
+        some = np.sort(random.choice(len(measured), MOST_EXPLAINED_TRIALS, replace=False))
         measured = [measured[int(row)] for row in some]
     varied = [c for c in choices if len({t.configuration.get(c.name) for t in measured}) > 1]
     found = Importance(objective=objective.metric, trials=len(measured))
-    if len(measured) < LEAST_TRIALS or not varied:
+    if len(measured) < LEAST_EXPLAINED_TRIALS or not varied:
         return found
     features = encode([trial.configuration for trial in measured], varied)
     figures, _, _ = learnable(measured, objective.metric, objective.sign)
-    if float(np.ptp(figures)) <= ALIKE * float(np.abs(figures).max()):
+    if float(np.ptp(figures)) <= SAME_VALUE * float(np.abs(figures).max()):
         return replace(found, same=True)
     missed, missed_without = _misses(features, figures, random)
     r2 = 1.0 - missed
@@ -133,8 +133,8 @@ def _learnt(
     which all trials share.
     """
     noise = np.zeros(len(figures))
-    few = len(known) <= LEARNT_FROM
-    some = known if few else random.choice(known, LEARNT_FROM, replace=False)
+    few = len(known) <= EXPLAINED_FROM
+    some = known if few else random.choice(known, EXPLAINED_FROM, replace=False)
     process = fit(features.distances(some, some), figures[some], noise[some])
     if few:
         return process

@@ -18,12 +18,12 @@ from typing import Any
 from tunefront.evaluators import Sample
 from tunefront.search.answer import Answer
 from tunefront.search.files import write_whole
-from tunefront.search.samples import samples_of
-from tunefront.search.tracking.picture import COLOURS
+from tunefront.search.samples import outputs_of
+from tunefront.search.tracking.picture import ROLE_COLOURS
 
 from .data import report_data
 
-FILE = "report.html"
+REPORT_FILE = "report.html"
 SCRIPTS = (
     "picks.js",
     "elements.js",
@@ -51,18 +51,18 @@ def report_html(
         record: Machine and dropped combinations, as `search.json` has them; may be empty.
         samples: What the baseline and the picks answered, by trial.
     """
-    return page_of(report_data(answer, record, samples))
+    return data_page(report_data(answer, record, samples))
 
 
 def write_report(answer: Answer, record: Mapping[str, Any], path: Path | None = None) -> Path:
     """Write the report, beside the record where no path is named; where it is."""
-    target = path or answer.experiment.results / FILE
+    target = path or answer.experiment.results / REPORT_FILE
     named = [*answer.trials[:1], *(pick.trial for pick in answer.front.picks)]
-    write_whole(target, report_html(answer, record, samples_of(answer.experiment, named)))
+    write_whole(target, report_html(answer, record, outputs_of(answer.experiment, named)))
     return target
 
 
-def page_of(data: Mapping[str, Any]) -> str:
+def data_page(data: Mapping[str, Any]) -> str:
     """The page that shows the data."""
     script = "\n".join(_part(name) for name in SCRIPTS)
     style = _colours() + _part("page.css")
@@ -101,7 +101,7 @@ def _json(data: Mapping[str, Any]) -> str:
 
 def _colours() -> str:
     """The colours of the other pictures, as the style's variables."""
-    named = "".join(f"--{role}:{colour};" for role, colour in COLOURS.items())
+    named = "".join(f"--{role}:{colour};" for role, colour in ROLE_COLOURS.items())
     return f":root{{{named}}}\n"
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scipy.special import ndtr
 
 from tunefront.search.objective import Limit, Objective
-from tunefront.search.surrogate.figures import Scale, learnable, scaled, variance
+from tunefront.search.surrogate.figures import TargetScale, learnable, scaled, variance
 from tunefront.search.surrogate.prediction import Prediction
 from tunefront.search.surrogate.process import Process
 from tunefront.search.surrogate.seconds import ExpectedSeconds
@@ -88,7 +88,7 @@ class Expectations:
         fitted: Fitted,
     ) -> None:
         self.asked = asked
-        self.scales: list[Scale] = []
+        self.scales: list[TargetScale] = []
         self._features = features
         self._objectives = objectives
         self._limits = limits

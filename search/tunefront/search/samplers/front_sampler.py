@@ -31,16 +31,16 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tunefront.evaluators import Measurement
 from tunefront.search.objective import Limit, Objective
-from tunefront.search.trial import Status, Trial
+from tunefront.search.trial import Trial, TrialStatus
 from tunefront.spaces import Choice, Configuration
 
 from .ehvi import EhviSampler
 
 Runnable = Callable[[Mapping[str, Any]], bool]
 
-STEPS = 33
+MOST_STEPS = 33
 """Values of a parameter that is listed by steps, at the most; of categories all count."""
-LISTED = 20_000
+MOST_COMBINATIONS = 20_000
 """Combinations that are listed; of more, so many at random."""
 
 
@@ -143,7 +143,7 @@ class _Axis:
             spread = np.unique(np.clip(_spread(distribution), distribution.low, distribution.high))
             return cls(values=tuple(map(float, spread)), ordered=True, log=distribution.log)
         count = round((distribution.high - distribution.low) / distribution.step) + 1
-        steps = np.unique(np.rint(np.linspace(0, count - 1, min(count, STEPS))))
+        steps = np.unique(np.rint(np.linspace(0, count - 1, min(count, MOST_STEPS))))
         stepped = tuple(
             min(distribution.low + distribution.step * step, distribution.high) for step in steps
         )
@@ -158,8 +158,8 @@ class _Axis:
         return int(np.abs(away).argmin())
 
 
-def _spread(distribution: IntDistribution | FloatDistribution, count: int = STEPS) -> Any:
-    ends, number = (distribution.low, distribution.high), min(count, STEPS)
+def _spread(distribution: IntDistribution | FloatDistribution, count: int = MOST_STEPS) -> Any:
+    ends, number = (distribution.low, distribution.high), min(count, MOST_STEPS)
     return np.geomspace(*ends, number) if distribution.log else np.linspace(*ends, number)
 
 
@@ -213,9 +213,9 @@ class _Listed:
     def _places(self) -> Sequence[tuple[int, ...]]:
         """All combinations, or so many of them at random."""
         counts = [len(axis.values) for axis in self._axes.values()]
-        if math.prod(counts) <= LISTED:
+        if math.prod(counts) <= MOST_COMBINATIONS:
             return list(product(*map(range, counts)))
-        drawn = self._random.integers(0, counts, size=(LISTED, len(counts)))
+        drawn = self._random.integers(0, counts, size=(MOST_COMBINATIONS, len(counts)))
         return [tuple(map(int, places)) for places in np.unique(drawn, axis=0)]
 
     def _configuration(self, places: Sequence[int]) -> Configuration:
@@ -259,7 +259,7 @@ def _constraints(trials: Sequence[FrozenTrial]) -> tuple[str, ...]:
     return tuple(sorted(set.intersection(*named))) if named else ()
 
 
-def _status(trial: FrozenTrial) -> Status:
+def _status(trial: FrozenTrial) -> TrialStatus:
     if trial.state != TrialState.COMPLETE:
         return "failed" if trial.state.is_finished() else "running"
     if not all(map(math.isfinite, trial.values)):

@@ -19,7 +19,7 @@ from .base import Sampler, untried
 if TYPE_CHECKING:
     import optuna
 
-STARTUP_TRIALS = 10
+OPTUNA_STARTUP_TRIALS = 10
 VAIN_PROPOSALS = 16
 
 
@@ -33,7 +33,7 @@ def _tpe(seed: int) -> "optuna.samplers.BaseSampler":
             multivariate=True,
             group=True,
             constant_liar=True,
-            n_startup_trials=STARTUP_TRIALS,
+            n_startup_trials=OPTUNA_STARTUP_TRIALS,
         )
 
 
@@ -46,7 +46,7 @@ def _nsga2(seed: int) -> "optuna.samplers.BaseSampler":
 def _gp(seed: int) -> "optuna.samplers.BaseSampler":
     import optuna
 
-    return optuna.samplers.GPSampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
+    return optuna.samplers.GPSampler(seed=seed, n_startup_trials=OPTUNA_STARTUP_TRIALS)
 
 
 def _random(seed: int) -> "optuna.samplers.BaseSampler":

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tunefront.search.objective import Objective
-from tunefront.search.surrogate.figures import Scale
+from tunefront.search.surrogate.figures import TargetScale
 
 Floats = npt.NDArray[np.float64]
 
@@ -35,7 +35,7 @@ class Outlook:
     apart: Floats
     mean: Floats
     deviation: Floats
-    scales: Sequence[Scale]
+    scales: Sequence[TargetScale]
     seconds: Floats
 
     @property

@@ -14,7 +14,7 @@ from tunefront.search.words import counted
 
 from .textplot import Point, plot
 
-MARKS = {"other": ".", "front": "o", "baseline": "B", "recommended": "*"}
+ROLE_MARKS = {"other": ".", "front": "o", "baseline": "B", "recommended": "*"}
 """In the order of drawing."""
 LINE = 79
 CALLS = 5
@@ -35,16 +35,16 @@ def plot_lines(answer: Answer) -> list[str]:
     if pair is None:
         return []
     x, y = pair
-    points = {role: list[Point]() for role in MARKS}
+    points = {role: list[Point]() for role in ROLE_MARKS}
     for trial in answer.trials:
         if trial.measured:
             role = _role(answer, trial)
             name = "" if role == "other" else f"{trial.number:03}"
             at = (trial.value(x.metric), trial.value(y.metric))
-            points[role].append(Point(x=at[0], y=at[1], mark=MARKS[role], name=name))
-    drawn = [point for role in MARKS for point in points[role]]
-    found = [role for role in reversed(MARKS) if points[role]]
-    legend = "   ".join(f"{MARKS[role]} {role}" for role in found)
+            points[role].append(Point(x=at[0], y=at[1], mark=ROLE_MARKS[role], name=name))
+    drawn = [point for role in ROLE_MARKS for point in points[role]]
+    found = [role for role in reversed(ROLE_MARKS) if points[role]]
+    legend = "   ".join(f"{ROLE_MARKS[role]} {role}" for role in found)
     return [*plot(drawn, _title(answer, x), _title(answer, y)), "", legend]
 
 

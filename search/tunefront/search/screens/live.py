@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 HEARTBEAT_S = 300.0
 """Without a terminal: how long nothing may be said before a sign of life is."""
-LOOK_S = 1.0
-WIDEST = 100
-SHOWN = 6
+REFRESH_S = 1.0
+WIDEST_LINE = 100
+TRIALS_LISTED = 6
 """Trials that run and are all listed."""
 BAR = 30
 
@@ -51,7 +51,7 @@ def screen_for(experiment: Experiment) -> Iterator[Screen]:
     """The screen that suits stderr as it is now: a block on a terminal, plain lines elsewhere."""
     with os.fdopen(os.dup(2), "w", buffering=1) as stream:
         if is_lively(stream, os.environ):
-            with Block(stream) as block:
+            with LiveBlock(stream) as block:
                 yield block
         else:
             with Lines(stream, clock=writes_log(experiment)) as lines:
@@ -72,7 +72,7 @@ def look(progress: Progress) -> Picture:
     return picture_of(progress, said, datetime.now())
 
 
-class Block:
+class LiveBlock:
     """A terminal: what is said scrolls by, one block below it is drawn anew every second.
 
     Args:
@@ -100,7 +100,7 @@ class Block:
 
     def say(self, line: str) -> None:
         """Above the block, with broken lines set off."""
-        width = min(self._console.width, WIDEST)
+        width = min(self._console.width, WIDEST_LINE)
         broken = [
             fill(part, width, subsequent_indent="    ", break_long_words=False)
             for part in line.splitlines() or [""]
@@ -116,7 +116,7 @@ class Block:
             self._live = Live(
                 console=self._console,
                 get_renderable=self._drawn,
-                refresh_per_second=1 / LOOK_S,
+                refresh_per_second=1 / REFRESH_S,
                 transient=True,
                 redirect_stdout=False,
             )
@@ -126,7 +126,7 @@ class Block:
     def _drawn(self) -> "RenderableType":
         """With room behind it for what Ctrl-C types: a line more, and the block would drift."""
         assert self._progress is not None
-        return render(look(self._progress), min(self._console.width - len("^C") - 1, WIDEST))
+        return render(look(self._progress), min(self._console.width - len("^C") - 1, WIDEST_LINE))
 
 
 class Lines:
@@ -178,7 +178,7 @@ class Lines:
     def _left_s(self) -> float:
         """Until there has been silence for too long; soon, where nothing is known yet."""
         left_s = self._said + self._heartbeat_s - time.monotonic()
-        return max(left_s, LOOK_S if self._progress is None else 0.0)
+        return max(left_s, REFRESH_S if self._progress is None else 0.0)
 
 
 def render(picture: Picture, width: int) -> "RenderableType":
@@ -216,11 +216,11 @@ def _rows(picture: Picture) -> "Iterator[tuple[str, Text]]":
     yield "done", Text.assemble(bar, f" {picture.told()}")
     if picture.phase:
         yield "now", Text(picture.phase)
-    for trial in picture.now[:SHOWN]:
+    for trial in picture.now[:TRIALS_LISTED]:
         of = "" if trial.expected_s is None else f" (the trial: about {spoken(trial.expected_s)})"
         yield "now", Text(f"{trial.trial}: {trial.doing} for {spoken(trial.seconds)}{of}")
-    if len(picture.now) > SHOWN:
-        yield "", Text(f"and {len(picture.now) - SHOWN} more")
+    if len(picture.now) > TRIALS_LISTED:
+        yield "", Text(f"and {len(picture.now) - TRIALS_LISTED} more")
     if picture.best:
         yield "best", Text(picture.best, style="green")
         ties = f", {picture.ties} of them can't be told apart from another one"

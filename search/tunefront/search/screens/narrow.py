@@ -12,7 +12,7 @@ from .answers import front_table
 if TYPE_CHECKING:
     from rich.table import Table
 
-WIDEST = 1000
+WIDEST_TABLE = 1000
 DEEPEST, SHALLOW = 26, 6
 """Columns by which a broken line may be set off, and by which it is where those are too few."""
 
@@ -23,7 +23,7 @@ def suited_table(answer: Answer) -> "Table":
 
     table, console = front_table(answer), Console()
     # A console measures nothing as wider than itself.
-    wanted = Console(width=WIDEST).measure(table).maximum
+    wanted = Console(width=WIDEST_TABLE).measure(table).maximum
     if console.is_terminal and wanted > console.width:
         return narrow_front_table(answer)
     return table

@@ -9,7 +9,7 @@ from tunefront.spaces import CHOICES, Enumeration, Hardware, Value, show
 
 from .base import bound
 
-LISTED = 12
+MOST_VALUES_PRINTED = 12
 """Values of a choice that are all printed."""
 
 
@@ -63,7 +63,7 @@ def _confirmation_words(experiment: Experiment) -> str:
 
 def _listed(values: Sequence[Value], separator: str) -> str:
     """The values; of many the first and the last ones, and how many there are."""
-    if len(values) <= LISTED:
+    if len(values) <= MOST_VALUES_PRINTED:
         return separator.join(map(show, values))
     ends = [*map(show, values[:3]), "...", *map(show, values[-2:])]
     return f"{separator.join(ends)} ({len(values)} values)"

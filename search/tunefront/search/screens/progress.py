@@ -14,7 +14,7 @@ from tunefront.search.stages import STARTING, Doing
 from tunefront.search.trial import Trial
 from tunefront.search.words import counted
 
-MINUTE_S, HOUR_S = 60, 3600
+MINUTE_S, _HOUR_S = 60, 3600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +125,7 @@ def spoken(seconds: float) -> str:
     if seconds < MINUTE_S:
         return f"{max(0, seconds):.0f} s"
     minutes = round(seconds / MINUTE_S)
-    if minutes < HOUR_S / MINUTE_S:
+    if minutes < _HOUR_S / MINUTE_S:
         return f"{minutes} min"
     return f"{minutes // 60} h {minutes % 60:02} min"
 

@@ -4,12 +4,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-WIDTH, HEIGHT = 60, 15
+PLOT_WIDTH, HEIGHT = 60, 15
 """Of the field that points lie in, in characters."""
 WIDE = 8.0
 """The ratio of the greatest to the least figure from which on an axis is logarithmic."""
 
-DIGITS = range(3, 8)
+AXIS_DIGITS = range(3, 8)
 """Of a figure, from the fewest."""
 
 
@@ -76,7 +76,11 @@ class Point:
 
 
 def plot(
-    points: Sequence[Point], x_title: str, y_title: str, width: int = WIDTH, height: int = HEIGHT
+    points: Sequence[Point],
+    x_title: str,
+    y_title: str,
+    width: int = PLOT_WIDTH,
+    height: int = HEIGHT,
 ) -> list[str]:
     """Lines of a plot: its field is `width` times `height` characters.
 
@@ -114,7 +118,7 @@ def short(value: float, digits: int = 3) -> str:
 def _named(axis: Axis) -> dict[int, str]:
     """The figures of the cells that are named, in as many digits as tell them apart."""
     ticks = axis.ticks()
-    texts = [[short(axis.value(cell), digits) for cell in ticks] for digits in DIGITS]
+    texts = [[short(axis.value(cell), digits) for cell in ticks] for digits in AXIS_DIGITS]
     apart = (text for text in texts if len(set(text)) == len(ticks))
     return dict(zip(ticks, next(apart, texts[-1]), strict=True))
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tunefront.search.searches import Search
     from tunefront.search.verify import Verification
 
-MARKS: Mapping[bool | None, str] = {True: "holds", False: "DOES NOT HOLD", None: "not judged"}
+CHECK_MARKS: Mapping[bool | None, str] = {True: "holds", False: "DOES NOT HOLD", None: "not judged"}
 
 
 def verification_table(verification: "Verification") -> "Table":
@@ -23,7 +23,9 @@ def verification_table(verification: "Verification") -> "Table":
     rows = [
         [
             check.name,
-            "worse" if check.holds is False and check.name not in DECIDING else MARKS[check.holds],
+            "worse"
+            if check.holds is False and check.name not in DECIDING
+            else CHECK_MARKS[check.holds],
             check.detail,
         ]
         for check in verification.checks

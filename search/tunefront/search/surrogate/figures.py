@@ -10,13 +10,15 @@ from tunefront.evaluators import MEASURED_METRICS
 from tunefront.search.trial import Trial
 
 Floats = npt.NDArray[np.float64]
-Scale = Literal["linear", "log"]
+TargetScale = Literal["linear", "log"]
 
 RATIO = 3.0
 """Figures that are all positive and further apart than this factor are taken as logarithms."""
 
 
-def learnable(trials: Sequence[Trial], metric: str, sign: float) -> tuple[Floats, Floats, Scale]:
+def learnable(
+    trials: Sequence[Trial], metric: str, sign: float
+) -> tuple[Floats, Floats, TargetScale]:
     """Figures to be minimised and their variances, `(trials,)` each, and how they are scaled.
 
     Args:
@@ -31,7 +33,7 @@ def learnable(trials: Sequence[Trial], metric: str, sign: float) -> tuple[Floats
     return sign * values, noise, "linear"
 
 
-def scaled(trial: Trial, metric: str, sign: float, scale: Scale) -> tuple[float, float]:
+def scaled(trial: Trial, metric: str, sign: float, scale: TargetScale) -> tuple[float, float]:
     """One trial's figure and its variance as those of others are scaled; NaN where it can't be."""
     value, noise = trial.value(metric), variance(trial, metric)
     if scale == "linear":

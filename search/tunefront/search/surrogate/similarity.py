@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from tunefront.spaces import Choice, Configuration
 
-Places = npt.NDArray[np.int32]
+_Codes = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float64]
 
 
@@ -22,7 +22,7 @@ class Features:
         tables: For every choice the distance of any two places, `(places, places)`, 0 to 1.
     """
 
-    places: Places
+    places: _Codes
     tables: Sequence[Floats]
 
     def distances(self, rows: npt.NDArray[np.intp], others: npt.NDArray[np.intp]) -> Floats:

@@ -11,21 +11,21 @@ from urllib.request import urlopen
 from tunefront.search.files import write_whole
 
 from .store import REACH_S, shown_uri, store_name, tracking_uri
-from .views import View, page_of, supported
+from .views import View, supported, view_address
 
 if TYPE_CHECKING:
     from tunefront.search.experiment import Experiment
 
-FILE = "mlflow.json"
+ADDRESS_FILE = "mlflow.json"
 
 
 def remember(experiment: "Experiment", experiment_id: str, view: View, *, saved: bool) -> None:
     """Write down what opens the front, beside the record, for this store."""
-    pages = {"filters": page_of(experiment_id, view, saved=False)}
+    pages = {"filters": view_address(experiment_id, view, saved=False)}
     if saved:
-        pages["view"] = page_of(experiment_id, view, saved=True)
+        pages["view"] = view_address(experiment_id, view, saved=True)
     known = {**_known(experiment), store_name(experiment): pages}
-    write_whole(experiment.results / FILE, json.dumps(known, indent=2))
+    write_whole(experiment.results / ADDRESS_FILE, json.dumps(known, indent=2))
 
 
 def front_page_of(experiment: "Experiment") -> str | None:
@@ -63,7 +63,7 @@ def _installed() -> str:
 
 def _known(experiment: "Experiment") -> Mapping[str, Any]:
     try:
-        known: Mapping[str, Any] = json.loads((experiment.results / FILE).read_text())
+        known: Mapping[str, Any] = json.loads((experiment.results / ADDRESS_FILE).read_text())
     except (OSError, ValueError):
         return {}
     return known if isinstance(known, dict) else {}

@@ -7,7 +7,7 @@ from tunefront.search.answer import Answer, choices_of, figure
 from tunefront.search.trial import Trial
 
 from .picture import role_of
-from .views import NAME_EDGES_PX, Charts, View, difference, parallel, scatter, width_px
+from .views import NAME_EDGES_PX, Charts, View, difference_chart, parallel, scatter, width_px
 
 PAGE = 100
 """Runs that MLflow's page shows at once, in its charts, too."""
@@ -146,7 +146,7 @@ def _charts(answer: Answer, base_run: str | None) -> Sequence[Charts]:
     ways = parallel(_varied(answer), objectives)
     found = [_pairs(answer), Charts(title="Choices and objectives", cards=[ways], abreast=1)]
     if base_run is not None:
-        cards = [difference(base_run)]
+        cards = [difference_chart(base_run)]
         found.append(
             Charts(title="Difference to the baseline", cards=cards, abreast=1, height_px=560)
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tunefront.search.answer import Answer, choices_of, figure
 from tunefront.search.trial import Trial
-from tunefront.search.words import LISTED, counted
+from tunefront.search.words import MOST_LISTED, counted
 
 LONGEST_NOTE = 20_000
 """What MLflow takes."""
@@ -30,7 +30,7 @@ class Links:
     report: str
 
 
-def describe(trial: Trial, answer: Answer) -> str:
+def search_note(trial: Trial, answer: Answer) -> str:
     """One plain sentence, which MLflow shows when the mouse is on a point; what to do with it."""
     told = answer.sentence(trial)
     ties = answer.front.ties.get(trial.number, ())
@@ -148,8 +148,8 @@ def _skipped(answer: Answer) -> list[str]:
 
 
 def _several(trials: Sequence[Trial], links: Links) -> str:
-    named = [_link(trial, links, f"{trial.number:03}") for trial in trials[:LISTED]]
-    return ", ".join([*named, "..."] if len(trials) > LISTED else named)
+    named = [_link(trial, links, f"{trial.number:03}") for trial in trials[:MOST_LISTED]]
+    return ", ".join([*named, "..."] if len(trials) > MOST_LISTED else named)
 
 
 def _message(trial: Trial) -> str:

@@ -12,10 +12,10 @@ from tunefront.evaluators import Metric, Sample
 from tunefront.search.compare.comparison import item_quality
 from tunefront.search.trial import Trial
 
-FILE = "samples.json"
+OUTPUTS_FILE = "samples.json"
 LOGGED = "mlflow.loggedArtifacts"
 """The tag by which MLflow knows a run's tables."""
-_ENTRY = {"path": FILE, "type": "table"}
+_ENTRY = {"path": OUTPUTS_FILE, "type": "table"}
 
 
 def outputs_table(samples: Sequence[Sample], trial: Trial, primary: Metric) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from tunefront.search.trial import Trial
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLOURS = {
+ROLE_COLOURS = {
     "front": "#d62728",
     "recommended": "#2ca02c",
     "baseline": "#1f77b4",
@@ -24,7 +24,7 @@ COLOURS = {
 """Also the colours of runs in MLflow."""
 MARKERS = {"dominated": ("o", 4), "front": ("o", 7), "baseline": ("s", 8), "recommended": ("*", 16)}
 """Form and size in points, in the order of drawing."""
-FAR = 5.0
+LOG_AXIS_FACTOR = 5.0
 """Positive figures further apart than this factor get a logarithmic axis."""
 LETTER = (4.9, 11.0)
 """Width and height of a letter of a point's name, in points."""
@@ -83,7 +83,7 @@ def _draw_pair(ax: "Axes", answer: Answer, x: str, y: str) -> None:
             markersize=size,
             elinewidth=0.8,
             zorder=3 if role in ("baseline", "recommended") else 2,
-            color=COLOURS[role],
+            color=ROLE_COLOURS[role],
             label=role,
         )
     _draw_limits(ax, answer, x, y)
@@ -100,7 +100,7 @@ def _draw_pair(ax: "Axes", answer: Answer, x: str, y: str) -> None:
 
 def _far_apart(values: Sequence[float]) -> bool:
     """Whether an axis must be logarithmic to show them; one that need not be always has ticks."""
-    return bool(values) and min(values) > 0 and max(values) > FAR * min(values)
+    return bool(values) and min(values) > 0 and max(values) > LOG_AXIS_FACTOR * min(values)
 
 
 def _logarithmic(ax: "Axes") -> None:
@@ -153,7 +153,7 @@ def _draw_edge(ax: "Axes", answer: Answer, x: str, y: str) -> None:
     edge = points[nondominated(points * signs)]
     edge = edge[np.argsort(edge[:, 0])]
     where: Literal["pre", "post"] = "pre" if signs[0] < 0 else "post"
-    ax.step(edge[:, 0], edge[:, 1], where=where, color=COLOURS["front"], alpha=0.45, zorder=1)
+    ax.step(edge[:, 0], edge[:, 1], where=where, color=ROLE_COLOURS["front"], alpha=0.45, zorder=1)
 
 
 def _name_picks(ax: "Axes", answer: Answer, x: str, y: str) -> None:

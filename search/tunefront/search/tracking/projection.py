@@ -21,18 +21,18 @@ from typing import TYPE_CHECKING, Any
 from tunefront.search.answer import Answer, rounded
 from tunefront.search.experiment import Experiment
 from tunefront.search.picks import ratio
-from tunefront.search.samples import samples_of
+from tunefront.search.samples import outputs_of
 from tunefront.search.trial import Trial
 from tunefront.spaces import TrackingError, show
 
 from .address import remember, shown_by
 from .layout import on_shortlist, role_told, views_of
-from .note import Links, describe, front_page
-from .outputs import FILE as SAMPLES
+from .note import Links, front_page, search_note
 from .outputs import LOGGED, logged_with, outputs_table
-from .picture import COLOURS, draw_front, role_of
+from .outputs import OUTPUTS_FILE as SAMPLES
+from .picture import ROLE_COLOURS, draw_front, role_of
 from .store import artifact_folder, connect, tracking_uri, ui_address
-from .views import View, page_of, write_views
+from .views import View, view_address, write_views
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -199,7 +199,7 @@ class Projection:
             self._client, self.experiment_id, views, shown_by(self.experiment)
         )
         remember(self.experiment, self.experiment_id, views[0], saved=not self.obstacle)
-        page = page_of(self.experiment_id, views[0], saved=not self.obstacle)
+        page = view_address(self.experiment_id, views[0], saved=not self.obstacle)
         return f"{ui_address(self.experiment)}/{page}"
 
     def views(self, answer: Answer) -> list[View]:
@@ -246,7 +246,8 @@ class Projection:
         return Links(
             runs={t.number: f"{runs}/{i}" for t in answer.trials if (i := self.run_id(t))},
             views={
-                v.title: page_of(self.experiment_id, v, saved=saved) for v in self.views(answer)
+                v.title: view_address(self.experiment_id, v, saved=saved)
+                for v in self.views(answer)
             },
             picture=f"get-artifact?path=front.png&run_uuid={summary}",
             report=f"{runs}/{summary}/artifacts/report.html",
@@ -255,7 +256,7 @@ class Projection:
     def _write_samples(self, answer: Answer) -> None:
         """What the shortlist answered, for MLflow's view of artifacts; once, its tag last."""
         shortlist = {t.number: t for t in answer.trials if on_shortlist(t, answer)}
-        for number, samples in samples_of(answer.experiment, [*shortlist.values()]).items():
+        for number, samples in outputs_of(answer.experiment, [*shortlist.values()]).items():
             known = self._runs.get(str(number))
             if known is None or (tag := logged_with(known.tags.get(LOGGED, "[]"))) is None:
                 continue
@@ -294,8 +295,8 @@ def _tags(trial: Trial, answer: Answer) -> dict[str, str]:
         "front": str(on_front).lower() if trial.measured else "none",
         "shortlist": str(on_front or trial.number == 0).lower(),
         "role": role_told(answer, trial),
-        "mlflow.runColor": COLOURS[role],
-        "mlflow.note.content": describe(trial, answer),
+        "mlflow.runColor": ROLE_COLOURS[role],
+        "mlflow.note.content": search_note(trial, answer),
         "mlflow.source.name": f"tunefront run {answer.experiment.path}",
     }
     if trial.why:

@@ -35,7 +35,7 @@ from tunefront.search.verify import Verification, verify
 from tunefront.spaces import ExportError, TrackingError, detect_hardware, show
 
 from .runs import Runs
-from .store import check_reachable, connect_to, in_words, tracking_uri, ui_address
+from .store import check_reachable, connect_to, error_text, tracking_uri, ui_address
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 CANDIDATE, CHAMPION = "candidate", "champion"
-LONGEST = 5_000
+LONGEST_DESCRIPTION = 5_000
 """Characters of a version's description."""
 _VERSIONS = "mlflow.modelVersions"
 PATIENCE_S = "600"
@@ -174,7 +174,7 @@ class Registry:
             f"`tunefront verify models:/{self._name}@{CANDIDATE}` checks it where it is to run, "
             f"`tunefront promote {self._name}` makes it the {CHAMPION}.",
         ]
-        return "\n".join(lines)[:LONGEST]
+        return "\n".join(lines)[:LONGEST_DESCRIPTION]
 
 
 def _figures(answer: Answer, trial: Trial) -> list[str]:
@@ -218,7 +218,9 @@ def verify_version(folder: Path, version: "ModelVersion") -> Verification:
 def write_verified(version: "ModelVersion", store: str, verification: Verification) -> None:
     """Say on the version that it was verified: result, when, and on which machine."""
     told = {
-        "verified": "; ".join(f"{c.name}: {c.detail}" for c in verification.checks)[:LONGEST],
+        "verified": "; ".join(f"{c.name}: {c.detail}" for c in verification.checks)[
+            :LONGEST_DESCRIPTION
+        ],
         "verified_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "verified_on": f"{socket.gethostname()}: {detect_hardware().summary()}",
     }
@@ -228,7 +230,7 @@ def write_verified(version: "ModelVersion", store: str, verification: Verificati
             client.set_model_version_tag(version.name, str(version.version), name, value)
 
 
-def promote(version: "ModelVersion", store: str) -> str | None:
+def promote_version(version: "ModelVersion", store: str) -> str | None:
     """Make a version the champion; the number of the one that was."""
     with _told():
         client = connect_to(store, make=False)
@@ -245,7 +247,7 @@ def _told() -> Iterator[None]:
     except TrackingError:
         raise
     except Exception as error:  # every kind of store raises its own; each means: not written
-        raise TrackingError(f"MLflow: not written: {in_words(error)}") from error
+        raise TrackingError(f"MLflow: not written: {error_text(error)}") from error
 
 
 def _be_patient() -> None:

@@ -10,7 +10,7 @@ from tunefront.search.study import Study
 from tunefront.spaces import ExperimentError, TrackingError
 
 from .projection import MADE_FOR, SEARCH, TRIAL
-from .store import connect_to, in_words, shown_uri, tracking_uri
+from .store import connect_to, error_text, shown_uri, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -89,7 +89,7 @@ class Runs:
             run = self._client.get_run(run_id)
         except MlflowException as error:
             raise ExperimentError(
-                f"run {run_id} is not in {self._store} ({in_words(error)}); "
+                f"run {run_id} is not in {self._store} ({error_text(error)}); "
                 f"`tunefront show {self.experiment.path} --all` lists the trials"
             ) from error
         number = _number(run)

@@ -12,7 +12,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 from tunefront.search.experiment import Experiment
-from tunefront.search.lock import Locked, locked
+from tunefront.search.lock import Locked, hold_lock
 from tunefront.spaces import TrackingError
 
 from .empty import copy_empty, keep_empty
@@ -121,7 +121,7 @@ def only_writer(experiment: Experiment) -> Iterator[None]:
     """
     path = experiment.results.parent / f".{experiment.slug}.mlflow.lock"
     try:
-        with locked(path):
+        with hold_lock(path):
             yield
     except Locked as error:
         raise TrackingError(
@@ -157,7 +157,7 @@ def connect_to(uri: str, *, make: bool = True) -> "MlflowClient":
             _make_store(Path(uri.removeprefix("sqlite:///")))
         return _client(uri)
     except Exception as error:  # MLflow and SQLAlchemy raise many kinds; each means: not usable
-        raise TrackingError(f"MLflow: {_plain(uri)}: {in_words(error)}") from error
+        raise TrackingError(f"MLflow: {_plain(uri)}: {error_text(error)}") from error
 
 
 def _client(uri: str) -> "MlflowClient":
@@ -190,7 +190,7 @@ def _make_store(path: Path) -> None:
             os.link(whole, path)
 
 
-def in_words(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     """What went wrong in a line: the system's own words where they are behind it."""
     if isinstance(error, TrackingError):
         return str(error).removeprefix("MLflow: ")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 OLDEST = (3, 15)
 BEFORE = (4, 0)
-LONGEST_TAG = 20_000
+LONGEST_VIEW_TAG = 20_000
 RUN_NAME, CREATED = "attributes.`Run Name`", "runDateAndNestInfo"
 """Columns that MLflow always shows first."""
 CREATED_PX = 140
@@ -109,7 +109,7 @@ def write_views(
     return ""
 
 
-def page_of(experiment_id: str, view: View, *, saved: bool) -> str:
+def view_address(experiment_id: str, view: View, *, saved: bool) -> str:
     """What opens the view, behind MLflow's address; filters alone where it is not saved."""
     page = f"#/experiments/{experiment_id}/runs?workflowType=machine_learning"
     mode = "" if view.mode == "TABLE" else f"&compareRunsMode={view.mode}"
@@ -220,7 +220,7 @@ def parallel(params: Sequence[str], metrics: Sequence[str]) -> Mapping[str, Any]
     }
 
 
-def difference(baseline_run: str) -> Mapping[str, Any]:
+def difference_chart(baseline_run: str) -> Mapping[str, Any]:
     """A chart card of differences to the baseline's run."""
     return {
         "type": "DIFFERENCE",
