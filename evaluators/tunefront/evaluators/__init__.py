@@ -11,8 +11,6 @@ from tunefront.evaluators.measures.metrics import (
     GPU_METRICS,
     MEASURED_METRICS,
     QUALITY_DROP,
-    Direction,
-    Metric,
 )
 from tunefront.evaluators.measures.speed import Protocol
 from tunefront.evaluators.profiling.profile import (
@@ -26,6 +24,7 @@ from tunefront.evaluators.workloads.base import Architecture
 from tunefront.evaluators.workloads.builtin import build_workload, quality_metrics
 from tunefront.evaluators.workloads.samples import Sample
 from tunefront.evaluators.workloads.spec import TASKS, WorkloadSpec
+from tunefront.spaces.metric import Direction, Metric
 
 from .candidate import CandidateRecord, script_of
 from .evaluate import (

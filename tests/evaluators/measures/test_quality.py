@@ -11,10 +11,10 @@ import pytest
 from scipy import stats
 
 from tunefront.evaluators import paired_change
-from tunefront.evaluators.measures.metrics import Direction, Scale
 from tunefront.evaluators.measures.quality import QualityLimit
 from tunefront.evaluators.workloads.base import Array
 from tunefront.evaluators.workloads.portions import LOOKS, ItemIndices, judge
+from tunefront.spaces.metric import Direction, Scale
 
 ITEMS = 400
 BOUND = 0.05

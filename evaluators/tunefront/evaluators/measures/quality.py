@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from tunefront.evaluators.workloads.base import Array, Quality
+from tunefront.spaces.metric import Direction, Scale
 
 from .measurement import Measurement
-from .metrics import Direction, Scale
 
 METRICS_FILE = "quality.json"
 ITEMS_FILE = "items.npy"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy.typing as npt
 
 from tunefront.evaluators.measures.measurement import Measurement
-from tunefront.evaluators.measures.metrics import Metric
+from tunefront.spaces.metric import Metric
 
 from .samples import Sample
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from tunefront.evaluators.measures.metrics import Metric
+from tunefront.spaces.metric import Metric
 
 from .base import Workload
 from .causal_lm import CausalLM

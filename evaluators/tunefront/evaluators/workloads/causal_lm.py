@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tunefront.evaluators.measures.metrics import Metric
+from tunefront.spaces.metric import Metric
 
 from .base import Array, EnoughItems, Inputs, Quality, Run, Workload
 from .hub import load_auto, load_processor, model_files

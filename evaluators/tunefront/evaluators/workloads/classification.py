@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from tunefront.evaluators.measures.metrics import Metric
 from tunefront.spaces import WorkloadError
+from tunefront.spaces.metric import Metric
 
 from .base import Array, EnoughItems, Quality
 from .data import DataRow

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from tunefront.evaluators.measures.measurement import Measurement
-from tunefront.evaluators.measures.metrics import Metric
 from tunefront.spaces import EvaluationError, WorkloadError
+from tunefront.spaces.metric import Metric
 
 from .base import Array, EnoughItems, Inputs, Quality, Run, TensorSpec, Workload
 from .portions import SAMPLED

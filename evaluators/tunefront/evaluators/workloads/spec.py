@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import cast, get_args
 
-from tunefront.evaluators.measures.metrics import Direction
 from tunefront.spaces import WorkloadError, did_you_mean
+from tunefront.spaces.metric import Direction
 
 from .base import Architecture, Task
 
