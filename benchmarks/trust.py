@@ -43,7 +43,7 @@ from tunefront.evaluators import (
 )
 from tunefront.evaluators.cores import lease_cores
 from tunefront.evaluators.isolation import Step
-from tunefront.evaluators.measures.quality import QualityLimit
+from tunefront.evaluators.statistics.paired import QualityLimit
 from tunefront.evaluators.workloads.portions import LOOKS, judge
 from tunefront.search.cluster.job import play_round
 from tunefront.search.confirm import CONFIRMED_PRECISION, LEAST_TURNS

@@ -4,7 +4,6 @@ Imports and works where Ray, Optuna and MLflow are absent; torch is imported whe
 """
 
 from tunefront.evaluators.measures.energy import energy_is_counted
-from tunefront.evaluators.measures.measurement import Measurement
 from tunefront.evaluators.measures.metrics import (
     COST_METRICS,
     ENERGY_METRICS,
@@ -20,6 +19,9 @@ from tunefront.evaluators.profiling.profile import (
     Roofline,
     RooflineBound,
 )
+from tunefront.evaluators.statistics.intervals import ratio_interval
+from tunefront.evaluators.statistics.measurement import Measurement
+from tunefront.evaluators.statistics.paired import paired_change
 from tunefront.evaluators.workloads.base import Architecture
 from tunefront.evaluators.workloads.builtin import build_workload, quality_metrics
 from tunefront.evaluators.workloads.samples import Sample
@@ -37,8 +39,6 @@ from .evaluate import (
 from .isolation import Isolation
 from .measured import Judge, plain_look, speed_against
 from .measures.gpu import Gpus
-from .measures.intervals import ratio_interval
-from .measures.quality import paired_change
 from .measures.speed import Timing, half_width, kept_turns
 from .profiled import profile_candidate
 from .registry import load

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
-from tunefront.evaluators.measures.measurement import Measurement
+from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.evaluators.workloads.spec import WorkloadSpec
 from tunefront.spaces import (
     STAGE_OF,

@@ -20,10 +20,11 @@ from typing import Any
 
 import numpy as np
 
+from tunefront.evaluators.statistics.arrays import Array
+from tunefront.evaluators.workloads.base import Inputs, TensorSpec
 from tunefront.spaces import ExportError
 
 from .candidate import CandidateRecord, open_candidate, script_of
-from .workloads.base import Array, Inputs, TensorSpec
 
 MANIFEST = "manifest.json"
 SAMPLES = "samples.npz"

@@ -3,15 +3,15 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from tunefront.evaluators.measures.measurement import Measurement
 from tunefront.evaluators.measures.speed import Protocol
+from tunefront.evaluators.statistics.arrays import Array
+from tunefront.evaluators.statistics.intervals import ratio_interval
+from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.spaces import EvaluationError
 
-from .measures.intervals import ratio_interval
 from .measures.speed import Timing, half_width, ratios
 from .setting import Evaluation, FirstLook
 from .turns import Session, Sitting
-from .workloads.base import Array
 
 MOST_STEAL = 0.05
 """Of the time that a hypervisor may take before figures are doubted."""

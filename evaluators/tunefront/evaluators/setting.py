@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from tunefront.evaluators.measures.measurement import Measurement
 from tunefront.evaluators.measures.speed import Protocol
+from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.evaluators.workloads.samples import Sample
 from tunefront.evaluators.workloads.spec import WorkloadSpec
 from tunefront.spaces import Configuration, FailureCause, Value

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tunefront.evaluators.measures.quality import read_items, read_predictions, write_quality
 from tunefront.evaluators.runtimes.base import Numerics, Source
 from tunefront.evaluators.runtimes.builtin import RUNTIME_OF
+from tunefront.evaluators.statistics.paired import QualityLimit
 from tunefront.evaluators.techniques.builtin import active_techniques
 from tunefront.evaluators.workloads.base import Inputs, Workload
 from tunefront.evaluators.workloads.builtin import build_workload
@@ -25,7 +27,6 @@ from .applied import not_applied
 from .candidate import CandidateRecord, open_candidate
 from .measures.machine import OwnWatch
 from .measures.memory import folder_mb, gpu_memory_mb, tree_memory_mb
-from .measures.quality import QualityLimit, read_items, read_predictions, write_quality
 from .measures.speed import Protocol, no_collection, run_block, warm_up
 from .store import Store, fingerprint_of, key_of
 from .turnstile import Seat

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from tunefront.evaluators.measures.measurement import Measurement
+from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.spaces import Configuration, EvaluationError, WorkloadError
 
 from .cores import lease_cores

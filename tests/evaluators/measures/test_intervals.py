@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pytest
 from scipy import stats
 
-from tunefront.evaluators.measures.intervals import (
+from tunefront.evaluators.statistics.intervals import (
     median_interval,
     quantile_interval,
     ratio_interval,

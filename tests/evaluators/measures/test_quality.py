@@ -11,8 +11,8 @@ import pytest
 from scipy import stats
 
 from tunefront.evaluators import paired_change
-from tunefront.evaluators.measures.quality import QualityLimit
-from tunefront.evaluators.workloads.base import Array
+from tunefront.evaluators.statistics.arrays import Array
+from tunefront.evaluators.statistics.paired import QualityLimit
 from tunefront.evaluators.workloads.portions import LOOKS, ItemIndices, judge
 from tunefront.spaces.metric import Direction, Scale
 

@@ -26,7 +26,8 @@ from tunefront.evaluators.measures.speed import (
     tokens_of,
     warm_up,
 )
-from tunefront.evaluators.workloads.base import Array, Inputs
+from tunefront.evaluators.statistics.arrays import Array
+from tunefront.evaluators.workloads.base import Inputs
 
 REQUESTS: list[Inputs] = [
     {"input_ids": np.ones((2, 4)), "attention_mask": np.array([[1, 1, 1, 0], [1, 1, 0, 0]])},

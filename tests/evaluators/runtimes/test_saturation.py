@@ -13,7 +13,7 @@ from tests.processors import hardware_with
 
 from tunefront.evaluators.runtimes.base import Numerics, Source
 from tunefront.evaluators.runtimes.builtin import RUNTIME_OF
-from tunefront.evaluators.workloads.base import Array
+from tunefront.evaluators.statistics.arrays import Array
 
 MakeSource = Callable[..., Source]
 LARGEST = 2**15 - 1

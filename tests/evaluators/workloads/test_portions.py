@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tunefront.evaluators.workloads.base import Array
+from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.workloads.portions import (
     LEAST_ITEMS,
     ItemIndices,

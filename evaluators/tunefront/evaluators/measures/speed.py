@@ -17,11 +17,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tunefront.evaluators.workloads.base import Array, Inputs
+from tunefront.evaluators.statistics.arrays import Array
+from tunefront.evaluators.statistics.intervals import (
+    median_interval,
+    quantile_interval,
+    trimmed_interval,
+)
+from tunefront.evaluators.statistics.measurement import Measurement
+from tunefront.evaluators.workloads.base import Inputs
 
-from .intervals import median_interval, quantile_interval, trimmed_interval
 from .machine import OwnWatch
-from .measurement import Measurement
 
 SLOW_TURNS = 3
 """Turns that must do for a candidate so slow that three times the given time is up."""

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tunefront.evaluators.workloads.base import Architecture, Array, Inputs, TensorSpec
+from tunefront.evaluators.statistics.arrays import Array
+from tunefront.evaluators.workloads.base import Architecture, Inputs, TensorSpec
 from tunefront.spaces import Configuration, Hardware
 
 if TYPE_CHECKING:

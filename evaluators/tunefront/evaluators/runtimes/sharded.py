@@ -17,7 +17,8 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from tunefront.evaluators.workloads.base import Array, Inputs
+from tunefront.evaluators.statistics.arrays import Array
+from tunefront.evaluators.workloads.base import Inputs
 from tunefront.spaces import EvaluationError
 
 from .base import Candidate, Facts, Numerics, Source

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tunefront.evaluators.workloads.base import Array, Inputs
+from tunefront.evaluators.statistics.arrays import Array
+from tunefront.evaluators.workloads.base import Inputs
 
 from .base import Candidate, Facts, Numerics, Runtime, Source
 from .weights import WeightStatistics, total

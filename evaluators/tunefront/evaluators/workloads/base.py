@@ -3,11 +3,10 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy.typing as npt
-
-from tunefront.evaluators.measures.measurement import Measurement
+from tunefront.evaluators.statistics.arrays import Array
+from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.spaces.metric import Metric
 
 from .samples import Sample
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 
     import torch
 
-Array = npt.NDArray[Any]
 Inputs = Mapping[str, Array]
 """One request: an array for every input of the module, batch first."""
 Run = Callable[[Inputs], Sequence[Array]]

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tunefront.evaluators.statistics.arrays import Array
+from tunefront.evaluators.statistics.estimates import mean_of, perplexity_of
 from tunefront.spaces.metric import Metric
 
-from .base import Array, EnoughItems, Inputs, Quality, Run, Workload
+from .base import EnoughItems, Inputs, Quality, Run, Workload
 from .hub import load_auto, load_processor, model_files
 from .portions import ItemIndices, judge, judged, sampled
 from .samples import NOT_FINITE, Sample, shortened
 from .spec import WorkloadSpec
-from .statistics import finite, mean_of, perplexity_of
+from .statistics import finite
 from .text import TOKEN_INPUTS, TokenRows, batches, tokenize
 
 if TYPE_CHECKING:

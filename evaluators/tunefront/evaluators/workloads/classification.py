@@ -4,14 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from tunefront.evaluators.statistics.arrays import Array
+from tunefront.evaluators.statistics.estimates import mean_of
 from tunefront.spaces import WorkloadError
 from tunefront.spaces.metric import Metric
 
-from .base import Array, EnoughItems, Quality
+from .base import EnoughItems, Quality
 from .data import DataRow
 from .portions import ItemIndices, judge, judged
 from .samples import NOT_FINITE, Sample, shortened
-from .statistics import mean_of
 
 METRICS = (
     Metric(

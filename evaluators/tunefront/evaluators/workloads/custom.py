@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from tunefront.evaluators.measures.measurement import Measurement
+from tunefront.evaluators.statistics.arrays import Array
+from tunefront.evaluators.statistics.estimates import mean_of
+from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.spaces import EvaluationError, WorkloadError
 from tunefront.spaces.metric import Metric
 
-from .base import Array, EnoughItems, Inputs, Quality, Run, TensorSpec, Workload
+from .base import EnoughItems, Inputs, Quality, Run, TensorSpec, Workload
 from .portions import SAMPLED
 from .samples import Sample, shortened
 from .spec import WorkloadSpec
-from .statistics import mean_of
 
 if TYPE_CHECKING:
     import torch

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tunefront.evaluators.statistics.arrays import Array
 from tunefront.spaces import WorkloadError
 
-from .base import Array, EnoughItems, Inputs, Quality, Run, TensorSpec, Workload
+from .base import EnoughItems, Inputs, Quality, Run, TensorSpec, Workload
 from .classification import METRICS, example_outputs, labels_of, quality_of
 from .data import DataRow, read_rows
 from .hub import load_auto, load_processor, model_files

@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .base import Array, EnoughItems
+from tunefront.evaluators.statistics.arrays import Array
+
+from .base import EnoughItems
 
 LOOKS = (1 / 8, 1 / 4, 1 / 2)
 """Shares of the items after which judging may end."""

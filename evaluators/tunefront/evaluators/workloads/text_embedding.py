@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tunefront.evaluators.statistics.arrays import Array
+from tunefront.evaluators.statistics.estimates import mean_of
 from tunefront.spaces.metric import Metric
 
-from .base import Array, EnoughItems, Inputs, Quality, Run, Workload
+from .base import EnoughItems, Inputs, Quality, Run, Workload
 from .data import DataRow, read_rows
 from .hub import load_auto, load_processor, model_files, model_source
 from .portions import ItemIndices, judge, judged, sampled
 from .samples import NOT_FINITE, Sample, shortened
 from .spec import WorkloadSpec
-from .statistics import finite, mean_of
+from .statistics import finite
 from .text import TOKEN_INPUTS, TokenRows, batches, tokenize_texts
 
 if TYPE_CHECKING:

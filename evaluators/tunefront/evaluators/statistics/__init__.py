@@ -1,0 +1,1 @@
+"""Measurements, intervals and comparisons: mathematics over numpy arrays."""
