@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.float64]
+from .arrays import Floats
+
 CONFIDENCE = 0.95
 RESAMPLES = 2000
 LEAST_ERROR = 1e-4
@@ -15,7 +15,7 @@ TRIM = 0.2
 """Of the values at each end that a trimmed mean leaves out."""
 
 
-def median_interval(values: Array) -> tuple[float, float, float]:
+def median_interval(values: Floats) -> tuple[float, float, float]:
     """Median and the ends of its 95 % interval, from order statistics of shape `(n,)`.
 
     The ranks are those of the binomial distribution at one half (Hollander & Wolfe, Nonparametric
@@ -32,7 +32,7 @@ def median_interval(values: Array) -> tuple[float, float, float]:
     return float(np.median(ordered)), float(ordered[rank]), float(ordered[count - 1 - rank])
 
 
-def quantile_interval(values: Array, share: float) -> tuple[float, float, float]:
+def quantile_interval(values: Floats, share: float) -> tuple[float, float, float]:
     """A quantile of `(n,)` values; its interval is the normal one of the binomial rank."""
     ordered = np.sort(values)
     count = len(ordered)
@@ -42,7 +42,7 @@ def quantile_interval(values: Array, share: float) -> tuple[float, float, float]
     return middle, min(float(ordered[low]), middle), max(float(ordered[high]), middle)
 
 
-def trimmed_interval(values: Array) -> tuple[float, float, float]:
+def trimmed_interval(values: Floats) -> tuple[float, float, float]:
     """The 20 % trimmed mean of `(n,)` values and the ends of its 95 % interval.
 
     Tukey and McLaughlin's: the standard error comes from the winsorized variance, the quantile from
@@ -59,7 +59,7 @@ def trimmed_interval(values: Array) -> tuple[float, float, float]:
     return middle, middle - half, middle + half
 
 
-def ratio_interval(rounds: Sequence[Array], seed: int = 0) -> tuple[float, float, float]:
+def ratio_interval(rounds: Sequence[Floats], seed: int = 0) -> tuple[float, float, float]:
     """A ratio seen in every turn of several rounds, and the ends of its 95 % interval.
 
     Args:
@@ -95,7 +95,7 @@ def ratio_interval(rounds: Sequence[Array], seed: int = 0) -> tuple[float, float
     )
 
 
-def _birge(rounds: Sequence[Array]) -> float:
+def _birge(rounds: Sequence[Floats]) -> float:
     """How much more rounds differ than the errors of their trimmed means allow; 1 as expected."""
     found = [_mean_and_error(values) for values in rounds if len(values) > 2]
     if len(found) < 2:
@@ -106,7 +106,7 @@ def _birge(rounds: Sequence[Array]) -> float:
     return math.sqrt(float((weights * (means - mean) ** 2).sum()) / (len(found) - 1))
 
 
-def _mean_and_error(values: Array) -> tuple[float, float]:
+def _mean_and_error(values: Floats) -> tuple[float, float]:
     """The trimmed mean of `(n,)` values and its standard error; 0 for a single value."""
     count = len(values)
     cut = int(TRIM * count)
@@ -117,8 +117,8 @@ def _mean_and_error(values: Array) -> tuple[float, float]:
     return float(ordered[cut : count - cut].mean()), error
 
 
-def _trimmed_mean(rows: Array) -> Array:
+def _trimmed_mean(rows: Floats) -> Floats:
     """The 20 % trimmed mean of every row of `(rows, n)`."""
     cut = int(TRIM * rows.shape[1])
-    means: Array = np.sort(rows, axis=1)[:, cut : rows.shape[1] - cut].mean(axis=1)
+    means: Floats = np.sort(rows, axis=1)[:, cut : rows.shape[1] - cut].mean(axis=1)
     return means

@@ -10,17 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import numpy.typing as npt
 
+from tunefront.evaluators.statistics.arrays import Floats, Indices
 from tunefront.search.objective import Objective
 from tunefront.search.surrogate.figures import learnable
 from tunefront.search.surrogate.process import Process, fit
 from tunefront.search.surrogate.similarity import Features, encode
 from tunefront.search.trial import Trial
 from tunefront.spaces import Choice
-
-Floats = npt.NDArray[np.float64]
-Rows = npt.NDArray[np.intp]
 
 LEAST_EXPLAINED_TRIALS = 12
 """Fewer measured trials say nothing about choices."""
@@ -125,7 +122,7 @@ def _misses(
 
 
 def _learnt(
-    features: Features, figures: Floats, known: Rows, random: np.random.Generator
+    features: Features, figures: Floats, known: Indices, random: np.random.Generator
 ) -> Process:
     """A process that has seen the `known` rows.
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
+from tunefront.evaluators.statistics.arrays import Floats, Indices
 from tunefront.search.front import hypervolume, nondominated
 from tunefront.search.objective import Limit, Objective
 from tunefront.search.surrogate.improvement import expected_improvement
@@ -24,8 +25,6 @@ from .base import Sampler
 from .expectations import ANEW, GROWN, Expectations, Kept
 from .outlook import Outlook
 
-Floats = npt.NDArray[np.float64]
-Rows = npt.NDArray[np.intp]
 T = TypeVar("T")
 
 STARTUP_TRIALS = 8
@@ -121,7 +120,7 @@ class EhviSampler(Sampler):
             self._candidates = self._same_candidates()
             self._kept = None
 
-    def _same_candidates(self) -> Rows:
+    def _same_candidates(self) -> Indices:
         """A number for each configuration, the same where what is built is the same."""
         before = [choice.stage != "execution" for choice in self._choices]
         if not any(before):
@@ -129,7 +128,7 @@ class EhviSampler(Sampler):
         _, numbers = np.unique(self._features.places[:, before], axis=0, return_inverse=True)
         return numbers.reshape(-1)
 
-    def _covering(self, rows: Rows, tried: Rows) -> int:
+    def _covering(self, rows: Indices, tried: Indices) -> int:
         """The row with most values that were not tried yet, far from what was; ties at random."""
         places = self._features.places
         seen = [np.bincount(places[tried, j], minlength=len(t)) for j, t in enumerate(self._tables)]
@@ -147,7 +146,7 @@ class EhviSampler(Sampler):
     def _tables(self) -> Sequence[Floats]:
         return self._features.tables
 
-    def _pool(self, rows: Rows, front: Collection[int]) -> Rows:
+    def _pool(self, rows: Indices, front: Collection[int]) -> Indices:
         """All candidates, or of many the neighbours of the front and a random part."""
         if len(rows) <= POOL:
             return rows
@@ -175,7 +174,7 @@ class EhviSampler(Sampler):
         return [measured[place] for place in sorted([*front.tolist(), *spread])]
 
     def _expectations(
-        self, rows: Rows, trials: Sequence[Trial], measured: Sequence[Trial]
+        self, rows: Indices, trials: Sequence[Trial], measured: Sequence[Trial]
     ) -> Expectations:
         """Kept up with what has ended since, or begun anew where that is not enough.
 
@@ -220,7 +219,11 @@ class EhviSampler(Sampler):
         return frozenset(self._row_of[trial.configuration] for trial in best)
 
     def _outlook(
-        self, expected: Expectations, rows: Rows, trials: Sequence[Trial], measured: Sequence[Trial]
+        self,
+        expected: Expectations,
+        rows: Indices,
+        trials: Sequence[Trial],
+        measured: Sequence[Trial],
     ) -> Outlook:
         """What is expected of the candidates that are left."""
         running = self._rows([trial for trial in trials if trial.status == "running"])
@@ -245,7 +248,7 @@ class EhviSampler(Sampler):
             seconds=expected.seconds(built)[own],
         )
 
-    def _rows(self, trials: Sequence[Trial]) -> Rows:
+    def _rows(self, trials: Sequence[Trial]) -> Indices:
         return np.array([self._row_of[t.configuration] for t in trials], dtype=np.intp)
 
     def _process(self, name: str, between: Floats, figures: Floats, noise: Floats) -> Process:
@@ -263,7 +266,7 @@ class EhviSampler(Sampler):
             self._learnt[name] = len(figures), process.parameters
         return process
 
-    def _apart(self, rows: Rows, running: Rows) -> Floats:
+    def _apart(self, rows: Indices, running: Indices) -> Floats:
         """Less for what is like something that runs now: its outcome would tell the same."""
         distances = self._features.distances(running, rows).sum(axis=0).min(axis=0)
         return np.asarray(1.0 - 0.8 * np.exp(-2.0 * distances))

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr
 
+from tunefront.evaluators.statistics.arrays import Floats, Indices
 from tunefront.search.objective import Limit, Objective
 from tunefront.search.surrogate.figures import TargetScale, learnable, scaled, variance
 from tunefront.search.surrogate.prediction import Prediction
@@ -19,9 +20,6 @@ from tunefront.search.surrogate.process import Process
 from tunefront.search.surrogate.seconds import ExpectedSeconds
 from tunefront.search.surrogate.similarity import Features
 from tunefront.search.trial import Trial
-
-Floats = npt.NDArray[np.float64]
-Rows = npt.NDArray[np.intp]
 
 ANEW = 60
 """Measured trials up to which all begins anew with each."""
@@ -48,12 +46,14 @@ class _Group:
         predictions: One of each figure.
     """
 
-    def __init__(self, features: Features, seen: Rows, predictions: Sequence[Prediction]) -> None:
+    def __init__(
+        self, features: Features, seen: Indices, predictions: Sequence[Prediction]
+    ) -> None:
         self._features = features
         self._seen = seen
         self._predictions = predictions
 
-    def add(self, new: Rows, figures: Sequence[tuple[float, float]], across: Floats) -> None:
+    def add(self, new: Indices, figures: Sequence[tuple[float, float]], across: Floats) -> None:
         """One trial more: its row, its figures and their variances, its distances to all asked."""
         near = self._features.distances(self._seen, new)[:, :, 0]
         for prediction, (value, noise) in zip(self._predictions, figures, strict=True):
@@ -80,7 +80,7 @@ class Expectations:
     def __init__(
         self,
         features: Features,
-        asked: Rows,
+        asked: Indices,
         objectives: Sequence[Objective],
         limits: Sequence[Limit],
         *,
@@ -101,7 +101,7 @@ class Expectations:
         self._fails: _Group | None = None
         self._seconds = ExpectedSeconds(len(asked))
 
-    def learn_figures(self, rows: Rows, trials: Sequence[Trial]) -> None:
+    def learn_figures(self, rows: Indices, trials: Sequence[Trial]) -> None:
         """Begin with these measured trials."""
         known: dict[str, tuple[Floats, Floats]] = {}
         for objective in self._objectives:
@@ -118,7 +118,7 @@ class Expectations:
         for trial, apart in zip(trials, across.sum(axis=0), strict=True):
             self._seconds.add(trial, apart)
 
-    def learn_failures(self, rows: Rows, failed: Floats) -> None:
+    def learn_failures(self, rows: Indices, failed: Floats) -> None:
         """Begin with the trials of these rows, 1 where one failed and 0 where it did not.
 
         Least squares on 0 and 1: a process learns which choices what fails has in common.
@@ -127,7 +127,7 @@ class Expectations:
         self._fails = self._group(rows, {"fails": (failed, np.zeros(len(failed)))}, across)
 
     def _group(
-        self, rows: Rows, known: Mapping[str, tuple[Floats, Floats]], across: Floats
+        self, rows: Indices, known: Mapping[str, tuple[Floats, Floats]], across: Floats
     ) -> _Group:
         """Predictions from figures and their variances, by name."""
         between = self._features.distances(rows, rows)
@@ -135,11 +135,11 @@ class Expectations:
         predictions = [Prediction(process, across, self._room) for process in processes]
         return _Group(self._features, rows, predictions)
 
-    def holds(self, rows: Rows) -> bool:
+    def holds(self, rows: Indices) -> bool:
         """Whether all of these rows are among the candidates."""
         return bool((self._place[rows] >= 0).all())
 
-    def places(self, rows: Rows) -> Rows:
+    def places(self, rows: Indices) -> Indices:
         """Where these rows are among the candidates."""
         return self._place[rows]
 
@@ -154,7 +154,7 @@ class Expectations:
             self._fails.add(new, [(float(trial.status == "failed"), 0.0)], across)
         return trial.status == "failed" or self._take_figures(new, trial, across)
 
-    def _take_figures(self, new: Rows, trial: Trial, across: Floats) -> bool:
+    def _take_figures(self, new: Indices, trial: Trial, across: Floats) -> bool:
         """Take a measured trial's figures in; False where they can't be scaled as the others."""
         found = [
             scaled(trial, objective.metric, objective.sign, scale)
@@ -223,8 +223,8 @@ class Kept:
         ended: Mapping[int, int],
         measured: int,
         front: frozenset[int],
-        left: Rows,
-        running: Rows,
+        left: Indices,
+        running: Indices,
     ) -> bool:
         """Whether they can be kept up with a record.
 

@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from tunefront.evaluators.statistics.arrays import Floats
 from tunefront.search.objective import Objective
 from tunefront.search.surrogate.figures import TargetScale
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

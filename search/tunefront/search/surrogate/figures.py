@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from tunefront.evaluators import MEASURED_METRICS
+from tunefront.evaluators.statistics.arrays import Floats
 from tunefront.search.trial import Trial
 
-Floats = npt.NDArray[np.float64]
 TargetScale = Literal["linear", "log"]
 
 RATIO = 3.0

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr
 
-Floats = npt.NDArray[np.float64]
+from tunefront.evaluators.statistics.arrays import Floats
+
 Singles = npt.NDArray[np.float32]
 NUMBERS = 4_000_000
 """Held at a time; what is more is worked off in parts."""

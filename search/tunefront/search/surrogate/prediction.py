@@ -7,12 +7,11 @@ Williams 2006, appendix A.3). What the process has learnt, and how figures are s
 import math
 
 import numpy as np
-import numpy.typing as npt
 import scipy.linalg
 
-from .process import JITTER, LEAST_VARIANCE, Process
+from tunefront.evaluators.statistics.arrays import Floats
 
-Floats = npt.NDArray[np.float64]
+from .process import JITTER, LEAST_VARIANCE, Process
 
 
 class Prediction:

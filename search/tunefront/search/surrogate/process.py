@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import scipy.linalg
 import scipy.optimize
 
-Floats = npt.NDArray[np.float64]
+from tunefront.evaluators.statistics.arrays import Floats
 
 WEIGHT_PRIOR = (0.0, 1.2)
 """Mean and deviation of a weight's logarithm: how much a choice matters before anything is seen."""

@@ -3,9 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
+from tunefront.evaluators.statistics.arrays import Floats
 from tunefront.search.trial import Trial
-
-Floats = npt.NDArray[np.float64]
 
 SHARPNESS = 4.0
 """How fast a trial's say falls with its distance: one that differs in a whole choice has 2 %."""
