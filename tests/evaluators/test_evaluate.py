@@ -30,8 +30,8 @@ from tunefront.evaluators import (
     evaluate,
 )
 from tunefront.evaluators.measured import doubts_of, relative_throughput
-from tunefront.evaluators.measures.speed import Block
 from tunefront.evaluators.setting import EVALUATION_STAGES
+from tunefront.evaluators.statistics.timing import Block
 from tunefront.spaces import Configuration, WorkloadError
 
 from .conftest import QUICK, TORCH

@@ -18,7 +18,7 @@ from tunefront.evaluators import (
     Timing,
     WorkloadSpec,
 )
-from tunefront.evaluators.measures.speed import Block
+from tunefront.evaluators.statistics.timing import Block
 from tunefront.search.cluster import job as module
 from tunefront.search.cluster.job import TurnsJob, run_turns
 from tunefront.spaces import Configuration, EvaluationError

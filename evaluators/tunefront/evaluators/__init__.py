@@ -22,6 +22,7 @@ from tunefront.evaluators.profiling.profile import (
 from tunefront.evaluators.statistics.intervals import ratio_interval
 from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.evaluators.statistics.paired import paired_change
+from tunefront.evaluators.statistics.timing import Timing, half_width, kept_turns
 from tunefront.evaluators.workloads.base import Architecture
 from tunefront.evaluators.workloads.builtin import build_workload, quality_metrics
 from tunefront.evaluators.workloads.samples import Sample
@@ -39,7 +40,6 @@ from .evaluate import (
 from .isolation import Isolation
 from .measured import Judge, plain_look, speed_against
 from .measures.gpu import Gpus
-from .measures.speed import Timing, half_width, kept_turns
 from .profiled import profile_candidate
 from .registry import load
 from .setting import Evaluation, FirstLook, Setting, Timeouts

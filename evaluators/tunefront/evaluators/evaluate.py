@@ -16,7 +16,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
+from tunefront.evaluators.measures.speed import enough
 from tunefront.evaluators.statistics.measurement import Measurement
+from tunefront.evaluators.statistics.timing import Timing
 from tunefront.evaluators.workloads.spec import WorkloadSpec
 from tunefront.spaces import (
     STAGE_OF,
@@ -37,7 +39,6 @@ from .measured import Judge, Looker, digits, measured, plain_look
 from .measures.gpu import Gpus
 from .measures.memory import folder_mb
 from .measures.quality import read_items, read_metrics
-from .measures.speed import Timing, enough
 from .preload import imports_of
 from .setting import (
     WAITING,

@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
+from tunefront.evaluators.interfaces.tensors import Inputs, TensorSpec
 from tunefront.evaluators.statistics.arrays import Array
-from tunefront.evaluators.workloads.base import Inputs, TensorSpec
 from tunefront.spaces import ExportError
 
 from .candidate import CandidateRecord, open_candidate, script_of

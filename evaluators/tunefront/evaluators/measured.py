@@ -7,9 +7,9 @@ from tunefront.evaluators.measures.speed import Protocol
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.statistics.intervals import ratio_interval
 from tunefront.evaluators.statistics.measurement import Measurement
+from tunefront.evaluators.statistics.timing import Timing, half_width, ratios
 from tunefront.spaces import EvaluationError
 
-from .measures.speed import Timing, half_width, ratios
 from .setting import Evaluation, FirstLook
 from .turns import Session, Sitting
 

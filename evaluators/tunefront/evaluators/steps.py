@@ -13,25 +13,32 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tunefront.evaluators.interfaces.tensors import (
+    Inputs,
+    no_collection,
+    read_requests,
+    run_block,
+    warm_up,
+)
+from tunefront.evaluators.measures.machine import OwnWatch
+from tunefront.evaluators.measures.memory import folder_mb, gpu_memory_mb, tree_memory_mb
 from tunefront.evaluators.measures.quality import read_items, read_predictions, write_quality
+from tunefront.evaluators.measures.speed import Protocol
 from tunefront.evaluators.runtimes.base import Numerics, Source
 from tunefront.evaluators.runtimes.builtin import RUNTIME_OF
 from tunefront.evaluators.statistics.paired import QualityLimit
 from tunefront.evaluators.techniques.builtin import active_techniques
-from tunefront.evaluators.workloads.base import Inputs, Workload
+from tunefront.evaluators.workloads.base import Workload
 from tunefront.evaluators.workloads.builtin import build_workload
+from tunefront.evaluators.workloads.portions import LOOKS
+from tunefront.evaluators.workloads.samples import write_samples
 from tunefront.evaluators.workloads.spec import WorkloadSpec
 from tunefront.spaces import Configuration, EvaluationError, detect_hardware
 
 from .applied import not_applied
 from .candidate import CandidateRecord, open_candidate
-from .measures.machine import OwnWatch
-from .measures.memory import folder_mb, gpu_memory_mb, tree_memory_mb
-from .measures.speed import Protocol, no_collection, run_block, warm_up
 from .store import Store, fingerprint_of, key_of
 from .turnstile import Seat
-from .workloads.portions import LOOKS
-from .workloads.samples import write_samples
 
 if TYPE_CHECKING:
     import torch
@@ -78,15 +85,6 @@ def requests(payload: Payload) -> dict[str, object]:
     return {}
 
 
-def read_requests(folder: Path) -> list[Inputs]:
-    """The requests that `requests` wrote."""
-    made: list[Inputs] = []
-    for path in sorted(folder.glob("request_*.npz")):
-        with np.load(path, allow_pickle=False) as arrays:
-            made.append({name: arrays[name] for name in arrays.files})
-    return made
-
-
 def reference(payload: Payload) -> dict[str, object]:
     """Write the reference module's quality and predictions.
 
@@ -94,7 +92,7 @@ def reference(payload: Payload) -> dict[str, object]:
     """
     import torch
 
-    from .runtimes.program import tensors
+    from tunefront.evaluators.interfaces.torch_tensors import tensors
 
     _threads()
     workload = build_workload(WorkloadSpec.from_dict(payload["workload"]))
@@ -113,7 +111,7 @@ def build(payload: Payload) -> dict[str, object]:
 
     Payload: `workload`, `configuration`, `store`, `model_key`, `folder`.
     """
-    from .workloads.modules import pretrained_of
+    from tunefront.evaluators.workloads.modules import pretrained_of
 
     _threads()
     spec = WorkloadSpec.from_dict(payload["workload"])
@@ -280,8 +278,8 @@ def count_products(payload: Payload) -> dict[str, object]:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from .profiling.kinds import torch_kind
-    from .runtimes.program import tensors
+    from tunefront.evaluators.interfaces.torch_tensors import tensors
+    from tunefront.evaluators.profiling.kinds import torch_kind
 
     _threads()
     spec = WorkloadSpec.from_dict(payload["workload"])

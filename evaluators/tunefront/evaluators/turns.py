@@ -13,7 +13,9 @@ from typing import Any, cast
 
 import numpy as np
 
+from tunefront.evaluators.interfaces.tensors import read_requests, speed_of
 from tunefront.evaluators.statistics.measurement import Measurement
+from tunefront.evaluators.statistics.timing import Block, Timing
 from tunefront.spaces import Configuration, EvaluationError, WorkloadError
 
 from .cores import lease_cores
@@ -22,9 +24,7 @@ from .locks import in_use
 from .measures.energy import EnergyMeter
 from .measures.gpu import Gpus
 from .measures.machine import MachineWatch, wait_until_quiet
-from .measures.speed import Block, Timing, speed_of
 from .setting import Setting, devices, memory_limit
-from .steps import read_requests
 from .turnstile import Turnstile
 
 

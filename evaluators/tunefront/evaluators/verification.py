@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from tunefront.evaluators.interfaces.tensors import speed_of
+from tunefront.evaluators.measures.speed import Protocol, time_alone
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.spaces import ExportError, detect_hardware
 
 from .candidate import open_candidate
 from .export_folder import read_manifest, read_recorded_outputs, tampered
 from .measures.memory import tree_memory_mb
-from .measures.speed import Protocol, speed_of, time_alone
 
 MISMATCH = 5
 TOLERANCE: Mapping[str, float] = {"fp32": 1e-3, "bf16": 3e-2, "fp16": 1e-2}

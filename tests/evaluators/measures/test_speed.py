@@ -9,25 +9,25 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pytest
 
+from tunefront.evaluators.interfaces.tensors import (
+    Inputs,
+    no_collection,
+    run_block,
+    speed_of,
+    warm_up,
+)
 from tunefront.evaluators.measures.machine import OwnWatch
-from tunefront.evaluators.measures.speed import (
+from tunefront.evaluators.measures.speed import Protocol, enough, time_alone
+from tunefront.evaluators.statistics.arrays import Array
+from tunefront.evaluators.statistics.timing import (
     Block,
-    Protocol,
     Timing,
-    enough,
     half_width,
     items_of,
     kept_turns,
-    no_collection,
     ratios,
-    run_block,
-    speed_of,
-    time_alone,
     tokens_of,
-    warm_up,
 )
-from tunefront.evaluators.statistics.arrays import Array
-from tunefront.evaluators.workloads.base import Inputs
 
 REQUESTS: list[Inputs] = [
     {"input_ids": np.ones((2, 4)), "attention_mask": np.array([[1, 1, 1, 0], [1, 1, 0, 0]])},

@@ -16,10 +16,10 @@ from _pytest.mark import ParameterSet
 from tests.processors import running_hardware, tested_hardware
 
 from tunefront.evaluators.candidate import CandidateRecord, script_of
+from tunefront.evaluators.interfaces.tensors import Inputs
+from tunefront.evaluators.interfaces.torch_tensors import tensors
 from tunefront.evaluators.runtimes.base import Candidate, Numerics, Source
 from tunefront.evaluators.runtimes.builtin import RUNTIME_OF
-from tunefront.evaluators.runtimes.program import tensors
-from tunefront.evaluators.workloads.base import Inputs
 from tunefront.spaces import RUNTIMES, claims
 
 from .conftest import MODULES, request_of

@@ -11,12 +11,13 @@ import pytest
 import torch
 import transformers
 
+from tunefront.evaluators.interfaces.tensors import Inputs, TensorSpec
+from tunefront.evaluators.interfaces.torch_tensors import tensors
 from tunefront.evaluators.runtimes.base import Numerics, Source
 from tunefront.evaluators.runtimes.builtin import RUNTIME_OF
-from tunefront.evaluators.runtimes.program import tensors
 from tunefront.evaluators.runtimes.sharded import save_shardable
 from tunefront.evaluators.store import Store, key_of
-from tunefront.evaluators.workloads.base import Architecture, Inputs, TensorSpec
+from tunefront.evaluators.workloads.base import Architecture
 from tunefront.evaluators.workloads.modules import (
     EmbeddingModule,
     ImageLogitsModule,

@@ -9,7 +9,8 @@ import pytest
 import torch
 import transformers
 
-from tunefront.evaluators.runtimes.program import tensors
+from tunefront.evaluators.interfaces.tensors import Inputs
+from tunefront.evaluators.interfaces.torch_tensors import tensors
 from tunefront.evaluators.techniques.base import Technique
 from tunefront.evaluators.techniques.blocks import (
     attention_blocks,
@@ -17,7 +18,6 @@ from tunefront.evaluators.techniques.blocks import (
     layer_stack,
 )
 from tunefront.evaluators.techniques.builtin import PRUNING, active_techniques
-from tunefront.evaluators.workloads.base import Inputs
 from tunefront.evaluators.workloads.modules import EmbeddingModule, LogitsModule
 from tunefront.spaces import CHOICES, Configuration, EvaluationError
 

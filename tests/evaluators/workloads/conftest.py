@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from tunefront.evaluators import WorkloadSpec
+from tunefront.evaluators.interfaces.tensors import Inputs
 from tunefront.evaluators.statistics.arrays import Array
-from tunefront.evaluators.workloads.base import Inputs, Run, Workload
+from tunefront.evaluators.workloads.base import Run, Workload
 from tunefront.evaluators.workloads.builtin import build_workload
 
 if TYPE_CHECKING:

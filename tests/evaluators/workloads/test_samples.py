@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from tunefront.evaluators import WorkloadSpec
+from tunefront.evaluators.interfaces.tensors import Inputs
 from tunefront.evaluators.statistics.arrays import Array
-from tunefront.evaluators.workloads.base import Inputs, Quality, Run, Workload
+from tunefront.evaluators.workloads.base import Quality, Run, Workload
 from tunefront.evaluators.workloads.builtin import build_workload
 from tunefront.evaluators.workloads.causal_lm import CONTINUED, NO_WORD
 from tunefront.evaluators.workloads.portions import LEAST_ITEMS, SAMPLED, portions, sampled

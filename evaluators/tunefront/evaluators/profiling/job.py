@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tunefront.evaluators.candidate import CandidateRecord
-from tunefront.evaluators.workloads.base import Inputs
+from tunefront.evaluators.interfaces.tensors import Inputs
 
 from .profile import ProfileRow, Roofline
 

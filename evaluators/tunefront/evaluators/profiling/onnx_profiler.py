@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tunefront.evaluators.candidate import open_candidate
-from tunefront.evaluators.measures.speed import warm_up
+from tunefront.evaluators.interfaces.tensors import warm_up
 from tunefront.evaluators.runtimes.onnxruntime import ONNX_FILE, OnnxCandidate
 
 from .job import Found, ProfileJob, middle, passes_in, timed_passes

@@ -7,7 +7,7 @@ from math import prod
 from typing import Any
 
 from tunefront.evaluators.candidate import open_candidate
-from tunefront.evaluators.measures.speed import warm_up
+from tunefront.evaluators.interfaces.tensors import warm_up
 from tunefront.evaluators.runtimes.openvino import IR_FILE, OpenVinoCandidate
 
 from .job import Found, ProfileJob, middle_mean, passes_in, timed_passes

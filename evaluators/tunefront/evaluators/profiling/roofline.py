@@ -30,7 +30,7 @@ def measure_roofline(device: str, precision: str, quantization: str, threads: in
     """
     import torch
 
-    from tunefront.evaluators.runtimes.program import DTYPES
+    from tunefront.evaluators.interfaces.torch_tensors import DTYPES
 
     torch.set_num_threads(threads)
     with torch.inference_mode():

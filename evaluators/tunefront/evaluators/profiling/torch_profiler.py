@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tunefront.evaluators.candidate import open_candidate
-from tunefront.evaluators.measures.speed import warm_up
+from tunefront.evaluators.interfaces.tensors import warm_up
 from tunefront.evaluators.runtimes.base import Candidate
 
 from .job import Found, ProfileJob, middle, passes_in, timed_passes

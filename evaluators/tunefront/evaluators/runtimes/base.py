@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tunefront.evaluators.interfaces.tensors import Inputs, TensorSpec
 from tunefront.evaluators.statistics.arrays import Array
-from tunefront.evaluators.workloads.base import Architecture, Inputs, TensorSpec
+from tunefront.evaluators.workloads.base import Architecture
 from tunefront.spaces import Configuration, Hardware
 
 if TYPE_CHECKING:

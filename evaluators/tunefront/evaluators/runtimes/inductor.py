@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tunefront.evaluators.interfaces.tensors import Inputs
 from tunefront.evaluators.statistics.arrays import Array
-from tunefront.evaluators.workloads.base import Inputs
 from tunefront.spaces import EvaluationError
 
 from .base import Candidate, Facts, Numerics, Runtime, Source
@@ -31,7 +31,9 @@ class Inductor(Runtime):
         """Convert, trace, compile; open in batch size and threads."""
         import torch
 
-        from .program import convert, export_program, tensors
+        from tunefront.evaluators.interfaces.torch_tensors import tensors
+
+        from .program import convert, export_program
 
         os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
         module = convert(source.module, numerics.precision, numerics.quantization)

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tunefront.evaluators.interfaces.tensors import Inputs
 from tunefront.evaluators.statistics.arrays import Array
-from tunefront.evaluators.workloads.base import Architecture, Inputs
+from tunefront.evaluators.workloads.base import Architecture
 from tunefront.spaces import EvaluationError
 
 from .base import Candidate, Facts, Numerics, Runtime, Source

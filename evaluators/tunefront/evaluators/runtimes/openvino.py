@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from tunefront.evaluators.interfaces.tensors import Inputs
 from tunefront.evaluators.statistics.arrays import Array
-from tunefront.evaluators.workloads.base import Inputs
 from tunefront.spaces import EvaluationError
 
 from .base import Candidate, Facts, Numerics, Runtime, Source

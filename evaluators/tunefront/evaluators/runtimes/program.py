@@ -1,27 +1,16 @@
 """torch.export: from a module to a program without Python, without pickle. Needs torch."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 
-from tunefront.evaluators.workloads.base import Inputs, TensorSpec
+from tunefront.evaluators.interfaces.tensors import TensorSpec
+from tunefront.evaluators.interfaces.torch_tensors import DTYPES, tensors
 from tunefront.spaces import EvaluationError
 
 from .base import Source
 
-DTYPES: Mapping[str, torch.dtype] = {
-    "fp32": torch.float32,
-    "bf16": torch.bfloat16,
-    "fp16": torch.float16,
-}
 _INT4: torch.dtype = vars(torch)["int4"]  # missing in torch's own type information
-NAME_OF = {dtype: name for name, dtype in DTYPES.items()}
-
-
-def tensors(inputs: Inputs, device: str = "cpu") -> dict[str, torch.Tensor]:
-    """The arrays of a request as tensors."""
-    return {name: torch.from_numpy(array).to(device) for name, array in inputs.items()}
 
 
 def export_program(module: torch.nn.Module, source: Source) -> torch.export.ExportedProgram:

@@ -17,12 +17,12 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
+from tunefront.evaluators.interfaces.tensors import Inputs
+from tunefront.evaluators.interfaces.torch_tensors import DTYPES, NAME_OF
 from tunefront.evaluators.statistics.arrays import Array
-from tunefront.evaluators.workloads.base import Inputs
 from tunefront.spaces import EvaluationError
 
 from .base import Candidate, Facts, Numerics, Source
-from .program import DTYPES, NAME_OF
 from .weights import WeightStatistics, total
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tunefront.evaluators.interfaces.tensors import Inputs
 from tunefront.evaluators.statistics.arrays import Array
-from tunefront.evaluators.workloads.base import Inputs
 
 from .base import Candidate, Facts, Numerics, Runtime, Source
 from .weights import WeightStatistics, total
@@ -126,7 +126,7 @@ def _bits(tensor: "torch.Tensor") -> int:
 
 def _precision(floats: Sequence["torch.Tensor"]) -> str:
     """The type that most floating-point weights are in."""
-    from .program import NAME_OF
+    from tunefront.evaluators.interfaces.torch_tensors import NAME_OF
 
     sizes: dict[str, int] = {}
     for tensor in floats:

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from tunefront.evaluators.workloads.base import Inputs
+from tunefront.evaluators.interfaces.tensors import Inputs
 
 if TYPE_CHECKING:
     import torch

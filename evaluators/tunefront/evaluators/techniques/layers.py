@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
-from tunefront.evaluators.workloads.base import Inputs
+from tunefront.evaluators.interfaces.tensors import Inputs
 from tunefront.spaces import EvaluationError
 
 from .base import Plan, Technique
@@ -56,7 +56,7 @@ def _influence(
     """One minus the mean cosine between input and output of every layer."""
     import torch
 
-    from tunefront.evaluators.runtimes.program import tensors
+    from tunefront.evaluators.interfaces.torch_tensors import tensors
 
     sums = [0.0] * len(layers)
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tunefront.evaluators.workloads.base import Inputs
+from tunefront.evaluators.interfaces.tensors import Inputs
 
 from .base import Plan, Technique
 

@@ -8,7 +8,7 @@ with whole units for single weights). Blocks are done in order, each on the prun
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
-from tunefront.evaluators.workloads.base import Inputs
+from tunefront.evaluators.interfaces.tensors import Inputs
 from tunefront.spaces import EvaluationError
 
 from .base import Plan, Technique
@@ -142,7 +142,7 @@ def _second_moments(
     """Damped second moments of what the consumer reads, float64 `(features, features)`."""
     import torch
 
-    from tunefront.evaluators.runtimes.program import tensors
+    from tunefront.evaluators.interfaces.torch_tensors import tensors
 
     size = consumer.in_features
     moments = torch.zeros(size, size, dtype=torch.float64)

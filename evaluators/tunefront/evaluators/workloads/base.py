@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from tunefront.evaluators.interfaces.tensors import Inputs, TensorSpec
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.spaces.metric import Metric
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 
     import torch
 
-Inputs = Mapping[str, Array]
-"""One request: an array for every input of the module, batch first."""
 Run = Callable[[Inputs], Sequence[Array]]
 """A candidate as quality functions see it: one request in, the module's outputs out."""
 EnoughItems = Callable[[Array, Array], bool]
@@ -32,19 +31,6 @@ Architecture = Literal["decoder", "encoder", "vision", "other"]
 `decoder`: a transformer that attends to earlier positions only; `encoder`: one that attends to all
 positions; `vision`: a network over images; `other`: nothing is assumed.
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TensorSpec:
-    """One input of the module.
-
-    Attributes:
-        name: The argument's name in the module's `forward`.
-        dims: A size for every dimension, or a name where it varies (`batch`, `sequence`).
-    """
-
-    name: str
-    dims: tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

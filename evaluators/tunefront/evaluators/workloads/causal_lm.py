@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tunefront.evaluators.interfaces.tensors import Inputs
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.statistics.estimates import mean_of, perplexity_of
 from tunefront.spaces.metric import Metric
 
-from .base import EnoughItems, Inputs, Quality, Run, Workload
+from .base import EnoughItems, Quality, Run, Workload
 from .hub import load_auto, load_processor, model_files
 from .portions import ItemIndices, judge, judged, sampled
 from .samples import NOT_FINITE, Sample, shortened

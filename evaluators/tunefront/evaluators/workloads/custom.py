@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from tunefront.evaluators.interfaces.tensors import Inputs, TensorSpec
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.statistics.estimates import mean_of
 from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.spaces import EvaluationError, WorkloadError
 from tunefront.spaces.metric import Metric
 
-from .base import EnoughItems, Inputs, Quality, Run, TensorSpec, Workload
+from .base import EnoughItems, Quality, Run, Workload
 from .portions import SAMPLED
 from .samples import Sample, shortened
 from .spec import WorkloadSpec

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tunefront.evaluators.interfaces.tensors import Inputs, TensorSpec
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.spaces import WorkloadError
 
-from .base import EnoughItems, Inputs, Quality, Run, TensorSpec, Workload
+from .base import EnoughItems, Quality, Run, Workload
 from .classification import METRICS, example_outputs, labels_of, quality_of
 from .data import DataRow, read_rows
 from .hub import load_auto, load_processor, model_files

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tunefront.evaluators.interfaces.tensors import Inputs, TensorSpec
 from tunefront.spaces import WorkloadError
 
-from .base import Inputs, TensorSpec
 from .data import read_rows
 from .hub import load_processor
 from .portions import ItemIndices

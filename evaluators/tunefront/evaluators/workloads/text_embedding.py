@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tunefront.evaluators.interfaces.tensors import Inputs
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.statistics.estimates import mean_of
 from tunefront.spaces.metric import Metric
 
-from .base import EnoughItems, Inputs, Quality, Run, Workload
+from .base import EnoughItems, Quality, Run, Workload
 from .data import DataRow, read_rows
 from .hub import load_auto, load_processor, model_files, model_source
 from .portions import ItemIndices, judge, judged, sampled

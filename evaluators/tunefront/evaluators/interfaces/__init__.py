@@ -1,0 +1,1 @@
+"""How a candidate is called: request and response types, and what is timed."""
