@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tunefront.evaluators import disk
-from tunefront.evaluators.disk import free_bytes, full_folder, is_full, total_bytes
+from tunefront.evaluators.store import disk
+from tunefront.evaluators.store.disk import free_bytes, full_folder, is_full, total_bytes
 from tunefront.spaces import EvaluationError
 
 FULL = Path("/dev/full")

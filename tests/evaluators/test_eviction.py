@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tunefront.evaluators import eviction
-from tunefront.evaluators.eviction import (
+from tunefront.evaluators.store import eviction
+from tunefront.evaluators.store.eviction import (
     ABANDONED_S,
     EVERY_S,
     GB,
@@ -21,8 +21,8 @@ from tunefront.evaluators.eviction import (
     shelves,
     tidy,
 )
-from tunefront.evaluators.locks import in_use, lock_of, locked
-from tunefront.evaluators.store import Store, key_of
+from tunefront.evaluators.store.locks import in_use, lock_of, locked
+from tunefront.evaluators.store.store import Store, key_of
 from tunefront.spaces import CacheError, EvaluationError
 
 SIZE = 1000
@@ -178,7 +178,7 @@ def test_the_store_is_tidied_after_a_product_was_made_and_once_a_minute(
 def test_a_hit_costs_no_look_at_the_store(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     path = shelf.add("product", 0)
     monkeypatch.delenv(eviction.LIMIT, raising=False)
-    monkeypatch.setattr("tunefront.evaluators.store.tidy", lambda _: pytest.fail("looked"))
+    monkeypatch.setattr("tunefront.evaluators.store.store.tidy", lambda _: pytest.fail("looked"))
     assert shelf.store.get_or_make(path.name, lambda _: pytest.fail("made")) == path
 
 

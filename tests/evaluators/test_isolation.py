@@ -21,7 +21,7 @@ from tunefront.evaluators.isolation import (
     last_lines,
 )
 from tunefront.evaluators.shared_memory import SHARED_MEMORY_FOLDER as SHARED_MEMORY
-from tunefront.evaluators.store import Store
+from tunefront.evaluators.store.store import Store
 from tunefront.spaces import EvaluationError, WorkloadError
 
 HERE = Path(__file__).parent

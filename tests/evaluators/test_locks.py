@@ -4,7 +4,7 @@ import threading
 import time
 from pathlib import Path
 
-from tunefront.evaluators.locks import in_use, lock_of, locked
+from tunefront.evaluators.store.locks import in_use, lock_of, locked
 
 
 def test_one_holds_a_lock_at_a_time(tmp_path: Path) -> None:

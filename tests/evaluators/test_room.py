@@ -16,7 +16,7 @@ from tunefront.evaluators import (
     Timing,
     evaluate,
 )
-from tunefront.evaluators.eviction import clear, shelves
+from tunefront.evaluators.store.eviction import clear, shelves
 from tunefront.spaces import Configuration
 
 from .conftest import TORCH

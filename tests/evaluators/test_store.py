@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tunefront.evaluators.eviction import clear, shelves
-from tunefront.evaluators.store import Store, cache_folder, fingerprint_of, key_of
+from tunefront.evaluators.store.eviction import clear, shelves
+from tunefront.evaluators.store.store import Store, cache_folder, fingerprint_of, key_of
 
 
 def fill(folder: Path) -> None:
@@ -90,7 +90,7 @@ def test_names_of_files_count(tmp_path: Path) -> None:
 def test_large_files_count_by_size_time_and_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tunefront.evaluators.store.HASHED_WHOLE", 2**20)
+    monkeypatch.setattr("tunefront.evaluators.store.store.HASHED_WHOLE", 2**20)
     path = tmp_path / "large"
     path.write_bytes(b"a" * (3 * 2**20))
     before = fingerprint_of((path,))

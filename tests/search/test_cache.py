@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from tunefront.evaluators import Store, prepared_folder, stages_folder
-from tunefront.evaluators.eviction import LIMIT
-from tunefront.evaluators.locks import in_use
-from tunefront.evaluators.store import key_of
+from tunefront.evaluators.store.eviction import LIMIT
+from tunefront.evaluators.store.locks import in_use
+from tunefront.evaluators.store.store import key_of
 from tunefront.search.cache import parse_size
 from tunefront.search.cli import main
 from tunefront.search.experiment import Prepare

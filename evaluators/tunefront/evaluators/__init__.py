@@ -23,6 +23,7 @@ from tunefront.evaluators.statistics.intervals import ratio_interval
 from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.evaluators.statistics.paired import paired_change
 from tunefront.evaluators.statistics.timing import Timing, half_width, kept_turns
+from tunefront.evaluators.store.store import Store, cache_folder, prepared_folder, stages_folder
 from tunefront.evaluators.workloads.base import Architecture
 from tunefront.evaluators.workloads.builtin import build_workload, quality_metrics
 from tunefront.evaluators.workloads.samples import Sample
@@ -43,7 +44,6 @@ from .measures.gpu import Gpus
 from .profiled import profile_candidate
 from .registry import load
 from .setting import Evaluation, FirstLook, Setting, Timeouts
-from .store import Store, cache_folder, prepared_folder, stages_folder
 from .turns import Contender, Session, Sitting, take_turns
 
 __all__ = [

@@ -19,6 +19,9 @@ from typing import Any, Self
 from tunefront.evaluators.measures.speed import enough
 from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.evaluators.statistics.timing import Timing
+from tunefront.evaluators.store.disk import is_full
+from tunefront.evaluators.store.eviction import make_room, size_of
+from tunefront.evaluators.store.store import Store, environment_of, key_of
 from tunefront.evaluators.workloads.spec import WorkloadSpec
 from tunefront.spaces import (
     STAGE_OF,
@@ -32,8 +35,6 @@ from tunefront.spaces import (
 )
 
 from .cores import lease_cores
-from .disk import is_full
-from .eviction import make_room, size_of
 from .isolation import Isolation, Step, last_lines
 from .measured import Judge, Looker, digits, measured, plain_look
 from .measures.gpu import Gpus
@@ -49,7 +50,6 @@ from .setting import (
     devices,
     memory_limit,
 )
-from .store import Store, environment_of, key_of
 from .turns import Contender, Session, take_turns
 from .workloads.samples import read_samples
 

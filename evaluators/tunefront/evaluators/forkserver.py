@@ -167,9 +167,8 @@ def _message(error: BaseException) -> str:
 
 def _kind(error: BaseException) -> str:
     """A failure's cause, or `workload` where the user's model or data is at fault."""
+    from tunefront.evaluators.store.disk import is_full
     from tunefront.spaces import EvaluationError, WorkloadError
-
-    from .disk import is_full
 
     if is_full(error):
         return "disk full"

@@ -22,9 +22,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, cast
 
+from tunefront.evaluators.store.disk import full_folder
 from tunefront.spaces import EvaluationError, FailureCause, WorkloadError
-
-from .disk import full_folder
 
 Kit = Literal["build", "torch", "inductor", "onnxruntime", "openvino"]
 

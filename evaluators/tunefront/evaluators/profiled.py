@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any, cast
 
 from tunefront.evaluators.profiling.profilers import check_profiler
+from tunefront.evaluators.store.locks import in_use
+from tunefront.evaluators.store.store import Store, key_of
 from tunefront.spaces import Configuration, EvaluationError
 
 from .cores import lease_cores
 from .evaluate import candidate_key, contender, model_key
 from .isolation import Isolation, Kit, Step
-from .locks import in_use
 from .preload import imports_of
 from .profiling.profile import Profile
 from .setting import Setting, devices, memory_limit
-from .store import Store, key_of
 from .turns import Contender
 
 PROFILED_S = 1.0

@@ -27,6 +27,7 @@ from tunefront.evaluators.measures.speed import Protocol
 from tunefront.evaluators.runtimes.base import Numerics, Source
 from tunefront.evaluators.runtimes.builtin import RUNTIME_OF
 from tunefront.evaluators.statistics.paired import QualityLimit
+from tunefront.evaluators.store.store import Store, fingerprint_of, key_of
 from tunefront.evaluators.techniques.builtin import active_techniques
 from tunefront.evaluators.workloads.base import Workload
 from tunefront.evaluators.workloads.builtin import build_workload
@@ -37,7 +38,6 @@ from tunefront.spaces import Configuration, EvaluationError, detect_hardware
 
 from .applied import not_applied
 from .candidate import CandidateRecord, open_candidate
-from .store import Store, fingerprint_of, key_of
 from .turnstile import Seat
 
 if TYPE_CHECKING:

@@ -18,9 +18,9 @@ from types import FrameType
 from typing import Any, Literal
 
 from tunefront.evaluators import Evaluation, Setting, stages_folder
-from tunefront.evaluators.eviction import cache_limit
-from tunefront.evaluators.locks import in_use
 from tunefront.evaluators.setting import WAITING
+from tunefront.evaluators.store.eviction import cache_limit
+from tunefront.evaluators.store.locks import in_use
 from tunefront.search.cluster.host import Host
 from tunefront.search.samplers.factory import build_sampler
 from tunefront.spaces import Enumeration, detect_hardware

@@ -15,7 +15,7 @@ from tunefront.evaluators import (
     quality_metrics,
     stages_folder,
 )
-from tunefront.evaluators.store import make_once
+from tunefront.evaluators.store.store import make_once
 from tunefront.search.tracking.store import check_reachable
 from tunefront.spaces import (
     Enumeration,

@@ -11,7 +11,7 @@ from tests.processors import tested_hardware
 
 from tunefront.evaluators.interfaces.tensors import Inputs, TensorSpec
 from tunefront.evaluators.runtimes.base import Source
-from tunefront.evaluators.store import Store, key_of
+from tunefront.evaluators.store.store import Store, key_of
 from tunefront.evaluators.workloads.modules import EmbeddingModule, LogitsModule
 from tunefront.spaces import Hardware
 

@@ -15,7 +15,7 @@ from tunefront.evaluators.interfaces.tensors import Inputs
 from tunefront.evaluators.measures.quality import read_items, read_metrics, write_quality
 from tunefront.evaluators.runtimes.base import Source
 from tunefront.evaluators.statistics.arrays import Array
-from tunefront.evaluators.store import fingerprint_of
+from tunefront.evaluators.store.store import fingerprint_of
 from tunefront.evaluators.workloads import portions as portions_module
 from tunefront.evaluators.workloads.base import Architecture
 from tunefront.evaluators.workloads.builtin import WORKLOADS, build_workload

@@ -53,7 +53,8 @@ def cache_command(limit: str | None, cleared: bool, style: str) -> None:
     tunefront cache --limit 10GB
     TUNEFRONT_CACHE_LIMIT_GB=20 tunefront run experiment.yaml   a limit that lasts
     """
-    from tunefront.search.cache import clear_cache, parse_size, read_cache, shrink_cache
+    from tunefront.evaluators.store.usage import clear_cache, read_cache, shrink_cache
+    from tunefront.search.cache import parse_size
     from tunefront.search.screens.base import print_table
     from tunefront.search.screens.upkeep import cache_record, cache_table, removed_line
 

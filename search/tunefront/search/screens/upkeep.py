@@ -8,8 +8,8 @@ from .base import table_of
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from tunefront.evaluators.eviction import Product
-    from tunefront.search.cache import Cache
+    from tunefront.evaluators.store.eviction import Product
+    from tunefront.evaluators.store.usage import Cache
     from tunefront.search.searches import Search
     from tunefront.search.verify import Verification
 
@@ -66,7 +66,7 @@ def searches_record(searches: "Sequence[Search]") -> list[dict[str, Any]]:
 
 def cache_table(cache: "Cache") -> "Table":
     """Where the cache is, and what it takes."""
-    from tunefront.search.cache import size_mb
+    from tunefront.evaluators.store.usage import size_mb
 
     oldest = cache.oldest
     rows = [
@@ -81,7 +81,7 @@ def cache_table(cache: "Cache") -> "Table":
 
 def cache_record(cache: "Cache", removed: "Sequence[Product]") -> dict[str, Any]:
     """The cache, and what was just removed from it, as plain JSON values."""
-    from tunefront.search.cache import size_mb
+    from tunefront.evaluators.store.usage import size_mb
 
     return {
         "schema": 1,
@@ -97,7 +97,7 @@ def cache_record(cache: "Cache", removed: "Sequence[Product]") -> dict[str, Any]
 
 def removed_line(cache: "Cache", removed: "Sequence[Product]", wanted: int) -> str:
     """What was removed; where the rest takes more than the `wanted` bytes, somebody uses it."""
-    from tunefront.search.cache import size_mb
+    from tunefront.evaluators.store.usage import size_mb
 
     left = [*cache.products, *(cache.prepared if wanted == 0 else [])]
     held = f"; {len(left)} in use stay" if size_mb(left) * 2**20 > wanted else ""

@@ -1,0 +1,1 @@
+"""Artifacts under exact keys: the store, its locks, and eviction."""
