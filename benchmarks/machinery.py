@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from tunefront.evaluators import Evaluation, Isolation, Measurement, Setting
-from tunefront.evaluators.isolation import KITS, Step
+from tunefront.evaluators.isolation.process import KITS, Step
 from tunefront.search.cluster.host import Host
 from tunefront.search.cluster.session import ray_session
 from tunefront.search.experiment import Experiment, load_experiment

@@ -41,8 +41,8 @@ from tunefront.evaluators import (
     paired_change,
     ratio_interval,
 )
-from tunefront.evaluators.cores import lease_cores
-from tunefront.evaluators.isolation import Step
+from tunefront.evaluators.isolation.cores import lease_cores
+from tunefront.evaluators.isolation.process import Step
 from tunefront.evaluators.statistics.paired import QualityLimit
 from tunefront.evaluators.workloads.portions import LOOKS, judge
 from tunefront.search.cluster.job import play_round

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tunefront.evaluators.cores import lease_cores
+from tunefront.evaluators.isolation.cores import lease_cores
 
 CORES = len(os.sched_getaffinity(0))
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tunefront.evaluators import isolation
-from tunefront.evaluators.isolation import (
+from tunefront.evaluators.isolation import process as isolation
+from tunefront.evaluators.isolation.process import (
     KEPT_LOG_BYTES,
     Child,
     Isolation,
@@ -20,7 +20,7 @@ from tunefront.evaluators.isolation import (
     cut_log,
     last_lines,
 )
-from tunefront.evaluators.shared_memory import SHARED_MEMORY_FOLDER as SHARED_MEMORY
+from tunefront.evaluators.isolation.shared_memory import SHARED_MEMORY_FOLDER as SHARED_MEMORY
 from tunefront.evaluators.store.store import Store
 from tunefront.spaces import EvaluationError, WorkloadError
 
@@ -349,7 +349,7 @@ def test_children_end_with_whoever_started_them(step: Step) -> None:
     program = f"""
 import sys, threading, time
 from pathlib import Path
-from tunefront.evaluators.isolation import Isolation, Step
+from tunefront.evaluators.isolation.process import Isolation, Step
 isolation = Isolation()
 step = Step(name="faulty:hangs", payload={{}}, kit="onnxruntime", log=Path({str(step.log)!r}),
             timeout_s=300)

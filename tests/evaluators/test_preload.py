@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tunefront.evaluators.isolation import Isolation, Step
-from tunefront.evaluators.preload import PROGRAMS, imports_of, load_installed
+from tunefront.evaluators.isolation.preload import PROGRAMS, imports_of, load_installed
+from tunefront.evaluators.isolation.process import Isolation, Step
 from tunefront.spaces import Configuration
 
 HERE = Path(__file__).parent

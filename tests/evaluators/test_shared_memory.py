@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tunefront.evaluators.shared_memory import SHARED_MEMORY_FOLDER, remove_leftovers
+from tunefront.evaluators.isolation.shared_memory import SHARED_MEMORY_FOLDER, remove_leftovers
 
 pytestmark = pytest.mark.skipif(not SHARED_MEMORY_FOLDER.is_dir(), reason="no shared memory here")
 
@@ -99,7 +99,7 @@ def test_without_shared_memory_nothing_happens(tmp_path: Path) -> None:
 READER_COMES = """
 import subprocess, sys
 from pathlib import Path
-from tunefront.evaluators.shared_memory import remove_leftovers
+from tunefront.evaluators.isolation.shared_memory import remove_leftovers
 
 plain = Path.unlink
 

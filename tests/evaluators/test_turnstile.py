@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tunefront.evaluators.isolation import Child, Isolation, Step
+from tunefront.evaluators.isolation.process import Child, Isolation, Step
 from tunefront.evaluators.turnstile import Seat, Turnstile
 from tunefront.spaces import EvaluationError
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tunefront.evaluators import Isolation, Setting, Timeouts, evaluate
-from tunefront.evaluators.isolation import Child, Step
+from tunefront.evaluators.isolation.process import Child, Step
 from tunefront.spaces import Configuration
 
 STEP_OF = {"model": "build", "runtime": "build", "quality": "quality", "execution": "measure"}

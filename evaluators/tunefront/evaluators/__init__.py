@@ -3,6 +3,7 @@
 Imports and works where Ray, Optuna and MLflow are absent; torch is imported when it is needed.
 """
 
+from tunefront.evaluators.isolation.process import Isolation
 from tunefront.evaluators.measures.energy import energy_is_counted
 from tunefront.evaluators.measures.metrics import (
     COST_METRICS,
@@ -38,7 +39,6 @@ from .evaluate import (
     evaluate,
     export_candidate,
 )
-from .isolation import Isolation
 from .measured import Judge, plain_look, speed_against
 from .measures.gpu import Gpus
 from .profiled import profile_candidate

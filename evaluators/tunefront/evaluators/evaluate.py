@@ -16,6 +16,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
+from tunefront.evaluators.isolation.cores import lease_cores
+from tunefront.evaluators.isolation.preload import imports_of
+from tunefront.evaluators.isolation.process import Isolation, Step, last_lines
 from tunefront.evaluators.measures.speed import enough
 from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.evaluators.statistics.timing import Timing
@@ -34,13 +37,10 @@ from tunefront.spaces import (
     detect_hardware,
 )
 
-from .cores import lease_cores
-from .isolation import Isolation, Step, last_lines
 from .measured import Judge, Looker, digits, measured, plain_look
 from .measures.gpu import Gpus
 from .measures.memory import folder_mb
 from .measures.quality import read_items, read_metrics
-from .preload import imports_of
 from .setting import (
     WAITING,
     Evaluation,

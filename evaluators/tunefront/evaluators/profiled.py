@@ -6,15 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+from tunefront.evaluators.isolation.cores import lease_cores
+from tunefront.evaluators.isolation.preload import imports_of
+from tunefront.evaluators.isolation.process import Isolation, Kit, Step
 from tunefront.evaluators.profiling.profilers import check_profiler
 from tunefront.evaluators.store.locks import in_use
 from tunefront.evaluators.store.store import Store, key_of
 from tunefront.spaces import Configuration, EvaluationError
 
-from .cores import lease_cores
 from .evaluate import candidate_key, contender, model_key
-from .isolation import Isolation, Kit, Step
-from .preload import imports_of
 from .profiling.profile import Profile
 from .setting import Setting, devices, memory_limit
 from .turns import Contender

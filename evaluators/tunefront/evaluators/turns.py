@@ -14,13 +14,13 @@ from typing import Any, cast
 import numpy as np
 
 from tunefront.evaluators.interfaces.tensors import read_requests, speed_of
+from tunefront.evaluators.isolation.cores import lease_cores
+from tunefront.evaluators.isolation.process import Child, Isolation, Kit, Step
 from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.evaluators.statistics.timing import Block, Timing
 from tunefront.evaluators.store.locks import in_use
 from tunefront.spaces import Configuration, EvaluationError, WorkloadError
 
-from .cores import lease_cores
-from .isolation import Child, Isolation, Kit, Step
 from .measures.energy import EnergyMeter
 from .measures.gpu import Gpus
 from .measures.machine import MachineWatch, wait_until_quiet

@@ -1,10 +1,10 @@
 """The process that evaluations are forked from: libraries imported once, no threads, no state.
 
-Started by `isolation.py` as `python -m tunefront.evaluators.forkserver MODULE[:FUNCTION] ...`; it
-imports the modules (and calls the functions), then reads one JSON object a line from stdin and
-forks a child for each, once it has imported what the child needs beside them. It answers on stdout
-with the child's pid at once and with its wait status when it has ended. When stdin closes, because
-whoever started it is gone, it ends its children and itself.
+Started by `process.py` as `python -m tunefront.evaluators.isolation.forkserver MODULE[:FUNCTION]
+...`; it imports the modules (and calls the functions), then reads one JSON object a line from
+stdin and forks a child for each, after importing what that child needs as well. On stdout it
+writes the child's pid at once, and its wait status when the child has ended. When stdin closes,
+because the parent has ended, it ends its children and itself.
 """
 
 import ctypes

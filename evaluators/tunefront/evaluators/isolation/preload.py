@@ -32,7 +32,7 @@ _BUILDING: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "inductor": (
             "torch._inductor.compile_fx",
-            "tunefront.evaluators.preload:vector_instructions",
+            "tunefront.evaluators.isolation.preload:vector_instructions",
         ),
         "onnxruntime": ("onnx", "onnxscript", "torch.onnx"),
     }

@@ -30,11 +30,15 @@ Kit = Literal["build", "torch", "inductor", "onnxruntime", "openvino"]
 KITS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "build": ("torch", "tunefront.evaluators.steps"),
-        "torch": ("torch", "tunefront.evaluators.steps", "tunefront.evaluators.preload:programs"),
+        "torch": (
+            "torch",
+            "tunefront.evaluators.steps",
+            "tunefront.evaluators.isolation.preload:programs",
+        ),
         "inductor": (
             "torch",
             "tunefront.evaluators.steps",
-            "tunefront.evaluators.preload:packages",
+            "tunefront.evaluators.isolation.preload:packages",
         ),
         "onnxruntime": ("numpy", "onnxruntime", "tunefront.evaluators.steps"),
         "openvino": ("numpy", "openvino", "tunefront.evaluators.steps"),
@@ -149,7 +153,7 @@ class _Server:
         }
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tunefront.evaluators.forkserver", *KITS[kit]],
+            [sys.executable, "-m", "tunefront.evaluators.isolation.forkserver", *KITS[kit]],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

@@ -1,0 +1,1 @@
+"""Fresh processes: fork servers, leases of cores, shared memory."""
