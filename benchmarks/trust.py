@@ -44,7 +44,7 @@ from tunefront.evaluators import (
 from tunefront.evaluators.isolation.cores import lease_cores
 from tunefront.evaluators.isolation.process import Step
 from tunefront.evaluators.statistics.paired import QualityLimit
-from tunefront.evaluators.workloads.portions import LOOKS, judge
+from tunefront.evaluators.workloads.sequential import LOOKS, judge
 from tunefront.search.cluster.job import play_round
 from tunefront.search.confirm import CONFIRMED_PRECISION, LEAST_TURNS
 from tunefront.search.experiment import load_experiment

@@ -27,7 +27,7 @@ from tunefront.evaluators.statistics.timing import Timing, half_width, kept_turn
 from tunefront.evaluators.store.store import Store, cache_folder, prepared_folder, stages_folder
 from tunefront.evaluators.workloads.base import Architecture
 from tunefront.evaluators.workloads.builtin import build_workload, quality_metrics
-from tunefront.evaluators.workloads.samples import Sample
+from tunefront.evaluators.workloads.outputs import Sample
 from tunefront.evaluators.workloads.spec import TASKS, WorkloadSpec
 from tunefront.spaces.metric import Direction, Metric
 

@@ -25,6 +25,8 @@ from tunefront.evaluators.statistics.timing import Timing
 from tunefront.evaluators.store.disk import is_full
 from tunefront.evaluators.store.eviction import make_room, size_of
 from tunefront.evaluators.store.store import Store, environment_of, key_of
+from tunefront.evaluators.workloads.outputs import read_samples
+from tunefront.evaluators.workloads.quality import read_items, read_metrics
 from tunefront.evaluators.workloads.spec import WorkloadSpec
 from tunefront.spaces import (
     STAGE_OF,
@@ -40,7 +42,6 @@ from tunefront.spaces import (
 from .measured import Judge, Looker, digits, measured, plain_look
 from .measures.gpu import Gpus
 from .measures.memory import folder_mb
-from .measures.quality import read_items, read_metrics
 from .setting import (
     WAITING,
     Evaluation,
@@ -51,7 +52,6 @@ from .setting import (
     memory_limit,
 )
 from .turns import Contender, Session, take_turns
-from .workloads.samples import read_samples
 
 ROOM = 3.0
 """Memory that a candidate may take, as a multiple of its files; a guess on the safe side."""

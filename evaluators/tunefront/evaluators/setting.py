@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from tunefront.evaluators.measures.speed import Protocol
 from tunefront.evaluators.statistics.measurement import Measurement
-from tunefront.evaluators.workloads.samples import Sample
+from tunefront.evaluators.workloads.outputs import Sample
 from tunefront.evaluators.workloads.spec import WorkloadSpec
 from tunefront.spaces import Configuration, FailureCause, Value
 

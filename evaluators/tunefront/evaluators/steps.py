@@ -22,7 +22,6 @@ from tunefront.evaluators.interfaces.tensors import (
 )
 from tunefront.evaluators.measures.machine import OwnWatch
 from tunefront.evaluators.measures.memory import folder_mb, gpu_memory_mb, tree_memory_mb
-from tunefront.evaluators.measures.quality import read_items, read_predictions, write_quality
 from tunefront.evaluators.measures.speed import Protocol
 from tunefront.evaluators.runtimes.base import Numerics, Source
 from tunefront.evaluators.runtimes.builtin import RUNTIME_OF
@@ -31,8 +30,9 @@ from tunefront.evaluators.store.store import Store, fingerprint_of, key_of
 from tunefront.evaluators.techniques.builtin import active_techniques
 from tunefront.evaluators.workloads.base import Workload
 from tunefront.evaluators.workloads.builtin import build_workload
-from tunefront.evaluators.workloads.portions import LOOKS
-from tunefront.evaluators.workloads.samples import write_samples
+from tunefront.evaluators.workloads.outputs import write_samples
+from tunefront.evaluators.workloads.quality import read_items, read_predictions, write_quality
+from tunefront.evaluators.workloads.sequential import LOOKS
 from tunefront.evaluators.workloads.spec import WorkloadSpec
 from tunefront.spaces import Configuration, EvaluationError, detect_hardware
 

@@ -13,7 +13,7 @@ from scipy import stats
 from tunefront.evaluators import paired_change
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.statistics.paired import QualityLimit
-from tunefront.evaluators.workloads.portions import LOOKS, ItemIndices, judge
+from tunefront.evaluators.workloads.sequential import LOOKS, ItemIndices, judge
 from tunefront.spaces.metric import Direction, Scale
 
 ITEMS = 400

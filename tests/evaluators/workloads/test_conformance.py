@@ -12,14 +12,14 @@ import pytest
 
 from tunefront.evaluators import WorkloadSpec, paired_change, quality_metrics
 from tunefront.evaluators.interfaces.tensors import Inputs
-from tunefront.evaluators.measures.quality import read_items, read_metrics, write_quality
 from tunefront.evaluators.runtimes.base import Source
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.store.store import fingerprint_of
-from tunefront.evaluators.workloads import portions as portions_module
+from tunefront.evaluators.workloads import sequential as portions_module
 from tunefront.evaluators.workloads.base import Architecture
 from tunefront.evaluators.workloads.builtin import WORKLOADS, build_workload
-from tunefront.evaluators.workloads.portions import ItemIndices, portions
+from tunefront.evaluators.workloads.quality import read_items, read_metrics, write_quality
+from tunefront.evaluators.workloads.sequential import ItemIndices, portions
 from tunefront.evaluators.workloads.spec import TASKS
 from tunefront.spaces import EvaluationError, WorkloadError, detect_hardware
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tunefront.evaluators.statistics.arrays import Array
-from tunefront.evaluators.workloads.portions import (
+from tunefront.evaluators.workloads.sequential import (
     LEAST_ITEMS,
     ItemIndices,
     judge,

@@ -10,11 +10,10 @@ import pytest
 from tunefront.evaluators import WorkloadSpec
 from tunefront.evaluators.interfaces.tensors import Inputs
 from tunefront.evaluators.statistics.arrays import Array
-from tunefront.evaluators.workloads.base import Quality, Run, Workload
+from tunefront.evaluators.workloads.base import Run, Workload
 from tunefront.evaluators.workloads.builtin import build_workload
 from tunefront.evaluators.workloads.causal_lm import CONTINUED, NO_WORD
-from tunefront.evaluators.workloads.portions import LEAST_ITEMS, SAMPLED, portions, sampled
-from tunefront.evaluators.workloads.samples import (
+from tunefront.evaluators.workloads.outputs import (
     LONGEST_TEXT,
     NOT_FINITE,
     Sample,
@@ -22,6 +21,8 @@ from tunefront.evaluators.workloads.samples import (
     shortened,
     write_samples,
 )
+from tunefront.evaluators.workloads.quality import Quality
+from tunefront.evaluators.workloads.sequential import LEAST_ITEMS, SAMPLED, portions, sampled
 from tunefront.spaces import WorkloadError
 
 from .conftest import Case, constant_run

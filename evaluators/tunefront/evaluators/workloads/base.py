@@ -2,15 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from tunefront.evaluators.interfaces.tensors import Inputs, TensorSpec
 from tunefront.evaluators.statistics.arrays import Array
-from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.spaces.metric import Metric
 
-from .samples import Sample
+from .outputs import Sample
+from .quality import Quality
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,24 +30,6 @@ Architecture = Literal["decoder", "encoder", "vision", "other"]
 `decoder`: a transformer that attends to earlier positions only; `encoder`: one that attends to all
 positions; `vision`: a network over images; `other`: nothing is assumed.
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quality:
-    """How good a candidate's outputs are.
-
-    Attributes:
-        metrics: The workload's metrics, each with its interval.
-        items: The primary metric's part of every item, shape `(items,)`, for paired comparisons:
-            its weighted mean is the metric, or the metric's logarithm where its scale is `log`.
-        weights: The weight of every item, shape `(items,)`; 0 for one that was not judged.
-        predictions: What the reference keeps so that other candidates can be compared with it.
-    """
-
-    metrics: Mapping[str, Measurement]
-    items: Array
-    weights: Array
-    predictions: Mapping[str, Array] = field(default_factory=dict)
 
 
 class Workload(ABC):

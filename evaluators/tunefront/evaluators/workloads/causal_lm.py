@@ -10,15 +10,15 @@ import numpy as np
 from tunefront.evaluators.interfaces.tensors import Inputs
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.statistics.estimates import mean_of, perplexity_of
+from tunefront.evaluators.workloads.sources.hub import load_auto, load_processor, model_files
+from tunefront.evaluators.workloads.sources.text import TOKEN_INPUTS, TokenRows, batches, tokenize
 from tunefront.spaces.metric import Metric
 
-from .base import EnoughItems, Quality, Run, Workload
-from .hub import load_auto, load_processor, model_files
-from .portions import ItemIndices, judge, judged, sampled
-from .samples import NOT_FINITE, Sample, shortened
+from .base import EnoughItems, Run, Workload
+from .outputs import NOT_FINITE, Sample, shortened
+from .quality import Quality, finite
+from .sequential import ItemIndices, judge, judged, sampled
 from .spec import WorkloadSpec
-from .statistics import finite
-from .text import TOKEN_INPUTS, TokenRows, batches, tokenize
 
 if TYPE_CHECKING:
     import torch

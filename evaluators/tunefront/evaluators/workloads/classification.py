@@ -6,13 +6,14 @@ import numpy as np
 
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.statistics.estimates import mean_of
+from tunefront.evaluators.workloads.sources.data import DataRow
 from tunefront.spaces import WorkloadError
 from tunefront.spaces.metric import Metric
 
-from .base import EnoughItems, Quality
-from .data import DataRow
-from .portions import ItemIndices, judge, judged
-from .samples import NOT_FINITE, Sample, shortened
+from .base import EnoughItems
+from .outputs import NOT_FINITE, Sample, shortened
+from .quality import Quality
+from .sequential import ItemIndices, judge, judged
 
 METRICS = (
     Metric(

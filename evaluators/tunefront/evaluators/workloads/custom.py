@@ -16,9 +16,10 @@ from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.spaces import EvaluationError, WorkloadError
 from tunefront.spaces.metric import Metric
 
-from .base import EnoughItems, Quality, Run, Workload
-from .portions import SAMPLED
-from .samples import Sample, shortened
+from .base import EnoughItems, Run, Workload
+from .outputs import Sample, shortened
+from .quality import Quality
+from .sequential import SAMPLED
 from .spec import WorkloadSpec
 
 if TYPE_CHECKING:

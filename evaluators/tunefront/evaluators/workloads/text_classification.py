@@ -9,16 +9,26 @@ import numpy as np
 
 from tunefront.evaluators.interfaces.tensors import Inputs
 from tunefront.evaluators.statistics.arrays import Array
+from tunefront.evaluators.workloads.sources.data import DataRow, read_rows
+from tunefront.evaluators.workloads.sources.hub import (
+    load_auto,
+    load_processor,
+    model_files,
+    model_source,
+)
+from tunefront.evaluators.workloads.sources.text import (
+    TOKEN_INPUTS,
+    TokenRows,
+    batches,
+    tokenize_texts,
+)
 
-from .base import EnoughItems, Quality, Run, Workload
+from .base import EnoughItems, Run, Workload
 from .classification import METRICS, example_outputs, labels_of, quality_of
-from .data import DataRow, read_rows
-from .hub import load_auto, load_processor, model_files, model_source
-from .portions import ItemIndices, sampled
-from .samples import Sample, shortened
+from .outputs import Sample, shortened
+from .quality import Quality, finite
+from .sequential import ItemIndices, sampled
 from .spec import WorkloadSpec
-from .statistics import finite
-from .text import TOKEN_INPUTS, TokenRows, batches, tokenize_texts
 
 if TYPE_CHECKING:
     import torch

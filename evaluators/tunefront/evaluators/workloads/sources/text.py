@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from tunefront.evaluators.interfaces.tensors import Inputs, TensorSpec
+from tunefront.evaluators.workloads.sequential import ItemIndices
+from tunefront.evaluators.workloads.spec import WorkloadSpec
 from tunefront.spaces import WorkloadError
 
 from .data import read_rows
 from .hub import load_processor
-from .portions import ItemIndices
-from .spec import WorkloadSpec
 
 TOKEN_INPUTS = (
     TensorSpec(name="input_ids", dims=("batch", "sequence")),

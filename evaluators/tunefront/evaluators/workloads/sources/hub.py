@@ -4,9 +4,8 @@ import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tunefront.evaluators.workloads.spec import WorkloadSpec
 from tunefront.spaces import WorkloadError
-
-from .spec import WorkloadSpec
 
 if TYPE_CHECKING:
     import torch

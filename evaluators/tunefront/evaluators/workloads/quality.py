@@ -1,17 +1,45 @@
-"""Quality on disk, as JSON and plain arrays; and two candidates compared on the same items."""
+"""The quality of a candidate: values, and files."""
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.statistics.measurement import Measurement
-from tunefront.evaluators.workloads.base import Quality
+from tunefront.spaces import EvaluationError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quality:
+    """How good a candidate's outputs are.
+
+    Attributes:
+        metrics: The workload's metrics, each with its interval.
+        items: The primary metric's part of every item, shape `(items,)`, for paired comparisons:
+            its weighted mean is the metric, or the metric's logarithm where its scale is `log`.
+        weights: The weight of every item, shape `(items,)`; 0 for one that was not judged.
+        predictions: What the reference keeps so that other candidates can be compared with it.
+    """
+
+    metrics: Mapping[str, Measurement]
+    items: Array
+    weights: Array
+    predictions: Mapping[str, Array] = field(default_factory=dict)
+
 
 METRICS_FILE = "quality.json"
+
+
 ITEMS_FILE = "items.npy"
+
+
 PREDICTIONS_FILE = "predictions.npz"
 
 
@@ -44,3 +72,10 @@ def read_predictions(folder: Path) -> Mapping[str, Array]:
         return {}
     with np.load(path, allow_pickle=False) as arrays:
         return {name: arrays[name] for name in arrays.files}
+
+
+def finite(outputs: Array, name: str) -> Array:
+    """The outputs as they are, or an error where any is NaN or infinite."""
+    if not np.isfinite(outputs).all():
+        raise EvaluationError(f"{name} holds NaN or infinite values", cause="invalid output")
+    return outputs
