@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from tests.caches import new_cache
 
-from tunefront.evaluators.setting import EVALUATION_STAGES
+from tunefront.evaluators.evaluation.evaluation import EVALUATION_STAGES
 from tunefront.search import load_experiment
 from tunefront.search.driver import driver_of
 

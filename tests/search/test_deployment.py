@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tunefront.evaluators import CandidateRecord
-from tunefront.evaluators.runtimes.base import Numerics
+from tunefront.evaluators.evaluation.built import Numerics
 from tunefront.evaluators.runtimes.builtin import RUNTIME_OF
 from tunefront.search.deployment import (
     dockerfile,

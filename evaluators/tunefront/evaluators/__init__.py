@@ -3,6 +3,10 @@
 Imports and works where Ray, Optuna and MLflow are absent; torch is imported when it is needed.
 """
 
+from tunefront.evaluators.evaluation.built import CandidateRecord
+from tunefront.evaluators.evaluation.evaluation import Evaluation, FirstLook
+from tunefront.evaluators.evaluation.protocol import Protocol
+from tunefront.evaluators.evaluation.settings import Setting, Timeouts
 from tunefront.evaluators.isolation.process import Isolation
 from tunefront.evaluators.measures.energy import energy_is_counted
 from tunefront.evaluators.measures.metrics import (
@@ -12,7 +16,6 @@ from tunefront.evaluators.measures.metrics import (
     MEASURED_METRICS,
     QUALITY_DROP,
 )
-from tunefront.evaluators.measures.speed import Protocol
 from tunefront.evaluators.profiling.profile import (
     Part,
     Profile,
@@ -31,7 +34,7 @@ from tunefront.evaluators.workloads.outputs import Sample
 from tunefront.evaluators.workloads.spec import TASKS, WorkloadSpec
 from tunefront.spaces.metric import Direction, Metric
 
-from .candidate import CandidateRecord, script_of
+from .candidate import script_of
 from .evaluate import (
     candidate_key,
     contender,
@@ -43,7 +46,6 @@ from .measured import Judge, plain_look, speed_against
 from .measures.gpu import Gpus
 from .profiled import profile_candidate
 from .registry import load
-from .setting import Evaluation, FirstLook, Setting, Timeouts
 from .turns import Contender, Session, Sitting, take_turns
 
 __all__ = [

@@ -1,9 +1,8 @@
 """A choice recorded is a choice applied: what a candidate says it is, against its configuration."""
 
+from tunefront.evaluators.evaluation.built import CandidateRecord
 from tunefront.evaluators.runtimes.base import Facts
 from tunefront.spaces import Configuration
-
-from .candidate import CandidateRecord
 
 LEAST_SPARSITY = 0.9
 """Zeros that the candidate must hold, as a share of the zeros of the pruned module."""

@@ -1,74 +1,11 @@
 """A built candidate as a folder, and opening it again: the same for trials and for exports."""
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
-from tunefront.evaluators.runtimes.base import Candidate, Numerics
+from tunefront.evaluators.evaluation.built import CANDIDATE_FILE, CandidateRecord
+from tunefront.evaluators.runtimes.base import Candidate
 from tunefront.evaluators.runtimes.builtin import RUNTIME_OF
 from tunefront.spaces import ExportError
-
-CANDIDATE_FILE = "candidate.json"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CandidateRecord:
-    """What is known about a built candidate.
-
-    Attributes:
-        runtime: The runtime's name.
-        numerics: What it was built to be.
-        settings: What the runtime wants to know at `load`.
-        parameters: Weights of the module that it was built from.
-        reference_parameters: Weights of the reference module, before any technique.
-        sparsity: Share of zeros among the weights.
-        threads: Threads that it is opened with unless told otherwise.
-    """
-
-    runtime: str
-    numerics: Numerics
-    settings: Mapping[str, object]
-    parameters: int
-    reference_parameters: int
-    sparsity: float = 0.0
-    threads: int = 1
-
-    def write(self, folder: Path) -> None:
-        """Into `candidate.json`."""
-        fields = {
-            "runtime": self.runtime,
-            "numerics": self.numerics.to_dict(),
-            "settings": dict(self.settings),
-            "parameters": self.parameters,
-            "reference_parameters": self.reference_parameters,
-            "sparsity": self.sparsity,
-            "threads": self.threads,
-        }
-        (folder / CANDIDATE_FILE).write_text(json.dumps(fields, indent=2) + "\n")
-
-    @classmethod
-    def read(cls, folder: Path) -> "CandidateRecord":
-        """From `candidate.json`.
-
-        Raises:
-            ExportError: If the folder holds no readable candidate.
-        """
-        path = folder / CANDIDATE_FILE
-        try:
-            fields = json.loads(path.read_text())
-            return cls(
-                runtime=fields["runtime"],
-                numerics=Numerics(**fields["numerics"]),
-                settings=cast(Mapping[str, object], fields["settings"]),
-                parameters=int(fields["parameters"]),
-                reference_parameters=int(fields["reference_parameters"]),
-                sparsity=float(fields["sparsity"]),
-                threads=int(fields["threads"]),
-            )
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ExportError(f"{path} is no readable candidate record: {error}") from error
 
 
 def open_candidate(folder: str | Path, threads: int | None = None) -> Candidate:

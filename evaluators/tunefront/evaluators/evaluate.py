@@ -16,10 +16,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
+from tunefront.evaluators.evaluation.evaluation import WAITING, Evaluation, EvaluationStage
+from tunefront.evaluators.evaluation.protocol import enough
+from tunefront.evaluators.evaluation.settings import Setting, Timeouts, devices, memory_limit
 from tunefront.evaluators.isolation.cores import lease_cores
 from tunefront.evaluators.isolation.preload import imports_of
 from tunefront.evaluators.isolation.process import Isolation, Step, last_lines
-from tunefront.evaluators.measures.speed import enough
 from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.evaluators.statistics.timing import Timing
 from tunefront.evaluators.store.disk import is_full
@@ -42,15 +44,6 @@ from tunefront.spaces import (
 from .measured import Judge, Looker, digits, measured, plain_look
 from .measures.gpu import Gpus
 from .measures.memory import folder_mb
-from .setting import (
-    WAITING,
-    Evaluation,
-    EvaluationStage,
-    Setting,
-    Timeouts,
-    devices,
-    memory_limit,
-)
 from .turns import Contender, Session, take_turns
 
 ROOM = 3.0

@@ -3,14 +3,14 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from tunefront.evaluators.measures.speed import Protocol
+from tunefront.evaluators.evaluation.evaluation import Evaluation, FirstLook
+from tunefront.evaluators.evaluation.protocol import Protocol
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.statistics.intervals import ratio_interval
 from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.evaluators.statistics.timing import Timing, half_width, ratios
 from tunefront.spaces import EvaluationError
 
-from .setting import Evaluation, FirstLook
 from .turns import Session, Sitting
 
 MOST_STEAL = 0.05

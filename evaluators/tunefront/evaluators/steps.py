@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tunefront.evaluators.evaluation.built import CandidateRecord, Numerics
+from tunefront.evaluators.evaluation.protocol import Protocol
 from tunefront.evaluators.interfaces.tensors import (
     Inputs,
     no_collection,
@@ -22,8 +24,7 @@ from tunefront.evaluators.interfaces.tensors import (
 )
 from tunefront.evaluators.measures.machine import OwnWatch
 from tunefront.evaluators.measures.memory import folder_mb, gpu_memory_mb, tree_memory_mb
-from tunefront.evaluators.measures.speed import Protocol
-from tunefront.evaluators.runtimes.base import Numerics, Source
+from tunefront.evaluators.runtimes.base import Source
 from tunefront.evaluators.runtimes.builtin import RUNTIME_OF
 from tunefront.evaluators.statistics.paired import QualityLimit
 from tunefront.evaluators.store.store import Store, fingerprint_of, key_of
@@ -37,7 +38,7 @@ from tunefront.evaluators.workloads.spec import WorkloadSpec
 from tunefront.spaces import Configuration, EvaluationError, detect_hardware
 
 from .applied import not_applied
-from .candidate import CandidateRecord, open_candidate
+from .candidate import open_candidate
 from .turnstile import Seat
 
 if TYPE_CHECKING:

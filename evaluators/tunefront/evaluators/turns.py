@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from tunefront.evaluators.evaluation.settings import Setting, devices, memory_limit
 from tunefront.evaluators.interfaces.tensors import read_requests, speed_of
 from tunefront.evaluators.isolation.cores import lease_cores
 from tunefront.evaluators.isolation.process import Child, Isolation, Kit, Step
@@ -24,7 +25,6 @@ from tunefront.spaces import Configuration, EvaluationError, WorkloadError
 from .measures.energy import EnergyMeter
 from .measures.gpu import Gpus
 from .measures.machine import MachineWatch, wait_until_quiet
-from .setting import Setting, devices, memory_limit
 from .turnstile import Turnstile
 
 

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from tunefront.evaluators.evaluation.protocol import Protocol
 from tunefront.evaluators.interfaces.tensors import speed_of
-from tunefront.evaluators.measures.speed import Protocol, time_alone
+from tunefront.evaluators.measures.speed import time_alone
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.spaces import ExportError, detect_hardware
 

@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any, Literal
 
 from tunefront.evaluators import Evaluation, Setting, stages_folder
-from tunefront.evaluators.setting import WAITING
+from tunefront.evaluators.evaluation.evaluation import WAITING
 from tunefront.evaluators.store.eviction import cache_limit
 from tunefront.evaluators.store.locks import in_use
 from tunefront.search.cluster.host import Host

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pytest
 
+from tunefront.evaluators.evaluation.protocol import Protocol, enough
 from tunefront.evaluators.interfaces.tensors import (
     Inputs,
     no_collection,
@@ -17,7 +18,7 @@ from tunefront.evaluators.interfaces.tensors import (
     warm_up,
 )
 from tunefront.evaluators.measures.machine import OwnWatch
-from tunefront.evaluators.measures.speed import Protocol, enough, time_alone
+from tunefront.evaluators.measures.speed import time_alone
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.statistics.timing import (
     Block,

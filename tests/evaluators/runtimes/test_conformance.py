@@ -15,10 +15,11 @@ import torch
 from _pytest.mark import ParameterSet
 from tests.processors import running_hardware, tested_hardware
 
-from tunefront.evaluators.candidate import CandidateRecord, script_of
+from tunefront.evaluators.candidate import script_of
+from tunefront.evaluators.evaluation.built import CandidateRecord, Numerics
 from tunefront.evaluators.interfaces.tensors import Inputs
 from tunefront.evaluators.interfaces.torch_tensors import tensors
-from tunefront.evaluators.runtimes.base import Candidate, Numerics, Source
+from tunefront.evaluators.runtimes.base import Candidate, Source
 from tunefront.evaluators.runtimes.builtin import RUNTIME_OF
 from tunefront.spaces import RUNTIMES, claims
 

@@ -11,9 +11,10 @@ import pytest
 import torch
 import transformers
 
+from tunefront.evaluators.evaluation.built import Numerics
 from tunefront.evaluators.interfaces.tensors import Inputs, TensorSpec
 from tunefront.evaluators.interfaces.torch_tensors import tensors
-from tunefront.evaluators.runtimes.base import Numerics, Source
+from tunefront.evaluators.runtimes.base import Source
 from tunefront.evaluators.runtimes.builtin import RUNTIME_OF
 from tunefront.evaluators.runtimes.sharded import save_shardable
 from tunefront.evaluators.store.store import Store, key_of

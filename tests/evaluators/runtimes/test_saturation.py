@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from tests.processors import hardware_with
 
-from tunefront.evaluators.runtimes.base import Numerics, Source
+from tunefront.evaluators.evaluation.built import Numerics
+from tunefront.evaluators.runtimes.base import Source
 from tunefront.evaluators.runtimes.builtin import RUNTIME_OF
 from tunefront.evaluators.statistics.arrays import Array
 

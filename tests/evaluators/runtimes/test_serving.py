@@ -15,7 +15,8 @@ from urllib.request import Request, urlopen
 import numpy as np
 import pytest
 
-from tunefront.evaluators.candidate import CandidateRecord, script_of
+from tunefront.evaluators.candidate import script_of
+from tunefront.evaluators.evaluation.built import CandidateRecord, Numerics
 from tunefront.evaluators.export_folder import (
     RUN_SCRIPT,
     can_be_served,
@@ -23,7 +24,7 @@ from tunefront.evaluators.export_folder import (
     write_recorded_outputs,
     write_server,
 )
-from tunefront.evaluators.runtimes.base import Numerics, Source
+from tunefront.evaluators.runtimes.base import Source
 from tunefront.evaluators.runtimes.builtin import RUNTIME_OF
 from tunefront.spaces import detect_hardware
 

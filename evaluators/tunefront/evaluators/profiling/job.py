@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tunefront.evaluators.candidate import CandidateRecord
+from tunefront.evaluators.evaluation.built import CandidateRecord
 from tunefront.evaluators.interfaces.tensors import Inputs
 
 from .profile import ProfileRow, Roofline

@@ -6,44 +6,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tunefront.evaluators.evaluation.built import Numerics
 from tunefront.evaluators.interfaces.tensors import Inputs, TensorSpec
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.workloads.base import Architecture
-from tunefront.spaces import Configuration, Hardware
+from tunefront.spaces import Hardware
 
 if TYPE_CHECKING:
     import torch
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Numerics:
-    """What a built model is told to be: the choices of the runtime stage.
-
-    Attributes:
-        device: `cpu` or `cuda`.
-        precision: `fp32`, `bf16` or `fp16`.
-        quantization: A value of the choice `quantization`.
-        tensor_parallel: Ranks that share the model.
-    """
-
-    device: str = "cpu"
-    precision: str = "fp32"
-    quantization: str = "none"
-    tensor_parallel: int = 1
-
-    @classmethod
-    def of(cls, configuration: Configuration) -> "Numerics":
-        """The numerics of a configuration; what it doesn't name keeps its default."""
-        return cls(
-            device=str(configuration.get("device", "cpu")),
-            precision=str(configuration.get("precision", "fp32")),
-            quantization=str(configuration.get("quantization", "none")),
-            tensor_parallel=int(configuration.get("tensor_parallel", 1)),
-        )
-
-    def to_dict(self) -> dict[str, str | int]:
-        """Plain values for JSON."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tunefront.evaluators.evaluation.built import Numerics
 from tunefront.evaluators.interfaces.tensors import Inputs
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.spaces import EvaluationError
 
-from .base import Candidate, Facts, Numerics, Runtime, Source
+from .base import Candidate, Facts, Runtime, Source
 
 PACKAGE_FILE = "model.pt2"
 _CONSTANT = re.compile(

@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tunefront.evaluators.evaluation.built import Numerics
 from tunefront.evaluators.interfaces.tensors import Inputs
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.workloads.base import Architecture
 from tunefront.spaces import EvaluationError
 
-from .base import Candidate, Facts, Numerics, Runtime, Source
+from .base import Candidate, Facts, Runtime, Source
 from .weights import WeightStatistics, total
 
 ONNX_FILE = "model.onnx"

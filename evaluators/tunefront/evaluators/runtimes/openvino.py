@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from tunefront.evaluators.evaluation.built import Numerics
 from tunefront.evaluators.interfaces.tensors import Inputs
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.spaces import EvaluationError
 
-from .base import Candidate, Facts, Numerics, Runtime, Source
+from .base import Candidate, Facts, Runtime, Source
 from .weights import WeightStatistics, total
 
 IR_FILE = "model.xml"

@@ -17,12 +17,13 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
+from tunefront.evaluators.evaluation.built import Numerics
 from tunefront.evaluators.interfaces.tensors import Inputs
 from tunefront.evaluators.interfaces.torch_tensors import DTYPES, NAME_OF
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.spaces import EvaluationError
 
-from .base import Candidate, Facts, Numerics, Source
+from .base import Candidate, Facts, Source
 from .weights import WeightStatistics, total
 
 if TYPE_CHECKING:

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tunefront.evaluators.evaluation.built import Numerics
 from tunefront.evaluators.interfaces.tensors import Inputs
 from tunefront.evaluators.statistics.arrays import Array
 
-from .base import Candidate, Facts, Numerics, Runtime, Source
+from .base import Candidate, Facts, Runtime, Source
 from .weights import WeightStatistics, total
 
 if TYPE_CHECKING:

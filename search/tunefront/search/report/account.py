@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tunefront.evaluators.setting import EVALUATION_STAGES
+from tunefront.evaluators.evaluation.evaluation import EVALUATION_STAGES
 from tunefront.search.answer import Answer, early_ends
 from tunefront.search.experiment import Budget, Experiment
 from tunefront.search.screens.base import bound

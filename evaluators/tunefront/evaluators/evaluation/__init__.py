@@ -1,0 +1,1 @@
+"""Settings of an evaluation, its result, and what a build leaves."""

@@ -1,0 +1,101 @@
+"""What is recorded of a built candidate, beside its files."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import cast
+
+from tunefront.spaces import Configuration, ExportError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Numerics:
+    """What a built model is told to be: the choices of the runtime stage.
+
+    Attributes:
+        device: `cpu` or `cuda`.
+        precision: `fp32`, `bf16` or `fp16`.
+        quantization: A value of the choice `quantization`.
+        tensor_parallel: Ranks that share the model.
+    """
+
+    device: str = "cpu"
+    precision: str = "fp32"
+    quantization: str = "none"
+    tensor_parallel: int = 1
+
+    @classmethod
+    def of(cls, configuration: Configuration) -> "Numerics":
+        """The numerics of a configuration; what it doesn't name keeps its default."""
+        return cls(
+            device=str(configuration.get("device", "cpu")),
+            precision=str(configuration.get("precision", "fp32")),
+            quantization=str(configuration.get("quantization", "none")),
+            tensor_parallel=int(configuration.get("tensor_parallel", 1)),
+        )
+
+    def to_dict(self) -> dict[str, str | int]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+CANDIDATE_FILE = "candidate.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandidateRecord:
+    """What is known about a built candidate.
+
+    Attributes:
+        runtime: The runtime's name.
+        numerics: What it was built to be.
+        settings: What the runtime wants to know at `load`.
+        parameters: Weights of the module that it was built from.
+        reference_parameters: Weights of the reference module, before any technique.
+        sparsity: Share of zeros among the weights.
+        threads: Threads that it is opened with unless told otherwise.
+    """
+
+    runtime: str
+    numerics: Numerics
+    settings: Mapping[str, object]
+    parameters: int
+    reference_parameters: int
+    sparsity: float = 0.0
+    threads: int = 1
+
+    def write(self, folder: Path) -> None:
+        """Into `candidate.json`."""
+        fields = {
+            "runtime": self.runtime,
+            "numerics": self.numerics.to_dict(),
+            "settings": dict(self.settings),
+            "parameters": self.parameters,
+            "reference_parameters": self.reference_parameters,
+            "sparsity": self.sparsity,
+            "threads": self.threads,
+        }
+        (folder / CANDIDATE_FILE).write_text(json.dumps(fields, indent=2) + "\n")
+
+    @classmethod
+    def read(cls, folder: Path) -> "CandidateRecord":
+        """From `candidate.json`.
+
+        Raises:
+            ExportError: If the folder holds no readable candidate.
+        """
+        path = folder / CANDIDATE_FILE
+        try:
+            fields = json.loads(path.read_text())
+            return cls(
+                runtime=fields["runtime"],
+                numerics=Numerics(**fields["numerics"]),
+                settings=cast(Mapping[str, object], fields["settings"]),
+                parameters=int(fields["parameters"]),
+                reference_parameters=int(fields["reference_parameters"]),
+                sparsity=float(fields["sparsity"]),
+                threads=int(fields["threads"]),
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ExportError(f"{path} is no readable candidate record: {error}") from error
