@@ -23,6 +23,7 @@ from tunefront.evaluators.profiling.profile import (
     Roofline,
     RooflineBound,
 )
+from tunefront.evaluators.runtimes.open import script_of
 from tunefront.evaluators.statistics.intervals import ratio_interval
 from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.evaluators.statistics.paired import paired_change
@@ -34,7 +35,6 @@ from tunefront.evaluators.workloads.outputs import Sample
 from tunefront.evaluators.workloads.spec import TASKS, WorkloadSpec
 from tunefront.spaces.metric import Direction, Metric
 
-from .candidate import script_of
 from .evaluate import (
     candidate_key,
     contender,

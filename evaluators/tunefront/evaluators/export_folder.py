@@ -22,10 +22,9 @@ import numpy as np
 
 from tunefront.evaluators.evaluation.built import CandidateRecord
 from tunefront.evaluators.interfaces.tensors import Inputs, TensorSpec
+from tunefront.evaluators.runtimes.open import open_candidate, script_of
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.spaces import ExportError
-
-from .candidate import open_candidate, script_of
 
 MANIFEST = "manifest.json"
 SAMPLES = "samples.npz"

@@ -10,7 +10,7 @@ from tunefront.evaluators.evaluation.settings import Setting, devices, memory_li
 from tunefront.evaluators.isolation.cores import lease_cores
 from tunefront.evaluators.isolation.preload import imports_of
 from tunefront.evaluators.isolation.process import Isolation, Kit, Step
-from tunefront.evaluators.profiling.profilers import check_profiler
+from tunefront.evaluators.runtimes.profile import check_profiler
 from tunefront.evaluators.store.locks import in_use
 from tunefront.evaluators.store.store import Store, key_of
 from tunefront.spaces import Configuration, EvaluationError

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunefront.evaluators.runtimes.base import Candidate
+from tunefront.evaluators.runtimes.open import open_candidate as load_folder
 from tunefront.spaces import ExportError
 
-from .candidate import open_candidate as load_folder
 from .export_folder import MANIFEST, read_manifest, tampered
 
 if TYPE_CHECKING:

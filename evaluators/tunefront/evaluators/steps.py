@@ -26,6 +26,7 @@ from tunefront.evaluators.measures.machine import OwnWatch
 from tunefront.evaluators.measures.memory import folder_mb, gpu_memory_mb, tree_memory_mb
 from tunefront.evaluators.runtimes.base import Source
 from tunefront.evaluators.runtimes.builtin import RUNTIME_OF
+from tunefront.evaluators.runtimes.open import open_candidate
 from tunefront.evaluators.statistics.paired import QualityLimit
 from tunefront.evaluators.store.store import Store, fingerprint_of, key_of
 from tunefront.evaluators.techniques.builtin import active_techniques
@@ -38,7 +39,6 @@ from tunefront.evaluators.workloads.spec import WorkloadSpec
 from tunefront.spaces import Configuration, EvaluationError, detect_hardware
 
 from .applied import not_applied
-from .candidate import open_candidate
 from .turnstile import Seat
 
 if TYPE_CHECKING:
@@ -324,7 +324,7 @@ def profile(payload: Payload) -> dict[str, object]:
     """
     from tunefront.evaluators.profiling.job import ProfileJob
     from tunefront.evaluators.profiling.profile import Roofline
-    from tunefront.evaluators.profiling.profilers import profile_job
+    from tunefront.evaluators.runtimes.profile import profile_job
 
     folder = Path(payload["candidate"])
     job = ProfileJob(

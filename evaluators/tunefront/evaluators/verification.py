@@ -16,10 +16,10 @@ import numpy as np
 from tunefront.evaluators.evaluation.protocol import Protocol
 from tunefront.evaluators.interfaces.tensors import speed_of
 from tunefront.evaluators.measures.speed import time_alone
+from tunefront.evaluators.runtimes.open import open_candidate
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.spaces import ExportError, detect_hardware
 
-from .candidate import open_candidate
 from .export_folder import read_manifest, read_recorded_outputs, tampered
 from .measures.memory import tree_memory_mb
 

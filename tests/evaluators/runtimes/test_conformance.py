@@ -15,12 +15,12 @@ import torch
 from _pytest.mark import ParameterSet
 from tests.processors import running_hardware, tested_hardware
 
-from tunefront.evaluators.candidate import script_of
 from tunefront.evaluators.evaluation.built import CandidateRecord, Numerics
 from tunefront.evaluators.interfaces.tensors import Inputs
 from tunefront.evaluators.interfaces.torch_tensors import tensors
 from tunefront.evaluators.runtimes.base import Candidate, Source
 from tunefront.evaluators.runtimes.builtin import RUNTIME_OF
+from tunefront.evaluators.runtimes.open import script_of
 from tunefront.spaces import RUNTIMES, claims
 
 from .conftest import MODULES, request_of

@@ -16,7 +16,7 @@ from tunefront.evaluators.interfaces.tensors import Inputs, TensorSpec
 from tunefront.evaluators.interfaces.torch_tensors import tensors
 from tunefront.evaluators.runtimes.base import Source
 from tunefront.evaluators.runtimes.builtin import RUNTIME_OF
-from tunefront.evaluators.runtimes.sharded import save_shardable
+from tunefront.evaluators.runtimes.torch.tensor_parallel import save_shardable
 from tunefront.evaluators.store.store import Store, key_of
 from tunefront.evaluators.workloads.base import Architecture
 from tunefront.evaluators.workloads.modules import (

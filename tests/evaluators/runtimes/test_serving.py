@@ -15,7 +15,6 @@ from urllib.request import Request, urlopen
 import numpy as np
 import pytest
 
-from tunefront.evaluators.candidate import script_of
 from tunefront.evaluators.evaluation.built import CandidateRecord, Numerics
 from tunefront.evaluators.export_folder import (
     RUN_SCRIPT,
@@ -26,6 +25,7 @@ from tunefront.evaluators.export_folder import (
 )
 from tunefront.evaluators.runtimes.base import Source
 from tunefront.evaluators.runtimes.builtin import RUNTIME_OF
+from tunefront.evaluators.runtimes.open import script_of
 from tunefront.spaces import detect_hardware
 
 from .conftest import INPUTS, request_of

@@ -353,7 +353,7 @@ def test_an_architecture_is_a_known_word_and_a_custom_workloads_only(
 
 
 def test_the_module_can_be_exported_and_its_batch_may_vary(case: Case) -> None:
-    from tunefront.evaluators.runtimes.program import export_program
+    from tunefront.evaluators.runtimes.export_program import export_program
 
     source = Source(
         module=case.module,

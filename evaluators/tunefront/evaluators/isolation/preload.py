@@ -18,7 +18,7 @@ PROGRAMS = (
     "torch._inductor.sizevars",
     "sympy.assumptions.wrapper",
     "sympy.tensor.tensor",
-    "tunefront.evaluators.runtimes.program",
+    "tunefront.evaluators.runtimes.export_program",
 )
 """What torch imports when a program is traced, saved or opened: over a second of a core."""
 _TRANSFORMERS = (

@@ -9,10 +9,9 @@ from typing import Any
 
 from tunefront.evaluators.evaluation.built import Numerics
 from tunefront.evaluators.interfaces.tensors import Inputs
+from tunefront.evaluators.runtimes.base import Candidate, Facts, Runtime, Source
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.spaces import EvaluationError
-
-from .base import Candidate, Facts, Runtime, Source
 
 PACKAGE_FILE = "model.pt2"
 _CONSTANT = re.compile(
@@ -33,8 +32,7 @@ class Inductor(Runtime):
         import torch
 
         from tunefront.evaluators.interfaces.torch_tensors import tensors
-
-        from .program import convert, export_program
+        from tunefront.evaluators.runtimes.export_program import convert, export_program
 
         os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
         module = convert(source.module, numerics.precision, numerics.quantization)

@@ -3,13 +3,12 @@
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+from tunefront.evaluators.profiling.job import Found, ProfileJob, middle_mean
+from tunefront.evaluators.profiling.profile import Profile, merged
+from tunefront.evaluators.runtimes.onnxruntime.profiler import profile_onnx
+from tunefront.evaluators.runtimes.openvino.profiler import profile_openvino
+from tunefront.evaluators.runtimes.torch.profiler import profile_torch
 from tunefront.spaces import EvaluationError
-
-from .job import Found, ProfileJob, middle_mean
-from .onnx_profiler import profile_onnx
-from .openvino_profiler import profile_openvino
-from .profile import Profile, merged
-from .torch_profiler import profile_torch
 
 PROFILER_OF: Mapping[str, Callable[[ProfileJob], Found]] = MappingProxyType(
     {

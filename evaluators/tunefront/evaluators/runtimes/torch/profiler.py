@@ -4,13 +4,20 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tunefront.evaluators.candidate import open_candidate
 from tunefront.evaluators.interfaces.tensors import warm_up
+from tunefront.evaluators.profiling.job import Found, ProfileJob, middle, passes_in, timed_passes
+from tunefront.evaluators.profiling.profile import ProfileRow
+from tunefront.evaluators.profiling.trace import (
+    MARK,
+    CallSite,
+    Span,
+    places_in,
+    requests_of,
+    rows_on_cpu,
+    rows_on_gpu,
+)
 from tunefront.evaluators.runtimes.base import Candidate
-
-from .job import Found, ProfileJob, middle, passes_in, timed_passes
-from .profile import ProfileRow
-from .trace import MARK, CallSite, Span, places_in, requests_of, rows_on_cpu, rows_on_gpu
+from tunefront.evaluators.runtimes.open import open_candidate
 
 FEWEST_PLACES = 0.8
 """Share of the graph's operators that must be found again for modules to be told."""
@@ -85,7 +92,7 @@ def _graph(candidate: Candidate) -> list[CallSite]:
     """The operators of an exported program, in their order; none where it is compiled."""
     from torch._ops import OpOverload
 
-    from tunefront.evaluators.runtimes.torch_eager import TorchCandidate
+    from .runtime import TorchCandidate
 
     if not isinstance(candidate, TorchCandidate):
         return []

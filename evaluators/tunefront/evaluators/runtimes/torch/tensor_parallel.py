@@ -20,11 +20,10 @@ import torch.distributed as dist
 from tunefront.evaluators.evaluation.built import Numerics
 from tunefront.evaluators.interfaces.tensors import Inputs
 from tunefront.evaluators.interfaces.torch_tensors import DTYPES, NAME_OF
+from tunefront.evaluators.runtimes.base import Candidate, Facts, Source
+from tunefront.evaluators.runtimes.weights import WeightStatistics, total
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.spaces import EvaluationError
-
-from .base import Candidate, Facts, Source
-from .weights import WeightStatistics, total
 
 if TYPE_CHECKING:
     from torch.distributed.tensor.parallel import ParallelStyle
@@ -57,7 +56,7 @@ class ShardedCandidate(Candidate):
         self._others = [
             subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "tunefront.evaluators.runtimes.sharded"),
+                    *(sys.executable, "-m", "tunefront.evaluators.runtimes.torch.tensor_parallel"),
                     *(str(folder), str(meeting), str(rank), str(self._ranks)),
                     *(numerics.precision, numerics.device, str(threads)),
                     ",".join(map(str, cores[rank * threads : (rank + 1) * threads])),

@@ -7,13 +7,13 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from tunefront.evaluators.candidate import open_candidate
 from tunefront.evaluators.interfaces.tensors import warm_up
-from tunefront.evaluators.runtimes.onnxruntime import ONNX_FILE, OnnxCandidate
+from tunefront.evaluators.profiling.job import Found, ProfileJob, middle, passes_in, timed_passes
+from tunefront.evaluators.profiling.kinds import onnx_kind
+from tunefront.evaluators.profiling.profile import ProfileRow, between
+from tunefront.evaluators.runtimes.open import open_candidate
 
-from .job import Found, ProfileJob, middle, passes_in, timed_passes
-from .kinds import onnx_kind
-from .profile import ProfileRow, between
+from .runtime import ONNX_FILE, OnnxCandidate
 
 _Event = Mapping[str, Any]
 

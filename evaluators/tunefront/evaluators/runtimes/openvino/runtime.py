@@ -10,11 +10,10 @@ import numpy as np
 
 from tunefront.evaluators.evaluation.built import Numerics
 from tunefront.evaluators.interfaces.tensors import Inputs
+from tunefront.evaluators.runtimes.base import Candidate, Facts, Runtime, Source
+from tunefront.evaluators.runtimes.weights import WeightStatistics, total
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.spaces import EvaluationError
-
-from .base import Candidate, Facts, Runtime, Source
-from .weights import WeightStatistics, total
 
 IR_FILE = "model.xml"
 Tensor = tuple[tuple[int, ...], str]
@@ -35,7 +34,7 @@ class OpenVino(Runtime):
         _quiet()
         import openvino
 
-        from .program import export_program
+        from tunefront.evaluators.runtimes.export_program import export_program
 
         program = export_program(source.module, source)
         try:

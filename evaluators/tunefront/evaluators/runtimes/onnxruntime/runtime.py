@@ -7,12 +7,11 @@ from typing import Any
 
 from tunefront.evaluators.evaluation.built import Numerics
 from tunefront.evaluators.interfaces.tensors import Inputs
+from tunefront.evaluators.runtimes.base import Candidate, Facts, Runtime, Source
+from tunefront.evaluators.runtimes.weights import WeightStatistics, total
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.workloads.base import Architecture
 from tunefront.spaces import EvaluationError
-
-from .base import Candidate, Facts, Runtime, Source
-from .weights import WeightStatistics, total
 
 ONNX_FILE = "model.onnx"
 NBITS_GROUP = 32
@@ -32,7 +31,7 @@ class OnnxRuntime(Runtime):
 
     def build(self, source: Source, numerics: Numerics, folder: Path) -> Mapping[str, object]:
         """Export, fuse, quantize."""
-        from .onnx_graph import onnx_graph
+        from .graph import onnx_graph
 
         graph = onnx_graph(source)
         try:

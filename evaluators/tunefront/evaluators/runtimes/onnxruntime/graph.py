@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
+from tunefront.evaluators.runtimes.base import Source
 from tunefront.spaces import EvaluationError
-
-from .base import Source
 
 SHARED_GRAPH_FILE = "graph.onnx"
 
@@ -17,7 +16,7 @@ def onnx_graph(source: Source) -> Path:
 def _export(source: Source, folder: Path) -> None:
     import torch
 
-    from .program import export_program
+    from tunefront.evaluators.runtimes.export_program import export_program
 
     program = export_program(source.module, source)
     try:

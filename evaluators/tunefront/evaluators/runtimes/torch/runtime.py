@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 from tunefront.evaluators.evaluation.built import Numerics
 from tunefront.evaluators.interfaces.tensors import Inputs
+from tunefront.evaluators.runtimes.base import Candidate, Facts, Runtime, Source
+from tunefront.evaluators.runtimes.weights import WeightStatistics, total
 from tunefront.evaluators.statistics.arrays import Array
-
-from .base import Candidate, Facts, Runtime, Source
-from .weights import WeightStatistics, total
 
 if TYPE_CHECKING:
     import torch
@@ -27,10 +26,10 @@ class TorchEager(Runtime):
         import torch
 
         if numerics.tensor_parallel > 1:
-            from .sharded import save_shardable
+            from .tensor_parallel import save_shardable
 
             return save_shardable(source, folder)
-        from .program import convert, export_program
+        from tunefront.evaluators.runtimes.export_program import convert, export_program
 
         module = convert(source.module, numerics.precision, numerics.quantization)
         program = export_program(module, source)
@@ -50,7 +49,7 @@ class TorchEager(Runtime):
         import torch
 
         if numerics.tensor_parallel > 1:
-            from .sharded import ShardedCandidate
+            from .tensor_parallel import ShardedCandidate
 
             return ShardedCandidate(folder, numerics, threads)
         torch.set_num_threads(threads)
@@ -59,7 +58,7 @@ class TorchEager(Runtime):
     def script(self, numerics: Numerics, settings: Mapping[str, object], threads: int) -> str:
         """`load` and `run` in torch and numpy."""
         if numerics.tensor_parallel > 1:
-            from .sharded import script
+            from .tensor_parallel import script
 
             return script(numerics, threads)
         return _SCRIPT.format(file=PROGRAM_FILE, device=numerics.device, threads=threads)

@@ -6,14 +6,20 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from tunefront.evaluators.candidate import open_candidate
 from tunefront.evaluators.interfaces.tensors import warm_up
-from tunefront.evaluators.runtimes.openvino import IR_FILE, OpenVinoCandidate
+from tunefront.evaluators.profiling.job import (
+    Found,
+    ProfileJob,
+    middle_mean,
+    passes_in,
+    timed_passes,
+)
+from tunefront.evaluators.profiling.kinds import openvino_kind
+from tunefront.evaluators.profiling.profile import ProfileRow, between
+from tunefront.evaluators.profiling.work import Shape
+from tunefront.evaluators.runtimes.open import open_candidate
 
-from .job import Found, ProfileJob, middle_mean, passes_in, timed_passes
-from .kinds import openvino_kind
-from .profile import ProfileRow, between
-from .work import Shape
+from .runtime import IR_FILE, OpenVinoCandidate
 
 _BITS = {"f32": 32, "i32": 32, "i64": 64, "bf16": 16, "f16": 16, "u4": 4, "i4": 4, "nf4": 4}
 LEAST_RUNS = 40

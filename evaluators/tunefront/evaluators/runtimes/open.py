@@ -1,11 +1,12 @@
-"""A built candidate as a folder, and opening it again: the same for trials and for exports."""
+"""Opening a built candidate: the same for trials and for exports."""
 
 from pathlib import Path
 
 from tunefront.evaluators.evaluation.built import CANDIDATE_FILE, CandidateRecord
-from tunefront.evaluators.runtimes.base import Candidate
-from tunefront.evaluators.runtimes.builtin import RUNTIME_OF
 from tunefront.spaces import ExportError
+
+from .base import Candidate
+from .builtin import RUNTIME_OF
 
 
 def open_candidate(folder: str | Path, threads: int | None = None) -> Candidate:

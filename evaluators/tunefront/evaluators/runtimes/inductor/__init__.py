@@ -1,0 +1,1 @@
+"""torch.compile's Inductor, compiled ahead of time."""

@@ -1,0 +1,1 @@
+"""PyTorch: an exported program run eagerly, and tensor parallelism."""
