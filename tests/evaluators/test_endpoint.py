@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tunefront.evaluators import endpoint
-from tunefront.evaluators.endpoint import Input, Refused, ServedModel, arrays_of
+from tunefront.evaluators.exports import serve as endpoint
+from tunefront.evaluators.exports.serve import Input, Refused, ServedModel, arrays_of
 
 INPUTS = {
     "ids": Input(dtype=np.dtype("int32"), shape=("batch", "sequence"), most=8),

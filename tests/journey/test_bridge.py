@@ -16,7 +16,7 @@ from tests.caches import new_cache
 
 from tunefront.evaluators import Evaluation, Measurement
 from tunefront.evaluators import load as load_export
-from tunefront.evaluators.registry import Reference
+from tunefront.evaluators.exports.registry import Reference
 from tunefront.search import Experiment, load_experiment
 from tunefront.search.cli import main
 from tunefront.search.preflight import runnable_or_error
@@ -326,7 +326,7 @@ def test_an_export_is_served_and_its_sums_cover_what_serves(registered: Path) ->
 def test_an_export_from_before_there_was_a_server_still_verifies(
     registered: Path, tmp_path: Path
 ) -> None:
-    from tunefront.evaluators.export_folder import read_manifest, tampered, write_manifest
+    from tunefront.evaluators.exports.folder import read_manifest, tampered, write_manifest
 
     old = tmp_path / "old"
     shutil.copytree(registered, old)

@@ -318,7 +318,7 @@ def test_an_export_with_other_outputs_is_refused(
 
     import numpy as np
 
-    from tunefront.evaluators.export_folder import write_manifest
+    from tunefront.evaluators.exports.folder import write_manifest
 
     copy = tmp_path / "export"
     shutil.copytree(exported, copy)

@@ -7,6 +7,7 @@ from tunefront.evaluators.evaluation.built import CandidateRecord
 from tunefront.evaluators.evaluation.evaluation import Evaluation, FirstLook
 from tunefront.evaluators.evaluation.protocol import Protocol
 from tunefront.evaluators.evaluation.settings import Setting, Timeouts
+from tunefront.evaluators.exports.registry import load
 from tunefront.evaluators.isolation.process import Isolation
 from tunefront.evaluators.measures.energy import energy_is_counted
 from tunefront.evaluators.measures.metrics import (
@@ -45,7 +46,6 @@ from .evaluate import (
 from .measured import Judge, plain_look, speed_against
 from .measures.gpu import Gpus
 from .profiled import profile_candidate
-from .registry import load
 from .turns import Contender, Session, Sitting, take_turns
 
 __all__ = [

@@ -390,7 +390,7 @@ def export(payload: Payload) -> dict[str, object]:
 
     Payload: `workload`, `candidate`, `requests`, `threads`, `folder`.
     """
-    from .export_folder import (
+    from tunefront.evaluators.exports.folder import (
         PROCESSOR,
         can_be_served,
         copy_candidate,

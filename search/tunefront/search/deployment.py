@@ -4,7 +4,7 @@ import importlib.metadata
 from collections.abc import Mapping
 
 from tunefront.evaluators import CandidateRecord
-from tunefront.evaluators.export_folder import can_be_served
+from tunefront.evaluators.exports.folder import can_be_served
 
 DOCKERFILE = "Dockerfile"
 RUNS_ON = {"torch": "torch", "inductor": "torch"}

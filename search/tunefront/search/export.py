@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tunefront.evaluators import CandidateRecord, Isolation, Setting, export_candidate
-from tunefront.evaluators.export_folder import (
+from tunefront.evaluators.exports.folder import (
     CONFIGURATION,
     README,
     can_be_served,

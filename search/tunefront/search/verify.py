@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tunefront.spaces import ExportError
 
 if TYPE_CHECKING:
-    from tunefront.evaluators.verification import Check
+    from tunefront.evaluators.exports.verification import Check
 
 VERIFY_S = 3.0
 VERIFY_TIMEOUT_S = 1800.0
@@ -51,8 +51,8 @@ def verify(folder: Path, seconds: float | None = None) -> Verification:
     Raises:
         ExportError: If there is no such folder, or it is no export.
     """
-    from tunefront.evaluators.export_folder import MANIFEST, read_manifest
-    from tunefront.evaluators.verification import Check, passed
+    from tunefront.evaluators.exports.folder import MANIFEST, read_manifest
+    from tunefront.evaluators.exports.verification import Check, passed
 
     if not folder.is_dir():
         raise ExportError(f"{folder} is not a folder; name what `tunefront export` wrote")
@@ -62,7 +62,7 @@ def verify(folder: Path, seconds: float | None = None) -> Verification:
         [
             sys.executable,
             "-m",
-            "tunefront.evaluators.verification",
+            "tunefront.evaluators.exports.verification",
             str(folder.absolute()),
             str(VERIFY_S if seconds is None else seconds),
         ],

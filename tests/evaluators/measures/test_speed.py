@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tunefront.evaluators.evaluation.protocol import Protocol, enough
+from tunefront.evaluators.exports.verification import time_alone
 from tunefront.evaluators.interfaces.tensors import (
     Inputs,
     no_collection,
@@ -18,7 +19,6 @@ from tunefront.evaluators.interfaces.tensors import (
     warm_up,
 )
 from tunefront.evaluators.measures.machine import OwnWatch
-from tunefront.evaluators.measures.speed import time_alone
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.statistics.timing import (
     Block,

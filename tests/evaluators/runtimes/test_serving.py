@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from tunefront.evaluators.evaluation.built import CandidateRecord, Numerics
-from tunefront.evaluators.export_folder import (
+from tunefront.evaluators.exports.folder import (
     RUN_SCRIPT,
     can_be_served,
     read_recorded_outputs,

@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tunefront.evaluators import Evaluation
-from tunefront.evaluators.export_folder import read_manifest
-from tunefront.evaluators.probe import probe
+from tunefront.evaluators.exports.folder import read_manifest
+from tunefront.evaluators.exports.probe import probe
 from tunefront.search import load_experiment
 from tunefront.search.answer import answer_of
 from tunefront.search.cli import tunefront

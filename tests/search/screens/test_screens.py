@@ -8,7 +8,7 @@ import pytest
 from tests.processors import PROCESSORS
 
 from tunefront.evaluators import Evaluation
-from tunefront.evaluators.verification import Check
+from tunefront.evaluators.exports.verification import Check
 from tunefront.search import Experiment, Limit, Trial, answer_of
 from tunefront.search.confirmation import Confirmation
 from tunefront.search.screens.answers import failure_lines, miss_lines, picks_lines, ties_line

@@ -132,7 +132,7 @@ def verify_command(export: str, experiment: Path | None, style: str) -> int:
     tunefront verify models:/minilm@candidate
     tunefront verify models:/minilm/3 --experiment experiments/minilm
     """
-    from tunefront.evaluators.registry import SCHEME
+    from tunefront.evaluators.exports.registry import SCHEME
     from tunefront.search.verify import verify as verify_folder
 
     if export.startswith(SCHEME):
@@ -162,7 +162,7 @@ def promote_command(model: str, experiment: Path | None) -> int:
     tunefront promote minilm
     tunefront promote models:/minilm/2 --experiment experiments/minilm
     """
-    from tunefront.evaluators.registry import SCHEME
+    from tunefront.evaluators.exports.registry import SCHEME
     from tunefront.search.tracking.registry import (
         CANDIDATE,
         CHAMPION,
@@ -192,7 +192,7 @@ def promote_command(model: str, experiment: Path | None) -> int:
 @contextmanager
 def _fetched(written: str, experiment: Path | None) -> "Iterator[tuple[Path, ModelVersion, str]]":
     """A version downloaded, what the registry says of it, and the store it is from."""
-    from tunefront.evaluators.registry import Reference
+    from tunefront.evaluators.exports.registry import Reference
     from tunefront.search.tracking.registry import fetched
 
     reference, store = Reference.parse(written), _store(written, experiment)

@@ -70,8 +70,8 @@ def recheck_export(folder: Path, experiment: Path | None, say: Say) -> Recheck:
         ExportError: If the folder is no export, or does not run.
         ExperimentError: If `experiment` is named and can't be used.
     """
-    from tunefront.evaluators.export_folder import read_manifest
-    from tunefront.evaluators.verification import DECIDING
+    from tunefront.evaluators.exports.folder import read_manifest
+    from tunefront.evaluators.exports.verification import DECIDING
 
     folder = folder.absolute()
     if not folder.is_dir():

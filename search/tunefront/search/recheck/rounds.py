@@ -64,7 +64,7 @@ def measure_rounds(folder: Path, say: Say = lambda line: None) -> Rounds:
     states: list[Mapping[str, float]] = []
     for done in range(ROUNDS):
         say(f"measuring: round {done + 1} of {ROUNDS}")
-        probes.append(_run(["tunefront.evaluators.probe"]))
+        probes.append(_run(["tunefront.evaluators.exports.probe"]))
         sample, state = _watched(folder)
         samples.append(sample)
         states.append(state)
@@ -105,7 +105,12 @@ def _watched(folder: Path) -> tuple[Mapping[str, Any], Mapping[str, float]]:
 
     watch, before_s = MachineWatch(), _children_s()
     sample = _run(
-        ["tunefront.evaluators.verification", str(folder.absolute()), str(ROUND_S), "--sample"]
+        [
+            "tunefront.evaluators.exports.verification",
+            str(folder.absolute()),
+            str(ROUND_S),
+            "--sample",
+        ]
     )
     state = watch.state(_children_s() - before_s)
     return sample, {"foreign": state.foreign, "steal": state.steal, "load": state.load}

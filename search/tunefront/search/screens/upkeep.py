@@ -18,7 +18,7 @@ CHECK_MARKS: Mapping[bool | None, str] = {True: "holds", False: "DOES NOT HOLD",
 
 def verification_table(verification: "Verification") -> "Table":
     """What holds of an export."""
-    from tunefront.evaluators.verification import DECIDING
+    from tunefront.evaluators.exports.verification import DECIDING
 
     rows = [
         [

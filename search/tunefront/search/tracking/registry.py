@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from tunefront.evaluators.export_folder import MANIFEST
-from tunefront.evaluators.registry import (
+from tunefront.evaluators.exports.folder import MANIFEST
+from tunefront.evaluators.exports.registry import (
     SHA256,
     SWAPPED,
     Reference,
@@ -27,7 +27,7 @@ from tunefront.evaluators.registry import (
     is_registered,
     sha256_of,
 )
-from tunefront.evaluators.verification import Check
+from tunefront.evaluators.exports.verification import Check
 from tunefront.search.answer import Answer, figure
 from tunefront.search.files import slug_of
 from tunefront.search.trial import Trial

@@ -1,11 +1,12 @@
 """An export checked in a clean process: the same files, outputs, choices; measured again.
 
-`python -m tunefront.evaluators.verification FOLDER` prints a JSON report and exits with 0 or 5;
-with `--sample` it prints what the manifest is to record. It needs neither Ray, Optuna nor MLflow.
+`python -m tunefront.evaluators.exports.verification FOLDER` prints a JSON report and exits with 0
+or 5; with `--sample` it prints what the manifest is to record. Ray, Optuna and MLflow may be absent.
 """
 
 import json
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,15 +14,23 @@ from typing import Any
 
 import numpy as np
 
-from tunefront.evaluators.evaluation.protocol import Protocol
-from tunefront.evaluators.interfaces.tensors import speed_of
-from tunefront.evaluators.measures.speed import time_alone
+from tunefront.evaluators.evaluation.protocol import Protocol, enough
+from tunefront.evaluators.interfaces.tensors import (
+    Call,
+    Inputs,
+    no_collection,
+    run_block,
+    speed_of,
+    warm_up,
+)
+from tunefront.evaluators.measures.machine import OwnWatch
+from tunefront.evaluators.measures.memory import tree_memory_mb
 from tunefront.evaluators.runtimes.open import open_candidate
 from tunefront.evaluators.statistics.arrays import Array
+from tunefront.evaluators.statistics.timing import Block, Timing
 from tunefront.spaces import ExportError, detect_hardware
 
-from .export_folder import read_manifest, read_recorded_outputs, tampered
-from .measures.memory import tree_memory_mb
+from .folder import read_manifest, read_recorded_outputs, tampered
 
 MISMATCH = 5
 TOLERANCE: Mapping[str, float] = {"fp32": 1e-3, "bf16": 3e-2, "fp16": 1e-2}
@@ -170,6 +179,20 @@ def main(arguments: Sequence[str]) -> int:
         checks = [Check(name="outputs", holds=False, detail=f"does not run: {error}")]
     print(json.dumps([asdict(check) for check in checks]))
     return 0 if passed(checks) else MISMATCH
+
+
+def time_alone(call: Call, requests: Sequence[Inputs], protocol: Protocol) -> Timing:
+    """Warm up, then time blocks until the protocol is satisfied, with nobody to take turns with."""
+    blocks: list[list[Block]] = []
+    with no_collection():
+        warm_up(call, requests, protocol.seconds)
+        watch = OwnWatch()
+        start = time.perf_counter()
+        while not blocks or not enough(
+            Timing(blocks=tuple(blocks), requests=requests), time.perf_counter() - start, protocol
+        ):
+            blocks.append([run_block(call, requests, protocol.block_s, watch)])
+    return Timing(blocks=blocks, requests=requests)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """A fixed piece of work that is the same everywhere: how fast this machine is right now.
 
-`python -m tunefront.evaluators.probe` prints milliseconds as JSON. It runs on one thread, in a
-process of its own, so that the memory of what is measured beside it stays what it is.
+`python -m tunefront.evaluators.exports.probe` prints milliseconds as JSON. It runs on one thread,
+in a process of its own, so that the memory of what is measured beside it stays what it is.
 """
 
 import json

@@ -18,7 +18,7 @@ from tunefront.evaluators.runtimes.base import Candidate
 from tunefront.evaluators.runtimes.open import open_candidate as load_folder
 from tunefront.spaces import ExportError
 
-from .export_folder import MANIFEST, read_manifest, tampered
+from .folder import MANIFEST, read_manifest, tampered
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion

@@ -1,0 +1,1 @@
+"""Export folders: files, scripts, verification, the model registry."""
