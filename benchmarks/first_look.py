@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tunefront.evaluators.turns import LOOK_TURNS
+from tunefront.evaluators.benchmark.interleaved import LOOK_TURNS
 from tunefront.search import Experiment, Trial, load_experiment, recorded_answer
 from tunefront.search.fidelity import fidelity_of, look_of, unbeaten
 from tunefront.search.race import race_of

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tunefront.evaluators.turnstile import Seat
+from tunefront.evaluators.benchmark.turn_channel import Seat
 from tunefront.spaces import EvaluationError, WorkloadError
 
 

@@ -18,7 +18,7 @@ from tunefront.evaluators import (
     evaluate,
     speed_against,
 )
-from tunefront.evaluators.turns import LOOK_TURNS
+from tunefront.evaluators.benchmark.interleaved import LOOK_TURNS
 from tunefront.spaces import Configuration
 
 from .conftest import QUICK, TORCH

@@ -29,8 +29,8 @@ from tunefront.evaluators import (
     energy_is_counted,
     evaluate,
 )
+from tunefront.evaluators.benchmark.outcome import doubts_of, relative_throughput
 from tunefront.evaluators.evaluation.evaluation import EVALUATION_STAGES
-from tunefront.evaluators.measured import doubts_of, relative_throughput
 from tunefront.evaluators.statistics.timing import Block
 from tunefront.spaces import Configuration, WorkloadError
 

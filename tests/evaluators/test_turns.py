@@ -20,7 +20,7 @@ from tunefront.evaluators import (
     energy_is_counted,
     take_turns,
 )
-from tunefront.evaluators.turns import LOOK_TURNS, energy_of
+from tunefront.evaluators.benchmark.interleaved import LOOK_TURNS, energy_of
 from tunefront.spaces import Configuration, EvaluationError, Value
 
 CORES = len(os.sched_getaffinity(0))
@@ -256,7 +256,7 @@ def test_energy_is_measured_where_a_counter_runs(
             self.looks += 1
             return 3.0 * self.looks
 
-    monkeypatch.setattr("tunefront.evaluators.turns.EnergyMeter", Meter)
+    monkeypatch.setattr("tunefront.evaluators.benchmark.interleaved.EnergyMeter", Meter)
     session = take_turns(lm_setting, [ready(batch_size=2)], isolation, tmp_path / "log", Until(3))
     found = well(session.sittings[0])
     items = sum(2 * turn[0].request_s.size for turn in found.timing.blocks)

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from tunefront.evaluators.benchmark.turn_channel import Seat, Turnstile
 from tunefront.evaluators.isolation.process import Child, Isolation, Step
-from tunefront.evaluators.turnstile import Seat, Turnstile
 from tunefront.spaces import EvaluationError
 
 HERE = Path(__file__).parent

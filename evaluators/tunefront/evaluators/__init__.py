@@ -3,6 +3,8 @@
 Imports and works where Ray, Optuna and MLflow are absent; torch is imported when it is needed.
 """
 
+from tunefront.evaluators.benchmark.interleaved import Contender, Session, Sitting, take_turns
+from tunefront.evaluators.benchmark.outcome import Judge, plain_look, speed_against
 from tunefront.evaluators.evaluation.built import CandidateRecord
 from tunefront.evaluators.evaluation.evaluation import Evaluation, FirstLook
 from tunefront.evaluators.evaluation.protocol import Protocol
@@ -43,10 +45,8 @@ from .evaluate import (
     evaluate,
     export_candidate,
 )
-from .measured import Judge, plain_look, speed_against
 from .measures.gpu import Gpus
 from .profiled import profile_candidate
-from .turns import Contender, Session, Sitting, take_turns
 
 __all__ = [
     "COST_METRICS",

@@ -16,6 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
+from tunefront.evaluators.benchmark.interleaved import Contender, Session, take_turns
+from tunefront.evaluators.benchmark.outcome import Judge, Looker, digits, measured, plain_look
 from tunefront.evaluators.evaluation.evaluation import WAITING, Evaluation, EvaluationStage
 from tunefront.evaluators.evaluation.protocol import enough
 from tunefront.evaluators.evaluation.settings import Setting, Timeouts, devices, memory_limit
@@ -41,10 +43,8 @@ from tunefront.spaces import (
     detect_hardware,
 )
 
-from .measured import Judge, Looker, digits, measured, plain_look
 from .measures.gpu import Gpus
 from .measures.memory import folder_mb
-from .turns import Contender, Session, take_turns
 
 ROOM = 3.0
 """Memory that a candidate may take, as a multiple of its files; a guess on the safe side."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+from tunefront.evaluators.benchmark.interleaved import Contender
 from tunefront.evaluators.evaluation.settings import Setting, devices, memory_limit
 from tunefront.evaluators.isolation.cores import lease_cores
 from tunefront.evaluators.isolation.preload import imports_of
@@ -17,7 +18,6 @@ from tunefront.spaces import Configuration, EvaluationError
 
 from .evaluate import candidate_key, contender, model_key
 from .profiling.profile import Profile
-from .turns import Contender
 
 PROFILED_S = 1.0
 """How long requests are profiled, about."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tunefront.evaluators.benchmark.turn_channel import Seat
 from tunefront.evaluators.evaluation.built import CandidateRecord, Numerics
 from tunefront.evaluators.evaluation.protocol import Protocol
 from tunefront.evaluators.interfaces.tensors import (
@@ -39,7 +40,6 @@ from tunefront.evaluators.workloads.spec import WorkloadSpec
 from tunefront.spaces import Configuration, EvaluationError, detect_hardware
 
 from .applied import not_applied
-from .turnstile import Seat
 
 if TYPE_CHECKING:
     import torch

@@ -11,7 +11,7 @@ from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.evaluators.statistics.timing import Timing, half_width, ratios
 from tunefront.spaces import EvaluationError
 
-from .turns import Session, Sitting
+from .interleaved import Session, Sitting
 
 MOST_STEAL = 0.05
 """Of the time that a hypervisor may take before figures are doubted."""

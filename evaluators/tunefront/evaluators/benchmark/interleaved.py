@@ -17,15 +17,15 @@ from tunefront.evaluators.evaluation.settings import Setting, devices, memory_li
 from tunefront.evaluators.interfaces.tensors import read_requests, speed_of
 from tunefront.evaluators.isolation.cores import lease_cores
 from tunefront.evaluators.isolation.process import Child, Isolation, Kit, Step
+from tunefront.evaluators.measures.energy import EnergyMeter
+from tunefront.evaluators.measures.gpu import Gpus
+from tunefront.evaluators.measures.machine import MachineWatch, wait_until_quiet
 from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.evaluators.statistics.timing import Block, Timing
 from tunefront.evaluators.store.locks import in_use
 from tunefront.spaces import Configuration, EvaluationError, WorkloadError
 
-from .measures.energy import EnergyMeter
-from .measures.gpu import Gpus
-from .measures.machine import MachineWatch, wait_until_quiet
-from .turnstile import Turnstile
+from .turn_channel import Turnstile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

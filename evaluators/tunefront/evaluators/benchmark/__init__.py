@@ -1,0 +1,1 @@
+"""Interleaved benchmarking of candidates in separate processes."""
