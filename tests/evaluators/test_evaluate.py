@@ -69,7 +69,7 @@ def test_waiting_for_cores_is_no_stage_s_time(
     lm_setting: Setting, isolation: Isolation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Others hold them for half a second each time, which is what is waited, and more."""
-    module: Any = sys.modules["tunefront.evaluators.evaluate"]
+    module: Any = sys.modules["tunefront.evaluators.pipelines.inference"]
     plain = module.lease_cores
 
     @contextmanager
@@ -155,7 +155,7 @@ def setting_candidate(setting: Setting, configuration: Configuration) -> Path:
 def test_a_baseline_that_does_not_fit_into_memory_stays_out(
     lm_setting: Setting, isolation: Isolation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys.modules["tunefront.evaluators.evaluate"], "ROOM_MB", 1e9)
+    monkeypatch.setattr(sys.modules["tunefront.evaluators.pipelines.inference"], "ROOM_MB", 1e9)
     setting = replace(lm_setting, baseline=TORCH)
     own = Configuration({**TORCH, "runtime": "onnxruntime"})
     found = evaluate(setting, own, isolation, tmp_path / "log")

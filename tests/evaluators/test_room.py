@@ -27,7 +27,9 @@ def test_nothing_is_built_where_room_is_short(
 ) -> None:
     setting = replace(lm_setting, store=str(tmp_path / "store"))
     own = Configuration(TORCH)
-    monkeypatch.setattr(sys.modules["tunefront.evaluators.evaluate"], "LEAST_FREE_BYTES", 2**60)
+    monkeypatch.setattr(
+        sys.modules["tunefront.evaluators.pipelines.inference"], "LEAST_FREE_BYTES", 2**60
+    )
     found = evaluate(setting, own, isolation, tmp_path / "log")
     assert (found.status, found.cause, found.stage) == ("failed", "disk full", "prepare")
     assert f"{setting.store}: " in found.message
@@ -36,7 +38,9 @@ def test_nothing_is_built_where_room_is_short(
     assert not list((tmp_path / "store").glob("*/*"))
     monkeypatch.undo()
     assert evaluate(setting, own, isolation, tmp_path / "log").status == "ok"
-    monkeypatch.setattr(sys.modules["tunefront.evaluators.evaluate"], "LEAST_FREE_BYTES", 2**60)
+    monkeypatch.setattr(
+        sys.modules["tunefront.evaluators.pipelines.inference"], "LEAST_FREE_BYTES", 2**60
+    )
     # What is found needs no room.
     assert evaluate(setting, own, isolation, tmp_path / "log").status == "ok"
 
@@ -45,7 +49,7 @@ def test_a_large_model_needs_more_room(
     lm_setting: Setting, isolation: Isolation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Three times its weights, where that is more than the floor."""
-    module = sys.modules["tunefront.evaluators.evaluate"]
+    module = sys.modules["tunefront.evaluators.pipelines.inference"]
     asked: list[int] = []
     monkeypatch.setattr(module, "make_room", lambda _, needed: asked.append(needed))
     monkeypatch.setattr(module, "LEAST_FREE_BYTES", 10)
@@ -63,8 +67,8 @@ from pathlib import Path
 from tunefront.evaluators import Isolation, Setting, evaluate
 from tunefront.spaces import Configuration
 
-sys.modules["tunefront.evaluators.evaluate"].LEAST_FREE_BYTES = 0
-sys.modules["tunefront.evaluators.evaluate"].MODEL_COPIES = 0
+sys.modules["tunefront.evaluators.pipelines.inference"].LEAST_FREE_BYTES = 0
+sys.modules["tunefront.evaluators.pipelines.inference"].MODEL_COPIES = 0
 store = Path(sys.argv[2])
 setting = replace(Setting.from_dict(json.loads(sys.argv[1])), store=str(store))
 isolation = Isolation()
@@ -112,7 +116,7 @@ def test_a_candidate_that_is_being_measured_is_not_evicted(
     """However hard somebody tries, beside its turns."""
     setting = replace(lm_setting, store=str(tmp_path / "store"), baseline=TORCH)
     own = Configuration({**TORCH, "runtime": "onnxruntime"})
-    module: Any = sys.modules["tunefront.evaluators.evaluate"]
+    module: Any = sys.modules["tunefront.evaluators.pipelines.inference"]
     plain = module.take_turns
     kept: list[list[bool]] = []
 

@@ -86,7 +86,7 @@ def trial(job: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def strike(payload: Mapping[str, Any]) -> Any:
     """A step in its fresh process, struck."""
-    from tunefront.evaluators import steps
+    from tunefront.evaluators.pipelines import steps
 
     struck = payload["struck"]
     fault = FAULTS[struck["fault"]]

@@ -19,6 +19,14 @@ from tunefront.evaluators.measures.metrics import (
     MEASURED_METRICS,
     QUALITY_DROP,
 )
+from tunefront.evaluators.pipelines.inference import (
+    candidate_key,
+    contender,
+    describe_workload,
+    evaluate,
+    export_candidate,
+)
+from tunefront.evaluators.pipelines.profile import profile_candidate
 from tunefront.evaluators.profiling.profile import (
     Part,
     Profile,
@@ -38,15 +46,7 @@ from tunefront.evaluators.workloads.outputs import Sample
 from tunefront.evaluators.workloads.spec import TASKS, WorkloadSpec
 from tunefront.spaces.metric import Direction, Metric
 
-from .evaluate import (
-    candidate_key,
-    contender,
-    describe_workload,
-    evaluate,
-    export_candidate,
-)
 from .measures.gpu import Gpus
-from .profiled import profile_candidate
 
 __all__ = [
     "COST_METRICS",

@@ -29,24 +29,24 @@ Kit = Literal["build", "torch", "inductor", "onnxruntime", "openvino"]
 
 KITS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "build": ("torch", "tunefront.evaluators.steps"),
+        "build": ("torch", "tunefront.evaluators.pipelines.steps"),
         "torch": (
             "torch",
-            "tunefront.evaluators.steps",
+            "tunefront.evaluators.pipelines.steps",
             "tunefront.evaluators.isolation.preload:programs",
         ),
         "inductor": (
             "torch",
-            "tunefront.evaluators.steps",
+            "tunefront.evaluators.pipelines.steps",
             "tunefront.evaluators.isolation.preload:packages",
         ),
-        "onnxruntime": ("numpy", "onnxruntime", "tunefront.evaluators.steps"),
-        "openvino": ("numpy", "openvino", "tunefront.evaluators.steps"),
+        "onnxruntime": ("numpy", "onnxruntime", "tunefront.evaluators.pipelines.steps"),
+        "openvino": ("numpy", "openvino", "tunefront.evaluators.pipelines.steps"),
     }
 )
 """What a fork server has imported: for measuring only what a deployment would import."""
 
-STEPS_MODULE = "tunefront.evaluators.steps"
+STEPS_MODULE = "tunefront.evaluators.pipelines.steps"
 LOG_LINES = 20
 MOST_LOG_BYTES = 64 * 2**20
 """What a step may write to its log."""

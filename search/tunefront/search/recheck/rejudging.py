@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tunefront.evaluators import Isolation, Measurement, describe_workload, quality_metrics
-from tunefront.evaluators.evaluate import judge_candidate
+from tunefront.evaluators.pipelines.inference import judge_candidate
 from tunefront.search.experiment import Experiment, load_experiment
 from tunefront.search.preflight import setting_of
 from tunefront.search.words import Say

@@ -24,6 +24,8 @@ from tunefront.evaluators.evaluation.settings import Setting, Timeouts, devices,
 from tunefront.evaluators.isolation.cores import lease_cores
 from tunefront.evaluators.isolation.preload import imports_of
 from tunefront.evaluators.isolation.process import Isolation, Step, last_lines
+from tunefront.evaluators.measures.gpu import Gpus
+from tunefront.evaluators.measures.memory import folder_mb
 from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.evaluators.statistics.timing import Timing
 from tunefront.evaluators.store.disk import is_full
@@ -42,9 +44,6 @@ from tunefront.spaces import (
     WorkloadError,
     detect_hardware,
 )
-
-from .measures.gpu import Gpus
-from .measures.memory import folder_mb
 
 ROOM = 3.0
 """Memory that a candidate may take, as a multiple of its files; a guess on the safe side."""

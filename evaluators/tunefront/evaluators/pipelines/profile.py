@@ -11,13 +11,13 @@ from tunefront.evaluators.evaluation.settings import Setting, devices, memory_li
 from tunefront.evaluators.isolation.cores import lease_cores
 from tunefront.evaluators.isolation.preload import imports_of
 from tunefront.evaluators.isolation.process import Isolation, Kit, Step
+from tunefront.evaluators.profiling.profile import Profile
 from tunefront.evaluators.runtimes.profile import check_profiler
 from tunefront.evaluators.store.locks import in_use
 from tunefront.evaluators.store.store import Store, key_of
 from tunefront.spaces import Configuration, EvaluationError
 
-from .evaluate import candidate_key, contender, model_key
-from .profiling.profile import Profile
+from .inference import candidate_key, contender, model_key
 
 PROFILED_S = 1.0
 """How long requests are profiled, about."""

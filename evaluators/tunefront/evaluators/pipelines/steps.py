@@ -39,7 +39,7 @@ from tunefront.evaluators.workloads.sequential import LOOKS
 from tunefront.evaluators.workloads.spec import WorkloadSpec
 from tunefront.spaces import Configuration, EvaluationError, detect_hardware
 
-from .applied import not_applied
+from .read_back import not_applied
 
 if TYPE_CHECKING:
     import torch
