@@ -2,7 +2,7 @@
 
 import pytest
 
-from tunefront.search.words import counted, listed
+from tunefront.search.text import counted, listed
 
 
 @pytest.mark.parametrize(

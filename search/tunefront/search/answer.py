@@ -13,8 +13,8 @@ from .fidelity import fidelity_of
 from .lessons import Lesson, lessons_of, ruled_out_by
 from .objective import Limit, Objective
 from .picks import Front, front_of, ratio
+from .text import counted
 from .trial import Trial
-from .words import counted
 
 SAME = 1.05
 """Ratios nearer to one than this are told as the same."""

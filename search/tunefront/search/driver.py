@@ -19,7 +19,7 @@ from tunefront.spaces import StudyError
 from .experiment import Experiment
 from .lock import Locked, hold_lock, holder
 from .record import log_path
-from .words import Say
+from .text import Say
 
 DRIVER_START_S = 60.0
 SETTLE_S = 3.0

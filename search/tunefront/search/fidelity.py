@@ -15,8 +15,8 @@ from tunefront.evaluators import FirstLook, Measurement, speed_against
 
 from .front import nondominated
 from .objective import Objective
+from .text import counted
 from .trial import Trial
-from .words import counted
 
 LEAST_RANKED_TRIALS = 8
 """With a first look and all turns, before looks are trusted."""

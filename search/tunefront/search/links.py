@@ -2,9 +2,9 @@
 
 from .experiment import Experiment
 from .served import server_of
+from .text import Say
 from .tracking.address import front_page_of
 from .tracking.store import tracking_uri, ui_address
-from .words import Say
 
 
 def say_front(experiment: Experiment, say: Say) -> None:

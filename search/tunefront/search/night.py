@@ -44,8 +44,8 @@ from .recorder import Recorder
 from .runner import Runner
 from .screens.progress import Progress, Show
 from .study import Study
+from .text import Say, counted
 from .trial import Trial
-from .words import Say, counted
 
 Outcome = Literal["done", "nothing within limits", "baseline failed", "interrupted"]
 EXIT_CODES: Mapping[Outcome, int] = {

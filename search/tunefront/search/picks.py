@@ -12,8 +12,8 @@ from tunefront.spaces import ExperimentError, did_you_mean
 from .experiment import Experiment
 from .front import Costs, chances, indistinguishable, knee, nondominated
 from .objective import Limit, Objective
+from .text import listed
 from .trial import Trial
-from .words import listed
 
 RECOMMENDED = "recommended"
 NAMES = (RECOMMENDED, "fastest", "smallest", "highest quality", "knee")

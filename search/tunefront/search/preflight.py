@@ -29,7 +29,7 @@ from tunefront.spaces import (
 from .experiment import Experiment, Prepare
 from .record import read_record
 from .study import STUDY_FILE
-from .words import Say, counted
+from .text import Say, counted
 
 JUDGING = ("task", "max_length", "items", "metric", "direction", "inputs", "quality")
 """Of the workload, what figures depend on beside model and data."""

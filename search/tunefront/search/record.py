@@ -17,7 +17,7 @@ from .files import write_whole
 from .schema import BudgetSection, ExperimentSection
 from .study import STUDY_FILE as STUDY
 from .study import Study
-from .words import Say
+from .text import Say
 
 METADATA_FILE = "search.json"
 

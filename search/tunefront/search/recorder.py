@@ -18,8 +18,8 @@ from .confirmation import Confirmation
 from .experiment import Experiment
 from .record import read_record
 from .study import Study
+from .text import Say, counted, listed
 from .trial import Trial
-from .words import Say, counted, listed
 
 if TYPE_CHECKING:
     from .tracking.projection import Projection

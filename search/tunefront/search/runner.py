@@ -25,8 +25,8 @@ from .lessons import Skips
 from .race import race_of
 from .stages import forget_stage, forget_stages
 from .study import Study
+from .text import Say, counted
 from .trial import Trial
-from .words import Say, counted
 
 PATIENCE = 3
 """Proposals in a row that must promise too little before the search ends."""

@@ -14,9 +14,9 @@ from tunefront.spaces import TrackingError
 from .experiment import Experiment
 from .served import MlflowServer, answers, forget_server, note_server, server_of
 from .study import Study
+from .text import Say
 from .tracking.address import front_page_of
 from .tracking.store import artifact_folder
-from .words import Say
 
 HOST = "127.0.0.1"
 SERVER_START_S = 120.0

@@ -15,8 +15,8 @@ from .experiment import Experiment
 from .record import read_record, recorded_trials, resume_command
 from .stages import STARTING, Doing, doing, stages_seen
 from .study import STUDY_FILE, Study
+from .text import Say, counted
 from .trial import Trial
-from .words import Say, counted
 
 STATUS_POLL_S = 2.0
 LONGEST_MESSAGE = 120

@@ -16,13 +16,13 @@ from tunefront.search.compare.screen import (
     alike_line,
     comparison_table,
     counted_samples,
-    one_line,
     sample_lines,
     sample_tables,
     trial_comparison_csv,
     trial_comparison_record,
 )
 from tunefront.search.confirmation import Confirmation
+from tunefront.search.text import one_line
 
 FIGURES = {"throughput": 100.0, "peak_memory_mb": 500.0, "perplexity": 10.0, "quality_drop": 0.0}
 LOSSES = ((1.0, 2.0, 3.0, 4.0), (1.0, 2.5, 3.0, 4.0), (1.001, 2.0, 2.0, 9.0))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tunefront.search.words import counted
+from tunefront.search.text import counted
 
 
 def ray_resources_of(configuration: Mapping[str, Any]) -> dict[str, float]:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tunefront.search.words import counted
+from tunefront.search.text import counted
 from tunefront.spaces import ClusterError, Hardware, detect_hardware
 
 from .needs import ray_resources_of

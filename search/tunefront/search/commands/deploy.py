@@ -69,8 +69,8 @@ def export_command(
 
 def _picked(answer: "Answer") -> list["Trial"]:
     """The trials that are tagged; each can be exported."""
+    from tunefront.search.text import counted
     from tunefront.search.tracking.runs import PICK, Runs
-    from tunefront.search.words import counted
     from tunefront.spaces import ExportError
 
     tagged = Runs(answer.experiment).tagged()

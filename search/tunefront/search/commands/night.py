@@ -194,7 +194,7 @@ def sync_command(experiment: Path, smoke: bool) -> None:
     """Write the record into MLflow, where it was away when the search wrote it."""
     from tunefront.search.recorder import sync as sync_search
     from tunefront.search.recorder import without_views
-    from tunefront.search.words import counted
+    from tunefront.search.text import counted
 
     done = sync_search(searched_experiment(experiment, smoke=smoke))
     click.echo(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunefront.search.answer import figure
 from tunefront.search.tables import trial_record
-from tunefront.search.words import counted
+from tunefront.search.text import counted, one_line
 
 from .comparison import FigureRow, ItemRow, TrialComparison, TrialRow, difference_words
 
@@ -144,11 +144,6 @@ def _judged(row: ItemRow, place: int) -> str:
         told = "right" if sample.right else "wrong"
         return told if sample.score is None else f"{told} {sample.score:.3f}"
     return "-" if quality is None else f"{quality:.4g}"
-
-
-def one_line(text: str) -> str:
-    """A text with its line breaks as signs, and no more than one space in a row."""
-    return " ".join(text.replace("\n", " ⏎ ").split()) or "(nothing)"
 
 
 def trial_comparison_record(comparison: TrialComparison) -> dict[str, Any]:

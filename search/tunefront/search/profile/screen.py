@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from tunefront.evaluators import Part, Profile, RooflineBound
 from tunefront.search.screens.base import table_of
-from tunefront.search.words import counted
+from tunefront.search.text import counted
 from tunefront.spaces import show
 
 from .advice import Suggestion, told

@@ -8,8 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from tunefront.search.text import Say
 from tunefront.search.verify import verify
-from tunefront.search.words import Say
 from tunefront.spaces import ExportError, detect_hardware
 from tunefront.spaces.hardware import LIBRARIES
 

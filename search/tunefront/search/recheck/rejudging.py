@@ -9,7 +9,7 @@ from tunefront.evaluators import Isolation, Measurement, describe_workload, qual
 from tunefront.evaluators.pipelines.inference import judge_candidate
 from tunefront.search.experiment import Experiment, load_experiment
 from tunefront.search.preflight import setting_of
-from tunefront.search.words import Say
+from tunefront.search.text import Say
 from tunefront.spaces import Configuration, EvaluationError, TunefrontError, WorkloadError
 
 from .drift import Finding, judged_quality

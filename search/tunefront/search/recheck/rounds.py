@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tunefront.evaluators import Measurement
-from tunefront.search.words import Say
+from tunefront.search.text import Say
 from tunefront.spaces import ExportError
 
 ROUNDS = 3

@@ -9,8 +9,8 @@ from tunefront.evaluators.evaluation.evaluation import EVALUATION_STAGES
 from tunefront.search.answer import Answer, early_ends
 from tunefront.search.experiment import Budget, Experiment
 from tunefront.search.screens.base import bound
+from tunefront.search.text import counted
 from tunefront.search.trial import Trial
-from tunefront.search.words import counted
 
 MESSAGE = 300
 """Letters of a message that stands for several."""

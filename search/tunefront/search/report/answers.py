@@ -6,7 +6,7 @@ from typing import Any
 from tunefront.evaluators import Sample
 from tunefront.search.answer import Answer
 from tunefront.search.compare.comparison import ItemRow, TrialComparison, difference_words
-from tunefront.search.compare.screen import one_line
+from tunefront.search.text import one_line
 
 
 def answers_of(answer: Answer, samples: Mapping[int, Sequence[Sample]]) -> dict[str, Any] | None:

@@ -8,8 +8,8 @@ from tunefront.search.answer import Answer, choices_of, figure
 from tunefront.search.objective import Limit
 from tunefront.search.picks import Pick, nearest_misses
 from tunefront.search.relaxation import relaxations
+from tunefront.search.text import listed
 from tunefront.search.trial import Trial
-from tunefront.search.words import listed
 from tunefront.spaces import show
 
 from .base import bound, table_of

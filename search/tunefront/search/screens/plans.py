@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from tunefront.search.estimate import recorded_estimate
 from tunefront.search.experiment import Experiment
-from tunefront.search.words import counted
+from tunefront.search.text import counted
 from tunefront.spaces import CHOICES, Enumeration, Hardware, Value, show
 
 from .base import bound

@@ -11,8 +11,8 @@ from tunefront.search.answer import Answer
 from tunefront.search.estimate import estimate_of
 from tunefront.search.experiment import Experiment
 from tunefront.search.stages import STARTING, Doing
+from tunefront.search.text import counted
 from tunefront.search.trial import Trial
-from tunefront.search.words import counted
 
 MINUTE_S, _HOUR_S = 60, 3600
 

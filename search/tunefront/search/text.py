@@ -19,3 +19,8 @@ def listed(numbers: Sequence[int]) -> str:
     if len(shown) > MOST_LISTED:
         shown = [*shown[: MOST_LISTED - 1], "...", shown[-1]]
     return ", ".join(shown)
+
+
+def one_line(text: str) -> str:
+    """A text with its line breaks as signs, and no more than one space in a row."""
+    return " ".join(text.replace("\n", " ⏎ ").split()) or "(nothing)"
