@@ -21,7 +21,7 @@ import numpy as np
 import optuna
 
 from tunefront.evaluators import Evaluation, Measurement
-from tunefront.search.objective import Limit, Objective
+from tunefront.search.experiment.objective import Limit, Objective
 from tunefront.search.samplers.ehvi import EhviSampler
 from tunefront.search.trial import Trial
 from tunefront.spaces import Choice, Configuration

@@ -25,7 +25,8 @@ from tunefront.evaluators import Evaluation, Isolation, Measurement, Setting
 from tunefront.evaluators.isolation.process import KITS, Step
 from tunefront.search.cluster.host import Host
 from tunefront.search.cluster.session import ray_session
-from tunefront.search.experiment import Experiment, load_experiment
+from tunefront.search.experiment.experiment import Experiment
+from tunefront.search.experiment.resolver import load_experiment
 from tunefront.search.runner import Runner
 from tunefront.search.samplers.factory import build_sampler
 from tunefront.search.study import Study

@@ -26,8 +26,8 @@ import numpy.typing as npt
 import optuna
 
 from tunefront.evaluators import Measurement
+from tunefront.search.experiment.objective import Objective
 from tunefront.search.front import hypervolume, nondominated
-from tunefront.search.objective import Objective
 from tunefront.search.samplers.ehvi import EhviSampler
 from tunefront.search.trial import Trial
 from tunefront.spaces import Choice, Configuration, Value

@@ -26,7 +26,7 @@ import optuna
 
 from tunefront.evaluators import Evaluation, Measurement
 from tunefront.search import Trial, load_experiment, recorded_answer
-from tunefront.search.experiment import Experiment
+from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.front import hypervolume, nondominated
 from tunefront.search.samplers.factory import build_sampler
 from tunefront.search.trial import candidate_of

@@ -32,8 +32,8 @@ from staged import CANT_RUN, SHARE, Replay, read_rows
 
 from tunefront.evaluators import Setting
 from tunefront.search import load_experiment
-from tunefront.search.experiment import Experiment
-from tunefront.search.objective import Limit
+from tunefront.search.experiment.experiment import Experiment
+from tunefront.search.experiment.objective import Limit
 from tunefront.search.preflight import check_workload, prepare
 from tunefront.search.study import STUDY_FILE, Study
 from tunefront.spaces import Configuration

@@ -11,8 +11,8 @@ from pydantic import BaseModel
 from tests.readme_commands import commands
 
 from tunefront.search.cli import tunefront
-from tunefront.search.experiment import load_experiment
-from tunefront.search.schema import ExperimentSection
+from tunefront.search.experiment.resolver import load_experiment
+from tunefront.search.experiment.schema import ExperimentSection
 from tunefront.spaces import CHOICES, PRESETS, RUNTIMES
 
 ROOT = Path(__file__).parent.parent

@@ -8,7 +8,8 @@ import pytest
 
 from tunefront.evaluators import Setting
 from tunefront.search.cluster.host import Host
-from tunefront.search.experiment import Experiment, load_experiment
+from tunefront.search.experiment.experiment import Experiment
+from tunefront.search.experiment.resolver import load_experiment
 from tunefront.search.runner import Runner
 from tunefront.search.samplers.factory import build_sampler
 from tunefront.search.study import Study

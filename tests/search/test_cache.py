@@ -16,7 +16,7 @@ from tunefront.evaluators.store.locks import in_use
 from tunefront.evaluators.store.store import key_of
 from tunefront.search.cache import parse_size
 from tunefront.search.cli import main
-from tunefront.search.experiment import Prepare
+from tunefront.search.experiment.experiment import Prepare
 from tunefront.search.preflight import prepare
 from tunefront.spaces import CacheError, WorkloadError
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tunefront.search import Trial
-from tunefront.search.objective import Limit, Objective
+from tunefront.search.experiment.objective import Limit, Objective
 from tunefront.search.samplers.ehvi import EhviSampler
 from tunefront.spaces import Choice, Configuration
 

@@ -6,13 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunefront.search.files import (
-    Document,
-    find_experiment,
-    read_document,
-    slug_of,
-    write_whole,
-)
+from tunefront.search.atomic_write import write_whole
+from tunefront.search.experiment.document import Document, find_experiment, read_document, slug_of
 from tunefront.spaces import ExperimentError
 
 FRAGMENTS = st.sampled_from(

@@ -17,7 +17,7 @@ from tunefront.evaluators import (
     paired_change,
 )
 from tunefront.search import Limit, Objective
-from tunefront.search.objective import Bound, check_limits, quality_drop
+from tunefront.search.experiment.objective import Bound, check_limits, quality_drop
 from tunefront.spaces import ExperimentError
 
 LATENCY = MEASURED_METRICS["latency_ms"]

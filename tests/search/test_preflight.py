@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from tunefront.search import Experiment
-from tunefront.search.preflight import setting_of
+from tunefront.search.experiment.evaluation_settings import setting_of
 
 Load = Callable[..., Experiment]
 

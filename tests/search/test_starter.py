@@ -7,7 +7,7 @@ import pytest
 import yaml
 from tests.processors import PROCESSORS, hardware_with
 
-from tunefront.search import starter
+from tunefront.search.experiment import starter
 
 FP32 = ["fp32"]
 BOTH = ["fp32", "bf16"]

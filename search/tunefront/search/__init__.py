@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 from .verify import Verification, verify
 
 if TYPE_CHECKING:
+    from tunefront.search.experiment.experiment import Experiment
+    from tunefront.search.experiment.objective import Limit, Objective
+    from tunefront.search.experiment.resolver import load_experiment
+
     from .answer import Answer, answer_of
-    from .experiment import Experiment, load_experiment
     from .night import Result, run
-    from .objective import Limit, Objective
     from .picks import Front, Pick
     from .record import recorded_answer
     from .samplers.front_sampler import FrontSampler

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from tunefront.evaluators import Measurement, Metric
+from tunefront.search.experiment.experiment import Experiment
+from tunefront.search.experiment.objective import Limit, Objective
 from tunefront.spaces import show
 
 from .confirmation import Confirmation, confirmed
-from .experiment import Experiment
 from .fidelity import fidelity_of
 from .lessons import Lesson, lessons_of, ruled_out_by
-from .objective import Limit, Objective
 from .picks import Front, front_of, ratio
 from .text import counted
 from .trial import Trial

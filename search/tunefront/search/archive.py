@@ -7,12 +7,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from tunefront.search.experiment.document import find_experiment, read_document, slug_of
+from tunefront.search.experiment.experiment import Experiment
+from tunefront.search.experiment.resolver import load_experiment, recorded_experiment
 from tunefront.spaces import Gpu, Hardware, StudyError, TunefrontError
 
 from .answer import Answer, answer_of
 from .confirmation import Confirmation
-from .experiment import Experiment, load_experiment, recorded_experiment
-from .files import find_experiment, read_document, slug_of
 from .record import METADATA_FILE, read_record
 from .study import Study
 

@@ -15,10 +15,10 @@ import numpy.typing as npt
 from tunefront.evaluators import Gpus, Setting, kept_turns
 from tunefront.search.cluster.host import Host, HostLost
 from tunefront.search.cluster.job import TurnsJob
+from tunefront.search.experiment.experiment import Experiment
 from tunefront.spaces import STAGE_OF, Configuration
 
 from .confirmation import Confirmation, Round, confirmed
-from .experiment import Experiment
 from .picks import Front, front_of
 from .study import Study
 from .trial import Trial

@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+from tunefront.search.experiment.experiment import Experiment
 from tunefront.spaces import StudyError
 
-from .experiment import Experiment
 from .lock import Locked, hold_lock, holder
 from .record import log_path
 from .text import Say

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from tunefront.search.experiment.experiment import Experiment
+from tunefront.search.experiment.resolver import SMOKE_SUFFIX
 from tunefront.spaces import Configuration, StudyError
 
-from .experiment import SMOKE_SUFFIX, Experiment
 from .study import Study
 from .trial import Trial, candidate_of
 

@@ -17,11 +17,11 @@ from tunefront.evaluators.exports.folder import (
     read_manifest,
     write_manifest,
 )
+from tunefront.search.experiment.document import slug_of
 from tunefront.spaces import ExportError, detect_hardware, show
 
 from .answer import Answer, figure
 from .deployment import DOCKERFILE, dockerfile, requirements_of, serving_versions, serving_words
-from .files import slug_of
 from .recheck.rounds import Rounds, measure_rounds
 from .record import read_record
 from .trial import Trial

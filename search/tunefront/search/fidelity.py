@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tunefront.evaluators import FirstLook, Measurement, speed_against
+from tunefront.search.experiment.objective import Objective
 
 from .front import nondominated
-from .objective import Objective
 from .text import counted
 from .trial import Trial
 

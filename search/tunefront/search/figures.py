@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 
 from tunefront.evaluators import Evaluation, Measurement, Metric
-
-from .experiment import Experiment
-from .objective import quality_drop
+from tunefront.search.experiment.experiment import Experiment
+from tunefront.search.experiment.objective import quality_drop
 
 RATES = ("throughput", "tokens_per_second")
 LATENCIES = ("latency_ms", "latency_p90_ms", "latency_p99_ms")

@@ -1,6 +1,7 @@
 """The link to the front, wherever a search is talked about; told without MLflow."""
 
-from .experiment import Experiment
+from tunefront.search.experiment.experiment import Experiment
+
 from .served import server_of
 from .text import Say
 from .tracking.address import front_page_of

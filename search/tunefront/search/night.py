@@ -22,6 +22,9 @@ from tunefront.evaluators.evaluation.evaluation import WAITING
 from tunefront.evaluators.store.eviction import cache_limit
 from tunefront.evaluators.store.locks import in_use
 from tunefront.search.cluster.host import Host
+from tunefront.search.experiment.evaluation_settings import identity
+from tunefront.search.experiment.experiment import Experiment
+from tunefront.search.experiment.resolver import load_experiment
 from tunefront.search.samplers.factory import build_sampler
 from tunefront.spaces import Enumeration, detect_hardware
 
@@ -31,14 +34,7 @@ from .confirm import confirm, to_confirm
 from .confirmation import Confirmation
 from .driver import only_driver
 from .estimate import estimate_of
-from .experiment import Experiment, load_experiment
-from .preflight import (
-    check_tracking,
-    check_workload,
-    identity,
-    prepare,
-    runnable_or_error,
-)
+from .preflight import check_tracking, check_workload, prepare, runnable_or_error
 from .record import put_aside, read_record, write_record
 from .recorder import Recorder
 from .runner import Runner

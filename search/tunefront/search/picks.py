@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tunefront.evaluators import Measurement, Metric
+from tunefront.search.experiment.experiment import Experiment
+from tunefront.search.experiment.objective import Limit, Objective
 from tunefront.spaces import ExperimentError, did_you_mean
 
-from .experiment import Experiment
 from .front import Costs, chances, indistinguishable, knee, nondominated
-from .objective import Limit, Objective
 from .text import listed
 from .trial import Trial
 

@@ -17,11 +17,11 @@ from tunefront.evaluators import (
     Metric,
     speed_against,
 )
+from tunefront.search.experiment.experiment import Experiment
+from tunefront.search.experiment.objective import Limit, Objective
 
-from .experiment import Experiment
 from .fidelity import fidelity_of, unbeaten
 from .figures import LATENCIES, RATES, figures_from
-from .objective import Limit, Objective
 from .trial import Trial
 
 DEVIATIONS = 3.0

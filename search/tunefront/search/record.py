@@ -8,13 +8,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from tunefront.search.experiment.experiment import Experiment
+from tunefront.search.experiment.schema import BudgetSection, ExperimentSection
 from tunefront.spaces import Enumeration, detect_hardware, show
 
 from .answer import Answer, answer_of
+from .atomic_write import write_whole
 from .confirmation import Confirmation
-from .experiment import Experiment
-from .files import write_whole
-from .schema import BudgetSection, ExperimentSection
 from .study import STUDY_FILE as STUDY
 from .study import Study
 from .text import Say

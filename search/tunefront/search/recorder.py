@@ -10,12 +10,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.tracking.store import check_reachable, error_text, only_writer
 from tunefront.spaces import TrackingError
 
 from .answer import Answer, answer_of
 from .confirmation import Confirmation
-from .experiment import Experiment
 from .record import read_record
 from .study import Study
 from .text import Say, counted, listed

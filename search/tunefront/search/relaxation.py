@@ -4,10 +4,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tunefront.search.experiment.experiment import Experiment
+from tunefront.search.experiment.objective import Limit
 from tunefront.spaces import show
 
-from .experiment import Experiment
-from .objective import Limit
 from .picks import front_of
 from .trial import Trial
 

@@ -9,9 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tunefront.evaluators import Sample
+from tunefront.search.experiment.experiment import Experiment
 
-from .experiment import Experiment
-from .files import write_whole
+from .atomic_write import write_whole
 from .trial import Trial
 
 OUTPUTS_FOLDER = "samples"

@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
+from tunefront.search.experiment.experiment import Experiment
+from tunefront.search.experiment.resolver import load_experiment
 from tunefront.spaces import TunefrontError
 
 from .archive import experiment_of
-from .experiment import Experiment, load_experiment
 from .record import METADATA_FILE
 from .study import STUDY_FILE as STUDY
 from .watch import SearchStatus, status_of

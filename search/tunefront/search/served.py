@@ -10,8 +10,9 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from .experiment import Experiment
-from .files import write_whole
+from tunefront.search.experiment.experiment import Experiment
+
+from .atomic_write import write_whole
 from .tracking.store import store_name
 
 SERVER_FILE = "mlflow.server.json"

@@ -12,9 +12,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from tunefront.evaluators import Evaluation, Measurement
+from tunefront.search.experiment.experiment import Experiment
 from tunefront.spaces import CHOICES, Configuration, StudyError
 
-from .experiment import Experiment
 from .figures import figures_of
 from .reading import ReadStudy, ReadTrial, read_study
 from .samples import write_trial_outputs

@@ -7,9 +7,8 @@ from functools import lru_cache
 from typing import Literal
 
 from tunefront.evaluators import Evaluation, Measurement
+from tunefront.search.experiment.objective import Limit, Objective
 from tunefront.spaces import STAGE_OF, Configuration, show
-
-from .objective import Limit, Objective
 
 TrialStatus = Literal["running", "ok", "infeasible", "failed"]
 

@@ -8,10 +8,10 @@ import time
 import webbrowser
 from pathlib import Path
 
+from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.tracking.store import tracking_uri, ui_address
 from tunefront.spaces import TrackingError
 
-from .experiment import Experiment
 from .served import MlflowServer, answers, forget_server, note_server, server_of
 from .study import Study
 from .text import Say

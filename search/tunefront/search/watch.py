@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from tunefront.search.experiment.experiment import Experiment
 from tunefront.spaces import StudyError
 
 from .answer import Answer, answer_of
 from .confirmation import Confirmation
 from .driver import ask_to_end, driver_of
-from .experiment import Experiment
 from .record import read_record, recorded_trials, resume_command
 from .stages import STARTING, Doing, doing, stages_seen
 from .study import STUDY_FILE, Study

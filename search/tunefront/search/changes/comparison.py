@@ -11,8 +11,8 @@ import numpy as np
 
 from tunefront.evaluators import Direction, quality_metrics
 from tunefront.search.archive import RecordedSearch
+from tunefront.search.experiment.objective import Objective
 from tunefront.search.front import Costs, hypervolume, nondominated
-from tunefront.search.objective import Objective
 from tunefront.search.trial import Trial
 from tunefront.spaces import CHOICES, Configuration, ExperimentError, Value, show
 

@@ -88,7 +88,7 @@ def _picked(answer: "Answer") -> list["Trial"]:
 
 
 def _slug(trial: "Trial") -> str:
-    from tunefront.search.files import slug_of
+    from tunefront.search.experiment.document import slug_of
 
     return slug_of(trial.name())
 

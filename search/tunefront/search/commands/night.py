@@ -24,7 +24,7 @@ from .shared import (
 )
 
 if TYPE_CHECKING:
-    from tunefront.search.experiment import Experiment
+    from tunefront.search.experiment.experiment import Experiment
     from tunefront.search.night import Result
     from tunefront.search.watch import SearchStatus
 
@@ -61,7 +61,7 @@ def run_command(
     tunefront run experiment.yaml --set budget.trials=20 --export
     tunefront run experiment.yaml --detach
     """
-    from tunefront.search.experiment import load_experiment
+    from tunefront.search.experiment.resolver import load_experiment
     from tunefront.search.night import run as run_night
     from tunefront.search.preflight import runnable_or_error
     from tunefront.search.screens.live import screen_for

@@ -11,8 +11,8 @@ import click
 
 if TYPE_CHECKING:
     from tunefront.search.answer import Answer
-    from tunefront.search.experiment import Experiment
-    from tunefront.search.objective import Limit
+    from tunefront.search.experiment.experiment import Experiment
+    from tunefront.search.experiment.objective import Limit
     from tunefront.search.trial import Trial
     from tunefront.search.verify import Verification
 

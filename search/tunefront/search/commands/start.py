@@ -24,7 +24,7 @@ def init_command(path: Path, task: str, model: str, data: str) -> None:
     tunefront init
     tunefront init llm.yaml --task causal-lm --model ./my-llama --data heldout.jsonl
     """
-    from tunefront.search.starter import write_starter
+    from tunefront.search.experiment.starter import write_starter
 
     write_starter(path, task=task, model=model, data=data)
     say(f"wrote {path}; next: tunefront run {path} --dry-run")

@@ -11,7 +11,7 @@ from typing import Any
 
 from tunefront.evaluators import Isolation, Profile, Setting, profile_candidate
 from tunefront.search.answer import Answer
-from tunefront.search.files import write_whole
+from tunefront.search.atomic_write import write_whole
 from tunefront.search.trial import Trial
 from tunefront.spaces import EvaluationError, ExperimentError, TrackingError
 

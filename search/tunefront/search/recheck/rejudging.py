@@ -7,8 +7,9 @@ from typing import Any
 
 from tunefront.evaluators import Isolation, Measurement, describe_workload, quality_metrics
 from tunefront.evaluators.pipelines.inference import judge_candidate
-from tunefront.search.experiment import Experiment, load_experiment
-from tunefront.search.preflight import setting_of
+from tunefront.search.experiment.evaluation_settings import setting_of
+from tunefront.search.experiment.experiment import Experiment
+from tunefront.search.experiment.resolver import load_experiment
 from tunefront.search.text import Say
 from tunefront.spaces import Configuration, EvaluationError, TunefrontError, WorkloadError
 

@@ -7,8 +7,7 @@ import numpy as np
 
 from tunefront.evaluators.evaluation.evaluation import EVALUATION_STAGES
 from tunefront.search.answer import Answer, early_ends
-from tunefront.search.experiment import Budget, Experiment
-from tunefront.search.screens.base import bound
+from tunefront.search.experiment.experiment import Budget, Experiment, bound
 from tunefront.search.text import counted
 from tunefront.search.trial import Trial
 

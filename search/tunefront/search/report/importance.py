@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from tunefront.evaluators.statistics.arrays import Floats, Indices
-from tunefront.search.objective import Objective
+from tunefront.search.experiment.objective import Objective
 from tunefront.search.surrogate.figures import learnable
 from tunefront.search.surrogate.process import Process, fit
 from tunefront.search.surrogate.similarity import Features, encode

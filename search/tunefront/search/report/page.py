@@ -17,7 +17,7 @@ from typing import Any
 
 from tunefront.evaluators import Sample
 from tunefront.search.answer import Answer
-from tunefront.search.files import write_whole
+from tunefront.search.atomic_write import write_whole
 from tunefront.search.samples import outputs_of
 from tunefront.search.tracking.picture import ROLE_COLOURS
 

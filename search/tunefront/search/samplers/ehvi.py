@@ -13,8 +13,8 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from tunefront.evaluators.statistics.arrays import Floats, Indices
+from tunefront.search.experiment.objective import Limit, Objective
 from tunefront.search.front import hypervolume, nondominated
-from tunefront.search.objective import Limit, Objective
 from tunefront.search.surrogate.improvement import expected_improvement
 from tunefront.search.surrogate.process import Process, fit
 from tunefront.search.surrogate.similarity import encode

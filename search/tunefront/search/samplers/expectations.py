@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scipy.special import ndtr
 
 from tunefront.evaluators.statistics.arrays import Floats, Indices
-from tunefront.search.objective import Limit, Objective
+from tunefront.search.experiment.objective import Limit, Objective
 from tunefront.search.surrogate.figures import TargetScale, learnable, scaled, variance
 from tunefront.search.surrogate.prediction import Prediction
 from tunefront.search.surrogate.process import Process

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from tunefront.search.experiment import Experiment, load_experiment
+from tunefront.search.experiment.experiment import Experiment
+from tunefront.search.experiment.resolver import load_experiment
 from tunefront.spaces import Configuration
 
 from .base import Sampler

@@ -30,7 +30,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from tunefront.evaluators import Measurement
-from tunefront.search.objective import Limit, Objective
+from tunefront.search.experiment.objective import Limit, Objective
 from tunefront.search.trial import Trial, TrialStatus
 from tunefront.spaces import Choice, Configuration
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from tunefront.search.experiment import Experiment
+from tunefront.search.experiment.experiment import Experiment
 from tunefront.spaces import CHOICES, KNOWN_GOOD, Configuration, Value
 
 

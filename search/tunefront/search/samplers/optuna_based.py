@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
-from tunefront.search.objective import Limit, Objective
+from tunefront.search.experiment.objective import Limit, Objective
 from tunefront.search.trial import Trial
 from tunefront.spaces import Configuration, SearchSpace, Value
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tunefront.evaluators.statistics.arrays import Floats
-from tunefront.search.objective import Objective
+from tunefront.search.experiment.objective import Objective
 from tunefront.search.surrogate.figures import TargetScale
 
 

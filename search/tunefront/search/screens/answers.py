@@ -5,14 +5,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tunefront.search.answer import Answer, choices_of, figure
-from tunefront.search.objective import Limit
+from tunefront.search.experiment.experiment import bound
+from tunefront.search.experiment.objective import Limit
 from tunefront.search.picks import Pick, nearest_misses
 from tunefront.search.relaxation import relaxations
 from tunefront.search.text import listed
 from tunefront.search.trial import Trial
 from tunefront.spaces import show
 
-from .base import bound, table_of
+from .base import table_of
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -3,9 +3,6 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from tunefront.search.experiment import Experiment
-from tunefront.search.objective import Limit
-
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -42,8 +39,3 @@ def _numeric(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def bound(experiment: Experiment, limit: Limit) -> str:
-    """A limit with its unit."""
-    return f"{limit} {experiment.metrics[limit.metric].unit}".rstrip()

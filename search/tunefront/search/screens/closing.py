@@ -7,8 +7,8 @@ import numpy as np
 
 from tunefront.evaluators import Measurement
 from tunefront.search.answer import Answer, figure
+from tunefront.search.experiment.objective import Objective
 from tunefront.search.front import SMALLEST_DIFFERENCE, nondominated
-from tunefront.search.objective import Objective
 from tunefront.search.text import counted
 from tunefront.search.trial import Trial
 

@@ -13,7 +13,7 @@ from textwrap import fill
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TextIO
 
-from tunefront.search.experiment import Experiment
+from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.record import writes_log
 from tunefront.search.stages import doing
 from tunefront.search.text import counted

@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 
 from tunefront.search.estimate import recorded_estimate
-from tunefront.search.experiment import Experiment
+from tunefront.search.experiment.experiment import Experiment, bound
 from tunefront.search.text import counted
 from tunefront.spaces import CHOICES, Enumeration, Hardware, Value, show
-
-from .base import bound
 
 MOST_VALUES_PRINTED = 12
 """Values of a choice that are all printed."""

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from tunefront.search.answer import Answer
 from tunefront.search.estimate import estimate_of
-from tunefront.search.experiment import Experiment
+from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.stages import STARTING, Doing
 from tunefront.search.text import counted
 from tunefront.search.trial import Trial

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from tunefront.search.files import write_whole
+from tunefront.search.atomic_write import write_whole
 
 from .store import REACH_S, shown_uri, store_name, tracking_uri
 from .views import View, supported, view_address
 
 if TYPE_CHECKING:
-    from tunefront.search.experiment import Experiment
+    from tunefront.search.experiment.experiment import Experiment
 
 ADDRESS_FILE = "mlflow.json"
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunefront.search.answer import Answer, rounded
-from tunefront.search.experiment import Experiment
+from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.picks import ratio
 from tunefront.search.samples import outputs_of
 from tunefront.search.trial import Trial

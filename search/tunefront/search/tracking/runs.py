@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tunefront.search.experiment import Experiment
+from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.study import Study
 from tunefront.spaces import ExperimentError, TrackingError
 

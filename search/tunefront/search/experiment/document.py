@@ -1,6 +1,5 @@
 """Experiment files as text: YAML with the line of every key, overrides, and safe writing."""
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -115,17 +114,6 @@ def _override(values: dict[str, Any], override: str) -> None:
         target[names[-1]] = yaml.safe_load(written)
     except yaml.YAMLError as error:
         raise ExperimentError(f"--set {override}: not YAML: {error}") from error
-
-
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file so that it is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    with partial.open("wb") as stream:
-        stream.write(content.encode() if isinstance(content, str) else content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.rename(path)
 
 
 def slug_of(name: str) -> str:
