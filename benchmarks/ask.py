@@ -23,7 +23,7 @@ import optuna
 from tunefront.evaluators import Evaluation, Measurement
 from tunefront.search.experiment.objective import Limit, Objective
 from tunefront.search.samplers.ehvi import EhviSampler
-from tunefront.search.trial import Trial
+from tunefront.search.study.trial import Trial
 from tunefront.spaces import Choice, Configuration
 
 OBJECTIVES = (

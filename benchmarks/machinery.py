@@ -29,7 +29,7 @@ from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.resolver import load_experiment
 from tunefront.search.runner import Runner
 from tunefront.search.samplers.factory import build_sampler
-from tunefront.search.study import Study
+from tunefront.search.study.study import Study
 
 SPACE = """\
 name: machinery
@@ -88,7 +88,7 @@ def fresh_processes(kit: str, folder: Path) -> tuple[list[float], list[float]]:
 def trials_through_the_house(experiment: Experiment, count: int) -> tuple[float, float]:
     """Seconds a trial through Tune and the study, and seconds a trial to project it to MLflow."""
     from tunefront.search.answer import answer_of
-    from tunefront.search.confirmation import Confirmation
+    from tunefront.search.study.confirmation import Confirmation
     from tunefront.search.tracking.projection import Projection
 
     study = Study.open(experiment, {"benchmark": "machinery"})

@@ -29,7 +29,7 @@ from tunefront.evaluators import Measurement
 from tunefront.search.experiment.objective import Objective
 from tunefront.search.front import hypervolume, nondominated
 from tunefront.search.samplers.ehvi import EhviSampler
-from tunefront.search.trial import Trial
+from tunefront.search.study.trial import Trial
 from tunefront.spaces import Choice, Configuration, Value
 
 Floats = npt.NDArray[np.float64]

@@ -29,7 +29,7 @@ from tunefront.search import Trial, load_experiment, recorded_answer
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.front import hypervolume, nondominated
 from tunefront.search.samplers.factory import build_sampler
-from tunefront.search.trial import candidate_of
+from tunefront.search.study.trial import candidate_of
 from tunefront.spaces import Configuration, Value
 
 Floats = npt.NDArray[np.float64]

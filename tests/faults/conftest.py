@@ -15,7 +15,7 @@ from tunefront.search.cluster.host import Host
 from tunefront.search.preflight import check_workload
 from tunefront.search.runner import Runner
 from tunefront.search.samplers.factory import build_sampler
-from tunefront.search.study import Study
+from tunefront.search.study.study import Study
 
 EXPERIMENT = """\
 name: small

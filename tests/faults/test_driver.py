@@ -20,7 +20,7 @@ import pytest
 from tunefront.search import Trial, load_experiment, recorded_answer
 from tunefront.search.cluster.host import TAG, Host
 from tunefront.search.runner import Runner
-from tunefront.search.study import STUDY_FILE
+from tunefront.search.study.study import STUDY_FILE
 from tunefront.search.tracking.store import tracking_uri
 from tunefront.spaces import StudyError
 

@@ -9,8 +9,8 @@ import pytest
 
 from tunefront.search.answer import answer_of
 from tunefront.search.cluster.host import TAG
-from tunefront.search.confirmation import Confirmation
-from tunefront.search.study import TRIAL_ATTEMPTS
+from tunefront.search.study.confirmation import Confirmation
+from tunefront.search.study.study import TRIAL_ATTEMPTS
 from tunefront.search.tracking.projection import Projection
 from tunefront.search.tracking.store import tracking_uri
 

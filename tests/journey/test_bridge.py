@@ -21,7 +21,7 @@ from tunefront.search import Experiment, load_experiment
 from tunefront.search.cli import main
 from tunefront.search.preflight import runnable_or_error
 from tunefront.search.record import recorded_answer, write_record
-from tunefront.search.study import Study
+from tunefront.search.study.study import Study
 from tunefront.search.tracking.projection import Projection
 from tunefront.spaces import Configuration, ExportError
 

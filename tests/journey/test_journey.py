@@ -123,7 +123,7 @@ def test_the_report_lies_beside_the_record_and_is_written_anew(
 
 def test_finalists_were_measured_again(journey: Journey) -> None:
     from tunefront.search import load_experiment
-    from tunefront.search.study import Study
+    from tunefront.search.study.study import Study
 
     confirmation = Study.read(load_experiment(journey.file)).confirmation()
     assert set(confirmation["rounds"]) >= {"0"}

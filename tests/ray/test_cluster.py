@@ -26,7 +26,7 @@ from tunefront.search.cluster.nodes import (
     obstacle_of,
     places_of,
 )
-from tunefront.search.study import Study
+from tunefront.search.study.study import Study
 from tunefront.spaces import ClusterError, detect_hardware
 
 from .conftest import LoadFile, runner_of

@@ -11,8 +11,8 @@ from tunefront.evaluators import Evaluation, Setting
 from tunefront.search.cluster.job import resources_of
 from tunefront.search.cluster.trainable import result_file
 from tunefront.search.runner import Runner
-from tunefront.search.study import TRIAL_ATTEMPTS, Study
-from tunefront.search.trial import Trial
+from tunefront.search.study.study import TRIAL_ATTEMPTS, Study
+from tunefront.search.study.trial import Trial
 from tunefront.spaces import Configuration
 
 from . import bodies

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 
 from tunefront.evaluators import MEASURED_METRICS, Evaluation, Measurement
 from tunefront.search import Experiment, Trial, load_experiment
-from tunefront.search.trial import TrialStatus
+from tunefront.search.study.trial import TrialStatus
 from tunefront.spaces import Configuration, FailureCause, Hardware, Value
 
 if TYPE_CHECKING:

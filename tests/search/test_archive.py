@@ -17,7 +17,7 @@ from tunefront.search.archive import experiment_of, load_searched, open_search, 
 from tunefront.search.cli import tunefront
 from tunefront.search.commands.over_time import names_search
 from tunefront.search.record import METADATA_FILE, put_aside, write_record
-from tunefront.search.study import Study
+from tunefront.search.study.study import Study
 from tunefront.spaces import ExperimentError, StudyError
 
 from .conftest import FILE as TEXT

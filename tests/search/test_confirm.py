@@ -16,8 +16,8 @@ from tunefront.search.confirm import (
     to_confirm,
     twin_of,
 )
-from tunefront.search.confirmation import Confirmation, Round
 from tunefront.search.picks import front_of
+from tunefront.search.study.confirmation import Confirmation, Round
 from tunefront.spaces import Configuration, Value
 
 TrialOf = Callable[..., Trial]

@@ -8,7 +8,7 @@ import pytest
 
 from tunefront.evaluators import Measurement, ratio_interval
 from tunefront.search import Trial
-from tunefront.search.confirmation import FOLLOWING, Confirmation, Round, confirmed
+from tunefront.search.study.confirmation import FOLLOWING, Confirmation, Round, confirmed
 
 TrialOf = Callable[..., Trial]
 

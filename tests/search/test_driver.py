@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tunefront.search import Experiment, Trial, answer_of
-from tunefront.search.confirmation import Confirmation
 from tunefront.search.driver import ask_to_end, driver_of, only_driver
 from tunefront.search.night import Result, _outcome
+from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.watch import stop_search
 from tunefront.spaces import StudyError
 

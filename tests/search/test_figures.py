@@ -7,7 +7,7 @@ import pytest
 
 from tunefront.evaluators import Evaluation, Measurement
 from tunefront.search import Experiment
-from tunefront.search.figures import costs, figures_of, steadied
+from tunefront.search.study.derived_metrics import costs, figures_of, steadied
 
 EvaluationOf = Callable[..., Evaluation]
 Load = Callable[..., Experiment]

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunefront.search.atomic_write import write_whole
 from tunefront.search.experiment.document import Document, find_experiment, read_document, slug_of
+from tunefront.search.study.atomic_write import write_whole
 from tunefront.spaces import ExperimentError
 
 FRAGMENTS = st.sampled_from(

@@ -8,7 +8,7 @@ import pytest
 
 from tunefront.evaluators import Evaluation
 from tunefront.search import Trial
-from tunefront.search.lessons import Skips, lessons_of, ruled_out_by
+from tunefront.search.study.inferred_failures import Skips, lessons_of, ruled_out_by
 from tunefront.spaces import Configuration, Context, FailureCause, Hardware, Value, build_space
 
 Failed = Callable[..., Trial]

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tunefront.search.lock import Locked, hold_lock, holder
+from tunefront.search.study.lock import Locked, hold_lock, holder
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from tunefront.search.lock import locked
+from tunefront.search.study.lock import locked
 
 with locked(Path(sys.argv[1])):
     print("held", flush=True)

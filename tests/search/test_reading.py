@@ -11,8 +11,8 @@ import pytest
 
 from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment
-from tunefront.search.reading import read_study
-from tunefront.search.study import STUDY_FILE, Study, _optuna_study
+from tunefront.search.study.sqlite_reader import read_study
+from tunefront.search.study.study import STUDY_FILE, Study, _optuna_study
 
 EvaluationOf = Callable[..., Evaluation]
 
@@ -62,7 +62,7 @@ def test_reading_needs_no_optuna_and_writes_nothing(study: Study) -> None:
 import sys
 sys.modules.update(optuna=None, sqlalchemy=None)
 from pathlib import Path
-from tunefront.search.reading import read_study
+from tunefront.search.study.sqlite_reader import read_study
 print(len(read_study(Path(sys.argv[1]), sys.argv[2]).trials))
 """
     path.chmod(0o444)

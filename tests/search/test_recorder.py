@@ -14,9 +14,9 @@ import pytest
 
 from tunefront.evaluators import Evaluation
 from tunefront.search import Answer, Experiment, answer_of
-from tunefront.search.confirmation import Confirmation
 from tunefront.search.recorder import Recorder, pause_s, sync
-from tunefront.search.study import Study
+from tunefront.search.study.confirmation import Confirmation
+from tunefront.search.study.study import Study
 from tunefront.search.tracking.address import front_page_of
 from tunefront.search.tracking.store import tracking_uri
 from tunefront.spaces import Configuration, TrackingError

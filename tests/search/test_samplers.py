@@ -14,7 +14,7 @@ from tunefront.search.samplers.base import Sampler
 from tunefront.search.samplers.factory import build_sampler
 from tunefront.search.samplers.grid import GridSampler
 from tunefront.search.samplers.optuna_based import OPTUNA_SAMPLERS
-from tunefront.search.trial import candidate_of
+from tunefront.search.study.trial import candidate_of
 from tunefront.spaces import Configuration
 
 TrialOf = Callable[..., Trial]

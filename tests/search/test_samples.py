@@ -9,13 +9,13 @@ from pathlib import Path
 
 from tunefront.evaluators import Evaluation, Sample
 from tunefront.search import Experiment, Trial
-from tunefront.search.samples import (
+from tunefront.search.study.outputs import (
     outputs_of,
     read_trial_outputs,
     samples_file,
     write_trial_outputs,
 )
-from tunefront.search.study import STUDY_FILE, Study
+from tunefront.search.study.study import STUDY_FILE, Study
 from tunefront.spaces import Configuration
 
 SAMPLES = (

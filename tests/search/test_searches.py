@@ -13,7 +13,7 @@ from tunefront.search import Experiment, load_experiment
 from tunefront.search.cli import tunefront
 from tunefront.search.record import put_aside, write_record
 from tunefront.search.searches import searches_below
-from tunefront.search.study import STUDY_FILE, Study
+from tunefront.search.study.study import STUDY_FILE, Study
 
 from .conftest import FILE as TEXT
 

@@ -10,7 +10,7 @@ from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment
 from tunefront.search.driver import only_driver
 from tunefront.search.record import write_record
-from tunefront.search.stages import (
+from tunefront.search.study.live_stage import (
     doing,
     forget_stage,
     forget_stages,
@@ -18,7 +18,7 @@ from tunefront.search.stages import (
     stage_file,
     stages_seen,
 )
-from tunefront.search.study import Study
+from tunefront.search.study.study import Study
 from tunefront.search.watch import status_of
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment, load_experiment
-from tunefront.search.study import RECORD_FORMAT, STUDY_FILE, TRIAL_ATTEMPTS, Study
+from tunefront.search.study.study import RECORD_FORMAT, STUDY_FILE, TRIAL_ATTEMPTS, Study
 from tunefront.spaces import Configuration, Hardware, StudyError
 
 EvaluationOf = Callable[..., Evaluation]
@@ -211,7 +211,7 @@ def test_what_was_recorded_is_read_by_another_process(
     program = """
 import sys
 from tunefront.search import load_experiment
-from tunefront.search.study import Study
+from tunefront.search.study.study import Study
 from tunefront.search.tables import trials_json
 print(trials_json(Study.read(load_experiment(sys.argv[1])).trials()))
 """
@@ -387,7 +387,7 @@ def test_another_baseline_is_refused(begun: Study, laptop: Hardware) -> None:
 
 
 def test_a_record_of_another_form_is_refused(begun: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tunefront.search.study.RECORD_FORMAT", "1")
+    monkeypatch.setattr("tunefront.search.study.study.RECORD_FORMAT", "1")
     assert f"record: was {RECORD_FORMAT}, is 1" in refusal(begun.experiment)
 
 

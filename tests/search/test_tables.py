@@ -10,7 +10,7 @@ import pytest
 
 from tunefront.evaluators import Evaluation, Measurement
 from tunefront.search import Answer, Experiment, Limit, Trial, answer_of
-from tunefront.search.confirmation import Confirmation
+from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.tables import rows, trial_record, trials_csv, trials_json
 
 TrialOf = Callable[..., Trial]

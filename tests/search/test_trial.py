@@ -6,7 +6,7 @@ import pytest
 
 from tunefront.evaluators import Evaluation
 from tunefront.search import Limit, Objective, Trial
-from tunefront.search.trial import TrialStatus, label
+from tunefront.search.study.trial import TrialStatus, label
 from tunefront.spaces import Configuration, Value
 
 TrialOf = Callable[..., Trial]

@@ -11,7 +11,7 @@ import pytest
 
 from tunefront.search import Experiment, ui
 from tunefront.search.served import SERVER_FILE, note_server, server_of
-from tunefront.search.study import Study
+from tunefront.search.study.study import Study
 from tunefront.search.tracking.address import remember
 from tunefront.search.tracking.views import View
 from tunefront.search.ui import serve, stop_server

@@ -9,7 +9,7 @@ from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment, Trial
 from tunefront.search.samplers.factory import build_sampler
 from tunefront.search.samplers.warm import WarmSampler
-from tunefront.search.study import Study
+from tunefront.search.study.study import Study
 from tunefront.spaces import ExperimentError, StudyError
 
 from .conftest import FILE

@@ -9,9 +9,9 @@ import pytest
 from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment
 from tunefront.search.driver import lock_path, only_driver
-from tunefront.search.lock import hold_lock
 from tunefront.search.record import recorded_answer, recorded_trials, resume_command, write_record
-from tunefront.search.study import Study
+from tunefront.search.study.lock import hold_lock
+from tunefront.search.study.study import Study
 from tunefront.search.tracking.note import Links, front_page
 from tunefront.search.watch import SearchStatus, status_of, stop_search, watch
 from tunefront.spaces import Configuration, Region, SearchSpace, StudyError

@@ -10,12 +10,12 @@ from typing import Any
 from tunefront.search.experiment.document import find_experiment, read_document, slug_of
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.resolver import load_experiment, recorded_experiment
+from tunefront.search.study.confirmation import Confirmation
+from tunefront.search.study.study import Study
 from tunefront.spaces import Gpu, Hardware, StudyError, TunefrontError
 
 from .answer import Answer, answer_of
-from .confirmation import Confirmation
 from .record import METADATA_FILE, read_record
-from .study import Study
 
 _TO_RUN = ("budget.until", "budget=", "prepare", "warm_start")
 """What overrides that only a run needs begin with."""

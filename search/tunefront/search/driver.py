@@ -15,9 +15,9 @@ from datetime import datetime
 from pathlib import Path
 
 from tunefront.search.experiment.experiment import Experiment
+from tunefront.search.study.lock import Locked, hold_lock, holder
 from tunefront.spaces import StudyError
 
-from .lock import Locked, hold_lock, holder
 from .record import log_path
 from .text import Say
 

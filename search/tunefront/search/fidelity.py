@@ -13,10 +13,10 @@ import numpy.typing as npt
 
 from tunefront.evaluators import FirstLook, Measurement, speed_against
 from tunefront.search.experiment.objective import Objective
+from tunefront.search.study.trial import Trial
 
 from .front import nondominated
 from .text import counted
-from .trial import Trial
 
 LEAST_RANKED_TRIALS = 8
 """With a first look and all turns, before looks are trusted."""

@@ -9,11 +9,11 @@ import numpy as np
 from tunefront.evaluators import Measurement, Metric
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.objective import Limit, Objective
+from tunefront.search.study.trial import Trial
 from tunefront.spaces import ExperimentError, did_you_mean
 
 from .front import Costs, chances, indistinguishable, knee, nondominated
 from .text import listed
-from .trial import Trial
 
 RECOMMENDED = "recommended"
 NAMES = (RECOMMENDED, "fastest", "smallest", "highest quality", "knee")

@@ -15,6 +15,7 @@ from tunefront.evaluators import (
 from tunefront.evaluators.store.store import make_once
 from tunefront.search.experiment.evaluation_settings import setting_of
 from tunefront.search.experiment.experiment import Experiment, Prepare
+from tunefront.search.study.study import STUDY_FILE
 from tunefront.search.tracking.store import check_reachable
 from tunefront.spaces import (
     Enumeration,
@@ -25,7 +26,6 @@ from tunefront.spaces import (
 )
 
 from .record import read_record
-from .study import STUDY_FILE
 from .text import Say, counted
 
 

@@ -19,10 +19,10 @@ from tunefront.evaluators import (
 )
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.objective import Limit, Objective
+from tunefront.search.study.derived_metrics import LATENCIES, RATES, figures_from
+from tunefront.search.study.trial import Trial
 
 from .fidelity import fidelity_of, unbeaten
-from .figures import LATENCIES, RATES, figures_from
-from .trial import Trial
 
 DEVIATIONS = 3.0
 """How far a first look is taken to miss, in deviations of those before."""

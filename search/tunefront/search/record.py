@@ -10,13 +10,13 @@ from typing import Any
 
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.schema import BudgetSection, ExperimentSection
+from tunefront.search.study.atomic_write import write_whole
+from tunefront.search.study.confirmation import Confirmation
+from tunefront.search.study.study import STUDY_FILE as STUDY
+from tunefront.search.study.study import Study
 from tunefront.spaces import Enumeration, detect_hardware, show
 
 from .answer import Answer, answer_of
-from .atomic_write import write_whole
-from .confirmation import Confirmation
-from .study import STUDY_FILE as STUDY
-from .study import Study
 from .text import Say
 
 METADATA_FILE = "search.json"

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tunefront.search.experiment.experiment import Experiment
+from tunefront.search.study.confirmation import Confirmation
+from tunefront.search.study.study import Study
+from tunefront.search.study.trial import Trial
 from tunefront.search.tracking.store import check_reachable, error_text, only_writer
 from tunefront.spaces import TrackingError
 
 from .answer import Answer, answer_of
-from .confirmation import Confirmation
 from .record import read_record
-from .study import Study
 from .text import Say, counted, listed
-from .trial import Trial
 
 if TYPE_CHECKING:
     from .tracking.projection import Projection

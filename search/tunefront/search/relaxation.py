@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.objective import Limit
+from tunefront.search.study.trial import Trial
 from tunefront.spaces import show
 
 from .picks import front_of
-from .trial import Trial
 
 LIMIT_DIGITS = 3
 """Of a bound that is offered; it is rounded so that the trial keeps it."""

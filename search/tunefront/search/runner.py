@@ -16,17 +16,17 @@ from tunefront.search.cluster.job import Job
 from tunefront.search.cluster.needs import ray_resources_of, ray_resources_text
 from tunefront.search.cluster.nodes import NodePool
 from tunefront.search.samplers.base import Sampler
+from tunefront.search.study.estimate import Estimate, estimate_of
+from tunefront.search.study.inferred_failures import Skips
+from tunefront.search.study.live_stage import forget_stage, forget_stages
+from tunefront.search.study.study import Study
+from tunefront.search.study.trial import Trial
 from tunefront.spaces import ClusterError, Configuration, StudyError
 
 from .cluster.host import RUN_JOB
 from .cluster.trainable import log_file, result_file
-from .estimate import Estimate, estimate_of
-from .lessons import Skips
 from .race import race_of
-from .stages import forget_stage, forget_stages
-from .study import Study
 from .text import Say, counted
-from .trial import Trial
 
 PATIENCE = 3
 """Proposals in a row that must promise too little before the search ends."""

@@ -11,8 +11,8 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from tunefront.search.experiment.experiment import Experiment
+from tunefront.search.study.atomic_write import write_whole
 
-from .atomic_write import write_whole
 from .tracking.store import store_name
 
 SERVER_FILE = "mlflow.server.json"

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from tunefront.search.study.trial import Trial
 from tunefront.spaces import show
 
 from .answer import Answer
-from .trial import Trial
 
 
 def trial_record(trial: Trial) -> dict[str, Any]:

@@ -9,11 +9,11 @@ import webbrowser
 from pathlib import Path
 
 from tunefront.search.experiment.experiment import Experiment
+from tunefront.search.study.study import Study
 from tunefront.search.tracking.store import tracking_uri, ui_address
 from tunefront.spaces import TrackingError
 
 from .served import MlflowServer, answers, forget_server, note_server, server_of
-from .study import Study
 from .text import Say
 from .tracking.address import front_page_of
 from .tracking.store import artifact_folder

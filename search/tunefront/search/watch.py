@@ -7,16 +7,16 @@ from datetime import datetime
 from typing import Any
 
 from tunefront.search.experiment.experiment import Experiment
+from tunefront.search.study.confirmation import Confirmation
+from tunefront.search.study.live_stage import STARTING, Doing, doing, stages_seen
+from tunefront.search.study.study import STUDY_FILE, Study
+from tunefront.search.study.trial import Trial
 from tunefront.spaces import StudyError
 
 from .answer import Answer, answer_of
-from .confirmation import Confirmation
 from .driver import ask_to_end, driver_of
 from .record import read_record, recorded_trials, resume_command
-from .stages import STARTING, Doing, doing, stages_seen
-from .study import STUDY_FILE, Study
 from .text import Say, counted
-from .trial import Trial
 
 STATUS_POLL_S = 2.0
 LONGEST_MESSAGE = 120

@@ -14,7 +14,7 @@ from tunefront.search import Experiment, Trial, answer_of
 from tunefront.search.archive import RecordedSearch
 from tunefront.search.changes.comparison import SearchComparison, compare_searches
 from tunefront.search.changes.standing import plain
-from tunefront.search.confirmation import Confirmation
+from tunefront.search.study.confirmation import Confirmation
 from tunefront.spaces import Configuration, ExperimentError
 
 MACHINE = {"summary": "Made-up CPU", "fingerprint": "aaa", "libraries": {"torch": "1.0"}}

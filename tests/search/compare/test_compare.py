@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from tunefront.evaluators import Evaluation, Sample
 from tunefront.search import Experiment
 from tunefront.search.commands import COMMANDS
-from tunefront.search.study import Study
+from tunefront.search.study.study import Study
 from tunefront.spaces import Configuration, ExperimentError
 
 Compare = Callable[..., Result]

@@ -21,7 +21,7 @@ from tunefront.search.compare.screen import (
     trial_comparison_csv,
     trial_comparison_record,
 )
-from tunefront.search.confirmation import Confirmation
+from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.text import one_line
 
 FIGURES = {"throughput": 100.0, "peak_memory_mb": 500.0, "perplexity": 10.0, "quality_drop": 0.0}

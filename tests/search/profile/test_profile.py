@@ -21,7 +21,7 @@ from tunefront.search.profile.run import DATA, PICTURE, TABLE, TRACE, profile_tr
 from tunefront.search.profile.screen import profile_lines, profile_tables
 from tunefront.search.record import write_record
 from tunefront.search.screens.base import print_table
-from tunefront.search.study import Study
+from tunefront.search.study.study import Study
 from tunefront.search.tracking.store import only_writer, tracking_uri
 from tunefront.spaces import Configuration, EvaluationError, ExperimentError
 

@@ -9,7 +9,7 @@ import pytest
 
 from tunefront.evaluators import Evaluation, Measurement
 from tunefront.search import Answer, Experiment, Trial, answer_of
-from tunefront.search.confirmation import Confirmation, Round
+from tunefront.search.study.confirmation import Confirmation, Round
 from tunefront.spaces import Configuration
 
 SPACE = (

@@ -13,7 +13,7 @@ from tunefront.search import Answer
 from tunefront.search.report.answers import answers_of
 from tunefront.search.report.data import report_data
 from tunefront.search.report.page import report_html, write_report
-from tunefront.search.samples import write_trial_outputs
+from tunefront.search.study.outputs import write_trial_outputs
 
 from .conftest import RECORD
 from .test_page import NASTY

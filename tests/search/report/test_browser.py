@@ -13,9 +13,9 @@ import pytest
 
 from tunefront.evaluators import Measurement
 from tunefront.search import Answer, Experiment, Front, Limit, Trial, answer_of
-from tunefront.search.confirmation import Confirmation
 from tunefront.search.picks import front_of, nearest_misses
 from tunefront.search.report.page import report_html
+from tunefront.search.study.confirmation import Confirmation
 
 from .conftest import RECORD, Search, failed
 from .test_page import NASTY

@@ -10,8 +10,8 @@ import pytest
 
 from tunefront.evaluators import Measurement
 from tunefront.search import Experiment, Trial, answer_of
-from tunefront.search.confirmation import Confirmation
 from tunefront.search.report.page import report_html
+from tunefront.search.study.confirmation import Confirmation
 
 from .conftest import RECORD, Search
 

@@ -10,8 +10,8 @@ import pytest
 
 from tunefront.evaluators import Evaluation, Measurement
 from tunefront.search import Answer, Experiment, Trial, answer_of
-from tunefront.search.confirmation import Confirmation
 from tunefront.search.report.data import LONGEST_MESSAGE_KEPT, number, report_data
+from tunefront.search.study.confirmation import Confirmation
 
 from .conftest import RECORD, Search, failed
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from tunefront.search import Answer, Experiment, Trial, answer_of
-from tunefront.search.confirmation import Confirmation
 from tunefront.search.report.history import history_of
+from tunefront.search.study.confirmation import Confirmation
 
 
 def test_it_only_grows_and_ends_whole(answer: Answer) -> None:

@@ -5,7 +5,6 @@ from collections.abc import Callable
 import pytest
 
 from tunefront.search import Answer, Experiment, Trial, answer_of
-from tunefront.search.confirmation import Confirmation
 from tunefront.search.screens.closing import (
     CALLS,
     close_call_lines,
@@ -13,6 +12,7 @@ from tunefront.search.screens.closing import (
     pair_of,
     plot_lines,
 )
+from tunefront.search.study.confirmation import Confirmation
 
 Load = Callable[..., Experiment]
 TrialOf = Callable[..., Trial]

@@ -9,9 +9,9 @@ import pytest
 
 from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment, Trial, answer_of
-from tunefront.search.confirmation import Confirmation
 from tunefront.search.screens.progress import Now, Picture, Progress, picture_of, spoken
-from tunefront.search.stages import Doing
+from tunefront.search.study.confirmation import Confirmation
+from tunefront.search.study.live_stage import Doing
 
 NOON = datetime(2026, 1, 1, 12, 0)
 ProgressOf = Callable[..., Progress]

@@ -16,11 +16,11 @@ import pytest
 
 from tunefront.evaluators import Evaluation, Measurement
 from tunefront.search import Answer, Experiment, Trial, answer_of, load_experiment
-from tunefront.search.confirmation import Confirmation
-from tunefront.search.study import Study
+from tunefront.search.study.confirmation import Confirmation
+from tunefront.search.study.study import Study
+from tunefront.search.study.trial import TrialStatus
 from tunefront.search.tracking import projection as projections
 from tunefront.search.tracking.projection import Projection
-from tunefront.search.trial import TrialStatus
 from tunefront.spaces import Configuration, Hardware
 
 if TYPE_CHECKING:

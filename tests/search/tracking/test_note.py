@@ -7,7 +7,7 @@ import pytest
 
 from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment, Trial, answer_of
-from tunefront.search.confirmation import Confirmation
+from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.tracking.note import search_note
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from tunefront.evaluators import Evaluation, Sample
 from tunefront.search import Answer, Experiment, Trial, answer_of
-from tunefront.search.confirmation import Confirmation
-from tunefront.search.study import Study
+from tunefront.search.study.confirmation import Confirmation
+from tunefront.search.study.study import Study
 from tunefront.search.tracking.outputs import LOGGED, logged_with
 from tunefront.search.tracking.projection import Projection
 from tunefront.spaces import Configuration

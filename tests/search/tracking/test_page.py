@@ -10,7 +10,7 @@ import pytest
 from tunefront.evaluators import Evaluation
 from tunefront.search import Answer
 from tunefront.search.answer import rounded
-from tunefront.search.study import Study
+from tunefront.search.study.study import Study
 from tunefront.search.tracking.note import command_of
 from tunefront.search.tracking.picture import ROLE_COLOURS, role_of
 from tunefront.search.tracking.store import tracking_uri

@@ -9,7 +9,7 @@ from PIL import Image
 
 from tunefront.evaluators import Measurement
 from tunefront.search import Experiment, Trial, answer_of
-from tunefront.search.confirmation import Confirmation
+from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.tracking.picture import ROLE_COLOURS, Box, draw_front, errors, role_of
 
 TrialOf = Callable[..., Trial]

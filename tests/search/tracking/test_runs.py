@@ -8,8 +8,8 @@ import pytest
 from tunefront.evaluators import Evaluation
 from tunefront.search import Answer, Experiment, answer_of
 from tunefront.search.commands.shared import find
-from tunefront.search.confirmation import Confirmation
-from tunefront.search.study import Study
+from tunefront.search.study.confirmation import Confirmation
+from tunefront.search.study.study import Study
 from tunefront.search.tracking.projection import Projection
 from tunefront.search.tracking.runs import Runs, run_named_in
 from tunefront.spaces import Configuration, ExperimentError, TrackingError

@@ -14,7 +14,7 @@ import numpy as np
 from tunefront.evaluators import Direction, Measurement, Metric, paired_change
 from tunefront.search.front import SMALLEST_DIFFERENCE
 from tunefront.search.picks import SAME_QUALITY
-from tunefront.search.trial import Trial
+from tunefront.search.study.trial import Trial
 
 ChangeVerdict = Literal["better", "worse", "can't be told apart"]
 INDISTINGUISHABLE: ChangeVerdict = "can't be told apart"

@@ -13,7 +13,7 @@ from tunefront.evaluators import Direction, quality_metrics
 from tunefront.search.archive import RecordedSearch
 from tunefront.search.experiment.objective import Objective
 from tunefront.search.front import Costs, hypervolume, nondominated
-from tunefront.search.trial import Trial
+from tunefront.search.study.trial import Trial
 from tunefront.spaces import CHOICES, Configuration, ExperimentError, Value, show
 
 from .change import LOSS, Change, absolute, against, change_of, least_of, paired

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from tunefront.search.answer import figure
 from tunefront.search.archive import RecordedSearch
 from tunefront.search.screens.base import print_table, table_of
+from tunefront.search.study.trial import Trial, label
 from tunefront.search.text import counted
-from tunefront.search.trial import Trial, label
 
 from .change import INDISTINGUISHABLE, Change
 from .comparison import SearchComparison, SearchRow

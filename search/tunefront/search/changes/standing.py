@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tunefront.search.archive import RecordedSearch
+from tunefront.search.study.trial import Trial
 from tunefront.search.text import listed
-from tunefront.search.trial import Trial
 from tunefront.spaces import CHOICES, Configuration, show
 
 Position = Literal["front", "beaten", "beyond limits", "failed", "not ended", "not tried"]

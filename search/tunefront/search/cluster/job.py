@@ -19,7 +19,7 @@ from tunefront.evaluators import (
     take_turns,
 )
 from tunefront.search.race import Race
-from tunefront.search.stages import note_stage
+from tunefront.search.study.live_stage import note_stage
 from tunefront.spaces import Configuration, EvaluationError
 
 from .needs import ray_resources_of

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tunefront.evaluators import Evaluation
-from tunefront.search.atomic_write import write_whole
+from tunefront.search.study.atomic_write import write_whole
 
 WORKER_LOG_LINES = 20
 Body = Callable[[Mapping[str, Any]], Mapping[str, Any]]

@@ -12,7 +12,7 @@ from .shared import find, with_experiment, with_format
 if TYPE_CHECKING:
     from tunefront.search.answer import Answer
     from tunefront.search.compare.comparison import TrialComparison
-    from tunefront.search.trial import Trial
+    from tunefront.search.study.trial import Trial
 
 
 @click.command("compare")
@@ -41,7 +41,7 @@ def compare_command(experiment: Path, trials: Sequence[str], count: int, style: 
     from tunefront.search.compare.comparison import TrialComparison
     from tunefront.search.compare.screen import trial_comparison_csv, trial_comparison_record
     from tunefront.search.record import recorded_answer
-    from tunefront.search.samples import outputs_of
+    from tunefront.search.study.outputs import outputs_of
 
     answer = recorded_answer(open_search(experiment))
     found = _named(answer, trials)

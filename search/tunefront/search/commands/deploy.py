@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
     from tunefront.search.answer import Answer
+    from tunefront.search.study.trial import Trial
     from tunefront.search.tracking.registry import Registry
-    from tunefront.search.trial import Trial
     from tunefront.search.verify import Verification
 
 with_store = click.option(

@@ -81,10 +81,10 @@ def pick_command(experiment: Path, limits: Sequence[str], prefer: str | None, st
     """
     from tunefront.search.answer import answer_of
     from tunefront.search.archive import open_search
-    from tunefront.search.confirmation import Confirmation
     from tunefront.search.experiment.objective import Limit, check_limits
     from tunefront.search.screens.answers import relaxation_lines
-    from tunefront.search.study import Study
+    from tunefront.search.study.confirmation import Confirmation
+    from tunefront.search.study.study import Study
 
     loaded = open_search(experiment)
     study = Study.read(loaded)

@@ -57,7 +57,7 @@ def profile_command(experiment: Path, trial: str | None, style: str) -> None:
 def _log(answer: "Answer", found: "ProfiledTrial") -> None:
     """Into the trial's MLflow run; where that can't be, the files stay."""
     from tunefront.search.profile.run import add_to_mlflow
-    from tunefront.search.study import Study
+    from tunefront.search.study.study import Study
     from tunefront.spaces import TrackingError
 
     try:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tunefront.search.answer import Answer
     from tunefront.search.experiment.experiment import Experiment
     from tunefront.search.experiment.objective import Limit
-    from tunefront.search.trial import Trial
+    from tunefront.search.study.trial import Trial
     from tunefront.search.verify import Verification
 
 RUN_ID = 32

@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from tunefront.evaluators import Measurement, Metric, Sample
 from tunefront.search.answer import Answer, choices_of, figure
+from tunefront.search.study.trial import Trial
 from tunefront.search.text import counted
-from tunefront.search.trial import Trial
 from tunefront.spaces import show
 
 SAME_ITEM = 0.01

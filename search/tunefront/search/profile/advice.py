@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from tunefront.evaluators import Part, Profile
-from tunefront.search.trial import Trial
+from tunefront.search.study.trial import Trial
 from tunefront.spaces import CHOICES, Configuration, SearchSpace, Value, choice_kind, show
 
 BIG, MOST = 0.2, 0.4

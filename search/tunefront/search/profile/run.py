@@ -11,8 +11,8 @@ from typing import Any
 
 from tunefront.evaluators import Isolation, Profile, Setting, profile_candidate
 from tunefront.search.answer import Answer
-from tunefront.search.atomic_write import write_whole
-from tunefront.search.trial import Trial
+from tunefront.search.study.atomic_write import write_whole
+from tunefront.search.study.trial import Trial
 from tunefront.spaces import EvaluationError, ExperimentError, TrackingError
 
 from .advice import Situation, Suggestion, suggestions_for

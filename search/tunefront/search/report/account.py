@@ -8,8 +8,8 @@ import numpy as np
 from tunefront.evaluators.evaluation.evaluation import EVALUATION_STAGES
 from tunefront.search.answer import Answer, early_ends
 from tunefront.search.experiment.experiment import Budget, Experiment, bound
+from tunefront.search.study.trial import Trial
 from tunefront.search.text import counted
-from tunefront.search.trial import Trial
 
 MESSAGE = 300
 """Letters of a message that stands for several."""

@@ -15,8 +15,8 @@ from tunefront.evaluators import Sample
 from tunefront.search.answer import Answer
 from tunefront.search.front import SMALLEST_DIFFERENCE
 from tunefront.search.picks import SAME_QUALITY, changes, deciding, gain_over, spread_of
+from tunefront.search.study.trial import Trial
 from tunefront.search.tracking.picture import errors
-from tunefront.search.trial import Trial
 from tunefront.spaces import Value, show
 
 from .account import account_of

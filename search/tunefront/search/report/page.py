@@ -17,8 +17,8 @@ from typing import Any
 
 from tunefront.evaluators import Sample
 from tunefront.search.answer import Answer
-from tunefront.search.atomic_write import write_whole
-from tunefront.search.samples import outputs_of
+from tunefront.search.study.atomic_write import write_whole
+from tunefront.search.study.outputs import outputs_of
 from tunefront.search.tracking.picture import ROLE_COLOURS
 
 from .data import report_data

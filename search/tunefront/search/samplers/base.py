@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 
-from tunefront.search.trial import Trial
+from tunefront.search.study.trial import Trial
 from tunefront.spaces import Configuration
 
 

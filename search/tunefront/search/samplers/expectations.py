@@ -14,12 +14,12 @@ from scipy.special import ndtr
 
 from tunefront.evaluators.statistics.arrays import Floats, Indices
 from tunefront.search.experiment.objective import Limit, Objective
+from tunefront.search.study.trial import Trial
 from tunefront.search.surrogate.figures import TargetScale, learnable, scaled, variance
 from tunefront.search.surrogate.prediction import Prediction
 from tunefront.search.surrogate.process import Process
 from tunefront.search.surrogate.seconds import ExpectedSeconds
 from tunefront.search.surrogate.similarity import Features
-from tunefront.search.trial import Trial
 
 ANEW = 60
 """Measured trials up to which all begins anew with each."""

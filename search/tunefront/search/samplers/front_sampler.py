@@ -31,7 +31,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tunefront.evaluators import Measurement
 from tunefront.search.experiment.objective import Limit, Objective
-from tunefront.search.trial import Trial, TrialStatus
+from tunefront.search.study.trial import Trial, TrialStatus
 from tunefront.spaces import Choice, Configuration
 
 from .ehvi import EhviSampler

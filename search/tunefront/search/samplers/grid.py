@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
-from tunefront.search.trial import Trial
+from tunefront.search.study.trial import Trial
 from tunefront.spaces import Configuration
 
 from .base import Sampler, untried

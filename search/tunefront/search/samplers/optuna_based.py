@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
 from tunefront.search.experiment.objective import Limit, Objective
-from tunefront.search.trial import Trial
+from tunefront.search.study.trial import Trial
 from tunefront.spaces import Configuration, SearchSpace, Value
 
 from .base import Sampler, untried

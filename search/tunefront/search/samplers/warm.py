@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.record import recorded_answer
-from tunefront.search.trial import Trial
+from tunefront.search.study.trial import Trial
 from tunefront.spaces import Configuration
 
 from .base import Sampler, untried

@@ -9,8 +9,8 @@ from tunefront.search.experiment.experiment import bound
 from tunefront.search.experiment.objective import Limit
 from tunefront.search.picks import Pick, nearest_misses
 from tunefront.search.relaxation import relaxations
+from tunefront.search.study.trial import Trial
 from tunefront.search.text import listed
-from tunefront.search.trial import Trial
 from tunefront.spaces import show
 
 from .base import table_of

@@ -9,8 +9,8 @@ from tunefront.evaluators import Measurement
 from tunefront.search.answer import Answer, figure
 from tunefront.search.experiment.objective import Objective
 from tunefront.search.front import SMALLEST_DIFFERENCE, nondominated
+from tunefront.search.study.trial import Trial
 from tunefront.search.text import counted
-from tunefront.search.trial import Trial
 
 from .textplot import Point, plot
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol, Self, TextIO
 
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.record import writes_log
-from tunefront.search.stages import doing
+from tunefront.search.study.live_stage import doing
 from tunefront.search.text import counted
 
 from .progress import Picture, Progress, picture_of, spoken

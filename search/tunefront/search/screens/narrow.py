@@ -5,7 +5,7 @@ from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from tunefront.search.answer import Answer, figure
-from tunefront.search.trial import Trial
+from tunefront.search.study.trial import Trial
 
 from .answers import front_table
 

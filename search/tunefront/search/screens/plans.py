@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from tunefront.search.estimate import recorded_estimate
 from tunefront.search.experiment.experiment import Experiment, bound
+from tunefront.search.study.estimate import recorded_estimate
 from tunefront.search.text import counted
 from tunefront.spaces import CHOICES, Enumeration, Hardware, Value, show
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from tunefront.search.answer import Answer
-from tunefront.search.estimate import estimate_of
 from tunefront.search.experiment.experiment import Experiment
-from tunefront.search.stages import STARTING, Doing
+from tunefront.search.study.estimate import estimate_of
+from tunefront.search.study.live_stage import STARTING, Doing
+from tunefront.search.study.trial import Trial
 from tunefront.search.text import counted
-from tunefront.search.trial import Trial
 
 MINUTE_S, _HOUR_S = 60, 3600
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from tunefront.evaluators import MEASURED_METRICS
 from tunefront.evaluators.statistics.arrays import Floats
-from tunefront.search.trial import Trial
+from tunefront.search.study.trial import Trial
 
 TargetScale = Literal["linear", "log"]
 

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tunefront.evaluators.statistics.arrays import Floats
-from tunefront.search.trial import Trial
+from tunefront.search.study.trial import Trial
 
 SHARPNESS = 4.0
 """How fast a trial's say falls with its distance: one that differs in a whole choice has 2 %."""

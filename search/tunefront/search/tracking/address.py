@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from tunefront.search.atomic_write import write_whole
+from tunefront.search.study.atomic_write import write_whole
 
 from .store import REACH_S, shown_uri, store_name, tracking_uri
 from .views import View, supported, view_address

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 from tunefront.search.answer import Answer, choices_of, figure
-from tunefront.search.trial import Trial
+from tunefront.search.study.trial import Trial
 
 from .picture import role_of
 from .views import NAME_EDGES_PX, Charts, View, difference_chart, parallel, scatter, width_px

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tunefront.search.answer import Answer, choices_of, figure
+from tunefront.search.study.trial import Trial
 from tunefront.search.text import MOST_LISTED, counted
-from tunefront.search.trial import Trial
 
 LONGEST_NOTE = 20_000
 """What MLflow takes."""

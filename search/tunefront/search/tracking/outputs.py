@@ -10,7 +10,7 @@ from typing import Any
 
 from tunefront.evaluators import Metric, Sample
 from tunefront.search.compare.comparison import item_quality
-from tunefront.search.trial import Trial
+from tunefront.search.study.trial import Trial
 
 OUTPUTS_FILE = "samples.json"
 LOGGED = "mlflow.loggedArtifacts"

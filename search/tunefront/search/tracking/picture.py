@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from tunefront.search.answer import Answer
 from tunefront.search.front import nondominated
-from tunefront.search.trial import Trial
+from tunefront.search.study.trial import Trial
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

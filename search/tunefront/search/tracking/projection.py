@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 from tunefront.search.answer import Answer, rounded
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.picks import ratio
-from tunefront.search.samples import outputs_of
-from tunefront.search.trial import Trial
+from tunefront.search.study.outputs import outputs_of
+from tunefront.search.study.trial import Trial
 from tunefront.spaces import TrackingError, show
 
 from .address import remember, shown_by

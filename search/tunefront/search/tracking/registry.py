@@ -30,7 +30,7 @@ from tunefront.evaluators.exports.registry import (
 from tunefront.evaluators.exports.verification import Check
 from tunefront.search.answer import Answer, figure
 from tunefront.search.experiment.document import slug_of
-from tunefront.search.trial import Trial
+from tunefront.search.study.trial import Trial
 from tunefront.search.verify import Verification, verify
 from tunefront.spaces import ExportError, TrackingError, detect_hardware, show
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tunefront.search.experiment.experiment import Experiment
-from tunefront.search.study import Study
+from tunefront.search.study.study import Study
 from tunefront.spaces import ExperimentError, TrackingError
 
 from .projection import MADE_FOR, SEARCH, TRIAL

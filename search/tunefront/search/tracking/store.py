@@ -12,7 +12,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 from tunefront.search.experiment.experiment import Experiment
-from tunefront.search.lock import Locked, hold_lock
+from tunefront.search.study.lock import Locked, hold_lock
 from tunefront.spaces import TrackingError
 
 from .empty import copy_empty, keep_empty

@@ -15,9 +15,9 @@ from tunefront.evaluators import Evaluation, Measurement
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.spaces import CHOICES, Configuration, StudyError
 
-from .figures import figures_of
-from .reading import ReadStudy, ReadTrial, read_study
-from .samples import write_trial_outputs
+from .derived_metrics import figures_of
+from .outputs import write_trial_outputs
+from .sqlite_reader import ReadStudy, ReadTrial, read_study
 from .trial import Trial, TrialStatus
 
 if TYPE_CHECKING:
