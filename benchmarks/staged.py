@@ -27,7 +27,7 @@ import optuna
 from tunefront.evaluators import Evaluation, Measurement
 from tunefront.search import Trial, load_experiment, recorded_answer
 from tunefront.search.experiment.experiment import Experiment
-from tunefront.search.front import hypervolume, nondominated
+from tunefront.search.front.pareto import hypervolume, nondominated
 from tunefront.search.samplers.factory import build_sampler
 from tunefront.search.study.trial import candidate_of
 from tunefront.spaces import Configuration, Value

@@ -48,7 +48,7 @@ from tunefront.evaluators.workloads.sequential import LOOKS, judge
 from tunefront.search.cluster.job import play_round
 from tunefront.search.confirm import CONFIRMED_PRECISION, LEAST_TURNS
 from tunefront.search.experiment.resolver import load_experiment
-from tunefront.search.front import SMALLEST_DIFFERENCE
+from tunefront.search.front.pareto import SMALLEST_DIFFERENCE
 from tunefront.search.preflight import check_workload, prepare
 from tunefront.spaces import Configuration, Value
 

@@ -16,7 +16,7 @@ from tunefront.search.confirm import (
     to_confirm,
     twin_of,
 )
-from tunefront.search.picks import front_of
+from tunefront.search.front.picks import front_of
 from tunefront.search.study.confirmation import Confirmation, Round
 from tunefront.spaces import Configuration, Value
 

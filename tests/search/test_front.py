@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from tunefront.search.front import (
+from tunefront.search.front.pareto import (
     Costs,
     chances,
     hypervolume,

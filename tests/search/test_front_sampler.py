@@ -21,7 +21,7 @@ from optuna.testing.pytest_samplers import (
 )
 
 from tunefront.search import FrontSampler
-from tunefront.search.front import hypervolume
+from tunefront.search.front.pareto import hypervolume
 
 SPACE: dict[str, BaseDistribution] = {
     "threads": IntDistribution(1, 8),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tunefront.evaluators import Measurement
 from tunefront.search import Experiment, Front, Limit, Pick, Trial
-from tunefront.search.picks import (
+from tunefront.search.front.picks import (
     deciding,
     front_of,
     nearest_misses,
@@ -18,7 +18,7 @@ from tunefront.search.picks import (
     simplest,
     within,
 )
-from tunefront.search.relaxation import relaxations
+from tunefront.search.front.relaxation import relaxations
 from tunefront.spaces import Configuration, ExperimentError, Value
 
 TrialOf = Callable[..., Trial]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from tunefront.search import Experiment, Limit, Trial
-from tunefront.search.relaxation import relaxations
+from tunefront.search.front.relaxation import relaxations
 
 DROP = Limit(metric="quality_drop", test="<=", bound=1.0)
 MEMORY = Limit(metric="peak_memory_mb", test="<=", bound=450.0)

@@ -16,12 +16,11 @@ from tunefront.evaluators import Gpus, Setting, kept_turns
 from tunefront.search.cluster.host import Host, HostLost
 from tunefront.search.cluster.job import TurnsJob
 from tunefront.search.experiment.experiment import Experiment
+from tunefront.search.front.picks import Front, front_of
 from tunefront.search.study.confirmation import Confirmation, Round, confirmed
 from tunefront.search.study.study import Study
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import STAGE_OF, Configuration
-
-from .picks import Front, front_of
 
 CONFIRMED_PRECISION = 0.01
 """Half-width of a speed-up's interval at which there have been turns enough."""

@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from tunefront.evaluators import FirstLook, Measurement, speed_against
 from tunefront.search.experiment.objective import Objective
+from tunefront.search.front.pareto import nondominated
 from tunefront.search.study.trial import Trial
 
-from .front import nondominated
 from .text import counted
 
 LEAST_RANKED_TRIALS = 8

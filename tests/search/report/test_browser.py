@@ -13,7 +13,7 @@ import pytest
 
 from tunefront.evaluators import Measurement
 from tunefront.search import Answer, Experiment, Front, Limit, Trial, answer_of
-from tunefront.search.picks import front_of, nearest_misses
+from tunefront.search.front.picks import front_of, nearest_misses
 from tunefront.search.report.page import report_html
 from tunefront.search.study.confirmation import Confirmation
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tunefront.search.front import hypervolume
+from tunefront.search.front.pareto import hypervolume
 from tunefront.search.surrogate import improvement
 from tunefront.search.surrogate.improvement import expected_improvement
 

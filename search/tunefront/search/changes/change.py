@@ -12,8 +12,8 @@ from typing import Any, Literal
 import numpy as np
 
 from tunefront.evaluators import Direction, Measurement, Metric, paired_change
-from tunefront.search.front import SMALLEST_DIFFERENCE
-from tunefront.search.picks import SAME_QUALITY
+from tunefront.search.front.pareto import SMALLEST_DIFFERENCE
+from tunefront.search.front.picks import SAME_QUALITY
 from tunefront.search.study.trial import Trial
 
 ChangeVerdict = Literal["better", "worse", "can't be told apart"]

@@ -12,7 +12,7 @@ import numpy as np
 from tunefront.evaluators import Direction, quality_metrics
 from tunefront.search.archive import RecordedSearch
 from tunefront.search.experiment.objective import Objective
-from tunefront.search.front import Costs, hypervolume, nondominated
+from tunefront.search.front.pareto import Costs, hypervolume, nondominated
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import CHOICES, Configuration, ExperimentError, Value, show
 

@@ -19,7 +19,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 def names_search(written: str) -> bool:
     """Whether a word names a search rather than a trial: numbers and names of trials come first."""
-    from tunefront.search.picks import NAMES
+    from tunefront.search.front.picks import NAMES
 
     word = written.split()[0] if written.split() else ""
     return not (word.isdigit() or written in (*NAMES, "baseline")) and Path(written).exists()

@@ -3,8 +3,8 @@
 import numpy as np
 
 from tunefront.search.answer import Answer
-from tunefront.search.front import Costs, hypervolume, nondominated
-from tunefront.search.picks import within
+from tunefront.search.front.pareto import Costs, hypervolume, nondominated
+from tunefront.search.front.picks import within
 from tunefront.search.surrogate.figures import learnable
 
 

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from tunefront.evaluators.statistics.arrays import Floats, Indices
 from tunefront.search.experiment.objective import Limit, Objective
-from tunefront.search.front import hypervolume, nondominated
+from tunefront.search.front.pareto import hypervolume, nondominated
 from tunefront.search.study.trial import Trial
 from tunefront.search.surrogate.improvement import expected_improvement
 from tunefront.search.surrogate.process import Process, fit

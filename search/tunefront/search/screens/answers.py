@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from tunefront.search.answer import Answer, choices_of, figure
 from tunefront.search.experiment.experiment import bound
 from tunefront.search.experiment.objective import Limit
-from tunefront.search.picks import Pick, nearest_misses
-from tunefront.search.relaxation import relaxations
+from tunefront.search.front.picks import Pick, nearest_misses
+from tunefront.search.front.relaxation import relaxations
 from tunefront.search.study.trial import Trial
 from tunefront.search.text import listed
 from tunefront.spaces import show

@@ -8,7 +8,7 @@ import numpy as np
 from tunefront.evaluators import Measurement
 from tunefront.search.answer import Answer, figure
 from tunefront.search.experiment.objective import Objective
-from tunefront.search.front import SMALLEST_DIFFERENCE, nondominated
+from tunefront.search.front.pareto import SMALLEST_DIFFERENCE, nondominated
 from tunefront.search.study.trial import Trial
 from tunefront.search.text import counted
 

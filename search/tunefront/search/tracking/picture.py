@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tunefront.search.answer import Answer
-from tunefront.search.front import nondominated
+from tunefront.search.front.pareto import nondominated
 from tunefront.search.study.trial import Trial
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunefront.search.answer import Answer, rounded
 from tunefront.search.experiment.experiment import Experiment
-from tunefront.search.picks import ratio
+from tunefront.search.front.picks import ratio
 from tunefront.search.study.outputs import outputs_of
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import TrackingError, show

@@ -10,10 +10,10 @@ from tunefront.evaluators import Measurement, Metric
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.objective import Limit, Objective
 from tunefront.search.study.trial import Trial
+from tunefront.search.text import listed
 from tunefront.spaces import ExperimentError, did_you_mean
 
-from .front import Costs, chances, indistinguishable, knee, nondominated
-from .text import listed
+from .pareto import Costs, chances, indistinguishable, knee, nondominated
 
 RECOMMENDED = "recommended"
 NAMES = (RECOMMENDED, "fastest", "smallest", "highest quality", "knee")

@@ -1,0 +1,1 @@
+"""Dominance, hypervolume, picks, relaxation of limits: pure functions."""
