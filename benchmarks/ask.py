@@ -22,7 +22,7 @@ import optuna
 
 from tunefront.evaluators import Evaluation, Measurement
 from tunefront.search.experiment.objective import Limit, Objective
-from tunefront.search.samplers.ehvi import EhviSampler
+from tunefront.search.sampling.ehvi import EhviSampler
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import Choice, Configuration
 

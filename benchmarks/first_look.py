@@ -19,8 +19,8 @@ import numpy as np
 
 from tunefront.evaluators.benchmark.interleaved import LOOK_TURNS
 from tunefront.search import Experiment, Trial, load_experiment, recorded_answer
-from tunefront.search.fidelity import fidelity_of, look_of, unbeaten
-from tunefront.search.race import race_of
+from tunefront.search.sampling.early_stopping.reliability import fidelity_of, look_of, unbeaten
+from tunefront.search.sampling.early_stopping.thresholds import race_of
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,7 +28,7 @@ import optuna
 from tunefront.evaluators import Measurement
 from tunefront.search.experiment.objective import Objective
 from tunefront.search.front.pareto import hypervolume, nondominated
-from tunefront.search.samplers.ehvi import EhviSampler
+from tunefront.search.sampling.ehvi import EhviSampler
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import Choice, Configuration, Value
 

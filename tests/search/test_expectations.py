@@ -7,7 +7,7 @@ import pytest
 
 from tunefront.search import Trial
 from tunefront.search.experiment.objective import Limit, Objective
-from tunefront.search.samplers.ehvi import EhviSampler
+from tunefront.search.sampling.ehvi import EhviSampler
 from tunefront.spaces import Choice, Configuration
 
 TrialOf = Callable[..., Trial]

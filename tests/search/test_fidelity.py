@@ -10,8 +10,8 @@ import pytest
 
 from tunefront.evaluators import Evaluation, FirstLook, Measurement
 from tunefront.search import Experiment, Trial
-from tunefront.search.fidelity import Fidelity, fidelity_of
-from tunefront.search.race import CHECKED, Race, race_of
+from tunefront.search.sampling.early_stopping.reliability import Fidelity, fidelity_of
+from tunefront.search.sampling.early_stopping.thresholds import CHECKED, Race, race_of
 from tunefront.search.study.derived_metrics import figures_of
 from tunefront.spaces import Configuration
 

@@ -6,7 +6,7 @@ import pytest
 
 from tunefront.search import Experiment
 from tunefront.search.samplers.factory import build_sampler
-from tunefront.search.samplers.known import known_good
+from tunefront.search.sampling.known_good import known_good
 from tunefront.spaces import CHOICES, KNOWN_GOOD
 
 FILE = """\

@@ -13,7 +13,7 @@ from tunefront.search import Experiment, Trial
 from tunefront.search.cluster.job import Job
 from tunefront.search.cluster.nodes import NodePool
 from tunefront.search.runner import FULL, PATIENCE, Runner
-from tunefront.search.samplers.base import Sampler
+from tunefront.search.sampling.base import Sampler
 from tunefront.search.study.live_stage import note_stage, stages_seen
 from tunefront.search.study.study import Study
 from tunefront.search.study.trial import candidate_of

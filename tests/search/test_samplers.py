@@ -9,11 +9,11 @@ import pytest
 
 from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment, Trial
-from tunefront.search.samplers import optuna_based
-from tunefront.search.samplers.base import Sampler
 from tunefront.search.samplers.factory import build_sampler
-from tunefront.search.samplers.grid import GridSampler
-from tunefront.search.samplers.optuna_based import OPTUNA_SAMPLERS
+from tunefront.search.sampling import optuna_samplers as optuna_based
+from tunefront.search.sampling.base import Sampler
+from tunefront.search.sampling.grid import GridSampler
+from tunefront.search.sampling.optuna_samplers import OPTUNA_SAMPLERS
 from tunefront.search.study.trial import candidate_of
 from tunefront.spaces import Configuration
 

@@ -8,12 +8,12 @@ from tunefront.evaluators import Measurement, Metric
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.objective import Limit, Objective
 from tunefront.search.front.picks import Front, front_of, ratio
+from tunefront.search.sampling.early_stopping.reliability import fidelity_of
 from tunefront.search.study.confirmation import Confirmation, confirmed
 from tunefront.search.study.inferred_failures import Lesson, lessons_of, ruled_out_by
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import show
 
-from .fidelity import fidelity_of
 from .text import counted
 
 SAME = 1.05

@@ -15,7 +15,8 @@ from tunefront.search.cluster.host import Host, HostLost
 from tunefront.search.cluster.job import Job
 from tunefront.search.cluster.needs import ray_resources_of, ray_resources_text
 from tunefront.search.cluster.nodes import NodePool
-from tunefront.search.samplers.base import Sampler
+from tunefront.search.sampling.base import Sampler
+from tunefront.search.sampling.early_stopping.thresholds import race_of
 from tunefront.search.study.estimate import Estimate, estimate_of
 from tunefront.search.study.inferred_failures import Skips
 from tunefront.search.study.live_stage import forget_stage, forget_stages
@@ -25,7 +26,6 @@ from tunefront.spaces import ClusterError, Configuration, StudyError
 
 from .cluster.host import RUN_JOB
 from .cluster.trainable import log_file, result_file
-from .race import race_of
 from .text import Say, counted
 
 PATIENCE = 3

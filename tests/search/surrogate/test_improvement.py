@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tunefront.search.front.pareto import hypervolume
-from tunefront.search.surrogate import improvement
-from tunefront.search.surrogate.improvement import expected_improvement
+from tunefront.search.sampling.surrogate import expected_improvement as improvement
+from tunefront.search.sampling.surrogate.expected_improvement import expected_improvement
 
 SAMPLES = 4000
 

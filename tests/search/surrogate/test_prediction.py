@@ -4,8 +4,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from tunefront.search.surrogate.prediction import Prediction
-from tunefront.search.surrogate.process import fit
+from tunefront.search.sampling.surrogate.gaussian_process import fit
+from tunefront.search.sampling.surrogate.incremental import Prediction
 
 Floats = npt.NDArray[np.float64]
 

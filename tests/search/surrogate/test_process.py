@@ -5,9 +5,9 @@ import numpy.typing as npt
 import pytest
 import scipy.optimize
 
-from tunefront.search.surrogate import process
-from tunefront.search.surrogate.process import fit
-from tunefront.search.surrogate.similarity import encode
+from tunefront.search.sampling.surrogate import gaussian_process as process
+from tunefront.search.sampling.surrogate.encoding import encode
+from tunefront.search.sampling.surrogate.gaussian_process import fit
 from tunefront.spaces import Choice, Configuration
 
 CHOICES = (

@@ -7,7 +7,7 @@ import pytest
 
 from tunefront.evaluators import Evaluation
 from tunefront.search import Trial
-from tunefront.search.surrogate.seconds import ExpectedSeconds
+from tunefront.search.sampling.surrogate.durations import ExpectedSeconds
 from tunefront.spaces import Configuration
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from tunefront.evaluators import Evaluation, FirstLook, Measurement
 from tunefront.search import Answer, Experiment, Trial, answer_of
-from tunefront.search.fidelity import fidelity_of
 from tunefront.search.profile.advice import tried_of
+from tunefront.search.sampling.early_stopping.reliability import fidelity_of
 from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.study.study import Study
 from tunefront.search.tracking.projection import Projection

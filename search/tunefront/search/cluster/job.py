@@ -18,7 +18,7 @@ from tunefront.evaluators import (
     plain_look,
     take_turns,
 )
-from tunefront.search.race import Race
+from tunefront.search.sampling.early_stopping.thresholds import Race
 from tunefront.search.study.live_stage import note_stage
 from tunefront.spaces import Configuration, EvaluationError
 

@@ -5,7 +5,7 @@ import numpy as np
 from tunefront.search.answer import Answer
 from tunefront.search.front.pareto import Costs, hypervolume, nondominated
 from tunefront.search.front.picks import within
-from tunefront.search.surrogate.figures import learnable
+from tunefront.search.sampling.surrogate.targets import learnable
 
 
 def history_of(answer: Answer) -> list[tuple[int, float]]:

@@ -13,10 +13,10 @@ import numpy as np
 
 from tunefront.evaluators.statistics.arrays import Floats, Indices
 from tunefront.search.experiment.objective import Objective
+from tunefront.search.sampling.surrogate.encoding import Features, encode
+from tunefront.search.sampling.surrogate.gaussian_process import Process, fit
+from tunefront.search.sampling.surrogate.targets import learnable
 from tunefront.search.study.trial import Trial
-from tunefront.search.surrogate.figures import learnable
-from tunefront.search.surrogate.process import Process, fit
-from tunefront.search.surrogate.similarity import Features, encode
 from tunefront.spaces import Choice
 
 LEAST_EXPLAINED_TRIALS = 12

@@ -4,14 +4,15 @@ from collections.abc import Sequence
 
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.resolver import load_experiment
+from tunefront.search.sampling.base import Sampler
+from tunefront.search.sampling.ehvi import EhviSampler
+from tunefront.search.sampling.grid import GridSampler
+from tunefront.search.sampling.known_good import known_good
+from tunefront.search.sampling.optuna_samplers import OPTUNA_SAMPLERS, OptunaSampler
+from tunefront.search.sampling.warm_start import WarmSampler
 from tunefront.spaces import Configuration
 
-from .base import Sampler
-from .ehvi import EhviSampler
-from .grid import GridSampler
-from .known import known_good
-from .optuna_based import OPTUNA_SAMPLERS, OptunaSampler
-from .warm import WarmSampler, front_elsewhere
+from .elsewhere import front_elsewhere
 
 
 def build_sampler(experiment: Experiment, runnable: Sequence[Configuration]) -> Sampler:

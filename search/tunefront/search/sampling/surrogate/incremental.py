@@ -11,7 +11,7 @@ import scipy.linalg
 
 from tunefront.evaluators.statistics.arrays import Floats
 
-from .process import JITTER, LEAST_VARIANCE, Process
+from .gaussian_process import JITTER, LEAST_VARIANCE, Process
 
 
 class Prediction:

@@ -14,12 +14,12 @@ from scipy.special import ndtr
 
 from tunefront.evaluators.statistics.arrays import Floats, Indices
 from tunefront.search.experiment.objective import Limit, Objective
+from tunefront.search.sampling.surrogate.durations import ExpectedSeconds
+from tunefront.search.sampling.surrogate.encoding import Features
+from tunefront.search.sampling.surrogate.gaussian_process import Process
+from tunefront.search.sampling.surrogate.incremental import Prediction
+from tunefront.search.sampling.surrogate.targets import TargetScale, learnable, scaled, variance
 from tunefront.search.study.trial import Trial
-from tunefront.search.surrogate.figures import TargetScale, learnable, scaled, variance
-from tunefront.search.surrogate.prediction import Prediction
-from tunefront.search.surrogate.process import Process
-from tunefront.search.surrogate.seconds import ExpectedSeconds
-from tunefront.search.surrogate.similarity import Features
 
 ANEW = 60
 """Measured trials up to which all begins anew with each."""

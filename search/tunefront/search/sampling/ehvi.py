@@ -15,15 +15,15 @@ from threadpoolctl import threadpool_limits
 from tunefront.evaluators.statistics.arrays import Floats, Indices
 from tunefront.search.experiment.objective import Limit, Objective
 from tunefront.search.front.pareto import hypervolume, nondominated
+from tunefront.search.sampling.surrogate.encoding import encode
+from tunefront.search.sampling.surrogate.expected_improvement import expected_improvement
+from tunefront.search.sampling.surrogate.gaussian_process import Process, fit
 from tunefront.search.study.trial import Trial
-from tunefront.search.surrogate.improvement import expected_improvement
-from tunefront.search.surrogate.process import Process, fit
-from tunefront.search.surrogate.similarity import encode
 from tunefront.spaces import Choice, Configuration
 
+from .acquisition import Outlook
 from .base import Sampler
-from .expectations import ANEW, GROWN, Expectations, Kept
-from .outlook import Outlook
+from .predictions import ANEW, GROWN, Expectations, Kept
 
 T = TypeVar("T")
 

@@ -15,8 +15,7 @@ from tunefront.evaluators import FirstLook, Measurement, speed_against
 from tunefront.search.experiment.objective import Objective
 from tunefront.search.front.pareto import nondominated
 from tunefront.search.study.trial import Trial
-
-from .text import counted
+from tunefront.search.text import counted
 
 LEAST_RANKED_TRIALS = 8
 """With a first look and all turns, before looks are trusted."""

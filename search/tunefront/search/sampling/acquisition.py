@@ -7,7 +7,7 @@ import numpy as np
 
 from tunefront.evaluators.statistics.arrays import Floats
 from tunefront.search.experiment.objective import Objective
-from tunefront.search.surrogate.figures import TargetScale
+from tunefront.search.sampling.surrogate.targets import TargetScale
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

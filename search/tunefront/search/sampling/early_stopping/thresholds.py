@@ -22,7 +22,7 @@ from tunefront.search.experiment.objective import Limit, Objective
 from tunefront.search.study.derived_metrics import LATENCIES, RATES, figures_from
 from tunefront.search.study.trial import Trial
 
-from .fidelity import fidelity_of, unbeaten
+from .reliability import fidelity_of, unbeaten
 
 DEVIATIONS = 3.0
 """How far a first look is taken to miss, in deviations of those before."""

@@ -1,0 +1,28 @@
+"""The front of another search, as configurations of this one."""
+
+from collections.abc import Sequence
+
+from tunefront.search.experiment.experiment import Experiment
+from tunefront.search.record import recorded_answer
+from tunefront.spaces import Configuration
+
+
+def front_elsewhere(
+    experiment: Experiment, other: Experiment, runnable: Sequence[Configuration]
+) -> list[Configuration]:
+    """The other search's front as configurations of this one, the recommended one first.
+
+    What this space doesn't list is left out; what only this one has stands at its default.
+
+    Raises:
+        StudyError: If the other has no record.
+    """
+    front = recorded_answer(other).front
+    first = [front.recommended] if front.recommended is not None else []
+    names = {choice.name for choice in experiment.space.choices}
+    found = []
+    for trial in [*first, *front.trials]:
+        known = {name: value for name, value in trial.configuration.items() if name in names}
+        found.append(experiment.space.complete(known))
+    listed = set(runnable)
+    return [configuration for configuration in dict.fromkeys(found) if configuration in listed]

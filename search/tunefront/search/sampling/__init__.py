@@ -1,0 +1,1 @@
+"""What to try next: samplers, the surrogate model, early stopping, warm start."""
