@@ -22,7 +22,7 @@ import numpy as np
 
 from tunefront.evaluators import Evaluation, Measurement
 from tunefront.search import load_experiment
-from tunefront.search.record import write_record
+from tunefront.search.results.metadata import write_record
 from tunefront.search.study.study import Study
 from tunefront.spaces import Configuration
 

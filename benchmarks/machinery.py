@@ -87,7 +87,7 @@ def fresh_processes(kit: str, folder: Path) -> tuple[list[float], list[float]]:
 
 def trials_through_the_house(experiment: Experiment, count: int) -> tuple[float, float]:
     """Seconds a trial through Tune and the study, and seconds a trial to project it to MLflow."""
-    from tunefront.search.answer import answer_of
+    from tunefront.search.results.result import answer_of
     from tunefront.search.study.confirmation import Confirmation
     from tunefront.search.tracking.projection import Projection
 

@@ -7,8 +7,8 @@ import mlflow
 import psutil
 import pytest
 
-from tunefront.search.answer import answer_of
 from tunefront.search.cluster.host import TAG
+from tunefront.search.results.result import answer_of
 from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.study.study import TRIAL_ATTEMPTS
 from tunefront.search.tracking.projection import Projection

@@ -7,7 +7,7 @@ import pytest
 
 from tunefront.evaluators import Evaluation, Measurement
 from tunefront.search import Answer, Experiment, Trial, answer_of
-from tunefront.search.answer import choices_of, early_ends, figure, rounded
+from tunefront.search.results.result import choices_of, early_ends, figure, rounded
 from tunefront.search.study.confirmation import Confirmation, Round
 
 TrialOf = Callable[..., Trial]

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment, load_experiment
 from tunefront.search.cli import tunefront
-from tunefront.search.record import put_aside, write_record
+from tunefront.search.results.metadata import put_aside, write_record
 from tunefront.search.searches import searches_below
 from tunefront.search.study.study import STUDY_FILE, Study
 

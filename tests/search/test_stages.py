@@ -9,7 +9,7 @@ import pytest
 from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment
 from tunefront.search.driver import only_driver
-from tunefront.search.record import write_record
+from tunefront.search.results.metadata import write_record
 from tunefront.search.study.live_stage import (
     doing,
     forget_stage,

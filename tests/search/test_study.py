@@ -212,7 +212,7 @@ def test_what_was_recorded_is_read_by_another_process(
 import sys
 from tunefront.search import load_experiment
 from tunefront.search.study.study import Study
-from tunefront.search.tables import trials_json
+from tunefront.search.results.rows import trials_json
 print(trials_json(Study.read(load_experiment(sys.argv[1])).trials()))
 """
     done = subprocess.run(

@@ -10,8 +10,8 @@ import pytest
 
 from tunefront.evaluators import Evaluation, Measurement
 from tunefront.search import Answer, Experiment, Limit, Trial, answer_of
+from tunefront.search.results.rows import rows, trial_record, trials_csv, trials_json
 from tunefront.search.study.confirmation import Confirmation
-from tunefront.search.tables import rows, trial_record, trials_csv, trials_json
 
 TrialOf = Callable[..., Trial]
 DROP = Limit(metric="quality_drop", test="<=", bound=5.0)

@@ -9,7 +9,12 @@ import pytest
 from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment
 from tunefront.search.driver import lock_path, only_driver
-from tunefront.search.record import recorded_answer, recorded_trials, resume_command, write_record
+from tunefront.search.results.metadata import (
+    recorded_answer,
+    recorded_trials,
+    resume_command,
+    write_record,
+)
 from tunefront.search.study.lock import hold_lock
 from tunefront.search.study.study import Study
 from tunefront.search.tracking.note import Links, front_page
@@ -212,7 +217,7 @@ def test_the_budget_is_the_one_that_the_search_was_started_with(
     experiment = load(*overrides)
     write_record(experiment, experiment.space.enumerate(), {})
     later = load("budget.trials=2")
-    from tunefront.search.record import read_record
+    from tunefront.search.results.metadata import read_record
 
     record = read_record(experiment)
     assert recorded_trials(record) == wanted

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from tunefront.search.experiment.objective import Limit, Objective
     from tunefront.search.experiment.resolver import load_experiment
     from tunefront.search.front.picks import Front, Pick
+    from tunefront.search.results.metadata import recorded_answer
+    from tunefront.search.results.result import Answer, answer_of
     from tunefront.search.sampling.optuna_adapter import FrontSampler
     from tunefront.search.study.trial import Trial
 
-    from .answer import Answer, answer_of
     from .night import Result, run
-    from .record import recorded_answer
 
 _MODULE_OF = {
     "Answer": "answer",

@@ -15,10 +15,10 @@ from datetime import datetime
 from pathlib import Path
 
 from tunefront.search.experiment.experiment import Experiment
+from tunefront.search.results.metadata import log_path
 from tunefront.search.study.lock import Locked, hold_lock, holder
 from tunefront.spaces import StudyError
 
-from .record import log_path
 from .text import Say
 
 DRIVER_START_S = 60.0

@@ -18,13 +18,13 @@ from tunefront.evaluators.exports.folder import (
     write_manifest,
 )
 from tunefront.search.experiment.document import slug_of
+from tunefront.search.results.metadata import read_record
+from tunefront.search.results.result import Answer, figure
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import ExportError, detect_hardware, show
 
-from .answer import Answer, figure
 from .deployment import DOCKERFILE, dockerfile, requirements_of, serving_versions, serving_words
 from .recheck.rounds import Rounds, measure_rounds
-from .record import read_record
 from .verify import Verification, verify
 
 

@@ -25,6 +25,8 @@ from tunefront.search.cluster.host import Host
 from tunefront.search.experiment.evaluation_settings import identity
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.resolver import load_experiment
+from tunefront.search.results.metadata import put_aside, read_record, write_record
+from tunefront.search.results.result import Answer, answer_of
 from tunefront.search.samplers.factory import build_sampler
 from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.study.estimate import estimate_of
@@ -32,12 +34,10 @@ from tunefront.search.study.study import Study
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import Enumeration, detect_hardware
 
-from .answer import Answer, answer_of
 from .cluster.nodes import cluster_lines
 from .confirm import confirm, to_confirm
 from .driver import only_driver
 from .preflight import check_tracking, check_workload, prepare, runnable_or_error
-from .record import put_aside, read_record, write_record
 from .recorder import Recorder
 from .runner import Runner
 from .screens.progress import Progress, Show

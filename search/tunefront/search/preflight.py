@@ -19,13 +19,11 @@ from tunefront.search.study.study import STUDY_FILE
 from tunefront.search.tracking.store import check_reachable
 from tunefront.spaces import (
     Enumeration,
-    ExperimentError,
     SpaceError,
     TrackingError,
     WorkloadError,
 )
 
-from .record import read_record
 from .text import Say, counted
 
 
@@ -94,15 +92,3 @@ def check_workload(experiment: Experiment, say: Say) -> tuple[Setting, Mapping[s
     finally:
         isolation.close()
     return setting_of(experiment, str(described["fingerprint"])), described
-
-
-def recorded_setting(experiment: Experiment) -> Setting:
-    """What the evaluations of a recorded search shared.
-
-    Raises:
-        ExperimentError: If nothing has been run.
-    """
-    record = read_record(experiment)
-    if not record:
-        raise ExperimentError(f"{experiment.name}: nothing has been run; {experiment.results}")
-    return setting_of(experiment, str(record["workload"]["fingerprint"]))

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tunefront.search.experiment.experiment import Experiment
+from tunefront.search.results.metadata import read_record
+from tunefront.search.results.result import Answer, answer_of
 from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.study.study import Study
 from tunefront.search.study.trial import Trial
 from tunefront.search.tracking.store import check_reachable, error_text, only_writer
 from tunefront.spaces import TrackingError
 
-from .answer import Answer, answer_of
-from .record import read_record
 from .text import Say, counted, listed
 
 if TYPE_CHECKING:

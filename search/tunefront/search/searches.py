@@ -8,11 +8,11 @@ from pathlib import Path
 
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.resolver import load_experiment
+from tunefront.search.results.archive import experiment_of
+from tunefront.search.results.metadata import METADATA_FILE
 from tunefront.search.study.study import STUDY_FILE as STUDY
 from tunefront.spaces import TunefrontError
 
-from .archive import experiment_of
-from .record import METADATA_FILE
 from .watch import SearchStatus, status_of
 
 ASIDE = re.compile(r".+\.\d{8}-\d{6}")

@@ -7,15 +7,15 @@ from datetime import datetime
 from typing import Any
 
 from tunefront.search.experiment.experiment import Experiment
+from tunefront.search.results.metadata import read_record, recorded_trials, resume_command
+from tunefront.search.results.result import Answer, answer_of
 from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.study.live_stage import STARTING, Doing, doing, stages_seen
 from tunefront.search.study.study import STUDY_FILE, Study
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import StudyError
 
-from .answer import Answer, answer_of
 from .driver import ask_to_end, driver_of
-from .record import read_record, recorded_trials, resume_command
 from .text import Say, counted
 
 STATUS_POLL_S = 2.0

@@ -9,7 +9,7 @@ import pytest
 
 from tunefront.evaluators import Direction, Evaluation, Measurement
 from tunefront.search import Experiment, Trial
-from tunefront.search.changes.change import (
+from tunefront.search.results.change import (
     INDISTINGUISHABLE,
     absolute,
     against,

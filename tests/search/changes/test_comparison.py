@@ -11,9 +11,9 @@ import pytest
 
 from tunefront.evaluators import Evaluation, Measurement
 from tunefront.search import Experiment, Trial, answer_of
-from tunefront.search.archive import RecordedSearch
-from tunefront.search.changes.comparison import SearchComparison, compare_searches
-from tunefront.search.changes.standing import plain
+from tunefront.search.results.archive import RecordedSearch
+from tunefront.search.results.search_comparison import SearchComparison, compare_searches
+from tunefront.search.results.standing import plain
 from tunefront.search.study.confirmation import Confirmation
 from tunefront.spaces import Configuration, ExperimentError
 

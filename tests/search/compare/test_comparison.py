@@ -11,7 +11,6 @@ from rich.console import Console
 
 from tunefront.evaluators import Evaluation, Sample
 from tunefront.search import Experiment, Trial, answer_of
-from tunefront.search.compare.comparison import TrialComparison, difference_words, item_quality
 from tunefront.search.compare.screen import (
     alike_line,
     comparison_table,
@@ -20,6 +19,11 @@ from tunefront.search.compare.screen import (
     sample_tables,
     trial_comparison_csv,
     trial_comparison_record,
+)
+from tunefront.search.results.trial_comparison import (
+    TrialComparison,
+    difference_words,
+    item_quality,
 )
 from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.text import one_line

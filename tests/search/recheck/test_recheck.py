@@ -15,14 +15,14 @@ from tunefront.evaluators import Evaluation
 from tunefront.evaluators.exports.folder import read_manifest
 from tunefront.evaluators.exports.probe import probe
 from tunefront.search import load_experiment
-from tunefront.search.answer import answer_of
 from tunefront.search.cli import tunefront
 from tunefront.search.commands.over_time import parse_pause
 from tunefront.search.export import export_trial
 from tunefront.search.preflight import check_workload
 from tunefront.search.recheck.again import Recheck, history, history_file, keep
 from tunefront.search.recheck.drift import Finding
-from tunefront.search.record import write_record
+from tunefront.search.results.metadata import write_record
+from tunefront.search.results.result import answer_of
 from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.study.study import Study
 from tunefront.spaces import ExperimentError, ExportError, WorkloadError

@@ -20,7 +20,9 @@ def report(*arguments: str | Path) -> str:
 @pytest.fixture
 def recorded(answer: Answer, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The experiment's file, with the made-up answer as its record."""
-    monkeypatch.setattr("tunefront.search.record.recorded_answer", lambda experiment: answer)
+    monkeypatch.setattr(
+        "tunefront.search.results.metadata.recorded_answer", lambda experiment: answer
+    )
     return answer.experiment.path
 
 

@@ -24,7 +24,7 @@ import os, signal, sys
 from dataclasses import replace
 
 from tunefront.search import load_experiment
-from tunefront.search.record import recorded_answer
+from tunefront.search.results.metadata import recorded_answer
 from tunefront.search.tracking import projection
 
 class Dying:

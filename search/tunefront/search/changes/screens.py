@@ -6,15 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunefront.search.answer import figure
-from tunefront.search.archive import RecordedSearch
+from tunefront.search.results.archive import RecordedSearch
+from tunefront.search.results.change import INDISTINGUISHABLE, Change
+from tunefront.search.results.result import figure
+from tunefront.search.results.search_comparison import SearchComparison, SearchRow
+from tunefront.search.results.standing import Standing
 from tunefront.search.screens.base import print_table, table_of
 from tunefront.search.study.trial import Trial, label
 from tunefront.search.text import counted
-
-from .change import INDISTINGUISHABLE, Change
-from .comparison import SearchComparison, SearchRow
-from .standing import Standing
 
 if TYPE_CHECKING:
     from rich.table import Table

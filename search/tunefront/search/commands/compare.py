@@ -10,8 +10,8 @@ import click
 from .shared import find, with_experiment, with_format
 
 if TYPE_CHECKING:
-    from tunefront.search.answer import Answer
-    from tunefront.search.compare.comparison import TrialComparison
+    from tunefront.search.results.result import Answer
+    from tunefront.search.results.trial_comparison import TrialComparison
     from tunefront.search.study.trial import Trial
 
 
@@ -37,10 +37,10 @@ def compare_command(experiment: Path, trials: Sequence[str], count: int, style: 
     tunefront compare experiments/minilm baseline recommended 12
     tunefront compare experiments/minilm baseline smallest --samples 12
     """
-    from tunefront.search.archive import open_search
-    from tunefront.search.compare.comparison import TrialComparison
     from tunefront.search.compare.screen import trial_comparison_csv, trial_comparison_record
-    from tunefront.search.record import recorded_answer
+    from tunefront.search.results.archive import open_search
+    from tunefront.search.results.metadata import recorded_answer
+    from tunefront.search.results.trial_comparison import TrialComparison
     from tunefront.search.study.outputs import outputs_of
 
     answer = recorded_answer(open_search(experiment))

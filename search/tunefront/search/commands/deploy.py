@@ -13,7 +13,7 @@ from .shared import MISMATCH, export_and_verify, find, say, searched_experiment,
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
-    from tunefront.search.answer import Answer
+    from tunefront.search.results.result import Answer
     from tunefront.search.study.trial import Trial
     from tunefront.search.tracking.registry import Registry
     from tunefront.search.verify import Verification
@@ -49,7 +49,7 @@ def export_command(
     tunefront export experiments/minilm --picked
     tunefront export experiments/minilm 38 --register minilm
     """
-    from tunefront.search.record import recorded_answer
+    from tunefront.search.results.metadata import recorded_answer
 
     if picked and trial is not None:
         raise click.UsageError("TRIAL and --picked: one of the two")

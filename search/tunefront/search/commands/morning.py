@@ -39,12 +39,12 @@ def show_command(experiment: Path, other: str | None, everything: bool, style: s
     tunefront show last-month/minilm experiments/minilm
     tunefront show experiments/minilm/results/minilm.20261122-202951 experiments/minilm
     """
-    from tunefront.search.archive import open_search
     from tunefront.search.links import say_front
-    from tunefront.search.record import recorded_answer
+    from tunefront.search.results.archive import open_search
+    from tunefront.search.results.metadata import recorded_answer
+    from tunefront.search.results.rows import trial_record
     from tunefront.search.screens.answers import trial_lines, trials_table
     from tunefront.search.screens.base import print_table
-    from tunefront.search.tables import trial_record
 
     if other is not None and names_search(other):
         print_changes(experiment, Path(other), style)
@@ -79,9 +79,9 @@ def pick_command(experiment: Path, limits: Sequence[str], prefer: str | None, st
     \b
     tunefront pick experiments/minilm --limit 'latency_ms<=12' --prefer throughput
     """
-    from tunefront.search.answer import answer_of
-    from tunefront.search.archive import open_search
     from tunefront.search.experiment.objective import Limit, check_limits
+    from tunefront.search.results.archive import open_search
+    from tunefront.search.results.result import answer_of
     from tunefront.search.screens.answers import relaxation_lines
     from tunefront.search.study.confirmation import Confirmation
     from tunefront.search.study.study import Study
@@ -118,9 +118,9 @@ def report_command(experiment: Path, output: Path | None) -> None:
     tunefront report experiments/minilm
     tunefront report experiments/minilm --output minilm.html
     """
-    from tunefront.search.archive import open_search
-    from tunefront.search.record import read_record, recorded_answer
     from tunefront.search.report.page import REPORT_FILE, write_report
+    from tunefront.search.results.archive import open_search
+    from tunefront.search.results.metadata import read_record, recorded_answer
     from tunefront.spaces import ExperimentError
 
     loaded = open_search(experiment)

@@ -99,9 +99,9 @@ def _detach(experiment: "Experiment", *, exported: bool, fresh: bool, style: str
 
 
 def _print_next_steps(result: "Result", written: Path) -> None:
-    from tunefront.search.answer import early_ends
     from tunefront.search.links import say_front
-    from tunefront.search.record import read_record, resume_command
+    from tunefront.search.results.metadata import read_record, resume_command
+    from tunefront.search.results.result import early_ends
 
     answer, smoke = result.answer, result.answer.experiment.smoke
     told = f"{answer.counts()}, {result.seconds / 60:.1f} min"

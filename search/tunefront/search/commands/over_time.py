@@ -27,13 +27,13 @@ def names_search(written: str) -> bool:
 
 def print_changes(before: Path, after: Path, style: str) -> None:
     """What changed from one search to another."""
-    from tunefront.search.archive import read_search
-    from tunefront.search.changes.comparison import compare_searches
     from tunefront.search.changes.screens import (
         print_search_comparison,
         search_comparison_csv,
         search_comparison_record,
     )
+    from tunefront.search.results.archive import read_search
+    from tunefront.search.results.search_comparison import compare_searches
 
     comparison = compare_searches(read_search(before), read_search(after))
     if style == "json":

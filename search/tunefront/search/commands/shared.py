@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from tunefront.search.answer import Answer
     from tunefront.search.experiment.experiment import Experiment
     from tunefront.search.experiment.objective import Limit
+    from tunefront.search.results.result import Answer
     from tunefront.search.study.trial import Trial
     from tunefront.search.verify import Verification
 
@@ -42,7 +42,7 @@ def say(line: str) -> None:
 
 def searched_experiment(written: Path, *, smoke: bool = False) -> "Experiment":
     """The experiment of a file, as it was searched last."""
-    from tunefront.search.archive import load_searched
+    from tunefront.search.results.archive import load_searched
 
     return load_searched(written, smoke=smoke)
 
@@ -76,6 +76,7 @@ def find(answer: "Answer", written: str) -> "Trial":
 
 def print_answer(answer: "Answer", style: str, limits: "Sequence[Limit] | None" = None) -> None:
     """The front and the picks; where nothing keeps the limits, what comes nearest."""
+    from tunefront.search.results.rows import trials_csv
     from tunefront.search.screens.answers import (
         answer_record,
         failure_lines,
@@ -85,7 +86,6 @@ def print_answer(answer: "Answer", style: str, limits: "Sequence[Limit] | None" 
     )
     from tunefront.search.screens.base import print_table
     from tunefront.search.screens.narrow import suited_table
-    from tunefront.search.tables import trials_csv
 
     if style == "json":
         click.echo(json.dumps(answer_record(answer), indent=2))
@@ -120,7 +120,7 @@ def print_closing(answer: "Answer", style: str) -> None:
 
 def print_trials(answer: "Answer", trials: "Sequence[Trial]", style: str) -> None:
     """Trials one by one: everything about them as JSON, a row of each as CSV."""
-    from tunefront.search.tables import trials_csv, trials_json
+    from tunefront.search.results.rows import trials_csv, trials_json
 
     table = trials_json(trials) if style == "json" else trials_csv(answer, trials)
     click.echo(table.rstrip("\n"))
@@ -131,7 +131,7 @@ def export_and_verify(
 ) -> "Verification":
     """Export and verify; with `keep`, an export that is there already is only verified."""
     from tunefront.search.export import check_export_of, default_folder, export_trial
-    from tunefront.search.preflight import recorded_setting
+    from tunefront.search.results.metadata import recorded_setting
     from tunefront.search.screens.base import print_table
     from tunefront.search.screens.upkeep import verification_table
     from tunefront.search.verify import verify as verify_folder

@@ -6,11 +6,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tunefront.search.answer import figure
-from tunefront.search.tables import trial_record
+from tunefront.search.results.result import figure
+from tunefront.search.results.rows import trial_record
+from tunefront.search.results.trial_comparison import (
+    FigureRow,
+    ItemRow,
+    TrialComparison,
+    TrialRow,
+    difference_words,
+)
 from tunefront.search.text import counted, one_line
-
-from .comparison import FigureRow, ItemRow, TrialComparison, TrialRow, difference_words
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tunefront.evaluators import Isolation, Profile, Setting, profile_candidate
-from tunefront.search.answer import Answer
+from tunefront.search.results.result import Answer
 from tunefront.search.study.atomic_write import write_whole
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import EvaluationError, ExperimentError, TrackingError

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tunefront.evaluators import Measurement
-from tunefront.search.answer import figure
+from tunefront.search.results.result import figure
 from tunefront.search.screens.base import table_of
 
 from .again import Recheck

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from tunefront.evaluators.evaluation.evaluation import EVALUATION_STAGES
-from tunefront.search.answer import Answer, early_ends
 from tunefront.search.experiment.experiment import Budget, Experiment, bound
+from tunefront.search.results.result import Answer, early_ends
 from tunefront.search.study.trial import Trial
 from tunefront.search.text import counted
 

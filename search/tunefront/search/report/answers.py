@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tunefront.evaluators import Sample
-from tunefront.search.answer import Answer
-from tunefront.search.compare.comparison import ItemRow, TrialComparison, difference_words
+from tunefront.search.results.result import Answer
+from tunefront.search.results.trial_comparison import ItemRow, TrialComparison, difference_words
 from tunefront.search.text import one_line
 
 

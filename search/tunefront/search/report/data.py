@@ -12,9 +12,9 @@ from types import MappingProxyType
 from typing import Any
 
 from tunefront.evaluators import Sample
-from tunefront.search.answer import Answer
 from tunefront.search.front.pareto import SMALLEST_DIFFERENCE
 from tunefront.search.front.picks import SAME_QUALITY, changes, deciding, gain_over, spread_of
+from tunefront.search.results.result import Answer
 from tunefront.search.study.trial import Trial
 from tunefront.search.tracking.picture import errors
 from tunefront.spaces import Value, show

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from tunefront.search.answer import Answer
 from tunefront.search.front.pareto import Costs, hypervolume, nondominated
 from tunefront.search.front.picks import within
+from tunefront.search.results.result import Answer
 from tunefront.search.sampling.surrogate.targets import learnable
 
 

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 from tunefront.evaluators import Sample
-from tunefront.search.answer import Answer
+from tunefront.search.results.result import Answer
 from tunefront.search.study.atomic_write import write_whole
 from tunefront.search.study.outputs import outputs_of
 from tunefront.search.tracking.picture import ROLE_COLOURS

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from tunefront.search.experiment.experiment import Experiment
-from tunefront.search.record import recorded_answer
+from tunefront.search.results.metadata import recorded_answer
 from tunefront.spaces import Configuration
 
 

@@ -4,11 +4,11 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tunefront.search.answer import Answer, choices_of, figure
 from tunefront.search.experiment.experiment import bound
 from tunefront.search.experiment.objective import Limit
 from tunefront.search.front.picks import Pick, nearest_misses
 from tunefront.search.front.relaxation import relaxations
+from tunefront.search.results.result import Answer, choices_of, figure
 from tunefront.search.study.trial import Trial
 from tunefront.search.text import listed
 from tunefront.spaces import show

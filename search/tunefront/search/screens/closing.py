@@ -6,9 +6,9 @@ from textwrap import wrap
 import numpy as np
 
 from tunefront.evaluators import Measurement
-from tunefront.search.answer import Answer, figure
 from tunefront.search.experiment.objective import Objective
 from tunefront.search.front.pareto import SMALLEST_DIFFERENCE, nondominated
+from tunefront.search.results.result import Answer, figure
 from tunefront.search.study.trial import Trial
 from tunefront.search.text import counted
 

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TextIO
 
 from tunefront.search.experiment.experiment import Experiment
-from tunefront.search.record import writes_log
+from tunefront.search.results.metadata import writes_log
 from tunefront.search.study.live_stage import doing
 from tunefront.search.text import counted
 

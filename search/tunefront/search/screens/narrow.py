@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
-from tunefront.search.answer import Answer, figure
+from tunefront.search.results.result import Answer, figure
 from tunefront.search.study.trial import Trial
 
 from .answers import front_table

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from tunefront.search.answer import Answer
 from tunefront.search.experiment.experiment import Experiment
+from tunefront.search.results.result import Answer
 from tunefront.search.study.estimate import estimate_of
 from tunefront.search.study.live_stage import STARTING, Doing
 from tunefront.search.study.trial import Trial

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
-from tunefront.search.answer import Answer, choices_of, figure
+from tunefront.search.results.result import Answer, choices_of, figure
+from tunefront.search.results.view import role_of
 from tunefront.search.study.trial import Trial
 
-from .picture import role_of
 from .views import NAME_EDGES_PX, Charts, View, difference_chart, parallel, scatter, width_px
 
 PAGE = 100

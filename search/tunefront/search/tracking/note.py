@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tunefront.search.answer import Answer, choices_of, figure
+from tunefront.search.results.result import Answer, choices_of, figure
 from tunefront.search.study.trial import Trial
 from tunefront.search.text import MOST_LISTED, counted
 

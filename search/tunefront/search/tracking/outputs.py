@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tunefront.evaluators import Metric, Sample
-from tunefront.search.compare.comparison import item_quality
+from tunefront.search.results.trial_comparison import item_quality
 from tunefront.search.study.trial import Trial
 
 OUTPUTS_FILE = "samples.json"

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tunefront.search.answer import Answer
 from tunefront.search.front.pareto import nondominated
+from tunefront.search.results.result import Answer
+from tunefront.search.results.view import role_of
 from tunefront.search.study.trial import Trial
 
 if TYPE_CHECKING:
@@ -32,16 +33,6 @@ PLACES = tuple(
     (x, y) for y in (5, -13, 18, -26, 31, -39, 44) for x in (8, -8, 0) if x or abs(y) > 13
 )
 """Where a name may stand, in points from its trial; on the left it ends there."""
-
-
-def role_of(answer: Answer, trial: Trial) -> str:
-    """`recommended`, `baseline`, `front` or `dominated`."""
-    recommended = answer.front.recommended
-    if recommended is not None and trial.number == recommended.number:
-        return "recommended"
-    if trial.number == 0:
-        return "baseline"
-    return "front" if trial.number in {t.number for t in answer.front.trials} else "dominated"
 
 
 def draw_front(answer: Answer, path: Path) -> None:

@@ -18,9 +18,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunefront.search.answer import Answer, rounded
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.front.picks import ratio
+from tunefront.search.results.result import Answer, rounded
+from tunefront.search.results.view import role_of
 from tunefront.search.study.outputs import outputs_of
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import TrackingError, show
@@ -30,7 +31,7 @@ from .layout import on_shortlist, role_told, views_of
 from .note import Links, front_page, search_note
 from .outputs import LOGGED, logged_with, outputs_table
 from .outputs import OUTPUTS_FILE as SAMPLES
-from .picture import ROLE_COLOURS, draw_front, role_of
+from .picture import ROLE_COLOURS, draw_front
 from .store import artifact_folder, connect, tracking_uri, ui_address
 from .views import View, view_address, write_views
 
@@ -342,7 +343,7 @@ def _metrics(trial: Trial, answer: Answer) -> dict[str, float]:
 def write_files(answer: Answer, record: Mapping[str, Any], folder: Path) -> None:
     """The search as files: report, picture, trials (JSON and CSV), record, experiment file."""
     from tunefront.search.report.page import write_report
-    from tunefront.search.tables import trials_csv, trials_json
+    from tunefront.search.results.rows import trials_csv, trials_json
 
     folder.mkdir(parents=True, exist_ok=True)
     if any(trial.measured for trial in answer.trials):

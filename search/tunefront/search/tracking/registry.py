@@ -28,8 +28,8 @@ from tunefront.evaluators.exports.registry import (
     sha256_of,
 )
 from tunefront.evaluators.exports.verification import Check
-from tunefront.search.answer import Answer, figure
 from tunefront.search.experiment.document import slug_of
+from tunefront.search.results.result import Answer, figure
 from tunefront.search.study.trial import Trial
 from tunefront.search.verify import Verification, verify
 from tunefront.spaces import ExportError, TrackingError, detect_hardware, show

@@ -13,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tunefront.evaluators import Measurement, Metric, Sample
-from tunefront.search.answer import Answer, choices_of, figure
 from tunefront.search.study.trial import Trial
 from tunefront.search.text import counted
 from tunefront.spaces import show
+
+from .result import Answer, choices_of, figure
 
 SAME_ITEM = 0.01
 """Of an item's quality, what is no difference; hits and misses differ by more."""

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from tunefront.search.archive import RecordedSearch
 from tunefront.search.study.trial import Trial
 from tunefront.search.text import listed
 from tunefront.spaces import CHOICES, Configuration, show
+
+from .archive import RecordedSearch
 
 Position = Literal["front", "beaten", "beyond limits", "failed", "not ended", "not tried"]
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from tunefront.evaluators import Direction, quality_metrics
-from tunefront.search.archive import RecordedSearch
 from tunefront.search.experiment.objective import Objective
 from tunefront.search.front.pareto import Costs, hypervolume, nondominated
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import CHOICES, Configuration, ExperimentError, Value, show
 
+from .archive import RecordedSearch
 from .change import LOSS, Change, absolute, against, change_of, least_of, paired
 from .standing import Side, Standing, plain
 

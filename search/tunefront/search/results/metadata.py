@@ -8,16 +8,25 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from tunefront.evaluators import (
+    Setting,
+)
+from tunefront.search.experiment.evaluation_settings import setting_of
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.schema import BudgetSection, ExperimentSection
 from tunefront.search.study.atomic_write import write_whole
 from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.study.study import STUDY_FILE as STUDY
 from tunefront.search.study.study import Study
-from tunefront.spaces import Enumeration, detect_hardware, show
+from tunefront.search.text import Say
+from tunefront.spaces import (
+    Enumeration,
+    ExperimentError,
+    detect_hardware,
+    show,
+)
 
-from .answer import Answer, answer_of
-from .text import Say
+from .result import Answer, answer_of
 
 METADATA_FILE = "search.json"
 
@@ -129,3 +138,15 @@ def writes_log(experiment: Experiment) -> bool:
     """Whether this process is the driver in the background that writes it."""
     path = log_path(experiment)
     return path.is_file() and os.path.samestat(path.stat(), os.fstat(2))
+
+
+def recorded_setting(experiment: Experiment) -> Setting:
+    """What the evaluations of a recorded search shared.
+
+    Raises:
+        ExperimentError: If nothing has been run.
+    """
+    record = read_record(experiment)
+    if not record:
+        raise ExperimentError(f"{experiment.name}: nothing has been run; {experiment.results}")
+    return setting_of(experiment, str(record["workload"]["fingerprint"]))

@@ -10,7 +10,7 @@ from typing import Any
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import show
 
-from .answer import Answer
+from .result import Answer
 
 
 def trial_record(trial: Trial) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.study.study import Study
 from tunefront.spaces import Gpu, Hardware, StudyError, TunefrontError
 
-from .answer import Answer, answer_of
-from .record import METADATA_FILE, read_record
+from .metadata import METADATA_FILE, read_record
+from .result import Answer, answer_of
 
 _TO_RUN = ("budget.until", "budget=", "prepare", "warm_start")
 """What overrides that only a run needs begin with."""

@@ -12,9 +12,8 @@ from tunefront.search.sampling.early_stopping.reliability import fidelity_of
 from tunefront.search.study.confirmation import Confirmation, confirmed
 from tunefront.search.study.inferred_failures import Lesson, lessons_of, ruled_out_by
 from tunefront.search.study.trial import Trial
+from tunefront.search.text import counted
 from tunefront.spaces import show
-
-from .text import counted
 
 SAME = 1.05
 """Ratios nearer to one than this are told as the same."""
