@@ -23,8 +23,8 @@ from typing import Any
 
 from tunefront.evaluators import Evaluation, Isolation, Measurement, Setting
 from tunefront.evaluators.isolation.process import KITS, Step
-from tunefront.search.cluster.host import Host
 from tunefront.search.cluster.session import ray_session
+from tunefront.search.cluster.supervisor import Host
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.resolver import load_experiment
 from tunefront.search.runner import Runner

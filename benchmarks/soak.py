@@ -21,7 +21,7 @@ from pathlib import Path
 import psutil
 
 from tunefront.search import run
-from tunefront.search.cluster.host import TAG, ray_folder_of
+from tunefront.search.cluster.supervisor import TAG, ray_folder_of
 
 HERE = Path(__file__).parent
 EXPERIMENT = """\

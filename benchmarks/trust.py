@@ -45,7 +45,7 @@ from tunefront.evaluators.isolation.cores import lease_cores
 from tunefront.evaluators.isolation.process import Step
 from tunefront.evaluators.statistics.paired import QualityLimit
 from tunefront.evaluators.workloads.sequential import LOOKS, judge
-from tunefront.search.cluster.job import play_round
+from tunefront.search.cluster.jobs import play_round
 from tunefront.search.confirm import CONFIRMED_PRECISION, LEAST_TURNS
 from tunefront.search.experiment.resolver import load_experiment
 from tunefront.search.front.pareto import SMALLEST_DIFFERENCE

@@ -11,7 +11,7 @@ import pytest
 from tests.caches import new_cache
 
 from tunefront.search import Experiment, Trial, load_experiment
-from tunefront.search.cluster.host import Host
+from tunefront.search.cluster.supervisor import Host
 from tunefront.search.preflight import check_workload
 from tunefront.search.runner import Runner
 from tunefront.search.samplers.factory import build_sampler

@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from tunefront.search import Trial, load_experiment, recorded_answer
-from tunefront.search.cluster.host import TAG, Host
+from tunefront.search.cluster.supervisor import TAG, Host
 from tunefront.search.runner import Runner
 from tunefront.search.study.study import STUDY_FILE
 from tunefront.search.tracking.store import tracking_uri

@@ -7,7 +7,7 @@ import mlflow
 import psutil
 import pytest
 
-from tunefront.search.cluster.host import TAG
+from tunefront.search.cluster.supervisor import TAG
 from tunefront.search.results.result import answer_of
 from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.study.study import TRIAL_ATTEMPTS

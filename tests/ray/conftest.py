@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tunefront.evaluators import Setting
-from tunefront.search.cluster.host import Host
+from tunefront.search.cluster.supervisor import Host
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.resolver import load_experiment
 from tunefront.search.runner import Runner

@@ -17,7 +17,6 @@ from typing import cast
 
 import pytest
 
-from tunefront.search.cluster.host import Host, ray_folder_of
 from tunefront.search.cluster.nodes import (
     Node,
     NodePool,
@@ -26,6 +25,7 @@ from tunefront.search.cluster.nodes import (
     obstacle_of,
     places_of,
 )
+from tunefront.search.cluster.supervisor import Host, ray_folder_of
 from tunefront.search.study.study import Study
 from tunefront.spaces import ClusterError, detect_hardware
 

@@ -8,8 +8,8 @@ import psutil
 import pytest
 
 from tunefront.evaluators import Evaluation
-from tunefront.search.cluster.host import TAG, Host, HostLost, end_processes, ray_folder_of
-from tunefront.search.cluster.job import Job
+from tunefront.search.cluster.jobs import Job
+from tunefront.search.cluster.supervisor import TAG, Host, HostLost, end_processes, ray_folder_of
 from tunefront.spaces import ClusterError
 
 LOOPBACK = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}

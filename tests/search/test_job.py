@@ -19,8 +19,8 @@ from tunefront.evaluators import (
     WorkloadSpec,
 )
 from tunefront.evaluators.statistics.timing import Block
-from tunefront.search.cluster import job as module
-from tunefront.search.cluster.job import TurnsJob, run_turns
+from tunefront.search.cluster import jobs as module
+from tunefront.search.cluster.jobs import TurnsJob, run_turns
 from tunefront.spaces import Configuration, EvaluationError
 
 BASELINE, FAST, GONE = (

@@ -10,7 +10,7 @@ import pytest
 
 from tunefront.evaluators import Evaluation, Setting, Timeouts
 from tunefront.search import Experiment, Trial
-from tunefront.search.cluster.job import Job
+from tunefront.search.cluster.jobs import Job
 from tunefront.search.cluster.nodes import NodePool
 from tunefront.search.runner import FULL, PATIENCE, Runner
 from tunefront.search.sampling.base import Sampler

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tunefront.evaluators import Gpus, Setting, kept_turns
-from tunefront.search.cluster.host import Host, HostLost
-from tunefront.search.cluster.job import TurnsJob
+from tunefront.search.cluster.jobs import TurnsJob
+from tunefront.search.cluster.supervisor import Host, HostLost
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.front.picks import Front, front_of
 from tunefront.search.study.confirmation import Confirmation, Round, confirmed

@@ -21,7 +21,7 @@ from tunefront.evaluators import Evaluation, Setting, stages_folder
 from tunefront.evaluators.evaluation.evaluation import WAITING
 from tunefront.evaluators.store.eviction import cache_limit
 from tunefront.evaluators.store.locks import in_use
-from tunefront.search.cluster.host import Host
+from tunefront.search.cluster.supervisor import Host
 from tunefront.search.experiment.evaluation_settings import identity
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.resolver import load_experiment

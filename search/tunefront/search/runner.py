@@ -11,10 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from tunefront.evaluators import Evaluation, Setting, Timeouts
-from tunefront.search.cluster.host import Host, HostLost
-from tunefront.search.cluster.job import Job
-from tunefront.search.cluster.needs import ray_resources_of, ray_resources_text
+from tunefront.search.cluster.jobs import Job
 from tunefront.search.cluster.nodes import NodePool
+from tunefront.search.cluster.resources import ray_resources_of, ray_resources_text
+from tunefront.search.cluster.supervisor import RUN_JOB, Host, HostLost
+from tunefront.search.cluster.worker import log_file, result_file
 from tunefront.search.sampling.base import Sampler
 from tunefront.search.sampling.early_stopping.thresholds import race_of
 from tunefront.search.study.estimate import Estimate, estimate_of
@@ -24,8 +25,6 @@ from tunefront.search.study.study import Study
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import ClusterError, Configuration, StudyError
 
-from .cluster.host import RUN_JOB
-from .cluster.trainable import log_file, result_file
 from .text import Say, counted
 
 PATIENCE = 3

@@ -13,7 +13,7 @@ from typing import Any
 from tunefront.search.text import counted
 from tunefront.spaces import ClusterError, Hardware, detect_hardware
 
-from .needs import ray_resources_of
+from .resources import ray_resources_of
 
 NODE_TIMEOUT_S = 60.0
 """A node that has not answered for so long is left out."""

@@ -18,11 +18,11 @@ import psutil
 
 from tunefront.spaces import ClusterError
 
-from .job import resources_of, run_turns
-from .needs import ray_resources_of
+from .channel import Wire
+from .jobs import resources_of, run_turns
 from .nodes import Node, NodePool, check_nodes, look_at_nodes, places_of
+from .resources import ray_resources_of
 from .session import ray_session
-from .wire import Wire
 
 BEAT_S = 5.0
 MOST_RAY_TRIALS = 200
@@ -75,8 +75,8 @@ def _run_trials(wire: Wire, order: Mapping[str, Any], folder: Path, places: Node
     """Tune over the jobs of the other end; reused actors, exact resources."""
     from ray import tune
 
-    from .searcher import WireSearcher
-    from .trainable import trainable
+    from .tune_searcher import WireSearcher
+    from .worker import trainable
 
     alone = order["concurrent"] == 1 and "RAY_ADDRESS" not in os.environ
     tuner = tune.Tuner(

@@ -25,11 +25,11 @@ import psutil
 from tunefront.evaluators import Evaluation
 from tunefront.spaces import ClusterError
 
-from .job import Job, TurnsJob
+from .channel import Wire
+from .jobs import Job, TurnsJob
 from .nodes import Node, NodePool, places_of
-from .wire import Wire
 
-RUN_JOB = "tunefront.search.cluster.job:run_job"
+RUN_JOB = "tunefront.search.cluster.jobs:run_job"
 TAG = "TUNEFRONT_NIGHT"
 """Marks every process of a search, in its environment, so that none is left behind."""
 RAY_START_S = 180.0

@@ -22,9 +22,9 @@ from tunefront.search.sampling.early_stopping.thresholds import Race
 from tunefront.search.study.live_stage import note_stage
 from tunefront.spaces import Configuration, EvaluationError
 
-from .needs import ray_resources_of
 from .nodes import NodePool
-from .trainable import log_file
+from .resources import ray_resources_of
+from .worker import log_file
 
 if TYPE_CHECKING:
     from ray.tune import PlacementGroupFactory

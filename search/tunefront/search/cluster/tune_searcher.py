@@ -7,7 +7,7 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
-from .wire import Wire
+from .channel import Wire
 
 
 class WireSearcher(Searcher):
