@@ -13,7 +13,7 @@ import pytest
 from tunefront.evaluators import CandidateRecord
 from tunefront.evaluators.evaluation.built import Numerics
 from tunefront.evaluators.runtimes.builtin import RUNTIME_OF
-from tunefront.search.deployment import (
+from tunefront.search.deploy.serving import (
     dockerfile,
     requirements_of,
     serving_versions,

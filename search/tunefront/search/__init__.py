@@ -6,7 +6,7 @@ What is named here is imported when it is asked for: the command line answers at
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .verify import Verification, verify
+from tunefront.search.deploy.verify import Verification, verify
 
 if TYPE_CHECKING:
     from tunefront.search.experiment.experiment import Experiment

@@ -8,8 +8,8 @@ import pytest
 
 from tunefront.evaluators import Direction, Measurement
 from tunefront.evaluators.measures.machine import QUIET
-from tunefront.search.recheck.drift import BUSY, Finding, judged_figures, judged_quality
-from tunefront.search.recheck.rounds import Rounds, of_rounds
+from tunefront.search.deploy.drift import BUSY, Finding, judged_figures, judged_quality
+from tunefront.search.deploy.rounds import Rounds, of_rounds
 
 HERE = {"fingerprint": "here", "summary": "Made-up CPU"}
 

@@ -17,10 +17,10 @@ from tunefront.evaluators.exports.probe import probe
 from tunefront.search import load_experiment
 from tunefront.search.cli import tunefront
 from tunefront.search.commands.over_time import parse_pause
-from tunefront.search.export import export_trial
+from tunefront.search.deploy.drift import Finding
+from tunefront.search.deploy.export import export_trial
+from tunefront.search.deploy.recheck import Recheck, history, history_file, keep
 from tunefront.search.preflight import check_workload
-from tunefront.search.recheck.again import Recheck, history, history_file, keep
-from tunefront.search.recheck.drift import Finding
 from tunefront.search.results.metadata import write_record
 from tunefront.search.results.result import answer_of
 from tunefront.search.study.confirmation import Confirmation
@@ -75,7 +75,7 @@ def copy(exported: Path, tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture
 def once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A single round is enough."""
-    monkeypatch.setattr("tunefront.search.recheck.rounds.ROUNDS", 1)
+    monkeypatch.setattr("tunefront.search.deploy.rounds.ROUNDS", 1)
 
 
 def cli(*arguments: str | Path) -> Result:
@@ -165,7 +165,7 @@ def test_changed_files_are_drift_and_nothing_of_them_is_run(copy: Callable[..., 
 def test_other_data_is_not_judged_and_named_experiments_are(
     copy: Callable[..., Path], exported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tunefront.search.recheck.rejudging import judge_again
+    from tunefront.search.deploy.quality_recheck import judge_again
 
     folder = copy(judged_on="something else", experiment_file=None)
     manifest = read_manifest(folder)
@@ -191,7 +191,7 @@ def test_other_data_is_not_judged_and_named_experiments_are(
     def gone(*_: object) -> None:
         raise WorkloadError("model and data are gone")
 
-    monkeypatch.setattr("tunefront.search.recheck.rejudging.describe_workload", gone)
+    monkeypatch.setattr("tunefront.search.deploy.quality_recheck.describe_workload", gone)
     assert judge(named=exported.parent).detail == "model and data are gone"
 
 
@@ -203,7 +203,7 @@ def test_what_is_no_export_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_export_that_does_not_run_says_why(tmp_path: Path) -> None:
-    from tunefront.search.recheck.rounds import measure_rounds
+    from tunefront.search.deploy.rounds import measure_rounds
 
     with pytest.raises(ExportError, match="the export does not run: .*samples.npz"):
         measure_rounds(tmp_path)
@@ -231,7 +231,7 @@ def test_a_schedule_ends_with_drift_and_says_a_line_each_time(
 ) -> None:
     coming = [made_up(tmp_path, "holds"), made_up(tmp_path, "holds", "drifted")]
     slept: list[float] = []
-    monkeypatch.setattr("tunefront.search.recheck.again.recheck_export", lambda *_: coming.pop(0))
+    monkeypatch.setattr("tunefront.search.deploy.recheck.recheck_export", lambda *_: coming.pop(0))
     monkeypatch.setattr("time.sleep", slept.append)
     done = cli(tmp_path / "export", "--every", "90s")
     assert done.return_value == 5
@@ -279,7 +279,7 @@ def test_the_probe_computes_and_copies() -> None:
 def test_libraries_of_other_versions_are_named(
     exported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tunefront.search.recheck import again as module
+    from tunefront.search.deploy import recheck as module
     from tunefront.spaces import detect_hardware
 
     newer = replace(detect_hardware(), libraries={"onnxruntime": "99.0"})
@@ -291,7 +291,7 @@ def test_libraries_of_other_versions_are_named(
 
 def test_libraries_that_are_as_recorded_are_not_named(exported: Path) -> None:
     """A manifest also names libraries that decide nothing about what can run, such as numpy."""
-    from tunefront.search.recheck import again as module
+    from tunefront.search.deploy import recheck as module
 
     manifest = read_manifest(exported)
     assert "numpy" in manifest["versions"]

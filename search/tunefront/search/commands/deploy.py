@@ -13,10 +13,10 @@ from .shared import MISMATCH, export_and_verify, find, say, searched_experiment,
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
+    from tunefront.search.deploy.verify import Verification
     from tunefront.search.results.result import Answer
     from tunefront.search.study.trial import Trial
     from tunefront.search.tracking.registry import Registry
-    from tunefront.search.verify import Verification
 
 with_store = click.option(
     "--experiment",
@@ -133,7 +133,7 @@ def verify_command(export: str, experiment: Path | None, style: str) -> int:
     tunefront verify models:/minilm/3 --experiment experiments/minilm
     """
     from tunefront.evaluators.exports.registry import SCHEME
-    from tunefront.search.verify import verify as verify_folder
+    from tunefront.search.deploy.verify import verify as verify_folder
 
     if export.startswith(SCHEME):
         from tunefront.search.tracking.registry import verify_version

@@ -11,7 +11,7 @@ import click
 from .shared import MISMATCH, say
 
 if TYPE_CHECKING:
-    from tunefront.search.recheck.again import Recheck
+    from tunefront.search.deploy.recheck import Recheck
 
 _TIME = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -68,8 +68,8 @@ def recheck_command(
     tunefront recheck deploy/minilm --every 1h
     tunefront recheck deploy/minilm --history
     """
-    from tunefront.search.recheck.again import history, keep
-    from tunefront.search.recheck.again import recheck_export as recheck_folder
+    from tunefront.search.deploy.recheck import history, keep
+    from tunefront.search.deploy.recheck import recheck_export as recheck_folder
     from tunefront.search.recheck.screens import history_table
     from tunefront.search.screens.base import print_table
 

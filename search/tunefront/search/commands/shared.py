@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from tunefront.search.deploy.verify import Verification
     from tunefront.search.experiment.experiment import Experiment
     from tunefront.search.experiment.objective import Limit
     from tunefront.search.results.result import Answer
     from tunefront.search.study.trial import Trial
-    from tunefront.search.verify import Verification
 
 RUN_ID = 32
 """Characters of the id of a run in MLflow."""
@@ -130,11 +130,11 @@ def export_and_verify(
     answer: "Answer", trial: "Trial", output: Path | None, *, keep: bool = False
 ) -> "Verification":
     """Export and verify; with `keep`, an export that is there already is only verified."""
-    from tunefront.search.export import check_export_of, default_folder, export_trial
+    from tunefront.search.deploy.export import check_export_of, default_folder, export_trial
+    from tunefront.search.deploy.verify import verify as verify_folder
     from tunefront.search.results.metadata import recorded_setting
     from tunefront.search.screens.base import print_table
     from tunefront.search.screens.upkeep import verification_table
-    from tunefront.search.verify import verify as verify_folder
 
     folder = output or default_folder(answer, trial)
     if keep and folder.is_dir():

@@ -4,11 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tunefront.evaluators import Measurement
+from tunefront.search.deploy.drift import Finding
+from tunefront.search.deploy.recheck import Recheck
 from tunefront.search.results.result import figure
 from tunefront.search.screens.base import table_of
-
-from .again import Recheck
-from .drift import Finding
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
     from tunefront.evaluators.store.eviction import Product
     from tunefront.evaluators.store.usage import Cache
+    from tunefront.search.deploy.verify import Verification
     from tunefront.search.searches import Search
-    from tunefront.search.verify import Verification
 
 CHECK_MARKS: Mapping[bool | None, str] = {True: "holds", False: "DOES NOT HOLD", None: "not judged"}
 

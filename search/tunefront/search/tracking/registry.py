@@ -28,10 +28,10 @@ from tunefront.evaluators.exports.registry import (
     sha256_of,
 )
 from tunefront.evaluators.exports.verification import Check
+from tunefront.search.deploy.verify import Verification, verify
 from tunefront.search.experiment.document import slug_of
 from tunefront.search.results.result import Answer, figure
 from tunefront.search.study.trial import Trial
-from tunefront.search.verify import Verification, verify
 from tunefront.spaces import ExportError, TrackingError, detect_hardware, show
 
 from .runs import Runs

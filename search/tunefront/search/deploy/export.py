@@ -23,8 +23,8 @@ from tunefront.search.results.result import Answer, figure
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import ExportError, detect_hardware, show
 
-from .deployment import DOCKERFILE, dockerfile, requirements_of, serving_versions, serving_words
-from .recheck.rounds import Rounds, measure_rounds
+from .rounds import Rounds, measure_rounds
+from .serving import DOCKERFILE, dockerfile, requirements_of, serving_versions, serving_words
 from .verify import Verification, verify
 
 

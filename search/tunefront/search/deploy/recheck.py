@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from tunefront.search.text import Say
-from tunefront.search.verify import verify
 from tunefront.spaces import ExportError, detect_hardware
 from tunefront.spaces.hardware import LIBRARIES
 
 from .drift import DriftVerdict, Finding, judged_figures
-from .rejudging import judge_again
+from .quality_recheck import judge_again
 from .rounds import measure_rounds
+from .verify import verify
 
 VERIFY_SECONDS = 0.5
 HISTORY = ".rechecks.jsonl"

@@ -1,0 +1,1 @@
+"""Export, verification, recheck and serving of a pick."""
