@@ -16,7 +16,7 @@ from tunefront.search.study.trial import Trial
 from tunefront.spaces import EvaluationError, ExperimentError, TrackingError
 
 from .advice import Situation, Suggestion, suggestions_for
-from .picture import draw_profile
+from .chart import draw_profile
 
 TRACE, PICTURE, DATA, TABLE = "trace.json", "profile.png", "profile.json", "profile.csv"
 

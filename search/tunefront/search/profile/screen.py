@@ -9,7 +9,7 @@ from tunefront.search.text import counted
 from tunefront.spaces import show
 
 from .advice import Suggestion, told
-from .picture import shortened_name
+from .chart import shortened_name
 
 if TYPE_CHECKING:
     from rich.table import Table
