@@ -10,8 +10,8 @@ import pytest
 
 from tunefront.evaluators import Sample
 from tunefront.search import Answer
-from tunefront.search.report.answers import answers_of
 from tunefront.search.report.data import report_data
+from tunefront.search.report.outputs import answers_of
 from tunefront.search.report.page import report_html, write_report
 from tunefront.search.study.outputs import write_trial_outputs
 

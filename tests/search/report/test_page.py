@@ -14,9 +14,9 @@ import pytest
 
 from tunefront.search import Answer, Experiment, answer_of
 from tunefront.search.report.data import report_data
+from tunefront.search.report.front_chart import ROLE_COLOURS
 from tunefront.search.report.page import SCRIPTS, data_page, report_html, write_report
 from tunefront.search.study.confirmation import Confirmation
-from tunefront.search.tracking.picture import ROLE_COLOURS
 
 from .conftest import RECORD, Search, failed
 

@@ -9,11 +9,11 @@ import pytest
 
 from tunefront.evaluators import Evaluation
 from tunefront.search import Answer
+from tunefront.search.report.front_chart import ROLE_COLOURS
 from tunefront.search.results.result import rounded
 from tunefront.search.results.view import role_of
 from tunefront.search.study.study import Study
 from tunefront.search.tracking.note import command_of
-from tunefront.search.tracking.picture import ROLE_COLOURS
 from tunefront.search.tracking.store import tracking_uri
 from tunefront.search.tracking.views import view_address
 from tunefront.spaces import Hardware, show

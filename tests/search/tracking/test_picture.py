@@ -9,9 +9,9 @@ from PIL import Image
 
 from tunefront.evaluators import Measurement
 from tunefront.search import Experiment, Trial, answer_of
+from tunefront.search.report.front_chart import ROLE_COLOURS, Box, draw_front, errors
 from tunefront.search.results.view import role_of
 from tunefront.search.study.confirmation import Confirmation
-from tunefront.search.tracking.picture import ROLE_COLOURS, Box, draw_front, errors
 
 TrialOf = Callable[..., Trial]
 NOTHING = Confirmation(rounds={})

@@ -16,13 +16,13 @@ from tunefront.search.front.pareto import SMALLEST_DIFFERENCE
 from tunefront.search.front.picks import SAME_QUALITY, changes, deciding, gain_over, spread_of
 from tunefront.search.results.result import Answer
 from tunefront.search.study.trial import Trial
-from tunefront.search.tracking.picture import errors
 from tunefront.spaces import Value, show
 
-from .account import account_of
-from .answers import answers_of
+from .front_chart import errors
 from .history import history_of
 from .importance import importance_of
+from .outputs import answers_of
+from .sections import account_of
 
 SCHEMA = 1
 LONGEST_MESSAGE_KEPT = 600

@@ -19,9 +19,9 @@ from tunefront.evaluators import Sample
 from tunefront.search.results.result import Answer
 from tunefront.search.study.atomic_write import write_whole
 from tunefront.search.study.outputs import outputs_of
-from tunefront.search.tracking.picture import ROLE_COLOURS
 
 from .data import report_data
+from .front_chart import ROLE_COLOURS
 
 REPORT_FILE = "report.html"
 SCRIPTS = (

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.front.picks import ratio
+from tunefront.search.report.front_chart import ROLE_COLOURS, draw_front
 from tunefront.search.results.result import Answer, rounded
 from tunefront.search.results.view import role_of
 from tunefront.search.study.outputs import outputs_of
@@ -31,7 +32,6 @@ from .layout import on_shortlist, role_told, views_of
 from .note import Links, front_page, search_note
 from .outputs import LOGGED, logged_with, outputs_table
 from .outputs import OUTPUTS_FILE as SAMPLES
-from .picture import ROLE_COLOURS, draw_front
 from .store import artifact_folder, connect, tracking_uri, ui_address
 from .views import View, view_address, write_views
 
