@@ -14,11 +14,11 @@ import pytest
 
 from tunefront.evaluators import Evaluation
 from tunefront.search import Answer, Experiment, answer_of
-from tunefront.search.recorder import Recorder, pause_s, sync
 from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.study.study import Study
 from tunefront.search.tracking.address import front_page_of
 from tunefront.search.tracking.store import tracking_uri
+from tunefront.search.tracking.writer import Recorder, pause_s, sync
 from tunefront.spaces import Configuration, TrackingError
 
 from .tracking.server import Server
@@ -41,7 +41,7 @@ def remote(server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "3")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    monkeypatch.setattr("tunefront.search.recorder.LONGEST_PAUSE_S", 2.0)
+    monkeypatch.setattr("tunefront.search.tracking.writer.LONGEST_PAUSE_S", 2.0)
     return server
 
 
@@ -216,7 +216,7 @@ def test_the_end_of_the_night_does_not_wait_for_a_server_that_is_silent(
     remote: Server, night: Callable[[], Night], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "600")
-    monkeypatch.setattr("tunefront.search.recorder.STANDSTILL_S", 2.0)
+    monkeypatch.setattr("tunefront.search.tracking.writer.STANDSTILL_S", 2.0)
     search = night()
     search.recorder.start()
     search.trials(1)
@@ -236,7 +236,7 @@ def test_the_end_of_the_night_does_not_wait_for_a_server_that_is_silent(
 def local(night: Callable[[], Night], monkeypatch: pytest.MonkeyPatch) -> Night:
     """A search recorded beside its file."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.setattr("tunefront.search.recorder.LONGEST_PAUSE_S", 2.0)
+    monkeypatch.setattr("tunefront.search.tracking.writer.LONGEST_PAUSE_S", 2.0)
     search = night()
     search.recorder.start()
     search.trials(2)

@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 
 from tunefront.search import Experiment, ui
-from tunefront.search.served import SERVER_FILE, note_server, server_of
 from tunefront.search.study.study import Study
 from tunefront.search.tracking.address import remember
+from tunefront.search.tracking.server import SERVER_FILE, note_server, serve, server_of, stop_server
 from tunefront.search.tracking.views import View
-from tunefront.search.ui import serve, stop_server
 from tunefront.spaces import StudyError, TrackingError
 
 FRONT = View(key="front", title="1", filter="a", order="b", ascending=True, columns={})

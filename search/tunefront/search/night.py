@@ -32,13 +32,13 @@ from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.study.estimate import estimate_of
 from tunefront.search.study.study import Study
 from tunefront.search.study.trial import Trial
+from tunefront.search.tracking.writer import Recorder
 from tunefront.spaces import Enumeration, detect_hardware
 
 from .cluster.nodes import cluster_lines
 from .confirm import confirm, to_confirm
 from .driver import only_driver
 from .preflight import check_tracking, check_workload, prepare, runnable_or_error
-from .recorder import Recorder
 from .runner import Runner
 from .screens.progress import Progress, Show
 from .text import Say, counted

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from tunefront.search.tracking.empty import copy_empty
+from tunefront.search.tracking.empty_store import copy_empty
 
 START_S = 90
 

@@ -10,10 +10,9 @@ from threading import Thread
 import pytest
 
 from tunefront.search import Experiment
-from tunefront.search.links import say_front
-from tunefront.search.served import note_server
 from tunefront.search.tracking import address
 from tunefront.search.tracking.address import ADDRESS_FILE, front_page_of, remember, shown_by
+from tunefront.search.tracking.server import note_server, say_front
 from tunefront.search.tracking.views import View
 
 FRONT = View(key="front", title="1", filter="a", order="b", ascending=True, columns={})

@@ -9,7 +9,7 @@ import mlflow.store.db.utils
 import pytest
 
 from tunefront.search import Experiment
-from tunefront.search.tracking.empty import copy_empty, empty_store, keep_empty
+from tunefront.search.tracking.empty_store import copy_empty, empty_store, keep_empty
 from tunefront.search.tracking.store import connect
 
 Rows = dict[str, list[tuple[object, ...]]]

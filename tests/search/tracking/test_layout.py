@@ -7,7 +7,7 @@ import pytest
 
 from tunefront.search import Answer, Trial, answer_of
 from tunefront.search.study.confirmation import Confirmation
-from tunefront.search.tracking.layout import views_of
+from tunefront.search.tracking.default_views import views_of
 from tunefront.search.tracking.note import LONGEST_NOTE, Links, front_page
 from tunefront.spaces import Hardware
 

@@ -14,7 +14,7 @@ from tunefront.evaluators import Evaluation, Sample
 from tunefront.search import Answer, Experiment, Trial, answer_of
 from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.study.study import Study
-from tunefront.search.tracking.outputs import LOGGED, logged_with
+from tunefront.search.tracking.output_tables import LOGGED, logged_with
 from tunefront.search.tracking.projection import Projection
 from tunefront.spaces import Configuration
 

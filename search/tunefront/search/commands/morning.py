@@ -39,12 +39,12 @@ def show_command(experiment: Path, other: str | None, everything: bool, style: s
     tunefront show last-month/minilm experiments/minilm
     tunefront show experiments/minilm/results/minilm.20261122-202951 experiments/minilm
     """
-    from tunefront.search.links import say_front
     from tunefront.search.results.archive import open_search
     from tunefront.search.results.metadata import recorded_answer
     from tunefront.search.results.rows import trial_record
     from tunefront.search.screens.answers import trial_lines, trials_table
     from tunefront.search.screens.base import print_table
+    from tunefront.search.tracking.server import say_front
 
     if other is not None and names_search(other):
         print_changes(experiment, Path(other), style)
@@ -170,7 +170,7 @@ def ui_command(experiment: Path, port: int, detach: bool, stop: bool, opened: bo
     tunefront ui experiments/minilm
     tunefront ui experiments/minilm --port 5001 --detach
     """
-    from tunefront.search.ui import serve, stop_server
+    from tunefront.search.tracking.server import serve, stop_server
 
     loaded = searched_experiment(experiment)
     if stop:

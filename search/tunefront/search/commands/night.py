@@ -99,9 +99,9 @@ def _detach(experiment: "Experiment", *, exported: bool, fresh: bool, style: str
 
 
 def _print_next_steps(result: "Result", written: Path) -> None:
-    from tunefront.search.links import say_front
     from tunefront.search.results.metadata import read_record, resume_command
     from tunefront.search.results.result import early_ends
+    from tunefront.search.tracking.server import say_front
 
     answer, smoke = result.answer, result.answer.experiment.smoke
     told = f"{answer.counts()}, {result.seconds / 60:.1f} min"
@@ -134,8 +134,8 @@ def status_command(experiment: Path, smoke: bool, watch: bool, style: str) -> No
     tunefront status experiments/minilm
     tunefront status experiments/minilm --watch
     """
-    from tunefront.search.links import say_front
     from tunefront.search.screens.answers import answer_record
+    from tunefront.search.tracking.server import say_front
     from tunefront.search.watch import status_of
     from tunefront.search.watch import watch as watch_search
 
@@ -192,9 +192,9 @@ def stop_command(experiment: Path, smoke: bool, now: bool) -> None:
 @with_smoke
 def sync_command(experiment: Path, smoke: bool) -> None:
     """Write the record into MLflow, where it was away when the search wrote it."""
-    from tunefront.search.recorder import sync as sync_search
-    from tunefront.search.recorder import without_views
     from tunefront.search.text import counted
+    from tunefront.search.tracking.writer import sync as sync_search
+    from tunefront.search.tracking.writer import without_views
 
     done = sync_search(searched_experiment(experiment, smoke=smoke))
     click.echo(

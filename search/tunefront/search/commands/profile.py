@@ -56,8 +56,8 @@ def profile_command(experiment: Path, trial: str | None, style: str) -> None:
 
 def _log(answer: "Answer", found: "ProfiledTrial") -> None:
     """Into the trial's MLflow run; where that can't be, the files stay."""
-    from tunefront.search.profile.run import add_to_mlflow
     from tunefront.search.study.study import Study
+    from tunefront.search.tracking.profile_files import add_to_mlflow
     from tunefront.spaces import TrackingError
 
     try:

@@ -13,7 +13,7 @@ from tunefront.evaluators import Isolation, Profile, Setting, profile_candidate
 from tunefront.search.results.result import Answer
 from tunefront.search.study.atomic_write import write_whole
 from tunefront.search.study.trial import Trial
-from tunefront.spaces import EvaluationError, ExperimentError, TrackingError
+from tunefront.spaces import EvaluationError, ExperimentError
 
 from .advice import Situation, Suggestion, suggestions_for
 from .chart import draw_profile
@@ -107,27 +107,6 @@ def _suggestions(answer: Answer, trial: Trial, profile: Profile) -> list[Suggest
         cores=space.context.hardware.cores,
     )
     return suggestions_for(situation, space, answer.trials, trial.number)
-
-
-def add_to_mlflow(answer: Answer, found: ProfiledTrial, search_id: str) -> str:
-    """Log the files below `profile/` in the trial's MLflow run; the link to them.
-
-    Raises:
-        TrackingError: If MLflow can't be written, or a search that is running writes it.
-    """
-    from tunefront.search.tracking.projection import Projection
-    from tunefront.search.tracking.store import check_reachable, error_text, only_writer
-
-    check_reachable(answer.experiment)
-    with only_writer(answer.experiment):
-        try:
-            projection = Projection(answer.experiment, search_id)
-            projection.write_trial(found.trial, answer)
-            return projection.add_files(found.trial, found.folder, "profile")
-        except TrackingError:
-            raise
-        except Exception as error:  # MLflow raises many kinds; each means: not written
-            raise TrackingError(f"MLflow could not be written ({error_text(error)})") from error
 
 
 def profile_record(found: ProfiledTrial) -> dict[str, Any]:

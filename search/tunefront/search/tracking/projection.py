@@ -28,10 +28,10 @@ from tunefront.search.study.trial import Trial
 from tunefront.spaces import TrackingError, show
 
 from .address import remember, shown_by
-from .layout import on_shortlist, role_told, views_of
+from .default_views import on_shortlist, role_told, views_of
 from .note import Links, front_page, search_note
-from .outputs import LOGGED, logged_with, outputs_table
-from .outputs import OUTPUTS_FILE as SAMPLES
+from .output_tables import LOGGED, logged_with, outputs_table
+from .output_tables import OUTPUTS_FILE as SAMPLES
 from .store import artifact_folder, connect, tracking_uri, ui_address
 from .views import View, view_address, write_views
 

@@ -15,7 +15,7 @@ from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.study.lock import Locked, hold_lock
 from tunefront.spaces import TrackingError
 
-from .empty import copy_empty, keep_empty
+from .empty_store import copy_empty, keep_empty
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -16,13 +16,13 @@ from tunefront.search.results.result import Answer, answer_of
 from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.study.study import Study
 from tunefront.search.study.trial import Trial
-from tunefront.search.tracking.store import check_reachable, error_text, only_writer
+from tunefront.search.text import Say, counted, listed
 from tunefront.spaces import TrackingError
 
-from .text import Say, counted, listed
+from .store import check_reachable, error_text, only_writer
 
 if TYPE_CHECKING:
-    from .tracking.projection import Projection
+    from .projection import Projection
 
 LONGEST_PAUSE_S = 60.0
 LAST_ATTEMPTS = 2
@@ -141,7 +141,7 @@ class Recorder:
             self._shown = True
 
     def _open(self) -> "Projection":
-        from .tracking.projection import Projection
+        from .projection import Projection
 
         if self._projection is None:
             self._held.enter_context(only_writer(self._experiment))
@@ -215,7 +215,7 @@ def sync(experiment: Experiment) -> Synced:
         StudyError: If nothing has been run.
         TrackingError: If MLflow can't be written, or a search that is running writes it.
     """
-    from .tracking.projection import Projection
+    from .projection import Projection
 
     study = Study.read(experiment)
     confirmation = Confirmation.from_dict(study.confirmation())

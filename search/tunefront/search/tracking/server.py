@@ -1,25 +1,112 @@
-"""MLflow's own page, served on this machine for a search's store, opened on the front."""
+"""The MLflow server that `tunefront ui` runs for a store: where it listens, as long as it does."""
 
+import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
 import webbrowser
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
 
 from tunefront.search.experiment.experiment import Experiment
+from tunefront.search.study.atomic_write import write_whole
 from tunefront.search.study.study import Study
-from tunefront.search.tracking.store import tracking_uri, ui_address
+from tunefront.search.text import Say
 from tunefront.spaces import TrackingError
 
-from .served import MlflowServer, answers, forget_server, note_server, server_of
-from .text import Say
-from .tracking.address import front_page_of
-from .tracking.store import artifact_folder
+from .address import front_page_of
+from .store import artifact_folder, store_name, tracking_uri, ui_address
+
+SERVER_FILE = "mlflow.server.json"
+HEALTH_TIMEOUT_S = 2.0
+END_S = 15.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MlflowServer:
+    """A server.
+
+    Attributes:
+        pid: Its process, which leads a group of its own.
+        started: When that was started: a process id is given again.
+        address: Where it listens.
+        store: What it shows.
+    """
+
+    pid: int
+    started: float
+    address: str
+    store: str
+
+    def lives(self) -> bool:
+        """Whether its process is still there."""
+        import psutil
+
+        try:
+            process = psutil.Process(self.pid)
+            zombie = process.status() == psutil.STATUS_ZOMBIE
+            return not zombie and abs(process.create_time() - self.started) < 1
+        except psutil.Error:
+            return False
+
+    def end(self) -> None:
+        """Ask its group to end, and wait for it: what comes next may want its port."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGTERM)
+        deadline = time.monotonic() + END_S
+        while self.lives() and time.monotonic() < deadline:
+            time.sleep(0.1)
+
+
+def note_server(experiment: Experiment, pid: int, address: str) -> MlflowServer:
+    """Write down a server that was just started."""
+    import psutil
+
+    started = psutil.Process(pid).create_time()
+    found = MlflowServer(pid=pid, started=started, address=address, store=store_name(experiment))
+    write_whole(_path(experiment), json.dumps(asdict(found)))
+    return found
+
+
+def server_of(experiment: Experiment) -> MlflowServer | None:
+    """The server that runs for the experiment's store; None where none does."""
+    try:
+        found = MlflowServer(**json.loads(_path(experiment).read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+    return found if found.store == store_name(experiment) and found.lives() else None
+
+
+def answers(address: str) -> bool:
+    """Whether an MLflow answers there."""
+    try:
+        with urlopen(f"{address}/health", timeout=HEALTH_TIMEOUT_S):
+            return True
+    except (URLError, OSError):
+        return False
+
+
+def forget_server(experiment: Experiment) -> None:
+    """It is no more."""
+    _path(experiment).unlink(missing_ok=True)
+
+
+def _path(experiment: Experiment) -> Path:
+    return experiment.results.parent / SERVER_FILE
+
 
 HOST = "127.0.0.1"
+
+
 SERVER_START_S = 120.0
+
+
 PORTS = 100
 """Ports above a taken one that are looked at for a free one."""
 
@@ -72,7 +159,7 @@ def stop_server(experiment: Experiment) -> str:
 
 def _front_page(experiment: Experiment, say: Say) -> str:
     """What opens the front; where the store does not hold the search yet, it is written first."""
-    from .recorder import sync
+    from .writer import sync
 
     Study.read(experiment)
     page = front_page_of(experiment)
@@ -142,3 +229,14 @@ def _show(link: str, opened: bool, say: Say) -> None:
     screen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     if opened and (screen or sys.platform == "darwin"):
         webbrowser.open(link)
+
+
+def say_front(experiment: Experiment, say: Say) -> None:
+    """Say where MLflow shows the front, and what serves it; nothing before it was written there."""
+    page = front_page_of(experiment)
+    if page is None:
+        return
+    server = server_of(experiment)
+    say(f"front:  {server.address if server is not None else ui_address(experiment)}/{page}")
+    if server is None and not tracking_uri(experiment).startswith("http"):
+        say(f"        (served by `tunefront ui {experiment.path}`)")

@@ -1,0 +1,26 @@
+"""A trial's profile in its MLflow run."""
+
+from tunefront.search.profile.run import ProfiledTrial
+from tunefront.search.results.result import Answer
+from tunefront.spaces import TrackingError
+
+
+def add_to_mlflow(answer: Answer, found: ProfiledTrial, search_id: str) -> str:
+    """Log the files below `profile/` in the trial's MLflow run; the link to them.
+
+    Raises:
+        TrackingError: If MLflow can't be written, or a search that is running writes it.
+    """
+    from .projection import Projection
+    from .store import check_reachable, error_text, only_writer
+
+    check_reachable(answer.experiment)
+    with only_writer(answer.experiment):
+        try:
+            projection = Projection(answer.experiment, search_id)
+            projection.write_trial(found.trial, answer)
+            return projection.add_files(found.trial, found.folder, "profile")
+        except TrackingError:
+            raise
+        except Exception as error:  # MLflow raises many kinds; each means: not written
+            raise TrackingError(f"MLflow could not be written ({error_text(error)})") from error
