@@ -28,7 +28,7 @@ from tunefront.evaluators import Evaluation, Measurement
 from tunefront.search import Trial, load_experiment, recorded_answer
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.front.pareto import hypervolume, nondominated
-from tunefront.search.samplers.factory import build_sampler
+from tunefront.search.run.sampler_factory import build_sampler
 from tunefront.search.study.trial import candidate_of
 from tunefront.spaces import Configuration, Value
 

@@ -46,10 +46,10 @@ from tunefront.evaluators.isolation.process import Step
 from tunefront.evaluators.statistics.paired import QualityLimit
 from tunefront.evaluators.workloads.sequential import LOOKS, judge
 from tunefront.search.cluster.jobs import play_round
-from tunefront.search.confirm import CONFIRMED_PRECISION, LEAST_TURNS
 from tunefront.search.experiment.resolver import load_experiment
 from tunefront.search.front.pareto import SMALLEST_DIFFERENCE
-from tunefront.search.preflight import check_workload, prepare
+from tunefront.search.run.confirm import CONFIRMED_PRECISION, LEAST_TURNS
+from tunefront.search.run.preflight import check_workload, prepare
 from tunefront.spaces import Configuration, Value
 
 HERE = Path(__file__).parent

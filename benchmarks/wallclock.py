@@ -34,7 +34,7 @@ from tunefront.evaluators import Setting
 from tunefront.search import load_experiment
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.objective import Limit
-from tunefront.search.preflight import check_workload, prepare
+from tunefront.search.run.preflight import check_workload, prepare
 from tunefront.search.study.study import STUDY_FILE, Study
 from tunefront.spaces import Configuration
 

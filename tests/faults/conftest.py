@@ -12,9 +12,9 @@ from tests.caches import new_cache
 
 from tunefront.search import Experiment, Trial, load_experiment
 from tunefront.search.cluster.supervisor import Host
-from tunefront.search.preflight import check_workload
-from tunefront.search.runner import Runner
-from tunefront.search.samplers.factory import build_sampler
+from tunefront.search.run.preflight import check_workload
+from tunefront.search.run.runner import Runner
+from tunefront.search.run.sampler_factory import build_sampler
 from tunefront.search.study.study import Study
 
 EXPERIMENT = """\

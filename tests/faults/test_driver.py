@@ -19,7 +19,7 @@ import pytest
 
 from tunefront.search import Trial, load_experiment, recorded_answer
 from tunefront.search.cluster.supervisor import TAG, Host
-from tunefront.search.runner import Runner
+from tunefront.search.run.runner import Runner
 from tunefront.search.study.study import STUDY_FILE
 from tunefront.search.tracking.store import tracking_uri
 from tunefront.spaces import StudyError

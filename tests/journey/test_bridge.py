@@ -19,8 +19,8 @@ from tunefront.evaluators import load as load_export
 from tunefront.evaluators.exports.registry import Reference
 from tunefront.search import Experiment, load_experiment
 from tunefront.search.cli import main
-from tunefront.search.preflight import runnable_or_error
 from tunefront.search.results.metadata import recorded_answer, write_record
+from tunefront.search.run.preflight import runnable_or_error
 from tunefront.search.study.study import Study
 from tunefront.search.tracking.projection import Projection
 from tunefront.spaces import Configuration, ExportError

@@ -17,8 +17,8 @@ from tests.caches import new_cache
 
 from tunefront.evaluators import Evaluation, Measurement
 from tunefront.search import load_experiment, recorded_answer
-from tunefront.search.preflight import runnable_or_error
 from tunefront.search.results.metadata import read_record, write_record
+from tunefront.search.run.preflight import runnable_or_error
 from tunefront.search.study.study import Study
 from tunefront.search.tracking.projection import Projection
 from tunefront.search.tracking.store import check_reachable, ui_address

@@ -10,8 +10,8 @@ from tunefront.evaluators import Setting
 from tunefront.search.cluster.supervisor import Host
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.resolver import load_experiment
-from tunefront.search.runner import Runner
-from tunefront.search.samplers.factory import build_sampler
+from tunefront.search.run.runner import Runner
+from tunefront.search.run.sampler_factory import build_sampler
 from tunefront.search.study.study import Study
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import Gpu, Hardware, detect_hardware

@@ -10,7 +10,7 @@ import pytest
 from tunefront.evaluators import Evaluation, Setting
 from tunefront.search.cluster.jobs import resources_of
 from tunefront.search.cluster.worker import result_file
-from tunefront.search.runner import Runner
+from tunefront.search.run.runner import Runner
 from tunefront.search.study.study import TRIAL_ATTEMPTS, Study
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import Configuration

@@ -17,7 +17,7 @@ from tunefront.evaluators.store.store import key_of
 from tunefront.search.cache import parse_size
 from tunefront.search.cli import main
 from tunefront.search.experiment.experiment import Prepare
-from tunefront.search.preflight import prepare
+from tunefront.search.run.preflight import prepare
 from tunefront.spaces import CacheError, WorkloadError
 
 MB = 2**20

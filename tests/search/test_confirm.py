@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from tunefront.search import Experiment, Trial
-from tunefront.search.confirm import (
+from tunefront.search.front.picks import front_of
+from tunefront.search.run.confirm import (
     Group,
     confirmation_seconds,
     finalists,
@@ -16,7 +17,6 @@ from tunefront.search.confirm import (
     to_confirm,
     twin_of,
 )
-from tunefront.search.front.picks import front_of
 from tunefront.search.study.confirmation import Confirmation, Round
 from tunefront.spaces import Configuration, Value
 

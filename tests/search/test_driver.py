@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 
 from tunefront.search import Experiment, Trial, answer_of
-from tunefront.search.driver import ask_to_end, driver_of, only_driver
-from tunefront.search.night import Result, _outcome
+from tunefront.search.run.driver import ask_to_end, driver_of, only_driver
+from tunefront.search.run.search import Result, _outcome
+from tunefront.search.run.status import stop_search
 from tunefront.search.study.confirmation import Confirmation
-from tunefront.search.watch import stop_search
 from tunefront.spaces import StudyError
 
 DRIVER = """
 import signal, sys, time
 from tunefront.search import load_experiment
-from tunefront.search.driver import only_driver
+from tunefront.search.run.driver import only_driver
 
 experiment = load_experiment(sys.argv[1])
 asked = 0

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from tunefront.search import Experiment
-from tunefront.search.samplers.factory import build_sampler
+from tunefront.search.run.sampler_factory import build_sampler
 from tunefront.search.sampling.known_good import known_good
 from tunefront.spaces import CHOICES, KNOWN_GOOD
 

@@ -12,7 +12,7 @@ from tunefront.evaluators import Evaluation, Setting, Timeouts
 from tunefront.search import Experiment, Trial
 from tunefront.search.cluster.jobs import Job
 from tunefront.search.cluster.nodes import NodePool
-from tunefront.search.runner import FULL, PATIENCE, Runner
+from tunefront.search.run.runner import FULL, PATIENCE, Runner
 from tunefront.search.sampling.base import Sampler
 from tunefront.search.study.live_stage import note_stage, stages_seen
 from tunefront.search.study.study import Study
@@ -302,7 +302,7 @@ def test_logs_of_the_last_trials_and_failures_stay(
     failure: Callable[..., Evaluation],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("tunefront.search.runner.LOGS", 2)
+    monkeypatch.setattr("tunefront.search.run.runner.LOGS", 2)
     own = runner(None, [])
     logs = own.study.experiment.results / "logs"
     logs.mkdir(parents=True)

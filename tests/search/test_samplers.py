@@ -9,7 +9,7 @@ import pytest
 
 from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment, Trial
-from tunefront.search.samplers.factory import build_sampler
+from tunefront.search.run.sampler_factory import build_sampler
 from tunefront.search.sampling import optuna_samplers as optuna_based
 from tunefront.search.sampling.base import Sampler
 from tunefront.search.sampling.grid import GridSampler

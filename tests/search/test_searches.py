@@ -12,7 +12,7 @@ from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment, load_experiment
 from tunefront.search.cli import tunefront
 from tunefront.search.results.metadata import put_aside, write_record
-from tunefront.search.searches import searches_below
+from tunefront.search.run.listing import searches_below
 from tunefront.search.study.study import STUDY_FILE, Study
 
 from .conftest import FILE as TEXT

@@ -8,8 +8,9 @@ import pytest
 
 from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment
-from tunefront.search.driver import only_driver
 from tunefront.search.results.metadata import write_record
+from tunefront.search.run.driver import only_driver
+from tunefront.search.run.status import status_of
 from tunefront.search.study.live_stage import (
     doing,
     forget_stage,
@@ -19,7 +20,6 @@ from tunefront.search.study.live_stage import (
     stages_seen,
 )
 from tunefront.search.study.study import Study
-from tunefront.search.watch import status_of
 
 
 def test_what_was_said_last_is_read_until_it_is_forgotten(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment, Trial
-from tunefront.search.samplers.factory import build_sampler
+from tunefront.search.run.sampler_factory import build_sampler
 from tunefront.search.sampling.warm_start import WarmSampler
 from tunefront.search.study.study import Study
 from tunefront.spaces import ExperimentError, StudyError

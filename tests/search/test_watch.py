@@ -8,17 +8,17 @@ import pytest
 
 from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment
-from tunefront.search.driver import lock_path, only_driver
 from tunefront.search.results.metadata import (
     recorded_answer,
     recorded_trials,
     resume_command,
     write_record,
 )
+from tunefront.search.run.driver import lock_path, only_driver
+from tunefront.search.run.status import SearchStatus, status_of, stop_search, watch
 from tunefront.search.study.lock import hold_lock
 from tunefront.search.study.study import Study
 from tunefront.search.tracking.note import Links, front_page
-from tunefront.search.watch import SearchStatus, status_of, stop_search, watch
 from tunefront.spaces import Configuration, Region, SearchSpace, StudyError
 
 Load = Callable[..., Experiment]
@@ -237,7 +237,7 @@ def test_watching_shows_every_change_and_ends_with_the_driver(
     evaluation: Callable[..., Evaluation],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("tunefront.search.watch.STATUS_POLL_S", 0.05)
+    monkeypatch.setattr("tunefront.search.run.status.STATUS_POLL_S", 0.05)
     shown: list[SearchStatus] = []
     changed = threading.Event()
 

@@ -15,10 +15,9 @@ if TYPE_CHECKING:
     from tunefront.search.front.picks import Front, Pick
     from tunefront.search.results.metadata import recorded_answer
     from tunefront.search.results.result import Answer, answer_of
+    from tunefront.search.run.search import Result, run
     from tunefront.search.sampling.optuna_adapter import FrontSampler
     from tunefront.search.study.trial import Trial
-
-    from .night import Result, run
 
 _MODULE_OF = {
     "Answer": "answer",

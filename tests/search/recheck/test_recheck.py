@@ -20,9 +20,9 @@ from tunefront.search.commands.over_time import parse_pause
 from tunefront.search.deploy.drift import Finding
 from tunefront.search.deploy.export import export_trial
 from tunefront.search.deploy.recheck import Recheck, history, history_file, keep
-from tunefront.search.preflight import check_workload
 from tunefront.search.results.metadata import write_record
 from tunefront.search.results.result import answer_of
+from tunefront.search.run.preflight import check_workload
 from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.study.study import Study
 from tunefront.spaces import ExperimentError, ExportError, WorkloadError

@@ -9,8 +9,8 @@ from datetime import datetime
 import pytest
 
 from tunefront.search import Experiment
+from tunefront.search.run.progress import Now, Picture, Progress
 from tunefront.search.screens.live import TRIALS_LISTED, Lines, LiveBlock, is_lively, render
-from tunefront.search.screens.progress import Now, Picture, Progress
 
 PICTURE = Picture(
     name="minilm on this cpu",

@@ -9,7 +9,7 @@ import pytest
 
 from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment, Trial, answer_of
-from tunefront.search.screens.progress import Now, Picture, Progress, picture_of, spoken
+from tunefront.search.run.progress import Now, Picture, Progress, picture_of, spoken
 from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.study.live_stage import Doing
 

@@ -99,7 +99,7 @@ def pick_command(experiment: Path, limits: Sequence[str], prefer: str | None, st
         click.echo("\n".join(["", "each limit alone could buy:", *lines]))
     if answer.front.trials:
         return 0
-    from tunefront.search.night import EXIT_CODES  # it brings the samplers and their libraries
+    from tunefront.search.run.search import EXIT_CODES
 
     return EXIT_CODES["nothing within limits"]
 
@@ -144,9 +144,9 @@ def ls_command(folder: Path, style: str) -> None:
     \b
     tunefront ls experiments
     """
+    from tunefront.search.run.listing import searches_below
     from tunefront.search.screens.base import print_table
     from tunefront.search.screens.upkeep import searches_record, searches_table
-    from tunefront.search.searches import searches_below
 
     found = searches_below(folder)
     if style == "json":

@@ -25,8 +25,8 @@ from .shared import (
 
 if TYPE_CHECKING:
     from tunefront.search.experiment.experiment import Experiment
-    from tunefront.search.night import Result
-    from tunefront.search.watch import SearchStatus
+    from tunefront.search.run.search import Result
+    from tunefront.search.run.status import SearchStatus
 
 
 @click.command("run")
@@ -62,8 +62,8 @@ def run_command(
     tunefront run experiment.yaml --detach
     """
     from tunefront.search.experiment.resolver import load_experiment
-    from tunefront.search.night import run as run_night
-    from tunefront.search.preflight import runnable_or_error
+    from tunefront.search.run.preflight import runnable_or_error
+    from tunefront.search.run.search import run as run_night
     from tunefront.search.screens.live import screen_for
     from tunefront.search.screens.plans import plan_lines
 
@@ -88,7 +88,7 @@ def run_command(
 
 def _detach(experiment: "Experiment", *, exported: bool, fresh: bool, style: str) -> int:
     """The same command in the background."""
-    from tunefront.search.driver import detach
+    from tunefront.search.run.driver import detach
 
     arguments = [str(experiment.path), "--format", style]
     arguments += [word for text in experiment.overrides for word in ("--set", text)]
@@ -134,10 +134,10 @@ def status_command(experiment: Path, smoke: bool, watch: bool, style: str) -> No
     tunefront status experiments/minilm
     tunefront status experiments/minilm --watch
     """
+    from tunefront.search.run.status import status_of
+    from tunefront.search.run.status import watch as watch_search
     from tunefront.search.screens.answers import answer_record
     from tunefront.search.tracking.server import say_front
-    from tunefront.search.watch import status_of
-    from tunefront.search.watch import watch as watch_search
 
     loaded = searched_experiment(experiment, smoke=smoke)
     if watch:
@@ -182,7 +182,7 @@ def stop_command(experiment: Path, smoke: bool, now: bool) -> None:
     tunefront stop experiments/minilm
     tunefront stop experiments/minilm --now
     """
-    from tunefront.search.watch import stop_search
+    from tunefront.search.run.status import stop_search
 
     stop_search(searched_experiment(experiment, smoke=smoke), now=now, say=say)
 

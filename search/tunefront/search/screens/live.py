@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Protocol, Self, TextIO
 
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.results.metadata import writes_log
+from tunefront.search.run.progress import Picture, Progress, picture_of, spoken
 from tunefront.search.study.live_stage import doing
 from tunefront.search.text import counted
-
-from .progress import Picture, Progress, picture_of, spoken
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tunefront.evaluators.store.eviction import Product
     from tunefront.evaluators.store.usage import Cache
     from tunefront.search.deploy.verify import Verification
-    from tunefront.search.searches import Search
+    from tunefront.search.run.listing import Search
 
 CHECK_MARKS: Mapping[bool | None, str] = {True: "holds", False: "DOES NOT HOLD", None: "not judged"}
 

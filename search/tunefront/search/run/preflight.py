@@ -16,6 +16,7 @@ from tunefront.evaluators.store.store import make_once
 from tunefront.search.experiment.evaluation_settings import setting_of
 from tunefront.search.experiment.experiment import Experiment, Prepare
 from tunefront.search.study.study import STUDY_FILE
+from tunefront.search.text import Say, counted
 from tunefront.search.tracking.store import check_reachable
 from tunefront.spaces import (
     Enumeration,
@@ -23,8 +24,6 @@ from tunefront.spaces import (
     TrackingError,
     WorkloadError,
 )
-
-from .text import Say, counted
 
 
 def check_tracking(experiment: Experiment, say: Say, *, fresh: bool) -> None:

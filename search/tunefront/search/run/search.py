@@ -21,27 +21,27 @@ from tunefront.evaluators import Evaluation, Setting, stages_folder
 from tunefront.evaluators.evaluation.evaluation import WAITING
 from tunefront.evaluators.store.eviction import cache_limit
 from tunefront.evaluators.store.locks import in_use
+from tunefront.search.cluster.nodes import cluster_lines
 from tunefront.search.cluster.supervisor import Host
 from tunefront.search.experiment.evaluation_settings import identity
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.resolver import load_experiment
 from tunefront.search.results.metadata import put_aside, read_record, write_record
 from tunefront.search.results.result import Answer, answer_of
-from tunefront.search.samplers.factory import build_sampler
 from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.study.estimate import estimate_of
 from tunefront.search.study.study import Study
 from tunefront.search.study.trial import Trial
+from tunefront.search.text import Say, counted
 from tunefront.search.tracking.writer import Recorder
 from tunefront.spaces import Enumeration, detect_hardware
 
-from .cluster.nodes import cluster_lines
 from .confirm import confirm, to_confirm
 from .driver import only_driver
 from .preflight import check_tracking, check_workload, prepare, runnable_or_error
+from .progress import Progress, Show
 from .runner import Runner
-from .screens.progress import Progress, Show
-from .text import Say, counted
+from .sampler_factory import build_sampler
 
 Outcome = Literal["done", "nothing within limits", "baseline failed", "interrupted"]
 EXIT_CODES: Mapping[Outcome, int] = {

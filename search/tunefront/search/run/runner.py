@@ -23,9 +23,8 @@ from tunefront.search.study.inferred_failures import Skips
 from tunefront.search.study.live_stage import forget_stage, forget_stages
 from tunefront.search.study.study import Study
 from tunefront.search.study.trial import Trial
+from tunefront.search.text import Say, counted
 from tunefront.spaces import ClusterError, Configuration, StudyError
-
-from .text import Say, counted
 
 PATIENCE = 3
 """Proposals in a row that must promise too little before the search ends."""

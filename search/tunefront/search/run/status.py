@@ -13,10 +13,10 @@ from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.study.live_stage import STARTING, Doing, doing, stages_seen
 from tunefront.search.study.study import STUDY_FILE, Study
 from tunefront.search.study.trial import Trial
+from tunefront.search.text import Say, counted
 from tunefront.spaces import StudyError
 
 from .driver import ask_to_end, driver_of
-from .text import Say, counted
 
 STATUS_POLL_S = 2.0
 LONGEST_MESSAGE = 120

@@ -12,7 +12,7 @@ from tunefront.search.sampling.optuna_samplers import OPTUNA_SAMPLERS, OptunaSam
 from tunefront.search.sampling.warm_start import WarmSampler
 from tunefront.spaces import Configuration
 
-from .elsewhere import front_elsewhere
+from .warm_start import front_elsewhere
 
 
 def build_sampler(experiment: Experiment, runnable: Sequence[Configuration]) -> Sampler:

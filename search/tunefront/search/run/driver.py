@@ -17,9 +17,8 @@ from pathlib import Path
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.results.metadata import log_path
 from tunefront.search.study.lock import Locked, hold_lock, holder
+from tunefront.search.text import Say
 from tunefront.spaces import StudyError
-
-from .text import Say
 
 DRIVER_START_S = 60.0
 SETTLE_S = 3.0

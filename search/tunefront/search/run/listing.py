@@ -13,7 +13,7 @@ from tunefront.search.results.metadata import METADATA_FILE
 from tunefront.search.study.study import STUDY_FILE as STUDY
 from tunefront.spaces import TunefrontError
 
-from .watch import SearchStatus, status_of
+from .status import SearchStatus, status_of
 
 ASIDE = re.compile(r".+\.\d{8}-\d{6}")
 PATTERN = f"results/*/{METADATA_FILE}"
