@@ -373,7 +373,10 @@ def test_a_comparison_travels_as_json_and_csv(experiment: Experiment, search: Se
     import csv
     import io
 
-    from tunefront.search.changes.screens import search_comparison_csv, search_comparison_record
+    from tunefront.search.terminal.search_comparison import (
+        search_comparison_csv,
+        search_comparison_record,
+    )
 
     sides = made_up(experiment, 8, 0), made_up(experiment, 8, 1)
     found = compare_searches(search(sides[0]), search(sides[1]))

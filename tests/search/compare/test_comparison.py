@@ -11,7 +11,13 @@ from rich.console import Console
 
 from tunefront.evaluators import Evaluation, Sample
 from tunefront.search import Experiment, Trial, answer_of
-from tunefront.search.compare.screen import (
+from tunefront.search.results.trial_comparison import (
+    TrialComparison,
+    difference_words,
+    item_quality,
+)
+from tunefront.search.study.confirmation import Confirmation
+from tunefront.search.terminal.trial_comparison import (
     alike_line,
     comparison_table,
     counted_samples,
@@ -20,12 +26,6 @@ from tunefront.search.compare.screen import (
     trial_comparison_csv,
     trial_comparison_record,
 )
-from tunefront.search.results.trial_comparison import (
-    TrialComparison,
-    difference_words,
-    item_quality,
-)
-from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.text import one_line
 
 FIGURES = {"throughput": 100.0, "peak_memory_mb": 500.0, "perplexity": 10.0, "quality_drop": 0.0}

@@ -17,11 +17,11 @@ from tunefront.evaluators import Evaluation, Isolation, evaluate, profile_candid
 from tunefront.search import Experiment, Trial, load_experiment, recorded_answer
 from tunefront.search.cli import tunefront
 from tunefront.search.profile.run import DATA, PICTURE, TABLE, TRACE, profile_trial
-from tunefront.search.profile.screen import profile_lines, profile_tables
 from tunefront.search.results.metadata import recorded_setting, write_record
 from tunefront.search.run.preflight import check_workload
-from tunefront.search.screens.base import print_table
 from tunefront.search.study.study import Study
+from tunefront.search.terminal.profile import profile_lines, profile_tables
+from tunefront.search.terminal.tables import print_table
 from tunefront.search.tracking.store import only_writer, tracking_uri
 from tunefront.spaces import Configuration, EvaluationError, ExperimentError
 

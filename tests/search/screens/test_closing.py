@@ -5,14 +5,14 @@ from collections.abc import Callable
 import pytest
 
 from tunefront.search import Answer, Experiment, Trial, answer_of
-from tunefront.search.screens.closing import (
+from tunefront.search.study.confirmation import Confirmation
+from tunefront.search.terminal.closing import (
     CALLS,
     close_call_lines,
     closing_lines,
     pair_of,
     plot_lines,
 )
-from tunefront.search.study.confirmation import Confirmation
 
 Load = Callable[..., Experiment]
 TrialOf = Callable[..., Trial]

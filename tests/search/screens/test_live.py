@@ -10,7 +10,7 @@ import pytest
 
 from tunefront.search import Experiment
 from tunefront.search.run.progress import Now, Picture, Progress
-from tunefront.search.screens.live import TRIALS_LISTED, Lines, LiveBlock, is_lively, render
+from tunefront.search.terminal.live import TRIALS_LISTED, Lines, LiveBlock, is_lively, render
 
 PICTURE = Picture(
     name="minilm on this cpu",

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from tunefront.search import Answer, Experiment, Trial, answer_of
-from tunefront.search.screens.narrow import fitted, narrow_front_table
 from tunefront.search.study.confirmation import Confirmation
+from tunefront.search.terminal.narrow import fitted, narrow_front_table
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ from tunefront.evaluators import Evaluation
 from tunefront.evaluators.exports.verification import Check
 from tunefront.search import Experiment, Limit, Trial, answer_of
 from tunefront.search.deploy.verify import Verification
-from tunefront.search.screens.answers import failure_lines, miss_lines, picks_lines, ties_line
-from tunefront.search.screens.base import print_table, table_of
-from tunefront.search.screens.plans import doctor_lines, plan_lines
-from tunefront.search.screens.upkeep import verification_table
 from tunefront.search.study.confirmation import Confirmation
+from tunefront.search.terminal.listings import verification_table
+from tunefront.search.terminal.plan import doctor_lines, plan_lines
+from tunefront.search.terminal.result import failure_lines, miss_lines, picks_lines, ties_line
+from tunefront.search.terminal.tables import print_table, table_of
 from tunefront.spaces import RUNTIMES, Hardware, claims, refusal
 
 

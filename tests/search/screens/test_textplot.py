@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunefront.search.screens.textplot import HEIGHT, PLOT_WIDTH, Axis, Point, plot, short
+from tunefront.search.terminal.plot import HEIGHT, PLOT_WIDTH, Axis, Point, plot, short
 
 FIGURES = st.lists(
     st.floats(min_value=-1e6, max_value=1e6).map(lambda value: round(value, 3)),

@@ -37,11 +37,14 @@ def compare_command(experiment: Path, trials: Sequence[str], count: int, style: 
     tunefront compare experiments/minilm baseline recommended 12
     tunefront compare experiments/minilm baseline smallest --samples 12
     """
-    from tunefront.search.compare.screen import trial_comparison_csv, trial_comparison_record
     from tunefront.search.results.archive import open_search
     from tunefront.search.results.metadata import recorded_answer
     from tunefront.search.results.trial_comparison import TrialComparison
     from tunefront.search.study.outputs import outputs_of
+    from tunefront.search.terminal.trial_comparison import (
+        trial_comparison_csv,
+        trial_comparison_record,
+    )
 
     answer = recorded_answer(open_search(experiment))
     found = _named(answer, trials)
@@ -76,14 +79,14 @@ def _named(answer: "Answer", names: Sequence[str]) -> list["Trial"]:
 
 def print_trial_comparison(comparison: "TrialComparison", count: int) -> None:
     """The table of what differs, then the items that differ most."""
-    from tunefront.search.compare.screen import (
+    from tunefront.search.terminal.tables import print_table
+    from tunefront.search.terminal.trial_comparison import (
         alike_line,
         comparison_table,
         counted_samples,
         sample_lines,
         sample_tables,
     )
-    from tunefront.search.screens.base import print_table
 
     print_table(comparison_table(comparison))
     if alike := alike_line(comparison):

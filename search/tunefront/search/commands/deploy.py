@@ -229,8 +229,8 @@ def _write_verified(verification: "Verification", version: "ModelVersion", store
 def _print(verification: "Verification", style: str) -> None:
     from dataclasses import asdict
 
-    from tunefront.search.screens.base import print_table
-    from tunefront.search.screens.upkeep import verification_table
+    from tunefront.search.terminal.listings import verification_table
+    from tunefront.search.terminal.tables import print_table
 
     if style == "json":
         click.echo(json.dumps([asdict(check) for check in verification.checks], indent=2))

@@ -42,8 +42,8 @@ def show_command(experiment: Path, other: str | None, everything: bool, style: s
     from tunefront.search.results.archive import open_search
     from tunefront.search.results.metadata import recorded_answer
     from tunefront.search.results.rows import trial_record
-    from tunefront.search.screens.answers import trial_lines, trials_table
-    from tunefront.search.screens.base import print_table
+    from tunefront.search.terminal.result import trial_lines, trials_table
+    from tunefront.search.terminal.tables import print_table
     from tunefront.search.tracking.server import say_front
 
     if other is not None and names_search(other):
@@ -82,9 +82,9 @@ def pick_command(experiment: Path, limits: Sequence[str], prefer: str | None, st
     from tunefront.search.experiment.objective import Limit, check_limits
     from tunefront.search.results.archive import open_search
     from tunefront.search.results.result import answer_of
-    from tunefront.search.screens.answers import relaxation_lines
     from tunefront.search.study.confirmation import Confirmation
     from tunefront.search.study.study import Study
+    from tunefront.search.terminal.result import relaxation_lines
 
     loaded = open_search(experiment)
     study = Study.read(loaded)
@@ -145,8 +145,8 @@ def ls_command(folder: Path, style: str) -> None:
     tunefront ls experiments
     """
     from tunefront.search.run.listing import searches_below
-    from tunefront.search.screens.base import print_table
-    from tunefront.search.screens.upkeep import searches_record, searches_table
+    from tunefront.search.terminal.listings import searches_record, searches_table
+    from tunefront.search.terminal.tables import print_table
 
     found = searches_below(folder)
     if style == "json":

@@ -64,8 +64,8 @@ def run_command(
     from tunefront.search.experiment.resolver import load_experiment
     from tunefront.search.run.preflight import runnable_or_error
     from tunefront.search.run.search import run as run_night
-    from tunefront.search.screens.live import screen_for
-    from tunefront.search.screens.plans import plan_lines
+    from tunefront.search.terminal.live import screen_for
+    from tunefront.search.terminal.plan import plan_lines
 
     if warm_start is not None:
         overrides = [*overrides, f"warm_start={warm_start.absolute()}"]
@@ -136,7 +136,7 @@ def status_command(experiment: Path, smoke: bool, watch: bool, style: str) -> No
     """
     from tunefront.search.run.status import status_of
     from tunefront.search.run.status import watch as watch_search
-    from tunefront.search.screens.answers import answer_record
+    from tunefront.search.terminal.result import answer_record
     from tunefront.search.tracking.server import say_front
 
     loaded = searched_experiment(experiment, smoke=smoke)

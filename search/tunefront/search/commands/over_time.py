@@ -27,13 +27,13 @@ def names_search(written: str) -> bool:
 
 def print_changes(before: Path, after: Path, style: str) -> None:
     """What changed from one search to another."""
-    from tunefront.search.changes.screens import (
+    from tunefront.search.results.archive import read_search
+    from tunefront.search.results.search_comparison import compare_searches
+    from tunefront.search.terminal.search_comparison import (
         print_search_comparison,
         search_comparison_csv,
         search_comparison_record,
     )
-    from tunefront.search.results.archive import read_search
-    from tunefront.search.results.search_comparison import compare_searches
 
     comparison = compare_searches(read_search(before), read_search(after))
     if style == "json":
@@ -70,8 +70,8 @@ def recheck_command(
     """
     from tunefront.search.deploy.recheck import history, keep
     from tunefront.search.deploy.recheck import recheck_export as recheck_folder
-    from tunefront.search.recheck.screens import history_table
-    from tunefront.search.screens.base import print_table
+    from tunefront.search.terminal.recheck import history_table
+    from tunefront.search.terminal.tables import print_table
 
     pause_s = None if every is None else parse_pause(every)
     if past:
@@ -112,8 +112,8 @@ def _silent(_: str) -> None:
 
 
 def _print_recheck(checked: "Recheck", style: str, *, single: bool) -> None:
-    from tunefront.search.recheck.screens import recheck_line, recheck_lines, recheck_table
-    from tunefront.search.screens.base import print_table
+    from tunefront.search.terminal.recheck import recheck_line, recheck_lines, recheck_table
+    from tunefront.search.terminal.tables import print_table
 
     if style == "json":
         click.echo(json.dumps(checked.to_dict(), indent=2 if single else None))

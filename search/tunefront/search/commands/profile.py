@@ -29,10 +29,10 @@ def profile_command(experiment: Path, trial: str | None, style: str) -> None:
     tunefront profile experiments/minilm 38 --format json
     """
     from tunefront.search.profile.run import profile_csv, profile_record, profile_trial
-    from tunefront.search.profile.screen import profile_lines, profile_tables
     from tunefront.search.results.metadata import recorded_answer, recorded_setting
     from tunefront.search.run.preflight import prepare
-    from tunefront.search.screens.base import print_table
+    from tunefront.search.terminal.profile import profile_lines, profile_tables
+    from tunefront.search.terminal.tables import print_table
 
     loaded = searched_experiment(experiment)
     answer = recorded_answer(loaded)

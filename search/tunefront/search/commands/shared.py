@@ -77,15 +77,15 @@ def find(answer: "Answer", written: str) -> "Trial":
 def print_answer(answer: "Answer", style: str, limits: "Sequence[Limit] | None" = None) -> None:
     """The front and the picks; where nothing keeps the limits, what comes nearest."""
     from tunefront.search.results.rows import trials_csv
-    from tunefront.search.screens.answers import (
+    from tunefront.search.terminal.narrow import suited_table
+    from tunefront.search.terminal.result import (
         answer_record,
         failure_lines,
         miss_lines,
         picks_lines,
         ties_line,
     )
-    from tunefront.search.screens.base import print_table
-    from tunefront.search.screens.narrow import suited_table
+    from tunefront.search.terminal.tables import print_table
 
     if style == "json":
         click.echo(json.dumps(answer_record(answer), indent=2))
@@ -103,7 +103,7 @@ def print_answer(answer: "Answer", style: str, limits: "Sequence[Limit] | None" 
 
 def echo(lines: Sequence[str], *, err: bool = False) -> None:
     """Lines on stdout or stderr, no wider than a terminal; as they are elsewhere."""
-    from tunefront.search.screens.narrow import fitted
+    from tunefront.search.terminal.narrow import fitted
 
     if (sys.stderr if err else sys.stdout).isatty():
         lines = fitted(lines, shutil.get_terminal_size().columns)
@@ -112,7 +112,7 @@ def echo(lines: Sequence[str], *, err: bool = False) -> None:
 
 def print_closing(answer: "Answer", style: str) -> None:
     """The front as a plot and its close calls, for people."""
-    from tunefront.search.screens.closing import closing_lines
+    from tunefront.search.terminal.closing import closing_lines
 
     if style == "table" and (lines := closing_lines(answer)):
         click.echo("\n".join(lines))
@@ -133,8 +133,8 @@ def export_and_verify(
     from tunefront.search.deploy.export import check_export_of, default_folder, export_trial
     from tunefront.search.deploy.verify import verify as verify_folder
     from tunefront.search.results.metadata import recorded_setting
-    from tunefront.search.screens.base import print_table
-    from tunefront.search.screens.upkeep import verification_table
+    from tunefront.search.terminal.listings import verification_table
+    from tunefront.search.terminal.tables import print_table
 
     folder = output or default_folder(answer, trial)
     if keep and folder.is_dir():

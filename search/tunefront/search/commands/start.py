@@ -34,7 +34,7 @@ def init_command(path: Path, task: str, model: str, data: str) -> None:
 @click.option("--choices", is_flag=True, help="List every choice with its values.")
 def doctor_command(choices: bool) -> None:
     """Say what this machine offers and what is missing."""
-    from tunefront.search.screens.plans import choices_lines, doctor_lines
+    from tunefront.search.terminal.plan import choices_lines, doctor_lines
     from tunefront.spaces import detect_hardware
 
     lines = choices_lines() if choices else doctor_lines(detect_hardware())
@@ -55,8 +55,8 @@ def cache_command(limit: str | None, cleared: bool, style: str) -> None:
     """
     from tunefront.evaluators.store.usage import clear_cache, read_cache, shrink_cache
     from tunefront.search.cache import parse_size
-    from tunefront.search.screens.base import print_table
-    from tunefront.search.screens.upkeep import cache_record, cache_table, removed_line
+    from tunefront.search.terminal.listings import cache_record, cache_table, removed_line
+    from tunefront.search.terminal.tables import print_table
 
     if limit is not None and cleared:
         raise click.UsageError("--limit and --clear: one of the two")

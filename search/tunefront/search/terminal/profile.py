@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tunefront.evaluators import Part, Profile, RooflineBound
-from tunefront.search.screens.base import table_of
+from tunefront.search.profile.advice import Suggestion, told
+from tunefront.search.profile.chart import shortened_name
 from tunefront.search.text import counted
 from tunefront.spaces import show
 
-from .advice import Suggestion, told
-from .chart import shortened_name
+from .tables import table_of
 
 if TYPE_CHECKING:
     from rich.table import Table

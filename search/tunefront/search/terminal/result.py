@@ -13,7 +13,7 @@ from tunefront.search.study.trial import Trial
 from tunefront.search.text import listed
 from tunefront.spaces import show
 
-from .base import table_of
+from .tables import table_of
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tunefront.search.results.result import Answer, figure
 from tunefront.search.study.trial import Trial
 
-from .answers import front_table
+from .result import front_table
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -7,7 +7,8 @@ from tunefront.evaluators import Measurement
 from tunefront.search.deploy.drift import Finding
 from tunefront.search.deploy.recheck import Recheck
 from tunefront.search.results.result import figure
-from tunefront.search.screens.base import table_of
+
+from .tables import table_of
 
 if TYPE_CHECKING:
     from rich.table import Table

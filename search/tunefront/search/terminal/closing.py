@@ -12,7 +12,7 @@ from tunefront.search.results.result import Answer, figure
 from tunefront.search.study.trial import Trial
 from tunefront.search.text import counted
 
-from .textplot import Point, plot
+from .plot import Point, plot
 
 ROLE_MARKS = {"other": ".", "front": "o", "baseline": "B", "recommended": "*"}
 """In the order of drawing."""

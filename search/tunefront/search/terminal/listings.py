@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .base import table_of
+from .tables import table_of
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -11,9 +11,10 @@ from tunefront.search.results.change import INDISTINGUISHABLE, Change
 from tunefront.search.results.result import figure
 from tunefront.search.results.search_comparison import SearchComparison, SearchRow
 from tunefront.search.results.standing import Standing
-from tunefront.search.screens.base import print_table, table_of
 from tunefront.search.study.trial import Trial, label
 from tunefront.search.text import counted
+
+from .tables import print_table, table_of
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -1,1 +1,0 @@
-"""Trials side by side: what differs, and what they answer."""

@@ -1,0 +1,1 @@
+"""Every sentence, table and live display on a terminal."""
