@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment, load_experiment
 from tunefront.search.cli import tunefront
-from tunefront.search.commands.over_time import names_search
+from tunefront.search.commands.diff import names_search
 from tunefront.search.results.archive import experiment_of, load_searched, open_search, read_search
 from tunefront.search.results.metadata import METADATA_FILE, put_aside, write_record
 from tunefront.search.study.study import Study

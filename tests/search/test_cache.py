@@ -14,8 +14,8 @@ from tunefront.evaluators import Store, prepared_folder, stages_folder
 from tunefront.evaluators.store.eviction import LIMIT
 from tunefront.evaluators.store.locks import in_use
 from tunefront.evaluators.store.store import key_of
-from tunefront.search.cache import parse_size
 from tunefront.search.cli import main
+from tunefront.search.commands.cache import parse_size
 from tunefront.search.experiment.experiment import Prepare
 from tunefront.search.run.preflight import prepare
 from tunefront.spaces import CacheError, WorkloadError

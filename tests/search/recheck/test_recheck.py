@@ -16,7 +16,7 @@ from tunefront.evaluators.exports.folder import read_manifest
 from tunefront.evaluators.exports.probe import probe
 from tunefront.search import load_experiment
 from tunefront.search.cli import tunefront
-from tunefront.search.commands.over_time import parse_pause
+from tunefront.search.commands.recheck import parse_pause
 from tunefront.search.deploy.drift import Finding
 from tunefront.search.deploy.export import export_trial
 from tunefront.search.deploy.recheck import Recheck, history, history_file, keep

@@ -7,7 +7,7 @@ import pytest
 
 from tunefront.evaluators import Evaluation
 from tunefront.search import Answer, Experiment, answer_of
-from tunefront.search.commands.shared import find
+from tunefront.search.commands.arguments import find
 from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.study.study import Study
 from tunefront.search.tracking.projection import Projection

@@ -1,12 +1,23 @@
 """The commands, by the time at which they are typed."""
 
+from .cache import cache_command
 from .compare import compare_command
-from .deploy import export_command, promote_command, verify_command
-from .morning import ls_command, pick_command, report_command, show_command, ui_command
-from .night import run_command, status_command, stop_command, sync_command
-from .over_time import recheck_command
+from .doctor import doctor_command
+from .export import export_command
+from .init import init_command
+from .ls import ls_command
+from .pick import pick_command
 from .profile import profile_command
-from .start import cache_command, doctor_command, init_command
+from .promote import promote_command
+from .recheck import recheck_command
+from .report import report_command
+from .run import run_command
+from .show import show_command
+from .status import status_command
+from .stop import stop_command
+from .sync import sync_command
+from .ui import ui_command
+from .verify import verify_command
 
 COMMANDS = (
     init_command,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .shared import find, with_experiment, with_format
+from .arguments import find, with_experiment, with_format
 
 if TYPE_CHECKING:
     from tunefront.search.results.result import Answer

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .shared import find, say, searched_experiment, with_experiment, with_format
+from .arguments import find, say, searched_experiment, with_experiment, with_format
 
 if TYPE_CHECKING:
     from tunefront.search.profile.run import ProfiledTrial

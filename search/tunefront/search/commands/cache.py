@@ -1,44 +1,14 @@
 """Before the first night: a file to start from, what this machine offers and keeps."""
 
 import json
-from pathlib import Path
+import re
+from collections.abc import Mapping
 
 import click
 
-from .shared import say
+from tunefront.spaces import CacheError
 
-
-@click.command("init")
-@click.argument("path", type=click.Path(path_type=Path), default=Path("experiment.yaml"))
-@click.option(
-    "--task",
-    default="text-embedding",
-    help="causal-lm, text-embedding, text-classification, image-classification or custom.",
-)
-@click.option("--model", default="organisation/name", help="A folder or a hub id.")
-@click.option("--data", default="data.jsonl", help="Your data file.")
-def init_command(path: Path, task: str, model: str, data: str) -> None:
-    """Write an experiment file to start from, with every choice this machine can run.
-
-    \b
-    tunefront init
-    tunefront init llm.yaml --task causal-lm --model ./my-llama --data heldout.jsonl
-    """
-    from tunefront.search.experiment.starter import write_starter
-
-    write_starter(path, task=task, model=model, data=data)
-    say(f"wrote {path}; next: tunefront run {path} --dry-run")
-
-
-@click.command("doctor")
-@click.option("--choices", is_flag=True, help="List every choice with its values.")
-def doctor_command(choices: bool) -> None:
-    """Say what this machine offers and what is missing."""
-    from tunefront.search.terminal.plan import choices_lines, doctor_lines
-    from tunefront.spaces import detect_hardware
-
-    lines = choices_lines() if choices else doctor_lines(detect_hardware())
-    click.echo("\n".join(lines))
+from .arguments import say
 
 
 @click.command("cache")
@@ -54,7 +24,6 @@ def cache_command(limit: str | None, cleared: bool, style: str) -> None:
     TUNEFRONT_CACHE_LIMIT_GB=20 tunefront run experiment.yaml   a limit that lasts
     """
     from tunefront.evaluators.store.usage import clear_cache, read_cache, shrink_cache
-    from tunefront.search.cache import parse_size
     from tunefront.search.terminal.listings import cache_record, cache_table, removed_line
     from tunefront.search.terminal.tables import print_table
 
@@ -69,3 +38,21 @@ def cache_command(limit: str | None, cleared: bool, style: str) -> None:
     print_table(cache_table(found))
     if cleared or wanted is not None:
         say(removed_line(found, removed, 0 if wanted is None else wanted))
+
+
+SIZE_UNITS: Mapping[str, int] = {"MB": 2**20, "GB": 2**30, "TB": 2**40}
+
+
+def parse_size(written: str) -> int:
+    """Bytes of a size such as `10GB`.
+
+    Raises:
+        CacheError: If it is none.
+    """
+    found = re.fullmatch(r"(\d+\.?\d*)\s*(MB|GB|TB)", written.strip().upper())
+    size = int(float(found[1]) * SIZE_UNITS[found[2]]) if found else 0
+    if size <= 0:
+        raise CacheError(
+            f"--limit: a size above 0 such as 500MB, 10GB or 1.5TB is needed, but got {written!r}"
+        )
+    return size

@@ -8,40 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .shared import MISMATCH, say
+from .arguments import MISMATCH, say
 
 if TYPE_CHECKING:
     from tunefront.search.deploy.recheck import Recheck
 
 _TIME = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-
-
-def names_search(written: str) -> bool:
-    """Whether a word names a search rather than a trial: numbers and names of trials come first."""
-    from tunefront.search.front.picks import NAMES
-
-    word = written.split()[0] if written.split() else ""
-    return not (word.isdigit() or written in (*NAMES, "baseline")) and Path(written).exists()
-
-
-def print_changes(before: Path, after: Path, style: str) -> None:
-    """What changed from one search to another."""
-    from tunefront.search.results.archive import read_search
-    from tunefront.search.results.search_comparison import compare_searches
-    from tunefront.search.terminal.search_comparison import (
-        print_search_comparison,
-        search_comparison_csv,
-        search_comparison_record,
-    )
-
-    comparison = compare_searches(read_search(before), read_search(after))
-    if style == "json":
-        click.echo(json.dumps(search_comparison_record(comparison), indent=2))
-    elif style == "csv":
-        click.echo(search_comparison_csv(comparison), nl=False)
-    else:
-        print_search_comparison(comparison)
 
 
 @click.command("recheck")

@@ -1,32 +1,25 @@
 """The night: run a search, look at it, stop it, catch up with MLflow."""
 
-import json
-import sys
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from .shared import (
+from .arguments import (
     echo,
     export_and_verify,
     print_answer,
     print_closing,
-    print_trials,
     say,
-    searched_experiment,
     with_experiment,
     with_format,
     with_overrides,
-    with_smoke,
 )
 
 if TYPE_CHECKING:
     from tunefront.search.experiment.experiment import Experiment
     from tunefront.search.run.search import Result
-    from tunefront.search.run.status import SearchStatus
 
 
 @click.command("run")
@@ -120,87 +113,3 @@ def _print_next_steps(result: "Result", written: Path) -> None:
         say(f"next:   tunefront show {written} 0, for the baseline's last words")
     else:
         say(f"next:   tunefront show {written} | pick | compare | export")
-
-
-@click.command("status")
-@with_experiment
-@with_smoke
-@click.option("--watch", is_flag=True, help="Again whenever it changes, until no driver runs.")
-@with_format
-def status_command(experiment: Path, smoke: bool, watch: bool, style: str) -> None:
-    """Say how far a search is, and whether it is running.
-
-    \b
-    tunefront status experiments/minilm
-    tunefront status experiments/minilm --watch
-    """
-    from tunefront.search.run.status import status_of
-    from tunefront.search.run.status import watch as watch_search
-    from tunefront.search.terminal.result import answer_record
-    from tunefront.search.tracking.server import say_front
-
-    loaded = searched_experiment(experiment, smoke=smoke)
-    if watch:
-        if style != "table":
-            raise click.UsageError("--watch is for people: it has no --format")
-        watch_search(loaded, _Changes())
-        return
-    found = status_of(loaded)
-    if style == "table":
-        click.echo("\n".join(found.lines()))
-    elif style == "csv" and found.answer is not None:
-        print_trials(found.answer, found.trials, "csv")
-    elif style == "json":
-        known = {} if found.answer is None else answer_record(found.answer)
-        click.echo(json.dumps({**known, "night": found.fields()}, indent=2))
-    say_front(loaded, say)
-
-
-class _Changes:
-    """Everything anew on a terminal; elsewhere a line, where that has changed."""
-
-    def __init__(self) -> None:
-        self._last = ""
-
-    def __call__(self, status: "SearchStatus") -> None:
-        if sys.stdout.isatty():
-            click.clear()
-            click.echo("\n".join(status.lines()))
-        elif status.line() != self._last:
-            self._last = status.line()
-            click.echo(f"{datetime.now():%H:%M:%S} {self._last}")
-
-
-@click.command("stop")
-@with_experiment
-@with_smoke
-@click.option("--now", is_flag=True, help="Drop the trials that are running.")
-def stop_command(experiment: Path, smoke: bool, now: bool) -> None:
-    """Let a search finish the trials that are running, and end; it can go on later.
-
-    \b
-    tunefront stop experiments/minilm
-    tunefront stop experiments/minilm --now
-    """
-    from tunefront.search.run.status import stop_search
-
-    stop_search(searched_experiment(experiment, smoke=smoke), now=now, say=say)
-
-
-@click.command("sync")
-@with_experiment
-@with_smoke
-def sync_command(experiment: Path, smoke: bool) -> None:
-    """Write the record into MLflow, where it was away when the search wrote it."""
-    from tunefront.search.text import counted
-    from tunefront.search.tracking.writer import sync as sync_search
-    from tunefront.search.tracking.writer import without_views
-
-    done = sync_search(searched_experiment(experiment, smoke=smoke))
-    click.echo(
-        f"MLflow holds all {counted(done.trials, 'trial')}, {done.written} of them written now"
-    )
-    click.echo(f"front:  {done.link}")
-    say(f"        (served by `tunefront ui {experiment}`)")
-    if done.obstacle:
-        say(without_views(done.obstacle))

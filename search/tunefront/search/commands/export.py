@@ -1,0 +1,107 @@
+"""What leaves the search: export, verify, promote."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .arguments import MISMATCH, export_and_verify, find, say, searched_experiment, with_experiment
+
+if TYPE_CHECKING:
+    from tunefront.search.deploy.verify import Verification
+    from tunefront.search.results.result import Answer
+    from tunefront.search.study.trial import Trial
+    from tunefront.search.tracking.registry import Registry
+
+
+@click.command("export")
+@with_experiment
+@click.argument("trial", required=False)
+@click.option("--picked", is_flag=True, help="Every trial whose run is tagged pick=yes in MLflow.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    help="The folder to write; with --picked, one folder a trial below it.",
+)
+@click.option("--register", metavar="NAME", help="Also a version of this model in MLflow.")
+def export_command(
+    experiment: Path, trial: str | None, picked: bool, output: Path | None, register: str | None
+) -> int:
+    """Export a trial as a folder that runs elsewhere, and verify it.
+
+    TRIAL is a number, a pick's name (`recommended` where none is written), a run's id in MLflow, or
+    the address of its page in the browser.
+
+    \b
+    tunefront export experiments/minilm
+    tunefront export experiments/minilm smallest --output deploy/minilm
+    tunefront export experiments/minilm --picked
+    tunefront export experiments/minilm 38 --register minilm
+    """
+    from tunefront.search.results.metadata import recorded_answer
+
+    if picked and trial is not None:
+        raise click.UsageError("TRIAL and --picked: one of the two")
+    answer = recorded_answer(searched_experiment(experiment))
+    trials = _picked(answer) if picked else [find(answer, trial or "recommended")]
+    registry = _registry(answer, trials, register)
+    passed = True
+    for found in trials:
+        folder = output / _slug(found) if picked and output is not None else output
+        keep = picked or registry is not None
+        verification = export_and_verify(answer, found, folder, keep=keep)
+        passed = passed and verification.passed
+        if registry is not None and verification.passed:
+            _register(registry, found, verification)
+    return 0 if passed else MISMATCH
+
+
+def _picked(answer: "Answer") -> list["Trial"]:
+    """The trials that are tagged; each can be exported."""
+    from tunefront.search.text import counted
+    from tunefront.search.tracking.runs import PICK, Runs
+    from tunefront.spaces import ExportError
+
+    tagged = Runs(answer.experiment).tagged()
+    for name, value in tagged.others:
+        say(f"left out: {name}, whose tag {PICK} is {value!r}, not 'yes'")
+    trials = [answer.trials[number] for number in tagged.trials]
+    for trial in trials:
+        if not trial.measured:
+            raise ExportError(
+                f"trial {trial.number} {trial.status}: only measured trials are exported; "
+                f"remove the tag {PICK} from its run"
+            )
+    say(f"{counted(len(trials), 'trial')} tagged {PICK}=yes")
+    return trials
+
+
+def _slug(trial: "Trial") -> str:
+    from tunefront.search.experiment.document import slug_of
+
+    return slug_of(trial.name())
+
+
+def _registry(answer: "Answer", trials: "list[Trial]", name: str | None) -> "Registry | None":
+    """Where to register; what could be refused then is refused before the export."""
+    if name is None:
+        return None
+    from tunefront.search.tracking.registry import Registry
+
+    if len(trials) > 1:
+        numbers = ", ".join(str(trial.number) for trial in trials)
+        raise click.UsageError(
+            f"--register takes one trial, but {numbers} are tagged; name the one to register"
+        )
+    registry = Registry(answer, name)
+    registry.run_of(trials[0])
+    return registry
+
+
+def _register(registry: "Registry", trial: "Trial", verification: "Verification") -> None:
+    from tunefront.search.tracking.registry import CANDIDATE
+
+    done = registry.register(trial, verification.folder)
+    what = "registered" if done.made else "was registered before"
+    click.echo(f"{what}: models:/{done.name}/{done.version}, now {CANDIDATE}")
+    click.echo(f"version: {done.link}")

@@ -1,0 +1,29 @@
+"""tunefront init: a file to start from."""
+
+from pathlib import Path
+
+import click
+
+from .arguments import say
+
+
+@click.command("init")
+@click.argument("path", type=click.Path(path_type=Path), default=Path("experiment.yaml"))
+@click.option(
+    "--task",
+    default="text-embedding",
+    help="causal-lm, text-embedding, text-classification, image-classification or custom.",
+)
+@click.option("--model", default="organisation/name", help="A folder or a hub id.")
+@click.option("--data", default="data.jsonl", help="Your data file.")
+def init_command(path: Path, task: str, model: str, data: str) -> None:
+    """Write an experiment file to start from, with every choice this machine can run.
+
+    \b
+    tunefront init
+    tunefront init llm.yaml --task causal-lm --model ./my-llama --data heldout.jsonl
+    """
+    from tunefront.search.experiment.starter import write_starter
+
+    write_starter(path, task=task, model=model, data=data)
+    say(f"wrote {path}; next: tunefront run {path} --dry-run")

@@ -1,0 +1,48 @@
+"""tunefront pick: pick from what is recorded."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from .arguments import (
+    print_answer,
+    with_experiment,
+    with_format,
+)
+
+
+@click.command("pick")
+@with_experiment
+@click.option("--limit", "limits", multiple=True, metavar="'METRIC<=NUMBER'", help="A limit.")
+@click.option("--prefer", metavar="METRIC", help="The metric that decides.")
+@with_format
+def pick_command(experiment: Path, limits: Sequence[str], prefer: str | None, style: str) -> int:
+    """Pick from what is recorded, with other limits or preferences; nothing is run.
+
+    \b
+    tunefront pick experiments/minilm --limit 'latency_ms<=12' --prefer throughput
+    """
+    from tunefront.search.experiment.objective import Limit, check_limits
+    from tunefront.search.results.archive import open_search
+    from tunefront.search.results.result import answer_of
+    from tunefront.search.study.confirmation import Confirmation
+    from tunefront.search.study.study import Study
+    from tunefront.search.terminal.result import relaxation_lines
+
+    loaded = open_search(experiment)
+    study = Study.read(loaded)
+    chosen = tuple(Limit.parse_expression(text, loaded.metrics) for text in limits)
+    named = {limit.metric for limit in chosen}
+    kept = tuple(limit for limit in loaded.limits if limit.metric not in named)
+    check_limits((*kept, *chosen))
+    confirmation = Confirmation.from_dict(study.confirmation())
+    answer = answer_of(loaded, study.trials(), confirmation, (*kept, *chosen), prefer)
+    print_answer(answer, style, (*kept, *chosen))
+    if style == "table" and (lines := relaxation_lines(answer, (*kept, *chosen), prefer)):
+        click.echo("\n".join(["", "each limit alone could buy:", *lines]))
+    if answer.front.trials:
+        return 0
+    from tunefront.search.run.search import EXIT_CODES
+
+    return EXIT_CODES["nothing within limits"]

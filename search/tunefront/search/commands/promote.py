@@ -1,0 +1,47 @@
+"""tunefront promote: make a verified version the champion."""
+
+from pathlib import Path
+
+import click
+
+from .arguments import MISMATCH, say
+from .registry_options import _fetched, _print, _write_verified, with_store
+
+
+@click.command("promote")
+@click.argument("model")
+@with_store
+def promote_command(model: str, experiment: Path | None) -> int:
+    """Verify a registered candidate on this machine, and only then make it the champion.
+
+    MODEL is a name (its candidate is meant) or a version; an earlier version goes back to it.
+
+    \b
+    tunefront promote minilm
+    tunefront promote models:/minilm/2 --experiment experiments/minilm
+    """
+    from tunefront.evaluators.exports.registry import SCHEME
+    from tunefront.search.tracking.registry import (
+        CANDIDATE,
+        CHAMPION,
+        promote_version,
+        verify_version,
+    )
+
+    written = model if model.startswith(SCHEME) else f"{SCHEME}{model}@{CANDIDATE}"
+    with _fetched(written, experiment) as (folder, version, store):
+        verification = verify_version(folder, version)
+        _print(verification, "table")
+        if not verification.passed:
+            say(f"not promoted: {written}; the {CHAMPION} is what it was")
+            return MISMATCH
+        _write_verified(verification, version, store)
+        before = promote_version(version, store)
+    click.echo(f"{CHAMPION}: {SCHEME}{version.name}/{version.version}")
+    if before is None:
+        click.echo("before: none")
+    elif before == str(version.version):
+        click.echo("before: the same version")
+    else:
+        click.echo(f"before: {SCHEME}{version.name}/{before} (promote that to go back)")
+    return 0

@@ -1,0 +1,38 @@
+"""tunefront report: the search as one page."""
+
+from pathlib import Path
+
+import click
+
+from .arguments import (
+    with_experiment,
+)
+
+
+@click.command("report")
+@with_experiment
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The file to write; report.html beside the record where none is named.",
+)
+def report_command(experiment: Path, output: Path | None) -> None:
+    """Write the search as one page that opens anywhere: answer, fronts, sliders for limits.
+
+    \b
+    tunefront report experiments/minilm
+    tunefront report experiments/minilm --output minilm.html
+    """
+    from tunefront.search.report.page import REPORT_FILE, write_report
+    from tunefront.search.results.archive import open_search
+    from tunefront.search.results.metadata import read_record, recorded_answer
+    from tunefront.spaces import ExperimentError
+
+    loaded = open_search(experiment)
+    answer = recorded_answer(loaded)
+    path = output or loaded.results / REPORT_FILE
+    try:
+        write_report(answer, read_record(loaded), path)
+    except OSError as error:
+        raise ExperimentError(f"{path} can't be written: {error}") from error
+    click.echo(str(path))

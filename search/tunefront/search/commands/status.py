@@ -1,0 +1,70 @@
+"""tunefront status: how far a search is."""
+
+import json
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .arguments import (
+    print_trials,
+    say,
+    searched_experiment,
+    with_experiment,
+    with_format,
+    with_smoke,
+)
+
+if TYPE_CHECKING:
+    from tunefront.search.run.status import SearchStatus
+
+
+@click.command("status")
+@with_experiment
+@with_smoke
+@click.option("--watch", is_flag=True, help="Again whenever it changes, until no driver runs.")
+@with_format
+def status_command(experiment: Path, smoke: bool, watch: bool, style: str) -> None:
+    """Say how far a search is, and whether it is running.
+
+    \b
+    tunefront status experiments/minilm
+    tunefront status experiments/minilm --watch
+    """
+    from tunefront.search.run.status import status_of
+    from tunefront.search.run.status import watch as watch_search
+    from tunefront.search.terminal.result import answer_record
+    from tunefront.search.tracking.server import say_front
+
+    loaded = searched_experiment(experiment, smoke=smoke)
+    if watch:
+        if style != "table":
+            raise click.UsageError("--watch is for people: it has no --format")
+        watch_search(loaded, _Changes())
+        return
+    found = status_of(loaded)
+    if style == "table":
+        click.echo("\n".join(found.lines()))
+    elif style == "csv" and found.answer is not None:
+        print_trials(found.answer, found.trials, "csv")
+    elif style == "json":
+        known = {} if found.answer is None else answer_record(found.answer)
+        click.echo(json.dumps({**known, "night": found.fields()}, indent=2))
+    say_front(loaded, say)
+
+
+class _Changes:
+    """Everything anew on a terminal; elsewhere a line, where that has changed."""
+
+    def __init__(self) -> None:
+        self._last = ""
+
+    def __call__(self, status: "SearchStatus") -> None:
+        if sys.stdout.isatty():
+            click.clear()
+            click.echo("\n".join(status.lines()))
+        elif status.line() != self._last:
+            self._last = status.line()
+            click.echo(f"{datetime.now():%H:%M:%S} {self._last}")

@@ -1,0 +1,31 @@
+"""tunefront sync: write the record into MLflow."""
+
+from pathlib import Path
+
+import click
+
+from .arguments import (
+    say,
+    searched_experiment,
+    with_experiment,
+    with_smoke,
+)
+
+
+@click.command("sync")
+@with_experiment
+@with_smoke
+def sync_command(experiment: Path, smoke: bool) -> None:
+    """Write the record into MLflow, where it was away when the search wrote it."""
+    from tunefront.search.text import counted
+    from tunefront.search.tracking.writer import sync as sync_search
+    from tunefront.search.tracking.writer import without_views
+
+    done = sync_search(searched_experiment(experiment, smoke=smoke))
+    click.echo(
+        f"MLflow holds all {counted(done.trials, 'trial')}, {done.written} of them written now"
+    )
+    click.echo(f"front:  {done.link}")
+    say(f"        (served by `tunefront ui {experiment}`)")
+    if done.obstacle:
+        say(without_views(done.obstacle))

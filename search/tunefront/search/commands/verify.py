@@ -1,0 +1,40 @@
+"""tunefront verify: check an export."""
+
+from pathlib import Path
+
+import click
+
+from .arguments import MISMATCH
+from .registry_options import _fetched, _print, _write_verified, with_store
+
+
+@click.command("verify")
+@click.argument("export", metavar="FOLDER|MODEL")
+@with_store
+@click.option("--format", "style", type=click.Choice(["table", "json"]), default="table")
+def verify_command(export: str, experiment: Path | None, style: str) -> int:
+    """Check an export: files, outputs, choices, speed, memory; exit code 5 where it differs.
+
+    MODEL is a version in MLflow's registry, which is downloaded, verified, and told so.
+
+    \b
+    tunefront verify exported
+    tunefront verify models:/minilm@candidate
+    tunefront verify models:/minilm/3 --experiment experiments/minilm
+    """
+    from tunefront.evaluators.exports.registry import SCHEME
+    from tunefront.search.deploy.verify import verify as verify_folder
+
+    if export.startswith(SCHEME):
+        from tunefront.search.tracking.registry import verify_version
+
+        with _fetched(export, experiment) as (folder, version, store):
+            verification = verify_version(folder, version)
+            _print(verification, style)
+            _write_verified(verification, version, store)
+        return 0 if verification.passed else MISMATCH
+    if experiment is not None:
+        raise click.UsageError("--experiment names the store of models:/NAME, not of a folder")
+    verification = verify_folder(Path(export))
+    _print(verification, style)
+    return 0 if verification.passed else MISMATCH
