@@ -21,7 +21,7 @@ from tunefront.search.tracking.store import tracking_uri
 from tunefront.search.tracking.writer import Recorder, pause_s, sync
 from tunefront.spaces import Configuration, TrackingError
 
-from .tracking.server import Server
+from .server import Server
 
 CATCH_UP_S = 300
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.evaluators.conftest import QUICK, TORCH
 
 from tunefront.evaluators import (
     Evaluation,
@@ -20,8 +21,6 @@ from tunefront.evaluators import (
 )
 from tunefront.evaluators.benchmark.interleaved import LOOK_TURNS
 from tunefront.spaces import Configuration
-
-from .conftest import QUICK, TORCH
 
 
 @pytest.fixture(scope="module")

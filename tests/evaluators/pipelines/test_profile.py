@@ -6,12 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.evaluators.conftest import TORCH
 
 from tunefront.evaluators import Isolation, Profile, Setting, profile_candidate
 from tunefront.evaluators.profiling.profile import BETWEEN
 from tunefront.spaces import Configuration, EvaluationError, WorkloadError
-
-from .conftest import TORCH
 
 Profiled = Callable[..., tuple[Profile, Path]]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.evaluators.conftest import TORCH
 
 from tunefront.evaluators import (
     Isolation,
@@ -18,8 +19,6 @@ from tunefront.evaluators import (
 )
 from tunefront.evaluators.store.eviction import clear, shelves
 from tunefront.spaces import Configuration
-
-from .conftest import TORCH
 
 
 def test_nothing_is_built_where_room_is_short(

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.evaluators.conftest import QUICK, TORCH
 from tests.processors import PROCESSORS, hardware_with
 
 from tunefront.evaluators import (
@@ -33,8 +34,6 @@ from tunefront.evaluators.benchmark.outcome import doubts_of, relative_throughpu
 from tunefront.evaluators.evaluation.evaluation import EVALUATION_STAGES
 from tunefront.evaluators.statistics.timing import Block
 from tunefront.spaces import Configuration, WorkloadError
-
-from .conftest import QUICK, TORCH
 
 CORES = len(os.sched_getaffinity(0))
 SPEED = {"latency_ms", "latency_p90_ms", "latency_p99_ms", "throughput", "tokens_per_second"}

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 
 import pytest
+from tests.search.conftest import FILE
 
 from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment, Trial
@@ -11,8 +12,6 @@ from tunefront.search.run.sampler_factory import build_sampler
 from tunefront.search.sampling.warm_start import WarmSampler
 from tunefront.search.study.study import Study
 from tunefront.spaces import ExperimentError, StudyError
-
-from .conftest import FILE
 
 Load = Callable[..., Experiment]
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from tests.search.conftest import FILE as TEXT
 
 from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment, load_experiment
@@ -19,8 +20,6 @@ from tunefront.search.results.archive import experiment_of, load_searched, open_
 from tunefront.search.results.metadata import METADATA_FILE, put_aside, write_record
 from tunefront.search.study.study import Study
 from tunefront.spaces import ExperimentError, StudyError
-
-from .conftest import FILE as TEXT
 
 EvaluationOf = Callable[..., Evaluation]
 OVER = ("budget.until=2026-01-01 07:00", "warm_start=/nowhere/experiment.yaml")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from tests.search.conftest import FILE as TEXT
 
 from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment, load_experiment
@@ -14,8 +15,6 @@ from tunefront.search.cli import tunefront
 from tunefront.search.results.metadata import put_aside, write_record
 from tunefront.search.run.listing import searches_below
 from tunefront.search.study.study import STUDY_FILE, Study
-
-from .conftest import FILE as TEXT
 
 
 @pytest.fixture
