@@ -1,6 +1,6 @@
-"""How the night is spent: experiments, studies, Ray Tune, MLflow, exports.
+"""Which configuration is next: experiments, studies, Ray Tune, MLflow, exports.
 
-What is named here is imported when it is asked for: the command line answers at once.
+The public names are imported on first use, so that the command line starts at once.
 """
 
 from importlib import import_module
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     from tunefront.search.study.trial import Trial
 
 _MODULE_OF = {
-    "Answer": "answer",
-    "Experiment": "experiment",
-    "Front": "picks",
-    "FrontSampler": "samplers.front_sampler",
-    "Limit": "objective",
-    "Objective": "objective",
-    "Pick": "picks",
-    "Result": "night",
-    "Trial": "trial",
-    "answer_of": "answer",
-    "load_experiment": "experiment",
-    "recorded_answer": "record",
-    "run": "night",
+    "Answer": "results.result",
+    "Experiment": "experiment.experiment",
+    "Front": "front.picks",
+    "FrontSampler": "sampling.optuna_adapter",
+    "Limit": "experiment.objective",
+    "Objective": "experiment.objective",
+    "Pick": "front.picks",
+    "Result": "run.search",
+    "Trial": "study.trial",
+    "answer_of": "results.result",
+    "load_experiment": "experiment.resolver",
+    "recorded_answer": "results.metadata",
+    "run": "run.search",
 }
 
 __all__ = [

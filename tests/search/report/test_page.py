@@ -77,10 +77,12 @@ def test_nothing_is_fetched(page: str) -> None:
     assert policy is not None
     assert policy.startswith("default-src 'none'; img-src data:; ")
     assert "unsafe" not in policy
-    sources = "".join((files("tunefront.search.report") / name).read_text() for name in SCRIPTS)
+    sources = "".join(
+        (files("tunefront.search.report") / "assets" / name).read_text() for name in SCRIPTS
+    )
     assert not re.search(r"fetch\(|XMLHttpRequest|import\(|localStorage|innerHTML|eval\(", sources)
     assert re.findall(r"https?://[^\"]*", sources) == ["http://www.w3.org/2000/svg"]
-    style = (files("tunefront.search.report") / "page.css").read_text()
+    style = (files("tunefront.search.report") / "assets" / "page.css").read_text()
     assert not re.search(r"url\(|@import|transition|animation", style)
 
 

@@ -54,7 +54,7 @@ def write_server(folder: Path, inputs: Sequence[TensorSpec], request: Inputs) ->
         for spec in inputs
     }
     (folder / INPUTS).write_text(json.dumps(fields, indent=2) + "\n")
-    shutil.copyfile(Path(__file__).with_name("endpoint.py"), folder / SERVER)
+    shutil.copyfile(Path(__file__).with_name("serve.py"), folder / SERVER)
 
 
 def can_be_served(record: CandidateRecord) -> bool:

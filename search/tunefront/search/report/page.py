@@ -30,8 +30,8 @@ SCRIPTS = (
     "axes.js",
     "charts.js",
     "table.js",
-    "account.js",
-    "answers.js",
+    "sections.js",
+    "outputs.js",
     "limits.js",
     "card.js",
     "main.js",
@@ -83,7 +83,7 @@ def data_page(data: Mapping[str, Any]) -> str:
 
 
 def _part(name: str) -> str:
-    return (files("tunefront.search.report") / name).read_text(encoding="utf-8")
+    return (files("tunefront.search.report") / "assets" / name).read_text(encoding="utf-8")
 
 
 def _hash(text: str) -> str:
