@@ -128,7 +128,7 @@ def main() -> int:
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / "results").is_dir():
             make(folder, options.trials)
-        cli = [sys.executable, "-m", "tunefront.search"]
+        cli = [sys.executable, "-m", "tunefront.search.cli"]
         bound = ["--limit", "quality_drop<=2", "--prefer", "throughput"]
         found = {
             "import optuna": seconds([sys.executable, "-c", "import optuna"]),

@@ -80,7 +80,7 @@ def ours(experiment: Experiment, clock: Clock, seed: int) -> None:
     """The command, as a user gives it, in a process of its own; looked at from outside."""
     overrides = ["sampler=ehvi", f"seed={seed}", "measurement.early_stop=true"]
     words = [word for text in overrides for word in ("--set", text)]
-    command = [sys.executable, "-m", "tunefront.search", "run", str(experiment.path), *words]
+    command = [sys.executable, "-m", "tunefront.search.cli", "run", str(experiment.path), *words]
     clock.start = time.monotonic()
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     seen: set[int] = set()

@@ -159,7 +159,7 @@ def test_stopping_now_drops_what_is_running(night: Night) -> None:
     (night.file.parent / "slow").touch()
     night.wait_until(night.file.with_name("asleep").exists)
     patient = subprocess.Popen(
-        [sys.executable, "-m", "tunefront.search", "stop", str(night.file)],
+        [sys.executable, "-m", "tunefront.search.cli", "stop", str(night.file)],
         stderr=subprocess.PIPE,
         text=True,
         env=night.environment,
@@ -240,7 +240,7 @@ def test_starting_anew_puts_the_record_aside_and_is_watched_until_it_is_over(nig
 def test_sigterm_before_the_first_trial_closes_what_was_begun(night: Night) -> None:
     (night.file.parent / "mine.py").write_text("import time\ntime.sleep(60)\n" + MODULE)
     process = subprocess.Popen(
-        [sys.executable, "-m", "tunefront.search", "run", str(night.file)],
+        [sys.executable, "-m", "tunefront.search.cli", "run", str(night.file)],
         stderr=subprocess.PIPE,
         text=True,
         env=night.environment,

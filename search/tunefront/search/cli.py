@@ -9,8 +9,7 @@ from typing import NoReturn
 import click
 
 from .commands import COMMANDS
-
-USAGE, INTERNAL, INTERRUPTED, TERMINATED = 2, 1, 130, 143
+from .exit_codes import ExitCode
 
 
 def main() -> NoReturn:
@@ -28,7 +27,7 @@ def main() -> NoReturn:
         code = error.exit_code
     except TunefrontError as error:
         click.echo(f"error: {error}", err=True)
-        code = USAGE
+        code = ExitCode.USAGE
     except KeyboardInterrupt as error:
         code = _interrupted(error)
     sys.exit(code if isinstance(code, int) else 0)
@@ -42,7 +41,7 @@ def _interrupt(number: int, _: FrameType | None) -> NoReturn:
 def _interrupted(error: BaseException | None) -> int:
     click.echo("stopped; the same command goes on from here", err=True)
     by_signal = error is not None and signal.SIGTERM in error.args
-    return TERMINATED if by_signal else INTERRUPTED
+    return ExitCode.TERMINATED if by_signal else ExitCode.INTERRUPTED
 
 
 class _Suggesting(click.Group):
@@ -73,3 +72,7 @@ def tunefront() -> None:
 
 for command in COMMANDS:
     tunefront.add_command(command)
+
+
+if __name__ == "__main__":
+    main()

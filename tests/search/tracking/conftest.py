@@ -179,7 +179,7 @@ def store(tmp_path_factory: pytest.TempPathFactory, laptop: Hardware) -> Iterato
 
 def ui(experiment: Experiment, *options: object) -> list[str]:
     """What `tunefront ui` says."""
-    command = [sys.executable, "-m", "tunefront.search", "ui", experiment.path, *options]
+    command = [sys.executable, "-m", "tunefront.search.cli", "ui", experiment.path, *options]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""

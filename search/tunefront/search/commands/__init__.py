@@ -1,4 +1,4 @@
-"""The commands, by the time at which they are typed."""
+"""The commands, a file each."""
 
 from .cache import cache_command
 from .compare import compare_command

@@ -1,4 +1,4 @@
-"""What commands share: arguments, exit codes, what is found and printed."""
+"""What commands share: arguments, options, finding and printing."""
 
 import json
 import shutil
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 RUN_ID = 32
 """Characters of the id of a run in MLflow."""
-MISMATCH = 5
-"""The exit code of `verify` and `recheck` where an export is not what was exported."""
 
 with_format = click.option(
     "--format",

@@ -1,4 +1,4 @@
-"""Before the first night: a file to start from, what this machine offers and keeps."""
+"""tunefront cache: what stages left on this machine."""
 
 import json
 import re

@@ -1,11 +1,13 @@
-"""What leaves the search: export, verify, promote."""
+"""tunefront export: a trial as a folder that runs elsewhere."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from .arguments import MISMATCH, export_and_verify, find, say, searched_experiment, with_experiment
+from tunefront.search.exit_codes import ExitCode
+
+from .arguments import export_and_verify, find, say, searched_experiment, with_experiment
 
 if TYPE_CHECKING:
     from tunefront.search.deploy.verify import Verification
@@ -53,7 +55,7 @@ def export_command(
         passed = passed and verification.passed
         if registry is not None and verification.passed:
             _register(registry, found, verification)
-    return 0 if passed else MISMATCH
+    return 0 if passed else ExitCode.VERIFICATION_FAILED
 
 
 def _picked(answer: "Answer") -> list["Trial"]:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import click
 
+from tunefront.search.exit_codes import ExitCode
+
 from .arguments import (
     print_answer,
     with_experiment,
@@ -43,6 +45,4 @@ def pick_command(experiment: Path, limits: Sequence[str], prefer: str | None, st
         click.echo("\n".join(["", "each limit alone could buy:", *lines]))
     if answer.front.trials:
         return 0
-    from tunefront.search.run.search import EXIT_CODES
-
-    return EXIT_CODES["nothing within limits"]
+    return ExitCode.NOTHING_WITHIN_LIMITS

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import click
 
-from .arguments import MISMATCH, say
+from tunefront.search.exit_codes import ExitCode
+
+from .arguments import say
 from .registry_options import _fetched, _print, _write_verified, with_store
 
 
@@ -34,7 +36,7 @@ def promote_command(model: str, experiment: Path | None) -> int:
         _print(verification, "table")
         if not verification.passed:
             say(f"not promoted: {written}; the {CHAMPION} is what it was")
-            return MISMATCH
+            return ExitCode.VERIFICATION_FAILED
         _write_verified(verification, version, store)
         before = promote_version(version, store)
     click.echo(f"{CHAMPION}: {SCHEME}{version.name}/{version.version}")

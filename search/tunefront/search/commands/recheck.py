@@ -1,4 +1,4 @@
-"""Searches and exports over time: what changed, and whether it still holds."""
+"""tunefront recheck: measure an export again."""
 
 import json
 import re
@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .arguments import MISMATCH, say
+from tunefront.search.exit_codes import ExitCode
+
+from .arguments import say
 
 if TYPE_CHECKING:
     from tunefront.search.deploy.recheck import Recheck
@@ -59,7 +61,7 @@ def recheck_command(
         keep(checked)
         _print_recheck(checked, style, single=pause_s is None)
         if checked.verdict == "drifted":
-            return MISMATCH
+            return ExitCode.VERIFICATION_FAILED
         if pause_s is None:
             return 0
         time.sleep(pause_s)

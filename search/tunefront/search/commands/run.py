@@ -1,4 +1,4 @@
-"""The night: run a search, look at it, stop it, catch up with MLflow."""
+"""tunefront run: search, confirm the finalists, report."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The morning: look, pick, report."""
+"""tunefront ui: serve MLflow and open the front."""
 
 from pathlib import Path
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from .arguments import MISMATCH
+from tunefront.search.exit_codes import ExitCode
+
 from .registry_options import _fetched, _print, _write_verified, with_store
 
 
@@ -32,9 +33,9 @@ def verify_command(export: str, experiment: Path | None, style: str) -> int:
             verification = verify_version(folder, version)
             _print(verification, style)
             _write_verified(verification, version, store)
-        return 0 if verification.passed else MISMATCH
+        return 0 if verification.passed else ExitCode.VERIFICATION_FAILED
     if experiment is not None:
         raise click.UsageError("--experiment names the store of models:/NAME, not of a folder")
     verification = verify_folder(Path(export))
     _print(verification, style)
-    return 0 if verification.passed else MISMATCH
+    return 0 if verification.passed else ExitCode.VERIFICATION_FAILED

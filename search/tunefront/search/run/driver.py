@@ -93,7 +93,7 @@ def detach(experiment: Experiment, arguments: Sequence[str], say: Say) -> int:
 
 def _start(arguments: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":
     """The same command in a session of its own, which no terminal's end reaches."""
-    command = [sys.executable, "-P", "-m", "tunefront.search", *arguments]
+    command = [sys.executable, "-P", "-m", "tunefront.search.cli", *arguments]
     with log.open("ab") as output:
         output.write(f"--- {datetime.now():%Y-%m-%d %H:%M:%S} ---\n".encode())
         output.flush()

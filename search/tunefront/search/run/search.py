@@ -23,6 +23,7 @@ from tunefront.evaluators.store.eviction import cache_limit
 from tunefront.evaluators.store.locks import in_use
 from tunefront.search.cluster.nodes import cluster_lines
 from tunefront.search.cluster.supervisor import Host
+from tunefront.search.exit_codes import ExitCode
 from tunefront.search.experiment.evaluation_settings import identity
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.resolver import load_experiment
@@ -44,18 +45,16 @@ from .runner import Runner
 from .sampler_factory import build_sampler
 
 Outcome = Literal["done", "nothing within limits", "baseline failed", "interrupted"]
-EXIT_CODES: Mapping[Outcome, int] = {
-    "done": 0,
-    "nothing within limits": 3,
-    "baseline failed": 4,
-    "interrupted": 130,
+EXIT_CODES: Mapping[Outcome, ExitCode] = {
+    "done": ExitCode.DONE,
+    "nothing within limits": ExitCode.NOTHING_WITHIN_LIMITS,
+    "baseline failed": ExitCode.BASELINE_FAILED,
+    "interrupted": ExitCode.INTERRUPTED,
 }
 REPORT_S = 30.0
 """Of a deadline, for writing MLflow and the report."""
 LONG_WAIT_S = 5.0
 """A trial's wait for cores that others hold, from which on it is told."""
-TERMINATED = 143
-"""The exit code where SIGTERM asked for the end; Ctrl-C's is that of `interrupted`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +81,7 @@ class Result:
     def exit_code(self) -> int:
         """The process's exit code."""
         if self.signal == signal.SIGTERM:
-            return TERMINATED
+            return ExitCode.TERMINATED
         return EXIT_CODES[self.outcome]
 
 
