@@ -172,17 +172,17 @@ def test_what_was_put_aside_is_compared_with_what_came_after(
     put_aside(begun("one", 2.0), said.append)
     aside = Path(said[0].removeprefix("put the earlier record aside: "))
     experiment = begun("one", 4.0)
-    done = cli("show", aside, experiment.path)
+    done = cli("diff", aside, experiment.path)
     told = " ".join(done.output.split())
     assert told.startswith("before Made up (")
     assert "the same: machine, libraries, model and data" in told
     assert "front (001) front (001)" in told
     assert "throughput 200 400 +100 % (+100 to +100) better" in told
     assert "throughput: 1 better, 0 worse, 1 can't be told apart" in told
-    record = json.loads(cli("show", aside, experiment.path, "--format", "json").output)
+    record = json.loads(cli("diff", aside, experiment.path, "--format", "json").output)
     assert record["before"]["folder"] == str(aside)
     assert record["same_hardware"]
-    rows = cli("show", aside, experiment.path, "--format", "csv").output.splitlines()
+    rows = cli("diff", aside, experiment.path, "--format", "csv").output.splitlines()
     assert rows[0].startswith("configuration,trial_before,place_before")
     assert len(rows) == 1 + 2 * 2
 
@@ -199,7 +199,7 @@ def test_the_baseline_s_own_change_is_said(
             (slower,),
         )
         connection.commit()
-    told = cli("show", one.path, other.path).output
+    told = cli("diff", one.path, other.path).output
     assert (
         "the baseline itself changed, and with it every figure as it is: throughput -20 %" in told
     )
@@ -211,13 +211,13 @@ def test_fronts_of_other_machines_are_told_apart_from_what_was_found(
     one, other = begun("one"), begun("two")
     machine = json.loads((other.results / METADATA_FILE).read_text())["machine"]
     change(other, machine={**machine, "fingerprint": "elsewhere", "summary": "Other, 1 core"})
-    told = cli("show", one.path, other.path).output
+    told = cli("diff", one.path, other.path).output
     assert "other hardware: what is compared are multiples of each search's own baseline" in told
     assert "[elsewhere]" in told
     base = begun("three", text=TEXT + "baseline: {runtime: torch, threads: 2}\n")
-    here = cli("show", one.path, base.path).output
+    here = cli("diff", one.path, base.path).output
     assert "the baselines differ: figures are compared as they are" in here
-    there = cli("show", other.path, base.path).output
+    there = cli("diff", other.path, base.path).output
     assert "no figures can be compared, only who is on the fronts" in there
 
 

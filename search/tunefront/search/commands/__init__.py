@@ -2,6 +2,7 @@
 
 from .cache import cache_command
 from .compare import compare_command
+from .diff import diff_command
 from .doctor import doctor_command
 from .export import export_command
 from .init import init_command
@@ -27,6 +28,7 @@ COMMANDS = (
     ls_command,
     stop_command,
     show_command,
+    diff_command,
     pick_command,
     compare_command,
     report_command,

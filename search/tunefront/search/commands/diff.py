@@ -5,17 +5,23 @@ from pathlib import Path
 
 import click
 
-
-def names_search(written: str) -> bool:
-    """Whether a word names a search rather than a trial: numbers and names of trials come first."""
-    from tunefront.search.front.picks import NAMES
-
-    word = written.split()[0] if written.split() else ""
-    return not (word.isdigit() or written in (*NAMES, "baseline")) and Path(written).exists()
+from .arguments import with_format
 
 
-def print_changes(before: Path, after: Path, style: str) -> None:
-    """What changed from one search to another."""
+@click.command("diff")
+@click.argument("before", type=click.Path(path_type=Path))
+@click.argument("after", type=click.Path(path_type=Path))
+@with_format
+def diff_command(before: Path, after: Path, style: str) -> None:
+    """Compare two searches: what differs between them, and what became of every configuration.
+
+    A search is an experiment file, its folder, or the folder of a record (results/NAME), also one
+    that --fresh has archived.
+
+    \b
+    tunefront diff last-month/minilm experiments/minilm
+    tunefront diff experiments/minilm/results/minilm.20261122-202951 experiments/minilm
+    """
     from tunefront.search.results.archive import read_search
     from tunefront.search.results.search_comparison import compare_searches
     from tunefront.search.terminal.search_comparison import (
