@@ -167,8 +167,7 @@ def test_the_relative_throughput_is_one_of_items() -> None:
 
     def sitting(seconds: float, batch_size: int) -> Sitting:
         block = Block(request_s=np.full((1, 2), seconds), cpu_s=seconds, wait_s=0.0)
-        requests = [{"x": np.zeros((batch_size, 1))}] * 2
-        timing = Timing(blocks=[[block]] * 6, requests=requests)
+        timing = Timing(blocks=[[block]] * 6, items=2 * batch_size)
         return Sitting(timing=timing, measurements={}, facts={})
 
     found = relative_throughput(sitting(0.05, 4), sitting(0.1, 1))
@@ -185,7 +184,7 @@ def turns(seconds: Sequence[float], waited: Sequence[float] | None = None) -> Ti
         [Block(request_s=np.full((1, 1), each), cpu_s=each, wait_s=wait)]
         for each, wait in zip(seconds, waits, strict=True)
     ]
-    return Timing(blocks=blocks, requests=[{"x": np.zeros((1, 1))}])
+    return Timing(blocks=blocks, items=1)
 
 
 WILD = [1.0, 2.0, 1.0, 2.0, 1.0, 2.0, 1.0]

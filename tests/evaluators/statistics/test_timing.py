@@ -4,7 +4,9 @@ The intervals have a file of their own (test_intervals.py).
 """
 
 import itertools
+import time
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,9 +15,12 @@ from tunefront.evaluators.evaluation.protocol import Protocol, enough
 from tunefront.evaluators.exports.verification import time_alone
 from tunefront.evaluators.interfaces.tensors import (
     Inputs,
+    items_of,
     no_collection,
     run_block,
+    size_of_pass,
     speed_of,
+    tokens_of,
     warm_up,
 )
 from tunefront.evaluators.measures.machine import OwnWatch
@@ -24,10 +29,8 @@ from tunefront.evaluators.statistics.timing import (
     Block,
     Timing,
     half_width,
-    items_of,
     kept_turns,
     ratios,
-    tokens_of,
 )
 
 REQUESTS: list[Inputs] = [
@@ -71,11 +74,12 @@ def clocked(monkeypatch: pytest.MonkeyPatch) -> type[Clock]:
     class Installed(Clock):
         def __init__(self, seconds: Sequence[float]) -> None:
             super().__init__(seconds)
-            speed = "tunefront.evaluators.measures.speed.time"
-            monkeypatch.setattr(f"{speed}.perf_counter", lambda: self.now)
-            monkeypatch.setattr(f"{speed}.perf_counter_ns", lambda: round(self.now * 1e9))
+            monkeypatch.setattr(time, "perf_counter", lambda: self.now)
+            monkeypatch.setattr(time, "perf_counter_ns", lambda: round(self.now * 1e9))
 
-            monkeypatch.setattr("tunefront.evaluators.measures.speed.OwnWatch", lambda: Watch(self))
+            monkeypatch.setattr(
+                "tunefront.evaluators.exports.verification.OwnWatch", lambda: Watch(self)
+            )
 
     return Installed
 
@@ -89,11 +93,17 @@ def block(
     return Block(request_s=request_s, cpu_s=own, wait_s=wait_s)
 
 
+def sized(requests: Sequence[Inputs]) -> dict[str, Any]:
+    """Items and tokens of a pass, as `Timing` takes them."""
+    items, tokens = size_of_pass(requests)
+    return {"items": items, "tokens": tokens}
+
+
 def timing_of(
     turns: Sequence[Block], threads: int | None = None, requests: Sequence[Inputs] = REQUESTS
 ) -> Timing:
     """A timing of one replica."""
-    return Timing(blocks=[[turn] for turn in turns], requests=requests, threads=threads)
+    return Timing(blocks=[[turn] for turn in turns], threads=threads, **sized(requests))
 
 
 def of_seconds(seconds: Sequence[float]) -> Timing:
@@ -204,7 +214,7 @@ def test_one_odd_turn_does_not_change_the_clock() -> None:
 
 
 def test_replicas_are_timed_by_the_wall_clock() -> None:
-    timing = Timing(blocks=[[block(), block()]] * 3, requests=REQUESTS, threads=1)
+    timing = Timing(blocks=[[block(), block()]] * 3, threads=1, **sized(REQUESTS))
     assert timing.clock == "wall"
 
 
@@ -239,7 +249,7 @@ def test_the_turns_that_count_are_the_clean_ones_where_they_are_enough() -> None
 
 def test_a_turn_is_clean_where_all_its_replicas_were() -> None:
     dirty = block(wait_s=1.0)
-    timing = Timing(blocks=[[block(), block()], [block(), dirty]], requests=REQUESTS)
+    timing = Timing(blocks=[[block(), block()], [block(), dirty]], **sized(REQUESTS))
     assert timing.clean.tolist() == [True, False]
 
 
@@ -391,7 +401,7 @@ def test_a_question_walks_over_the_turns_a_few_times_however_many_there_are() ->
     for turns in (20, 400):
         Walked.walks = 0
         own, beside = (
-            Timing(blocks=Walked(random_turns(turns, 1, 0.01, seed)), requests=REQUESTS, threads=1)
+            Timing(blocks=Walked(random_turns(turns, 1, 0.01, seed)), threads=1, **sized(REQUESTS))
             for seed in (1, 2)
         )
         assert not enough(own, 1.0, Protocol(seconds=10, precision=1e-9), beside)
@@ -416,7 +426,7 @@ def test_speed_is_in_the_units_it_says() -> None:
 
 def test_throughputs_of_replicas_add_up() -> None:
     single = speed_of(of_seconds([0.05] * 8))
-    pairs = Timing(blocks=[[block(), block()]] * 8, requests=REQUESTS)
+    pairs = Timing(blocks=[[block(), block()]] * 8, **sized(REQUESTS))
     double = speed_of(pairs)
     assert double["throughput"].value == pytest.approx(2 * single["throughput"].value)
     assert double["latency_ms"].value == single["latency_ms"].value

@@ -46,7 +46,7 @@ def turns_job(*configurations: Configuration, seconds: float = 9.0) -> dict[str,
 
 def timing(*seconds: float) -> Timing:
     blocks = [[Block(request_s=np.full((1, 1), each), cpu_s=each, wait_s=0.0)] for each in seconds]
-    return Timing(blocks=blocks, requests=[{"x": np.zeros((3, 1))}])
+    return Timing(blocks=blocks, items=3)
 
 
 class Turns:

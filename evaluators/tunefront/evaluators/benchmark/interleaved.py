@@ -14,7 +14,7 @@ from typing import Any, cast
 import numpy as np
 
 from tunefront.evaluators.evaluation.settings import Setting, devices, memory_limit
-from tunefront.evaluators.interfaces.tensors import read_requests, speed_of
+from tunefront.evaluators.interfaces.tensors import read_requests, size_of_pass, speed_of
 from tunefront.evaluators.isolation.cores import lease_cores
 from tunefront.evaluators.isolation.process import Child, Isolation, Kit, Step
 from tunefront.evaluators.measures.energy import EnergyMeter
@@ -143,7 +143,7 @@ class _Player:
         self.contender = contender
         self.places = places
         self.children = dict(zip(places, children, strict=True))
-        self.requests = read_requests(contender.requests)
+        self.items, self.tokens = size_of_pass(read_requests(contender.requests))
         self.blocks: list[list[Block]] = []
         self.joules: list[float] = []
         self.failure: EvaluationError | None = None
@@ -157,7 +157,8 @@ class _Player:
         """Its blocks so far; later blocks do not change it."""
         return Timing(
             blocks=tuple(self.blocks),
-            requests=self.requests,
+            items=self.items,
+            tokens=self.tokens,
             threads=self.contender.clocked_by,
         )
 

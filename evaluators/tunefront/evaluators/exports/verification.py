@@ -20,6 +20,7 @@ from tunefront.evaluators.interfaces.tensors import (
     Inputs,
     no_collection,
     run_block,
+    size_of_pass,
     speed_of,
     warm_up,
 )
@@ -184,15 +185,18 @@ def main(arguments: Sequence[str]) -> int:
 def time_alone(call: Call, requests: Sequence[Inputs], protocol: Protocol) -> Timing:
     """Warm up, then time blocks until the protocol is satisfied, with nobody to take turns with."""
     blocks: list[list[Block]] = []
+    items, tokens = size_of_pass(requests)
     with no_collection():
         warm_up(call, requests, protocol.seconds)
         watch = OwnWatch()
         start = time.perf_counter()
         while not blocks or not enough(
-            Timing(blocks=tuple(blocks), requests=requests), time.perf_counter() - start, protocol
+            Timing(blocks=tuple(blocks), items=items, tokens=tokens),
+            time.perf_counter() - start,
+            protocol,
         ):
             blocks.append([run_block(call, requests, protocol.block_s, watch)])
-    return Timing(blocks=blocks, requests=requests)
+    return Timing(blocks=blocks, items=items, tokens=tokens)
 
 
 if __name__ == "__main__":

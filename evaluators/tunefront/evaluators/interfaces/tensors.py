@@ -6,17 +6,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
-from tunefront.evaluators.measures.machine import OwnWatch
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.statistics.intervals import (
     median_interval,
     quantile_interval,
 )
 from tunefront.evaluators.statistics.measurement import Measurement
-from tunefront.evaluators.statistics.timing import Block, Timing, tokens_of
+from tunefront.evaluators.statistics.timing import Block, Timing
 
 Inputs = Mapping[str, Array]
 """One request: an array for every input of the module, batch first."""
@@ -38,6 +38,17 @@ class TensorSpec:
 Call = Callable[[Inputs], Sequence[Array]]
 
 
+class CpuClock(Protocol):
+    """Counts the CPU time of this process and its children (`measures/machine.py` has one)."""
+
+    def start(self) -> None:
+        """Count from here."""
+
+    def stop(self) -> tuple[float, float]:
+        """CPU seconds, and seconds that threads waited for a core, since `start`."""
+        ...
+
+
 def warm_up(call: Call, requests: Sequence[Inputs], limit_s: float) -> float:
     """Run until steady: until two passes in a row differ by less than 5 %, or the time is up.
 
@@ -54,7 +65,7 @@ def warm_up(call: Call, requests: Sequence[Inputs], limit_s: float) -> float:
         before = now
 
 
-def run_block(call: Call, requests: Sequence[Inputs], least_s: float, watch: OwnWatch) -> Block:
+def run_block(call: Call, requests: Sequence[Inputs], least_s: float, watch: CpuClock) -> Block:
     """Time passes for `least_s` seconds, after one request that fetches the caches back."""
     call(requests[0])
     passes: list[list[float]] = []
@@ -100,10 +111,8 @@ def speed_of(timing: Timing) -> dict[str, Measurement]:
         "latency_p99_ms": _of(quantile_interval(pooled, 0.99), "ms", len(pooled)),
         "throughput": _of(median_interval(timing.rate[kept] * timing.items), "items/s", len(turns)),
     }
-    counts = [tokens_of(request) for request in timing.requests]
-    if all(count is not None for count in counts):
-        total = sum(count for count in counts if count is not None)
-        rates = median_interval(timing.rate[kept] * total)
+    if timing.tokens is not None:
+        rates = median_interval(timing.rate[kept] * timing.tokens)
         measured["tokens_per_second"] = _of(rates, "tokens/s", len(turns))
     return measured
 
@@ -120,3 +129,21 @@ def read_requests(folder: Path) -> list[Inputs]:
         with np.load(path, allow_pickle=False) as arrays:
             made.append({name: arrays[name] for name in arrays.files})
     return made
+
+
+def items_of(request: Inputs) -> int:
+    """Items in a request: its first dimension."""
+    return len(next(iter(request.values())))
+
+
+def tokens_of(request: Inputs) -> int | None:
+    """Tokens in a request, padding left out; None where it holds no text."""
+    mask = request.get("attention_mask")
+    return None if mask is None else int(mask.sum())
+
+
+def size_of_pass(requests: Sequence[Inputs]) -> tuple[int, int | None]:
+    """Items and tokens of all requests together; no tokens where one of them holds no text."""
+    counts = [tokens_of(request) for request in requests]
+    tokens = None if None in counts else sum(count for count in counts if count is not None)
+    return sum(items_of(request) for request in requests), tokens

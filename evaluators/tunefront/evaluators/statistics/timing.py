@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tunefront.evaluators.interfaces.tensors import Inputs
-
 from .intervals import trimmed_interval
 
 SLOW_TURNS = 3
@@ -74,18 +72,15 @@ class Timing:
     Attributes:
         blocks: By turn, then by replica; replicas of a turn ran at the same time. A sequence that
             does not change any more.
-        requests: What a pass ran.
+        items: Items in a pass.
+        tokens: Tokens in a pass, without padding; None where requests hold no text.
         threads: Threads of each replica; of one on the CPU its own CPU time can be the clock.
     """
 
     blocks: Sequence[Sequence[Block]]
-    requests: Sequence[Inputs]
+    items: int
+    tokens: int | None = None
     threads: int | None = None
-
-    @cached_property
-    def items(self) -> int:
-        """Items in a pass."""
-        return sum(items_of(request) for request in self.requests)
 
     @cached_property
     def clock(self) -> str:
@@ -148,14 +143,3 @@ def half_width(own: Timing, beside: Timing | None = None) -> float:
 def kept_turns(clean: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """The turns that count, shape `(turns,)`: the clean ones where they are enough, else all."""
     return clean if clean.sum() >= max(SLOW_TURNS, len(clean) // 3) else np.ones_like(clean)
-
-
-def items_of(request: Inputs) -> int:
-    """Items in a request: its first dimension."""
-    return len(next(iter(request.values())))
-
-
-def tokens_of(request: Inputs) -> int | None:
-    """Tokens in a request, padding left out; None where it holds no text."""
-    mask = request.get("attention_mask")
-    return None if mask is None else int(mask.sum())
