@@ -230,8 +230,8 @@ def sync(experiment: Experiment) -> Synced:
             raise
         except Exception as error:  # MLflow raises many kinds; each means: not written
             raise TrackingError(
-                f"MLflow could not be written ({error_text(error)}); the record stays in the study: "
-                "try again"
+                f"MLflow could not be written ({error_text(error)}); the record stays in the "
+                "study: try again"
             ) from error
     return Synced(
         trials=len(_ended(answer)), written=written, link=link, obstacle=projection.obstacle
