@@ -5,6 +5,7 @@ import importlib
 import json
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -25,6 +26,48 @@ ALLOWED_AT_TOP = {
 """The files that can't do without: their classes derive from theirs."""
 ALLOWED_IN_FUNCTIONS = {"evaluators/tunefront/evaluators/exports/registry.py": {"mlflow"}}
 """The one file that opens what lies in a registry; where MLflow is absent, it says so."""
+
+ORDER = {
+    "evaluators": (
+        "statistics",
+        "interfaces",
+        "store",
+        "isolation",
+        "workloads",
+        "measures",
+        "evaluation",
+        "techniques",
+        "profiling",
+        "runtimes",
+        "exports",
+        "benchmark",
+        "pipelines",
+    ),
+    "search": (
+        "exit_codes",
+        "text",
+        "experiment",
+        "study",
+        "front",
+        "sampling",
+        "results",
+        "cluster",
+        "deploy",
+        "profile",
+        "report",
+        "tracking",
+        "run",
+        "terminal",
+        "commands",
+        "cli",
+    ),
+}
+"""A folder (or a file beside the folders) imports only from those before it."""
+MOST_FILES = 14
+"""Files in a folder; `commands/` holds one a command."""
+MOST_FILES_BESIDE_FOLDERS = 4
+DEFINED_AGAIN = frozenset({"main"})
+"""Module-level names that may be defined in several modules; private names may, too."""
 
 EXPERIMENT = """
 name: house
@@ -129,12 +172,74 @@ def test_heavy_libraries_are_not_imported_at_the_top_of_search() -> None:
     assert wrong == []
 
 
-@pytest.mark.parametrize("folder", ["spaces", "evaluators"])
+@pytest.mark.parametrize("folder", FOLDERS)
 def test_imports_form_no_circle_not_even_for_typing(folder: str) -> None:
     modules = {module_of(path, folder): path for path in sources(folder)}
     graph = {name: own_imports(path, name, set(modules)) for name, path in modules.items()}
     assert any(graph.values())
     assert set(TopologicalSorter(graph).static_order()) >= set(modules)
+
+
+def folder_of(module: str) -> str:
+    """The folder of a module below its root package, or the module beside the folders."""
+    parts = module.split(".")
+    return parts[2] if len(parts) > 2 else "__init__"
+
+
+@pytest.mark.parametrize("folder", ORDER)
+def test_a_folder_imports_only_from_those_before_it(folder: str) -> None:
+    modules = {module_of(path, folder): path for path in sources(folder)}
+    place = {name: number for number, name in enumerate(ORDER[folder])}
+    wrong = [
+        f"{name} imports {imported_name}"
+        for name, path in modules.items()
+        if folder_of(name) != "__init__"
+        for imported_name in sorted(own_imports(path, name, set(modules)))
+        if folder_of(imported_name) != "__init__"
+        and place[folder_of(imported_name)] > place[folder_of(name)]
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("folder", ORDER)
+def test_the_order_names_every_folder(folder: str) -> None:
+    root = ROOT / folder / "tunefront" / folder
+    beside = {path.stem for path in root.glob("*.py")} - {"__init__"}
+    folders = {path.parent.name for path in root.glob("*/__init__.py")}
+    assert set(ORDER[folder]) == beside | folders
+    assert len(beside) + 1 <= MOST_FILES_BESIDE_FOLDERS
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_folder_holds_few_files(folder: str) -> None:
+    folders = {path.parent for path in sources(folder)}
+    counted = {
+        str(path.relative_to(ROOT)): sum(inner.is_file() for inner in path.iterdir())
+        for path in folders
+        if path.name != "commands"
+    }
+    assert {name: count for name, count in counted.items() if count > MOST_FILES} == {}
+
+
+def names_defined(path: Path) -> Iterator[str]:
+    """Names that a module defines at its top level; what it imports is not among them."""
+    for statement in ast.parse(path.read_text()).body:
+        if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield statement.name
+        elif isinstance(statement, ast.Assign | ast.AnnAssign):
+            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+            for target in targets:
+                yield from (n.id for n in ast.walk(target) if isinstance(n, ast.Name))
+
+
+def test_a_module_level_name_is_defined_in_one_module() -> None:
+    where: dict[str, list[str]] = defaultdict(list)
+    for folder in FOLDERS:
+        for path in sources(folder):
+            for name in set(names_defined(path)):
+                if not name.startswith("_") and name not in DEFINED_AGAIN:
+                    where[name].append(str(path.relative_to(ROOT)))
+    assert {name: paths for name, paths in where.items() if len(paths) > 1} == {}
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
