@@ -1,7 +1,7 @@
 """An export checked in a clean process: the same files, outputs, choices; measured again.
 
 `python -m tunefront.evaluators.exports.verification FOLDER` prints a JSON report and exits with 0
-or 5; with `--sample` it prints what the manifest is to record. Ray, Optuna and MLflow may be absent.
+or 5; with `--sample` it prints what the manifest is to record. Ray, Optuna, MLflow may be absent.
 """
 
 import json
