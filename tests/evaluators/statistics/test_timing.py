@@ -373,7 +373,7 @@ def test_what_is_computed_once_is_what_is_computed_anew_to_the_last_bit(
 ) -> None:
     for seed in range(5):
         blocks = random_turns(turns, replicas, idle, seed)
-        timing = Timing(blocks=blocks, requests=REQUESTS, threads=threads)
+        timing = Timing(blocks=blocks, threads=threads, **sized(REQUESTS))
         plain = Plain(timing)
         for _ in range(2):  # the second time from what is kept
             assert timing.clock == plain.clock()
@@ -382,7 +382,7 @@ def test_what_is_computed_once_is_what_is_computed_anew_to_the_last_bit(
             assert timing.clean.tolist() == plain.clean()
             assert timing.kept.tolist() == plain.kept()
             assert timing.items == 4
-    many = Timing(blocks=random_turns(40, replicas, idle, 0), requests=REQUESTS, threads=threads)
+    many = Timing(blocks=random_turns(40, replicas, idle, 0), threads=threads, **sized(REQUESTS))
     assert many.clock == clock
 
 

@@ -15,11 +15,10 @@ from tests.search.conftest import FILE as TEXT
 from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment, load_experiment
 from tunefront.search.cli import tunefront
-from tunefront.search.commands.diff import names_search
 from tunefront.search.results.archive import experiment_of, load_searched, open_search, read_search
 from tunefront.search.results.metadata import METADATA_FILE, put_aside, write_record
 from tunefront.search.study.study import Study
-from tunefront.spaces import ExperimentError, StudyError
+from tunefront.spaces import ExperimentError, StudyError, TunefrontError
 
 EvaluationOf = Callable[..., Evaluation]
 OVER = ("budget.until=2026-01-01 07:00", "warm_start=/nowhere/experiment.yaml")
@@ -221,22 +220,16 @@ def test_fronts_of_other_machines_are_told_apart_from_what_was_found(
     assert "no figures can be compared, only who is on the fronts" in there
 
 
-@pytest.mark.parametrize("written", ["12", "baseline", "fastest", "highest quality", "7 torch b1"])
-def test_numbers_and_names_of_trials_are_never_searches(
-    written: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / written).mkdir()
-    assert not names_search(written)
-    assert names_search(f"./{written}")
-    assert not names_search("./nowhere")
-
-
-def test_a_word_that_is_neither_is_answered_with_what_there_is(
+def test_show_names_the_trials_there_are_where_a_word_is_none_of_them(
     begun: Callable[..., Experiment],
 ) -> None:
     with pytest.raises(ExperimentError, match="trial 'fastst' does not exist.*'fastest'"):
         cli("show", begun("one").path, "fastst")
+
+
+def test_diff_names_a_search_that_is_not_there(begun: Callable[..., Experiment]) -> None:
+    with pytest.raises(TunefrontError, match="nowhere"):
+        cli("diff", begun("one").path, "nowhere")
 
 
 def test_what_was_laid_over_the_file_holds_in_the_morning(
