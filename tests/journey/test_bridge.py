@@ -1,6 +1,5 @@
 """From a tag in the browser to a champion that is loaded: real MLflow, a real export."""
 
-import importlib
 import json
 import os
 import shutil
@@ -92,9 +91,8 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Searched]:
 @pytest.fixture
 def cli(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Cli:
     """The command line, in this process, measuring shortly: exit code, stdout, stderr."""
-    for name in ("verify", "recheck.rounds"):
-        module = importlib.import_module(f"tunefront.search.{name}")
-        monkeypatch.setattr(module, "SECONDS", 0.2)
+    monkeypatch.setattr("tunefront.search.deploy.verify.VERIFY_S", 0.2)
+    monkeypatch.setattr("tunefront.search.deploy.rounds.ROUND_S", 0.2)
 
     def call(*arguments: str | Path) -> tuple[int, str, str]:
         capfd.readouterr()

@@ -82,7 +82,7 @@ def test_a_server_that_ends_at_once_is_said(
 def test_a_server_that_does_not_come_up_is_ended(
     experiment: Experiment, process: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ui, "START_S", 0.5)
+    monkeypatch.setattr(ui, "SERVER_START_S", 0.5)
     monkeypatch.setattr(ui, "_start", lambda *_: process)
     with pytest.raises(TrackingError, match=r"did not come up in 0 s; see .*mlflow\.log"):
         serve_quietly(experiment, free_port())

@@ -261,9 +261,8 @@ def _activations_are_quantized(model: Any, options: Mapping[str, object]) -> boo
     weights = product.input_value(1)
     features = int(weights.get_shape()[1 if transposed else 0])
     given = opset13.parameter([-1, features], np.float32)
-    alone = openvino.Model(
-        [opset13.matmul(given, weights, False, transposed)], [given], "one product"
-    )
+    model_of: Any = openvino.Model  # its stubs disagree on the class of `self`
+    alone = model_of([opset13.matmul(given, weights, False, transposed)], [given], "one product")
     activations = np.random.default_rng(0).normal(size=(8, features)).astype(np.float32)
     outputs: list[Array] = []
     for some in (options, {**options, "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}):
