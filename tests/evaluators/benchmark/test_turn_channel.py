@@ -14,7 +14,7 @@ from tunefront.evaluators.benchmark.turn_channel import Seat, Turnstile
 from tunefront.evaluators.isolation.process import Child, Isolation, Step
 from tunefront.spaces import EvaluationError
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 LIMIT_S = 60.0
 
 

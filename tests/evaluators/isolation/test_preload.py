@@ -12,7 +12,7 @@ from tunefront.evaluators.isolation.preload import PROGRAMS, imports_of, load_in
 from tunefront.evaluators.isolation.process import Isolation, Step
 from tunefront.spaces import Configuration
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 FEW_MODULES = 60
 """What opening a program may still import in a fresh process; without preloading it is 1,200."""
 

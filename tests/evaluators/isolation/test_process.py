@@ -24,7 +24,7 @@ from tunefront.evaluators.isolation.shared_memory import SHARED_MEMORY_FOLDER as
 from tunefront.evaluators.store.store import Store
 from tunefront.spaces import EvaluationError, WorkloadError
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
