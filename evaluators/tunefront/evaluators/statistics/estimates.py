@@ -1,4 +1,4 @@
-"""Means and perplexity over items, with their errors."""
+"""Mean and perplexity over items, with standard errors."""
 
 import numpy as np
 
@@ -7,18 +7,18 @@ from .measurement import Measurement
 
 
 def mean_of(items: Array, unit: str = "") -> Measurement:
-    """The mean over items of shape `(items,)` with its standard error."""
+    """Return the mean over items of shape `(items,)` with its 95 % interval."""
     count = len(items)
     error = float(np.std(items, ddof=1) / np.sqrt(count)) if count > 1 else 0.0
     return Measurement.with_error(float(np.mean(items)), unit, error, count)
 
 
 def perplexity_of(losses: Array, tokens: Array) -> Measurement:
-    """Exp of the mean loss a token, with the delta method's error; items are the clusters.
+    """Return exp of the mean loss per token, its error by the delta method with items as clusters.
 
     Args:
-        losses: Summed negative log-likelihood of every item, in nats, shape `(items,)`.
-        tokens: Predicted tokens of every item, shape `(items,)`.
+        losses: Summed negative log-likelihood of each item, in nats, shape `(items,)`.
+        tokens: Number of predicted tokens of each item, shape `(items,)`.
 
     The variance of a ratio of sums is that of its residuals (Cochran, Sampling Techniques, 6.3).
     """

@@ -1,4 +1,4 @@
-"""Intervals: of medians, quantiles and ratios taken in turns. Pure functions over numpy arrays."""
+"""Confidence intervals of medians, quantiles, trimmed means and ratios: pure functions."""
 
 import math
 from collections.abc import Sequence
@@ -10,16 +10,16 @@ from .arrays import Floats
 CONFIDENCE = 0.95
 RESAMPLES = 2000
 LEAST_ERROR = 1e-4
-"""Of a round's mean, relative: no clock knows a tenth of a thousandth."""
+"""Lower bound of the relative standard error of a round's mean: no clock resolves 0.01 %."""
 TRIM = 0.2
-"""Of the values at each end that a trimmed mean leaves out."""
+"""Share of the values at each end that a trimmed mean leaves out."""
 
 
 def median_interval(values: Floats) -> tuple[float, float, float]:
-    """Median and the ends of its 95 % interval, from order statistics of shape `(n,)`.
+    """Return the median of `(n,)` values and its 95 % interval from order statistics.
 
-    The ranks are those of the binomial distribution at one half (Hollander & Wolfe, Nonparametric
-    Statistical Methods, 3.6); below six values the range stands in, with less than 95 %.
+    The ranks are binomial with probability one half (Hollander & Wolfe, Nonparametric Statistical
+    Methods, 3.6). With fewer than six values the interval is the range and covers less than 95 %.
     """
     ordered = np.sort(values)
     count = len(ordered)
@@ -33,7 +33,10 @@ def median_interval(values: Floats) -> tuple[float, float, float]:
 
 
 def quantile_interval(values: Floats, share: float) -> tuple[float, float, float]:
-    """A quantile of `(n,)` values; its interval is the normal one of the binomial rank."""
+    """Return the quantile at `share` of `(n,)` values and its 95 % interval.
+
+    The interval uses the normal approximation of the binomial rank.
+    """
     ordered = np.sort(values)
     count = len(ordered)
     spread = 1.96 * math.sqrt(count * share * (1 - share))
@@ -43,13 +46,13 @@ def quantile_interval(values: Floats, share: float) -> tuple[float, float, float
 
 
 def trimmed_interval(values: Floats) -> tuple[float, float, float]:
-    """The 20 % trimmed mean of `(n,)` values and the ends of its 95 % interval.
+    """Return the 20 % trimmed mean of `(n,)` values and its 95 % interval.
 
-    Tukey and McLaughlin's: the standard error comes from the winsorized variance, the quantile from
-    Student's t with the kept values' degrees of freedom (Wilcox, Introduction to Robust Estimation,
-    4.3). A single value is its own interval.
+    Tukey and McLaughlin's interval: the standard error comes from the winsorized variance, the
+    quantile from Student's t, with degrees of freedom one below the number of values that are left
+    (Wilcox, Introduction to Robust Estimation, 4.3). A single value is its own interval.
     """
-    from scipy.special import stdtrit  # the whole of scipy.stats takes a second to import
+    from scipy.special import stdtrit  # scipy.stats takes a second to import
 
     middle, error = _mean_and_error(values)
     kept = len(values) - 2 * int(TRIM * len(values))
@@ -60,18 +63,18 @@ def trimmed_interval(values: Floats) -> tuple[float, float, float]:
 
 
 def ratio_interval(rounds: Sequence[Floats], seed: int = 0) -> tuple[float, float, float]:
-    """A ratio seen in every turn of several rounds, and the ends of its 95 % interval.
+    """Return a ratio that was measured in every turn of several rounds, and its 95 % interval.
 
     Args:
-        rounds: Ratios of the turns, shape `(turns,)` for every round; each round is a set of fresh
+        rounds: Ratios of the turns, shape `(turns,)` for each round; a round is a set of fresh
             processes.
-        seed: Of the resampling.
+        seed: Seed of the bootstrap.
 
-    The estimate is the trimmed mean of the logarithms. The interval is a bootstrap over the turns
-    within their rounds, widened by Student's quantile for the number of turns, and by Birge's ratio
-    where the rounds differ more than their turns say they should: where fresh processes of the same
-    candidate differ, more turns do not make it narrower (Birge 1932; the scale factor of the
-    Particle Data Group's Review, 5.2).
+    The estimate is exp of the trimmed mean of the logarithms. The interval is a bootstrap over the
+    turns within each round. It is widened by Student's quantile for the number of turns, and by the
+    Birge ratio if rounds differ more than the variation of their turns explains: differences
+    between fresh processes of one candidate do not shrink with more turns (Birge 1932; the scale
+    factor of the Particle Data Group's Review, 5.2).
     """
     from scipy.special import stdtrit
 
@@ -96,7 +99,10 @@ def ratio_interval(rounds: Sequence[Floats], seed: int = 0) -> tuple[float, floa
 
 
 def _birge(rounds: Sequence[Floats]) -> float:
-    """How much more rounds differ than the errors of their trimmed means allow; 1 as expected."""
+    """Return the Birge ratio: the rounds' scatter relative to their standard errors; expected 1.
+
+    Rounds of two turns or fewer are left out; with fewer than two rounds left the result is 1.
+    """
     found = [_mean_and_error(values) for values in rounds if len(values) > 2]
     if len(found) < 2:
         return 1.0
@@ -107,7 +113,7 @@ def _birge(rounds: Sequence[Floats]) -> float:
 
 
 def _mean_and_error(values: Floats) -> tuple[float, float]:
-    """The trimmed mean of `(n,)` values and its standard error; 0 for a single value."""
+    """Return the trimmed mean of `(n,)` values and its standard error; 0 for a single value."""
     count = len(values)
     cut = int(TRIM * count)
     ordered = np.sort(values)
@@ -118,7 +124,7 @@ def _mean_and_error(values: Floats) -> tuple[float, float]:
 
 
 def _trimmed_mean(rows: Floats) -> Floats:
-    """The 20 % trimmed mean of every row of `(rows, n)`."""
+    """Return the 20 % trimmed mean of each row of `(rows, n)`."""
     cut = int(TRIM * rows.shape[1])
     means: Floats = np.sort(rows, axis=1)[:, cut : rows.shape[1] - cut].mean(axis=1)
     return means

@@ -1,4 +1,4 @@
-"""A measurement: a value with its unit, its spread and its sample count."""
+"""A measurement: a value with its unit, interval and sample count."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -6,14 +6,14 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """One figure of one trial.
+    """The measured value of one metric.
 
     Attributes:
-        value: The figure itself; always finite.
+        value: The value; always finite.
         unit: Its unit, empty for pure numbers.
-        low: Lower end of its 95 % interval; `value` itself where there is no spread.
-        high: Upper end of its 95 % interval.
-        samples: How many observations stand behind it.
+        low: Lower end of its 95 % interval; equal to `value` if it has no spread.
+        high: Upper end of its 95 % interval; equal to `value` if it has no spread.
+        samples: Number of observations that it was computed from.
     """
 
     value: float
@@ -24,24 +24,24 @@ class Measurement:
 
     @classmethod
     def exact(cls, value: float, unit: str) -> "Measurement":
-        """A figure without spread: a size, a count."""
+        """Return a measurement without spread, for example a size or a count."""
         return cls(value=value, unit=unit, low=value, high=value, samples=1)
 
     @classmethod
     def with_error(
         cls, value: float, unit: str, standard_error: float, samples: int
     ) -> "Measurement":
-        """A mean with its standard error; the interval is the normal one at 95 %."""
+        """Return a measurement with the normal 95 % interval of a standard error."""
         half = 1.96 * standard_error
         return cls(value=value, unit=unit, low=value - half, high=value + half, samples=samples)
 
     def to_dict(self) -> dict[str, float | str | int]:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, float | str | int]) -> "Measurement":
-        """The inverse of `to_dict`."""
+        """Return the measurement that `to_dict` wrote."""
         return cls(
             value=float(fields["value"]),
             unit=str(fields["unit"]),

@@ -1,4 +1,4 @@
-"""Two candidates compared item by item, and the sequential test of a limit."""
+"""Paired comparison of two candidates item by item, and the sequential test of a limit."""
 
 from dataclasses import dataclass
 
@@ -12,20 +12,21 @@ from .arrays import Array
 def paired_change(
     own: Array, base: Array, scale: Scale, tail: float = 0.025
 ) -> tuple[float, float, float]:
-    """The relative change of a metric between two candidates judged on the same items.
+    """Return the relative change of a metric between two candidates evaluated on the same items.
 
     Args:
-        own: Items and weights, shape `(2, items)`; of weight 0 is what was not judged.
-        base: The same of what it is compared with; the weights are taken from here.
-        scale: `linear` where the metric is the weighted mean of the items, `log` where it is its
-            exponential.
-        tail: What may lie beyond each end of the interval; 0.025 makes it one of 95 %.
+        own: Values and weights of the items, shape `(2, items)`; weight 0 marks an item that was
+            not evaluated.
+        base: The same of the candidate that it is compared with; its weights are the ones used.
+        scale: `linear` if the metric is the weighted mean of the items, `log` if it is the
+            exponential of that mean.
+        tail: Error probability beyond each end of the interval; 0.025 gives a 95 % interval.
 
     Returns:
-        Change and the ends of its interval, as shares of the base's metric. Of hits and misses the
-        interval is that of Agresti and Min for matched pairs (Statistics in Medicine 24, 2005),
-        otherwise that of a ratio of sums (Cochran, Sampling Techniques, 6.3) of the differences,
-        moved by their skewness (Johnson, JASA 73, 1978).
+        The change and the ends of its interval, as shares of the base's metric. For items that are
+        0 or 1 with equal weights the interval is that of Agresti and Min for matched pairs
+        (Statistics in Medicine 24, 2005), otherwise that of a ratio of sums (Cochran, Sampling
+        Techniques, 6.3) of the differences, corrected for their skewness (Johnson, JASA 73, 1978).
     """
     seen = own[1] > 0
     weights, difference = base[1][seen], (own[0] - base[0])[seen]
@@ -51,7 +52,10 @@ def _hits_and_misses(own: Array, base: Array, weights: Array) -> bool:
 
 
 def _of_pairs(difference: Array) -> tuple[float, float]:
-    """The difference of matched proportions, half a pair added to either side; its error."""
+    """Return the difference of matched proportions and its standard error.
+
+    Half a pair is added to the gains and to the losses, and two to the number of pairs.
+    """
     count = len(difference) + 2
     gained = float((difference > 0).sum()) + 0.5
     lost = float((difference < 0).sum()) + 0.5
@@ -60,7 +64,7 @@ def _of_pairs(difference: Array) -> tuple[float, float]:
 
 
 def _of_sums(difference: Array, weights: Array) -> tuple[float, float, float]:
-    """The weighted mean of differences, shape `(items,)`, its error, and Johnson's skew term."""
+    """Return the weighted mean of `(items,)` differences, its error, and Johnson's skew term."""
     mean = float((weights * difference).sum() / weights.sum())
     count = len(difference)
     residuals = weights * (difference - mean) / weights.mean()
@@ -71,22 +75,22 @@ def _of_sums(difference: Array, weights: Array) -> tuple[float, float, float]:
 
 
 def _student(share: float, freedom: int) -> float:
-    from scipy.special import stdtrit  # the whole of scipy.stats takes a second to import
+    from scipy.special import stdtrit  # scipy.stats takes a second to import
 
     return float(stdtrit(max(freedom, 1), share))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QualityLimit:
-    """The most that quality may drop, and the baseline's items that it is judged against.
+    """The largest allowed drop of quality, tested sequentially against the baseline's items.
 
     Attributes:
-        base: The baseline's items and weights, shape `(2, items)`.
-        scale: The primary metric's.
-        direction: What is better of it.
-        bound: The largest drop, as a share of the baseline's metric.
-        keeping_counts: Whether judging may also end because the limit is clearly kept.
-        looks: How often it is looked at; their errors together stay below 5 % on either side
+        base: Values and weights of the baseline's items, shape `(2, items)`.
+        scale: Scale of the primary metric.
+        direction: Direction of the primary metric.
+        bound: The largest allowed drop, as a share of the baseline's metric.
+        keeping_counts: Whether the evaluation also stops early when the limit is clearly met.
+        looks: Number of interim tests; together they err with at most 5 % probability on each side
             (Bonferroni).
     """
 
@@ -98,7 +102,12 @@ class QualityLimit:
     looks: int
 
     def decided(self, items: Array, weights: Array) -> bool:
-        """Whether the items so far decide it."""
+        """Return whether the items evaluated so far decide the limit.
+
+        Args:
+            items: Values of the items, shape `(items,)`.
+            weights: Their weights, shape `(items,)`; 0 for items not yet evaluated.
+        """
         tail = 0.05 / self.looks
         own = np.stack([items, weights])
         _, low, high = paired_change(own, self.base, self.scale, tail)

@@ -1,4 +1,4 @@
-"""Timed blocks of a candidate, and what they say of its speed."""
+"""Timed blocks of a candidate, and the rates and latencies computed from them."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,25 +12,28 @@ import numpy.typing as npt
 from .intervals import trimmed_interval
 
 SLOW_TURNS = 3
-"""Turns that must do for a candidate so slow that three times the given time is up."""
+"""Turns that suffice for a slow candidate, once three times `Protocol.seconds` has passed."""
 
 
 CLEAN_WAIT = 0.05
-"""Of a block's time its threads may have waited for a core; beyond, others were in the way."""
+"""Largest core-waiting time of an undisturbed block, summed over threads, as a share of its time.
+
+More than this means that other processes used the cores.
+"""
 
 
 CPU_BOUND = 0.03
-"""How far CPU time and waiting may miss the wall clock where the work is the process's own."""
+"""Largest relative gap between CPU plus waiting time and wall time if CPU time is the clock."""
 
 
 @dataclass(frozen=True, kw_only=True)  # no slots: a cached property needs a __dict__
 class Block:
-    """Some passes in a row, timed.
+    """Consecutive timed passes over the requests.
 
     Attributes:
         request_s: Wall seconds of every request, shape `(passes, requests)`.
-        cpu_s: CPU seconds of the process and its children over the block.
-        wait_s: Seconds that their threads waited for a core, summed.
+        cpu_s: CPU seconds of the process and its children during the block.
+        wait_s: Seconds that their threads waited for a core, summed over threads.
     """
 
     request_s: npt.NDArray[np.float64]
@@ -44,11 +47,11 @@ class Block:
 
     @property
     def clean(self) -> bool:
-        """Whether nobody was in the way."""
+        """Whether the block was undisturbed: its threads hardly waited for a core."""
         return self.wait_s <= CLEAN_WAIT * self.wall_s
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         return {
             "request_s": self.request_s.tolist(),
             "cpu_s": self.cpu_s,
@@ -57,7 +60,7 @@ class Block:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "Block":
-        """The inverse of `to_dict`."""
+        """Return the block that `to_dict` wrote."""
         return cls(
             request_s=np.array(fields["request_s"], dtype=np.float64),
             cpu_s=float(fields["cpu_s"]),
@@ -70,11 +73,12 @@ class Timing:
     """The blocks of one candidate. Every property is computed once, on first access.
 
     Attributes:
-        blocks: By turn, then by replica; replicas of a turn ran at the same time. A sequence that
-            does not change any more.
+        blocks: Blocks by turn, then by replica; the replicas of a turn ran at the same time. The
+            sequence must not change afterwards.
         items: Items in a pass.
-        tokens: Tokens in a pass, without padding; None where requests hold no text.
-        threads: Threads of each replica; of one on the CPU its own CPU time can be the clock.
+        tokens: Tokens in a pass, without padding; None if requests contain no text.
+        threads: Threads of each replica; None if CPU time can't be the clock. CPU time is used
+            only for one thread and one replica.
     """
 
     blocks: Sequence[Sequence[Block]]
@@ -84,9 +88,9 @@ class Timing:
 
     @cached_property
     def clock(self) -> str:
-        """`cpu` where the work is one thread's own, else `wall`: what the figures are taken from.
+        """The clock that rates and latencies use: `cpu` for single-threaded work, else `wall`.
 
-        CPU time leaves out the time that other processes took the core away (notes in
+        CPU time excludes the time during which other processes used the core (notes in
         docs/decisions.md).
         """
         if self.threads != 1 or any(len(turn) != 1 for turn in self.blocks):
@@ -96,24 +100,27 @@ class Timing:
 
     @cached_property
     def clean(self) -> npt.NDArray[np.bool_]:
-        """The turns in which nobody was in the way, shape `(turns,)`."""
+        """Mask of the undisturbed turns, shape `(turns,)`."""
         return np.array([all(block.clean for block in turn) for turn in self.blocks], dtype=bool)
 
     @cached_property
     def kept(self) -> npt.NDArray[np.bool_]:
-        """The turns that count, shape `(turns,)`: the clean ones where they are enough."""
+        """Mask of the included turns, shape `(turns,)`; see `kept_turns`."""
         return kept_turns(self.clean)
 
     @cached_property
     def rate(self) -> npt.NDArray[np.float64]:
-        """Passes a second of every turn, replicas together, shape `(turns,)`."""
+        """Passes per second of every turn, summed over replicas, shape `(turns,)`."""
         return np.array(
             [sum(len(b.request_s) / self._own_s(b) for b in turn) for turn in self.blocks]
         )
 
     @cached_property
     def latency_s(self) -> npt.NDArray[np.float64]:
-        """Seconds of the typical request of every turn, shape `(turns,)`."""
+        """Median request latency of every turn in seconds, shape `(turns,)`.
+
+        The median over replicas of each block's median, converted to the clock in use.
+        """
         return np.array(
             [
                 float(np.median([np.median(b.request_s) * self._own_s(b) / b.wall_s for b in turn]))
@@ -126,20 +133,26 @@ class Timing:
 
 
 def ratios(own: Timing, beside: Timing) -> npt.NDArray[np.float64]:
-    """The rate against another candidate's, turn by turn: the turns that count for both.
+    """Return the ratio of two candidates' rates in each turn that is included for both.
 
-    Passes are of each candidate's own requests: the ratio is one of passes a second.
+    It is a ratio of passes per second; a pass is one over each candidate's own requests.
     """
     return (own.rate / beside.rate)[kept_turns(own.clean & beside.clean)]
 
 
 def half_width(own: Timing, beside: Timing | None = None) -> float:
-    """Of the 95 % interval of the rate, or of its ratio to another's: relative."""
+    """Return the relative half-width of the 95 % interval of the rate.
+
+    With `beside`, that of the ratio to the rate of `beside`.
+    """
     rates = own.rate[own.kept] if beside is None else ratios(own, beside)
     middle, _, high = trimmed_interval(np.log(rates))
     return math.expm1(high - middle)
 
 
 def kept_turns(clean: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """The turns that count, shape `(turns,)`: the clean ones where they are enough, else all."""
+    """Return the mask of included turns, shape `(turns,)`.
+
+    These are the undisturbed ones if they are at least `SLOW_TURNS` and a third, else all.
+    """
     return clean if clean.sum() >= max(SLOW_TURNS, len(clean) // 3) else np.ones_like(clean)
