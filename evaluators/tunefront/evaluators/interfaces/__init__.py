@@ -1,1 +1,1 @@
-"""How a candidate is called: request and response types, and what is timed."""
+"""How a candidate is called: request and response types, and the timing of calls."""

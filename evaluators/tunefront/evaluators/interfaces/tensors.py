@@ -1,4 +1,4 @@
-"""Requests of named arrays: types, files, timed blocks."""
+"""The interface `tensors`: requests of named arrays, their files, and timed blocks."""
 
 import gc
 import time
@@ -19,7 +19,7 @@ from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.evaluators.statistics.timing import Block, Timing
 
 Inputs = Mapping[str, Array]
-"""One request: an array for every input of the module, batch first."""
+"""One request: an array for every input of the module; the first dimension is the batch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +28,7 @@ class TensorSpec:
 
     Attributes:
         name: The argument's name in the module's `forward`.
-        dims: A size for every dimension, or a name where it varies (`batch`, `sequence`).
+        dims: For each dimension its size, or a name if the size varies (`batch`, `sequence`).
     """
 
     name: str
@@ -39,21 +39,21 @@ Call = Callable[[Inputs], Sequence[Array]]
 
 
 class CpuClock(Protocol):
-    """Counts the CPU time of this process and its children (`measures/machine.py` has one)."""
+    """CPU time of this process and its children (`OwnWatch` of measures/machine.py is one)."""
 
     def start(self) -> None:
-        """Count from here."""
+        """Start counting."""
 
     def stop(self) -> tuple[float, float]:
-        """CPU seconds, and seconds that threads waited for a core, since `start`."""
+        """Return CPU seconds and the seconds that threads waited for a core since `start`."""
         ...
 
 
 def warm_up(call: Call, requests: Sequence[Inputs], limit_s: float) -> float:
-    """Run until steady: until two passes in a row differ by less than 5 %, or the time is up.
+    """Run passes until two in a row differ by at most 5 %, or until `limit_s` has passed.
 
     Returns:
-        Seconds taken; `limit_s` bounds them, save for the first two passes.
+        Seconds taken. At least two passes run, and the limit is checked between passes only.
     """
     start = time.perf_counter()
     before = sum(_one_pass(call, requests))
@@ -66,7 +66,10 @@ def warm_up(call: Call, requests: Sequence[Inputs], limit_s: float) -> float:
 
 
 def run_block(call: Call, requests: Sequence[Inputs], least_s: float, watch: CpuClock) -> Block:
-    """Time passes for `least_s` seconds, after one request that fetches the caches back."""
+    """Time whole passes for at least `least_s` seconds, after one untimed request.
+
+    The untimed request refills the CPU caches, which other candidates' turns have emptied.
+    """
     call(requests[0])
     passes: list[list[float]] = []
     start = time.perf_counter()
@@ -79,7 +82,7 @@ def run_block(call: Call, requests: Sequence[Inputs], least_s: float, watch: Cpu
 
 @contextmanager
 def no_collection() -> Iterator[None]:
-    """Without the garbage collector, which would stop whatever is timed."""
+    """Disable the garbage collector, whose pauses would distort timings."""
     gc.collect()
     gc.disable()
     try:
@@ -98,9 +101,9 @@ def _one_pass(call: Call, requests: Sequence[Inputs]) -> list[float]:
 
 
 def speed_of(timing: Timing) -> dict[str, Measurement]:
-    """The speed metrics of one candidate, from the turns that count.
+    """Return the speed metrics of one candidate, from its included turns.
 
-    Percentiles are of single requests by the wall clock: tails are what a client waits for.
+    The percentiles are of single requests in wall time, because that is what a client waits.
     """
     kept = timing.kept
     turns = [turn for turn, keep in zip(timing.blocks, kept, strict=True) if keep]
@@ -123,7 +126,7 @@ def _of(ends: tuple[float, float, float], unit: str, samples: int) -> Measuremen
 
 
 def read_requests(folder: Path) -> list[Inputs]:
-    """The requests that `requests` wrote."""
+    """Read the requests (`request_*.npz`) in a folder, in the order of their names."""
     made: list[Inputs] = []
     for path in sorted(folder.glob("request_*.npz")):
         with np.load(path, allow_pickle=False) as arrays:
@@ -132,18 +135,18 @@ def read_requests(folder: Path) -> list[Inputs]:
 
 
 def items_of(request: Inputs) -> int:
-    """Items in a request: its first dimension."""
+    """Return the number of items in a request: the size of its first dimension."""
     return len(next(iter(request.values())))
 
 
 def tokens_of(request: Inputs) -> int | None:
-    """Tokens in a request, padding left out; None where it holds no text."""
+    """Return the tokens in a request without padding; None if it has no `attention_mask`."""
     mask = request.get("attention_mask")
     return None if mask is None else int(mask.sum())
 
 
 def size_of_pass(requests: Sequence[Inputs]) -> tuple[int, int | None]:
-    """Items and tokens of all requests together; no tokens where one of them holds no text."""
+    """Return the items and tokens of all requests; tokens are None if one request has no text."""
     counts = [tokens_of(request) for request in requests]
     tokens = None if None in counts else sum(count for count in counts if count is not None)
     return sum(items_of(request) for request in requests), tokens

@@ -1,4 +1,4 @@
-"""Requests as torch tensors, and torch's names of number formats. Needs torch."""
+"""Requests as torch tensors, and the torch dtypes of number formats. Imports torch."""
 
 from collections.abc import Mapping
 
@@ -17,5 +17,5 @@ NAME_OF = {dtype: name for name, dtype in DTYPES.items()}
 
 
 def tensors(inputs: Inputs, device: str = "cpu") -> dict[str, torch.Tensor]:
-    """The arrays of a request as tensors."""
+    """Return the arrays of a request as tensors on `device`."""
     return {name: torch.from_numpy(array).to(device) for name, array in inputs.items()}
