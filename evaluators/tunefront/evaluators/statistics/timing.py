@@ -47,7 +47,7 @@ class Block:
 
     @property
     def clean(self) -> bool:
-        """Whether the block was undisturbed: its threads hardly waited for a core."""
+        """Whether the block was undisturbed: core waiting is at most `CLEAN_WAIT` of its time."""
         return self.wait_s <= CLEAN_WAIT * self.wall_s
 
     def to_dict(self) -> dict[str, Any]:

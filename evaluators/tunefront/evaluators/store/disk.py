@@ -1,4 +1,4 @@
-"""What room a disk has, and how a full one shows: in an error, its words, or the disk alone."""
+"""Free disk space, and detection of a full disk by error number, error text or free bytes."""
 
 import errno
 import math
@@ -9,11 +9,11 @@ from pathlib import Path
 _NUMBERS = (errno.ENOSPC, errno.EDQUOT)
 _WORDS = tuple(os.strerror(number) for number in _NUMBERS)
 NO_ROOM_BYTES = 2**20
-"""What is left at the most on a disk that a writer has filled."""
+"""A disk counts as full below this many free bytes."""
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether an error, or one that it came from, says that the disk is full or a quota used up."""
+    """Return whether an error or one of its causes reports a full disk or an exhausted quota."""
     seen: BaseException | None = error
     while seen is not None:
         number = seen.errno if isinstance(seen, OSError) else None
@@ -24,22 +24,25 @@ def is_full(error: BaseException) -> bool:
 
 
 def full_folder(folders: Iterable[Path]) -> Path | None:
-    """The first of some folders whose disk has no room left: writers in C++ say no more."""
+    """Return the first folder whose disk is full, or None.
+
+    Needed because writers in C++ fail without reporting that the disk is full.
+    """
     return next((f for f in folders if f.is_dir() and free_bytes(f) < NO_ROOM_BYTES), None)
 
 
 def free_bytes(path: Path) -> float:
-    """Bytes that are free on the disk of a path; no bound where the disk doesn't say."""
+    """Return the free bytes on the disk of a path; infinity if the file system reports no size."""
     state = _state(path)
     return state.f_bavail * state.f_frsize if state.f_blocks else math.inf
 
 
 def total_bytes(path: Path) -> float:
-    """Bytes of the disk of a path; no bound where the disk doesn't say."""
+    """Return the size in bytes of the disk of a path; infinity if the file system reports none."""
     state = _state(path)
     return state.f_blocks * state.f_frsize or math.inf
 
 
 def _state(path: Path) -> os.statvfs_result:
-    """Of the path, or of the nearest one above that is there."""
+    """Return the file system's state at the path, or at its nearest parent that exists."""
     return os.statvfs(next(p for p in (path, *path.parents) if p.exists()))

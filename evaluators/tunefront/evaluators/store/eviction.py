@@ -1,7 +1,7 @@
-"""What the store forgets: the least recently used products first, until it is below its limit.
+"""Eviction: the least recently used products are removed until the store is below its limit.
 
-What was used within the last hour stays, because a reader may have been given its path a moment
-ago, and so does what somebody holds. A product vanishes in one step: it is renamed, then removed.
+Products used within the last hour stay, because a reader can have received the path just before
+locking it; locked products stay too. Removal is atomic: a product is renamed first, then deleted.
 """
 
 import contextlib
@@ -21,10 +21,10 @@ from .locks import lock_of, locked
 
 LIMIT = "TUNEFRONT_CACHE_LIMIT_GB"
 GB = 2**30
-"""Bytes of a GB, here and in what people write."""
+"""Bytes of a GB, in this module and in the sizes that users write."""
 LIMIT_GB = 50.0
 DISK_SHARE = 0.25
-"""The limit, unless the environment says otherwise: the lesser of the two."""
+"""The default limit is the smaller of `LIMIT_GB` and this share of the disk."""
 RECENT_S = 3600.0
 ABANDONED_S = 24 * 3600.0
 EVERY_S = 60.0
@@ -38,8 +38,8 @@ class Product:
 
     Attributes:
         path: Its folder.
-        size: Of its files, in bytes.
-        used: When it was made or last found, in seconds since the epoch.
+        size: Size of its files in bytes.
+        used: When it was built or last found, in seconds since the epoch.
     """
 
     path: Path
@@ -48,10 +48,10 @@ class Product:
 
 
 def cache_limit(root: Path) -> int:
-    """Bytes that the products below `root` may take: what the environment says, or the default.
+    """Return the size limit in bytes of the store at `root`: `TUNEFRONT_CACHE_LIMIT_GB` or default.
 
     Raises:
-        CacheError: If what the environment says is no number above 0.
+        CacheError: If the environment variable is not a finite number above 0.
     """
     written = os.environ.get(LIMIT)
     if written is None:
@@ -66,22 +66,22 @@ def cache_limit(root: Path) -> int:
 
 
 def shelves(root: Path) -> list[Path]:
-    """The folders below a store's root that hold products."""
+    """Return the folders below a store's root that contain products."""
     return [path for path in root.glob("[!.]*") if path.is_dir()]
 
 
 def products(places: Iterable[Path]) -> list[Product]:
-    """What lies on some shelves, the least recently used first."""
+    """Return the products in some folders, the least recently used first."""
     found: list[Product] = []
     for path in (path for place in places for path in place.glob("[!.]*")):
-        with contextlib.suppress(FileNotFoundError):  # somebody else may be evicting
+        with contextlib.suppress(FileNotFoundError):  # another process can evict it meanwhile
             used = path.stat().st_mtime
             found.append(Product(path=path, size=size_of(path), used=used))
     return sorted(found, key=lambda product: product.used)
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file, or of all files below a folder; what vanishes meanwhile counts nothing."""
+    """Return the bytes of a file, or of all files below a folder; files removed meanwhile are 0."""
     if path.is_file():
         return path.stat().st_size
     total = 0
@@ -93,13 +93,13 @@ def size_of(path: Path) -> int:
 
 
 def tidy(root: Path) -> None:
-    """Evict down to the limit; looks at most once a minute, however many processes ask.
+    """Evict down to the limit; at most once a minute for all processes together.
 
     Raises:
-        CacheError: If the limit can't be read.
+        CacheError: If the limit in the environment is not a finite number above 0.
     """
     limit, stamp = cache_limit(root), root / _STAMP
-    with contextlib.suppress(OSError):  # what can't be tidied still serves
+    with contextlib.suppress(OSError):  # a store that can't be written can still be read
         if not stamp.exists() or abs(time.time() - stamp.stat().st_mtime) >= EVERY_S:
             stamp.touch()
             evict(root, limit)
@@ -108,16 +108,17 @@ def tidy(root: Path) -> None:
 def evict(
     root: Path, limit: int, *, unused_s: float = RECENT_S, abandoned_s: float = ABANDONED_S
 ) -> list[Product]:
-    """Remove products until the others take `limit` bytes at the most, or none may go.
+    """Remove products until the rest takes at most `limit` bytes, or no other can be removed.
 
     Args:
         root: The store's root.
-        limit: Bytes that may stay.
-        unused_s: Seconds for which a product must not have been used.
-        abandoned_s: Seconds after which a half-built product goes that nobody builds any more.
+        limit: Bytes that can stay.
+        unused_s: Products used within this many seconds are not removed.
+        abandoned_s: Age in seconds above which an unfinished product is removed, if no process is
+            building it.
 
     Returns:
-        What is gone.
+        The removed products.
     """
     places = shelves(root)
     listed = products(places)
@@ -134,17 +135,17 @@ def evict(
 
 
 def clear(places: Sequence[Path]) -> list[Product]:
-    """Remove everything on some shelves that nobody holds; the products that are gone."""
+    """Remove every product in some folders that is not locked; return the removed products."""
     gone = [p for p in products(places) if _remove(p.path, lock_of(p.path), 0.0)]
     _sweep(places, 0.0)
     return gone
 
 
 def make_room(root: Path, needed: int) -> None:
-    """See to it that `needed` bytes are free on the store's disk, by evicting if it must be.
+    """Ensure that `needed` bytes are free on the store's disk; evict products if they are not.
 
     Raises:
-        EvaluationError: With the cause "disk full", where that is not enough.
+        EvaluationError: With the cause "disk full", if eviction does not free enough.
     """
     free = free_bytes(root)
     if free < needed:
@@ -160,7 +161,10 @@ def make_room(root: Path, needed: int) -> None:
 
 
 def _remove(folder: Path, lock: Path, unused_s: float) -> bool:
-    """Take a folder away in one step, unless it is held or was used lately; whether it is gone."""
+    """Remove a folder atomically unless it is locked or was used within `unused_s` seconds.
+
+    Returns whether it was removed.
+    """
     gone = folder.with_name(f"{_GONE}{folder.name}-{uuid.uuid4().hex[:8]}")
     with contextlib.suppress(OSError), locked(lock, wait=False) as held:
         if not held or (unused_s and folder.stat().st_mtime > time.time() - unused_s):
@@ -174,7 +178,7 @@ def _remove(folder: Path, lock: Path, unused_s: float) -> bool:
 
 
 def _sweep(places: Iterable[Path], abandoned_s: float) -> None:
-    """Remove what is nobody's: half-built, half-removed, and locks of products that are gone."""
+    """Remove leftovers: unfinished products, unfinished removals, and locks without a product."""
     for path in (path for place in places for path in place.glob(".*")):
         if path.name.startswith(_GONE):
             shutil.rmtree(path, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Locks that end with their holder, whatever its end: files beside what they stand for."""
+"""File locks next to the products they protect; the kernel releases them when the holder exits."""
 
 import contextlib
 import fcntl
@@ -8,20 +8,20 @@ from pathlib import Path
 
 
 def lock_of(path: Path) -> Path:
-    """The lock file of a product."""
+    """Return the path of a product's lock file."""
     return path.with_name(f".{path.name}.lock")
 
 
 @contextlib.contextmanager
 def locked(lock: Path, *, shared: bool = False, wait: bool = True) -> Iterator[bool]:
-    """Hold a lock file, made where it is missing; whether it is held.
+    """Acquire a file lock, creating the file if necessary; yields whether it was acquired.
 
-    Its holder may remove the file: whoever waits for it then starts anew.
+    The holder can remove the file; a process that waits for it then retries with a new file.
 
     Args:
-        lock: The file.
-        shared: Beside others that share it.
-        wait: Until it is free; else what somebody holds is not held.
+        lock: The lock file.
+        shared: Acquire it together with other shared holders instead of exclusively.
+        wait: Wait until the lock is free; otherwise yield False if it is taken.
     """
     mode = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)
     lock.parent.mkdir(parents=True, exist_ok=True)
@@ -39,7 +39,7 @@ def locked(lock: Path, *, shared: bool = False, wait: bool = True) -> Iterator[b
 
 @contextlib.contextmanager
 def in_use(*paths: Path) -> Iterator[None]:
-    """Keep products from being evicted while somebody reads them."""
+    """Hold shared locks on products, so that they are not evicted while they are read."""
     with contextlib.ExitStack() as held:
         for path in paths:
             held.enter_context(locked(lock_of(path), shared=True))
@@ -47,7 +47,7 @@ def in_use(*paths: Path) -> Iterator[None]:
 
 
 def _is(descriptor: int, path: Path) -> bool:
-    """Whether the open file still is the one of that name."""
+    """Return whether the open file is still the one at that path."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:

@@ -1,8 +1,8 @@
-"""What stages produced, kept by key: folders that are whole or not there.
+"""The store: products of stages under exact keys, as folders that are complete or absent.
 
-A key names everything that the product depends on; the folder is filled under a temporary name and
-renamed, so a hit is exact and a half-built product is never found. The store has a size limit: what
-was not used for longest is forgotten first (eviction.py).
+A key covers everything that the product depends on. The folder is filled under a temporary name and
+then renamed, so a hit is exact and an unfinished product is never found. The store has a size
+limit; the least recently used products are evicted first (eviction.py).
 """
 
 import hashlib
@@ -20,49 +20,52 @@ from .eviction import tidy
 from .locks import in_use, lock_of, locked
 
 STORE_FORMAT = 4
-"""Changes whenever what stages leave behind changes its form; it is part of every key."""
+"""Version of the format of stage products, part of every key; raise it when the format changes."""
 HASHED_WHOLE = 2**30
-"""Files up to this many bytes are hashed whole; of larger ones size, time and both ends count."""
+"""Largest file, in bytes, that is hashed completely.
+
+Of a larger file the size, the modification time, and the first and last 2**20 bytes are hashed.
+"""
 
 
 def cache_folder() -> Path:
-    """Where products are kept: `TUNEFRONT_CACHE`, or `tunefront` in the user's cache folder."""
+    """Return the cache folder: `TUNEFRONT_CACHE`, or `tunefront` in the user's cache folder."""
     if written := os.environ.get("TUNEFRONT_CACHE"):
         return Path(written).expanduser().absolute()
     return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "tunefront"
 
 
 def stages_folder() -> Path:
-    """The root of the store that searches share."""
+    """Return the root of the store that all searches share."""
     return cache_folder() / "stages"
 
 
 def prepared_folder() -> Path:
-    """Where what `prepare` scripts made is kept."""
+    """Return the folder for the output of `prepare` scripts."""
     return cache_folder() / "prepared"
 
 
 class Store:
-    """Folders by key below one root; safe for several processes at once.
+    """Product folders by key below one root; safe for concurrent processes.
 
     Args:
-        root: Where the folders lie; made when the first one is.
+        root: The root folder; created with the first product.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def path(self, key: str) -> Path:
-        """Where the product of that key is, or will be."""
+        """Return the path of the product with that key, whether it exists or not."""
         return self.root / key[:2] / key
 
     def find(self, key: str) -> Path | None:
-        """The product's folder, if there is one; to ask is to use it."""
+        """Return the product's folder if it exists, and mark it as used now."""
         path = self.path(key)
         return path if _renewed(path) else None
 
     def get_or_make(self, key: str, make: Callable[[Path], None]) -> Path:
-        """The product's folder; `make` fills an empty one where there is none yet."""
+        """Return the product's folder; if there is none, `make` fills an empty one first."""
         path = self.path(key)
         if make_once(path, make):
             tidy(self.root)
@@ -70,17 +73,17 @@ class Store:
 
     @contextmanager
     def held(self, key: str, make: Callable[[Path], None]) -> Iterator[Path]:
-        """`get_or_make`, and nobody evicts the product meanwhile."""
+        """Get or make a product, and lock it against eviction while the context is open."""
         while True:
             path = self.get_or_make(key, make)
             with in_use(path):
-                if path.is_dir():  # and not evicted a moment ago
+                if path.is_dir():  # it can have been evicted before it was locked
                     yield path
                     return
 
 
 def make_once(path: Path, make: Callable[[Path], None]) -> bool:
-    """See to it that a folder is there, whole; whether `make` had to fill it."""
+    """Ensure that a complete folder exists; return whether `make` had to fill it."""
     if _renewed(path):
         return False
     with locked(lock_of(path)):
@@ -106,27 +109,30 @@ def _make(path: Path, make: Callable[[Path], None]) -> None:
 
 
 def _renewed(path: Path) -> bool:
-    """Whether a product is there; if so, it counts as used now."""
+    """Mark a product as used now; return whether it exists."""
     try:
         os.utime(path)
-    except OSError:  # another user's, or one on a disk that can't be written, serves as well
+    except OSError:  # products of other users or on a read-only disk can be read all the same
         return path.is_dir()
     return True
 
 
 def key_of(**parts: object) -> str:
-    """A key made of plain JSON values; equal parts give equal keys."""
+    """Return a key for plain JSON values; equal parts give equal keys."""
     text = json.dumps({"format": STORE_FORMAT, **parts}, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def environment_of(hardware: Hardware) -> Mapping[str, object]:
-    """What products depend on beside choices and workload: machine and library versions."""
+    """Return what products depend on besides choices and workload: machine, library versions."""
     return {"hardware": hardware.fingerprint, "libraries": dict(hardware.libraries)}
 
 
 def fingerprint_of(paths: tuple[Path, ...]) -> str:
-    """The content of files and folders as one short text; where they lie doesn't count."""
+    """Return a hash of the content of files and folders, independent of where they are.
+
+    Names relative to a folder are part of the hash.
+    """
     digest = hashlib.sha256()
     for root in paths:
         files = sorted(p for p in root.rglob("*") if p.is_file()) if root.is_dir() else [root]

@@ -1,4 +1,4 @@
-"""What is in the cache on this machine, and how it is reduced."""
+"""Content of the cache on this machine, and commands that reduce it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from .eviction import Product, cache_limit, clear, evict, products, shelves
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cache:
-    """What lies in the cache.
+    """Content of the cache.
 
     Attributes:
-        folder: Where it is.
-        products: What stages produced.
-        limit_mb: What these may take, in MB (2**20 bytes).
-        prepared: What `prepare` scripts made; the limit is not theirs.
+        folder: The cache folder.
+        products: Products of stages, the least recently used first.
+        limit_mb: Size limit of these products, in MB (2**20 bytes).
+        prepared: Output of `prepare` scripts; the limit does not apply to it.
     """
 
     folder: Path
@@ -28,16 +28,16 @@ class Cache:
 
     @property
     def oldest(self) -> datetime | None:
-        """When the product that goes first was last used."""
+        """When the least recently used product was last used; None without products."""
         used = min((product.used for product in self.products), default=None)
         return None if used is None else datetime.fromtimestamp(used).astimezone()
 
 
 def read_cache() -> Cache:
-    """Look at the cache.
+    """Read the content of the cache.
 
     Raises:
-        CacheError: If its limit can't be read.
+        CacheError: If the limit in the environment is not a finite number above 0.
     """
     root = stages_folder()
     return Cache(
@@ -49,15 +49,15 @@ def read_cache() -> Cache:
 
 
 def shrink_cache(limit: int) -> Sequence[Product]:
-    """Evict products, used lately or not, until they take `limit` bytes; what is gone."""
+    """Evict products, even recently used ones, down to `limit` bytes; return the evicted ones."""
     return evict(stages_folder(), limit, unused_s=0.0, abandoned_s=0.0)
 
 
 def clear_cache() -> Sequence[Product]:
-    """Remove every product and every prepared folder that nobody uses; what is gone."""
+    """Remove every product and prepared folder that is not locked; return the removed ones."""
     return clear([*shelves(stages_folder()), prepared_folder()])
 
 
 def size_mb(listed: Sequence[Product]) -> float:
-    """What some products take, in MB (2**20 bytes)."""
+    """Return the total size of some products, in MB (2**20 bytes)."""
     return sum(product.size for product in listed) / 2**20
