@@ -1,4 +1,4 @@
-"""Cores lent to one user at a time on this machine, so that measuring trials never share one."""
+"""Exclusive leases of CPU cores on this machine, so that measured trials never share a core."""
 
 import fcntl
 import os
@@ -11,12 +11,13 @@ from pathlib import Path
 
 @contextmanager
 def lease_cores(count: int, timeout_s: float = 3600.0) -> Iterator[Sequence[int]]:
-    """Hold `count` of the cores that this process may use; waits until they are free.
+    """Lease `count` cores of this process's CPU affinity, waiting until they are free.
 
-    The locks are file locks: they end with the process, whatever its end.
+    If the affinity has fewer cores, all of them are leased. Leases are file locks, which the kernel
+    releases when the process exits.
 
     Raises:
-        TimeoutError: If they are not free in time.
+        TimeoutError: If the cores are not free within `timeout_s` seconds.
     """
     usable = sorted(os.sched_getaffinity(0))
     deadline = time.monotonic() + timeout_s

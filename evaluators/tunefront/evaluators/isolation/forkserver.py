@@ -1,10 +1,10 @@
-"""The process that evaluations are forked from: libraries imported once, no threads, no state.
+"""Fork server: imports libraries once and forks a child for each step; no threads, no state.
 
-Started by `process.py` as `python -m tunefront.evaluators.isolation.forkserver MODULE[:FUNCTION]
-...`; it imports the modules (and calls the functions), then reads one JSON object a line from
-stdin and forks a child for each, after importing what that child needs as well. On stdout it
-writes the child's pid at once, and its wait status when the child has ended. When stdin closes,
-because the parent has ended, it ends its children and itself.
+`process.py` starts it as `python -m tunefront.evaluators.isolation.forkserver MODULE[:FUNCTION]
+...`. It imports the modules (and calls the functions), then reads one JSON object per line from
+stdin. For each it imports the modules that the step needs in addition and forks a child. It writes
+the child's pid to stdout at once, and its wait status when the child has exited. When stdin closes,
+because the parent has exited, it kills its children and exits.
 """
 
 import ctypes
@@ -32,11 +32,11 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 
 def main(modules: list[str]) -> None:
-    """Import, then serve until stdin closes."""
+    """Import the modules, then serve requests until stdin closes."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     out = os.dup(1)
-    os.dup2(2, 1)  # nothing but the protocol goes to stdout
-    gc.disable()  # imports leave next to no garbage, and looking for it takes a fifth of their time
+    os.dup2(2, 1)  # only the protocol is written to the original stdout
+    gc.disable()  # imports create hardly any garbage; collecting takes a fifth of their time
     for name in modules:
         module, _, function = name.partition(":")
         imported = importlib.import_module(module)
@@ -82,19 +82,22 @@ def _serve(out: int, loaded: set[str]) -> None:
 
 
 def _freeze() -> None:
-    """Keep children's collections, and so the copying of shared pages, off what is imported."""
+    """Exclude imported objects from the children's garbage collection.
+
+    A collection would write to shared pages and so copy them.
+    """
     gc.collect()
     gc.freeze()
 
 
 def _load(names: Collection[str], loaded: set[str]) -> None:
-    """Load what a step needs beside the kit, the first time that one does."""
+    """Import the modules that a step needs in addition to the import profile, once per server."""
     if not names:
         return
     loaded |= set(names)
     try:
         load_installed(names)
-    except Exception:  # libraries raise many kinds; the step meets it itself, and says so
+    except Exception:  # libraries raise many classes; the step's own import raises the error again
         traceback.print_exc()
     _freeze()
 
@@ -121,7 +124,7 @@ def _fork(request: Mapping[str, Any], out: int) -> int:
 
 
 def _become_child(request: Mapping[str, Any]) -> None:
-    """A session, a log, cores, limits, a temporary folder and an environment of its own."""
+    """Give the child a separate session, log, cores, limits, temporary folder and environment."""
     gc.enable()
     os.setsid()
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -142,7 +145,7 @@ def _become_child(request: Mapping[str, Any]) -> None:
 
 
 def _run(request: Mapping[str, Any]) -> int:
-    """Run the step and leave its result, or what went wrong, in the result file."""
+    """Run the step and write its result, or its error, to the result file; return the exit code."""
     module, _, function = str(request["step"]).partition(":")
     try:
         result = getattr(importlib.import_module(module), function)(request["payload"])
@@ -158,7 +161,7 @@ def _run(request: Mapping[str, Any]) -> int:
 
 
 def _message(error: BaseException) -> str:
-    """What went wrong; errors that nobody raised on purpose with their class."""
+    """Return an error's text, preceded by its class unless it is one of Tunefront's errors."""
     from tunefront.spaces import TunefrontError
 
     own = isinstance(error, TunefrontError)
@@ -166,7 +169,7 @@ def _message(error: BaseException) -> str:
 
 
 def _kind(error: BaseException) -> str:
-    """A failure's cause, or `workload` where the user's model or data is at fault."""
+    """Return the failure cause of an error, or `workload` for an error in user's model or data."""
     from tunefront.evaluators.store.disk import is_full
     from tunefront.spaces import EvaluationError, WorkloadError
 
@@ -183,7 +186,7 @@ def _kind(error: BaseException) -> str:
 
 
 def _end_group(pid: int) -> None:
-    """End what the child left behind in its session's first group."""
+    """Kill the processes that remain in the process group of an exited child."""
     try:
         os.killpg(pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
@@ -191,16 +194,19 @@ def _end_group(pid: int) -> None:
 
 
 def _end_all(pids: Collection[int]) -> None:
-    """End children with what they left behind."""
+    """Kill children, their process groups and their orphans."""
     for pid in pids:
         _end_group(pid)
-        os.kill(pid, signal.SIGKILL)  # the youngest may lead no group yet
+        os.kill(pid, signal.SIGKILL)  # a child that was just forked has no group yet
         os.waitpid(pid, 0)
     _end_orphans(set())
 
 
 def _end_orphans(known: set[int]) -> None:
-    """End grandchildren that became ours when their parent ended."""
+    """Kill orphans: children of this process whose pid is not in `known`.
+
+    As a subreaper this process inherits the grandchildren whose parent has exited.
+    """
     listed = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     for orphan in {int(pid) for pid in listed} - known:
         try:

@@ -1,4 +1,4 @@
-"""What steps import anyway, so that fork servers import it once, before they fork."""
+"""Modules that steps import in any case, so that fork servers import them once, before forking."""
 
 import importlib
 import os
@@ -20,14 +20,14 @@ PROGRAMS = (
     "sympy.tensor.tensor",
     "tunefront.evaluators.runtimes.export_program",
 )
-"""What torch imports when a program is traced, saved or opened: over a second of a core."""
+"""Modules that torch imports to trace, save or open a program; over one second of CPU time."""
 _TRANSFORMERS = (
     "transformers.modeling_utils",
     "transformers.models.auto.modeling_auto",
     "transformers.models.auto.tokenization_auto",
 )
 _OWN_TASKS = ("custom",)
-"""Tasks that open no model by transformers."""
+"""Tasks that do not load their model with transformers."""
 _BUILDING: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "inductor": (
@@ -37,31 +37,34 @@ _BUILDING: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "onnxruntime": ("onnx", "onnxscript", "torch.onnx"),
     }
 )
-"""By runtime."""
+"""Modules that a build imports, by runtime."""
 _PACKAGES = ("torch._inductor.package", "torch._inductor.codecache", "torch._inductor.cpp_builder")
 _COMPILED = "TORCHINDUCTOR_CACHE_DIR"
 _TORCHAO = ("torchao.quantization",)
 
 
 def programs() -> None:
-    """Import what opening a program takes."""
+    """Import the modules needed to open an exported program."""
     load_installed(PROGRAMS)
 
 
 def packages() -> None:
-    """Import and find out what opening a compiled package takes."""
+    """Import the modules needed to open a compiled package, and detect vector instructions."""
     load_installed((*PROGRAMS, *_PACKAGES))
     vector_instructions()
 
 
 def vector_instructions() -> None:
-    """Let Inductor find out which there are: it compiles for that, seconds in every process."""
+    """Let Inductor detect the vector instructions.
+
+    It compiles test programs for that, which would take seconds in every process.
+    """
     from torch._inductor.cpu_vec_isa import pick_vec_isa
 
     before = os.environ.get(_COMPILED)
     with tempfile.TemporaryDirectory(prefix="tunefront-") as folder:
         os.environ[_COMPILED] = folder
-        with suppress(Exception):  # no compiler, for one; the step meets it itself, and says so
+        with suppress(Exception):  # for example no compiler; the step itself raises the error
             pick_vec_isa()
     os.environ.pop(_COMPILED)
     if before is not None:
@@ -69,7 +72,7 @@ def vector_instructions() -> None:
 
 
 def imports_of(task: str, configuration: Configuration | None = None) -> tuple[str, ...]:
-    """The modules that a step imports: of a task's workload, and of building a configuration."""
+    """Return the modules that a step imports for a task and for building a configuration."""
     needs = () if task in _OWN_TASKS else _TRANSFORMERS
     if configuration is None:
         return needs
@@ -80,9 +83,9 @@ def imports_of(task: str, configuration: Configuration | None = None) -> tuple[s
 
 
 def load_installed(names: Iterable[str]) -> None:
-    """Import modules, and call what stands after a colon; what is not installed is left out.
+    """Import modules, and call the function named after a colon.
 
-    Whoever needs that says so himself.
+    Missing modules are ignored here; the step that needs them raises the error.
     """
     for name in names:
         module, _, function = name.partition(":")

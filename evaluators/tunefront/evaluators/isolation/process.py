@@ -1,7 +1,7 @@
-"""Each evaluation step in a process of its own: its memory, its threads, its crash.
+"""Runs each evaluation step in a fresh process, which isolates memory, threads and crashes.
 
-A fork server for every kit of libraries (forkserver.py) makes a fresh process cost milliseconds
-instead of the seconds that importing takes.
+One fork server for each import profile (forkserver.py) reduces the cost of a fresh process from the
+seconds that imports take to milliseconds.
 """
 
 import contextlib
@@ -44,35 +44,39 @@ KITS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "openvino": ("numpy", "openvino", "tunefront.evaluators.pipelines.steps"),
     }
 )
-"""What a fork server has imported: for measuring only what a deployment would import."""
+"""Import profiles: what each fork server imports, or calls after a colon, before it forks.
+
+`build` is for building and quality, the others for measuring: these import only what a deployment
+would import.
+"""
 
 STEPS_MODULE = "tunefront.evaluators.pipelines.steps"
 LOG_LINES = 20
 MOST_LOG_BYTES = 64 * 2**20
-"""What a step may write to its log."""
+"""Largest log of a step; a step that writes more is killed."""
 KEPT_LOG_BYTES = 256 * 2**10
-"""The end of a log that stays."""
+"""Size of the end of a log that is kept after the step."""
 LOG_POLL_S = 1.0
-"""How often the log of a step under way is looked at."""
+"""Interval in seconds at which the log size of a running step is checked."""
 DISK_EXPLAINS: tuple[FailureCause, ...] = ("exception", "crash", "unsupported")
-"""Causes that are doubted where a disk that the step writes to is full."""
+"""Failure causes that are reported as "disk full" if a disk that the step writes to is full."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One thing to do in a fresh process.
+    """A function call that runs in a fresh process.
 
     Attributes:
-        name: A function of `steps.py`, or `module:function`.
-        payload: Its argument, plain JSON values.
-        kit: The libraries it needs.
-        needs: Modules that it imports beside them; its fork server does so once (preload.py), and
-            calls what stands after a colon.
-        log: Where its output goes.
-        timeout_s: When it is ended.
-        cores: The cores it may use; all where empty.
-        environment: Variables set for it.
-        memory_mb: Limit of its private memory; none where 0.
+        name: A function of `pipelines/steps.py`, or `module:function`.
+        payload: Its argument: plain JSON values.
+        kit: The import profile of the fork server that it is forked from.
+        needs: Further modules that it imports; the fork server imports each once (preload.py), and
+            calls the function named after a colon.
+        log: File to which stdout and stderr are appended.
+        timeout_s: Seconds after which it is killed, from the call of `Child.result`.
+        cores: Its CPU affinity; that of the fork server if empty.
+        environment: Environment variables set in addition.
+        memory_mb: Limit of its private memory in MB (2**20 bytes); no limit if 0.
     """
 
     name: str
@@ -87,25 +91,25 @@ class Step:
 
 
 class Isolation:
-    """Runs steps in fresh processes; `close` (or the end of this process) ends them all."""
+    """Runs steps in fresh processes; `close`, or the exit of this process, kills them all."""
 
     def __init__(self) -> None:
         self._servers: dict[Kit, _Server] = {}
         self._lock = threading.Lock()
 
     def run(self, step: Step) -> Mapping[str, Any]:
-        """The step's result.
+        """Run a step and return its result.
 
         Raises:
-            EvaluationError: With its cause, where the step failed, crashed or hung.
-            WorkloadError: Where the user's model or data is at fault.
+            EvaluationError: With its cause, if the step failed, crashed or timed out.
+            WorkloadError: If the error is in the user's model or data.
         """
         with self.start(step) as child:
             return child.result()
 
     @contextlib.contextmanager
     def start(self, step: Step) -> "Iterator[Child]":
-        """A step under way; whatever is left of it at the end is killed."""
+        """Start a step; when the context closes, its process group is killed."""
         scratch = Path(tempfile.mkdtemp(prefix="tunefront-"))
         try:
             child = self._server(step.kit).start(step, scratch)
@@ -118,11 +122,11 @@ class Isolation:
             cut_log(step.log)
 
     def warm(self, kit: Kit) -> None:
-        """Start the fork server of a kit, without waiting for its imports."""
+        """Start the fork server of an import profile without waiting for its imports."""
         self._server(kit)
 
     def close(self) -> None:
-        """End all fork servers and their children."""
+        """Stop all fork servers and kill their children."""
         with self._lock:
             for server in self._servers.values():
                 server.close()
@@ -140,7 +144,7 @@ class Isolation:
 
 
 class _Server:
-    """The client's side of one fork server."""
+    """Client of one fork server."""
 
     def __init__(self, kit: Kit) -> None:
         environment = {
@@ -166,11 +170,15 @@ class _Server:
 
     @property
     def alive(self) -> bool:
-        """Whether it still serves."""
+        """Whether the fork server is still running."""
         return self._process.poll() is None
 
     def start(self, step: Step, scratch: Path) -> "Child":
-        """Ask for a child."""
+        """Request a child for a step, with `scratch` as the folder for its files.
+
+        Raises:
+            EvaluationError: With the cause "crash", if the fork server has exited.
+        """
         number = next(self._numbers)
         self._answers[number] = queue.Queue()
         result = scratch / "result.json"
@@ -198,9 +206,9 @@ class _Server:
         return Child(step, result, self._answers[number])
 
     def close(self) -> None:
-        """End it and its children."""
+        """Stop the fork server, which kills its children; kill it if that takes over 10 s."""
         assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # a dead one does not read what is left
+        with contextlib.suppress(BrokenPipeError):  # buffered requests that it can't read any more
             self._process.stdin.close()
         try:
             self._process.wait(timeout=10)
@@ -227,7 +235,7 @@ class _Server:
 
 
 class Child:
-    """A step under way."""
+    """A running step."""
 
     def __init__(self, step: Step, result: Path, answers: "queue.Queue[Mapping[str, Any]]") -> None:
         self._step = step
@@ -236,7 +244,7 @@ class Child:
         self._pid: int | None = None
 
     def result(self) -> Mapping[str, Any]:
-        """Wait for the end, for the step's time from now; see `Isolation.run` for the errors."""
+        """Wait for the result, at most `timeout_s` from now; raises as `Isolation.run` does."""
         deadline = time.monotonic() + self._step.timeout_s
         while True:
             try:
@@ -259,7 +267,7 @@ class Child:
                 raise EvaluationError("fork server ended", cause="crash")
 
     def check(self) -> None:
-        """Raise what `result` would, if it has ended."""
+        """Raise an error if the step has ended, even successfully, or its log is too large."""
         while not self._answers.empty():
             answer = self._answers.get()
             if "pid" in answer:
@@ -271,7 +279,7 @@ class Child:
         self._look()
 
     def end(self) -> None:
-        """Kill it, if it is still there."""
+        """Kill the step's process group if it is still running."""
         while not self._answers.empty():
             answer = self._answers.get()
             self._pid = int(answer["pid"]) if "pid" in answer else None
@@ -282,7 +290,7 @@ class Child:
                 return
 
     def _look(self) -> None:
-        """End it where it writes more than a log may hold."""
+        """Kill the step and raise an error if its log exceeds `MOST_LOG_BYTES`."""
         log = self._step.log
         if log.exists() and log.stat().st_size > MOST_LOG_BYTES:
             self.end()
@@ -292,7 +300,7 @@ class Child:
             )
 
     def _outcome(self, status: int) -> Mapping[str, Any]:
-        """The result, or what the step ended with; a full disk explains every other end."""
+        """Return the result or raise the step's error; see `DISK_EXPLAINS` for full disks."""
         try:
             return self._judged(status)
         except EvaluationError as error:
@@ -302,7 +310,7 @@ class Child:
             raise EvaluationError(f"no room left in {full}: {error}", cause="disk full") from error
 
     def _written_to(self) -> list[Path]:
-        """The folders that the step writes to."""
+        """Return the folders that the step writes to."""
         folder = self._step.payload.get("folder")
         own = [Path(folder)] if isinstance(folder, str) else []
         return [*own, self._result.parent, self._step.log.parent]
@@ -326,14 +334,14 @@ class Child:
 
 
 def last_lines(log: Path, count: int = LOG_LINES) -> list[str]:
-    """The end of a step's output; empty where there was none."""
+    """Return the last lines of a step's log; empty if there is no log."""
     if not log.exists():
         return []
     return log.read_text(errors="replace").splitlines()[-count:]
 
 
 def cut_log(log: Path, kept: int = KEPT_LOG_BYTES) -> None:
-    """Cut a log to its last bytes; whoever still writes to it goes on at its new end."""
+    """Cut a log to its last `kept` bytes; processes that append to it continue at the new end."""
     with contextlib.suppress(OSError), log.open("r+b") as stream:
         size = stream.seek(0, os.SEEK_END)
         if size > kept:

@@ -1,7 +1,7 @@
-"""What libraries leave in /dev/shm when their process is killed.
+"""Removal of the files that libraries leave in /dev/shm when their process is killed.
 
-Only files go that have a name which libraries are known to give, belong to this user, were made
-since the step began, and are open or mapped nowhere.
+A file is removed only if its name is one that libraries are known to use, it belongs to this user,
+it was created since the step began, and no process has it open or mapped.
 """
 
 import contextlib
@@ -14,15 +14,15 @@ from pathlib import Path
 SHARED_MEMORY_FOLDER = Path("/dev/shm")
 _NAMES = re.compile(r"torch_|psm_|nccl-|sem\.(mp|loky)-|__KMP_REGISTERED_LIB_(?P<pid>\d+)_")
 _COARSE_S = 0.1
-"""The clock that files are stamped with goes behind by some milliseconds."""
+"""Tolerance in seconds: the clock of file timestamps lags by a few milliseconds."""
 
 
 def remove_leftovers(since: float, folder: Path = SHARED_MEMORY_FOLDER) -> list[str]:
-    """Remove what nobody uses any more; the names of what is gone.
+    """Remove leftover files that no process uses; return their names.
 
     Args:
         since: When the step began, in seconds since the epoch.
-        folder: Where to look.
+        folder: The folder to search.
     """
     removed: list[str] = []
     if not folder.is_dir():
@@ -39,7 +39,10 @@ def remove_leftovers(since: float, folder: Path = SHARED_MEMORY_FOLDER) -> list[
 
 
 def _lives(pid: str | None) -> bool:
-    """Whether the process that a name holds lives: OpenMP's files stand for it, though closed."""
+    """Return whether the process with the pid in a file name is running.
+
+    OpenMP closes its files while it still needs them, so for these only the pid is decisive.
+    """
     return pid is not None and Path("/proc", pid).exists()
 
 
@@ -53,13 +56,14 @@ def _ours(entry: "os.DirEntry[str]", since: float) -> bool:
 
 
 def _removed(path: Path) -> bool:
-    """Remove the file unless it is open or mapped somewhere, be it in another container.
+    """Remove the file unless a process has it open or mapped, even in another container.
 
-    The kernel grants a write lease only to the one who alone has the file open.
+    The kernel grants a write lease only if no other process has the file open.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
-        # Whoever opens the file meanwhile has a signal sent: by default one that ends a process.
+        # A process that opens the file breaks the lease, which sends us a signal; the default
+        # signal, SIGIO, would kill this process.
         fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
         path.unlink()
