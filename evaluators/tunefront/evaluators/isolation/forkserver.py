@@ -169,7 +169,7 @@ def _message(error: BaseException) -> str:
 
 
 def _kind(error: BaseException) -> str:
-    """Return the failure cause of an error, or `workload` for an error in user's model or data."""
+    """Return the failure cause of an error; `workload` if the user's model or data is at fault."""
     from tunefront.evaluators.store.disk import is_full
     from tunefront.spaces import EvaluationError, WorkloadError
 

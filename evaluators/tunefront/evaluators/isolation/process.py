@@ -44,10 +44,10 @@ KITS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "openvino": ("numpy", "openvino", "tunefront.evaluators.pipelines.steps"),
     }
 )
-"""Import profiles: what each fork server imports, or calls after a colon, before it forks.
+"""Import profiles: the modules that each fork server imports; a function after a colon is called.
 
-`build` is for building and quality, the others for measuring: these import only what a deployment
-would import.
+Candidates are measured under the profile of their runtime, which imports only what a deployment
+would import; all other steps but profiling use `build`.
 """
 
 STEPS_MODULE = "tunefront.evaluators.pipelines.steps"

@@ -1,1 +1,1 @@
-"""What is watched while a candidate runs: memory, energy, machine state."""
+"""Measures taken while a candidate runs: memory, energy, machine state."""

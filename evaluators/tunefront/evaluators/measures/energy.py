@@ -1,4 +1,4 @@
-"""Energy, where the machine can tell: Intel's and AMD's RAPL counters, NVIDIA's energy counter."""
+"""Energy from hardware counters, where present: RAPL (Intel, AMD) and NVIDIA's energy counter."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,10 +10,12 @@ MICRO = 1e-6
 
 
 class EnergyMeter:
-    """Joules of the packages and GPUs of this machine, from a start that is nobody's business.
+    """Cumulative energy counters of CPU packages and GPUs.
+
+    Only differences of two readings are meaningful.
 
     Args:
-        folder: Where the kernel shows its RAPL zones.
+        folder: The folder in which the kernel exposes its RAPL zones.
     """
 
     def __init__(self, folder: Path = RAPL) -> None:
@@ -24,11 +26,14 @@ class EnergyMeter:
 
     @property
     def available(self) -> bool:
-        """Whether there is anything to read."""
+        """Whether there is a counter that can be read."""
         return bool(self._zones) or self._gpus.joules() is not None
 
     def joules(self) -> float | None:
-        """The counters' sum, in joules; counters that wrapped are unrolled; None where none is."""
+        """Return the sum of the counters in joules; None without a counter.
+
+        Overflow is corrected if each counter overflows at most once between two calls.
+        """
         total = 0.0
         for index, zone in enumerate(self._zones):
             now = _read(zone / "energy_uj")
@@ -41,12 +46,12 @@ class EnergyMeter:
 
 
 def energy_is_counted() -> bool:
-    """Whether this machine has an energy counter that this user may read."""
+    """Return whether this machine has an energy counter that this user can read."""
     return EnergyMeter().available
 
 
 def _readable_zones(folder: Path) -> Sequence[Path]:
-    """The packages (`intel-rapl:0`, ...) whose counter this user may read; not their parts."""
+    """Return the CPU packages (`intel-rapl:0`, ...) with a readable counter, without subzones."""
     zones = [zone for zone in sorted(folder.glob("*-rapl:*")) if zone.name.count(":") == 1]
     return [zone for zone in zones if _readable(zone / "energy_uj")]
 

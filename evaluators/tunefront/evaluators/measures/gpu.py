@@ -1,4 +1,4 @@
-"""NVIDIA GPUs through NVML (the package nvidia-ml-py); everything is empty where there is none."""
+"""State of NVIDIA GPUs through NVML (package nvidia-ml-py); empty results without GPU or NVML."""
 
 import contextlib
 import os
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class Gpus:
-    """The GPUs that this process may use."""
+    """The GPUs that are visible to this process."""
 
     def __init__(self) -> None:
         self._nvml: Any = None
@@ -26,7 +26,7 @@ class Gpus:
         return self._nvml.nvmlDeviceGetHandleByUUID(name)
 
     def joules(self) -> float | None:
-        """The energy counters' sum, in joules; None where none can be read."""
+        """Return the sum of the energy counters in joules; None if none can be read."""
         found: list[float] = []
         for handle in self._handles:
             with contextlib.suppress(self._nvml.NVMLError):
@@ -34,7 +34,7 @@ class Gpus:
         return sum(found) if found else None
 
     def free_mb(self) -> float | None:
-        """Memory that is free on the fullest of them, in MB; None where none can be read."""
+        """Return the free memory of the fullest GPU, in MB (2**20 bytes); None if unknown."""
         found: list[float] = []
         for handle in self._handles:
             with contextlib.suppress(self._nvml.NVMLError):
@@ -42,10 +42,11 @@ class Gpus:
         return min(found) if found else None
 
     def state(self) -> dict[str, float]:
-        """Clock, temperature, throttling and strangers, the worst GPU's figures; empty without.
+        """Return clock, temperature, throttling and process count, each of its worst GPU.
 
-        `gpu_throttled` is 1 where any clock was held down for heat or power; `gpu_processes`
-        counts all processes with a context, our own included.
+        `gpu_throttled` is 1 if the clock of any GPU was reduced because of heat or power.
+        `gpu_processes` counts all processes with a compute context, our own included. The result is
+        empty if no GPU can be read.
         """
         states: list[dict[str, float]] = []
         for handle in self._handles:
@@ -79,7 +80,7 @@ class Gpus:
 
 
 def _visible(count: int) -> list[str]:
-    """The indices or ids in CUDA_VISIBLE_DEVICES, or all."""
+    """Return the indices or UUIDs in CUDA_VISIBLE_DEVICES, or all indices if it is not set."""
     written = os.environ.get("CUDA_VISIBLE_DEVICES")
     if written is None:
         return [str(index) for index in range(count)]

@@ -1,4 +1,4 @@
-"""The machine while something is timed: what others took, and what the process itself used."""
+"""State of the machine during timing: CPU time of other processes and of the timed process."""
 
 import os
 import time
@@ -7,21 +7,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 QUIET = 0.10
-"""Of the watched cores' time that others may take on a machine that counts as quiet."""
+"""Largest share of the watched cores' time used by other processes on a quiet machine."""
 SAMPLE_S = 0.25
-"""How long a look at the machine takes: 25 of the kernel's ticks."""
+"""Seconds over which the load of the cores is sampled: 25 ticks of /proc/stat."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineState:
-    """How quiet the machine was.
+    """Load and clock of the machine during a measurement.
 
     Attributes:
         load: Load average of the last minute.
         steal: Share of the watched cores' time that the hypervisor took.
-        foreign: Share of their time that went to other processes.
-        frequency_mhz: Mean clock of the watched cores; 0 where it can't be read.
-        temperature_c: The hottest sensor; 0 where none can be read.
+        foreign: Share of their time that other processes used.
+        frequency_mhz: Mean clock frequency of the watched cores; 0 if it can't be read.
+        temperature_c: Temperature of the hottest sensor in °C; 0 if none can be read.
     """
 
     load: float
@@ -31,21 +31,21 @@ class MachineState:
     temperature_c: float = 0.0
 
     def to_dict(self) -> dict[str, float]:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         return asdict(self)
 
 
 SETTLED_S = 0.005
-"""How long threads must have slept to count as asleep."""
+"""Seconds over which CPU use is sampled; threads count as asleep if it is below 20 %."""
 SPIN_S = 0.5
-"""How long they are waited for; the longest default of a thread pool is 0.2 s."""
+"""Longest wait in seconds for threads to sleep; thread pools spin for at most 0.2 s by default."""
 
 
 class MachineWatch:
-    """Looks at some cores from construction on.
+    """CPU time of some cores since construction.
 
     Args:
-        cores: The cores to watch; all where empty.
+        cores: The cores to watch; all if empty.
     """
 
     def __init__(self, cores: Sequence[int] = ()) -> None:
@@ -53,10 +53,10 @@ class MachineWatch:
         self._start = _cpu_ticks(self._cores)
 
     def state(self, own_cpu_s: float) -> MachineState:
-        """The state since construction; shares are 0 where the system doesn't count.
+        """Return the state since construction; the shares are 0 if there is no /proc/stat.
 
         Args:
-            own_cpu_s: CPU seconds of whatever is measured, which are not others'.
+            own_cpu_s: CPU seconds of the measured processes, which do not count as foreign.
         """
         ticks = [now - was for now, was in zip(_cpu_ticks(self._cores), self._start, strict=True)]
         idle, steal = ticks[3] + ticks[4], ticks[7]
@@ -72,10 +72,10 @@ class MachineWatch:
 
 
 def wait_until_quiet(cores: Sequence[int], limit_s: float) -> float:
-    """Sleep while others keep the cores busy, for `limit_s` seconds at the most.
+    """Wait while other processes keep the cores busy, at most `limit_s` seconds.
 
     Returns:
-        Seconds waited; a machine that is quiet costs one look.
+        Seconds waited; on a quiet machine one sample of `SAMPLE_S`.
     """
     start = time.monotonic()
     while True:
@@ -88,7 +88,10 @@ def wait_until_quiet(cores: Sequence[int], limit_s: float) -> float:
 
 
 class OwnWatch:
-    """CPU time of this process and its children, and the time their threads waited for a core."""
+    """CPU time of this process and its children, and the time their threads waited for a core.
+
+    The children are those that exist at construction.
+    """
 
     def __init__(self) -> None:
         import psutil
@@ -97,19 +100,19 @@ class OwnWatch:
         self.start()
 
     def start(self) -> None:
-        """Count from here."""
+        """Start counting."""
         self._before = self._now()
 
     def stop(self) -> tuple[float, float]:
-        """CPU seconds and waiting seconds since `start`."""
+        """Return CPU seconds and core-waiting seconds since `start`."""
         cpu_s, wait_s = self._now()
         return cpu_s - self._before[0], wait_s - self._before[1]
 
     def settle(self, limit_s: float = SPIN_S) -> None:
-        """Wait until the threads of this process and its children sleep.
+        """Wait until the threads of this process and its children sleep, at most `limit_s` seconds.
 
-        Thread pools spin for a while after their work, in case there is more: the next one's turn
-        would have to share the cores with them.
+        Thread pools spin for a while after their work; during the next candidate's turn they would
+        still use the cores.
         """
         deadline = time.monotonic() + limit_s
         before = self._now()[0]
@@ -121,10 +124,10 @@ class OwnWatch:
             before = now
 
     def _now(self) -> tuple[float, float]:
-        """CPU and waiting seconds so far.
+        """Return CPU seconds and core-waiting seconds so far.
 
-        The kernel's schedstat counts waiting exactly, but the time of a thread that runs only at
-        every tick (4 ms here): of this process the CPU clock is read instead.
+        Waiting time in schedstat is exact, but the CPU time of a running thread is updated only at
+        each tick (measured: 4 ms). For this process the CPU clock is read instead.
         """
         own = [_schedstat(path) for path in _tasks(os.getpid())]
         children = [_schedstat(path) for pid in self._children for path in _tasks(pid)]
@@ -148,7 +151,10 @@ def _schedstat(path: str) -> tuple[int, int]:
 
 
 def _cpu_ticks(cores: frozenset[int]) -> list[int]:
-    """User, nice, system, idle, iowait, irq, softirq, steal of these cores, or of all."""
+    """Return the ticks of the given cores, or of all.
+
+    In order: user, nice, system, idle, iowait, irq, softirq, steal.
+    """
     source = Path("/proc/stat")
     if not source.exists():
         return [0] * 8
@@ -162,7 +168,7 @@ def _cpu_ticks(cores: frozenset[int]) -> list[int]:
 
 
 def _frequency_mhz(cores: frozenset[int]) -> float:
-    """The mean of what the kernel says of the cores (cpufreq, else /proc/cpuinfo)."""
+    """Return the cores' mean clock in MHz from cpufreq, else of all cores from /proc/cpuinfo."""
     found: list[float] = []
     for core in sorted(cores) or range(os.cpu_count() or 1):
         path = Path(f"/sys/devices/system/cpu/cpu{core}/cpufreq/scaling_cur_freq")

@@ -1,4 +1,4 @@
-"""Memory of a process, and of a folder on disk."""
+"""Memory of processes and GPUs, and size of a folder on disk."""
 
 import re
 import sys
@@ -8,18 +8,24 @@ _LINE = re.compile(r"^(Vm\w+):\s+(\d+) kB", re.MULTILINE)
 
 
 def process_memory_mb(pid: int | str = "self") -> tuple[float, float]:
-    """Resident memory now and at its peak, in MB (2**20 bytes), as the kernel counts them."""
+    """Return current and peak resident memory of a process, in MB (2**20 bytes).
+
+    The values are VmRSS and VmHWM of the kernel's `/proc/PID/status`.
+    """
     fields = dict(_LINE.findall(Path(f"/proc/{pid}/status").read_text()))
     return int(fields["VmRSS"]) / 1024, int(fields["VmHWM"]) / 1024
 
 
 def folder_mb(folder: Path) -> float:
-    """Size of the files below a folder, in MB (2**20 bytes)."""
+    """Return the size of the files below a folder, in MB (2**20 bytes)."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 2**20
 
 
 def tree_memory_mb() -> tuple[float, float]:
-    """Resident memory of this process and its descendants, now and at their peaks, in MB."""
+    """Return current and peak resident memory of this process and its descendants, in MB.
+
+    The peak is the sum of the processes' peaks.
+    """
     import psutil
 
     parts = [process_memory_mb()]
@@ -32,9 +38,10 @@ def tree_memory_mb() -> tuple[float, float]:
 
 
 def gpu_memory_mb() -> dict[str, float]:
-    """Peaks on the GPUs of this process, in MB; empty where it used none.
+    """Return this process's peak GPU memory, summed over GPUs, in MB; empty if it used no GPU.
 
-    `allocated_mb` is what torch's allocator handed out, `device_mb` what it took from the device.
+    `allocated_mb` is what torch's allocator gave to tensors, `device_mb` what it reserved on the
+    devices.
     """
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_initialized():

@@ -1,4 +1,7 @@
-"""The metrics that there are: name, unit, direction. A name no measure produces is no metric."""
+"""Built-in metrics by kind: name, unit, direction, summary.
+
+These and the workload's quality metrics are all that an experiment can name.
+"""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -111,4 +114,4 @@ QUALITY_DROP = Metric(
 )
 
 MEASURED_METRICS: Mapping[str, Metric] = MappingProxyType({**SPEED_METRICS, **MEMORY_METRICS})
-"""What every workload gets measured for."""
+"""Metrics that are measured for every workload."""
