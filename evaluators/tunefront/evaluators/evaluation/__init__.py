@@ -1,1 +1,1 @@
-"""Settings of an evaluation, its result, and what a build leaves."""
+"""Settings of an evaluation, its result, and the record of a built candidate."""

@@ -1,4 +1,4 @@
-"""What is recorded of a built candidate, beside its files."""
+"""The record of a built candidate, stored next to its files."""
 
 import json
 from collections.abc import Mapping
@@ -11,13 +11,13 @@ from tunefront.spaces import Configuration, ExportError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Numerics:
-    """What a built model is told to be: the choices of the runtime stage.
+    """Device, number format and ranks that a model is built for: choices of the runtime stage.
 
     Attributes:
         device: `cpu` or `cuda`.
         precision: `fp32`, `bf16` or `fp16`.
         quantization: A value of the choice `quantization`.
-        tensor_parallel: Ranks that share the model.
+        tensor_parallel: Number of ranks that share the model.
     """
 
     device: str = "cpu"
@@ -27,7 +27,7 @@ class Numerics:
 
     @classmethod
     def of(cls, configuration: Configuration) -> "Numerics":
-        """The numerics of a configuration; what it doesn't name keeps its default."""
+        """Return the numerics of a configuration; missing choices have their defaults."""
         return cls(
             device=str(configuration.get("device", "cpu")),
             precision=str(configuration.get("precision", "fp32")),
@@ -36,7 +36,7 @@ class Numerics:
         )
 
     def to_dict(self) -> dict[str, str | int]:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         return asdict(self)
 
 
@@ -45,16 +45,18 @@ CANDIDATE_FILE = "candidate.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CandidateRecord:
-    """What is known about a built candidate.
+    """Properties of a built candidate.
+
+    Weights are counted in tensors of two or more dimensions.
 
     Attributes:
-        runtime: The runtime's name.
-        numerics: What it was built to be.
-        settings: What the runtime wants to know at `load`.
-        parameters: Weights of the module that it was built from.
-        reference_parameters: Weights of the reference module, before any technique.
-        sparsity: Share of zeros among the weights.
-        threads: Threads that it is opened with unless told otherwise.
+        runtime: Name of the runtime.
+        numerics: Device, number format and ranks that it was built for.
+        settings: Values that the runtime's `build` returned and its `load` needs.
+        parameters: Number of weights of the module that it was built from.
+        reference_parameters: Number of weights of the reference module, before any technique.
+        sparsity: Share of zeros among the weights of the module that it was built from.
+        threads: Default number of threads that it is opened with.
     """
 
     runtime: str
@@ -66,7 +68,7 @@ class CandidateRecord:
     threads: int = 1
 
     def write(self, folder: Path) -> None:
-        """Into `candidate.json`."""
+        """Write `candidate.json` into a folder."""
         fields = {
             "runtime": self.runtime,
             "numerics": self.numerics.to_dict(),
@@ -80,10 +82,10 @@ class CandidateRecord:
 
     @classmethod
     def read(cls, folder: Path) -> "CandidateRecord":
-        """From `candidate.json`.
+        """Read `candidate.json` of a folder.
 
         Raises:
-            ExportError: If the folder holds no readable candidate.
+            ExportError: If the file is missing or can't be read as a record.
         """
         path = folder / CANDIDATE_FILE
         try:

@@ -1,4 +1,4 @@
-"""How an evaluation ended, and what it found: plain values that travel as JSON."""
+"""The result of an evaluation: plain values that are passed between processes as JSON."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -12,7 +12,7 @@ EvaluationStage = Literal["prepare", "build", "quality", "measure"]
 
 
 WAITING = "waiting"
-"""The time of an evaluation that is no stage's."""
+"""Key in `Evaluation.seconds` of the waiting time, which belongs to no stage."""
 
 
 EVALUATION_STAGES: tuple[EvaluationStage, ...] = ("prepare", "build", "quality", "measure")
@@ -20,13 +20,14 @@ EVALUATION_STAGES: tuple[EvaluationStage, ...] = ("prepare", "build", "quality",
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FirstLook:
-    """What the first turns of a trial showed.
+    """An interim result: the measurements after the first turns, and the early-stop decision.
 
     Attributes:
-        speed: The throughput against the baseline's, or by itself where that was not beside it;
-            None where the workload has no throughput.
-        hopeless: Why more turns were not worth it; empty where they were.
-        ended: Whether there were no more: some go on whatever was seen, to check.
+        speed: Throughput relative to the baseline's, or absolute if the baseline was not measured
+            interleaved; None if the workload has no throughput.
+        hopeless: Why the trial cannot reach the front; empty if it can.
+        ended: Whether the trial was stopped early. A control trial that cannot reach the front is
+            run to its end.
     """
 
     speed: Measurement | None
@@ -35,35 +36,35 @@ class FirstLook:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "FirstLook":
-        """The inverse of `asdict`."""
+        """Return the interim result that `asdict` wrote."""
         speed = fields["speed"]
         return cls(**{**fields, "speed": None if speed is None else Measurement.from_dict(speed)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """How an evaluation ended, and what it found.
+    """The result of an evaluation.
 
     Attributes:
-        status: `ok`, or `failed` with the fields below filled.
-        measurements: Figures by metric; empty where it failed.
-        items: The primary metric's parts of every item, and their weights, for comparisons on the
-            same items; the weight is 0 where judging ended before.
-        samples: What it answered to a few items, for people.
-        relative: The throughput against the baseline's in the same turns; None where the baseline
-            was not beside it.
-        first_look: What the first turns showed; None where they were all.
-        facts: What the running candidate said it is.
-        machine: How quiet the machine was while it was measured.
-        doubts: Why the figures are less trustworthy than they should be; empty where they are not.
-        blocks: Milliseconds of the typical request, turn by turn, outliers included.
-        seconds: Time by stage (what was found in the store took none), `waiting` for cores that
-            others held and for a quiet machine, and the `total`.
-        reused: Stages whose product was found in the store.
-        cause: The failure's class.
-        stage: Where it failed.
-        message: What went wrong, one line.
-        log: The last lines of the failed step's output.
+        status: `ok`, or `failed` with `cause`, `stage`, `message` and `log`.
+        measurements: Measurements by metric name; empty if it failed.
+        items: Values of the primary metric for each item, and the items' weights, for paired
+            comparisons; the weight is 0 if quality evaluation stopped before the item.
+        samples: Example outputs: what the model answered to a few items.
+        relative: Throughput relative to the baseline's in the same turns; None if the baseline was
+            not measured interleaved with it.
+        first_look: The interim result after the first turns; None if measuring ended without one.
+        facts: Properties read back from the running candidate, and data on how it was measured.
+        machine: State of the machine during measuring (`MachineState`, and of GPUs if used).
+        doubts: Warnings: reasons to trust the measurements less; empty without any.
+        blocks: Median request latency of each turn in ms, disturbed turns included.
+        seconds: Seconds by stage, without waiting; `waiting` for cores in use and for a quiet
+            machine; and `total`.
+        reused: Names of the products that were found in the store.
+        cause: Cause of the failure.
+        stage: Stage in which it failed.
+        message: Error message of the failure.
+        log: Last lines of the log of the failed step.
     """
 
     status: Literal["ok", "failed"]
@@ -85,11 +86,11 @@ class Evaluation:
 
     @property
     def own_s(self) -> float:
-        """Seconds without waiting; 0 where none are known."""
+        """Total seconds without waiting; 0 if they are unknown."""
         return self.seconds.get("total", 0.0) - self.seconds.get(WAITING, 0.0)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         fields = asdict(self)
         fields["measurements"] = {n: m.to_dict() for n, m in self.measurements.items()}
         fields["relative"] = None if self.relative is None else self.relative.to_dict()
@@ -97,7 +98,7 @@ class Evaluation:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "Evaluation":
-        """The inverse of `to_dict`."""
+        """Return the evaluation that `to_dict` wrote."""
         measurements = {n: Measurement.from_dict(m) for n, m in fields["measurements"].items()}
         relative, first_look = fields.get("relative"), fields.get("first_look")
         return cls(

@@ -1,4 +1,4 @@
-"""How long and how well speed is measured, and when it is enough."""
+"""The measurement protocol of speed: duration, precision, and the stopping rule."""
 
 from dataclasses import dataclass
 
@@ -7,16 +7,18 @@ from tunefront.evaluators.statistics.timing import SLOW_TURNS, Timing, half_widt
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Protocol:
-    """How long and how well speed is measured.
+    """Duration and precision of speed measurements.
 
     Attributes:
-        seconds: Time for the timed turns; warm-up may take as long again.
-        precision: Half-width of the 95 % interval of the median, relative, at which to stop.
-        turns: Turns at the least.
-        requests: Different requests in a pass.
-        block_s: Seconds of a block at the least.
-        wait_s: Seconds to wait, at the most, for a machine that others keep busy.
-        reference: Whether the baseline is measured beside every candidate, in turns.
+        seconds: Seconds for the timed turns of all candidates together, three times as many for
+            slow candidates; also the limit of each candidate's warm-up.
+        precision: Relative half-width of the 95 % interval of the rate, or of its ratio to the
+            baseline's, at which measuring stops.
+        turns: Minimum number of turns; slow candidates can have fewer.
+        requests: Number of different requests in a pass.
+        block_s: Minimum seconds of a block.
+        wait_s: Longest total wait in seconds while other processes keep the machine busy.
+        reference: Whether the baseline is measured interleaved with every candidate.
     """
 
     seconds: float = 5.0
@@ -31,7 +33,17 @@ class Protocol:
 def enough(
     timing: Timing, elapsed_s: float, protocol: Protocol, beside: Timing | None = None
 ) -> bool:
-    """Whether the turns so far will do; with a reference beside it what counts is their ratio."""
+    """Return whether the turns so far suffice.
+
+    They do if at least `turns` of them are undisturbed, and either `seconds` have passed or the
+    interval is narrow enough; also after three times `seconds`, with at least `SLOW_TURNS` turns.
+
+    Args:
+        timing: Timing of the candidate.
+        elapsed_s: Seconds since the first turn, without waiting.
+        protocol: The measurement protocol.
+        beside: Timing of the baseline in the same turns; then the interval is that of the ratio.
+    """
     turns = len(timing.blocks)
     if elapsed_s >= 3 * protocol.seconds and turns >= SLOW_TURNS:
         return True

@@ -1,4 +1,4 @@
-"""What evaluations share, and how one ended: plain values that travel as JSON."""
+"""Evaluation settings that all trials of a search share, passed between processes as JSON."""
 
 import os
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from .protocol import Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
-    """Seconds after which a step is ended as hung."""
+    """Time limits of steps in seconds; a step that exceeds its limit is killed."""
 
     build_s: float = 1800.0
     quality_s: float = 1800.0
@@ -22,21 +22,22 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """What all evaluations of a search share.
+    """Evaluation settings: what all evaluations of a search share.
 
     Attributes:
         workload: The workload.
-        fingerprint: The content of its model and data, from `describe_workload`.
+        fingerprint: Hash of the content of its model and data, from `describe_workload`.
         store: Root of the store.
         protocol: How speed is measured.
-        timeouts: When steps are ended.
-        build_cores: Cores that building and quality may use.
-        memory_mb: Private memory that a process on the CPU may take; no limit where 0.
-        baseline: The configuration that candidates are measured beside; none where empty.
-        quality_limit: The most that quality may drop, in percent of the baseline's; judging ends
-            early where that is decided. None where judging goes on to the last item.
-        quality_matters: Whether quality is an objective too: then judging ends early only for
-            candidates that break the limit.
+        timeouts: Time limits of steps.
+        build_cores: Number of cores for all stages but measuring.
+        memory_mb: Limit of the private memory of a process, in MB (2**20 bytes), for candidates on
+            the CPU; no limit if 0.
+        baseline: The baseline's configuration, which candidates are compared with; none if empty.
+        quality_limit: Largest allowed drop of quality in percent of the baseline's; quality
+            evaluation stops early once it is decided. None evaluates all items.
+        quality_matters: Whether quality is an objective too; if so, quality evaluation stops early
+            only for candidates that break the limit.
     """
 
     workload: WorkloadSpec
@@ -51,12 +52,12 @@ class Setting:
     quality_matters: bool = True
 
     def to_dict(self) -> dict[str, object]:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         return {**asdict(self), "baseline": dict(self.baseline)}
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "Setting":
-        """The inverse of `to_dict`."""
+        """Return the settings that `to_dict` wrote."""
         return cls(
             workload=WorkloadSpec.from_dict(fields["workload"]),
             fingerprint=fields["fingerprint"],
@@ -72,11 +73,17 @@ class Setting:
 
 
 def memory_limit(setting: Setting, configuration: Configuration) -> int:
-    """CUDA reserves far more addresses than it uses, so that a limit would only break it."""
+    """Return the memory limit in MB of a configuration's processes; 0 means no limit.
+
+    On CUDA there is none: CUDA reserves far more address space than it uses and would fail.
+    """
     return 0 if configuration.get("device", "cpu") == "cuda" else setting.memory_mb
 
 
 def devices() -> dict[str, str]:
-    """The GPUs that this worker was given; fork servers may be older than the gift."""
+    """Return `CUDA_VISIBLE_DEVICES` of this worker as an environment; empty if it is not set.
+
+    It is passed explicitly, because the fork server can have started before GPUs were assigned.
+    """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     return {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
