@@ -1,7 +1,8 @@
-"""Candidates timed in turns (A B C, C B A, ...), each in a fresh process, on the same cores.
+"""Interleaved benchmark: candidates timed in turns (A B C, C B A, ...) on the same cores.
 
-A machine that drifts drags all of them along, so that what they are to one another stays. While one
-runs the others sleep. Where others keep the machine busy, the next turn waits for a while.
+Slow drift of the machine affects all candidates alike, so their ratios stay valid. Each candidate
+runs in fresh processes, which sleep while another candidate runs. If other processes keep the
+machine busy, the next turn waits, up to `Protocol.wait_s` in total.
 """
 
 import time
@@ -30,12 +31,12 @@ from .turn_channel import Turnstile
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contender:
-    """A built candidate that takes turns.
+    """A measurement target: a built candidate of an interleaved run.
 
     Attributes:
-        configuration: How it is run.
-        candidate: Its folder.
-        requests: The folder of the requests of its batch size.
+        configuration: The configuration that it runs with.
+        candidate: Folder of the built candidate.
+        requests: Folder of the requests for its batch size.
     """
 
     configuration: Configuration
@@ -44,29 +45,30 @@ class Contender:
 
     @property
     def replicas(self) -> int:
-        """Processes that run at the same time."""
+        """Number of replicas: processes that run at the same time."""
         return int(self.configuration.get("replicas", 1))
 
     @property
     def cores(self) -> int:
-        """Cores that each of its processes needs."""
+        """Cores of each replica: threads times tensor-parallel ranks."""
         threads = int(self.configuration.get("threads", 1))
         return threads * int(self.configuration.get("tensor_parallel", 1))
 
     @property
     def clocked_by(self) -> int | None:
-        """Threads whose CPU time could be the clock; None where it can't be."""
+        """Threads of each replica if CPU time can be the clock; None on other devices."""
         return self.cores if self.configuration.get("device", "cpu") == "cpu" else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sitting:
-    """What a contender's turns found.
+    """A target result: the timing and measurements of one target.
 
     Attributes:
-        timing: Its blocks.
-        measurements: Speed, memory and, where the machine can tell, energy.
-        facts: What the running candidate said it is, and seconds of loading and warming up.
+        timing: Its timed blocks.
+        measurements: Speed, memory, and energy if the machine has a counter.
+        facts: Properties read back from the running candidate, seconds of loading and of warm-up,
+            and the clock that was used.
     """
 
     timing: Timing
@@ -76,13 +78,13 @@ class Sitting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """The turns of some contenders.
+    """An interleaved run.
 
     Attributes:
-        sittings: What was found, or why it was not, a contender each.
-        machine: How quiet the machine was: load, foreign work, clocks, GPUs.
-        waited_s: Seconds spent waiting for it to be.
-        queued_s: Seconds before that until the cores were free.
+        sittings: For each target its result, or the error that ended it.
+        machine: State of the machine: load, foreign CPU time, clocks, and GPUs if used.
+        waited_s: Seconds spent waiting for a quiet machine.
+        queued_s: Seconds spent waiting for free cores, before the run.
     """
 
     sittings: Sequence[Sitting | EvaluationError]
@@ -92,11 +94,11 @@ class Session:
 
 
 EnoughTurns = Callable[[Sequence[Timing], float], bool]
-"""Whether the timings so far will do; also given the seconds since the first turn."""
+"""Whether the timings so far suffice; also takes the seconds since the first turn, less waiting."""
 EndsEarly = Callable[[Session], bool]
-"""Whether what the first turns found shows that no more are worth it."""
+"""Whether to stop early, given the interim result of the run."""
 LOOK_TURNS = 3
-"""Turns that nobody disturbed after which a first look is taken."""
+"""Undisturbed turns of each target after which the interim result is taken."""
 
 
 def take_turns(
@@ -107,17 +109,22 @@ def take_turns(
     enough: EnoughTurns,
     ends_early: EndsEarly | None = None,
 ) -> Session:
-    """Time the contenders side by side; one that fails leaves, the others go on.
+    """Run an interleaved benchmark of some targets.
 
-    The first contender is what this is about: where it fails, nothing goes on.
+    If a target fails, the others continue. If the first target fails, the run ends, because the
+    others are measured only to be compared with it.
 
     Args:
-        setting: What all evaluations share.
-        contenders: Who takes turns.
-        isolation: Where their processes come from.
-        log: The file that their output goes to.
-        enough: Asked after every turn.
-        ends_early: Asked once, after `LOOK_TURNS` turns that nobody disturbed.
+        setting: The evaluation settings.
+        contenders: The targets.
+        isolation: Starts the processes.
+        log: File for the processes' output.
+        enough: Called after every turn; the run ends when it returns True.
+        ends_early: Called once, when each target has `LOOK_TURNS` undisturbed turns; the run ends
+            if it returns True.
+
+    Raises:
+        TimeoutError: If the cores are not free within an hour.
     """
     wanted = max(contender.cores * contender.replicas for contender in contenders)
     places = sum(contender.replicas for contender in contenders)
@@ -137,7 +144,7 @@ def take_turns(
 
 
 class _Player:
-    """A contender with its processes, and what it has shown so far."""
+    """A target in an interleaved benchmark: its processes, and its blocks and energy so far."""
 
     def __init__(self, contender: Contender, places: Sequence[int], children: list[Child]) -> None:
         self.contender = contender
@@ -149,12 +156,12 @@ class _Player:
         self.failure: EvaluationError | None = None
 
     def check(self, place: int) -> None:
-        """Raise where this process has ended."""
+        """Raise an error if the process at this place has ended."""
         self.children[place].check()
 
     @property
     def timing(self) -> Timing:
-        """Its blocks so far; later blocks do not change it."""
+        """A copy of the timing so far; later blocks do not change it."""
         return Timing(
             blocks=tuple(self.blocks),
             items=self.items,
@@ -163,7 +170,7 @@ class _Player:
         )
 
     def sitting(self) -> Sitting | EvaluationError:
-        """Its figures, once it was told that this is the end."""
+        """Return the target's result or error, after its processes were told to exit."""
         if self.failure is not None:
             return self.failure
         if not self.blocks:
@@ -174,9 +181,13 @@ class _Player:
             return error
 
     def figures(self, results: Sequence[Mapping[str, Any]]) -> Sitting:
-        """Its figures from its turns, and from what its processes say of themselves."""
+        """Return the target's result from its turns and the reports of its processes.
+
+        Args:
+            results: One report for each replica, as the step `measure` returns it.
+        """
         first = results[0]
-        # Libraries are shared pages: they count once, what a replica adds counts for each.
+        # Library pages are shared: they count once, the memory above them for each replica.
         model_mb = sum(r["peak_mb"] - r["idle_mb"] for r in results)
         exact = {
             "peak_memory_mb": first["idle_mb"] + model_mb,
@@ -201,7 +212,7 @@ class _Player:
         )
 
     def _energy(self) -> dict[str, Measurement]:
-        """Joules an item, where the machine can tell."""
+        """Return the energy per item; empty if the machine has no energy counter."""
         if not self.joules:
             return {}
         items = [
@@ -213,7 +224,12 @@ class _Player:
 
 
 def energy_of(joules: Sequence[float], items: Sequence[int]) -> Measurement:
-    """Joules an item: the turns' total over their items, and the range of the turns."""
+    """Return joules per item: total energy over total items; the interval is the turns' range.
+
+    Args:
+        joules: Energy of each turn.
+        items: Items of each turn.
+    """
     each = np.array(joules) / np.array(items)
     return Measurement(
         value=float(np.sum(joules) / np.sum(items)),
@@ -225,7 +241,7 @@ def energy_of(joules: Sequence[float], items: Sequence[int]) -> Measurement:
 
 
 class _Table:
-    """Where the contenders sit: in turns, as long as it takes."""
+    """An interleaved benchmark: starts the targets' processes and runs their turns."""
 
     def __init__(self, setting: Setting, turnstile: Turnstile, cores: Sequence[int]) -> None:
         self._setting = setting
@@ -237,7 +253,7 @@ class _Table:
         self._meter = EnergyMeter()
 
     def add(self, contender: Contender, isolation: Isolation, log: Path, stack: ExitStack) -> None:
-        """Start a contender's processes; they load while others do."""
+        """Start a target's processes, without waiting; all targets load concurrently."""
         first = sum(len(player.places) for player in self._players)
         places = range(first, first + contender.replicas)
         children = [
@@ -269,7 +285,10 @@ class _Table:
         )
 
     def play(self, enough: EnoughTurns, ends_early: EndsEarly | None) -> Session:
-        """Everybody loads, warms up, and takes turns until it is enough."""
+        """Load and warm up all targets, then run turns until `enough` or `ends_early` stops them.
+
+        The order of the targets is reversed in every other turn.
+        """
         for player in self._players:
             self._seat(player)
         self._wait()
@@ -288,7 +307,7 @@ class _Table:
                 if self._look(ends_early, watch, own):
                     break
                 ends_early = None
-            # CPU time knows what others took; a wall clock does not.
+            # CPU time excludes the time that other processes used the core; wall time does not.
             if any(timing.clock == "wall" and not timing.clean[-1] for timing in timings):
                 self._wait()
         machine = self._machine(watch, own)
@@ -298,7 +317,7 @@ class _Table:
         return Session(sittings=sittings, machine=machine, waited_s=self._waited_s)
 
     def _look(self, ends_early: EndsEarly, watch: MachineWatch, own_s: float) -> bool:
-        """What a first look says; nothing where somebody does not answer it."""
+        """Take the interim result and return whether to stop; False if a target fails meanwhile."""
         sittings: list[Sitting | EvaluationError] = []
         for player in self._present():
             if not (results := self._call(player, "look")):
@@ -311,7 +330,7 @@ class _Table:
         return {**watch.state(own_s).to_dict(), **self._gpus()}
 
     def _gpus(self) -> dict[str, float]:
-        """The GPUs' state, where anybody uses one."""
+        """Return the state of the GPUs; empty if no target uses one."""
         devices = {p.contender.configuration.get("device", "cpu") for p in self._players}
         return Gpus().state() if "cuda" in devices else {}
 
@@ -324,7 +343,7 @@ class _Table:
             self._waited_s += wait_until_quiet(self._cores, left_s)
 
     def _block(self, player: _Player) -> float:
-        """One block of one contender; the CPU seconds that its processes spent on it."""
+        """Run one block of one target; return the CPU seconds that its replicas used for it."""
         before = self._meter.joules()
         answers = self._call(player, "block")
         if not answers:
@@ -348,7 +367,7 @@ class _Table:
     def _ask(
         self, player: _Player, ask: Callable[[], list[Mapping[str, Any]]]
     ) -> list[Mapping[str, Any]]:
-        """The answers, or nothing where the contender failed."""
+        """Return the replies of `ask`; on an error record it, kill the target, and return []."""
         try:
             return ask()
         except WorkloadError as error:

@@ -1,4 +1,4 @@
-"""What turns have found, as an evaluation: figures, the ratio to the baseline, doubts."""
+"""An interleaved run as an evaluation: measurements, ratio to the baseline, warnings."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -14,16 +14,16 @@ from tunefront.spaces import EvaluationError
 from .interleaved import Session, Sitting
 
 MOST_STEAL = 0.05
-"""Of the time that a hypervisor may take before figures are doubted."""
+"""Share of CPU time taken by the hypervisor above which a warning is recorded."""
 Judge = Callable[[Evaluation], FirstLook]
-"""What the first turns' evaluation shows."""
+"""An early-stop rule: the decision on the evaluation of the first turns."""
 
 
 def measured(protocol: Protocol, session: Session) -> Evaluation:
-    """One evaluation from a candidate's turns, and from the baseline's beside it.
+    """Return the evaluation of the first target; the next one that succeeded is its baseline.
 
     Raises:
-        EvaluationError: With its cause, where the candidate failed.
+        EvaluationError: With its cause, if the first target failed.
     """
     own, *others = session.sittings
     if isinstance(own, EvaluationError):
@@ -41,20 +41,20 @@ def measured(protocol: Protocol, session: Session) -> Evaluation:
 
 
 def speed_against(evaluation: Evaluation) -> Measurement | None:
-    """The throughput against the baseline's, or by itself where that was not beside it.
+    """Return the throughput relative to the baseline's, or absolute without a baseline.
 
-    None where the workload has no throughput.
+    None if the workload has no throughput.
     """
     return evaluation.relative or evaluation.measurements.get("throughput")
 
 
 def plain_look(evaluation: Evaluation) -> FirstLook:
-    """A first look that ends nothing."""
+    """Return an interim result that never stops the trial."""
     return FirstLook(speed=speed_against(evaluation))
 
 
 def relative_throughput(own: Sitting, beside: Sitting) -> Measurement:
-    """The throughput against another's in the same turns."""
+    """Return the ratio of two targets' throughputs (items per second) in the same turns."""
     seen = ratios(own.timing, beside.timing)
     scale = own.timing.items / beside.timing.items
     value, low, high = (scale * end for end in ratio_interval([seen]))
@@ -64,7 +64,14 @@ def relative_throughput(own: Sitting, beside: Sitting) -> Measurement:
 def doubts_of(
     timing: Timing, machine: Mapping[str, float], protocol: Protocol, beside: Timing | None
 ) -> tuple[str, ...]:
-    """Why the figures of these turns are less trustworthy than they should be."""
+    """Return warnings: wide interval, disturbed turns, hypervisor steal, throttled GPU.
+
+    Args:
+        timing: Timing of the candidate.
+        machine: State of the machine during the turns.
+        protocol: The measurement protocol.
+        beside: Timing of the baseline in the same turns, or None.
+    """
     found: list[str] = []
     half = half_width(timing, beside)
     if half > 1.5 * protocol.precision:
@@ -80,16 +87,16 @@ def doubts_of(
 
 
 def digits(values: Array) -> tuple[float, ...]:
-    """Seven digits: enough for comparisons, and short in the record."""
+    """Round to seven significant digits: enough for comparisons, and short in the record."""
     return tuple(float(f"{value:.7g}") for value in values)
 
 
 class Looker:
-    """Looks at what the first turns found, and remembers it.
+    """An early-stop monitor: applies an early-stop rule to the interim result and keeps both.
 
     Args:
-        found: The evaluation of a session.
-        judge: Who says whether more turns are worth it.
+        found: Returns the evaluation of an interleaved run.
+        judge: The early-stop rule.
     """
 
     def __init__(self, found: Callable[[Session], Evaluation], judge: Judge) -> None:
@@ -98,12 +105,15 @@ class Looker:
         self._seen: FirstLook | None = None
 
     def ends(self, session: Session) -> bool:
-        """Whether there are to be no more turns."""
+        """Return whether to stop early, given the interim run."""
         self._seen = self._judge(self._found(session))
         return self._seen.ended
 
     def noted(self, found: Evaluation) -> Evaluation:
-        """The evaluation at the end, with what was seen; why it ended early stands for doubts."""
+        """Return the final evaluation with the interim result added.
+
+        If the trial was stopped early, the reason for that replaces the warnings.
+        """
         seen = self._seen
         doubts = (seen.hopeless,) if seen is not None and seen.ended else found.doubts
         return replace(found, first_look=seen, doubts=doubts)

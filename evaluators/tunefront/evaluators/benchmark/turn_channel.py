@@ -1,7 +1,7 @@
-"""Processes that take turns: one runs, the others sleep on a socket until they are called.
+"""Turn channel: one process runs, the others block on a socket until they are called.
 
-The side that calls is a `Turnstile`; each process holds a `Seat`. What is said is one JSON object a
-line, over a socket of the file system that only this user can reach.
+The calling side is a `Turnstile`, each process has a `Seat`. Messages are JSON objects, one per
+line, over a Unix socket in a folder that only this user can access.
 """
 
 import contextlib
@@ -19,20 +19,20 @@ from tunefront.spaces import EvaluationError
 
 ADDRESS = "turns"
 LONGEST_ADDRESS = 100
-"""Characters that the system allows for a socket's path, less a few."""
+"""Longest path of the socket in characters, a little below the limit of the system."""
 CHANNEL_POLL_S = 0.5
-"""How often a process that says nothing is looked after."""
+"""Seconds without a message after which the awaited processes are checked."""
 
 Gone = Callable[[int], None]
-"""Looks after a process that says nothing; raises where it has ended."""
+"""Checks the process with that number; raises an error if it has ended."""
 
 
 class Seat:
-    """A process's place: waits for its turn, answers.
+    """A turn client: receives the calls of the turn channel and replies.
 
     Args:
-        address: The turnstile's socket.
-        place: Which of the processes this is.
+        address: Path of the channel's socket.
+        place: Number of this process.
     """
 
     def __init__(self, address: str, place: int) -> None:
@@ -42,20 +42,20 @@ class Seat:
         self.say({"place": place})
 
     def say(self, message: Mapping[str, Any]) -> None:
-        """Answer."""
+        """Send a message."""
         self._socket.sendall(json.dumps(message).encode() + b"\n")
 
     def calls(self) -> Iterator[str]:
-        """What it is called for, until the turnstile is closed."""
+        """Yield the name of each call (`warm`, `block`, ...) until the channel is closed."""
         for line in self._lines:
             yield json.loads(line)["call"]
 
 
 class Turnstile:
-    """Calls processes, one group at a time, and collects what they answer.
+    """A turn channel: calls processes, one group at a time, and collects their replies.
 
     Args:
-        places: How many processes will sit down.
+        places: Number of processes that will connect.
     """
 
     def __init__(self, places: int) -> None:
@@ -84,7 +84,7 @@ class Turnstile:
         self.close()
 
     def close(self) -> None:
-        """Hang up; whoever sits here sees the end."""
+        """Close all connections, which ends `Seat.calls` in the processes; remove the socket."""
         for connection in [self._listener, *self._pending]:
             with contextlib.suppress(KeyError):
                 self._selector.unregister(connection)
@@ -95,10 +95,15 @@ class Turnstile:
     def seated(
         self, places: Sequence[int], timeout_s: float, gone: Gone
     ) -> list[Mapping[str, Any]]:
-        """Wait until some processes have sat down.
+        """Wait until some processes have connected.
+
+        Args:
+            places: Numbers of the processes.
+            timeout_s: Longest wait in seconds.
+            gone: Checks a process that sends nothing.
 
         Raises:
-            EvaluationError: If one of them ended, or `timeout_s` seconds passed.
+            EvaluationError: If `timeout_s` seconds have passed, or as `gone` raises it.
         """
         missing = [place for place in places if place not in self._seats]
         return self._answers(missing, timeout_s, gone)
@@ -106,20 +111,26 @@ class Turnstile:
     def call(
         self, places: Sequence[int], word: str, timeout_s: float, gone: Gone
     ) -> list[Mapping[str, Any]]:
-        """Call some processes at the same time; their answers, in the order of `places`.
+        """Call some processes at the same time; return their replies in the order of `places`.
+
+        Args:
+            places: Numbers of the processes.
+            word: Name of the call.
+            timeout_s: Longest wait in seconds.
+            gone: Checks a process that sends nothing.
 
         Raises:
-            EvaluationError: If one of them ended, or `timeout_s` seconds passed.
+            EvaluationError: If `timeout_s` seconds have passed, or as `gone` raises it.
         """
         self._tell(places, word)
         return self._answers(places, timeout_s, gone)
 
     def dismiss(self, places: Sequence[int]) -> None:
-        """Tell some processes that there are no more turns."""
+        """Send `end` to some processes: there are no more turns."""
         self._tell(places, "end")
 
     def _tell(self, places: Sequence[int], word: str) -> None:
-        """What nobody hears any more is found out by whoever waits for the answer."""
+        """Send a call; a process that has exited is detected while waiting for its reply."""
         message = json.dumps({"call": word}).encode() + b"\n"
         for place in places:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError, KeyError):
@@ -143,7 +154,7 @@ class Turnstile:
         return [answers[place] for place in places]
 
     def _heard(self, source: socket.socket) -> list[tuple[int, Mapping[str, Any]]]:
-        """What came in on one socket, with the place it came from."""
+        """Receive from one socket; return each complete message with the number of its process."""
         if source is self._listener:
             connection, _ = self._listener.accept()
             self._selector.register(connection, selectors.EVENT_READ, None)
@@ -151,7 +162,7 @@ class Turnstile:
             return []
         try:
             block = source.recv(1 << 20)
-        except ConnectionResetError:  # it ended with a call unread
+        except ConnectionResetError:  # the process exited before it read a call
             block = b""
         if not block:
             self._selector.unregister(source)
