@@ -1,1 +1,1 @@
-"""The stages of one evaluation."""
+"""Pipelines: the stages of one evaluation, and the steps that run in fresh processes."""

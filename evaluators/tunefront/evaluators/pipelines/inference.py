@@ -1,11 +1,12 @@
-"""The one path from a configuration to its measurements.
+"""The inference pipeline: from a configuration to its measurements.
 
     model stage      techniques applied to the torch module     key: workload + model choices
     runtime stage    built for a runtime, precision, bits       key: + runtime choices
     quality          once per candidate                         key: the candidate's
     execution stage  batch size, threads, replicas: speed and memory, measured every time
 
-Every step runs in a fresh process (isolation.py); what stages produce is kept (store.py).
+Every step runs in a fresh process (isolation/process.py); products of stages are kept in the store
+(store/store.py).
 """
 
 import time
@@ -46,24 +47,27 @@ from tunefront.spaces import (
 )
 
 ROOM = 3.0
-"""Memory that a candidate may take, as a multiple of its files; a guess on the safe side."""
+"""Estimated memory of a running candidate as a multiple of its files; a conservative guess."""
 ROOM_MB = 700.0
-"""Memory for a runtime's libraries and what they work in."""
+"""Memory in MB for a runtime's libraries and buffers, for each target."""
 LEAST_FREE_BYTES = 2**30
-"""What must be free on the store's disk before anything is built."""
+"""Minimum free bytes on the store's disk before a build."""
 MODEL_COPIES = 3
-"""What a build may leave behind, in sizes of the model: pruned, translated, built."""
+"""Copies of the model that a build can write: pruned, converted, built."""
 
 
 OnStage = Callable[[EvaluationStage], None]
-"""Called with the stage that begins."""
+"""Called with each stage when it begins."""
 
 
 def describe_workload(workload: WorkloadSpec, isolation: Isolation, log: Path) -> Mapping[str, Any]:
-    """Check model and data in a fresh process; fingerprint and size.
+    """Check a workload's model and data in a fresh process; return its fingerprint and size.
+
+    Returns:
+        `fingerprint`, `parameters` (their number) and `module` (the module's class).
 
     Raises:
-        WorkloadError: If either can't be used.
+        WorkloadError: If the model or the data can't be used.
     """
     step = Step(
         name="describe",
@@ -80,12 +84,12 @@ def describe_workload(workload: WorkloadSpec, isolation: Isolation, log: Path) -
 
 
 def candidate_key(setting: Setting, configuration: Configuration) -> str:
-    """The key of the built candidate: all that it depends on."""
+    """Return the store key of the built candidate."""
     return _stage_key(setting, configuration, "runtime")
 
 
 def model_key(setting: Setting, configuration: Configuration) -> str:
-    """The key of what the model stage leaves."""
+    """Return the store key of the model stage's product."""
     return _stage_key(setting, configuration, "model")
 
 
@@ -100,7 +104,7 @@ def _stage_key(setting: Setting, configuration: Configuration, stage: Stage) -> 
 
 
 def _content(spec: WorkloadSpec) -> dict[str, object]:
-    """The spec without where things lie: the fingerprint stands for them."""
+    """Return the spec without its folder; the fingerprint covers the content of the files."""
     return {**spec.to_dict(), "folder": ""}
 
 
@@ -119,22 +123,24 @@ def evaluate(
     on_stage: OnStage = lambda stage: None,
     judge: Judge = plain_look,
 ) -> Evaluation:
-    """Build what isn't built, judge what isn't judged, measure; never raises for the trial's sake.
+    """Evaluate a configuration: build and evaluate quality unless stored, then measure.
+
+    Any error becomes a failed evaluation instead of being raised.
 
     Args:
-        setting: What all evaluations of the search share.
-        configuration: What to evaluate.
-        isolation: Where the fresh processes come from.
-        log: The file that the steps' output goes to.
-        on_stage: Called with every stage as it begins.
-        judge: Looks at what the first turns found, and says whether there are to be more.
+        setting: The evaluation settings.
+        configuration: The configuration to evaluate.
+        isolation: Starts the fresh processes.
+        log: File for the output of the steps.
+        on_stage: Called with each stage when it begins.
+        judge: The early-stop rule, applied to the interim result after the first turns.
     """
     with _Path(setting, configuration, isolation, log, on_stage, judge) as path:
         return path.walk()
 
 
 class _Path:
-    """One walk along the path; keeps time, place and reuse, and what it uses from being evicted."""
+    """One evaluation: times its stages, records reuse, and locks its products against eviction."""
 
     def __init__(
         self,
@@ -169,7 +175,7 @@ class _Path:
         start = time.perf_counter()
         try:
             found = self._walk()
-        except Exception as error:  # the trial's border: whatever happens is its result
+        except Exception as error:  # the trial's border: any error is recorded as its result
             self._note_unexpected(error)
             self.seconds["total"] = time.perf_counter() - start
             return Evaluation(
@@ -185,7 +191,7 @@ class _Path:
         return replace(found, seconds=self.seconds, reused=tuple(self.reused))
 
     def _note_unexpected(self, error: Exception) -> None:
-        """Errors that nobody raised on purpose leave their traceback in the log."""
+        """Write the traceback of an unexpected error to the log."""
         if not isinstance(error, EvaluationError | WorkloadError):
             self.log.parent.mkdir(parents=True, exist_ok=True)
             with self.log.open("a") as log:
@@ -202,7 +208,7 @@ class _Path:
             return self._measure(candidate, requests, quality)
 
     def export(self, folder: Path) -> None:
-        """Build if need be, then fill the folder in a fresh process."""
+        """Build the candidate unless it is stored, then fill `folder` in a fresh process."""
         with lease_cores(self.setting.build_cores) as cores:
             payload = {
                 "candidate": str(self._candidate(cores)),
@@ -214,7 +220,7 @@ class _Path:
 
     @contextmanager
     def _leased(self, stage: EvaluationStage) -> Iterator[Sequence[int]]:
-        """Time a stage on cores of its own; the time until they are free is no stage's."""
+        """Lease cores and time a stage on them; waiting for the cores is not part of its time."""
         start = time.perf_counter()
         with lease_cores(self.setting.build_cores) as cores:
             self.seconds[WAITING] += time.perf_counter() - start
@@ -233,7 +239,7 @@ class _Path:
             self.seconds[stage] = time.perf_counter() - start - waited
 
     def _kept(self, name: str, key: str, make: Callable[[Path], None]) -> Path:
-        """The product of a step, made or found, and held until the end of the walk."""
+        """Find or make the product of a step, locked until the evaluation is closed."""
         made = False
 
         def note(folder: Path) -> None:
@@ -248,7 +254,7 @@ class _Path:
         return path
 
     def _needed_bytes(self) -> int:
-        """Room to build in: a floor, or more where the model is a folder of large weights."""
+        """Return the free bytes needed for a build: a minimum, more for large safetensors files."""
         spec = self.setting.workload
         weights = sum(size_of(file) for file in spec.path(spec.model).glob("*.safetensors"))
         return max(LEAST_FREE_BYTES, MODEL_COPIES * weights)
@@ -330,7 +336,7 @@ class _Path:
         }
         key = self._quality_key()
         if "limit" in payload and self.store.find(key) is None:
-            # What ends early at one limit is no answer for another, nor beside another baseline.
+            # A result that stopped early is valid only for its limit and baseline.
             rule = {name: payload[name] for name in ("limit", "keeping_counts")}
             baseline = candidate_key(self.setting, Configuration(self.setting.baseline))
             key = key_of(kind="quality", candidate=self.candidate_key, baseline=baseline, **rule)
@@ -349,7 +355,11 @@ class _Path:
         return key_of(kind="quality", candidate=self.candidate_key)
 
     def _quality_limit(self) -> dict[str, object]:
-        """When judging may end early; nothing where it may not, or the baseline was not judged."""
+        """Return the payload for early stopping of quality evaluation.
+
+        It is empty without a limit, without a stored quality of the baseline, and for a candidate
+        that is the baseline's.
+        """
         setting = self.setting
         if setting.quality_limit is None or not setting.baseline:
             return {}
@@ -378,7 +388,7 @@ class _Path:
         return looker.noted(self._found(session, quality))
 
     def _found(self, session: Session, quality: Path) -> Evaluation:
-        """What the turns found, and what was judged before them."""
+        """Return the evaluation of an interleaved run together with the candidate's quality."""
         values, weights = read_items(quality)
         found = measured(self.setting.protocol, session)
         return replace(
@@ -394,7 +404,11 @@ class _Path:
         return enough(timings[0], elapsed_s, self.setting.protocol, beside)
 
     def _beside(self, own: Contender) -> list[Contender]:
-        """The baseline, where there is room for it beside the candidate."""
+        """Return the baseline as second target, or nothing.
+
+        Nothing if the protocol has no reference, the configuration is the baseline, their devices
+        differ, or both together do not fit into memory.
+        """
         setting = self.setting
         baseline = Configuration(setting.baseline)
         elsewhere = baseline.get("device", "cpu") != self.configuration.get("device", "cpu")
@@ -409,10 +423,10 @@ class _Path:
 def contender(
     setting: Setting, configuration: Configuration, isolation: Isolation, log: Path
 ) -> Contender:
-    """A configuration ready for its turns; what the store has lost is built again.
+    """Return a configuration as a measurement target; products missing in the store are built.
 
     Raises:
-        EvaluationError: With its cause, where it can't be built.
+        EvaluationError: With its cause, if it can't be built.
     """
     with (
         _Path(setting, configuration, isolation, log) as path,
@@ -426,7 +440,7 @@ def contender(
 
 
 def _fits(contenders: Sequence[Contender]) -> bool:
-    """Whether all of them, with what they work in, fit into the memory that is free."""
+    """Return whether all targets together fit into free memory, and GPU memory if one is used."""
     import psutil
 
     needed = sum(c.replicas * ROOM * folder_mb(c.candidate) + ROOM_MB for c in contenders)
@@ -450,10 +464,21 @@ def judge_candidate(
     log: Path,
     folder: Path,
 ) -> dict[str, Measurement]:
-    """Judge the quality of a candidate, or of an export, whatever the store knows of it.
+    """Evaluate the quality of a candidate or an export again, ignoring stored results.
+
+    Args:
+        setting: The evaluation settings.
+        configuration: The configuration of the candidate.
+        candidate: Folder of the candidate or export.
+        isolation: Starts the fresh processes.
+        log: File for the output of the steps.
+        folder: Folder to write the quality to.
+
+    Returns:
+        The quality metrics by name.
 
     Raises:
-        EvaluationError: With its cause, where it can't be judged.
+        EvaluationError: With its cause, if the evaluation fails.
     """
     with (
         _Path(setting, configuration, isolation, log) as path,
@@ -469,10 +494,10 @@ def judge_candidate(
 def export_candidate(
     setting: Setting, configuration: Configuration, isolation: Isolation, log: Path, folder: Path
 ) -> None:
-    """Fill `folder` with an export of the configuration; builds what the store has lost.
+    """Fill `folder` with an export of the configuration; missing products are built again.
 
     Raises:
-        EvaluationError: With its cause, where it can't be built or run.
+        EvaluationError: With its cause, if it can't be built or run.
     """
     with _Path(setting, configuration, isolation, log) as path:
         path.export(folder)

@@ -1,4 +1,4 @@
-"""A trial's configuration profiled: found in the store or built, then run as a trial runs it."""
+"""Profiling a trial's configuration: found in the store or built, then run as in a trial."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -20,23 +20,24 @@ from tunefront.spaces import Configuration, EvaluationError
 from .inference import candidate_key, contender, model_key
 
 PROFILED_S = 1.0
-"""How long requests are profiled, about."""
+"""Approximate seconds for which requests are profiled."""
 
 
 def profile_candidate(
     setting: Setting, configuration: Configuration, isolation: Isolation, log: Path, trace: Path
 ) -> Profile:
-    """Where a configuration's time goes, by its runtime's own profiler, in a fresh process.
+    """Profile a configuration with its runtime's profiler, in a fresh process.
 
     Args:
-        setting: What all evaluations of the search share.
-        configuration: What to profile; of several replicas one runs alone.
-        isolation: Where the fresh processes come from.
-        log: The file that the steps' output goes to.
-        trace: The Chrome trace to write.
+        setting: The evaluation settings.
+        configuration: The configuration to profile; of several replicas only one runs.
+        isolation: Starts the fresh processes.
+        log: File for the output of the steps.
+        trace: File to which the Chrome trace is written.
 
     Raises:
-        EvaluationError: With its cause, where it can't be built, run or profiled.
+        EvaluationError: With its cause, if it can't be built, run or profiled; the cause is
+            "unsupported" with tensor parallelism or without a profiler.
     """
     check_profiler(str(configuration.get("runtime", "torch")))
     if int(configuration.get("tensor_parallel", 1)) > 1:
@@ -50,7 +51,7 @@ def profile_candidate(
 
 
 class _Profiling:
-    """The steps of one profile; what they use is held until the end."""
+    """The steps of one profile; the products they use are locked through `held`."""
 
     def __init__(
         self,
@@ -81,7 +82,7 @@ class _Profiling:
         }
         kit = cast(Kit, self.configuration.get("runtime", "torch"))
         with lease_cores(found.cores) as cores:
-            # In a process of its own: torch, imported into another runtime's, can wait for ever.
+            # In a separate process: torch, imported into another runtime's process, can deadlock.
             own = {"configuration": dict(self.configuration)}
             roofline = self._step("roofline", own, "torch", cores, timeouts.measure_s)
             payload = {**payload, "roofline": roofline}
@@ -92,7 +93,10 @@ class _Profiling:
         return replace(made, notes=[*made.notes, alone])
 
     def _marked(self) -> str:
-        """What Inductor compiles for the processor shows no kernels: the same, built with marks."""
+        """Return a build with a mark around each kernel; empty if the runtime needs none.
+
+        Needed for Inductor on the CPU, whose compiled code shows no kernels in a profile.
+        """
         if not self._compiled or self.configuration.get("device", "cpu") != "cpu":
             return ""
         key = key_of(kind="marked", candidate=candidate_key(self.setting, self.configuration))
@@ -103,7 +107,7 @@ class _Profiling:
         self._build_step("build_marked", {"folder": str(folder)})
 
     def _products(self, found: Contender) -> Mapping[str, Any]:
-        """Operations that the profiler can't know: Inductor's calls do not tell their shapes."""
+        """Return operation counts for Inductor, whose calls carry no shapes; otherwise empty."""
         if not self._compiled:
             return {}
         return self._build_step("count_products", {"requests": str(found.requests)})

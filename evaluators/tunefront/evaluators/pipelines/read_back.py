@@ -1,15 +1,21 @@
-"""A choice recorded is a choice applied: what a candidate says it is, against its configuration."""
+"""Read-back: proof that a running candidate has the choices of its configuration."""
 
 from tunefront.evaluators.evaluation.built import CandidateRecord
 from tunefront.evaluators.runtimes.base import Facts
 from tunefront.spaces import Configuration
 
 LEAST_SPARSITY = 0.9
-"""Zeros that the candidate must hold, as a share of the zeros of the pruned module."""
+"""Minimum sparsity of the running candidate, as a share of the pruned module's sparsity."""
 
 
 def not_applied(configuration: Configuration, facts: Facts, record: CandidateRecord) -> str | None:
-    """The first choice that did not take effect, in words, or None."""
+    """Return a message about the first choice that did not take effect, or None.
+
+    Args:
+        configuration: The configuration that was to be applied.
+        facts: Properties read back from the running candidate.
+        record: The record of the built candidate.
+    """
     wanted = {
         "runtime": configuration.get("runtime", "torch"),
         "device": configuration.get("device", "cpu"),

@@ -1,6 +1,7 @@
-"""What happens inside the fresh processes, a function a step; plain JSON values in and out.
+"""Steps: the functions that run in fresh processes; plain JSON values in and out.
 
-`evaluate.py` decides which steps run; nothing here knows keys, processes or the search.
+`inference.py` and `profile.py` decide which steps run. A step knows nothing of the search or of how
+its process is started.
 """
 
 import json
@@ -53,7 +54,7 @@ Payload = Mapping[str, Any]
 
 
 def describe(payload: Payload) -> dict[str, object]:
-    """Check that model and data can be read; the workload's fingerprint and size.
+    """Check that model and data can be read; return the workload's fingerprint and size.
 
     Payload: `workload`.
     """
@@ -108,7 +109,7 @@ def reference(payload: Payload) -> dict[str, object]:
 
 
 def build(payload: Payload) -> dict[str, object]:
-    """Model stage and runtime stage: fill the candidate's folder.
+    """Run the model stage and the runtime stage: fill the candidate's folder.
 
     Payload: `workload`, `configuration`, `store`, `model_key`, `folder`.
     """
@@ -151,7 +152,7 @@ def build(payload: Payload) -> dict[str, object]:
 
 
 def _calibration(spec: WorkloadSpec) -> Workload:
-    """Where calibration requests come from: the file named for it, or the workload's own data."""
+    """Return the workload with its calibration data, or with its own data if it names none."""
     return build_workload(replace(spec, data=spec.calibration or spec.data))
 
 
@@ -162,7 +163,10 @@ def _apply_techniques(
     store: Store,
     model_key: str,
 ) -> None:
-    """Do what the configuration asks for, or repeat what was found for the same model choices."""
+    """Apply the configuration's techniques to the module in place.
+
+    Plans and weights are stored for the model choices and applied again if they exist.
+    """
     techniques = active_techniques(configuration)
     if not techniques:
         return
@@ -186,16 +190,16 @@ def _apply_techniques(
 
 
 def _weights(module: "torch.nn.Module") -> tuple[int, int]:
-    """Count and zeros of the weights of two and more dimensions."""
+    """Return the number of weights in tensors of two or more dimensions, and of zeros in them."""
     matrices = [p for p in module.parameters() if p.ndim >= 2]
     return sum(p.numel() for p in matrices), sum(int((p == 0).sum()) for p in matrices)
 
 
 def quality(payload: Payload) -> dict[str, object]:
-    """Write the candidate's quality, and what it answers to a few items.
+    """Write the candidate's quality and example outputs.
 
-    Payload: `workload`, `candidate`, `reference`, `threads`, `folder`; where judging may end early
-    also `limit` (percent), `baseline` (the folder of its quality) and `keeping_counts`.
+    Payload: `workload`, `candidate`, `reference`, `threads`, `folder`; for early stopping also
+    `limit` (percent), `baseline` (folder of the baseline's quality) and `keeping_counts`.
     """
     workload = build_workload(WorkloadSpec.from_dict(payload["workload"]))
     candidate = open_candidate(payload["candidate"], threads=int(payload["threads"]))
@@ -223,10 +227,17 @@ def _quality_limit(workload: Workload, payload: Payload) -> QualityLimit:
 
 
 def measure(payload: Payload) -> dict[str, object]:
-    """Open the candidate as a deployment would and take its turns; then memory, and what it is.
+    """Open the candidate as a deployment would, run its turns, and report memory and facts.
 
     Payload: `candidate`, `configuration`, `requests`, `threads`, `protocol`; `address` and `place`
-    of the seat at the turnstile.
+    for the turn channel.
+
+    Returns:
+        `load_s`, `idle_mb`, `peak_mb`, `weights_mb`, `facts`, `gpu` (MB) and `warmup_s`.
+
+    Raises:
+        EvaluationError: With the cause "invalid output" if outputs are not finite, "not applied"
+            if a choice did not take effect.
     """
     made = read_requests(Path(payload["requests"]))
     idle_mb, _ = tree_memory_mb()
@@ -245,7 +256,7 @@ def measure(payload: Payload) -> dict[str, object]:
         weights_mb = folder_mb(folder)
 
         def state() -> dict[str, object]:
-            """What is known before the turns, and the memory so far."""
+            """Return loading time, memory so far, and facts."""
             return {
                 "load_s": load_s,
                 "idle_mb": idle_mb,
@@ -264,7 +275,7 @@ def measure(payload: Payload) -> dict[str, object]:
 
 
 def build_marked(payload: Payload) -> dict[str, object]:
-    """`build` for Inductor, with a mark around every kernel that torch's profiler can see."""
+    """Build for Inductor with a mark around every kernel, which torch's profiler records."""
     import torch._inductor.config as inductor
 
     with inductor.patch({"cpp.enable_kernel_profile": True}):
@@ -272,7 +283,9 @@ def build_marked(payload: Payload) -> dict[str, object]:
 
 
 def count_products(payload: Payload) -> dict[str, object]:
-    """Operations of matrix products of the mean request, by kind, counted on the module itself.
+    """Return the operations of matrix products of the mean request, by kind of work.
+
+    They are counted on the torch module, with techniques applied.
 
     Payload: as `build` without `folder`, and `requests`.
     """
@@ -301,7 +314,7 @@ def count_products(payload: Payload) -> dict[str, object]:
 
 
 def roofline(payload: Payload) -> dict[str, object]:
-    """What this machine reaches in the candidate's number format.
+    """Measure the machine's roofline in the candidate's number format.
 
     Payload: `configuration`.
     """
@@ -316,11 +329,11 @@ def roofline(payload: Payload) -> dict[str, object]:
 
 
 def profile(payload: Payload) -> dict[str, object]:
-    """Where the time of a candidate goes, and its trace.
+    """Profile a candidate and write its trace.
 
-    Payload: `candidate`, `marked` (what `build_marked` made, or nothing), `products` (what
-    `count_products` found, or nothing), `roofline` (what `roofline` found), `requests`, `threads`,
-    `seconds`, `trace` (the file to write).
+    Payload: `candidate`, `marked` (folder that `build_marked` filled, or empty), `products` (result
+    of `count_products`, or empty), `roofline` (result of `roofline`), `requests`, `threads`,
+    `seconds`, `trace` (file to write).
     """
     from tunefront.evaluators.profiling.job import ProfileJob
     from tunefront.evaluators.profiling.profile import Roofline
@@ -355,7 +368,11 @@ def _take_turns(
     protocol: Protocol,
     state: Callable[[], Mapping[str, object]],
 ) -> float:
-    """Do what it is called for; seconds of warming up."""
+    """Serve the calls of the turn channel until `end`; return the seconds of warm-up.
+
+    `warm` runs the warm-up, `look` replies with the state for the interim result, any other call
+    runs a timed block.
+    """
     watch = OwnWatch()
     warmup_s, spent_s = 0.0, time.process_time()
     for word in seat.calls():
@@ -379,14 +396,14 @@ def _take_turns(
 
 
 def _threads() -> None:
-    """Torch on the cores that this process was given."""
+    """Set torch's number of threads to the number of cores of this process."""
     import torch
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
 
 
 def export(payload: Payload) -> dict[str, object]:
-    """Turn a candidate into an export: its files, scripts, samples and processor.
+    """Turn a candidate into an export: its files, scripts, recorded outputs and processor.
 
     Payload: `workload`, `candidate`, `requests`, `threads`, `folder`.
     """
