@@ -170,7 +170,7 @@ class _Player:
         )
 
     def sitting(self) -> Sitting | EvaluationError:
-        """Return the target's result or error, after its processes were told to exit."""
+        """Return the target's result or error; call it after `end` was sent to its processes."""
         if self.failure is not None:
             return self.failure
         if not self.blocks:

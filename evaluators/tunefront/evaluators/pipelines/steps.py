@@ -1,7 +1,7 @@
 """Steps: the functions that run in fresh processes; plain JSON values in and out.
 
-`inference.py` and `profile.py` decide which steps run. A step knows nothing of the search or of how
-its process is started.
+`inference.py` and `profile.py` decide which steps run. Steps do not depend on the search or on how
+their process is started.
 """
 
 import json
