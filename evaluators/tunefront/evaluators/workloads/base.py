@@ -90,7 +90,7 @@ class Workload(ABC):
         return self.metrics[0]
 
     def samples(self, run: Run, quality: Quality) -> Sequence[Sample]:
-        """Return example outputs for the items of `sequential.sampled`, the same for all candidates.
+        """Return example outputs for the items of `sequential.sampled`, the same ones for all.
 
         Args:
             run: Runs the candidate on one request.
