@@ -42,7 +42,7 @@ class StructuredPruning(Technique):
             )
         kept: dict[str, list[int]] = {}
         for block in blocks:
-            # At least one unit is pruned: rounding must not turn a ratio into no pruning.
+            # At least one is pruned and one kept: rounding must not turn a ratio into no pruning.
             count = max(1, min(block.units - 1, round(block.units * (1 - amount))))
             kept[block.name] = _prune(module, block, count, calibration)
         return {"kept": kept}
