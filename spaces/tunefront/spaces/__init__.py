@@ -1,4 +1,7 @@
-"""What may be chosen: choices, the space they span, and what can't run. Pure Python."""
+"""The search space: choices, the space they span, and the rules that exclude combinations.
+
+Pure Python: no torch, ray, optuna or mlflow.
+"""
 
 from .catalog import (
     CHOICES,

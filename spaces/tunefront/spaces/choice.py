@@ -1,4 +1,4 @@
-"""One dimension of the space: its values, its unit, its stage, and when it is active."""
+"""A choice: one dimension of the space, with values, unit, stage and conditions."""
 
 import operator
 import re
@@ -23,7 +23,7 @@ _EXPRESSION = re.compile(r"\s*(==|!=|<=|>=|<|>)\s*(.+?)\s*")
 
 
 def parse_value(text: str) -> Value:
-    """A number where the text is one, otherwise the text itself."""
+    """Convert text to int or float if possible; otherwise return the text."""
     for convert in (int, float):
         try:
             return convert(text)
@@ -34,12 +34,12 @@ def parse_value(text: str) -> Value:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """The choice it belongs to counts only while another choice keeps this.
+    """A condition on another choice; the choice that has it is active only while it holds.
 
     Attributes:
-        choice: The name of the other choice.
-        test: How its value is compared; `==` and `!=` take several operands, the others one number.
-        operands: What it is compared with.
+        choice: Name of the other choice.
+        test: Comparison operator; `==` and `!=` take several operands, the others one number.
+        operands: Values that the other choice's value is compared with.
     """
 
     choice: str
@@ -56,7 +56,7 @@ class Condition:
             )
 
     def holds(self, value: Value) -> bool:
-        """Whether `value` of the other choice keeps the condition."""
+        """Return whether `value` of the other choice satisfies the condition."""
         if self.test == "==":
             return value in self.operands
         if self.test == "!=":
@@ -68,7 +68,11 @@ class Condition:
 
     @classmethod
     def parse(cls, choice: str, written: object) -> "Condition":
-        """From `value`, `[value, ...]` or `"> 0"` as users write it below `when:`."""
+        """Parse `value`, `[value, ...]` or `"> 0"`, as users write it below `when:`.
+
+        Raises:
+            SpaceError: If it has none of these forms.
+        """
         if isinstance(written, str) and (match := _EXPRESSION.fullmatch(written)):
             test, text = match.groups()
             return cls(choice=choice, test=cast(Operator, test), operands=(parse_value(text),))
@@ -91,13 +95,13 @@ class Choice:
     """One dimension of the space.
 
     Attributes:
-        name: The choice's key in files, records and configurations.
-        values: What may be chosen, in order where `ordered`.
-        stage: The part of the work the choice touches.
-        default: What holds where the choice is not searched or not active.
-        unit: The unit of the values; empty where they have none.
-        ordered: Whether neighbouring values are more alike than distant ones.
-        log: Whether ratios of values matter rather than differences.
+        name: Its key in files, records and configurations.
+        values: Values to choose from, in order if `ordered`; the order is not checked.
+        stage: The stage that it affects.
+        default: Its value if it is not searched or not active.
+        unit: Unit of the values; empty if they have none.
+        ordered: Whether neighbouring values are more similar than distant ones.
+        log: Whether values are compared by ratio instead of difference.
         when: Conditions that must all hold for the choice to be active.
     """
 
@@ -120,7 +124,7 @@ class Choice:
             )
 
     def active(self, values: Mapping[str, Value]) -> bool:
-        """Whether every condition holds under the `values` of the other choices."""
+        """Return whether all conditions hold for the `values` of the other choices."""
         return all(
             condition.choice in values and condition.holds(values[condition.choice])
             for condition in self.when

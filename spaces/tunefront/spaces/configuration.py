@@ -1,4 +1,4 @@
-"""A configuration: one value for every active choice. Frozen, hashable, in one canonical order."""
+"""A configuration: one value for every active choice; immutable and hashable."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -8,11 +8,11 @@ from .choice import STAGES, Stage, Value
 
 
 class Configuration(Mapping[str, Value]):
-    """Values by the name of their choice; equal when names and values are, whatever the order.
+    """Values by choice name; equality ignores the order.
 
     Args:
-        values: The active choices and their values. Numbers equal in value are one value: a ratio
-            `0` and a ratio `0.0` name the same configuration.
+        values: The active choices and their values. Equal numbers of different types are the same
+            value: ratios `0` and `0.0` give the same configuration.
     """
 
     __slots__ = ("_hash", "_values")
@@ -42,23 +42,23 @@ class Configuration(Mapping[str, Value]):
         return f"Configuration({self.label()})"
 
     def text(self, name: str) -> str:
-        """The value of a choice that holds words."""
+        """Return the value of a categorical choice."""
         return cast(str, self._values[name])
 
     def number(self, name: str) -> float:
-        """The value of a choice that holds numbers."""
+        """Return the value of a numeric choice as a float."""
         return float(self._values[name])
 
     def integer(self, name: str) -> int:
-        """The value of a choice that holds whole numbers."""
+        """Return the value of a choice of whole numbers."""
         return int(self._values[name])
 
     def up_to(self, stage: Stage, stages: Mapping[str, Stage]) -> dict[str, Value]:
-        """The values that what is made by the end of `stage` depends on.
+        """Return the values that the output of `stage` depends on: this and earlier stages.
 
         Args:
-            stage: The last stage that counts.
-            stages: The stage of every choice, by name.
+            stage: The last stage included.
+            stages: Stage of every choice, by name.
         """
         last = STAGES.index(stage)
         return {
@@ -68,11 +68,11 @@ class Configuration(Mapping[str, Value]):
         }
 
     def label(self) -> str:
-        """`name=value` pairs in order, for messages."""
+        """Return `name=value` pairs in order, for messages."""
         return " ".join(f"{name}={show(value)}" for name, value in self._values.items())
 
     def to_json(self) -> str:
-        """Canonical text: equal configurations give equal text."""
+        """Return canonical JSON: equal configurations give equal text."""
         canonical = {
             name: float(value) if isinstance(value, int) and not isinstance(value, bool) else value
             for name, value in sorted(self._values.items())
@@ -81,7 +81,7 @@ class Configuration(Mapping[str, Value]):
 
 
 def show(value: Value) -> str:
-    """One way to write a value everywhere: no trailing zeros, lower-case booleans."""
+    """Format a value: no trailing zeros, lower-case booleans."""
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:g}" if isinstance(value, float) else str(value)

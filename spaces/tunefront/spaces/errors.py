@@ -1,4 +1,4 @@
-"""The one tree of errors: each states the rule, the value and the next step."""
+"""The error hierarchy; each message states the rule, the value and the next step."""
 
 import difflib
 from collections.abc import Iterable
@@ -14,27 +14,27 @@ FailureCause = Literal[
     "disk full",
     "exception",
 ]
-"""How a trial can fail; kept with the trial."""
+"""Causes of a failed trial; recorded with the trial."""
 
 
 class TunefrontError(Exception):
-    """Root of everything Tunefront raises on purpose."""
+    """Root of all errors that Tunefront raises deliberately."""
 
 
 class SpaceError(TunefrontError):
-    """A choice, a rule or a configuration that can't stand as written."""
+    """An invalid choice, rule or configuration."""
 
 
 class ExperimentError(TunefrontError):
-    """An experiment file that can't be used; the message names file, line, key and rule."""
+    """An invalid experiment file; the message names file, line, key and rule."""
 
 
 class WorkloadError(TunefrontError):
-    """A model, a data file or a user's callable that can't be used."""
+    """An invalid model, data file or user callable."""
 
 
 class CacheError(TunefrontError):
-    """A size of the cache that can't be read."""
+    """An invalid cache size."""
 
 
 class ClusterError(TunefrontError):
@@ -42,7 +42,7 @@ class ClusterError(TunefrontError):
 
 
 class StudyError(TunefrontError):
-    """A record of trials that can't be opened or doesn't belong to this experiment."""
+    """A record of trials that can't be opened or belongs to another experiment."""
 
 
 class TrackingError(TunefrontError):
@@ -54,11 +54,11 @@ class ExportError(TunefrontError):
 
 
 class EvaluationError(TunefrontError):
-    """A candidate that could not be built or measured; a result of the trial, not of the night.
+    """A candidate that could not be built or measured; it fails the trial, not the search.
 
     Args:
-        message: One line for people.
-        cause: The class of the failure.
+        message: One-line message.
+        cause: Class of the failure.
     """
 
     def __init__(self, message: str, cause: FailureCause = "exception") -> None:
@@ -67,7 +67,7 @@ class EvaluationError(TunefrontError):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?` for the nearest known name, or a list of the known ones."""
+    """Return `; did you mean 'x'?` with the nearest known name, or a list of the known names."""
     options = sorted(known)
     close = difflib.get_close_matches(name, options, n=1, cutoff=0.6)
     if close:

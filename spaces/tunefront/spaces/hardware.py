@@ -1,4 +1,4 @@
-"""What this machine offers: cores, instruction sets, memory, GPUs, libraries."""
+"""Properties of this machine: cores, instruction sets, memory, GPUs, libraries."""
 
 import hashlib
 import importlib.metadata
@@ -21,7 +21,7 @@ LIBRARIES = (
     "openvino",
     "nncf",
 )
-"""Libraries that decide what can run, by the name of their distribution."""
+"""Libraries that determine what can run, by distribution name."""
 
 _ISA_FLAGS = (
     "avx2",
@@ -41,7 +41,7 @@ _ISA_FLAGS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gpu:
-    """One GPU: its name, its memory in MB, its CUDA compute capability."""
+    """A GPU: its name, its memory in MB, its CUDA compute capability."""
 
     name: str
     memory_mb: int
@@ -50,14 +50,14 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hardware:
-    """A machine as far as optimization choices depend on it.
+    """A machine, described by the properties that optimization choices depend on.
 
     Attributes:
-        cpu: The processor's name.
-        cores: The cores this process may use.
-        memory_mb: The memory this machine has, in MB.
+        cpu: Name of the processor.
+        cores: Number of cores available to this process.
+        memory_mb: Memory of the machine or container in MB.
         isa: Instruction sets that matter for low precision.
-        gpus: The GPUs that are visible.
+        gpus: The visible GPUs.
         libraries: Versions of the installed libraries, by distribution name.
     """
 
@@ -70,21 +70,21 @@ class Hardware:
 
     @property
     def fingerprint(self) -> str:
-        """Names the machine's kind; figures of different fingerprints are never mixed."""
+        """An id of the kind of machine; measurements of different fingerprints are never mixed."""
         parts = [self.cpu, str(self.cores), *sorted(self.isa), *(gpu.name for gpu in self.gpus)]
         return hashlib.sha256("|".join(parts).encode()).hexdigest()[:12]
 
     @property
     def int8_products_saturate(self) -> bool:
-        """Whether sums of products of unsigned and signed 8-bit integers are cut at 16 bits.
+        """Whether sums of products of unsigned and signed 8-bit integers saturate at 16 bits.
 
-        x86 without VNNI adds two products in 16 bits (VPMADDUBSW): 2 x 255 x 127 does not fit, with
-        weights of 7 bits every sum does. VNNI, AMX and ARM add in 32 bits.
+        x86 without VNNI adds two products in 16 bits (VPMADDUBSW): 2 x 255 x 127 overflows, whereas
+        with 7-bit weights every sum fits. VNNI, AMX and ARM add in 32 bits.
         """
         return not self.isa & {"avx512_vnni", "avx_vnni", "amx_int8", "asimd"}
 
     def summary(self) -> str:
-        """One line for people."""
+        """Return a one-line description."""
         count = Counter(gpu.name for gpu in self.gpus)
         named = [name if number == 1 else f"{number} x {name}" for name, number in count.items()]
         gpus = ", ".join(named) or "no GPU"
@@ -93,7 +93,7 @@ class Hardware:
 
 
 def _cpu() -> tuple[str, frozenset[str]]:
-    """Name and instruction sets from /proc/cpuinfo, or what `platform` knows elsewhere."""
+    """Return name and instruction sets from /proc/cpuinfo; without it, the name from `platform`."""
     source = Path("/proc/cpuinfo")
     fields: dict[str, str] = {}
     if source.exists():
@@ -106,7 +106,7 @@ def _cpu() -> tuple[str, frozenset[str]]:
 
 
 def _memory_mb() -> int:
-    """Memory of the machine, or of the container where a control group sets less."""
+    """Return the memory of the machine in MB, or the control group's limit if that is lower."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limit = Path("/sys/fs/cgroup/memory.max")
     if limit.exists() and (text := limit.read_text().strip()).isdigit():
@@ -119,7 +119,7 @@ def _capability(pair: Sequence[int]) -> tuple[int, int]:
 
 
 def _gpus() -> tuple[Gpu, ...]:
-    """The GPUs that NVML reports and CUDA_VISIBLE_DEVICES leaves; none without a driver."""
+    """Return the GPUs reported by NVML and in CUDA_VISIBLE_DEVICES; none without a driver."""
     import pynvml
 
     try:
@@ -157,7 +157,7 @@ def _libraries() -> dict[str, str]:
 
 @cache
 def detect_hardware() -> Hardware:
-    """This machine; reads files and NVML, imports no framework."""
+    """Return the properties of this machine; reads files and NVML, imports no framework."""
     name, isa = _cpu()
     return Hardware(
         cpu=name,

@@ -1,4 +1,4 @@
-"""A metric as a value: name, unit, direction, scale."""
+"""Metrics: name, unit, direction and scale."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,14 +11,14 @@ Scale = Literal["linear", "log"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """A figure that trials are judged by.
+    """A metric that trials are compared by.
 
     Attributes:
         name: Its key in files and records.
-        unit: Its unit, empty for pure numbers.
-        direction: What is better.
-        summary: One line for people.
-        scale: `linear` where the figure is the mean of its items, `log` where it is exp of it.
+        unit: Its unit; empty for pure numbers.
+        direction: Whether lower or higher values are better.
+        summary: One-line description.
+        scale: `linear` if the metric is the mean of its items, `log` if it is exp of that mean.
     """
 
     name: str

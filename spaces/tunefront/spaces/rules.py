@@ -1,4 +1,4 @@
-"""Combinations that cannot run, each with its reason."""
+"""Rules that exclude combinations that can't run, each with its reason."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from .hardware import Hardware
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """What rules know besides the configuration.
+    """The context of a configuration that rules depend on.
 
     Attributes:
         hardware: The machine that trials run on.
         task: The workload's task.
-        parallel_on_cpu: Whether `tensor_parallel` may run as processes on the CPU.
+        parallel_on_cpu: Whether ranks of `tensor_parallel` can run as processes on the CPU.
     """
 
     hardware: Hardware
@@ -25,13 +25,13 @@ class Context:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One reason why configurations can't run.
+    """A rule that excludes configurations that can't run.
 
     Attributes:
         name: A short name for records.
-        choices: The choices it looks at; an inactive one counts with its default.
-        reason: Context and the values of `choices`, in their order, to the reason, or None where
-            the configuration may run.
+        choices: Names of the choices it depends on; an inactive one has its default value.
+        reason: Called with the context and the values of `choices`, in their order; returns the
+            reason for exclusion, or None.
     """
 
     name: str
@@ -151,4 +151,7 @@ RULES: tuple[Rule, ...] = (
         reason=_sparse,
     ),
 )
-"""The built-in rules, the most telling first: a combination is dropped by the first that speaks."""
+"""The built-in rules in order of precedence; the first that excludes a combination counts.
+
+`SearchSpace.enumerate` checks each rule as soon as its choices are decided.
+"""

@@ -1,4 +1,4 @@
-"""The whole space: which configurations there are, which can't run and why."""
+"""The search space: its configurations, and the excluded ones with their reasons."""
 
 import math
 from collections import Counter
@@ -13,18 +13,18 @@ from .errors import SpaceError, did_you_mean
 from .rules import RULES, Context, Rule
 
 LARGEST_SPACE = 1_000_000
-"""More runnable configurations than this are not listed."""
+"""Maximum number of runnable configurations that are enumerated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dropped:
-    """Combinations that were left out before the first trial.
+    """Configurations that one rule excluded for one reason before the first trial.
 
     Attributes:
-        rule: The rule's name.
-        values: The values that the rule spoke at, by choice.
+        rule: Name of the rule.
+        values: Values at which the rule excluded configurations, by choice.
         reason: Why they can't run.
-        count: How many configurations fell to it.
+        count: Number of configurations excluded.
     """
 
     rule: str
@@ -35,39 +35,39 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Enumeration:
-    """Every configuration of a space: those that can run, and those that can't with reasons."""
+    """All configurations of a space: the runnable ones, and the excluded ones with reasons."""
 
     runnable: tuple[Configuration, ...]
     dropped: tuple[Dropped, ...]
 
     @property
     def total(self) -> int:
-        """Configurations before any rule."""
+        """Number of configurations before any rule."""
         return len(self.runnable) + sum(drop.count for drop in self.dropped)
 
 
 class Region(Protocol):
-    """A part of a space; what a configuration leaves out has its choice's default."""
+    """A part of a space; a choice without a value in a configuration counts with its default."""
 
     @property
     def equal(self) -> Mapping[str, Value]:
-        """Values that a configuration of the region has."""
+        """Required values by choice."""
         ...
 
     @property
     def least(self) -> Mapping[str, float]:
-        """Values that it reaches or exceeds."""
+        """Minimum values by choice."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchSpace:
-    """Choices, and the rules that leave combinations out.
+    """The choices, and the rules that exclude combinations.
 
     Attributes:
-        choices: The dimensions; conditions may name any of them or any built-in choice.
-        context: The machine and the workload that rules look at.
-        rules: What can't run together.
+        choices: The dimensions; conditions can refer to any of them or to any built-in choice.
+        context: The machine and the workload that the rules depend on.
+        rules: The rules that exclude combinations.
     """
 
     choices: tuple[Choice, ...]
@@ -83,15 +83,18 @@ class SearchSpace:
         object.__setattr__(self, "choices", _parents_first(self.choices))
 
     def defaults(self) -> dict[str, Value]:
-        """What holds for choices that a configuration does not name."""
+        """Return the values of choices that a configuration does not contain."""
         values = {name: kind.default for name, kind in CHOICES.items()}
         values.update({choice.name: choice.default for choice in self.choices})
         return values
 
     def complete(self, values: Mapping[str, Value]) -> Configuration:
-        """A configuration from a part of one: defaults fill in, inactive choices are left out.
+        """Complete a partial configuration with defaults, omitting inactive choices.
 
-        A choice whose default is not among its values takes its first value.
+        If a choice's default is not among its values, its first value is used.
+
+        Raises:
+            SpaceError: If a name is not a choice of this space.
         """
         unknown = [name for name in values if name not in {c.name for c in self.choices}]
         if unknown:
@@ -108,7 +111,7 @@ class SearchSpace:
         return Configuration(active)
 
     def obstacle(self, configuration: Configuration) -> str | None:
-        """Why a configuration can't run here, or None."""
+        """Return the reason why a configuration can't run here, or None."""
         values = {**self.defaults(), **configuration}
         for rule in self.rules:
             reason = rule.reason(self.context, *(values[name] for name in rule.choices))
@@ -117,7 +120,7 @@ class SearchSpace:
         return None
 
     def holds(self, configuration: Configuration) -> bool:
-        """Whether a configuration is one of the space, with values of its choices, and can run."""
+        """Return whether a configuration belongs to the space and can run."""
         values, active = self.defaults(), 0
         for choice in self.choices:
             if choice.active(values):
@@ -128,20 +131,20 @@ class SearchSpace:
         return active == len(configuration) and self.obstacle(configuration) is None
 
     def count(self, regions: Sequence[Region]) -> list[int]:
-        """Count the runnable configurations of every region that are in none before it.
+        """Count the runnable configurations of each region that are in no earlier region.
 
-        Nothing is listed: parts of the space that differ only in choices that no later rule,
-        condition or region looks at are counted once, so that a space of any size is counted in
-        the time that its rules take.
+        Nothing is enumerated: subspaces that differ only in choices that no later rule, condition
+        or region depends on are counted once, so the time depends on the rules, not on the size of
+        the space.
         """
         found = _Count(space=self, regions=regions).counts()
         return [found.get(number, 0) for number in range(len(regions))]
 
     def enumerate(self, limit: int = LARGEST_SPACE) -> Enumeration:
-        """Every configuration, listed or counted with its reason.
+        """Enumerate the runnable configurations, and count the excluded ones by reason.
 
         Raises:
-            SpaceError: If more than `limit` configurations can run.
+            SpaceError: If more than `limit` configurations are runnable.
         """
         walk = _Walk(space=self)
         runnable: list[Configuration] = []
@@ -168,17 +171,21 @@ class SearchSpace:
 
 
 def build_space(written: Mapping[str, object], context: Context) -> SearchSpace:
-    """The space as a user wrote it: `{choice: values}`.
+    """Build the space from what a user wrote: `{choice: values}`.
 
     Raises:
-        SpaceError: For an unknown choice or value, with the nearest known one.
+        SpaceError: If a choice or value is invalid; the message suggests the nearest name.
     """
     choices = tuple(choice_kind(name).choice(values) for name, values in written.items())
     return SearchSpace(choices=choices, context=context)
 
 
 def _parents_first(choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
-    """Catalogue order, each choice after those that its conditions name."""
+    """Sort into catalogue order, each choice after those that its conditions refer to.
+
+    Raises:
+        SpaceError: If a condition names an unknown choice, or conditions form a cycle.
+    """
     rank = {name: i for i, name in enumerate(CHOICES)}
     waiting = sorted(choices, key=lambda choice: rank.get(choice.name, len(rank)))
     names = {choice.name for choice in choices}
@@ -202,7 +209,7 @@ def _parents_first(choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
 
 
 def _by_depth(space: SearchSpace) -> list[list[tuple[int, Rule]]]:
-    """For every number of decided choices, the rules that can speak from there on."""
+    """Return, for every number of decided choices, the rules whose choices are then all decided."""
     depth_of = {choice.name: i for i, choice in enumerate(space.choices)}
     by_depth: list[list[tuple[int, Rule]]] = [[] for _ in range(len(space.choices) + 1)]
     for number, rule in enumerate(space.rules):
@@ -213,7 +220,7 @@ def _by_depth(space: SearchSpace) -> list[list[tuple[int, Rule]]]:
 
 @dataclass(slots=True)
 class _Fell:
-    """What fell to one reason so far; the values keep the order in which they were met."""
+    """Exclusions by one reason so far; the values are in the order of first occurrence."""
 
     count: int = 0
     values: dict[str, dict[Value, None]] = field(default_factory=dict)
@@ -221,7 +228,7 @@ class _Fell:
 
 @dataclass(slots=True, kw_only=True)
 class _Walk:
-    """Depth-first over the choices; a rule speaks as soon as all that it looks at is decided."""
+    """A depth-first search over the choices; a rule is checked once all its choices are decided."""
 
     space: SearchSpace
     dropped: dict[tuple[str, str], _Fell] = field(default_factory=dict)
@@ -229,7 +236,7 @@ class _Walk:
     _sizes: dict[tuple[object, ...], int] = field(default_factory=dict)
 
     def configurations(self) -> Iterator[Configuration]:
-        """Those that can run; `dropped` is complete when the iteration is."""
+        """Yield the runnable configurations; `dropped` is complete when the iteration has ended."""
         yield from self._descend(0, self.space.defaults(), {}, _by_depth(self.space))
 
     def _descend(
@@ -264,7 +271,7 @@ class _Walk:
             )
 
     def reason(self, number: int, rule: Rule, values: Mapping[str, Value]) -> str | None:
-        """What a rule says of decided values, each combination asked for once."""
+        """Return the rule's reason to exclude these values, or None; cached by those values."""
         seen = tuple(values[name] for name in rule.choices)
         key = (number, *seen)
         if key not in self._reasons:
@@ -272,7 +279,7 @@ class _Walk:
         return self._reasons[key]
 
     def _size(self, depth: int, values: Mapping[str, Value]) -> int:
-        """Configurations below a point of the walk, before any rule."""
+        """Return the number of configurations below a node of the search, before any rule."""
         rest = self.space.choices[depth:]
         watched = sorted({condition.choice for choice in rest for condition in choice.when})
         key = (depth, *(values[name] for name in watched))
@@ -292,7 +299,7 @@ class _Walk:
 
 @dataclass(slots=True, kw_only=True)
 class _Count:
-    """Depth-first like `_Walk`, but each different rest of the space is counted once."""
+    """A depth-first count like `_Walk` that counts each distinct remainder of the space once."""
 
     space: SearchSpace
     regions: Sequence[Region]
@@ -307,7 +314,7 @@ class _Count:
         self._watched = [self._watched_from(d) for d in range(len(self.space.choices) + 1)]
 
     def counts(self) -> Counter[int]:
-        """By the number of the region, where that is not 0."""
+        """Return the counts by region index; counts of 0 are omitted."""
         values = self.space.defaults()
         names = {choice.name for choice in self.space.choices}
         open_regions = tuple(range(len(self.regions)))
@@ -316,7 +323,7 @@ class _Count:
         return self._below(0, values, open_regions)
 
     def _watched_from(self, depth: int) -> tuple[str, ...]:
-        """The decided choices that anything from a depth on looks at."""
+        """Return the choices decided before `depth` that later conditions or pending rules read."""
         decided = {choice.name for choice in self.space.choices[:depth]}
         later = {c.choice for choice in self.space.choices[depth:] for c in choice.when}
         later.update(name for rules in self._rules[depth:] for _, r in rules for name in r.choices)
@@ -347,7 +354,7 @@ class _Count:
         return found
 
     def _inside(self, numbers: tuple[int, ...], name: str, value: Value) -> tuple[int, ...]:
-        """Those of the regions that a value of a choice is inside of."""
+        """Return the regions that contain this value of the choice."""
         return tuple(n for n in numbers if _within(self.regions[n], name, value))
 
 

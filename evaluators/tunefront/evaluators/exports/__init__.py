@@ -1,1 +1,1 @@
-"""Export folders: files, scripts, verification, the model registry."""
+"""Export folders: files, scripts, verification, model registry."""

@@ -1,13 +1,13 @@
-"""An export: a candidate's folder with samples, manifest and script, that runs elsewhere.
+"""The export folder: a candidate with samples, manifest and scripts, which runs elsewhere.
 
-candidate.json, model files     what was measured, copied
+candidate.json, model files     the measured candidate, copied
 processor/                      tokenizer or image processor
 samples.npz                     recorded inputs and outputs
-run.py                          runs it without tunefront
-serve.py, inputs.json           serves it over HTTP without tunefront; what its inputs must be
-Dockerfile                      an image that does so
-configuration.json, README.md   for people
-manifest.json                   sha256 of every file, versions, hardware, figures with spread
+run.py                          runs the model without tunefront
+serve.py, inputs.json           serves the model over HTTP without tunefront; its input rules
+Dockerfile                      builds an image that runs serve.py
+configuration.json, README.md   documentation
+manifest.json                   sha256 of every file, versions, hardware, measurements with spread
 """
 
 import hashlib
@@ -39,7 +39,7 @@ BLOCK = 2**20
 
 
 def copy_candidate(candidate: Path, folder: Path, threads: int) -> CandidateRecord:
-    """The candidate's files and its script, to be opened with `threads` threads."""
+    """Copy the candidate and write run.py; the export is opened with `threads` threads."""
     shutil.copytree(candidate, folder, dirs_exist_ok=True)
     record = replace(CandidateRecord.read(candidate), threads=threads)
     record.write(folder)
@@ -48,7 +48,7 @@ def copy_candidate(candidate: Path, folder: Path, threads: int) -> CandidateReco
 
 
 def write_server(folder: Path, inputs: Sequence[TensorSpec], request: Inputs) -> None:
-    """What serves the export over HTTP, and what it checks requests against."""
+    """Write the HTTP server, and the input rules that it validates requests against."""
     fields = {
         spec.name: {"dtype": str(request[spec.name].dtype), "shape": list(spec.dims)}
         for spec in inputs
@@ -58,12 +58,12 @@ def write_server(folder: Path, inputs: Sequence[TensorSpec], request: Inputs) ->
 
 
 def can_be_served(record: CandidateRecord) -> bool:
-    """Whether one process runs it; ranks that share a model are started together."""
+    """Return whether one process can serve it; ranks of a sharded model are started together."""
     return record.numerics.tensor_parallel == 1
 
 
 def write_recorded_outputs(folder: Path, request: Inputs) -> None:
-    """Run one request through the export and record inputs and outputs."""
+    """Run one request through the export and record its inputs and outputs."""
     candidate = open_candidate(folder)
     try:
         outputs = candidate(request)
@@ -75,7 +75,7 @@ def write_recorded_outputs(folder: Path, request: Inputs) -> None:
 
 
 def read_recorded_outputs(folder: Path) -> tuple[Inputs, Sequence[Array]]:
-    """The recorded inputs and outputs.
+    """Read the recorded inputs and outputs.
 
     Raises:
         ExportError: If they can't be read.
@@ -91,7 +91,7 @@ def read_recorded_outputs(folder: Path) -> tuple[Inputs, Sequence[Array]]:
 
 
 def write_manifest(folder: Path, fields: Mapping[str, Any]) -> None:
-    """Hash every file and write the manifest, last of all."""
+    """Write the manifest with the hashes of all files; call it after all others are written."""
     files = {
         str(path.relative_to(folder)): {"sha256": _sha256(path), "bytes": path.stat().st_size}
         for path in sorted(folder.rglob("*"))
@@ -102,10 +102,10 @@ def write_manifest(folder: Path, fields: Mapping[str, Any]) -> None:
 
 
 def read_manifest(folder: Path) -> Mapping[str, Any]:
-    """The manifest.
+    """Read the manifest.
 
     Raises:
-        ExportError: If there is none, or of another format.
+        ExportError: If it is missing, unreadable or of another format.
     """
     path = folder / MANIFEST
     try:
@@ -122,7 +122,7 @@ def read_manifest(folder: Path) -> Mapping[str, Any]:
 
 
 def tampered(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
-    """What differs from the manifest: files that changed, are missing, or were added."""
+    """List the files that were changed, removed or added since the manifest was written."""
     problems: list[str] = []
     root = folder.resolve()
     for name, written in manifest["files"].items():

@@ -1,7 +1,7 @@
-"""A fixed piece of work that is the same everywhere: how fast this machine is right now.
+"""A fixed benchmark of the current speed of this machine, the same for all measurements.
 
 `python -m tunefront.evaluators.exports.probe` prints milliseconds as JSON. It runs on one thread,
-in a process of its own, so that the memory of what is measured beside it stays what it is.
+in a separate process, so that it does not change the memory of the process being measured.
 """
 
 import json
@@ -12,14 +12,14 @@ import time
 from collections.abc import Callable
 
 MATRIX_WIDTH = 384
-"""Of the matrices that are multiplied: they fit into a core's cache."""
+"""Width of the multiplied matrices, which fit into a core's cache."""
 MEGABYTES = 32
-"""That are copied: they do not."""
+"""Size of the copied array, which does not fit."""
 REPEATS = 15
 
 
 def probe() -> dict[str, float]:
-    """The median milliseconds of a multiplication in the cache, and of a copy through memory."""
+    """Return the median ms of a matrix product in the cache, and of a copy through main memory."""
     import numpy as np
 
     matrix = np.full((MATRIX_WIDTH, MATRIX_WIDTH), 0.5, dtype=np.float32)

@@ -1,8 +1,8 @@
-"""Opening what was exported: a folder, or a version in an MLflow registry.
+"""Opening an export from a folder or from an MLflow model registry.
 
-`models:/NAME@ALIAS` and `models:/NAME/NUMBER` are versions that `tunefront export --register` made.
-This is the only module here that knows MLflow, and it imports it only when a version is asked for;
-mlflow-skinny will do.
+`models:/NAME@ALIAS` and `models:/NAME/NUMBER` name versions that `tunefront export --register`
+created. This is the only module of `evaluators` that uses MLflow; it imports it only to open a
+version, and mlflow-skinny is sufficient.
 """
 
 import hashlib
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 
 SCHEME = "models:/"
 SHA256 = "manifest_sha256"
-"""The tag of a version that says which export it is."""
+"""Tag of a registered version with the sha256 of its export's manifest."""
 SWAPPED = "the manifest is not the one that was registered; register the export again"
 _REFERENCE = re.compile(r"models:/(?P<name>[^/@:]+)(?:@(?P<alias>[^/@:]+)|/(?P<version>[0-9]+))")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """A version in a registry, by number or by alias.
+    """A model version in a registry, by number or by alias.
 
     Attributes:
-        name: The model's name.
-        version: The number, or empty.
-        alias: The alias, or empty.
+        name: Name of the model.
+        version: Version number, or empty.
+        alias: Alias, or empty.
     """
 
     name: str
@@ -46,10 +46,10 @@ class Reference:
 
     @classmethod
     def parse(cls, written: str) -> "Reference":
-        """From `models:/NAME@ALIAS` or `models:/NAME/NUMBER`.
+        """Parse `models:/NAME@ALIAS` or `models:/NAME/NUMBER`.
 
         Raises:
-            ExportError: If it is neither.
+            ExportError: If the text has neither form.
         """
         found = _REFERENCE.fullmatch(written)
         if found is None:
@@ -66,12 +66,12 @@ def load(folder: str | Path, threads: int | None = None) -> Candidate:
     """Open a built candidate or an export: a callable from named arrays to a list of arrays.
 
     Args:
-        folder: What `tunefront export` wrote, or `models:/NAME@champion` for what it registered:
-            that is fetched, checked against its sha256 sums, and removed with the process.
-        threads: Threads of the process; what it was measured with where None.
+        folder: Folder of an export, or `models:/NAME@champion` for a registered one. A registered
+            export is downloaded, verified by its sha256 sums, and deleted with the candidate.
+        threads: Number of threads of the process; the recorded number if None.
 
     Raises:
-        ExportError: If it is not one of ours, has changed, or its runtime is not installed.
+        ExportError: If it is not an export or has changed, or its runtime is not installed.
     """
     if not str(folder).startswith(SCHEME):
         return load_folder(folder, threads)
@@ -93,41 +93,42 @@ def load(folder: str | Path, threads: int | None = None) -> Candidate:
 def fetch(
     reference: Reference, folder: Path, store: str | None = None
 ) -> "tuple[Path, ModelVersion]":
-    """Download a version; the folder below which its export is, and what the registry says of it.
+    """Download a version; return the folder of its export and the registry's entry.
 
     Args:
-        reference: Which one.
+        reference: The version.
         folder: An empty folder.
-        store: MLflow's tracking store; the one that MLflow is set to where None.
+        store: MLflow tracking store; MLflow's current one if None.
 
     Raises:
-        ExportError: If there is no such version, or it can't be had.
+        ExportError: If the version does not exist or can't be downloaded.
     """
     version = find_version(reference, store)
     from mlflow import MlflowClient
     from mlflow.artifacts import download_artifacts
 
     try:
-        # By `models:/` MLflow would look the version up in the store of the whole process.
+        # A `models:/` URI would be resolved in the process-wide store, not in `store`.
         client = MlflowClient(tracking_uri=store)
         uri = client.get_model_version_download_uri(version.name, str(version.version))
         path = Path(download_artifacts(uri, dst_path=str(folder), tracking_uri=store))
-    except Exception as error:  # every kind of store raises its own; each means: not to be had
+    except Exception as error:  # each store raises its own types
         raise ExportError(f"{reference} can't be downloaded: {_first_line(error)}") from error
     return path, version
 
 
 def is_registered(folder: Path, version: "ModelVersion") -> bool:
-    """Whether a version's files are the export that was registered as this version."""
+    """Return whether the files are the export that was registered as this version."""
     manifest = folder / MANIFEST
     return manifest.is_file() and sha256_of(manifest) == version.tags.get(SHA256)
 
 
 def find_version(reference: Reference, store: str | None = None) -> "ModelVersion":
-    """What the registry says of a version.
+    """Return the registry's entry of a version.
 
     Raises:
-        ExportError: If MLflow is missing or not told where to look, or there is no such version.
+        ExportError: If MLflow is not installed, no registry is configured, or the version does not
+            exist.
     """
     try:
         from mlflow import MlflowClient
@@ -153,7 +154,7 @@ def find_version(reference: Reference, store: str | None = None) -> "ModelVersio
 
 
 def sha256_of(manifest: Path) -> str:
-    """What tells an export from every other one: the manifest holds the sums of all its files."""
+    """Return the sha256 of the manifest; it identifies an export, as it has all files' hashes."""
     return hashlib.sha256(manifest.read_bytes()).hexdigest()
 
 

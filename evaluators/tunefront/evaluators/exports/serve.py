@@ -1,15 +1,15 @@
-"""Answers over HTTP with the exported model beside it.
+"""HTTP server for the exported model in this folder.
 
 python serve.py --host 127.0.0.1 --port 8000
 python serve.py --example > request.json     the recorded request
 
-GET  /health     what is served, and what its inputs must be
-POST /predict    {"inputs": {"NAME": [numbers in lists]}} gets {"outputs": [numbers in lists]}
+GET  /health     describes the model and its inputs
+POST /predict    {"inputs": {"NAME": [nested lists]}} returns {"outputs": [nested lists]}
 
-Needs fastapi and uvicorn, and what run.py needs, which opens the model. It knows no tokenizer, no
-users and no encryption: put it behind what does.
+Requires fastapi, uvicorn and the requirements of run.py, which opens the model. It has no
+tokenizer, authentication or encryption: put it behind a service that has them.
 
-This file is copied into exports as it is: it imports nothing of the project that wrote it.
+This file is copied into exports unchanged, so it imports nothing from tunefront.
 """
 
 import argparse
@@ -32,13 +32,13 @@ from fastapi.responses import Response
 HERE = Path(__file__).parent
 _Array = npt.NDArray[Any]
 KINDS = {"i": "iu", "u": "iu", "f": "iuf", "b": "b"}
-"""What JSON's numbers may be read as for an array of a kind."""
+"""Array kinds that numbers in JSON can have, by the kind of the input (numpy's `dtype.kind`)."""
 KIND_NAMES = {"i": "whole numbers", "u": "whole numbers", "f": "numbers", "b": "true and false"}
 SEE = "GET /health tells what the inputs must be"
 
 
 class Refused(Exception):
-    """A request that gets no answer: HTTP status, and why."""
+    """A rejected request: HTTP status and reason."""
 
     def __init__(self, status: int, why: str) -> None:
         super().__init__(why)
@@ -47,12 +47,12 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Input:
-    """What an input must be.
+    """The rules of an input.
 
     Attributes:
-        dtype: The type of its numbers.
-        shape: A size for every dimension, or a name where it varies.
-        most: Numbers that it may hold.
+        dtype: Type of its numbers.
+        shape: Size of each dimension, or a name if the size varies.
+        most: Maximum count of numbers.
     """
 
     dtype: np.dtype[Any]
@@ -60,12 +60,12 @@ class Input:
     most: int
 
     def words(self) -> dict[str, object]:
-        """For people and for JSON."""
+        """Return the rules as JSON values, for /health."""
         return {"dtype": str(self.dtype), "shape": list(self.shape), "most_numbers": self.most}
 
 
 def read_inputs(folder: Path, times: int) -> dict[str, Input]:
-    """What inputs.json says; each may be `times` as large as the recorded one."""
+    """Read the rules in inputs.json; `times` is the maximum size relative to the recorded input."""
     written = json.loads((folder / "inputs.json").read_text())
     recorded = read_example(folder)
     return {
@@ -79,16 +79,16 @@ def read_inputs(folder: Path, times: int) -> dict[str, Input]:
 
 
 def read_example(folder: Path) -> dict[str, _Array]:
-    """The recorded request."""
+    """Read the recorded request."""
     with np.load(folder / "samples.npz", allow_pickle=False) as samples:
         return {n[6:]: samples[n] for n in samples.files if n.startswith("input_")}
 
 
 def arrays_of(body: bytes, inputs: Mapping[str, Input]) -> dict[str, _Array]:
-    """The arrays of a request, as the model takes them.
+    """Parse and validate the body of a request.
 
     Raises:
-        Refused: With 422, the rule and what was found.
+        Refused: With status 422 or 413, the rule and the value found.
     """
     try:
         request = json.loads(body, parse_constant=_no_constant)
@@ -110,7 +110,11 @@ def _no_constant(name: str) -> float:
 
 
 def array_of(name: str, written: object, rule: Input) -> _Array:
-    """One input's lists as an array."""
+    """Convert the lists of one input to an array.
+
+    Raises:
+        Refused: If size (status 413), shape, type or range (status 422) is wrong.
+    """
     try:
         array = np.array(written)
     except ValueError as error:
@@ -132,7 +136,7 @@ def array_of(name: str, written: object, rule: Input) -> _Array:
 
 
 def _check_shapes(arrays: Mapping[str, _Array], inputs: Mapping[str, Input]) -> None:
-    """Fixed sizes are as they must be, and a size of one name is the same everywhere."""
+    """Check that fixed sizes match and that sizes of the same name are equal in all inputs."""
     sizes: dict[str | int, tuple[int, str]] = {}
     for name, rule in inputs.items():
         for wanted, size in zip(rule.shape, arrays[name].shape, strict=True):
@@ -150,13 +154,13 @@ def _shown(shape: Sequence[str | int]) -> str:
 
 
 class ServedModel:
-    """The model on one thread of its own: it was measured so, and runtimes share badly.
+    """The model on one dedicated thread: it was measured so, and runtimes share threads badly.
 
     Args:
         load: Opens the model.
-        run: Runs it.
-        inputs: What its inputs must be.
-        waiting: Requests that may wait for their turn.
+        run: Runs the model.
+        inputs: Rules of its inputs.
+        waiting: Maximum number of queued requests.
     """
 
     def __init__(
@@ -174,10 +178,10 @@ class ServedModel:
         self._model = self._thread.submit(load).result()
 
     async def answer(self, body: bytes) -> bytes:
-        """The answer to a request's body.
+        """Return the response to a request's body.
 
         Raises:
-            Refused: Where there is none.
+            Refused: If the request is invalid, can't be run, or the queue is full (status 503).
         """
         if not self._left:
             raise Refused(503, "too many requests are waiting; try again later")
@@ -194,7 +198,7 @@ class ServedModel:
             outputs = self._run(self._model, arrays)
         except MemoryError as error:
             raise Refused(413, "there is not enough memory for a request of this size") from error
-        except Exception as error:  # runtimes raise many kinds; each means: not with these values
+        except Exception as error:  # runtimes raise many types; all mean: invalid values
             first = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise Refused(422, f"the model does not take these values: {first[:300]}") from error
         try:
@@ -206,7 +210,7 @@ class ServedModel:
 
 
 def application(served: ServedModel, about: Mapping[str, object], most_bytes: int) -> FastAPI:
-    """The two pages."""
+    """Return the application with the routes /health and /predict."""
     app = FastAPI(title="exported model", docs_url=None, redoc_url=None)
 
     @app.get("/health")
@@ -236,14 +240,14 @@ async def _body(request: Request, most_bytes: int) -> bytes:
 
 
 def _about(folder: Path) -> dict[str, object]:
-    """Which export this is."""
+    """Return experiment, trial and creation time from the manifest."""
     path = folder / "manifest.json"
     manifest = json.loads(path.read_text()) if path.is_file() else {}
     return {name: manifest.get(name) for name in ("experiment", "trial", "created")}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Serve until a signal comes, or print the recorded request."""
+    """Serve until a signal arrives, or print the recorded request."""
     parser = argparse.ArgumentParser(description="Serve the exported model over HTTP.")
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other machines ask")
     parser.add_argument("--port", type=int, default=8000)

@@ -1,7 +1,8 @@
-"""An export checked in a clean process: the same files, outputs, choices; measured again.
+"""Verification of an export in a clean process: files, outputs, read-back, and new measurements.
 
-`python -m tunefront.evaluators.exports.verification FOLDER` prints a JSON report and exits with 0
-or 5; with `--sample` it prints what the manifest is to record. Ray, Optuna, MLflow may be absent.
+`python -m tunefront.evaluators.exports.verification FOLDER SECONDS` prints a JSON report and exits
+with 0 or 5; with `--sample` it prints the values that the manifest records. Ray, Optuna and MLflow
+are not required.
 """
 
 import json
@@ -35,20 +36,25 @@ from .folder import read_manifest, read_recorded_outputs, tampered
 
 MISMATCH = 5
 TOLERANCE: Mapping[str, float] = {"fp32": 1e-3, "bf16": 3e-2, "fp16": 1e-2}
-"""Largest difference of an output, relative to the largest recorded one; other processors round
-otherwise, the same one hardly at all."""
+"""Largest allowed difference of an output, relative to the largest recorded output, by precision.
+
+Other processors round differently; on the same processor differences are close to zero.
+"""
 SPEED_TOLERANCE = 0.25
-"""Speed that differs by more is said not to hold; on another machine it is only told."""
+"""Largest allowed relative increase of latency and memory on the same machine.
+
+On another machine the change is only reported.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        name: What.
-        holds: Whether it is as it was; None where it can't be judged here.
-        detail: The figures, in words.
+        name: Name of the check.
+        holds: Whether it passed; None if it can't be decided on this machine.
+        detail: The values found, as text.
     """
 
     name: str
@@ -57,10 +63,10 @@ class Check:
 
 
 def run_verification(folder: Path, seconds: float = 3.0) -> list[Check]:
-    """Everything that an export promises, in order; later checks need the earlier ones.
+    """Run all checks in order; if files differ, the export is not run and later checks are omitted.
 
     Raises:
-        ExportError: If the folder is no export.
+        ExportError: If the folder is not an export.
     """
     manifest = read_manifest(folder)
     problems = tampered(folder, manifest)
@@ -71,18 +77,19 @@ def run_verification(folder: Path, seconds: float = 3.0) -> list[Check]:
             detail="; ".join(problems) or f"{len(manifest['files'])} files, sha256 as recorded",
         )
     ]
-    # What has been changed is not run.
+    # Changed files are not executed.
     return checks if problems else [*checks, *_running(folder, manifest, seconds)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportRun:
-    """What running an export in this process found.
+    """The findings of running an export in this process.
 
     Attributes:
-        outputs: The outputs for the recorded inputs.
-        facts: What the candidate says it is.
-        figures: `latency_ms` of the recorded request, `peak_memory_mb` of this process.
+        outputs: Outputs for the recorded inputs.
+        facts: Read-back of the candidate.
+        figures: `latency_ms` of the recorded request; `peak_memory_mb` of this process and its
+            descendants.
     """
 
     outputs: Sequence[Array]
@@ -91,7 +98,7 @@ class ExportRun:
 
 
 def run_sample(folder: Path, seconds: float) -> ExportRun:
-    """Open the export and run its recorded request for a while."""
+    """Open the export and time its recorded request for about `seconds`."""
     inputs, _ = read_recorded_outputs(folder)
     candidate = open_candidate(folder)
     try:
@@ -157,16 +164,16 @@ def _figure(name: str, value: float, manifest: Mapping[str, Any], same_machine: 
 
 
 DECIDING = ("files", "outputs", "choices")
-"""Checks that decide; figures only warn, because machines are shared."""
+"""Checks that decide; measurements only warn, because machines are shared."""
 
 
 def passed(checks: Sequence[Check]) -> bool:
-    """Whether the export is what it was."""
+    """Return whether all deciding checks passed."""
     return all(check.holds is not False for check in checks if check.name in DECIDING)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print the report; the exit code."""
+    """Print the report and return the exit code."""
     folder, seconds = Path(arguments[0]), float(arguments[1])
     if "--sample" in arguments:
         sample = run_sample(folder, seconds)
@@ -176,14 +183,14 @@ def main(arguments: Sequence[str]) -> int:
         checks = run_verification(folder, seconds)
     except ExportError as error:
         checks = [Check(name="files", holds=False, detail=str(error))]
-    except Exception as error:  # whatever keeps it from running is the finding
+    except Exception as error:  # any error that prevents the run fails the check
         checks = [Check(name="outputs", holds=False, detail=f"does not run: {error}")]
     print(json.dumps([asdict(check) for check in checks]))
     return 0 if passed(checks) else MISMATCH
 
 
 def time_alone(call: Call, requests: Sequence[Inputs], protocol: Protocol) -> Timing:
-    """Warm up, then time blocks until the protocol is satisfied, with nobody to take turns with."""
+    """Warm up, then time blocks until the protocol is satisfied, without interleaving."""
     blocks: list[list[Block]] = []
     items, tokens = size_of_pass(requests)
     with no_collection():

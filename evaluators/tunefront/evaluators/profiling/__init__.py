@@ -1,1 +1,1 @@
-"""Values and parsers of profiles: kinds of work, traces, roofline."""
+"""Profiles: their values, kinds of work, trace parsing, roofline."""

@@ -1,4 +1,4 @@
-"""What every profiler is given and gives back, and how requests are timed without one."""
+"""Input and output of a profiler, and the timing of requests without one."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +14,7 @@ from tunefront.evaluators.interfaces.tensors import Inputs
 from .profile import ProfileRow, Roofline
 
 LEAST_PASSES, MOST_PASSES = 3, 24
-"""A trace of more would be large; of fewer, one that was disturbed would count too much."""
+"""Limits of the number of passes: more make large traces, fewer are sensitive to outliers."""
 ProfiledCall = Callable[[Inputs], Any]
 
 
@@ -23,15 +23,16 @@ class ProfileJob:
     """A candidate to profile.
 
     Attributes:
-        folder: What was built.
-        marked: The same built with a mark around every kernel; None where none is needed.
-        record: What is known about it.
+        folder: Folder of the candidate.
+        marked: A build of the same candidate that records every kernel in the trace; None if not
+            needed.
+        record: Record of the candidate.
         threads: Threads of this process.
-        requests: What a pass runs.
-        seconds: How long to profile, about.
-        trace: The Chrome trace to write.
-        products: Operations of a request by kind, where the runtime can't tell.
-        roofline: What the machine reaches.
+        requests: Requests of one pass.
+        seconds: Approximate duration of profiling.
+        trace: Path of the Chrome trace to write.
+        products: Operations (FLOPs) per request by kind, for runtimes that do not report them.
+        roofline: Measured peaks of the machine.
     """
 
     folder: Path
@@ -47,15 +48,15 @@ class ProfileJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What a profiler found.
+    """The findings of a profiler.
 
     Attributes:
-        rows: Of the passes that count, all requests together.
-        counted: How many requests that is.
-        plain_ms: A request of every unprofiled pass.
-        passes: Passes that were profiled.
-        facts: What the candidate says it is.
-        notes: What the reader must know.
+        rows: Rows of the passes included, over all requests.
+        counted: Number of requests in `rows`.
+        plain_ms: Mean request time in ms of every unprofiled pass.
+        passes: Number of profiled passes.
+        facts: Read-back of the candidate.
+        notes: Notes for the reader of the profile.
     """
 
     rows: Sequence[ProfileRow]
@@ -67,7 +68,7 @@ class Found:
 
 
 def timed_passes(call: ProfiledCall, requests: Sequence[Inputs], passes: int) -> list[float]:
-    """Milliseconds of the mean request of every pass."""
+    """Return the mean request time of every pass in ms."""
     found: list[float] = []
     for _ in range(passes):
         start = time.perf_counter()
@@ -78,18 +79,18 @@ def timed_passes(call: ProfiledCall, requests: Sequence[Inputs], passes: int) ->
 
 
 def passes_in(seconds: float, request_ms: float, requests: int) -> int:
-    """How many passes fit into that time."""
+    """Return how many passes fit into `seconds`, from 3 to 24."""
     wanted = seconds * 1e3 / max(request_ms * requests, 1e-6)
     return int(min(max(wanted, LEAST_PASSES), MOST_PASSES))
 
 
 def middle(values: Sequence[float]) -> list[int]:
-    """Where the middle half of the values is: what a disturbed pass does not touch."""
+    """Return the indices of the middle half of the values, to exclude disturbed passes."""
     order = np.argsort(values)
     cut = len(values) // 4
     return sorted(int(place) for place in order[cut : len(values) - cut])
 
 
 def middle_mean(values: Sequence[float]) -> float:
-    """The mean of the middle half."""
+    """Return the mean of the middle half (interquartile mean)."""
     return float(np.mean([values[place] for place in middle(values)]))

@@ -1,4 +1,4 @@
-"""What sort of work an operator is, by its name in each runtime."""
+"""Classification of operators into kinds of work by their name in each runtime."""
 
 import re
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ VIEWS = _names(
     "resolve_neg detach alias unsafe_view reshape_alias view_as split "
     "split_with_sizes chunk narrow unbind unfold sym_size result_type resize set"
 )
-"""Operators of torch that move no data."""
+"""Torch operators that move no data."""
 _ONNX: Mapping[Kind, frozenset[str]] = MappingProxyType(
     {
         "matmul": _names(
@@ -81,21 +81,21 @@ _KERNELS: tuple[tuple[str, Kind], ...] = (
     (r"quant", "quantise"),
     (r"elementwise|triton_|softmax|reduce", "elementwise"),
 )
-"""Kernels of a GPU, by what their names hold; the first that fits counts."""
+"""Patterns of GPU kernel names with their kinds; the first match counts."""
 
 
 def torch_name(operator: str) -> str:
-    """`aten::_to_copy` as `to_copy`, `aoti_torch_cpu_addmm_out` as `addmm`."""
+    """Normalize a name: `aten::_to_copy` -> `to_copy`, `aoti_torch_cpu_addmm_out` -> `addmm`."""
     name = re.sub(r"^(aten|mkldnn|onednn|quantized|prims)::|^aoti_torch_(cpu|cuda)_", "", operator)
     return name.removesuffix("_out").strip("_")
 
 
 def torch_kind(operator: str, module_class: str = "") -> Kind:
-    """An operator of torch, or a kernel that Inductor made of some.
+    """Classify a torch operator or a kernel fused by Inductor.
 
     Args:
         operator: Its name in the profiler.
-        module_class: The class of the innermost module it belongs to; empty where unknown.
+        module_class: Class of the innermost module it belongs to; empty if unknown.
     """
     name = torch_name(operator)
     if "scaled_dot_product" in name or "flash_attention" in name:
@@ -126,7 +126,7 @@ def _fused_kind(name: str) -> Kind:
 
 
 def kernel_kind(kernel: str) -> Kind:
-    """A kernel of a GPU that no operator is known for."""
+    """Classify a GPU kernel whose operator is unknown."""
     low = kernel.lower()
     for pattern, kind in _KERNELS:
         if re.search(pattern, low):
@@ -135,18 +135,18 @@ def kernel_kind(kernel: str) -> Kind:
 
 
 def onnx_kind(operator: str) -> Kind:
-    """An operator of ONNX Runtime."""
+    """Classify an ONNX Runtime operator."""
     if "Normalization" in operator:
         return "normalisation"
     return _kind_in(_ONNX, operator)
 
 
 def openvino_kind(operator: str, name: str = "") -> Kind:
-    """A node of OpenVINO's plugin.
+    """Classify a node of OpenVINO's CPU plugin.
 
     Args:
         operator: Its type.
-        name: Its name, which tells what a `Subgraph` was made of.
+        name: Its name, which contains the names of the operators fused into a `Subgraph`.
     """
     if operator == "Subgraph" and "scaled_dot_product_attention" in name:
         return "attention"

@@ -1,7 +1,4 @@
-"""What a profile is: rows of work with their time, what bounds them, and sums of them.
-
-Pure values; what fills them are the files beside this one.
-"""
+"""The values of a profile: rows of work with their time, roofline bounds, and aggregates."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -20,21 +17,21 @@ Kind = Literal[
 ]
 RooflineBound = Literal["compute", "memory", "overhead", "unknown"]
 PRODUCTS: tuple[Kind, ...] = ("matmul", "convolution", "attention", "other")
-"""Kinds that may hold products; the operations of all others are not worth counting."""
+"""Kinds whose operations are counted; those of all other kinds are negligible."""
 BETWEEN = "(between operators)"
-"""The row of the time that no operator took: the runtime itself, and Python."""
+"""Name of the row with the time outside all operators: the runtime itself, and Python."""
 NEAR = 0.25
-"""Of its time, what work at the machine's peaks would take at the least to be what bounds it."""
+"""Minimum ratio of roofline time to measured time at which compute or memory is the bound."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Roofline:
-    """What this machine reaches, with the candidate's threads.
+    """Measured peaks of this machine with the candidate's threads.
 
     Attributes:
-        peak_gflops: Of a large matrix product in the candidate's number format.
-        peak_gb_s: Of a copy too large for the caches, reading and writing.
-        matmul: What was multiplied, in words.
+        peak_gflops: GFLOP/s of a large matrix product in the candidate's number format.
+        peak_gb_s: GB/s, reading plus writing, of a copy too large for the caches.
+        matmul: Description of the matrix product.
     """
 
     peak_gflops: float
@@ -44,17 +41,17 @@ class Roofline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileRow:
-    """An operator in a module, over one request (the mean of all).
+    """An operator in a module, per request (mean over all requests).
 
     Attributes:
         operator: Its name in the runtime.
-        kind: What sort of work it is.
-        module: The module it belongs to; None where the runtime does not know.
-        calls: How often it ran.
-        self_ms: Its time without what it called.
-        flops: Floating-point (or integer) operations of products, 0 where it has none; None where
+        kind: Its kind of work.
+        module: Path of its module; None if the runtime does not report it.
+        calls: Number of calls.
+        self_ms: Its time in ms without the operators it called.
+        flops: Floating-point (or integer) operations of products, 0 if it has none; None if
             unknown.
-        moved_bytes: Bytes of its inputs and outputs, an estimate; None where unknown.
+        moved_bytes: Estimated bytes of its inputs and outputs; None if unknown.
     """
 
     operator: str
@@ -68,17 +65,17 @@ class ProfileRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """Some rows together.
+    """The aggregate of several rows.
 
     Attributes:
-        name: What they have in common.
-        kind: The kind of all of them; `other` where they differ.
-        calls: Calls in a request.
-        self_ms: Time in a request.
-        share: Of the profiled request.
-        flops: As in `Row`.
-        moved_bytes: As in `Row`.
-        bound: What bounds them.
+        name: Name of the group.
+        kind: Common kind of the rows; `other` if they differ.
+        calls: Calls per request.
+        self_ms: Time per request in ms.
+        share: Share of the profiled request's time.
+        flops: As in `ProfileRow`.
+        moved_bytes: As in `ProfileRow`.
+        bound: Roofline bound.
     """
 
     name: str
@@ -92,7 +89,7 @@ class Part:
 
     @property
     def gflops(self) -> float | None:
-        """Billions of operations a second that it reaches; None where unknown."""
+        """Achieved GFLOP/s; None if unknown."""
         if not self.flops or self.self_ms <= 0:
             return None
         return self.flops / self.self_ms / 1e6
@@ -100,18 +97,18 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """Where the time of one candidate goes.
+    """The profile of one candidate.
 
     Attributes:
-        rows: All of the profiled request's time, the longest first.
-        request_ms: A request, unprofiled.
-        profiled_ms: A request, profiled; what the rows add up to.
-        passes: Passes over all requests that were profiled.
-        requests: Different requests in a pass.
-        roofline: What the machine reaches.
-        facts: What the candidate said it is.
-        notes: What the reader must know about these figures.
-        products: Operations of a request by kind, where rows can't tell theirs.
+        rows: Rows that cover all time of a profiled request, the longest first.
+        request_ms: Time of an unprofiled request in ms.
+        profiled_ms: Time of a profiled request in ms, the sum of the rows.
+        passes: Number of profiled passes over all requests.
+        requests: Number of different requests in a pass.
+        roofline: Measured peaks of the machine.
+        facts: Read-back of the candidate.
+        notes: Notes for the reader of the profile.
+        products: Operations (FLOPs) per request by kind, where the rows do not report theirs.
     """
 
     rows: Sequence[ProfileRow]
@@ -126,29 +123,29 @@ class Profile:
 
     @property
     def overhead(self) -> float:
-        """How much longer a profiled request takes, relative."""
+        """Relative slowdown of a request by profiling."""
         return self.profiled_ms / self.request_ms - 1
 
     def whole(self) -> Part:
-        """All rows."""
+        """Aggregate all rows."""
         return self._part("whole", self.rows, sum(self.products.values()))
 
     def by_kind(self) -> list[Part]:
-        """A part for each kind."""
+        """Aggregate by kind, the longest first."""
         return self._parts(lambda row: row.kind, self.products)
 
     def by_operator(self) -> list[Part]:
-        """A part for each operator."""
+        """Aggregate by operator, the longest first."""
         return self._parts(lambda row: row.operator)
 
     def by_module(self) -> list[Part]:
-        """A part for each module, the layers of a stack together; empty where none is known."""
+        """Aggregate by module, merging the layers of a stack; empty if no module is known."""
         if all(row.module is None for row in self.rows):
             return []
         return self._parts(lambda row: stacked(row.module) if row.module else "(no module)")
 
     def bounds(self) -> dict[RooflineBound, float]:
-        """The share of the time that each bound has, row by row; they add up to one."""
+        """Return each bound's share of the time, summed over rows; the shares add up to one."""
         shares: dict[RooflineBound, float] = dict.fromkeys(
             ("compute", "memory", "overhead", "unknown"), 0
         )
@@ -157,7 +154,7 @@ class Profile:
         return shares
 
     def judged(self) -> list[tuple[ProfileRow, float, RooflineBound]]:
-        """Every row with its share of the time and what bounds it."""
+        """Return every row with its share of the time and its bound."""
         return [
             (
                 row,
@@ -178,7 +175,7 @@ class Profile:
         return sorted(parts, key=lambda part: -part.self_ms)
 
     def _part(self, name: str, rows: Sequence[ProfileRow], products: float = 0.0) -> Part:
-        """Rows together; `products` are their operations where none of them tells."""
+        """Aggregate rows; `products` are their operations if no row reports any."""
         self_ms = sum(row.self_ms for row in rows)
         flops: float | None = known_sum([row.flops for row in rows]) or products
         if not flops and any(row.flops is None for row in rows):
@@ -197,12 +194,12 @@ class Profile:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Convert to plain values for JSON."""
         return {**asdict(self), "facts": dict(self.facts), "products": dict(self.products)}
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "Profile":
-        """The inverse of `to_dict`."""
+        """Convert back from `to_dict`."""
         return cls(
             **{
                 **fields,
@@ -215,11 +212,11 @@ class Profile:
 def bound_of(
     self_ms: float, flops: float | None, moved_bytes: float | None, roofline: Roofline
 ) -> RooflineBound:
-    """What keeps work from being faster: arithmetic, memory, or neither of them.
+    """Classify what limits the speed of some work: compute, memory or overhead.
 
-    Work is bound by what it would wait for at the machine's peaks; where both peaks would allow
-    four times the speed and more, it is overhead (Williams, Waterman, Patterson 2009, with a
-    margin).
+    The bound is the resource that takes longer at the machine's peak. If both would take less than
+    a quarter (`NEAR`) of the measured time, it is overhead (roofline model, Williams, Waterman,
+    Patterson 2009, with a margin), or unknown if either amount of work is unknown.
     """
     if flops is None and moved_bytes is None:
         return "unknown"
@@ -231,13 +228,13 @@ def bound_of(
 
 
 def known_sum(values: Sequence[float | None]) -> float | None:
-    """The sum of what is known; None where nothing is."""
+    """Return the sum of the values that are not None; None if all are."""
     known = [value for value in values if value is not None]
     return sum(known) if known else None
 
 
 def between(left_ms: float) -> ProfileRow:
-    """What is left of a request beside its operators."""
+    """Return the row for the remaining time of a request, outside all operators."""
     return ProfileRow(
         operator=BETWEEN,
         kind="overhead",
@@ -250,12 +247,12 @@ def between(left_ms: float) -> ProfileRow:
 
 
 def stacked(module: str) -> str:
-    """A module's path with the layers' numbers left open: `encoder.layer.*.output`."""
+    """Replace the layer numbers in a module's path: `encoder.layer.*.output`."""
     return ".".join("*" if part.isdigit() else part for part in module.split("."))
 
 
 def merged(rows: Sequence[ProfileRow], requests: float) -> list[ProfileRow]:
-    """Rows of one operator in one module together, as means over requests; the longest first."""
+    """Merge rows of the same operator and module into means over requests, the longest first."""
     groups: dict[tuple[str, Kind, str | None], list[ProfileRow]] = {}
     for row in rows:
         groups.setdefault((row.operator, row.kind, row.module), []).append(row)

@@ -1,4 +1,4 @@
-"""What this machine reaches with the threads of this process: a matrix product, and a copy."""
+"""Measured peaks of this machine with this process's threads: a matrix product and a copy."""
 
 import time
 from collections.abc import Callable
@@ -11,22 +11,22 @@ if TYPE_CHECKING:
     import torch
 
 SIZES = {"cpu": (512, 1024, 2048), "cuda": (4096, 8192)}
-"""Of square matrices; which one is fastest depends on caches."""
+"""Widths of the square matrices; the fastest one depends on the caches."""
 COPIED_BYTES = {"cpu": 128 * 2**20, "cuda": 1024 * 2**20}
 EACH_S = 0.15
-"""Time for each of them."""
+"""Minimum seconds of repetition of each matrix size and of the copy."""
 INTEGER = ("int8-dynamic", "int8-static")
 """Quantizations that multiply integers; weight-only ones multiply floating-point numbers."""
 
 
 def measure_roofline(device: str, precision: str, quantization: str, threads: int) -> Roofline:
-    """Measure both peaks, in a second or so.
+    """Measure both peaks; takes about one second.
 
     Args:
         device: `cpu` or `cuda`.
-        precision: The candidate's.
-        quantization: The candidate's.
-        threads: Threads to use.
+        precision: Precision of the candidate.
+        quantization: Quantization of the candidate.
+        threads: Number of threads to use.
     """
     import torch
 
@@ -49,14 +49,14 @@ def _random(size: int, dtype: "torch.dtype", device: str) -> "torch.Tensor":
 
 
 def _integer_peak(device: str) -> tuple[float, str] | None:
-    """Of int8 matrices; None where torch can't multiply them here."""
+    """Measure int8 matrix products; None if torch does not support them on the device."""
     import torch
 
     def made(size: int) -> torch.Tensor:
         return torch.randint(-100, 100, (size, size), dtype=torch.int8, device=device)
 
     try:
-        return _peak(device, "int8", made, vars(torch)["_int_mm"])  # missing in torch's own types
+        return _peak(device, "int8", made, vars(torch)["_int_mm"])  # missing in torch's type stubs
     except RuntimeError:
         return None
 
@@ -67,7 +67,7 @@ def _peak(
     made: Callable[[int], "torch.Tensor"],
     multiply: Callable[["torch.Tensor", "torch.Tensor"], "torch.Tensor"],
 ) -> tuple[float, str]:
-    """Billions of operations a second at the best size, and what was multiplied."""
+    """Return GFLOP/s at the fastest size, and a description of the product."""
     rates: list[tuple[float, int]] = []
     for size in SIZES[device]:
         a, b = made(size), made(size).t()
@@ -88,7 +88,7 @@ def _copy_gb_s(device: str) -> float:
 
 
 def _best_s(device: str, run: Callable[[], object]) -> float:
-    """The shortest run of some."""
+    """Return the shortest time of repeated runs in seconds."""
     import torch
 
     def once() -> float:
@@ -98,7 +98,7 @@ def _best_s(device: str, run: Callable[[], object]) -> float:
             torch.cuda.synchronize()
         return time.perf_counter() - start
 
-    once()  # libraries choose and pack at the first run
+    once()  # warm-up: libraries select kernels and pack data in the first run
     best, started = once(), time.perf_counter()
     while time.perf_counter() - started < EACH_S:
         best = min(best, once())

@@ -1,4 +1,4 @@
-"""Chrome traces of torch's profiler as rows: nested spans, each with the time of its own."""
+"""Chrome traces of torch's profiler as rows: nested spans, each with its self time."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,20 +10,20 @@ from .profile import Kind, ProfileRow, between
 from .work import Shape, torch_bytes, torch_flops
 
 MARK = "tunefront request"
-"""What a request is called in a trace."""
+"""Name of the span of a request in a trace."""
 ON_GPU = ("kernel", "gpu_memcpy", "gpu_memset")
-"""Categories of what ran on a GPU."""
+"""Categories of GPU events."""
 _Event = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallSite:
-    """An operator of the graph that runs.
+    """An operator of the program's graph.
 
     Attributes:
-        operator: Its name, as the profiler tells it.
-        module: The path of the innermost module; empty where it has none.
-        module_class: That module's class.
+        operator: Its name in the profiler.
+        module: Path of the innermost module; empty if there is none.
+        module_class: Class of that module.
     """
 
     operator: str
@@ -33,7 +33,7 @@ class CallSite:
 
 @dataclass(slots=True, kw_only=True)
 class Span:
-    """An operator while it ran, with what it called."""
+    """A recorded execution of an operator, with the operators it called."""
 
     name: str
     start_us: float
@@ -46,7 +46,7 @@ class Span:
 
     @classmethod
     def of(cls, event: _Event) -> "Span":
-        """From a complete event of a trace."""
+        """Convert a complete event (`ph: X`) of a trace."""
         told = event.get("args", {})
         return cls(
             name=str(event["name"]),
@@ -60,13 +60,13 @@ class Span:
 
     @property
     def self_ms(self) -> float:
-        """Its time without what it called."""
+        """Its time in ms without the operators it called."""
         inside = sum(child.end_us - child.start_us for child in self.children)
         return max(0.0, self.end_us - self.start_us - inside) / 1e3
 
 
 def requests_of(events: Sequence[_Event]) -> list[Span]:
-    """The marked requests in order, each with the operators that ran in it on its thread."""
+    """Return the marked requests in order, each with the operators of its thread as a tree."""
     spans = [e for e in events if e.get("ph") == "X" and e.get("cat") in _ON_CPU]
     marks = [event for event in spans if event["name"] == MARK]
     threads = {(event["pid"], event["tid"]) for event in marks}
@@ -90,10 +90,10 @@ _ON_CPU = ("cpu_op", "user_annotation")
 
 
 def places_in(request: Span, graph: Sequence[CallSite]) -> dict[int, CallSite]:
-    """Which operator of the graph each outermost span is, by the span's place in the request.
+    """Map the top-level spans of a request, by index, to the operators of the graph.
 
-    What runs is the graph in its order, with conversions before and after, so that the longest
-    common runs of names tell.
+    Spans run in graph order, with conversions before and after; matching uses the longest common
+    blocks of names (`difflib.SequenceMatcher`).
     """
     names = [span.name for span in request.children]
     matcher = SequenceMatcher(None, names, [place.operator for place in graph], autojunk=False)
@@ -105,7 +105,7 @@ def places_in(request: Span, graph: Sequence[CallSite]) -> dict[int, CallSite]:
 
 
 def rows_on_cpu(request: Span, places: Mapping[int, CallSite]) -> list[ProfileRow]:
-    """Every span of a request as a row, and what is left between them."""
+    """Return every span of a request as a row, plus a row for the time between spans."""
     rows = [between(request.self_ms)]
     for number, span in enumerate(request.children):
         _collect(span, places.get(number), rows)
@@ -115,9 +115,9 @@ def rows_on_cpu(request: Span, places: Mapping[int, CallSite]) -> list[ProfileRo
 def _collect(
     span: Span, place: CallSite | None, rows: list[ProfileRow], above: Kind | None = None
 ) -> tuple[bool, bool]:
-    """Add a span and what it called; whether any of them computes, and whether any moves data.
+    """Append a span and its children to `rows`; return whether any computes and any moves data.
 
-    Work is counted where it is done: not again in what called it.
+    Work is attributed to the innermost operator that does it, and not counted again in its callers.
     """
     kind = above or torch_kind(span.name, place.module_class if place else "")
     inherited = kind if kind == "attention" else None
@@ -146,13 +146,15 @@ def _collect(
 def rows_on_gpu(
     request: Span, places: Mapping[int, CallSite], events: Sequence[_Event], until_us: float
 ) -> list[ProfileRow]:
-    """Every kernel of a request as a row, under the operator that launched it; and what is left.
+    """Return every GPU event of a request as a row, plus a row for the remaining time.
+
+    A row has the name and module of the operator that launched it, if that is known.
 
     Args:
         request: The request.
-        places: As `places_in` found them.
-        events: The trace.
-        until_us: When the next request starts.
+        places: Result of `places_in`.
+        events: All events of the trace.
+        until_us: Start of the next request in us.
     """
     launched: dict[int, ProfileRow] = {}
     for number, span in enumerate(request.children):
@@ -173,7 +175,7 @@ def rows_on_gpu(
 def _number(
     span: Span, place: CallSite | None, launched: dict[int, ProfileRow], above: Kind | None
 ) -> None:
-    """Note what each operator is and does, by its number."""
+    """Collect the operator, kind, module and work of each span by its external id."""
     kind = above or torch_kind(span.name, place.module_class if place else "")
     launched[span.number] = ProfileRow(
         operator=span.name,
@@ -189,7 +191,7 @@ def _number(
 
 
 def _kernel_row(event: _Event, launcher: ProfileRow | None, *, repeated: bool) -> ProfileRow:
-    """A kernel; of several that one operator launched, the first has its work."""
+    """Convert a GPU event; the first event of an operator gets all of the operator's work."""
     name = str(event["name"])
     known = launcher is not None and launcher.kind != "other"
     return ProfileRow(

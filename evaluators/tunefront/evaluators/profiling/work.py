@@ -1,4 +1,4 @@
-"""How much work an operator does: operations of matrix products, bytes in and out, from shapes."""
+"""Work of an operator, from shapes: operations of products, bytes of inputs and outputs."""
 
 from collections.abc import Mapping, Sequence
 from math import prod
@@ -23,19 +23,19 @@ BYTES_OF: Mapping[str, int] = MappingProxyType(
         "bool": 1,
     }
 )
-"""Bytes of an element, by the profiler's word for its type."""
+"""Bytes of an element by the profiler's type name."""
 _FIRST = {"mm": 0, "int_mm": 0, "scaled_mm": 0, "addmm": 1, "bmm": 0, "baddbmm": 1, "mv": 0}
-"""Which input is the first factor."""
+"""Index of the input that is the first factor."""
 _LOOKUPS = frozenset({"embedding", "index_select", "gather", "index"})
 
 
 def torch_flops(operator: str, shapes: Sequence[Shape], texts: Sequence[str] = ()) -> float | None:
-    """Operations of a matrix product, a convolution or attention; None for everything else.
+    """Return the operations of a matrix product, convolution or attention; else None.
 
     Args:
         operator: Its name in the profiler.
-        shapes: The inputs' shapes; empty for one that is no tensor.
-        texts: The inputs that are no tensors, as text.
+        shapes: Shapes of the inputs; empty for an input that is not a tensor.
+        texts: Values of the inputs that are not tensors, as text.
     """
     name = torch_name(operator)
     try:
@@ -54,14 +54,20 @@ def torch_flops(operator: str, shapes: Sequence[Shape], texts: Sequence[str] = (
 
 
 def attention_flops(query: Shape, key: Shape, value: Shape) -> float | None:
-    """Both products of attention, `(batch, heads, length, width)` each."""
+    """Return the operations of both products; each shape is `(batch, heads, length, width)`."""
     if not len(query) == len(key) == len(value) == 4:
         return None
     return 2.0 * prod(query[:3]) * key[2] * (query[3] + value[3])
 
 
 def _convolution_flops(given: Shape, weight: Shape, texts: Sequence[str]) -> float | None:
-    """Of `(batch, channels, ...)` with `(filters, channels / groups, ...)`, padding and stride."""
+    """Return the operations of a convolution.
+
+    Args:
+        given: Shape of the input, `(batch, channels, ...)`.
+        weight: Shape of the weights, `(filters, channels / groups, ...)`.
+        texts: Padding and stride, as text.
+    """
     padding, stride = ([int(n) for n in text.strip("[]").split(",")] for text in texts)
     sizes = [
         (size + 2 * pad - window) // step + 1
@@ -71,7 +77,7 @@ def _convolution_flops(given: Shape, weight: Shape, texts: Sequence[str]) -> flo
 
 
 def torch_bytes(operator: str, shapes: Sequence[Shape], types: Sequence[str]) -> float | None:
-    """Inputs and output, as if each were read or written once; None where no shape is known."""
+    """Return the bytes of inputs and output, each counted once; None if no shape is known."""
     name = torch_name(operator)
     if name in VIEWS:
         return 0.0
@@ -85,12 +91,12 @@ def torch_bytes(operator: str, shapes: Sequence[Shape], types: Sequence[str]) ->
     if name in _LOOKUPS:
         return _lookup_bytes(name, shapes, types)
     if operator.endswith("_"):
-        return sum(sizes)  # what is written is among the inputs
+        return sum(sizes)  # in-place: the output is one of the inputs
     return sum(sizes) + _output_bytes(name, shapes, types, max(sizes))
 
 
 def _lookup_bytes(name: str, shapes: Sequence[Shape], types: Sequence[str]) -> float:
-    """Rows that are fetched are read and written; the rest of the table is not touched."""
+    """Return the bytes of the rows that a lookup reads and writes; other rows are not touched."""
     table = shapes[0]
     indices = [prod(shape) for shape in shapes[1:] if shape]
     width = 1 if name == "gather" else prod(table[1:])

@@ -1,1 +1,1 @@
-"""What builds and runs a model; one folder each."""
+"""Runtimes: they build, open and profile candidates; one folder each."""

@@ -1,4 +1,4 @@
-"""The contracts of a runtime (torch module -> folder -> something that runs) and of a candidate."""
+"""The contracts of a runtime (module -> folder -> candidate) and of an open candidate."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """What a runtime builds from.
+    """The input of a build.
 
     Attributes:
         module: The module after the techniques: fp32, on the CPU, in eval mode.
-        inputs: The module's inputs.
-        calibration: Real requests, for ranges of activations; the first serves as example.
-        shared: Finds or makes a folder that all builds of this module share, by its name; the
-            maker gets an empty folder to fill.
-        hardware: The machine that it is built for.
-        architecture: What kind of network the module is, as the workload declares it.
-        pretrained: The model of `transformers` inside the module, where there is one: its weights
-            can be saved as a checkpoint.
+        inputs: Inputs of the module.
+        calibration: Real requests, for activation ranges; the first is also the example request.
+        shared: Returns the folder of this name that all builds of the module share; if it does not
+            exist, the function given fills a new, empty folder.
+        hardware: The target machine.
+        architecture: Kind of network of the module, as declared by the workload.
+        pretrained: The `transformers` model inside the module, if there is one; its weights can be
+            saved as a checkpoint.
     """
 
     module: "torch.nn.Module"
@@ -42,23 +42,23 @@ class Source:
 
     @property
     def example(self) -> Inputs:
-        """One real request of at least two items."""
+        """A real request with at least two items."""
         return self.calibration[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What a running candidate says it really is.
+    """The read-back of a running candidate: its actual properties.
 
     Attributes:
-        runtime: What runs it.
-        device: Where it runs.
-        precision: The floating-point format it computes in.
-        quantization: The quantization found in what runs.
-        weight_bits: Mean bits of a weight, over the weights of two and more dimensions.
+        runtime: Name of the runtime.
+        device: Device it runs on.
+        precision: Floating-point format it computes in.
+        quantization: Quantization of the running model.
+        weight_bits: Mean bits per weight, over weight tensors of at least two dimensions.
         sparsity: Share of zeros among these weights.
-        parameters: How many of these weights there are.
-        threads: Threads it may use.
+        parameters: Number of these weights.
+        threads: Number of threads it can use.
     """
 
     runtime: str
@@ -71,59 +71,62 @@ class Facts:
     threads: int
 
     def to_dict(self) -> dict[str, str | float | int]:
-        """Plain values for JSON."""
+        """Convert to plain values for JSON."""
         return asdict(self)
 
 
 class Candidate(ABC):
-    """A configuration built: something that runs."""
+    """An open candidate, which can be called."""
 
     @abstractmethod
     def __call__(self, inputs: Inputs) -> Sequence[Array]:
-        """One request in, the module's outputs out, floating-point outputs in fp32."""
+        """Run one request and return the module's outputs; floating-point outputs are fp32."""
 
     @abstractmethod
     def facts(self) -> Facts:
-        """What it really is, read from what runs; may cost memory, so ask after measuring."""
+        """Return the actual properties of the running model.
+
+        This can allocate memory; call it after memory has been measured.
+        """
 
     def close(self) -> None:
-        """End the processes it started, if any."""
+        """End the processes that the candidate started, if any."""
         return
 
 
 class Runtime(ABC):
-    """Builds a torch module for one way of running it, and opens what was built."""
+    """A runtime: builds a torch module for one way of running it, and opens the result."""
 
     name: str
 
     @abstractmethod
     def build(self, source: Source, numerics: Numerics, folder: Path) -> Mapping[str, object]:
-        """Fill an empty folder with all that `load` needs, without pickle.
+        """Fill an empty folder with all files that `load` needs, without pickle.
 
         Returns:
-            What `load` wants to know beside the files, as plain JSON values.
+            Settings for `load` that are not in the files, as plain JSON values.
 
         Raises:
-            EvaluationError: With the cause "unsupported" where the module can't be built.
+            EvaluationError: If the module can't be built (cause "unsupported").
         """
 
     @abstractmethod
     def load(
         self, folder: Path, numerics: Numerics, settings: Mapping[str, object], threads: int
     ) -> Candidate:
-        """Open what `build` left, ready to run with `threads` threads.
+        """Open a folder that `build` filled, ready to run.
 
         Args:
-            folder: What `build` filled.
-            numerics: As they were for `build`.
-            settings: What `build` returned.
-            threads: Threads of this process.
+            folder: The folder that `build` filled.
+            numerics: The `numerics` of the build.
+            settings: The return value of `build`.
+            threads: Number of threads of this process.
         """
 
     @abstractmethod
     def script(self, numerics: Numerics, settings: Mapping[str, object], threads: int) -> str:
-        """A short Python module that opens and runs the folder without tunefront.
+        """Return a short Python module that opens and runs the folder without tunefront.
 
-        It imports numpy as `np`, knows its folder as `HERE`, and defines `load()` and
-        `run(model, inputs)`: what run.py and serve.py have in common.
+        It imports numpy as `np`, has its folder in `HERE`, and defines `load()` and
+        `run(model, inputs)`; run.py contains this module, and serve.py imports run.py.
         """

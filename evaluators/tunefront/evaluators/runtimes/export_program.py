@@ -1,4 +1,4 @@
-"""torch.export: from a module to a program without Python, without pickle. Needs torch."""
+"""Export of a module by torch.export to a Python-free program, saved without pickle."""
 
 from typing import Any
 
@@ -10,21 +10,21 @@ from tunefront.spaces import EvaluationError
 
 from .base import Source
 
-_INT4: torch.dtype = vars(torch)["int4"]  # missing in torch's own type information
+_INT4: torch.dtype = vars(torch)["int4"]  # missing in torch's type stubs
 
 
 def export_program(module: torch.nn.Module, source: Source) -> torch.export.ExportedProgram:
-    """The module as a program of ATen operators, open in batch size and all named dimensions.
+    """Export a module as a program of ATen operators, with dynamic batch size and named dimensions.
 
     Raises:
-        EvaluationError: With the cause "unsupported" where torch.export can't trace the module.
+        EvaluationError: If torch.export can't trace the module (cause "unsupported").
     """
     shapes = {spec.name: _dynamic(spec) for spec in source.inputs}
     example = tensors({spec.name: source.example[spec.name] for spec in source.inputs})
     try:
         with torch.no_grad():
             program = torch.export.export(module, (), example, dynamic_shapes=shapes)
-    except Exception as error:  # export raises many kinds; each means: not traceable
+    except Exception as error:  # export raises many types; all mean: not traceable
         raise EvaluationError(f"torch.export: {error}", cause="unsupported") from error
     return _without_library_operators(program)
 
@@ -41,7 +41,7 @@ def _dynamic(spec: TensorSpec) -> dict[int, Any]:
 def _without_library_operators(
     program: torch.export.ExportedProgram,
 ) -> torch.export.ExportedProgram:
-    """Torchao's own operators written out in ATen, so that running needs torch alone."""
+    """Decompose torchao's operators into ATen, so that only torch is needed to run the program."""
     targets = {
         node.target
         for node in program.graph.nodes
@@ -57,10 +57,10 @@ def _without_library_operators(
 
 
 def convert(module: torch.nn.Module, precision: str, quantization: str) -> torch.nn.Module:
-    """The module in another precision, its linear layers quantized by torchao; in place.
+    """Convert a module to a precision and quantize its linear layers by torchao; in place.
 
     Raises:
-        EvaluationError: With the cause "unsupported" where torchao can't quantize it.
+        EvaluationError: If torchao can't quantize the module (cause "unsupported").
     """
     module = module.to(DTYPES[precision])
     if quantization == "none":
@@ -83,8 +83,8 @@ def convert(module: torch.nn.Module, precision: str, quantization: str) -> torch
     }
     try:
         quantize_(module, configs[quantization]())
-    except Exception as error:  # torchao raises many kinds; each means: not for this module
+    except Exception as error:  # torchao raises many types; all mean: not supported
         raise EvaluationError(f"torchao {quantization}: {error}", cause="unsupported") from error
-    # Subclasses would be pickled into the saved program.
+    # Tensor subclasses would be pickled into the saved program.
     unwrap_tensor_subclass(module)
     return module

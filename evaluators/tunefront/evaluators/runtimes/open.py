@@ -1,4 +1,4 @@
-"""Opening a built candidate: the same for trials and for exports."""
+"""Opening a built candidate, in a trial or from an export."""
 
 from pathlib import Path
 
@@ -13,11 +13,11 @@ def open_candidate(folder: str | Path, threads: int | None = None) -> Candidate:
     """Open a built candidate or an export: a callable from named arrays to a list of arrays.
 
     Args:
-        folder: What `tunefront export` wrote.
-        threads: Threads of the process; what it was measured with where None.
+        folder: Folder of the candidate or export.
+        threads: Number of threads of the process; the recorded number if None.
 
     Raises:
-        ExportError: If the folder is not one of ours, or its runtime is not installed.
+        ExportError: If the folder is not a candidate, or its runtime is not installed.
     """
     path = Path(folder)
     record = CandidateRecord.read(path)
@@ -32,7 +32,7 @@ def open_candidate(folder: str | Path, threads: int | None = None) -> Candidate:
 
 
 def script_of(record: CandidateRecord) -> str:
-    """The Python program that runs the folder without tunefront, on its samples.npz."""
+    """Return the Python program that runs the folder on its samples.npz without tunefront."""
     runtime = RUNTIME_OF[record.runtime]
     return runtime.script(record.numerics, record.settings, record.threads) + _ON_SAMPLES
 

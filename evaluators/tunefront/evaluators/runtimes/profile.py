@@ -1,4 +1,4 @@
-"""Profiling a candidate with its runtime's own profiler."""
+"""Profiling of a candidate with the profiler of its runtime."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -18,14 +18,14 @@ PROFILER_OF: Mapping[str, Callable[[ProfileJob], Found]] = MappingProxyType(
         "openvino": profile_openvino,
     }
 )
-"""What profiles a candidate, by its runtime."""
+"""Profilers by runtime."""
 
 
 def check_profiler(runtime: str) -> None:
-    """Refuse a runtime that has no profiler.
+    """Check that a runtime has a profiler.
 
     Raises:
-        EvaluationError: With the cause "unsupported" and the runtimes that have one.
+        EvaluationError: If it has none (cause "unsupported"); the message lists those that have.
     """
     if runtime not in PROFILER_OF:
         raise EvaluationError(
@@ -36,7 +36,11 @@ def check_profiler(runtime: str) -> None:
 
 
 def profile_job(job: ProfileJob) -> Profile:
-    """Profile a candidate in this process."""
+    """Profile a candidate in this process.
+
+    Raises:
+        EvaluationError: If its runtime has no profiler (cause "unsupported").
+    """
     check_profiler(job.record.runtime)
     found = PROFILER_OF[job.record.runtime](job)
     rows = merged(found.rows, found.counted)

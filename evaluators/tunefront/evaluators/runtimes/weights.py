@@ -1,4 +1,4 @@
-"""Reading back what weights are: mean bits, share of zeros, count. Pure functions over arrays."""
+"""Statistics of weights for the read-back: mean bits, share of zeros, count."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightStatistics:
-    """One weight tensor, or many.
+    """Statistics of one weight tensor, or of several.
 
     Attributes:
-        count: Weights.
-        bits: Bits that all of them take together.
-        zeros: Zeros among them.
+        count: Number of weights.
+        bits: Total bits of all weights.
+        zeros: Number of weights that are zero.
     """
 
     count: int
@@ -20,7 +20,7 @@ class WeightStatistics:
 
     @property
     def weight_bits(self) -> float:
-        """Mean bits of a weight."""
+        """Mean bits per weight."""
         return self.bits / max(self.count, 1)
 
     @property
@@ -30,7 +30,7 @@ class WeightStatistics:
 
 
 def total(parts: Iterable[WeightStatistics]) -> WeightStatistics:
-    """All tensors together."""
+    """Sum the statistics of several tensors."""
     listed = list(parts)
     return WeightStatistics(
         count=sum(part.count for part in listed),

@@ -1,1 +1,1 @@
-"""From torch module to torch module: pruning and its kin; one file each."""
+"""Techniques that transform a torch module into a torch module, such as pruning; one file each."""

@@ -10,31 +10,31 @@ if TYPE_CHECKING:
     import torch
 
 Plan = Mapping[str, object]
-"""The structure that a technique leaves, as plain JSON values."""
+"""The resulting structure of a module, as plain JSON values."""
 
 
 class Technique(ABC):
-    """Changes a module in two steps, so that what was costly to find is found once.
+    """A transformation of a module in two steps, so that the costly search is done only once.
 
-    `plan` may change weights (recovery, training); `apply` changes the structure alone. Together
-    with the weights that `plan` left, `apply` makes the same module again.
+    `plan` decides the structure and can change weights (recovery, training); `apply` changes the
+    structure only. `apply` plus the weights that `plan` left reproduce the same module.
     """
 
     name: str
 
     @abstractmethod
     def plan(self, module: "torch.nn.Module", amount: float, calibration: Sequence[Inputs]) -> Plan:
-        """Change the module in place and say what its structure has become.
+        """Transform the module in place and return its new structure.
 
         Args:
             module: fp32, on the CPU, in eval mode.
-            amount: How much, in the choice's own unit.
+            amount: Strength of the transformation, in the unit of its choice.
             calibration: Real requests.
 
         Raises:
-            EvaluationError: With the cause "unsupported" where the module has nothing to change.
+            EvaluationError: If the module has nothing to transform (cause "unsupported").
         """
 
     @abstractmethod
     def apply(self, module: "torch.nn.Module", plan: Plan) -> None:
-        """Give an untouched module the planned structure, in place; its weights come after."""
+        """Give the original module the planned structure, in place; weights are loaded later."""

@@ -1,4 +1,4 @@
-"""Where transformer models can be cut: feed-forward blocks, attention blocks, stacks of layers."""
+"""Prunable parts of transformers: feed-forward blocks, attention blocks, stacks of layers."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -26,13 +26,13 @@ _HEAD_SIZES = ("head_dim", "attention_head_size")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModuleBlock:
-    """Layers that make features and one that reads them; units of features can be cut.
+    """A block of linear layers, producers and one consumer, from which units can be pruned.
 
     Attributes:
-        name: Where the block is in the module.
-        producers: Makers of the features, each with its features a unit.
-        consumer: The reader.
-        group: Features of the consumer a unit.
+        name: Path of the block in the module.
+        producers: Layers that compute the features, each with its number of features per unit.
+        consumer: Layer that reads the features.
+        group: Number of the consumer's input features per unit.
     """
 
     name: str
@@ -42,11 +42,11 @@ class ModuleBlock:
 
     @property
     def units(self) -> int:
-        """How many units there are to cut from."""
+        """Number of units."""
         return self.consumer.in_features // self.group
 
     def keep(self, units: Sequence[int]) -> None:
-        """Cut all but these units."""
+        """Prune all units except these, in place."""
         for producer, group in self.producers:
             features = _features(units, group)
             producer.weight = torch.nn.Parameter(producer.weight.data[features].clone())
@@ -58,7 +58,7 @@ class ModuleBlock:
         self.consumer.in_features = len(features)
 
     def features(self, units: Sequence[int]) -> list[int]:
-        """The consumer's features of these units."""
+        """Return the indices of the consumer's input features that belong to these units."""
         return _features(units, self.group)
 
 
@@ -80,7 +80,7 @@ def _linears(parent: torch.nn.Module, names: Sequence[str]) -> list[torch.nn.Lin
 
 
 def feed_forward_blocks(module: torch.nn.Module) -> Iterator[ModuleBlock]:
-    """Feed-forward blocks of known shape; a unit is one hidden channel."""
+    """Yield feed-forward blocks with known layer names; a unit is one hidden channel."""
     for name, parent in module.named_modules():
         for makers, reader in _FEED_FORWARD:
             linears = _linears(parent, [*makers, reader])
@@ -94,7 +94,7 @@ def feed_forward_blocks(module: torch.nn.Module) -> Iterator[ModuleBlock]:
 
 
 def attention_blocks(module: torch.nn.Module) -> Iterator[ModuleBlock]:
-    """Attention blocks of known shape; a unit is a key-value head with the queries it serves."""
+    """Yield attention blocks with known layer names; a unit is a KV head with its query heads."""
     for name, parent in module.named_modules():
         for makers, reader in _ATTENTION:
             linears = _linears(parent, [*makers, reader])
@@ -125,7 +125,7 @@ def _head_size(parent: torch.nn.Module) -> int | None:
 
 
 def layer_stack(module: torch.nn.Module) -> tuple[str, torch.nn.ModuleList] | None:
-    """The longest list of layers of one kind, with its name."""
+    """Return name and layers of the longest `ModuleList` of one layer class, or None."""
     stacks = [
         (name, part)
         for name, part in module.named_modules()

@@ -1,4 +1,4 @@
-"""The built-in techniques, and which of them a configuration asks for."""
+"""The built-in techniques, and the selection of those that a configuration uses."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -19,7 +19,7 @@ PRUNING: Mapping[str, Technique] = MappingProxyType(
 
 
 def active_techniques(configuration: Configuration) -> list[tuple[Technique, float]]:
-    """The techniques a configuration asks for, in order, each with its amount."""
+    """Return the techniques that a configuration uses, in order, each with its amount."""
     ratio = float(configuration.get("pruning_ratio", 0.0))
     if ratio == 0.0:
         return []

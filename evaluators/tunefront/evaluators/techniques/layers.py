@@ -1,4 +1,4 @@
-"""Layer dropping: the layers that change their input least go first.
+"""Layer dropping: remove the layers that change their input least.
 
 A layer's influence is one minus the mean cosine of its input and its output (ShortGPT, Men et al.
 2024, arXiv 2403.03853).
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 class LayerDropping(Technique):
-    """Takes whole layers out of the longest stack."""
+    """Removal of whole layers from the longest stack."""
 
     name = "layers"
 
     def plan(self, module: "torch.nn.Module", amount: float, calibration: Sequence[Inputs]) -> Plan:
-        """Drop `amount` of the layers, at least one, and keep at least one."""
+        """Drop the share `amount` of the layers; at least one is dropped and one kept."""
         from .blocks import layer_stack
 
         stack = layer_stack(module)
@@ -41,7 +41,7 @@ class LayerDropping(Technique):
         return plan
 
     def apply(self, module: "torch.nn.Module", plan: Plan) -> None:
-        """Keep the planned layers."""
+        """Keep the planned layers only."""
         import torch
 
         name, kept = str(plan["stack"]), cast(list[int], plan["kept"])
@@ -53,7 +53,7 @@ class LayerDropping(Technique):
 def _influence(
     module: "torch.nn.Module", layers: "torch.nn.ModuleList", calibration: Sequence[Inputs]
 ) -> list[float]:
-    """One minus the mean cosine between input and output of every layer."""
+    """Return the influence of every layer, summed over the calibration requests."""
     import torch
 
     from tunefront.evaluators.interfaces.torch_tensors import tensors

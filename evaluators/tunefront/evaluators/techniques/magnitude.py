@@ -1,4 +1,4 @@
-"""Unstructured pruning: the smallest weights of every linear layer become zero."""
+"""Unstructured pruning: set the smallest weights of every linear layer to zero."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 class MagnitudePruning(Technique):
-    """Zeros in dense matrices; only runtimes with packed weights gain by them."""
+    """Magnitude pruning of dense matrices; only runtimes that pack sparse weights benefit."""
 
     name = "magnitude"
 
     def plan(self, module: "torch.nn.Module", amount: float, calibration: Sequence[Inputs]) -> Plan:
-        """Set the smallest `amount` of every linear layer's weights to zero."""
+        """Set the share `amount` of smallest weights of every linear layer to zero."""
         import torch
 
         with torch.no_grad():
@@ -31,4 +31,4 @@ class MagnitudePruning(Technique):
         return {"zeros": amount}
 
     def apply(self, module: "torch.nn.Module", plan: Plan) -> None:
-        """The structure stays as it is."""
+        """Do nothing: the structure does not change."""

@@ -1,8 +1,9 @@
-"""Structured pruning: channels and heads are cut out, and what is left makes up for them.
+"""Structured pruning: remove channels or heads and refit the remaining weights.
 
-The unit whose removal changes the block's output on calibration data least goes first, and what is
-left is fitted to the former output by least squares (Optimal Brain Surgeon, Hassibi & Stork 1993,
-with whole units for single weights). Blocks are done in order, each on the pruned ones before it.
+Units are removed in the order in which their removal changes the block's output on calibration data
+least; the remaining weights are fitted to the original output by least squares (Optimal Brain
+Surgeon, Hassibi & Stork 1993, applied to whole units). Blocks are pruned in order; the calibration
+data of each passes through the blocks already pruned.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,11 +20,11 @@ if TYPE_CHECKING:
     from .blocks import ModuleBlock
 
 _DAMPING = 0.01
-"""Ridge, as a share of the mean second moment of a feature."""
+"""Ridge regularization, relative to the mean second moment of a feature."""
 
 
 class StructuredPruning(Technique):
-    """Cuts a share of the units of every block."""
+    """Removal of a share of the units of every block."""
 
     def __init__(
         self, name: str, blocks: "Callable[[torch.nn.Module], Iterator[ModuleBlock]]"
@@ -32,7 +33,7 @@ class StructuredPruning(Technique):
         self._blocks = blocks
 
     def plan(self, module: "torch.nn.Module", amount: float, calibration: Sequence[Inputs]) -> Plan:
-        """Cut `amount` of the units of every block and refit the readers."""
+        """Prune the share `amount` of the units of every block and refit the consumers."""
         blocks = list(self._blocks(module))
         if not blocks:
             raise EvaluationError(
@@ -41,20 +42,20 @@ class StructuredPruning(Technique):
             )
         kept: dict[str, list[int]] = {}
         for block in blocks:
-            # At least one goes, at least one stays: a ratio that cuts nothing is not applied.
+            # At least one is pruned and one kept: rounding must not turn a ratio into no pruning.
             count = max(1, min(block.units - 1, round(block.units * (1 - amount))))
             kept[block.name] = _prune(module, block, count, calibration)
         return {"kept": kept}
 
     def apply(self, module: "torch.nn.Module", plan: Plan) -> None:
-        """Cut what the plan cut; the readers are not refitted."""
+        """Prune the planned units; the consumers are not refitted."""
         kept = cast(Mapping[str, list[int]], plan["kept"])
         for block in list(self._blocks(module)):
             block.keep(kept[block.name])
 
 
 def channels() -> StructuredPruning:
-    """Hidden channels of feed-forward blocks."""
+    """Return pruning of the hidden channels of feed-forward blocks."""
 
     def blocks(module: "torch.nn.Module") -> "Iterator[ModuleBlock]":
         from .blocks import feed_forward_blocks
@@ -65,7 +66,7 @@ def channels() -> StructuredPruning:
 
 
 def heads() -> StructuredPruning:
-    """Attention heads."""
+    """Return pruning of attention heads."""
 
     def blocks(module: "torch.nn.Module") -> "Iterator[ModuleBlock]":
         from .blocks import attention_blocks
@@ -78,7 +79,7 @@ def heads() -> StructuredPruning:
 def _prune(
     module: "torch.nn.Module", block: "ModuleBlock", count: int, calibration: Sequence[Inputs]
 ) -> list[int]:
-    """Keep `count` units of a block; returns which."""
+    """Prune a block to `count` units, refit its consumer, and return the units kept."""
     import torch
 
     moments = _second_moments(module, block.consumer, calibration)
@@ -95,13 +96,13 @@ def _prune(
 def _best_units(
     moments: "torch.Tensor", weight: "torch.Tensor", group: int, count: int
 ) -> list[int]:
-    """The units that stay when the cheapest goes, again and again, the others refitted each time.
+    """Remove the cheapest unit repeatedly, refitting the others, and return the units kept.
 
     Args:
         moments: Second moments of the features, `(features, features)`.
-        weight: The reader's weights, `(outputs, features)`.
-        group: Features a unit.
-        count: Units that stay.
+        weight: Weights of the consumer, `(outputs, features)`.
+        group: Features per unit.
+        count: Number of units to keep.
     """
     import torch
 
@@ -111,7 +112,7 @@ def _best_units(
     for _ in range(units - count):
         costs = _costs(inverse, weight, group, left)
         gone = int(torch.where(left, costs, torch.inf).argmin())
-        # Hassibi & Stork, equation 5, for the unit's features at once; then they are gone.
+        # Hassibi & Stork, equation 5, for all features of the unit at once.
         at = slice(gone * group, (gone + 1) * group)
         gain = torch.linalg.solve(inverse[at, at], inverse[at])
         weight.addmm_(weight[:, at].clone(), gain, alpha=-1)
@@ -123,7 +124,10 @@ def _best_units(
 def _costs(
     inverse: "torch.Tensor", weight: "torch.Tensor", group: int, left: "torch.Tensor"
 ) -> "torch.Tensor":
-    """What the removal of every unit costs, shape `(units,)`; of units gone any number."""
+    """Return the output error caused by removing each unit, shape `(units,)`.
+
+    Values of units that are already removed are arbitrary.
+    """
     import torch
 
     if group == 1:
@@ -139,7 +143,7 @@ def _costs(
 def _second_moments(
     module: "torch.nn.Module", consumer: "torch.nn.Linear", calibration: Sequence[Inputs]
 ) -> "torch.Tensor":
-    """Damped second moments of what the consumer reads, float64 `(features, features)`."""
+    """Return the damped second moments of the consumer's input, float64 `(features, features)`."""
     import torch
 
     from tunefront.evaluators.interfaces.torch_tensors import tensors

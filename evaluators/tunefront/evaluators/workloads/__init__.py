@@ -1,1 +1,1 @@
-"""What is optimized: a model, its data, its quality; one file a task."""
+"""Workloads: a model, its data and its quality metric; one file per task."""

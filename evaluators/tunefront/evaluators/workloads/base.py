@@ -1,4 +1,4 @@
-"""The contract of a workload: the thing optimized, its data and its quality metric."""
+"""The contract of a workload: a model, its data and its quality metric."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -17,15 +17,18 @@ if TYPE_CHECKING:
     import torch
 
 Run = Callable[[Inputs], Sequence[Array]]
-"""A candidate as quality functions see it: one request in, the module's outputs out."""
+"""A callable that runs a candidate on one request and returns the module's outputs."""
 EnoughItems = Callable[[Array, Array], bool]
-"""Whether items and weights judged so far (weight 0: not yet) decide what is asked of them."""
+"""A callable (items, weights) that returns whether evaluation can stop.
+
+An item that has not been evaluated yet has weight 0.
+"""
 Task = Literal[
     "causal-lm", "text-embedding", "text-classification", "image-classification", "custom"
 ]
 
 Architecture = Literal["decoder", "encoder", "vision", "other"]
-"""What kind of network the module is: a runtime may transform the graphs of each kind its own way.
+"""The kind of network of a module; a runtime can choose its graph transformations by it.
 
 `decoder`: a transformer that attends to earlier positions only; `encoder`: one that attends to all
 positions; `vision`: a network over images; `other`: nothing is assumed.
@@ -33,13 +36,15 @@ positions; `vision`: a network over images; `other`: nothing is assumed.
 
 
 class Workload(ABC):
-    """The thing optimized. Constructors only keep what they are given; the methods do the work.
+    """A workload: the model that is optimized, its data and its quality metric.
+
+    Constructors only store their arguments; the methods do the work.
 
     Attributes:
-        task: The task's name in experiment files.
-        metrics: What `quality` reports, the primary one (which `quality_drop` is about) first.
-        inputs: The inputs of the module, in the order of its `forward`.
-        architecture: What kind of network the module is.
+        task: Name of the task in experiment files.
+        metrics: Metrics that `quality` reports; the first is the primary one (see `quality_drop`).
+        inputs: Inputs of the module, in the order of its `forward`.
+        architecture: Kind of network of the module.
     """
 
     task: Task
@@ -49,54 +54,54 @@ class Workload(ABC):
 
     @abstractmethod
     def load(self) -> "torch.nn.Module":
-        """The reference module: fp32, on the CPU, in eval mode, tensors in, one tensor out.
+        """Load the reference module: fp32, on the CPU, in eval mode, tensors in, one tensor out.
 
         Raises:
-            WorkloadError: If the model can't be found, read or trusted.
+            WorkloadError: If the model is missing, unreadable or not trusted.
         """
 
     @abstractmethod
     def requests(self, batch_size: int, count: int) -> list[Inputs]:
-        """`count` real requests of `batch_size` items each, the same ones at every call.
+        """Return `count` real requests of `batch_size` items each, the same ones at every call.
 
         Raises:
-            WorkloadError: If the data can't be read; file and line are named.
+            WorkloadError: If the data can't be read; the message names file and line.
         """
 
     @abstractmethod
     def quality(
         self, run: Run, reference: Mapping[str, Array] | None, enough: EnoughItems | None = None
     ) -> Quality:
-        """Quality over the workload's items.
+        """Evaluate the quality of a candidate over the workload's items.
 
         Args:
-            run: The candidate.
-            reference: `predictions` of the reference module, or None while they are made.
-            enough: Where given, asked now and then whether the items so far will do. The metrics
-                are then those of the items that were judged.
+            run: Runs the candidate on one request.
+            reference: `predictions` of the reference module; None for the reference module itself.
+            enough: Called after each portion of the items; evaluation stops when it returns True.
+                The metrics then cover the evaluated items only. None evaluates all items.
 
         Raises:
-            EvaluationError: With the cause "invalid output" where outputs are not usable.
+            EvaluationError: If outputs are not usable (cause "invalid output").
         """
 
     @property
     def primary(self) -> Metric:
-        """The metric that `quality_drop` is about."""
+        """The first of `metrics`: the metric that `quality_drop` is computed from."""
         return self.metrics[0]
 
     def samples(self, run: Run, quality: Quality) -> Sequence[Sample]:
-        """What a candidate answers to a few items (`portions.sampled`), the same ones for all.
+        """Return example outputs for the items of `sequential.sampled`, the same ones for all.
 
         Args:
-            run: The candidate.
-            quality: What `quality` found of it.
+            run: Runs the candidate on one request.
+            quality: Result of `quality` for this candidate.
         """
         return ()
 
     def files(self) -> "Sequence[Path]":
-        """Files and folders that the model and the data come from, for the fingerprint."""
+        """Return the files and folders of the model and the data, for the fingerprint."""
         return ()
 
     def save_processor(self, folder: "Path") -> None:
-        """Write the tokenizer or image processor, where there is one, for exports."""
+        """Save the tokenizer or image processor, if there is one, to a folder, for exports."""
         return

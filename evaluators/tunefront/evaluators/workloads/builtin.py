@@ -25,10 +25,10 @@ WORKLOADS: Mapping[str, Callable[[WorkloadSpec], Workload]] = MappingProxyType(
 
 
 def build_workload(spec: WorkloadSpec) -> Workload:
-    """The workload that a spec names; nothing is loaded yet."""
+    """Return the workload of a spec; nothing is loaded yet."""
     return WORKLOADS[spec.task](spec)
 
 
 def quality_metrics(spec: WorkloadSpec) -> Mapping[str, Metric]:
-    """What the workload's quality reports, by name, the primary metric first."""
+    """Return the quality metrics of the workload by name, the primary metric first."""
     return {metric.name: metric for metric in build_workload(spec).metrics}

@@ -1,4 +1,4 @@
-"""Language models judged by perplexity on held-out text, and by agreement on the next token."""
+"""Causal language models, evaluated by perplexity on held-out text and next-token agreement."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 _QUALITY_BATCH = 8
 PROMPT, CONTINUED = 32, 20
-"""Tokens of a text that are read for a sample, and that the candidate adds to them."""
+"""Prompt length and number of generated tokens of an example output."""
 NO_WORD = "(tokens that stand for nothing)"
-"""What a model says with places of its vocabulary that no token has."""
+"""Output text of an example where the generated tokens decode to an empty string."""
 
 
 class CausalLM(Workload):
-    """A causal language model that reads whole texts and scores every next token.
+    """A causal language model, evaluated on whole texts by the scores of every next token.
 
-    Data: rows with a column `text`; each row is one item, cut at `max_length` tokens.
+    Data: rows with a column `text`; each row is one item, truncated to `max_length` tokens.
     """
 
     task = "causal-lm"
@@ -59,7 +59,7 @@ class CausalLM(Workload):
         self.spec = spec
 
     def load(self) -> "torch.nn.Module":
-        """Token ids and mask `(batch, sequence)` to fp32 logits `(batch, sequence, vocabulary)`."""
+        """Map ids and mask `(batch, sequence)` to fp32 logits `(batch, sequence, vocabulary)`."""
         from .modules import LogitsModule
 
         return LogitsModule(load_auto(self.spec, "AutoModelForCausalLM")).eval()
@@ -69,13 +69,13 @@ class CausalLM(Workload):
         return tokenize(self.spec, column="text")
 
     def requests(self, batch_size: int, count: int) -> list[Inputs]:
-        """Texts in the order of the file, over again where there are too few."""
+        """Return texts in file order, repeated from the start if there are too few."""
         return self._rows.requests(batch_size, count)
 
     def quality(
         self, run: Run, reference: Mapping[str, Array] | None, enough: EnoughItems | None = None
     ) -> Quality:
-        """Perplexity over all texts; agreement with the reference's most likely tokens."""
+        """Compute the perplexity and the agreement with the reference's top-1 tokens."""
         chosen: dict[int, Array] = {}
 
         def score(places: ItemIndices) -> tuple[Array, Array]:
@@ -99,20 +99,20 @@ class CausalLM(Workload):
         )
 
     def _tokens_at(self, tokens: Array, places: ItemIndices) -> Array:
-        """What belongs to some texts, of one token a prediction over all texts."""
+        """Select the entries of some texts from `tokens` (one per predicted token of all texts)."""
         ends = np.cumsum([len(ids) - 1 for ids in self._rows.ids])
         parts = np.split(tokens, ends[:-1])
         return np.concatenate([parts[place] for place in places.tolist()])
 
     def samples(self, run: Run, quality: Quality) -> Sequence[Sample]:
-        """Beginnings of texts, and how the candidate goes on: the likeliest token, again and again.
+        """Continue the beginnings of a few texts by greedy decoding.
 
-        `expected` is how the text itself goes on.
+        `expected` of an example is the text's own continuation.
         """
         tokenizer = load_processor(self.spec, "AutoTokenizer")
         places = sampled(len(self._rows.ids)).tolist()
         texts = [self._rows.ids[place] for place in places]
-        # No longer than a text that was judged: the model may take no longer ones.
+        # At most the longest evaluated text: the model may not accept longer inputs.
         window = min(PROMPT + CONTINUED, max(map(len, self._rows.ids)))
         added = min(CONTINUED, window // 2)
         prompts = [text[: min(window - added, len(text) - 1)] for text in texts]
@@ -134,16 +134,16 @@ class CausalLM(Workload):
         ]
 
     def files(self) -> Sequence[Path]:
-        """The model's folder and the data file."""
+        """Return the model's folder and the data file."""
         return (*model_files(self.spec), self.spec.path(str(self.spec.data)))
 
     def save_processor(self, folder: Path) -> None:
-        """The tokenizer."""
+        """Save the tokenizer."""
         load_processor(self.spec, "AutoTokenizer").save_pretrained(folder)
 
 
 def _score(run: Run, inputs: Inputs) -> Iterator[tuple[float, int, Array]]:
-    """Loss in nats, token count and most likely next tokens of every text in a batch."""
+    """Yield the summed loss in nats, the token count and the top-1 next tokens of each text."""
     logits = finite(run(inputs)[0], "logits")
     for row, ids, mask in zip(logits, inputs["input_ids"], inputs["attention_mask"], strict=True):
         length = int(mask.sum())
@@ -157,9 +157,9 @@ def _score(run: Run, inputs: Inputs) -> Iterator[tuple[float, int, Array]]:
 def _continued(
     run: Run, prompts: Sequence[Sequence[int]], added: int, pad: int
 ) -> list[Sequence[int] | None]:
-    """The `added` likeliest tokens after every prompt; None where a logit is not finite.
+    """Generate `added` tokens greedily after every prompt; None where a logit is not finite.
 
-    All are asked in one shape, so that a runtime prepares for it once.
+    All calls have the same shape, so that a runtime compiles or plans only once.
     """
     ends = np.array([len(prompt) for prompt in prompts])
     rows = np.arange(len(prompts))

@@ -1,4 +1,4 @@
-"""What text and image classifiers share: labels, accuracy, agreement with the reference."""
+"""Parts shared by text and image classifiers: labels, accuracy, agreement with the reference."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -32,7 +32,11 @@ METRICS = (
 
 
 def labels_of(rows: Sequence[DataRow], names: Mapping[str, int], data: str) -> Array:
-    """The class number of every row, shape `(items,)`; labels are numbers or the model's names."""
+    """Return the class number of every row, shape `(items,)`; a label is a number or a class name.
+
+    Raises:
+        WorkloadError: If a label is neither a number nor one of `names`; the message names the row.
+    """
     numbers: list[int] = []
     for place, row in enumerate(rows, start=1):
         label = row.get("label")
@@ -54,13 +58,13 @@ def quality_of(
     reference: Mapping[str, Array] | None,
     enough: EnoughItems | None,
 ) -> Quality:
-    """Accuracy and agreement.
+    """Compute accuracy and agreement with the reference.
 
     Args:
-        classify: The logits of the items at some places, shape `(places, classes)`.
-        labels: Right classes, shape `(items,)`.
-        reference: The reference's `classes`, or None while they are made.
-        enough: Whether the items so far will do.
+        classify: Returns the logits of the items at the given indices, shape `(indices, classes)`.
+        labels: True classes, shape `(items,)`.
+        reference: The reference's `classes`; None for the reference module itself.
+        enough: Returns whether evaluation can stop; None evaluates all items.
     """
     classes = np.zeros(len(labels), dtype=np.int64)
 
@@ -81,13 +85,13 @@ def quality_of(
 def example_outputs(
     inputs: Mapping[int, str], logits: Array, labels: Array, names: Mapping[str, int]
 ) -> list[Sample]:
-    """The likeliest class of a few items with its probability, beside the right one.
+    """Return the top-1 class and its probability for a few items, with the true class.
 
     Args:
-        inputs: What was asked, by the item's place.
-        logits: Of these items, shape `(inputs, classes)`.
-        labels: Right classes, shape `(items,)`.
-        names: The model's own class names with their numbers.
+        inputs: Text of the input by item index.
+        logits: Logits of these items, shape `(inputs, classes)`.
+        labels: True classes of all items, shape `(items,)`.
+        names: Class number by the model's class name.
     """
     called = {number: name for name, number in names.items()}
     found: list[Sample] = []

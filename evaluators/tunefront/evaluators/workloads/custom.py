@@ -1,4 +1,4 @@
-"""A user's own workload: three callables, imported from where the experiment says."""
+"""User-defined workloads: Python callables imported from the experiment's folder."""
 
 import importlib
 import sys
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 
 class Custom(Workload):
-    """A model, its requests and its quality as Python callables.
+    """A workload whose model, requests and quality are Python callables.
 
     `model()` returns a module whose `forward` takes the inputs by name and returns one tensor (in
-    bf16 and fp16 floating-point inputs are cast to the weights' type, and outputs back);
-    `inputs(batch_size, count)` returns a list of requests (name to array, batch first);
-    `quality(run)` returns a number, or one number an item, where `run(request)` returns arrays;
-    `samples(run)`, where there is one, dicts of `input` and `output` (texts; `expected` and `right`
-    where known, and `item`, the place among quality's numbers) for a few items.
+    bf16 and fp16, floating-point inputs are cast to the weights' type and outputs to fp32).
+    `inputs(batch_size, count)` returns a list of requests (name to array, batch dimension first).
+    `quality(run)` returns one number, or one number per item; `run(request)` returns arrays.
+    `samples(run)` is optional and returns a few dicts with the texts `input` and `output`, and
+    optionally `expected`, `right`, and `item`, the index among the numbers of `quality`.
     """
 
     task = "custom"
@@ -52,7 +52,11 @@ class Custom(Workload):
         )
 
     def load(self) -> "torch.nn.Module":
-        """The module that the user's callable returns."""
+        """Load the module that the user's callable returns.
+
+        Raises:
+            WorkloadError: If the callable does not return a `torch.nn.Module`.
+        """
         import torch
 
         module = self._call(self.spec.model)
@@ -66,7 +70,11 @@ class Custom(Workload):
         return with_casts(module.eval())
 
     def requests(self, batch_size: int, count: int) -> list[Inputs]:
-        """What the user's callable returns, checked."""
+        """Return the requests of the user's callable.
+
+        Raises:
+            WorkloadError: If it is not a list of `count` mappings with `batch_size` items each.
+        """
         name = str(self.spec.inputs)
         made = self._call(name, batch_size, count)
         if not isinstance(made, list) or len(made) != count:
@@ -87,7 +95,7 @@ class Custom(Workload):
 
     @cached_property
     def inputs(self) -> tuple[TensorSpec, ...]:  # type: ignore[override]
-        """The inputs of the first requests; a dimension that differs among them varies."""
+        """Inputs inferred from 4 requests of batch size 2; dimensions that differ are dynamic."""
         seen = self.requests(2, 4)
         return tuple(
             TensorSpec(
@@ -108,7 +116,14 @@ class Custom(Workload):
     def quality(
         self, run: Run, reference: Mapping[str, Array] | None, enough: EnoughItems | None = None
     ) -> Quality:
-        """The user's figure; of one number an item the mean with its error. Never in portions."""
+        """Return the user's metric; of one number per item the mean, with its interval.
+
+        All items are always evaluated: `enough` is not used.
+
+        Raises:
+            EvaluationError: If the result is not a finite number or a list of finite numbers (cause
+                "invalid output").
+        """
         name = str(self.spec.quality)
         score = self._call(name, run)
         try:
@@ -137,7 +152,11 @@ class Custom(Workload):
         )
 
     def samples(self, run: Run, quality: Quality) -> Sequence[Sample]:
-        """What the user's callable returns, checked; nothing where none is named."""
+        """Return the first 12 examples of the user's callable; none if no callable is named.
+
+        Raises:
+            WorkloadError: If the result is not a list of valid examples.
+        """
         name = self.spec.samples
         if name is None:
             return ()
@@ -147,7 +166,7 @@ class Custom(Workload):
         return [_sample(name, place, row) for place, row in enumerate(made[:SAMPLED])]
 
     def files(self) -> Sequence[Path]:
-        """The user's source files."""
+        """Return the source files of the user's callables."""
         named = (self.spec.model, self.spec.inputs, self.spec.quality, self.spec.samples)
         modules = {self._module(name) for name in named if name is not None}
         return tuple(sorted(Path(str(sys.modules[module].__file__)) for module in modules))
@@ -173,10 +192,10 @@ class Custom(Workload):
 
 
 def _sample(name: str, place: int, row: object) -> Sample:
-    """One of the user's samples.
+    """Convert one of the user's examples.
 
     Raises:
-        WorkloadError: If it is no dict of texts.
+        WorkloadError: If it is not a dict with valid fields.
     """
     fields = dict(row) if isinstance(row, Mapping) else {}
     texts = [fields.get("input"), fields.get("output"), fields.get("expected", "")]

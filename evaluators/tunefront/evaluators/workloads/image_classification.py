@@ -1,4 +1,4 @@
-"""Image classifiers judged by accuracy."""
+"""Image classifiers, evaluated by accuracy."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -45,7 +45,7 @@ class ImageClassification(Workload):
         self.spec = spec
 
     def load(self) -> "torch.nn.Module":
-        """Pixels `(batch, channels, height, width)` to logits `(batch, classes)`."""
+        """Map pixels `(batch, channels, height, width)` to logits `(batch, classes)`, fp32."""
         from .modules import ImageLogitsModule
 
         return ImageLogitsModule(load_auto(self.spec, "AutoModelForImageClassification")).eval()
@@ -56,7 +56,7 @@ class ImageClassification(Workload):
 
     @cached_property
     def _pixels(self) -> Array:
-        """All images as the model's processor makes them, `(items, channels, height, width)`."""
+        """All images, preprocessed: float32, shape `(items, channels, height, width)`."""
         processor = load_processor(self.spec, "AutoImageProcessor")
         images = [self._image(place, row) for place, row in enumerate(self._data, start=1)]
         pixels: Array = np.asarray(processor(images=images, return_tensors="np")["pixel_values"])
@@ -83,7 +83,7 @@ class ImageClassification(Workload):
         )
 
     def requests(self, batch_size: int, count: int) -> list[Inputs]:
-        """Images in the order of the file, over again where there are too few."""
+        """Return images in file order, repeated from the start if there are too few."""
         total = len(self._pixels)
         starts = (place * batch_size for place in range(count))
         return [
@@ -94,7 +94,7 @@ class ImageClassification(Workload):
     def quality(
         self, run: Run, reference: Mapping[str, Array] | None, enough: EnoughItems | None = None
     ) -> Quality:
-        """Accuracy over all images."""
+        """Compute the accuracy over the images, and the agreement with the reference."""
 
         def classify(places: ItemIndices) -> Array:
             return finite(self._logits(run, places), "logits")
@@ -109,21 +109,21 @@ class ImageClassification(Workload):
         return labels_of(self._data, label_names(self.spec), str(self.spec.data))
 
     def samples(self, run: Run, quality: Quality) -> Sequence[Sample]:
-        """Images by their path, and the likeliest class with its probability."""
+        """Return image paths with the top-1 class and its probability."""
         places = sampled(len(self._data))
         paths = {place: self._called(place) for place in places.tolist()}
         logits = self._logits(run, places)
         return example_outputs(paths, logits, self._labels(), label_names(self.spec))
 
     def _called(self, place: int) -> str:
-        """An image's path as the data writes it; its row where the image itself is there."""
+        """Return the image path as written in the data; the row number if the image is embedded."""
         written = self._data[place].get("image")
         return shortened(written, end=True) if isinstance(written, str) else f"row {place + 1}"
 
     def files(self) -> Sequence[Path]:
-        """The model's folder and the data file; of the images only their names count."""
+        """Return the model's folder and the data file; the image files are not fingerprinted."""
         return (*model_files(self.spec), self.spec.path(str(self.spec.data)))
 
     def save_processor(self, folder: Path) -> None:
-        """The image processor."""
+        """Save the image processor."""
         load_processor(self.spec, "AutoImageProcessor").save_pretrained(folder)

@@ -1,4 +1,4 @@
-"""Modules around pretrained models: named tensors in, one fp32 tensor out. Needs torch."""
+"""Wrappers of pretrained models: named tensors in, one fp32 tensor out. Requires torch."""
 
 from typing import Any
 
@@ -6,7 +6,11 @@ import torch
 
 
 def with_casts(module: torch.nn.Module) -> torch.nn.Module:
-    """The module itself; floating-point inputs get its weights' type, outputs become fp32."""
+    """Add hooks that cast floating-point inputs to the weights' type, and the output to fp32.
+
+    Returns:
+        The same module.
+    """
     module.register_forward_pre_hook(_cast_inputs, with_kwargs=True)
     module.register_forward_hook(_cast_output)
     return module
@@ -32,13 +36,13 @@ def _cast_output(module: torch.nn.Module, args: Any, output: Any) -> Any:
 
 
 def _dtype(module: torch.nn.Module) -> torch.dtype:
-    """The floating-point type that the weights are in when the module is traced."""
+    """Return the weights' floating-point type; a trace keeps the type of the time of tracing."""
     types = (p.dtype for p in module.parameters() if p.is_floating_point())
     return next(types, torch.float32)
 
 
 class PretrainedModule(torch.nn.Module):
-    """A module around a pretrained model of `transformers`.
+    """A wrapper of a pretrained `transformers` model.
 
     Attributes:
         model: The pretrained model, which can be saved as a checkpoint.
@@ -50,29 +54,29 @@ class PretrainedModule(torch.nn.Module):
 
 
 def pretrained_of(module: torch.nn.Module) -> torch.nn.Module | None:
-    """The pretrained model that a module is around; None for any other module."""
+    """Return the pretrained model that a module wraps; None for any other module."""
     return module.model if isinstance(module, PretrainedModule) else None
 
 
 class LogitsModule(PretrainedModule):
-    """A causal language model without its cache: all logits of the texts."""
+    """A causal language model that returns the logits of all positions; no KV cache."""
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """`(batch, sequence)` ids and mask to `(batch, sequence, vocabulary)` fp32."""
+        """Map ids and mask `(batch, sequence)` to logits `(batch, sequence, vocabulary)`, fp32."""
         outputs = self.model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False)
         logits: torch.Tensor = outputs.logits
         return logits.float()
 
 
 class EmbeddingModule(PretrainedModule):
-    """A text encoder with its pooling: unit vectors."""
+    """A text encoder with pooling that returns unit vectors."""
 
     def __init__(self, model: torch.nn.Module, pooling: str) -> None:
         super().__init__(model)
         self.pooling = pooling
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """`(batch, sequence)` ids and mask to `(batch, dimensions)` fp32 of length one."""
+        """Map ids and mask `(batch, sequence)` to fp32 unit vectors `(batch, dimensions)`."""
         states = self.model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         if self.pooling == "cls":
             pooled = states[:, 0]
@@ -83,18 +87,18 @@ class EmbeddingModule(PretrainedModule):
 
 
 class TextLogitsModule(PretrainedModule):
-    """A text classifier."""
+    """A text classifier that returns logits."""
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """`(batch, sequence)` ids and mask to `(batch, classes)` fp32."""
+        """Map ids and mask `(batch, sequence)` to logits `(batch, classes)`, fp32."""
         logits: torch.Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask).logits
         return logits.float()
 
 
 class ImageLogitsModule(PretrainedModule):
-    """An image classifier."""
+    """An image classifier that returns logits."""
 
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        """`(batch, channels, height, width)` pixels to `(batch, classes)` fp32."""
+        """Map pixels `(batch, channels, height, width)` to logits `(batch, classes)`, fp32."""
         logits: torch.Tensor = self.model(pixel_values=pixel_values.to(_dtype(self.model))).logits
         return logits.float()

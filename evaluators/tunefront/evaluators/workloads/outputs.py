@@ -1,4 +1,4 @@
-"""What a candidate answers to a few items, in words that a person can judge."""
+"""Example outputs of a candidate for a few items, as text for human review."""
 
 import json
 from collections.abc import Sequence
@@ -7,23 +7,23 @@ from pathlib import Path
 
 SAMPLES_FILE = "samples.json"
 LONGEST_TEXT = 160
-"""Letters of a text that are kept: enough to judge by, and no more of the user's data than that."""
+"""Maximum characters of a text: enough to review, and no more of the user's data than needed."""
 NOT_FINITE = "(not a number)"
-"""What stands for an answer that is none."""
+"""Output text of an example whose outputs contain NaN or infinite values."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One item, and what a candidate answers to it.
+    """An example output: one item, and the output of a candidate for it.
 
     Attributes:
-        item: Its place among the items that quality is judged on.
-        input: What was asked.
-        output: What the candidate answers.
-        expected: What the data says; empty where it says nothing.
-        right: Whether the answer is the right one; None where that is no yes or no.
-        score: A figure that came with the answer; None where none did.
-        score_name: What that figure is.
+        item: Index among the items that quality is evaluated on.
+        input: Text of the input.
+        output: Text of the candidate's output.
+        expected: Expected output according to the data; empty if the data has none.
+        right: Whether the output is correct; None where correctness is not binary.
+        score: Score of the output; None if it has none.
+        score_name: Name of the score.
     """
 
     item: int
@@ -36,7 +36,10 @@ class Sample:
 
 
 def shortened(text: str, *, end: bool = False) -> str:
-    """At most `LONGEST` letters of a text, its beginning or its end; none that steer a terminal."""
+    """Cut a text to its first or last `LONGEST_TEXT` characters; replace unprintable ones.
+
+    Unprintable characters (except newline and tab) could control a terminal.
+    """
     shown = "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
     if len(shown) <= LONGEST_TEXT:
         return shown
@@ -45,10 +48,10 @@ def shortened(text: str, *, end: bool = False) -> str:
 
 
 def write_samples(samples: Sequence[Sample], folder: Path) -> None:
-    """Samples into a folder."""
+    """Write the examples to `samples.json` in a folder."""
     (folder / SAMPLES_FILE).write_text(json.dumps([asdict(sample) for sample in samples]))
 
 
 def read_samples(folder: Path) -> tuple[Sample, ...]:
-    """The samples that `write_samples` left."""
+    """Read the examples that `write_samples` wrote."""
     return tuple(Sample(**fields) for fields in json.loads((folder / SAMPLES_FILE).read_text()))

@@ -1,4 +1,4 @@
-"""The quality of a candidate: values, and files."""
+"""The quality of a candidate: values and files."""
 
 import json
 from collections.abc import Mapping
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quality:
-    """How good a candidate's outputs are.
+    """The measured quality of a candidate.
 
     Attributes:
-        metrics: The workload's metrics, each with its interval.
-        items: The primary metric's part of every item, shape `(items,)`, for paired comparisons:
-            its weighted mean is the metric, or the metric's logarithm where its scale is `log`.
-        weights: The weight of every item, shape `(items,)`; 0 for one that was not judged.
-        predictions: What the reference keeps so that other candidates can be compared with it.
+        metrics: The workload's metrics by name, each with its interval.
+        items: Each item's value of the primary metric, shape `(items,)`, for paired comparisons.
+            The weighted mean is the metric, or its logarithm where the metric's scale is `log`.
+        weights: Weight of each item, shape `(items,)`; 0 if the item was not evaluated.
+        predictions: Outputs of the reference that other candidates are compared with.
     """
 
     metrics: Mapping[str, Measurement]
@@ -44,7 +44,7 @@ PREDICTIONS_FILE = "predictions.npz"
 
 
 def write_quality(quality: Quality, folder: Path) -> None:
-    """Metrics, items and predictions into a folder."""
+    """Write metrics, items and predictions to a folder."""
     metrics = {name: m.to_dict() for name, m in quality.metrics.items()}
     (folder / METRICS_FILE).write_text(json.dumps(metrics, indent=2) + "\n")
     items = np.stack([quality.items, quality.weights]).astype(np.float64)
@@ -54,19 +54,19 @@ def write_quality(quality: Quality, folder: Path) -> None:
 
 
 def read_metrics(folder: Path) -> dict[str, Measurement]:
-    """The metrics that `write_quality` left."""
+    """Read the metrics that `write_quality` wrote."""
     fields = json.loads((folder / METRICS_FILE).read_text())
     return {name: Measurement.from_dict(values) for name, values in fields.items()}
 
 
 def read_items(folder: Path) -> Array:
-    """Items and weights that `write_quality` left, shape `(2, items)`."""
+    """Read the items and weights that `write_quality` wrote, shape `(2, items)`."""
     items: Array = np.load(folder / ITEMS_FILE, allow_pickle=False)
     return items
 
 
 def read_predictions(folder: Path) -> Mapping[str, Array]:
-    """The predictions that `write_quality` left; empty where there were none."""
+    """Read the predictions that `write_quality` wrote; empty if there are none."""
     path = folder / PREDICTIONS_FILE
     if not path.exists():
         return {}
@@ -75,7 +75,11 @@ def read_predictions(folder: Path) -> Mapping[str, Array]:
 
 
 def finite(outputs: Array, name: str) -> Array:
-    """The outputs as they are, or an error where any is NaN or infinite."""
+    """Return the outputs unchanged.
+
+    Raises:
+        EvaluationError: If any value is NaN or infinite (cause "invalid output").
+    """
     if not np.isfinite(outputs).all():
         raise EvaluationError(f"{name} holds NaN or infinite values", cause="invalid output")
     return outputs

@@ -1,4 +1,4 @@
-"""Items judged in growing portions, drawn at random, so that judging may end when it is decided."""
+"""Sequential evaluation of quality: growing random portions of the items, with early stopping."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,25 +11,25 @@ from tunefront.evaluators.statistics.arrays import Array
 from .base import EnoughItems
 
 LOOKS = (1 / 8, 1 / 4, 1 / 2)
-"""Shares of the items after which judging may end."""
+"""Fractions of the items after which an interim test is made."""
 LEAST_ITEMS = 32
-"""Items that must be judged before a look is worth one."""
+"""Minimum number of items before the first interim test."""
 SAMPLED = 12
-"""Items whose answers are shown to people; fewer than any candidate is judged on."""
+"""Number of example outputs; below `LEAST_ITEMS`, so that every candidate evaluates these items."""
 ItemIndices = npt.NDArray[np.int64]
 Score = Callable[[ItemIndices], tuple[Array, Array]]
-"""Judges the items at these places: their parts of the primary metric, and their weights."""
+"""Evaluates the items at the given indices: values of the primary metric, and weights."""
 
 
 def portions(count: int) -> list[ItemIndices]:
-    """All places in random order (the same at every call), cut at the looks."""
+    """Return all indices in a fixed random order, split at the interim tests."""
     order = _order(count)
     cuts = [int(share * count) for share in LOOKS if share * count >= LEAST_ITEMS]
     return [np.sort(portion) for portion in np.split(order, cuts)]
 
 
 def sampled(count: int) -> ItemIndices:
-    """A few places spread over all, the same at every call: of those that are judged first."""
+    """Return the indices of the example items: fixed, random, and part of the first portion."""
     return np.sort(_order(count)[:SAMPLED])
 
 
@@ -38,12 +38,16 @@ def _order(count: int) -> ItemIndices:
 
 
 def judge(count: int, score: Score, enough: EnoughItems | None) -> tuple[Array, Array]:
-    """Items and weights, shapes `(count,)`; the weight is 0 where judging ended before.
+    """Evaluate the items, portion by portion.
 
     Args:
-        count: Items there are.
-        score: Judges some of them.
-        enough: Asked at every look; None judges all in one go.
+        count: Number of items.
+        score: Evaluates the items at the given indices.
+        enough: Called at every interim test; True stops the evaluation. None evaluates all items
+            in one portion.
+
+    Returns:
+        Items and weights, shapes `(count,)`; the weight of an item that was not evaluated is 0.
     """
     items, weights = np.zeros(count), np.zeros(count)
     parts = [np.arange(count)] if enough is None else portions(count)
@@ -55,5 +59,5 @@ def judge(count: int, score: Score, enough: EnoughItems | None) -> tuple[Array, 
 
 
 def judged(weights: Array) -> npt.NDArray[Any]:
-    """The places that were judged."""
+    """Return the indices of the evaluated items."""
     return np.flatnonzero(weights > 0)

@@ -1,4 +1,4 @@
-"""A workload as plain data: what crosses process borders and becomes part of every key."""
+"""A workload as plain data: it is sent to other processes and is part of every artifact key."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -16,26 +16,26 @@ ARCHITECTURES: tuple[str, ...] = get_args(Architecture)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkloadSpec:
-    """What is optimized, as the experiment file names it.
+    """The workload section of an experiment file.
 
     Attributes:
-        task: The kind of work.
-        model: A folder, an installed package that holds one, a hub id, or for `custom` a callable
-            `package.module:function`.
-        folder: Where relative paths and callables are looked up: the experiment's folder.
-        data: The data file of the text and image tasks.
-        calibration: A data file for ranges and importances; the data itself where None.
-        revision: The commit of a hub model.
-        trust_remote_code: Whether code that comes with the model may run.
-        max_length: Longest text, in tokens.
-        items: At most so many items decide quality; all of them where None.
-        inputs: For `custom`: a callable (batch size, count) to requests.
-        quality: For `custom`: a callable that judges a candidate.
-        samples: For `custom`: a callable that says in words what a candidate answers; or None.
-        metric: For `custom`: the name of what `quality` returns.
-        direction: For `custom`: what is better.
-        architecture: For `custom`: what kind of network the module is; `other` where None. The
-            other tasks declare their own.
+        task: The task, one of `TASKS`.
+        model: A folder, an installed package that contains one, a hub id, or for `custom` a
+            callable `package.module:function`.
+        folder: Base of relative paths and callables: the experiment's folder.
+        data: Data file of the text and image tasks.
+        calibration: Data file for quantization ranges and pruning importances; `data` if None.
+        revision: Commit of a hub model.
+        trust_remote_code: Whether code that comes with the model is allowed to run.
+        max_length: Maximum length of a text, in tokens.
+        items: Maximum number of items that quality is evaluated on; all if None.
+        inputs: For `custom`: a callable (batch size, count) that returns requests.
+        quality: For `custom`: a callable that evaluates a candidate.
+        samples: For `custom`: a callable that returns example outputs of a candidate, or None.
+        metric: For `custom`: name of the metric that `quality` returns.
+        direction: For `custom`: direction of that metric.
+        architecture: For `custom`: kind of network of the module; `other` if None. Other tasks
+            declare their own.
     """
 
     task: Task
@@ -82,14 +82,14 @@ class WorkloadSpec:
                 )
 
     def path(self, written: str) -> Path:
-        """A path from the file: relative ones start at the experiment's folder."""
+        """Resolve a path; a relative path starts at the experiment's folder."""
         return Path(self.folder, Path(written).expanduser())
 
     def to_dict(self) -> dict[str, object]:
-        """Plain values for JSON."""
+        """Convert to plain values for JSON."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, object]) -> "WorkloadSpec":
-        """The inverse of `to_dict`."""
+        """Convert back from `to_dict`."""
         return cls(**cast(dict[str, str], dict(fields)))  # type: ignore[arg-type]

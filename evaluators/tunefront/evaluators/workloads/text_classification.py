@@ -1,4 +1,4 @@
-"""Text classifiers judged by accuracy."""
+"""Text classifiers, evaluated by accuracy."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -48,7 +48,7 @@ class TextClassification(Workload):
         self.spec = spec
 
     def load(self) -> "torch.nn.Module":
-        """Token ids and mask `(batch, sequence)` to logits `(batch, classes)`."""
+        """Map token ids and mask `(batch, sequence)` to logits `(batch, classes)`, fp32."""
         from .modules import TextLogitsModule
 
         return TextLogitsModule(load_auto(self.spec, "AutoModelForSequenceClassification")).eval()
@@ -62,13 +62,13 @@ class TextClassification(Workload):
         return tokenize_texts(self.spec, [str(row["text"]) for row in self._data])
 
     def requests(self, batch_size: int, count: int) -> list[Inputs]:
-        """Texts in the order of the file, over again where there are too few."""
+        """Return texts in file order, repeated from the start if there are too few."""
         return self._tokens.requests(batch_size, count)
 
     def quality(
         self, run: Run, reference: Mapping[str, Array] | None, enough: EnoughItems | None = None
     ) -> Quality:
-        """Accuracy over all texts."""
+        """Compute the accuracy over the texts, and the agreement with the reference."""
 
         def classify(places: ItemIndices) -> Array:
             return finite(self._logits(run, places), "logits")
@@ -85,23 +85,23 @@ class TextClassification(Workload):
         return labels_of(self._data, label_names(self.spec), str(self.spec.data))
 
     def samples(self, run: Run, quality: Quality) -> Sequence[Sample]:
-        """Texts, and the likeliest class with its probability."""
+        """Return texts with the top-1 class and its probability."""
         places = sampled(len(self._data))
         texts = {place: shortened(str(self._data[place]["text"])) for place in places.tolist()}
         logits = self._logits(run, places)
         return example_outputs(texts, logits, self._labels(), label_names(self.spec))
 
     def files(self) -> Sequence[Path]:
-        """The model's folder and the data file."""
+        """Return the model's folder and the data file."""
         return (*model_files(self.spec), self.spec.path(str(self.spec.data)))
 
     def save_processor(self, folder: Path) -> None:
-        """The tokenizer."""
+        """Save the tokenizer."""
         load_processor(self.spec, "AutoTokenizer").save_pretrained(folder)
 
 
 def label_names(spec: WorkloadSpec) -> dict[str, int]:
-    """The model's own class names with their numbers."""
+    """Return the class number by class name, from the model's configuration."""
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(

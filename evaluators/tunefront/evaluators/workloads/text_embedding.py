@@ -1,4 +1,4 @@
-"""Text encoders judged by retrieval: find the document that a query belongs to."""
+"""Text encoders, evaluated by retrieval: find the document that belongs to a query."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -39,10 +39,10 @@ _QUALITY_BATCH = 16
 
 
 class TextEmbedding(Workload):
-    """A text encoder; its vectors are compared by their cosine.
+    """A text encoder whose vectors are compared by cosine similarity.
 
-    Data: rows with the columns `query` and `document`; documents that are equal are one. Every
-    query is looked up among all documents.
+    Data: rows with the columns `query` and `document`; equal documents are merged. Every query is
+    searched among all documents.
     """
 
     task = "text-embedding"
@@ -73,7 +73,7 @@ class TextEmbedding(Workload):
         self.spec = spec
 
     def load(self) -> "torch.nn.Module":
-        """Token ids and mask `(batch, sequence)` to unit vectors `(batch, dimensions)`."""
+        """Map token ids and mask `(batch, sequence)` to fp32 unit vectors `(batch, dimensions)`."""
         from .modules import EmbeddingModule
 
         model = load_auto(self.spec, "AutoModel")
@@ -86,26 +86,26 @@ class TextEmbedding(Workload):
 
     @cached_property
     def _documents(self) -> dict[str, int]:
-        """Every document once, with its place."""
+        """Distinct documents with their indices."""
         texts = dict.fromkeys(str(row["document"]) for row in self._data)
         return {text: place for place, text in enumerate(texts)}
 
     @cached_property
     def _tokens(self) -> TokenRows:
-        """Documents first, then queries."""
+        """Token rows of the documents, then of the queries."""
         return tokenize_texts(
             self.spec, [*self._documents, *(str(row["query"]) for row in self._data)]
         )
 
     def requests(self, batch_size: int, count: int) -> list[Inputs]:
-        """Documents in the order of the file, over again where there are too few."""
+        """Return documents in file order, repeated from the start if there are too few."""
         documents = TokenRows(ids=self._tokens.ids[: len(self._documents)], pad=self._tokens.pad)
         return documents.requests(batch_size, count)
 
     def quality(
         self, run: Run, reference: Mapping[str, Array] | None, enough: EnoughItems | None = None
     ) -> Quality:
-        """Ranks of the right documents, and cosines with the reference's vectors."""
+        """Compute recall at 1, mean reciprocal rank, and cosine similarity to the reference."""
         count = len(self._documents)
         vectors: dict[int, Array] = {}
 
@@ -138,7 +138,7 @@ class TextEmbedding(Workload):
         )
 
     def samples(self, run: Run, quality: Quality) -> Sequence[Sample]:
-        """Queries, and the document that the candidate ranks first, with its cosine."""
+        """Return queries with the top-ranked document and its cosine similarity."""
         texts = list(self._documents)
         vectors = quality.predictions["vectors"]
         documents, queries = vectors[: len(texts)], vectors[len(texts) :]
@@ -162,21 +162,21 @@ class TextEmbedding(Workload):
         return found
 
     def files(self) -> Sequence[Path]:
-        """The model's folder and the data file."""
+        """Return the model's folder and the data file."""
         return (*model_files(self.spec), self.spec.path(str(self.spec.data)))
 
     def save_processor(self, folder: Path) -> None:
-        """The tokenizer."""
+        """Save the tokenizer."""
         load_processor(self.spec, "AutoTokenizer").save_pretrained(folder)
 
 
 def rank_of_right(queries: Array, documents: Array, right: Array) -> Array:
-    """The rank, from 1, of every query's right document; equal scores count against it.
+    """Return the rank, from 1, of each query's relevant document; ties count against it.
 
     Args:
         queries: Unit vectors, shape `(queries, dimensions)`.
         documents: Unit vectors, shape `(documents, dimensions)`.
-        right: The place of the right document of every query, shape `(queries,)`.
+        right: Index of each query's relevant document, shape `(queries,)`.
     """
     scores = queries @ documents.T
     own = scores[np.arange(len(queries)), right]
@@ -185,7 +185,7 @@ def rank_of_right(queries: Array, documents: Array, right: Array) -> Array:
 
 
 def _pooling(source: str) -> str:
-    """`cls` or `mean`, as a sentence-transformers folder says; `mean` where it says nothing."""
+    """Return `cls` if the folder's sentence-transformers configuration sets it, else `mean`."""
     settings = Path(source, "1_Pooling", "config.json")
     if settings.is_file() and json.loads(settings.read_text()).get("pooling_mode_cls_token"):
         return "cls"

@@ -1,4 +1,4 @@
-"""The built-in choices by name; a new family is one file here and its line in CHOICES."""
+"""The built-in choices by name; add a family as one file here and its choices in CHOICES."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -39,7 +39,11 @@ STAGE_OF: Mapping[str, Stage] = MappingProxyType(
 
 
 def choice_kind(name: str) -> ChoiceKind:
-    """The built-in choice of that name, or an error with the nearest name."""
+    """Return the built-in choice of that name.
+
+    Raises:
+        SpaceError: If there is none; the message suggests the nearest name.
+    """
     if name not in CHOICES:
         raise SpaceError(f"unknown choice {name!r}{did_you_mean(name, CHOICES)}")
     return CHOICES[name]

@@ -1,6 +1,6 @@
-"""What each runtime claims on a machine: the one place that decides it.
+"""The formats that each runtime can run on a machine.
 
-The rules of a space, `init`, `doctor`, the conformance suite and the tests all ask these functions.
+The rules of a space, `init`, `doctor`, the conformance suite and the tests all use these functions.
 """
 
 from tunefront.spaces.hardware import Hardware
@@ -9,10 +9,10 @@ from .runtime import RUNTIMES, Claim
 
 
 def refusal(runtime: str, claim: Claim, hardware: Hardware, *, device: str = "cpu") -> str | None:
-    """Return why a runtime does not run a precision with a quantization here, or None.
+    """Return the reason why a runtime can't run a precision with a quantization here, or None.
 
-    What the runtime never does comes before what this processor lacks. Instruction sets count on
-    the device `cpu` only. Whether libraries are installed is not looked at.
+    Limits of the runtime are checked before those of the processor. Instruction sets are checked
+    for the device `cpu` only. Installed libraries are not checked.
     """
     facts = RUNTIMES[runtime]
     precision, quantization = claim
@@ -31,7 +31,7 @@ def refusal(runtime: str, claim: Claim, hardware: Hardware, *, device: str = "cp
 
 
 def claims(runtime: str, hardware: Hardware, *, device: str = "cpu") -> frozenset[Claim]:
-    """Return the pairs of precision and quantization that a runtime runs on this machine."""
+    """Return the pairs of precision and quantization that a runtime can run on this machine."""
     return frozenset(
         claim
         for claim in RUNTIMES[runtime].formats

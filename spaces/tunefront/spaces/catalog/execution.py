@@ -1,4 +1,4 @@
-"""How a built model is run: batch size, threads, replicas, and parallelism within one model."""
+"""Execution of a built model: batch size, threads, replicas, and tensor parallelism."""
 
 from .kind import ChoiceKind
 

@@ -1,4 +1,4 @@
-"""A built-in choice before a user picks its values: its domain, its stage, its help text."""
+"""A built-in choice without values selected by a user: its domain, stage and help text."""
 
 import math
 from collections.abc import Mapping
@@ -10,25 +10,25 @@ from tunefront.spaces.errors import SpaceError, did_you_mean
 
 RANGE_KEYS = frozenset({"low", "high", "step", "log"})
 LONGEST_RANGE = 10_000
-"""A range that writes out to more values than this is a slip of the pen."""
+"""Maximum number of values of a range; a larger one is taken for an input error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChoiceKind:
-    """A choice that the catalogue knows.
+    """A choice of the catalogue.
 
     Attributes:
         name: Its key in experiment files.
-        stage: The part of the work it touches.
-        default: What holds where an experiment doesn't mention it.
+        stage: The stage that it affects.
+        default: Its value if an experiment does not mention it.
         help: One sentence for `tunefront doctor --choices` and the README.
-        words: The legal values of a choice of words, each with its meaning; empty for numbers.
-        low: The least legal number.
-        high: The greatest legal number.
-        whole: Whether only whole numbers are legal.
-        log: Whether ratios of values matter rather than differences.
-        unit: The unit of the numbers.
-        when: Conditions that must hold for the choice to mean anything.
+        words: Allowed values of a categorical choice, each with its meaning; None for numbers.
+        low: Smallest allowed number.
+        high: Largest allowed number.
+        whole: Whether only whole numbers are allowed.
+        log: Whether values are compared by ratio instead of difference.
+        unit: Unit of the numbers.
+        when: Conditions that must hold for the choice to be active.
     """
 
     name: str
@@ -44,7 +44,11 @@ class ChoiceKind:
     when: tuple[Condition, ...] = ()
 
     def check(self, value: object) -> Value:
-        """`value` as this kind holds it, or an error that names the rule."""
+        """Validate `value` and return it in this kind's type.
+
+        Raises:
+            SpaceError: If it is not allowed; the message states the rule.
+        """
         if self.words is not None:
             return self._check_word(value)
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -68,7 +72,11 @@ class ChoiceKind:
         return cast(str, text)
 
     def choice(self, written: object) -> Choice:
-        """The choice as a user wrote it: a value, a list, a range, or `{values, when}`."""
+        """Parse what a user wrote: a value, a list, a range, or `{values, when}`.
+
+        Raises:
+            SpaceError: If a value, range or condition is invalid.
+        """
         when = self.when
         if isinstance(written, dict) and "when" in written:
             written = dict(written)
@@ -97,7 +105,7 @@ class ChoiceKind:
         return list(written) if isinstance(written, list) else [written]
 
     def _range(self, written: Mapping[str, object]) -> list[float]:
-        """`{low, high, step}` in equal steps, or `{low, high, log: true}` by doubling."""
+        """Expand `{low, high, step}` in equal steps, or `{low, high, log: true}` by doubling."""
         if self.words is not None:
             raise SpaceError(f"{self.name}: a list of words is needed, but got a range")
         missing = {"low", "high"} - set(written)

@@ -1,4 +1,4 @@
-"""Number formats: the precision computed in; the quantization of weights and activations."""
+"""Number formats: precision of computation, quantization of weights and activations."""
 
 from .kind import ChoiceKind
 

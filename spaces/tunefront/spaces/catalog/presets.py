@@ -1,4 +1,4 @@
-"""Ready-made spaces for common machines; what a user writes beside `preset:` overrules them."""
+"""Predefined spaces for common machines; keys that a user adds to `preset:` override them."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -18,7 +18,7 @@ KNOWN_GOOD: Mapping[str, tuple[Mapping[str, Value], ...]] = MappingProxyType(
         ),
     }
 )
-"""By device, what a search tries early; what it measures overrules it."""
+"""Configurations by device that a search tries early; measurements override this prior."""
 
 PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
     {

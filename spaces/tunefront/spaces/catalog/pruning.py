@@ -1,4 +1,4 @@
-"""Pruning: what is cut from the model, and how much of it."""
+"""Pruning: the method and the share that is pruned."""
 
 from tunefront.spaces.choice import Condition
 

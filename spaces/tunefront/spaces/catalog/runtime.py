@@ -7,17 +7,17 @@ from types import MappingProxyType
 from .kind import ChoiceKind
 
 Claim = tuple[str, str]
-"""A precision together with a quantization."""
+"""A pair of precision and quantization."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instructions:
-    """Instruction sets of which a processor must have one for a number format.
+    """Instruction sets of which a processor needs at least one for a number format.
 
     Attributes:
         word: The precision or quantization that needs them.
         any_of: Their names, as in `Hardware.isa`.
-        lack: The reason given where the processor has none of them.
+        lack: The reason to report if the processor has none of them.
     """
 
     word: str
@@ -39,15 +39,16 @@ FP16 = Instructions(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuntimeFacts:
-    """What a runtime needs and what it can do; `claims` says what of it a machine can run.
+    """Requirements and capabilities of a runtime; `claims` returns those that a machine can run.
 
     Attributes:
-        summary: One line for people.
+        summary: One-line description.
         needs: Distributions that must be installed.
-        extra: The extra of this project that installs them.
-        devices: Where it runs.
-        formats: The pairs of precision and quantization it runs on a processor that lacks nothing.
-        instructions: What it needs of a processor for some of them.
+        extra: The extra of this project that installs them; empty if none is needed.
+        devices: Devices it runs on.
+        formats: Pairs of precision and quantization it runs on a processor with all instruction
+            sets.
+        instructions: Instruction sets that some of the formats need.
     """
 
     summary: str
@@ -59,12 +60,12 @@ class RuntimeFacts:
 
     @property
     def precisions(self) -> frozenset[str]:
-        """The precisions it runs with any quantization."""
+        """The precisions it runs with at least one quantization."""
         return frozenset(precision for precision, _ in self.formats)
 
     @property
     def quantizations(self) -> frozenset[str]:
-        """The quantizations it runs in any precision."""
+        """The quantizations it runs in at least one precision."""
         return frozenset(quantization for _, quantization in self.formats)
 
 
@@ -102,7 +103,7 @@ RUNTIMES: Mapping[str, RuntimeFacts] = MappingProxyType(
             needs=("openvino", "nncf"),
             extra="openvino",
             devices=frozenset({"cpu"}),
-            # Activations become int8 as they come in fp32 only; in bf16 the plugin leaves them.
+            # The plugin quantizes activations dynamically in fp32 only, not in bf16.
             formats=_pairs(("fp32", "bf16"), (*_TORCHAO, "int8-static"))
             - {("bf16", "int8-dynamic")},
             instructions=(
@@ -113,7 +114,7 @@ RUNTIMES: Mapping[str, RuntimeFacts] = MappingProxyType(
                     lack="openvino has no bf16 kernels for this processor: it would compute in "
                     "fp32",
                 ),
-                # Without VNNI the plugin takes the kernels of int8-weight-only.
+                # Without VNNI the plugin uses the kernels of int8-weight-only.
                 Instructions(
                     word="int8-dynamic",
                     any_of=frozenset({"avx512_vnni", "avx_vnni"}),

@@ -1,1 +1,1 @@
-"""torch.compile's Inductor, compiled ahead of time."""
+"""The Inductor runtime: ahead-of-time compilation by torch.compile's backend."""

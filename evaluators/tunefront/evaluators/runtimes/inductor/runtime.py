@@ -1,4 +1,4 @@
-"""torch.compile's Inductor, ahead of time: one compiled package (`model.pt2`)."""
+"""AOTInductor, the ahead-of-time mode of torch.compile: one compiled package (`model.pt2`)."""
 
 import os
 import re
@@ -23,12 +23,12 @@ _PRECISION = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 
 
 class Inductor(Runtime):
-    """Compiled by AOTInductor: loads in an instant, and the export is the compiled code itself."""
+    """AOTInductor: packages load fast, and an export contains the compiled code."""
 
     name = "inductor"
 
     def build(self, source: Source, numerics: Numerics, folder: Path) -> Mapping[str, object]:
-        """Convert, trace, compile; open in batch size and threads."""
+        """Convert, export and compile the module; batch size and number of threads stay dynamic."""
         import torch
 
         from tunefront.evaluators.interfaces.torch_tensors import tensors
@@ -49,7 +49,7 @@ class Inductor(Runtime):
                 torch._inductor.aoti_compile_and_package(
                     program, package_path=str(folder / PACKAGE_FILE), inductor_configs=options
                 )
-        except Exception as error:  # the compiler raises many kinds; each means: not compilable
+        except Exception as error:  # the compiler raises many types; all mean: not compilable
             raise EvaluationError(f"inductor: {error}", cause="unsupported") from error
         return {}
 
@@ -63,12 +63,12 @@ class Inductor(Runtime):
         return InductorCandidate(folder / PACKAGE_FILE, numerics)
 
     def script(self, numerics: Numerics, settings: Mapping[str, object], threads: int) -> str:
-        """`load` and `run` in torch and numpy."""
+        """Return a script that needs torch and numpy only."""
         return _SCRIPT.format(file=PACKAGE_FILE, device=numerics.device, threads=threads)
 
 
 class InductorCandidate(Candidate):
-    """A compiled package."""
+    """An open package."""
 
     def __init__(self, path: Path, numerics: Numerics) -> None:
         import torch
@@ -78,7 +78,7 @@ class InductorCandidate(Candidate):
         self._model: Any = torch._inductor.aoti_load_package(str(path))
 
     def __call__(self, inputs: Inputs) -> Sequence[Array]:
-        """One request; on a GPU both copies count, as they do in service."""
+        """Run one request; on a GPU the copies to and from it are included, as in production."""
         import torch
 
         with torch.inference_mode():
@@ -87,7 +87,7 @@ class InductorCandidate(Candidate):
             return [output.to("cpu").numpy()]
 
     def facts(self) -> Facts:
-        """From the constants and the calls in the compiled program's own source."""
+        """Read the properties from the constants and calls in the C++ source inside the package."""
         import torch
 
         source = _wrapper_source(self._path)
@@ -107,7 +107,7 @@ class InductorCandidate(Candidate):
 
 
 class _Constant:
-    """One constant of a compiled program: name in the module, type, size in bytes, shape."""
+    """A constant of a compiled program: name in the module, type, size in bytes, shape."""
 
     def __init__(self) -> None:
         self.name = ""
@@ -128,7 +128,7 @@ class _Constant:
 
 
 def _wrapper_source(path: Path) -> str:
-    """The C++ that the package was compiled from; packages carry it."""
+    """Return the generated C++ source, which the package contains."""
     with zipfile.ZipFile(path) as package:
         names = [name for name in package.namelist() if name.endswith(".wrapper.cpp")]
         return "\n".join(package.read(name).decode() for name in names)
@@ -152,7 +152,10 @@ def _constants(source: str) -> list[_Constant]:
 
 
 def _precision(constants: Sequence[_Constant]) -> str:
-    """The type that most bytes have; scales of quantized weights are fp32 in any precision."""
+    """Return the floating-point type with the most bytes.
+
+    Scales of quantized weights are excluded: they are fp32 in any precision.
+    """
     sizes: dict[str, int] = {}
     for constant in constants:
         if constant.dtype in _PRECISION and ".parametrizations." not in constant.name:

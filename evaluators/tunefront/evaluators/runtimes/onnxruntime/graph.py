@@ -1,4 +1,4 @@
-"""The module as an ONNX graph: exported once, shared by every build of the same module."""
+"""Export of a module to an ONNX graph, once for all builds of the module."""
 
 from pathlib import Path
 
@@ -9,7 +9,11 @@ SHARED_GRAPH_FILE = "graph.onnx"
 
 
 def onnx_graph(source: Source) -> Path:
-    """The fp32 graph as an .onnx file that the builds of this module share."""
+    """Return the path of the fp32 .onnx graph that all builds of this module share.
+
+    Raises:
+        EvaluationError: If the module can't be exported (cause "unsupported").
+    """
     return source.shared("onnx", lambda folder: _export(source, folder)) / SHARED_GRAPH_FILE
 
 
@@ -27,7 +31,7 @@ def _export(source: Source, folder: Path) -> None:
             output_names=["output"],
             verbose=False,
         )
-    except Exception as error:  # the exporter raises many kinds; each means: not exportable
+    except Exception as error:  # the exporter raises many types; all mean: not exportable
         raise EvaluationError(f"torch.onnx.export: {error}", cause="unsupported") from error
     if exported is None:
         raise EvaluationError("torch.onnx.export returned nothing", cause="unsupported")

@@ -1,4 +1,4 @@
-"""ONNX Runtime's own profiler: a session like the candidate's that writes a Chrome trace."""
+"""Profiling with ONNX Runtime's profiler: a second session that writes a Chrome trace."""
 
 import json
 import time
@@ -19,7 +19,7 @@ _Event = Mapping[str, Any]
 
 
 def profile_onnx(job: ProfileJob) -> Found:
-    """Rows from the session's trace; what a call takes beyond its nodes is between operators."""
+    """Profile from the session's trace; the time of a call outside its nodes is its own row."""
     plain = open_candidate(job.folder, job.threads)
     seen = OnnxCandidate(job.folder / ONNX_FILE, job.threads, trace=str(job.trace.with_suffix("")))
     for candidate in (plain, seen):
@@ -54,7 +54,7 @@ def profile_onnx(job: ProfileJob) -> Found:
 
 
 def _closed(path: Path) -> list[_Event]:
-    """The events; the file becomes an object with `traceEvents`, as other traces are."""
+    """Return the events; rewrite the file as an object with `traceEvents`, as other traces are."""
     events: list[_Event] = json.loads(path.read_text())
     path.write_text(json.dumps({"traceEvents": events}))
     return events
@@ -66,7 +66,7 @@ def _kept(calls_ms: Sequence[float], in_pass: int) -> list[int]:
 
 
 def _runs(events: Sequence[_Event]) -> list[list[_Event]]:
-    """The nodes of every run of the session, in order."""
+    """Return the node events of every run of the session, in order."""
     runs = sorted(
         (float(e["ts"]), float(e["ts"]) + float(e["dur"]))
         for e in events
@@ -80,7 +80,7 @@ def _runs(events: Sequence[_Event]) -> list[list[_Event]]:
 
 
 def _weights(path: Path) -> dict[str, float]:
-    """Bytes of the constants of every node: what is packed beforehand is not in the trace."""
+    """Return the bytes of the constants of every node; the trace omits prepacked weights."""
     import onnx
     from onnx import numpy_helper
 
@@ -121,7 +121,7 @@ def _shapes(told: Mapping[str, Any], side: str) -> list[list[int]]:
 def _flops(
     operator: str, inputs: Sequence[Sequence[int]], outputs: Sequence[Sequence[int]]
 ) -> float | None:
-    """Of the operators whose shapes tell; None for the others."""
+    """Return the operations of an operator from its shapes; None if they do not determine them."""
     kind = onnx_kind(operator)
     if not inputs or not outputs or not inputs[0]:
         return None

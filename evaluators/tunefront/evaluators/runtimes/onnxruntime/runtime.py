@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU: transformer blocks fused, then quantized (`model.onnx`)."""
+"""ONNX Runtime on the CPU: transformer blocks are fused, then quantized (`model.onnx`)."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -25,12 +25,12 @@ FUSIONS: Mapping[Architecture, str | None] = {
 
 
 class OnnxRuntime(Runtime):
-    """ONNX Runtime's CPU provider."""
+    """ONNX Runtime with the CPU execution provider."""
 
     name = "onnxruntime"
 
     def build(self, source: Source, numerics: Numerics, folder: Path) -> Mapping[str, object]:
-        """Export, fuse, quantize."""
+        """Export, fuse and quantize the module."""
         from .graph import onnx_graph
 
         graph = onnx_graph(source)
@@ -42,7 +42,7 @@ class OnnxRuntime(Runtime):
             _quantize(fused / ONNX_FILE, folder / ONNX_FILE, numerics.quantization, narrow=narrow)
         except EvaluationError:
             raise
-        except Exception as error:  # both tools raise many kinds; each means: not for this graph
+        except Exception as error:  # both tools raise many types; all mean: not supported
             raise EvaluationError(f"onnxruntime: {error}", cause="unsupported") from error
         return {}
 
@@ -53,7 +53,7 @@ class OnnxRuntime(Runtime):
         return OnnxCandidate(folder / ONNX_FILE, threads)
 
     def script(self, numerics: Numerics, settings: Mapping[str, object], threads: int) -> str:
-        """`load` and `run` in onnxruntime and numpy."""
+        """Return a script that needs onnxruntime and numpy only."""
         return _SCRIPT.format(file=ONNX_FILE, threads=threads)
 
 
@@ -61,10 +61,9 @@ class OnnxCandidate(Candidate):
     """An inference session.
 
     Args:
-        path: The graph.
-        threads: Threads of one operator.
-        trace: Where the session's own trace goes, a prefix of the file's name; none is written
-            where empty.
+        path: Path of the graph.
+        threads: Number of threads per operator.
+        trace: Path prefix of the session's own trace; empty for no trace.
     """
 
     def __init__(self, path: Path, threads: int, trace: str = "") -> None:
@@ -83,16 +82,16 @@ class OnnxCandidate(Candidate):
         )
 
     def __call__(self, inputs: Inputs) -> Sequence[Array]:
-        """One request."""
+        """Run one request."""
         outputs: Sequence[Array] = self._session.run(None, dict(inputs))
         return outputs
 
     def end_trace(self) -> str:
-        """Write the trace; its file."""
+        """Write the trace and return its path."""
         return str(self._session.end_profiling())
 
     def facts(self) -> Facts:
-        """From the session's options and the graph's weights and operators."""
+        """Read the properties from the session's options and the graph's weights and operators."""
         import onnx
 
         model = onnx.load(str(self._path))
@@ -110,7 +109,7 @@ class OnnxCandidate(Candidate):
 
 
 def _fuse(graph: Path, architecture: Architecture, folder: Path) -> None:
-    """Parts of transformers as ONNX Runtime's own operators, where its patterns match."""
+    """Fuse transformer blocks into ONNX Runtime's own operators where its patterns match."""
     from onnxruntime.transformers import optimizer
 
     fused: Any = _transformed(graph, FUSIONS[architecture])
@@ -120,13 +119,13 @@ def _fuse(graph: Path, architecture: Architecture, folder: Path) -> None:
 
 
 def _transformed(graph: Path, model_type: str | None) -> Any:
-    """The graph after the fusions of a model type; None without a type, or where they fail."""
+    """Return the graph with the fusions of a model type; None without a type or if fusing fails."""
     from onnxruntime.transformers import optimizer
 
     if model_type is None:
         return None
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)  # of the temporary folder that it leaves
+        warnings.simplefilter("ignore", ResourceWarning)  # its temporary folder is not cleaned up
         try:
             return optimizer.optimize_model(
                 str(graph), model_type=model_type, num_heads=0, hidden_size=0
@@ -140,11 +139,11 @@ def _quantize(source: Path, target: Path, quantization: str, *, narrow: bool) ->
     """Write the graph with quantized weights.
 
     Args:
-        source: The fused graph.
-        target: The file to write.
-        quantization: A value of the choice `quantization`.
-        narrow: Whether int8-dynamic keeps weights within 7 bits, so that no sum of two products
-            saturates where the processor adds them in 16 bits.
+        source: Path of the fused graph.
+        target: Path of the file to write.
+        quantization: Value of the choice `quantization`.
+        narrow: Whether int8-dynamic limits weights to 7 bits, to prevent saturation on processors
+            that add two products in 16 bits.
     """
     import onnx
 
@@ -172,7 +171,7 @@ def _quantize(source: Path, target: Path, quantization: str, *, narrow: bool) ->
             bits=4 if quantization == "int4-weight-only" else 8,
             block_size=NBITS_GROUP,
             is_symmetric=True,
-            accuracy_level=1,  # activations stay fp32: this is weight-only
+            accuracy_level=1,  # fp32 activations: the quantization is weight-only
         )
         quantizer.process()
         quantizer.model.save_model_to_file(str(target))  # pyright: ignore[reportAttributeAccessIssue]
@@ -197,7 +196,7 @@ def _quantization(model: Any) -> str:
 
 
 def _weights(model: Any) -> WeightStatistics:
-    """Initializers of two and more dimensions; packed ones count with the bits they pack."""
+    """Sum initializers of at least two dimensions; packed weights count with their packed bits."""
     from onnx import numpy_helper
 
     packed = {

@@ -1,4 +1,4 @@
-"""OpenVINO's performance counts: a model compiled like the candidate's that counts by node."""
+"""Profiling with OpenVINO's performance counters: a second compiled model counts by node."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -23,11 +23,14 @@ from .runtime import IR_FILE, OpenVinoCandidate
 
 _BITS = {"f32": 32, "i32": 32, "i64": 64, "bf16": 16, "f16": 16, "u4": 4, "i4": 4, "nf4": 4}
 LEAST_RUNS = 40
-"""Counts are means of whole microseconds since the model was compiled; fewer runs tell little."""
+"""Minimum number of runs.
+
+Counters are means in whole microseconds since compilation, thus too coarse after fewer runs.
+"""
 
 
 def profile_openvino(job: ProfileJob) -> Found:
-    """Rows from the counts; what a call takes beyond its nodes is between operators."""
+    """Profile from the counters; the time of a call outside its nodes is its own row."""
     plain = open_candidate(job.folder, job.threads)
     options = job.record.settings["options"]
     assert isinstance(options, dict)
@@ -63,14 +66,14 @@ def profile_openvino(job: ProfileJob) -> Found:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Work:
-    """What a node does in a request: means over all of them."""
+    """Work of a node per request: means over all requests."""
 
     flops: float | None
     moved_bytes: float
 
 
 def _work(candidate: OpenVinoCandidate, job: ProfileJob) -> dict[str, _Work]:
-    """Work by node, from the shapes that the plugin had in every request."""
+    """Compute the work by node from the plugin's shapes in every request."""
     seen: dict[str, list[_Work]] = {}
     for request in job.requests:
         candidate(request)
@@ -95,7 +98,7 @@ def _bytes(shape: Shape, kind: str) -> float:
 
 
 def _flops(kind: str, inputs: Sequence[Shape], output: Shape) -> float | None:
-    """Of the nodes whose shapes tell; None for the others."""
+    """Return the operations of a node from its shapes; None if they do not determine them."""
     if kind.startswith(("FullyConnected", "MatMul")) and inputs and inputs[0]:
         return 2.0 * prod(output) * inputs[0][-1]
     if kind == "Convolution" and len(inputs) > 1:
@@ -119,7 +122,7 @@ def _row(count: Any, work: Mapping[str, _Work]) -> ProfileRow:
 
 
 def _events(counts: Sequence[Any]) -> list[dict[str, Any]]:
-    """The counts one after another, as a Chrome trace."""
+    """Convert the counters to a Chrome trace, with the nodes in sequence."""
     events: list[dict[str, Any]] = []
     start_us = 0.0
     for count in counts:

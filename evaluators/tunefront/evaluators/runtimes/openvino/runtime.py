@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU: precision by hint, int8 and int4 by NNCF (`model.xml` and `model.bin`)."""
+"""OpenVINO on the CPU: precision by hint, int8 and int4 by NNCF (`model.xml`, `model.bin`)."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -25,12 +25,16 @@ _BITS = {"u4": 4, "i4": 4, "nf4": 4}
 
 
 class OpenVino(Runtime):
-    """OpenVINO's CPU plugin."""
+    """OpenVINO with the CPU plugin."""
 
     name = "openvino"
 
     def build(self, source: Source, numerics: Numerics, folder: Path) -> Mapping[str, object]:
-        """Convert the exported program, quantize, save."""
+        """Convert the exported program, quantize and save it.
+
+        Raises:
+            EvaluationError: If converting (cause "unsupported") or saving ("disk full") fails.
+        """
         _quiet()
         import openvino
 
@@ -42,7 +46,7 @@ class OpenVino(Runtime):
             model = _quantize(model, source, numerics.quantization)
             if numerics.precision == "bf16":
                 _guard_gated_mlp(model)
-        except Exception as error:  # both tools raise many kinds; each means: not convertible
+        except Exception as error:  # both tools raise many types; all mean: not convertible
             raise EvaluationError(f"openvino: {error}", cause="unsupported") from error
         half = numerics.precision == "bf16"
         try:
@@ -50,7 +54,7 @@ class OpenVino(Runtime):
         except RuntimeError as error:
             if "iostream error" not in str(error):
                 raise
-            # It removes what it wrote, so that afterwards the disk doesn't tell either.
+            # OpenVINO deletes the incomplete file, so free space is no evidence afterwards.
             told = f"openvino: {folder / IR_FILE} could not be written, no room left: {error}"
             raise EvaluationError(told, cause="disk full") from error
         return {"options": _options(numerics)}
@@ -64,14 +68,14 @@ class OpenVino(Runtime):
         return OpenVinoCandidate(folder / IR_FILE, {**options, "INFERENCE_NUM_THREADS": threads})
 
     def script(self, numerics: Numerics, settings: Mapping[str, object], threads: int) -> str:
-        """`load` and `run` in openvino and numpy."""
+        """Return a script that needs openvino and numpy only."""
         options = settings["options"]
         assert isinstance(options, dict)
         return _SCRIPT.format(file=IR_FILE, options={**options, "INFERENCE_NUM_THREADS": threads})
 
 
 class OpenVinoCandidate(Candidate):
-    """A compiled model with one request."""
+    """A compiled model with one inference request."""
 
     def __init__(self, path: Path, options: Mapping[str, object]) -> None:
         _quiet()
@@ -84,13 +88,13 @@ class OpenVinoCandidate(Candidate):
         self._inputs = [port.get_any_name() for port in self._compiled.inputs]
 
     def __call__(self, inputs: Inputs) -> Sequence[Array]:
-        """One request."""
-        # Inputs that the graph doesn't use are not part of it.
+        """Run one request."""
+        # The graph omits inputs that it does not use.
         result = self._request.infer({name: inputs[name] for name in self._inputs})
         return [np.array(result[port]) for port in self._compiled.outputs]
 
     def counts(self) -> list["Count"]:
-        """Time by node, where the model was compiled with `PERF_COUNT`: means since then."""
+        """Return mean times by node since compilation; requires the option `PERF_COUNT`."""
         return [
             Count(
                 name=info.node_name,
@@ -102,7 +106,7 @@ class OpenVinoCandidate(Candidate):
         ]
 
     def shapes(self) -> list[tuple[str, str, list[Tensor], Tensor]]:
-        """Name, type, inputs and output of every node, as they were in the last request."""
+        """Return name, type, inputs and first output of every node, as in the last request."""
         found: list[tuple[str, str, list[Tensor], Tensor]] = []
         for op in self._compiled.get_runtime_model().get_ordered_ops():
             if op.get_output_size() > 0:
@@ -112,14 +116,15 @@ class OpenVinoCandidate(Candidate):
         return found
 
     def facts(self) -> Facts:
-        """From the plugin's properties and the graph's constants."""
+        """Read the properties from the plugin and the graph's constants."""
         import openvino
 
         model = openvino.Core().read_model(self._path)
         weights = _weights(model)
         hint = str(self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string())
         group = int(self._compiled.get_property("DYNAMIC_QUANTIZATION_GROUP_SIZE"))
-        # In bf16 the plugin leaves activations alone, but not those of a product that stands alone.
+        # In bf16 the plugin does not quantize activations in a model, but it does in a graph of one
+        # product, so the test of one product would be wrong.
         wanted = group > 0 and hint == "f32"
         dynamic = wanted and _activations_are_quantized(model, self._options)
         names = {"f32": "fp32", "bf16": "bf16", "f16": "fp16", **_PRECISION}
@@ -137,13 +142,13 @@ class OpenVinoCandidate(Candidate):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Count:
-    """One node's time.
+    """The time of one node.
 
     Attributes:
-        name: The node's name.
-        kind: Its type.
-        kernel: What ran it.
-        self_ms: Its time; 0 where it did not run.
+        name: Name of the node.
+        kind: Type of the node.
+        kernel: Kernel that executed it.
+        self_ms: Mean time in ms; 0 if it did not run.
     """
 
     name: str
@@ -153,7 +158,7 @@ class Count:
 
 
 def _tensor(port: Any) -> Tensor:
-    """Shape and number format of what a node gives; no shape where it is not known."""
+    """Return shape and number format of a node's output; shape (0,) if it is unknown."""
     shape = port.get_partial_shape()
     known = tuple(shape.to_shape()) if shape.is_static else (0,)
     formats = port.get_node().rt_info["outputPrecisions"].astype(str).split(",")
@@ -161,16 +166,16 @@ def _tensor(port: Any) -> Tensor:
 
 
 def _quiet() -> None:
-    """No usage reports, no progress bars."""
+    """Disable OpenVINO's telemetry."""
     os.environ.setdefault("OPENVINO_TELEMETRY_DISABLE", "1")
 
 
 def _options(numerics: Numerics) -> dict[str, str | int | float]:
-    """What the plugin is told; written into the candidate and its script."""
+    """Return the options of the plugin; they are stored in the candidate and its script."""
     options: dict[str, str | int | float] = {
         "INFERENCE_PRECISION_HINT": _HINTS[numerics.precision],
         "PERFORMANCE_HINT": "LATENCY",
-        # By default weights compressed to int8 make activations int8, too.
+        # By default int8 weights make the plugin quantize activations to int8, too.
         "DYNAMIC_QUANTIZATION_GROUP_SIZE": 32 if numerics.quantization == "int8-dynamic" else 0,
     }
     return options
@@ -195,7 +200,7 @@ def _quantize(model: Any, source: Source, quantization: str) -> Any:
             model_type=nncf.ModelType.TRANSFORMER if _attention(model) else None,
             subset_size=len(source.calibration),
             advanced_parameters=nncf.AdvancedQuantizationParameters(
-                # Weights within 7 bits in every layer, so that no sum of two products saturates.
+                # Limit weights to 7 bits in every layer, so that no sum of two products saturates.
                 overflow_fix=nncf.OverflowFix.ENABLE
                 if source.hardware.int8_products_saturate
                 else None
@@ -209,17 +214,17 @@ def _quantize(model: Any, source: Source, quantization: str) -> Any:
 
 
 def _attention(model: Any) -> bool:
-    """Whether the graph holds attention, which NNCF wants to know."""
+    """Return whether the graph contains attention, which determines NNCF's `model_type`."""
     kinds = {op.get_type_name() for op in model.get_ops()}
     return bool(kinds & {"ScaledDotProductAttention", "Softmax"}) and "MatMul" in kinds
 
 
 def _guard_gated_mlp(model: Any) -> None:
-    """Keep the plugin from fusing gated MLPs in bf16: its kernel divides by zero with one thread.
+    """Prevent the plugin from fusing gated MLPs in bf16: the kernel divides by zero at one thread.
 
-    Seen with OpenVINO 2026.4 (SIGFPE in compile_model for Llama with INFERENCE_NUM_THREADS=1). A
-    clamp at the format's own limits breaks the pattern and changes no value; with two threads the
-    fused kernel was no faster (32 ms against 30 ms).
+    Observed with OpenVINO 2026.4 (SIGFPE in compile_model for Llama with INFERENCE_NUM_THREADS=1).
+    A clamp at the limits of the format breaks the fusion pattern and changes no value; with two
+    threads the fused kernel was not faster (32 ms against 30 ms).
     """
     from openvino import opset13
 
@@ -233,7 +238,7 @@ def _guard_gated_mlp(model: Any) -> None:
 
 
 def _quantization(model: Any, *, dynamic: bool) -> str:
-    """What the graph's weights are, and its activations."""
+    """Determine the quantization from the types of the graph's constants and operators."""
     if any(op.get_type_name() == "FakeQuantize" for op in model.get_ops()):
         return "int8-static"
     kinds = {part.kind for part in _constants(model)}
@@ -245,11 +250,11 @@ def _quantization(model: Any, *, dynamic: bool) -> str:
 
 
 def _activations_are_quantized(model: Any, options: Mapping[str, object]) -> bool:
-    """Whether the plugin quantizes activations in fp32: one product of the graph is run both ways.
+    """Test whether the plugin quantizes activations in fp32, on one product of the graph.
 
-    The group size alone says nothing: the plugin keeps it on processors without VNNI, where it
-    quantizes no activation, and its kernels have the same names (OpenVINO 2026.4). With activations
-    left alone the outputs are equal to the last bit.
+    The group size is no evidence: the plugin reports it on processors without VNNI, where it does
+    not quantize activations, and its kernels have the same names (OpenVINO 2026.4). Without
+    quantization of activations the outputs with both settings are bitwise equal.
     """
     import openvino
     from openvino import opset13
@@ -261,7 +266,7 @@ def _activations_are_quantized(model: Any, options: Mapping[str, object]) -> boo
     weights = product.input_value(1)
     features = int(weights.get_shape()[1 if transposed else 0])
     given = opset13.parameter([-1, features], np.float32)
-    model_of: Any = openvino.Model  # its stubs disagree on the class of `self`
+    model_of: Any = openvino.Model  # the stubs declare a wrong class of `self`
     alone = model_of([opset13.matmul(given, weights, False, transposed)], [given], "one product")
     activations = np.random.default_rng(0).normal(size=(8, features)).astype(np.float32)
     outputs: list[Array] = []
@@ -273,7 +278,7 @@ def _activations_are_quantized(model: Any, options: Mapping[str, object]) -> boo
 
 
 def _has_quantized_weights(op: Any) -> bool:
-    """Whether a node multiplies by a matrix of 8-bit integers."""
+    """Return whether a node multiplies by an 8-bit integer matrix."""
     if op.get_type_name() != "MatMul":
         return False
     source = op.input_value(1).get_node()
@@ -284,7 +289,7 @@ def _has_quantized_weights(op: Any) -> bool:
 
 
 class _Constant:
-    """One weight of a graph."""
+    """A weight constant of a graph."""
 
     def __init__(self, node: Any) -> None:
         self.kind: str = node.get_element_type().get_type_name()
@@ -295,7 +300,7 @@ class _Constant:
 
 
 def _constants(model: Any) -> list[_Constant]:
-    """Constants of two and more dimensions that are no indices."""
+    """Return the constants with at least two dimensions above 1, without index types."""
     return [
         _Constant(op)
         for op in model.get_ops()

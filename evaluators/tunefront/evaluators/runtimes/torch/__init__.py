@@ -1,1 +1,1 @@
-"""PyTorch: an exported program run eagerly, and tensor parallelism."""
+"""The PyTorch runtime: exported programs run eagerly, and tensor parallelism."""

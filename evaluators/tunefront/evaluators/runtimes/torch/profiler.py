@@ -1,4 +1,4 @@
-"""torch's profiler on an exported program, or on a package that Inductor compiled."""
+"""Profiling with torch's profiler: exported programs and packages compiled by Inductor."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -20,11 +20,11 @@ from tunefront.evaluators.runtimes.base import Candidate
 from tunefront.evaluators.runtimes.open import open_candidate
 
 FEWEST_PLACES = 0.8
-"""Share of the graph's operators that must be found again for modules to be told."""
+"""Minimum share of the graph's operators found in the trace for modules to be reported."""
 
 
 def profile_torch(job: ProfileJob) -> Found:
-    """Rows from a Chrome trace; modules from the order of the program's operators."""
+    """Profile from a Chrome trace; modules are assigned by the order of the program's operators."""
     plain = open_candidate(job.folder, job.threads)
     seen = plain if job.marked is None else open_candidate(job.marked, job.threads)
     for candidate in (plain, seen):
@@ -62,7 +62,7 @@ def profile_torch(job: ProfileJob) -> Found:
 
 
 def _record(candidate: Candidate, job: ProfileJob, passes: int) -> None:
-    """Run all requests under the profiler, after one pass that starts it, and keep the trace."""
+    """Run all requests under the profiler and write the trace; one profiled pass is a warm-up."""
     from torch.profiler import ProfilerActivity, profile, record_function
 
     wanted = [ProfilerActivity.CPU]
@@ -76,20 +76,20 @@ def _record(candidate: Candidate, job: ProfileJob, passes: int) -> None:
             candidate(request)
 
     with profile(activities=wanted, record_shapes=True) as profiler:
-        candidate(job.requests[0])  # unmarked: what the profiler does first is not the candidate's
+        candidate(job.requests[0])  # unmarked: includes start-up costs of the profiler
         timed_passes(marked, job.requests, passes)
     profiler.export_chrome_trace(str(job.trace))
 
 
 def _kept(requests: Sequence[Span], in_pass: int) -> list[int]:
-    """The requests of the passes that count."""
+    """Return the indices of the requests in the undisturbed passes (middle half by time)."""
     times = [request.end_us - request.start_us for request in requests]
     passes = [sum(times[first : first + in_pass]) for first in range(0, len(times), in_pass)]
     return [place * in_pass + step for place in middle(passes) for step in range(in_pass)]
 
 
 def _graph(candidate: Candidate) -> list[CallSite]:
-    """The operators of an exported program, in their order; none where it is compiled."""
+    """Return the operators of an exported program in order; none for a compiled package."""
     from torch._ops import OpOverload
 
     from .runtime import TorchCandidate
@@ -106,7 +106,7 @@ def _graph(candidate: Candidate) -> list[CallSite]:
 
 
 def _module_of(stack: Mapping[str, tuple[str, Any]]) -> tuple[str, str]:
-    """Path and class of the innermost module; empty where there is none."""
+    """Return path and class of the innermost module; empty if there is none."""
     if not stack:
         return "", ""
     path, kind = list(stack.values())[-1]
@@ -117,7 +117,7 @@ def _module_of(stack: Mapping[str, tuple[str, Any]]) -> tuple[str, str]:
 
 
 def _found_again(request: Span, graph: list[CallSite]) -> tuple[list[CallSite], tuple[str, ...]]:
-    """The graph, or nothing where what ran is not it; and what there is to say about that."""
+    """Return the graph, or nothing if it does not match the trace, and a note on the reason."""
     if not graph:
         return [], ("modules are not known: what Inductor compiled has none",)
     found = len(places_in(request, graph))

@@ -1,4 +1,4 @@
-"""PyTorch, operator by operator: an exported program (`model.pt2`) run eagerly."""
+"""PyTorch eager: an exported program (`model.pt2`), run operator by operator."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,12 +17,12 @@ PROGRAM_FILE = "model.pt2"
 
 
 class TorchEager(Runtime):
-    """Saved by torch.export, so that the export runs exactly what was measured."""
+    """PyTorch eager on a program of torch.export, so that an export runs what was measured."""
 
     name = "torch"
 
     def build(self, source: Source, numerics: Numerics, folder: Path) -> Mapping[str, object]:
-        """Convert, trace, save."""
+        """Convert, export and save the module."""
         import torch
 
         if numerics.tensor_parallel > 1:
@@ -56,7 +56,7 @@ class TorchEager(Runtime):
         return TorchCandidate(torch.export.load(folder / PROGRAM_FILE), numerics)
 
     def script(self, numerics: Numerics, settings: Mapping[str, object], threads: int) -> str:
-        """`load` and `run` in torch and numpy."""
+        """Return a script that needs torch and numpy (transformers for tensor parallelism)."""
         if numerics.tensor_parallel > 1:
             from .tensor_parallel import script
 
@@ -74,11 +74,11 @@ class TorchCandidate(Candidate):
 
     @property
     def graph(self) -> "torch.fx.Graph":
-        """The operators in the order in which they run, each with the module it came from."""
+        """Operators in execution order, each with the module it came from."""
         return self._module.graph
 
     def __call__(self, inputs: Inputs) -> Sequence[Array]:
-        """One request; on a GPU both copies count, as they do in service."""
+        """Run one request; on a GPU the copies to and from it are included, as in production."""
         import torch
 
         with torch.inference_mode():
@@ -87,7 +87,7 @@ class TorchCandidate(Candidate):
             return [output.to("cpu").numpy()]
 
     def facts(self) -> Facts:
-        """From the program's weights and operators."""
+        """Read the properties from the program's weights and operators."""
         import torch
 
         state = self._program.state_dict
@@ -116,7 +116,7 @@ def _statistics(tensor: "torch.Tensor") -> WeightStatistics:
 
 
 def _bits(tensor: "torch.Tensor") -> int:
-    """Bits that the values need: torchao keeps int4 values in int8 tensors on the CPU."""
+    """Return the bits that a value needs: torchao stores int4 in int8 tensors on the CPU."""
     import torch
 
     if tensor.dtype == torch.int8 and tensor.numel() and int(tensor.abs().max()) <= 8:
@@ -125,7 +125,7 @@ def _bits(tensor: "torch.Tensor") -> int:
 
 
 def _precision(floats: Sequence["torch.Tensor"]) -> str:
-    """The type that most floating-point weights are in."""
+    """Return the floating-point type of most weights."""
     from tunefront.evaluators.interfaces.torch_tensors import NAME_OF
 
     sizes: dict[str, int] = {}
@@ -138,7 +138,7 @@ def _precision(floats: Sequence["torch.Tensor"]) -> str:
 def _quantization(matrices: Sequence["torch.Tensor"], operators: set[str]) -> str:
     import torch
 
-    # Zero points are columns of one; they are no weights.
+    # Zero points are matrices with one column, not weights.
     quantized = [t for t in matrices if t.dtype == torch.int8 and min(t.shape) > 1]
     weights = [t for t in quantized if int(t.abs().max()) > 0]
     if not weights:

@@ -1,7 +1,7 @@
-"""Tensor parallelism: ranks that share every matrix, by torch.distributed (NCCL, or gloo on CPU).
+"""Tensor parallelism: ranks share every matrix by torch.distributed (NCCL, or gloo on the CPU).
 
-The plan is the one that `transformers` keeps for the architecture (`base_model_tp_plan`). Rank 0 is
-the process that opens the candidate; it starts the others and hands them every request.
+The sharding plan is the architecture's plan in `transformers` (`base_model_tp_plan`). Rank 0 is the
+process that opens the candidate; it starts the other ranks and broadcasts every request to them.
 """
 
 import os
@@ -34,7 +34,11 @@ _INPUTS = ("input_ids", "attention_mask")
 
 
 def save_shardable(source: Source, folder: Path) -> Mapping[str, object]:
-    """Save the pretrained model as it is; every rank cuts its own share when it opens it."""
+    """Save the unsharded pretrained model; every rank shards it when it opens it.
+
+    Raises:
+        EvaluationError: If `transformers` has no tensor-parallel plan (cause "unsupported").
+    """
     model: Any = source.pretrained
     if model is None or not getattr(model.config, "base_model_tp_plan", None):
         named = type(source.module if model is None else model).__name__
@@ -46,7 +50,7 @@ def save_shardable(source: Source, folder: Path) -> Mapping[str, object]:
 
 
 class ShardedCandidate(Candidate):
-    """Rank 0 of a model that several processes share."""
+    """Rank 0 of a model that is sharded over several processes."""
 
     def __init__(self, folder: Path, numerics: Numerics, threads: int) -> None:
         self._ranks = numerics.tensor_parallel
@@ -70,13 +74,17 @@ class ShardedCandidate(Candidate):
         self._model = _join(folder, meeting, 0, self._ranks, numerics, threads)
 
     def __call__(self, inputs: Inputs) -> Sequence[Array]:
-        """One request: handed to all ranks, answered by this one."""
+        """Run one request: broadcast it to all ranks and return this rank's output."""
         ids, mask = (torch.from_numpy(inputs[name]) for name in _INPUTS)
         _broadcast_shape((ids.shape[0], ids.shape[1]), self._device)
         return [_forward(self._model, ids, mask, self._device).to("cpu").numpy()]
 
     def facts(self) -> Facts:
-        """From this rank's shards; weights are counted over all ranks."""
+        """Read the properties from this rank's shards; `parameters` counts all ranks.
+
+        Raises:
+            EvaluationError: If no matrix is sharded (cause "not applied").
+        """
         from torch.distributed.tensor import DTensor
 
         matrices = [p for p in self._model.parameters() if p.ndim >= 2]
@@ -116,7 +124,7 @@ def _device(kind: str, rank: int) -> torch.device:
 def _join(
     folder: Path, meeting: Path, rank: int, ranks: int, numerics: Numerics, threads: int
 ) -> torch.nn.Module:
-    """Meet the other ranks and cut this rank's share of the model."""
+    """Join the process group and shard the model for this rank."""
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.tensor.parallel import parallelize_module
     from transformers import AutoModelForCausalLM
@@ -141,7 +149,7 @@ def _join(
 
 
 def _plan(model: torch.nn.Module) -> "dict[str, ParallelStyle]":
-    """The architecture's own plan in torch's words; what it doesn't name stays whole."""
+    """Return the architecture's plan as torch styles; modules without a known style stay whole."""
     from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel
 
     styles = {"colwise": ColwiseParallel, "rowwise": RowwiseParallel}
@@ -171,7 +179,7 @@ def _forward(
 
 
 def _serve(arguments: Sequence[str]) -> None:
-    """What every other rank does: the same forward passes as rank 0, until it says stop."""
+    """Run the forward passes of rank 0 in another rank, until rank 0 sends the shape (0, 0)."""
     folder, meeting, rank, ranks, precision, device_kind, threads, cores = arguments
     if cores:
         os.sched_setaffinity(0, [int(core) for core in cores.split(",")])
@@ -232,7 +240,7 @@ def _device():
 
 
 def script(numerics: Numerics, threads: int) -> str:
-    """`load` and `run` without tunefront, for each of the processes."""
+    """Return the script that each of the processes runs, without tunefront."""
     return RANK_SCRIPT.format(
         ranks=numerics.tensor_parallel,
         threads=threads,

@@ -1,1 +1,1 @@
-"""Where models and data come from."""
+"""Sources of models and data."""

@@ -1,4 +1,4 @@
-"""Rows from the user's data file: jsonl, csv, parquet or plain text; errors name file and line."""
+"""Readers of data files: jsonl, csv, parquet and plain text; errors name file and line."""
 
 import csv
 import json
@@ -12,17 +12,17 @@ SUFFIXES = (".jsonl", ".csv", ".parquet", ".txt")
 
 
 def read_rows(path: Path, columns: Mapping[str, type], limit: int | None = None) -> list[DataRow]:
-    """The rows of a data file, each checked.
+    """Read and validate the rows of a data file.
 
     Args:
-        path: A .jsonl, .csv, .parquet or .txt file; a text file gives a row `{"text": ...}` for
-            every paragraph (blocks set apart by blank lines).
-        columns: The columns every row must have, with their types (`str`, `int`, `float`).
-        limit: Stop after so many rows.
+        path: A .jsonl, .csv, .parquet or .txt file. A text file has a row `{"text": ...}` for each
+            paragraph (paragraphs are separated by blank lines).
+        columns: Columns that every row must have, with their types (`str`, `int`, `float`).
+        limit: Maximum number of rows.
 
     Raises:
-        WorkloadError: If the file is missing, of another kind, empty, or a row is bad; the message
-            names file, line and column.
+        WorkloadError: If the file is missing, empty or of an unknown format, or a row is invalid;
+            the message names file, line and column.
     """
     if not path.is_file():
         raise WorkloadError(f"data: {path} is not a file; workload.data must name one that exists")
@@ -53,7 +53,11 @@ def _checked(path: Path, line: int, row: object, columns: Mapping[str, type]) ->
 
 
 def _converted(path: Path, line: int, name: str, value: object, kind: type) -> object:
-    """Numbers that csv files hold as text; everything else of a wrong type is refused."""
+    """Convert a number that is stored as text, as in csv files, or as the other number type.
+
+    Raises:
+        WorkloadError: If the value has any other wrong type.
+    """
     if kind is not str and isinstance(value, str | int | float) and not isinstance(value, bool):
         try:
             number = float(value)

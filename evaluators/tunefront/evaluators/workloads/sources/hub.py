@@ -1,4 +1,7 @@
-"""Models by `transformers`: from a folder, an installed package or the hub; safetensors only."""
+"""Models loaded by `transformers` from a folder, an installed package or the hub.
+
+Only safetensors are loaded.
+"""
 
 import importlib.util
 from pathlib import Path
@@ -12,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def model_source(spec: WorkloadSpec) -> str:
-    """The folder the model lies in, or the hub id where there is no such folder.
+    """Return the folder of the model, or the hub id if there is no such folder.
 
     Raises:
-        WorkloadError: If `model` looks like a path and is none, or a folder without a model.
+        WorkloadError: If `model` looks like a path but does not exist, or its folder has no model.
     """
     folder = spec.path(spec.model)
     if folder.is_dir():
@@ -42,7 +45,7 @@ def _checked_folder(folder: Path) -> Path:
 
 
 def _packaged(name: str) -> Path | None:
-    """The model folder inside an installed package, without importing it."""
+    """Return the model folder inside an installed package, without importing the package."""
     if not name.isidentifier():
         return None
     found = importlib.util.find_spec(name)
@@ -58,14 +61,15 @@ def _depth(path: Path) -> int:
 
 
 def load_auto(spec: WorkloadSpec, auto_class: str) -> "torch.nn.Module":
-    """A pretrained module in fp32 and eval mode.
+    """Load a pretrained module in fp32 and eval mode.
 
     Args:
         spec: The workload.
         auto_class: Name of a `transformers` Auto class.
 
     Raises:
-        WorkloadError: If it can't be loaded, or weights are missing and would be random.
+        WorkloadError: If loading fails, or weights (other than a pooler's) are missing, which
+            `transformers` would initialize at random.
     """
     transformers = _transformers()
     import torch
@@ -80,7 +84,7 @@ def load_auto(spec: WorkloadSpec, auto_class: str) -> "torch.nn.Module":
             dtype=torch.float32,
             output_loading_info=True,
         )
-    except Exception as error:  # transformers raises many kinds; each means: not loadable
+    except Exception as error:  # transformers raises many types; all mean a failed load
         raise WorkloadError(f"model: {source} can't be loaded by {auto_class}: {error}") from error
     missing = [key for key in info["missing_keys"] if "pooler" not in key]
     if missing:
@@ -93,18 +97,26 @@ def load_auto(spec: WorkloadSpec, auto_class: str) -> "torch.nn.Module":
 
 
 def load_processor(spec: WorkloadSpec, auto_class: str) -> Any:
-    """The tokenizer or image processor that belongs to the model."""
+    """Load the tokenizer or image processor of the model.
+
+    Raises:
+        WorkloadError: If loading fails.
+    """
     source = model_source(spec)
     try:
         return getattr(_transformers(), auto_class).from_pretrained(
             source, revision=spec.revision, trust_remote_code=spec.trust_remote_code
         )
-    except Exception as error:  # transformers raises many kinds; each means: not loadable
+    except Exception as error:  # transformers raises many types; all mean a failed load
         raise WorkloadError(f"model: {source} has no usable {auto_class}: {error}") from error
 
 
 def model_files(spec: WorkloadSpec) -> tuple[Path, ...]:
-    """The model's folder, for the fingerprint; of a hub model the snapshot in the local cache."""
+    """Return the model's folder, for the fingerprint; of a hub model the local cache's snapshot.
+
+    Raises:
+        WorkloadError: If a hub model is not in the local cache.
+    """
     source = model_source(spec)
     if Path(source).is_dir():
         return (Path(source),)

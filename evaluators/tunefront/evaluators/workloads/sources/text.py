@@ -1,4 +1,4 @@
-"""Texts as token rows: tokenized once, batched by length for quality, in file order for speed."""
+"""Tokenized texts: in file order as requests, batched by length for quality."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ TOKEN_INPUTS = (
     TensorSpec(name="input_ids", dims=("batch", "sequence")),
     TensorSpec(name="attention_mask", dims=("batch", "sequence")),
 )
-"""What every task over texts feeds its model."""
+"""Inputs of the modules of all text tasks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,15 +25,15 @@ class TokenRows:
     """Tokenized texts.
 
     Attributes:
-        ids: The tokens of every text.
-        pad: The token that fills shorter texts.
+        ids: Token ids of each text.
+        pad: Token id that pads shorter texts.
     """
 
     ids: Sequence[Sequence[int]]
     pad: int
 
     def batch(self, indices: Sequence[int]) -> Inputs:
-        """Ids and mask of these texts, int64 `(batch, longest)`, padded on the right."""
+        """Return ids and mask of these texts, int64 `(batch, longest)`, padded on the right."""
         longest = max(len(self.ids[index]) for index in indices)
         ids = np.full((len(indices), longest), self.pad, dtype=np.int64)
         mask = np.zeros((len(indices), longest), dtype=np.int64)
@@ -43,7 +43,7 @@ class TokenRows:
         return {"input_ids": ids, "attention_mask": mask}
 
     def requests(self, batch_size: int, count: int) -> list[Inputs]:
-        """Texts in file order, over again where there are too few."""
+        """Return texts in file order, repeated from the start if there are too few."""
         total = len(self.ids)
         return [
             self.batch([(start * batch_size + row) % total for row in range(batch_size)])
@@ -52,7 +52,11 @@ class TokenRows:
 
 
 def tokenize_texts(spec: WorkloadSpec, texts: Sequence[str], shortest: int = 1) -> TokenRows:
-    """Token rows of `texts`, cut at `max_length`; texts below `shortest` tokens are left out."""
+    """Tokenize texts, truncated to `max_length`; texts below `shortest` tokens are left out.
+
+    Raises:
+        WorkloadError: If no text remains.
+    """
     tokenizer = load_processor(spec, "AutoTokenizer")
     encoded = tokenizer(list(texts), truncation=True, max_length=spec.max_length)["input_ids"]
     ids = [row for row in encoded if len(row) >= shortest]
@@ -63,13 +67,13 @@ def tokenize_texts(spec: WorkloadSpec, texts: Sequence[str], shortest: int = 1) 
 
 
 def tokenize(spec: WorkloadSpec, column: str) -> TokenRows:
-    """The data file's texts as token rows of at least two tokens (one to predict)."""
+    """Tokenize the data file's texts of at least two tokens (one to predict)."""
     rows = read_rows(spec.path(str(spec.data)), {column: str}, limit=spec.items)
     return tokenize_texts(spec, [str(row[column]) for row in rows], shortest=2)
 
 
 def batches(rows: TokenRows, size: int, places: ItemIndices) -> Iterator[tuple[list[int], Inputs]]:
-    """The texts at `places`, with them; alike lengths together so that little is padding."""
+    """Yield indices and batches of the texts at `places`, sorted by length to limit padding."""
     order = sorted(places.tolist(), key=lambda index: len(rows.ids[index]))
     for start in range(0, len(order), size):
         indices = order[start : start + size]
