@@ -46,8 +46,8 @@ def scaled(trial: Trial, metric: str, sign: float, scale: TargetScale) -> tuple[
 def variance(trial: Trial, metric: str) -> float:
     """Return the measurement variance of a metric, from its 95 % interval.
 
-    Quality metrics have variance 0: all trials are evaluated on the same items, so the width of
-    their interval is not noise between trials.
+    It is 0 for metrics other than speed and memory: for quality, all trials are evaluated on the
+    same items, so the width of the interval is not noise between trials.
     """
     if metric not in MEASURED_METRICS:
         return 0.0
