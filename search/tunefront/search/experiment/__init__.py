@@ -1,1 +1,1 @@
-"""The file a user writes: schema, objectives, limits, overrides, starter file."""
+"""The experiment file: schema, objectives, limits, overrides, starter file."""

@@ -1,4 +1,4 @@
-"""Experiment files as text: YAML with the line of every key, overrides, and safe writing."""
+"""Experiment files as text: YAML with the line of every key, and overrides."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -15,12 +15,12 @@ Key = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """A parsed file.
+    """A parsed experiment file.
 
     Attributes:
-        path: Where it came from.
-        values: What it says, overrides included.
-        lines: The line, from 1, of every key.
+        path: Path of the file.
+        values: Its values, with overrides applied.
+        lines: Line number of every key in the file, from 1.
     """
 
     path: Path
@@ -28,7 +28,7 @@ class Document:
     lines: Mapping[Key, int]
 
     def place(self, key: Sequence[str | int]) -> str:
-        """`file:line: a.b` for the key or the nearest one above it."""
+        """Return `file:line: a.b`, with the line of the key or of its nearest parent."""
         names = tuple(str(part) for part in key)
         shown = ".".join(names)
         for length in range(len(names), 0, -1):
@@ -38,10 +38,10 @@ class Document:
 
 
 def find_experiment(written: str | Path) -> Path:
-    """The experiment file: the path itself, or `experiment.yaml` in the folder it names.
+    """Return the experiment file: the path itself, or `experiment.yaml` in the folder it names.
 
     Raises:
-        ExperimentError: If there is none.
+        ExperimentError: If the file does not exist.
     """
     path = Path(written)
     if path.is_dir():
@@ -54,10 +54,11 @@ def find_experiment(written: str | Path) -> Path:
 
 
 def read_document(path: Path, overrides: Sequence[str] = ()) -> Document:
-    """Parse a file and lay `a.b=value` overrides over it.
+    """Parse a file and apply `a.b=value` overrides.
 
     Raises:
-        ExperimentError: With the line, where it is not one YAML mapping with different keys.
+        ExperimentError: If the file is not UTF-8, not YAML, not a mapping, or has duplicate keys
+            (with the line where known), or if an override is not valid.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -82,7 +83,7 @@ def read_document(path: Path, overrides: Sequence[str] = ()) -> Document:
 
 
 def _collect_lines(path: Path, node: yaml.Node | None, key: Key, lines: dict[Key, int]) -> None:
-    """The line of every key; a key that stands twice is refused: YAML would take the last."""
+    """Collect the line of every key; reject duplicate keys, of which YAML would use the last."""
     if isinstance(node, yaml.MappingNode):
         for name_node, value_node in node.value:
             name = (*key, str(name_node.value))
@@ -117,5 +118,5 @@ def _override(values: dict[str, Any], override: str) -> None:
 
 
 def slug_of(name: str) -> str:
-    """A name as a file name: lower case, words joined by hyphens."""
+    """Return a name as a file name: lower case, words joined by hyphens."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "experiment"

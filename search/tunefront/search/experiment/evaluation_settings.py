@@ -1,4 +1,8 @@
-"""What all evaluations of an experiment share, and what its measurements depend on."""
+"""Evaluation settings and identity of an experiment.
+
+The settings are shared by all evaluations of a search. The identity is everything besides the
+configuration that measurements depend on.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,15 +20,20 @@ from tunefront.spaces import (
 from .experiment import Experiment
 
 JUDGING = ("task", "max_length", "items", "metric", "direction", "inputs", "quality")
-"""Of the workload, what figures depend on beside model and data."""
+"""Workload keys, other than model and data, that measurements depend on."""
 
 
 TRIAL_MEMORY_SHARE = 0.9
-"""Of the machine's memory, for all trials at a time together."""
+"""Share of the machine's memory available to all concurrent trials together."""
 
 
 def setting_of(experiment: Experiment, fingerprint: str) -> Setting:
-    """What all evaluations of the search share."""
+    """Return the settings shared by all evaluations of the search.
+
+    Args:
+        experiment: The experiment.
+        fingerprint: Fingerprint of model and data.
+    """
     hardware = detect_hardware()
     return Setting(
         workload=experiment.workload,
@@ -44,7 +53,10 @@ def setting_of(experiment: Experiment, fingerprint: str) -> Setting:
 
 
 def _quality_limit(experiment: Experiment) -> float | None:
-    """The tightest bound on the loss of quality, in percent."""
+    """Return the tightest upper limit of the quality drop in percent.
+
+    None if there is none, or early stopping is off.
+    """
     bounds = [
         limit.bound
         for limit in experiment.limits
@@ -54,7 +66,12 @@ def _quality_limit(experiment: Experiment) -> float | None:
 
 
 def identity(experiment: Experiment, described: Mapping[str, Any]) -> dict[str, object]:
-    """What figures depend on beside the configuration, in words."""
+    """Return a text for each thing besides the configuration that measurements depend on.
+
+    Args:
+        experiment: The experiment.
+        described: Description of the workload, with its `fingerprint`.
+    """
     hardware = detect_hardware()
     spec = experiment.workload.to_dict()
     judging = {name: spec[name] for name in JUDGING if spec[name] is not None}

@@ -1,4 +1,4 @@
-"""The experiment: a user's file, validated and resolved, or an error that names line and rule."""
+"""The experiment: a validated and resolved experiment file."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,14 +25,14 @@ from .schema import ConfirmationSection, next_time
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """When a search ends; the first of what is given.
+    """Budget of a search; the search ends when the first given bound is reached.
 
     Attributes:
-        trials: So many trials; the baseline counts as one.
-        hours: So much time, confirmation included, all sessions together.
-        until: A time of the day, or a day and a time, at which the answer is there.
-        least_gain: When trials are expected to add less than this to the front, as a share of its
-            hypervolume, several times in a row; needs a sampler that expects.
+        trials: Number of trials, including the baseline.
+        hours: Hours over all runs, including confirmation.
+        until: Time of day, or date and time, at which the result is due.
+        least_gain: Smallest expected gain, as a share of the front's hypervolume; the search ends
+            if it is missed several times in a row. Needs a sampler that predicts.
     """
 
     trials: int | None
@@ -41,10 +41,10 @@ class Budget:
     least_gain: float | None = None
 
     def seconds(self, spent_s: float, now: datetime) -> float | None:
-        """Time from now; None where there is no deadline.
+        """Return the seconds left, at least 0; None if there is no bound on time.
 
         Args:
-            spent_s: By earlier sessions.
+            spent_s: Seconds spent by earlier runs.
             now: The local time.
         """
         bounds = []
@@ -57,11 +57,11 @@ class Budget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepare:
-    """A script that makes model and data once.
+    """A script that creates model and data once.
 
     Attributes:
-        script: The user's script; called with the folder to fill.
-        folder: Where what it makes is kept.
+        script: The user's script; it is called with the folder to fill.
+        folder: Folder in which its output is cached.
     """
 
     script: Path
@@ -73,31 +73,31 @@ class Experiment:
     """A validated experiment.
 
     Attributes:
-        name: As the user wrote it.
-        path: The file.
-        workload: What is optimized.
-        space: What may be chosen, on this machine.
-        baseline: What everything is compared with; always trial 0.
-        objectives: What is searched for, in the order of the file.
-        limits: What a choice must keep.
-        prefer: The metric that decides what is recommended; None for the gain in all objectives.
-        price_per_hour: What this machine costs, in any currency; None where nobody said.
-        metrics: Every metric of this workload, by name.
-        budget: When the search ends.
-        sampler: Who proposes.
-        seed: Of the sampler.
-        warm_start: The file of another search, whose front is tried first; None where there is
+        name: Name of the search; a quick check has the suffix ` (smoke)`.
+        path: Path of the experiment file.
+        workload: The model to optimize, with its data and quality metric.
+        space: The search space on this machine.
+        baseline: Configuration that all others are compared with; always trial 0.
+        objectives: Objectives in the order of the file.
+        limits: Limits that a trial must keep.
+        prefer: Metric that alone decides the recommendation; None for the gain in all objectives.
+        price_per_hour: Price of this machine in any currency; None if not given.
+        metrics: All metrics of this workload, by name.
+        budget: Bounds that end the search.
+        sampler: Name of the sampler.
+        seed: Seed of the sampler.
+        protocol: Settings of the speed measurement.
+        early_stop: Whether quality evaluation and timing are stopped early.
+        timeouts: Seconds after which a step counts as hung.
+        confirmation: Settings of the confirmation.
+        concurrent_trials: Largest number of concurrent trials on each machine.
+        prepare: Script that creates model and data; None if there is none.
+        warm_start: Experiment file of another search, whose front is tried first; None if there is
             none.
-        protocol: How speed is measured.
-        early_stop: Whether judging quality ends where the limit is decided.
-        timeouts: When steps count as hung.
-        confirmation: How finalists are measured again.
-        concurrent_trials: Trials at a time on each machine, at the most.
-        prepare: What makes model and data, if anything.
-        written: The file's values, overrides included.
-        overrides: The `a.b=value` texts that were laid over the file.
-        smoke: Whether this is a quick check whose figures don't count.
-        kept_in: Where its record lies, where that is not beside the file.
+        written: Values of the file, with overrides applied.
+        overrides: The applied `a.b=value` overrides.
+        smoke: Whether this is a quick check, whose measurements are not meaningful.
+        kept_in: Folder of the record if it is not the default one next to the file.
     """
 
     name: str
@@ -127,20 +127,20 @@ class Experiment:
 
     @property
     def slug(self) -> str:
-        """The name as a file name."""
+        """Name of the search as a file name."""
         return slug_of(self.name)
 
     @property
     def results(self) -> Path:
-        """Where this search keeps its record, beside the file."""
+        """Folder of the record: `kept_in`, else `results/SLUG` next to the file."""
         return self.kept_in or self.path.parent.absolute() / "results" / self.slug
 
     @property
     def primary(self) -> Metric:
-        """The quality metric that `quality_drop` is about."""
+        """Primary quality metric, to which `quality_drop` refers."""
         return next(iter(quality_metrics(self.workload).values()))
 
 
 def bound(experiment: Experiment, limit: Limit) -> str:
-    """A limit with its unit."""
+    """Return the text of a limit with its unit."""
     return f"{limit} {experiment.metrics[limit.metric].unit}".rstrip()

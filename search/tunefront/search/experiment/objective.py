@@ -26,14 +26,14 @@ _LIMIT = re.compile(r"\s*(<=|>=)\s*([-+\d.eE]+)\s*(%?)\s*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
-    """A metric that is searched for the best of."""
+    """A metric to minimise or maximise."""
 
     metric: str
     direction: Direction
 
     @property
     def sign(self) -> float:
-        """1 where less is better, -1 where more is: times a value it is to be minimized."""
+        """Factor that makes lower better: 1 for minimize, -1 for maximize."""
         return 1.0 if self.direction == "minimize" else -1.0
 
 
@@ -42,8 +42,8 @@ class Limit:
     """A bound that a metric must keep.
 
     Attributes:
-        metric: The metric's name.
-        test: On which side of the bound it must be.
+        metric: Name of the metric.
+        test: Comparison of value and bound, `<=` or `>=`.
         bound: The bound, in the metric's unit.
     """
 
@@ -53,19 +53,19 @@ class Limit:
 
     @property
     def sign(self) -> float:
-        """1 where less keeps it, -1 where more does."""
+        """Factor that makes lower better: 1 for `<=`, -1 for `>=`."""
         return 1.0 if self.test == "<=" else -1.0
 
     def kept(self, value: float) -> bool:
-        """Whether the value keeps the limit."""
+        """Return whether the value keeps the limit."""
         return _COMPARE[self.test](value, self.bound)
 
     def certain(self, measurement: Measurement) -> bool:
-        """Whether the whole interval keeps the limit."""
+        """Return whether the whole interval of the measurement keeps the limit."""
         return self.kept(measurement.low) and self.kept(measurement.high)
 
     def violation(self, value: float) -> float:
-        """How far the value is beyond the bound, in the metric's unit; not positive where kept."""
+        """Return how far the value exceeds the bound, in the metric's unit; <= 0 if it is kept."""
         return value - self.bound if self.test == "<=" else self.bound - value
 
     def __str__(self) -> str:
@@ -73,10 +73,11 @@ class Limit:
 
     @classmethod
     def parse(cls, metric: Metric, written: object) -> "Limit":
-        """From `"<= 12"` or, for metrics in percent, `"<= 1%"`.
+        """Parse `"<= 12"` or, for metrics in percent, `"<= 1%"`.
 
         Raises:
-            ExperimentError: With the rule that the text breaks.
+            ExperimentError: If the text has another form, the unit does not fit, or the bound is
+                not a finite number.
         """
         match = _LIMIT.fullmatch(written) if isinstance(written, str) else None
         if match is None:
@@ -99,7 +100,11 @@ class Limit:
 
     @classmethod
     def parse_expression(cls, text: str, metrics: Mapping[str, Metric]) -> "Limit":
-        """From `"latency_ms<=12"`, as on the command line."""
+        """Parse `"latency_ms<=12"`, the form used on the command line.
+
+        Raises:
+            ExperimentError: If the metric is unknown, or `parse` rejects the rest.
+        """
         match = re.match(r"\s*(\w+)", text)
         name = match[1] if match else text
         if match is None or name not in metrics:
@@ -114,7 +119,7 @@ class Limit:
 
 
 def check_limits(limits: tuple[Limit, ...]) -> None:
-    """Refuse limits that no value can keep together."""
+    """Raise ExperimentError for limits that no value can keep together."""
     for low in (limit for limit in limits if limit.test == ">="):
         for high in (limit for limit in limits if limit.test == "<="):
             if low.metric == high.metric and low.bound > high.bound:
@@ -122,10 +127,10 @@ def check_limits(limits: tuple[Limit, ...]) -> None:
 
 
 def quality_drop(primary: Metric, own: Evaluation, baseline: Evaluation) -> Measurement:
-    """Loss of the primary metric against the baseline's, in percent of the baseline's.
+    """Return the loss of the primary metric relative to the baseline, in percent.
 
-    Both are compared item by item; where the items can't be paired, both figures' errors count as
-    if they were independent.
+    The comparison is paired item by item. If the items cannot be paired, the interval assumes
+    independent errors of both values.
     """
     sign = 100.0 if primary.direction == "minimize" else -100.0
     pair = np.array(own.items), np.array(baseline.items)

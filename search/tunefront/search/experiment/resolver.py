@@ -1,4 +1,4 @@
-"""From a checked file to an experiment, or an error that names line and rule."""
+"""Resolution of an experiment file into an `Experiment`; errors name line and rule."""
 
 import os
 import sys
@@ -49,7 +49,7 @@ SMOKE_SUFFIX = " (smoke)"
 
 
 PREPARED = "${prepared}"
-"""What `prepare` wrote, wherever it is kept; for paths in the workload section."""
+"""Placeholder for the output folder of `prepare`, for paths in the workload section."""
 
 
 def load_experiment(
@@ -59,16 +59,16 @@ def load_experiment(
     smoke: bool = False,
     hardware: Hardware | None = None,
 ) -> Experiment:
-    """Read and check an experiment; imports neither torch nor Ray nor MLflow.
+    """Read and validate an experiment; imports neither torch nor Ray nor MLflow.
 
     Args:
-        written: The file, or a folder that holds `experiment.yaml`.
-        overrides: `a.b=value` texts laid over the file.
-        smoke: Cut everything down to a quick check.
-        hardware: The machine to plan for; this one where None.
+        written: The file, or a folder with `experiment.yaml`.
+        overrides: `a.b=value` overrides.
+        smoke: Whether to reduce the search to a quick check.
+        hardware: The machine to plan for; None for this machine.
 
     Raises:
-        ExperimentError: With file, line, key, value and rule.
+        ExperimentError: If the experiment is invalid; with file, line, key, value and rule.
     """
     path = find_experiment(written)
     document = read_document(path, [*overrides, *(_SMOKE if smoke else ())])
@@ -80,19 +80,19 @@ def load_experiment(
 def recorded_experiment(
     written: Mapping[str, Any], hardware: Hardware, folder: Path, *, smoke: bool
 ) -> Experiment:
-    """An experiment as its record has it, to look at; what it needs to run may be gone.
+    """Restore an experiment from its record, for reading; files needed to run it can be missing.
 
     Args:
-        written: The file's values, overrides included.
-        hardware: The machine that it was run on.
-        folder: Where the record lies.
+        written: Values of the experiment file, with overrides applied.
+        hardware: The machine on which the search ran.
+        folder: Folder of the record.
         smoke: Whether it was a quick check.
 
     Raises:
-        ExperimentError: Where this version of Tunefront can't read it.
+        ExperimentError: If this version of Tunefront cannot read the experiment.
     """
     values = {name: value for name, value in written.items() if name not in _TO_RUN}
-    budget = {n: v for n, v in values.get("budget", {}).items() if n != "until"}  # it may be over
+    budget = {n: v for n, v in values.get("budget", {}).items() if n != "until"}  # can be past
     workload = {
         name: value.replace(PREPARED, "prepared") if isinstance(value, str) else value
         for name, value in values.get("workload", {}).items()
@@ -105,7 +105,7 @@ def recorded_experiment(
 
 
 _TO_RUN = ("prepare", "warm_start")
-"""Keys that name files which only a run needs."""
+"""Keys that name files needed only to run the search."""
 
 
 _SMOKE = (
@@ -141,7 +141,7 @@ def _explain(document: Document, problem: Mapping[str, Any]) -> str:
 
 
 def _fields(key: Sequence[str | int]) -> list[str]:
-    """The keys that a section of the file may have."""
+    """Return the valid keys of a section of the file."""
     model: Any = ExperimentSection
     for part in key:
         model = model.model_fields[str(part)].annotation
@@ -149,7 +149,10 @@ def _fields(key: Sequence[str | int]) -> list[str]:
 
 
 class _Resolver:
-    """From a checked file to an experiment."""
+    """Resolver of a validated file into an experiment.
+
+    With `recorded`, checks that depend on the present machine are skipped.
+    """
 
     def __init__(
         self,
@@ -216,7 +219,7 @@ class _Resolver:
         )
 
     def _extra_metrics(self) -> Mapping[str, Metric]:
-        """What is measured only where somebody named a price, or has the device or the counter."""
+        """Return the metrics that need a price, a GPU or an energy counter, if it is available."""
         priced = COST_METRICS if self.section.price_per_hour is not None else {}
         gpu = GPU_METRICS if self.hardware.gpus else {}
         counted = energy_is_counted()
@@ -227,7 +230,7 @@ class _Resolver:
         return {**priced, **gpu, **(ENERGY_METRICS if counted else {})}
 
     def _why_not(self, name: str) -> str:
-        """Why a metric that exists is not measured here; empty where there is no such metric."""
+        """Return why an existing metric is not measured here; empty if the metric is unknown."""
         if name in COST_METRICS:
             return "; it needs the key price_per_hour"
         if name in ENERGY_METRICS:
@@ -240,7 +243,7 @@ class _Resolver:
         return ExperimentError(f"{self.document.place(key)}: {message}")
 
     def _concurrent_trials(self) -> int:
-        """One a GPU; without GPUs half the cores, so that the machinery has room beside them."""
+        """Return one for each GPU; without GPUs half the cores, to leave cores for the search."""
         return len(self.hardware.gpus) or max(1, self.hardware.cores // 2)
 
     def _prepare(self) -> Prepare | None:
@@ -289,7 +292,7 @@ class _Resolver:
             written = {**PRESETS[preset], **written}
         choices = [self._choice("space", name, values) for name, values in written.items()]
         named = {choice.name for choice in choices}
-        # What the baseline fixes and the space leaves out holds for every trial.
+        # Choices that only the baseline sets have that value in every trial.
         for name, value in self.section.baseline.items():
             if name not in named:
                 choices.append(self._choice("baseline", name, [value]))
@@ -307,7 +310,7 @@ class _Resolver:
         try:
             choice = choice_kind(name).choice(values)
             for condition in choice.when:
-                if condition.choice in CHOICES:  # the space refuses the others
+                if condition.choice in CHOICES:  # SearchSpace rejects unknown choices
                     for operand in condition.operands:
                         choice_kind(condition.choice).check(operand)
             return choice

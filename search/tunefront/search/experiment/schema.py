@@ -1,4 +1,4 @@
-"""The shape of an experiment file, checked where users write: unknown keys, types, ranges."""
+"""Schema of an experiment file: keys, types and ranges."""
 
 from datetime import datetime, time, timedelta
 from typing import Any, Literal
@@ -13,7 +13,7 @@ class _Section(BaseModel):
 
 
 class WorkloadSection(_Section):
-    """What is optimized."""
+    """Section `workload`: the model, its data and its quality metric."""
 
     task: Literal[
         "causal-lm", "text-embedding", "text-classification", "image-classification", "custom"
@@ -34,7 +34,7 @@ class WorkloadSection(_Section):
 
 
 class BudgetSection(_Section):
-    """When the search ends: at the first of what is given."""
+    """Section `budget`: the search ends when the first given bound is reached."""
 
     trials: int | None = Field(default=None, ge=1)
     hours: float | None = Field(default=None, gt=0)
@@ -44,7 +44,7 @@ class BudgetSection(_Section):
     @field_validator("until", mode="before")
     @classmethod
     def _time(cls, written: object) -> object:
-        """YAML reads 22:30 as a number of minutes; a day as a date."""
+        """Convert back to text: YAML reads 22:30 as a number of minutes and a day as a date."""
         if isinstance(written, bool) or written is None:
             return written
         if isinstance(written, int) and 0 <= written < 24 * 60:
@@ -57,10 +57,10 @@ class BudgetSection(_Section):
 
 
 def next_time(written: str, now: datetime) -> datetime:
-    """When a deadline is: the next such time of the day, or the day and time that it names.
+    """Return the deadline: the next occurrence of a time of day, or the given date and time.
 
     Raises:
-        ValueError: If it is neither, or over.
+        ValueError: If the text is neither, or the date and time are in the past.
     """
     try:
         if len(written) > len("23:59"):
@@ -78,7 +78,7 @@ def next_time(written: str, now: datetime) -> datetime:
 
 
 class MeasurementSection(_Section):
-    """How speed is measured."""
+    """Section `measurement`: how speed is measured and whether trials are stopped early."""
 
     seconds: float = Field(default=5.0, gt=0, le=3600)
     precision: float = Field(default=0.03, gt=0, lt=1)
@@ -90,7 +90,7 @@ class MeasurementSection(_Section):
 
 
 class TimeoutSection(_Section):
-    """Seconds after which a step counts as hung."""
+    """Section `timeouts`: seconds after which a step counts as hung."""
 
     build: float = Field(default=1800, gt=0)
     quality: float = Field(default=1800, gt=0)
@@ -98,7 +98,7 @@ class TimeoutSection(_Section):
 
 
 class ConfirmationSection(_Section):
-    """How finalists are measured again, side by side."""
+    """Section `confirmation`: how finalists are measured again, interleaved with the baseline."""
 
     finalists: int = Field(default=8, ge=0, le=100)
     rounds: int = Field(default=3, ge=1, le=100)
@@ -106,7 +106,7 @@ class ConfirmationSection(_Section):
 
 
 class ExperimentSection(_Section):
-    """The whole file."""
+    """The whole experiment file."""
 
     name: str = Field(min_length=1, max_length=80)
     prepare: str | None = None

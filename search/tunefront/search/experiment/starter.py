@@ -1,4 +1,4 @@
-"""A first experiment file, with the choices that this machine can run."""
+"""Starter experiment file, with the choices that this machine can run."""
 
 from pathlib import Path
 
@@ -23,10 +23,16 @@ _ROWS = {
 
 
 def write_starter(path: Path, *, task: str, model: str, data: str) -> None:
-    """Write the file.
+    """Write a starter experiment file.
+
+    Args:
+        path: File to write; parent folders are created.
+        task: Task of the workload.
+        model: Model folder, hub id or, for a custom task, `module:function`.
+        data: Data file or folder; unused for a custom task.
 
     Raises:
-        ExperimentError: If it exists, or the task is unknown.
+        ExperimentError: If the file exists, or the task is unknown.
     """
     if task not in TASKS:
         raise ExperimentError(f"--task: unknown value {task!r}{did_you_mean(task, TASKS)}")

@@ -1,19 +1,19 @@
-"""Dominance, hypervolume and ties: pure functions over arrays where less is better."""
+"""Dominance, hypervolume and ties: pure functions over cost arrays (lower is better)."""
 
 import moocore
 import numpy as np
 import numpy.typing as npt
 
 Costs = npt.NDArray[np.float64]
-"""Shape `(trials, objectives)`, less is better."""
+"""Objective values, shape `(trials, objectives)`; lower is better."""
 FAR_DEVIATIONS = 5.0
-"""Deviations within which drawn figures are taken to lie: 1 in 2 million does not."""
+"""Standard deviations assumed to bound a sampled value; 1 sample in 2 million lies outside."""
 SMALLEST_DIFFERENCE = 0.01
-"""Figures closer than this share are one figure, whatever their intervals say."""
+"""Values within this relative difference count as equal, even if their intervals are disjoint."""
 
 
 def nondominated(costs: Costs) -> npt.NDArray[np.bool_]:
-    """Which rows nothing else beats, shape `(trials,)`; equal rows beat neither."""
+    """Return the mask of nondominated rows, shape `(trials,)`; equal rows are all kept."""
     if len(costs) == 0:
         return np.zeros(0, dtype=np.bool_)
     kept: npt.NDArray[np.bool_] = moocore.is_nondominated(costs, keep_weakly=True)
@@ -21,7 +21,7 @@ def nondominated(costs: Costs) -> npt.NDArray[np.bool_]:
 
 
 def hypervolume(costs: Costs, reference: Costs) -> float:
-    """Volume that the rows dominate up to `reference`, shape `(objectives,)`."""
+    """Return the volume between the rows and `reference`, a point of shape `(objectives,)`."""
     inside = costs[(costs < reference).all(axis=1)] if len(costs) else costs
     if len(inside) == 0:
         return 0.0
@@ -31,14 +31,16 @@ def hypervolume(costs: Costs, reference: Costs) -> float:
 def chances(
     middle: Costs, low: Costs, high: Costs, draws: int = 400, seed: int = 0
 ) -> npt.NDArray[np.float64]:
-    """The probability of every row to be on the front, given its 95 % intervals, `(trials,)`.
+    """Return the probability that each row is on the front, shape `(trials,)`.
+
+    Monte Carlo estimate: every value is drawn from an independent normal distribution.
 
     Args:
-        middle: The figures.
-        low: Lower ends of the intervals.
-        high: Upper ends of the intervals.
-        draws: How often figures are drawn, each from its own normal distribution.
-        seed: Of the draws.
+        middle: Measured values, the means of the distributions.
+        low: Lower ends of the 95 % intervals.
+        high: Upper ends of the 95 % intervals.
+        draws: Number of Monte Carlo samples.
+        seed: Seed of the random generator.
     """
     random = np.random.default_rng(seed)
     spread = (high - low) / (2 * 1.96)
@@ -54,9 +56,10 @@ def chances(
 
 
 def _hopeless(best: Costs, worst: Costs) -> npt.NDArray[np.bool_]:
-    """Which rows are beaten at their best by another row at its worst, shape `(trials,)`.
+    """Return the mask of rows whose best case another row's worst case dominates, `(trials,)`.
 
-    Those can't keep others from the front either: what beats them beats what they beat.
+    Such rows need no sampling and cannot keep another row off the front: dominance is
+    transitive, so the row that dominates them dominates every row that they dominate.
     """
     sure = worst[nondominated(worst)]
     below = (sure[:, None] <= best[None]).all(axis=2) & (sure[:, None] < best[None]).any(axis=2)
@@ -64,7 +67,7 @@ def _hopeless(best: Costs, worst: Costs) -> npt.NDArray[np.bool_]:
 
 
 def normalised(costs: Costs) -> Costs:
-    """Every objective to 0 (the best row) ... 1 (the worst row); a constant one to 0."""
+    """Scale every objective from 0 (best row) to 1 (worst row); a constant objective becomes 0."""
     low, high = costs.min(axis=0), costs.max(axis=0)
     span: Costs = np.where(high > low, high - low, 1.0)
     scaled: Costs = (costs - low) / span
@@ -72,14 +75,14 @@ def normalised(costs: Costs) -> Costs:
 
 
 def indistinguishable(low: Costs, high: Costs, row: int) -> npt.NDArray[np.bool_]:
-    """Which rows can't be told apart from one in any objective, itself among them, `(trials,)`.
+    """Return the mask of rows that tie with `row` in all objectives (`row` included), `(trials,)`.
+
+    Two values tie if their intervals overlap or their interval centres differ by at most 1 %.
 
     Args:
-        low: Lower ends of the intervals.
-        high: Upper ends of the intervals.
-        row: The one.
-
-    Two figures are apart when their intervals are, and when they differ by 1 % or more.
+        low: Lower ends of the intervals, `(trials, objectives)`.
+        high: Upper ends of the intervals, `(trials, objectives)`.
+        row: Index of the row to compare with.
     """
     middle = (low + high) / 2
     overlap = (low[row] <= high) & (low <= high[row])
@@ -90,5 +93,5 @@ def indistinguishable(low: Costs, high: Costs, row: int) -> npt.NDArray[np.bool_
 
 
 def knee(costs: Costs) -> int:
-    """The row nearest to the best of everything, after normalising."""
+    """Return the index of the row nearest to the ideal point, after normalisation."""
     return int(np.argmin(np.linalg.norm(normalised(costs), axis=1)))

@@ -1,4 +1,4 @@
-"""Picks: one trial chosen from the front, and why; answered from the record, with any limits."""
+"""The front of recorded trials under any limits, and its picks: chosen trials with reasons."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,20 +17,20 @@ from .pareto import Costs, chances, indistinguishable, knee, nondominated
 
 RECOMMENDED = "recommended"
 NAMES = (RECOMMENDED, "fastest", "smallest", "highest quality", "knee")
-"""The picks."""
+"""Names of the picks."""
 SAME_QUALITY = 5e-4
-"""Relative differences of quality below this are none: they are told as "the same quality"."""
+"""Relative difference up to which two quality values count as the same quality."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pick:
-    """A trial with a name and a reason.
+    """A trial chosen from the front, with the reason.
 
     Attributes:
         name: `recommended`, `fastest`, `smallest`, `highest quality` or `knee`.
-        trial: The trial.
-        reason: Why this one, in words.
-        ties: Trials that can't be told apart from it.
+        trial: The chosen trial.
+        reason: Text that explains the choice.
+        ties: Trials that are indistinguishable from it in every objective.
     """
 
     name: str
@@ -41,14 +41,14 @@ class Pick:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Front:
-    """What nothing else beats, among the trials within limits.
+    """The nondominated trials among those that keep all limits.
 
     Attributes:
-        trials: The front, the best of the first objective first.
-        ties: For a trial's number, the trials that can't be told apart from it.
-        chances: For a trial's number, the probability that it is on the front, given the spread of
-            all figures.
-        picks: The named picks, the recommended one first; empty where nothing keeps the limits.
+        trials: The front, sorted by the first objective, best first.
+        ties: Trials indistinguishable from a trial in every objective, by trial number.
+        picks: The named picks, the recommended one first; empty if no trial keeps the limits.
+        chances: Probability that a trial is on the front, given the intervals of all measurements,
+            by trial number.
     """
 
     trials: tuple[Trial, ...]
@@ -58,7 +58,7 @@ class Front:
 
     @property
     def recommended(self) -> Trial | None:
-        """The recommended trial."""
+        """The recommended trial; None if no trial keeps the limits."""
         return self.picks[0].trial if self.picks else None
 
 
@@ -68,13 +68,16 @@ def front_of(
     limits: Sequence[Limit] | None = None,
     prefer: str | None = None,
 ) -> Front:
-    """The front and its picks.
+    """Return the front and its picks.
 
     Args:
-        experiment: Objectives, limits, metrics.
-        trials: The record; what failed is left out.
-        limits: Limits instead of the experiment's.
-        prefer: A metric that decides the recommendation alone; the experiment's where None.
+        experiment: Objectives, limits and metrics.
+        trials: All recorded trials; failed ones are ignored.
+        limits: Limits that replace the experiment's; None keeps the experiment's.
+        prefer: Metric that alone decides the recommendation; None uses the experiment's.
+
+    Raises:
+        ExperimentError: If `prefer` is not a metric, or was not measured in every front trial.
     """
     bounds = experiment.limits if limits is None else limits
     kept = within(trials, bounds)
@@ -99,7 +102,7 @@ def front_of(
 
 
 def within(trials: Sequence[Trial], limits: Sequence[Limit]) -> list[Trial]:
-    """The measured trials that keep all limits; one without a limited figure does not."""
+    """Return the measured trials that keep all limits; a missing metric breaks its limit."""
     return [
         trial
         for trial in trials
@@ -112,7 +115,7 @@ def _keeps(trial: Trial, limit: Limit) -> bool:
 
 
 def nearest_misses(trials: Sequence[Trial], limits: Sequence[Limit], count: int = 3) -> list[Trial]:
-    """The measured trials that come nearest to the limits, by the worst relative violation."""
+    """Return the measured trials closest to the limits, by their largest relative violation."""
 
     def distance(trial: Trial) -> float:
         return max(
@@ -126,7 +129,10 @@ def nearest_misses(trials: Sequence[Trial], limits: Sequence[Limit], count: int 
 
 
 def _for_telling_apart(trial: Trial, objective: Objective, primary: Metric) -> Measurement:
-    """A figure with the interval that matters beside others: of quality the one on same items."""
+    """Return the measurement whose interval is valid for comparisons between trials.
+
+    For the primary quality metric this is the quality drop, because it is paired item by item.
+    """
     drop = trial.measurements.get("quality_drop")
     if objective.metric == primary.name and drop is not None:
         return drop
@@ -136,9 +142,9 @@ def _for_telling_apart(trial: Trial, objective: Objective, primary: Metric) -> M
 def spread_of(
     trials: Sequence[Trial], objectives: Sequence[Objective], primary: Metric
 ) -> tuple[Costs, Costs, Costs]:
-    """Figures and both ends of their intervals, less is better, `(trials, objectives)` each."""
+    """Return values, lower ends and upper ends as costs, `(trials, objectives)` each."""
     rows = [[_for_telling_apart(t, o, primary) for o in objectives] for t in trials]
-    # The drop is a loss, whatever the direction of the metric that it is about.
+    # The quality drop is a loss whatever the direction of the quality metric.
     signs = np.array(
         [
             [1.0 if m.unit == "%" else o.sign for m, o in zip(r, objectives, strict=True)]
@@ -151,11 +157,11 @@ def spread_of(
 
 
 class Ties(Mapping[int, tuple[Trial, ...]]):
-    """For a trial's number, the trials that can't be told apart from it; found when asked for.
+    """Trials indistinguishable from a trial in every objective, by number; computed on access.
 
     Args:
-        trials: Those that are compared.
-        spread: Their figures and both ends of their intervals.
+        trials: Trials that are compared.
+        spread: Their values, lower ends and upper ends, as `spread_of` returns them.
     """
 
     def __init__(self, trials: Sequence[Trial], spread: tuple[Costs, Costs, Costs]) -> None:
@@ -164,17 +170,17 @@ class Ties(Mapping[int, tuple[Trial, ...]]):
         self._places = {trial.number: place for place, trial in enumerate(trials)}
 
     def __getitem__(self, number: int) -> tuple[Trial, ...]:
-        """The others; KeyError where the trial is not compared."""
+        """Return the tied trials, without the trial itself; KeyError if it is not compared."""
         place, (_, low, high) = self._places[number], self._spread
         same = np.flatnonzero(indistinguishable(low, high, place))
         return tuple(self._trials[int(other)] for other in same if other != place)
 
     def __iter__(self) -> Iterator[int]:
-        """The numbers, in the order of the trials."""
+        """Iterate over the trial numbers, in the order of the trials."""
         return iter(self._places)
 
     def __len__(self) -> int:
-        """How many are compared."""
+        """Return the number of compared trials."""
         return len(self._places)
 
 
@@ -217,12 +223,12 @@ def _picks(
 
 
 def simplest(experiment: Experiment, trials: Sequence[Trial], size: Metric | None) -> Trial:
-    """The trial with the fewest choices that differ from the baseline's; of those the smallest.
+    """Return the trial with the fewest choices changed from the baseline; ties go to the smallest.
 
     Args:
-        experiment: Its baseline.
-        trials: To choose from; of equal ones the first is taken.
-        size: What says which is smallest; None where nothing does.
+        experiment: Experiment whose baseline is compared with.
+        trials: Trials to choose from; the first wins remaining ties.
+        size: Metric that defines the smallest trial; None if no size metric was measured.
     """
 
     def key(trial: Trial) -> tuple[int, float]:
@@ -232,7 +238,7 @@ def simplest(experiment: Experiment, trials: Sequence[Trial], size: Metric | Non
 
 
 def changes(experiment: Experiment, trial: Trial) -> int:
-    """How many of its choices differ from the baseline's."""
+    """Return the number of choices whose value differs from the baseline's."""
     own, base = trial.configuration, experiment.baseline
     return sum(own[name] != base.get(name) for name in own)
 
@@ -240,10 +246,10 @@ def changes(experiment: Experiment, trial: Trial) -> int:
 def deciding(
     experiment: Experiment, trials: Sequence[Trial]
 ) -> tuple[Metric | None, Metric | None, Metric | None]:
-    """The metrics that say what is fastest, what is smallest, and what has the highest quality.
+    """Return the metrics that define the fastest, the smallest and the highest-quality pick.
 
-    None where not all measured trials have such a figure: a training has no throughput, a model
-    behind a remote server no memory.
+    A metric is None unless every measured trial has it: a training has no throughput, a model
+    behind a remote server has no memory measurement.
     """
     measured = [trial.measurements for trial in trials if trial.measured]
     known = {name: m for name, m in experiment.metrics.items() if all(name in f for f in measured)}
@@ -253,7 +259,7 @@ def deciding(
 
 
 def _first(experiment: Experiment, names: Sequence[str], fallback: str) -> str:
-    """The first objective among `names`, or the fallback."""
+    """Return the first of `names` that is an objective, else `fallback`."""
     objectives = {objective.metric for objective in experiment.objectives}
     return next((name for name in names if name in objectives), fallback)
 
@@ -266,14 +272,16 @@ def _best_by(trials: Sequence[Trial], metric: Metric) -> Trial:
 def _best_as_told(
     trials: Sequence[Trial], metric: Metric, recommended: Trial, other: Metric | None, word: str
 ) -> tuple[Trial, str]:
-    """The best by a metric, and in words what can't be told apart from it by that metric.
+    """Return the best trial by `metric` and a text about its ties in that metric.
+
+    Ties go to the recommended trial, else to the best by `other`.
 
     Args:
-        trials: To choose from.
-        metric: What is best.
-        recommended: Named where it is among the equals.
-        other: The metric that decides among them otherwise; None where there is none.
-        word: What is best by that.
+        trials: Trials to choose from.
+        metric: Metric to compare by.
+        recommended: The recommended trial.
+        other: Metric that breaks ties; None if there is none.
+        word: Text that describes the best trial by `other`.
     """
     figures = [trial.measurements[metric.name] for trial in trials]
     low, high = (np.array([[getattr(f, end)] for f in figures]) for end in ("low", "high"))
@@ -293,7 +301,7 @@ def _best_as_told(
 def _best_quality(
     trials: Sequence[Trial], quality: Metric, recommended: Trial, speed: Metric | None
 ) -> Trial:
-    """The best by quality; of those that are as good as it, the recommended or the fastest one."""
+    """Return the best trial by quality; at the same quality, the recommended or the fastest."""
     best = _best_by(trials, quality)
     top = best.value(quality.name)
     equal = [t for t in trials if abs(t.value(quality.name) - top) <= SAME_QUALITY * abs(top)]
@@ -305,7 +313,11 @@ def _best_quality(
 def _recommended(
     experiment: Experiment, best: Sequence[Trial], baseline: Trial | None, prefer: str | None
 ) -> tuple[Trial, str]:
-    """The preferred metric's best, or the greatest gain over the baseline in all objectives."""
+    """Return the recommended trial and the reason.
+
+    It is the best by the preferred metric; without one, the trial with the largest mean gain over
+    the baseline; without a measured baseline, the knee of the front.
+    """
     prefer = prefer or experiment.prefer
     if prefer is not None:
         if prefer not in experiment.metrics:
@@ -326,7 +338,11 @@ def _recommended(
 
 
 def gain_over(baseline: Trial, objectives: Sequence[Objective]) -> Callable[[Trial], float]:
-    """Mean logarithm of the ratios to the baseline; differences where a figure isn't positive."""
+    """Return a function that gives a trial's mean gain over the baseline in all objectives.
+
+    The gain in an objective is the logarithm of the ratio to the baseline, or the relative
+    difference if either value is not positive.
+    """
 
     def gain(trial: Trial) -> float:
         gains: list[float] = []
@@ -343,9 +359,9 @@ def gain_over(baseline: Trial, objectives: Sequence[Objective]) -> Callable[[Tri
 
 
 def ratio(trial: Trial, baseline: Trial, metric: Metric) -> float | None:
-    """How many times better a figure is than the baseline's; None where it means nothing.
+    """Return the improvement factor of a metric over the baseline; above 1 is better.
 
-    It means nothing where either has no such figure, or one that is not positive.
+    None if either trial lacks the metric, or either value is not positive.
     """
     if not all(metric.name in found.measurements for found in (trial, baseline)):
         return None

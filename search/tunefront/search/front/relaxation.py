@@ -1,4 +1,4 @@
-"""What giving way on a limit would buy: each limit alone, the others kept."""
+"""Relaxation of limits: the recommendation if one limit is dropped and the others stay."""
 
 import math
 from collections.abc import Sequence
@@ -12,17 +12,17 @@ from tunefront.spaces import show
 from .picks import front_of
 
 LIMIT_DIGITS = 3
-"""Of a bound that is offered; it is rounded so that the trial keeps it."""
+"""Significant digits of a suggested bound; it is rounded so that the trial still keeps it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relaxation:
-    """A limit that gives way.
+    """A limit, a looser bound for it, and the trial that would then be recommended.
 
     Attributes:
-        limit: As it is.
-        relaxed: As it would have to be.
-        trial: What would be recommended then.
+        limit: The current limit.
+        relaxed: The limit with the looser bound.
+        trial: The trial recommended under the relaxed limit.
     """
 
     limit: Limit
@@ -39,20 +39,20 @@ def relaxations(
     limits: Sequence[Limit],
     prefer: str | None = None,
 ) -> list[Relaxation]:
-    """For each limit that is in the way of another recommendation, how far it would have to go.
+    """Return a relaxation for each limit that excludes the trial recommended without it.
 
     Args:
         experiment: Objectives and metrics.
-        trials: The record.
-        limits: The limits as they are.
-        prefer: A metric that decides the recommendation alone.
+        trials: All recorded trials.
+        limits: The current limits.
+        prefer: Metric that alone decides the recommendation; None uses the experiment's.
     """
     found: list[Relaxation] = []
     for limit in dict.fromkeys(limits):
         others = [other for other in limits if other != limit]
         trial = front_of(experiment, trials, others, prefer).recommended
         if trial is None or limit.metric not in trial.measurements:
-            continue  # no bound keeps a figure that there is not
+            continue  # no bound helps a trial that lacks the metric
         if limit.kept(trial.value(limit.metric)):
             continue
         bound = _outwards(trial.value(limit.metric), limit)
@@ -62,7 +62,7 @@ def relaxations(
 
 
 def _outwards(value: float, limit: Limit) -> float:
-    """The nearest number of few digits that the value keeps as a bound."""
+    """Return the tightest bound of `LIMIT_DIGITS` significant digits that the value keeps."""
     if value == 0:
         return 0.0
     unit = 10.0 ** (math.floor(math.log10(abs(value))) - LIMIT_DIGITS + 1)

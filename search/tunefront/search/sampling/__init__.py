@@ -1,1 +1,1 @@
-"""What to try next: samplers, the surrogate model, early stopping, warm start."""
+"""Choice of the next configuration: samplers, surrogate models, early stopping, warm start."""

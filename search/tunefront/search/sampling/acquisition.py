@@ -1,4 +1,4 @@
-"""What is expected of candidates, and what each is worth: gain a second, times its chance."""
+"""Acquisition function: expected gain x probability of feasibility / expected seconds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,18 +12,18 @@ from tunefront.search.sampling.surrogate.targets import TargetScale
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outlook:
-    """What is expected of candidates.
+    """Acquisition terms of a list of configurations; arrays have one row for each of them.
 
     Attributes:
-        gain: Hypervolume that each adds on average, `(candidates,)`.
-        covered: Hypervolume of the front as it is.
-        keeping: The probability that it keeps the limits, `(candidates,)`.
-        ending_well: The probability that it runs at all, `(candidates,)`.
-        apart: How little it is like what runs now, 0.2 to 1, `(candidates,)`.
-        mean: Of the figures to be minimised, `(candidates, objectives)`.
-        deviation: Of the figures, `(candidates, objectives)`.
-        scales: Whether the figures of an objective are logarithms.
-        seconds: What each should take, given what is built already, `(candidates,)`.
+        gain: Expected hypervolume improvement, `(candidates,)`.
+        covered: Hypervolume of the current front.
+        keeping: Probability that all limits are kept, `(candidates,)`.
+        ending_well: Probability that the trial does not fail, `(candidates,)`.
+        apart: Penalty factor for similarity to running trials, 0.2 (equal) to 1, `(candidates,)`.
+        mean: Predicted means, to be minimised, `(candidates, objectives)`.
+        deviation: Predicted standard deviations, `(candidates, objectives)`.
+        scales: Scale of each objective's predictions, linear or logarithmic.
+        seconds: Expected seconds, given what is already built, `(candidates,)`.
     """
 
     gain: Floats
@@ -38,7 +38,12 @@ class Outlook:
 
     @property
     def worth(self) -> Floats:
-        """Expected gain a second, times the chance of counting; of nothing, what is least known."""
+        """Acquisition value, `(candidates,)`.
+
+        It is the expected improvement times `keeping`, `ending_well` and `apart`, per expected
+        second. If no improvement is expected anywhere, the product of the predictive deviations
+        replaces the improvement.
+        """
         chance: Floats = self.keeping * self.ending_well * self.apart
         gain = self.gain if (self.gain * chance).max() > 1e-12 else self.deviation.prod(axis=1)
         worth: Floats = gain * chance / self.seconds
@@ -46,12 +51,21 @@ class Outlook:
 
     @property
     def gains(self) -> Floats:
-        """What each adds when it counts, times its chance, over what the front covers; sorted."""
+        """Expected gains as shares of the front's hypervolume, in descending order.
+
+        Each gain is multiplied by the probabilities that the trial keeps the limits and does not
+        fail.
+        """
         gains = self.gain * self.keeping * self.ending_well / max(self.covered, 1e-300)
         return np.asarray(-np.sort(-gains))
 
     def told(self, row: int, objectives: Sequence[Objective]) -> str:
-        """One candidate's outlook in words."""
+        """Describe the prediction for one configuration.
+
+        Args:
+            row: Index of the configuration.
+            objectives: Objectives in the order of the columns of `mean`.
+        """
         parts = [f"expected to add {self.gain[row] / max(self.covered, 1e-300):.1%} to the front"]
         for place, objective in enumerate(objectives):
             value, spread = objective.sign * self.mean[row, place], self.deviation[row, place]

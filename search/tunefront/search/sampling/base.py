@@ -1,4 +1,4 @@
-"""The contract of a sampler: what to try next, among what can run."""
+"""Contract of a sampler, which proposes the next configuration to evaluate."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
@@ -8,17 +8,21 @@ from tunefront.spaces import Configuration
 
 
 class Sampler(ABC):
-    """Proposes configurations of a listed space, none of them twice."""
+    """A sampler over a finite list of configurations; it proposes none of them twice."""
 
     def explain(self) -> str:
-        """Why the last proposal was made, in one sentence; empty where nothing is known."""
+        """Return the reason for the last proposal; empty if there is none."""
         return ""
 
     def promise(self, count: int = 1) -> float | None:
-        """What so many trials may be expected to add, as a share of the front's hypervolume.
+        """Return an upper bound on the expected gain of further trials.
 
-        Seen at the last proposal; what they add to one another is left out, so it is the most. None
-        where nothing is expected: a sampler that does not predict, or that only covers.
+        The gain is a share of the front's hypervolume, predicted at the last proposal. It is an
+        upper bound because overlap between the trials is ignored. None if the sampler makes no
+        predictions, or the last proposal was not based on one.
+
+        Args:
+            count: Number of further trials.
         """
         return None
 
@@ -26,11 +30,11 @@ class Sampler(ABC):
     def propose(
         self, trials: Sequence[Trial], skipped: Collection[Configuration] = ()
     ) -> Configuration | None:
-        """The next configuration to evaluate, or None where nothing is left.
+        """Return the next configuration to evaluate, or None if none is left.
 
         Args:
-            trials: The record so far, trials under way included.
-            skipped: What failures have ruled out (lessons.py).
+            trials: All trials so far, including running ones.
+            skipped: Configurations excluded after failures (study/inferred_failures.py).
         """
 
 
@@ -39,6 +43,6 @@ def untried(
     trials: Sequence[Trial],
     skipped: Collection[Configuration] = (),
 ) -> list[Configuration]:
-    """What can run, is not ruled out and has not been tried, in the order of the list."""
+    """Return the runnable configurations that are neither tried nor excluded, in list order."""
     tried = {trial.configuration for trial in trials}
     return [c for c in runnable if c not in tried and c not in skipped]

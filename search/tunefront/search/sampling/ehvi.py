@@ -1,8 +1,9 @@
-"""Expected hypervolume improvement over the list of what can run and is left.
+"""Bayesian optimisation by expected hypervolume improvement over a list of configurations.
 
-A process for each objective predicts what was not run; of the candidates the one with the greatest
-expected hypervolume improvement a second, times the probability that it runs and keeps the limits,
-is next. What is built already takes fewer seconds at another batch size.
+A Gaussian process for each objective predicts the untried configurations. The next one has the
+largest expected hypervolume improvement per second, times the probability that it does not fail
+and keeps the limits. A configuration whose candidate is already built is expected to take less
+time.
 """
 
 from collections.abc import Collection, Sequence
@@ -28,27 +29,27 @@ from .predictions import ANEW, GROWN, Expectations, Kept
 T = TypeVar("T")
 
 STARTUP_TRIALS = 8
-"""Trials that cover the space before anything is predicted."""
+"""Trials of the space-filling initial design, before any prediction."""
 POOL = 4_000
-"""Candidates that are weighed at a time; of more, the front's neighbours and a random part."""
+"""Largest pool of configurations. Above it: half nearest neighbours of the front, half random."""
 REMEMBERED = 250
-"""Trials that expectations begin with, at the most: the front, and of the others a part."""
+"""Training-set limit of a refit: the front (cut at this size) plus an even subset of the rest."""
 LEARNT_FROM = 200
-"""Trials that a process' parameters are learnt from, at the most."""
+"""Largest number of trials from which the parameters of a Gaussian process are learnt."""
 BEYOND = 1.0
-"""How far beyond the front's worst values the reference lies, in parts of their range: far enough
-that what extends the front at its ends counts, too."""
+"""Distance of the reference point beyond the front's worst values, as a share of their range: far
+enough that trials that extend the ends of the front count as an improvement."""
 
 
 class EhviSampler(Sampler):
-    """Proposes what is expected to push the front most.
+    """A sampler that maximises expected hypervolume improvement per second.
 
     Args:
         choices: The choices of the space.
         runnable: The configurations that can run.
-        objectives: What is searched for.
-        limits: What a choice must keep.
-        seed: Of the first design and of random parts.
+        objectives: The objectives.
+        limits: The limits that a trial must keep.
+        seed: Seed of the initial design and of random subsets.
     """
 
     def __init__(
@@ -73,21 +74,21 @@ class EhviSampler(Sampler):
         self._gains: Floats | None = None
 
     def __getstate__(self) -> dict[str, object]:
-        """Without expectations, which are large and soon begun anew."""
+        """Return the state without cached predictions, which are large and cheap to recompute."""
         return {**vars(self), "_kept": None}
 
     def promise(self, count: int = 1) -> float | None:
-        """The greatest expected gains together, over what the front covers."""
+        """Return the sum of the `count` largest expected gains at the last proposal."""
         return None if self._gains is None else float(self._gains[:count].sum())
 
     def explain(self) -> str:
-        """Expected gain, uncertainty, and the chance that it counts."""
+        """Return the predicted gain, metric values and probabilities of the last proposal."""
         return self._why
 
     def propose(
         self, trials: Sequence[Trial], skipped: Collection[Configuration] = ()
     ) -> Configuration | None:
-        """The candidate of the greatest expected gain; None where all have been tried."""
+        """Return the configuration with the largest acquisition value; None if none is left."""
         self._take_in(trials)
         tried = np.array([self._row_of[t.configuration] for t in trials], dtype=np.intp)
         left = np.ones(len(self._features.places), dtype=np.bool_)
@@ -101,7 +102,7 @@ class EhviSampler(Sampler):
         if len(trials) < STARTUP_TRIALS or len(measured) < 3:
             self._why, self._gains = "covers values that were not tried yet", None
             return self._listed[self._covering(rows, tried)]
-        with threadpool_limits(1, user_api="blas"):  # trials are being measured beside it
+        with threadpool_limits(1, user_api="blas"):  # trials are measured at the same time
             expected = self._expectations(rows, trials, measured)
             rows = expected.asked[left[expected.asked]]
             outlook = self._outlook(expected, rows, trials, measured)
@@ -111,7 +112,7 @@ class EhviSampler(Sampler):
         return self._listed[int(rows[best])]
 
     def _take_in(self, trials: Sequence[Trial]) -> None:
-        """Configurations that are not listed (the baseline may be one) are encoded, too."""
+        """Encode recorded configurations that are not in the list, such as the baseline."""
         known = len(self._row_of)
         for trial in trials:
             self._row_of.setdefault(trial.configuration, len(self._row_of))
@@ -121,7 +122,7 @@ class EhviSampler(Sampler):
             self._kept = None
 
     def _same_candidates(self) -> Indices:
-        """A number for each configuration, the same where what is built is the same."""
+        """Return a candidate number for each configuration; equal if they share a candidate."""
         before = [choice.stage != "execution" for choice in self._choices]
         if not any(before):
             return np.zeros(len(self._features.places), dtype=np.intp)
@@ -129,7 +130,11 @@ class EhviSampler(Sampler):
         return numbers.reshape(-1)
 
     def _covering(self, rows: Indices, tried: Indices) -> int:
-        """The row with most values that were not tried yet, far from what was; ties at random."""
+        """Return the row of the next configuration of the initial design.
+
+        Its score is the sum over choices of 1 / (1 + times its value was tried), plus the distance
+        to the nearest tried configuration, plus a small random number that breaks ties.
+        """
         places = self._features.places
         seen = [np.bincount(places[tried, j], minlength=len(t)) for j, t in enumerate(self._tables)]
         rare = sum(1.0 / (1 + counts[places[rows, j]]) for j, counts in enumerate(seen))
@@ -147,7 +152,7 @@ class EhviSampler(Sampler):
         return self._features.tables
 
     def _pool(self, rows: Indices, front: Collection[int]) -> Indices:
-        """All candidates, or of many the neighbours of the front and a random part."""
+        """Return all rows, or above `POOL` half neighbours of the front and half random rows."""
         if len(rows) <= POOL:
             return rows
         own = self._features.places[sorted(front)]
@@ -162,7 +167,7 @@ class EhviSampler(Sampler):
         return np.asarray(rows[np.concatenate([near, others])])
 
     def _remembered(self, measured: Sequence[Trial]) -> Sequence[Trial]:
-        """All, or of many the front and what is spread over the rest."""
+        """Return all trials, or above `REMEMBERED` the front and an even subset of the rest."""
         if len(measured) <= REMEMBERED:
             return measured
         counted = np.array([trial.status == "ok" for trial in measured])
@@ -176,12 +181,12 @@ class EhviSampler(Sampler):
     def _expectations(
         self, rows: Indices, trials: Sequence[Trial], measured: Sequence[Trial]
     ) -> Expectations:
-        """Kept up with what has ended since, or begun anew where that is not enough.
+        """Return predictions: cached ones updated with newly ended trials, or refitted ones.
 
         Args:
-            rows: Of everything that is left.
-            trials: All of the record.
-            measured: Those that have figures.
+            rows: Rows of the configurations that are left.
+            trials: All trials.
+            measured: The measured trials.
         """
         running = self._rows([trial for trial in trials if trial.status == "running"])
         ended = [trial for trial in trials if trial.measured or trial.status == "failed"]
@@ -213,7 +218,7 @@ class EhviSampler(Sampler):
         return expected
 
     def _front(self, measured: Sequence[Trial]) -> frozenset[int]:
-        """The rows of what nothing beats, whether it keeps the limits or not."""
+        """Return the rows of the nondominated trials, whether they keep the limits or not."""
         costs = np.array([[trial.cost(o) for o in self._objectives] for trial in measured])
         best = (t for t, kept in zip(measured, nondominated(costs), strict=True) if kept)
         return frozenset(self._row_of[trial.configuration] for trial in best)
@@ -225,11 +230,11 @@ class EhviSampler(Sampler):
         trials: Sequence[Trial],
         measured: Sequence[Trial],
     ) -> Outlook:
-        """What is expected of the candidates that are left."""
+        """Return the acquisition terms of `rows`, the configurations left in the pool."""
         running = self._rows([trial for trial in trials if trial.status == "running"])
         mean, deviation = expected.figures()
         costs, counted = expected.seen()
-        # What runs now is taken to come out as predicted.
+        # Running trials are assumed to end as predicted (kriging believer).
         costs = np.concatenate([costs, mean[expected.places(running)]])
         counted = np.append(counted, np.ones(len(running), dtype=np.bool_))
         front, reference = _target(costs, counted)
@@ -252,7 +257,7 @@ class EhviSampler(Sampler):
         return np.array([self._row_of[t.configuration] for t in trials], dtype=np.intp)
 
     def _process(self, name: str, between: Floats, figures: Floats, noise: Floats) -> Process:
-        """A fitted process; its parameters are learnt again when a tenth more is known."""
+        """Fit a Gaussian process; learn its parameters again when there is 10 % more data."""
         count, start = self._learnt.get(name, (0, None))
         learn = start is None or len(figures) < ANEW or len(figures) > GROWN * count
         if learn and len(figures) > LEARNT_FROM:
@@ -267,20 +272,28 @@ class EhviSampler(Sampler):
         return process
 
     def _apart(self, rows: Indices, running: Indices) -> Floats:
-        """Less for what is like something that runs now: its outcome would tell the same."""
+        """Return the penalty factor 1 - 0.8 exp(-2 d), d the distance to the nearest running trial.
+
+        A configuration similar to a running trial would give little new information.
+        """
         distances = self._features.distances(running, rows).sum(axis=0).min(axis=0)
         return np.asarray(1.0 - 0.8 * np.exp(-2.0 * distances))
 
 
 def _spread(items: Sequence[T], count: int) -> Sequence[T]:
-    """So many of them at the most, evenly."""
+    """Return at most `count` evenly spaced items."""
     if len(items) <= count:
         return items
     return [items[int(place)] for place in np.linspace(0, len(items) - 1, count)]
 
 
 def _target(costs: Floats, counted: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """The front of what counts, and the reference a little beyond its worst."""
+    """Return the front of the trials that keep the limits (of all if none does) and the reference.
+
+    Args:
+        costs: Values to minimise, `(trials, objectives)`.
+        counted: Whether each trial keeps the limits, `(trials,)`.
+    """
     kept = costs[counted] if counted.any() else costs
     front = kept[nondominated(kept)]
     low, high = front.min(axis=0), front.max(axis=0)

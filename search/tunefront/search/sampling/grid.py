@@ -1,4 +1,4 @@
-"""Every configuration, in the order of the list."""
+"""Grid search: every configuration in list order."""
 
 from collections.abc import Collection, Sequence
 
@@ -9,21 +9,22 @@ from .base import Sampler, untried
 
 
 class GridSampler(Sampler):
-    """Enumerates; alike candidates come together, so that little is built twice.
+    """A sampler that goes through the list in order.
 
     Args:
-        runnable: The configurations that can run.
+        runnable: The configurations that can run; those of one candidate stand together, so that
+            few candidates are built twice.
     """
 
     def __init__(self, runnable: Sequence[Configuration]) -> None:
         self._runnable = runnable
 
     def explain(self) -> str:
-        """Its place is its reason."""
+        """Return the fixed reason of a grid search."""
         return "the next of the list"
 
     def propose(
         self, trials: Sequence[Trial], skipped: Collection[Configuration] = ()
     ) -> Configuration | None:
-        """The first that has not been tried."""
+        """Return the first configuration that is neither tried nor excluded; None if none is."""
         return next(iter(untried(self._runnable, trials, skipped)), None)

@@ -1,4 +1,4 @@
-"""What is known to be good on such a machine; tried early, and overruled by what is measured."""
+"""Configurations known to be good on this kind of device, to be tried early."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,10 +7,11 @@ from tunefront.spaces import CHOICES, KNOWN_GOOD, Configuration, Value
 
 
 def known_good(experiment: Experiment, runnable: Sequence[Configuration]) -> list[Configuration]:
-    """For everything that is known to be good, the configuration of the list that is most like it.
+    """Return for every known-good entry of the device the best matching runnable configuration.
 
-    What it doesn't say is as in the baseline, but for the settings of execution: all threads, and
-    the largest batches, or the smallest where latency is an objective.
+    A match has all values of the entry. Among matches the one with the fewest other changes from
+    the baseline wins, then the most threads, then the largest batch size (the smallest if a
+    latency is an objective).
     """
     device = str(experiment.baseline.get("device", CHOICES["device"].default))
     found = []
@@ -28,7 +29,7 @@ def _has(configuration: Configuration, known: Mapping[str, Value]) -> bool:
 def _rank(
     configuration: Configuration, experiment: Experiment, known: Mapping[str, Value]
 ) -> tuple[float, ...]:
-    """Few changes to the baseline first, then many threads, then the batches that serve."""
+    """Return the sort key: few changes from the baseline, many threads, preferred batch size."""
     changes = sum(
         value != experiment.baseline.get(name)
         for name, value in configuration.items()

@@ -1,12 +1,12 @@
-"""The house's sampler as one of Optuna's, for anybody's study.
+"""Tunefront's EHVI sampler as an Optuna sampler, for any Optuna study.
 
 import optuna
 from tunefront.search import FrontSampler
 sampler = FrontSampler(runnable=lambda p: p["threads"] * p["replicas"] <= 8)
 study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
 
-Knows of a trial what Optuna keeps: parameters, values, constraints, state. What a trial costs, how
-far its figures spread, and what is built already is known to `tunefront run` only.
+It uses what Optuna stores of a trial: parameters, values, constraints and state. Trial durations,
+measurement intervals and already built candidates are available in `tunefront run` only.
 """
 
 import math
@@ -39,22 +39,23 @@ from .ehvi import EhviSampler
 Runnable = Callable[[Mapping[str, Any]], bool]
 
 MOST_STEPS = 33
-"""Values of a parameter that is listed by steps, at the most; of categories all count."""
+"""Largest number of values of a numeric parameter; categorical parameters keep all values."""
 MOST_COMBINATIONS = 20_000
-"""Combinations that are listed; of more, so many at random."""
+"""Largest number of combinations in the list; of a larger space this many are drawn at random."""
 
 
 class FrontSampler(BaseSampler):
-    """Expected hypervolume improvement over the list of combinations that can run.
+    """Optuna sampler by expected hypervolume improvement over a list of runnable combinations.
 
-    Any number of objectives. Constraints (`Trial.set_constraint`) are learnt, as is what fails. No
-    combination is proposed twice while one is left. Numbers between steps are searched in steps.
+    Supports any number of objectives. Constraints (`Trial.set_constraint`) and failures are
+    modelled. No combination is proposed twice while an untried one is left. Numeric parameters are
+    discretised to at most 33 values.
 
     Args:
-        space: The parameters, as `Study.ask` takes them; inferred from earlier trials where None,
-            the first of which is drawn at random then.
-        runnable: Whether a combination of parameters can run; all can where None.
-        seed: Of the first design and of random parts.
+        space: Distributions by parameter, as `Study.ask` takes them. If None, they are inferred
+            from earlier trials, and the first trial is drawn at random.
+        runnable: Function that returns whether a combination can run; None if all can.
+        seed: Seed of the initial design and of random subsets.
     """
 
     def __init__(
@@ -73,15 +74,15 @@ class FrontSampler(BaseSampler):
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without its lock, which can't be sent anywhere."""
+        """Return the state without the lock, which cannot be pickled."""
         return {name: value for name, value in vars(self).items() if name != "_lock"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """With a lock of its own."""
+        """Restore the state with a new lock."""
         vars(self).update(state, _lock=threading.Lock())
 
     def reseed_rng(self) -> None:
-        """Draw differently from here on: this is a copy in another worker."""
+        """Reseed at random; Optuna calls this for copies in parallel workers."""
         self._seed = None
         self._random.reseed_rng()
         self._lists.clear()
@@ -89,7 +90,7 @@ class FrontSampler(BaseSampler):
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """What is given, or what all trials so far have had in common."""
+        """Return the given space, or the parameters that all trials so far have in common."""
         if self._space is not None:
             return dict(self._space)
         return self._known.calculate(study)
@@ -97,7 +98,7 @@ class FrontSampler(BaseSampler):
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """The combination that is expected to push the front most."""
+        """Return the combination with the largest acquisition value."""
         if not search_space:
             return {}
         with self._lock:
@@ -114,13 +115,13 @@ class FrontSampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """A parameter that not all trials have: at random."""
+        """Draw a parameter that not all trials have at random."""
         return self._random.sample_independent(study, trial, param_name, param_distribution)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Axis:
-    """One parameter's values in their order; a configuration holds the place."""
+    """The values of one parameter; a configuration stores an index into them."""
 
     values: tuple[Any, ...]
     ordered: bool
@@ -128,7 +129,7 @@ class _Axis:
 
     @classmethod
     def of(cls, distribution: BaseDistribution) -> "_Axis":
-        """The values that are searched."""
+        """Return the searched values of a distribution."""
         if isinstance(distribution, CategoricalDistribution):
             return cls(values=distribution.choices, ordered=False)
         if isinstance(distribution, IntDistribution):
@@ -150,7 +151,7 @@ class _Axis:
         return cls(values=tuple(map(float, stepped)), ordered=True)
 
     def place(self, value: Any) -> int:
-        """Where a value is, or the nearest one."""
+        """Return the index of a value, or of the nearest number."""
         if not self.ordered:
             return self.values.index(value)
         numbers = np.array(self.values, dtype=np.float64)
@@ -164,7 +165,11 @@ def _spread(distribution: IntDistribution | FloatDistribution, count: int = MOST
 
 
 class _Listed:
-    """A space as the list of its combinations, and the sampler over it."""
+    """A space as the list of its runnable combinations, with a sampler over it.
+
+    Raises:
+        ValueError: If no listed combination can run.
+    """
 
     def __init__(
         self,
@@ -186,7 +191,7 @@ class _Listed:
         self._limits: tuple[str, ...] = ()
 
     def proposed(self, study: optuna.Study, others: Sequence[FrozenTrial]) -> dict[str, Any]:
-        """What to try next; any of the list once all of it was tried."""
+        """Return the next parameters; a random combination once all were tried."""
         objectives = _objectives(study)
         limits = _constraints(others)
         if self._sampler is None or limits != self._limits:
@@ -211,7 +216,7 @@ class _Listed:
         return EhviSampler(choices, self._rows, objectives, limits, self._seed)
 
     def _places(self) -> Sequence[tuple[int, ...]]:
-        """All combinations, or so many of them at random."""
+        """Return all combinations of indices, or `MOST_COMBINATIONS` random ones."""
         counts = [len(axis.values) for axis in self._axes.values()]
         if math.prod(counts) <= MOST_COMBINATIONS:
             return list(product(*map(range, counts)))
@@ -225,7 +230,7 @@ class _Listed:
         return {name: axis.values[int(configuration[name])] for name, axis in self._axes.items()}
 
     def _holds(self, trial: FrozenTrial) -> bool:
-        """Whether a trial has all parameters, and no category that is not searched."""
+        """Return whether a trial has all parameters and only known categories."""
         return all(
             name in trial.params and (axis.ordered or trial.params[name] in axis.values)
             for name, axis in self._axes.items()
@@ -254,7 +259,7 @@ def _objectives(study: optuna.Study) -> list[Objective]:
 
 
 def _constraints(trials: Sequence[FrozenTrial]) -> tuple[str, ...]:
-    """The constraints that all trials with values have."""
+    """Return the names of the constraints that all completed trials have."""
     named = [set(t.constraints) for t in trials if t.state == TrialState.COMPLETE]
     return tuple(sorted(set.intersection(*named))) if named else ()
 

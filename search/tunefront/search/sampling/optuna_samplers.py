@@ -1,8 +1,8 @@
-"""Optuna's samplers over a listed space: no repeats, nothing that can't run.
+"""Optuna's samplers over a list of runnable configurations, without repeats.
 
-They are asked in a study of their own, in memory, that is filled from the record; what they propose
-in vain never reaches the record. After a few vain proposals the nearest untried configuration is
-taken.
+Each sampler runs in a separate in-memory study that is filled from the record, so rejected
+proposals never reach the record. After `VAIN_PROPOSALS` rejected proposals the untried
+configuration nearest to the last one is taken.
 """
 
 import warnings
@@ -61,14 +61,14 @@ OPTUNA_SAMPLERS: Mapping[str, "Callable[[int], optuna.samplers.BaseSampler]"] = 
 
 
 class OptunaSampler(Sampler):
-    """One of Optuna's samplers, kept to what can run and has not been tried.
+    """An Optuna sampler restricted to runnable, untried configurations.
 
     Args:
         space: The choices and their conditions.
         runnable: The configurations that can run.
-        objectives: What is searched for.
-        limits: What a choice must keep.
-        sampler: Optuna's sampler.
+        objectives: The objectives.
+        limits: The limits that a trial must keep.
+        sampler: The Optuna sampler.
     """
 
     def __init__(
@@ -93,13 +93,13 @@ class OptunaSampler(Sampler):
         self._known: set[int] = set()
 
     def explain(self) -> str:
-        """Who proposed it; Optuna's samplers don't say why."""
+        """Return the name of the Optuna sampler; Optuna gives no reasons."""
         return f"proposed by Optuna's {type(self._study.sampler).__name__}"
 
     def propose(
         self, trials: Sequence[Trial], skipped: Collection[Configuration] = ()
     ) -> Configuration | None:
-        """Ask until something new comes up; the nearest new one where nothing does."""
+        """Return a new configuration, or the untried one nearest to the last rejected proposal."""
         self._learn(trials)
         left = dict.fromkeys(untried(self._runnable, trials, skipped))
         if not left:
@@ -130,7 +130,7 @@ class OptunaSampler(Sampler):
         self._study.tell(asked, state=optuna.trial.TrialState.FAIL)
 
     def _learn(self, trials: Sequence[Trial]) -> None:
-        """Tell what has ended since the last time, or add it where it was not asked for here."""
+        """Tell Optuna about newly ended trials; add measured ones that it did not propose."""
         for trial in trials:
             if trial.status == "running" or trial.number in self._known:
                 continue
@@ -150,7 +150,10 @@ class OptunaSampler(Sampler):
         self._study.tell(asked, [trial.value(o.metric) for o in self._objectives])
 
     def _add(self, trial: Trial) -> None:
-        """A trial from before, through the same questions, so that distributions agree."""
+        """Add an earlier trial with the same suggest calls, so that its distributions agree.
+
+        A trial with a value outside the space is marked as failed in the in-memory study.
+        """
         self._study.enqueue_trial(dict(trial.configuration))
         asked = self._study.ask()
         inside = all(
@@ -166,5 +169,5 @@ class OptunaSampler(Sampler):
 
 
 def _distance(one: Configuration, other: Configuration) -> int:
-    """In how many choices two configurations differ."""
+    """Return the number of choices in which two configurations differ."""
     return sum(one.get(name) != other.get(name) for name in {*one, *other})

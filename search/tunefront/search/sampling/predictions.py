@@ -1,7 +1,7 @@
-"""What is expected of candidates, kept up with the trials that end.
+"""Gaussian process predictions for a list of configurations, updated incrementally.
 
-Begun anew, n trials and N candidates take n² N steps; one trial more takes n N. What was learnt and
-which candidates are weighed stays in between.
+A refit costs O(n² N) for n trials and N configurations; adding one trial costs O(n N). Between
+refits the kernel parameters and the list of configurations stay the same.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,28 +22,29 @@ from tunefront.search.sampling.surrogate.targets import TargetScale, learnable, 
 from tunefront.search.study.trial import Trial
 
 ANEW = 60
-"""Measured trials up to which all begins anew with each."""
+"""Below this many measured trials, refit after every trial."""
 GROWN = 1.1
-"""After which growth of the record, beyond that, it does."""
+"""From there on, refit when the number of measured trials has grown by this factor."""
 OUTCOME_DOUBT = 0.4
-"""What is added to the deviation of whether something runs: next to what fails, something may."""
+"""Extra standard deviation (added in quadrature) of the failure model, so that neighbours of a
+failed configuration are not excluded."""
 
 
 class Fitted(Protocol):
-    """Fits a process to figures, by its name."""
+    """A function that fits a Gaussian process to the values of a named target."""
 
     def __call__(self, name: str, between: Floats, figures: Floats, noise: Floats) -> Process:
-        """The process."""
+        """Return the fitted process."""
         ...
 
 
 class _Group:
-    """Predictions from the same trials, in the order in which they were learnt.
+    """Predictions of several targets from the same trials.
 
     Args:
-        features: Configurations as numbers.
-        seen: The rows of the trials.
-        predictions: One of each figure.
+        features: Encoded configurations.
+        seen: Rows of the trials, in the order in which they were added.
+        predictions: One prediction for each target.
     """
 
     def __init__(
@@ -54,27 +55,33 @@ class _Group:
         self._predictions = predictions
 
     def add(self, new: Indices, figures: Sequence[tuple[float, float]], across: Floats) -> None:
-        """One trial more: its row, its figures and their variances, its distances to all asked."""
+        """Add one trial.
+
+        Args:
+            new: Row of the trial, shape `(1,)`.
+            figures: Value and variance for each target.
+            across: Distances to the predicted configurations for each choice, `(choices, asked)`.
+        """
         near = self._features.distances(self._seen, new)[:, :, 0]
         for prediction, (value, noise) in zip(self._predictions, figures, strict=True):
             prediction.add(value, noise, near, across)
         self._seen = np.append(self._seen, new)
 
     def figures(self) -> list[tuple[Floats, Floats]]:
-        """Mean and deviation of each figure."""
+        """Return mean and standard deviation for each target, `(asked,)` each."""
         return [prediction.figures() for prediction in self._predictions]
 
 
 class Expectations:
-    """Figures, limits, failures and seconds of a fixed list of candidates.
+    """Predicted objectives, limits, failures and durations of a fixed list of configurations.
 
     Args:
-        features: Configurations as numbers.
-        asked: The rows of the candidates, of what runs, too.
-        objectives: What is searched for.
-        limits: What a choice must keep.
-        room: Trials that may be taken in later.
-        fitted: Who fits processes.
+        features: Encoded configurations.
+        asked: Rows of the configurations to predict, including those of running trials.
+        objectives: The objectives.
+        limits: The limits that a trial must keep.
+        room: Number of trials that can be added before a refit.
+        fitted: Function that fits Gaussian processes.
     """
 
     def __init__(
@@ -102,7 +109,7 @@ class Expectations:
         self._seconds = ExpectedSeconds(len(asked))
 
     def learn_figures(self, rows: Indices, trials: Sequence[Trial]) -> None:
-        """Begin with these measured trials."""
+        """Fit objectives, limits and durations to measured trials, whose rows are `rows`."""
         known: dict[str, tuple[Floats, Floats]] = {}
         for objective in self._objectives:
             values, noise, scale = learnable(trials, objective.metric, objective.sign)
@@ -119,9 +126,11 @@ class Expectations:
             self._seconds.add(trial, apart)
 
     def learn_failures(self, rows: Indices, failed: Floats) -> None:
-        """Begin with the trials of these rows, 1 where one failed and 0 where it did not.
+        """Fit the failure model: least squares on 0 and 1 with a Gaussian process.
 
-        Least squares on 0 and 1: a process learns which choices what fails has in common.
+        Args:
+            rows: Rows of the trials.
+            failed: 1 for a failed trial, else 0, `(trials,)`.
         """
         across = self._features.distances(rows, self.asked)
         self._fails = self._group(rows, {"fails": (failed, np.zeros(len(failed)))}, across)
@@ -129,22 +138,22 @@ class Expectations:
     def _group(
         self, rows: Indices, known: Mapping[str, tuple[Floats, Floats]], across: Floats
     ) -> _Group:
-        """Predictions from figures and their variances, by name."""
+        """Return predictions for named targets, each given as values and variances."""
         between = self._features.distances(rows, rows)
         processes = [self._fitted(name, between, *figures) for name, figures in known.items()]
         predictions = [Prediction(process, across, self._room) for process in processes]
         return _Group(self._features, rows, predictions)
 
     def holds(self, rows: Indices) -> bool:
-        """Whether all of these rows are among the candidates."""
+        """Return whether all of these rows are predicted."""
         return bool((self._place[rows] >= 0).all())
 
     def places(self, rows: Indices) -> Indices:
-        """Where these rows are among the candidates."""
+        """Return the indices of these rows in `asked`; -1 for a row that is not predicted."""
         return self._place[rows]
 
     def take(self, row: int, trial: Trial) -> bool:
-        """Take a trial in that has ended; False where all must begin anew for it."""
+        """Add an ended trial; return False if a refit is needed instead."""
         if self._left == 0 or (trial.status == "failed" and self._fails is None):
             return False
         self._left -= 1
@@ -155,7 +164,7 @@ class Expectations:
         return trial.status == "failed" or self._take_figures(new, trial, across)
 
     def _take_figures(self, new: Indices, trial: Trial, across: Floats) -> bool:
-        """Take a measured trial's figures in; False where they can't be scaled as the others."""
+        """Add a measured trial; return False if a value cannot be put on its logarithmic scale."""
         found = [
             scaled(trial, objective.metric, objective.sign, scale)
             for objective, scale in zip(self._objectives, self.scales, strict=True)
@@ -170,16 +179,16 @@ class Expectations:
         return True
 
     def figures(self) -> tuple[Floats, Floats]:
-        """Mean and deviation of what is to be minimised, `(asked, objectives)` each."""
+        """Return predicted means and deviations, to be minimised, `(asked, objectives)` each."""
         means, deviations = zip(*self._figures.figures()[: len(self._objectives)], strict=True)
         return np.stack(means, axis=1), np.stack(deviations, axis=1)
 
     def seen(self) -> tuple[Floats, npt.NDArray[np.bool_]]:
-        """What was measured, `(trials, objectives)`, and whether it keeps the limits."""
+        """Return the training values, `(trials, objectives)`, and the mask of feasible trials."""
         return np.stack(self._costs), np.array(self._counted)
 
     def keeping(self) -> Floats:
-        """The probability that all limits are kept, `(asked,)`."""
+        """Return the probability that all limits are kept, `(asked,)`."""
         chance = np.ones(len(self.asked))
         found = self._figures.figures()[len(self._objectives) :]
         for limit, (mean, deviation) in zip(self._limits, found, strict=True):
@@ -187,30 +196,31 @@ class Expectations:
         return chance
 
     def ending_well(self) -> Floats:
-        """The probability that each runs at all, from how others ended, `(asked,)`."""
+        """Return the probability of not failing, `(asked,)`; ones without a failure model."""
         if self._fails is None:
             return np.ones(len(self.asked))
         ((mean, deviation),) = self._fails.figures()
         return np.asarray(ndtr((0.5 - mean) / np.hypot(deviation, OUTCOME_DOUBT)))
 
     def seconds(self, built: npt.NDArray[np.bool_]) -> Floats:
-        """What each candidate should take, `(asked,)`.
+        """Return the expected seconds, `(asked,)`.
 
         Args:
-            built: Whether what it needs is there, `(asked,)`.
+            built: Whether the configuration's candidate is already built, `(asked,)`.
         """
         return self._seconds.of(built)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """Expectations, and what they stand for.
+    """Cached predictions and the record that they are based on.
 
     Attributes:
-        expected: The expectations.
-        known: The rows of all ended trials that were taken in or left out, by number.
-        count: Measured trials when they were begun.
-        front: The front's rows then, where it decides which candidates are weighed.
+        expected: The predictions.
+        known: Rows of all ended trials considered so far, by number; some may not be in the
+            training set.
+        count: Number of measured trials at the last refit.
+        front: Rows of the front at the last refit if the pool depends on it, else empty.
     """
 
     expected: Expectations
@@ -226,14 +236,14 @@ class Kept:
         left: Indices,
         running: Indices,
     ) -> bool:
-        """Whether they can be kept up with a record.
+        """Return whether the predictions can be updated to a record without a refit.
 
         Args:
-            ended: Rows of its trials that have ended, by number.
-            measured: How many of them have figures.
-            front: Rows of its front, where that decides which candidates are weighed.
-            left: Rows of everything that is left.
-            running: Rows of what runs.
+            ended: Rows of the record's ended trials, by number.
+            measured: Number of measured trials.
+            front: Rows of the front if the pool depends on it, else empty.
+            left: Rows of the configurations that are left.
+            running: Rows of the running trials.
         """
         grown = measured < ANEW or measured > GROWN * self.count
         if grown or front != self.front or not self.known.items() <= ended.items():
@@ -242,7 +252,12 @@ class Kept:
         return weighed and self.expected.holds(running)
 
     def take(self, trials: Sequence[Trial], rows: Mapping[int, int]) -> bool:
-        """Take in what is new among ended trials; False where all must begin anew for it."""
+        """Add the new ones among ended trials; return False if a refit is needed.
+
+        Args:
+            trials: All ended trials.
+            rows: Their rows, by number.
+        """
         for trial in trials:
             if trial.number not in self.known:
                 row = rows[trial.number]
@@ -253,5 +268,5 @@ class Kept:
 
 
 def _bounded(trial: Trial, limit: Limit) -> tuple[float, float]:
-    """A limit's figure such that less is better, and its variance."""
+    """Return the limited metric's value, signed so that lower is better, and its variance."""
     return limit.sign * trial.value(limit.metric), variance(trial, limit.metric)

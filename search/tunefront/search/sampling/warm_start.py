@@ -1,4 +1,4 @@
-"""What was good elsewhere is tried before anything is predicted."""
+"""Warm start: given configurations are proposed before those of another sampler."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -9,11 +9,11 @@ from .base import Sampler, untried
 
 
 class WarmSampler(Sampler):
-    """Proposes what is given first, and what another sampler does afterwards.
+    """A sampler that proposes given configurations first and then delegates to another sampler.
 
     Args:
-        sampler: Who proposes afterwards.
-        first: What is proposed first, in this order, each with where it comes from.
+        sampler: Sampler used afterwards.
+        first: Configurations to propose first, in this order, each with the reason for it.
     """
 
     def __init__(self, sampler: Sampler, first: Mapping[Configuration, str]) -> None:
@@ -22,17 +22,17 @@ class WarmSampler(Sampler):
         self._why = ""
 
     def explain(self) -> str:
-        """Where the last proposal comes from."""
+        """Return the reason given for the last proposal, or the other sampler's."""
         return self._why or self._sampler.explain()
 
     def promise(self, count: int = 1) -> float | None:
-        """What the other sampler expects of its own proposals."""
+        """Return the other sampler's expected gain; None after a given configuration."""
         return None if self._why else self._sampler.promise(count)
 
     def propose(
         self, trials: Sequence[Trial], skipped: Collection[Configuration] = ()
     ) -> Configuration | None:
-        """What is left of the first ones, then the other sampler's."""
+        """Return the next given configuration, else the other sampler's proposal."""
         left = untried(tuple(self._first), trials, skipped)
         self._why = self._first[left[0]] if left else ""
         return left[0] if left else self._sampler.propose(trials, skipped)

@@ -1,7 +1,7 @@
-"""What confirmation found: ratios of turns, figures of rounds; pure values.
+"""Results of confirmation: throughput ratios of turns and metric values of rounds.
 
-A round is a set of fresh processes, the finalists' and the baseline's, that take turns. Ratios are
-taken within a turn, so that a machine that drifts drags both figures along.
+A round is an interleaved measurement of the finalists and the baseline in fresh processes. Ratios
+are formed within a turn, so drift of the machine affects both throughputs alike.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,22 +21,22 @@ REMEASURED = (
     "model_memory_mb",
     "energy_per_item",
 )
-"""Figures of their own in every round: the median of the rounds stands, with their range."""
+"""Metrics measured in every round; the result is the median of the rounds, with their range."""
 FOLLOWING = ("tokens_per_second", "cost_per_million_items", "cost_per_million_tokens", "latency_ms")
-"""Figures that follow from the throughput."""
+"""Metrics derived from the throughput."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """What one finalist showed in one round.
+    """Result of one finalist in one round.
 
     Attributes:
-        ratios: Its throughput over the baseline's, a ratio a turn.
-        alike: Its throughput over that of the baseline's model run like it (its batch size,
-            threads, replicas), a ratio a turn; empty where the baseline itself runs like it, or
-            where its model can't.
-        figures: Figures by metric.
-        quiet: Whether nobody was in the way in the turns that count.
+        ratios: Its throughput divided by the baseline's, one ratio for each turn.
+        alike: Its throughput divided by that of the baseline's model at the same execution
+            settings (batch size, threads, replicas), one ratio for each turn; empty if the baseline
+            already has these settings, or its model cannot run with them.
+        figures: Values by metric.
+        quiet: Whether the included turns were undisturbed by other processes.
     """
 
     ratios: Sequence[float]
@@ -45,7 +45,7 @@ class Round:
     quiet: bool = True
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         return {
             "ratios": list(self.ratios),
             "alike": list(self.alike),
@@ -56,18 +56,18 @@ class Round:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confirmation:
-    """What the rounds found.
+    """Results of all rounds.
 
     Attributes:
-        rounds: For the number of every finalist that got through all of them, what each found.
-        asked: The finalists, those that failed a round included.
+        rounds: Results in each round, by number, of the finalists that completed all rounds.
+        asked: Numbers of all finalists, including those that failed in a round.
     """
 
     rounds: Mapping[int, Sequence[Round]] = field(default_factory=dict)
     asked: Sequence[int] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         return {
             "rounds": {str(n): [r.to_dict() for r in found] for n, found in self.rounds.items()},
             "asked": list(self.asked),
@@ -75,7 +75,7 @@ class Confirmation:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "Confirmation":
-        """The inverse of `to_dict`; of nothing an empty one."""
+        """Return the confirmation from the result of `to_dict`, or an empty one from `{}`."""
         rounds = {
             int(number): [Round(**found) for found in rounds]
             for number, rounds in fields.get("rounds", {}).items()
@@ -83,21 +83,29 @@ class Confirmation:
         return cls(rounds=rounds, asked=fields.get("asked", ()))
 
     def with_rounds(self, found: Mapping[int, Sequence[Round | None]]) -> "Confirmation":
-        """With more rounds; who failed in any of its own has none."""
+        """Return a copy with more rounds.
+
+        Args:
+            found: New results by trial number, None for a failed round. A finalist with a failed
+                round gets none of its new results.
+        """
         whole = {number: [r for r in rounds if r] for number, rounds in found.items()}
         rounds = {n: [*self.rounds.get(n, ()), *whole[n]] for n in found if all(found[n])}
         return Confirmation(rounds={**self.rounds, **rounds}, asked=sorted({*self.asked, *found}))
 
     def speedup(self, number: int) -> Measurement | None:
-        """Throughput against the baseline's, within turns; None where it was not confirmed."""
+        """Return throughput / baseline throughput within turns; None if not confirmed."""
         return _ratio([found.ratios for found in self.rounds.get(number, ())])
 
     def speedup_alike(self, number: int) -> Measurement | None:
-        """Throughput against the baseline's model run alike, within turns; None where unknown."""
+        """Return throughput / that of the baseline's model at the same execution settings.
+
+        Ratios are formed within turns; None if any round has no such ratios.
+        """
         return _ratio([found.alike for found in self.rounds.get(number, ())])
 
     def doubt(self, number: int) -> str:
-        """Why its rounds say less than they should; empty where most of them were quiet."""
+        """Return a warning if most rounds were disturbed by other processes, else an empty text."""
         rounds = self.rounds.get(number, ())
         noisy = sum(not found.quiet for found in rounds)
         if 2 * noisy <= len(rounds):
@@ -114,10 +122,10 @@ def _ratio(rounds: Sequence[Sequence[float]]) -> Measurement | None:
 
 
 def confirmed(trials: Sequence[Trial], confirmation: Confirmation) -> list[Trial]:
-    """The record with the confirmed figures in place.
+    """Return the trials with confirmed measurements in place of those of the search.
 
-    Speed stays at the level of trial 0, to which the trials that were not confirmed are held, too:
-    what is confirmed are ratios, and a machine that has drifted since changes none.
+    Confirmed throughput = confirmed ratio x trial 0's throughput, so that confirmed and unconfirmed
+    trials share one reference level even if the machine's speed has changed since.
     """
     if not confirmation.rounds.get(0) or not trials or not trials[0].measured:
         return list(trials)
@@ -142,13 +150,13 @@ def _confirmed(trial: Trial, confirmation: Confirmation, level: float | None) ->
 def _figures(
     trial: Trial, confirmation: Confirmation, level: float | None
 ) -> dict[str, Measurement]:
-    """Confirmed figures of a trial.
+    """Return the confirmed measurements of a trial.
 
     Args:
         trial: The finalist.
-        confirmation: What the rounds found.
-        level: The baseline's throughput in its own trial, items/s; None where it has none: then
-            nothing that follows from the throughput is confirmed.
+        confirmation: Results of the rounds.
+        level: Throughput of trial 0 in the search, items/s. If None, the throughput and the metrics
+            derived from it are not confirmed.
     """
     rounds = confirmation.rounds[trial.number]
     figures: dict[str, Measurement] = {}
@@ -164,7 +172,7 @@ def _figures(
 
 
 def _throughput(trial: Trial, confirmation: Confirmation, level: float) -> Measurement | None:
-    """The confirmed throughput; None where the trial or its rounds have none."""
+    """Return the confirmed throughput in items/s; None if the trial or its rounds have none."""
     if "throughput" not in trial.measurements:
         return None
     if trial.number == 0:
@@ -179,7 +187,13 @@ def _throughput(trial: Trial, confirmation: Confirmation, level: float) -> Measu
 
 
 def _followers(trial: Trial, throughput: Measurement, shift: float) -> dict[str, Measurement]:
-    """Figures that follow from the throughput, with its relative interval."""
+    """Return the metrics derived from the throughput, with its relative interval.
+
+    Args:
+        trial: The finalist.
+        throughput: Its confirmed throughput.
+        shift: Confirmed throughput / throughput measured in the search.
+    """
     low, high = (end / throughput.value for end in (throughput.low, throughput.high))
     found: dict[str, Measurement] = {}
     for metric in FOLLOWING:

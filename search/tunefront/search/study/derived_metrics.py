@@ -1,4 +1,4 @@
-"""A trial's figures from its evaluation: those that need the baseline, a price, or both."""
+"""Measurements of a trial, including those derived from the baseline or a price."""
 
 from collections.abc import Mapping
 
@@ -13,12 +13,12 @@ LATENCIES = ("latency_ms", "latency_p90_ms", "latency_p99_ms")
 def figures_of(
     experiment: Experiment, evaluation: Evaluation, baseline: Evaluation | None
 ) -> dict[str, Measurement]:
-    """Every figure of a trial.
+    """Return all measurements of a trial by metric.
 
     Args:
-        experiment: Its metrics and price.
-        evaluation: How the trial's evaluation ended.
-        baseline: The baseline's evaluation; None for the baseline itself, or where it failed.
+        experiment: Experiment with the primary quality metric and the price.
+        evaluation: The trial's evaluation.
+        baseline: The baseline's evaluation; None for the baseline itself, or if it failed.
     """
     return figures_from(evaluation, baseline, experiment.primary, experiment.price_per_hour)
 
@@ -29,13 +29,13 @@ def figures_from(
     primary: Metric,
     price_per_hour: float | None,
 ) -> dict[str, Measurement]:
-    """Every figure of a trial, without the experiment: as a worker finds them.
+    """Return all measurements of a trial by metric, without needing the experiment (for workers).
 
     Args:
-        evaluation: How the trial's evaluation ended, or what is known of it so far.
-        baseline: As in `figures_of`.
-        primary: The metric that quality is judged by.
-        price_per_hour: Of the machine; None where nobody said it.
+        evaluation: The trial's evaluation, final or interim.
+        baseline: The baseline's evaluation; None for the baseline itself, or if it failed.
+        primary: Primary quality metric.
+        price_per_hour: Price of the machine; None if not given.
     """
     figures = dict(evaluation.measurements)
     base = None if baseline is None else baseline.measurements.get("throughput")
@@ -54,14 +54,15 @@ def figures_from(
 def steadied(
     figures: Mapping[str, Measurement], relative: Measurement, base: float
 ) -> dict[str, Measurement]:
-    """Speed on the machine as it was when the baseline was measured.
+    """Return throughput and latencies converted to the machine's speed during trial 0.
+
+    The ratio to the baseline in the same turns is stable while the machine drifts: throughput is
+    set to that ratio times trial 0's throughput, and rates and latencies are scaled with it.
 
     Args:
-        figures: What was measured.
-        relative: The throughput against the baseline's in the same turns.
-        base: The baseline's throughput as trial 0 found it, items/s.
-
-    The ratio is what holds while a machine drifts; latencies follow it.
+        figures: Measurements of the trial, by metric.
+        relative: Throughput divided by the baseline's in the same turns.
+        base: The baseline's throughput in trial 0, items/s.
     """
     throughput = Measurement(
         value=relative.value * base,
@@ -102,7 +103,7 @@ def _times(figure: Measurement, factor: float) -> Measurement:
 def costs(
     figures: Mapping[str, Measurement], price_per_hour: float | None
 ) -> dict[str, Measurement]:
-    """What a million items and tokens cost; nothing where nobody said what the machine costs."""
+    """Return the cost per million items and tokens; empty if no price is given."""
     if price_per_hour is None:
         return {}
     found: dict[str, Measurement] = {}

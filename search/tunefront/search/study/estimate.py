@@ -1,4 +1,4 @@
-"""How long trials will take, from trials that were recorded."""
+"""Estimates of trial durations from recorded trials."""
 
 import statistics
 from collections.abc import Sequence
@@ -13,17 +13,17 @@ from .study import Study
 from .trial import Trial, candidate_of
 
 SAFE = 0.9
-"""The share of trials that end within what is called safe."""
+"""Quantile of recorded durations that `Estimate.safe_s` returns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """What recorded trials took.
+    """Durations of recorded trials, without waiting times.
 
     Attributes:
         built_s: Seconds of trials that built their candidate.
-        reused_s: Seconds of trials that found it built.
-        candidates: What has been built.
+        reused_s: Seconds of trials that reused a built candidate.
+        candidates: Candidates that have been built.
     """
 
     built_s: tuple[float, ...]
@@ -32,28 +32,35 @@ class Estimate:
 
     @property
     def with_build_s(self) -> float:
-        """The median with building."""
+        """Median seconds of a trial that builds its candidate."""
         return statistics.median(self.built_s or self.reused_s)
 
     @property
     def without_build_s(self) -> float:
-        """The median without; a third of the other where there was none."""
+        """Median seconds without a build, at most `with_build_s`; a third of it if unknown."""
         if not self.reused_s:
             return self.with_build_s / 3
         return min(statistics.median(self.reused_s), self.with_build_s)
 
     @property
     def mean_s(self) -> float:
-        """What a trial took on average."""
+        """Mean seconds of a trial."""
         return statistics.fmean((*self.built_s, *self.reused_s))
 
     @property
     def trials(self) -> int:
-        """How many stand behind it."""
+        """Number of trials behind the estimate."""
         return len(self.built_s) + len(self.reused_s)
 
     def seconds(self, trials: int, candidates: int) -> tuple[float, float]:
-        """The least and the most that so many trials over so many candidates should take."""
+        """Return the expected minimum and maximum seconds of further trials.
+
+        The minimum assumes no build, the maximum a build of every candidate.
+
+        Args:
+            trials: Number of trials.
+            candidates: Number of candidates that they use.
+        """
         most = min(trials, candidates)
         return (
             trials * self.without_build_s,
@@ -61,12 +68,12 @@ class Estimate:
         )
 
     def expected_s(self, configuration: Configuration) -> float:
-        """What a trial of this configuration should take."""
+        """Return the expected seconds of a trial of this configuration."""
         built = candidate_of(configuration) in self.candidates
         return self.without_build_s if built else self.with_build_s
 
     def safe_s(self, configuration: Configuration) -> float:
-        """What nine in ten such trials took at the most."""
+        """Return the 90 % quantile of the seconds of such trials, at least `expected_s`."""
         built = candidate_of(configuration) in self.candidates
         times = sorted(
             (self.reused_s if built else self.built_s) or (*self.built_s, *self.reused_s)
@@ -75,7 +82,7 @@ class Estimate:
 
 
 def recorded_estimate(experiment: Experiment) -> Estimate | None:
-    """From this search's record, or that of its quick check; None where there is neither."""
+    """Return the estimate from this search's record, else from its quick check's, else None."""
     name = experiment.name.removesuffix(SMOKE_SUFFIX)
     for recorded in (name, name + SMOKE_SUFFIX):
         with suppress(StudyError):
@@ -85,7 +92,7 @@ def recorded_estimate(experiment: Experiment) -> Estimate | None:
 
 
 def estimate_of(trials: Sequence[Trial]) -> Estimate | None:
-    """From a record; None where nothing was measured yet."""
+    """Return the estimate from recorded trials; None if none was measured."""
     measured = [
         t for t in trials if t.measured and t.evaluation and "total" in t.evaluation.seconds
     ]

@@ -1,4 +1,4 @@
-"""What failures teach: configurations that need not be tried, each with the trials that say so."""
+"""Inferred failures: configurations excluded because of recorded failures."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,24 +15,26 @@ from tunefront.spaces import (
 from .trial import Trial, candidate_of
 
 GROWING = ("batch_size", "replicas")
-"""Choices that only ever need more memory as they grow."""
+"""Choices that need more memory the larger they are."""
 PASSING: frozenset[FailureCause] = frozenset({"disk full"})
-"""Causes that say nothing about a configuration."""
+"""Causes that do not depend on the configuration; nothing is inferred from them."""
 CHANCY: frozenset[FailureCause] = frozenset({"crash", "exception"})
-"""Causes that may not come again; they teach when they came twice to the same candidate."""
+"""Causes that can be transient; they count once the same candidate has failed twice."""
 LEAST_FAILURES = 3
-"""Failures of a runtime, with no success, after which it is set aside."""
+"""Failures of a runtime without any success after which the runtime is excluded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lesson:
-    """Configurations that failures have ruled out.
+    """An inferred failure: a set of configurations expected to fail, with the evidence.
+
+    A configuration belongs to the set if it satisfies all conditions of `equal` and `least`.
 
     Attributes:
-        trials: The numbers of the trials that say so.
-        reason: What they say, in words.
-        equal: Values that a configuration must have to be ruled out.
-        least: Values that it must reach.
+        trials: Numbers of the failed trials; empty if no node has room.
+        reason: Text that describes the failure.
+        equal: Required values by choice.
+        least: Required minimum values by choice.
     """
 
     trials: tuple[int, ...]
@@ -41,7 +43,7 @@ class Lesson:
     least: Mapping[str, float] = field(default_factory=dict)
 
     def covers(self, configuration: Configuration) -> bool:
-        """Whether a configuration is ruled out."""
+        """Return whether a configuration is excluded."""
         return all(_value(configuration, n) == value for n, value in self.equal.items()) and all(
             float(_value(configuration, n)) >= least for n, least in self.least.items()
         )
@@ -55,7 +57,7 @@ class Lesson:
 
 
 def lessons_of(trials: Sequence[Trial]) -> list[Lesson]:
-    """What the failures so far teach; one that another covers is left out."""
+    """Return the inferred failures of a record; one covered by an earlier one is left out."""
     failed = [trial for trial in trials if _tells(trial)]
     found = [*_runtimes(failed, trials), *_candidates(failed), *_memory(failed)]
     kept: list[Lesson] = []
@@ -66,9 +68,10 @@ def lessons_of(trials: Sequence[Trial]) -> list[Lesson]:
 
 
 def ruled_out_by(space: SearchSpace, trials: Sequence[Trial]) -> list[tuple[Lesson, int]]:
-    """The lessons of all failures, each with how many untried configurations it alone rules out.
+    """Return the inferred failures, each with the number of untried configurations it excludes.
 
-    The same as `Skips(space.enumerate().runnable).learn(trials)`, without listing the space.
+    A configuration is counted for the first one that covers it. The result equals that of
+    `Skips(space.enumerate().runnable).learn(trials)`, without listing the space.
     """
     lessons = lessons_of(trials)
     counts = space.count(lessons)
@@ -81,7 +84,7 @@ def ruled_out_by(space: SearchSpace, trials: Sequence[Trial]) -> list[tuple[Less
 
 
 class Skips:
-    """The configurations of a list that failures have ruled out, kept up with the record.
+    """Excluded configurations of a list, updated as trials end.
 
     Args:
         runnable: The configurations that can run.
@@ -93,7 +96,7 @@ class Skips:
         self.configurations: dict[Configuration, Lesson] = {}
 
     def leave_out(self, configurations: Sequence[Configuration]) -> int:
-        """Rule out what no node has room for; how many were not ruled out before."""
+        """Exclude configurations that no node has room for; return how many are new."""
         new = [c for c in configurations if c not in self.configurations]
         for configuration in new:
             lesson = Lesson(trials=(), reason="no node has room", equal=dict(configuration))
@@ -101,7 +104,7 @@ class Skips:
         return len(new)
 
     def told(self) -> str:
-        """`, but for 2 that failures have ruled out`; empty where nothing is ruled out."""
+        """Return `, but for 2 that failures have ruled out`; empty if none is excluded."""
         failures = sum(bool(lesson.trials) for lesson in self.configurations.values())
         others = len(self.configurations) - failures
         parts = [f"{failures} that failures have ruled out"] if failures else []
@@ -109,7 +112,10 @@ class Skips:
         return f", but for {' and '.join(parts)}" if parts else ""
 
     def learn(self, trials: Sequence[Trial]) -> list[tuple[Lesson, int]]:
-        """New lessons, each with how many untried configurations it rules out."""
+        """Update from the record; return new inferred failures with their numbers of exclusions.
+
+        An exclusion is counted if the configuration is untried and was not excluded before.
+        """
         tried = {trial.configuration for trial in trials}
         told: list[tuple[Lesson, int]] = []
         for lesson in lessons_of(trials):
@@ -138,7 +144,7 @@ def _tells(trial: Trial) -> bool:
 
 
 def _runtimes(failed: Sequence[Trial], trials: Sequence[Trial]) -> list[Lesson]:
-    """Runtimes that never worked."""
+    """Return inferred failures of runtimes that have never succeeded."""
     working = {_value(trial.configuration, "runtime") for trial in trials if trial.measured}
     by_runtime: dict[Value, list[Trial]] = {}
     for trial in failed:
@@ -155,7 +161,10 @@ def _runtimes(failed: Sequence[Trial], trials: Sequence[Trial]) -> list[Lesson]:
 
 
 def _candidates(failed: Sequence[Trial]) -> list[Lesson]:
-    """Candidates that could not be built or judged, whatever runs them."""
+    """Return inferred failures of candidates that failed in the build or quality stage.
+
+    They hold for all execution settings of the candidate.
+    """
     by_candidate: dict[Configuration, list[Trial]] = {}
     for trial in failed:
         if _stage(trial) in ("build", "quality"):
@@ -172,7 +181,10 @@ def _candidates(failed: Sequence[Trial]) -> list[Lesson]:
 
 
 def _memory(failed: Sequence[Trial]) -> list[Lesson]:
-    """What needs at least as much as ran out of memory; the least of it is told."""
+    """Return inferred out-of-memory failures, smallest configurations first.
+
+    They cover the same candidate with at least the same values of `GROWING`.
+    """
     out = [
         t for t in failed if t.cause == "oom" and t.evaluation and t.evaluation.stage == "measure"
     ]
@@ -201,7 +213,7 @@ def _value(configuration: Configuration, name: str) -> Value:
 
 
 def _implies(wider: Lesson, narrower: Lesson) -> bool:
-    """Whether everything that one rules out is ruled out by the other."""
+    """Return whether `wider` covers every configuration that `narrower` covers."""
     return all(narrower.equal.get(n) == value for n, value in wider.equal.items()) and all(
         narrower.least.get(n, 0.0) >= least for n, least in wider.least.items()
     )

@@ -1,6 +1,6 @@
-"""What a worker is doing: a small file a trial that runs, in the results, for whoever looks.
+"""Live stage of running trials: one small file for each, in the search's results folder.
 
-Nothing depends on it: a file that is missing or old costs a word on a screen, never a trial.
+It is for display only. A missing or outdated file affects the status shown, not the trial.
 """
 
 import json
@@ -15,18 +15,18 @@ STAGE_TEXTS = {
     "quality": "judging quality",
     "measure": "measuring",
 }
-"""The stages of an evaluation, as they are told."""
+"""Displayed texts for the stages of an evaluation."""
 STARTING = "starting"
-"""What a trial does before its worker has said anything."""
+"""Text shown before the worker has reported a stage."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doing:
-    """What a trial that runs is at.
+    """Current stage of a running trial.
 
     Attributes:
-        stage: The stage.
-        since: When it began, in seconds since the epoch.
+        stage: Name of the stage.
+        since: Start of the stage, seconds since the epoch.
     """
 
     stage: str
@@ -34,17 +34,17 @@ class Doing:
 
     @property
     def word(self) -> str:
-        """The stage in words."""
+        """Displayed text of the stage."""
         return STAGE_TEXTS.get(self.stage, self.stage)
 
 
 def stage_file(folder: Path, number: int) -> Path:
-    """Where a worker says what it is doing; `folder` is the search's."""
+    """Return the path of a trial's stage file; `folder` is the search's results folder."""
     return folder / "trials" / f"{number:05}.stage"
 
 
 def note_stage(folder: Path, number: int, stage: str) -> None:
-    """Say that a stage of a trial begins now; a full disk is no reason to fail."""
+    """Record that a stage of a trial begins now; errors of the file system are ignored."""
     path = stage_file(folder, number)
     partial = path.with_name(f".{path.name}")
     with suppress(OSError):
@@ -54,7 +54,7 @@ def note_stage(folder: Path, number: int, stage: str) -> None:
 
 
 def doing(folder: Path, number: int) -> Doing | None:
-    """What a trial is at; None where its worker has not said anything."""
+    """Return a trial's current stage; None if its file is missing or unreadable."""
     try:
         found = json.loads(stage_file(folder, number).read_text())
     except (OSError, ValueError):
@@ -63,20 +63,20 @@ def doing(folder: Path, number: int) -> Doing | None:
 
 
 def stages_seen(folder: Path) -> list[tuple[str, int]]:
-    """Changes whenever a trial has said something."""
+    """Return names and modification times (ns) of all stage files, to detect changes."""
     seen: list[tuple[str, int]] = []
     for path in (folder / "trials").glob("[!.]*.stage"):
-        with suppress(FileNotFoundError):  # it has just ended
+        with suppress(FileNotFoundError):  # the trial has just ended
             seen.append((path.name, path.stat().st_mtime_ns))
     return sorted(seen)
 
 
 def forget_stage(folder: Path, number: int) -> None:
-    """The trial runs no more."""
+    """Delete the stage file of a trial that has ended."""
     stage_file(folder, number).unlink(missing_ok=True)
 
 
 def forget_stages(folder: Path) -> None:
-    """No trial runs."""
+    """Delete all stage files."""
     for path in (folder / "trials").glob("*.stage"):
         path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""A lock on a file that says who holds it; the kernel ends it with its holder."""
+"""A file lock that contains its holder's process id; the kernel releases it when that exits."""
 
 import fcntl
 import os
@@ -10,7 +10,8 @@ from typing import TextIO
 
 LOCK_ATTEMPTS = 5
 PAUSE_S = 0.1
-"""Who only looks whether a lock is held takes it for an instant; that is waited for."""
+"""Pause between attempts. `holder()` briefly takes a shared lock, so `hold_lock` retries before
+it reports the lock as taken."""
 
 
 class Locked(Exception):
@@ -19,10 +20,10 @@ class Locked(Exception):
 
 @contextmanager
 def hold_lock(path: Path) -> Iterator[None]:
-    """Hold a lock; the file holds this process's id meanwhile.
+    """Hold an exclusive lock; while it is held, the file contains this process's id.
 
     Raises:
-        Locked: If another process holds it.
+        Locked: If another process holds the lock.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
@@ -48,11 +49,11 @@ def _take(file: TextIO, path: Path) -> None:
 
 
 def holder(path: Path) -> int | None:
-    """Who holds a lock, by process id.
+    """Return the id of the process that holds a lock.
 
     Returns:
-        None where nobody holds it; 0 where its holder can't be told: it is another user's, or runs
-        in another container or on another machine.
+        None if the lock is free; 0 if the holder cannot be identified: it belongs to another user,
+        or runs in another container or on another machine.
     """
     try:
         with path.open() as file:
@@ -68,7 +69,7 @@ def holder(path: Path) -> int | None:
 
 
 def _has_open(pid: int, path: Path) -> bool:
-    """Whether the process has the file open: an id that was written long ago proves nothing."""
+    """Return whether the process has the file open; an old id in the file can be outdated."""
     try:
         names = os.listdir(f"/proc/{pid}/fd")
     except OSError:

@@ -1,4 +1,4 @@
-"""What each trial answered to a few items, in small files beside the record."""
+"""Example outputs of trials: the model's outputs for a few items, in files next to the record."""
 
 import gzip
 import json
@@ -18,12 +18,12 @@ OUTPUTS_FOLDER = "samples"
 
 
 def samples_file(results: Path, number: int) -> Path:
-    """Where the samples of a trial are."""
+    """Return the path of a trial's example outputs."""
     return results / OUTPUTS_FOLDER / f"{number:05}.json.gz"
 
 
 def write_trial_outputs(results: Path, number: int, samples: Sequence[Sample]) -> None:
-    """Keep a trial's samples, where there are any; a disk that is full does without them."""
+    """Write a trial's example outputs, if any; errors such as a full disk are ignored."""
     if samples:
         text = json.dumps([asdict(sample) for sample in samples], ensure_ascii=False)
         with suppress(OSError):
@@ -31,7 +31,7 @@ def write_trial_outputs(results: Path, number: int, samples: Sequence[Sample]) -
 
 
 def read_trial_outputs(results: Path, number: int) -> tuple[Sample, ...]:
-    """What `write_samples` kept; empty where there is nothing that can be read."""
+    """Return what `write_trial_outputs` wrote; empty if the file is missing or unreadable."""
     try:
         fields = json.loads(gzip.decompress(samples_file(results, number).read_bytes()))
         return tuple(Sample(**sample) for sample in fields)
@@ -40,6 +40,6 @@ def read_trial_outputs(results: Path, number: int) -> tuple[Sample, ...]:
 
 
 def outputs_of(experiment: Experiment, trials: Sequence[Trial]) -> Mapping[int, Sequence[Sample]]:
-    """The samples of trials by their numbers; those that have none are left out."""
+    """Return example outputs by trial number; trials without any are left out."""
     found = {trial.number: read_trial_outputs(experiment.results, trial.number) for trial in trials}
     return {number: samples for number, samples in found.items() if samples}

@@ -1,8 +1,8 @@
-"""A study read straight from its sqlite file, to look at it: nothing is written, Optuna not needed.
+"""Read-only access to a study's sqlite file without Optuna.
 
-Optuna makes fifteen objects of every trial and checks its schema first: of 1,000 trials that takes
-longer than everything that is told of them. Only what `study.py` keeps is read here. Where the file
-is not what is expected (another schema, a transaction to be rolled back), Optuna reads it.
+Optuna creates fifteen objects for every trial and checks its schema first: for 1,000 trials that
+takes longer than everything displayed about them. This module reads only what `study.py` stores.
+If the file is not as expected (another schema, a transaction to roll back), Optuna reads it.
 """
 
 import json
@@ -16,23 +16,23 @@ from typing import Any
 
 FINISHED = ("COMPLETE", "PRUNED", "FAIL")
 BUSY_S = 60.0
-"""How long a driver that writes is waited for."""
+"""Seconds to wait for a database locked by a writing driver."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """How far a trial is, as Optuna names it."""
+    """State of a trial; `name` is the name of Optuna's `TrialState`."""
 
     name: str
 
     def is_finished(self) -> bool:
-        """Whether it has ended."""
+        """Return whether the trial has ended."""
         return self.name in FINISHED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadTrial:
-    """What is known of a trial; the names are Optuna's."""
+    """A recorded trial, with the attribute names of Optuna's `FrozenTrial`."""
 
     number: int
     state: State
@@ -43,22 +43,22 @@ class ReadTrial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadStudy:
-    """A study as it was when it was read; the names are Optuna's."""
+    """Snapshot of a study, with the attribute names of Optuna's `Study`."""
 
     user_attrs: Mapping[str, Any]
     trials: Sequence[ReadTrial]
 
     def get_trials(self, deepcopy: bool = False) -> Sequence[ReadTrial]:
-        """All trials, by number; nobody can change them, so they are never copied."""
+        """Return all trials by number; they are immutable, so `deepcopy` is ignored."""
         return self.trials
 
 
 def read_study(path: Path, name: str) -> ReadStudy | None:
-    """The study of that name in a file; None where Optuna has to look."""
+    """Return the study of that name in a file; None if Optuna has to read it."""
     try:
         uri = f"{path.absolute().as_uri()}?mode=ro"
         with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_S)) as connection:
-            connection.execute("BEGIN")  # one state of the file, whoever writes meanwhile
+            connection.execute("BEGIN")  # one consistent snapshot despite concurrent writes
             return _study(connection, name)
     except (sqlite3.Error, ValueError):
         return None

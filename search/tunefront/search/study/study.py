@@ -1,8 +1,8 @@
-"""The Optuna study: ask, tell, limits, storage. The one truth about trials.
+"""The record of a search in an Optuna study: the single source of truth about trials.
 
-A configuration is decided elsewhere (samplers/) and added as a running trial in one transaction, so
-the study holds exactly what was run, trial by trial, whatever ends the process. Everything that is
-known about a trial lies with it as JSON.
+The samplers (sampling/) choose a configuration; it is added here as a running trial in one
+transaction, so the study contains exactly the trials that were run, even if the process is
+killed. The data of a trial are stored with it as JSON.
 """
 
 import math
@@ -36,17 +36,17 @@ _EXPECTED = "expected_s"
 _SPENT = "spent_s"
 _HOUR = "another_hour"
 RECORD_FORMAT = "3"
-"""The form of the record; another one can't be gone on with."""
+"""Version of the record format; a record in another format cannot be resumed."""
 TRIAL_ATTEMPTS = 3
-"""How often a trial is started whose worker, node or driver ended under it."""
+"""Number of times a trial is started if its worker, node or driver exits before it ends."""
 
 
 class Study:
-    """The record of one search, in sqlite beside the experiment.
+    """The record of one search, in sqlite in its results folder.
 
     Args:
-        experiment: What is searched.
-        study: The Optuna study that holds it, or what was read of it to look at it.
+        experiment: The experiment.
+        study: The Optuna study, or a read-only snapshot of it.
     """
 
     def __init__(self, experiment: Experiment, study: "optuna.Study | ReadStudy") -> None:
@@ -57,15 +57,16 @@ class Study:
 
     @classmethod
     def open(cls, experiment: Experiment, identity: Mapping[str, object]) -> "Study":
-        """Open the record, or start it.
+        """Open the record for writing; create it if there is none.
 
         Args:
-            experiment: What is searched.
-            identity: What figures depend on beside the configuration: the content of model and
-                data, the machine, library versions.
+            experiment: The experiment.
+            identity: Everything besides the configuration that measurements depend on: content of
+                model and data, the machine, library versions.
 
         Raises:
-            StudyError: If the record belongs to another identity, baseline or other objectives.
+            StudyError: If the record has another identity, baseline or objectives, or cannot be
+                opened.
         """
         experiment.results.mkdir(parents=True, exist_ok=True)
         identity = {**identity, "record": RECORD_FORMAT}
@@ -83,10 +84,10 @@ class Study:
 
     @classmethod
     def read(cls, experiment: Experiment) -> "Study":
-        """Open the record to look at it.
+        """Open the record for reading.
 
         Raises:
-            StudyError: If there is none yet.
+            StudyError: If there is no record, or it cannot be opened.
         """
         if not (experiment.results / STUDY_FILE).is_file():
             raise StudyError(
@@ -98,7 +99,7 @@ class Study:
 
     @property
     def _study(self) -> "optuna.Study":
-        """The study to write to."""
+        """The Optuna study; replaces a read-only snapshot when it is first needed."""
         if isinstance(self._source, ReadStudy):
             self._source = _optuna_study(self.experiment, create=False)
             self._found = None
@@ -106,23 +107,23 @@ class Study:
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """What the figures depend on beside the configuration."""
+        """Everything besides the configuration that the measurements depend on."""
         return cast(Mapping[str, Any], self._source.user_attrs.get(_IDENTITY, {}))
 
     @property
     def search_id(self) -> str:
-        """What tells this search from others of its name."""
+        """Unique id of this search; distinguishes searches of the same name."""
         return str(self._source.user_attrs[_ID])
 
     def ask(
         self, configuration: Configuration, why: str = "", expected_s: float | None = None
     ) -> int:
-        """Start a trial of this configuration, and say why; its number.
+        """Add a running trial of a configuration and return its number.
 
         Args:
-            configuration: What is run.
-            why: Why it was proposed.
-            expected_s: What it should take.
+            configuration: The configuration.
+            why: Text: why it was proposed.
+            expected_s: Expected duration in seconds.
         """
         import optuna
 
@@ -138,13 +139,14 @@ class Study:
         return int(self._frozen[-1].number)
 
     def again(self, number: int, *, counted: bool = True) -> Trial | None:
-        """Start a trial once more that never ended; None where it was started often enough.
+        """Start an interrupted trial again; return None if it has no attempts left.
 
-        Then it is told as failed: what ends whatever runs it is a crash, too.
+        A trial without attempts left is recorded as failed (crash): it can have caused the exit of
+        its worker.
 
         Args:
-            number: The trial.
-            counted: Whether it could have been the trial's own fault.
+            number: Number of the trial.
+            counted: Whether this counts as an attempt, because the trial can be the cause.
         """
         trial = self.trial(number)
         if not counted:
@@ -166,7 +168,11 @@ class Study:
         return None
 
     def tell(self, number: int, evaluation: Evaluation) -> Trial:
-        """End a trial; the trial as recorded, its samples in a file beside it."""
+        """Record the result of a trial and return the trial.
+
+        Example outputs go to a separate file. A result without a finite value for every objective
+        and limit is recorded as failed (invalid output).
+        """
         import optuna
 
         write_trial_outputs(self.experiment.results, number, evaluation.samples)
@@ -192,7 +198,7 @@ class Study:
     def _unusable(
         self, evaluation: Evaluation, measurements: Mapping[str, Measurement]
     ) -> Evaluation | None:
-        """The evaluation as a failure, where an objective or a limit has no finite figure."""
+        """Return a failed evaluation if an objective or limit has no finite value, else None."""
         if evaluation.status == "failed":
             return None
         needed = [o.metric for o in self.experiment.objectives]
@@ -223,19 +229,20 @@ class Study:
 
     @property
     def _frozen(self) -> "Sequence[optuna.trial.FrozenTrial | ReadTrial]":
-        """All trials as the file has them, read again after what is written here.
+        """All trials in the file, cached until this object writes.
 
-        Only then: who writes a record is the only one that does (`only_driver`).
+        Only its own writes invalidate the cache: `only_driver` guarantees that there is no other
+        writer.
         """
         if self._found is None:
             self._found = self._source.get_trials(deepcopy=False)
         return self._found
 
     def trial(self, number: int) -> Trial:
-        """One trial.
+        """Return one trial.
 
         Raises:
-            StudyError: If there is none of that number.
+            StudyError: If there is no trial of that number.
         """
         trials = self.trials()
         if not 0 <= number < len(trials):
@@ -247,19 +254,19 @@ class Study:
         return trials[number]
 
     def trials(self) -> list[Trial]:
-        """All trials, by number."""
+        """Return all trials by number."""
         frozen = self._frozen
         first = self._known(frozen[0], None) if frozen else None
         return [self._known(one, first if place else None) for place, one in enumerate(frozen)]
 
     def baseline(self) -> Trial | None:
-        """Trial 0, once it has been asked for."""
+        """Return trial 0; None if no trial has been started."""
         return self._known(self._frozen[0], None) if self._frozen else None
 
     def _known(
         self, frozen: "optuna.trial.FrozenTrial | ReadTrial", baseline: Trial | None
     ) -> Trial:
-        """A trial that has ended never changes."""
+        """Return a trial; ended trials are cached, because they never change."""
         if frozen.number not in self._ended:
             trial = self._plain(frozen, baseline)
             if _runs(frozen):
@@ -311,13 +318,13 @@ class Study:
             ) from error
 
     def reconcile(self, results: Mapping[int, Evaluation]) -> list[int]:
-        """Settle the trials that were running when a driver ended.
+        """Record the results of trials that were running when a driver exited.
 
         Args:
-            results: Evaluations that were finished but not told, by trial number.
+            results: Evaluations that finished but were not recorded, by trial number.
 
         Returns:
-            The numbers of trials that never ended.
+            Numbers of the running trials without a result.
         """
         running = [one.number for one in self._frozen if _runs(one)]
         for number in running:
@@ -327,34 +334,34 @@ class Study:
 
     @property
     def spent_s(self) -> float:
-        """Seconds that sessions have spent on this search."""
+        """Seconds spent on this search, over all runs."""
         return float(self._source.user_attrs.get(_SPENT, 0.0))
 
     def spend(self, seconds: float) -> None:
-        """Keep what was spent, all sessions together."""
+        """Store the seconds spent over all runs."""
         self._study.set_user_attr(_SPENT, seconds)
 
     @property
     def foreseen(self) -> tuple[int, float] | None:
-        """Trials of another hour, and what they would add at the most; None where not known."""
+        """Forecast for one more hour: trials and largest expected gain; None if unknown."""
         found = self._source.user_attrs.get(_HOUR)
         return None if found is None else (int(found[0]), float(found[1]))
 
     def foresee(self, trials: int, gain: float) -> None:
-        """Keep what another hour would buy.
+        """Store the forecast for one more hour.
 
         Args:
-            trials: That fit into it.
-            gain: As a share of the front's hypervolume.
+            trials: Number of trials that fit into the hour.
+            gain: Largest expected gain, as a share of the front's hypervolume.
         """
         self._study.set_user_attr(_HOUR, [trials, gain])
 
     def confirmation(self) -> Mapping[str, Any]:
-        """What confirmation found, as `confirm.py` wrote it; empty before."""
+        """Return the stored `Confirmation.to_dict`; empty before confirmation."""
         return cast(Mapping[str, Any], self._source.user_attrs.get(_CONFIRMATION, {}))
 
     def set_confirmation(self, found: Mapping[str, Any]) -> None:
-        """Keep what confirmation found."""
+        """Store the result of `Confirmation.to_dict`."""
         self._study.set_user_attr(_CONFIRMATION, dict(found))
 
 
@@ -363,7 +370,7 @@ def _runs(frozen: "optuna.trial.FrozenTrial | ReadTrial") -> bool:
 
 
 def _how(frozen: "optuna.trial.FrozenTrial | ReadTrial") -> dict[str, Any]:
-    """Why, how often and for how long it was to run."""
+    """Return the `Trial` fields for reason, attempt and expected duration."""
     attributes = frozen.user_attrs
     return {
         "why": str(attributes.get(_WHY, "")),
@@ -375,9 +382,10 @@ def _how(frozen: "optuna.trial.FrozenTrial | ReadTrial") -> dict[str, Any]:
 def _distributions(
     configuration: Configuration,
 ) -> "dict[str, optuna.distributions.BaseDistribution]":
-    """What Optuna keeps beside the values; the same whatever the file lists, so that it may change.
+    """Return the Optuna distributions of a configuration's values.
 
-    The space itself is the experiment's; a list of categories could never grow.
+    They do not depend on the values listed in the experiment, because Optuna does not let a list
+    of categories grow. The space itself is defined by the experiment.
     """
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
@@ -412,7 +420,7 @@ def _optuna_study(experiment: Experiment, *, create: bool) -> "optuna.Study":
         )
     except KeyError as error:
         raise StudyError(f"{path} holds no search named {experiment.slug}") from error
-    except Exception as error:  # SQLAlchemy and Optuna raise many kinds; each means: not readable
+    except Exception as error:  # SQLAlchemy and Optuna raise many types; all mean: not readable
         raise StudyError(f"{path} can't be opened: {error}") from error
 
 
@@ -454,7 +462,7 @@ def _same_baseline(experiment: Experiment, study: "optuna.Study") -> None:
 
 
 def _completed(experiment: Experiment, recorded: Mapping[str, Any]) -> Configuration:
-    """A recorded configuration with the defaults of choices that the file had not listed yet."""
+    """Return a recorded configuration, with defaults for choices listed in the file since then."""
     space = experiment.space
     values = {**space.defaults(), **recorded}
     added = {

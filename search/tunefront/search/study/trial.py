@@ -1,4 +1,4 @@
-"""A trial: one configuration evaluated, and how it ended."""
+"""A trial: one evaluated configuration with its measurements and status."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,20 +15,21 @@ TrialStatus = Literal["running", "ok", "infeasible", "failed"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """One row of the record.
+    """One evaluated configuration.
 
     Attributes:
-        number: Its number in the study; the baseline is 0.
-        configuration: What was evaluated.
-        status: `ok` within limits, `infeasible` measured but beyond one, `failed` with a cause.
-        measurements: Every figure by metric, `quality_drop` included; empty unless measured.
-        evaluation: How the evaluation ended; None while it runs.
-        broken: The limits it does not keep.
-        started: When it was asked for.
-        ended: When it was told.
-        why: Why it was proposed, in words.
-        attempt: How often it was started.
-        expected_s: What it was expected to take, in seconds; None where nothing was known.
+        number: Number in the study; the baseline is 0.
+        configuration: The configuration.
+        status: `running`; `ok` if all limits are kept; `infeasible` if measured but a limit is
+            broken; `failed`.
+        measurements: Measurements by metric, including `quality_drop`; empty unless measured.
+        evaluation: Result of the evaluation; None while it runs.
+        broken: Limits that are broken.
+        started: When the trial was started.
+        ended: When its result was recorded.
+        why: Text: why it was proposed.
+        attempt: Number of times it was started.
+        expected_s: Duration expected at the start, in seconds; None if unknown.
     """
 
     number: int
@@ -45,20 +46,20 @@ class Trial:
 
     @property
     def measured(self) -> bool:
-        """Whether it has figures."""
+        """Whether the trial was measured (`ok` or `infeasible`)."""
         return self.status in ("ok", "infeasible")
 
     def value(self, metric: str) -> float:
-        """A figure without its spread."""
+        """Return the value of a metric; KeyError if it was not measured."""
         return self.measurements[metric].value
 
     def cost(self, objective: Objective) -> float:
-        """An objective's figure, signed so that less is better."""
+        """Return the value of an objective, signed so that lower is better."""
         return objective.sign * self.value(objective.metric)
 
     @property
     def cause(self) -> str:
-        """Why it failed, or which limits it breaks; empty where it is fine."""
+        """Failure cause or broken limits with units; empty if there are none."""
         if self.status == "failed" and self.evaluation is not None:
             return str(self.evaluation.cause)
         return ", ".join(map(self._with_unit, self.broken))
@@ -68,11 +69,11 @@ class Trial:
         return str(limit) if found is None else f"{limit} {found.unit}".rstrip()
 
     def name(self) -> str:
-        """A name for people: number and what tells most (`038 openvino int8-static b8 t2`)."""
+        """Return number and label for display (`038 openvino int8-static b8 t2`)."""
         return f"{self.number:03} {label(self.configuration)}"
 
     def short_name(self) -> str:
-        """The name for narrow columns (`038 ov int8s b8 t2`)."""
+        """Return the abbreviated name for narrow columns (`038 ov int8s b8 t2`)."""
         return " ".join(_SHORT.get(word, word) for word in self.name().split() if word)
 
 
@@ -85,7 +86,7 @@ _SHORT = {
     "int8-static": "int8s",
     "ffn-channels": "",
 }
-"""Words cut for columns that are narrow."""
+"""Abbreviations for narrow columns."""
 _HIDDEN = {"precision": "fp32", "quantization": "none", "device": "cpu"}
 _PREFIX = {
     "batch_size": "b",
@@ -97,7 +98,7 @@ _PREFIX = {
 
 
 def label(configuration: Configuration) -> str:
-    """The choices that tell most: `openvino bf16 int8-static b8 t2 p0.25`."""
+    """Return the most informative choices: `openvino bf16 int8-static b8 t2 p0.25`."""
     parts: list[str] = []
     for name in ("runtime", "device", "precision", "quantization"):
         value = configuration.get(name)
@@ -117,5 +118,5 @@ def label(configuration: Configuration) -> str:
 
 @lru_cache(maxsize=65_536)
 def candidate_of(configuration: Configuration) -> Configuration:
-    """The choices that what is built and judged depends on."""
+    """Return the choices on which the built candidate and its quality depend."""
     return Configuration(configuration.up_to("runtime", STAGE_OF))

@@ -1,8 +1,9 @@
-"""What a first look at a trial's speed is worth.
+"""Reliability of interim results.
 
-A look costs a few turns. It counts once enough trials have had both: where it ranks them as all
-their turns did, a trial that could not reach the front even if the look missed as far as looks have
-missed ends there (race.py). Where it ranks them otherwise, all trials have all their turns.
+After a few turns an interim speed is available. Early stopping uses it only when enough trials
+show that interim and final speed rank trials alike (Spearman >= 0.9); thresholds.py then decides,
+with a margin of three standard deviations of the errors seen so far. Otherwise all trials run to
+the end.
 """
 
 from collections.abc import Sequence
@@ -18,22 +19,22 @@ from tunefront.search.study.trial import Trial
 from tunefront.search.text import counted
 
 LEAST_RANKED_TRIALS = 8
-"""With a first look and all turns, before looks are trusted."""
+"""Trials with both interim and final speed that are needed before early stopping is used."""
 LEAST_CORRELATION = 0.9
-"""Of the ranks by first look and by all turns; below it no trial ends early."""
+"""Rank correlation of interim and final speed below which no trial is stopped early."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fidelity:
-    """What first looks were worth so far.
+    """Reliability of the interim results of a record.
 
     Attributes:
-        trials: That had a first look and all their turns.
-        correlation: Of their ranks (Spearman); 0 below two trials.
-        deviation: Of the logarithm of the first look's speed from that of all turns.
-        ended: Trials that ended at their first look.
-        checked: Trials that would have, and went on.
-        wrong: Of those, the ones that are on the front.
+        trials: Number of trials with both interim and final speed.
+        correlation: Spearman correlation of interim and final speed; 0 below two trials.
+        deviation: Root mean square of log(interim speed / final speed).
+        ended: Number of trials stopped early.
+        checked: Number of control trials: they would have been stopped, but ran to the end.
+        wrong: Number of control trials that are on the front.
     """
 
     trials: int
@@ -45,12 +46,12 @@ class Fidelity:
 
     @property
     def trusted(self) -> bool:
-        """Whether trials may end at their first look."""
+        """Whether interim results are reliable enough for early stopping."""
         known = self.trials >= LEAST_RANKED_TRIALS and self.correlation >= LEAST_CORRELATION
         return known and self.wrong == 0
 
     def told(self) -> str:
-        """In words; empty where there is nothing to tell."""
+        """Return a description; empty if too few trials have both speeds."""
         if self.trials < LEAST_RANKED_TRIALS:
             return ""
         found = f"first looks rank speed as all turns do at {self.correlation:.2f}"
@@ -63,7 +64,7 @@ class Fidelity:
 
 
 def fidelity_of(trials: Sequence[Trial], objectives: Sequence[Objective]) -> Fidelity:
-    """What the first looks of a record were worth."""
+    """Return the reliability of the interim results of recorded trials."""
     looks = [(trial, look) for trial in trials if (look := look_of(trial)) is not None]
     whole = [(trial, look) for trial, look in looks if not look.ended]
     pairs = [(look.speed, _speed(trial)) for trial, look in whole]
@@ -81,7 +82,7 @@ def fidelity_of(trials: Sequence[Trial], objectives: Sequence[Objective]) -> Fid
 
 
 def look_of(trial: Trial) -> FirstLook | None:
-    """What the first turns of a trial showed; None where it has no figures, or had no others."""
+    """Return a trial's interim result; None if the trial was not measured or has none."""
     if not trial.measured or trial.evaluation is None:
         return None
     return trial.evaluation.first_look
@@ -93,7 +94,7 @@ def _speed(trial: Trial) -> Measurement | None:
 
 
 def unbeaten(trials: Sequence[Trial], objectives: Sequence[Objective]) -> list[Trial]:
-    """Those that keep the limits and that nothing beats."""
+    """Return the nondominated trials among those that keep all limits."""
     kept = [trial for trial in trials if trial.status == "ok"]
     if not kept:
         return []
@@ -102,7 +103,7 @@ def unbeaten(trials: Sequence[Trial], objectives: Sequence[Objective]) -> list[T
 
 
 def _rank_correlation(columns: npt.NDArray[np.float64]) -> float:
-    """Spearman's, of two columns; 0 where either has no ranks."""
+    """Return the Spearman correlation of two columns, `(trials, 2)`; 0 if a column is constant."""
     if len(columns) < 2:
         return 0.0
     first, second = (_ranks(column) for column in columns.T)
@@ -112,7 +113,7 @@ def _rank_correlation(columns: npt.NDArray[np.float64]) -> float:
 
 
 def _ranks(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """From 0; equal values share the mean of their ranks."""
+    """Return ranks from 0; equal values share their mean rank."""
     _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
     means = np.cumsum(counts) - (counts + 1) / 2
     ranks: npt.NDArray[np.float64] = means[places.reshape(-1)]

@@ -1,6 +1,6 @@
-"""What a trial has to reach, as its worker is told.
+"""Early-stopping thresholds, sent to the worker with a trial.
 
-Where its first look shows that it can't, it ends there.
+A trial whose interim result shows that it cannot reach them is stopped.
 """
 
 import math
@@ -25,28 +25,28 @@ from tunefront.search.study.trial import Trial
 from .reliability import fidelity_of, unbeaten
 
 DEVIATIONS = 3.0
-"""How far a first look is taken to miss, in deviations of those before."""
+"""Margin for interim errors, in standard deviations of the errors seen so far."""
 LEAST_MISS = 0.02
-"""The least that it is taken to miss, as a share of the speed."""
+"""Smallest margin, as a share of the speed."""
 CHECKED = 8
-"""One in so many trials goes on whatever its first look shows: that says what looks are worth."""
+"""One in this many trials is a control trial: it is never stopped, to test interim results."""
 TIMED = frozenset({*RATES, *LATENCIES, *COST_METRICS, *ENERGY_METRICS})
-"""Figures that more turns may change."""
+"""Metrics that change with further turns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Race:
-    """What a trial has to reach.
+    """Early-stopping thresholds of one trial.
 
     Attributes:
-        objectives: What counts.
-        limits: What must be kept.
-        rivals: Who is on the front so far, with the figures that each has at the least.
-        baseline: The baseline's evaluation.
-        primary: The metric that quality is judged by.
-        price_per_hour: Of the machine; None where nobody said it.
-        miss: How far a first look may miss, as a logarithm.
-        check: Whether this trial goes on whatever its first look shows.
+        objectives: Objectives of the search.
+        limits: Limits of the search.
+        rivals: The current front: trial name to metric to the pessimistic end of its value.
+        baseline: Evaluation of the baseline.
+        primary: Primary quality metric.
+        price_per_hour: Price of the machine; None if not given.
+        miss: Margin for the interim error, as a difference of logarithms.
+        check: Whether this is a control trial, which is never stopped.
     """
 
     objectives: Sequence[Objective]
@@ -59,12 +59,12 @@ class Race:
     check: bool
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for Ray."""
+        """Return plain values for Ray."""
         return {**asdict(self), "baseline": self.baseline.to_dict()}
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "Race":
-        """The inverse of `to_dict`."""
+        """Return the thresholds from the result of `to_dict`."""
         return cls(
             **{
                 **fields,
@@ -76,14 +76,14 @@ class Race:
         )
 
     def look(self, found: Evaluation) -> FirstLook:
-        """What the first turns show."""
+        """Return the interim result of an evaluation after its first turns."""
         why = self._hopeless(found)
         return FirstLook(
             speed=speed_against(found), hopeless=why, ended=bool(why) and not self.check
         )
 
     def _hopeless(self, found: Evaluation) -> str:
-        """Why it can't count any more; empty where it can."""
+        """Return why the trial can no longer keep a limit or reach the front; empty if it can."""
         figures = figures_from(found, self.baseline, self.primary, self.price_per_hour)
         for limit in self.limits:
             figure = figures.get(limit.metric)
@@ -104,7 +104,11 @@ class Race:
         return ""
 
     def _best(self, figure: Measurement, metric: str, sign: float) -> float:
-        """The best that it may turn out to be; memory can only grow, and is exact so far."""
+        """Return the best final value that the interim measurement still allows.
+
+        A metric that depends on timing can improve by the margin. For others the better end of the
+        interval is used: memory is exact so far and can only grow.
+        """
         if metric not in TIMED:
             return figure.low if sign > 0 else figure.high
         factor = math.exp(self.miss)
@@ -114,12 +118,14 @@ class Race:
 
 
 def race_of(experiment: Experiment, trials: Sequence[Trial], number: int) -> Race | None:
-    """What the next trial has to reach; None where first looks are not to be trusted.
+    """Return the thresholds of the next trial.
+
+    None if early stopping is off, interim results are not reliable, or there is no baseline.
 
     Args:
-        experiment: What is searched.
-        trials: The record so far.
-        number: Of the trial.
+        experiment: The experiment.
+        trials: All trials so far.
+        number: Number of the next trial.
     """
     baseline = trials[0].evaluation if trials else None
     fidelity = fidelity_of(trials, experiment.objectives)
@@ -140,7 +146,7 @@ def race_of(experiment: Experiment, trials: Sequence[Trial], number: int) -> Rac
 def _rivals(
     trials: Sequence[Trial], objectives: Sequence[Objective]
 ) -> dict[str, dict[str, float]]:
-    """The front so far, with the figures that each trial of it has at the least."""
+    """Return the current front with the pessimistic end of each trial's values."""
     return {
         trial.name(): {o.metric: _least(trial.measurements[o.metric], o) for o in objectives}
         for trial in unbeaten(trials, objectives)
@@ -154,5 +160,5 @@ def _least(figure: Measurement, objective: Objective) -> float:
 
 
 def _slim(baseline: Evaluation) -> Evaluation:
-    """What a comparison needs of it."""
+    """Return the baseline without the fields that a comparison does not need."""
     return replace(baseline, samples=(), blocks=(), log=(), facts={}, machine={})

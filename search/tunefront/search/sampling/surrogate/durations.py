@@ -1,4 +1,4 @@
-"""What a trial should take: as long as those like it took, with building or without."""
+"""Forecast of trial durations from similar trials, with and without a build."""
 
 import numpy as np
 import numpy.typing as npt
@@ -7,16 +7,16 @@ from tunefront.evaluators.statistics.arrays import Floats
 from tunefront.search.study.trial import Trial
 
 SHARPNESS = 4.0
-"""How fast a trial's say falls with its distance: one that differs in a whole choice has 2 %."""
+"""Decay of a trial's weight exp(-SHARPNESS d) with distance; at d = 1 the weight is 2 %."""
 REUSED = 1 / 3
-"""Of what a trial takes that builds, what one takes that finds it built, before any was seen."""
+"""Assumed duration of a trial without a build, as a share of one with a build, until measured."""
 
 
 class ExpectedSeconds:
-    """Means of logarithms, those of trials that are near first, kept up trial by trial.
+    """Distance-weighted geometric means of trial durations, updated with every trial.
 
     Args:
-        candidates: How many there are.
+        candidates: Number of configurations to forecast.
     """
 
     def __init__(self, candidates: int) -> None:
@@ -25,7 +25,12 @@ class ExpectedSeconds:
         self._seen = {True: False, False: False}
 
     def add(self, trial: Trial, distances: Floats) -> None:
-        """A measured trial, and how far each candidate is from it, `(candidates,)`."""
+        """Add a measured trial.
+
+        Args:
+            trial: The measured trial; it is ignored if its duration is unknown.
+            distances: Distance of each configuration from it, `(candidates,)`.
+        """
         seconds, reused = _seconds(trial), _reused(trial)
         if seconds <= 0:
             return
@@ -35,10 +40,10 @@ class ExpectedSeconds:
         self._seen[reused] = True
 
     def of(self, built: npt.NDArray[np.bool_]) -> Floats:
-        """Seconds of each candidate, `(candidates,)`; ones where no trial's are known.
+        """Return the expected seconds, `(candidates,)`; ones if no duration is known.
 
         Args:
-            built: Whether what the candidate needs is built already, `(candidates,)`.
+            built: Whether the configuration's candidate is already built, `(candidates,)`.
         """
         if not any(self._seen.values()):
             return np.ones(len(built))

@@ -1,4 +1,4 @@
-"""How alike two configurations are: by rank in ordered choices, by equality in the others."""
+"""Distances between configurations: rank difference for ordered choices, else 0 or 1."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,19 +14,20 @@ _Codes = npt.NDArray[np.int32]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Features:
-    """Configurations as numbers.
+    """Encoded configurations.
 
     Attributes:
-        places: Which value of each choice, `(configurations, choices)`; the last place stands for a
-            choice that is not active.
-        tables: For every choice the distance of any two places, `(places, places)`, 0 to 1.
+        places: Index of each choice's value, `(configurations, choices)`; the last index stands
+            for an inactive choice.
+        tables: For every choice the distance between any two indices, `(values + 1, values + 1)`,
+            from 0 to 1.
     """
 
     places: _Codes
     tables: Sequence[Floats]
 
     def distances(self, rows: npt.NDArray[np.intp], others: npt.NDArray[np.intp]) -> Floats:
-        """By choice, `(choices, rows, others)`."""
+        """Return the distances for each choice, `(choices, rows, others)`."""
         return np.stack(
             [
                 table[np.ix_(self.places[rows, choice], self.places[others, choice])]
@@ -36,7 +37,7 @@ class Features:
 
 
 def encode(configurations: Sequence[Configuration], choices: Sequence[Choice]) -> Features:
-    """The configurations as numbers; values that a choice doesn't list are added to its end."""
+    """Encode configurations; a value that a choice does not list is appended to its values."""
     columns: list[list[int]] = []
     tables: list[Floats] = []
     for choice in choices:
@@ -57,7 +58,7 @@ def encode(configurations: Sequence[Configuration], choices: Sequence[Choice]) -
 
 
 def _table(values: int, *, ordered: bool) -> Floats:
-    """Distances of the values of one choice and of its absence, which is far from all."""
+    """Return the distances between the values of one choice; inactive has distance 1 to all."""
     table = np.ones((values + 1, values + 1))
     if ordered and values > 1:
         ranks = np.arange(values) / (values - 1)

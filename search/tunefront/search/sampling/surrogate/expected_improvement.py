@@ -1,8 +1,8 @@
-"""Expected hypervolume improvement of independent normal figures: exact, over a grid of cells.
+"""Exact expected hypervolume improvement for independent normal predictions (Emmerich et al. 2011).
 
-The space below the reference is cut at the front's own values; of every cell that the front doesn't
-dominate, a point covers on average the product of its expected overlaps in each objective (Emmerich
-et al. 2011). All objectives are minimised.
+The space below the reference point is divided into a grid at the front's values. The expectation
+is the sum over all nondominated cells of the product of the expected overlaps in each objective.
+All objectives are minimised.
 """
 
 import numpy as np
@@ -13,19 +13,20 @@ from tunefront.evaluators.statistics.arrays import Floats
 
 Singles = npt.NDArray[np.float32]
 NUMBERS = 4_000_000
-"""Held at a time; what is more is worked off in parts."""
+"""Array elements held in memory at once; larger inputs are processed in parts."""
 
 
 def expected_improvement(
     front: Floats, reference: Floats, mean: Floats, deviation: Floats
 ) -> Floats:
-    """How much hypervolume each candidate adds on average, `(candidates,)`.
+    """Return the expected hypervolume improvement, `(candidates,)`.
 
     Args:
-        front: What nothing beats, `(points, objectives)`; points beyond the reference don't count.
-        reference: The worst that counts, `(objectives,)`.
-        mean: Of the candidates' figures, `(candidates, objectives)`.
-        deviation: Of the candidates' figures, `(candidates, objectives)`, positive.
+        front: Nondominated points, `(points, objectives)`; points not below the reference are
+            ignored.
+        reference: Reference point of the hypervolume, `(objectives,)`.
+        mean: Predicted means, `(candidates, objectives)`.
+        deviation: Predicted standard deviations, `(candidates, objectives)`, positive.
     """
     inside = front[(front < reference).all(axis=1)]
     overlaps: list[Singles] = []  # of each objective, (candidates, cells along it)
@@ -45,9 +46,9 @@ def expected_improvement(
 
 
 def _covered(overlaps: list[Singles], open_cells: Singles) -> Floats:
-    """The sum over all open cells of the products of the overlaps, `(candidates,)`.
+    """Return the sum over open cells of the products of the overlaps, `(candidates,)`.
 
-    None is negative, so that single precision keeps six digits, in half the time.
+    No term is negative, so single precision keeps six digits, in half the time of double.
     """
     total = np.tensordot(overlaps[0], open_cells, axes=(1, 0))
     for overlap in overlaps[1:]:
@@ -56,7 +57,7 @@ def _covered(overlaps: list[Singles], open_cells: Singles) -> Floats:
 
 
 def _expected_below(cuts: Floats, mean: Floats, deviation: Floats) -> Floats:
-    """How far a figure is below each cut on average, `(candidates, cuts)`."""
+    """Return E[max(cut - value, 0)] for each cut, `(candidates, cuts)`."""
     away = (cuts[None, :] - mean[:, None]) / deviation[:, None]
     density = np.exp(-0.5 * away**2) / np.sqrt(2 * np.pi)
     below: Floats = deviation[:, None] * (away * ndtr(away) + density)
@@ -64,7 +65,12 @@ def _expected_below(cuts: Floats, mean: Floats, deviation: Floats) -> Floats:
 
 
 def _dominated(front: Floats, lowers: list[Floats]) -> npt.NDArray[np.bool_]:
-    """Which cells the front dominates, by their lower corners; one axis for each objective."""
+    """Return the mask of cells that the front dominates, one axis for each objective.
+
+    Args:
+        front: Nondominated points, `(points, objectives)`.
+        lowers: For each objective the lower ends of the cells.
+    """
     shape = tuple(len(lower) for lower in lowers)
     covered = np.zeros(shape, dtype=np.bool_)
     for point in front:

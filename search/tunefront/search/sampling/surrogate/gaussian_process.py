@@ -1,7 +1,7 @@
-"""A Gaussian process over configurations: one figure, predicted with its uncertainty.
+"""Gaussian process regression of one metric over configurations.
 
-The kernel is a product of exponentials, one for each choice, so that it learns which choices matter
-for the figure (Rasmussen and Williams 2006, chapters 2 and 5).
+The kernel is a product of exponentials with one weight for each choice, so fitting the weights
+learns which choices matter for the metric (Rasmussen and Williams 2006, chapters 2 and 5).
 """
 
 from dataclasses import dataclass
@@ -14,25 +14,25 @@ import scipy.optimize
 from tunefront.evaluators.statistics.arrays import Floats
 
 WEIGHT_PRIOR = (0.0, 1.2)
-"""Mean and deviation of a weight's logarithm: how much a choice matters before anything is seen."""
+"""Prior mean and standard deviation of the logarithm of a choice's kernel weight."""
 NOISE_PRIOR = (-6.0, 1.5)
 SIGNAL_PRIOR = (0.0, 1.0)
 JITTER = 1e-8
 LEAST_VARIANCE = 1e-10
-"""Of a standardised figure: so little is never known for sure."""
+"""Lower bound of a predicted variance, in standardised units."""
 ITERATIONS = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """A fitted process.
+    """A fitted Gaussian process.
 
     Attributes:
-        parameters: Logarithms of the choices' weights, of the signal's and the noise's variance.
-        mean: Of the figures.
-        scale: Deviation of the figures.
-        factor: Cholesky factor of the covariance of what was seen, lower.
-        weights: The covariance's inverse times the standardised figures.
+        parameters: Logarithms of the choices' weights, the signal variance and the noise variance.
+        mean: Mean of the training values.
+        scale: Standard deviation of the training values.
+        factor: Lower Cholesky factor of the training covariance.
+        weights: Inverse training covariance times the standardised training values.
     """
 
     parameters: Floats
@@ -42,10 +42,11 @@ class Process:
     weights: Floats
 
     def predict(self, distances: Floats) -> tuple[Floats, Floats]:
-        """Mean and deviation of figures that were not seen.
+        """Return the posterior mean and standard deviation, `(asked,)` each.
 
         Args:
-            distances: By choice, `(choices, seen, asked)`.
+            distances: Distances from training to test points for each choice,
+                `(choices, seen, asked)`.
         """
         cross = self.kernel(distances)
         mean = cross.T @ self.weights
@@ -58,19 +59,19 @@ class Process:
 
     @property
     def signal(self) -> float:
-        """The standardised figures' variance where nothing is known."""
+        """The prior variance of standardised values."""
         return float(np.exp(self.parameters[-2]))
 
     def kernel(self, distances: Floats) -> Floats:
-        """The covariance of standardised figures, from distances by choice, `(choices, ...)`."""
+        """Return the covariance of standardised values, given `(choices, ...)` distances."""
         return _kernel(self.parameters, distances)
 
     def own_noise(self, noise: float) -> float:
-        """What is added to a standardised figure's variance, given that of the figure itself."""
+        """Return the noise variance in standardised units, given a value's own variance."""
         return float(np.exp(self.parameters[-1])) + noise / self.scale**2 + JITTER
 
     def standard(self, value: float) -> float:
-        """A figure standardised as those that the process was fitted to."""
+        """Return a value standardised with the training mean and deviation."""
         return (value - self.mean) / self.scale
 
 
@@ -81,14 +82,14 @@ def fit(
     start: Floats | None = None,
     learn: bool = True,
 ) -> Process:
-    """The process that is most probable after what was seen.
+    """Fit a Gaussian process with maximum a posteriori parameters (L-BFGS-B).
 
     Args:
-        distances: By choice, `(choices, seen, seen)`.
-        values: The figures, `(seen,)`.
-        noise: Variance of every figure by itself, `(seen,)`.
-        start: Parameters to begin with.
-        learn: Whether to learn parameters, or to take `start` as it is.
+        distances: Distances between training points for each choice, `(choices, seen, seen)`.
+        values: Training values, `(seen,)`.
+        noise: Measurement variance of each value, `(seen,)`.
+        start: Initial parameters; None starts at the prior means.
+        learn: Whether to optimise the parameters; if False, `start` is used unchanged.
     """
     mean = float(values.mean())
     scale = float(values.std()) or 1.0
@@ -124,7 +125,7 @@ def _kernel(parameters: Floats, distances: Floats) -> Floats:
 
 
 def _loss(parameters: Floats, distances: Floats, values: Floats, own: Floats) -> tuple[float, Any]:
-    """Negative log posterior of the parameters and its gradient."""
+    """Return the negative log posterior of the parameters (up to a constant) and its gradient."""
     kernel = _kernel(parameters, distances)
     noise = np.exp(parameters[-1])
     covariance = kernel.copy()

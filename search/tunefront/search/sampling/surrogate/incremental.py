@@ -1,7 +1,7 @@
-"""A process' figures of candidates, kept up with what is seen: one more figure is one more row.
+"""Incremental Gaussian process predictions: a new observation adds one row to the Cholesky factor.
 
-Beginning anew takes n² steps a candidate after n figures, one figure more takes n (Rasmussen and
-Williams 2006, appendix A.3). What the process has learnt, and how figures are standardised, stays.
+With n observations a refit costs O(n²) for each configuration, an update O(n) (Rasmussen and
+Williams 2006, appendix A.3). Updates keep the kernel parameters and the standardisation.
 """
 
 import math
@@ -15,12 +15,13 @@ from .gaussian_process import JITTER, LEAST_VARIANCE, Process
 
 
 class Prediction:
-    """What a process expects of candidates.
+    """Predictions of a Gaussian process for a fixed list of configurations.
 
     Args:
-        process: A fitted one.
-        across: Distances by choice from what was seen to the candidates, `(choices, seen, asked)`.
-        room: Figures that may be added.
+        process: The fitted Gaussian process.
+        across: Distances from training points to the configurations for each choice,
+            `(choices, seen, asked)`.
+        room: Number of observations that can be added.
     """
 
     def __init__(self, process: Process, across: Floats, room: int) -> None:
@@ -40,16 +41,16 @@ class Prediction:
         self._variance = process.signal - np.einsum("ij,ij->j", solved, solved)
 
     def add(self, value: float, noise: float, near: Floats, across: Floats) -> None:
-        """One figure more.
+        """Add one observation.
 
         Args:
-            value: The figure.
-            noise: Its variance by itself.
-            near: Distances by choice to what was seen before, `(choices, seen)`.
-            across: Distances by choice to the candidates, `(choices, asked)`.
+            value: The observed value.
+            noise: Its measurement variance.
+            near: Distances to the earlier observations for each choice, `(choices, seen)`.
+            across: Distances to the configurations for each choice, `(choices, asked)`.
 
         Raises:
-            IndexError: If there is no room left.
+            IndexError: If `room` observations were already added.
         """
         process, seen = self._process, self._seen
         row = scipy.linalg.solve_triangular(
@@ -66,7 +67,7 @@ class Prediction:
         self._seen += 1
 
     def figures(self) -> tuple[Floats, Floats]:
-        """Mean and deviation of every candidate, `(asked,)` each."""
+        """Return the posterior mean and standard deviation, `(asked,)` each."""
         process = self._process
         return (
             process.mean + process.scale * self._mean,

@@ -1,4 +1,4 @@
-"""Figures as a process learns them: less is better, logarithms where ratios tell more."""
+"""Regression targets of the Gaussian processes: values to minimise, linear or logarithmic."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -12,18 +12,18 @@ from tunefront.search.study.trial import Trial
 TargetScale = Literal["linear", "log"]
 
 RATIO = 3.0
-"""Figures that are all positive and further apart than this factor are taken as logarithms."""
+"""Ratio of largest to smallest value above which positive values are modelled as logarithms."""
 
 
 def learnable(
     trials: Sequence[Trial], metric: str, sign: float
 ) -> tuple[Floats, Floats, TargetScale]:
-    """Figures to be minimised and their variances, `(trials,)` each, and how they are scaled.
+    """Return the values to minimise and their variances, `(trials,)` each, and their scale.
 
     Args:
-        trials: Measured ones.
-        metric: Which figure.
-        sign: 1 where less is better, -1 where more is.
+        trials: Measured trials.
+        metric: Name of the metric.
+        sign: 1 if lower is better, -1 if higher is better.
     """
     values = np.array([trial.value(metric) for trial in trials])
     noise = np.array([variance(trial, metric) for trial in trials])
@@ -33,7 +33,10 @@ def learnable(
 
 
 def scaled(trial: Trial, metric: str, sign: float, scale: TargetScale) -> tuple[float, float]:
-    """One trial's figure and its variance as those of others are scaled; NaN where it can't be."""
+    """Return one trial's target and variance on a given scale.
+
+    Both are NaN if the scale is logarithmic and the value is not positive.
+    """
     value, noise = trial.value(metric), variance(trial, metric)
     if scale == "linear":
         return sign * value, noise
@@ -41,9 +44,10 @@ def scaled(trial: Trial, metric: str, sign: float, scale: TargetScale) -> tuple[
 
 
 def variance(trial: Trial, metric: str) -> float:
-    """Of a figure by itself, from its 95 % interval.
+    """Return the measurement variance of a metric, from its 95 % interval.
 
-    All are judged on the same items: that quality's interval is wide is no noise between trials.
+    It is 0 for metrics other than speed and memory: for quality, all trials are evaluated on the
+    same items, so the width of the interval is not noise between trials.
     """
     if metric not in MEASURED_METRICS:
         return 0.0
