@@ -210,7 +210,7 @@ def _in_turns(own: Trial, metric: Metric) -> bool:
 
 
 def _from_loss(loss: Measurement, direction: Direction) -> Measurement | None:
-    """Return quality / baseline quality from the loss in percent; None if the interval reaches 0."""
+    """Return quality / baseline quality from the loss in %; None if the interval reaches zero."""
     sign = 0.01 if direction == "minimize" else -0.01
     ends = sorted(1 + sign * end for end in (loss.low, loss.high))
     if ends[0] <= 0:
