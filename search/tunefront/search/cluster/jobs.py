@@ -110,7 +110,8 @@ def run_turns(job: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
 
     Returns:
         For each configuration `rates` (items/s per turn), `clean` (whether each turn was
-        undisturbed) and `figures` (values by metric); {} if it failed, for all if the first did.
+        undisturbed) and `figures` (values by metric). {} for a configuration that failed, and for
+        all of them if the first can't be built.
     """
     setting, log = Setting.from_dict(job["setting"]), Path(job["log"])
     isolation = _isolation_of_this_worker()

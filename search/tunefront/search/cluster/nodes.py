@@ -53,7 +53,7 @@ class NodePool:
     nodes: tuple[Node, ...] = ()
 
     def at_a_time(self, each: int) -> int:
-        """Return the number of concurrent trials, with up to `each` per node (one per core)."""
+        """Return the number of concurrent trials: `each` per node, but at most one per core."""
         if not self.nodes:
             return each
         return sum(max(1, min(each, int(node.cores))) for node in self.nodes)
