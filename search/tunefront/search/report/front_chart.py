@@ -36,7 +36,7 @@ PLACES = tuple(
 
 
 def draw_front(answer: Answer, path: Path) -> None:
-    """Write a PNG: the first objective against the second and third; a single one against itself."""
+    """Write a PNG: the first objective against the next two; a single one against itself."""
     import matplotlib
 
     matplotlib.use("agg")
