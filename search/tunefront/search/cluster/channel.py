@@ -1,4 +1,4 @@
-"""JSON lines between the night and the process that holds Ray."""
+"""JSON-lines channel between the search driver and the Ray supervisor process."""
 
 import json
 import os
@@ -8,11 +8,11 @@ from typing import IO, Any
 
 
 class Wire:
-    """One end of the line.
+    """One end of the channel.
 
     Args:
-        reading: Where the other end's lines come from.
-        writing: The descriptor that lines go to.
+        reading: Stream of the lines from the other end.
+        writing: File descriptor that lines are written to.
     """
 
     def __init__(self, reading: IO[bytes], writing: int) -> None:
@@ -21,10 +21,10 @@ class Wire:
         self._lock = threading.Lock()
 
     def say(self, **message: object) -> None:
-        """Send a line.
+        """Send one message; concurrent calls are serialized.
 
         Raises:
-            OSError: If nobody is at the other end.
+            OSError: If the other end is closed.
         """
         line = json.dumps(message).encode() + b"\n"
         with self._lock:
@@ -32,7 +32,7 @@ class Wire:
                 line = line[os.write(self._writing, line) :]
 
     def hear(self) -> Mapping[str, Any] | None:
-        """The next line; None where the other end is gone."""
+        """Receive the next message, blocking; None if the other end is closed."""
         line = self._reading.readline()
         found: Mapping[str, Any] | None = json.loads(line) if line.endswith(b"\n") else None
         return found

@@ -1,4 +1,4 @@
-"""What a worker is told, what it does, what it asks Ray for: a trial, a round of turns."""
+"""Jobs of a worker (a trial, a confirmation round), their execution and their Ray resources."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What a worker is told.
+    """A trial to be run by a worker.
 
     Attributes:
         number: The trial's number.
-        configuration: What to evaluate.
-        setting: What all evaluations share.
-        folder: The search's folder; results and logs go below it.
-        race: What it has to reach; None where it has all its turns in any case.
+        configuration: The configuration to evaluate.
+        setting: The evaluation settings of the search.
+        folder: The search's folder; results and logs are written below it.
+        race: The early-stopping thresholds; None if the trial is never stopped early.
     """
 
     number: int
@@ -49,7 +49,7 @@ class Job:
     race: Race | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for Ray."""
+        """Return plain values for Ray."""
         return {
             "number": self.number,
             "configuration": dict(self.configuration),
@@ -63,7 +63,7 @@ _isolation: Isolation | None = None
 
 
 def run_job(job: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Evaluate in this worker, which says what it is doing."""
+    """Evaluate a job in this worker and record the current stage in the search's folder."""
     folder, number = Path(job["folder"]), job["number"]
     evaluation = evaluate(
         Setting.from_dict(job["setting"]),
@@ -78,14 +78,14 @@ def run_job(job: Mapping[str, Any]) -> Mapping[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnsJob:
-    """What a worker is told of a round of confirmation.
+    """A confirmation round to be run by a worker.
 
     Attributes:
-        configurations: Who takes turns; the first is what all are compared with.
-        setting: What all evaluations share.
-        log: Where the output of their processes goes.
-        seconds: Time for the turns; the setting's least number of turns is taken anyway.
-        precision: Half-width of every ratio's interval, relative, at which to stop.
+        configurations: The configurations to measure in turns; the first is the reference.
+        setting: The evaluation settings of the search.
+        log: The log file for the output of the measured processes.
+        seconds: Time for the turns, s; the minimum number of turns is measured in any case.
+        precision: Relative half-width of the interval of every ratio at which to stop.
     """
 
     configurations: Sequence[Configuration]
@@ -95,7 +95,7 @@ class TurnsJob:
     precision: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for Ray."""
+        """Return plain values for Ray."""
         return {
             "configurations": [dict(configuration) for configuration in self.configurations],
             "setting": self.setting.to_dict(),
@@ -106,12 +106,18 @@ class TurnsJob:
 
 
 def run_turns(job: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    """Let all take their turns; `rates`, `clean` and `figures` of each, {} where it failed."""
+    """Run a confirmation round in this worker.
+
+    Returns:
+        For each configuration `rates` (items/s per turn), `clean` (whether each turn was
+        undisturbed) and `figures` (values by metric). {} for a configuration that failed, and for
+        all of them if the first can't be built.
+    """
     setting, log = Setting.from_dict(job["setting"]), Path(job["log"])
     isolation = _isolation_of_this_worker()
     able: dict[int, Contender] = {}
     for place, choices in enumerate(job["configurations"]):
-        with suppress(EvaluationError):  # its trial was fine; now it can't be built
+        with suppress(EvaluationError):  # its trial succeeded, but a later build can still fail
             able[place] = contender(setting, Configuration(choices), isolation, log)
     if 0 not in able:
         return [{} for _ in job["configurations"]]
@@ -130,7 +136,16 @@ def play_round(
     seconds: float,
     precision: float,
 ) -> list[Mapping[str, Any]]:
-    """Turns until every ratio to the first contender is known well enough, or the time is up."""
+    """Run interleaved turns until every ratio to the first target is precise, or time is up.
+
+    Args:
+        setting: The evaluation settings, which set the minimum number of turns.
+        contenders: The measurement targets; the first is the reference.
+        isolation: Starts the processes of the targets.
+        log: The log file for the output of the processes.
+        seconds: Time for the turns, s.
+        precision: Relative half-width of the interval of every ratio at which to stop.
+    """
 
     def satisfied(timings: Sequence[Timing], elapsed_s: float) -> bool:
         if len(timings[0].blocks) < setting.protocol.turns:
@@ -154,7 +169,7 @@ def _plain(sitting: Sitting | EvaluationError) -> Mapping[str, Any]:
 
 
 def _isolation_of_this_worker() -> Isolation:
-    """Its fork servers stay for the next job."""
+    """Return this worker's `Isolation`, shared by its jobs so that fork servers are reused."""
     global _isolation
     if _isolation is None:
         _isolation = Isolation()
@@ -164,13 +179,13 @@ def _isolation_of_this_worker() -> Isolation:
 def resources_of(
     configuration: Mapping[str, Any], *, alone: bool = False, places: NodePool | None = None
 ) -> "PlacementGroupFactory":
-    """What a trial asks Ray for: one group on one node, cores for every thread, GPUs for ranks.
+    """Return a trial's Ray request: one bundle, so that cores and GPUs are on one node.
 
     Args:
-        configuration: Of the trial.
-        alone: Whether nothing runs beside it on this machine. Then all trials ask for the same
-            core, and one worker serves them all: a fresh one would load its runtimes again.
-        places: Where trials may run; anywhere where None.
+        configuration: The trial's configuration.
+        alone: Whether trials run one at a time on this machine. Every trial then requests one core,
+            so that Ray reuses one worker: a new worker would have to load the runtimes again.
+        places: The node pool; any node if None.
     """
     from ray.tune import PlacementGroupFactory
 

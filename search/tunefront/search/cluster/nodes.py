@@ -1,8 +1,8 @@
-"""The nodes of a cluster that was there before: which of them may measure, and what they offer.
+"""The nodes of an existing Ray cluster: which of them can run trials, and their resources.
 
-Only nodes like the machine that plans the search measure anything: figures of different hardware,
-or of other library versions, are never mixed in one front. Ray is needed to ask; what was heard is
-judged without it.
+Only nodes with the hardware and library versions of the driver's machine run trials, so that one
+front never mixes measurements of different hardware or versions. Querying nodes needs Ray;
+deciding on their replies does not.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ from tunefront.spaces import ClusterError, Hardware, detect_hardware
 from .resources import ray_resources_of
 
 NODE_TIMEOUT_S = 60.0
-"""A node that has not answered for so long is left out."""
+"""Timeout of the query of all nodes; a node that has not replied by then runs no trials."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,11 +24,11 @@ class Node:
     """A node of the cluster.
 
     Attributes:
-        id: Ray's name for it.
-        address: Its address, for people.
-        cores: Cores that it lends.
-        gpus: GPUs that it lends.
-        obstacle: Why it measures nothing; empty where it may.
+        id: Ray's node ID.
+        address: The node's address, for messages.
+        cores: Number of cores that the node offers to Ray.
+        gpus: Number of GPUs that the node offers to Ray.
+        obstacle: Why the node can't run trials; empty if it can.
     """
 
     id: str
@@ -38,49 +38,49 @@ class Node:
     obstacle: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodePool:
-    """Where trials may run.
+    """The nodes that trials can run on.
 
     Attributes:
-        nodes: The nodes that measure; none where there is only this machine, which needs no care.
+        nodes: The nodes that run trials; empty for a local Ray, where any node is allowed.
     """
 
     nodes: tuple[Node, ...] = ()
 
     def at_a_time(self, each: int) -> int:
-        """Trials at a time, where each machine has room for so many."""
+        """Return the number of concurrent trials: `each` per node, but at most one per core."""
         if not self.nodes:
             return each
         return sum(max(1, min(each, int(node.cores))) for node in self.nodes)
 
     def room_for(self, configuration: Mapping[str, Any]) -> bool:
-        """Whether some node can hold a trial of this configuration."""
+        """Return whether any node has the cores and GPUs for a trial of this configuration."""
         needs = ray_resources_of(configuration)
         return not self.nodes or any(
             needs["CPU"] <= node.cores and needs.get("GPU", 0.0) <= node.gpus for node in self.nodes
         )
 
     def selector(self) -> dict[str, str]:
-        """Ray's words for these nodes; empty where any will do."""
-        names = ",".join(node.id for node in self.nodes)  # Ray keeps a space as part of the name
+        """Return Ray's label selector for these nodes; empty if any node is allowed."""
+        names = ",".join(node.id for node in self.nodes)  # Ray would keep a space as part of an ID
         return {"ray.io/node-id": f"in({names})"} if names else {}
 
 
 def places_of(nodes: Iterable[Node]) -> NodePool:
-    """Those that may measure."""
+    """Return the pool of the nodes without an obstacle."""
     return NodePool(nodes=tuple(node for node in nodes if not node.obstacle))
 
 
 def check_nodes(nodes: Sequence[Node], address: str, search: Path) -> None:
-    """Refuse a cluster none of whose nodes may measure.
+    """Refuse a cluster in which no node can run trials.
 
     Raises:
-        ClusterError: With what keeps each of them from it.
+        ClusterError: If no node can run trials, with the obstacle of each.
     """
     if places_of(nodes).nodes:
         return
@@ -93,7 +93,7 @@ def check_nodes(nodes: Sequence[Node], address: str, search: Path) -> None:
 
 
 def cluster_lines(nodes: Sequence[Node], each: int) -> list[str]:
-    """What the cluster is to this search; nothing where Ray is our own."""
+    """Describe the cluster's usable and unusable nodes; no lines for a local Ray."""
     if not nodes:
         return []
     places = places_of(nodes)
@@ -107,10 +107,10 @@ def cluster_lines(nodes: Sequence[Node], each: int) -> list[str]:
 
 
 def look_at_nodes(folder: Path) -> list[Node]:
-    """Every node that lends cores, asked what it is; Ray is connected.
+    """Query every live node that offers at least one core; Ray must be connected.
 
     Args:
-        folder: The search's folder, which all of them must see.
+        folder: The search's folder, which every node needs to see at the same path.
     """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -131,7 +131,7 @@ def look_at_nodes(folder: Path) -> list[Node]:
 
 
 def _describe(folder: str) -> Mapping[str, Any]:
-    """What a node says of itself."""
+    """Describe the node that this runs on; `folder` is empty if the node does not see it."""
     hardware = detect_hardware()
     return {
         "summary": hardware.summary(),
@@ -142,7 +142,7 @@ def _describe(folder: str) -> Mapping[str, Any]:
 
 
 def _heard(answer: Any) -> Mapping[str, Any] | str:
-    """A node's answer, or why there is none."""
+    """Return a node's description, or why there is none."""
     import ray
     from ray.exceptions import GetTimeoutError, RayError
 
@@ -167,7 +167,7 @@ def _judged(node: Mapping[str, Any], heard: Mapping[str, Any] | str) -> Node:
 
 
 def obstacle_of(described: Mapping[str, Any], here: Hardware) -> str:
-    """Why a machine may not measure for a search that was planned here; empty where it may."""
+    """Return why a node can't run trials of a driver on this machine; empty if it can."""
     if described["fingerprint"] != here.fingerprint:
         return f"it is another machine ({described['summary']})"
     there, own = described["libraries"], here.libraries

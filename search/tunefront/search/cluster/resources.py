@@ -1,4 +1,4 @@
-"""What a trial needs, in Ray's words; no Ray is needed to say so."""
+"""Ray resources of a trial, computed without Ray."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,10 @@ from tunefront.search.text import counted
 
 
 def ray_resources_of(configuration: Mapping[str, Any]) -> dict[str, float]:
-    """Cores for every thread, GPUs for ranks and replicas, all on one node."""
+    """Return a core per thread of every process, and on CUDA a GPU per process.
+
+    The number of processes is replicas x tensor-parallel ranks; all run on one node.
+    """
     ranks = int(configuration.get("tensor_parallel", 1))
     processes = int(configuration.get("replicas", 1)) * ranks
     needs = {"CPU": float(configuration.get("threads", 1)) * processes}
@@ -17,6 +20,6 @@ def ray_resources_of(configuration: Mapping[str, Any]) -> dict[str, float]:
 
 
 def ray_resources_text(needs: Mapping[str, float]) -> str:
-    """`2 cores and 1 GPU`."""
+    """Return a text such as `2 cores and 1 GPU`."""
     named = [(needs["CPU"], "core"), (needs.get("GPU", 0.0), "GPU")]
     return " and ".join(counted(int(count), noun) for count, noun in named if count)

@@ -1,7 +1,7 @@
-"""The process that holds Ray: runs trials and rounds for the night that started it.
+"""The Ray process: runs trials and confirmation rounds for the search driver that started it.
 
-`python -m tunefront.search.cluster.service` reads orders as JSON lines from stdin and answers on
-stdout; whatever else is printed goes to the log. It ends with whoever started it.
+`python -m tunefront.search.cluster.service` reads orders as JSON lines from stdin and writes
+messages to stdout; all other output goes to the log. It is killed when its parent process ends.
 """
 
 import ctypes
@@ -26,15 +26,15 @@ from .session import ray_session
 
 BEAT_S = 5.0
 MOST_RAY_TRIALS = 200
-"""Trials of one run of Tune, which remembers every trial it has run."""
+"""Maximum number of trials of one Tune run, because Tune keeps every trial in memory."""
 CORE = frozenset({"raylet", "gcs_server"})
 
 
 def main() -> None:
-    """Start Ray, then do what is ordered until the line is closed."""
+    """Start Ray, then execute orders until the channel is closed."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     wire = Wire(os.fdopen(0, "rb", closefd=False), os.dup(1))
-    os.dup2(2, 1)  # nothing but the protocol goes to stdout
+    os.dup2(2, 1)  # stdout is reserved for the protocol
     options = wire.hear()
     if options is None:
         return
@@ -50,10 +50,10 @@ def main() -> None:
 
 
 def _nodes(search: Path) -> list[Node]:
-    """The nodes of a cluster that was there before; none of a Ray of our own.
+    """Return the nodes of the cluster at `RAY_ADDRESS`; empty for a local Ray.
 
     Raises:
-        ClusterError: If none of them may measure.
+        ClusterError: If no node can run trials.
     """
     if not (address := os.environ.get("RAY_ADDRESS")):
         return []
@@ -72,7 +72,7 @@ def _serve(wire: Wire, folder: Path, places: NodePool) -> None:
 
 
 def _run_trials(wire: Wire, order: Mapping[str, Any], folder: Path, places: NodePool) -> None:
-    """Tune over the jobs of the other end; reused actors, exact resources."""
+    """Run the driver's jobs as Tune trials, with reused actors and each trial's own resources."""
     from ray import tune
 
     from .tune_searcher import WireSearcher
@@ -98,11 +98,14 @@ def _run_trials(wire: Wire, order: Mapping[str, Any], folder: Path, places: Node
 
 
 def _run_turns(job: Mapping[str, Any], places: NodePool) -> Any:
-    """A round in a worker that has the cores and GPUs of the widest contender."""
+    """Run a confirmation round in a worker with the largest number of cores and GPUs of a target.
+
+    The result is {} for a target that fits no node, and for all targets if the first one fits none.
+    """
     import ray
 
     contenders = job["configurations"]
-    if not places.room_for(contenders[0]):  # the others are compared with it
+    if not places.room_for(contenders[0]):  # the reference of all ratios
         return [{} for _ in contenders]
     able = [choices for choices in contenders if places.room_for(choices)]
     needs = [ray_resources_of(choices) for choices in able]
@@ -117,7 +120,7 @@ def _run_turns(job: Mapping[str, Any], places: NodePool) -> Any:
 
 
 def _beat(wire: Wire) -> None:
-    """A sign of life while the cluster answers."""
+    """Send a heartbeat every `BEAT_S` seconds while the cluster replies."""
     import ray
 
     while True:
@@ -130,7 +133,7 @@ def _beat(wire: Wire) -> None:
 
 
 def _core_pids() -> list[int]:
-    """The processes without which Ray hangs; none where the cluster is somebody else's."""
+    """Return the raylet and GCS processes of a local Ray; empty for an existing cluster."""
     children = psutil.Process().children(recursive=True)
     return [process.pid for process in children if process.name() in CORE]
 
@@ -138,4 +141,4 @@ def _core_pids() -> list[int]:
 if __name__ == "__main__":
     main()
     sys.stdout.flush()
-    os._exit(0)  # Ray's threads would hold it
+    os._exit(0)  # Ray's threads would keep the process alive

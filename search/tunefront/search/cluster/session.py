@@ -1,4 +1,4 @@
-"""Ray for one search: local and private or a cluster's, and quiet either way."""
+"""A Ray connection for one search: a private local Ray or an existing cluster, without output."""
 
 import logging
 import os
@@ -14,8 +14,8 @@ KNOCK_S = 10.0
 OBJECT_STORE_BYTES = 150 * 2**20
 QUIET_ENVIRONMENT: Mapping[str, str] = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_memory_monitor_refresh_ms": "0",  # it would end the search, not the trial
-    "RAY_worker_niceness": "0",  # Ray's 15 would let everybody else go before what is measured
+    "RAY_memory_monitor_refresh_ms": "0",  # the monitor would kill the search, not the trial
+    "RAY_worker_niceness": "0",  # with Ray's 15, other processes would take the cores first
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_DEDUP_LOGS": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -24,23 +24,27 @@ QUIET_ENVIRONMENT: Mapping[str, str] = {
     "TUNE_WARN_THRESHOLD_S": "60",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
-"""What is set for Ray before it is imported."""
+"""Environment variables set before Ray is imported, unless they are already set."""
 LOOPBACK_ENVIRONMENT: Mapping[str, str] = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-"""What keeps a local Ray to this machine: without clusters its node is the loopback, and only then
-do its servers listen there alone; it turns a loopback that it is told into an outer address."""
+"""Environment variables that keep a local Ray unreachable from other machines.
+
+With clusters disabled, Ray uses the loopback address as its node address, and only then do its
+servers listen on it alone. Passing a loopback address does not work: Ray replaces it with an
+external one.
+"""
 
 
 @contextmanager
 def ray_session(cores: int, gpus: int | None = None, folder: Path | None = None) -> Iterator[None]:
-    """Ray for one search: `RAY_ADDRESS` where it is set, else local and private.
+    """Connect to the cluster at `RAY_ADDRESS` if set, else start a private local Ray.
 
     Args:
-        cores: Cores that trials may ask for.
-        gpus: GPUs that trials may ask for; those that Ray finds where None.
-        folder: Where a local Ray keeps its files; its own choice where None.
+        cores: Number of cores of a local Ray.
+        gpus: Number of GPUs of a local Ray; those that Ray detects if None.
+        folder: Folder for the files of a local Ray; Ray's default if None.
 
     Raises:
-        ClusterError: If nothing answers at `RAY_ADDRESS`.
+        ClusterError: If no cluster replies at `RAY_ADDRESS`.
     """
     address = os.environ.get("RAY_ADDRESS")
     wanted = QUIET_ENVIRONMENT if address else {**QUIET_ENVIRONMENT, **LOOPBACK_ENVIRONMENT}
@@ -55,7 +59,7 @@ def ray_session(cores: int, gpus: int | None = None, folder: Path | None = None)
         if address:
             _knock(address)  # Ray itself takes minutes to give up
         ray.init(
-            # Without a word Ray would join whatever cluster somebody left running here.
+            # Without an address, Ray would join any cluster already running on this machine.
             address=address or "local",
             include_dashboard=None if address else False,
             log_to_driver=False,
@@ -77,7 +81,7 @@ def ray_session(cores: int, gpus: int | None = None, folder: Path | None = None)
 
 
 def _knock(address: str) -> None:
-    """Raise OSError where nothing listens at `host:port`; other forms are Ray's to judge."""
+    """Raise OSError if nothing listens at `host:port`; other forms of addresses are not checked."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if colon and port.isdigit():
         socket.create_connection((host, int(port)), timeout=KNOCK_S).close()

@@ -1,8 +1,8 @@
-"""The night's side of Ray: starts the process that holds it, watches it, ends all it started.
+"""Ray supervisor: starts the Ray process for the search driver, monitors it, ends its processes.
 
-Ray's own ends are hard: without its raylet a driver hangs, without its GCS the driver's process is
-ended, and its handlers abort on SIGTERM. So Ray lives in a child process (service.py); the night
-sees within seconds that it is gone, starts another, and runs again what was under way.
+Ray fails hard: if its raylet dies, a driver hangs; if its GCS dies, the driver process is killed;
+its handlers abort on SIGTERM. Ray therefore runs in a child process (service.py). The search
+detects its exit within seconds, restarts it, and runs the unfinished trials again.
 """
 
 import os
@@ -31,46 +31,46 @@ from .nodes import Node, NodePool, places_of
 
 RUN_JOB = "tunefront.search.cluster.jobs:run_job"
 TAG = "TUNEFRONT_NIGHT"
-"""Marks every process of a search, in its environment, so that none is left behind."""
+"""Environment variable that marks every process of a search, so that all of them can be ended."""
 RAY_START_S = 180.0
 SILENCE_S = 120.0
-"""Without a sign of life for so long, Ray counts as gone."""
+"""Time without a message or heartbeat after which Ray is considered to have failed."""
 SUPERVISOR_POLL_S = 1.0
 LONGEST_FOLDER = 42
-"""Ray's sockets lie below its folder, and the path of a socket has at most 107 bytes."""
+"""Maximum length of the path of Ray's folder: socket paths below it have at most 107 bytes."""
 
 
 class HostLost(Exception):
-    """Ray is gone, with what was running on it."""
+    """Ray has exited or does not reply; the trials that were running are lost."""
 
 
 class Jobs(Protocol):
-    """Where jobs come from, and where results go."""
+    """A source of jobs and receiver of their results."""
 
     def waiting(self) -> bool:
-        """Whether nothing may start yet."""
+        """Return whether no job can start at the moment."""
         ...
 
     def next_job(self) -> Job | None:
-        """The next trial; None at the end."""
+        """Return the next job; None if there are no more."""
         ...
 
     def tell(self, number: int, evaluation: Evaluation) -> None:
-        """Record how a trial ended."""
+        """Record a trial's evaluation."""
         ...
 
     def lost(self, number: int) -> None:
-        """A trial's worker or node is gone; nothing is known of the trial."""
+        """Record that a trial's worker or node exited without a result."""
         ...
 
 
 class Host:
-    """Ray for one search, in a process of its own, while the context lasts.
+    """The Ray supervisor of one search, a context manager; Ray runs in a separate process.
 
     Args:
-        folder: The search's folder; Ray's files and log go below it.
-        cores: Cores that trials may ask for.
-        gpus: GPUs that trials may ask for; those that Ray finds where None.
+        folder: The search's folder; Ray's log and, if the path is short enough, files go below it.
+        cores: Number of cores of a local Ray.
+        gpus: Number of GPUs of a local Ray; those that Ray detects if None.
     """
 
     def __init__(self, folder: Path, cores: int, gpus: int | None = None) -> None:
@@ -81,7 +81,7 @@ class Host:
 
     @property
     def places(self) -> NodePool:
-        """Where trials may run."""
+        """The node pool: the nodes that trials can run on."""
         return places_of(self.nodes)
 
     def __enter__(self) -> "Host":
@@ -102,20 +102,20 @@ class Host:
         self._end()
 
     def restart(self) -> None:
-        """End whatever is left of Ray, and start it anew."""
+        """End all remaining Ray processes of this search and start Ray again."""
         self._end()
         self._start()
 
     def trials(self, jobs: Jobs, concurrent: int, body: str = RUN_JOB) -> None:
-        """Run trials until there are no more jobs.
+        """Run trials until there are no more jobs, or one Tune run has reached its limit.
 
         Args:
-            jobs: Asked for jobs, told of ends.
-            concurrent: Trials at a time, at the most.
+            jobs: The source of jobs, which receives the results.
+            concurrent: Maximum number of concurrent trials.
             body: `module:function` that a worker calls with a job.
 
         Raises:
-            HostLost: If Ray is gone; nothing is known of the trials that were under way.
+            HostLost: If Ray has exited; the running trials have no result.
         """
         self._running().say(do="trials", concurrent=concurrent, body=body)
         while True:
@@ -131,10 +131,10 @@ class Host:
                 return
 
     def turns(self, job: TurnsJob) -> Sequence[Mapping[str, Any]]:
-        """A round of turns; see `run_turns`.
+        """Run a confirmation round; see `run_turns` for the result.
 
         Raises:
-            HostLost: If Ray is gone.
+            HostLost: If Ray has exited.
         """
         self._running().say(do="turns", job=job.to_dict())
         while (message := self._running().hear())["kind"] != "done":
@@ -164,7 +164,7 @@ class Host:
 
 
 def _offer(jobs: Jobs) -> dict[str, Any]:
-    """What a request for work is answered with."""
+    """Return the reply to a request for a job: `wait`, `end` or `job`."""
     if jobs.waiting():
         return {"wait": True}
     job = jobs.next_job()
@@ -172,9 +172,10 @@ def _offer(jobs: Jobs) -> dict[str, Any]:
 
 
 def ray_folder_of(folder: Path) -> Path:
-    """Where Ray keeps its files: below the search's folder, or in short where that is too long.
+    """Return the folder for Ray's files: `ray` in the search's folder, or a short temporary path.
 
-    Of a cluster only Tune's own files are there: no sockets, but every node must see them.
+    With a cluster the folder is always in the search's folder: it holds only Tune's files, no
+    sockets, and every node needs to see it.
     """
     beside = folder / "ray"
     if len(str(beside)) <= LONGEST_FOLDER or os.environ.get("RAY_ADDRESS"):
@@ -184,7 +185,11 @@ def ray_folder_of(folder: Path) -> Path:
 
 
 def end_processes(folder: Path) -> int:
-    """Kill whatever an earlier start of Ray for this search has left; how many there were."""
+    """Kill all processes that carry this search's tag, and return how many ended.
+
+    Processes that start meanwhile are found by repeating; it stops if none of those found ends
+    within 10 s.
+    """
     ended = 0
     while found := [p for p in psutil.process_iter() if _tag_of(p) == str(folder)]:
         for process in found:
@@ -205,7 +210,7 @@ def _tag_of(process: psutil.Process) -> str | None:
 
 
 class _Service:
-    """The process that holds Ray, seen from the night."""
+    """The Ray process, as seen from the search driver."""
 
     def __init__(self, folder: Path, options: Mapping[str, object]) -> None:
         log = folder / "logs" / "ray.log"
@@ -231,10 +236,10 @@ class _Service:
         self.say(**options)
 
     def wait_until_ready(self) -> tuple[Node, ...]:
-        """Until Ray is up; the nodes of a cluster that was there before.
+        """Wait until Ray is up; return the nodes of an existing cluster.
 
         Raises:
-            ClusterError: If it can't be had, with what Ray said.
+            ClusterError: If Ray does not start within `RAY_START_S`, or the cluster is refused.
         """
         try:
             message = self.hear(RAY_START_S)
@@ -246,10 +251,10 @@ class _Service:
         return tuple(Node(**node) for node in message["nodes"])
 
     def say(self, **message: object) -> None:
-        """Send it a line.
+        """Send a message.
 
         Raises:
-            HostLost: If it is gone.
+            HostLost: If the process has exited.
         """
         try:
             self._wire.say(**message)
@@ -257,10 +262,11 @@ class _Service:
             raise HostLost(self._end_in_words()) from error
 
     def hear(self, silence_s: float = SILENCE_S) -> Mapping[str, Any]:
-        """Its next message, beats aside.
+        """Receive the next message other than a heartbeat.
 
         Raises:
-            HostLost: If it, its raylet or its GCS is gone, or silent for too long.
+            HostLost: If the process, its raylet or its GCS has exited, or no message arrives for
+                `silence_s` seconds.
         """
         while True:
             try:
@@ -275,7 +281,7 @@ class _Service:
                 return message
 
     def close(self) -> None:
-        """End it; what it started is ended by its tag."""
+        """Kill the process; the processes that it started are found by their tag."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.kill()

@@ -1,4 +1,4 @@
-"""The night's jobs as a Ray Tune searcher. Needs Ray."""
+"""A Ray Tune searcher that gets its jobs from the search driver. Needs Ray."""
 
 import json
 import shutil
@@ -11,14 +11,14 @@ from .channel import Wire
 
 
 class WireSearcher(Searcher):
-    """Hands jobs from the wire to Tune, and Tune's results to the wire.
+    """A searcher that passes jobs from a channel to Tune, and Tune's results to the channel.
 
-    It has no metric, so Tune checks none; it keeps no state, so there is none to restore.
+    It has no metric, so Tune checks none, and no state to save or restore.
 
     Args:
-        wire: The night is at its other end.
-        folder: Where Tune writes; a trial's folder is removed once the next one has ended.
-        most: Jobs after which this run ends; the night starts another.
+        wire: The channel to the search driver.
+        folder: The folder Tune writes to; a trial's folder is removed once the next trial ends.
+        most: Number of jobs after which this Tune run ends; the driver starts another.
     """
 
     def __init__(self, wire: Wire, folder: Path, most: int) -> None:
@@ -30,7 +30,7 @@ class WireSearcher(Searcher):
         self._ended: list[str] = []
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
-        """A job, None while nothing may start, or the end."""
+        """Return a job, None while no job can start, or `FINISHED`."""
         if self._left == 0:
             return str(Searcher.FINISHED)
         self._wire.say(kind="next")
@@ -45,12 +45,12 @@ class WireSearcher(Searcher):
         return job
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Results are told when the trial has ended."""
+        """Do nothing: results are sent when the trial completes."""
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Tell how a trial ended; of one whose worker died nothing is known."""
+        """Send a trial's evaluation to the driver; None if its worker died."""
         number = self._numbers.pop(trial_id, None)
         if number is None:
             return
@@ -60,17 +60,17 @@ class WireSearcher(Searcher):
         self._sweep(trial_id)
 
     def _sweep(self, trial_id: str) -> None:
-        """Remove what Tune keeps of trials before this one; it may still write of this one."""
+        """Remove the folders of earlier trials; Tune can still write to this trial's folder."""
         for ended in self._ended:
             shutil.rmtree(self._folder / "run" / ended, ignore_errors=True)
         self._ended = [trial_id]
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune pickles its searcher, and the study is the state."""
+        """Return no state: Tune pickles its searcher, but the study holds the state."""
         return {}
 
     def save(self, checkpoint_path: str) -> None:
-        """The study is the state."""
+        """Do nothing: the study holds the state."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """The study is the state."""
+        """Do nothing: the study holds the state."""

@@ -1,4 +1,4 @@
-"""What Tune runs in a worker: one trial, its result kept before it is reported."""
+"""The Tune trainable: runs one trial in a worker and writes its result before reporting it."""
 
 import importlib
 import json
@@ -12,11 +12,11 @@ from tunefront.search.study.atomic_write import write_whole
 
 WORKER_LOG_LINES = 20
 Body = Callable[[Mapping[str, Any]], Mapping[str, Any]]
-"""What a trial does in its worker: from its job to an evaluation, both as plain values."""
+"""The function a worker runs: maps a job to an evaluation, both as plain values."""
 
 
 def trainable(job: Mapping[str, Any], body: str) -> None:
-    """A trial in its worker: result file first, report second."""
+    """Run one trial: write the result file first, then report to Tune."""
     from ray import tune
 
     evaluation = evaluated(job, body)
@@ -25,11 +25,11 @@ def trainable(job: Mapping[str, Any], body: str) -> None:
 
 
 def evaluated(job: Mapping[str, Any], body: str) -> Mapping[str, Any]:
-    """What the body came to; its exception is a failed trial."""
+    """Run the body and return its evaluation; an exception becomes a failed evaluation."""
     module, _, function = body.partition(":")
     try:
         found: Mapping[str, Any] = getattr(importlib.import_module(module), function)(job)
-    except Exception as error:  # the trial's border: whatever happens is its result
+    except Exception as error:  # at the trial's border every error becomes the trial's result
         lines = traceback.format_exc().splitlines()
         return Evaluation(
             status="failed",
@@ -42,10 +42,10 @@ def evaluated(job: Mapping[str, Any], body: str) -> Mapping[str, Any]:
 
 
 def result_file(folder: Path, number: int) -> Path:
-    """Where a worker leaves its result before it reports it."""
+    """Return the file a worker writes its result to before reporting it."""
     return folder / "trials" / f"{number:05}.json"
 
 
 def log_file(folder: Path, number: int) -> Path:
-    """Where the output of a trial's steps goes."""
+    """Return the log file for the output of a trial's steps."""
     return folder / "logs" / f"{number:05}.log"

@@ -1,8 +1,8 @@
-"""What is recorded of an export against what is measured now: pure functions.
+"""Drift of an export: recorded measurements compared with current ones; pure functions.
 
-Absolute figures drift with the machine, and an export has no baseline beside it. A fixed piece of
-work tells how fast the machine is now, and the machine's state how busy. What those may explain is
-not judged; drift is only what is left.
+Absolute values change with the machine, and an export has no baseline to compare with. A fixed
+probe measures how fast the machine is now, and the machine's state how busy it is. Changes that
+these can explain are reported as "not judged"; only what they cannot explain is drift.
 """
 
 from collections.abc import Mapping
@@ -15,25 +15,25 @@ from .rounds import Rounds
 
 DriftVerdict = Literal["holds", "drifted", "not judged"]
 LEAST_DRIFT = 0.05
-"""Of speed and memory: processes of one export differ by less from day to day, for no reason."""
+"""Smallest relative change of latency and memory that is drift; day-to-day variation is smaller."""
 LEAST_QUALITY_DRIFT = 5e-4
-"""Of quality, as a share of the figure."""
+"""Tolerance beyond the recorded interval of a quality metric, relative to its value."""
 BUSY = 0.10
-"""Of the cores' time that others may take on a machine that counts as quiet."""
+"""Share of the cores' time taken by other processes and the hypervisor above which it is busy."""
 BUSY_FACTOR = 2.0
-"""How much more a busy machine may slow an export than the fixed work beside it."""
+"""Factor by which a busy machine can slow an export down more than it slows the probe."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that was looked at again.
+    """The result of rechecking one metric or one check of an export.
 
     Attributes:
-        metric: What.
-        recorded: The figure as it was exported; None for what is no figure.
-        now: The figure as it is; None where there is none.
-        verdict: Whether it holds.
-        detail: Why, in words.
+        metric: The name of the metric or check.
+        recorded: The measurement recorded in the export; None for a check.
+        now: The current measurement; None if there is none.
+        verdict: `holds`, `drifted` or `not judged`.
+        detail: The reason as text; can be empty.
     """
 
     metric: str
@@ -44,13 +44,13 @@ class Finding:
 
     @property
     def drift(self) -> float | None:
-        """The change as a share of what was recorded; None where there is none."""
+        """The change relative to the recorded value; None if not both values are known."""
         if self.recorded is None or self.now is None or not self.recorded.value:
             return None
         return (self.now.value - self.recorded.value) / abs(self.recorded.value)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         return {
             "metric": self.metric,
             "recorded": None if self.recorded is None else self.recorded.to_dict(),
@@ -62,12 +62,12 @@ class Finding:
 
 
 def judged_figures(manifest: Mapping[str, Any], rounds: Rounds, fingerprint: str) -> list[Finding]:
-    """Speed and memory against what the manifest records.
+    """Compare current latency and memory with the values recorded in the manifest.
 
     Args:
-        manifest: The export's.
-        rounds: What was measured now.
-        fingerprint: This machine's.
+        manifest: The export's manifest.
+        rounds: The current measurements.
+        fingerprint: This machine's fingerprint; metrics of another machine are `not judged`.
     """
     recorded = _recorded(manifest)
     found: list[Finding] = []
@@ -92,7 +92,7 @@ def judged_figures(manifest: Mapping[str, Any], rounds: Rounds, fingerprint: str
 def judged_quality(
     name: str, recorded: Measurement, now: Measurement, direction: Direction
 ) -> Finding:
-    """A quality metric against its recorded interval; a better one holds."""
+    """Compare a quality metric with its recorded interval; an improvement holds."""
     slack = LEAST_QUALITY_DRIFT * abs(recorded.value)
     if direction == "minimize":
         drifted = now.value > recorded.high + slack
@@ -105,7 +105,7 @@ def judged_quality(
 def _speed(
     before: Measurement, now: Measurement, probe: Mapping[str, float], rounds: Rounds
 ) -> Finding:
-    """Slower than recorded is drift only as far as the machine does not explain it."""
+    """Compare latency with the recorded one; slowdown that the machine explains is no drift."""
     busy = rounds.machine["foreign"] + rounds.machine["steal"]
     shifts = [rounds.probe[name] / probe[name] for name in probe if name in rounds.probe]
     explained = max(1.0, 1 / max(1 - busy, 0.1), *shifts)
@@ -125,14 +125,18 @@ def _speed(
 
 
 def _beyond(before: Measurement, now: Measurement, stretch: float) -> bool:
-    """Whether a figure, less is better, is worse by more than intervals and machine explain."""
+    """Return whether a lower-is-better value is worse than intervals and `stretch` explain.
+
+    Its lower end needs to exceed the recorded upper end x `stretch`, and its value the recorded
+    value x `stretch` by more than `LEAST_DRIFT`.
+    """
     return now.low > before.high * stretch and now.value > before.value * stretch * (
         1 + LEAST_DRIFT
     )
 
 
 def _recorded(manifest: Mapping[str, Any]) -> dict[str, Measurement]:
-    """Figures of the export with their spread."""
+    """Return the recorded measurements of the export by metric."""
     return {
         name: Measurement.from_dict(fields) for name, fields in manifest["sample_spread"].items()
     }

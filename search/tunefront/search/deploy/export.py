@@ -1,4 +1,4 @@
-"""The pick as a folder that runs elsewhere; called exported only once it has been verified."""
+"""Export of a pick as a folder that runs elsewhere; the folder appears only after verification."""
 
 import json
 import shutil
@@ -29,15 +29,15 @@ from .verify import Verification, verify
 
 
 def default_folder(answer: Answer, trial: Trial) -> Path:
-    """Where a trial is exported to unless told otherwise: below the search's own folder."""
+    """Return the default export folder of a trial, in `exports` of the search's results."""
     return answer.experiment.results / "exports" / slug_of(trial.name())
 
 
 def check_export_of(answer: Answer, trial: Trial, folder: Path) -> None:
-    """Refuse a folder that holds another export.
+    """Refuse a folder that is not the export of this trial.
 
     Raises:
-        ExportError: If it is none, or of another trial or experiment.
+        ExportError: If the folder is no export, or is one of another trial or experiment.
     """
     manifest = read_manifest(folder)
     held = f"trial {manifest['trial']} ({_words(manifest['configuration'])}) of "
@@ -54,21 +54,21 @@ def _words(configuration: Mapping[str, Any]) -> str:
 
 
 def export_trial(answer: Answer, trial: Trial, setting: Setting, target: Path) -> Verification:
-    """Export a measured trial and verify the export in a clean process.
+    """Export a measured trial and verify the export in a fresh process.
 
     Args:
-        answer: The search's answer, for figures and words.
-        trial: What to export.
-        setting: What all evaluations of the search share.
+        answer: The result of the search, for the README and the manifest.
+        trial: The trial to export.
+        setting: The evaluation settings of the search.
         target: The folder to write; must not exist yet.
 
     Raises:
-        ExportError: If the trial has no figures, the folder is there already, or verification
-            fails; nothing is left behind then.
+        ExportError: If the trial was not measured, the folder exists already, or verification
+            fails; no files remain then.
     """
     if not trial.measured:
         raise ExportError(f"trial {trial.number} {trial.status}: only measured trials are exported")
-    target = target.absolute()  # what loads it has a working folder of its own
+    target = target.absolute()  # the process that loads it has another working folder
     if target.exists():
         raise ExportError(f"{target} exists already; remove it, or name another with --output")
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The quality of an export judged again as a trial's is, where its data is at hand."""
+"""Recheck of an export's quality, evaluated as for a trial, if its experiment is available."""
 
 import tempfile
 from collections.abc import Mapping
@@ -19,16 +19,20 @@ from .drift import Finding, judged_quality
 def judge_again(
     folder: Path, manifest: Mapping[str, Any], named: Path | None, say: Say
 ) -> list[Finding]:
-    """A finding for every quality metric; one that is not judged, and why, where it can't be.
+    """Evaluate the export's quality again and compare it with the recorded values.
 
     Args:
         folder: The export.
         manifest: Its manifest.
-        named: The experiment's file; the one that the manifest names where None.
-        say: Called with a line before it is judged.
+        named: The experiment file; the one named in the manifest if None.
+        say: Called with one line before the evaluation.
+
+    Returns:
+        A finding for every recorded quality metric; if quality can't be evaluated, a single
+        `not judged` finding with the reason.
 
     Raises:
-        ExperimentError: If the file is named and can't be used.
+        ExperimentError: If `named` is given and can't be used.
     """
     try:
         experiment = _experiment(manifest, named)
@@ -81,7 +85,7 @@ def _findings(
 
 
 def _experiment(manifest: Mapping[str, Any], named: Path | None) -> Experiment | str:
-    """The experiment, or why there is none."""
+    """Load the experiment, or return the reason why there is none."""
     if named is not None:
         return load_experiment(named)
     written = manifest.get("experiment_file")
@@ -96,7 +100,7 @@ def _experiment(manifest: Mapping[str, Any], named: Path | None) -> Experiment |
 def _judge(
     folder: Path, manifest: Mapping[str, Any], experiment: Experiment
 ) -> tuple[str, dict[str, Measurement]]:
-    """The fingerprint of model and data, and the metrics."""
+    """Evaluate quality; return the fingerprint of model and data, and the measurements."""
     isolation = Isolation()
     with tempfile.TemporaryDirectory(prefix="tunefront-") as name:
         log, made = Path(name, "log"), Path(name, "quality")

@@ -1,4 +1,4 @@
-"""An export measured again, and its rechecks so far: whether what was recorded still holds."""
+"""Recheck of an export: whether its recorded checks and measurements still hold; its history."""
 
 import importlib.metadata
 import json
@@ -23,14 +23,14 @@ HISTORY = ".rechecks.jsonl"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recheck:
-    """What a recheck found.
+    """The result of a recheck.
 
     Attributes:
         folder: The export.
-        at: When.
-        findings: Everything that was looked at.
-        machine: The machine's state while it was measured; empty where it was not.
-        libraries: Versions that are not the recorded ones, `name: recorded -> now`.
+        at: The time of the recheck.
+        findings: The findings, one for each check and metric.
+        machine: The machine's state during the measurement; empty if a check failed before it.
+        libraries: Libraries whose version differs from the recorded one, `name: recorded -> now`.
     """
 
     folder: Path
@@ -41,12 +41,12 @@ class Recheck:
 
     @property
     def verdict(self) -> DriftVerdict:
-        """`drifted` where anything did; `holds` where anything could be judged."""
+        """`drifted` if any finding drifted, else `holds` if any holds, else `not judged`."""
         found = {finding.verdict for finding in self.findings}
         return "drifted" if "drifted" in found else "holds" if "holds" in found else "not judged"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         return {
             "schema": 1,
             "folder": str(self.folder),
@@ -59,16 +59,16 @@ class Recheck:
 
 
 def recheck_export(folder: Path, experiment: Path | None, say: Say) -> Recheck:
-    """Check an export's files and outputs, measure it again, and judge it again.
+    """Check an export's files, outputs and choices; if they hold, measure speed and quality again.
 
     Args:
         folder: The export.
-        experiment: Whose workload judges its quality; the one that the manifest names where None.
+        experiment: The experiment file for the quality; the one named in the manifest if None.
         say: Called with a line for every step.
 
     Raises:
         ExportError: If the folder is no export, or does not run.
-        ExperimentError: If `experiment` is named and can't be used.
+        ExperimentError: If `experiment` is given and can't be used.
     """
     from tunefront.evaluators.exports.folder import read_manifest
     from tunefront.evaluators.exports.verification import DECIDING
@@ -108,7 +108,11 @@ def _libraries(manifest: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _installed(name: str) -> str | None:
-    """The version of a library here; a manifest names some that decide nothing about what runs."""
+    """Return the installed version of a library; None if it is not installed.
+
+    Libraries that do not decide what can run (not in `LIBRARIES`), such as those that serve the
+    export, are looked up in the package metadata.
+    """
     if name in LIBRARIES:
         return detect_hardware().libraries.get(name)
     try:
@@ -118,7 +122,7 @@ def _installed(name: str) -> str | None:
 
 
 def history_file(folder: Path) -> Path:
-    """Where an export's rechecks are kept: beside it, because nothing may be added to it."""
+    """Return the history file of an export, next to its folder, whose contents must not change."""
     whole = folder.absolute()
     return whole.with_name(whole.name + HISTORY)
 
@@ -138,10 +142,10 @@ def keep(found: Recheck) -> None:
 
 
 def history(folder: Path) -> Sequence[Mapping[str, Any]]:
-    """Every recheck of an export, the first one first, as `to_dict` gave it.
+    """Read all rechecks of an export, oldest first, as `to_dict` returned them.
 
     Raises:
-        ExportError: If there was none, or the file can't be read.
+        ExportError: If the export was never rechecked, or the file can't be read.
     """
     path = history_file(folder)
     try:

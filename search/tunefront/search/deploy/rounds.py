@@ -1,4 +1,4 @@
-"""An export run in several fresh processes, with the machine's own speed and state beside it."""
+"""Measurement of an export in several fresh processes, with the machine's speed and state."""
 
 import json
 import math
@@ -17,21 +17,21 @@ from tunefront.spaces import ExportError
 
 ROUNDS = 3
 ROUND_S = 1.0
-"""Time for measuring, a round."""
+"""Time for measuring per round, s."""
 ROUND_TIMEOUT_S = 1800.0
 ROUND_UNITS: Mapping[str, str] = {"latency_ms": "ms", "peak_memory_mb": "MB"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rounds:
-    """What the rounds found.
+    """The result of the rounds.
 
     Attributes:
-        facts: What the export said it is.
-        figures: By metric, with the interval over the rounds.
-        probe: How long the fixed work took beside them, in ms (`evaluators/probe.py`).
-        machine: The busiest round's shares of the cores that others and the hypervisor took, and
-            the load average.
+        facts: The read-back of the export in the first round.
+        figures: The measurements by metric, with the interval over the rounds.
+        probe: The median times of the fixed probe, ms (`evaluators/exports/probe.py`).
+        machine: The largest value over the rounds of each of: the share of the cores' time taken
+            by other processes (`foreign`) and by the hypervisor (`steal`), the load average.
     """
 
     facts: Mapping[str, Any]
@@ -40,7 +40,7 @@ class Rounds:
     machine: Mapping[str, float]
 
     def manifest_fields(self) -> dict[str, Any]:
-        """What an export's manifest keeps of them."""
+        """Return the fields that the export's manifest stores."""
         return {
             "sample_figures": {name: figure.value for name, figure in self.figures.items()},
             "sample_spread": {name: figure.to_dict() for name, figure in self.figures.items()},
@@ -57,7 +57,7 @@ def measure_rounds(folder: Path, say: Say = lambda line: None) -> Rounds:
         say: Called before each round.
 
     Raises:
-        ExportError: If it does not run.
+        ExportError: If the export does not run.
     """
     samples: list[Mapping[str, Any]] = []
     probes: list[Mapping[str, float]] = []
@@ -78,9 +78,9 @@ def measure_rounds(folder: Path, say: Say = lambda line: None) -> Rounds:
 
 
 def of_rounds(values: Sequence[float], metric: str) -> Measurement:
-    """The median of the rounds; Student's 95 % interval of the mean of their logarithms.
+    """Return the median of the rounds with Student's 95 % interval of the mean logarithm.
 
-    The interval holds all rounds, whatever their mean says.
+    The interval is extended to contain the values of all rounds.
     """
     from scipy.special import stdtrit
 
@@ -100,7 +100,7 @@ def of_rounds(values: Sequence[float], metric: str) -> Measurement:
 
 
 def _watched(folder: Path) -> tuple[Mapping[str, Any], Mapping[str, float]]:
-    """One round, and the state of the machine meanwhile."""
+    """Run one round; return its output and the state of the machine during it."""
     from tunefront.evaluators.measures.machine import MachineWatch
 
     watch, before_s = MachineWatch(), _children_s()

@@ -1,4 +1,4 @@
-"""What an export is served with: a Dockerfile of exact versions, and how the README tells it."""
+"""Serving of an export: a Dockerfile with exact versions, and the README's section about it."""
 
 import importlib.metadata
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from tunefront.evaluators.exports.folder import can_be_served
 
 DOCKERFILE = "Dockerfile"
 RUNS_ON = {"torch": "torch", "inductor": "torch"}
-"""The distribution that a runtime is, where it has another name."""
+"""The distribution of a runtime, if its name differs from the runtime's."""
 SERVES_WITH = ("numpy", "fastapi", "uvicorn")
 _WHEELS = "https://download.pytorch.org/whl"
 _TEMPLATE = """\
@@ -38,22 +38,22 @@ RUN apt-get update && apt-get install -y --no-install-recommends libgomp1 \\
 
 
 def requirements_of(record: CandidateRecord) -> str:
-    """The distribution that runs the export."""
+    """Return the name of the distribution that runs the export."""
     return RUNS_ON.get(record.runtime, record.runtime)
 
 
 def serving_versions() -> dict[str, str]:
-    """What serves, beside the runtime, as it is installed here."""
+    """Return the installed versions of the libraries that serving needs besides the runtime."""
     return {name: importlib.metadata.version(name) for name in SERVES_WITH}
 
 
 def dockerfile(record: CandidateRecord, versions: Mapping[str, str], tag: str) -> str:
-    """An image that serves the export.
+    """Return the Dockerfile of an image that serves the export.
 
     Args:
-        record: The candidate.
-        versions: The manifest's: of the runtime, of what serves, and of Python.
-        tag: The image's name in the comment.
+        record: The candidate's record.
+        versions: Versions from the manifest: of the runtime, the serving libraries and Python.
+        tag: The image's name in the Dockerfile's comment.
     """
     names = (requirements_of(record), *SERVES_WITH)
     local = versions["torch"].partition("+")[2] if names[0] == "torch" else ""
@@ -68,7 +68,7 @@ def dockerfile(record: CandidateRecord, versions: Mapping[str, str], tag: str) -
 
 
 def serving_words(record: CandidateRecord) -> str:
-    """The README's part about serving."""
+    """Return the README's section about serving."""
     if not can_be_served(record):
         ranks = record.numerics.tensor_parallel
         return (

@@ -1,4 +1,4 @@
-"""An export verified in a clean process: what holds and what does not."""
+"""Verification of an export in a fresh process."""
 
 import json
 import subprocess
@@ -18,12 +18,12 @@ VERIFY_TIMEOUT_S = 1800.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """What was checked.
+    """The result of a verification.
 
     Attributes:
         folder: The export.
-        checks: Every check, in order.
-        passed: Whether files, outputs and choices are what they were.
+        checks: All checks, in order.
+        passed: Whether files, outputs and choices match the recorded ones.
     """
 
     folder: Path
@@ -31,7 +31,7 @@ class Verification:
     passed: bool
 
     def remark(self) -> str:
-        """What figures that are worse mean for an export that passed; empty where none is."""
+        """Explain why worse measurements do not fail a passed export; empty if there are none."""
         worse = " and ".join(check.name for check in self.checks if check.holds is False)
         if not self.passed or not worse:
             return ""
@@ -42,14 +42,14 @@ class Verification:
 
 
 def verify(folder: Path, seconds: float | None = None) -> Verification:
-    """Load an export in a fresh Python, compare outputs on recorded inputs, measure again.
+    """Load an export in a fresh process, compare outputs on recorded inputs, measure again.
 
     Args:
         folder: The export.
-        seconds: Time for measuring; `SECONDS` where None.
+        seconds: Time for measuring, s; `VERIFY_S` if None.
 
     Raises:
-        ExportError: If there is no such folder, or it is no export.
+        ExportError: If the folder does not exist or is no export.
     """
     from tunefront.evaluators.exports.folder import MANIFEST, read_manifest
     from tunefront.evaluators.exports.verification import Check, passed
@@ -57,7 +57,7 @@ def verify(folder: Path, seconds: float | None = None) -> Verification:
     if not folder.is_dir():
         raise ExportError(f"{folder} is not a folder; name what `tunefront export` wrote")
     if not (folder / MANIFEST).is_file():
-        read_manifest(folder)  # says what is missing
+        read_manifest(folder)  # raises an error that names what is missing
     done = subprocess.run(
         [
             sys.executable,

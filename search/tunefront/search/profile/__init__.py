@@ -1,1 +1,1 @@
-"""Where a trial's time goes, and what could be done about it."""
+"""Profiling of a trial, and choices that could address its bottlenecks."""

@@ -1,7 +1,8 @@
-"""Which choices could address what a profile shows, and what the record says of them.
+"""Suggestions: choices that could address what a profile shows, with the evidence of the record.
 
-The rules are a table: what must show in the profile, and the choice that answers it. A choice is a
-thing to try, not a promise; how it went is told from recorded trials alone.
+The rules are a table of conditions on the profile, each with a choice that could address it. A
+choice is worth trying, with no promise of success; its effect is reported from recorded trials
+only.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,19 +14,19 @@ from tunefront.search.study.trial import Trial
 from tunefront.spaces import CHOICES, Configuration, SearchSpace, Value, choice_kind, show
 
 BIG, MOST = 0.2, 0.4
-"""Shares of the time from which a kind of work is worth addressing, and from which it rules."""
+"""Shares of the time above which a kind of work is worth addressing, and dominates."""
 OVERHEAD = 0.3
-"""Share of the time that is bound by neither peak from which that is worth addressing."""
+"""Share of the time above which work bound by neither roofline peak is worth addressing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
-    """A profile with the configuration that it is of.
+    """A profile with its configuration and machine.
 
     Attributes:
-        profile: Where the time goes.
-        configuration: What was run.
-        cores: Cores of this machine.
+        profile: The profile.
+        configuration: The profiled configuration.
+        cores: Number of cores of the machine.
     """
 
     profile: Profile
@@ -33,32 +34,37 @@ class Situation:
     cores: int
 
     def value(self, choice: str) -> Value:
-        """The configuration's value of a choice, or what holds without it."""
+        """Return the configuration's value of a choice, or the choice's default."""
         return self.configuration.get(choice, CHOICES[choice].default)
 
     def part(self, kind: str) -> Part | None:
-        """A kind of work; None where there is none."""
+        """Return the part of a kind of work; None if the profile has none."""
         return next((part for part in self.profile.by_kind() if part.name == kind), None)
 
     def share(self, *kinds: str) -> float:
-        """The share of the time of some kinds of work."""
+        """Return the share of the time that the given kinds of work take together."""
         return sum(part.share for part in self.profile.by_kind() if part.name in kinds)
 
     def products(self, bound: str, least: float = BIG) -> bool:
-        """Whether matrix products take a share of the time at least, and are bound so."""
+        """Return whether matrix products take at least `least` of the time and have this bound.
+
+        Args:
+            bound: The roofline bound.
+            least: Share of the time, 0 to 1.
+        """
         found = self.part("matmul")
         return found is not None and found.share >= least and found.bound == bound
 
     def integers(self) -> bool:
-        """Whether integers are multiplied already."""
+        """Return whether matrix products use integers already."""
         return self.value("quantization") in ("int8-static", "int8-dynamic")
 
     def overhead(self) -> bool:
-        """Whether much of the time is bound by neither peak."""
+        """Return whether at least `OVERHEAD` of the time is bound by neither roofline peak."""
         return self.profile.bounds()["overhead"] >= OVERHEAD
 
     def unfused_attention(self) -> bool:
-        """Whether attention is made of single products."""
+        """Return whether attention runs as separate matrix products."""
         return any(
             row.kind == "attention" and row.operator in ("aten::matmul", "aten::bmm", "MatMul")
             for row in self.profile.rows
@@ -67,13 +73,13 @@ class Situation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdviceRule:
-    """What a profile may show, and a choice that could address it.
+    """A condition on a profile, and a choice that could address it.
 
     Attributes:
-        shows: Whether the profile shows it.
-        choice: A choice of the catalogue.
-        values: Its values that could help, the likeliest first; larger numbers where empty.
-        because: Why, in words.
+        shows: The condition.
+        choice: The name of a choice in the catalogue.
+        values: Values that could help, the most likely first; larger numbers if empty.
+        because: The reason as text.
     """
 
     shows: Callable[[Situation], bool]
@@ -191,15 +197,16 @@ ADVICE_RULES: tuple[AdviceRule, ...] = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tried:
-    """What the record says of a value.
+    """The recorded evidence about a value of a choice.
 
     Attributes:
-        trials: Measured trials that have it.
-        failed: Trials that have it and failed.
-        pairs: Pairs of measured trials that differ in this choice alone: as profiled, and so.
-        speedup: The median of their ratios of throughput; None without pairs.
-        best: The measured trial with it that has the highest throughput, and how many times the
-            profiled trial's that is; None where there is none.
+        trials: Number of measured trials with the value.
+        failed: Number of failed trials with the value.
+        pairs: Number of pairs of measured trials that differ in this choice only: one with the
+            profiled value, one with this value.
+        speedup: Median throughput ratio of the pairs; None without pairs.
+        best: Number of the measured trial with the value that has the highest throughput, and its
+            throughput / the profiled trial's; None if there is none.
     """
 
     trials: int
@@ -215,9 +222,9 @@ class Option:
 
     Attributes:
         value: The value.
-        in_space: Whether the experiment's space holds it.
-        obstacle: Why it can't run here beside the other choices; empty where it can.
-        tried: What the record says.
+        in_space: Whether the experiment's space contains it.
+        obstacle: Why it can't run here with the trial's other choices; empty if it can.
+        tried: The recorded evidence.
     """
 
     value: Value
@@ -231,10 +238,10 @@ class Suggestion:
     """A choice that could address what the profile shows.
 
     Attributes:
-        choice: Its name.
-        now: The value that was profiled.
-        reasons: Why, in words.
-        options: The values.
+        choice: The name of the choice.
+        now: The profiled value.
+        reasons: The reasons as text.
+        options: The values that could help.
     """
 
     choice: str
@@ -246,13 +253,13 @@ class Suggestion:
 def suggestions_for(
     situation: Situation, space: SearchSpace, trials: Sequence[Trial], number: int
 ) -> list[Suggestion]:
-    """What the rules say to a profile, one suggestion a choice, in their order.
+    """Apply the rules to a profile: one suggestion per choice, in the order of the rules.
 
     Args:
-        situation: The profile.
+        situation: The profile with its configuration.
         space: The experiment's space.
-        trials: The record.
-        number: Of the profiled trial.
+        trials: All recorded trials.
+        number: The number of the profiled trial.
     """
     reasons: dict[str, list[str]] = {}
     values: dict[str, list[Value]] = {}
@@ -274,7 +281,7 @@ def suggestions_for(
 
 
 def _values(rule: AdviceRule, situation: Situation, space: SearchSpace) -> list[Value]:
-    """The values of a rule that are not what was profiled."""
+    """Return a rule's values other than the profiled one, or larger values if it names none."""
     now = situation.value(rule.choice)
     if rule.values:
         return [value for value in rule.values if value != now]
@@ -284,7 +291,10 @@ def _values(rule: AdviceRule, situation: Situation, space: SearchSpace) -> list[
 
 
 def _next(choice: str, now: Value, cores: int) -> Value:
-    """A larger number that the space does not hold."""
+    """Return a larger number if the space has none: twice the value, or pruning_ratio + 0.25.
+
+    It is at most the number of cores for threads, and at most 0.95 for pruning_ratio.
+    """
     if choice == "pruning_ratio":
         return choice_kind(choice).check(min(0.95, float(now) + 0.25))
     doubled = 2 * int(now)
@@ -313,7 +323,7 @@ def _option(
 
 
 def tried_of(trials: Sequence[Trial], number: int, choice: str, now: Value, value: Value) -> Tried:
-    """What recorded trials say of a value in place of another."""
+    """Collect the recorded evidence for `value` in place of `now`."""
     measured = [t for t in trials if t.measured and "throughput" in t.measurements]
     having = [trial for trial in measured if _value(trial, choice) == value]
     before = {_others(t, choice): t for t in measured if _value(t, choice) == now}
@@ -339,7 +349,7 @@ def _value(trial: Trial, choice: str) -> Value:
 
 
 def _others(trial: Trial, choice: str) -> frozenset[tuple[str, Value]]:
-    """The other choices; defaults are as if they were not written."""
+    """Return the trial's other choices, leaving out defaults."""
     written: Mapping[str, Value] = trial.configuration
     return frozenset(
         (name, value)
@@ -349,7 +359,7 @@ def _others(trial: Trial, choice: str) -> frozenset[tuple[str, Value]]:
 
 
 def told(option: Option) -> str:
-    """What is known of a value, in words."""
+    """Describe the recorded evidence about a value."""
     tried = option.tried
     parts = ["in this space" if option.in_space else "not in this space"]
     if option.obstacle:

@@ -1,4 +1,4 @@
-"""A profile as a picture: kinds of work, operators and modules, coloured by what bounds them."""
+"""Bar chart of a profile: kinds of work, operators and modules, coloured by roofline bound."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,13 +22,13 @@ BOUND_TEXTS: Mapping[RooflineBound, str] = {
     "unknown": "not known",
 }
 ROWS_DRAWN = 10
-"""Operators and modules that are drawn."""
+"""Maximum number of operators and of modules drawn."""
 LONGEST_NAME = 44
-"""Letters of a name that are drawn."""
+"""Maximum number of characters drawn of a name."""
 
 
 def draw_profile(profile: Profile, title: str, path: Path) -> None:
-    """Write a PNG: bars of milliseconds a request."""
+    """Write a PNG with bars of milliseconds per request."""
     import matplotlib
 
     matplotlib.use("agg")
@@ -76,5 +76,5 @@ def _draw(ax: "Axes", name: str, parts: Sequence[Part]) -> None:
 
 
 def shortened_name(name: str) -> str:
-    """The end of a long name, which tells most of a module."""
+    """Shorten a long name to its end, the most specific part of a module's name."""
     return name if len(name) <= LONGEST_NAME else f"…{name[1 - LONGEST_NAME :]}"

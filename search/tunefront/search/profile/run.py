@@ -1,4 +1,4 @@
-"""A trial profiled: where its time goes, kept beside the record and in the trial's MLflow run."""
+"""Profiling of a trial: profile and suggestions, written as files next to the search's record."""
 
 import csv
 import io
@@ -23,13 +23,13 @@ TRACE, PICTURE, DATA, TABLE = "trace.json", "profile.png", "profile.json", "prof
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfiledTrial:
-    """A trial's profile, and what could be done about it.
+    """A trial's profile with suggestions.
 
     Attributes:
         trial: The trial.
-        profile: Where its time goes.
-        suggestions: Choices that could address it.
-        folder: Where trace, picture and data are.
+        profile: The profile of its time.
+        suggestions: Choices that could address its bottlenecks.
+        folder: The folder with trace, chart and data.
     """
 
     trial: Trial
@@ -39,16 +39,16 @@ class ProfiledTrial:
 
 
 def profile_trial(answer: Answer, trial: Trial, setting: Setting) -> ProfiledTrial:
-    """Profile a measured trial and write its files; an earlier profile of it is replaced.
+    """Profile a measured trial and write its files, replacing an earlier profile of it.
 
     Args:
-        answer: The search's answer.
-        trial: What to profile.
-        setting: What all evaluations of the search share.
+        answer: The result of the search.
+        trial: The trial to profile.
+        setting: The evaluation settings of the search.
 
     Raises:
-        ExperimentError: If the trial has no figures, or the search is a quick check.
-        EvaluationError: With its cause, where it can't be built, run or profiled.
+        ExperimentError: If the trial was not measured, or the search is a quick check.
+        EvaluationError: If the trial can't be built, run or profiled; carries the cause.
     """
     experiment = answer.experiment
     if experiment.smoke:
@@ -110,7 +110,7 @@ def _suggestions(answer: Answer, trial: Trial, profile: Profile) -> list[Suggest
 
 
 def profile_record(found: ProfiledTrial) -> dict[str, Any]:
-    """Everything about a profile, as plain JSON values."""
+    """Return everything about a profile as plain JSON values."""
     profile = found.profile
     return {
         "schema": 1,
@@ -133,7 +133,7 @@ def profile_record(found: ProfiledTrial) -> dict[str, Any]:
 
 
 def profile_csv(profile: Profile) -> str:
-    """The rows as CSV; empty cells where something is not known."""
+    """Return the profile's rows as CSV; unknown values are empty cells."""
     names = ("operator", "kind", "module", "calls", "self_ms", "flops", "moved_bytes")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

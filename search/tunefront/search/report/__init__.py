@@ -1,1 +1,1 @@
-"""The report: one page that holds a search, and picks again with other limits."""
+"""The report: one HTML page about a search that recomputes the picks when limits are changed."""

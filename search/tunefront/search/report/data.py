@@ -1,8 +1,9 @@
-"""The report's data: an answer and its record as plain JSON values; a pure function.
+"""The report's data: a result and its metadata as plain JSON values; a pure function.
 
-The page picks again with other limits, so a trial carries what `picks.py` goes by: its figures, the
-ends of the intervals that tell it from others, its gain over the baseline and how many of its
-choices differ from the baseline's. Numbers are whole, so that what is a tie here is one there.
+The page recomputes the picks for other limits (`picks.js`). Every trial therefore carries what
+`picks.py` uses: measurements, interval ends for ties, gain over the baseline, and the number of
+choices that differ from the baseline's. These numbers are not rounded, so that both find the same
+ties.
 """
 
 import math
@@ -26,7 +27,7 @@ from .sections import account_of
 
 SCHEMA = 1
 LONGEST_MESSAGE_KEPT = 600
-"""Letters of a message that are kept; the record has it whole."""
+"""Maximum number of characters of a message in the page; the record has the whole message."""
 
 
 def report_data(
@@ -34,12 +35,12 @@ def report_data(
     record: Mapping[str, Any],
     samples: Mapping[int, Sequence[Sample]] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """Everything that the page shows.
+    """Return all data of the page.
 
     Args:
-        answer: What the search found.
-        record: Machine and dropped combinations, as `search.json` has them; may be empty.
-        samples: What the baseline and the picks answered, by trial.
+        answer: The result of the search.
+        record: Metadata of `search.json`: machine, workload, dropped combinations; can be empty.
+        samples: Recorded outputs of the baseline and the picks, by trial number.
     """
     experiment = answer.experiment
     return {
@@ -76,14 +77,14 @@ def report_data(
 
 
 def number(value: float) -> float | str:
-    """A number as JSON has it; what JSON has no number for, as JavaScript's `Number` reads it."""
+    """Return a finite number unchanged, others as text that JavaScript's `Number` parses."""
     if math.isfinite(value):
         return value
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def _commands(answer: Answer) -> dict[str, str]:
-    """What is typed to go on; nothing of a quick check, whose record no other command reads."""
+    """Return the commands shown in the page; empty for a quick check, which these do not read."""
     if answer.experiment.smoke:
         return {}
     path = shlex.quote(str(answer.experiment.path))
@@ -91,7 +92,7 @@ def _commands(answer: Answer) -> dict[str, str]:
 
 
 def _metrics(answer: Answer) -> dict[str, Any]:
-    """The metrics that are searched for or limited, or that a trial has a figure of."""
+    """Return the metrics that are objectives, limited, or measured by any trial."""
     experiment = answer.experiment
     named = {limit.metric for limit in experiment.limits}
     named |= {objective.metric for objective in experiment.objectives}
@@ -107,7 +108,7 @@ def _metrics(answer: Answer) -> dict[str, Any]:
 
 
 def _rules(answer: Answer) -> dict[str, Any]:
-    """What decides the picks; null where no metric does."""
+    """Return the metrics and tolerances that decide the picks; null if there is no such metric."""
     names = ("speed", "size", "quality")
     found = zip(names, deciding(answer.experiment, answer.trials), strict=True)
     return {
@@ -118,7 +119,7 @@ def _rules(answer: Answer) -> dict[str, Any]:
 
 
 def _choices(answer: Answer) -> dict[str, Any]:
-    """The choices that vary over the trials, and the values of those that don't."""
+    """Return the choices that vary among the trials, and the values of the fixed ones."""
     seen: dict[str, set[Value | None]] = {}
     for trial in answer.trials:
         for name in trial.configuration:
@@ -172,7 +173,7 @@ def _trial(answer: Answer, trial: Trial) -> dict[str, Any]:
 
 
 def _for_picking(answer: Answer, trials: Sequence[Trial]) -> list[dict[str, Any]]:
-    """Of every measured trial, its figures and what `picks.py` derives from them."""
+    """Return for every measured trial its measurements and the values `picks.py` derives."""
     experiment = answer.experiment
     objectives = experiment.objectives
     _, low, high = spread_of(trials, objectives, experiment.primary)

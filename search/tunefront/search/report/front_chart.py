@@ -1,4 +1,4 @@
-"""The front as a picture: speed against memory and quality, picks named, limits drawn."""
+"""Chart of the front: pairs of objectives, with labelled picks and limits as lines."""
 
 import textwrap
 from collections.abc import Sequence
@@ -22,21 +22,21 @@ ROLE_COLOURS = {
     "baseline": "#1f77b4",
     "dominated": "#b0b0b0",
 }
-"""Also the colours of runs in MLflow."""
+"""Colour of each role, also used for runs in MLflow."""
 MARKERS = {"dominated": ("o", 4), "front": ("o", 7), "baseline": ("s", 8), "recommended": ("*", 16)}
-"""Form and size in points, in the order of drawing."""
+"""Marker and size in points of each role, in drawing order."""
 LOG_AXIS_FACTOR = 5.0
-"""Positive figures further apart than this factor get a logarithmic axis."""
+"""Ratio of the largest to the smallest positive value above which an axis is logarithmic."""
 LETTER = (4.9, 11.0)
-"""Width and height of a letter of a point's name, in points."""
+"""Width and height of one character of a label, in points."""
 PLACES = tuple(
     (x, y) for y in (5, -13, 18, -26, 31, -39, 44) for x in (8, -8, 0) if x or abs(y) > 13
 )
-"""Where a name may stand, in points from its trial; on the left it ends there."""
+"""Possible label offsets from the trial, in points; x < 0 aligns right, x = 0 centres."""
 
 
 def draw_front(answer: Answer, path: Path) -> None:
-    """Write a PNG: the first objective against each of the others."""
+    """Write a PNG: the first objective against the next two; a single one against itself."""
     import matplotlib
 
     matplotlib.use("agg")
@@ -52,7 +52,7 @@ def draw_front(answer: Answer, path: Path) -> None:
         _draw_pair(ax, answer, x, y)
     handles = axes[0][0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside lower center", ncols=5, frameon=False)
-    figure.draw_without_rendering()  # settles where things are
+    figure.draw_without_rendering()  # computes the layout, which label placement needs
     for ax, (x, y) in zip(axes[0], pairs, strict=True):
         _name_picks(ax, answer, x, y)
     figure.savefig(path, dpi=110)
@@ -90,12 +90,15 @@ def _draw_pair(ax: "Axes", answer: Answer, x: str, y: str) -> None:
 
 
 def _far_apart(values: Sequence[float]) -> bool:
-    """Whether an axis must be logarithmic to show them; one that need not be always has ticks."""
+    """Return whether all values are positive and span a factor above `LOG_AXIS_FACTOR`.
+
+    Only such values get a logarithmic axis, because a linear axis always has ticks.
+    """
     return bool(values) and min(values) > 0 and max(values) > LOG_AXIS_FACTOR * min(values)
 
 
 def _logarithmic(ax: "Axes") -> None:
-    """Logarithmic in x, with ticks that read as plain numbers."""
+    """Make the x axis logarithmic, with ticks as plain numbers."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     ax.set_xscale("log")
@@ -105,10 +108,11 @@ def _logarithmic(ax: "Axes") -> None:
 
 
 def errors(answer: Answer, trials: Sequence[Trial], metric: str) -> list[list[float]]:
-    """How far the intervals reach below and above the values, `(2, trials)`.
+    """Return the lengths of the intervals below and above the values, shape `(2, trials)`.
 
-    Of the primary quality metric it is the interval of the change against the baseline on the same
-    items: the items' own spread is the same for all trials and tells nothing about their order.
+    For the primary quality metric this is the paired interval of the change against the baseline on
+    the same items, because the spread between items is shared by all trials and does not affect
+    their order.
     """
     reaches = [_reach(answer, trial, metric) for trial in trials]
     return [[below for below, _ in reaches], [above for _, above in reaches]]
@@ -133,7 +137,7 @@ def _draw_limits(ax: "Axes", answer: Answer, x: str, y: str) -> None:
 
 
 def _draw_edge(ax: "Axes", answer: Answer, x: str, y: str) -> None:
-    """A line along the trials of the front that nothing beats in these two metrics alone."""
+    """Draw a step line through the front's trials that are nondominated in these two metrics."""
     trials = list(answer.front.trials)
     if len(trials) < 2 or x == y:
         return
@@ -148,7 +152,7 @@ def _draw_edge(ax: "Axes", answer: Answer, x: str, y: str) -> None:
 
 
 def _name_picks(ax: "Axes", answer: Answer, x: str, y: str) -> None:
-    """The baseline and the picks, where they hide neither each other nor the front."""
+    """Label the baseline and the picks, each at the offset with the least overlap."""
     names = {pick.trial.number: pick.name for pick in reversed(answer.front.picks)}
     shown = [t for t in answer.trials if t.measured and role_of(answer, t) != "dominated"]
     to_points = 72 / ax.figure.dpi
@@ -182,7 +186,7 @@ def _anchor(offset: float) -> Literal["left", "right", "center"]:
 
 
 def _box(at: npt.NDArray[np.float64], offset: tuple[float, float], name: str) -> "Box":
-    """Where a name stands that is set off from its trial."""
+    """Return the rectangle of a label at an offset from its trial at `at`, in points."""
     width = LETTER[0] * len(name)
     before = {"left": 0.0, "right": width, "center": width / 2}[_anchor(offset[0])]
     left, bottom = at[0] + offset[0] - before, at[1] + offset[1] - 2
@@ -198,17 +202,17 @@ class Box(NamedTuple):
     top: float
 
     def scaled(self, factor: float) -> "Box":
-        """Every edge times a factor."""
+        """Return the rectangle with every edge multiplied by a factor."""
         return Box(*(factor * edge for edge in self))
 
     def overlap(self, other: "Box") -> float:
-        """The area that both cover."""
+        """Return the area of the intersection."""
         width = min(self.right, other.right) - max(self.left, other.left)
         height = min(self.top, other.top) - max(self.bottom, other.bottom)
         return max(width, 0.0) * max(height, 0.0)
 
     def outside(self, frame: "Box") -> float:
-        """The area that lies beyond a frame."""
+        """Return the area outside a frame."""
         whole = (self.right - self.left) * (self.top - self.bottom)
         return whole - self.overlap(frame)
 

@@ -1,4 +1,4 @@
-"""How the front grew: the hypervolume's share of what it came to, trial by trial."""
+"""History of the front: hypervolume after every trial as a share of its final value."""
 
 import numpy as np
 
@@ -9,10 +9,11 @@ from tunefront.search.sampling.surrogate.targets import learnable
 
 
 def history_of(answer: Answer) -> list[tuple[int, float]]:
-    """For the number of every trial within limits, the share that was reached by then, 0 to 1.
+    """Return for every trial within limits its number and the share reached by then, 0 to 1.
 
-    Figures are scaled as the sampler's; the reference lies as far beyond the front's worst values
-    as these lie from its best ones.
+    Values are scaled as for the sampler (linear or log). In every objective the reference point is
+    the front's worst value plus the front's range; if that is zero, plus the range of all trials
+    within limits, or 1.
     """
     kept = within(answer.trials, answer.experiment.limits)
     if not kept:

@@ -1,9 +1,9 @@
-"""Which choices matter for an objective, and how far that can be believed.
+"""Permutation importance of the choices for an objective, and how reliable it is.
 
-The surrogate's process learns four fifths of the trials and predicts the others, five times. How
-well it does is R²; how much worse it does where a choice's values are drawn anew is what hangs on
-that choice. Half of that over the variance is the choice's total effect, alone and together with
-others (Jansen 1999; for a model that predicts perfectly).
+The surrogate's Gaussian process is fitted to four fifths of the trials and predicts the others, in
+five-fold cross-validation; R² is the quality of these predictions. The importance of a choice is
+half the increase of the mean squared error when its values are resampled, divided by the variance:
+its total effect, including interactions (Jansen 1999; exact for a model that predicts perfectly).
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,31 +20,32 @@ from tunefront.search.study.trial import Trial
 from tunefront.spaces import Choice
 
 LEAST_EXPLAINED_TRIALS = 12
-"""Fewer measured trials say nothing about choices."""
+"""Minimum number of measured trials for which importance is computed."""
 BELIEVED = 0.5
-"""R² below which a model that predicts so badly is not asked what matters."""
+"""Minimum R² for which importance is reported."""
 SAME_VALUE = 1e-9
-"""Figures nearer than this, as a share of them, are one figure."""
+"""Range of an objective, relative to its largest magnitude, up to which all values are equal."""
 FOLDS = 5
 DRAWS = 5
-"""How often a choice's values are drawn anew."""
+"""Number of times a choice's values are resampled per fold."""
 MOST_EXPLAINED_TRIALS = 300
-"""Of more, a random part is looked at."""
+"""Maximum number of trials used; above it, a random subset."""
 EXPLAINED_FROM = 120
-"""Trials that a process' parameters are learnt from, at the most."""
+"""Maximum number of trials to which the Gaussian process' hyperparameters are fitted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Importance:
-    """What an objective hangs on.
+    """The importance of choices for one objective.
 
     Attributes:
         objective: The metric.
-        trials: How many trials were looked at.
-        r2: Share of the variance that is predicted for trials that were not seen; None where
-            there is too little to learn from.
-        shares: Of the variance, by choice, the greatest first; empty where `r2` is too low.
-        same: Whether all figures are one, so that nothing hangs on anything.
+        trials: Number of trials used.
+        r2: Cross-validated R², the share of the variance predicted for held-out trials; None if
+            there are too few trials, no choice varies, or all values are equal.
+        shares: Total effect by choice as a share of the variance, largest first; empty if `r2` is
+            too low.
+        same: Whether all values are equal, so that no choice has an effect.
     """
 
     objective: str
@@ -54,7 +55,7 @@ class Importance:
     same: bool = False
 
     def __str__(self) -> str:
-        """What can be said about it, in words."""
+        """Describe how reliable the importance is, or why there is none."""
         if self.same:
             return f"the same in all {self.trials} measured trials: no choice moves it"
         if self.r2 is None:
@@ -68,7 +69,14 @@ class Importance:
 def importance_of(
     trials: Sequence[Trial], choices: Sequence[Choice], objective: Objective, seed: int = 0
 ) -> Importance:
-    """What an objective hangs on, after the measured ones of these trials."""
+    """Compute the importance of the choices for an objective from the measured trials.
+
+    Args:
+        trials: All recorded trials.
+        choices: The choices of the space.
+        objective: The objective.
+        seed: Seed of the folds and of the resampling.
+    """
     random = np.random.default_rng(seed)
     measured = [trial for trial in trials if trial.measured]
     if len(measured) > MOST_EXPLAINED_TRIALS:
@@ -98,7 +106,10 @@ def importance_of(
 def _misses(
     features: Features, figures: Floats, random: np.random.Generator
 ) -> tuple[float, Floats]:
-    """Mean square errors over the variance: as predicted, and with each choice drawn anew."""
+    """Return the cross-validated mean squared error / variance: as is, and per resampled choice.
+
+    The second has shape `(choices,)`.
+    """
     count, choices = features.places.shape
     missed = 0.0
     missed_without = np.zeros(choices)
@@ -124,10 +135,10 @@ def _misses(
 def _learnt(
     features: Features, figures: Floats, known: Indices, random: np.random.Generator
 ) -> Process:
-    """A process that has seen the `known` rows.
+    """Fit a Gaussian process to the `known` rows.
 
-    How noisy figures are it learns by itself: intervals of quality hold the items' own spread,
-    which all trials share.
+    The noise level is a hyperparameter, not taken from measured intervals: the intervals of quality
+    include the spread between items, which is shared by all trials.
     """
     noise = np.zeros(len(figures))
     few = len(known) <= EXPLAINED_FROM

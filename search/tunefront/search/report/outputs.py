@@ -1,4 +1,4 @@
-"""What the baseline and the picks answer to the same items: the report's part of a comparison."""
+"""Outputs of the baseline and the picks for the same items, for the report."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,11 +10,14 @@ from tunefront.search.text import one_line
 
 
 def answers_of(answer: Answer, samples: Mapping[int, Sequence[Sample]]) -> dict[str, Any] | None:
-    """Items side by side, those that differ most first; None where there is nothing to compare.
+    """Return the items with outputs to compare, those that differ most first.
 
     Args:
-        answer: What the search found.
-        samples: What trials answered, by their numbers.
+        answer: The result of the search.
+        samples: Recorded outputs by trial number.
+
+    Returns:
+        Plain JSON values; None unless outputs of the baseline and of another pick are recorded.
     """
     picked = {pick.trial.number: pick.trial for pick in answer.front.picks}
     base = {} if answer.baseline is None else {answer.baseline.number: answer.baseline}

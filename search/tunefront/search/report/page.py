@@ -1,7 +1,7 @@
-"""The report as one file: data, style and script inlined, nothing fetched, nothing trusted.
+"""The report as one HTML file with data, style and script inlined; it fetches nothing.
 
-Whatever a user wrote reaches the page as escaped text or as JSON in which no tag can begin; the
-page's policy lets no script run but its own, by its hash, and nothing be fetched at all.
+Text from users is inserted escaped, or as JSON that can't contain a tag. The page's content
+security policy allows only its own script and style, by hash, and nothing to be fetched.
 """
 
 import base64
@@ -36,7 +36,7 @@ SCRIPTS = (
     "card.js",
     "main.js",
 )
-"""In the order in which they stand in the page; together one script."""
+"""The script's files, concatenated in this order."""
 
 
 def report_html(
@@ -44,18 +44,18 @@ def report_html(
     record: Mapping[str, Any],
     samples: Mapping[int, Sequence[Sample]] = MappingProxyType({}),
 ) -> str:
-    """The report of a search.
+    """Return the report of a search as HTML.
 
     Args:
-        answer: What the search found.
-        record: Machine and dropped combinations, as `search.json` has them; may be empty.
-        samples: What the baseline and the picks answered, by trial.
+        answer: The result of the search.
+        record: Metadata of `search.json`: machine, workload, dropped combinations; can be empty.
+        samples: Recorded outputs of the baseline and the picks, by trial number.
     """
     return data_page(report_data(answer, record, samples))
 
 
 def write_report(answer: Answer, record: Mapping[str, Any], path: Path | None = None) -> Path:
-    """Write the report, beside the record where no path is named; where it is."""
+    """Write the report to `path`, by default next to the record, and return its path."""
     target = path or answer.experiment.results / REPORT_FILE
     named = [*answer.trials[:1], *(pick.trial for pick in answer.front.picks)]
     write_whole(target, report_html(answer, record, outputs_of(answer.experiment, named)))
@@ -63,7 +63,7 @@ def write_report(answer: Answer, record: Mapping[str, Any], path: Path | None = 
 
 
 def data_page(data: Mapping[str, Any]) -> str:
-    """The page that shows the data."""
+    """Return the HTML page that shows the data."""
     script = "\n".join(_part(name) for name in SCRIPTS)
     style = _colours() + _part("page.css")
     page = Template(_part("page.html")).substitute(
@@ -92,7 +92,7 @@ def _hash(text: str) -> str:
 
 
 def _json(data: Mapping[str, Any]) -> str:
-    """JSON in which no tag, comment or entity can begin."""
+    """Return JSON with `<`, `>` and `&` escaped, so that it contains no tag, comment or entity."""
     text = json.dumps(data, allow_nan=False, separators=(",", ":"))
     for letter in "<>&":
         text = text.replace(letter, f"\\u{ord(letter):04x}")
@@ -100,13 +100,13 @@ def _json(data: Mapping[str, Any]) -> str:
 
 
 def _colours() -> str:
-    """The colours of the other pictures, as the style's variables."""
+    """Return the colours of the front chart as CSS variables."""
     named = "".join(f"--{role}:{colour};" for role, colour in ROLE_COLOURS.items())
     return f":root{{{named}}}\n"
 
 
 def _counts(data: Mapping[str, Any]) -> str:
-    """What became of the trials, and what they are compared with."""
+    """Describe the numbers of trials by status, and the baseline."""
     trials = data["trials"]
     told = {
         "beyond the limits": sum(trial["status"] == "infeasible" for trial in trials),
@@ -120,7 +120,7 @@ def _counts(data: Mapping[str, Any]) -> str:
 
 
 def _picks(data: Mapping[str, Any]) -> str:
-    """The picks as rows of a table; the script writes them anew when limits are moved."""
+    """Return the picks as table rows; the script replaces them when limits are changed."""
     trials = {trial["number"]: trial for trial in data["trials"]}
     rows = []
     for pick in data["picks"]:

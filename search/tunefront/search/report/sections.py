@@ -1,4 +1,4 @@
-"""How the search went: failures, lessons, what was left out, machine, protocol, time."""
+"""The report's sections about the run: failures, exclusions, machine, protocol, time."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,11 +12,16 @@ from tunefront.search.study.trial import Trial
 from tunefront.search.text import counted
 
 MESSAGE = 300
-"""Letters of a message that stands for several."""
+"""Maximum number of characters of the message that represents a group of failures."""
 
 
 def account_of(answer: Answer, record: Mapping[str, Any]) -> dict[str, Any]:
-    """The report's account of the night, as plain JSON values."""
+    """Return the report's data about the search run as plain JSON values.
+
+    Args:
+        answer: The result of the search.
+        record: The metadata in `search.json`; can be empty.
+    """
     space = record.get("space", {})
     return {
         "failures": _failures(answer),
@@ -39,7 +44,7 @@ def account_of(answer: Answer, record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _failures(answer: Answer) -> list[dict[str, Any]]:
-    """Failed trials by stage and cause, the most frequent first."""
+    """Group the failed trials by stage and cause, the most frequent first."""
     groups: dict[tuple[str, str], list[Trial]] = {}
     for trial in answer.trials:
         if trial.status == "failed":
@@ -126,7 +131,7 @@ def _budget(budget: Budget) -> str:
 
 
 def _stages(answer: Answer) -> list[dict[str, Any]]:
-    """Seconds of all trials by stage, and how many trials spent any there."""
+    """Return by stage the seconds of all trials, and the number of trials with such a time."""
     found = []
     for stage in EVALUATION_STAGES:
         spent = [
@@ -140,7 +145,10 @@ def _stages(answer: Answer) -> list[dict[str, Any]]:
 
 
 def _pace(answer: Answer) -> dict[str, Any] | None:
-    """How many times as long as expected trials took; None where nothing was expected."""
+    """Return the 5, 50 and 95 % quantiles of trials' seconds / expected seconds, without waiting.
+
+    None if no measured trial has an expected duration.
+    """
     ratios = [
         trial.evaluation.own_s / trial.expected_s
         for trial in answer.trials
@@ -156,7 +164,7 @@ def _pace(answer: Answer) -> dict[str, Any] | None:
 
 
 def _period(answer: Answer) -> list[str]:
-    """When the first trial started and the last one ended; empty where nobody noted it."""
+    """Return the start of the first trial and the end of the last; empty if not recorded."""
     started = [trial.started for trial in answer.trials if trial.started is not None]
     ended = [trial.ended for trial in answer.trials if trial.ended is not None]
     if not started or not ended:

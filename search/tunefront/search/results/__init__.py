@@ -1,1 +1,1 @@
-"""What a search found: the result, comparisons of trials and of searches, records read back."""
+"""Results of searches: the result, comparisons of trials and of searches, recorded searches."""

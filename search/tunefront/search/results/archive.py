@@ -1,4 +1,4 @@
-"""A search as its record tells it, whether its file has changed since, has moved or is gone."""
+"""Recorded searches, read from their record; the experiment file can have changed or be missing."""
 
 import json
 from collections.abc import Mapping
@@ -18,18 +18,18 @@ from .metadata import METADATA_FILE, read_record
 from .result import Answer, answer_of
 
 _TO_RUN = ("budget.until", "budget=", "prepare", "warm_start")
-"""What overrides that only a run needs begin with."""
+"""Prefixes of the overrides that only a run needs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedSearch:
-    """A search as it was run last.
+    """A search as it was last run.
 
     Attributes:
-        folder: Where its record lies.
-        answer: What it found.
-        record: What was written beside the study when it was started.
-        identity: What its figures depend on beside the configuration, in words.
+        folder: The folder of the record.
+        answer: The result.
+        record: The metadata written next to the study at the start of the search.
+        identity: What the measurements depend on in addition to the configuration.
     """
 
     folder: Path
@@ -39,46 +39,46 @@ class RecordedSearch:
 
     @property
     def experiment(self) -> Experiment:
-        """What was searched."""
+        """The experiment of the search."""
         return self.answer.experiment
 
     @property
     def machine(self) -> Mapping[str, Any]:
-        """The machine that it ran on; empty where the record doesn't say."""
+        """The machine that the search ran on; empty if not recorded."""
         found: Mapping[str, Any] = self.record.get("machine", {})
         return found
 
     @property
     def content(self) -> str:
-        """The fingerprint of model and data; empty where the record doesn't say."""
+        """The fingerprint of model and data; empty if not recorded."""
         return str(self.record.get("workload", {}).get("fingerprint", ""))
 
     @property
     def begun(self) -> datetime | None:
-        """When its first trial was asked for."""
+        """The start of the first trial; None if not recorded."""
         return min((t.started for t in self.answer.trials if t.started), default=None)
 
     @property
     def ended(self) -> datetime | None:
-        """When its last trial ended."""
+        """The end of the last trial; None if not recorded."""
         return max((t.ended for t in self.answer.trials if t.ended), default=None)
 
 
 def is_record(path: Path) -> bool:
-    """Whether a path is the folder that a search keeps its record in."""
+    """Return whether a path is the folder of a search's record."""
     return (path / METADATA_FILE).is_file()
 
 
 def open_search(path: Path) -> Experiment:
-    """The experiment of a file, or of a folder that holds a search's record."""
+    """Load the experiment of an experiment file, its folder, or the folder of a record."""
     return experiment_of(path) if is_record(path) else load_searched(path)
 
 
 def load_searched(path: Path, *, smoke: bool = False) -> Experiment:
-    """The experiment of a file, with what `--set` laid over it when it was searched last.
+    """Load the experiment of a file with the `--set` overrides of its last run.
 
-    But for what only a run needs: a deadline that is over, or a file that is gone since, is no
-    reason not to show what was found.
+    Overrides that only a run needs are left out, so that a deadline that has passed or a file that
+    is now missing does not prevent showing the result.
     """
     loaded = load_experiment(path, smoke=smoke)
     laid = read_record(loaded).get("overrides", ())
@@ -87,15 +87,15 @@ def load_searched(path: Path, *, smoke: bool = False) -> Experiment:
 
 
 def read_search(path: Path) -> RecordedSearch:
-    """A search from its record.
+    """Read a search from its record.
 
     Args:
-        path: An experiment file, its folder, or the folder of a record: `results/NAME`, also one
-            that `--fresh` has put aside.
+        path: An experiment file, its folder, or the folder of a record: `results/NAME`, including
+            records archived by `--fresh`.
 
     Raises:
         StudyError: If there is no record, or it can't be read.
-        ExperimentError: If there is no experiment either.
+        ExperimentError: If the path is neither a record nor an experiment.
     """
     folder = path if is_record(path) else _record_of(path)
     experiment = experiment_of(folder)
@@ -110,10 +110,10 @@ def read_search(path: Path) -> RecordedSearch:
 
 
 def experiment_of(folder: Path) -> Experiment:
-    """The experiment that a record was made with, from the record alone.
+    """Restore the experiment of a record from the record alone.
 
     Raises:
-        StudyError: If the record doesn't hold enough.
+        StudyError: If the record is incomplete or can't be read.
     """
     record = _read(folder)
     try:
@@ -132,7 +132,12 @@ def experiment_of(folder: Path) -> Experiment:
 
 
 def _record_of(path: Path) -> Path:
-    """Where the search of a file keeps its record; the file need not be valid any more."""
+    """Return the record folder of an experiment file, which need not be valid any more.
+
+    Raises:
+        ExperimentError: If there is no experiment file.
+        StudyError: If the folder holds no record.
+    """
     file = find_experiment(path)
     name = str(read_document(file).values.get("name", ""))
     folder = file.parent.absolute() / "results" / slug_of(name)
@@ -156,7 +161,7 @@ def _read(folder: Path) -> Mapping[str, Any]:
 
 
 def _machine(record: Mapping[str, Any]) -> Hardware:
-    """The machine of a record."""
+    """Return the machine of a record; KeyError if a field is missing."""
     known = record["machine"]
     return Hardware(
         cpu=known["cpu"],

@@ -1,8 +1,8 @@
-"""What became of a figure from one search to another, with its interval: pure functions.
+"""Change of a measurement from one search to another, with its interval: pure functions.
 
-Intervals of quotients come from those of both figures, on the logarithms (the method of variance
-estimates recovery; Donner and Zou, Statistics in Medicine 31, 2012). Where a figure isn't positive,
-differences stand in for quotients.
+The interval of a quotient is computed from the intervals of both measurements on the log scale
+(method of variance estimates recovery, MOVER; Donner and Zou, Statistics in Medicine 31, 2012). If
+a value is not positive, the difference is used instead of the quotient.
 """
 
 import math
@@ -25,24 +25,24 @@ IN_TURNS = (
     "cost_per_million_items",
     "cost_per_million_tokens",
 )
-"""Figures that are ratios to the baseline's in the same turns, times the baseline's."""
+"""Interleaved metrics: the ratio to the baseline in the same turns x the baseline's value."""
 LOSS = "quality_drop"
 LOOKED_AT_ONCE = ("peak_memory_mb", "model_memory_mb", "gpu_allocated_mb", "gpu_device_mb")
-"""Figures that a trial looks at a single time."""
+"""Metrics that a trial reads once, so that they have no interval."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """A figure before and after.
+    """The change between two measurements of one metric.
 
     Attributes:
-        before: The earlier one.
-        after: The later one.
-        change: `after / before - 1`; the difference where `relative` is False.
-        low: Lower end of its 95 % interval.
-        high: Upper end of its 95 % interval.
-        relative: Whether the change is a share.
-        verdict: Better, worse, or within the intervals.
+        before: The earlier measurement.
+        after: The later measurement.
+        change: `after / before - 1`; `after - before` if `relative` is False.
+        low: Lower end of the 95 % interval of the change.
+        high: Upper end of the 95 % interval of the change.
+        relative: Whether the change is relative.
+        verdict: Better, worse, or indistinguishable.
     """
 
     before: Measurement
@@ -54,7 +54,7 @@ class Change:
     verdict: ChangeVerdict
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         return {
             "before": self.before.to_dict(),
             "after": self.after.to_dict(),
@@ -67,7 +67,7 @@ class Change:
 
 
 def quotient(after: Measurement, before: Measurement) -> tuple[float, float, float]:
-    """`after / before` and the ends of its 95 % interval; both must be positive."""
+    """Return `after / before` and the ends of its 95 % interval; both values must be positive."""
     value = after.value / before.value
     down = math.hypot(_below(after), _above(before))
     up = math.hypot(_above(after), _below(before))
@@ -75,7 +75,7 @@ def quotient(after: Measurement, before: Measurement) -> tuple[float, float, flo
 
 
 def difference(after: Measurement, before: Measurement) -> tuple[float, float, float]:
-    """`after - before` and the ends of its 95 % interval."""
+    """Return `after - before` and the ends of its 95 % interval."""
     value = after.value - before.value
     down = math.hypot(after.value - after.low, before.high - before.value)
     up = math.hypot(after.high - after.value, before.value - before.low)
@@ -85,13 +85,13 @@ def difference(after: Measurement, before: Measurement) -> tuple[float, float, f
 def change_of(
     before: Measurement, after: Measurement, direction: Direction, least: float = 0.0
 ) -> Change:
-    """What became of a figure.
+    """Compute the change between two measurements: relative if both values are positive.
 
     Args:
-        before: The earlier one.
-        after: The later one.
-        direction: What is better.
-        least: Changes below this are none, whatever the intervals say.
+        before: The earlier measurement.
+        after: The later measurement.
+        direction: The direction of the metric.
+        least: Smaller changes are indistinguishable, even if the interval excludes zero.
     """
     relative = before.value > 0 and after.value > 0
     if relative:
@@ -104,14 +104,14 @@ def change_of(
 def paired(
     before: Trial, after: Trial, metric: Metric, same_items: bool, least: float
 ) -> Change | None:
-    """The change of the primary quality metric on the same items; None where they can't be paired.
+    """Compute the paired change of the primary quality metric; None if items can't be paired.
 
     Args:
         before: The earlier trial.
-        after: The later one.
-        metric: The metric that the items are parts of.
-        same_items: Whether both were judged on the same data.
-        least: Changes below this are none.
+        after: The later trial.
+        metric: The primary quality metric, which is aggregated from the items.
+        same_items: Whether both were evaluated on the same model and data.
+        least: Smaller changes are indistinguishable.
     """
     if not same_items or before.evaluation is None or after.evaluation is None:
         return None
@@ -124,13 +124,15 @@ def paired(
 
 
 def against(own: Trial, base: Trial, metric: Metric, primary: Metric) -> Measurement | None:
-    """A figure as a multiple of the baseline's in the same search; None where that says nothing.
+    """Return a measurement as a multiple of the baseline's; None if either is not positive.
 
-    What was seen in the same turns, or on the same items, has the interval of just that.
+    `quality_drop` is returned unchanged, because it is relative to the baseline already. Metrics
+    measured in the same turns or on the same items get the paired interval, which leaves out the
+    spread of the baseline's own value.
     """
     figure, level = seen(own, metric), seen(base, metric)
     if metric.name == LOSS:
-        return figure  # is relative to the baseline by itself
+        return figure  # already relative to the baseline
     if figure.value <= 0 or level.value <= 0:
         return None
     if own.number == base.number:
@@ -145,9 +147,9 @@ def against(own: Trial, base: Trial, metric: Metric, primary: Metric) -> Measure
 
 
 def seen(trial: Trial, metric: Metric) -> Measurement:
-    """A figure; one look at a process's memory has no spread: what differs for no reason stands in.
+    """Return the measurement of a metric; memory that was read once gets an interval of +-1 %.
 
-    Processes of one candidate take a little more or less memory each time.
+    A single reading has no interval, but the memory of processes of one candidate varies a little.
     """
     figure = trial.measurements[metric.name]
     if metric.name not in LOOKED_AT_ONCE or figure.samples > 1:
@@ -157,7 +159,11 @@ def seen(trial: Trial, metric: Metric) -> Measurement:
 
 
 def absolute(own: Trial, base: Trial | None, metric: Metric) -> Measurement:
-    """A figure with all of its spread: a ratio to the baseline knows nothing of the level."""
+    """Return a measurement with the full interval of its absolute value.
+
+    The interval of an interleaved metric covers only the ratio to the baseline; the baseline's own
+    interval is added to it in quadrature on the log scale.
+    """
     figure = seen(own, metric)
     if base is None or own.number == base.number or not _in_turns(own, metric):
         return figure
@@ -169,7 +175,7 @@ def absolute(own: Trial, base: Trial | None, metric: Metric) -> Measurement:
 
 
 def least_of(metric: Metric, *, quality: bool) -> float:
-    """Changes of a metric that are none; of a loss in percent points."""
+    """Return the smallest relative change that counts; for `quality_drop` in percentage points."""
     if metric.name == LOSS:
         return 100 * SAME_QUALITY
     return SAME_QUALITY if quality else SMALLEST_DIFFERENCE
@@ -204,7 +210,7 @@ def _in_turns(own: Trial, metric: Metric) -> bool:
 
 
 def _from_loss(loss: Measurement, direction: Direction) -> Measurement | None:
-    """The quality as a multiple of the baseline's; it has lost so many percent of that."""
+    """Return quality / baseline quality from the loss in %; None if the interval reaches zero."""
     sign = 0.01 if direction == "minimize" else -0.01
     ends = sorted(1 + sign * end for end in (loss.low, loss.high))
     if ends[0] <= 0:
@@ -214,7 +220,7 @@ def _from_loss(loss: Measurement, direction: Direction) -> Measurement | None:
 
 
 def _below(figure: Measurement) -> float:
-    """How far the interval reaches down, on the logarithm; of one that reaches zero, as a share."""
+    """Return `log(value / low)`, or `(value - low) / value` if the interval reaches zero."""
     if figure.low <= 0:
         return (figure.value - figure.low) / figure.value
     return max(0.0, math.log(figure.value / figure.low))

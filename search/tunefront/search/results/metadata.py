@@ -1,4 +1,4 @@
-"""What a search leaves beside its study, and how it is read without running anything."""
+"""The metadata that a search writes next to its study, and reading of recorded searches."""
 
 import json
 import os
@@ -34,7 +34,7 @@ METADATA_FILE = "search.json"
 def write_record(
     experiment: Experiment, enumeration: Enumeration, described: Mapping[str, Any]
 ) -> None:
-    """Machine, protocol and dropped combinations, beside the study."""
+    """Write experiment, workload, machine and space with dropped combinations next to the study."""
     hardware = detect_hardware()
     record = {
         "experiment": dict(experiment.written),
@@ -77,14 +77,14 @@ def write_record(
 
 
 def read_record(experiment: Experiment) -> Mapping[str, Any]:
-    """What `write_record` left; empty where nothing was run."""
+    """Read the metadata that `write_record` wrote; empty if nothing was run."""
     path = experiment.results / METADATA_FILE
     record: Mapping[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
     return record
 
 
 def recorded_answer(experiment: Experiment) -> Answer:
-    """The answer from the record alone.
+    """Read the result from the record alone.
 
     Raises:
         StudyError: If nothing has been run.
@@ -94,11 +94,11 @@ def recorded_answer(experiment: Experiment) -> Answer:
 
 
 def recorded_trials(record: Mapping[str, Any], skipped: int = 0) -> int | None:
-    """How many trials the search was started for, at the most; None where it has no bound.
+    """Return the largest number of trials that the search can run; None if it has no bound.
 
     Args:
-        record: What `write_record` left.
-        skipped: Configurations that failures have ruled out.
+        record: The metadata that `write_record` wrote.
+        skipped: Number of configurations excluded after failures.
     """
     written = record.get("experiment", {})
     default: BudgetSection = ExperimentSection.model_fields["budget"].default
@@ -110,38 +110,38 @@ def recorded_trials(record: Mapping[str, Any], skipped: int = 0) -> int | None:
 
 
 def resume_command(experiment: Experiment, record: Mapping[str, Any]) -> str:
-    """The command that goes on with a search, as it was started."""
+    """Return the command that resumes a search with the overrides it was started with."""
     overrides = [word for text in record.get("overrides", ()) for word in ("--set", text)]
     smoke = ["--smoke"] if experiment.smoke else []
     return shlex.join(["tunefront", "run", str(experiment.path), *smoke, *overrides])
 
 
 def put_aside(experiment: Experiment, say: Say) -> None:
-    """Give an earlier record another name, so that a search starts anew."""
+    """Archive an earlier record as `NAME.YYYYMMDD-HHMMSS`, so that the search starts again."""
     if (experiment.results / STUDY).is_file():
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
         logged = writes_log(experiment)
         aside = experiment.results.with_name(f"{experiment.results.name}.{stamp}")
         experiment.results.rename(aside)
         experiment.results.mkdir()
-        if logged:  # this process goes on writing it
+        if logged:  # this process keeps its log file open
             (aside / log_path(experiment).name).rename(log_path(experiment))
         say(f"put the earlier record aside: {aside}")
 
 
 def log_path(experiment: Experiment) -> Path:
-    """Where a driver in the background says what happens."""
+    """Return the log file of a driver that runs in the background."""
     return experiment.results / "night.log"
 
 
 def writes_log(experiment: Experiment) -> bool:
-    """Whether this process is the driver in the background that writes it."""
+    """Return whether this process is the background driver, its stderr being the log file."""
     path = log_path(experiment)
     return path.is_file() and os.path.samestat(path.stat(), os.fstat(2))
 
 
 def recorded_setting(experiment: Experiment) -> Setting:
-    """What the evaluations of a recorded search shared.
+    """Return the evaluation settings of a recorded search.
 
     Raises:
         ExperimentError: If nothing has been run.

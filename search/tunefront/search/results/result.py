@@ -1,4 +1,4 @@
-"""The answer in words: one sentence for every trial, the same on every screen."""
+"""The result of a search, and the texts about its trials that all outputs share."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,18 +16,18 @@ from tunefront.search.text import counted
 from tunefront.spaces import show
 
 SAME = 1.05
-"""Ratios nearer to one than this are told as the same."""
+"""Ratios between 1 / SAME and SAME are reported as the same."""
 
 
 @dataclass(frozen=True, kw_only=True)  # no slots: a cached property needs a __dict__
 class Answer:
-    """What a search has found so far.
+    """The result of a search so far.
 
     Attributes:
-        experiment: What was searched.
-        trials: The record, with confirmed figures where there are any.
+        experiment: The experiment.
+        trials: All recorded trials, with confirmed measurements if there are any.
         front: The front within limits, and its picks.
-        confirmation: What confirmation found.
+        confirmation: The result of the confirmation.
     """
 
     experiment: Experiment
@@ -37,26 +37,26 @@ class Answer:
 
     @property
     def baseline(self) -> Trial | None:
-        """Trial 0, where it was measured."""
+        """Trial 0; None if it was not measured."""
         return next((t for t in self.trials if t.number == 0 and t.measured), None)
 
     @cached_property
     def lessons(self) -> list[Lesson]:
-        """What need not be tried, after what failed."""
+        """The inferred failures: configurations that failed trials exclude."""
         return lessons_of(self.trials)
 
     @cached_property
     def ruled_out(self) -> list[tuple[Lesson, int]]:
-        """Lessons with the number of untried configurations that each rules out, where any."""
+        """Inferred failures, each with the number (> 0) of untried configurations it excludes."""
         return ruled_out_by(self.experiment.space, self.trials)
 
     @property
     def skipped(self) -> int:
-        """Configurations that need not be tried."""
+        """The number of untried configurations that inferred failures exclude."""
         return sum(count for _, count in self.ruled_out)
 
     def counts(self) -> str:
-        """`12 trials, 2 failed, 5 skipped, 3 on the front`."""
+        """Return a text such as `12 trials, 2 failed, 5 skipped, 3 on the front`."""
         failed = sum(trial.status == "failed" for trial in self.trials)
         parts = [(failed, "failed"), (self.skipped, "skipped")]
         told = [f"{count} {word}" for count, word in parts if count]
@@ -64,7 +64,7 @@ class Answer:
         return ", ".join([trials, *told, f"{len(self.front.trials)} on the front"])
 
     def headline(self) -> str:
-        """The recommended trial in one sentence, or that nothing keeps the limits."""
+        """Describe the recommended trial in one line, or the reason why there is none."""
         recommended = self.front.recommended
         if self.baseline is None and self.trials and self.trials[0].status == "failed":
             return f"the baseline {self.sentence(self.trials[0])}"
@@ -73,7 +73,7 @@ class Answer:
         return f"{recommended.name()}: {self.sentence(recommended)}"
 
     def sentence(self, trial: Trial) -> str:
-        """A trial against the baseline: `4.4x faster, 2.1x smaller, quality -0.3 % +-0.2`."""
+        """Describe a trial against the baseline: `4.4x the throughput, 2.1x less memory, ...`."""
         if trial.evaluation is not None and trial.evaluation.status == "failed":
             message = trial.evaluation.message.splitlines()[0]
             return f"failed at {trial.evaluation.stage} ({trial.cause}): {message}"
@@ -86,10 +86,11 @@ class Answer:
         return ", ".join(part for part in parts if part)
 
     def trust(self, trial: Trial) -> str:
-        """How far its figures can be trusted, and its chance to be on the front.
+        """Describe how reliable a trial's measurements are, and its probability to be on the front.
 
-        `confirmed`: measured again in turns; `once`: by its own trial; `doubted`: see its doubts,
-        which outlast a confirmation only where others were in its way, too.
+        `confirmed`: measured again in interleaved rounds; `once`: measured by its own trial only;
+        `doubted`: measured with warnings, by its own trial or, if confirmed, in most of its rounds;
+        `-`: not measured.
         """
         if not trial.measured:
             return "-"
@@ -127,7 +128,15 @@ def answer_of(
     limits: Sequence[Limit] | None = None,
     prefer: str | None = None,
 ) -> Answer:
-    """The answer from a record; limits and preference may be others than the experiment's."""
+    """Compute the result from recorded trials.
+
+    Args:
+        experiment: The experiment.
+        trials: All recorded trials.
+        confirmation: The result of the confirmation.
+        limits: Limits; the experiment's if None.
+        prefer: Metric that decides the recommendation; the experiment's if None.
+    """
     figures = confirmed(trials, confirmation)
     return Answer(
         experiment=experiment,
@@ -138,7 +147,7 @@ def answer_of(
 
 
 def _times(value: float, what: str, more: str, less: str) -> str:
-    """`4.4x the throughput`, `2.1x less memory`, `the same memory`."""
+    """Return a text such as `4.4x the throughput`, `2.1x less memory`, `the same memory`."""
     if 1 / SAME < value < SAME:
         return f"the same {what}"
     factor, word = (value, more) if value >= 1 else (1 / value, less)
@@ -160,13 +169,13 @@ def _quality(trial: Trial) -> str:
 
 
 def judged_items(trial: Trial) -> tuple[int, int]:
-    """Items that it was judged on, and all there are; equal where judging did not end early."""
+    """Return the number of items a trial was evaluated on, and of all; less if stopped early."""
     facts = trial.evaluation.facts if trial.evaluation is not None else {}
     return int(facts.get("judged", 0)), int(facts.get("items", 0))
 
 
 def early_ends(trials: Sequence[Trial], objectives: Sequence[Objective]) -> str:
-    """What ending early has saved, in words; empty where it never did."""
+    """Describe what early stopping has saved; empty if no trial was stopped early."""
     told = (_judging_ends(trials), fidelity_of(trials, objectives).told())
     return "; ".join(filter(None, told))
 
@@ -181,18 +190,18 @@ def _judging_ends(trials: Sequence[Trial]) -> str:
 
 
 def figure(measurement: Measurement) -> str:
-    """A figure in four significant digits, without its unit."""
+    """Format a value with four significant digits (from 10,000 on as an integer), without unit."""
     value = measurement.value
     return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
 
 
 def rounded(value: float) -> float:
-    """Four significant digits, as a number."""
+    """Round to four significant digits."""
     return float(f"{value:.4g}")
 
 
 def choices_of(trial: Trial, names: Sequence[str]) -> Mapping[str, str]:
-    """The trial's choices as text, `-` where one is not active."""
+    """Return the values of the named choices as text, `-` for a choice that is not active."""
     return {
         name: show(trial.configuration[name]) if name in trial.configuration else "-"
         for name in names

@@ -1,4 +1,4 @@
-"""Trials as rows: for people, for JSON, for CSV."""
+"""Trials as JSON, table rows and CSV."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ from .result import Answer
 
 
 def trial_record(trial: Trial) -> dict[str, Any]:
-    """Everything about a trial, as plain JSON values."""
+    """Return everything recorded about a trial as plain JSON values."""
     evaluation = trial.evaluation
     look = evaluation.first_look if evaluation else None
     return {
@@ -42,12 +42,12 @@ def trial_record(trial: Trial) -> dict[str, Any]:
 
 
 def trials_json(trials: Iterable[Trial]) -> str:
-    """All trials as a JSON array."""
+    """Return the trials as a JSON array."""
     return json.dumps([trial_record(trial) for trial in trials], indent=1)
 
 
 def rows(answer: Answer, trials: Sequence[Trial]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows: number, status, choices, figures with their ends, cause."""
+    """Return header and rows: number, status, choices, metrics with interval ends, cause."""
     choices = [choice.name for choice in answer.experiment.space.choices]
     metrics = [n for n in answer.experiment.metrics if any(n in t.measurements for t in trials)]
     ends = [f"{name}{end}" for name in metrics for end in ("", "_low", "_high")]
@@ -64,7 +64,7 @@ def rows(answer: Answer, trials: Sequence[Trial]) -> tuple[list[str], list[list[
 
 
 def trials_csv(answer: Answer, trials: Sequence[Trial] | None = None) -> str:
-    """Trials as CSV, all of them where none are named."""
+    """Return trials as CSV; all trials of the result if None."""
     header, table = rows(answer, answer.trials if trials is None else trials)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

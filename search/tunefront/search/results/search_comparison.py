@@ -1,7 +1,7 @@
-"""Two searches of one task: what differs between them, and what that changed on the front.
+"""Comparison of two searches of one task: their differences, and the changes on the front.
 
-Figures of different hardware are never put beside each other: there what is compared are multiples
-of each search's own baseline.
+Measurements of different hardware are never compared directly; multiples of each search's own
+baseline are compared instead.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,16 +22,16 @@ from .standing import Side, Standing, plain
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchRow:
-    """A configuration in both searches.
+    """One configuration in both searches.
 
     Attributes:
-        configuration: Without choices that are at their default.
-        before: Where it stands in the earlier search.
-        after: Where it stands in the later one.
-        figures: The change of every objective in absolute figures; empty on other hardware, and
-            where it was not measured in both.
+        configuration: The configuration without choices that have their default value.
+        before: Its standing in the earlier search.
+        after: Its standing in the later search.
+        figures: The change of every objective in absolute values; empty if the hardware differs or
+            the configuration was not measured in both searches.
         multiples: The change of every objective as a multiple of each search's own baseline; empty
-            where the baselines are different configurations.
+            if the baselines are different configurations or it was not measured in both searches.
     """
 
     configuration: Configuration
@@ -42,18 +42,18 @@ class SearchRow:
 
     @property
     def on_front(self) -> bool:
-        """Whether it is on either front."""
+        """Whether the configuration is on either front."""
         return "front" in (self.before.place, self.after.place)
 
     @property
     def common(self) -> bool:
-        """Whether it was measured in both."""
+        """Whether the configuration was measured in both searches."""
         return all(s.trial is not None and s.trial.measured for s in (self.before, self.after))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchDifference:
-    """Something that is not the same in both searches."""
+    """A condition of the search that differs, such as the machine, with both values as text."""
 
     name: str
     before: str
@@ -62,19 +62,21 @@ class SearchDifference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchComparison:
-    """Two searches side by side.
+    """The comparison of two searches.
 
     Attributes:
-        before: The earlier one, or whichever was named first.
-        after: The other.
-        differences: What differs between them, beside what they found.
-        same: What doesn't.
-        objectives: Those that both have, with the same direction.
-        same_hardware: Whether absolute figures may be compared.
-        same_baseline: Whether multiples of the baseline may be.
-        rows: Every configuration of either: on both fronts, only before, only after, the rest.
-        shares: The hypervolume of each front as a share of what both dominate together; None where
-            objectives differ, or neither basis holds.
+        before: The search named first, treated as the earlier one.
+        after: The search named second.
+        differences: Conditions that differ between the searches.
+        same: Names of the conditions that are equal.
+        objectives: The objectives of both searches with the same direction.
+        same_hardware: Whether absolute values are comparable.
+        same_baseline: Whether multiples of the baseline are comparable.
+        rows: All configurations of both searches in the order: on both fronts, only on the earlier,
+            only on the later, on neither.
+        shares: The hypervolume of each front as a share of the hypervolume of both together; None
+            if the objectives differ, a front is empty, or neither absolute values nor multiples
+            are comparable.
     """
 
     before: RecordedSearch
@@ -88,17 +90,17 @@ class SearchComparison:
     shares: tuple[float, float] | None
 
     def row_of(self, trial: Trial) -> SearchRow:
-        """The row of a trial of either search."""
+        """Return the row of a trial of either search."""
         configuration = plain(trial.configuration)
         return next(row for row in self.rows if row.configuration == configuration)
 
 
 def compare_searches(before: RecordedSearch, after: RecordedSearch) -> SearchComparison:
-    """What changed from one search to another.
+    """Compare two searches.
 
     Raises:
-        ExperimentError: If they are the same one, are of different tasks, have no objective in
-            common, or one is a quick check and the other is not.
+        ExperimentError: If both are the same search, their tasks differ, they have no objective in
+            common, or only one of them is a quick check.
     """
     objectives = _objectives_in_common(before, after)
     differences, same = _differences(before, after)
@@ -178,7 +180,7 @@ def _differences(
 
 
 def _libraries(before: RecordedSearch, after: RecordedSearch) -> list[SearchDifference]:
-    """Only those of another version."""
+    """Return the libraries whose versions differ."""
     one, other = (search.machine["libraries"] for search in (before, after))
     return [
         SearchDifference(name=name, before=one.get(name, "-"), after=other.get(name, "-"))
@@ -188,7 +190,7 @@ def _libraries(before: RecordedSearch, after: RecordedSearch) -> list[SearchDiff
 
 
 def _told(search: RecordedSearch) -> dict[str, str]:
-    """What a search's figures and front depend on, in words."""
+    """Describe the conditions that a search's measurements and front depend on, by name."""
     experiment, protocol = search.experiment, search.experiment.protocol
     spec = experiment.workload.to_dict()
     judging = ("model", "data", "revision", "max_length", "items", "metric", "direction")
@@ -240,7 +242,7 @@ def _rows(
 
 
 def _order(row: SearchRow) -> tuple[int, int, int]:
-    """On both fronts, only before, only after, the rest; the order of trials within."""
+    """Return the sort key: on both fronts, only before, only after, neither; then trial numbers."""
     on = (row.before.place == "front", row.after.place == "front")
     group = {(True, True): 0, (True, False): 1, (False, True): 2, (False, False): 3}[on]
     first, second = (
@@ -251,7 +253,7 @@ def _order(row: SearchRow) -> tuple[int, int, int]:
 
 
 class _Judge:
-    """The changes of objectives, on the bases that hold between two searches."""
+    """The changes of objectives between two searches, in those units that are comparable."""
 
     def __init__(
         self, before: RecordedSearch, after: RecordedSearch, objectives: Sequence[Objective]
@@ -269,7 +271,7 @@ class _Judge:
     def changes(
         self, before: Trial | None, after: Trial | None
     ) -> tuple[dict[str, Change], dict[str, Change]]:
-        """Absolute ones, and those of multiples of the baseline, by objective."""
+        """Return the absolute changes and those of multiples of the baseline, by objective."""
         if before is None or after is None or not (before.measured and after.measured):
             return {}, {}
         figures = self._figures(before, after) if self._hardware else {}
@@ -310,9 +312,10 @@ class _Judge:
 def _shares(
     before: RecordedSearch, after: RecordedSearch, objectives: Sequence[Objective]
 ) -> tuple[float, float] | None:
-    """The hypervolume of either front as a share of that of both together.
+    """Return the hypervolume of each front as a share of the hypervolume of both together.
 
-    The reference lies as far beyond the worst of both as that lies from their best.
+    In every objective the reference point is the worst value of the combined front plus its range
+    (plus 1 if the range is zero).
     """
     equal = {*before.experiment.objectives} == {*after.experiment.objectives}
     searches = (before, after)
@@ -331,7 +334,10 @@ def _shares(
 
 
 def _costs(search: RecordedSearch, objectives: Sequence[Objective], *, multiples: bool) -> Costs:
-    """The front's figures or multiples of its baseline's, less is better."""
+    """Return the front's costs, shape `(trials, objectives)`: values or multiples of the baseline.
+
+    Lower is better: maximized objectives are negated.
+    """
     base = search.answer.baseline
     columns: list[Costs] = []
     for objective in objectives:

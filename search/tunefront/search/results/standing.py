@@ -1,4 +1,4 @@
-"""Where a configuration stands in a search: on the front, or why not."""
+"""Standing of a configuration in a search: on the front, or the reason why not."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -14,12 +14,12 @@ Position = Literal["front", "beaten", "beyond limits", "failed", "not ended", "n
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """Where a configuration stands in one search.
+    """The standing of a configuration in one search.
 
     Attributes:
-        trial: Its trial; None where it was not tried.
-        place: On the front, or why not.
-        why: More about that, in words; empty on the front.
+        trial: The trial; None if the configuration was not tried.
+        place: On the front, or the class of reasons why not.
+        why: The reason as text; empty on the front and if no reason is known.
     """
 
     trial: Trial | None
@@ -28,7 +28,7 @@ class Standing:
 
 
 def plain(configuration: Configuration) -> Configuration:
-    """A configuration without the choices that are at their default: one form for every space."""
+    """Return a configuration without default values, so that it is equal across spaces."""
     return Configuration(
         {
             name: value
@@ -39,10 +39,10 @@ def plain(configuration: Configuration) -> Configuration:
 
 
 class Side:
-    """One search, looked up by configuration.
+    """An index of one search by configuration.
 
     Args:
-        search: The search.
+        search: The recorded search.
     """
 
     def __init__(self, search: RecordedSearch) -> None:
@@ -56,7 +56,7 @@ class Side:
         self._lessons = search.answer.lessons
 
     def standing(self, configuration: Configuration) -> Standing:
-        """Where a configuration stands; it is written as `plain` writes it."""
+        """Return the standing of a configuration in the form that `plain` returns."""
         trial = self.trials.get(configuration)
         if trial is None:
             return Standing(trial=None, place="not tried", why=self._not_tried(configuration))
@@ -77,7 +77,7 @@ class Side:
         return Standing(trial=trial, place="beaten", why=self._beaten(trial))
 
     def _not_tried(self, configuration: Configuration) -> str:
-        """Why it could not be, as far as the record tells; empty where it just was not."""
+        """Return why a configuration could not be tried; empty if no obstacle is known."""
         space = self.search.experiment.space
         known = {choice.name: choice for choice in space.choices}
         outside = [
@@ -95,7 +95,7 @@ class Side:
         return f"skipped: {lesson.reason}" if lesson is not None else ""
 
     def _beaten(self, trial: Trial) -> str:
-        """Who beats it, and whether that can be told."""
+        """List the front trials at least as good in all objectives, and which of them are tied."""
         objectives = self.search.experiment.objectives
         own = [trial.cost(o) for o in objectives]
         better = [

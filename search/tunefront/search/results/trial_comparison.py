@@ -1,6 +1,6 @@
-"""Trials side by side: choices, facts, figures, and what each answered to the same items.
+"""Comparison of trials: choices, facts, measurements, and outputs for the same items.
 
-Everything is compared with the trial that is named first. Nothing here prints or reads.
+All trials are compared with the first one. Nothing here prints or reads files.
 """
 
 import json
@@ -20,11 +20,11 @@ from tunefront.spaces import show
 from .result import Answer, choices_of, figure
 
 SAME_ITEM = 0.01
-"""Of an item's quality, what is no difference; hits and misses differ by more."""
+"""Largest difference of an item's quality that counts as equal; right and wrong differ by more."""
 ITEMS = 12
-"""Items that are compared by their quality where no answers are recorded."""
+"""Number of items compared by their quality if no outputs are recorded."""
 OWN_WAY = ("waited_s", "warmup_s", "judged", "items")
-"""Facts of a measurement, not of what runs."""
+"""Facts about the evaluation, not about the candidate."""
 
 
 Distances = npt.NDArray[np.float64]
@@ -32,11 +32,11 @@ Distances = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialRow:
-    """One thing that trials are compared by.
+    """A choice or fact of every trial.
 
     Attributes:
-        name: Of the choice, fact or figure.
-        cells: What each trial has, in the order of the trials.
+        name: The name of the choice or fact.
+        cells: The value of each trial as text, in the order of the trials.
     """
 
     name: str
@@ -44,7 +44,7 @@ class TrialRow:
 
     @property
     def differs(self) -> bool:
-        """Whether any trial has something else than the first."""
+        """Whether any trial's value differs from the first one's."""
         return len(set(self.cells)) > 1
 
 
@@ -54,7 +54,7 @@ class FigureRow:
 
     Attributes:
         metric: The metric.
-        cells: What each trial measured; None where it did not.
+        cells: The measurement of each trial; None if it has none.
     """
 
     metric: Metric
@@ -62,11 +62,11 @@ class FigureRow:
 
     @property
     def differs(self) -> bool:
-        """Whether any trial's figure, as it is shown, is another one than the first's."""
+        """Whether any trial's formatted value differs from the first one's."""
         return len({figure(cell) if cell is not None else "-" for cell in self.cells}) > 1
 
     def ratio(self, place: int) -> float | None:
-        """A trial's figure over the first one's; None where that means nothing."""
+        """Return a trial's value / the first trial's; None unless both are positive."""
         own, base = self.cells[place], self.cells[0]
         if own is None or base is None or not (own.value > 0 and base.value > 0):
             return None
@@ -76,13 +76,14 @@ class FigureRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemRow:
-    """One item, and what became of it in every trial.
+    """One item of the quality data with each trial's output and quality.
 
     Attributes:
-        item: Its place among the items that quality is judged on.
-        samples: What each trial answered; None where nothing is recorded.
-        quality: How good each trial was at it; None where it was not judged.
-        distance: The largest difference of quality to the first trial's, as `_distances` has it.
+        item: Index of the item in the quality data.
+        samples: The output of each trial; None if not recorded.
+        quality: The quality of each trial on this item; None if not evaluated.
+        distance: The largest absolute difference of quality to the first trial's: relative for a
+            linear metric, a difference of logarithms for a metric of scale `log`.
     """
 
     item: int
@@ -92,31 +93,31 @@ class ItemRow:
 
     @property
     def asked(self) -> Sample | None:
-        """The item in words, by any trial; None where no answers are recorded."""
+        """The first recorded output of any trial, which holds the item's input; None if none is."""
         return next((sample for sample in self.samples if sample is not None), None)
 
     def other(self, place: int) -> bool:
-        """Whether a trial answers something else than the first."""
+        """Return whether a trial's output differs from the first one's."""
         own, base = self.samples[place], self.samples[0]
         return own is not None and base is not None and own.output != base.output
 
     @property
     def others(self) -> int:
-        """How many trials answer something else than the first."""
+        """The number of trials whose output differs from the first one's."""
         return sum(self.other(place) for place in range(len(self.samples)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialDifference:
-    """How much a trial differs from the first, item by item.
+    """The differences of a trial from the first trial, item by item.
 
     Attributes:
         trial: The trial.
-        others: Samples that it answers otherwise.
-        samples: Samples that both answered.
-        better: Items at which it is better, those that differ most first.
-        worse: Items at which it is worse, likewise.
-        items: Items that both were judged on.
+        others: Number of outputs that differ.
+        samples: Number of outputs recorded for both trials.
+        better: Items on which the trial is better, largest difference first.
+        worse: Items on which the trial is worse, largest difference first.
+        items: Number of items that both were evaluated on.
     """
 
     trial: Trial
@@ -129,12 +130,12 @@ class TrialDifference:
 
 @dataclass(frozen=True, kw_only=True)
 class TrialComparison:
-    """Trials side by side.
+    """The comparison of several trials of one search.
 
     Attributes:
-        answer: The search.
-        trials: The trials, the one that the others are compared with first.
-        samples: What trials answered, by their numbers.
+        answer: The result of the search.
+        trials: The trials; the first is the reference.
+        samples: The recorded outputs by trial number.
     """
 
     answer: Answer
@@ -143,18 +144,18 @@ class TrialComparison:
 
     @cached_property
     def primary(self) -> Metric:
-        """The metric that items are judged by."""
+        """The primary quality metric, which has a value per item."""
         return self.answer.experiment.primary
 
     @cached_property
     def choices(self) -> list[TrialRow]:
-        """Every choice that any of them has."""
+        """Every choice that any of the trials has."""
         names = list(dict.fromkeys(name for trial in self.trials for name in trial.configuration))
         return [TrialRow(name=n, cells=[choices_of(t, [n])[n] for t in self.trials]) for n in names]
 
     @cached_property
     def facts(self) -> list[TrialRow]:
-        """How each ended and how far it can be trusted; what it really was, beyond its choices."""
+        """Status, reliability and read-back facts, without choices and metrics."""
         told = [
             TrialRow(name="status", cells=[_status(trial) for trial in self.trials]),
             TrialRow(name="trust", cells=[self.answer.trust(trial) for trial in self.trials]),
@@ -170,7 +171,7 @@ class TrialComparison:
 
     @cached_property
     def figures(self) -> list[FigureRow]:
-        """Every metric that any of them was measured by."""
+        """Every metric that any of the trials has."""
         return [
             FigureRow(metric=metric, cells=[t.measurements.get(name) for t in self.trials])
             for name, metric in self.answer.experiment.metrics.items()
@@ -179,9 +180,9 @@ class TrialComparison:
 
     @cached_property
     def items(self) -> list[ItemRow]:
-        """The items that answers are recorded of; of none, those whose quality differs most.
+        """The items with recorded outputs; if there are none, those whose quality differs most.
 
-        Those that differ most from the first trial come first.
+        Sorted by the number of differing outputs, then by distance, largest first.
         """
         known = [{s.item: s for s in self.samples.get(t.number, ())} for t in self.trials]
         places = sorted({item for samples in known for item in samples})
@@ -201,7 +202,7 @@ class TrialComparison:
 
     @cached_property
     def differences(self) -> list[TrialDifference]:
-        """Of every other trial, how much it differs from the first."""
+        """The differences of every other trial from the first one."""
         first, *others = self.trials
         return [self._difference(first, place, trial) for place, trial in enumerate(others, 1)]
 
@@ -219,7 +220,7 @@ class TrialComparison:
 
 
 def item_quality(trial: Trial, item: int, primary: Metric) -> float | None:
-    """How good a trial is at one item, on the metric's scale; None where it was not judged."""
+    """Return a trial's quality on one item on the metric's scale; None if not evaluated."""
     values, weights = trial.evaluation.items if trial.evaluation is not None else ((), ())
     if item >= len(values) or not weights[item] > 0:
         return None
@@ -228,10 +229,10 @@ def item_quality(trial: Trial, item: int, primary: Metric) -> float | None:
 
 
 def _distances(first: Trial, trial: Trial, primary: Metric) -> Distances:
-    """How much better a trial is than the first, item by item, shape `(items,)`.
+    """Return by how much a trial is better than the first per item, shape `(items,)`.
 
-    As a share of the first one's, on a logarithm's scale the difference; NaN where either was not
-    judged.
+    Relative to the first trial's value for a linear metric, the difference for a metric of scale
+    `log`; NaN where either trial was not evaluated.
     """
     found = [t.evaluation.items if t.evaluation is not None else ((), ()) for t in (first, trial)]
     count = min(len(values) for values, _ in found)
@@ -250,13 +251,13 @@ def _at(distances: Distances, item: int) -> float:
 
 
 def _beyond(distances: Distances) -> list[int]:
-    """The items at which a trial is more than a little better, those of most first."""
+    """Return the items whose distance exceeds `SAME_ITEM`, largest first."""
     items = np.flatnonzero(distances > SAME_ITEM)
     return [int(item) for item in items[np.argsort(-distances[items], kind="stable")]]
 
 
 def _farthest(distances: Sequence[Distances]) -> list[int]:
-    """The items at which quality differs most from the first trial's."""
+    """Return up to `ITEMS` items whose quality differs most from the first trial's."""
     count = max(len(found) for found in distances)
     most = {item: max(abs(_at(found, item)) for found in distances) for item in range(count)}
     named = sorted((item for item in most if most[item] > SAME_ITEM), key=lambda item: -most[item])
@@ -274,7 +275,7 @@ def _fact(value: object) -> str:
 
 
 def difference_words(found: TrialDifference, first: Trial, primary: Metric) -> str:
-    """`007 torch: answers 3 of 12 samples otherwise than 000; accuracy differs ...`."""
+    """Describe a difference: `007 torch: answers 3 of 12 samples otherwise than 000; ...`."""
     told: list[str] = []
     if found.samples:
         told.append(

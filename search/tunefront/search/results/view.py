@@ -1,4 +1,4 @@
-"""What there is to say about one trial of a result."""
+"""The role of one trial in a result."""
 
 from tunefront.search.study.trial import Trial
 
@@ -6,7 +6,7 @@ from .result import Answer
 
 
 def role_of(answer: Answer, trial: Trial) -> str:
-    """`recommended`, `baseline`, `front` or `dominated`."""
+    """Return `recommended`, `baseline`, `front` or, for all other trials, `dominated`."""
     recommended = answer.front.recommended
     if recommended is not None and trial.number == recommended.number:
         return "recommended"
