@@ -56,7 +56,7 @@ def status_command(experiment: Path, smoke: bool, watch: bool, style: str) -> No
 
 
 class _Changes:
-    """Prints each status: in full on a cleared terminal; elsewhere one line, only if it changed."""
+    """Status printer: in full on a cleared terminal; elsewhere one line, only if it changed."""
 
     def __init__(self) -> None:
         self._last = ""

@@ -200,7 +200,7 @@ def to_confirm(
 
 
 class _Turns:
-    """Runs the rounds of all groups one after the other on Ray."""
+    """Runner of the rounds of all groups, one after the other on Ray."""
 
     def __init__(self, study: Study, setting: Setting, host: Host, stopped: Stopped) -> None:
         self._study = study

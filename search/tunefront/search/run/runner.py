@@ -1,4 +1,4 @@
-"""The trial loop of a search: proposes trials, records their results and decides when to stop.
+"""The trial loop of a search: proposal of trials, recording of results, decision to stop.
 
 The study holds the state; Ray Tune places and runs trials (cluster/). No state of Tune is kept: a
 resumed search starts a new Tune run over the same study (reasons: docs/decisions.md).
@@ -42,7 +42,7 @@ LEAST_TIMEOUT_S = 30.0
 
 
 class Runner:
-    """Runs a search's trials until the budget or the space is exhausted, or gains are too small.
+    """The trial loop: runs trials until budget or space are exhausted, or gains are too small.
 
     Args:
         study: The record.
