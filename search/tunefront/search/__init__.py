@@ -1,6 +1,6 @@
-"""Which configuration is next: experiments, studies, Ray Tune, MLflow, exports.
+"""Search over configurations: experiments, studies, Ray Tune, MLflow, exports.
 
-The public names are imported on first use, so that the command line starts at once.
+The public names are imported on first use, so that the command line starts fast.
 """
 
 from importlib import import_module
@@ -55,7 +55,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """A name from its module."""
+    """Import a public name from its module on first use."""
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f".{_MODULE_OF[name]}", __name__), name)

@@ -1,4 +1,4 @@
-"""The command line: data on stdout, everything else on stderr, imports only when needed."""
+"""The command line: data on stdout, everything else on stderr; imports are deferred."""
 
 import signal
 import sys
@@ -13,14 +13,14 @@ from .exit_codes import ExitCode
 
 
 def main() -> NoReturn:
-    """Run the command line; errors of ours become one message and the right exit code."""
+    """Run the command line; a `TunefrontError` becomes one message and exit code 2."""
     from tunefront.spaces import TunefrontError
 
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _interrupt)
     try:
         code = tunefront.main(standalone_mode=False)
-    except click.exceptions.Abort as error:  # click's word for KeyboardInterrupt
+    except click.exceptions.Abort as error:  # click converts KeyboardInterrupt to Abort
         code = _interrupted(error.__cause__)
     except click.ClickException as error:
         error.show()
@@ -34,7 +34,7 @@ def main() -> NoReturn:
 
 
 def _interrupt(number: int, _: FrameType | None) -> NoReturn:
-    """SIGTERM ends a command as Ctrl-C does: what was begun is closed."""
+    """Handle SIGTERM like Ctrl-C: raise KeyboardInterrupt, so that open resources are closed."""
     raise KeyboardInterrupt(number)
 
 
@@ -45,7 +45,7 @@ def _interrupted(error: BaseException | None) -> int:
 
 
 class _Suggesting(click.Group):
-    """A group that answers a slip of the pen with the nearest command."""
+    """A command group that suggests the nearest command for an unknown one."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -60,13 +60,13 @@ class _Suggesting(click.Group):
 @click.group(cls=_Suggesting, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="tunefront")
 def tunefront() -> None:
-    """Find how your model should run: a front you can trust, a winner you can deploy.
+    """Search for the best ways to run a model, and export the recommended one.
 
     \b
-    tunefront init                      write a first experiment.yaml
-    tunefront run experiment.yaml       search, confirm, answer; again to go on
-    tunefront show experiment.yaml      the front, the picks, every trial
-    tunefront export experiment.yaml    the recommended trial as a folder that runs
+    tunefront init                      write a starter experiment.yaml
+    tunefront run experiment.yaml       search and confirm; repeat to resume
+    tunefront show experiment.yaml      print the front and the picks
+    tunefront export experiment.yaml    export the recommended trial as a folder
     """
 
 

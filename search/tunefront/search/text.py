@@ -1,20 +1,20 @@
-"""Words for what is printed."""
+"""Formatting of counts, lists of trials and single lines of text."""
 
 from collections.abc import Callable, Sequence
 
 Say = Callable[[str], None]
-"""Called with a line for everything that happens."""
+"""Callback with one line of text per event."""
 MOST_LISTED = 5
-"""Numbers of trials that are all named."""
+"""Maximum number of trials that are listed in full."""
 
 
 def counted(count: int, noun: str) -> str:
-    """`1 trial`, `1,234 trials`."""
+    """Format a count with its noun: `1 trial`, `1,234 trials`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def listed(numbers: Sequence[int]) -> str:
-    """Numbers of trials as they are shown; of many the first ones and the last."""
+    """Format trial numbers as `003, 012`; of more than 5 the first four and the last."""
     shown = [f"{number:03}" for number in numbers]
     if len(shown) > MOST_LISTED:
         shown = [*shown[: MOST_LISTED - 1], "...", shown[-1]]
@@ -22,5 +22,5 @@ def listed(numbers: Sequence[int]) -> str:
 
 
 def one_line(text: str) -> str:
-    """A text with its line breaks as signs, and no more than one space in a row."""
+    """Return a text as one line: line breaks become `⏎`, repeated spaces one; never empty."""
     return " ".join(text.replace("\n", " ⏎ ").split()) or "(nothing)"

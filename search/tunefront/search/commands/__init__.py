@@ -1,4 +1,4 @@
-"""The commands, a file each."""
+"""The commands of the command line, one file per command."""
 
 from .cache import cache_command
 from .compare import compare_command

@@ -1,4 +1,4 @@
-"""What commands share: arguments, options, finding and printing."""
+"""Arguments, options, trial lookup and printing that several commands share."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tunefront.search.study.trial import Trial
 
 RUN_ID = 32
-"""Characters of the id of a run in MLflow."""
+"""Length of an MLflow run id, in characters."""
 
 with_format = click.option(
     "--format",
@@ -34,21 +34,25 @@ with_smoke = click.option("--smoke", is_flag=True, help="Of the quick check.")
 
 
 def say(line: str) -> None:
-    """A message: data goes to stdout, everything else to stderr."""
+    """Print a message on stderr; stdout is for data only."""
     click.echo(line, err=True)
 
 
 def searched_experiment(written: Path, *, smoke: bool = False) -> "Experiment":
-    """The experiment of a file, as it was searched last."""
+    """Load an experiment with the overrides of its last search."""
     from tunefront.search.results.archive import load_searched
 
     return load_searched(written, smoke=smoke)
 
 
 def find(answer: "Answer", written: str) -> "Trial":
-    """A trial by number or name, as `baseline`, as a pick's name, or by its run in MLflow.
+    """Return the trial named by its number, its name, `baseline`, a pick's name or an MLflow run.
 
-    MLflow is asked only where a run's id, or the address of its page, is written.
+    MLflow is queried only if `written` is a run id or the address of a run's page.
+
+    Raises:
+        ExperimentError: If there is no such trial or run, or the address names no single run.
+        TrackingError: If MLflow needs to be queried and does not hold the search.
     """
     from tunefront.spaces import ExperimentError, did_you_mean
 
@@ -73,7 +77,7 @@ def find(answer: "Answer", written: str) -> "Trial":
 
 
 def print_answer(answer: "Answer", style: str, limits: "Sequence[Limit] | None" = None) -> None:
-    """The front and the picks; where nothing keeps the limits, what comes nearest."""
+    """Print the front and the picks, or the nearest misses if no trial keeps the limits."""
     from tunefront.search.results.rows import trials_csv
     from tunefront.search.terminal.narrow import suited_table
     from tunefront.search.terminal.result import (
@@ -100,7 +104,7 @@ def print_answer(answer: "Answer", style: str, limits: "Sequence[Limit] | None" 
 
 
 def echo(lines: Sequence[str], *, err: bool = False) -> None:
-    """Lines on stdout or stderr, no wider than a terminal; as they are elsewhere."""
+    """Print lines on stdout or stderr, wrapped to the terminal's width; unchanged elsewhere."""
     from tunefront.search.terminal.narrow import fitted
 
     if (sys.stderr if err else sys.stdout).isatty():
@@ -109,7 +113,7 @@ def echo(lines: Sequence[str], *, err: bool = False) -> None:
 
 
 def print_closing(answer: "Answer", style: str) -> None:
-    """The front as a plot and its close calls, for people."""
+    """Print the plot of the front and its close calls; print nothing for JSON or CSV."""
     from tunefront.search.terminal.closing import closing_lines
 
     if style == "table" and (lines := closing_lines(answer)):
@@ -117,7 +121,7 @@ def print_closing(answer: "Answer", style: str) -> None:
 
 
 def print_trials(answer: "Answer", trials: "Sequence[Trial]", style: str) -> None:
-    """Trials one by one: everything about them as JSON, a row of each as CSV."""
+    """Print trials as JSON with all that is recorded, or as CSV with one row per trial."""
     from tunefront.search.results.rows import trials_csv, trials_json
 
     table = trials_json(trials) if style == "json" else trials_csv(answer, trials)
@@ -127,7 +131,7 @@ def print_trials(answer: "Answer", trials: "Sequence[Trial]", style: str) -> Non
 def export_and_verify(
     answer: "Answer", trial: "Trial", output: Path | None, *, keep: bool = False
 ) -> "Verification":
-    """Export and verify; with `keep`, an export that is there already is only verified."""
+    """Export a trial and verify the export; with `keep`, only verify an existing export."""
     from tunefront.search.deploy.export import check_export_of, default_folder, export_trial
     from tunefront.search.deploy.verify import verify as verify_folder
     from tunefront.search.results.metadata import recorded_setting

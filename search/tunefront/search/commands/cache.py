@@ -1,4 +1,4 @@
-"""tunefront cache: what stages left on this machine."""
+"""`tunefront cache`: show or shrink the cache of build artifacts on this machine."""
 
 import json
 import re
@@ -16,7 +16,9 @@ from .arguments import say
 @click.option("--clear", "cleared", is_flag=True, help="Remove all that no search is using.")
 @click.option("--format", "style", type=click.Choice(["table", "json"]), default="table")
 def cache_command(limit: str | None, cleared: bool, style: str) -> None:
-    """Show what stages left on this machine, or make it smaller; searches build it again.
+    """Show the cache of build artifacts on this machine, or reduce its size.
+
+    Later searches build again what was removed.
 
     \b
     tunefront cache
@@ -44,10 +46,10 @@ SIZE_UNITS: Mapping[str, int] = {"MB": 2**20, "GB": 2**30, "TB": 2**40}
 
 
 def parse_size(written: str) -> int:
-    """Bytes of a size such as `10GB`.
+    """Return the number of bytes of a size such as `10GB` (binary units: 1 GB is 2**30 bytes).
 
     Raises:
-        CacheError: If it is none.
+        CacheError: If the text is not a size above 0.
     """
     found = re.fullmatch(r"(\d+\.?\d*)\s*(MB|GB|TB)", written.strip().upper())
     size = int(float(found[1]) * SIZE_UNITS[found[2]]) if found else 0

@@ -1,4 +1,4 @@
-"""Trials side by side: what they are, what they measured, what they answer."""
+"""`tunefront compare`: show configurations, measurements and outputs of trials side by side."""
 
 import json
 from collections.abc import Sequence
@@ -28,10 +28,11 @@ if TYPE_CHECKING:
 )
 @with_format
 def compare_command(experiment: Path, trials: Sequence[str], count: int, style: str) -> None:
-    """Show trials side by side: what differs, and what they answer to the same items.
+    """Show trials side by side: what differs, and their outputs for the same items.
 
-    The others are compared with the one named first, and one alone with the baseline; `baseline`
-    and the picks' names are trials, too. JSON and CSV hold all that is recorded.
+    The trial named first is the reference; a single trial is compared with the baseline. A trial
+    can be written as its number, a pick's name or `baseline`. JSON and CSV contain all recorded
+    data.
 
     \b
     tunefront compare experiments/minilm baseline recommended 12
@@ -59,10 +60,10 @@ def compare_command(experiment: Path, trials: Sequence[str], count: int, style: 
 
 
 def _named(answer: "Answer", names: Sequence[str]) -> list["Trial"]:
-    """The trials, each once; one alone beside the baseline.
+    """Return the named trials without duplicates, preceded by the baseline if there is only one.
 
     Raises:
-        ExperimentError: If there is nothing to compare.
+        ExperimentError: If only the baseline is named, or a trial does not exist.
     """
     from tunefront.spaces import ExperimentError
 
@@ -78,7 +79,7 @@ def _named(answer: "Answer", names: Sequence[str]) -> list["Trial"]:
 
 
 def print_trial_comparison(comparison: "TrialComparison", count: int) -> None:
-    """The table of what differs, then the items that differ most."""
+    """Print the table of differences, then the `count` items whose outputs differ most."""
     from tunefront.search.terminal.tables import print_table
     from tunefront.search.terminal.trial_comparison import (
         alike_line,

@@ -1,4 +1,4 @@
-"""tunefront diff: what changed from one search to another."""
+"""`tunefront diff`: compare two searches."""
 
 import json
 from pathlib import Path
@@ -13,10 +13,10 @@ from .arguments import with_format
 @click.argument("after", type=click.Path(path_type=Path))
 @with_format
 def diff_command(before: Path, after: Path, style: str) -> None:
-    """Compare two searches: what differs between them, and what became of every configuration.
+    """Compare two searches: their settings, their fronts and each configuration's measurements.
 
-    A search is an experiment file, its folder, or the folder of a record (results/NAME), also one
-    that --fresh has archived.
+    BEFORE and AFTER are each an experiment file, its folder, or the folder of a record
+    (results/NAME), including one that --fresh has archived.
 
     \b
     tunefront diff last-month/minilm experiments/minilm

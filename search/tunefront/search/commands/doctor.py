@@ -1,4 +1,4 @@
-"""tunefront doctor: what this machine offers."""
+"""`tunefront doctor`: report hardware, installed runtimes and missing libraries."""
 
 import click
 
@@ -6,7 +6,7 @@ import click
 @click.command("doctor")
 @click.option("--choices", is_flag=True, help="List every choice with its values.")
 def doctor_command(choices: bool) -> None:
-    """Say what this machine offers and what is missing."""
+    """Report this machine's hardware, runtimes and number formats, and what is missing."""
     from tunefront.search.terminal.plan import choices_lines, doctor_lines
     from tunefront.spaces import detect_hardware
 

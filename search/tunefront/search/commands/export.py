@@ -1,4 +1,4 @@
-"""tunefront export: a trial as a folder that runs elsewhere."""
+"""`tunefront export`: write a trial as a folder that runs elsewhere."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,8 +31,8 @@ def export_command(
 ) -> int:
     """Export a trial as a folder that runs elsewhere, and verify it.
 
-    TRIAL is a number, a pick's name (`recommended` where none is written), a run's id in MLflow, or
-    the address of its page in the browser.
+    TRIAL is a number, a pick's name (default: `recommended`), an MLflow run id, or the address of
+    the run's page in the browser.
 
     \b
     tunefront export experiments/minilm
@@ -59,7 +59,12 @@ def export_command(
 
 
 def _picked(answer: "Answer") -> list["Trial"]:
-    """The trials that are tagged; each can be exported."""
+    """Return the trials whose MLflow runs are tagged for export.
+
+    Raises:
+        ExportError: If a tagged trial was not measured.
+        ExperimentError: If no run is tagged.
+    """
     from tunefront.search.text import counted
     from tunefront.search.tracking.runs import PICK, Runs
     from tunefront.spaces import ExportError
@@ -85,7 +90,7 @@ def _slug(trial: "Trial") -> str:
 
 
 def _registry(answer: "Answer", trials: "list[Trial]", name: str | None) -> "Registry | None":
-    """Where to register; what could be refused then is refused before the export."""
+    """Return the registry for `--register NAME`, or None; check the request before the export."""
     if name is None:
         return None
     from tunefront.search.tracking.registry import Registry

@@ -1,4 +1,4 @@
-"""tunefront init: a file to start from."""
+"""`tunefront init`: write a starter experiment file."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from .arguments import say
 @click.option("--model", default="organisation/name", help="A folder or a hub id.")
 @click.option("--data", default="data.jsonl", help="Your data file.")
 def init_command(path: Path, task: str, model: str, data: str) -> None:
-    """Write an experiment file to start from, with every choice this machine can run.
+    """Write a starter experiment file with every choice that this machine can run.
 
     \b
     tunefront init

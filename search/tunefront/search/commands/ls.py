@@ -1,4 +1,4 @@
-"""tunefront ls: the searches below a folder."""
+"""`tunefront ls`: list the searches below a folder."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ from .arguments import (
 )
 @click.option("--format", "style", type=click.Choice(["table", "json"]), default="table")
 def ls_command(folder: Path, style: str) -> None:
-    """List the searches below a folder, the one that changed last first.
+    """List the searches below a folder, most recently changed first.
 
     \b
     tunefront ls experiments

@@ -1,4 +1,4 @@
-"""tunefront pick: pick from what is recorded."""
+"""`tunefront pick`: pick trials from the record under other limits or preferences."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +20,10 @@ from .arguments import (
 @click.option("--prefer", metavar="METRIC", help="The metric that decides.")
 @with_format
 def pick_command(experiment: Path, limits: Sequence[str], prefer: str | None, style: str) -> int:
-    """Pick from what is recorded, with other limits or preferences; nothing is run.
+    """Pick trials from the record with other limits or another preferred metric.
+
+    Nothing is run. A limit replaces the experiment's limit on the same metric; its other limits
+    still hold. Exit code 3 if no trial keeps the limits.
 
     \b
     tunefront pick experiments/minilm --limit 'latency_ms<=12' --prefer throughput

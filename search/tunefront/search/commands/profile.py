@@ -1,4 +1,4 @@
-"""Where the time of a trial goes: profile."""
+"""`tunefront profile`: profile a trial's configuration."""
 
 import json
 from pathlib import Path
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 @click.argument("trial", required=False)
 @with_format
 def profile_command(experiment: Path, trial: str | None, style: str) -> None:
-    """Say where the time of a trial goes, what bounds it, and which choices could help.
+    """Profile a trial: where its time goes, what bounds it, and which choices could help.
 
-    The trial's configuration is run again under its runtime's profiler: the recommended one unless
-    another is named, the baseline where nothing is recommended.
+    The trial's configuration is run again under the profiler of its runtime. Default: the
+    recommended trial, or the baseline if none is recommended.
 
     \b
     tunefront profile experiments/minilm
@@ -55,7 +55,7 @@ def profile_command(experiment: Path, trial: str | None, style: str) -> None:
 
 
 def _log(answer: "Answer", found: "ProfiledTrial") -> None:
-    """Into the trial's MLflow run; where that can't be, the files stay."""
+    """Log the profile in the trial's MLflow run; the files remain if MLflow can't be written."""
     from tunefront.search.study.study import Study
     from tunefront.search.tracking.profile_files import add_to_mlflow
     from tunefront.spaces import TrackingError

@@ -1,4 +1,4 @@
-"""tunefront promote: make a verified version the champion."""
+"""`tunefront promote`: make a verified model version the champion."""
 
 from pathlib import Path
 
@@ -14,9 +14,10 @@ from .registry_options import _fetched, _print, _write_verified, with_store
 @click.argument("model")
 @with_store
 def promote_command(model: str, experiment: Path | None) -> int:
-    """Verify a registered candidate on this machine, and only then make it the champion.
+    """Verify a registered model version on this machine and make it the champion if it passes.
 
-    MODEL is a name (its candidate is meant) or a version; an earlier version goes back to it.
+    MODEL is a registered name (meaning its candidate) or a version such as models:/minilm/2. To
+    go back, promote the earlier version. Exit code 5 if the verification fails.
 
     \b
     tunefront promote minilm

@@ -1,4 +1,4 @@
-"""tunefront recheck: measure an export again."""
+"""`tunefront recheck`: measure an export again."""
 
 import json
 import re
@@ -32,10 +32,11 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 def recheck_command(
     folder: Path, experiment: Path | None, every: str | None, past: bool, style: str
 ) -> int:
-    """Measure an export again: do speed, memory and quality still hold? Exit code 5 where not.
+    """Measure an export again and compare speed, memory and quality with the recorded values.
 
-    What another machine, or a busy one, may explain is not judged, and said. Every recheck is kept
-    in FOLDER.rechecks.jsonl, beside the export.
+    Exit code 5 if a metric has drifted. A difference that other hardware or load on this machine
+    can explain is reported as not judged. Every recheck is appended to FOLDER.rechecks.jsonl, next
+    to the export.
 
     \b
     tunefront recheck deploy/minilm
@@ -68,10 +69,10 @@ def recheck_command(
 
 
 def parse_pause(written: str) -> float:
-    """Seconds of `30s`, `10m`, `1h` or `1d`.
+    """Return the seconds of a duration such as `30s`, `10m`, `1h` or `1d`.
 
     Raises:
-        ExperimentError: If it is none of these, or nothing.
+        ExperimentError: If the text is not such a duration, or is 0.
     """
     from tunefront.spaces import ExperimentError
 
@@ -83,7 +84,7 @@ def parse_pause(written: str) -> float:
 
 
 def _silent(_: str) -> None:
-    """Of rechecks that repeat only the line at their end is said."""
+    """Discard progress messages: repeated rechecks print only their final line."""
 
 
 def _print_recheck(checked: "Recheck", style: str, *, single: bool) -> None:

@@ -1,4 +1,4 @@
-"""Options and steps that the commands on MLflow's registry share."""
+"""Options and steps shared by the commands that use MLflow's model registry."""
 
 import json
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ with_store = click.option(
 
 @contextmanager
 def _fetched(written: str, experiment: Path | None) -> "Iterator[tuple[Path, ModelVersion, str]]":
-    """A version downloaded, what the registry says of it, and the store it is from."""
+    """Download a model version; yield its folder, its registry entry and its store's address."""
     from tunefront.evaluators.exports.registry import Reference
     from tunefront.search.tracking.registry import fetched
 
@@ -36,7 +36,7 @@ def _fetched(written: str, experiment: Path | None) -> "Iterator[tuple[Path, Mod
 
 
 def _store(written: str, experiment: Path | None) -> str:
-    """The MLflow store that is meant."""
+    """Return the address of the MLflow store: the experiment's, else `MLFLOW_TRACKING_URI`."""
     import os
 
     from tunefront.search.tracking.store import tracking_uri

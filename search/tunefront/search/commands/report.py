@@ -1,4 +1,4 @@
-"""tunefront report: the search as one page."""
+"""`tunefront report`: write the report of a search as one HTML page."""
 
 from pathlib import Path
 
@@ -17,7 +17,9 @@ from .arguments import (
     help="The file to write; report.html beside the record where none is named.",
 )
 def report_command(experiment: Path, output: Path | None) -> None:
-    """Write the search as one page that opens anywhere: answer, fronts, sliders for limits.
+    """Write the report of a search as one self-contained HTML page.
+
+    It contains the result, the fronts and sliders for the limits.
 
     \b
     tunefront report experiments/minilm

@@ -1,4 +1,4 @@
-"""tunefront run: search, confirm the finalists, report."""
+"""`tunefront run`: search, confirm the finalists, write the report."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,7 +47,9 @@ def run_command(
     detach: bool,
     style: str,
 ) -> int:
-    """Search, confirm the finalists, answer. The same command goes on after an interruption.
+    """Search, confirm the finalists and print the result.
+
+    Run the same command again to resume after an interruption.
 
     \b
     tunefront run experiments/minilm --dry-run
@@ -80,7 +82,7 @@ def run_command(
 
 
 def _detach(experiment: "Experiment", *, exported: bool, fresh: bool, style: str) -> int:
-    """The same command in the background."""
+    """Run the same command in the background and return its exit code (0 once it has started)."""
     from tunefront.search.run.driver import detach
 
     arguments = [str(experiment.path), "--format", style]

@@ -1,4 +1,4 @@
-"""tunefront show: the front and the picks, all trials, or one trial."""
+"""`tunefront show`: print the front and the picks, all trials, or one trial."""
 
 import json
 from pathlib import Path
@@ -24,9 +24,9 @@ from .arguments import (
 def show_command(experiment: Path, trial: str | None, everything: bool, style: str) -> None:
     """Show the front and the picks, all trials, or one trial.
 
-    EXPERIMENT is an experiment file, its folder, or the folder of a record (results/NAME), also one
-    that --fresh has archived. TRIAL is a number, a pick's name, `baseline`, a run's id in MLflow,
-    or the address of its page. `tunefront diff` compares two searches.
+    EXPERIMENT is an experiment file, its folder, or the folder of a record (results/NAME),
+    including one that --fresh has archived. TRIAL is a number, a pick's name, `baseline`, an MLflow
+    run id, or the address of the run's page. To compare two searches, use `tunefront diff`.
 
     \b
     tunefront show experiments/minilm

@@ -1,4 +1,4 @@
-"""tunefront status: how far a search is."""
+"""`tunefront status`: show the progress of a search."""
 
 import json
 import sys
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.option("--watch", is_flag=True, help="Again whenever it changes, until no driver runs.")
 @with_format
 def status_command(experiment: Path, smoke: bool, watch: bool, style: str) -> None:
-    """Say how far a search is, and whether it is running.
+    """Show the progress of a search and whether it is running.
 
     \b
     tunefront status experiments/minilm
@@ -56,7 +56,7 @@ def status_command(experiment: Path, smoke: bool, watch: bool, style: str) -> No
 
 
 class _Changes:
-    """Everything anew on a terminal; elsewhere a line, where that has changed."""
+    """Status printer: in full on a cleared terminal; elsewhere one line, only if it changed."""
 
     def __init__(self) -> None:
         self._last = ""

@@ -1,4 +1,4 @@
-"""tunefront stop: end a search early."""
+"""`tunefront stop`: end a search early."""
 
 from pathlib import Path
 
@@ -17,7 +17,9 @@ from .arguments import (
 @with_smoke
 @click.option("--now", is_flag=True, help="Drop the trials that are running.")
 def stop_command(experiment: Path, smoke: bool, now: bool) -> None:
-    """Let a search finish the trials that are running, and end; it can go on later.
+    """Stop a search after its running trials have finished.
+
+    `tunefront run` resumes it later.
 
     \b
     tunefront stop experiments/minilm

@@ -1,4 +1,4 @@
-"""tunefront sync: write the record into MLflow."""
+"""`tunefront sync`: write the record of a search into MLflow."""
 
 from pathlib import Path
 
@@ -16,7 +16,11 @@ from .arguments import (
 @with_experiment
 @with_smoke
 def sync_command(experiment: Path, smoke: bool) -> None:
-    """Write the record into MLflow, where it was away when the search wrote it."""
+    """Write the record of a search into MLflow.
+
+    Use it if MLflow could not be reached during the search. Trials that MLflow already holds are
+    not written again.
+    """
     from tunefront.search.text import counted
     from tunefront.search.tracking.writer import sync as sync_search
     from tunefront.search.tracking.writer import without_views

@@ -1,4 +1,4 @@
-"""tunefront ui: serve MLflow and open the front."""
+"""`tunefront ui`: serve MLflow and open the front."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from .arguments import (
 @click.option("--stop", is_flag=True, help="End a server that was left running.")
 @click.option("--open/--no-open", "opened", default=True, help="Open a browser.")
 def ui_command(experiment: Path, port: int, detach: bool, stop: bool, opened: bool) -> None:
-    """Serve MLflow on this machine, and open it on the front.
+    """Serve MLflow on this machine and open the front in a browser.
 
     \b
     tunefront ui experiments/minilm

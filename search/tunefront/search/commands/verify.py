@@ -1,4 +1,4 @@
-"""tunefront verify: check an export."""
+"""`tunefront verify`: verify an export."""
 
 from pathlib import Path
 
@@ -14,9 +14,11 @@ from .registry_options import _fetched, _print, _write_verified, with_store
 @with_store
 @click.option("--format", "style", type=click.Choice(["table", "json"]), default="table")
 def verify_command(export: str, experiment: Path | None, style: str) -> int:
-    """Check an export: files, outputs, choices, speed, memory; exit code 5 where it differs.
+    """Verify an export: files, outputs, choices, speed and memory.
 
-    MODEL is a version in MLflow's registry, which is downloaded, verified, and told so.
+    FOLDER is an export folder. MODEL is a version in MLflow's registry: it is downloaded and
+    verified, and a passed verification is recorded on the version. Exit code 5 if files, outputs
+    or choices differ; lower speed or more memory only cause a warning.
 
     \b
     tunefront verify exported

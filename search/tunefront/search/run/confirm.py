@@ -1,7 +1,7 @@
-"""Finalists measured again, side by side: in turns with the baseline, in fresh processes.
+"""Confirmation: finalists measured again, interleaved with the baseline, in fresh processes.
 
-Everybody who fits into memory beside the baseline takes part in the same turns; where not all do,
-they come in groups, the baseline with each. A round starts all processes anew.
+All finalists that fit into memory together with the baseline share one interleaved run; otherwise
+they are split into groups, each with the baseline. Each round starts new processes.
 """
 
 import time
@@ -23,25 +23,28 @@ from tunefront.search.study.trial import Trial
 from tunefront.spaces import STAGE_OF, Configuration
 
 CONFIRMED_PRECISION = 0.01
-"""Half-width of a speed-up's interval at which there have been turns enough."""
+"""Relative half-width of a speed-up's interval, over all rounds, at which measuring stops."""
 FINALIST_ATTEMPTS = 3
-"""How often new finalists are looked for, when confirmed figures have changed the front."""
+"""Maximum number of passes: confirmed measurements can change the front and add finalists."""
 LEAST_TURNS = 6
-"""Turns of a round, whatever the time."""
+"""Minimum number of turns of a round, even if its time is used up."""
 GROUP_MEMORY_SHARE = 0.8
-"""Of the free memory of the machine, and of its GPUs, that a group may take."""
+"""Share of the free memory of the machine, and of its GPUs, that a group can use."""
 OnRound = Callable[[int, int], None]
-"""Called with the rounds done and those planned."""
+"""Callback with the number of completed rounds and of planned rounds."""
 Stopped = Callable[[], bool]
-"""Whether somebody asked for the end."""
+"""Callback that returns whether a stop was requested."""
 
 
 class _Stopped(Exception):
-    """Somebody asked for the end; rounds that are not complete are no confirmation."""
+    """A stop was requested; incomplete rounds are discarded."""
 
 
 def finalists(experiment: Experiment, front: Front, trials: Sequence[Trial]) -> list[Trial]:
-    """The baseline, the picks, the rest of the front, then near ties; as many as are wanted."""
+    """Return the baseline and at most `confirmation.finalists` other trials.
+
+    Order: the picks, the rest of the front, then trials tied with the front.
+    """
     ordered = [
         *(pick.trial for pick in front.picks),
         *front.trials,
@@ -53,18 +56,19 @@ def finalists(experiment: Experiment, front: Front, trials: Sequence[Trial]) -> 
 
 
 def twin_of(baseline: Configuration, other: Configuration) -> Configuration:
-    """The baseline's model run as `other` is: its batch size, threads and replicas."""
+    """Return the baseline at the execution settings of `other`: batch size, threads, replicas."""
     execution = {n: v for n, v in other.items() if STAGE_OF[n] == "execution"}
     return Configuration({**baseline, **execution})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Who takes turns together.
+    """Finalists that are measured in one interleaved run.
 
     Attributes:
         finalists: The finalists, without the baseline.
-        configurations: All that run, the baseline first: finalists and their twins.
+        configurations: Everything that runs: the baseline first, then the finalists, then the
+            baseline at each finalist's execution settings.
     """
 
     finalists: tuple[Trial, ...]
@@ -72,7 +76,7 @@ class Group:
 
 
 def rooms_mb() -> dict[str, float]:
-    """What a group may take of this machine's memory and of its GPUs', by the metric of both."""
+    """Return the memory that a group can use, in MB, by metric: machine and, if present, GPUs."""
     import psutil
 
     rooms = {"peak_memory_mb": psutil.virtual_memory().available / 2**20}
@@ -85,13 +89,15 @@ def rooms_mb() -> dict[str, float]:
 def groups_of(
     experiment: Experiment, chosen: Sequence[Trial], rooms: Mapping[str, float]
 ) -> list[Group]:
-    """The finalists in groups that fit into memory, each finalist with its twin.
+    """Split the finalists into groups that fit into memory.
+
+    Each finalist comes with the baseline at its execution settings.
 
     Args:
-        experiment: Its baseline and space.
-        chosen: The baseline's trial first.
-        rooms: What a group may take, in MB, by the metric that says what each took; a finalist that
-            exceeds it is a group of its own.
+        experiment: The experiment; supplies the baseline and the space.
+        chosen: The trials to confirm, the baseline first.
+        rooms: Memory that a group can use, in MB, by the metric of a trial's use. A finalist that
+            exceeds it alone is a separate group.
     """
     base, *others = chosen
     groups: list[Group] = []
@@ -126,7 +132,7 @@ def _peak_mb(
     together: Sequence[Trial],
     configurations: Sequence[Configuration],
 ) -> float:
-    """Memory of a group by one metric; a twin counts like the baseline."""
+    """Return a group's memory by one metric, in MB; variants of the baseline count like it."""
 
     def taken(trial: Trial) -> float:
         return trial.value(metric) if metric in trial.measurements else 0.0
@@ -144,18 +150,19 @@ def confirm(
     seconds_left: float | None = None,
     stopped: Stopped = lambda: False,
 ) -> Confirmation:
-    """Measure the finalists again, in turns.
+    """Measure the finalists again, interleaved with the baseline.
 
     Args:
-        study: The record; what is found is kept in it.
-        setting: What all evaluations share.
-        host: Where rounds are run.
-        on_round: Called with the rounds done and those planned.
-        seconds_left: Until the deadline; None where there is none.
-        stopped: Asked before every round; what is not complete then is left for the next run.
+        study: The record; the confirmation is stored in it.
+        setting: The evaluation settings shared by all evaluations.
+        host: The Ray supervisor that runs the rounds.
+        on_round: Called with the number of completed and of planned rounds.
+        seconds_left: Seconds until the deadline; None without a deadline.
+        stopped: Queried before each group of each round. If it returns True, incomplete rounds are
+            discarded and left to the next run.
 
     Raises:
-        HostLost: If Ray is gone twice in a round.
+        HostLost: If Ray exits twice while one group of a round is measured.
     """
     experiment = study.experiment
     start = time.monotonic()
@@ -181,10 +188,10 @@ def confirm(
 def to_confirm(
     experiment: Experiment, trials: Sequence[Trial], confirmation: Confirmation
 ) -> list[Trial]:
-    """The baseline and the finalists that nobody has measured again yet.
+    """Return the baseline and the finalists that have not been confirmed yet.
 
-    The front is that of the confirmed figures: whoever comes onto it when others fall back is a
-    finalist too.
+    The front is computed from confirmed measurements, so a trial that joins it because another one
+    was confirmed to be worse becomes a finalist too.
     """
     known = confirmed(trials, confirmation)
     chosen = finalists(experiment, front_of(experiment, known), trials)
@@ -193,7 +200,7 @@ def to_confirm(
 
 
 class _Turns:
-    """Rounds of groups, one after the other, wherever Ray is."""
+    """Runner of the rounds of all groups, one after the other on Ray."""
 
     def __init__(self, study: Study, setting: Setting, host: Host, stopped: Stopped) -> None:
         self._study = study
@@ -204,7 +211,7 @@ class _Turns:
     def rounds(
         self, groups: Sequence[Group], seconds: float, on_round: OnRound
     ) -> dict[int, list[Round | None]]:
-        """What each finalist found, the baseline with any group."""
+        """Run all rounds; return each trial's rounds by number, the baseline's once per group."""
         rounds = self._study.experiment.confirmation.rounds
         found: dict[int, list[Round | None]] = {}
         for done in range(rounds):
@@ -216,7 +223,12 @@ class _Turns:
         return found
 
     def _play(self, group: Group, seconds: float, done: int) -> Sequence[Mapping[str, Any]]:
-        """One round of one group; once more where Ray is gone."""
+        """Run one round of one group; repeat it once if Ray exits.
+
+        Raises:
+            _Stopped: If a stop was requested.
+            HostLost: If Ray exits again.
+        """
         if self._stopped():
             raise _Stopped
         job = TurnsJob(
@@ -236,7 +248,10 @@ class _Turns:
 def confirmation_seconds(
     experiment: Experiment, trials: Sequence[Trial], seconds_left: float | None
 ) -> float:
-    """The confirmation's share of the whole, given what the trials took."""
+    """Return the seconds for confirmation: its share of the total, at most the seconds left.
+
+    With t seconds spent on trials and share s, confirmation gets t s / (1 - s).
+    """
     share = experiment.confirmation.share
     spent = sum(t.evaluation.own_s for t in trials if t.evaluation is not None)
     planned = spent * share / (1 - share)
@@ -244,12 +259,12 @@ def confirmation_seconds(
 
 
 def rounds_of(group: Group, sittings: Sequence[Mapping[str, Any]]) -> dict[int, Round | None]:
-    """What a round showed, by trial number; None where the finalist failed.
+    """Return a round's ratios and measurements by trial number; None for a trial that failed.
 
     Args:
-        group: Who took part.
-        sittings: For each of its configurations `rates` (items/s of every turn), `clean` (whether
-            nobody was in the way) and `figures`; nothing where it failed.
+        group: The group that was measured.
+        sittings: For each configuration of the group `rates` (items/s of each turn), `clean` (for
+            each turn, whether it was undisturbed) and `figures` (measurements); empty if it failed.
     """
     seen = dict(zip(group.configurations, sittings, strict=True))
     baseline = group.configurations[0]
@@ -276,19 +291,19 @@ def rounds_of(group: Group, sittings: Sequence[Mapping[str, Any]]) -> dict[int, 
 
 
 def _ratios(own: Mapping[str, Any], base: Mapping[str, Any]) -> list[float]:
-    """Turn by turn, those in which nobody was in the way where they are enough."""
+    """Return the throughput ratio of each included turn: undisturbed turns if enough, else all."""
     kept = kept_turns(_clean(own, base))
     return [own["rates"][turn] / base["rates"][turn] for turn in np.flatnonzero(kept)]
 
 
 def _quiet(own: Mapping[str, Any], base: Mapping[str, Any]) -> bool:
-    """Whether the turns that count are such in which nobody was in the way."""
+    """Return whether all included turns were undisturbed."""
     clean = _clean(own, base)
     return bool(clean[kept_turns(clean)].all())
 
 
 def _clean(own: Mapping[str, Any], base: Mapping[str, Any]) -> npt.NDArray[np.bool_]:
-    """Turn by turn, whether nobody was in the way of either."""
+    """Return for each turn whether both configurations were undisturbed, shape `(turns,)`."""
     turns = min(len(own["rates"]), len(base["rates"]))
     both: npt.NDArray[np.bool_] = np.array(own["clean"][:turns]) & np.array(base["clean"][:turns])
     return both

@@ -1,7 +1,8 @@
-"""The process that drives a search: one at a time, in the background where wanted, asked to end.
+"""The driver, the one process that runs a search: its lock, background start and stop request.
 
-`results/.<slug>.lock` is held by the driver as long as it lives and holds its process id, so it is
-the pid file, too: whoever is asked to end is the process that the kernel says is the driver.
+The driver holds the file lock `results/.<slug>.lock` while it lives and writes its process id into
+it. The file is therefore also the pid file: a stop request goes to the process that the kernel
+reports as the lock's holder.
 """
 
 import os
@@ -22,22 +23,22 @@ from tunefront.spaces import StudyError
 
 DRIVER_START_S = 60.0
 SETTLE_S = 3.0
-"""What is wrong from the start shows within this time of a driver's first breath."""
+"""Seconds to watch a new driver once it holds the lock: start-up errors appear in this time."""
 SECOND_S = 2.0
 LAST_WORDS = 20
 
 
 def lock_path(experiment: Experiment) -> Path:
-    """The file that a driver holds."""
+    """Return the path of the driver's lock file."""
     return experiment.results.parent / f".{experiment.slug}.lock"
 
 
 @contextmanager
 def only_driver(experiment: Experiment) -> Iterator[None]:
-    """Be the one driver of a search.
+    """Hold the driver lock of a search, so that this process is its only driver.
 
     Raises:
-        StudyError: If there is one already.
+        StudyError: If another process holds the lock.
     """
     experiment.results.mkdir(parents=True, exist_ok=True)
     path = lock_path(experiment)
@@ -53,7 +54,10 @@ def only_driver(experiment: Experiment) -> Iterator[None]:
 
 
 def driver_of(experiment: Experiment) -> int | None:
-    """The driver's process id; None where none runs, 0 where it can't be told from here."""
+    """Return the driver's process id; None if none runs.
+
+    0 if its id is unknown: a process of another user, container or machine.
+    """
     return holder(lock_path(experiment))
 
 
@@ -61,18 +65,18 @@ def detach(experiment: Experiment, arguments: Sequence[str], say: Say) -> int:
     """Start a driver in the background.
 
     Args:
-        experiment: What it searches.
-        arguments: Of its `tunefront run`.
-        say: Called with a line for everything that happens.
+        experiment: The experiment.
+        arguments: The arguments of its `tunefront run`.
+        say: Called with one line per event.
 
     Returns:
-        0 as soon as it runs; its exit code where it ended at once.
+        0 once the driver runs; its exit code if it exits at once.
 
     Raises:
-        StudyError: If there is a driver already.
+        StudyError: If the search already has a driver.
     """
     with only_driver(experiment):
-        pass  # nobody holds it; the new process takes it, or says who was faster
+        pass  # only a check; the new process locks it, or fails if another one was faster
     log = log_path(experiment)
     start = log.stat().st_size if log.is_file() else 0
     process = _start(["run", *arguments], log)
@@ -92,7 +96,7 @@ def detach(experiment: Experiment, arguments: Sequence[str], say: Say) -> int:
 
 
 def _start(arguments: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":
-    """The same command in a session of its own, which no terminal's end reaches."""
+    """Start the command line in a new session, so that it outlives the terminal."""
     command = [sys.executable, "-P", "-m", "tunefront.search.cli", *arguments]
     with log.open("ab") as output:
         output.write(f"--- {datetime.now():%Y-%m-%d %H:%M:%S} ---\n".encode())
@@ -107,7 +111,7 @@ def _start(arguments: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":
 
 
 def _end_at_once(experiment: Experiment, process: "subprocess.Popen[bytes]") -> int | None:
-    """Its exit code where it ends before it has settled; None where it runs on."""
+    """Return the exit code of a driver that exits during start-up; None if it keeps running."""
     deadline = time.monotonic() + DRIVER_START_S
     while time.monotonic() < deadline and driver_of(experiment) != process.pid:
         if process.poll() is not None:
@@ -120,17 +124,19 @@ def _end_at_once(experiment: Experiment, process: "subprocess.Popen[bytes]") -> 
 
 
 def ask_to_end(experiment: Experiment, *, now: bool) -> int | None:
-    """Ask the driver to finish what is running and to end; asking again changes nothing.
+    """Send the driver SIGTERM, so that it finishes its running trials and exits.
+
+    A repeated call with `now` unset sends no second signal.
 
     Args:
-        experiment: What it searches.
-        now: Ask it to drop what is running.
+        experiment: The experiment.
+        now: Drop the running trials: send SIGTERM a second time.
 
     Returns:
-        Its process id; None where none runs.
+        The driver's process id; None if none runs.
 
     Raises:
-        StudyError: If it can't be reached from here.
+        StudyError: If the driver can't be signalled: another user, container or machine.
     """
     pid = driver_of(experiment)
     if pid is None:
@@ -156,7 +162,7 @@ def _signal(experiment: Experiment, pid: int) -> None:
     try:
         os.kill(pid, signal.SIGTERM)
     except ProcessLookupError:
-        return  # it ended by itself
+        return  # it has exited already
 
 
 def _out_of_reach(experiment: Experiment) -> StudyError:
@@ -167,5 +173,5 @@ def _out_of_reach(experiment: Experiment) -> StudyError:
 
 
 def _asked_path(experiment: Experiment) -> Path:
-    """Holds the process id of the driver that was asked to end."""
+    """Return the path of the file with the id of the driver that was asked to stop."""
     return experiment.results.parent / f".{experiment.slug}.stopping"

@@ -1,4 +1,4 @@
-"""The searches below a folder, each with how far it is and what it found."""
+"""The searches below a folder, each with its status and result."""
 
 import re
 from collections.abc import Iterator
@@ -21,14 +21,14 @@ PATTERN = f"results/*/{METADATA_FILE}"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """A search that left a record.
+    """A recorded search.
 
     Attributes:
-        folder: Where its record lies.
-        changed: When the record was changed last.
-        status: How far it is; None where it can't be read.
-        problem: Why it can't be read; empty where it can.
-        aside: Why `tunefront run` does not go on with it; empty where it does.
+        folder: The folder of its record.
+        changed: The time of the record's last change.
+        status: Its progress; None if the record can't be read.
+        problem: The error if the record can't be read, else empty.
+        aside: Why `tunefront run` does not resume it; empty if it does.
     """
 
     folder: Path
@@ -39,7 +39,7 @@ class Search:
 
     @property
     def told(self) -> str:
-        """What it found, or why that can't be read; before it what is the matter with its file."""
+        """The result or the read error, preceded by the reason why it can't be resumed, if any."""
         found = self.problem or "nothing yet"
         if self.status is not None and self.status.answer is not None:
             found = self.status.answer.headline()
@@ -47,7 +47,7 @@ class Search:
 
 
 def searches_below(folder: Path) -> list[Search]:
-    """All searches whose results lie below a folder, the one changed last first."""
+    """Return all searches whose results are below a folder, most recently changed first."""
     found = [_search(path.parent) for path in sorted(folder.rglob(PATTERN))]
     return sorted(found, key=lambda search: search.changed, reverse=True)
 
@@ -65,21 +65,21 @@ def _search(folder: Path) -> Search:
 
 
 def _read(folder: Path, changed: datetime, experiment: Experiment | None, aside: str) -> Search:
-    """The search by its file, or by its record alone where it has none."""
+    """Read a search through its experiment file, or from its record alone if it has none."""
     try:
         status = status_of(experiment or experiment_of(folder))
     except TunefrontError as error:
         return Search(folder=folder, changed=changed, status=None, problem=str(error), aside=aside)
-    if experiment is None:  # a driver of that name is another search's
+    if experiment is None:  # a driver with that lock runs another search of the same name
         status = replace(status, driver=None)
     return Search(folder=folder, changed=changed, status=status, aside=aside)
 
 
 def _experiments(folder: Path) -> Iterator[Experiment]:
-    """The experiments whose files lie in a folder, and their quick checks."""
+    """Yield the experiments whose files are in a folder, each also as its quick check."""
     for path in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
         for smoke in (False, True):
             try:
                 yield load_experiment(path, smoke=smoke)
             except TunefrontError:
-                break  # another kind of file, or one for another machine
+                break  # not an experiment file, or one for another machine

@@ -1,4 +1,4 @@
-"""What is made and checked before the first trial, and what all evaluations of a search share."""
+"""Preparation and checks before the first trial, and the evaluation settings of a search."""
 
 import os
 import subprocess
@@ -27,7 +27,11 @@ from tunefront.spaces import (
 
 
 def check_tracking(experiment: Experiment, say: Say, *, fresh: bool) -> None:
-    """Refuse an MLflow that can't be reached, unless a search goes on: it is written later then."""
+    """Check that MLflow can be reached; a resumed search continues without it and writes it later.
+
+    Raises:
+        TrackingError: If MLflow can't be reached and the search starts from the beginning.
+    """
     try:
         check_reachable(experiment)
     except TrackingError as error:
@@ -38,10 +42,10 @@ def check_tracking(experiment: Experiment, say: Say, *, fresh: bool) -> None:
 
 
 def runnable_or_error(experiment: Experiment) -> Enumeration:
-    """The space listed.
+    """Return the enumeration of the space.
 
     Raises:
-        SpaceError: If nothing in it can run, with the reasons.
+        SpaceError: If no configuration can run; the message lists up to 5 reasons.
     """
     enumeration = experiment.space.enumerate()
     if not enumeration.runnable:
@@ -55,10 +59,10 @@ def runnable_or_error(experiment: Experiment) -> Enumeration:
 
 
 def prepare(step: Prepare | None, say: Say) -> None:
-    """Run the script that makes model and data, unless what it makes is there.
+    """Run the script that prepares model and data, unless its folder exists already.
 
     Raises:
-        WorkloadError: If it fails.
+        WorkloadError: If the script exits with an error.
     """
     if step is None:
         return
@@ -78,10 +82,10 @@ def prepare(step: Prepare | None, say: Say) -> None:
 
 
 def check_workload(experiment: Experiment, say: Say) -> tuple[Setting, Mapping[str, Any]]:
-    """Load model and data once, in a process of their own, before anything is started.
+    """Load model and data once in a separate process; return evaluation settings and description.
 
     Raises:
-        WorkloadError: If either can't be used.
+        WorkloadError: If model or data can't be used.
     """
     say("checking model and data")
     isolation = Isolation()

@@ -1,6 +1,6 @@
-"""How far a night is: what its driver knows, and the picture of it that people look at.
+"""Progress of a search run: the driver's data, and what is displayed of it at a given moment.
 
-Pure values: nothing here reads a clock or knows a terminal (live.py does).
+Pure values: this module reads no clock and knows no terminal (terminal/live.py does).
 """
 
 from collections.abc import Callable, Mapping
@@ -19,20 +19,20 @@ MINUTE_S, _HOUR_S = 60, 3600
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """What the driver of a night knows when something has changed.
+    """The state of a search run when something has changed.
 
     Attributes:
-        experiment: What is searched.
-        phase: What is done beside trials (`starting Ray`, `confirming: 1 of 3 rounds`); empty while
-            trials run.
-        answer: What was found so far; None before anything has run.
-        running: The trials under way.
-        concurrent: How many there may be at a time; None where only the experiment says.
-        left: How many trials may still be started.
-        at: When this was so.
-        elapsed_s: Of this session.
-        trials_s: Until no more trials are started; None where there is no deadline.
-        all_s: Until the answer is to be there; None where there is no deadline.
+        experiment: The experiment.
+        phase: The activity other than trials (`starting Ray`, `confirming the finalists: 1 of 3
+            rounds`); empty while trials run.
+        answer: The result so far; None before the first trial.
+        running: The running trials.
+        concurrent: Maximum number of concurrent trials; None for the experiment's value.
+        left: Number of trials that can still be started.
+        at: The time of this state.
+        elapsed_s: Seconds since this run started.
+        trials_s: Seconds until no more trials are started; None without a deadline.
+        all_s: Seconds until the result is due; None without a deadline.
     """
 
     experiment: Experiment
@@ -48,18 +48,18 @@ class Progress:
 
 
 Show = Callable[[Progress], None]
-"""Called whenever something has changed."""
+"""Callback for each change of the progress."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Now:
-    """A trial that runs.
+    """A running trial.
 
     Attributes:
-        trial: Its name.
-        doing: What it is at, in words.
-        seconds: How long it has been.
-        expected_s: What the whole trial should take; None where nothing is known.
+        trial: The trial's name.
+        doing: A text for its current stage.
+        seconds: Seconds since this stage began.
+        expected_s: Expected seconds of the whole trial; None if unknown.
     """
 
     trial: str
@@ -70,20 +70,20 @@ class Now:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """A night at one moment.
+    """A search run at one moment, as it is displayed.
 
     Attributes:
-        name: The experiment's.
-        phase: As in `Progress`.
-        counts: Trials that have ended by how they did: `ok`, `beyond limits`, `failed`.
-        planned: Trials in all, as far as can be said.
-        elapsed_s: Of this session.
-        left_s: Until the answer, confirmation included; None where nothing is known.
-        end: What ends the night, in words; empty where it is ending.
-        best: The recommended trial against the baseline, in a sentence.
-        front: Trials on the front.
-        ties: How many of them can't be told apart from another trial.
-        now: The trials that run.
+        name: The experiment's name.
+        phase: The activity other than trials, as in `Progress`.
+        counts: Number of ended trials by outcome: `ok`, `beyond limits`, `failed`.
+        planned: Estimated total number of trials.
+        elapsed_s: Seconds since this run started.
+        left_s: Seconds until the result, confirmation included; None if unknown.
+        end: A text for what ends the run and when; empty in a phase without a deadline.
+        best: A sentence that compares the recommended trial with the baseline.
+        front: Number of trials on the front.
+        ties: Number of those that are tied with another trial.
+        now: The running trials.
     """
 
     name: str
@@ -100,20 +100,20 @@ class Picture:
 
     @property
     def done(self) -> int:
-        """Trials that have ended."""
+        """Number of ended trials."""
         return sum(self.counts.values())
 
     def told(self) -> str:
-        """`23 of 60 trials: 20 ok, 2 failed, 1 running`; kinds that there are none of are left out.
+        """Format the counts: `22 of 60 trials: 20 ok, 2 failed, 1 running`; zeros are omitted.
 
-        Running trials are part of what is planned.
+        Planned trials include running ones.
         """
         kinds = {**self.counts, "running": len(self.now)}
         some = ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count)
         return f"{self.done} of {counted(self.planned, 'trial')}" + (f": {some}" if some else "")
 
     def line(self) -> str:
-        """Everything that matters, in a line."""
+        """Format the progress as one line."""
         running = [f"{n.trial} ({n.doing} for {spoken(n.seconds)})" for n in self.now]
         left = "" if self.left_s is None else f"about {spoken(self.left_s)} to go"
         parts = [self.phase, self.told(), left, *running]
@@ -121,7 +121,7 @@ class Picture:
 
 
 def spoken(seconds: float) -> str:
-    """`12 s`, `4 min`, `1 h 12 min`."""
+    """Format a duration: `12 s`, `4 min`, `1 h 12 min`."""
     if seconds < MINUTE_S:
         return f"{max(0, seconds):.0f} s"
     minutes = round(seconds / MINUTE_S)
@@ -131,11 +131,11 @@ def spoken(seconds: float) -> str:
 
 
 def picture_of(progress: Progress, doing: Mapping[int, Doing], now: datetime) -> Picture:
-    """The night at a moment.
+    """Return what to display of a search run at a moment.
 
     Args:
-        progress: What the driver told last.
-        doing: What running trials say that they are at, by number.
+        progress: The driver's last progress.
+        doing: The current stages of running trials, by trial number.
         now: The moment.
     """
     since_s = (now - progress.at).total_seconds()
@@ -176,7 +176,7 @@ def _now(trial: Trial, doing: Doing | None, now: datetime) -> Now:
 
 
 def _end(progress: Progress, now: datetime) -> tuple[float | None, str]:
-    """Seconds until the answer, confirmation included, and what ends the night in words."""
+    """Return the seconds until the result, confirmation included, and a text for what ends it."""
     since_s = (now - progress.at).total_seconds()
     all_s = None if progress.all_s is None else max(0.0, progress.all_s - since_s)
     if progress.phase:
@@ -201,13 +201,13 @@ def _end(progress: Progress, now: datetime) -> tuple[float | None, str]:
 
 
 def _clock(now: datetime, seconds: float) -> str:
-    """The time of the day then, with the day where it is another one."""
+    """Format the time of day in `seconds`, with the weekday if it is not today."""
     then = now + timedelta(seconds=seconds)
     return f"{then:%H:%M}" if then.date() == now.date() else f"{then:%a %H:%M}"
 
 
 def _bound(progress: Progress) -> str:
-    """What the deadline comes from."""
+    """Format the budget settings that set the deadline."""
     budget = progress.experiment.budget
     hours = f"budget.hours {budget.hours:g}" if budget.hours is not None else ""
     until = f"budget.until {budget.until}" if budget.until is not None else ""
@@ -216,14 +216,14 @@ def _bound(progress: Progress) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Pace:
-    """How fast trials go.
+    """The pace of trials.
 
     Attributes:
-        trial_s: From one end of a trial to the next.
-        running_s: Until those under way should have ended.
-        spent_s: What trials have taken, waiting aside.
-        concurrent: Trials at a time.
-        share: Of the whole that is confirmation's.
+        trial_s: Mean seconds between the ends of two trials.
+        running_s: Expected seconds until all running trials have ended.
+        spent_s: Seconds that trials have taken, without waiting.
+        concurrent: Number of concurrent trials.
+        share: Confirmation's share of the total time.
     """
 
     trial_s: float
@@ -234,7 +234,7 @@ class _Pace:
 
     @classmethod
     def of(cls, progress: Progress, now: datetime) -> "_Pace | None":
-        """From what has run; None where nothing has."""
+        """Return the pace of the recorded trials; None without an estimate."""
         trials = progress.answer.trials if progress.answer is not None else ()
         estimate = estimate_of(trials)
         if estimate is None:
@@ -256,5 +256,5 @@ class _Pace:
         )
 
     def confirmation_s(self, trials_s: float) -> float:
-        """What confirmation should take, where trials go on for so long."""
+        """Return the expected seconds of confirmation if trials run for `trials_s` more seconds."""
         return (self.spent_s + trials_s * self.concurrent) * self.share / (1 - self.share)

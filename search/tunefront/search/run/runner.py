@@ -1,7 +1,7 @@
-"""Runs a search's trials: what comes next, what has ended, when it is enough.
+"""The trial loop of a search: proposal of trials, recording of results, decision to stop.
 
-The study decides and remembers; Ray Tune places and runs (cluster/). Nothing of Tune's own state is
-kept: a search that goes on starts a new Tune run over the same study (docs/decisions.md says why).
+The study holds the state; Ray Tune places and runs trials (cluster/). No state of Tune is kept: a
+resumed search starts a new Tune run over the same study (reasons: docs/decisions.md).
 """
 
 import json
@@ -27,36 +27,36 @@ from tunefront.search.text import Say, counted
 from tunefront.spaces import ClusterError, Configuration, StudyError
 
 PATIENCE = 3
-"""Proposals in a row that must promise too little before the search ends."""
+"""Consecutive proposals with an expected gain below `least_gain` that end the search."""
 RESTARTS = 3
-"""Starts of Ray in a row under which no trial ends before the search gives up."""
+"""Consecutive restarts of Ray without a completed trial, after which the search fails."""
 _HOUR_S = 3600.0
 ABREAST = 10
-"""Trials that may end out of turn."""
+"""Largest number of trials that are expected to end out of order, for the removal of old logs."""
 LOGS = 100
-"""Trials, and failed ones beside them, whose logs stay."""
+"""Logs kept: those of the last 100 ended trials, and those of the last 100 failed ones."""
 FULL = 3
-"""Trials in a row that a full disk ends before the search does."""
+"""Consecutive trials ended by a full disk, after which the search fails."""
 LEAST_TIMEOUT_S = 30.0
-"""A step gets at least this, however near the deadline is."""
+"""Minimum timeout of a step in seconds, even close to the deadline."""
 
 
 class Runner:
-    """Runs a search's trials until the study has enough of them, or the time is up.
+    """The trial loop: runs trials until budget or space are exhausted, or gains are too small.
 
     Args:
         study: The record.
-        sampler: Who proposes.
+        sampler: The sampler that proposes configurations.
         runnable: The configurations that can run.
-        setting: What all evaluations share.
-        concurrent: Trials at a time on each machine, at the most.
-        trials: Trials in all, the baseline included; no bound where None.
-        seconds: Time from now; no bound where None.
-        least_gain: Expected gain below which proposals, several in a row, end the search; none
-            where None.
-        on_trial: Called with every trial when it ends.
-        on_start: Called with every trial when it starts.
-        say: Called with a line for what else happens.
+        setting: The evaluation settings shared by all evaluations.
+        concurrent: Maximum number of concurrent trials on each machine.
+        trials: Maximum total number of trials, the baseline included; None for no bound.
+        seconds: Seconds from now until the deadline; None for no deadline.
+        least_gain: Expected gain, as a share of the front's hypervolume, below which `PATIENCE`
+            consecutive proposals end the search; None for no such rule.
+        on_trial: Called with each trial when it ends.
+        on_start: Called with each trial when it starts.
+        say: Called with one line per other event.
         body: `module:function` that a worker calls with a job.
     """
 
@@ -101,16 +101,19 @@ class Runner:
 
     @property
     def results(self) -> Path:
-        """Where workers leave their results before they report them."""
+        """The folder in which workers store their results before they report them."""
         return self.study.experiment.results / "trials"
 
     @property
     def stopped(self) -> bool:
-        """Whether a signal asked for the end."""
+        """Whether a signal requested a stop."""
         return self.stopped_by != 0
 
     def reconcile(self) -> None:
-        """Settle what ran when a driver, or Ray, ended; what never finished is run once more."""
+        """Recover the trials that were running when a driver or Ray exited.
+
+        Stored results are recorded; trials without a result are queued to run again.
+        """
         found = {
             int(path.stem): Evaluation.from_dict(json.loads(path.read_text()))
             for path in self.results.glob("*.json")
@@ -122,10 +125,11 @@ class Runner:
         forget_stages(self.results.parent)
 
     def run(self, host: Host) -> None:
-        """Run trials until the end, whatever happens to Ray.
+        """Run trials until the search ends; restart Ray if it exits.
 
         Raises:
-            ClusterError: If Ray does not stay up, or no node has room for the baseline.
+            ClusterError: If Ray exits after each of `RESTARTS` restarts without a completed trial,
+                or no node has room for the baseline.
             StudyError: If the disk is full.
         """
         restarts = 0
@@ -146,10 +150,10 @@ class Runner:
                 host.restart()
 
     def _suit(self, places: NodePool) -> None:
-        """Run as many at a time as the cluster holds, and leave out what no node of it can hold.
+        """Set the number of concurrent trials, and exclude configurations that fit on no node.
 
         Raises:
-            ClusterError: If no node can hold the baseline.
+            ClusterError: If the baseline fits on no node.
         """
         baseline = self.study.experiment.baseline
         if not places.room_for(baseline):
@@ -167,10 +171,10 @@ class Runner:
         self.unfinished = [n for n in self.unfinished if places.room_for(recorded[n].configuration)]
 
     def _more(self) -> bool:
-        """Whether Ray is to be asked for more.
+        """Return whether to run more trials on Ray.
 
         Raises:
-            StudyError: If the disk is full.
+            StudyError: If `FULL` consecutive trials ended because the disk is full.
         """
         if self._full >= FULL:
             raise StudyError(
@@ -183,7 +187,7 @@ class Runner:
         return bool(self.unfinished) or not (self._over or self._counted(recorded))
 
     def next_job(self) -> Job | None:
-        """The next trial, already in the record; None where there is none for now."""
+        """Record the next trial and return its job; None if no trial can start now."""
         recorded = self.study.trials()
         if self._ended(recorded):
             return None
@@ -205,7 +209,10 @@ class Runner:
     def _proposed(
         self, recorded: Sequence[Trial]
     ) -> tuple[Configuration, str, float | None] | None:
-        """What to run next, why, and its expected seconds; None where nothing is worth it."""
+        """Return the next configuration, the reason for it and its expected seconds (or None).
+
+        None if no trials are left in the budget or the space, or further gains are too small.
+        """
         if not recorded:
             return self.study.experiment.baseline, "the baseline", None
         if self._counted(recorded):
@@ -226,7 +233,7 @@ class Runner:
         return proposed, self.sampler.explain(), expected
 
     def _foresee(self, estimate: Estimate | None) -> None:
-        """Keep what another hour would probably buy, for whoever looks."""
+        """Store the forecast gain of another hour in the study, for `tunefront status`."""
         if estimate is None:
             return
         trials = max(1, round(_HOUR_S * self.concurrent / estimate.mean_s))
@@ -239,7 +246,7 @@ class Runner:
             self.say(f"{count} configurations need not be tried: {lesson}")
 
     def _fits(self, recorded: Sequence[Trial], configuration: Configuration) -> bool:
-        """Whether a trial can be expected to end before the deadline."""
+        """Return whether a trial is expected to end before the deadline."""
         estimate = estimate_of(recorded)
         if self.deadline is None or estimate is None:
             return True
@@ -258,7 +265,7 @@ class Runner:
         )
 
     def _timeouts(self) -> Timeouts:
-        """No step lasts beyond the deadline."""
+        """Return the timeouts, shortened to the deadline (each at least `LEAST_TIMEOUT_S`)."""
         given = self.setting.timeouts
         if self.deadline is None:
             return given
@@ -270,25 +277,28 @@ class Runner:
         )
 
     def _ended(self, recorded: Sequence[Trial]) -> bool:
-        """Whether nothing may start any more, whatever is left to run."""
+        """Return whether no trial can start any more, even if some are left.
+
+        Reasons: a stop request, a full disk, the deadline, or a failed baseline.
+        """
         if self.stopped or self._full >= FULL or self._late():
             return True
         return bool(recorded) and recorded[0].status == "failed"
 
     def left(self) -> int:
-        """How many trials may still be started, whatever the time."""
+        """Return the number of trials that can still be started, ignoring the deadline."""
         recorded = self.study.trials()
         tried = self.runnable.intersection(trial.configuration for trial in recorded)
         untried = len(self.runnable) - len(tried) - len(self.skips.configurations)
         return untried if self.trials is None else min(untried, self.trials - len(recorded))
 
     def seconds_left(self) -> float | None:
-        """For trials; None where there is no deadline."""
+        """Return the seconds left for trials; None without a deadline."""
         return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
 
     @property
     def _budget(self) -> str:
-        """What the deadline comes from."""
+        """The budget settings that set the deadline, as text."""
         budget = self.study.experiment.budget
         hours = f"budget.hours {budget.hours:g}" if budget.hours is not None else ""
         until = f"budget.until {budget.until}" if budget.until is not None else ""
@@ -301,12 +311,15 @@ class Runner:
         return self.trials is not None and len(recorded) >= self.trials
 
     def enough(self) -> bool:
-        """Whether the last proposals were all expected to add too little."""
+        """Return whether the last `PATIENCE` proposals all had an expected gain below the bound."""
         least = self.least_gain
         return least is not None and len(self.gains) == PATIENCE and max(self.gains) < least
 
     def over(self) -> str:
-        """Why nothing more is to run, without asking the sampler; empty where it is to."""
+        """Return why no more trials are to run, without querying the sampler.
+
+        Empty if trials are left to run, if a signal requested a stop, or before the first trial.
+        """
         recorded = self.study.trials()
         if self.stopped or not recorded:
             return ""
@@ -323,12 +336,12 @@ class Runner:
         return self._over
 
     def waiting(self) -> bool:
-        """Whether nothing may start yet: everything is compared with the baseline."""
+        """Return whether other trials wait for the baseline, with which all are compared."""
         baseline = self.study.baseline()
         return baseline is not None and baseline.status == "running" and 0 not in self.unfinished
 
     def tell(self, number: int, evaluation: Evaluation) -> None:
-        """Record how a trial ended, unless that says nothing about it."""
+        """Record a trial's result, unless a full disk or the deadline ended the trial."""
         self._not_running(number)
         put_off = self._put_off(number, evaluation)
         if not put_off:
@@ -339,7 +352,7 @@ class Runner:
         result_file(self.results.parent, number).unlink(missing_ok=True)
 
     def _forget_logs(self) -> None:
-        """Keep the logs of the last trials, and of the last ones that failed."""
+        """Delete old logs; keep those of the last `LOGS` ended trials and `LOGS` failed ones."""
         ended = [trial for trial in self.study.trials() if trial.status != "running"]
         failed = [trial for trial in ended if trial.status == "failed"]
         old = [trial for trial in ended[:-LOGS] if trial.status != "failed"]
@@ -347,7 +360,10 @@ class Runner:
             log_file(self.study.experiment.results, trial.number).unlink(missing_ok=True)
 
     def _put_off(self, number: int, evaluation: Evaluation) -> bool:
-        """Whether a trial fell to a full disk or to the deadline, which the next one may not."""
+        """Return whether a trial is postponed because a full disk or the deadline ended it.
+
+        After a full disk the trial is queued again in this run, after the deadline in the next one.
+        """
         if evaluation.cause == "disk full":
             self._full += 1
             self._excused.add(number)
@@ -362,7 +378,7 @@ class Runner:
         return False
 
     def lost(self, number: int) -> None:
-        """Run a trial again whose worker or node is gone."""
+        """Queue a trial again whose worker or node has exited."""
         self._not_running(number)
         self.say(f"trial {number}: its worker is gone; it runs again")
         self.unfinished.append(number)

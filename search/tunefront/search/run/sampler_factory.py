@@ -1,4 +1,4 @@
-"""The sampler that an experiment names."""
+"""The factory of the sampler that an experiment names."""
 
 from collections.abc import Sequence
 
@@ -16,10 +16,10 @@ from .warm_start import front_elsewhere
 
 
 def build_sampler(experiment: Experiment, runnable: Sequence[Configuration]) -> Sampler:
-    """The sampler that the experiment names; for a quick check, one trial a runtime.
+    """Return the sampler that the experiment names; for a quick check, one trial per runtime.
 
     Raises:
-        StudyError: If the search to begin with has no record.
+        StudyError: If the search named by `warm_start` has no record.
     """
     if experiment.smoke:
         first = {c.get("runtime"): c for c in reversed(runnable)}

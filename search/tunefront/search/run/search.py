@@ -1,4 +1,4 @@
-"""The whole journey, in the order it happens: prepare, check, search, confirm, answer.
+"""A search run from start to finish: prepare, check, search, confirm, write the result.
 
 from tunefront.search import run
 result = run("experiments/minilm")
@@ -52,22 +52,22 @@ EXIT_CODES: Mapping[Outcome, ExitCode] = {
     "interrupted": ExitCode.INTERRUPTED,
 }
 REPORT_S = 30.0
-"""Of a deadline, for writing MLflow and the report."""
+"""Seconds before the deadline that are reserved for writing MLflow and the report."""
 LONG_WAIT_S = 5.0
-"""A trial's wait for cores that others hold, from which on it is told."""
+"""Seconds that a trial waited for cores held by other processes, from which on it is reported."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What a search came to.
+    """The outcome of a search run.
 
     Attributes:
-        outcome: How it ended.
-        answer: Trials, front, picks.
-        link: Where MLflow shows the front; empty where it could not be written.
-        folder: Where everything lies.
-        seconds: How long it took.
-        signal: What asked for the end; 0 where nothing did.
+        outcome: How the run ended.
+        answer: Trials, front and picks.
+        link: The address of the front in MLflow; empty if MLflow could not be written.
+        folder: The results folder.
+        seconds: Duration of this run in seconds.
+        signal: The number of the signal that requested the stop; 0 without one.
     """
 
     outcome: Outcome
@@ -94,19 +94,20 @@ def run(
     say: Say = lambda line: None,
     show: Show = lambda progress: None,
 ) -> Result:
-    """Run a search, or go on with it; the same call resumes.
+    """Run a search; the same call resumes a recorded one.
 
     Args:
         experiment: A file, a folder with `experiment.yaml`, or a loaded experiment.
-        overrides: `a.b=value` texts laid over the file.
-        fresh: Put an earlier record aside and start anew.
-        smoke: A quick check whose figures are kept apart.
-        say: Called with a line for every thing that happens.
-        show: Called with how far the night is, whenever that has changed.
+        overrides: `a.b=value` texts that override values of the file.
+        fresh: Archive an earlier record and start again.
+        smoke: Run a quick check, whose record is kept separate.
+        say: Called with one line per event.
+        show: Called with the progress whenever it has changed.
 
     Raises:
         ExperimentError, SpaceError, WorkloadError, TrackingError, StudyError, CacheError: Before
-            the first trial, for what can't work.
+            the first trial, if the search can't run.
+        ClusterError: If Ray does not keep running, or no node has room for the baseline.
     """
     if not isinstance(experiment, Experiment):
         experiment = load_experiment(experiment, overrides, smoke=smoke)
@@ -129,7 +130,7 @@ def run(
 
 
 class _Night:
-    """Search, confirmation, answer: with the study open and the workload checked."""
+    """Search, confirmation and result of one run; the study is open and the workload checked."""
 
     def __init__(
         self,
@@ -179,12 +180,12 @@ class _Night:
         )
 
     def _report(self, answer: Answer) -> None:
-        """Write report.html beside the record."""
+        """Write report.html next to the record."""
         from tunefront.search.report.page import REPORT_FILE, write_report
 
         try:
             path = write_report(answer, read_record(self.experiment))
-        except Exception as error:  # whatever it is, the search's result stands
+        except Exception as error:  # a failed report must not invalidate the search's result
             self.say(f"{REPORT_FILE} could not be written: {type(error).__name__}: {error}")
         else:
             self.say(f"report: {path}")
@@ -221,7 +222,7 @@ class _Night:
         self._show(f"confirming the finalists: {done} of {of} rounds")
 
     def _show(self, phase: str = "") -> None:
-        """Tell how far the night is."""
+        """Pass the current progress to the `show` callback."""
         self.show(
             Progress(
                 experiment=self.experiment,
@@ -238,17 +239,17 @@ class _Night:
         )
 
     def _spent_s(self) -> float:
-        """By all sessions together."""
+        """Return the seconds spent by all runs of this search, this one included."""
         return self.spent_before_s + time.monotonic() - self.start
 
     def _seconds_left(self) -> float | None:
-        """Until the answer is to be there; None where there is no deadline."""
+        """Return the seconds until the result is due; None without a deadline."""
         if self.seconds is None:
             return None
         return self.seconds - REPORT_S - (time.monotonic() - self.start)
 
     def _to_confirm(self) -> bool:
-        """Whether there are finalists, and trials that were told since the last confirmation."""
+        """Return whether confirmation is enabled and a finalist has not been confirmed yet."""
         if self.experiment.confirmation.finalists == 0:
             return False
         known = Confirmation.from_dict(self.study.confirmation())
@@ -271,7 +272,7 @@ class _Night:
         )
 
     def _kept_back(self) -> float:
-        """The share of the time that is confirmation's."""
+        """Return the share of the time that is reserved for confirmation."""
         confirmation = self.experiment.confirmation
         return confirmation.share if confirmation.finalists else 0.0
 
@@ -288,7 +289,7 @@ class _Night:
         self.recorder.add(answer)
 
     def _to_go(self, trials: Sequence[Trial]) -> str:
-        """How many trials are left, and what they should take; empty where nothing is known."""
+        """Format the number of trials left and their expected time; empty if unknown or none."""
         left, estimate = self.runner.left(), estimate_of(trials)
         if left <= 0 or estimate is None:
             return ""
@@ -301,7 +302,7 @@ class _Night:
 
 
 def _going_on(study: Study, before: Mapping[str, Any], enumeration: Enumeration) -> str:
-    """What is there already, and whether the space is another than it was; empty at the start."""
+    """Format what a resumed search has recorded and how its space changed; empty for a new one."""
     recorded = len(study.trials())
     if not recorded:
         return ""
@@ -312,7 +313,7 @@ def _going_on(study: Study, before: Mapping[str, Any], enumeration: Enumeration)
 
 
 def _pace(trial: Trial) -> str:
-    """What a trial took, what was expected, and what it waited."""
+    """Format a trial's seconds, the expected seconds, and a long wait for free cores."""
     evaluation = trial.evaluation or Evaluation(status="failed")
     waited_s = evaluation.seconds.get(WAITING, 0.0)
     expected = "" if trial.expected_s is None else f", {trial.expected_s:.0f} expected"
@@ -330,7 +331,10 @@ def _outcome(answer: Answer, stopped: bool) -> Outcome:
 
 @contextmanager
 def _interruptible(runner: Runner, say: Say) -> Iterator[None]:
-    """One Ctrl-C (or SIGTERM) lets running trials finish; a second one ends at once."""
+    """Stop on SIGINT or SIGTERM after running trials have finished; at once on a second signal.
+
+    Installs signal handlers, so it has an effect only in the main thread.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return

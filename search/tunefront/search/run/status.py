@@ -1,4 +1,4 @@
-"""How far a search is: told once, whenever something changes, and until its driver has ended."""
+"""The status of a search: read once, watched until its driver exits, and awaited after a stop."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -24,16 +24,17 @@ LONGEST_MESSAGE = 120
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchStatus:
-    """How far a search is.
+    """The status of a search.
 
     Attributes:
-        experiment: What is searched.
-        answer: What was found so far; None where nothing is recorded yet.
-        record: What was written beside the study when the search was started.
-        driver: The driver's process id; None where none runs, 0 where it can't be told from here.
-        foreseen: Trials of another hour, and what they would add to the front at the most, as a
-            share of its hypervolume; None where that is not known.
-        doing: What trials under way are at, by number.
+        experiment: The experiment.
+        answer: The result so far; None if nothing is recorded yet.
+        record: The metadata written next to the study when the search was started.
+        driver: The driver's process id; None if none runs, 0 if its id is unknown (another user,
+            container or machine).
+        foreseen: Number of trials in another hour, and an upper bound of their gain as a share of
+            the front's hypervolume; None if unknown.
+        doing: The current stages of running trials, by trial number.
     """
 
     experiment: Experiment
@@ -45,28 +46,28 @@ class SearchStatus:
 
     @property
     def trials(self) -> tuple[Trial, ...]:
-        """All trials so far."""
+        """All recorded trials."""
         return self.answer.trials if self.answer is not None else ()
 
     @property
     def running(self) -> tuple[Trial, ...]:
-        """The trials under way, or that were when the driver ended."""
+        """The trials that are running, or were running when the driver exited."""
         return tuple(trial for trial in self.trials if trial.status == "running")
 
     @property
     def interrupted(self) -> tuple[Trial, ...]:
-        """The trials that were under way when the driver ended."""
+        """The trials that were running when the driver exited."""
         return self.running if self.driver is None else ()
 
     @property
     def wanted(self) -> int | None:
-        """Trials that the search was started for, but for those skipped; None without a bound."""
+        """Number of trials of the last start, without excluded ones; None without a bound."""
         skipped = self.answer.skipped if self.answer is not None else 0
         return recorded_trials(self.record, skipped)
 
     @property
     def unfinished(self) -> bool:
-        """Whether the same command would run more trials."""
+        """Whether running the same command again would run more trials."""
         if self.running or not self.trials:
             return True
         if self.trials[0].status == "failed":
@@ -74,7 +75,7 @@ class SearchStatus:
         return self.wanted is not None and len(self.trials) < self.wanted
 
     def counts(self) -> str:
-        """`12 of 60 trials (10 ok, 1 failed, 1 running)`."""
+        """Format the counts: `12 of 60 trials (1 failed, 10 ok, 1 running)`."""
         counts: dict[str, int] = {}
         for trial in self.trials:
             name = "interrupted" if trial in self.interrupted else trial.status
@@ -85,7 +86,7 @@ class SearchStatus:
         return f"{len(self.trials)} of {self.wanted or '?'} trials ({told or 'none yet'})"
 
     def who(self) -> str:
-        """Whether a driver runs, and what goes on where none does."""
+        """Format whether a driver runs; if none does, add the command that resumes the search."""
         if self.driver is not None:
             pid = self.driver or "of another user, container or machine"
             return f"running (pid {pid})"
@@ -93,14 +94,14 @@ class SearchStatus:
         return "not running" + (goes_on if self.unfinished else "")
 
     def front(self) -> str:
-        """The front in words; empty before a trial has ended."""
+        """Format the size of the front and the headline; empty before a trial has ended."""
         if self.answer is None or len(self.running) == len(self.trials):
             return ""
         front = counted(len(self.answer.front.trials), "trial")
         return f"front: {front}; {self.answer.headline()}"
 
     def lines(self) -> list[str]:
-        """Everything, for people."""
+        """Format the whole status as lines of text."""
         lines = [f"{self.experiment.name}: {self.counts()}; {self.who()}", self.front()]
         lines += self.now()
         lines.append(self.hour())
@@ -111,7 +112,7 @@ class SearchStatus:
         return [line for line in lines if line]
 
     def now(self) -> list[str]:
-        """What every trial under way is at, and since when."""
+        """Format the current stage of each running trial and when it began."""
         if self.driver is None:
             return []
         lines = []
@@ -122,7 +123,7 @@ class SearchStatus:
         return lines
 
     def hour(self) -> str:
-        """What another hour would buy; empty where that is not known, or nothing is left."""
+        """Format the forecast gain of another hour; empty if unknown or no trials are left."""
         if self.foreseen is None or self.answer is None:
             return ""
         trials, gain = self.foreseen
@@ -133,11 +134,11 @@ class SearchStatus:
         return f"another hour ({counted(count, 'trial')}) would add {gain:.1%} to the front at most"
 
     def line(self) -> str:
-        """What changes most, in a line."""
+        """Format counts, front and driver as one line."""
         return "; ".join(filter(None, (self.counts(), self.front(), self.who())))
 
     def fields(self) -> dict[str, Any]:
-        """What is known of the night itself, as plain JSON values."""
+        """Return the status of the search run as plain JSON values."""
         command = resume_command(self.experiment, self.record)
         return {
             "wanted": self.wanted,
@@ -156,14 +157,14 @@ class SearchStatus:
 
 
 def status_of(experiment: Experiment) -> SearchStatus:
-    """How far a search is.
+    """Read the status of a search.
 
     Raises:
-        StudyError: If nothing has been run, and no driver is about to.
+        StudyError: If nothing is recorded and no driver runs.
     """
     driver = driver_of(experiment)
     record = read_record(experiment)
-    # Who opened the study while its driver makes it would be in the driver's way.
+    # Opening the study while the driver creates it would interfere with the driver.
     too_early = driver is not None and not record
     if too_early:
         return SearchStatus(experiment=experiment, answer=None, record=record, driver=driver)
@@ -183,12 +184,13 @@ def status_of(experiment: Experiment) -> SearchStatus:
 
 
 def watch(experiment: Experiment, show: Callable[[SearchStatus], None]) -> None:
-    """Show the status whenever it has changed, until no driver runs.
+    """Call `show` with the status whenever it has changed, until no driver runs.
 
-    A look is cheap: the record is read only where its file has changed.
+    Polls every `STATUS_POLL_S` seconds; the record is read only if its files, a stage or the
+    driver have changed.
 
     Raises:
-        StudyError: If nothing has been run, and no driver is about to.
+        StudyError: If nothing is recorded and no driver runs.
     """
     seen: object = None
     shown: list[str] = []
@@ -206,7 +208,10 @@ def watch(experiment: Experiment, show: Callable[[SearchStatus], None]) -> None:
 
 
 def _look(experiment: Experiment) -> tuple[object, ...]:
-    """Changes when the status may have; the driver first, as it writes before it ends."""
+    """Return a value that changes whenever the status can have changed.
+
+    The driver is read first: it writes the record before it exits, so no last write is missed.
+    """
     looked: list[object] = [driver_of(experiment)]
     looked += stages_seen(experiment.results)
     for name in (STUDY_FILE, "search.json"):
@@ -219,15 +224,15 @@ def _look(experiment: Experiment) -> tuple[object, ...]:
 
 
 def stop_search(experiment: Experiment, *, now: bool, say: Say) -> None:
-    """Ask the driver to end, and wait until it has.
+    """Ask the driver to stop, and wait until it has exited.
 
     Args:
-        experiment: What it searches.
-        now: Whether what is running is dropped.
-        say: Called with a line for what is waited for.
+        experiment: The experiment.
+        now: Whether running trials are dropped.
+        say: Called with one line per event.
 
     Raises:
-        StudyError: If the driver can't be reached from here.
+        StudyError: If the driver can't be signalled: another user, container or machine.
     """
     pid = ask_to_end(experiment, now=now)
     if pid is None:
@@ -246,7 +251,7 @@ def stop_search(experiment: Experiment, *, now: bool, say: Say) -> None:
 
     try:
         watch(experiment, wait)
-    except StudyError:  # it ended before it had started a record
+    except StudyError:  # the driver exited before it had created a record
         say(f"stopped; `{resume_command(experiment, {})}` starts it")
         return
     command = resume_command(experiment, read_record(experiment))

@@ -1,4 +1,4 @@
-"""The front of another search, as configurations of this one."""
+"""Warm start: the front of another search as configurations of this one."""
 
 from collections.abc import Sequence
 
@@ -10,12 +10,13 @@ from tunefront.spaces import Configuration
 def front_elsewhere(
     experiment: Experiment, other: Experiment, runnable: Sequence[Configuration]
 ) -> list[Configuration]:
-    """The other search's front as configurations of this one, the recommended one first.
+    """Return the other search's front as configurations of this one, the recommended one first.
 
-    What this space doesn't list is left out; what only this one has stands at its default.
+    Choices that only this space has get their defaults. Choices that only the other space has are
+    dropped, and so are configurations that can't run here.
 
     Raises:
-        StudyError: If the other has no record.
+        StudyError: If the other search has no record.
     """
     front = recorded_answer(other).front
     first = [front.recommended] if front.recommended is not None else []

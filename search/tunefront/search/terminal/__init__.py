@@ -1,1 +1,1 @@
-"""Every sentence, table and live display on a terminal."""
+"""All messages, tables and live displays on a terminal."""

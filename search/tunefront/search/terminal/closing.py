@@ -1,4 +1,4 @@
-"""What stands at the end of a night beside the table: the front as a plot, and its close calls."""
+"""The end of a search's output, after the table: a plot of the front and its ties."""
 
 from itertools import combinations
 from textwrap import wrap
@@ -15,14 +15,14 @@ from tunefront.search.text import counted
 from .plot import Point, plot
 
 ROLE_MARKS = {"other": ".", "front": "o", "baseline": "B", "recommended": "*"}
-"""In the order of drawing."""
+"""Plot marks by role, in drawing order: later marks cover earlier ones."""
 LINE = 79
 CALLS = 5
-"""Close calls that are told one by one."""
+"""Maximum number of ties that are listed one by one."""
 
 
 def closing_lines(answer: Answer) -> list[str]:
-    """The plot and the close calls, each after a blank line; nothing where there is no front."""
+    """Format the plot and the ties, each after a blank line; empty without a front."""
     lines: list[str] = []
     for part in (plot_lines(answer), close_call_lines(answer)):
         lines += ["", *part] if part else []
@@ -30,7 +30,7 @@ def closing_lines(answer: Answer) -> list[str]:
 
 
 def plot_lines(answer: Answer) -> list[str]:
-    """All measured trials in two objectives; nothing without a front, or with one objective."""
+    """Plot all measured trials in two objectives; empty without a front or with one objective."""
     pair = pair_of(answer)
     if pair is None:
         return []
@@ -64,9 +64,10 @@ def _title(answer: Answer, objective: Objective) -> str:
 
 
 def pair_of(answer: Answer) -> tuple[Objective, Objective] | None:
-    """The two objectives between which the front has most to choose; of equals the first ones.
+    """Return the pair of objectives with the largest front; the first one of equal pairs.
 
-    That is where most different trials of the front are beaten by nothing in these two alone.
+    Counted are the distinct cost vectors of the front's trials that remain nondominated when only
+    these two objectives are compared. None without a front or with a single objective.
     """
     objectives, trials = answer.experiment.objectives, answer.front.trials
     if len(objectives) < 2 or not trials:
@@ -80,7 +81,7 @@ def pair_of(answer: Answer) -> tuple[Objective, Objective] | None:
 
 
 def close_call_lines(answer: Answer) -> list[str]:
-    """Trials that can't be told apart from one on the front, and why; nothing where all can be."""
+    """Format the pairs of tied trials on the front and the reasons; empty without ties."""
     pairs = _close_pairs(answer)
     if not pairs:
         return []
@@ -95,7 +96,7 @@ def close_call_lines(answer: Answer) -> list[str]:
 
 
 def _close_pairs(answer: Answer) -> list[tuple[Trial, Trial]]:
-    """Pairs with a trial of the front, the recommended trial's first, each pair once."""
+    """Return each tied pair with a trial of the front once, the recommended trial's pairs first."""
     recommended = answer.front.recommended
     ordered = sorted(answer.front.trials, key=lambda trial: trial is not recommended)
     pairs: dict[frozenset[int], tuple[Trial, Trial]] = {}
@@ -106,11 +107,11 @@ def _close_pairs(answer: Answer) -> list[tuple[Trial, Trial]]:
 
 
 def _why(answer: Answer, objective: Objective, one: Trial, other: Trial) -> str:
-    """Both figures of an objective, and why they count as one."""
+    """Format both measurements of an objective and the reason why they are tied."""
     name = objective.metric
     drops = [trial.measurements.get("quality_drop") for trial in (one, other)]
     if name == answer.experiment.primary.name and all(drops):
-        name = "quality_drop"  # on the same items: what they are compared by
+        name = "quality_drop"  # the comparison uses it: it is paired over the same items
     first, second = (trial.measurements[name] for trial in (one, other))
     unit = answer.experiment.metrics[name].unit
     unit = f" {unit}" if unit else ""

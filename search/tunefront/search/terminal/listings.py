@@ -1,4 +1,4 @@
-"""What commands print about exports, searches and the cache."""
+"""Tables and JSON values of exports, searches and the cache."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ CHECK_MARKS: Mapping[bool | None, str] = {True: "holds", False: "DOES NOT HOLD",
 
 
 def verification_table(verification: "Verification") -> "Table":
-    """What holds of an export."""
+    """Build the table of an export's checks."""
     from tunefront.evaluators.exports.verification import DECIDING
 
     rows = [
@@ -34,7 +34,7 @@ def verification_table(verification: "Verification") -> "Table":
 
 
 def searches_table(searches: "Sequence[Search]") -> "Table":
-    """Searches, the one changed last first."""
+    """Build the table of searches, in the given order."""
     rows = [
         [
             search.folder.name,
@@ -50,7 +50,7 @@ def searches_table(searches: "Sequence[Search]") -> "Table":
 
 
 def searches_record(searches: "Sequence[Search]") -> list[dict[str, Any]]:
-    """Searches as plain JSON values."""
+    """Return searches as plain JSON values."""
     return [
         {
             "search": search.folder.name,
@@ -65,7 +65,7 @@ def searches_record(searches: "Sequence[Search]") -> list[dict[str, Any]]:
 
 
 def cache_table(cache: "Cache") -> "Table":
-    """Where the cache is, and what it takes."""
+    """Build the table of the cache's folder, size, limit and oldest use."""
     from tunefront.evaluators.store.usage import size_mb
 
     oldest = cache.oldest
@@ -80,7 +80,7 @@ def cache_table(cache: "Cache") -> "Table":
 
 
 def cache_record(cache: "Cache", removed: "Sequence[Product]") -> dict[str, Any]:
-    """The cache, and what was just removed from it, as plain JSON values."""
+    """Return the cache, and what was just removed from it, as plain JSON values."""
     from tunefront.evaluators.store.usage import size_mb
 
     return {
@@ -96,7 +96,7 @@ def cache_record(cache: "Cache", removed: "Sequence[Product]") -> dict[str, Any]
 
 
 def removed_line(cache: "Cache", removed: "Sequence[Product]", wanted: int) -> str:
-    """What was removed; where the rest takes more than the `wanted` bytes, somebody uses it."""
+    """Format what was removed; if more than `wanted` bytes remain, they are reported as in use."""
     from tunefront.evaluators.store.usage import size_mb
 
     left = [*cache.products, *(cache.prepared if wanted == 0 else [])]

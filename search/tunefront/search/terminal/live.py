@@ -1,6 +1,6 @@
-"""The night on a screen: one block that is drawn anew on a terminal, plain lines elsewhere.
+"""Live display of a search run: a redrawn block on a terminal, plain lines elsewhere.
 
-What is said goes above the block and stays; the block itself is gone when the night is over.
+Messages are printed above the block and remain; the block is removed when the run ends.
 """
 
 import os
@@ -25,29 +25,29 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 HEARTBEAT_S = 300.0
-"""Without a terminal: how long nothing may be said before a sign of life is."""
+"""Without a terminal: seconds without output after which a heartbeat line is printed."""
 REFRESH_S = 1.0
 WIDEST_LINE = 100
 TRIALS_LISTED = 6
-"""Trials that run and are all listed."""
+"""Maximum number of running trials that are listed."""
 BAR = 30
 
 
 class Screen(Protocol):
-    """Where a night is told."""
+    """The display of a search run."""
 
     def say(self, line: str) -> None:
-        """Something has happened."""
+        """Print a message."""
         ...
 
     def show(self, progress: Progress) -> None:
-        """So far is the night now."""
+        """Show the current progress."""
         ...
 
 
 @contextmanager
 def screen_for(experiment: Experiment) -> Iterator[Screen]:
-    """The screen that suits stderr as it is now: a block on a terminal, plain lines elsewhere."""
+    """Open the display for the current stderr: a block on a terminal, plain lines elsewhere."""
     with os.fdopen(os.dup(2), "w", buffering=1) as stream:
         if is_lively(stream, os.environ):
             with LiveBlock(stream) as block:
@@ -58,13 +58,16 @@ def screen_for(experiment: Experiment) -> Iterator[Screen]:
 
 
 def is_lively(stream: TextIO, environment: Mapping[str, str]) -> bool:
-    """Whether a block may be drawn anew there."""
+    """Return whether a block can be redrawn on the stream.
+
+    It needs a terminal other than `dumb`, and `NO_COLOR` unset.
+    """
     plain = environment.get("NO_COLOR") or environment.get("TERM", "dumb") == "dumb"
     return stream.isatty() and not plain
 
 
 def look(progress: Progress) -> Picture:
-    """The night as it is at this moment."""
+    """Return what to display of the search run at this moment."""
     results = progress.experiment.results
     found = {trial.number: doing(results, trial.number) for trial in progress.running}
     said = {number: at for number, at in found.items() if at is not None}
@@ -72,7 +75,7 @@ def look(progress: Progress) -> Picture:
 
 
 class LiveBlock:
-    """A terminal: what is said scrolls by, one block below it is drawn anew every second.
+    """Display on a terminal: messages scroll above a block that is redrawn every second.
 
     Args:
         stream: The terminal.
@@ -98,7 +101,7 @@ class LiveBlock:
             self._live.stop()
 
     def say(self, line: str) -> None:
-        """Above the block, with broken lines set off."""
+        """Print a message above the block; continuation lines are indented."""
         width = min(self._console.width, WIDEST_LINE)
         broken = [
             fill(part, width, subsequent_indent="    ", break_long_words=False)
@@ -107,7 +110,7 @@ class LiveBlock:
         self._console.print("\n".join(broken), markup=False, soft_wrap=True)
 
     def show(self, progress: Progress) -> None:
-        """The block appears with the first of them."""
+        """Update the block; the first call draws it."""
         from rich.live import Live
 
         self._progress = progress
@@ -120,21 +123,21 @@ class LiveBlock:
                 redirect_stdout=False,
             )
             self._live.start(refresh=True)
-            self._console.show_cursor(True)  # whatever kills this process, it can be seen
+            self._console.show_cursor(True)  # rich hides it; a killed process could not restore it
 
     def _drawn(self) -> "RenderableType":
-        """With room behind it for what Ctrl-C types: a line more, and the block would drift."""
+        """Render the block with room for the `^C` of Ctrl-C, which would else wrap and shift it."""
         assert self._progress is not None
         return render(look(self._progress), min(self._console.width - len("^C") - 1, WIDEST_LINE))
 
 
 class Lines:
-    """No terminal: plain lines, and a sign of life where nothing else was said for long.
+    """Display without a terminal: plain lines, and a heartbeat line after a long silence.
 
     Args:
-        stream: Where they go.
-        clock: Whether the time of the day stands before each.
-        heartbeat_s: After so many seconds of silence.
+        stream: The output stream.
+        clock: Whether each line begins with the time of day.
+        heartbeat_s: Seconds without output before a heartbeat line.
     """
 
     def __init__(self, stream: TextIO, *, clock: bool, heartbeat_s: float = HEARTBEAT_S) -> None:
@@ -160,13 +163,13 @@ class Lines:
         self._thread.join()
 
     def say(self, line: str) -> None:
-        """A line."""
+        """Print a line."""
         self._said = time.monotonic()
         clock = f"{datetime.now():%H:%M:%S} " if self._clock else ""
         print(f"{clock}{line}", file=self._stream)
 
     def show(self, progress: Progress) -> None:
-        """What the next sign of life is made of."""
+        """Store the progress for the next heartbeat line."""
         self._progress = progress
 
     def _beat(self) -> None:
@@ -175,13 +178,13 @@ class Lines:
                 self.say(look(self._progress).line())
 
     def _left_s(self) -> float:
-        """Until there has been silence for too long; soon, where nothing is known yet."""
+        """Return the seconds until the next heartbeat; at least `REFRESH_S` before any progress."""
         left_s = self._said + self._heartbeat_s - time.monotonic()
         return max(left_s, REFRESH_S if self._progress is None else 0.0)
 
 
 def render(picture: Picture, width: int) -> "RenderableType":
-    """The block, at most `width` columns wide."""
+    """Render the block, at most `width` columns wide."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
@@ -196,7 +199,7 @@ def render(picture: Picture, width: int) -> "RenderableType":
 
 
 def _head(picture: Picture, width: int) -> "Text":
-    """Name, time and what is left, in a rule."""
+    """Render the block's head: a rule with name, elapsed time and time left."""
     from rich.text import Text
 
     left = "" if picture.left_s is None else f", about {spoken(picture.left_s)} to go"

@@ -1,4 +1,4 @@
-"""The answer on a terminal that is narrower than its table: fewer columns, whole words."""
+"""Output for narrow terminals: a front table with fewer columns, and lines broken at words."""
 
 from collections.abc import Sequence
 from textwrap import wrap
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 WIDEST_TABLE = 1000
 DEEPEST, SHALLOW = 26, 6
-"""Columns by which a broken line may be set off, and by which it is where those are too few."""
+"""Deepest hanging indent of a broken line, in columns, and the indent used instead beyond it."""
 
 
 def suited_table(answer: Answer) -> "Table":
-    """The front's table where it fits what stdout is, else the narrow one."""
+    """Return the front's table, or the narrow one if stdout is a terminal that is too narrow."""
     from rich.console import Console
 
     table, console = front_table(answer), Console()
-    # A console measures nothing as wider than itself.
+    # A console never reports a width above its own, so measure on a wide one.
     wanted = Console(width=WIDEST_TABLE).measure(table).maximum
     if console.is_terminal and wanted > console.width:
         return narrow_front_table(answer)
@@ -30,7 +30,7 @@ def suited_table(answer: Answer) -> "Table":
 
 
 def narrow_front_table(answer: Answer) -> "Table":
-    """The front and the baseline, each trial's choices in one column by their short names."""
+    """Build the table of the front and the baseline with all choices in one column."""
     from rich import box
     from rich.table import Table
 
@@ -53,7 +53,7 @@ def narrow_front_table(answer: Answer) -> "Table":
 
 
 def _cells(answer: Answer, trial: Trial) -> list[str]:
-    """Number with a tie, role and choices, trust, figures."""
+    """Format a trial's cells: number with a tie, role and choices, trust, objectives."""
     ties = answer.front.ties.get(trial.number, ())
     tied = f" ={ties[0].number}" if ties else ""
     names = [pick.name for pick in answer.front.picks if pick.trial.number == trial.number]
@@ -68,18 +68,18 @@ def _cells(answer: Answer, trial: Trial) -> list[str]:
 
 
 def fitted(lines: Sequence[str], width: int) -> list[str]:
-    """Lines as they are where all fit; else broken between words, deep columns drawn in."""
+    """Return lines unchanged if all fit; else break them between words with shallow indents."""
     if all(len(line) <= width for line in lines):
         return list(lines)
     return [part for line in lines for part in _fitted(line, width)]
 
 
 def _fitted(line: str, width: int) -> list[str]:
-    """One line; what is said of a name begins below it where the name is long."""
+    """Break one line; text after a long name starts on the next line."""
     text = line.lstrip()
     place = len(line) - len(text)
     head = ""
-    if "  " in text:  # a name, a gap, and what is said of it
+    if "  " in text:  # a name, a gap of two or more spaces, and a text
         place = line.rindex(text.split("  ", 1)[1].lstrip())
         head, text = line[:place].rstrip(), line[place:]
     if place > DEEPEST:

@@ -1,4 +1,4 @@
-"""What is known before the first trial: the plan, this machine, the choices."""
+"""Output about what is known before the first trial: the plan, this machine, the choices."""
 
 from collections.abc import Sequence
 
@@ -8,11 +8,11 @@ from tunefront.search.text import counted
 from tunefront.spaces import CHOICES, Enumeration, Hardware, Value, show
 
 MOST_VALUES_PRINTED = 12
-"""Values of a choice that are all printed."""
+"""Largest number of values of a choice that are printed in full."""
 
 
 def plan_lines(experiment: Experiment, enumeration: Enumeration) -> list[str]:
-    """What a search would do: `--dry-run`."""
+    """Format the plan of a search, for `--dry-run`."""
     candidates = {
         tuple(c.up_to("runtime", {n: k.stage for n, k in CHOICES.items()}).items())
         for c in enumeration.runnable
@@ -60,7 +60,7 @@ def _confirmation_words(experiment: Experiment) -> str:
 
 
 def _listed(values: Sequence[Value], separator: str) -> str:
-    """The values; of many the first and the last ones, and how many there are."""
+    """Format values; of more than 12 the first three, the last two and their number."""
     if len(values) <= MOST_VALUES_PRINTED:
         return separator.join(map(show, values))
     ends = [*map(show, values[:3]), "...", *map(show, values[-2:])]
@@ -81,7 +81,7 @@ def _estimate_line(experiment: Experiment, trials: int, candidates: int) -> str:
 
 
 def doctor_lines(hardware: Hardware) -> list[str]:
-    """What this machine offers, and what is missing."""
+    """Format this machine's hardware, runtimes and number formats, and what is missing."""
     import os
     from importlib.metadata import version as version_of
 
@@ -111,7 +111,7 @@ def doctor_lines(hardware: Hardware) -> list[str]:
 
 
 def _format_lines(hardware: Hardware) -> list[str]:
-    """What each runtime claims on this processor, and what of it the processor rules out."""
+    """Format each runtime's number formats on this processor, and why others are ruled out."""
     from tunefront.spaces import RUNTIMES, claims, refusal
 
     lines: list[str] = []
@@ -136,7 +136,7 @@ def _format_lines(hardware: Hardware) -> list[str]:
 
 
 def choices_lines() -> list[str]:
-    """Every choice that there is, with its values."""
+    """Format every choice of the catalogue with its values."""
     lines: list[str] = []
     for kind in CHOICES.values():
         lines.append(f"{kind.name} ({kind.stage}, default {show(kind.default)}): {kind.help}")

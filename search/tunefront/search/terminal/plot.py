@@ -1,26 +1,26 @@
-"""Points drawn with letters: positions, axes, marks. Knows nothing of trials."""
+"""Scatter plots in characters: positions, axes and marks; independent of trials."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 PLOT_WIDTH, HEIGHT = 60, 15
-"""Of the field that points lie in, in characters."""
+"""Default size of the plot area in characters."""
 WIDE = 8.0
-"""The ratio of the greatest to the least figure from which on an axis is logarithmic."""
+"""Ratio of the largest to the smallest value from which on an axis is logarithmic."""
 
 AXIS_DIGITS = range(3, 8)
-"""Of a figure, from the fewest."""
+"""Numbers of significant digits of axis labels, tried in this order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Axis:
-    """One direction of a plot.
+    """One axis of a plot.
 
     Attributes:
-        low: The least figure, at the first cell.
-        high: The greatest, at the last cell; equal to `low` where there is only one figure.
-        cells: How many cells there are.
+        low: The smallest value, at the first cell.
+        high: The largest value, at the last cell; equal to `low` if there is only one value.
+        cells: Number of cells.
     """
 
     low: float
@@ -29,30 +29,30 @@ class Axis:
 
     @classmethod
     def over(cls, values: Sequence[float], cells: int) -> "Axis":
-        """The axis on which all of these lie."""
+        """Return the axis that spans the values."""
         return cls(low=min(values), high=max(values), cells=cells)
 
     @property
     def log(self) -> bool:
-        """Whether equal steps are equal ratios."""
+        """Whether the axis is logarithmic."""
         return self.low > 0 and self.high / self.low >= WIDE
 
     def cell(self, value: float) -> int:
-        """The cell of a figure, from 0; the middle one where there is only one figure."""
+        """Return the cell of a value, counted from 0; the middle one if there is only one value."""
         if self.high == self.low:
             return self.cells // 2
         low, high, at = (math.log(v) if self.log else v for v in (self.low, self.high, value))
         return round((at - low) / (high - low) * (self.cells - 1))
 
     def value(self, cell: int) -> float:
-        """The figure in the middle of a cell."""
+        """Return the value at the middle of a cell."""
         share = cell / (self.cells - 1)
         if self.log:
             return self.low * math.exp(share * math.log(self.high / self.low))
         return self.low + (self.high - self.low) * share
 
     def ticks(self) -> list[int]:
-        """The cells that are named: both ends and the middle."""
+        """Return the labelled cells: both ends and the middle."""
         if self.high == self.low:
             return [self.cells // 2]
         return [0, self.cells // 2, self.cells - 1]
@@ -60,13 +60,13 @@ class Axis:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """A point; of two in one cell the later one is seen.
+    """A point; of two points in one cell the later one is visible.
 
     Attributes:
-        x: To the right.
-        y: Upwards.
+        x: Horizontal value, increasing to the right.
+        y: Vertical value, increasing upwards.
         mark: One character.
-        name: What stands beside it where there is room; nothing where empty.
+        name: Label next to the point, omitted if there is no room; empty for none.
     """
 
     x: float
@@ -82,14 +82,14 @@ def plot(
     width: int = PLOT_WIDTH,
     height: int = HEIGHT,
 ) -> list[str]:
-    """Lines of a plot: its field is `width` times `height` characters.
+    """Draw a plot and return its lines; the plot area is `width` times `height` characters.
 
     Args:
-        points: At least one; drawn in their order, named in the opposite one.
-        x_title: Below the axis.
-        y_title: Above the field.
-        width: Cells of the field from left to right.
-        height: Cells of the field from bottom to top.
+        points: At least one point; drawn in order, labelled in reverse order.
+        x_title: Title below the horizontal axis.
+        y_title: Title above the plot area.
+        width: Columns of the plot area.
+        height: Rows of the plot area.
     """
     across = Axis.over([point.x for point in points], width)
     up = Axis.over([point.y for point in points], height)
@@ -111,12 +111,12 @@ def plot(
 
 
 def short(value: float, digits: int = 3) -> str:
-    """A figure in so many digits, with separators where it is large."""
+    """Format a value with so many significant digits, and thousands separators from 1000 on."""
     return f"{value:,.{max(0, digits - 4)}f}" if abs(value) >= 1000 else f"{value:.{digits}g}"
 
 
 def _named(axis: Axis) -> dict[int, str]:
-    """The figures of the cells that are named, in as many digits as tell them apart."""
+    """Return the labels by cell, with the fewest digits that make them distinct."""
     ticks = axis.ticks()
     texts = [[short(axis.value(cell), digits) for cell in ticks] for digits in AXIS_DIGITS]
     apart = (text for text in texts if len(set(text)) == len(ticks))
@@ -124,7 +124,7 @@ def _named(axis: Axis) -> dict[int, str]:
 
 
 def _name(field: list[list[str]], row: int, cell: int, name: str) -> None:
-    """Write a name beside a cell, above or below it: the first place where nothing else stands."""
+    """Write a label at the first free place: right, left, above or below its cell."""
     if not name:
         return
     middle = cell - len(name) // 2
@@ -133,7 +133,7 @@ def _name(field: list[list[str]], row: int, cell: int, name: str) -> None:
         end = start + len(name)
         if not 0 <= beside < len(field) or start < 0 or end > len(field[beside]):
             continue
-        # A blank on either side keeps it apart from others; its own mark may touch it.
+        # Require a blank on each side except next to the point's own mark.
         first = start if beside == row and start == cell + 1 else max(0, start - 1)
         last = end if beside == row and end == cell else end + 1
         if all(letter == " " for letter in field[beside][first:last]):
@@ -147,7 +147,7 @@ def _ruler(axis: Axis) -> str:
 
 
 def _figures(axis: Axis) -> str:
-    """The figures below their ticks, the outer ones within the field."""
+    """Return the line of labels below the ticks, shifted so that the outer ones fit."""
     row = [" "] * axis.cells
     for cell, text in _named(axis).items():
         start = min(max(0, cell - len(text) // 2), axis.cells - len(text))

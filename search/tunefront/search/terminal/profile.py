@@ -1,4 +1,4 @@
-"""What `tunefront profile` prints."""
+"""Tables and lines of `tunefront profile`."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 ROWS_LISTED = 12
-"""Operators and modules that are listed."""
+"""Maximum number of operators, and of modules, that are listed."""
 LARGE_OVERHEAD = 0.25
-"""Of the profiler, from which shares of small operators are to be doubted."""
+"""Relative overhead of the profiler from which on shares of small operators are unreliable."""
 SLOW = 1.3
-"""Times what its trial measured, from which a request is said to be disturbed."""
+"""Ratio to the trial's latency from which on a request is reported as disturbed."""
 BOUND_WORDS: Mapping[RooflineBound, str] = {
     "compute": "compute-bound",
     "memory": "memory-bound",
@@ -29,7 +29,7 @@ BOUND_WORDS: Mapping[RooflineBound, str] = {
 
 
 def profile_tables(profile: Profile) -> "list[Table]":
-    """By kind, by operator and, where they are known, by module."""
+    """Build the tables by kind of work, by operator and, if known, by module."""
     operators, modules = profile.by_operator(), profile.by_module()
     tables = [
         _table("kind", profile.by_kind(), profile, "by kind of work"),
@@ -68,12 +68,12 @@ def _table(name: str, parts: Sequence[Part], profile: Profile, title: str) -> "T
 def profile_lines(
     profile: Profile, suggestions: Sequence[Suggestion], measured_ms: float | None = None
 ) -> list[str]:
-    """What the tables come to: time with and without the profiler, roofline, what could help.
+    """Format the summary: time with and without the profiler, roofline, suggestions.
 
     Args:
         profile: The profile.
-        suggestions: What could address it.
-        measured_ms: The latency that the trial measured; None where it did not.
+        suggestions: The choices that could help.
+        measured_ms: The latency of the trial in ms; None if it was not measured.
     """
     measured = "" if measured_ms is None else f" (its trial measured {measured_ms:.3f} ms)"
     lines = [
@@ -119,7 +119,7 @@ def _roofline_lines(profile: Profile) -> list[str]:
 
 
 def suggestion_lines(suggestions: Sequence[Suggestion]) -> list[str]:
-    """Choices that could address it, with what the record says."""
+    """Format the choices that could help, with the recorded evidence for each."""
     if not suggestions:
         return ["no choice of the catalogue addresses this"]
     lines = ["what could address it:"]

@@ -1,4 +1,4 @@
-"""What a recheck prints: a table of what was recorded and what is now, or a line of it."""
+"""Output of a recheck: a table of recorded and current measurements, or one line."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ VERDICT_TEXTS = {"holds": "holds", "drifted": "DRIFTED", "not judged": "not judg
 
 
 def recheck_table(found: Recheck) -> "Table":
-    """A row for everything that was looked at."""
+    """Build the table of a recheck, one row per finding."""
     rows = [
         [
             f.metric,
@@ -33,7 +33,7 @@ def recheck_table(found: Recheck) -> "Table":
 
 
 def recheck_lines(found: Recheck) -> list[str]:
-    """The machine and the libraries, and the verdict."""
+    """Format the load of the machine, changed libraries and the verdict."""
     lines: list[str] = []
     if found.machine:
         lines.append(
@@ -46,7 +46,7 @@ def recheck_lines(found: Recheck) -> list[str]:
 
 
 def recheck_line(found: Recheck) -> str:
-    """A line with the time of the day: `14:05:10 holds: latency_ms 2.1 ms (+1.2 %), ...`."""
+    """Format a recheck as one line: `14:05:10 holds: latency_ms 2.1 ms (+1.2 %), ...`."""
     parts = [_short(f) for f in found.findings if f.now is not None or f.verdict == "drifted"]
     skipped = [f.metric for f in found.findings if f.verdict == "not judged"]
     told = f"; not judged: {', '.join(skipped)}" if skipped else ""
@@ -54,7 +54,7 @@ def recheck_line(found: Recheck) -> str:
 
 
 def history_table(rechecks: Sequence[Mapping[str, Any]]) -> "Table":
-    """Rechecks, the first one first, with the drift of every figure."""
+    """Build the table of rechecks in the given order, with the drift of each metric."""
     names = list(
         dict.fromkeys(
             f["metric"] for one in rechecks for f in one["findings"] if f["drift"] is not None

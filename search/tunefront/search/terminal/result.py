@@ -1,4 +1,4 @@
-"""What commands print of a search: tables for people on a terminal, plain text elsewhere."""
+"""Output of a search's result: tables, lines of text and JSON values."""
 
 import json
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def front_table(answer: Answer) -> "Table":
-    """The front and the baseline, the best of the first objective first."""
+    """Build the table of the front and the baseline, the best by the first objective first."""
     trials = list(answer.front.trials)
     baseline = answer.baseline
     if baseline is not None and baseline.number not in {trial.number for trial in trials}:
@@ -29,7 +29,7 @@ def front_table(answer: Answer) -> "Table":
 
 
 def trials_table(answer: Answer, trials: Sequence[Trial], title: str = "") -> "Table":
-    """Trials with role, objectives, comparison and choices."""
+    """Build the table of trials: role, trust, objectives and the choices that vary."""
     experiment = answer.experiment
     objectives = [objective.metric for objective in experiment.objectives]
     varied = [c.name for c in experiment.space.choices if len(c.values) > 1]
@@ -60,7 +60,7 @@ def trials_table(answer: Answer, trials: Sequence[Trial], title: str = "") -> "T
 
 
 def picks_lines(answer: Answer) -> list[str]:
-    """The picks in words, those of one trial together."""
+    """Format each picked trial with the names of its picks, a comparison, its reason and ties."""
     by_trial: dict[int, list[Pick]] = {}
     for pick in answer.front.picks:
         by_trial.setdefault(pick.trial.number, []).append(pick)
@@ -75,7 +75,7 @@ def picks_lines(answer: Answer) -> list[str]:
 
 
 def failure_lines(answer: Answer) -> list[str]:
-    """What failed, by cause, and what need not be tried after it; nothing where all went well."""
+    """Format failed trials by cause, then the inferred failures; empty without any."""
     by_cause: dict[str, list[int]] = {}
     for trial in answer.trials:
         if trial.status == "failed":
@@ -89,7 +89,7 @@ def failure_lines(answer: Answer) -> list[str]:
 
 
 def ties_line(answer: Answer) -> str:
-    """What `=` means beside a trial; empty where there is none."""
+    """Explain the mark `=` of tied trials by an example; empty without ties."""
     tied = [t for t in answer.front.trials if answer.front.ties.get(t.number)]
     if not tied:
         return ""
@@ -98,13 +98,13 @@ def ties_line(answer: Answer) -> str:
 
 
 def relaxation_lines(answer: Answer, limits: Sequence[Limit], prefer: str | None) -> list[str]:
-    """What giving way on each limit would buy; nothing where it buys nothing."""
+    """Format what relaxing each limit alone would gain; empty if nothing."""
     found = relaxations(answer.experiment, answer.trials, limits, prefer)
     return [f"  {r}  {r.trial.name()}: {answer.sentence(r.trial)}" for r in found]
 
 
 def miss_lines(answer: Answer, limits: Sequence[Limit]) -> list[str]:
-    """Why there is no front: the nearest misses, or the baseline's failure."""
+    """Format why there is no front: the nearest misses, or the headline if nothing was measured."""
     measured = [trial for trial in answer.trials if trial.measured]
     if not measured:
         return [answer.headline()]
@@ -130,7 +130,7 @@ def _numbers(trials: Sequence[Trial]) -> str:
 
 
 def trial_lines(answer: Answer, trial: Trial) -> list[str]:
-    """Everything about one trial."""
+    """Format all that is recorded about one trial."""
     lines = [f"{trial.name()}: {trial.status}", "  choices:"]
     if trial.status != "failed":
         lines.insert(1, f"  {answer.sentence(trial)}")
@@ -161,7 +161,7 @@ def trial_lines(answer: Answer, trial: Trial) -> list[str]:
 
 
 def answer_record(answer: Answer) -> dict[str, Any]:
-    """The answer as plain JSON values."""
+    """Return the result as plain JSON values."""
     return {
         "schema": 1,
         "experiment": answer.experiment.name,

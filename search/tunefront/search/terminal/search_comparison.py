@@ -1,4 +1,4 @@
-"""What a comparison of two searches prints: what differs first, then the fronts, then figures."""
+"""Output of a comparison of two searches: differences, then fronts, then measurements."""
 
 import csv
 import io
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 BY_CHANCE = 0.05
-"""Of figures that did not change, those beyond a 95 % interval."""
+"""Share of unchanged measurements that fall outside a 95 % interval by chance."""
 
 
 def print_search_comparison(comparison: SearchComparison) -> None:
-    """Everything, for people."""
+    """Print the whole comparison as tables and text."""
     print("\n".join(_head(comparison)))
     if comparison.differences:
         print_table(_differences_table(comparison))
@@ -83,7 +83,7 @@ def _fronts_table(comparison: SearchComparison) -> "Table":
 
 
 def _label(row: SearchRow) -> str:
-    """The configuration as its trials are named."""
+    """Format the configuration as in its trials' names."""
     trial = row.after.trial or row.before.trial
     return label(row.configuration if trial is None else trial.configuration)
 
@@ -94,7 +94,7 @@ def _place(standing: Standing) -> str:
 
 
 def _why(row: SearchRow) -> str:
-    """Why it is not on the one front; both fronts have no why."""
+    """Return why the configuration is missing on one front; empty if it is on both."""
     return row.before.why or row.after.why
 
 
@@ -124,7 +124,7 @@ def _cells(change: Change | None) -> list[str]:
 
 
 def change_text(change: Change) -> str:
-    """`+4.1 % (+1.2 to +7.0)`."""
+    """Format a change with its interval: `+4.1 % (+1.2 to +7)`; absolute changes have a unit."""
     scale, unit = (100.0, " %") if change.relative else (1.0, f" {change.after.unit}".rstrip())
     low, high = scale * change.low, scale * change.high
     return f"{scale * change.change:+.3g}{unit} ({low:+.3g} to {high:+.3g})"
@@ -135,7 +135,7 @@ def _baseline(row: SearchRow) -> bool:
 
 
 def _counts(comparison: SearchComparison) -> list[str]:
-    """How many figures of all common configurations changed, and how many would by chance."""
+    """Format how many common configurations changed by each objective, and how many by chance."""
     common = [row for row in comparison.rows if row.common]
     if not (common and (comparison.same_hardware or comparison.same_baseline)):
         return []
@@ -155,7 +155,7 @@ def _counts(comparison: SearchComparison) -> list[str]:
 
 
 def _level(comparison: SearchComparison, common: Sequence[SearchRow]) -> list[str]:
-    """What became of the baseline itself: a change of the machine or its libraries as a whole."""
+    """Format the changes of the baseline, which show a change of the machine or its libraries."""
     if not (comparison.same_hardware and comparison.same_baseline):
         return []
     base = next(row for row in common if _baseline(row))
@@ -200,7 +200,7 @@ def _shares(comparison: SearchComparison) -> list[str]:
 
 
 def search_comparison_record(comparison: SearchComparison) -> dict[str, Any]:
-    """Everything, as plain JSON values."""
+    """Return the whole comparison as plain JSON values."""
     shares = comparison.shares
     return {
         "schema": 1,
@@ -253,7 +253,7 @@ def _changes_record(changes: Mapping[str, Change]) -> dict[str, Any]:
 
 
 def search_comparison_csv(comparison: SearchComparison) -> str:
-    """A row for every configuration and objective."""
+    """Format the comparison as CSV, one row per configuration and objective."""
     header = ["configuration", "trial_before", "place_before", "trial_after", "place_after", "why"]
     header.append("objective")
     parts = ("before", "after", "change", "low", "high", "verdict")

@@ -1,4 +1,4 @@
-"""What all tables have in common."""
+"""Construction and printing of tables."""
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 
 def print_table(table: "Table") -> None:
-    """A rich table on stdout, as wide as it needs to be where nobody looks at it live."""
+    """Print a table on stdout: in the terminal's width, or 200 columns wide without a terminal."""
     from rich.console import Console
 
     console = Console()
@@ -18,7 +18,7 @@ def print_table(table: "Table") -> None:
 
 
 def table_of(header: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> "Table":
-    """A plain table; columns that hold only numbers are right-aligned."""
+    """Build a plain table; columns that contain only numbers are right-aligned."""
     from rich import box
     from rich.markup import escape
     from rich.table import Table
@@ -29,7 +29,7 @@ def table_of(header: Sequence[str], rows: Iterable[Sequence[str]], title: str = 
         numbers = all(_numeric(row[place]) for row in listed)
         table.add_column(name, justify="right" if numbers else "left", overflow="fold")
     for row in listed:
-        table.add_row(*map(escape, row))  # what stands in brackets is no markup
+        table.add_row(*map(escape, row))  # rich would take text in brackets for markup
     return table
 
 

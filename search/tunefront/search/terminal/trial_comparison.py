@@ -1,4 +1,4 @@
-"""Trials side by side on a terminal, as JSON and as CSV."""
+"""Output of a comparison of trials: tables, JSON values and CSV."""
 
 import csv
 import io
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 
 def comparison_table(comparison: TrialComparison) -> "Table":
-    """What differs: choices, facts, figures with their interval and their ratio to the first."""
+    """Build the table of differences: choices, read-back, measurements with interval and ratio.
+
+    Ratios are those to the first trial.
+    """
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -45,14 +48,14 @@ def _differing(rows: Iterable[TrialRow]) -> list[TrialRow]:
 
 
 def _named(row: FigureRow) -> str:
-    """A metric with its unit, where its name does not end in it."""
+    """Format a metric's name, followed by its unit unless the name ends in it."""
     unit = row.metric.unit
     shown = unit and not row.metric.name.endswith(f"_{unit.lower()}")
     return f"{row.metric.name}\n{unit}" if shown else row.metric.name
 
 
 def _figure_cell(row: FigureRow, place: int) -> str:
-    """`164 (4.4x)` above `160 to 168`."""
+    """Format a measurement: `164 (4.4x)`, and in a second line its interval, `160 to 168`."""
     found, ratio = row.cells[place], row.ratio(place)
     if found is None:
         return "-"
@@ -64,7 +67,7 @@ def _figure_cell(row: FigureRow, place: int) -> str:
 
 
 def alike_line(comparison: TrialComparison) -> str:
-    """What is the same in all of them."""
+    """Format what all compared trials have in common; empty if nothing."""
     rows = [row for row in (*comparison.choices, *comparison.facts) if not row.differs]
     told = [f"{row.name} {row.cells[0]}" for row in rows if row.cells[0] != "-"]
     told += [
@@ -76,7 +79,7 @@ def alike_line(comparison: TrialComparison) -> str:
 
 
 def sample_lines(comparison: TrialComparison) -> list[str]:
-    """How much the trials differ item by item, and what is missing for more."""
+    """Format how much the trials differ item by item, and which trials have no outputs recorded."""
     first = comparison.trials[0]
     told = [difference_words(d, first, comparison.primary) for d in comparison.differences]
     missing = [t for t in comparison.trials if t.measured and t.number not in comparison.samples]
@@ -90,7 +93,7 @@ def sample_lines(comparison: TrialComparison) -> list[str]:
 
 
 def sample_tables(comparison: TrialComparison, count: int) -> Iterator["Table"]:
-    """The items that differ most: what was asked, then a line a trial."""
+    """Yield a table for each of the `count` items that differ most: the input, then each output."""
     total = len(comparison.items)
     for place, row in enumerate(comparison.items[:count], start=1):
         yield _sample_table(comparison, row, f"{place} of {total}: item {row.item}")
@@ -103,7 +106,7 @@ def _sample_table(comparison: TrialComparison, row: ItemRow, title: str) -> "Tab
     others = f"; {row.others} of {len(row.samples) - 1} answer otherwise" if row.asked else ""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.title = Text(f"{title}{others}", style="bold")
-    table.min_width = table.title.cell_len  # a title is folded where the table is narrower
+    table.min_width = table.title.cell_len  # rich folds a title that is wider than its table
     table.title_justify = "left"
     table.add_column(max_width=24, overflow="fold")
     table.add_column(ratio=1, overflow="fold")
@@ -117,7 +120,10 @@ def _sample_table(comparison: TrialComparison, row: ItemRow, title: str) -> "Tab
 
 
 def _asked_rows(comparison: TrialComparison, row: ItemRow) -> Iterator[tuple[str, str, str]]:
-    """The item in words, above what the last column is; what the data says unless all say so."""
+    """Yield the rows of an item: its input and the score's name, then the expected output.
+
+    The expected output is omitted if all outputs are right.
+    """
     asked = row.asked
     if asked is None:
         yield "", "", comparison.primary.name
@@ -129,7 +135,7 @@ def _asked_rows(comparison: TrialComparison, row: ItemRow) -> Iterator[tuple[str
 
 
 def _answer_rows(comparison: TrialComparison, row: ItemRow) -> Iterator[tuple[str, str, str]]:
-    """A line a trial; one for all where all answer the same."""
+    """Yield one row per trial with its output and quality; a single row if all outputs agree."""
     known = [sample for sample in row.samples if sample is not None]
     if not row.others and len(known) == len(row.samples):
         figures = dict.fromkeys(_judged(row, place) for place in range(len(known)))
@@ -143,7 +149,7 @@ def _answer_rows(comparison: TrialComparison, row: ItemRow) -> Iterator[tuple[st
 
 
 def _judged(row: ItemRow, place: int) -> str:
-    """`right 0.71`, or the quality where no answer is right or wrong."""
+    """Format an output as `right 0.710`, or as its quality if no output is right or wrong."""
     sample, quality = row.samples[place], row.quality[place]
     if sample is not None and sample.right is not None:
         told = "right" if sample.right else "wrong"
@@ -152,7 +158,7 @@ def _judged(row: ItemRow, place: int) -> str:
 
 
 def trial_comparison_record(comparison: TrialComparison) -> dict[str, Any]:
-    """Everything about the trials, and about every item, as plain JSON values."""
+    """Return all data of the trials and of every item as plain JSON values."""
     return {
         "schema": 1,
         "compared_with": comparison.trials[0].number,
@@ -200,7 +206,7 @@ def _item_record(comparison: TrialComparison, row: ItemRow) -> dict[str, Any]:
 
 
 def trial_comparison_csv(comparison: TrialComparison) -> str:
-    """Everything side by side: a line a thing compared, a column a trial."""
+    """Format the comparison as CSV: one row per compared value, one column per trial."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["kind", "name", "unit", *(f"{t.number:03}" for t in comparison.trials)])
@@ -235,6 +241,6 @@ def _text(value: object) -> str:
 
 
 def counted_samples(comparison: TrialComparison, shown: int) -> str:
-    """How many items there would be more to look at; empty where all are shown."""
+    """Format how many items are not shown, and the option that shows them; empty if none."""
     left = len(comparison.items) - shown
     return f"{counted(left, 'more item')}: --samples {len(comparison.items)}" if left > 0 else ""

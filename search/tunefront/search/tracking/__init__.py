@@ -1,1 +1,1 @@
-"""MLflow: store, projection, views, note, server."""
+"""MLflow: store, projection of the study, saved views, notes, model registry, server."""

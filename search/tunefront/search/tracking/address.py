@@ -1,4 +1,4 @@
-"""Where MLflow shows a search's front: remembered beside the record, told without MLflow."""
+"""The address of a search's front in MLflow, stored next to the record, readable without MLflow."""
 
 import importlib.metadata
 import json
@@ -20,7 +20,7 @@ ADDRESS_FILE = "mlflow.json"
 
 
 def remember(experiment: "Experiment", experiment_id: str, view: View, *, saved: bool) -> None:
-    """Write down what opens the front, beside the record, for this store."""
+    """Store the relative addresses that open the front in this store, next to the record."""
     pages = {"filters": view_address(experiment_id, view, saved=False)}
     if saved:
         pages["view"] = view_address(experiment_id, view, saved=True)
@@ -29,7 +29,7 @@ def remember(experiment: "Experiment", experiment_id: str, view: View, *, saved:
 
 
 def front_page_of(experiment: "Experiment") -> str | None:
-    """What opens the front, behind MLflow's address; None where this store does not hold it."""
+    """Return the front's address relative to MLflow's; None if this store does not hold it."""
     store = store_name(experiment)
     if store.startswith("sqlite:///") and not Path(store.removeprefix("sqlite:///")).is_file():
         return None
@@ -41,7 +41,10 @@ def front_page_of(experiment: "Experiment") -> str | None:
 
 
 def shown_by(experiment: "Experiment") -> str:
-    """The version of the MLflow that shows the store: the server's; empty where it hides it."""
+    """Return the version of the MLflow that shows the store: the server's or the installed one.
+
+    Empty if the server does not report its version.
+    """
     uri = shown_uri(tracking_uri(experiment))
     if not uri.startswith("http"):
         return _installed()

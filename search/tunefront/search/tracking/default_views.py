@@ -1,4 +1,4 @@
-"""Which views a search gets: the front, the picks, all trials as charts, what failed."""
+"""The saved views of a search: front, picks, charts of all trials, failed trials, outputs."""
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
@@ -10,18 +10,18 @@ from tunefront.search.study.trial import Trial
 from .views import NAME_EDGES_PX, Charts, View, difference_chart, parallel, scatter, width_px
 
 PAGE = 100
-"""Runs that MLflow's page shows at once, in its charts, too."""
+"""Number of runs that MLflow's page shows at once, also in charts."""
 COMPARED = ("speedup_x", "memory_saving_x", "quality_drop")
 STAGE_PX, WORDS_PX, REASON_PX = 90, 400, 420
 
 
 def views_of(answer: Answer, base_run: str | None, *, answers: bool = False) -> list[View]:
-    """The views that every search gets, the front first.
+    """Return the views of a search, the front first.
 
     Args:
-        answer: What the search found.
-        base_run: The baseline's run; None where it has none.
-        answers: Whether runs hold what the shortlist answered.
+        answer: The search's result.
+        base_run: The id of the baseline's run; None if it has none.
+        answers: Whether runs contain outputs of the shortlist.
     """
     front = {trial.number for trial in answer.front.trials}
     shortlist = len(front | {0}) if answer.baseline is not None else len(front)
@@ -81,7 +81,7 @@ def views_of(answer: Answer, base_run: str | None, *, answers: bool = False) -> 
 
 
 def _answers(order: str, ascending: bool, names_px: int, columns: Mapping[str, int]) -> View:
-    """What the shortlist answered, side by side."""
+    """Return the view that shows the outputs of the shortlist side by side."""
     return View(
         key="answers",
         title="5 Answers side by side",
@@ -95,17 +95,17 @@ def _answers(order: str, ascending: bool, names_px: int, columns: Mapping[str, i
 
 
 def on_shortlist(trial: Trial, answer: Answer) -> bool:
-    """Whether it is on the front, or the baseline."""
+    """Return whether a trial is on the shortlist: the front and the baseline."""
     return trial.number in {0, *(t.number for t in answer.front.trials)}
 
 
 def _part(count: int) -> str:
-    """How many of the runs the page shows, where it can't show all."""
+    """Format how many runs the page shows; empty if it shows all."""
     return f" ({PAGE} of {count})" if count > PAGE else ""
 
 
 def role_told(answer: Answer, trial: Trial) -> str:
-    """The picks that a trial is, or where it stands; `failed` where it has no figures."""
+    """Return the names of a trial's picks, else its role; `failed` if it has no measurements."""
     picks = [pick.name for pick in answer.front.picks if pick.trial.number == trial.number]
     return (", ".join(picks) or role_of(answer, trial)) if trial.measured else "failed"
 
@@ -123,7 +123,7 @@ def _longest(answer: Answer, metric: str) -> list[str]:
 
 
 def _choices(answer: Answer) -> Mapping[str, int]:
-    """Those that vary; what all trials share is no column."""
+    """Return the columns of the choices that vary in the space, with their widths in pixels."""
     shown = _varied(answer)
     cells = [choices_of(trial, shown) for trial in answer.trials]
     return {f"params.`{name}`": width_px([name, *(cell[name] for cell in cells)]) for name in shown}
@@ -135,7 +135,7 @@ def _varied(answer: Answer) -> list[str]:
 
 
 def _pairs(answer: Answer) -> Charts:
-    """Every objective against every other one."""
+    """Return a scatter chart for every pair of objectives."""
     objectives = [objective.metric for objective in answer.experiment.objectives]
     cards = [scatter(x, y) for x, y in combinations(objectives, 2)]
     return Charts(title="Trade-offs", cards=cards, abreast=min(max(len(cards), 1), 3))

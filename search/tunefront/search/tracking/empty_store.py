@@ -1,7 +1,8 @@
-"""MLflow's empty store, kept in the cache: MLflow makes one in seconds, a copy is there at once.
+"""Cache of an empty MLflow store: MLflow takes seconds to create one, copying it is immediate.
 
-What is kept is what this very version of MLflow has made, by its own steps, without the row that
-says where it was made; MLflow writes that row anew when it opens the copy, and checks the schema.
+The cached database was created by the installed version of MLflow itself. Only the row of the
+default experiment is removed, because it contains the path of the original; MLflow writes the row
+again when it opens the copy, and checks the schema.
 """
 
 import os
@@ -17,25 +18,25 @@ _SCHEMA = "select count(*) from alembic_version"
 
 
 def empty_store() -> Path:
-    """Where the empty store of the installed MLflow is kept."""
+    """Return the path of the cached empty store of the installed MLflow version."""
     return cache_folder() / "mlflow" / f"{version('mlflow')}.db"
 
 
 def copy_empty(target: Path) -> bool:
-    """Copy the kept store; whether there is a usable one."""
+    """Copy the cached store to `target`; return False if there is no usable one."""
     kept = empty_store()
     if not kept.is_file():
         return False
     try:
         _copy(kept, target)
-    except sqlite3.Error:  # cut short or overwritten: the next one that is made takes its place
+    except sqlite3.Error:  # truncated or overwritten: the next store created will replace it
         target.unlink(missing_ok=True)
         return False
     return True
 
 
 def keep_empty(made: Path) -> None:
-    """Keep a copy of a store that has just been made; a cache that can't be written is no error."""
+    """Cache a copy of a store that was just created; a cache that can't be written is no error."""
     kept = empty_store()
     with suppress(OSError, sqlite3.Error):
         kept.parent.mkdir(parents=True, exist_ok=True)
@@ -43,15 +44,15 @@ def keep_empty(made: Path) -> None:
             whole = Path(folder, kept.name)
             _copy(made, whole)
             with closing(sqlite3.connect(whole)) as database, database:
-                database.execute("delete from experiments")  # `Default`, with a path of its maker
+                database.execute("delete from experiments")  # `Default`, with the original's path
             os.replace(whole, kept)
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a database.
+    """Copy a database and check the copy.
 
     Raises:
-        sqlite3.Error: If it is none of MLflow's, or damaged.
+        sqlite3.Error: If it is not a database of MLflow, or damaged.
     """
     with (
         closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as found,

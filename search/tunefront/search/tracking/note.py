@@ -1,4 +1,4 @@
-"""What MLflow shows in words: the experiment's front page, a few lines for every run."""
+"""Texts in MLflow: the experiment's note in Markdown, and a short note for each run."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -9,19 +9,19 @@ from tunefront.search.study.trial import Trial
 from tunefront.search.text import MOST_LISTED, counted
 
 LONGEST_NOTE = 20_000
-"""What MLflow takes."""
+"""Characters to which the experiment's note is cut."""
 FRONT_ROWS, LESSONS, LONGEST_CELL = 25, 20, 400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Links:
-    """Where the front page leads to, relative to MLflow's own address.
+    """The links of the experiment's note, relative to MLflow's address.
 
     Attributes:
-        runs: Runs by trial number.
-        views: Views by title.
-        picture: The front's picture.
-        report: The report.
+        runs: The runs' addresses by trial number.
+        views: The views' addresses by title.
+        picture: The address of the front's picture.
+        report: The address of the report.
     """
 
     runs: Mapping[int, str]
@@ -31,7 +31,10 @@ class Links:
 
 
 def search_note(trial: Trial, answer: Answer) -> str:
-    """One plain sentence, which MLflow shows when the mouse is on a point; what to do with it."""
+    """Return a run's note: one sentence on the trial, then the command that exports or shows it.
+
+    MLflow shows it as the tooltip of a point.
+    """
     told = answer.sentence(trial)
     ties = answer.front.ties.get(trial.number, ())
     if ties:
@@ -44,7 +47,10 @@ def search_note(trial: Trial, answer: Answer) -> str:
 
 
 def command_of(trial: Trial, answer: Answer) -> str:
-    """What exports a trial, or tells why it failed; empty where its figures don't count."""
+    """Return the command that exports a measured trial or shows another one.
+
+    Empty for a quick check, whose measurements are not valid results.
+    """
     if answer.experiment.smoke:
         return ""
     verb = "export" if trial.measured else "show"
@@ -52,7 +58,11 @@ def command_of(trial: Trial, answer: Answer) -> str:
 
 
 def front_page(answer: Answer, links: Links) -> str:
-    """The experiment's note in Markdown: the answer, how to have it, picks, the front, losses."""
+    """Return the experiment's note in Markdown.
+
+    It contains the result, the export command, views, picks, the front, counts, failures and
+    excluded configurations.
+    """
     parts = [
         [f"**{_plain(answer.headline())}** ([the whole report]({links.report}))"],
         _export(answer),
@@ -124,7 +134,7 @@ def _counts(answer: Answer) -> list[str]:
 
 
 def _failures(answer: Answer, links: Links) -> list[str]:
-    """What failed, by cause and stage, with the first of its messages."""
+    """Return the table of failed trials by cause and stage, each with its first error message."""
     groups: dict[tuple[str, str], list[Trial]] = {}
     for trial in answer.trials:
         if trial.status == "failed" and trial.evaluation is not None:
@@ -138,7 +148,7 @@ def _failures(answer: Answer, links: Links) -> list[str]:
 
 
 def _skipped(answer: Answer) -> list[str]:
-    """What was never tried because failures had ruled it out, with how many that are."""
+    """Return the inferred failures with the number of configurations that each excludes."""
     told = [
         f"- {_plain(str(lesson))}: {counted(count, 'configuration')}"
         for lesson, count in answer.ruled_out
@@ -172,5 +182,5 @@ def _cell(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """One line."""
+    """Return a text as one line with single spaces."""
     return " ".join(text.split())

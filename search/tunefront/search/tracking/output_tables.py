@@ -1,7 +1,7 @@
-"""Samples as MLflow's view of artifacts reads them: a table a run, and a tag that names it.
+"""Example outputs in the form of MLflow's artifact view: a table per run and a tag that names it.
 
-The file has the form that `mlflow.log_table` writes (pandas' `split`). It is written by us, because
-`log_table` adds to a file that is there: what is written again would stand there twice.
+The file has the format of `mlflow.log_table` (pandas' `split`). `log_table` is not used, because it
+appends to an existing file, so that writing again would duplicate rows.
 """
 
 import json
@@ -14,12 +14,12 @@ from tunefront.search.study.trial import Trial
 
 OUTPUTS_FILE = "samples.json"
 LOGGED = "mlflow.loggedArtifacts"
-"""The tag by which MLflow knows a run's tables."""
+"""The tag in which MLflow lists a run's tables."""
 _ENTRY = {"path": OUTPUTS_FILE, "type": "table"}
 
 
 def outputs_table(samples: Sequence[Sample], trial: Trial, primary: Metric) -> dict[str, Any]:
-    """A row an item: what was asked, what the trial answered, and how good that is."""
+    """Return a table with one row per item: input, output, expected output, right, quality."""
     names = ["input", "output", "expected", "right", primary.name]
     rows = [
         [s.input, s.output, s.expected, s.right, item_quality(trial, s.item, primary)]
@@ -29,6 +29,6 @@ def outputs_table(samples: Sequence[Sample], trial: Trial, primary: Metric) -> d
 
 
 def logged_with(tag: str) -> str | None:
-    """The tag with our table in it; None where it is there already."""
+    """Return the tag's value with this table added; None if the tag contains it already."""
     entries = json.loads(tag)
     return None if _ENTRY in entries else json.dumps([*entries, _ENTRY])

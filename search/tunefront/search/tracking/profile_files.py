@@ -6,10 +6,10 @@ from tunefront.spaces import TrackingError
 
 
 def add_to_mlflow(answer: Answer, found: ProfiledTrial, search_id: str) -> str:
-    """Log the files below `profile/` in the trial's MLflow run; the link to them.
+    """Log a profile's files below `profile/` in the trial's MLflow run; return their address.
 
     Raises:
-        TrackingError: If MLflow can't be written, or a search that is running writes it.
+        TrackingError: If MLflow can't be written, or another process is writing this search.
     """
     from .projection import Projection
     from .store import check_reachable, error_text, only_writer
@@ -22,5 +22,5 @@ def add_to_mlflow(answer: Answer, found: ProfiledTrial, search_id: str) -> str:
             return projection.add_files(found.trial, found.folder, "profile")
         except TrackingError:
             raise
-        except Exception as error:  # MLflow raises many kinds; each means: not written
+        except Exception as error:  # MLflow raises many types; each means that nothing was written
             raise TrackingError(f"MLflow could not be written ({error_text(error)})") from error

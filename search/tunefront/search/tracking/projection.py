@@ -1,12 +1,12 @@
-"""MLflow as a projection of the study: written by one process, the same whatever was there before.
+"""Idempotent projection of the study into MLflow, written by one process at a time.
 
-One MLflow experiment a search, a flat run a trial, and a summary run on top. What is there already
-is not written again, so projecting twice changes nothing, and what a kill or a server that went
-away left half-written is completed.
+One MLflow experiment per search, one flat run per trial, and a summary run. Existing data is not
+written again, so a second projection changes nothing, and data left incomplete by a killed process
+or an unreachable server is completed.
 
-A run says from its birth which trial it was made for (`tunefront.trial`), and gets its tag `trial`
-last, once its id is known and its content is there. A run whose birth was never answered has no
-such tag: it is taken for its trial where that has none yet, and deleted where it came too late.
+Each run is created with the tag `tunefront.trial`, which names its trial. The tag `trial` is
+written after the run's content, when the run's id is known. A run whose creation request got no
+response lacks `trial`: it is adopted if its trial has no other run, and deleted otherwise.
 """
 
 import json
@@ -45,12 +45,12 @@ TRIAL = "trial"
 MADE_FOR = "tunefront.trial"
 SEARCH = "tunefront.search_id"
 _PASSING = ("picks", "proposed", "reason", "stage")
-"""Tags that a trial may lose again. `pick` is the user's, and never written here."""
+"""Tags that are cleared when they no longer apply. `pick` belongs to the user: never written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Known:
-    """What MLflow holds of a run."""
+    """A run as MLflow holds it."""
 
     run_id: str
     status: str
@@ -70,19 +70,19 @@ class _Known:
 
     @property
     def claim(self) -> tuple[bool, bool, str]:
-        """Sorts runs of one trial: whole ones first."""
+        """Sort key for the runs of one trial: complete runs first."""
         return TRIAL not in self.tags, self.status == "RUNNING", self.run_id
 
 
 class Projection:
-    """One search in MLflow.
+    """The projection of one search into MLflow.
 
     Args:
-        experiment: What is searched.
-        search_id: Names the search; two searches of one name are told apart by it.
+        experiment: The experiment.
+        search_id: The unique id of the search; distinguishes searches of the same name.
 
     Attributes:
-        obstacle: Why links do without saved views; empty where they need not.
+        obstacle: Why links can't use saved views; empty if they can.
     """
 
     def __init__(self, experiment: Experiment, search_id: str) -> None:
@@ -94,7 +94,10 @@ class Projection:
         self.obstacle = ""
 
     def _find_or_make(self) -> str:
-        """The MLflow experiment of this search; a name that is taken gets a number."""
+        """Return the id of this search's MLflow experiment; create it if missing.
+
+        A number is appended to a name that another search has taken.
+        """
         for number in range(1, 1000):
             name = self.experiment.name.replace("/", " ") + ("" if number == 1 else f" ({number})")
             found = self._client.get_experiment_by_name(name)
@@ -112,7 +115,7 @@ class Projection:
         return str(self._client.create_experiment(name, artifact_location=location, tags=tags))
 
     def _known_runs(self) -> dict[str, _Known]:
-        """Runs by the trial that they are of; those that are one too many are deleted."""
+        """Return the runs by trial number, or `summary`; delete duplicates."""
         found: dict[str, list[_Known]] = {}
         for run in self._all_runs():
             key = run.tags.get(TRIAL) or run.tags.get(MADE_FOR)
@@ -138,11 +141,11 @@ class Projection:
                 return runs
 
     def write_trials(self, trials: Iterable[Trial], answer: Answer) -> int:
-        """Write the trials that have ended; how many MLflow did not hold as they are."""
+        """Write all ended trials; return how many were missing or different in MLflow."""
         return sum(self.write_trial(t, answer) for t in trials if t.status != "running")
 
     def write_trial(self, trial: Trial, answer: Answer) -> bool:
-        """Write what MLflow does not hold of a trial that has ended; whether there was anything."""
+        """Write what MLflow lacks of an ended trial; return whether anything was written."""
         key = str(trial.number)
         known = self._runs.get(key) or self._make_run(trial)
         tags = {name: text[:LONGEST_TAG] for name, text in _tags(trial, answer).items()}
@@ -176,7 +179,7 @@ class Projection:
         return _Known.of(run)
 
     def _log(self, known: _Known, wanted: _Known) -> None:
-        """Write what is new; MLflow takes parameters first and tags last."""
+        """Write new values in one batch; MLflow stores parameters first and tags last."""
         from mlflow.entities import Metric, Param, RunTag
 
         now = int(time.time() * 1000)
@@ -189,12 +192,12 @@ class Projection:
             self._client.log_batch(known.run_id, metrics=metrics, params=params, tags=tags)
 
     def run_id(self, trial: Trial) -> str | None:
-        """The trial's run."""
+        """Return the id of the trial's run; None if it has none."""
         run = self._runs.get(str(trial.number))
         return None if run is None else run.run_id
 
     def write_views(self, answer: Answer) -> str:
-        """Save the views, and remember what opens the front; its address."""
+        """Save the views and store the front's address next to the record; return the address."""
         views = self.views(answer)
         self.obstacle = write_views(
             self._client, self.experiment_id, views, shown_by(self.experiment)
@@ -204,14 +207,14 @@ class Projection:
         return f"{ui_address(self.experiment)}/{page}"
 
     def views(self, answer: Answer) -> list[View]:
-        """The views of the search."""
+        """Return the views of the search."""
         baseline = answer.baseline
         base_run = self.run_id(baseline) if baseline is not None else None
         answers = any(LOGGED in run.tags for run in self._runs.values())
         return views_of(answer, base_run, answers=answers)
 
     def add_files(self, trial: Trial, folder: Path, below: str) -> str:
-        """Log a folder's files below a name in the trial's run; the link to them.
+        """Log a folder's files below a name in the trial's run; return their address.
 
         Raises:
             TrackingError: If the trial has no run.
@@ -227,13 +230,13 @@ class Projection:
         return f"{address}/#/experiments/{self.experiment_id}/runs/{run_id}/artifacts/{below}"
 
     def write_summary(self, answer: Answer, record: Mapping[str, Any]) -> str:
-        """Views, the experiment's note and the summary run; the link to the front.
+        """Write the views, the experiment's note and the summary run; return the front's address.
 
         Args:
-            answer: What the search found.
+            answer: The search's result.
             record: Machine, protocol and dropped combinations, for `search.json`.
         """
-        self._runs = self._known_runs()  # once more: a run may have come late
+        self._runs = self._known_runs()  # again: the server can have created a run late
         self._write_samples(answer)
         link = self.write_views(answer)
         note = front_page(answer, self._links(answer, self._summary_run(answer, record)))
@@ -241,7 +244,7 @@ class Projection:
         return link
 
     def _links(self, answer: Answer, summary: str) -> Links:
-        """Relative ones: they hold wherever the store is served."""
+        """Return relative links, which are valid wherever the store is served."""
         runs = f"#/experiments/{self.experiment_id}/runs"
         saved = not self.obstacle
         return Links(
@@ -255,7 +258,7 @@ class Projection:
         )
 
     def _write_samples(self, answer: Answer) -> None:
-        """What the shortlist answered, for MLflow's view of artifacts; once, its tag last."""
+        """Write the shortlist's outputs once, for MLflow's artifact view; write the tag last."""
         shortlist = {t.number: t for t in answer.trials if on_shortlist(t, answer)}
         for number, samples in outputs_of(answer.experiment, [*shortlist.values()]).items():
             known = self._runs.get(str(number))
@@ -319,7 +322,11 @@ def _tags(trial: Trial, answer: Answer) -> dict[str, str]:
 
 
 def _metrics(trial: Trial, answer: Answer) -> dict[str, float]:
-    """Figures, and choices that are numbers, in four digits: MLflow prints all it is given."""
+    """Return a run's metrics: measurements, ratios, chance, numeric choices, seconds per stage.
+
+    All but choices are rounded to four digits, because MLflow prints every digit that it gets.
+    Values that are not finite are left out.
+    """
     metrics = {name: rounded(m.value) for name, m in trial.measurements.items()}
     baseline = answer.baseline
     if trial.measured and baseline is not None:
@@ -341,7 +348,10 @@ def _metrics(trial: Trial, answer: Answer) -> dict[str, float]:
 
 
 def write_files(answer: Answer, record: Mapping[str, Any], folder: Path) -> None:
-    """The search as files: report, picture, trials (JSON and CSV), record, experiment file."""
+    """Write the search as files: report, picture, trials (JSON and CSV), record, experiment file.
+
+    The picture is omitted if no trial was measured.
+    """
     from tunefront.search.report.page import write_report
     from tunefront.search.results.rows import trials_csv, trials_json
 

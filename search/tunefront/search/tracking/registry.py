@@ -1,7 +1,7 @@
-"""Exports as versions in MLflow's registry: registered, verified, promoted.
+"""Exports as model versions in MLflow's registry: registered, verified, promoted.
 
-A version is a logged model that holds the export as it is, linked to the trial's run. Its tag
-`manifest_sha256` says which export it is, so that one export is one version.
+A version is a logged model that contains the unchanged export and is linked to the trial's run. Its
+tag `manifest_sha256` identifies the export, so that an export is registered only once.
 """
 
 import json
@@ -44,21 +44,21 @@ if TYPE_CHECKING:
 
 CANDIDATE, CHAMPION = "candidate", "champion"
 LONGEST_DESCRIPTION = 5_000
-"""Characters of a version's description."""
+"""Characters to which a version's description is cut."""
 _VERSIONS = "mlflow.modelVersions"
 PATIENCE_S = "600"
-"""How long a request may take that carries a model's files."""
+"""Timeout of requests that transfer a model's files, in seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registered:
-    """A version of an export.
+    """A registered version of an export.
 
     Attributes:
         name: The model's name.
         version: The version's number.
-        link: Its page.
-        made: Whether it was made now; False where this very export was registered before.
+        link: The address of the version's page.
+        made: Whether the version was created now; False if this export was registered before.
     """
 
     name: str
@@ -68,15 +68,15 @@ class Registered:
 
 
 class Registry:
-    """Where a search's exports are registered; asked before the export, which takes long.
+    """The registry for a search's exports; create it before the export, so that errors come early.
 
     Args:
-        answer: The search's answer.
+        answer: The search's result.
         name: The registered model's name.
 
     Raises:
         TrackingError: If MLflow can't be reached or does not hold the search.
-        ExportError: If the name can't be one.
+        ExportError: If the name is invalid.
     """
 
     def __init__(self, answer: Answer, name: str) -> None:
@@ -92,14 +92,18 @@ class Registry:
         self._client: MlflowClient = connect_to(tracking_uri(answer.experiment), make=False)
 
     def run_of(self, trial: Trial) -> str:
-        """The trial's run, which a version of it will be linked to."""
+        """Return the id of the trial's run, to which its version is linked.
+
+        Raises:
+            TrackingError: If MLflow does not hold the trial yet.
+        """
         return self._runs.run_of(trial.number)
 
     def register(self, trial: Trial, folder: Path) -> Registered:
-        """Register an export, as the candidate; one that is there already is not made again.
+        """Register an export as the candidate; an export that is registered already is reused.
 
         Raises:
-            TrackingError: If MLflow does not take it.
+            TrackingError: If MLflow can't be written.
         """
         sha = sha256_of(folder / MANIFEST)
         with _told():
@@ -115,7 +119,7 @@ class Registry:
         )
 
     def _known(self, sha: str) -> "ModelVersion | None":
-        """The version that this very export is already."""
+        """Return the existing version of this export, or None."""
         found = self._client.search_model_versions(f"name = '{self._name}'", max_results=1000)
         return next((version for version in found if version.tags.get(SHA256) == sha), None)
 
@@ -127,20 +131,20 @@ class Registry:
         tags = {"trial": str(trial.number), "experiment": self._answer.experiment.name, SHA256: sha}
         made = self._client.create_model_version(
             self._name,
-            # A source `models:/ID` would be looked up in the store of the whole process.
+            # MLflow would look up a source `models:/ID` in the process-wide store.
             source=model.artifact_location,
             run_id=run_id,
             model_id=model.model_id,
             tags=tags,
             description=self._description(trial),
         )
-        # What MLflow's page of the logged model, and of its run, links to.
+        # MLflow's pages of the logged model and of its run link to the version by this tag.
         versions = json.dumps([{"name": self._name, "version": int(made.version)}])
         self._client.set_logged_model_tags(model.model_id, {_VERSIONS: versions})
         return made
 
     def _upload(self, trial: Trial, folder: Path, run_id: str) -> "LoggedModel":
-        """The export as a logged model of the trial's run."""
+        """Upload the export as a logged model of the trial's run."""
         from mlflow.entities import LoggedModelOutput
 
         client = self._client
@@ -178,7 +182,7 @@ class Registry:
 
 
 def _figures(answer: Answer, trial: Trial) -> list[str]:
-    """The trial's figures beside the baseline's, as a Markdown table."""
+    """Return the trial's and the baseline's measurements as a Markdown table."""
     baseline = answer.baseline
     lines = ["| metric | this | 95 % interval | baseline | unit |", "|---|---|---|---|---|"]
     for name, found in trial.measurements.items():
@@ -191,10 +195,10 @@ def _figures(answer: Answer, trial: Trial) -> list[str]:
 
 @contextmanager
 def fetched(reference: Reference, store: str) -> "Iterator[tuple[Path, ModelVersion]]":
-    """A version's files in a folder that is removed afterwards, and what the registry says of it.
+    """Download a version; yield its temporary folder, removed afterwards, and its registry entry.
 
     Raises:
-        ExportError: If it can't be had.
+        ExportError: If the version can't be downloaded.
         TrackingError: If the store can't be opened.
     """
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -208,7 +212,7 @@ def fetched(reference: Reference, store: str) -> "Iterator[tuple[Path, ModelVers
 
 
 def verify_version(folder: Path, version: "ModelVersion") -> Verification:
-    """A version's files, verified as any export is, once they are those that were registered."""
+    """Verify a version's files as an export, after a check that they are those registered."""
     if is_registered(folder, version):
         return verify(folder)
     check = Check(name="files", holds=False, detail=SWAPPED)
@@ -216,7 +220,11 @@ def verify_version(folder: Path, version: "ModelVersion") -> Verification:
 
 
 def write_verified(version: "ModelVersion", store: str, verification: Verification) -> None:
-    """Say on the version that it was verified: result, when, and on which machine."""
+    """Tag the version with the result, time and machine of its verification.
+
+    Raises:
+        TrackingError: If MLflow can't be written.
+    """
     told = {
         "verified": "; ".join(f"{c.name}: {c.detail}" for c in verification.checks)[
             :LONGEST_DESCRIPTION
@@ -231,7 +239,11 @@ def write_verified(version: "ModelVersion", store: str, verification: Verificati
 
 
 def promote_version(version: "ModelVersion", store: str) -> str | None:
-    """Make a version the champion; the number of the one that was."""
+    """Make a version the champion; return the number of the previous champion, or None.
+
+    Raises:
+        TrackingError: If MLflow can't be written.
+    """
     with _told():
         client = connect_to(store, make=False)
         before = client.get_registered_model(version.name).aliases.get(CHAMPION)
@@ -241,15 +253,15 @@ def promote_version(version: "ModelVersion", store: str) -> str | None:
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """What MLflow raises, as an error of ours."""
+    """Convert exceptions of MLflow to `TrackingError`."""
     try:
         yield
     except TrackingError:
         raise
-    except Exception as error:  # every kind of store raises its own; each means: not written
+    except Exception as error:  # each type of store raises its own; each means a failed write
         raise TrackingError(f"MLflow: not written: {error_text(error)}") from error
 
 
 def _be_patient() -> None:
-    """Requests that carry files take longer than the 10 s that a night gives one."""
+    """Raise the HTTP timeout: file transfers take longer than the 10 s used during a search."""
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", PATIENCE_S)

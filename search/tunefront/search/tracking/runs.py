@@ -1,4 +1,4 @@
-"""From MLflow back to the search: which trial a run is of, and which runs a person has tagged."""
+"""Lookup from MLflow to the search: the trial of a run, and the runs that a user has tagged."""
 
 import re
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 PICK = "pick"
-"""The tag that a person sets in the browser."""
+"""The tag that a user sets in the browser to select a run for export."""
 YES = ("yes", "y", "true", "1")
 _ID = re.compile(r"(?<![0-9a-zA-Z-])[0-9a-f]{32}(?![0-9a-zA-Z])")
 _PAGE = re.compile(r"https?://")
@@ -25,11 +25,11 @@ _PAGE = re.compile(r"https?://")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tagged:
-    """What people tagged.
+    """The runs with the tag `pick`.
 
     Attributes:
-        trials: The numbers of the trials that are to be exported.
-        others: Runs' names with values of the tag that say neither yes nor nothing.
+        trials: The numbers of the trials tagged for export.
+        others: Names of other tagged runs, each with its value, which is not a form of yes.
     """
 
     trials: Sequence[int]
@@ -37,10 +37,10 @@ class Tagged:
 
 
 def run_named_in(written: str) -> str | None:
-    """The id of the run that a text names: an id, or the address of a run's page; None without one.
+    """Return the run id in a text, which is an id or the address of a run's page; None without one.
 
     Raises:
-        ExperimentError: If it is the address of another page, or names several runs.
+        ExperimentError: If the text is the address of another page, or contains several run ids.
     """
     found = list(dict.fromkeys(_ID.findall(written)))
     if len(found) == 1:
@@ -55,13 +55,14 @@ def run_named_in(written: str) -> str | None:
 
 
 class Runs:
-    """The runs of one search, as MLflow holds them.
+    """The runs of one search in MLflow.
 
     Args:
-        experiment: What was searched.
+        experiment: The experiment.
 
     Raises:
-        TrackingError: If MLflow does not hold the search.
+        TrackingError: If the store can't be opened or does not hold the search.
+        StudyError: If the search has no record.
     """
 
     def __init__(self, experiment: Experiment) -> None:
@@ -78,10 +79,10 @@ class Runs:
         self.experiment_id = str(found[0].experiment_id)
 
     def trial_of(self, run_id: str) -> int:
-        """The number of the trial that a run is of.
+        """Return the number of a run's trial.
 
         Raises:
-            ExperimentError: If it is of none of this search.
+            ExperimentError: If the run does not exist or belongs to no trial of this search.
         """
         from mlflow.exceptions import MlflowException
 
@@ -106,10 +107,10 @@ class Runs:
         return number
 
     def run_of(self, number: int) -> str:
-        """The id of the run of a trial.
+        """Return the id of a trial's run.
 
         Raises:
-            TrackingError: If it has none yet.
+            TrackingError: If the trial has no run yet.
         """
         found = self._search(f"tags.`{TRIAL}` = '{number}'")
         if not found:
@@ -120,7 +121,7 @@ class Runs:
         return str(found[0].info.run_id)
 
     def tagged(self) -> Tagged:
-        """The trials whose runs a person gave the tag `pick` with `yes`.
+        """Return the trials whose runs a user has tagged with `pick` = `yes`.
 
         Raises:
             ExperimentError: If there are none.
@@ -143,6 +144,6 @@ class Runs:
 
 
 def _number(run: "Run") -> int | None:
-    """The trial that a run is of; None for the summary and for strangers."""
+    """Return the number of a run's trial; None for the summary and for other programs' runs."""
     written = run.data.tags.get(TRIAL) or run.data.tags.get(MADE_FOR) or ""
     return int(written) if written.isdigit() else None

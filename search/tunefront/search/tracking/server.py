@@ -1,4 +1,4 @@
-"""The MLflow server that `tunefront ui` runs for a store: where it listens, as long as it does."""
+"""The MLflow server that `tunefront ui` runs for a store: start, stop and its recorded address."""
 
 import json
 import os
@@ -30,13 +30,13 @@ END_S = 15.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MlflowServer:
-    """A server.
+    """A running MLflow server.
 
     Attributes:
-        pid: Its process, which leads a group of its own.
-        started: When that was started: a process id is given again.
-        address: Where it listens.
-        store: What it shows.
+        pid: The id of its process, which leads a separate process group.
+        started: The process's start time (Unix time, s); distinguishes it from a reused id.
+        address: The address at which it listens.
+        store: The address of the store that it serves.
     """
 
     pid: int
@@ -45,7 +45,7 @@ class MlflowServer:
     store: str
 
     def lives(self) -> bool:
-        """Whether its process is still there."""
+        """Return whether its process is still running."""
         import psutil
 
         try:
@@ -56,7 +56,7 @@ class MlflowServer:
             return False
 
     def end(self) -> None:
-        """Ask its group to end, and wait for it: what comes next may want its port."""
+        """Send SIGTERM to its process group and wait up to 15 s, so that its port becomes free."""
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGTERM)
         deadline = time.monotonic() + END_S
@@ -65,7 +65,7 @@ class MlflowServer:
 
 
 def note_server(experiment: Experiment, pid: int, address: str) -> MlflowServer:
-    """Write down a server that was just started."""
+    """Record a server that was just started."""
     import psutil
 
     started = psutil.Process(pid).create_time()
@@ -75,7 +75,7 @@ def note_server(experiment: Experiment, pid: int, address: str) -> MlflowServer:
 
 
 def server_of(experiment: Experiment) -> MlflowServer | None:
-    """The server that runs for the experiment's store; None where none does."""
+    """Return the recorded server of the experiment's store; None if none is running."""
     try:
         found = MlflowServer(**json.loads(_path(experiment).read_text()))
     except (OSError, ValueError, TypeError):
@@ -84,7 +84,7 @@ def server_of(experiment: Experiment) -> MlflowServer | None:
 
 
 def answers(address: str) -> bool:
-    """Whether an MLflow answers there."""
+    """Return whether an MLflow server responds at an address."""
     try:
         with urlopen(f"{address}/health", timeout=HEALTH_TIMEOUT_S):
             return True
@@ -93,7 +93,7 @@ def answers(address: str) -> bool:
 
 
 def forget_server(experiment: Experiment) -> None:
-    """It is no more."""
+    """Delete the record of the server."""
     _path(experiment).unlink(missing_ok=True)
 
 
@@ -108,15 +108,17 @@ SERVER_START_S = 120.0
 
 
 PORTS = 100
-"""Ports above a taken one that are looked at for a free one."""
+"""Number of ports above a taken one that are tried in order to suggest a free one."""
 
 
 def serve(experiment: Experiment, *, port: int, detach: bool, opened: bool, say: Say) -> None:
-    """Serve the store until Ctrl-C, or in the background; where that is done already, use it.
+    """Serve the store until Ctrl-C, or in the background, and open the front.
+
+    A server that is running already is used. Nothing is started if the store is a remote server.
 
     Raises:
-        StudyError: If nothing has been run.
-        TrackingError: If the port is taken, or the server does not come up.
+        StudyError: If nothing is recorded.
+        TrackingError: If the port is taken, the server does not start, or MLflow can't be written.
     """
     page = _front_page(experiment, say)
     if tracking_uri(experiment).startswith("http"):
@@ -148,7 +150,7 @@ def serve(experiment: Experiment, *, port: int, detach: bool, opened: bool, say:
 
 
 def stop_server(experiment: Experiment) -> str:
-    """End a server that was left running; what happened, in words."""
+    """Stop a server that was left running; return a message."""
     server = server_of(experiment)
     forget_server(experiment)
     if server is None:
@@ -158,7 +160,7 @@ def stop_server(experiment: Experiment) -> str:
 
 
 def _front_page(experiment: Experiment, say: Say) -> str:
-    """What opens the front; where the store does not hold the search yet, it is written first."""
+    """Return the front's relative address; write the search into the store if it is missing."""
     from .writer import sync
 
     Study.read(experiment)
@@ -197,7 +199,7 @@ def _start(experiment: Experiment, port: int, log: Path) -> "subprocess.Popen[by
     command += ["--backend-store-uri", tracking_uri(experiment), "--workers", "1"]
     command += ["--default-artifact-root", artifact_folder(experiment).absolute().as_uri()]
     environment = {
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # its store stays in /dev/shm for ever
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # its store would stay in /dev/shm
         **os.environ,
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
@@ -232,7 +234,7 @@ def _show(link: str, opened: bool, say: Say) -> None:
 
 
 def say_front(experiment: Experiment, say: Say) -> None:
-    """Say where MLflow shows the front, and what serves it; nothing before it was written there."""
+    """Print the front's address in MLflow and the command that serves it, if it was written."""
     page = front_page_of(experiment)
     if page is None:
         return

@@ -1,4 +1,4 @@
-"""Where MLflow's store is, whether it can be reached, and who writes it."""
+"""MLflow's store: its address, its reachability, its creation, and the lock of its writer."""
 
 import logging
 import os
@@ -28,57 +28,57 @@ _DEFAULTS = {
     "DO_NOT_TRACK": "true",
     "GIT_PYTHON_REFRESH": "quiet",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    # A request fails soon, and once: we try again ourselves, and MLflow would also repeat a request
-    # to make a run that was heard, but not answered.
+    # Requests fail fast and without MLflow's retries: the writer retries itself, and MLflow would
+    # also repeat a request that created a run but got no response, which duplicates the run.
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
 }
-"""For MLflow's client, where the user says nothing else."""
+"""Environment variables for MLflow's client, unless the user has set them."""
 _CHATTY = {
     "mlflow": logging.ERROR,
     "mlflow.store.db.utils": logging.CRITICAL,
     "alembic": logging.ERROR,
     "urllib3.connectionpool": logging.ERROR,
 }
-"""What would print tracebacks and warnings of failures that we tell in one line."""
+"""Log levels that suppress tracebacks and warnings of failures that are reported in one line."""
 
 
 def tracking_uri(experiment: Experiment) -> str:
-    """`MLFLOW_TRACKING_URI`, or a sqlite file beside the experiment."""
+    """Return `MLFLOW_TRACKING_URI`, or the address of a sqlite file in the results folder."""
     written = os.environ.get("MLFLOW_TRACKING_URI")
     return written or f"sqlite:///{experiment.results.parent / 'mlflow.db'}"
 
 
 def store_name(experiment: Experiment) -> str:
-    """The store's address in full, wherever one stands, as it may be written down."""
+    """Return the store's absolute address without credentials, for records."""
     uri = shown_uri(tracking_uri(experiment))
     path = uri.removeprefix("sqlite:///")
     return f"sqlite:///{Path(path).absolute()}" if path != uri else uri.rstrip("/")
 
 
 def artifact_folder(experiment: Experiment) -> Path:
-    """Where artifacts go when the store is the default one."""
+    """Return the folder of artifacts of a store that is a sqlite file."""
     return experiment.results.parent / "artifacts"
 
 
 def ui_address(experiment: Experiment) -> str:
-    """Where a browser finds the store: the server itself, or `tunefront ui`."""
+    """Return the store's address for a browser: the server's, or the default of `tunefront ui`."""
     uri = shown_uri(tracking_uri(experiment))
     return uri.rstrip("/") if uri.startswith("http") else DEFAULT_UI
 
 
 def shown_uri(uri: str) -> str:
-    """An address as it may be printed and recorded: without user and password."""
+    """Return an address without user and password, for output and records."""
     scheme, separator, rest = uri.partition("://")
     host, slash, path = rest.partition("/")
     return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
 
 
 def check_reachable(experiment: Experiment) -> None:
-    """Refuse a store that can't be used.
+    """Check that the store can be used.
 
     Raises:
-        TrackingError: With what to do about it.
+        TrackingError: If it can't be reached, written, or is a file store.
     """
     uri = tracking_uri(experiment)
     if uri.startswith("http"):
@@ -114,10 +114,10 @@ def _check_server(uri: str) -> None:
 
 @contextmanager
 def only_writer(experiment: Experiment) -> Iterator[None]:
-    """Be the one process that writes a search into MLflow.
+    """Hold the lock for writing a search into MLflow.
 
     Raises:
-        TrackingError: If another one does.
+        TrackingError: If another process holds the lock.
     """
     path = experiment.results.parent / f".{experiment.slug}.mlflow.lock"
     try:
@@ -131,7 +131,7 @@ def only_writer(experiment: Experiment) -> Iterator[None]:
 
 
 def connect(experiment: Experiment) -> "MlflowClient":
-    """A client of the store; makes the default one where it is missing.
+    """Return a client of the experiment's store; create a sqlite store that is missing.
 
     Raises:
         TrackingError: If the store can't be opened.
@@ -140,7 +140,7 @@ def connect(experiment: Experiment) -> "MlflowClient":
 
 
 def connect_to(uri: str, *, make: bool = True) -> "MlflowClient":
-    """A client of the store at an address; with `make`, a sqlite file is made where it is missing.
+    """Return a client of the store at an address; with `make`, create a sqlite file if missing.
 
     Raises:
         TrackingError: If the store can't be opened.
@@ -156,12 +156,12 @@ def connect_to(uri: str, *, make: bool = True) -> "MlflowClient":
         if uri.startswith("sqlite:///"):
             _make_store(Path(uri.removeprefix("sqlite:///")))
         return _client(uri)
-    except Exception as error:  # MLflow and SQLAlchemy raise many kinds; each means: not usable
+    except Exception as error:  # MLflow and SQLAlchemy raise many types; each means: not usable
         raise TrackingError(f"MLflow: {_plain(uri)}: {error_text(error)}") from error
 
 
 def _client(uri: str) -> "MlflowClient":
-    """A client that has had an answer."""
+    """Return a client after one successful request."""
     import mlflow
 
     for name, level in _CHATTY.items():
@@ -172,11 +172,12 @@ def _client(uri: str) -> "MlflowClient":
 
 
 def _make_store(path: Path) -> None:
-    """Make a sqlite store where there is none.
+    """Create a sqlite store if there is none.
 
-    MLflow takes seconds for it, step by step, and can't use a store whose making was interrupted or
-    that two processes make at once; so it is there whole or not at all, and the first one counts.
-    The next one is a copy of it (empty.py).
+    MLflow takes seconds to create one in several steps, and can't use a store whose creation was
+    interrupted or done by two processes at once. The store is therefore created in a temporary
+    folder and linked into place atomically; the first process wins. Later stores are copies of a
+    cached empty one (empty_store.py).
     """
     if path.exists():
         return
@@ -191,7 +192,7 @@ def _make_store(path: Path) -> None:
 
 
 def error_text(error: BaseException) -> str:
-    """What went wrong in a line: the system's own words where they are behind it."""
+    """Return an error as one line: the operating system's message if it is among the causes."""
     if isinstance(error, TrackingError):
         return str(error).removeprefix("MLflow: ")
     deeper: BaseException | None = error
@@ -206,5 +207,5 @@ def error_text(error: BaseException) -> str:
 
 
 def _plain(text: str) -> str:
-    """Without the password that an address may hold."""
+    """Remove user and password from addresses in a text."""
     return re.sub(r"//[^/@\s]+@", "//", text)

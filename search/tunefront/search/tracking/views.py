@@ -1,8 +1,8 @@
-"""Saved views of MLflow's page: filters, columns and charts, so that a link opens on the answer.
+"""Saved views of MLflow's page: filters, columns and charts, so that a link shows the result.
 
-MLflow keeps a saved view as an experiment tag of a form that it does not promise. This module alone
-knows it, as it is from 3.15 on (tried on 3.17). Of another major version nothing is assumed: there,
-and where a view can't be saved, links fall back to filters, which show the same rows.
+MLflow stores a saved view as an experiment tag in an undocumented format. Only this module depends
+on it; it is valid from 3.15 on (tested with 3.17). With another major version, or if a view can't
+be saved, links use filters instead, which show the same rows.
 """
 
 import base64
@@ -25,9 +25,9 @@ RUN_NAME, CREATED = "attributes.`Run Name`", "runDateAndNestInfo"
 """Columns that MLflow always shows first."""
 CREATED_PX = 140
 LETTER_PX, EDGES_PX, NAME_EDGES_PX, ARROW_PX = 7.0, 26, 84, 18
-"""Of a column's text: a letter, what surrounds it, and more beside names and in a sorted column."""
+"""Pixels of a letter, of a column's margins, of the name column's, and of the sort arrow."""
 GENERATED = ("Model metrics", "System metrics", "choice", "seconds")
-"""Headings under which MLflow draws a chart of every metric."""
+"""Headings under which MLflow generates a chart for every metric."""
 NARROWEST_PX, WIDEST_PX = 64, 420
 
 
@@ -37,9 +37,9 @@ class Charts:
 
     Attributes:
         title: The heading.
-        cards: What is drawn.
-        abreast: How many stand side by side.
-        height_px: How tall each is.
+        cards: The settings of each chart.
+        abreast: Number of cards per row.
+        height_px: Height of a card in pixels.
     """
 
     title: str
@@ -53,15 +53,16 @@ class View:
     """One saved view.
 
     Attributes:
-        key: Its name in links.
-        title: Its name in the menu.
+        key: The view's name in links.
+        title: The view's name in the menu.
         filter: MLflow's filter expression.
-        order: The column it is sorted by.
-        ascending: The direction.
-        columns: The columns shown, in order, and how wide each is, in pixels.
-        names_px: How wide the runs' names are.
+        order: The sort column.
+        ascending: Whether the order is ascending.
+        columns: The columns in order, with their widths in pixels.
+        names_px: Width of the column of run names in pixels.
         charts: Chart cards by heading.
-        mode: The page's mode: the table, the charts, or artifacts side by side.
+        mode: The page's mode: table (`TABLE`), charts (`CHART`) or artifacts side by side
+            (`ARTIFACT`).
     """
 
     key: str
@@ -76,7 +77,7 @@ class View:
 
 
 def supported(version: str) -> bool:
-    """Whether an MLflow of this version keeps views as this module knows."""
+    """Return whether this version of MLflow uses the format of this module."""
     found = re.match(r"(\d+)\.(\d+)", version)
     return found is not None and OLDEST <= (int(found[1]), int(found[2])) < BEFORE
 
@@ -84,16 +85,16 @@ def supported(version: str) -> bool:
 def write_views(
     client: "MlflowClient", experiment_id: str, views: Sequence[View], version: str
 ) -> str:
-    """Save the views; the menu lists the newest first, so the first is written last.
+    """Save the views; the menu lists the newest first, so the first view gets the latest time.
 
     Args:
-        client: Of MLflow.
-        experiment_id: Where they belong.
+        client: A client of MLflow.
+        experiment_id: The id of the MLflow experiment.
         views: The views.
-        version: Of the MLflow that shows them; empty where it does not say.
+        version: The version of the MLflow that shows them; empty if unknown.
 
     Returns:
-        Why links must do without them; empty where they need not.
+        Why links can't use saved views; empty if they can.
     """
     from mlflow.exceptions import MlflowException
 
@@ -110,7 +111,7 @@ def write_views(
 
 
 def view_address(experiment_id: str, view: View, *, saved: bool) -> str:
-    """What opens the view, behind MLflow's address; filters alone where it is not saved."""
+    """Return the view's address relative to MLflow's; with filters only if it is not saved."""
     page = f"#/experiments/{experiment_id}/runs?workflowType=machine_learning"
     mode = "" if view.mode == "TABLE" else f"&compareRunsMode={view.mode}"
     if saved:
@@ -123,7 +124,7 @@ def view_address(experiment_id: str, view: View, *, saved: bool) -> str:
 
 
 def width_px(texts: Sequence[str], edges_px: int = EDGES_PX) -> int:
-    """How wide a column must be that shows these texts whole."""
+    """Return the width in pixels of a column that shows these texts in full, within limits."""
     letters = max(map(len, texts), default=0)
     return round(min(max(letters * LETTER_PX + edges_px, NARROWEST_PX), WIDEST_PX))
 
@@ -185,7 +186,7 @@ def _card(uuid: str, section: str, chart: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _section(key: str, name: str, charts: Charts | None = None) -> dict[str, object]:
-    """Charts of ours below a heading; without any, those that MLflow makes, out of sight."""
+    """Return a section of charts; without charts, a hidden section of those MLflow generates."""
     shown = charts is not None
     layout = {} if charts is None else {"columns": charts.abreast, "cardHeight": charts.height_px}
     return {
@@ -200,7 +201,7 @@ def _section(key: str, name: str, charts: Charts | None = None) -> dict[str, obj
 
 
 def scatter(x: str, y: str) -> Mapping[str, Any]:
-    """A chart card of two metrics."""
+    """Return a scatter chart of two metrics."""
     return {
         "type": "SCATTER",
         "xaxis": {"key": x, "type": "METRIC"},
@@ -210,7 +211,7 @@ def scatter(x: str, y: str) -> Mapping[str, Any]:
 
 
 def parallel(params: Sequence[str], metrics: Sequence[str]) -> Mapping[str, Any]:
-    """A chart card of parallel coordinates; the last metric colours."""
+    """Return a chart of parallel coordinates; the last metric sets the colour."""
     return {
         "type": "PARALLEL",
         "selectedParams": list(params),
@@ -221,7 +222,7 @@ def parallel(params: Sequence[str], metrics: Sequence[str]) -> Mapping[str, Any]
 
 
 def difference_chart(baseline_run: str) -> Mapping[str, Any]:
-    """A chart card of differences to the baseline's run."""
+    """Return a chart of differences to the baseline's run."""
     return {
         "type": "DIFFERENCE",
         "compareGroups": ["Model metrics", "Parameters"],

@@ -1,7 +1,7 @@
-"""MLflow beside the search: written when it can be, never waited for.
+"""Writing of MLflow during a search, in a thread that the search waits for only at its end.
 
-The study is the spool: an answer holds every trial, and writing it again changes nothing. So what
-one attempt could not write, the next one does, be it of this night, of the next, or of `sync`.
+Writing is idempotent and always starts from the full result, so a failed write needs no queue: the
+next write (in this run, the next run, or `tunefront sync`) catches up.
 """
 
 import threading
@@ -26,24 +26,24 @@ if TYPE_CHECKING:
 
 LONGEST_PAUSE_S = 60.0
 LAST_ATTEMPTS = 2
-"""At the end of the night; the second finds a server that had only closed a connection."""
+"""Attempts at the end of a run; the second succeeds if the server had only closed a connection."""
 STANDSTILL_S = 30.0
 LAST_S = 120.0
-"""How long the end of the night waits: without a trial written, and in all."""
+"""Longest wait at the end of a run, in seconds: without a written trial, and in total."""
 
 
 def pause_s(failures: int) -> float:
-    """How long to wait after so many failures in a row."""
+    """Return the seconds to wait after so many consecutive failures: 2^n, at most 60."""
     return float(min(2**failures, LONGEST_PAUSE_S))
 
 
 class Recorder:
-    """MLflow, written by one thread beside the search.
+    """Writer of a search into MLflow, in a background thread.
 
     Args:
-        experiment: What is searched.
-        study: Its record.
-        say: Called with a line where MLflow goes away, and where it is back.
+        experiment: The experiment.
+        study: The record.
+        say: Called with one line when MLflow can't be written, and when it can be again.
     """
 
     def __init__(self, experiment: Experiment, study: Study, say: Say) -> None:
@@ -64,17 +64,17 @@ class Recorder:
         self._link = ""
 
     def start(self) -> None:
-        """Start writing."""
+        """Start the thread."""
         self._wake.set()
         self._thread.start()
 
     def add(self, answer: Answer) -> None:
-        """Something new to write; only the newest is."""
+        """Set the result to write; it replaces one that has not been written yet."""
         self._newest = answer
         self._wake.set()
 
     def finish(self, answer: Answer) -> str:
-        """Write everything; the link to the front, or nothing where MLflow could not be written."""
+        """Write everything; return the front's address, empty if MLflow could not be written."""
         self._newest = answer
         start = self._progress = time.monotonic()
         self._ending.set()
@@ -88,14 +88,14 @@ class Recorder:
         return self._link
 
     def _too_long(self, start: float) -> str:
-        """Why the end of the night waits no longer; empty while it does."""
+        """Return why the end of the run stops waiting; empty while it waits."""
         now = time.monotonic()
         if now - self._progress > STANDSTILL_S:
             return f"no answer in {STANDSTILL_S:.0f} s"
         return f"not done in {LAST_S:.0f} s" if now - start > LAST_S else ""
 
     def _loop(self) -> None:
-        """Write the newest answer when there is one; where that fails, again after a pause."""
+        """Write the newest result whenever there is one; retry after a pause if writing fails."""
         failures, last_attempts = 0, 0
         with self._held:
             while not self._given_up:
@@ -108,7 +108,7 @@ class Recorder:
                 last_attempts += last
                 try:
                     self._write(last=last)
-                except Exception as error:  # MLflow raises many kinds; the study has it all anyway
+                except Exception as error:  # MLflow raises many types; the study keeps all data
                     failures += 1
                     self._failed(error, failures)
                     if last_attempts == LAST_ATTEMPTS:
@@ -128,7 +128,7 @@ class Recorder:
             if self._given_up:
                 return
             if not last and self._written.get(trial.number) == places[trial.number]:
-                continue  # its chances may have moved a little; that waits until the end
+                continue  # small changes of its chance to be on the front are written at the end
             projection.write_trial(trial, answer)
             self._written[trial.number] = places[trial.number]
             self._progress = time.monotonic()
@@ -137,7 +137,7 @@ class Recorder:
             if projection.obstacle:
                 self._say(without_views(projection.obstacle))
         elif not self._shown:
-            projection.write_views(answer)  # so that the front is a link away while the search runs
+            projection.write_views(answer)  # early, so that the front has a link during the search
             self._shown = True
 
     def _open(self) -> "Projection":
@@ -149,8 +149,8 @@ class Recorder:
         return self._projection
 
     def _failed(self, error: Exception, failures: int) -> None:
-        """Once it has failed twice it is told; a hiccup is not."""
-        self._projection = None  # what it knows of MLflow may no longer hold
+        """Reset the connection after a failure; report the second consecutive failure only."""
+        self._projection = None  # its copy of MLflow's state can be outdated
         self._held.close()
         self._problem = error_text(error)
         if failures == 2 and not self._ending.is_set():
@@ -175,11 +175,11 @@ class Recorder:
 
 
 _Place = tuple[bool, tuple[str, ...]]
-"""Whether a trial is on the front, and the picks that it is."""
+"""Whether a trial is on the front, and the names of its picks."""
 
 
 def _places(answer: Answer) -> dict[int, _Place]:
-    """Where each trial stands."""
+    """Return whether each trial is on the front, and its picks, by trial number."""
     on_front = {trial.number for trial in answer.front.trials}
     picks: dict[int, tuple[str, ...]] = {}
     for pick in answer.front.picks:
@@ -193,13 +193,13 @@ def _ended(answer: Answer) -> list[Trial]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Synced:
-    """What `sync` did.
+    """The outcome of `sync`.
 
     Attributes:
-        trials: How many trials have ended.
-        written: How many of them MLflow did not hold as they are.
-        link: Where it shows the front.
-        obstacle: Why links do without saved views; empty where they need not.
+        trials: Number of ended trials.
+        written: Number of those that were missing or different in MLflow.
+        link: The address of the front.
+        obstacle: Why links can't use saved views; empty if they can.
     """
 
     trials: int
@@ -212,8 +212,8 @@ def sync(experiment: Experiment) -> Synced:
     """Write the record into MLflow now.
 
     Raises:
-        StudyError: If nothing has been run.
-        TrackingError: If MLflow can't be written, or a search that is running writes it.
+        StudyError: If nothing is recorded.
+        TrackingError: If MLflow can't be written, or another process is writing this search.
     """
     from .projection import Projection
 
@@ -228,7 +228,7 @@ def sync(experiment: Experiment) -> Synced:
             link = projection.write_summary(answer, read_record(experiment))
         except TrackingError:
             raise
-        except Exception as error:  # MLflow raises many kinds; each means: not written
+        except Exception as error:  # MLflow raises many types; each means a failed write
             raise TrackingError(
                 f"MLflow could not be written ({error_text(error)}); the record stays in the "
                 "study: try again"
@@ -239,5 +239,5 @@ def sync(experiment: Experiment) -> Synced:
 
 
 def without_views(obstacle: str) -> str:
-    """What the obstacle means to who follows a link."""
+    """Format the message that links can't use saved views."""
     return f"MLflow: {obstacle}; the links show the same rows, without columns and charts of ours"
