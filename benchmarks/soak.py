@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psutil
 
-from tunefront.search import run
+from tunefront.search import run_search
 from tunefront.search.cluster.supervisor import TAG, ray_folder_of
 
 HERE = Path(__file__).parent
@@ -128,7 +128,7 @@ def main() -> None:
         written = EXPERIMENT.replace("TRIALS", str(options.trials))
         (folder / "experiment.yaml").write_text(written.replace("SAMPLER", options.sampler))
         watch = Watch(folder / "results" / "soak")
-        result = run(folder, say=watch)
+        result = run_search(folder, say=watch)
         left = [p.pid for p in psutil.process_iter() if tagged(p, watch.results)]
     early, late = (figures(watch.samples, last) for last in (100, len(watch.samples)))
     print(f"{len(watch.samples)} trials, {result.seconds / 60:.1f} min, {len(left)} processes left")

@@ -34,7 +34,7 @@ def hardware_with(processor: str) -> Hardware:
     return replace(detect_hardware(), isa=PROCESSORS[processor])
 
 
-def tested_hardware() -> Hardware:
+def hardware_under_test() -> Hardware:
     """The machine that the conformance suite builds for."""
     named = os.environ.get("TUNEFRONT_TEST_PROCESSOR")
     return hardware_with(named) if named else detect_hardware()
@@ -43,4 +43,4 @@ def tested_hardware() -> Hardware:
 def running_hardware() -> Hardware:
     """The machine that this process really runs on."""
     emulated = os.environ.get("TUNEFRONT_TEST_EMULATED") == "1"
-    return tested_hardware() if emulated else detect_hardware()
+    return hardware_under_test() if emulated else detect_hardware()

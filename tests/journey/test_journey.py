@@ -197,8 +197,8 @@ def test_compare_shows_what_differs(journey: Journey) -> None:
 
 def test_the_python_call_gives_typed_results(journey: Journey) -> None:
     program = f"""
-from tunefront.search import run
-result = run({str(journey.file)!r})
+from tunefront.search import run_search
+result = run_search({str(journey.file)!r})
 assert result.outcome == "done", result.outcome
 assert result.answer.front.recommended is not None
 print(result.exit_code, len(result.answer.trials), result.answer.headline())

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tunefront.search.front.picks import Front, Pick
     from tunefront.search.results.metadata import recorded_answer
     from tunefront.search.results.result import Answer, answer_of
-    from tunefront.search.run.search import Result, run
+    from tunefront.search.run.search import Result, run_search
     from tunefront.search.sampling.optuna_adapter import FrontSampler
     from tunefront.search.study.trial import Trial
 
@@ -32,7 +32,7 @@ _MODULE_OF = {
     "answer_of": "results.result",
     "load_experiment": "experiment.resolver",
     "recorded_answer": "results.metadata",
-    "run": "run.search",
+    "run_search": "run.search",
 }
 
 __all__ = [
@@ -49,7 +49,7 @@ __all__ = [
     "answer_of",
     "load_experiment",
     "recorded_answer",
-    "run",
+    "run_search",
     "verify",
 ]
 

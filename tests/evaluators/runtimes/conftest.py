@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from tests.processors import tested_hardware
+from tests.processors import hardware_under_test
 
 from tunefront.evaluators.interfaces.tensors import Inputs, TensorSpec
 from tunefront.evaluators.runtimes.base import Source
@@ -116,7 +116,7 @@ def make_source(shared_store: Store) -> Callable[..., Source]:
             inputs=INPUTS,
             calibration=calibration(),
             shared=shared,
-            hardware=hardware or tested_hardware(),
+            hardware=hardware or hardware_under_test(),
         )
 
     return make

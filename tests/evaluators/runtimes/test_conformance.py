@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from _pytest.mark import ParameterSet
-from tests.processors import running_hardware, tested_hardware
+from tests.processors import hardware_under_test, running_hardware
 
 from tunefront.evaluators.evaluation.built import CandidateRecord, Numerics
 from tunefront.evaluators.interfaces.tensors import Inputs
@@ -28,7 +28,7 @@ from .conftest import MODULES, request_of
 CPU_CLAIMS = [
     (runtime, precision, quantization)
     for runtime in RUNTIMES
-    for precision, quantization in sorted(claims(runtime, tested_hardware()))
+    for precision, quantization in sorted(claims(runtime, hardware_under_test()))
 ]
 LEAST_COSINE: dict[str, float | dict[str, float]] = {
     "none": {"fp32": 0.999999, "bf16": 0.9995, "fp16": 0.9999},

@@ -9,15 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from tunefront.search import Experiment, ui
+from tunefront.search import Experiment
 from tunefront.search.study.study import Study
+from tunefront.search.tracking import server as ui
 from tunefront.search.tracking.address import remember
 from tunefront.search.tracking.server import SERVER_FILE, note_server, serve, server_of, stop_server
 from tunefront.search.tracking.views import View
 from tunefront.spaces import StudyError, TrackingError
 
 FRONT = View(key="front", title="1", filter="a", order="b", ascending=True, columns={})
-SHOW = "import sys; from tunefront.search import ui; ui._show(sys.argv[1], True, print)"
+SHOW = """
+import sys
+from tunefront.search.tracking import server
+server._show(sys.argv[1], True, print)
+"""
 
 
 @pytest.fixture

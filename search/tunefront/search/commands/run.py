@@ -58,7 +58,7 @@ def run_command(
     """
     from tunefront.search.experiment.resolver import load_experiment
     from tunefront.search.run.preflight import runnable_or_error
-    from tunefront.search.run.search import run as run_night
+    from tunefront.search.run.search import run_search
     from tunefront.search.terminal.live import screen_for
     from tunefront.search.terminal.plan import plan_lines
 
@@ -72,7 +72,7 @@ def run_command(
         runnable_or_error(loaded)
         return _detach(loaded, exported=exported, fresh=fresh, style=style)
     with screen_for(loaded) as screen:
-        result = run_night(loaded, fresh=fresh, say=screen.say, show=screen.show)
+        result = run_search(loaded, fresh=fresh, say=screen.say, show=screen.show)
     print_answer(result.answer, style)
     print_closing(result.answer, style)
     _print_next_steps(result, experiment)

@@ -1,7 +1,7 @@
 """A search run from start to finish: prepare, check, search, confirm, write the result.
 
-from tunefront.search import run
-result = run("experiments/minilm")
+from tunefront.search import run_search
+result = run_search("experiments/minilm")
 result.answer.headline(), result.answer.front.recommended
 """
 
@@ -85,7 +85,7 @@ class Result:
         return EXIT_CODES[self.outcome]
 
 
-def run(
+def run_search(
     experiment: str | Path | Experiment,
     overrides: Sequence[str] = (),
     *,
