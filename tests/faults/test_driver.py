@@ -163,7 +163,7 @@ def test_the_end_of_ray_costs_a_restart_and_nothing_else(folder: Path, name: str
         process.kill()
     code, told = finish(driver, folder)
     assert code == 0, told
-    assert "Ray is gone" in told
+    assert "Ray exited" in told
     check_whole(folder)
     assert not processes_of(folder)
 

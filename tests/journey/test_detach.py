@@ -77,7 +77,7 @@ class Night:
         return driver_of(self.experiment)
 
     def log(self) -> str:
-        return (self.results / "night.log").read_text()
+        return (self.results / "run.log").read_text()
 
     def wait_until(self, reached: Callable[[], object]) -> None:
         deadline = time.monotonic() + LONG_S
@@ -119,7 +119,7 @@ def test_a_night_in_the_background_is_looked_at_stopped_and_gone_on_with(night: 
     hold.touch()  # however quick trials are, none is left to be the last one
     told = night.cli("status").stdout
     assert re.search(rf"of 6 trials \(.*\); running \(pid {pid}\)", told), told
-    fields = json.loads(night.cli("status", "--format", "json").stdout)["night"]
+    fields = json.loads(night.cli("status", "--format", "json").stdout)["run"]
     assert all(at["stage"] in EVALUATION_STAGES for at in fields.pop("doing").values())
     assert fields == {
         "wanted": 6,
@@ -137,7 +137,7 @@ def test_a_night_in_the_background_is_looked_at_stopped_and_gone_on_with(night: 
     stopped = night.cli("stop")
     assert stopped.returncode == 0, stopped.stderr
     assert f"asked the driver (pid {pid}) to end" in stopped.stderr
-    goes_on = f"`tunefront run {night.file} --set budget.trials=6` goes on"
+    goes_on = f"`tunefront run {night.file} --set budget.trials=6` resumes it"
     assert f"stopped; {goes_on}" in stopped.stderr
     assert night.pid is None
     assert "stopping: " in night.log()
@@ -215,7 +215,7 @@ def test_starting_anew_puts_the_record_aside_and_is_watched_until_it_is_over(nig
         (night.results / name).touch()
     started = night.cli("run", "--detach", "--fresh", "--set", "budget.trials=3")
     assert started.returncode == 0, started.stderr
-    night.wait_until(lambda: "put the earlier record aside" in night.log())
+    night.wait_until(lambda: "archived the earlier record" in night.log())
     assert not (night.results / "old.txt").exists()
 
     watched = night.cli("status", "--watch")
@@ -233,7 +233,7 @@ def test_starting_anew_puts_the_record_aside_and_is_watched_until_it_is_over(nig
 
     broken = night.cli("run", "--fresh", "--set", "workload.model=mine:modle")
     assert "mine:modle" in broken.stderr
-    assert "put the earlier record aside" not in broken.stderr
+    assert "archived the earlier record" not in broken.stderr
     assert "3 of 3 trials" in night.cli("status").stdout
 
 
@@ -250,7 +250,7 @@ def test_sigterm_before_the_first_trial_closes_what_was_begun(night: Night) -> N
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=300)
     assert process.returncode == 143, said
-    assert "the same command goes on from here" in said
+    assert "run the same command to resume" in said
     assert night.pid is None
 
 
@@ -261,7 +261,7 @@ def test_a_search_goes_on_where_mlflow_is_away_and_catches_up(night: Night) -> N
     second = night.cli("run", "--set", "budget.trials=4")
     assert second.returncode == 0, second.stderr
     assert "127.0.0.1:9 can't be reached" in second.stderr
-    assert "the search goes on without it" in second.stderr
+    assert "the search continues without it" in second.stderr
     assert "not there yet: 4 trials (000, 001, 002, 003) and the front" in second.stderr
     assert "Traceback" not in second.stderr
     away = night.cli("sync")

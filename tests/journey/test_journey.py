@@ -155,7 +155,7 @@ def test_status_counts(journey: Journey) -> None:
     rows = journey.cli("status", journey.file, "--format", "csv").stdout
     assert rows == journey.cli("show", journey.file, "--all", "--format", "csv").stdout
     told = journey.cli("status", journey.file, "--format", "json").stdout
-    assert json.loads(told)["night"]["wanted"] == TRIALS
+    assert json.loads(told)["run"]["wanted"] == TRIALS
 
 
 def test_pick_answers_other_limits_without_running(journey: Journey) -> None:

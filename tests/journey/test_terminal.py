@@ -114,5 +114,5 @@ def test_ctrl_c_twice_stops_at_once(typed: Callable[..., Typed]) -> None:
     assert run.exit_code(60) == 130
     lines = [line for line in run.screen.lines if line]
     assert run.screen.cursor_shown
-    assert lines[-1] == "stopped; the same command goes on from here"
+    assert lines[-1] == "stopped; run the same command to resume"
     assert not [line for line in lines if line.startswith(("──", "now ", "done "))], lines

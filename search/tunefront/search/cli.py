@@ -39,7 +39,7 @@ def _interrupt(number: int, _: FrameType | None) -> NoReturn:
 
 
 def _interrupted(error: BaseException | None) -> int:
-    click.echo("stopped; the same command goes on from here", err=True)
+    click.echo("stopped; run the same command to resume", err=True)
     by_signal = error is not None and signal.SIGTERM in error.args
     return ExitCode.TERMINATED if by_signal else ExitCode.INTERRUPTED
 

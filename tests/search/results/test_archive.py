@@ -169,7 +169,7 @@ def test_what_was_put_aside_is_compared_with_what_came_after(
 ) -> None:
     said: list[str] = []
     put_aside(begun("one", 2.0), said.append)
-    aside = Path(said[0].removeprefix("put the earlier record aside: "))
+    aside = Path(said[0].removeprefix("archived the earlier record: "))
     experiment = begun("one", 4.0)
     done = cli("diff", aside, experiment.path)
     told = " ".join(done.output.split())

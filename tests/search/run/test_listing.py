@@ -71,7 +71,7 @@ def test_a_record_that_was_put_aside_is_listed_as_such(
 ) -> None:
     put_aside(begun("again"), lambda line: None)
     (search,) = searches_below(tmp_path)
-    assert search.told == "put aside by --fresh: 000 torch b1 t1: the baseline"
+    assert search.told == "archived by --fresh: 000 torch b1 t1: the baseline"
     assert search.status is not None
     assert search.status.driver is None
 

@@ -240,7 +240,7 @@ def test_why_a_search_is_over_is_told(
     assert own.over() == ""
     assert own.left() == len(own.runnable) - 2  # the baseline is not in this list
     end_all(own, evaluation())
-    assert own.over() == "everything that can run has been tried"
+    assert own.over() == "all runnable configurations were tried"
 
 
 def test_a_search_that_failures_end_says_so(
@@ -256,7 +256,7 @@ def test_a_search_that_failures_end_says_so(
     for configuration in own.runnable - set(skipped):
         own.study.tell(own.study.ask(configuration), evaluation())
     assert own.over() == (
-        f"everything that can run has been tried, but for {len(skipped)} that failures have ruled "
+        f"all runnable configurations were tried, but for {len(skipped)} that failures have ruled "
         "out"
     )
 
@@ -269,10 +269,10 @@ def test_a_deadline_that_ended_a_search_is_named(
     assert own.over() == ""
     own.deadline = time.monotonic() + 5
     assert own.next_job() is None
-    budget = "(budget.hours 0.5, budget.until 07:00); more time goes on"
+    budget = "(budget.hours 0.5, budget.until 07:00); raise it to continue"
     assert own.over() == f"no other trial would end in time {budget}"
     own.deadline = time.monotonic()
-    assert own.over() == f"the time is up {budget}"
+    assert own.over() == f"the time is over {budget}"
 
 
 def test_a_baseline_that_failed_ends_a_search(

@@ -49,7 +49,7 @@ def test_a_search_that_has_not_ended_says_what_goes_on(
     status = status_of(experiment)
     assert status.lines() == [
         "Made up: 2 of 3 trials (1 failed, 1 ok); not running; "
-        f"`tunefront run {experiment.path} --set budget.trials=3` goes on",
+        f"`tunefront run {experiment.path} --set budget.trials=3` resumes it",
         "front: 1 trial; 000 torch b1 t1: the baseline",
         "failed: 001 torch b8 t2: timeout: it hung",
     ]

@@ -174,7 +174,7 @@ class _Player:
         if self.failure is not None:
             return self.failure
         if not self.blocks:
-            return EvaluationError("had no turn: what it was to be compared with failed", "crash")
+            return EvaluationError("not measured: the reference candidate failed first", "crash")
         try:
             return self.figures([child.result() for child in self.children.values()])
         except EvaluationError as error:

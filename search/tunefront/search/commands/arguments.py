@@ -27,10 +27,10 @@ with_format = click.option(
     help="How data is printed.",
 )
 with_overrides = click.option(
-    "--set", "overrides", multiple=True, metavar="A.B=VALUE", help="Lay a value over the file."
+    "--set", "overrides", multiple=True, metavar="A.B=VALUE", help="Override a key of the file."
 )
 with_experiment = click.argument("experiment", type=click.Path(path_type=Path))
-with_smoke = click.option("--smoke", is_flag=True, help="Of the quick check.")
+with_smoke = click.option("--smoke", is_flag=True, help="Use the record of the quick check.")
 
 
 def say(line: str) -> None:
@@ -150,6 +150,6 @@ def export_and_verify(
     print_table(verification_table(verification))
     if remark := verification.remark():
         say(remark)
-    told = "exported and verified" if verification.passed else "NOT what was exported"
+    told = "exported and verified" if verification.passed else "verification failed"
     click.echo(f"{told}: {folder}")
     return verification

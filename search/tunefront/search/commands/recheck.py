@@ -24,9 +24,9 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 @click.option(
     "--experiment",
     type=click.Path(path_type=Path),
-    help="Whose data judges quality; the manifest names one.",
+    help="Experiment file to evaluate quality with again (default: the one in the manifest).",
 )
-@click.option("--every", metavar="TIME", help="Again and again: 30s, 10m, 1h or 1d.")
+@click.option("--every", metavar="TIME", help="Repeat at this interval: 30s, 10m, 1h or 1d.")
 @click.option("--history", "past", is_flag=True, help="Show earlier rechecks; measure nothing.")
 @click.option("--format", "style", type=click.Choice(["table", "json"]), default="table")
 def recheck_command(

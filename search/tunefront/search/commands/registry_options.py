@@ -72,4 +72,4 @@ def _print(verification: "Verification", style: str) -> None:
         print_table(verification_table(verification))
         if remark := verification.remark():
             say(remark)
-        click.echo("verified" if verification.passed else "NOT what was exported")
+        click.echo("verified" if verification.passed else "verification failed")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @with_overrides
 @click.option("--dry-run", is_flag=True, help="Print the plan and what is left out; run nothing.")
 @click.option("--smoke", is_flag=True, help="A quick check; its figures are kept apart.")
-@click.option("--fresh", is_flag=True, help="Put an earlier record aside and start anew.")
+@click.option("--fresh", is_flag=True, help="Archive an earlier record and start again.")
 @click.option(
     "--warm-start",
     type=click.Path(path_type=Path),
@@ -108,7 +108,7 @@ def _print_next_steps(result: "Result", written: Path) -> None:
         say_front(answer.experiment, say)
     if result.outcome == "interrupted":
         command = resume_command(answer.experiment, read_record(answer.experiment))
-        say(f"next:   interrupted; `{command}` goes on")
+        say(f"next:   interrupted; `{command}` resumes it")
     elif smoke:
         say(f"a quick check, its figures don't count; next: tunefront run {written}")
     elif answer.baseline is None:

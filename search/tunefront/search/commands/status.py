@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 @click.command("status")
 @with_experiment
 @with_smoke
-@click.option("--watch", is_flag=True, help="Again whenever it changes, until no driver runs.")
+@click.option(
+    "--watch", is_flag=True, help="Print the status at every change until the search ends."
+)
 @with_format
 def status_command(experiment: Path, smoke: bool, watch: bool, style: str) -> None:
     """Show the progress of a search and whether it is running.
@@ -51,7 +53,7 @@ def status_command(experiment: Path, smoke: bool, watch: bool, style: str) -> No
         print_trials(found.answer, found.trials, "csv")
     elif style == "json":
         known = {} if found.answer is None else answer_record(found.answer)
-        click.echo(json.dumps({**known, "night": found.fields()}, indent=2))
+        click.echo(json.dumps({**known, "run": found.fields()}, indent=2))
     say_front(loaded, say)
 
 

@@ -199,10 +199,11 @@ def _picks(
     def add(name: str, trial: Trial, reason: str) -> None:
         chosen = simplest(experiment, [trial, *ties[trial.number]], size)
         if chosen is not trial:
-            reason += ", or as good as that, and the simplest"
+            reason += ", tied; the one closest to the baseline was chosen"
         unsure = [str(lim) for lim in limits if not lim.certain(chosen.measurements[lim.metric])]
         if unsure:
-            reason += f"; keeps {' and '.join(unsure)} by its estimate, not at 95 %"
+            reason += f"; meets {' and '.join(unsure)} on the estimate"
+            reason += "; the 95 % interval crosses the limit"
         found.append(Pick(name=name, trial=chosen, reason=reason, ties=ties[chosen.number]))
 
     trial, reason = _recommended(experiment, best, baseline, prefer)

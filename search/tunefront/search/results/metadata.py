@@ -126,12 +126,12 @@ def put_aside(experiment: Experiment, say: Say) -> None:
         experiment.results.mkdir()
         if logged:  # this process keeps its log file open
             (aside / log_path(experiment).name).rename(log_path(experiment))
-        say(f"put the earlier record aside: {aside}")
+        say(f"archived the earlier record: {aside}")
 
 
 def log_path(experiment: Experiment) -> Path:
     """Return the log file of a driver that runs in the background."""
-    return experiment.results / "night.log"
+    return experiment.results / "run.log"
 
 
 def writes_log(experiment: Experiment) -> bool:

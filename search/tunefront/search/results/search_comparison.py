@@ -124,7 +124,7 @@ def _objectives_in_common(before: RecordedSearch, after: RecordedSearch) -> tupl
     if before.folder == after.folder:
         raise ExperimentError(
             f"two different searches are needed, but both are {before.folder}; `tunefront ls` "
-            "lists searches, those put aside by --fresh too"
+            "lists searches, those archived by --fresh too"
         )
     if one.workload.task != other.workload.task:
         raise ExperimentError(

@@ -60,7 +60,7 @@ def _search(folder: Path) -> Search:
             return _read(folder, changed, experiment, "")
     aside = "its experiment file is gone, or has another name"
     if ASIDE.fullmatch(folder.name):
-        aside = "put aside by --fresh"
+        aside = "archived by --fresh"
     return _read(folder, changed, None, aside)
 
 

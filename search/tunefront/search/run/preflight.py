@@ -38,7 +38,7 @@ def check_tracking(experiment: Experiment, say: Say, *, fresh: bool) -> None:
         if fresh or not (experiment.results / STUDY_FILE).is_file():
             raise
         say(str(error))
-        say("the search goes on without it")
+        say("the search continues without it")
 
 
 def runnable_or_error(experiment: Experiment) -> Enumeration:

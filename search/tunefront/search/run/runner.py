@@ -145,7 +145,7 @@ class Runner:
                     raise ClusterError(
                         f"Ray was gone {restarts} times: {lost}; see {log}"
                     ) from lost
-                self.say(f"Ray is gone ({lost}); starting it anew, nothing that ended is lost")
+                self.say(f"Ray exited ({lost}); restarting, finished trials are kept")
                 self.reconcile()
                 host.restart()
 
@@ -202,7 +202,7 @@ class Runner:
         if proposed is None:
             return None
         if not self._fits(recorded, proposed[0]):
-            self._over = f"no other trial would end in time ({self._budget}); more time goes on"
+            self._over = f"no other trial would end in time ({self._budget}); raise it to continue"
             return None
         return self._job(self.study.trial(self.study.ask(*proposed)))
 
@@ -219,7 +219,7 @@ class Runner:
             return None
         proposed = self.sampler.propose(recorded, self.skips.configurations)
         if proposed is None:
-            self._over = "everything that can run has been tried"
+            self._over = "all runnable configurations were tried"
             return None
         estimate = estimate_of(recorded)
         self._foresee(estimate)
@@ -326,13 +326,13 @@ class Runner:
         if recorded[0].status == "failed":
             return "the baseline failed, and everything is compared with it"
         if self._late():
-            return f"the time is up ({self._budget}); more time goes on"
+            return f"the time is over ({self._budget}); raise it to continue"
         if self.unfinished:
             return ""
         if self._counted(recorded):
             return f"all {len(recorded)} trials of budget.trials are done"
         if self.left() <= 0:
-            return f"everything that can run has been tried{self.skips.told()}"
+            return f"all runnable configurations were tried{self.skips.told()}"
         return self._over
 
     def waiting(self) -> bool:

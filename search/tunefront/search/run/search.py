@@ -167,7 +167,7 @@ class _Night:
             self._run_trials(runner)
         confirmation = Confirmation.from_dict(self.study.confirmation())
         answer = self._answer = answer_of(self.experiment, self.study.trials(), confirmation)
-        self._show("writing the answer")
+        self._show("writing the result")
         self._report(answer)
         link = self.recorder.finish(answer)
         return Result(

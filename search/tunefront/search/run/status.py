@@ -90,7 +90,7 @@ class SearchStatus:
         if self.driver is not None:
             pid = self.driver or "of another user, container or machine"
             return f"running (pid {pid})"
-        goes_on = f"; `{resume_command(self.experiment, self.record)}` goes on"
+        goes_on = f"; `{resume_command(self.experiment, self.record)}` resumes it"
         return "not running" + (goes_on if self.unfinished else "")
 
     def front(self) -> str:
@@ -255,12 +255,12 @@ def stop_search(experiment: Experiment, *, now: bool, say: Say) -> None:
         say(f"stopped; `{resume_command(experiment, {})}` starts it")
         return
     command = resume_command(experiment, read_record(experiment))
-    say(f"stopped; `{command}` goes on")
+    say(f"stopped; `{command}` resumes it")
 
 
 def _waiting_for(status: SearchStatus) -> str:
     if not status.running:
-        last = ["the answer", "MLflow"]
+        last = ["the result", "MLflow"]
         if status.experiment.confirmation.finalists:
             last.insert(0, "confirmation")
         return f"waiting for {', '.join(last)}"

@@ -162,7 +162,7 @@ class Study:
                 status="failed",
                 cause="crash",
                 stage="measure",
-                message=f"what ran it was gone {TRIAL_ATTEMPTS} times before it ended",
+                message=f"the worker process died {TRIAL_ATTEMPTS} times before the trial finished",
             ),
         )
         return None

@@ -138,7 +138,7 @@ def trial_lines(answer: Answer, trial: Trial) -> list[str]:
     if trial.why:
         lines.append(f"  proposed: {trial.why}")
     if trial.attempt > 1:
-        lines.append(f"  started {trial.attempt} times: what ran it was gone before it ended")
+        lines.append(f"  started {trial.attempt} times: the worker process died each time before")
     if trial.measurements:
         lines.append("  figures (95 % interval, samples):")
     for name, m in trial.measurements.items():

@@ -103,7 +103,7 @@ def _picks(answer: Answer, links: Links) -> list[str]:
         ]
         for pick in answer.front.picks
     ]
-    return _table(["pick", "trial", "against the baseline", "why", "to have it"], rows)
+    return _table(["pick", "trial", "against the baseline", "why", "export command"], rows)
 
 
 def _front_table(answer: Answer, links: Links) -> list[str]:
@@ -144,7 +144,7 @@ def _failures(answer: Answer, links: Links) -> list[str]:
         [cause, stage, str(len(trials)), _several(trials, links), _message(trials[0])]
         for (cause, stage), trials in groups.items()
     ]
-    return _table(["failed", "at", "trials", "which", "what was said"], rows) if rows else []
+    return _table(["failed", "at", "trials", "which", "error message"], rows) if rows else []
 
 
 def _skipped(answer: Answer) -> list[str]:

@@ -155,8 +155,8 @@ class Recorder:
         self._problem = error_text(error)
         if failures == 2 and not self._ending.is_set():
             self._say(
-                f"MLflow can't be written ({self._problem}); the search goes on, and it is tried "
-                "again"
+                f"MLflow can't be written ({self._problem}); the search continues, and "
+                "writing is retried"
             )
 
     def _succeeded(self, failures: int) -> None:

@@ -18,6 +18,8 @@ from tunefront.spaces import Configuration
 TrialOf = Callable[..., Trial]
 EvaluationOf = Callable[..., Evaluation]
 
+BEATEN = "interim result: 009 is better in every objective"
+
 
 def times(value: float, spread: float = 0.01) -> Measurement:
     low, high = (1 - spread) * value, (1 + spread) * value
@@ -74,7 +76,9 @@ def test_looks_that_rank_as_all_turns_do_are_trusted(
     assert found.trials == 10
     assert found.correlation == pytest.approx(1.0)
     assert found.deviation == pytest.approx(0.01, rel=0.02)
-    assert found.told() == "first looks rank speed as all turns do at 1.00: 0 trials ended there"
+    assert found.told() == (
+        "rank correlation of interim and final speeds 1.00: 0 trials stopped early"
+    )
     assert not fidelity_of(trusted[:7], experiment.objectives).trusted
     assert fidelity_of(trusted[:7], experiment.objectives).told() == ""
 
@@ -103,24 +107,24 @@ def test_equal_speeds_share_their_rank(looked: TrialOf, experiment: Experiment) 
 def test_one_that_was_wrong_ends_all_trust(
     trusted: list[Trial], looked: TrialOf, experiment: Experiment
 ) -> None:
-    right = [*trusted, looked(16, 5, 5, 600.0, hopeless="first look: 009 is ahead in everything")]
+    right = [*trusted, looked(16, 5, 5, 600.0, hopeless=BEATEN)]
     found = fidelity_of(right, experiment.objectives)
     assert (found.checked, found.wrong, found.trusted) == (1, 0, True)
-    assert found.told().endswith("0 trials ended there, 1 checked and right")
-    wrong = [*trusted, looked(16, 5, 5, 1.0, hopeless="first look: 009 is ahead in everything")]
+    assert found.told().endswith("0 trials stopped early, 1 control trials agreed")
+    wrong = [*trusted, looked(16, 5, 5, 1.0, hopeless=BEATEN)]
     found = fidelity_of(wrong, experiment.objectives)
     assert (found.checked, found.wrong, found.trusted) == (1, 1, False)
-    assert found.told().endswith("but 1 of 1 checked were wrong: not trusted")
+    assert found.told().endswith("but 1 of 1 control trials disagreed: not used")
     assert race_of(experiment, wrong, 17) is None
 
 
 def test_what_ended_at_its_look_says_nothing_of_looks(
     trusted: list[Trial], looked: TrialOf, experiment: Experiment
 ) -> None:
-    ended = looked(11, 2, 9, hopeless="first look: 009 is ahead in everything", ended=True)
+    ended = looked(11, 2, 9, hopeless=BEATEN, ended=True)
     found = fidelity_of([*trusted, ended], experiment.objectives)
     assert (found.trials, found.ended) == (10, 1)
-    assert found.told().endswith("1.00: 1 trial ended there")
+    assert found.told().endswith("1.00: 1 trial stopped early")
 
 
 def test_who_is_behind_in_everything_ends(
@@ -130,7 +134,7 @@ def test_who_is_behind_in_everything_ends(
     assert race is not None
     best = trusted[-1]
     behind = race.look(seen(8.0, 600.0))
-    assert behind.hopeless == f"first look: {best.name()} is ahead in everything"
+    assert behind.hopeless == f"interim result: {best.name()} is better in every objective"
     assert behind.ended
     assert behind.speed == times(8.0)
     for speed, memory in ((8.0, 400.0), (12.0, 600.0), (9.8, 600.0)):
@@ -163,10 +167,10 @@ def test_a_limit_out_of_reach_ends(
     strict = load("limits.latency_ms=<= 2", "limits.quality_drop=<= 5%")
     race = race_of(strict, trusted, 11)
     assert race is not None
-    assert race.look(seen(3.0, 1.0)).hopeless == "first look: latency_ms <= 2 is out of reach"
+    assert race.look(seen(3.0, 1.0)).hopeless == "interim result: latency_ms <= 2 is out of reach"
     assert not race.look(seen(4.95, 1.0)).ended
     told = race.look(seen(20.0, 1.0, loss=20.0)).hopeless
-    assert told == "first look: quality_drop <= 5 is out of reach"
+    assert told == "interim result: quality_drop <= 5 is out of reach"
 
 
 def test_one_in_eight_goes_on_whatever_is_seen(

@@ -165,10 +165,10 @@ function picksOf(report, front, ties, limits, prefer) {
   const add = (name, trial, reason) => {
     const simple = (t) => [t.changes, size === null ? 0 : valueOf(t, size)];
     const chosen = firstLeast([trial, ...ties(trial)], simple);
-    if (chosen !== trial) reason += ", or as good as that, and the simplest";
+    if (chosen !== trial) reason += ", tied; the one closest to the baseline was chosen";
     const unsure = limits.filter((limit) => !certain(limit, chosen.figures[limit.metric]));
     if (unsure.length) {
-      reason += `; keeps ${unsure.map(limitText).join(" and ")} by its estimate, not at 95 %`;
+      reason += `; meets ${unsure.map(limitText).join(" and ")} on the estimate; the 95 % interval crosses the limit`;
     }
     found.push({ name, trial: chosen, reason, ties: ties(chosen) });
   };

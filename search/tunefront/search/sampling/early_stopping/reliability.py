@@ -54,13 +54,13 @@ class Fidelity:
         """Return a description; empty if too few trials have both speeds."""
         if self.trials < LEAST_RANKED_TRIALS:
             return ""
-        found = f"first looks rank speed as all turns do at {self.correlation:.2f}"
+        found = f"rank correlation of interim and final speeds {self.correlation:.2f}"
         if self.wrong:
-            return f"{found}, but {self.wrong} of {self.checked} checked were wrong: not trusted"
+            return f"{found}, but {self.wrong} of {self.checked} control trials disagreed: not used"
         if not self.trusted:
-            return f"{found}, not trusted below {LEAST_CORRELATION:g}"
-        checked = f", {self.checked} checked and right" if self.checked else ""
-        return f"{found}: {counted(self.ended, 'trial')} ended there{checked}"
+            return f"{found}; not used below {LEAST_CORRELATION:g}"
+        checked = f", {self.checked} control trials agreed" if self.checked else ""
+        return f"{found}: {counted(self.ended, 'trial')} stopped early{checked}"
 
 
 def fidelity_of(trials: Sequence[Trial], objectives: Sequence[Objective]) -> Fidelity:

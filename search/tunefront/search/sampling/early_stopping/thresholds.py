@@ -88,7 +88,7 @@ class Race:
         for limit in self.limits:
             figure = figures.get(limit.metric)
             if figure is not None and not limit.kept(self._best(figure, limit.metric, limit.sign)):
-                return f"first look: {limit} is out of reach"
+                return f"interim result: {limit} is out of reach"
         if any(objective.metric not in figures for objective in self.objectives):
             return ""
         best = {
@@ -100,7 +100,7 @@ class Race:
         for name, rival in self.rivals.items():
             gaps = [o.sign * (best[o.metric] - rival[o.metric]) for o in self.objectives]
             if min(gaps) >= 0 and max(gaps) > 0:
-                return f"first look: {name} is ahead in everything"
+                return f"interim result: {name} is better in every objective"
         return ""
 
     def _best(self, figure: Measurement, metric: str, sign: float) -> float:
