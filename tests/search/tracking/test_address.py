@@ -23,7 +23,7 @@ FILTERS = (
 TOLD = """
 import sys
 from tunefront.search import load_experiment
-from tunefront.search.links import say_front
+from tunefront.search.tracking.server import say_front
 
 say_front(load_experiment(sys.argv[1]), print)
 assert not {"mlflow", "ray", "optuna", "torch", "matplotlib"} & set(sys.modules)
