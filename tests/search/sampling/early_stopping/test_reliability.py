@@ -90,7 +90,7 @@ def test_looks_that_rank_otherwise_end_nothing(looked: TrialOf, experiment: Expe
     expected = np.corrcoef(range(10), order)[0, 1]
     assert found.correlation == pytest.approx(expected)
     assert not found.trusted
-    assert found.told().endswith(f"{expected:.2f}, not trusted below 0.9")
+    assert found.told().endswith(f"{expected:.2f}; not used below 0.9")
     assert race_of(experiment, trials, 11) is None
 
 
