@@ -53,7 +53,7 @@ def trial(
     from ray import tune
 
     experiment = _experiment(path)
-    configuration = experiment.space.complete(values)
+    configuration = experiment.space.member(values)
     if configuration not in _runnable(path):
         tune.report({**cant_run, RAN: False})
         return

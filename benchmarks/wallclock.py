@@ -146,7 +146,7 @@ def theirs(experiment: Experiment, setting: Setting, clock: Clock, seed: int) ->
         ) -> None:
             violations.losses[_key(trial.config)] = result[LOSS]
             if result[RAN]:
-                clock.ended(experiment.space.complete(trial.config))
+                clock.ended(experiment.space.member(trial.config))
 
     class Over(tune.Stopper):
         """Ends the search where the clock does."""

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from tunefront.spaces.choice import Stage
+from tunefront.spaces.choice import Stage, Value
+from tunefront.spaces.configuration import Configuration
 from tunefront.spaces.errors import SpaceError, did_you_mean
 
 from .claims import claims, refusal
@@ -49,6 +50,37 @@ def choice_kind(name: str) -> ChoiceKind:
     return CHOICES[name]
 
 
+def complete(values: Mapping[str, Value]) -> Configuration:
+    """The configuration with a value for every choice: the default where `values` has none.
+
+    A choice whose conditions in the catalogue do not hold has its default, whatever is given.
+
+    Raises:
+        SpaceError: For an unknown choice, with the nearest known one.
+    """
+    for name in values:
+        choice_kind(name)
+    completed: dict[str, Value] = {}
+    for name, kind in CHOICES.items():
+        active = all(condition.holds(completed[condition.choice]) for condition in kind.when)
+        completed[name] = values.get(name, kind.default) if active else kind.default
+    return Configuration(completed)
+
+
+def check_complete(configuration: Configuration) -> None:
+    """Refuse a configuration that leaves a choice to its default.
+
+    Raises:
+        SpaceError: With the first missing choice.
+    """
+    for name in CHOICES:
+        if name not in configuration:
+            raise SpaceError(
+                f"{name}: every choice must have a value here, but the configuration "
+                f"[{configuration.label()}] has none; `tunefront.spaces.complete` fills in defaults"
+            )
+
+
 __all__ = [
     "CHOICES",
     "KNOWN_GOOD",
@@ -57,7 +89,9 @@ __all__ = [
     "STAGE_OF",
     "ChoiceKind",
     "RuntimeFacts",
+    "check_complete",
     "choice_kind",
     "claims",
+    "complete",
     "refusal",
 ]
