@@ -176,7 +176,7 @@ def _isolation_of_this_worker() -> Isolation:
     return _isolation
 
 
-def resources_of(
+def placement_of(
     configuration: Mapping[str, Any], *, alone: bool = False, places: NodePool | None = None
 ) -> "PlacementGroupFactory":
     """Return a trial's Ray request: one bundle, so that cores and GPUs are on one node.
