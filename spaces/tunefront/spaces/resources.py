@@ -1,4 +1,4 @@
-"""What a configuration needs of a machine while it runs."""
+"""Resources that a configuration needs while it runs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from .choice import Value
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
-    """Processes that run at the same time, and what they need.
+    """Processes that run at the same time, with their threads and GPUs.
 
     Attributes:
-        processes: Every rank of every replica.
-        threads: Of one process.
-        gpus: One a process; 0 on the CPU.
+        processes: Number of processes: every rank of every replica.
+        threads: Threads of each process.
+        gpus: GPUs of all processes, one for each; 0 on the CPU.
     """
 
     processes: int
@@ -22,12 +22,12 @@ class Resources:
 
     @property
     def cores(self) -> int:
-        """One a thread, over all processes."""
+        """Cores of all processes, one for each thread."""
         return self.processes * self.threads
 
 
 def resources_of(configuration: Mapping[str, Value]) -> Resources:
-    """The resources of a complete configuration."""
+    """Return the resources of a complete configuration."""
     processes = int(configuration["replicas"]) * int(configuration["tensor_parallel"])
     return Resources(
         processes=processes,

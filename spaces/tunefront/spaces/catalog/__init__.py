@@ -37,6 +37,8 @@ CHOICES: Mapping[str, ChoiceKind] = MappingProxyType(
 STAGE_OF: Mapping[str, Stage] = MappingProxyType(
     {name: kind.stage for name, kind in CHOICES.items()}
 )
+_DEFAULTS = {name: kind.default for name, kind in CHOICES.items()}
+_CONDITIONAL = tuple(kind for kind in CHOICES.values() if kind.when)
 
 
 def choice_kind(name: str) -> ChoiceKind:
@@ -51,27 +53,27 @@ def choice_kind(name: str) -> ChoiceKind:
 
 
 def complete(values: Mapping[str, Value]) -> Configuration:
-    """The configuration with a value for every choice: the default where `values` has none.
+    """Return the configuration that has a value for every choice: the default if none is given.
 
-    A choice whose conditions in the catalogue do not hold has its default, whatever is given.
+    A choice whose conditions in the catalogue do not hold gets its default, even if given.
 
     Raises:
         SpaceError: For an unknown choice, with the nearest known one.
     """
-    for name in values:
-        choice_kind(name)
-    completed: dict[str, Value] = {}
-    for name, kind in CHOICES.items():
-        active = all(condition.holds(completed[condition.choice]) for condition in kind.when)
-        completed[name] = values.get(name, kind.default) if active else kind.default
+    completed = {**_DEFAULTS, **values}
+    if len(completed) > len(_DEFAULTS):
+        choice_kind(next(name for name in values if name not in CHOICES))
+    for kind in _CONDITIONAL:
+        if not all(condition.holds(completed[condition.choice]) for condition in kind.when):
+            completed[kind.name] = kind.default
     return Configuration(completed)
 
 
 def check_complete(configuration: Configuration) -> None:
-    """Refuse a configuration that leaves a choice to its default.
+    """Raise an error if a configuration has no value for some choice.
 
     Raises:
-        SpaceError: With the first missing choice.
+        SpaceError: Naming the first missing choice.
     """
     for name in CHOICES:
         if name not in configuration:
