@@ -5,7 +5,7 @@ from itertools import product
 
 import pytest
 
-from tunefront.spaces import Resources, complete, resources_of
+from tunefront.spaces import Resources, Value, complete, resources_of
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
@@ -34,7 +34,7 @@ def test_what_is_not_chosen_needs_one_core() -> None:
 
 
 def test_other_choices_do_not_matter() -> None:
-    chosen = {"runtime": "openvino", "batch_size": 64, "pruning_ratio": 0.5}
+    chosen: dict[str, Value] = {"runtime": "openvino", "batch_size": 64, "pruning_ratio": 0.5}
     assert resources_of(complete(chosen)) == resources_of(complete({}))
 
 

@@ -12,9 +12,9 @@ from tunefront.search.study.lock import Locked, hold_lock, holder
 HOLD = """
 import sys, time
 from pathlib import Path
-from tunefront.search.study.lock import locked
+from tunefront.search.study.lock import hold_lock
 
-with locked(Path(sys.argv[1])):
+with hold_lock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
 """
