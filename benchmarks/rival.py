@@ -13,7 +13,7 @@ from typing import Any
 
 from tunefront.evaluators import Isolation, Setting, evaluate
 from tunefront.search import Experiment, load_experiment
-from tunefront.spaces import Configuration
+from tunefront.spaces import Configuration, complete
 
 LOSS = "quality_drop"
 RAN = "ran"
@@ -53,13 +53,13 @@ def trial(
     from ray import tune
 
     experiment = _experiment(path)
-    configuration = experiment.space.complete(values)
+    configuration = experiment.space.member(values)
     if configuration not in _runnable(path):
         tune.report({**cant_run, RAN: False})
         return
     with tempfile.TemporaryDirectory(prefix="tunefront-") as folder:
         own = replace(Setting.from_dict(setting), store=folder)
-        found = evaluate(own, configuration, _isolation(), Path(folder, "log"))
+        found = evaluate(own, complete(configuration), _isolation(), Path(folder, "log"))
     if found.status == "failed":
         tune.report({**cant_run, RAN: True})
         return

@@ -174,7 +174,7 @@ class Replay:
                 choice.name: cast(Value, asked.suggest_categorical(choice.name, choice.values))
                 for choice in experiment.space.choices
             }
-            row = self.place.get(experiment.space.complete(values))
+            row = self.place.get(experiment.space.member(values))
             ran = row is not None and bool(self.rows[row].figures)
             found = self.rows[row] if row is not None and ran else self.baseline
             for limit in experiment.limits:

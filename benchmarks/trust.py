@@ -50,7 +50,7 @@ from tunefront.search.experiment.resolver import load_experiment
 from tunefront.search.front.pareto import SMALLEST_DIFFERENCE
 from tunefront.search.run.confirm import CONFIRMED_PRECISION, LEAST_TURNS
 from tunefront.search.run.preflight import check_workload, prepare
-from tunefront.spaces import Configuration, Value
+from tunefront.spaces import Value, complete
 
 HERE = Path(__file__).parent
 ROUNDS = 3
@@ -129,9 +129,7 @@ class Laboratory:
 
     def candidate(self, depth: int, threads: int) -> Contender:
         """A built model of that depth."""
-        configuration = Configuration(
-            {"runtime": "onnxruntime", "batch_size": 1, "threads": threads}
-        )
+        configuration = complete({"runtime": "onnxruntime", "threads": threads})
         return contender(self.setting(depth), configuration, self.isolation, self.log)
 
     def ours(self, contenders: Sequence[Contender]) -> list[Verdict]:
@@ -291,7 +289,7 @@ def early_end(folder: Path, orders: int = 300) -> dict[str, dict[str, float]]:
     isolation = Isolation()
     judged: list[np.ndarray] = []
     for choices in ({}, *JUDGED):
-        configuration = Configuration({**experiment.baseline, **choices})
+        configuration = complete({**experiment.baseline, **choices})
         found = evaluate(setting, configuration, isolation, folder / "log")
         judged.append(np.array(found.items))
         print(f"\r  {len(judged)} of {len(JUDGED) + 1}", end="", file=sys.stderr, flush=True)

@@ -36,7 +36,7 @@ from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.objective import Limit
 from tunefront.search.run.preflight import check_workload, prepare
 from tunefront.search.study.study import STUDY_FILE, Study
-from tunefront.spaces import Configuration
+from tunefront.spaces import Configuration, complete
 
 if TYPE_CHECKING:
     import optuna
@@ -146,7 +146,7 @@ def theirs(experiment: Experiment, setting: Setting, clock: Clock, seed: int) ->
         ) -> None:
             violations.losses[_key(trial.config)] = result[LOSS]
             if result[RAN]:
-                clock.ended(experiment.space.complete(trial.config))
+                clock.ended(experiment.space.member(trial.config))
 
     class Over(tune.Stopper):
         """Ends the search where the clock does."""
@@ -194,7 +194,8 @@ def theirs(experiment: Experiment, setting: Setting, clock: Clock, seed: int) ->
 
 def _box(experiment: Experiment, configuration: Configuration) -> dict[str, Any]:
     """A value for every choice, defaults included: what can't be left out of a box."""
-    return {c.name: configuration.get(c.name, c.default) for c in experiment.space.choices}
+    values = complete(configuration)
+    return {choice.name: values[choice.name] for choice in experiment.space.choices}
 
 
 def _key(values: Mapping[str, Any]) -> str:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tunefront.spaces import CHOICES
+
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("spaces", "evaluators", "search")
 HEAVY = ("torch", "ray", "optuna", "mlflow")
@@ -240,6 +242,24 @@ def test_a_module_level_name_is_defined_in_one_module() -> None:
                 if not name.startswith("_") and name not in DEFINED_AGAIN:
                     where[name].append(str(path.relative_to(ROOT)))
     assert {name: paths for name, paths in where.items() if len(paths) > 1} == {}
+
+
+def choices_read_with_a_default(path: Path) -> Iterator[str]:
+    """Calls of `get` with the name of a choice and what holds without it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if (
+            isinstance(node, ast.Call)
+            and ast.unparse(node.func).endswith(".get")
+            and len(node.args) == 2
+            and isinstance(node.args[0], ast.Constant)
+            and node.args[0].value in CHOICES
+        ):
+            yield f"{path.relative_to(ROOT)}:{node.lineno}: {ast.unparse(node)}"
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_defaults_of_choices_are_filled_in_by_complete_alone(folder: str) -> None:
+    assert [found for path in sources(folder) for found in choices_read_with_a_default(path)] == []
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 from tunefront.evaluators import Isolation, Protocol, Setting, WorkloadSpec, describe_workload
-from tunefront.spaces import Value
+from tunefront.spaces import Value, complete
 
-TORCH: Mapping[str, Value] = {"runtime": "torch", "threads": 1, "batch_size": 1}
+TORCH: Mapping[str, Value] = dict(complete({"runtime": "torch", "threads": 1, "batch_size": 1}))
 QUICK = Protocol(seconds=0.2, turns=3, requests=2, block_s=0.01, wait_s=0.0)
 
 

@@ -8,7 +8,7 @@ from itertools import combinations
 import pytest
 
 from tunefront.evaluators import Evaluation, Setting
-from tunefront.search.cluster.jobs import resources_of
+from tunefront.search.cluster.jobs import placement_of
 from tunefront.search.cluster.worker import result_file
 from tunefront.search.run.runner import Runner
 from tunefront.search.study.study import TRIAL_ATTEMPTS, Study
@@ -71,8 +71,8 @@ def test_a_trial_of_four_ranks_has_all_gpus_to_itself(load_file: LoadFile, run_a
 def test_a_trial_asks_for_what_it_needs_in_one_group(
     configuration: dict[str, str | int], bundle: dict[str, float]
 ) -> None:
-    assert resources_of(configuration).bundles == [bundle]
-    assert resources_of(configuration, alone=True).bundles == [{**bundle, "CPU": 1.0}]
+    assert placement_of(configuration).bundles == [bundle]
+    assert placement_of(configuration, alone=True).bundles == [{**bundle, "CPU": 1.0}]
 
 
 def test_no_configuration_runs_twice(load_file: LoadFile, run_all: RunAll) -> None:

@@ -197,6 +197,13 @@ def test_ranks_need_a_gpu_each(context: ContextOf) -> None:
     assert obstacle(context(gpus=(GPU, GPU)), **ranks) is None
 
 
+def test_replicas_need_a_gpu_each(context: ContextOf) -> None:
+    replicas: dict[str, Any] = {"replicas": 2, "device": "cuda"}
+    assert obstacle(context(), **replicas) == "2 GPUs needed, but 1 are visible"
+    assert obstacle(context(gpus=(GPU, GPU)), **replicas) is None
+    assert obstacle(context(gpus=()), replicas=2) is None
+
+
 def test_ranks_on_the_processor_must_be_allowed(context: ContextOf) -> None:
     told = "needs GPUs; set allow_parallel_on_cpu: true to run the ranks as CPU processes"
     assert obstacle(context(), tensor_parallel=2) == told

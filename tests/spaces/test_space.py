@@ -315,43 +315,41 @@ def test_combinations_that_can_not_run_are_counted_without_being_listed(
 
 def test_defaults_fill_in_what_is_not_named(context: ContextOf) -> None:
     space = build_space({"runtime": ["torch", "openvino"], "threads": [1, 2]}, context())
-    assert space.complete({"threads": 2}).label() == "runtime=torch threads=2"
+    assert space.member({"threads": 2}).label() == "runtime=torch threads=2"
 
 
 def test_defaults_need_not_be_listed_first(context: ContextOf) -> None:
     space = build_space({"runtime": ["openvino", "torch"], "threads": [2, 1]}, context())
-    assert space.complete({}).label() == "runtime=torch threads=1"
+    assert space.member({}).label() == "runtime=torch threads=1"
 
 
 def test_a_default_that_is_not_listed_gives_way_to_the_first_value(context: ContextOf) -> None:
     space = build_space({"runtime": ["openvino"], "threads": [4, 2]}, context())
-    assert space.complete({}).label() == "runtime=openvino threads=4"
+    assert space.member({}).label() == "runtime=openvino threads=4"
 
 
-def test_inactive_choices_are_left_out_of_a_completed_configuration(context: ContextOf) -> None:
+def test_a_member_leaves_inactive_choices_out(context: ContextOf) -> None:
     written: dict[str, object] = {"pruning_ratio": [0.0, 0.5], "pruning_method": ["heads"]}
     space = build_space(written, context())
-    assert space.complete({"pruning_method": "heads"}).label() == "pruning_ratio=0"
-    assert (
-        space.complete({"pruning_ratio": 0.5}).label() == "pruning_ratio=0.5 pruning_method=heads"
-    )
+    assert space.member({"pruning_method": "heads"}).label() == "pruning_ratio=0"
+    assert space.member({"pruning_ratio": 0.5}).label() == "pruning_ratio=0.5 pruning_method=heads"
 
 
 @given(st.data())
-def test_a_listed_configuration_is_complete_already(
+def test_a_listed_configuration_is_a_member_as_it_is(
     context: ContextOf, data: st.DataObject
 ) -> None:
     space = data.draw(small_spaces(context()))
     runnable = space.enumerate().runnable
     assume(runnable)
     configuration = data.draw(st.sampled_from(runnable))
-    assert space.complete(configuration) == configuration
+    assert space.member(configuration) == configuration
 
 
-def test_completing_with_an_unknown_choice_is_refused(context: ContextOf) -> None:
+def test_a_member_with_an_unknown_choice_is_refused(context: ContextOf) -> None:
     space = build_space({"runtime": ["torch"], "threads": [1, 2]}, context())
     with pytest.raises(SpaceError) as caught:
-        space.complete({"thread": 2})
+        space.member({"thread": 2})
     assert str(caught.value) == "'thread' is not a choice of this space; did you mean 'threads'?"
 
 

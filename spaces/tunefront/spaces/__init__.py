@@ -10,8 +10,10 @@ from .catalog import (
     RUNTIMES,
     STAGE_OF,
     ChoiceKind,
+    check_complete,
     choice_kind,
     claims,
+    complete,
     refusal,
 )
 from .choice import STAGES, Choice, Condition, Stage, Value
@@ -31,6 +33,7 @@ from .errors import (
     did_you_mean,
 )
 from .hardware import Gpu, Hardware, detect_hardware
+from .resources import Resources, resources_of
 from .rules import RULES, Context, Rule
 from .space import Dropped, Enumeration, Region, SearchSpace, build_space
 
@@ -58,6 +61,7 @@ __all__ = [
     "Gpu",
     "Hardware",
     "Region",
+    "Resources",
     "Rule",
     "SearchSpace",
     "SpaceError",
@@ -68,10 +72,13 @@ __all__ = [
     "Value",
     "WorkloadError",
     "build_space",
+    "check_complete",
     "choice_kind",
     "claims",
+    "complete",
     "detect_hardware",
     "did_you_mean",
     "refusal",
+    "resources_of",
     "show",
 ]

@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .catalog import RUNTIMES, refusal
+from .catalog import RUNTIMES, complete, refusal
 from .choice import Value
 from .hardware import Hardware
+from .resources import resources_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,24 +73,23 @@ def _device(context: Context, device: Value, runtime: Value) -> str | None:
 
 
 def _cores(context: Context, threads: Value, replicas: Value, tensor_parallel: Value) -> str | None:
-    processes = int(replicas) * int(tensor_parallel)
-    needed = int(threads) * processes
+    needed = resources_of(
+        complete({"threads": threads, "replicas": replicas, "tensor_parallel": tensor_parallel})
+    )
     cores = context.hardware.cores
-    if needed <= cores:
+    if needed.cores <= cores:
         return None
-    shared = f"{threads} thread{'' if int(threads) == 1 else 's'}"
-    shared += f" x {processes} processes" if processes > 1 else ""
-    return f"{shared} = {needed} cores, but this machine offers {cores}"
+    shared = f"{threads} thread{'' if needed.threads == 1 else 's'}"
+    shared += f" x {needed.processes} processes" if needed.processes > 1 else ""
+    return f"{shared} = {needed.cores} cores, but this machine offers {cores}"
 
 
-def _ranks(context: Context, tensor_parallel: Value, device: Value) -> str | None:
-    ranks = int(tensor_parallel)
-    if ranks == 1:
-        return None
+def _ranks(context: Context, tensor_parallel: Value, replicas: Value, device: Value) -> str | None:
     if device == "cuda":
-        gpus = len(context.hardware.gpus)
-        return None if ranks <= gpus else f"{ranks} GPUs needed, but {gpus} are visible"
-    if context.parallel_on_cpu:
+        chosen = {"tensor_parallel": tensor_parallel, "replicas": replicas, "device": device}
+        needed, gpus = resources_of(complete(chosen)).gpus, len(context.hardware.gpus)
+        return None if needed <= gpus else f"{needed} GPUs needed, but {gpus} are visible"
+    if int(tensor_parallel) == 1 or context.parallel_on_cpu:
         return None
     return "needs GPUs; set allow_parallel_on_cpu: true to run the ranks as CPU processes"
 
@@ -139,7 +139,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(name="torchao", choices=("runtime", "quantization"), reason=_torchao),
     Rule(name="cores", choices=("threads", "replicas", "tensor_parallel"), reason=_cores),
-    Rule(name="ranks", choices=("tensor_parallel", "device"), reason=_ranks),
+    Rule(name="ranks", choices=("tensor_parallel", "replicas", "device"), reason=_ranks),
     Rule(
         name="sharding",
         choices=("tensor_parallel", "runtime", "quantization", "replicas", "pruning_ratio"),

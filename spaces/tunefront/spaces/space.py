@@ -88,10 +88,11 @@ class SearchSpace:
         values.update({choice.name: choice.default for choice in self.choices})
         return values
 
-    def complete(self, values: Mapping[str, Value]) -> Configuration:
-        """Complete a partial configuration with defaults, omitting inactive choices.
+    def member(self, values: Mapping[str, Value]) -> Configuration:
+        """Return the configuration of this space with these values, omitting inactive choices.
 
-        If a choice's default is not among its values, its first value is used.
+        A choice missing from `values` gets its default, or its first value if the default is not
+        among its values.
 
         Raises:
             SpaceError: If a name is not a choice of this space.

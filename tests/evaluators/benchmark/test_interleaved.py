@@ -21,7 +21,7 @@ from tunefront.evaluators import (
     take_turns,
 )
 from tunefront.evaluators.benchmark.interleaved import LOOK_TURNS, energy_of
-from tunefront.spaces import Configuration, EvaluationError, Value
+from tunefront.spaces import EvaluationError, Value, complete
 
 CORES = len(os.sched_getaffinity(0))
 ContenderOf = Callable[..., Contender]
@@ -32,7 +32,7 @@ def ready(lm_setting: Setting, isolation: Isolation, tmp_path: Path) -> Contende
     """A contender by its choices."""
 
     def make(**values: Value) -> Contender:
-        chosen = Configuration({"runtime": "torch", "threads": 1, "batch_size": 1, **values})
+        chosen = complete({"runtime": "torch", "threads": 1, "batch_size": 1, **values})
         return contender(lm_setting, chosen, isolation, tmp_path / "log")
 
     return make
@@ -228,7 +228,7 @@ def test_replicas_run_at_the_same_time_beside_a_single_one(
 def test_a_contender_knows_what_it_needs(
     choices: dict[str, Value], replicas: int, cores: int, clocked_by: int | None
 ) -> None:
-    made = Contender(configuration=Configuration(choices), candidate=Path("a"), requests=Path("b"))
+    made = Contender(configuration=complete(choices), candidate=Path("a"), requests=Path("b"))
     assert (made.replicas, made.cores, made.clocked_by) == (replicas, cores, clocked_by)
 
 

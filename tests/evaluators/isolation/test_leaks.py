@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tunefront.evaluators import Isolation, Setting, evaluate, export_candidate
-from tunefront.spaces import RUNTIMES, Configuration
+from tunefront.spaces import RUNTIMES, complete
 
 SECRET = "secret-value-123"
 PartsWith = Callable[[Path, str], list[str]]
@@ -39,7 +39,7 @@ def written(
     """A folder with `store`, `logs` and `export` of one evaluation."""
     folder = tmp_path_factory.mktemp(request.param)
     setting = replace(lm_setting, store=str(folder / "store"))
-    configuration = Configuration({"runtime": request.param, "threads": 1, "batch_size": 2})
+    configuration = complete({"runtime": request.param, "threads": 1, "batch_size": 2})
     found = evaluate(setting, configuration, told, folder / "logs" / "trial.log")
     assert found.status == "ok", (found.message, found.log)
     (folder / "export").mkdir()
@@ -58,8 +58,8 @@ def test_no_variable_of_the_environment_is_written_down(
 def test_a_failure_writes_no_variable_down(
     lm_setting: Setting, told: Isolation, tmp_path: Path, parts_with: PartsWith
 ) -> None:
-    configuration = Configuration({"runtime": "torch", "threads": 1, "pruning_ratio": 0.5})
-    broken = Configuration({**configuration, "pruning_method": "no-such-method"})
+    configuration = complete({"runtime": "torch", "threads": 1, "pruning_ratio": 0.5})
+    broken = complete({**configuration, "pruning_method": "no-such-method"})
     found = evaluate(lm_setting, broken, told, tmp_path / "trial.log")
     (tmp_path / "evaluation").write_text(str(found.to_dict()))
     assert found.status == "failed"

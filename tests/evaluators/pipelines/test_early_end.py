@@ -20,7 +20,7 @@ from tunefront.evaluators import (
     speed_against,
 )
 from tunefront.evaluators.benchmark.interleaved import LOOK_TURNS
-from tunefront.spaces import Configuration
+from tunefront.spaces import Configuration, complete
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +40,13 @@ def long_setting(
         protocol=replace(QUICK, reference=False),
         baseline=TORCH,
     )
-    found = evaluate(setting, Configuration(TORCH), isolation, folder / "log")
+    found = evaluate(setting, complete(TORCH), isolation, folder / "log")
     assert found.status == "ok", (found.message, found.log)
     assert found.facts["judged"] == 320
     return setting
 
 
-PRUNED = Configuration({**TORCH, "pruning_ratio": 0.75, "pruning_method": "ffn-channels"})
+PRUNED = complete({**TORCH, "pruning_ratio": 0.75, "pruning_method": "ffn-channels"})
 
 
 def judged_with(
@@ -87,8 +87,8 @@ def test_the_baseline_is_always_judged_whole(
     long_setting: Setting, isolation: Isolation, tmp_path: Path
 ) -> None:
     strict = replace(long_setting, quality_limit=-50.0, store=str(tmp_path / "store"))
-    other_batch = Configuration({**TORCH, "batch_size": 2})
-    for configuration in (Configuration(TORCH), other_batch):
+    other_batch = complete({**TORCH, "batch_size": 2})
+    for configuration in (complete(TORCH), other_batch):
         found = judged_with(strict, isolation, tmp_path, configuration)
         assert found.facts["judged"] == 320
 
@@ -104,10 +104,10 @@ def test_what_ended_early_beside_one_baseline_is_no_answer_beside_another(
     long_setting: Setting, isolation: Isolation, tmp_path: Path
 ) -> None:
     """The store is shared by all searches: another may have the same limit, another baseline."""
-    own = Configuration({**PRUNED, "pruning_ratio": 0.25})
+    own = complete({**PRUNED, "pruning_ratio": 0.25})
     strict = replace(long_setting, quality_limit=-50.0)
     assert judged_with(strict, isolation, tmp_path, own).facts["judged"] == 40
-    other = Configuration({**PRUNED, "pruning_ratio": 0.5})
+    other = complete({**PRUNED, "pruning_ratio": 0.5})
     elsewhere = replace(strict, baseline=dict(other))
     judged_with(elsewhere, isolation, tmp_path, other)
     assert "quality" not in judged_with(elsewhere, isolation, tmp_path, own).reused
@@ -117,7 +117,7 @@ def test_what_was_judged_whole_serves_every_limit(
     long_setting: Setting, isolation: Isolation, tmp_path: Path
 ) -> None:
     """What ended early at one limit serves that one only."""
-    own = Configuration({**PRUNED, "pruning_ratio": 0.125})
+    own = complete({**PRUNED, "pruning_ratio": 0.125})
     for limit in (-50.0, -60.0):
         early = replace(long_setting, quality_limit=limit)
         found = judged_with(early, isolation, tmp_path, own)
@@ -141,7 +141,7 @@ def test_measuring_ends_where_the_first_look_says_so(
         Timing, "clean", property(lambda timing: np.ones(len(timing.blocks), dtype=bool))
     )
     patient = replace(long_setting, protocol=replace(QUICK, turns=9, precision=0.0, reference=True))
-    own = Configuration({**TORCH, "batch_size": 2})
+    own = complete({**TORCH, "batch_size": 2})
     seen: list[Evaluation] = []
 
     def judge(found: Evaluation) -> FirstLook:

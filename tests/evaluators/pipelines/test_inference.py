@@ -17,6 +17,7 @@ from tests.evaluators.conftest import QUICK, TORCH
 from tests.processors import PROCESSORS, hardware_with
 
 from tunefront.evaluators import (
+    Contender,
     Evaluation,
     Isolation,
     Protocol,
@@ -29,11 +30,12 @@ from tunefront.evaluators import (
     describe_workload,
     energy_is_counted,
     evaluate,
+    profile_candidate,
 )
 from tunefront.evaluators.benchmark.outcome import doubts_of, relative_throughput
 from tunefront.evaluators.evaluation.evaluation import EVALUATION_STAGES
 from tunefront.evaluators.statistics.timing import Block
-from tunefront.spaces import Configuration, WorkloadError
+from tunefront.spaces import CHOICES, Configuration, SpaceError, WorkloadError, complete
 
 CORES = len(os.sched_getaffinity(0))
 SPEED = {"latency_ms", "latency_p90_ms", "latency_p99_ms", "throughput", "tokens_per_second"}
@@ -41,7 +43,7 @@ MEMORY = {"peak_memory_mb", "model_memory_mb", "weights_mb"}
 
 
 def run(setting: Setting, isolation: Isolation, folder: Path, **values: str | float) -> Evaluation:
-    return evaluate(setting, Configuration(values), isolation, folder / "trial.log")
+    return evaluate(setting, complete(values), isolation, folder / "trial.log")
 
 
 def test_an_evaluation_measures_everything(
@@ -101,7 +103,7 @@ def test_the_baseline_runs_beside_a_candidate(
 ) -> None:
     """The ratio is one of items a second, whatever the batch sizes, and comes within turns."""
     setting = replace(lm_setting, baseline=TORCH)
-    own = Configuration({**TORCH, "runtime": "onnxruntime", "batch_size": 4})
+    own = complete({**TORCH, "runtime": "onnxruntime", "batch_size": 4})
     found = evaluate(setting, own, isolation, tmp_path / "log")
     assert found.status == "ok", (found.message, found.log)
     relative = found.relative
@@ -126,7 +128,7 @@ def test_where_nothing_can_be_compared_a_candidate_runs_alone(
     lm_setting: Setting, isolation: Isolation, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
     setting = replace(lm_setting, **{"baseline": TORCH, **changes})
-    own = Configuration({**TORCH, "runtime": "onnxruntime"})
+    own = complete({**TORCH, "runtime": "onnxruntime"})
     found = evaluate(setting, own, isolation, tmp_path / "log")
     assert found.status == "ok", (found.message, found.log)
     assert found.relative is None
@@ -137,7 +139,7 @@ def test_a_candidate_that_fails_beside_the_baseline_is_told_by_its_own_failure(
 ) -> None:
     """The candidate's built files are damaged, so that it can't be loaded."""
     setting = replace(lm_setting, store=str(tmp_path / "store"), baseline=TORCH)
-    own = Configuration({**TORCH, "runtime": "onnxruntime"})
+    own = complete({**TORCH, "runtime": "onnxruntime"})
     assert evaluate(setting, own, isolation, tmp_path / "log").status == "ok"
     for path in setting_candidate(setting, own).glob("*.onnx"):
         path.write_bytes(b"damaged")
@@ -156,7 +158,7 @@ def test_a_baseline_that_does_not_fit_into_memory_stays_out(
 ) -> None:
     monkeypatch.setattr(sys.modules["tunefront.evaluators.pipelines.inference"], "ROOM_MB", 1e9)
     setting = replace(lm_setting, baseline=TORCH)
-    own = Configuration({**TORCH, "runtime": "onnxruntime"})
+    own = complete({**TORCH, "runtime": "onnxruntime"})
     found = evaluate(setting, own, isolation, tmp_path / "log")
     assert found.status == "ok", (found.message, found.log)
     assert found.relative is None
@@ -225,9 +227,9 @@ def test_what_drifts_together_with_the_baseline_is_not_doubted() -> None:
 
 
 def test_keys_depend_on_choices_up_to_the_runtime_stage(lm_setting: Setting) -> None:
-    base = Configuration({"runtime": "torch", "precision": "fp32", "batch_size": 1})
-    same = Configuration({**base, "batch_size": 8, "threads": 2})
-    other = Configuration({**base, "precision": "bf16"})
+    base = complete({"runtime": "torch", "precision": "fp32", "batch_size": 1})
+    same = complete({**base, "batch_size": 8, "threads": 2})
+    other = complete({**base, "precision": "bf16"})
     assert candidate_key(lm_setting, base) == candidate_key(lm_setting, same)
     assert candidate_key(lm_setting, base) != candidate_key(lm_setting, other)
     moved = replace(lm_setting, fingerprint="another model")
@@ -236,7 +238,7 @@ def test_keys_depend_on_choices_up_to_the_runtime_stage(lm_setting: Setting) -> 
 
 def test_keys_depend_on_the_processor(lm_setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is built for one without VNNI has narrower weights."""
-    configuration = Configuration({"runtime": "onnxruntime", "quantization": "int8-dynamic"})
+    configuration = complete({"runtime": "onnxruntime", "quantization": "int8-dynamic"})
     evaluate_module = sys.modules[candidate_key.__module__]
     keys: set[str] = set()
     for processor in PROCESSORS:
@@ -324,8 +326,8 @@ def test_a_choice_that_did_not_take_effect_is_a_failure(
     lm_setting: Setting, isolation: Isolation, tmp_path: Path
 ) -> None:
     run(lm_setting, isolation, tmp_path, runtime="torch", precision="bf16", threads=1)
-    configuration = Configuration({"runtime": "torch", "precision": "bf16", "threads": 1})
-    wrong = Configuration({"runtime": "torch", "precision": "fp32", "threads": 1})
+    configuration = complete({"runtime": "torch", "precision": "bf16", "threads": 1})
+    wrong = complete({"runtime": "torch", "precision": "fp32", "threads": 1})
     # The store is told a lie: fp32's folder holds the bf16 build.
     store = Path(lm_setting.store)
     own, other = (candidate_key(lm_setting, c) for c in (configuration, wrong))
@@ -354,3 +356,22 @@ def test_the_fingerprint_follows_the_data(
     changed = replace(lm_spec, data=str(tmp_path / "data.jsonl"))
     second = describe_workload(changed, isolation, tmp_path / "log")
     assert first["fingerprint"] != second["fingerprint"]
+
+
+@pytest.mark.parametrize("missing", CHOICES)
+def test_a_configuration_that_is_not_complete_is_refused_with_the_missing_choice(
+    lm_setting: Setting, isolation: Isolation, tmp_path: Path, missing: str
+) -> None:
+    values = {name: value for name, value in TORCH.items() if name != missing}
+    told = f"^{missing}: every choice must have a value here, but the configuration"
+    with pytest.raises(SpaceError, match=told):
+        evaluate(lm_setting, Configuration(values), isolation, tmp_path / "log")
+    with pytest.raises(SpaceError, match=told):
+        profile_candidate(
+            lm_setting, Configuration(values), isolation, tmp_path / "log", tmp_path / "trace"
+        )
+    with pytest.raises(SpaceError, match=told):
+        candidate_key(lm_setting, Configuration(values))
+    with pytest.raises(SpaceError, match=told):
+        Contender(configuration=Configuration(values), candidate=tmp_path, requests=tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -10,7 +10,7 @@ from tests.evaluators.conftest import TORCH
 
 from tunefront.evaluators import Isolation, Profile, Setting, profile_candidate
 from tunefront.evaluators.profiling.profile import BETWEEN
-from tunefront.spaces import Configuration, EvaluationError, WorkloadError
+from tunefront.spaces import EvaluationError, WorkloadError, complete
 
 Profiled = Callable[..., tuple[Profile, Path]]
 
@@ -20,7 +20,7 @@ def profiled(lm_setting: Setting, isolation: Isolation, tmp_path: Path) -> Profi
     """A configuration's profile, and its trace."""
 
     def make(**values: str | int) -> tuple[Profile, Path]:
-        chosen = Configuration({**TORCH, **values})
+        chosen = complete({**TORCH, **values})
         trace = tmp_path / "trace.json"
         log = tmp_path / "log"
         return profile_candidate(lm_setting, chosen, isolation, log, trace), trace
@@ -84,7 +84,7 @@ def test_a_candidate_that_does_not_build_says_why(
     with pytest.raises(WorkloadError, match="nowhere"):
         profile_candidate(
             replace(broken, fingerprint="other"),
-            Configuration(TORCH),
+            complete(TORCH),
             isolation,
             tmp_path / "log",
             tmp_path / "trace.json",

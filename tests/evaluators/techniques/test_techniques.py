@@ -19,7 +19,7 @@ from tunefront.evaluators.techniques.blocks import (
 )
 from tunefront.evaluators.techniques.builtin import PRUNING, active_techniques
 from tunefront.evaluators.workloads.modules import EmbeddingModule, LogitsModule
-from tunefront.spaces import CHOICES, Configuration, EvaluationError
+from tunefront.spaces import CHOICES, EvaluationError, complete
 
 STRUCTURED = ("ffn-channels", "heads", "layers")
 
@@ -180,7 +180,7 @@ def test_a_module_without_such_parts_is_unsupported(name: str) -> None:
 
 
 def test_a_configuration_without_pruning_has_no_technique() -> None:
-    assert active_techniques(Configuration({"runtime": "torch"})) == []
-    assert active_techniques(Configuration({"pruning_ratio": 0.0})) == []
-    found = active_techniques(Configuration({"pruning_ratio": 0.25, "pruning_method": "heads"}))
+    assert active_techniques(complete({"runtime": "torch"})) == []
+    assert active_techniques(complete({"pruning_ratio": 0.0})) == []
+    found = active_techniques(complete({"pruning_ratio": 0.25, "pruning_method": "heads"}))
     assert [(technique.name, amount) for technique, amount in found] == [("heads", 0.25)]

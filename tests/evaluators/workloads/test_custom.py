@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tunefront.evaluators import Isolation, Setting, WorkloadSpec, describe_workload, evaluate
-from tunefront.spaces import Configuration, detect_hardware, refusal
+from tunefront.spaces import complete, detect_hardware, refusal
 
 MODULE = """
 import numpy as np
@@ -70,9 +70,7 @@ def test_floats_are_cast_at_its_border(
     described = describe_workload(spec, isolation, tmp_path / "log")
     setting = replace(lm_setting, workload=spec, fingerprint=str(described["fingerprint"]))
     values = {"runtime": runtime, "precision": "bf16", "quantization": quantization}
-    found = evaluate(
-        setting, Configuration({**values, "batch_size": 2}), isolation, tmp_path / "log"
-    )
+    found = evaluate(setting, complete({**values, "batch_size": 2}), isolation, tmp_path / "log")
     assert found.status == "ok", (found.message, found.log)
     assert found.facts["precision"] == "bf16"
     assert found.measurements["score"].value > 0.98
@@ -96,6 +94,6 @@ def test_a_quality_that_is_no_figure_is_a_failure_that_names_it(
     spec = replace(spec, quality=f"plain_network:{quality}")
     described = describe_workload(spec, isolation, tmp_path / "log")
     setting = replace(lm_setting, workload=spec, fingerprint=str(described["fingerprint"]))
-    found = evaluate(setting, Configuration({"runtime": "torch"}), isolation, tmp_path / "log")
+    found = evaluate(setting, complete({"runtime": "torch"}), isolation, tmp_path / "log")
     assert (found.status, found.stage, found.cause) == ("failed", "quality", "invalid output")
     assert message in found.message

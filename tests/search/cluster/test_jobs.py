@@ -20,11 +20,11 @@ from tunefront.evaluators import (
 )
 from tunefront.evaluators.statistics.timing import Block
 from tunefront.search.cluster import jobs as module
-from tunefront.search.cluster.jobs import TurnsJob, run_turns
-from tunefront.spaces import Configuration, EvaluationError
+from tunefront.search.cluster.jobs import Job, TurnsJob, run_turns
+from tunefront.spaces import Configuration, EvaluationError, complete
 
 BASELINE, FAST, GONE = (
-    Configuration({"runtime": name}) for name in ("torch", "openvino", "onnxruntime")
+    complete({"runtime": name}) for name in ("torch", "openvino", "onnxruntime")
 )
 
 
@@ -116,6 +116,17 @@ def test_a_round_says_rates_and_figures_of_everybody(play: Any) -> None:
     assert fast["clean"] == [True] * 4
     assert fast["figures"] == {"peak_memory_mb": 7.0}
     assert json.loads(json.dumps([base, fast])) == [base, fast]
+
+
+def test_a_worker_gets_complete_configurations() -> None:
+    """Whatever the space lists; completed ones are as they were."""
+    short = Configuration({"threads": 2, "runtime": "openvino"})
+    round_of_two = turns_job(short, complete(short))
+    assert round_of_two["configurations"] == [dict(complete(short))] * 2
+    setting = Setting.from_dict(round_of_two["setting"])
+    job = Job(number=3, configuration=short, setting=setting, folder=Path("/nowhere"))
+    assert Configuration(job.to_dict()["configuration"]) == complete(short)
+    assert job.configuration == short
 
 
 def test_who_fails_or_can_not_be_built_says_nothing(play: Any) -> None:

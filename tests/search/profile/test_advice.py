@@ -19,7 +19,7 @@ from tunefront.search.profile.advice import (
     told,
     tried_of,
 )
-from tunefront.spaces import CHOICES, Configuration, Value, choice_kind
+from tunefront.spaces import CHOICES, Value, choice_kind, complete
 
 PEAKS = Roofline(peak_gflops=100.0, peak_gb_s=10.0, matmul="fp32")
 WORK = {"compute": (90e6, 1e6), "memory": (1e6, 9e6), "overhead": (1e6, 1e4)}
@@ -57,7 +57,7 @@ def profile_of(*parts: tuple[str, str, float], operator: str = "") -> Profile:
 
 def situation(profile: Profile, cores: int = 8, **values: Value) -> Situation:
     chosen = {"runtime": "torch", "batch_size": 1, "threads": 1, **values}
-    return Situation(profile=profile, configuration=Configuration(chosen), cores=cores)
+    return Situation(profile=profile, configuration=complete(chosen), cores=cores)
 
 
 COMPUTE = profile_of(("matmul", "compute", 0.9), ("memory", "memory", 0.1))

@@ -24,8 +24,8 @@ def other(load: Load, evaluation: Callable[..., Evaluation]) -> Experiment:
     figures = [(100.0, 500.0), (900.0, 400.0), (200.0, 100.0)]
     choices = [
         experiment.baseline,
-        experiment.space.complete({"runtime": "openvino", "batch_size": 8, "threads": 2}),
-        experiment.space.complete({"runtime": "torch", "batch_size": 8, "threads": 1}),
+        experiment.space.member({"runtime": "openvino", "batch_size": 8, "threads": 2}),
+        experiment.space.member({"runtime": "torch", "batch_size": 8, "threads": 1}),
     ]
     for configuration, (speed, memory) in zip(choices, figures, strict=True):
         found = evaluation(throughput=speed, peak_memory_mb=memory)

@@ -41,7 +41,7 @@ def begun(study: Study, evaluation: EvaluationOf) -> Study:
 
 
 def fast(study: Study) -> Configuration:
-    return study.experiment.space.complete({"runtime": "openvino", "threads": 2})
+    return study.experiment.space.member({"runtime": "openvino", "threads": 2})
 
 
 def stored(study: Study, number: int) -> optuna.trial.FrozenTrial:

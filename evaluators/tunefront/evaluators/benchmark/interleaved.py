@@ -24,7 +24,14 @@ from tunefront.evaluators.measures.machine import MachineWatch, wait_until_quiet
 from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.evaluators.statistics.timing import Block, Timing
 from tunefront.evaluators.store.locks import in_use
-from tunefront.spaces import Configuration, EvaluationError, WorkloadError
+from tunefront.spaces import (
+    Configuration,
+    EvaluationError,
+    Resources,
+    WorkloadError,
+    check_complete,
+    resources_of,
+)
 
 from .turn_channel import Turnstile
 
@@ -34,7 +41,7 @@ class Contender:
     """A measurement target: a built candidate of an interleaved run.
 
     Attributes:
-        configuration: The configuration that it runs with.
+        configuration: The configuration that it runs with; complete.
         candidate: Folder of the built candidate.
         requests: Folder of the requests for its batch size.
     """
@@ -43,21 +50,28 @@ class Contender:
     candidate: Path
     requests: Path
 
+    def __post_init__(self) -> None:
+        check_complete(self.configuration)
+
+    @property
+    def resources(self) -> Resources:
+        """Resources of all its processes together."""
+        return resources_of(self.configuration)
+
     @property
     def replicas(self) -> int:
-        """Number of replicas: processes that run at the same time."""
-        return int(self.configuration.get("replicas", 1))
+        """Number of replicas: copies of the model that run at the same time."""
+        return self.configuration.integer("replicas")
 
     @property
     def cores(self) -> int:
-        """Cores of each replica: threads times tensor-parallel ranks."""
-        threads = int(self.configuration.get("threads", 1))
-        return threads * int(self.configuration.get("tensor_parallel", 1))
+        """Cores of each replica, for all its ranks."""
+        return self.resources.cores // self.replicas
 
     @property
     def clocked_by(self) -> int | None:
         """Threads of each replica if CPU time can be the clock; None on other devices."""
-        return self.cores if self.configuration.get("device", "cpu") == "cpu" else None
+        return None if self.resources.gpus else self.cores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +140,7 @@ def take_turns(
     Raises:
         TimeoutError: If the cores are not free within an hour.
     """
-    wanted = max(contender.cores * contender.replicas for contender in contenders)
+    wanted = max(contender.resources.cores for contender in contenders)
     places = sum(contender.replicas for contender in contenders)
     read = [folder for c in contenders for folder in (c.candidate, c.requests)]
     start = time.monotonic()
@@ -217,7 +231,7 @@ class _Player:
             return {}
         items = [
             sum(block.request_s.size for block in turn)
-            * int(self.contender.configuration.get("batch_size", 1))
+            * self.contender.configuration.integer("batch_size")
             for turn in self.blocks
         ]
         return {"energy_per_item": energy_of(self.joules, items)}
@@ -268,7 +282,7 @@ class _Table:
             "candidate": str(contender.candidate),
             "configuration": dict(configuration),
             "requests": str(contender.requests),
-            "threads": int(configuration.get("threads", 1)),
+            "threads": configuration.integer("threads"),
             "protocol": asdict(self._protocol),
             "address": self._turnstile.address,
             "place": place,
@@ -276,7 +290,7 @@ class _Table:
         return Step(
             name="measure",
             payload=payload,
-            kit=cast(Kit, configuration.get("runtime", "torch")),
+            kit=cast(Kit, configuration.text("runtime")),
             log=log,
             timeout_s=self._setting.timeouts.measure_s,
             cores=self._cores[replica * contender.cores : (replica + 1) * contender.cores],
@@ -331,8 +345,8 @@ class _Table:
 
     def _gpus(self) -> dict[str, float]:
         """Return the state of the GPUs; empty if no target uses one."""
-        devices = {p.contender.configuration.get("device", "cpu") for p in self._players}
-        return Gpus().state() if "cuda" in devices else {}
+        used = any(player.contender.resources.gpus for player in self._players)
+        return Gpus().state() if used else {}
 
     def _present(self) -> list[_Player]:
         return [player for player in self._players if player.failure is None]

@@ -27,12 +27,12 @@ class Numerics:
 
     @classmethod
     def of(cls, configuration: Configuration) -> "Numerics":
-        """Return the numerics of a configuration; missing choices have their defaults."""
+        """Return the numerics of a complete configuration."""
         return cls(
-            device=str(configuration.get("device", "cpu")),
-            precision=str(configuration.get("precision", "fp32")),
-            quantization=str(configuration.get("quantization", "none")),
-            tensor_parallel=int(configuration.get("tensor_parallel", 1)),
+            device=configuration.text("device"),
+            precision=configuration.text("precision"),
+            quantization=configuration.text("quantization"),
+            tensor_parallel=configuration.integer("tensor_parallel"),
         )
 
     def to_dict(self) -> dict[str, str | int]:

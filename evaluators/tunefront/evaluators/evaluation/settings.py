@@ -33,7 +33,8 @@ class Setting:
         build_cores: Number of cores for all stages but measuring.
         memory_mb: Limit of the private memory of a process, in MB (2**20 bytes), for candidates on
             the CPU; no limit if 0.
-        baseline: The baseline's configuration, which candidates are compared with; none if empty.
+        baseline: The baseline's complete configuration, which candidates are compared with; none
+            if empty.
         quality_limit: Largest allowed drop of quality in percent of the baseline's; quality
             evaluation stops early once it is decided. None evaluates all items.
         quality_matters: Whether quality is an objective too; if so, quality evaluation stops early
@@ -77,7 +78,7 @@ def memory_limit(setting: Setting, configuration: Configuration) -> int:
 
     On CUDA there is none: CUDA reserves far more address space than it uses and would fail.
     """
-    return 0 if configuration.get("device", "cpu") == "cuda" else setting.memory_mb
+    return 0 if configuration["device"] == "cuda" else setting.memory_mb
 
 
 def devices() -> dict[str, str]:

@@ -76,8 +76,8 @@ def imports_of(task: str, configuration: Configuration | None = None) -> tuple[s
     needs = () if task in _OWN_TASKS else _TRANSFORMERS
     if configuration is None:
         return needs
-    runtime = str(configuration.get("runtime", "torch"))
-    quantized = configuration.get("quantization", "none") != "none"
+    runtime = configuration.text("runtime")
+    quantized = configuration["quantization"] != "none"
     torchao = _TORCHAO if quantized and runtime in ("torch", "inductor") else ()
     return (*needs, *PROGRAMS, *_BUILDING.get(runtime, ()), *torchao)
 

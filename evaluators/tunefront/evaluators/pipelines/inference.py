@@ -43,6 +43,7 @@ from tunefront.spaces import (
     Stage,
     Value,
     WorkloadError,
+    check_complete,
     detect_hardware,
 )
 
@@ -94,6 +95,7 @@ def model_key(setting: Setting, configuration: Configuration) -> str:
 
 
 def _stage_key(setting: Setting, configuration: Configuration, stage: Stage) -> str:
+    check_complete(configuration)
     return key_of(
         kind=stage,
         workload=setting.fingerprint,
@@ -125,15 +127,18 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate a configuration: build and evaluate quality unless stored, then measure.
 
-    Any error becomes a failed evaluation instead of being raised.
+    Any error of the evaluation becomes a failed evaluation instead of being raised.
 
     Args:
         setting: The evaluation settings.
-        configuration: The configuration to evaluate.
+        configuration: The configuration to evaluate; it must be complete.
         isolation: Starts the fresh processes.
         log: File for the output of the steps.
         on_stage: Called with each stage when it begins.
         judge: The early-stop rule, applied to the interim result after the first turns.
+
+    Raises:
+        SpaceError: If the configuration is not complete.
     """
     with _Path(setting, configuration, isolation, log, on_stage, judge) as path:
         return path.walk()
@@ -213,7 +218,7 @@ class _Path:
             payload = {
                 "candidate": str(self._candidate(cores)),
                 "requests": str(self._requests(cores)),
-                "threads": int(self.configuration.get("threads", 1)),
+                "threads": self.configuration.integer("threads"),
                 "folder": str(folder),
             }
             self._step("export", payload, cores, self.setting.timeouts.build_s)
@@ -277,7 +282,7 @@ class _Path:
         )
 
     def _requests(self, cores: Sequence[int]) -> Path:
-        batch_size = int(self.configuration.get("batch_size", 1))
+        batch_size = self.configuration.integer("batch_size")
         count = self.setting.protocol.requests
         key = key_of(
             kind="requests",
@@ -411,10 +416,9 @@ class _Path:
         """
         setting = self.setting
         baseline = Configuration(setting.baseline)
-        elsewhere = baseline.get("device", "cpu") != self.configuration.get("device", "cpu")
-        if not setting.protocol.reference or not baseline or elsewhere:
+        if not setting.protocol.reference or not baseline or baseline == self.configuration:
             return []
-        if baseline == self.configuration:
+        if baseline["device"] != self.configuration["device"]:
             return []
         reference = contender(setting, baseline, self.isolation, self.log)
         return [reference] if _fits([own, reference]) else []
@@ -445,7 +449,7 @@ def _fits(contenders: Sequence[Contender]) -> bool:
 
     needed = sum(c.replicas * ROOM * folder_mb(c.candidate) + ROOM_MB for c in contenders)
     rooms = [psutil.virtual_memory().available / 2**20]
-    if any(c.configuration.get("device", "cpu") == "cuda" for c in contenders):
+    if any(c.resources.gpus for c in contenders):
         rooms.append(Gpus().free_mb() or 0.0)
     return bool(needed <= min(rooms))
 

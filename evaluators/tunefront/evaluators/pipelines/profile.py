@@ -15,7 +15,7 @@ from tunefront.evaluators.profiling.profile import Profile
 from tunefront.evaluators.runtimes.profile import check_profiler
 from tunefront.evaluators.store.locks import in_use
 from tunefront.evaluators.store.store import Store, key_of
-from tunefront.spaces import Configuration, EvaluationError
+from tunefront.spaces import Configuration, EvaluationError, check_complete
 
 from .inference import candidate_key, contender, model_key
 
@@ -30,7 +30,7 @@ def profile_candidate(
 
     Args:
         setting: The evaluation settings.
-        configuration: The configuration to profile; of several replicas only one runs.
+        configuration: The complete configuration to profile; of several replicas only one runs.
         isolation: Starts the fresh processes.
         log: File for the output of the steps.
         trace: File to which the Chrome trace is written.
@@ -39,8 +39,9 @@ def profile_candidate(
         EvaluationError: With its cause, if it can't be built, run or profiled; the cause is
             "unsupported" with tensor parallelism or without a profiler.
     """
-    check_profiler(str(configuration.get("runtime", "torch")))
-    if int(configuration.get("tensor_parallel", 1)) > 1:
+    check_complete(configuration)
+    check_profiler(configuration.text("runtime"))
+    if configuration.integer("tensor_parallel") > 1:
         raise EvaluationError(
             "a model that several processes share can't be profiled: each would have a profile of "
             "its own; profile a trial with tensor_parallel 1",
@@ -76,11 +77,11 @@ class _Profiling:
             "marked": self._marked(),
             "products": self._products(found),
             "requests": str(found.requests),
-            "threads": int(self.configuration.get("threads", 1)),
+            "threads": self.configuration.integer("threads"),
             "seconds": PROFILED_S,
             "trace": str(trace),
         }
-        kit = cast(Kit, self.configuration.get("runtime", "torch"))
+        kit = cast(Kit, self.configuration.text("runtime"))
         with lease_cores(found.cores) as cores:
             # In a separate process: torch, imported into another runtime's process, can deadlock.
             own = {"configuration": dict(self.configuration)}
@@ -97,7 +98,7 @@ class _Profiling:
 
         Needed for Inductor on the CPU, whose compiled code shows no kernels in a profile.
         """
-        if not self._compiled or self.configuration.get("device", "cpu") != "cpu":
+        if not self._compiled or self.configuration["device"] != "cpu":
             return ""
         key = key_of(kind="marked", candidate=candidate_key(self.setting, self.configuration))
         store = Store(Path(self.setting.store))
@@ -114,7 +115,7 @@ class _Profiling:
 
     @property
     def _compiled(self) -> bool:
-        return self.configuration.get("runtime", "torch") == "inductor"
+        return self.configuration["runtime"] == "inductor"
 
     def _build_step(self, name: str, more: Mapping[str, object]) -> Mapping[str, Any]:
         payload = {

@@ -12,19 +12,12 @@ def not_applied(configuration: Configuration, facts: Facts, record: CandidateRec
     """Return a message about the first choice that did not take effect, or None.
 
     Args:
-        configuration: The configuration that was to be applied.
+        configuration: The complete configuration that was to be applied.
         facts: Properties read back from the running candidate.
         record: The record of the built candidate.
     """
-    wanted = {
-        "runtime": configuration.get("runtime", "torch"),
-        "device": configuration.get("device", "cpu"),
-        "precision": configuration.get("precision", "fp32"),
-        "quantization": configuration.get("quantization", "none"),
-        "threads": configuration.get("threads", 1),
-    }
-    for name, value in wanted.items():
-        found = getattr(facts, name)
+    for name in ("runtime", "device", "precision", "quantization", "threads"):
+        value, found = configuration[name], getattr(facts, name)
         if found != value:
             return f"{name}: {value} asked for, but the running candidate has {found}"
     return _pruning_not_applied(configuration, facts, record)
@@ -33,11 +26,10 @@ def not_applied(configuration: Configuration, facts: Facts, record: CandidateRec
 def _pruning_not_applied(
     configuration: Configuration, facts: Facts, record: CandidateRecord
 ) -> str | None:
-    ratio = float(configuration.get("pruning_ratio", 0.0))
+    ratio = configuration.number("pruning_ratio")
     if ratio == 0.0:
         return None
-    method = configuration.get("pruning_method", "ffn-channels")
-    if method == "magnitude":
+    if configuration["pruning_method"] == "magnitude":
         if record.sparsity > 0 and facts.sparsity >= LEAST_SPARSITY * record.sparsity:
             return None
         return f"pruning_ratio: {ratio:g} asked for, but {facts.sparsity:.3f} are zeros"

@@ -138,7 +138,7 @@ def build(payload: Payload) -> dict[str, object]:
         architecture=workload.architecture,
         pretrained=pretrained_of(module),
     )
-    runtime = RUNTIME_OF[str(configuration.get("runtime", "torch"))]
+    runtime = RUNTIME_OF[configuration.text("runtime")]
     settings = runtime.build(source, numerics, folder)
     CandidateRecord(
         runtime=runtime.name,
@@ -322,7 +322,7 @@ def roofline(payload: Payload) -> dict[str, object]:
 
     configuration = Configuration(payload["configuration"])
     numerics = Numerics.of(configuration)
-    threads = int(configuration.get("threads", 1))
+    threads = configuration.integer("threads")
     return asdict(
         measure_roofline(numerics.device, numerics.precision, numerics.quantization, threads)
     )

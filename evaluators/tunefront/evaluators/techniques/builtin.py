@@ -19,8 +19,8 @@ PRUNING: Mapping[str, Technique] = MappingProxyType(
 
 
 def active_techniques(configuration: Configuration) -> list[tuple[Technique, float]]:
-    """Return the techniques that a configuration uses, in order, each with its amount."""
-    ratio = float(configuration.get("pruning_ratio", 0.0))
+    """Return the techniques that a complete configuration uses, in order, each with its amount."""
+    ratio = configuration.number("pruning_ratio")
     if ratio == 0.0:
         return []
-    return [(PRUNING[str(configuration.get("pruning_method", "ffn-channels"))], ratio)]
+    return [(PRUNING[configuration.text("pruning_method")], ratio)]

@@ -20,7 +20,7 @@ from tunefront.evaluators import (
 )
 from tunefront.search.sampling.early_stopping.thresholds import Race
 from tunefront.search.study.live_stage import note_stage
-from tunefront.spaces import Configuration, EvaluationError
+from tunefront.spaces import Configuration, EvaluationError, complete
 
 from .nodes import NodePool
 from .resources import ray_resources_of
@@ -36,7 +36,7 @@ class Job:
 
     Attributes:
         number: The trial's number.
-        configuration: The configuration to evaluate.
+        configuration: The configuration to evaluate; the worker gets it complete.
         setting: The evaluation settings of the search.
         folder: The search's folder; results and logs are written below it.
         race: The early-stopping thresholds; None if the trial is never stopped early.
@@ -52,7 +52,7 @@ class Job:
         """Return plain values for Ray."""
         return {
             "number": self.number,
-            "configuration": dict(self.configuration),
+            "configuration": dict(complete(self.configuration)),
             "setting": self.setting.to_dict(),
             "folder": str(self.folder),
             "race": None if self.race is None else self.race.to_dict(),
@@ -97,7 +97,7 @@ class TurnsJob:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for Ray."""
         return {
-            "configurations": [dict(configuration) for configuration in self.configurations],
+            "configurations": [dict(complete(one)) for one in self.configurations],
             "setting": self.setting.to_dict(),
             "log": str(self.log),
             "seconds": self.seconds,
@@ -176,7 +176,7 @@ def _isolation_of_this_worker() -> Isolation:
     return _isolation
 
 
-def resources_of(
+def placement_of(
     configuration: Mapping[str, Any], *, alone: bool = False, places: NodePool | None = None
 ) -> "PlacementGroupFactory":
     """Return a trial's Ray request: one bundle, so that cores and GPUs are on one node.

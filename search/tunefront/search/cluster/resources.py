@@ -1,22 +1,19 @@
 """Ray resources of a trial, computed without Ray."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from tunefront.search.text import counted
+from tunefront.spaces import Value, complete, resources_of
 
 
-def ray_resources_of(configuration: Mapping[str, Any]) -> dict[str, float]:
-    """Return a core per thread of every process, and on CUDA a GPU per process.
+def ray_resources_of(configuration: Mapping[str, Value]) -> dict[str, float]:
+    """Return a core per thread of every process, and on CUDA a GPU per process, all on one node.
 
-    The number of processes is replicas x tensor-parallel ranks; all run on one node.
+    The configuration need not be complete.
     """
-    ranks = int(configuration.get("tensor_parallel", 1))
-    processes = int(configuration.get("replicas", 1)) * ranks
-    needs = {"CPU": float(configuration.get("threads", 1)) * processes}
-    if configuration.get("device", "cpu") == "cuda":
-        needs["GPU"] = float(processes)
-    return needs
+    needed = resources_of(complete(configuration))
+    found = {"CPU": float(needed.cores)}
+    return {**found, "GPU": float(needed.gpus)} if needed.gpus else found
 
 
 def ray_resources_text(needs: Mapping[str, float]) -> str:

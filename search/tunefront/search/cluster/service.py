@@ -19,7 +19,7 @@ import psutil
 from tunefront.spaces import ClusterError
 
 from .channel import Wire
-from .jobs import resources_of, run_turns
+from .jobs import placement_of, run_turns
 from .nodes import Node, NodePool, check_nodes, look_at_nodes, places_of
 from .resources import ray_resources_of
 from .session import ray_session
@@ -82,7 +82,7 @@ def _run_trials(wire: Wire, order: Mapping[str, Any], folder: Path, places: Node
     tuner = tune.Tuner(
         tune.with_resources(
             tune.with_parameters(trainable, body=order["body"]),
-            lambda job: resources_of(job["configuration"], alone=alone, places=places),
+            lambda job: placement_of(job["configuration"], alone=alone, places=places),
         ),
         tune_config=tune.TuneConfig(
             search_alg=WireSearcher(wire, folder, MOST_RAY_TRIALS),

@@ -21,7 +21,7 @@ from tunefront.search.experiment.document import slug_of
 from tunefront.search.results.metadata import read_record
 from tunefront.search.results.result import Answer, figure
 from tunefront.search.study.trial import Trial
-from tunefront.spaces import ExportError, detect_hardware, show
+from tunefront.spaces import ExportError, complete, detect_hardware, show
 
 from .rounds import Rounds, measure_rounds
 from .serving import DOCKERFILE, dockerfile, requirements_of, serving_versions, serving_words
@@ -91,7 +91,7 @@ def _fill(answer: Answer, trial: Trial, setting: Setting, folder: Path) -> None:
     isolation = Isolation()
     log = answer.experiment.results / "logs" / f"export-{trial.number:05}.log"
     try:
-        export_candidate(setting, trial.configuration, isolation, log, folder)
+        export_candidate(setting, complete(trial.configuration), isolation, log, folder)
     finally:
         isolation.close()
     fields = _manifest(answer, trial, measure_rounds(folder))

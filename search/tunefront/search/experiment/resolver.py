@@ -321,7 +321,7 @@ class _Resolver:
     def _baseline(self, space: SearchSpace) -> Configuration:
         written = self.section.baseline
         values = {name: choice_kind(name).check(value) for name, value in written.items()}
-        baseline = space.complete(values)
+        baseline = space.member(values)
         if not self.recorded and (reason := space.obstacle(baseline)):
             raise self._fail(["baseline"], f"can't run here: {reason} ({baseline.label()})")
         return baseline

@@ -5,13 +5,13 @@ choice is worth trying, with no promise of success; its effect is reported from 
 only.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
 from tunefront.evaluators import Part, Profile
 from tunefront.search.study.trial import Trial
-from tunefront.spaces import CHOICES, Configuration, SearchSpace, Value, choice_kind, show
+from tunefront.spaces import Configuration, SearchSpace, Value, choice_kind, complete, show
 
 BIG, MOST = 0.2, 0.4
 """Shares of the time above which a kind of work is worth addressing, and dominates."""
@@ -25,7 +25,7 @@ class Situation:
 
     Attributes:
         profile: The profile.
-        configuration: The profiled configuration.
+        configuration: The profiled configuration; complete.
         cores: Number of cores of the machine.
     """
 
@@ -34,8 +34,8 @@ class Situation:
     cores: int
 
     def value(self, choice: str) -> Value:
-        """Return the configuration's value of a choice, or the choice's default."""
-        return self.configuration.get(choice, CHOICES[choice].default)
+        """Return the configuration's value of a choice."""
+        return self.configuration[choice]
 
     def part(self, kind: str) -> Part | None:
         """Return the part of a kind of work; None if the profile has none."""
@@ -345,17 +345,13 @@ def tried_of(trials: Sequence[Trial], number: int, choice: str, now: Value, valu
 
 
 def _value(trial: Trial, choice: str) -> Value:
-    return trial.configuration.get(choice, CHOICES[choice].default)
+    return complete(trial.configuration)[choice]
 
 
 def _others(trial: Trial, choice: str) -> frozenset[tuple[str, Value]]:
-    """Return the trial's other choices, leaving out defaults."""
-    written: Mapping[str, Value] = trial.configuration
-    return frozenset(
-        (name, value)
-        for name, value in written.items()
-        if name != choice and value != CHOICES[name].default
-    )
+    """Return the trial's other choices, also those that its space does not list."""
+    values = complete(trial.configuration)
+    return frozenset((name, value) for name, value in values.items() if name != choice)
 
 
 def told(option: Option) -> str:

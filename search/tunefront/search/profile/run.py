@@ -13,7 +13,7 @@ from tunefront.evaluators import Isolation, Profile, Setting, profile_candidate
 from tunefront.search.results.result import Answer
 from tunefront.search.study.atomic_write import write_whole
 from tunefront.search.study.trial import Trial
-from tunefront.spaces import EvaluationError, ExperimentError
+from tunefront.spaces import EvaluationError, ExperimentError, complete
 
 from .advice import Situation, Suggestion, suggestions_for
 from .chart import draw_profile
@@ -88,7 +88,7 @@ def _profile(answer: Answer, trial: Trial, setting: Setting, folder: Path) -> Pr
     isolation = Isolation()
     try:
         return profile_candidate(
-            setting, trial.configuration, isolation, log, folder.absolute() / TRACE
+            setting, complete(trial.configuration), isolation, log, folder.absolute() / TRACE
         )
     except EvaluationError as error:
         raise EvaluationError(
@@ -103,7 +103,7 @@ def _suggestions(answer: Answer, trial: Trial, profile: Profile) -> list[Suggest
     space = answer.experiment.space
     situation = Situation(
         profile=profile,
-        configuration=trial.configuration,
+        configuration=complete(trial.configuration),
         cores=space.context.hardware.cores,
     )
     return suggestions_for(situation, space, answer.trials, trial.number)

@@ -90,7 +90,7 @@ class Side:
         obstacle = space.obstacle(configuration)
         if obstacle is not None:
             return f"can't run there: {obstacle}"
-        whole = space.complete(configuration)
+        whole = space.member(configuration)
         lesson = next((one for one in self._lessons if one.covers(whole)), None)
         return f"skipped: {lesson.reason}" if lesson is not None else ""
 

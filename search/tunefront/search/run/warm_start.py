@@ -24,6 +24,6 @@ def front_elsewhere(
     found = []
     for trial in [*first, *front.trials]:
         known = {name: value for name, value in trial.configuration.items() if name in names}
-        found.append(experiment.space.complete(known))
+        found.append(experiment.space.member(known))
     listed = set(runnable)
     return [configuration for configuration in dict.fromkeys(found) if configuration in listed]

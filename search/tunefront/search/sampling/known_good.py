@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from tunefront.search.experiment.experiment import Experiment
-from tunefront.spaces import CHOICES, KNOWN_GOOD, Configuration, Value
+from tunefront.spaces import KNOWN_GOOD, STAGE_OF, Configuration, Value, complete
 
 
 def known_good(experiment: Experiment, runnable: Sequence[Configuration]) -> list[Configuration]:
@@ -13,7 +13,7 @@ def known_good(experiment: Experiment, runnable: Sequence[Configuration]) -> lis
     the baseline wins, then the most threads, then the largest batch size (the smallest if a
     latency is an objective).
     """
-    device = str(experiment.baseline.get("device", CHOICES["device"].default))
+    device = complete(experiment.baseline).text("device")
     found = []
     for known in KNOWN_GOOD.get(device, ()):
         fitting = [c for c in runnable if _has(c, known)]
@@ -23,19 +23,20 @@ def known_good(experiment: Experiment, runnable: Sequence[Configuration]) -> lis
 
 
 def _has(configuration: Configuration, known: Mapping[str, Value]) -> bool:
-    return all(configuration.get(n, CHOICES[n].default) == v for n, v in known.items())
+    values = complete(configuration)
+    return all(values[name] == value for name, value in known.items())
 
 
 def _rank(
     configuration: Configuration, experiment: Experiment, known: Mapping[str, Value]
 ) -> tuple[float, ...]:
     """Return the sort key: few changes from the baseline, many threads, preferred batch size."""
+    values, baseline = complete(configuration), complete(experiment.baseline)
     changes = sum(
-        value != experiment.baseline.get(name)
-        for name, value in configuration.items()
-        if name not in known and CHOICES[name].stage != "execution"
+        value != baseline[name]
+        for name, value in values.items()
+        if name not in known and STAGE_OF[name] != "execution"
     )
     hasty = any("latency" in objective.metric for objective in experiment.objectives)
-    batch_size = float(configuration.get("batch_size", 1))
-    threads = float(configuration.get("threads", 1))
-    return (-changes, threads, -batch_size if hasty else batch_size)
+    batch_size = values.number("batch_size")
+    return (-changes, values.number("threads"), -batch_size if hasty else batch_size)

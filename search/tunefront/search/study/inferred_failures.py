@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tunefront.spaces import (
-    CHOICES,
     Configuration,
     FailureCause,
     SearchSpace,
     Value,
+    complete,
     show,
 )
 
@@ -44,8 +44,9 @@ class Lesson:
 
     def covers(self, configuration: Configuration) -> bool:
         """Return whether a configuration is excluded."""
-        return all(_value(configuration, n) == value for n, value in self.equal.items()) and all(
-            float(_value(configuration, n)) >= least for n, least in self.least.items()
+        values = complete(configuration)
+        return all(values[name] == value for name, value in self.equal.items()) and all(
+            values.number(name) >= least for name, least in self.least.items()
         )
 
     def __str__(self) -> str:
@@ -145,10 +146,10 @@ def _tells(trial: Trial) -> bool:
 
 def _runtimes(failed: Sequence[Trial], trials: Sequence[Trial]) -> list[Lesson]:
     """Return inferred failures of runtimes that have never succeeded."""
-    working = {_value(trial.configuration, "runtime") for trial in trials if trial.measured}
+    working = {complete(trial.configuration)["runtime"] for trial in trials if trial.measured}
     by_runtime: dict[Value, list[Trial]] = {}
     for trial in failed:
-        by_runtime.setdefault(_value(trial.configuration, "runtime"), []).append(trial)
+        by_runtime.setdefault(complete(trial.configuration)["runtime"], []).append(trial)
     return [
         Lesson(
             trials=tuple(trial.number for trial in own),
@@ -193,7 +194,7 @@ def _memory(failed: Sequence[Trial]) -> list[Lesson]:
             trials=(trial.number,),
             reason="out of memory",
             equal=dict(candidate_of(trial.configuration)),
-            least={name: float(_value(trial.configuration, name)) for name in GROWING},
+            least={name: complete(trial.configuration).number(name) for name in GROWING},
         )
         for trial in out
     ]
@@ -206,10 +207,6 @@ def _stage(trial: Trial) -> str:
 
 def _causes(trials: Sequence[Trial]) -> str:
     return ", ".join(dict.fromkeys(trial.cause for trial in trials))
-
-
-def _value(configuration: Configuration, name: str) -> Value:
-    return configuration.get(name, CHOICES[name].default)
 
 
 def _implies(wider: Lesson, narrower: Lesson) -> bool:

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from tunefront.spaces.choice import Stage
+from tunefront.spaces.choice import Stage, Value
+from tunefront.spaces.configuration import Configuration
 from tunefront.spaces.errors import SpaceError, did_you_mean
 
 from .claims import claims, refusal
@@ -36,6 +37,8 @@ CHOICES: Mapping[str, ChoiceKind] = MappingProxyType(
 STAGE_OF: Mapping[str, Stage] = MappingProxyType(
     {name: kind.stage for name, kind in CHOICES.items()}
 )
+_DEFAULTS = {name: kind.default for name, kind in CHOICES.items()}
+_CONDITIONAL = tuple(kind for kind in CHOICES.values() if kind.when)
 
 
 def choice_kind(name: str) -> ChoiceKind:
@@ -49,6 +52,37 @@ def choice_kind(name: str) -> ChoiceKind:
     return CHOICES[name]
 
 
+def complete(values: Mapping[str, Value]) -> Configuration:
+    """Return the configuration that has a value for every choice: the default if none is given.
+
+    A choice whose conditions in the catalogue do not hold gets its default, even if given.
+
+    Raises:
+        SpaceError: For an unknown choice, with the nearest known one.
+    """
+    completed = {**_DEFAULTS, **values}
+    if len(completed) > len(_DEFAULTS):
+        choice_kind(next(name for name in values if name not in CHOICES))
+    for kind in _CONDITIONAL:
+        if not all(condition.holds(completed[condition.choice]) for condition in kind.when):
+            completed[kind.name] = kind.default
+    return Configuration(completed)
+
+
+def check_complete(configuration: Configuration) -> None:
+    """Raise an error if a configuration has no value for some choice.
+
+    Raises:
+        SpaceError: Naming the first missing choice.
+    """
+    for name in CHOICES:
+        if name not in configuration:
+            raise SpaceError(
+                f"{name}: every choice must have a value here, but the configuration "
+                f"[{configuration.label()}] has none; `tunefront.spaces.complete` fills in defaults"
+            )
+
+
 __all__ = [
     "CHOICES",
     "KNOWN_GOOD",
@@ -57,7 +91,9 @@ __all__ = [
     "STAGE_OF",
     "ChoiceKind",
     "RuntimeFacts",
+    "check_complete",
     "choice_kind",
     "claims",
+    "complete",
     "refusal",
 ]
