@@ -19,8 +19,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 KEPT_OUT = shutil.ignore_patterns(".git", ".venv", "results", "__pycache__", ".*_cache")
-FEW_TRIALS = ("--set", "budget.trials=5", "--set", "confirmation.finalists=2")
-"""Added to every search that does not say how many trials it runs."""
+SHORTER = (
+    "budget.trials=5",
+    "confirmation.finalists=2",
+    "measurement.seconds=1",
+    "measurement.wait=5",
+)
+"""Overrides of every search that does not say how many trials it runs."""
 COLOURS = ("red", "green", "blue", "white", "black", "brown", "grey", "yellow")
 THINGS = ("house", "river", "engine", "letter", "mountain", "ship", "garden", "bridge")
 
@@ -41,7 +46,9 @@ def shortened(command: str) -> list[str]:
     """The words of a command; a search gets few trials."""
     words = shlex.split(command)
     searches = words[:2] == ["tunefront", "run"] and "--dry-run" not in words
-    return [*words, *FEW_TRIALS] if searches and "budget.trials" not in command else words
+    if not searches or "budget.trials" in command:
+        return words
+    return [*words, *(word for override in SHORTER for word in ("--set", override))]
 
 
 def write_data(path: Path) -> None:
