@@ -43,7 +43,7 @@ from tunefront.evaluators import (
 )
 from tunefront.evaluators.isolation.cores import lease_cores
 from tunefront.evaluators.isolation.process import Step
-from tunefront.evaluators.statistics.paired import QualityLimit
+from tunefront.evaluators.statistics.paired_quality import QualityLimit
 from tunefront.evaluators.workloads.sequential import LOOKS, judge
 from tunefront.search.cluster.jobs import play_round
 from tunefront.search.experiment.resolver import load_experiment

@@ -18,7 +18,7 @@ from tests.caches import new_cache
 
 from tunefront.evaluators.evaluation.evaluation import EVALUATION_STAGES
 from tunefront.search import load_experiment
-from tunefront.search.run.driver import driver_of
+from tunefront.search.run.driver_process import driver_of
 
 from .conftest import command, environment
 

@@ -37,7 +37,7 @@ from tunefront.evaluators.profiling.profile import (
 from tunefront.evaluators.runtimes.open import script_of
 from tunefront.evaluators.statistics.intervals import ratio_interval
 from tunefront.evaluators.statistics.measurement import Measurement
-from tunefront.evaluators.statistics.paired import paired_change
+from tunefront.evaluators.statistics.paired_quality import paired_change
 from tunefront.evaluators.statistics.timing import Timing, half_width, kept_turns
 from tunefront.evaluators.store.store import Store, cache_folder, prepared_folder, stages_folder
 from tunefront.evaluators.workloads.base import Architecture

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from tunefront.evaluators import Evaluation
 from tunefront.evaluators.exports.folder import read_manifest
-from tunefront.evaluators.exports.probe import probe
+from tunefront.evaluators.exports.machine_speed import probe
 from tunefront.search import load_experiment
 from tunefront.search.cli import tunefront
 from tunefront.search.commands.recheck import parse_pause

@@ -14,7 +14,7 @@ from tunefront.search.results.metadata import (
     resume_command,
     write_record,
 )
-from tunefront.search.run.driver import lock_path, only_driver
+from tunefront.search.run.driver_process import lock_path, only_driver
 from tunefront.search.run.status import SearchStatus, status_of, stop_search, watch
 from tunefront.search.study.lock import hold_lock
 from tunefront.search.study.study import Study

@@ -9,7 +9,7 @@ import pytest
 from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment
 from tunefront.search.results.metadata import write_record
-from tunefront.search.run.driver import only_driver
+from tunefront.search.run.driver_process import only_driver
 from tunefront.search.run.status import status_of
 from tunefront.search.study.live_stage import (
     doing,

@@ -29,7 +29,7 @@ from tunefront.evaluators.measures.memory import folder_mb, gpu_memory_mb, tree_
 from tunefront.evaluators.runtimes.base import Source
 from tunefront.evaluators.runtimes.builtin import RUNTIME_OF
 from tunefront.evaluators.runtimes.open import open_candidate
-from tunefront.evaluators.statistics.paired import QualityLimit
+from tunefront.evaluators.statistics.paired_quality import QualityLimit
 from tunefront.evaluators.store.store import Store, fingerprint_of, key_of
 from tunefront.evaluators.techniques.builtin import active_techniques
 from tunefront.evaluators.workloads.base import Workload

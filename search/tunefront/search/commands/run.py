@@ -83,7 +83,7 @@ def run_command(
 
 def _detach(experiment: "Experiment", *, exported: bool, fresh: bool, style: str) -> int:
     """Run the same command in the background and return its exit code (0 once it has started)."""
-    from tunefront.search.run.driver import detach
+    from tunefront.search.run.driver_process import detach
 
     arguments = [str(experiment.path), "--format", style]
     arguments += [word for text in experiment.overrides for word in ("--set", text)]

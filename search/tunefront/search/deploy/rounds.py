@@ -29,7 +29,7 @@ class Rounds:
     Attributes:
         facts: The read-back of the export in the first round.
         figures: The measurements by metric, with the interval over the rounds.
-        probe: The median times of the fixed probe, ms (`evaluators/exports/probe.py`).
+        probe: The median times of the fixed probe, ms (`evaluators/exports/machine_speed.py`).
         machine: The largest value over the rounds of each of: the share of the cores' time taken
             by other processes (`foreign`) and by the hypervisor (`steal`), the load average.
     """
@@ -64,7 +64,7 @@ def measure_rounds(folder: Path, say: Say = lambda line: None) -> Rounds:
     states: list[Mapping[str, float]] = []
     for done in range(ROUNDS):
         say(f"measuring: round {done + 1} of {ROUNDS}")
-        probes.append(_run(["tunefront.evaluators.exports.probe"]))
+        probes.append(_run(["tunefront.evaluators.exports.machine_speed"]))
         sample, state = _watched(folder)
         samples.append(sample)
         states.append(state)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.results.result import Answer
-from tunefront.search.study.estimate import estimate_of
+from tunefront.search.study.duration_estimate import estimate_of
 from tunefront.search.study.live_stage import STARTING, Doing
 from tunefront.search.study.trial import Trial
 from tunefront.search.text import counted

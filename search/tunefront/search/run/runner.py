@@ -18,7 +18,7 @@ from tunefront.search.cluster.supervisor import RUN_JOB, Host, HostLost
 from tunefront.search.cluster.worker import log_file, result_file
 from tunefront.search.sampling.base import Sampler
 from tunefront.search.sampling.early_stopping.thresholds import race_of
-from tunefront.search.study.estimate import Estimate, estimate_of
+from tunefront.search.study.duration_estimate import Estimate, estimate_of
 from tunefront.search.study.inferred_failures import Skips
 from tunefront.search.study.live_stage import forget_stage, forget_stages
 from tunefront.search.study.study import Study

@@ -30,7 +30,7 @@ from tunefront.search.experiment.resolver import load_experiment
 from tunefront.search.results.metadata import put_aside, read_record, write_record
 from tunefront.search.results.result import Answer, answer_of
 from tunefront.search.study.confirmation import Confirmation
-from tunefront.search.study.estimate import estimate_of
+from tunefront.search.study.duration_estimate import estimate_of
 from tunefront.search.study.study import Study
 from tunefront.search.study.trial import Trial
 from tunefront.search.text import Say, counted
@@ -38,7 +38,7 @@ from tunefront.search.tracking.writer import Recorder
 from tunefront.spaces import Enumeration, detect_hardware
 
 from .confirm import confirm, to_confirm
-from .driver import only_driver
+from .driver_process import only_driver
 from .preflight import check_tracking, check_workload, prepare, runnable_or_error
 from .progress import Progress, Show
 from .runner import Runner

@@ -16,7 +16,7 @@ from tunefront.search.study.trial import Trial
 from tunefront.search.text import Say, counted
 from tunefront.spaces import StudyError
 
-from .driver import ask_to_end, driver_of
+from .driver_process import ask_to_end, driver_of
 
 STATUS_POLL_S = 2.0
 LONGEST_MESSAGE = 120

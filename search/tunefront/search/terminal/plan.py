@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from tunefront.search.experiment.experiment import Experiment, bound
-from tunefront.search.study.estimate import recorded_estimate
+from tunefront.search.study.duration_estimate import recorded_estimate
 from tunefront.search.text import counted
 from tunefront.spaces import CHOICES, Enumeration, Hardware, Value, show
 

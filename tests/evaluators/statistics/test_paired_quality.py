@@ -12,7 +12,7 @@ from scipy import stats
 
 from tunefront.evaluators import paired_change
 from tunefront.evaluators.statistics.arrays import Array
-from tunefront.evaluators.statistics.paired import QualityLimit
+from tunefront.evaluators.statistics.paired_quality import QualityLimit
 from tunefront.evaluators.workloads.sequential import LOOKS, ItemIndices, judge
 from tunefront.spaces.metric import Direction, Scale
 

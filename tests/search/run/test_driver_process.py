@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tunefront.search import Experiment, Trial, answer_of
-from tunefront.search.run.driver import ask_to_end, driver_of, only_driver
+from tunefront.search.run.driver_process import ask_to_end, driver_of, only_driver
 from tunefront.search.run.search import Result, _outcome
 from tunefront.search.run.status import stop_search
 from tunefront.search.study.confirmation import Confirmation
@@ -19,7 +19,7 @@ from tunefront.spaces import StudyError
 DRIVER = """
 import signal, sys, time
 from tunefront.search import load_experiment
-from tunefront.search.run.driver import only_driver
+from tunefront.search.run.driver_process import only_driver
 
 experiment = load_experiment(sys.argv[1])
 asked = 0

@@ -1,7 +1,7 @@
-"""A fixed benchmark of the current speed of this machine, the same for all measurements.
+"""A fixed piece of work that times this machine: a matrix product and a copy.
 
-`python -m tunefront.evaluators.exports.probe` prints milliseconds as JSON. It runs on one thread,
-in a separate process, so that it does not change the memory of the process being measured.
+`python -m tunefront.evaluators.exports.machine_speed` prints milliseconds as JSON. It runs on one
+thread, in a separate process, so that it does not change the memory of what is measured.
 """
 
 import json

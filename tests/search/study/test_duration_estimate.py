@@ -9,7 +9,7 @@ import pytest
 from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment, Trial
 from tunefront.search.experiment.schema import next_time
-from tunefront.search.study.estimate import estimate_of, recorded_estimate
+from tunefront.search.study.duration_estimate import estimate_of, recorded_estimate
 from tunefront.search.study.study import Study
 from tunefront.spaces import Configuration, ExperimentError
 
