@@ -225,7 +225,7 @@ def test_one_signal_lets_what_runs_end_and_the_same_command_goes_on(
     os.kill(driver.pid, number)
     code, told = finish(driver, folder)
     assert code == expected
-    assert "goes on" in told
+    assert "resumes it" in told
     answer = recorded_answer(load_experiment(folder))
     assert all(trial.status == "ok" for trial in answer.trials)
     assert 2 <= len(answer.trials) < TRIALS
