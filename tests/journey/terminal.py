@@ -2,10 +2,11 @@
 
 import fcntl
 import os
-import pty
 import re
 import select
 import struct
+import subprocess
+import sys
 import termios
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -68,6 +69,14 @@ class Screen:
         return ["".join(line).rstrip() for line in self._lines]
 
 
+TAKE_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+"""Makes its standard input the terminal that Ctrl-C comes from, then becomes the command."""
+
+
 class Typed:
     """A command in a pseudo-terminal.
 
@@ -77,11 +86,18 @@ class Typed:
     """
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        self._pid, self._terminal = pty.fork()
-        if self._pid == 0:
-            os.execve(command[0], list(command), dict(environment))
-        size = struct.pack("HHHH", ROWS, COLUMNS, 0, 0)
-        fcntl.ioctl(self._terminal, termios.TIOCSWINSZ, size)
+        self._terminal, end = os.openpty()
+        fcntl.ioctl(self._terminal, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+        # Not `pty.fork`: this process may have threads of libraries, which a fork does not survive.
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", TAKE_TERMINAL, *command],
+            stdin=end,
+            stdout=end,
+            stderr=end,
+            env=dict(environment),
+            start_new_session=True,
+        )
+        os.close(end)
         self.raw = b""
 
     def interrupt(self) -> None:
@@ -104,7 +120,7 @@ class Typed:
         """Read to the end."""
         self.read_until(lambda text: False, limit_s)
         os.close(self._terminal)
-        return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+        return self._process.wait()
 
     @property
     def text(self) -> str:
