@@ -24,8 +24,11 @@ LONGEST_VIEW_TAG = 20_000
 RUN_NAME, CREATED = "attributes.`Run Name`", "runDateAndNestInfo"
 """Columns that MLflow always shows first."""
 CREATED_PX = 140
-LETTER_PX, EDGES_PX, NAME_EDGES_PX, ARROW_PX = 7.0, 26, 84, 18
-"""Pixels of a letter, of a column's margins, of the name column's, and of the sort arrow."""
+EDGES_PX, NAME_EDGES_PX, ARROW_PX = 26, 84, 18
+"""Pixels of a column's margins, of the name column's, and of the sort arrow."""
+LETTER_PX, WIDE_PX, NARROW_PX = 8.3, 12.8, 5.5
+"""Widths of letters in pixels, in DejaVu Sans at 13 px, the widest of the usual default fonts."""
+WIDE_LETTERS, NARROW_LETTERS = frozenset("mwMW%@"), frozenset("ijlftrI.,:;'|()-/ ")
 GENERATED = ("Model metrics", "System metrics", "choice", "seconds")
 """Headings under which MLflow generates a chart for every metric."""
 NARROWEST_PX, WIDEST_PX = 64, 420
@@ -125,8 +128,14 @@ def view_address(experiment_id: str, view: View, *, saved: bool) -> str:
 
 def width_px(texts: Sequence[str], edges_px: int = EDGES_PX) -> int:
     """Return the width in pixels of a column that shows these texts in full, within limits."""
-    letters = max(map(len, texts), default=0)
-    return round(min(max(letters * LETTER_PX + edges_px, NARROWEST_PX), WIDEST_PX))
+    widest = max(map(_letters_px, texts), default=0.0)
+    return round(min(max(widest + edges_px, NARROWEST_PX), WIDEST_PX))
+
+
+def _letters_px(text: str) -> float:
+    wide = sum(letter in WIDE_LETTERS for letter in text)
+    narrow = sum(letter in NARROW_LETTERS for letter in text)
+    return (len(text) - wide - narrow) * LETTER_PX + wide * WIDE_PX + narrow * NARROW_PX
 
 
 def _state(view: View, now_ms: int) -> str:
