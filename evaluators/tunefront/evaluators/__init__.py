@@ -20,12 +20,12 @@ from tunefront.evaluators.measures.metrics import (
     QUALITY_DROP,
 )
 from tunefront.evaluators.pipelines.inference import (
-    candidate_key,
     contender,
     describe_workload,
     evaluate,
     export_candidate,
 )
+from tunefront.evaluators.pipelines.keys import candidate_key
 from tunefront.evaluators.pipelines.profile import profile_candidate
 from tunefront.evaluators.profiling.profile import (
     Part,

@@ -36,16 +36,14 @@ from tunefront.evaluators.workloads.outputs import read_samples
 from tunefront.evaluators.workloads.quality import read_items, read_metrics
 from tunefront.evaluators.workloads.spec import WorkloadSpec
 from tunefront.spaces import (
-    STAGE_OF,
     Configuration,
     EvaluationError,
     FailureCause,
-    Stage,
-    Value,
     WorkloadError,
-    check_complete,
     detect_hardware,
 )
+
+from .keys import candidate_key, content_of, model_key
 
 ROOM = 3.0
 """Estimated memory of a running candidate as a multiple of its files; a conservative guess."""
@@ -82,39 +80,6 @@ def describe_workload(workload: WorkloadSpec, isolation: Isolation, log: Path) -
         return isolation.run(step)
     except EvaluationError as error:
         raise WorkloadError(f"workload: {error} ({error.cause}); see {log}") from error
-
-
-def candidate_key(setting: Setting, configuration: Configuration) -> str:
-    """Return the store key of the built candidate."""
-    return _stage_key(setting, configuration, "runtime")
-
-
-def model_key(setting: Setting, configuration: Configuration) -> str:
-    """Return the store key of the model stage's product."""
-    return _stage_key(setting, configuration, "model")
-
-
-def _stage_key(setting: Setting, configuration: Configuration, stage: Stage) -> str:
-    check_complete(configuration)
-    return key_of(
-        kind=stage,
-        workload=setting.fingerprint,
-        spec=_content(setting.workload),
-        choices=_plain(configuration.up_to(stage, STAGE_OF)),
-        environment=environment_of(detect_hardware()),
-    )
-
-
-def _content(spec: WorkloadSpec) -> dict[str, object]:
-    """Return the spec without its folder; the fingerprint covers the content of the files."""
-    return {**spec.to_dict(), "folder": ""}
-
-
-def _plain(choices: Mapping[str, Value]) -> dict[str, Value]:
-    return {
-        name: value if isinstance(value, str | bool) else float(value)
-        for name, value in choices.items()
-    }
 
 
 def evaluate(
@@ -287,7 +252,7 @@ class _Path:
         key = key_of(
             kind="requests",
             workload=self.setting.fingerprint,
-            spec=_content(self.setting.workload),
+            spec=content_of(self.setting.workload),
             batch_size=batch_size,
             count=count,
         )
@@ -307,7 +272,7 @@ class _Path:
         key = key_of(
             kind="reference",
             workload=self.setting.fingerprint,
-            spec=_content(self.setting.workload),
+            spec=content_of(self.setting.workload),
             environment=environment_of(detect_hardware()),
         )
         return self._kept(

@@ -17,7 +17,8 @@ from tunefront.evaluators.store.locks import in_use
 from tunefront.evaluators.store.store import Store, key_of
 from tunefront.spaces import Configuration, EvaluationError, check_complete
 
-from .inference import candidate_key, contender, model_key
+from .inference import contender
+from .keys import candidate_key, model_key
 
 PROFILED_S = 1.0
 """Approximate seconds for which requests are profiled."""
