@@ -21,10 +21,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tunefront.evaluators import Evaluation, Isolation, Measurement, Setting
+from tunefront.evaluators import Evaluation, EvaluationSettings, Isolation, Measurement
 from tunefront.evaluators.isolation.process import KITS, Step
 from tunefront.search.cluster.session import ray_session
-from tunefront.search.cluster.supervisor import Host
+from tunefront.search.cluster.supervisor import RaySupervisor
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.resolver import load_experiment
 from tunefront.search.run.runner import Runner
@@ -87,7 +87,7 @@ def fresh_processes(kit: str, folder: Path) -> tuple[list[float], list[float]]:
 
 def trials_through_the_house(experiment: Experiment, count: int) -> tuple[float, float]:
     """Seconds a trial through Tune and the study, and seconds a trial to project it to MLflow."""
-    from tunefront.search.results.result import answer_of
+    from tunefront.search.results.result import result_of
     from tunefront.search.study.confirmation import Confirmation
     from tunefront.search.tracking.projection import Projection
 
@@ -97,7 +97,7 @@ def trials_through_the_house(experiment: Experiment, count: int) -> tuple[float,
         study,
         build_sampler(experiment, runnable),
         runnable,
-        Setting(workload=experiment.workload, fingerprint="none", store="none"),
+        EvaluationSettings(workload=experiment.workload, fingerprint="none", store="none"),
         concurrent=1,
         trials=count,
         seconds=None,
@@ -107,13 +107,13 @@ def trials_through_the_house(experiment: Experiment, count: int) -> tuple[float,
     ends: list[float] = []
     runner.on_trial = lambda trial: ends.append(time.perf_counter())
     os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])  # where workers find the body
-    with Host(experiment.results, 2) as host:
+    with RaySupervisor(experiment.results, 2) as host:
         runner.run(host)
     # The first trials carry the start of the worker.
     gaps = [after - before for before, after in zip(ends[1:], ends[2:], strict=False)]
     projection = Projection(experiment, study.search_id)
     trials = study.trials()
-    answer = answer_of(experiment, trials, Confirmation(rounds={}))
+    answer = result_of(experiment, trials, Confirmation(rounds={}))
     project = timed(lambda: projection.write_trials(trials, answer))
     return statistics.median(gaps), project / count
 

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tunefront.evaluators import Isolation, Setting, evaluate
+from tunefront.evaluators import EvaluationSettings, Isolation, evaluate
 from tunefront.search import Experiment, load_experiment
 from tunefront.spaces import Configuration, complete
 
@@ -58,7 +58,7 @@ def trial(
         tune.report({**cant_run, RAN: False})
         return
     with tempfile.TemporaryDirectory(prefix="tunefront-") as folder:
-        own = replace(Setting.from_dict(setting), store=folder)
+        own = replace(EvaluationSettings.from_dict(setting), store=folder)
         found = evaluate(own, complete(configuration), _isolation(), Path(folder, "log"))
     if found.status == "failed":
         tune.report({**cant_run, RAN: True})

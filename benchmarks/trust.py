@@ -30,10 +30,10 @@ import numpy as np
 from scipy import stats
 
 from tunefront.evaluators import (
-    Contender,
+    EvaluationSettings,
     Isolation,
     Protocol,
-    Setting,
+    Target,
     WorkloadSpec,
     contender,
     describe_workload,
@@ -105,9 +105,9 @@ class Laboratory:
         self.isolation = Isolation()
         self.folder = folder
         self.log = folder / "log"
-        self._settings: dict[int, Setting] = {}
+        self._settings: dict[int, EvaluationSettings] = {}
 
-    def setting(self, depth: int) -> Setting:
+    def setting(self, depth: int) -> EvaluationSettings:
         """The workload of that depth."""
         if depth not in self._settings:
             spec = WorkloadSpec(
@@ -118,7 +118,7 @@ class Laboratory:
                 folder=str(HERE),
             )
             described = describe_workload(spec, self.isolation, self.log)
-            self._settings[depth] = Setting(
+            self._settings[depth] = EvaluationSettings(
                 workload=spec,
                 fingerprint=str(described["fingerprint"]) + str(depth),
                 store=str(self.folder / "store"),
@@ -127,12 +127,12 @@ class Laboratory:
             )
         return self._settings[depth]
 
-    def candidate(self, depth: int, threads: int) -> Contender:
+    def candidate(self, depth: int, threads: int) -> Target:
         """A built model of that depth."""
         configuration = complete({"runtime": "onnxruntime", "threads": threads})
         return contender(self.setting(depth), configuration, self.isolation, self.log)
 
-    def ours(self, contenders: Sequence[Contender]) -> list[Verdict]:
+    def ours(self, contenders: Sequence[Target]) -> list[Verdict]:
         """The speed of each over the first's, as a confirmation finds it."""
         setting = self.setting(BASE)
         rounds: list[list[np.ndarray]] = [[] for _ in contenders]
@@ -152,7 +152,7 @@ class Laboratory:
                 rounds[place].append(ratios[kept])
         return [Verdict(value=v, low=lo, high=hi) for v, lo, hi in map(ratio_interval, rounds)]
 
-    def plain(self, one: Contender) -> np.ndarray:
+    def plain(self, one: Target) -> np.ndarray:
         """Milliseconds of twenty requests, one process, the plain way."""
         with lease_cores(one.cores):
             step = Step(

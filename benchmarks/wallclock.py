@@ -30,7 +30,7 @@ from rival import LOSS, RAN
 from rival import trial as rival_trial
 from staged import CANT_RUN, SHARE, Replay, read_rows
 
-from tunefront.evaluators import Setting
+from tunefront.evaluators import EvaluationSettings
 from tunefront.search import load_experiment
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.objective import Limit
@@ -122,7 +122,7 @@ class Violations:
         return [limit.violation(loss) for limit in self.limits]
 
 
-def theirs(experiment: Experiment, setting: Setting, clock: Clock, seed: int) -> None:
+def theirs(experiment: Experiment, setting: EvaluationSettings, clock: Clock, seed: int) -> None:
     """Ray Tune with `OptunaSearch(TPESampler)`, every trial evaluated whole."""
     import optuna
     import ray

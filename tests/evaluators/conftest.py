@@ -4,7 +4,13 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from tunefront.evaluators import Isolation, Protocol, Setting, WorkloadSpec, describe_workload
+from tunefront.evaluators import (
+    EvaluationSettings,
+    Isolation,
+    Protocol,
+    WorkloadSpec,
+    describe_workload,
+)
 from tunefront.spaces import Value, complete
 
 TORCH: Mapping[str, Value] = dict(complete({"runtime": "torch", "threads": 1, "batch_size": 1}))
@@ -22,11 +28,11 @@ def isolation() -> Iterator[Isolation]:
 @pytest.fixture(scope="session")
 def lm_setting(
     lm_spec: WorkloadSpec, isolation: Isolation, tmp_path_factory: pytest.TempPathFactory
-) -> Setting:
+) -> EvaluationSettings:
     """The tiny model, checked, with a store of its own."""
     folder = tmp_path_factory.mktemp("setting")
     described = describe_workload(lm_spec, isolation, folder / "log")
-    return Setting(
+    return EvaluationSettings(
         workload=lm_spec,
         fingerprint=described["fingerprint"],
         store=str(folder / "store"),

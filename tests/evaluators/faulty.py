@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tunefront.evaluators.benchmark.turn_channel import Seat
+from tunefront.evaluators.benchmark.turn_channel import TurnClient
 from tunefront.spaces import EvaluationError, WorkloadError
 
 
@@ -68,7 +68,7 @@ def says_who_it_is_and_hangs(payload: Mapping[str, object]) -> dict[str, object]
 
 def sits(payload: Mapping[str, Any]) -> dict[str, object]:
     """Takes its turns as it is told: `echo` answers, the others are ways not to."""
-    seat = Seat(payload["address"], payload["place"])
+    seat = TurnClient(payload["address"], payload["place"])
     words: list[str] = []
     for word in seat.calls():
         if word == "end":

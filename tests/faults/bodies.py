@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tunefront.evaluators import Isolation, Setting, Timeouts, evaluate
+from tunefront.evaluators import EvaluationSettings, Isolation, Timeouts, evaluate
 from tunefront.evaluators.isolation.process import Child, Step
 from tunefront.spaces import Configuration
 
@@ -71,7 +71,7 @@ def trial(job: Mapping[str, Any]) -> Mapping[str, Any]:
     mark.touch()
     if stage == "worker":
         os.kill(os.getpid(), signal.SIGKILL)
-    setting = Setting.from_dict(job["setting"])
+    setting = EvaluationSettings.from_dict(job["setting"])
     if stage in ("model", "runtime", "quality"):  # made here, not found in the store
         setting = replace(setting, store=str(folder / "stores" / str(job["number"])))
     if not stage:  # the first one of a worker waits for imports

@@ -11,7 +11,7 @@ import pytest
 from tests.caches import new_cache
 
 from tunefront.search import Experiment, Trial, load_experiment
-from tunefront.search.cluster.supervisor import Host
+from tunefront.search.cluster.supervisor import RaySupervisor
 from tunefront.search.run.preflight import check_workload
 from tunefront.search.run.runner import Runner
 from tunefront.search.run.sampler_factory import build_sampler
@@ -86,7 +86,7 @@ def searched(
     path: Path,
     plan: Mapping[int, tuple[str, str]],
     trials: int,
-    during: Callable[[Runner, Host, Trial], None] = lambda runner, host, trial: None,
+    during: Callable[[Runner, RaySupervisor, Trial], None] = lambda runner, host, trial: None,
 ) -> Searched:
     """Run trials with planned faults: real study, real Ray, real evaluations.
 
@@ -102,7 +102,7 @@ def searched(
     study = Study.open(experiment, {"workload": described["fingerprint"]})
     (experiment.results / "faults.json").write_text(json.dumps(plan))
     runnable = experiment.space.enumerate().runnable
-    with Host(experiment.results, cores=1, gpus=0) as host:
+    with RaySupervisor(experiment.results, cores=1, gpus=0) as host:
         runner = Runner(
             study,
             build_sampler(experiment, runnable),

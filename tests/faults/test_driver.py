@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from tunefront.search import Trial, load_experiment, recorded_answer
-from tunefront.search.cluster.supervisor import TAG, Host
+from tunefront.search.cluster.supervisor import TAG, RaySupervisor
 from tunefront.search.run.runner import Runner
 from tunefront.search.study.study import STUDY_FILE
 from tunefront.search.tracking.store import tracking_uri
@@ -280,7 +280,7 @@ class Full:
         self.locked = threading.Event()
         self.found = searched(path, {}, trials=5, during=self._lock)
 
-    def _lock(self, runner: Runner, host: Host, trial: Trial) -> None:
+    def _lock(self, runner: Runner, host: RaySupervisor, trial: Trial) -> None:
         if trial.number == 1:
             record = runner.study.experiment.results / STUDY_FILE
             threading.Thread(target=_hold, args=(record, self.locked)).start()

@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from tunefront.search.cluster.supervisor import TAG
-from tunefront.search.results.result import answer_of
+from tunefront.search.results.result import result_of
 from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.study.study import TRIAL_ATTEMPTS
 from tunefront.search.tracking.projection import Projection
@@ -119,7 +119,7 @@ def test_nothing_is_left_in_shared_memory(struck: Searched) -> None:
 
 
 def test_mlflow_shows_how_each_ended(struck: Searched) -> None:
-    answer = answer_of(struck.experiment, struck.trials, Confirmation(rounds={}))
+    answer = result_of(struck.experiment, struck.trials, Confirmation(rounds={}))
     projection = Projection(struck.experiment, struck.study.search_id)
     projection.write_trials(struck.trials, answer)
     client = mlflow.MlflowClient(tracking_uri=tracking_uri(struck.experiment))

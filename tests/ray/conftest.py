@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tunefront.evaluators import Setting
-from tunefront.search.cluster.supervisor import Host
+from tunefront.evaluators import EvaluationSettings
+from tunefront.search.cluster.supervisor import RaySupervisor
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.resolver import load_experiment
 from tunefront.search.run.runner import Runner
@@ -31,11 +31,11 @@ RunAll = Callable[..., list[Trial]]
 
 
 @pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RaySupervisor]:
     """Ray with four logical GPUs and four logical cores; workers find the bodies in this folder."""
     root = str(Path(__file__).parents[2])
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-    with Host(tmp_path_factory.mktemp("ray"), cores=4, gpus=4) as up:
+    with RaySupervisor(tmp_path_factory.mktemp("ray"), cores=4, gpus=4) as up:
         yield up
 
 
@@ -60,7 +60,7 @@ def load_file(tmp_path: Path) -> LoadFile:
 
 
 @pytest.fixture
-def run_all(host: Host) -> RunAll:
+def run_all(host: RaySupervisor) -> RunAll:
     """Run a search to its end with a body of bodies.py."""
 
     def run(experiment: Experiment, body: str, concurrent: int = 4) -> list[Trial]:
@@ -81,7 +81,7 @@ def runner_of(study: Study, body: str, concurrent: int = 4) -> Runner:
         study,
         build_sampler(experiment, runnable),
         runnable,
-        Setting(workload=experiment.workload, fingerprint="f", store="unused"),
+        EvaluationSettings(workload=experiment.workload, fingerprint="f", store="unused"),
         concurrent=concurrent,
         trials=experiment.budget.trials,
         seconds=120,

@@ -25,7 +25,7 @@ from tunefront.search.cluster.nodes import (
     obstacle_of,
     places_of,
 )
-from tunefront.search.cluster.supervisor import Host, ray_folder_of
+from tunefront.search.cluster.supervisor import RaySupervisor, ray_folder_of
 from tunefront.search.study.study import Study
 from tunefront.spaces import ClusterError, detect_hardware
 
@@ -119,7 +119,7 @@ def test_trials_run_on_all_nodes_like_this_machine_and_on_no_other(
     runner = runner_of(study, "meets_another", concurrent=1)
     said: list[str] = []
     runner.say = said.append
-    with Host(experiment.results, cores=1) as host:
+    with RaySupervisor(experiment.results, cores=1) as host:
         like = {node.id for node in host.places.nodes}
         (unlike,) = (node for node in host.nodes if node.obstacle)
         runner.run(host)
@@ -139,7 +139,7 @@ def test_a_search_whose_baseline_no_node_can_hold_is_refused(load_file: LoadFile
     host = SimpleNamespace(places=NodePool(nodes=(node(),)))
     told = r"^no node of the cluster has room for the baseline \(.*\), which needs 1 core and 1 GPU"
     with pytest.raises(ClusterError, match=told):
-        runner.run(cast(Host, host))
+        runner.run(cast(RaySupervisor, host))
 
 
 def test_a_node_that_can_not_measure_says_why() -> None:

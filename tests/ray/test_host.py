@@ -9,7 +9,13 @@ import pytest
 
 from tunefront.evaluators import Evaluation
 from tunefront.search.cluster.jobs import Job
-from tunefront.search.cluster.supervisor import TAG, Host, HostLost, end_processes, ray_folder_of
+from tunefront.search.cluster.supervisor import (
+    TAG,
+    RayLost,
+    RaySupervisor,
+    end_processes,
+    ray_folder_of,
+)
 from tunefront.spaces import ClusterError
 
 LOOPBACK = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
@@ -61,7 +67,7 @@ def tagged(folder: Path) -> Sequence[psutil.Process]:
 
 
 def test_nothing_listens_beyond_this_machine_and_nothing_is_left(tmp_path: Path) -> None:
-    with Host(tmp_path, cores=1, gpus=0):
+    with RaySupervisor(tmp_path, cores=1, gpus=0):
         processes = tagged(tmp_path)
         assert {"raylet", "gcs_server"} <= {process.name() for process in processes}
         sockets = [
@@ -80,9 +86,9 @@ def test_nothing_listens_beyond_this_machine_and_nothing_is_left(tmp_path: Path)
 
 @pytest.mark.parametrize("name", ["raylet", "gcs_server"])
 def test_the_end_of_ray_is_seen_in_seconds(tmp_path: Path, name: str) -> None:
-    with Host(tmp_path, cores=1, gpus=0) as host:
+    with RaySupervisor(tmp_path, cores=1, gpus=0) as host:
         start = time.monotonic()
-        with pytest.raises(HostLost):
+        with pytest.raises(RayLost):
             host.trials(KillsFirst(tmp_path, name), concurrent=1)
         assert time.monotonic() - start < 30
         host.restart()
@@ -91,7 +97,7 @@ def test_the_end_of_ray_is_seen_in_seconds(tmp_path: Path, name: str) -> None:
 
 
 def test_what_a_killed_driver_has_left_is_ended_by_the_next_one(tmp_path: Path) -> None:
-    host = Host(tmp_path, cores=1, gpus=0)
+    host = RaySupervisor(tmp_path, cores=1, gpus=0)
     host.__enter__()
     assert end_processes(tmp_path) > 2
     assert not tagged(tmp_path)
@@ -103,6 +109,6 @@ def test_a_cluster_that_does_not_answer_is_said(
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
     told = r"^RAY_ADDRESS=127\.0\.0\.1:9: no cluster answers"
-    with pytest.raises(ClusterError, match=told), Host(tmp_path, cores=1):
+    with pytest.raises(ClusterError, match=told), RaySupervisor(tmp_path, cores=1):
         pass
     assert not tagged(tmp_path)

@@ -7,7 +7,7 @@ from itertools import combinations
 
 import pytest
 
-from tunefront.evaluators import Evaluation, Setting
+from tunefront.evaluators import Evaluation, EvaluationSettings
 from tunefront.search.cluster.jobs import placement_of
 from tunefront.search.cluster.worker import result_file
 from tunefront.search.run.runner import Runner
@@ -153,7 +153,7 @@ def test_the_end_is_the_budget_the_deadline_or_the_user(load_file: LoadFile) -> 
         study,
         None,  # type: ignore[arg-type]
         (),
-        Setting(workload=experiment.workload, fingerprint="f", store="unused"),
+        EvaluationSettings(workload=experiment.workload, fingerprint="f", store="unused"),
         concurrent=1,
         trials=1,
         seconds=None,

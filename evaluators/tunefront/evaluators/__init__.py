@@ -3,12 +3,17 @@
 Imports and works where Ray, Optuna and MLflow are absent; torch is imported when it is needed.
 """
 
-from tunefront.evaluators.benchmark.interleaved import Contender, Session, Sitting, take_turns
+from tunefront.evaluators.benchmark.interleaved import (
+    InterleavedRun,
+    Target,
+    TargetResult,
+    take_turns,
+)
 from tunefront.evaluators.benchmark.outcome import Judge, plain_look, speed_against
 from tunefront.evaluators.evaluation.built import CandidateRecord
-from tunefront.evaluators.evaluation.evaluation import Evaluation, FirstLook
+from tunefront.evaluators.evaluation.evaluation import Evaluation, InterimResult
 from tunefront.evaluators.evaluation.protocol import Protocol
-from tunefront.evaluators.evaluation.settings import Setting, Timeouts
+from tunefront.evaluators.evaluation.settings import EvaluationSettings, Timeouts
 from tunefront.evaluators.exports.registry import load
 from tunefront.evaluators.isolation.process import Isolation
 from tunefront.evaluators.measures.energy import energy_is_counted
@@ -57,11 +62,12 @@ __all__ = [
     "TASKS",
     "Architecture",
     "CandidateRecord",
-    "Contender",
     "Direction",
     "Evaluation",
-    "FirstLook",
+    "EvaluationSettings",
     "Gpus",
+    "InterimResult",
+    "InterleavedRun",
     "Isolation",
     "Judge",
     "Measurement",
@@ -73,10 +79,9 @@ __all__ = [
     "Roofline",
     "RooflineBound",
     "Sample",
-    "Session",
-    "Setting",
-    "Sitting",
     "Store",
+    "Target",
+    "TargetResult",
     "Timeouts",
     "Timing",
     "WorkloadSpec",

@@ -14,29 +14,28 @@ if TYPE_CHECKING:
     from tunefront.search.experiment.resolver import load_experiment
     from tunefront.search.front.picks import Front, Pick
     from tunefront.search.results.metadata import recorded_answer
-    from tunefront.search.results.result import Answer, answer_of
-    from tunefront.search.run.search import Result, run_search
+    from tunefront.search.results.result import Result, result_of
+    from tunefront.search.run.search import RunResult, run_search
     from tunefront.search.sampling.optuna_adapter import FrontSampler
     from tunefront.search.study.trial import Trial
 
 _MODULE_OF = {
-    "Answer": "results.result",
+    "Result": "results.result",
     "Experiment": "experiment.experiment",
     "Front": "front.picks",
     "FrontSampler": "sampling.optuna_adapter",
     "Limit": "experiment.objective",
     "Objective": "experiment.objective",
     "Pick": "front.picks",
-    "Result": "run.search",
+    "RunResult": "run.search",
     "Trial": "study.trial",
-    "answer_of": "results.result",
+    "result_of": "results.result",
     "load_experiment": "experiment.resolver",
     "recorded_answer": "results.metadata",
     "run_search": "run.search",
 }
 
 __all__ = [
-    "Answer",
     "Experiment",
     "Front",
     "FrontSampler",
@@ -44,11 +43,12 @@ __all__ = [
     "Objective",
     "Pick",
     "Result",
+    "RunResult",
     "Trial",
     "Verification",
-    "answer_of",
     "load_experiment",
     "recorded_answer",
+    "result_of",
     "run_search",
     "verify",
 ]

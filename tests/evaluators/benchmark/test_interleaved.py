@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from tunefront.evaluators import (
-    Contender,
+    EvaluationSettings,
+    InterleavedRun,
     Isolation,
-    Session,
-    Setting,
-    Sitting,
+    Target,
+    TargetResult,
     Timing,
     contender,
     energy_is_counted,
@@ -24,14 +24,14 @@ from tunefront.evaluators.benchmark.interleaved import LOOK_TURNS, energy_of
 from tunefront.spaces import EvaluationError, Value, complete
 
 CORES = len(os.sched_getaffinity(0))
-ContenderOf = Callable[..., Contender]
+ContenderOf = Callable[..., Target]
 
 
 @pytest.fixture
-def ready(lm_setting: Setting, isolation: Isolation, tmp_path: Path) -> ContenderOf:
+def ready(lm_setting: EvaluationSettings, isolation: Isolation, tmp_path: Path) -> ContenderOf:
     """A contender by its choices."""
 
-    def make(**values: Value) -> Contender:
+    def make(**values: Value) -> Target:
         chosen = complete({"runtime": "torch", "threads": 1, "batch_size": 1, **values})
         return contender(lm_setting, chosen, isolation, tmp_path / "log")
 
@@ -39,7 +39,7 @@ def ready(lm_setting: Setting, isolation: Isolation, tmp_path: Path) -> Contende
 
 
 @pytest.fixture
-def broken(ready: ContenderOf, tmp_path: Path) -> Contender:
+def broken(ready: ContenderOf, tmp_path: Path) -> Target:
     """Built for torch, but its record names a runtime that there is not."""
     fine = ready()
     folder = tmp_path / "broken"
@@ -68,13 +68,13 @@ class Until:
         return len(timings[0].blocks) >= self.turns
 
 
-def well(found: Sitting | EvaluationError) -> Sitting:
-    assert isinstance(found, Sitting), found
+def well(found: TargetResult | EvaluationError) -> TargetResult:
+    assert isinstance(found, TargetResult), found
     return found
 
 
 def test_contenders_take_turns_in_processes_of_their_own(
-    lm_setting: Setting, isolation: Isolation, ready: ContenderOf, tmp_path: Path
+    lm_setting: EvaluationSettings, isolation: Isolation, ready: ContenderOf, tmp_path: Path
 ) -> None:
     until = Until(4)
     contenders = [ready(), ready(runtime="onnxruntime", batch_size=4)]
@@ -104,11 +104,15 @@ def undisturbed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_first_look_sees_what_the_end_would_and_may_end_it(
-    lm_setting: Setting, isolation: Isolation, ready: ContenderOf, tmp_path: Path, undisturbed: None
+    lm_setting: EvaluationSettings,
+    isolation: Isolation,
+    ready: ContenderOf,
+    tmp_path: Path,
+    undisturbed: None,
 ) -> None:
-    seen: list[Session] = []
+    seen: list[InterleavedRun] = []
 
-    def ends_early(session: Session) -> bool:
+    def ends_early(session: InterleavedRun) -> bool:
         seen.append(session)
         return True
 
@@ -128,11 +132,15 @@ def test_a_first_look_sees_what_the_end_would_and_may_end_it(
 
 
 def test_a_first_look_is_taken_once(
-    lm_setting: Setting, isolation: Isolation, ready: ContenderOf, tmp_path: Path, undisturbed: None
+    lm_setting: EvaluationSettings,
+    isolation: Isolation,
+    ready: ContenderOf,
+    tmp_path: Path,
+    undisturbed: None,
 ) -> None:
-    seen: list[Session] = []
+    seen: list[InterleavedRun] = []
 
-    def goes_on(session: Session) -> bool:
+    def goes_on(session: InterleavedRun) -> bool:
         seen.append(session)
         return False
 
@@ -143,7 +151,7 @@ def test_a_first_look_is_taken_once(
 
 
 def test_a_disturbed_turn_is_no_look(
-    lm_setting: Setting,
+    lm_setting: EvaluationSettings,
     isolation: Isolation,
     ready: ContenderOf,
     tmp_path: Path,
@@ -152,7 +160,7 @@ def test_a_disturbed_turn_is_no_look(
     disturbed = property(lambda timing: np.zeros(len(timing.blocks), dtype=bool))
     monkeypatch.setattr(Timing, "clean", disturbed)
 
-    def ends_early(session: Session) -> bool:
+    def ends_early(session: InterleavedRun) -> bool:
         raise AssertionError(session)
 
     until = Until(2 * LOOK_TURNS)
@@ -161,10 +169,10 @@ def test_a_disturbed_turn_is_no_look(
 
 
 def test_one_that_fails_leaves_and_the_others_go_on(
-    lm_setting: Setting,
+    lm_setting: EvaluationSettings,
     isolation: Isolation,
     ready: ContenderOf,
-    broken: Contender,
+    broken: Target,
     tmp_path: Path,
 ) -> None:
     until = Until(3)
@@ -178,10 +186,10 @@ def test_one_that_fails_leaves_and_the_others_go_on(
 
 
 def test_where_the_first_one_fails_nothing_goes_on(
-    lm_setting: Setting,
+    lm_setting: EvaluationSettings,
     isolation: Isolation,
     ready: ContenderOf,
-    broken: Contender,
+    broken: Target,
     tmp_path: Path,
 ) -> None:
     until = Until(3)
@@ -192,7 +200,7 @@ def test_where_the_first_one_fails_nothing_goes_on(
 
 
 def test_one_that_takes_too_long_to_load_is_given_up(
-    lm_setting: Setting, isolation: Isolation, ready: ContenderOf, tmp_path: Path
+    lm_setting: EvaluationSettings, isolation: Isolation, ready: ContenderOf, tmp_path: Path
 ) -> None:
     hasty = replace(lm_setting, timeouts=replace(lm_setting.timeouts, measure_s=0.001))
     session = take_turns(hasty, [ready()], isolation, tmp_path / "log", Until(3))
@@ -204,7 +212,7 @@ def test_one_that_takes_too_long_to_load_is_given_up(
 
 @pytest.mark.skipif(CORES < 2, reason="two replicas need two cores")
 def test_replicas_run_at_the_same_time_beside_a_single_one(
-    lm_setting: Setting, isolation: Isolation, ready: ContenderOf, tmp_path: Path
+    lm_setting: EvaluationSettings, isolation: Isolation, ready: ContenderOf, tmp_path: Path
 ) -> None:
     contenders = [ready(replicas=2), ready()]
     session = take_turns(lm_setting, contenders, isolation, tmp_path / "log", Until(3))
@@ -228,7 +236,7 @@ def test_replicas_run_at_the_same_time_beside_a_single_one(
 def test_a_contender_knows_what_it_needs(
     choices: dict[str, Value], replicas: int, cores: int, clocked_by: int | None
 ) -> None:
-    made = Contender(configuration=complete(choices), candidate=Path("a"), requests=Path("b"))
+    made = Target(configuration=complete(choices), candidate=Path("a"), requests=Path("b"))
     assert (made.replicas, made.cores, made.clocked_by) == (replicas, cores, clocked_by)
 
 
@@ -240,7 +248,7 @@ def test_energy_is_the_total_an_item_with_the_range_of_the_turns() -> None:
 
 
 def test_energy_is_measured_where_a_counter_runs(
-    lm_setting: Setting,
+    lm_setting: EvaluationSettings,
     isolation: Isolation,
     ready: ContenderOf,
     tmp_path: Path,

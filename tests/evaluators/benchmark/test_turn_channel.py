@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tunefront.evaluators.benchmark.turn_channel import Seat, Turnstile
+from tunefront.evaluators.benchmark.turn_channel import TurnChannel, TurnClient
 from tunefront.evaluators.isolation.process import Child, Isolation, Step
 from tunefront.spaces import EvaluationError
 
@@ -23,8 +23,8 @@ def nobody_is_gone(place: int) -> None:
 
 
 @pytest.fixture
-def turnstile() -> Iterator[Turnstile]:
-    with Turnstile(3) as found:
+def turnstile() -> Iterator[TurnChannel]:
+    with TurnChannel(3) as found:
         yield found
 
 
@@ -38,7 +38,7 @@ class Sitter(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        seat = Seat(self.address, self.place)
+        seat = TurnClient(self.address, self.place)
         for word in seat.calls():
             self.words.append(word)
             if word == "end":
@@ -48,20 +48,20 @@ class Sitter(threading.Thread):
         seat._socket.close()
 
 
-def seated(turnstile: Turnstile, places: Sequence[int]) -> list[Sitter]:
+def seated(turnstile: TurnChannel, places: Sequence[int]) -> list[Sitter]:
     sitters = [Sitter(turnstile.address, place) for place in places]
     turnstile.seated(places, LIMIT_S, nobody_is_gone)
     return sitters
 
 
-def dismissed(turnstile: Turnstile, sitters: Sequence[Sitter]) -> None:
+def dismissed(turnstile: TurnChannel, sitters: Sequence[Sitter]) -> None:
     turnstile.dismiss([sitter.place for sitter in sitters])
     for sitter in sitters:
         sitter.join(LIMIT_S)
         assert not sitter.is_alive()
 
 
-def test_only_who_is_called_answers(turnstile: Turnstile) -> None:
+def test_only_who_is_called_answers(turnstile: TurnChannel) -> None:
     sitters = seated(turnstile, [0, 1, 2])
     (answer,) = turnstile.call([1], "block", LIMIT_S, nobody_is_gone)
     assert (answer["word"], answer["place_was"]) == ("block", 1)
@@ -69,7 +69,7 @@ def test_only_who_is_called_answers(turnstile: Turnstile) -> None:
     assert [sitter.words for sitter in sitters] == [["end"], ["block", "end"], ["end"]]
 
 
-def test_answers_come_in_the_order_of_the_places(turnstile: Turnstile) -> None:
+def test_answers_come_in_the_order_of_the_places(turnstile: TurnChannel) -> None:
     sitters = seated(turnstile, [0, 1, 2])
     for places in ([2, 0], [0, 1, 2], [1, 2, 0]):
         answers = turnstile.call(places, "block", LIMIT_S, nobody_is_gone)
@@ -79,7 +79,7 @@ def test_answers_come_in_the_order_of_the_places(turnstile: Turnstile) -> None:
 
 
 def test_who_sat_down_while_another_was_waited_for_is_not_waited_for_again(
-    turnstile: Turnstile,
+    turnstile: TurnChannel,
 ) -> None:
     sitters = seated(turnstile, [0, 1, 2])
     assert turnstile.seated([2, 1], 0.0, nobody_is_gone) == []
@@ -87,7 +87,7 @@ def test_who_sat_down_while_another_was_waited_for_is_not_waited_for_again(
 
 
 def test_closing_ends_whoever_sits_there() -> None:
-    with Turnstile(2) as turnstile:
+    with TurnChannel(2) as turnstile:
         sitters = seated(turnstile, [0, 1])
         address = Path(turnstile.address)
         assert address.is_socket()
@@ -105,20 +105,20 @@ def test_a_temporary_folder_with_a_long_name_is_not_used(
     long = tmp_path / ("x" * 120)
     long.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(long))
-    with Turnstile(1) as turnstile:
+    with TurnChannel(1) as turnstile:
         assert len(turnstile.address) < 108  # what Linux allows
         dismissed(turnstile, seated(turnstile, [0]))
     assert not list(long.iterdir())
 
 
-def test_who_never_comes_is_not_waited_for_for_ever(turnstile: Turnstile) -> None:
+def test_who_never_comes_is_not_waited_for_for_ever(turnstile: TurnChannel) -> None:
     with pytest.raises(EvaluationError) as caught:
         turnstile.seated([0], 0.1, nobody_is_gone)
     assert str(caught.value) == "not done after 0.1 s (see `timeouts`)"
     assert caught.value.cause == "timeout"
 
 
-def test_who_says_nothing_is_looked_after(turnstile: Turnstile) -> None:
+def test_who_says_nothing_is_looked_after(turnstile: TurnChannel) -> None:
     looked: list[int] = []
 
     def gone(place: int) -> None:
@@ -149,7 +149,7 @@ def slim() -> Iterator[Isolation]:
 class Hall:
     """A turnstile with real processes before it."""
 
-    def __init__(self, turnstile: Turnstile, children: Sequence[Child]) -> None:
+    def __init__(self, turnstile: TurnChannel, children: Sequence[Child]) -> None:
         self.turnstile = turnstile
         self.children = children
 
@@ -161,7 +161,7 @@ class Hall:
 
 
 @pytest.fixture
-def hall(turnstile: Turnstile, slim: Isolation, tmp_path: Path) -> Iterator[Hall]:
+def hall(turnstile: TurnChannel, slim: Isolation, tmp_path: Path) -> Iterator[Hall]:
     """Three processes that sit."""
     with ExitStack() as stack:
         children = [
@@ -219,9 +219,9 @@ def test_a_replica_that_dies_ends_the_turn_of_all(hall: Hall) -> None:
     assert hall.call([0], "block")[0]["place_was"] == 0
 
 
-def test_who_ends_before_reading_its_call_is_found_out(turnstile: Turnstile) -> None:
+def test_who_ends_before_reading_its_call_is_found_out(turnstile: TurnChannel) -> None:
     """As one does that is killed just before its turn, when there is no memory left."""
-    seat = Seat(turnstile.address, 0)
+    seat = TurnClient(turnstile.address, 0)
     turnstile.seated([0], LIMIT_S, nobody_is_gone)
     turnstile.dismiss([0])
     seat._lines.close()
@@ -250,7 +250,7 @@ def test_calling_who_has_left_is_found_out(hall: Hall) -> None:
 
 
 def test_a_process_that_ends_before_it_sits_is_found_out(
-    turnstile: Turnstile, slim: Isolation, tmp_path: Path
+    turnstile: TurnChannel, slim: Isolation, tmp_path: Path
 ) -> None:
     step = Step(
         name="faulty:segfaults",

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from tunefront.evaluators import Isolation, Setting, evaluate, export_candidate
+from tunefront.evaluators import EvaluationSettings, Isolation, evaluate, export_candidate
 from tunefront.spaces import RUNTIMES, complete
 
 SECRET = "secret-value-123"
@@ -32,7 +32,7 @@ def told() -> Iterator[Isolation]:
 @pytest.fixture(scope="module", params=RUNTIMES)
 def written(
     request: pytest.FixtureRequest,
-    lm_setting: Setting,
+    lm_setting: EvaluationSettings,
     told: Isolation,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
@@ -56,7 +56,7 @@ def test_no_variable_of_the_environment_is_written_down(
 
 
 def test_a_failure_writes_no_variable_down(
-    lm_setting: Setting, told: Isolation, tmp_path: Path, parts_with: PartsWith
+    lm_setting: EvaluationSettings, told: Isolation, tmp_path: Path, parts_with: PartsWith
 ) -> None:
     configuration = complete({"runtime": "torch", "threads": 1, "pruning_ratio": 0.5})
     broken = complete({**configuration, "pruning_method": "no-such-method"})

@@ -16,7 +16,7 @@ from tunefront.evaluators.measures.machine import (
     SAMPLE_S,
     MachineState,
     MachineWatch,
-    OwnWatch,
+    ProcessWatch,
     wait_until_quiet,
 )
 
@@ -148,7 +148,7 @@ def spin(cpu_s: float) -> None:
 
 def test_own_time_is_cpu_time_of_all_threads() -> None:
     """Two threads spend 0.2 s of CPU time each; sleeping costs nothing, whoever else runs."""
-    watch = OwnWatch()
+    watch = ProcessWatch()
     watch.start()
     threads = [threading.Thread(target=spin, args=(0.2,)) for _ in range(2)]
     for thread in threads:
@@ -180,7 +180,7 @@ input()
         [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert child.stdin is not None and child.stdout is not None
-    watch = OwnWatch()
+    watch = ProcessWatch()
     watch.start()
     child.stdin.write("\n")
     child.stdin.flush()
@@ -196,7 +196,7 @@ def test_settling_waits_until_threads_sleep(monkeypatch: pytest.MonkeyPatch) -> 
     """CPU time that grows is somebody who still spins."""
     slept: list[float] = []
     monkeypatch.setattr("tunefront.evaluators.measures.machine.time.sleep", slept.append)
-    watch = OwnWatch()
+    watch = ProcessWatch()
     readings = iter([(1.0, 0.0), (1.005, 0.0), (1.009, 0.0), (1.0092, 0.0), (2.0, 0.0)])
     monkeypatch.setattr(watch, "_now", lambda: next(readings))
     watch.settle(limit_s=60.0)
@@ -204,7 +204,7 @@ def test_settling_waits_until_threads_sleep(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_settling_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    watch = OwnWatch()
+    watch = ProcessWatch()
     spent = itertools.count()
     monkeypatch.setattr(watch, "_now", lambda: (float(next(spent)), 0.0))
     watch.settle(limit_s=0.02)

@@ -10,9 +10,9 @@ from tests.evaluators.conftest import QUICK, TORCH
 
 from tunefront.evaluators import (
     Evaluation,
-    FirstLook,
+    EvaluationSettings,
+    InterimResult,
     Isolation,
-    Setting,
     Timing,
     WorkloadSpec,
     describe_workload,
@@ -26,14 +26,14 @@ from tunefront.spaces import Configuration, complete
 @pytest.fixture(scope="module")
 def long_setting(
     lm_spec: WorkloadSpec, isolation: Isolation, tmp_path_factory: pytest.TempPathFactory
-) -> Setting:
+) -> EvaluationSettings:
     """The tiny model with 320 texts (looks after 40, 80, 160), its baseline judged."""
     folder = tmp_path_factory.mktemp("long")
     rows = lm_spec.path("data.jsonl").read_text().splitlines()
     (folder / "data.jsonl").write_text("\n".join((rows * 14)[:320]) + "\n")
     spec = replace(lm_spec, data=str(folder / "data.jsonl"))
     described = describe_workload(spec, isolation, folder / "log")
-    setting = Setting(
+    setting = EvaluationSettings(
         workload=spec,
         fingerprint=described["fingerprint"],
         store=str(folder / "store"),
@@ -50,7 +50,10 @@ PRUNED = complete({**TORCH, "pruning_ratio": 0.75, "pruning_method": "ffn-channe
 
 
 def judged_with(
-    setting: Setting, isolation: Isolation, folder: Path, configuration: Configuration = PRUNED
+    setting: EvaluationSettings,
+    isolation: Isolation,
+    folder: Path,
+    configuration: Configuration = PRUNED,
 ) -> Evaluation:
     found = evaluate(setting, configuration, isolation, folder / "log")
     assert found.status == "ok", (found.message, found.log)
@@ -58,7 +61,7 @@ def judged_with(
 
 
 def test_judging_ends_early_where_the_limit_is_decided(
-    long_setting: Setting, isolation: Isolation, tmp_path: Path
+    long_setting: EvaluationSettings, isolation: Isolation, tmp_path: Path
 ) -> None:
     """-50 % is broken by everything: decided at the first look, one in eight items."""
     strict = replace(long_setting, quality_limit=-50.0)
@@ -75,7 +78,7 @@ def test_judging_ends_early_where_the_limit_is_decided(
 
 
 def test_a_limit_that_is_kept_ends_judging_where_quality_is_no_objective(
-    long_setting: Setting, isolation: Isolation, tmp_path: Path
+    long_setting: EvaluationSettings, isolation: Isolation, tmp_path: Path
 ) -> None:
     lax = replace(long_setting, quality_limit=1e6, quality_matters=False)
     assert judged_with(lax, isolation, tmp_path).facts["judged"] == 40
@@ -84,7 +87,7 @@ def test_a_limit_that_is_kept_ends_judging_where_quality_is_no_objective(
 
 
 def test_the_baseline_is_always_judged_whole(
-    long_setting: Setting, isolation: Isolation, tmp_path: Path
+    long_setting: EvaluationSettings, isolation: Isolation, tmp_path: Path
 ) -> None:
     strict = replace(long_setting, quality_limit=-50.0, store=str(tmp_path / "store"))
     other_batch = complete({**TORCH, "batch_size": 2})
@@ -94,14 +97,14 @@ def test_the_baseline_is_always_judged_whole(
 
 
 def test_a_candidate_before_the_baseline_is_judged_whole(
-    long_setting: Setting, isolation: Isolation, tmp_path: Path
+    long_setting: EvaluationSettings, isolation: Isolation, tmp_path: Path
 ) -> None:
     strict = replace(long_setting, quality_limit=-50.0, store=str(tmp_path / "store"))
     assert judged_with(strict, isolation, tmp_path).facts["judged"] == 320
 
 
 def test_what_ended_early_beside_one_baseline_is_no_answer_beside_another(
-    long_setting: Setting, isolation: Isolation, tmp_path: Path
+    long_setting: EvaluationSettings, isolation: Isolation, tmp_path: Path
 ) -> None:
     """The store is shared by all searches: another may have the same limit, another baseline."""
     own = complete({**PRUNED, "pruning_ratio": 0.25})
@@ -114,7 +117,7 @@ def test_what_ended_early_beside_one_baseline_is_no_answer_beside_another(
 
 
 def test_what_was_judged_whole_serves_every_limit(
-    long_setting: Setting, isolation: Isolation, tmp_path: Path
+    long_setting: EvaluationSettings, isolation: Isolation, tmp_path: Path
 ) -> None:
     """What ended early at one limit serves that one only."""
     own = complete({**PRUNED, "pruning_ratio": 0.125})
@@ -131,7 +134,7 @@ def test_what_was_judged_whole_serves_every_limit(
 
 
 def test_measuring_ends_where_the_first_look_says_so(
-    long_setting: Setting,
+    long_setting: EvaluationSettings,
     isolation: Isolation,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -144,15 +147,15 @@ def test_measuring_ends_where_the_first_look_says_so(
     own = complete({**TORCH, "batch_size": 2})
     seen: list[Evaluation] = []
 
-    def judge(found: Evaluation) -> FirstLook:
+    def judge(found: Evaluation) -> InterimResult:
         seen.append(found)
-        return FirstLook(speed=speed_against(found), hopeless="too slow", ended=True)
+        return InterimResult(speed=speed_against(found), hopeless="too slow", ended=True)
 
     found = evaluate(patient, own, isolation, tmp_path / "log", judge=judge)
     assert found.status == "ok", (found.message, found.log)
     assert len(seen) == 1
     assert len(found.blocks) == LOOK_TURNS
-    assert found.first_look == FirstLook(
+    assert found.first_look == InterimResult(
         speed=speed_against(seen[0]), hopeless="too slow", ended=True
     )
     assert found.relative == seen[0].relative is not None

@@ -17,13 +17,13 @@ from tests.evaluators.conftest import QUICK, TORCH
 from tests.processors import PROCESSORS, hardware_with
 
 from tunefront.evaluators import (
-    Contender,
     Evaluation,
+    EvaluationSettings,
     Isolation,
     Protocol,
-    Setting,
-    Sitting,
     Store,
+    Target,
+    TargetResult,
     Timing,
     WorkloadSpec,
     candidate_key,
@@ -42,12 +42,14 @@ SPEED = {"latency_ms", "latency_p90_ms", "latency_p99_ms", "throughput", "tokens
 MEMORY = {"peak_memory_mb", "model_memory_mb", "weights_mb"}
 
 
-def run(setting: Setting, isolation: Isolation, folder: Path, **values: str | float) -> Evaluation:
+def run(
+    setting: EvaluationSettings, isolation: Isolation, folder: Path, **values: str | float
+) -> Evaluation:
     return evaluate(setting, complete(values), isolation, folder / "trial.log")
 
 
 def test_an_evaluation_measures_everything(
-    lm_setting: Setting, isolation: Isolation, tmp_path: Path
+    lm_setting: EvaluationSettings, isolation: Isolation, tmp_path: Path
 ) -> None:
     found = run(lm_setting, isolation, tmp_path, runtime="torch", batch_size=2, threads=1)
     assert found.status == "ok", (found.message, found.log)
@@ -67,7 +69,10 @@ def test_an_evaluation_measures_everything(
 
 
 def test_waiting_for_cores_is_no_stage_s_time(
-    lm_setting: Setting, isolation: Isolation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lm_setting: EvaluationSettings,
+    isolation: Isolation,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Others hold them for half a second each time, which is what is waited, and more."""
     module: Any = sys.modules["tunefront.evaluators.pipelines.inference"]
@@ -89,7 +94,7 @@ def test_waiting_for_cores_is_no_stage_s_time(
 
 
 def test_what_stages_produced_is_found_again(
-    lm_setting: Setting, isolation: Isolation, tmp_path: Path
+    lm_setting: EvaluationSettings, isolation: Isolation, tmp_path: Path
 ) -> None:
     first: dict[str, str | float] = {"runtime": "onnxruntime", "batch_size": 1, "threads": 1}
     run(lm_setting, isolation, tmp_path, **first)
@@ -99,7 +104,7 @@ def test_what_stages_produced_is_found_again(
 
 
 def test_the_baseline_runs_beside_a_candidate(
-    lm_setting: Setting, isolation: Isolation, tmp_path: Path
+    lm_setting: EvaluationSettings, isolation: Isolation, tmp_path: Path
 ) -> None:
     """The ratio is one of items a second, whatever the batch sizes, and comes within turns."""
     setting = replace(lm_setting, baseline=TORCH)
@@ -112,7 +117,7 @@ def test_the_baseline_runs_beside_a_candidate(
     assert 3 <= relative.samples <= len(found.blocks)
     assert 0 < relative.low <= relative.value <= relative.high
     assert Evaluation.from_dict(found.to_dict()) == found
-    assert Setting.from_dict(json.loads(json.dumps(setting.to_dict()))) == setting
+    assert EvaluationSettings.from_dict(json.loads(json.dumps(setting.to_dict()))) == setting
 
 
 @pytest.mark.parametrize(
@@ -125,7 +130,7 @@ def test_the_baseline_runs_beside_a_candidate(
     ],
 )
 def test_where_nothing_can_be_compared_a_candidate_runs_alone(
-    lm_setting: Setting, isolation: Isolation, tmp_path: Path, changes: dict[str, Any]
+    lm_setting: EvaluationSettings, isolation: Isolation, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
     setting = replace(lm_setting, **{"baseline": TORCH, **changes})
     own = complete({**TORCH, "runtime": "onnxruntime"})
@@ -135,7 +140,7 @@ def test_where_nothing_can_be_compared_a_candidate_runs_alone(
 
 
 def test_a_candidate_that_fails_beside_the_baseline_is_told_by_its_own_failure(
-    lm_setting: Setting, isolation: Isolation, tmp_path: Path
+    lm_setting: EvaluationSettings, isolation: Isolation, tmp_path: Path
 ) -> None:
     """The candidate's built files are damaged, so that it can't be loaded."""
     setting = replace(lm_setting, store=str(tmp_path / "store"), baseline=TORCH)
@@ -148,13 +153,16 @@ def test_a_candidate_that_fails_beside_the_baseline_is_told_by_its_own_failure(
     assert "onnx" in found.message.lower()
 
 
-def setting_candidate(setting: Setting, configuration: Configuration) -> Path:
+def setting_candidate(setting: EvaluationSettings, configuration: Configuration) -> Path:
     """The folder of a built candidate."""
     return Store(Path(setting.store)).path(candidate_key(setting, configuration))
 
 
 def test_a_baseline_that_does_not_fit_into_memory_stays_out(
-    lm_setting: Setting, isolation: Isolation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lm_setting: EvaluationSettings,
+    isolation: Isolation,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sys.modules["tunefront.evaluators.pipelines.inference"], "ROOM_MB", 1e9)
     setting = replace(lm_setting, baseline=TORCH)
@@ -167,10 +175,10 @@ def test_a_baseline_that_does_not_fit_into_memory_stays_out(
 def test_the_relative_throughput_is_one_of_items() -> None:
     """Twice the passes a second, each of four times the items: eight times the items."""
 
-    def sitting(seconds: float, batch_size: int) -> Sitting:
+    def sitting(seconds: float, batch_size: int) -> TargetResult:
         block = Block(request_s=np.full((1, 2), seconds), cpu_s=seconds, wait_s=0.0)
         timing = Timing(blocks=[[block]] * 6, items=2 * batch_size)
-        return Sitting(timing=timing, measurements={}, facts={})
+        return TargetResult(timing=timing, measurements={}, facts={})
 
     found = relative_throughput(sitting(0.05, 4), sitting(0.1, 1))
     assert (found.value, found.low, found.high) == pytest.approx((8.0, 8.0, 8.0))
@@ -226,7 +234,7 @@ def test_what_drifts_together_with_the_baseline_is_not_doubted() -> None:
     assert doubts_of(turns(WILD), QUIET, Protocol(), turns(WILD)) == ()
 
 
-def test_keys_depend_on_choices_up_to_the_runtime_stage(lm_setting: Setting) -> None:
+def test_keys_depend_on_choices_up_to_the_runtime_stage(lm_setting: EvaluationSettings) -> None:
     base = complete({"runtime": "torch", "precision": "fp32", "batch_size": 1})
     same = complete({**base, "batch_size": 8, "threads": 2})
     other = complete({**base, "precision": "bf16"})
@@ -236,7 +244,9 @@ def test_keys_depend_on_choices_up_to_the_runtime_stage(lm_setting: Setting) -> 
     assert candidate_key(lm_setting, base) != candidate_key(moved, base)
 
 
-def test_keys_depend_on_the_processor(lm_setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_depend_on_the_processor(
+    lm_setting: EvaluationSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is built for one without VNNI has narrower weights."""
     configuration = complete({"runtime": "onnxruntime", "quantization": "int8-dynamic"})
     evaluate_module = sys.modules[candidate_key.__module__]
@@ -249,7 +259,7 @@ def test_keys_depend_on_the_processor(lm_setting: Setting, monkeypatch: pytest.M
 
 
 def test_pruning_makes_the_model_smaller_and_is_found_again(
-    lm_setting: Setting, isolation: Isolation, tmp_path: Path
+    lm_setting: EvaluationSettings, isolation: Isolation, tmp_path: Path
 ) -> None:
     whole = run(lm_setting, isolation, tmp_path, runtime="torch", threads=1)
     pruned = run(
@@ -280,7 +290,9 @@ def test_pruning_makes_the_model_smaller_and_is_found_again(
 
 
 @pytest.mark.skipif(CORES < 2, reason="two replicas need two cores")
-def test_replicas_share_the_work(lm_setting: Setting, isolation: Isolation, tmp_path: Path) -> None:
+def test_replicas_share_the_work(
+    lm_setting: EvaluationSettings, isolation: Isolation, tmp_path: Path
+) -> None:
     found = run(lm_setting, isolation, tmp_path, runtime="torch", threads=1, replicas=2)
     assert found.status == "ok", (found.message, found.log)
     single = run(lm_setting, isolation, tmp_path, runtime="torch", threads=1)
@@ -292,7 +304,7 @@ def test_replicas_share_the_work(lm_setting: Setting, isolation: Isolation, tmp_
 
 @pytest.mark.skipif(CORES < 2, reason="two ranks need two cores")
 def test_two_gloo_ranks_share_every_matrix(
-    lm_setting: Setting, isolation: Isolation, tmp_path: Path
+    lm_setting: EvaluationSettings, isolation: Isolation, tmp_path: Path
 ) -> None:
     found = run(lm_setting, isolation, tmp_path, runtime="torch", threads=1, tensor_parallel=2)
     assert found.status == "ok", (found.message, found.log)
@@ -305,7 +317,7 @@ def test_two_gloo_ranks_share_every_matrix(
 
 
 def test_a_failure_names_cause_stage_and_log(
-    lm_setting: Setting, isolation: Isolation, tmp_path: Path
+    lm_setting: EvaluationSettings, isolation: Isolation, tmp_path: Path
 ) -> None:
     found = run(
         lm_setting,
@@ -323,7 +335,7 @@ def test_a_failure_names_cause_stage_and_log(
 
 
 def test_a_choice_that_did_not_take_effect_is_a_failure(
-    lm_setting: Setting, isolation: Isolation, tmp_path: Path
+    lm_setting: EvaluationSettings, isolation: Isolation, tmp_path: Path
 ) -> None:
     run(lm_setting, isolation, tmp_path, runtime="torch", precision="bf16", threads=1)
     configuration = complete({"runtime": "torch", "precision": "bf16", "threads": 1})
@@ -360,7 +372,7 @@ def test_the_fingerprint_follows_the_data(
 
 @pytest.mark.parametrize("missing", CHOICES)
 def test_a_configuration_that_is_not_complete_is_refused_with_the_missing_choice(
-    lm_setting: Setting, isolation: Isolation, tmp_path: Path, missing: str
+    lm_setting: EvaluationSettings, isolation: Isolation, tmp_path: Path, missing: str
 ) -> None:
     values = {name: value for name, value in TORCH.items() if name != missing}
     told = f"^{missing}: every choice must have a value here, but the configuration"
@@ -373,5 +385,5 @@ def test_a_configuration_that_is_not_complete_is_refused_with_the_missing_choice
     with pytest.raises(SpaceError, match=told):
         candidate_key(lm_setting, Configuration(values))
     with pytest.raises(SpaceError, match=told):
-        Contender(configuration=Configuration(values), candidate=tmp_path, requests=tmp_path)
+        Target(configuration=Configuration(values), candidate=tmp_path, requests=tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.evaluators.conftest import TORCH
 
-from tunefront.evaluators import Isolation, Profile, Setting, profile_candidate
+from tunefront.evaluators import EvaluationSettings, Isolation, Profile, profile_candidate
 from tunefront.evaluators.profiling.profile import BETWEEN
 from tunefront.spaces import EvaluationError, WorkloadError, complete
 
@@ -16,7 +16,7 @@ Profiled = Callable[..., tuple[Profile, Path]]
 
 
 @pytest.fixture
-def profiled(lm_setting: Setting, isolation: Isolation, tmp_path: Path) -> Profiled:
+def profiled(lm_setting: EvaluationSettings, isolation: Isolation, tmp_path: Path) -> Profiled:
     """A configuration's profile, and its trace."""
 
     def make(**values: str | int) -> tuple[Profile, Path]:
@@ -78,7 +78,7 @@ def test_a_model_that_processes_share_is_refused(profiled: Profiled) -> None:
 
 
 def test_a_candidate_that_does_not_build_says_why(
-    lm_setting: Setting, isolation: Isolation, tmp_path: Path
+    lm_setting: EvaluationSettings, isolation: Isolation, tmp_path: Path
 ) -> None:
     broken = replace(lm_setting, workload=replace(lm_setting.workload, model="nowhere"))
     with pytest.raises(WorkloadError, match="nowhere"):

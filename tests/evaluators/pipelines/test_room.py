@@ -11,18 +11,16 @@ from typing import Any
 import pytest
 from tests.evaluators.conftest import TORCH
 
-from tunefront.evaluators import (
-    Isolation,
-    Setting,
-    Timing,
-    evaluate,
-)
+from tunefront.evaluators import EvaluationSettings, Isolation, Timing, evaluate
 from tunefront.evaluators.store.eviction import clear, shelves
 from tunefront.spaces import complete
 
 
 def test_nothing_is_built_where_room_is_short(
-    lm_setting: Setting, isolation: Isolation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lm_setting: EvaluationSettings,
+    isolation: Isolation,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     setting = replace(lm_setting, store=str(tmp_path / "store"))
     own = complete(TORCH)
@@ -45,7 +43,10 @@ def test_nothing_is_built_where_room_is_short(
 
 
 def test_a_large_model_needs_more_room(
-    lm_setting: Setting, isolation: Isolation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lm_setting: EvaluationSettings,
+    isolation: Isolation,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Three times its weights, where that is more than the floor."""
     module = sys.modules["tunefront.evaluators.pipelines.inference"]
@@ -86,7 +87,7 @@ isolation.close()
 
 
 def test_a_disk_that_fills_up_is_the_cause_whatever_is_written(
-    lm_setting: Setting, tmp_path: Path
+    lm_setting: EvaluationSettings, tmp_path: Path
 ) -> None:
     """A store on a file system that holds the requests, but no candidate.
 
@@ -110,7 +111,10 @@ def test_a_disk_that_fills_up_is_the_cause_whatever_is_written(
 
 
 def test_a_candidate_that_is_being_measured_is_not_evicted(
-    lm_setting: Setting, isolation: Isolation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lm_setting: EvaluationSettings,
+    isolation: Isolation,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """However hard somebody tries, beside its turns."""
     setting = replace(lm_setting, store=str(tmp_path / "store"), baseline=TORCH)
@@ -120,7 +124,11 @@ def test_a_candidate_that_is_being_measured_is_not_evicted(
     kept: list[list[bool]] = []
 
     def clear_and_take_turns(
-        setting: Setting, contenders: Sequence[Any], isolation: Isolation, log: Path, *asked: Any
+        setting: EvaluationSettings,
+        contenders: Sequence[Any],
+        isolation: Isolation,
+        log: Path,
+        *asked: Any,
     ) -> Any:
         def enough(timings: Sequence[Timing], elapsed_s: float) -> bool:
             clear(shelves(tmp_path / "store"))

@@ -23,7 +23,7 @@ from tunefront.evaluators.interfaces.tensors import (
     tokens_of,
     warm_up,
 )
-from tunefront.evaluators.measures.machine import OwnWatch
+from tunefront.evaluators.measures.machine import ProcessWatch
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.statistics.timing import (
     Block,
@@ -39,7 +39,7 @@ REQUESTS: list[Inputs] = [
 ]
 
 
-class Watch(OwnWatch):
+class Watch(ProcessWatch):
     """Stands in for the watch of CPU time: the clock's time is all the process's own."""
 
     def __init__(self, clock: "Clock") -> None:

@@ -5,7 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from tunefront.evaluators import Isolation, Setting, WorkloadSpec, describe_workload, evaluate
+from tunefront.evaluators import (
+    EvaluationSettings,
+    Isolation,
+    WorkloadSpec,
+    describe_workload,
+    evaluate,
+)
 from tunefront.spaces import complete, detect_hardware, refusal
 
 MODULE = """
@@ -60,7 +66,7 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> WorkloadSpec:
 def test_floats_are_cast_at_its_border(
     runtime: str,
     quantization: str,
-    lm_setting: Setting,
+    lm_setting: EvaluationSettings,
     isolation: Isolation,
     tmp_path: Path,
     spec: WorkloadSpec,
@@ -86,7 +92,7 @@ def test_floats_are_cast_at_its_border(
 def test_a_quality_that_is_no_figure_is_a_failure_that_names_it(
     quality: str,
     message: str,
-    lm_setting: Setting,
+    lm_setting: EvaluationSettings,
     isolation: Isolation,
     tmp_path: Path,
     spec: WorkloadSpec,

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from tunefront.evaluators import (
-    Contender,
+    EvaluationSettings,
+    InterleavedRun,
     Measurement,
     Protocol,
-    Session,
-    Setting,
-    Sitting,
+    Target,
+    TargetResult,
     Timing,
     WorkloadSpec,
 )
@@ -33,7 +33,7 @@ def turns_job(*configurations: Configuration, seconds: float = 9.0) -> dict[str,
     spec = WorkloadSpec(task="causal-lm", model="m", folder="/nowhere", data="d")
     job = TurnsJob(
         configurations=configurations,
-        setting=Setting(
+        setting=EvaluationSettings(
             workload=spec, fingerprint="abc", store="/nowhere", protocol=Protocol(turns=4)
         ),
         log=Path("/nowhere/log"),
@@ -55,7 +55,7 @@ class Turns:
     def __init__(self, seconds: Sequence[Sequence[float]], fails: Sequence[int] = ()) -> None:
         self.seconds = seconds
         self.fails = fails
-        self.seen: list[Contender] = []
+        self.seen: list[Target] = []
         self.turns = 0
 
     def timings(self) -> list[Timing]:
@@ -65,33 +65,33 @@ class Turns:
 
     def __call__(
         self,
-        setting: Setting,
-        contenders: Sequence[Contender],
+        setting: EvaluationSettings,
+        contenders: Sequence[Target],
         isolation: object,
         log: Path,
         enough: Any,
-    ) -> Session:
+    ) -> InterleavedRun:
         self.seen = list(contenders)
         while self.turns == 0 or not enough(self.timings(), float(self.turns)):
             self.turns += 1
-        sittings: list[Sitting | EvaluationError] = [
+        sittings: list[TargetResult | EvaluationError] = [
             EvaluationError("it died", cause="crash")
             if place in self.fails
-            else Sitting(
+            else TargetResult(
                 timing=timing,
                 measurements={"peak_memory_mb": Measurement.exact(7.0, "MB")},
                 facts={},
             )
             for place, timing in enumerate(self.timings())
         ]
-        return Session(sittings=sittings, machine={}, waited_s=0.0)
+        return InterleavedRun(sittings=sittings, machine={}, waited_s=0.0)
 
 
-def contender(setting: Setting, configuration: Configuration, *_: object) -> Contender:
+def contender(setting: EvaluationSettings, configuration: Configuration, *_: object) -> Target:
     """One that can't be built any more is among them."""
     if configuration == GONE:
         raise EvaluationError("no such kernel", cause="unsupported")
-    return Contender(configuration=configuration, candidate=Path("c"), requests=Path("r"))
+    return Target(configuration=configuration, candidate=Path("c"), requests=Path("r"))
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def test_a_worker_gets_complete_configurations() -> None:
     short = Configuration({"threads": 2, "runtime": "openvino"})
     round_of_two = turns_job(short, complete(short))
     assert round_of_two["configurations"] == [dict(complete(short))] * 2
-    setting = Setting.from_dict(round_of_two["setting"])
+    setting = EvaluationSettings.from_dict(round_of_two["setting"])
     job = Job(number=3, configuration=short, setting=setting, folder=Path("/nowhere"))
     assert Configuration(job.to_dict()["configuration"]) == complete(short)
     assert job.configuration == short

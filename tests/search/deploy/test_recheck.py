@@ -21,7 +21,7 @@ from tunefront.search.deploy.drift import Finding
 from tunefront.search.deploy.export import export_trial
 from tunefront.search.deploy.recheck import Recheck, history, history_file, keep
 from tunefront.search.results.metadata import write_record
-from tunefront.search.results.result import answer_of
+from tunefront.search.results.result import result_of
 from tunefront.search.run.preflight import check_workload
 from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.study.study import Study
@@ -53,7 +53,7 @@ def exported(
         study = Study.open(experiment, {"test": "yes"})
         write_record(experiment, experiment.space.enumerate(), described)
         trial = study.tell(study.ask(experiment.baseline), evaluation(score=1.0))
-        answer = answer_of(experiment, study.trials(), Confirmation())
+        answer = result_of(experiment, study.trials(), Confirmation())
         export_trial(answer, trial, setting, folder / "export")
         yield folder / "export"
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tunefront.evaluators import Evaluation, Measurement
-from tunefront.search import Answer, Experiment, Trial, answer_of
+from tunefront.search import Experiment, Result, Trial, result_of
 from tunefront.search.study.confirmation import Confirmation, Round
 from tunefront.spaces import Configuration
 
@@ -117,7 +117,7 @@ def search(experiment: Experiment) -> Search:
 
 
 @pytest.fixture(scope="session")
-def answer(experiment: Experiment, search: Search) -> Answer:
+def answer(experiment: Experiment, search: Search) -> Result:
     """Sixty trials, three of them confirmed."""
     figures = {"throughput": 20.0, "peak_memory_mb": 330.0}
     rounds = {
@@ -125,4 +125,4 @@ def answer(experiment: Experiment, search: Search) -> Answer:
         for number, ratio in ((0, 1.0), (3, 4.0), (5, 5.0))
     }
     found = Confirmation(rounds=rounds, asked=[0, 3, 5])
-    return answer_of(experiment, search(spread=0.2), found)
+    return result_of(experiment, search(spread=0.2), found)

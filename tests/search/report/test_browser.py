@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tunefront.evaluators import Measurement
-from tunefront.search import Answer, Experiment, Front, Limit, Trial, answer_of
+from tunefront.search import Experiment, Front, Limit, Result, Trial, result_of
 from tunefront.search.front.picks import front_of, nearest_misses
 from tunefront.search.report.page import report_html
 from tunefront.search.study.confirmation import Confirmation
@@ -64,7 +64,7 @@ def opened(browser: "Browser", tmp_path: Path) -> Iterator[Callable[..., "Page"]
 
 
 @pytest.fixture
-def page(opened: Callable[..., "Page"], answer: Answer) -> "Page":
+def page(opened: Callable[..., "Page"], answer: Result) -> "Page":
     return opened(report_html(answer, RECORD))
 
 
@@ -99,7 +99,7 @@ def test_whatever_the_limits_the_browser_picks_what_python_picks(
     opened: Callable[..., "Page"], experiment: Experiment, search: Search, spread: float
 ) -> None:
     trials = search(80, seed=1, spread=spread)
-    page = opened(report_html(answer_of(experiment, trials, Confirmation()), RECORD))
+    page = opened(report_html(result_of(experiment, trials, Confirmation()), RECORD))
     random = np.random.default_rng(7)
     nothing = 0
     for _ in range(60):
@@ -129,7 +129,7 @@ def test_figures_that_are_nearly_the_same_are_ties_in_the_browser_too(
     front = front_of(experiment, trials, ())
     ties = sum(map(len, front.ties.values()))
     assert 0 < ties < len(front.ties) * (len(front.ties) - 1)
-    page = opened(report_html(answer_of(experiment, trials, Confirmation()), RECORD))
+    page = opened(report_html(result_of(experiment, trials, Confirmation()), RECORD))
     found = page.evaluate(
         """() => {
           const { kept, ties } = frontOf(report, [], "");
@@ -152,7 +152,7 @@ def test_without_a_baseline_and_with_a_preference_the_picks_are_the_same_too(
     trials[0] = failed(trials[0])
     preferring = replace(experiment, prefer="peak_memory_mb")
     for chosen in (experiment, preferring):
-        page = opened(report_html(answer_of(chosen, trials, Confirmation()), RECORD))
+        page = opened(report_html(result_of(chosen, trials, Confirmation()), RECORD))
         found = page.evaluate(FRONT, [plain(chosen.limits), ""])
         assert found["picks"] == told(front_of(chosen, trials))
 
@@ -173,7 +173,7 @@ def test_figures_that_no_trial_has_are_missing_in_the_browser_too(
         replace(t, measurements={n: m for n, m in t.measurements.items() if n not in gone})
         for t in search(60, spread=0.2)
     ]
-    page = opened(report_html(answer_of(bare, trials, Confirmation()), RECORD))
+    page = opened(report_html(result_of(bare, trials, Confirmation()), RECORD))
     out_of_reach = Limit(metric="peak_memory_mb", test="<=", bound=400.0)
     for limits in (bare.limits, (), (*bare.limits, out_of_reach)):
         front = front_of(bare, trials, limits)
@@ -220,7 +220,7 @@ def picks_of(front: Front) -> list[tuple[str, int]]:
     ],
 )
 def test_bounds_that_are_typed_filter_and_pick(
-    page: "Page", answer: Answer, bounds: dict[str, str]
+    page: "Page", answer: Result, bounds: dict[str, str]
 ) -> None:
     for name, bound in bounds.items():
         field = page.locator(f"[data-limit='{name}'] input[type=number]")
@@ -239,7 +239,7 @@ def test_bounds_that_are_typed_filter_and_pick(
         assert reason in page.locator("#picks").inner_text()
 
 
-def test_sliders_pick_and_can_be_taken_back(page: "Page", answer: Answer) -> None:
+def test_sliders_pick_and_can_be_taken_back(page: "Page", answer: Result) -> None:
     before = shown_picks(page)
     assert before == picks_of(answer.front)
     slider = page.locator("[data-limit='throughput>='] input[type=range]")
@@ -262,7 +262,7 @@ def test_sliders_pick_and_can_be_taken_back(page: "Page", answer: Answer) -> Non
     )
 
 
-def test_a_preferred_metric_recommends(page: "Page", answer: Answer) -> None:
+def test_a_preferred_metric_recommends(page: "Page", answer: Result) -> None:
     page.locator("#controls select").select_option("peak_memory_mb")
     limits, prefer = typed_limits(page, answer.experiment)
     assert prefer == "peak_memory_mb"
@@ -270,7 +270,7 @@ def test_a_preferred_metric_recommends(page: "Page", answer: Answer) -> None:
 
 
 def test_where_nothing_keeps_the_limits_the_nearest_misses_are_shown(
-    page: "Page", answer: Answer
+    page: "Page", answer: Result
 ) -> None:
     field = page.locator("[data-limit='throughput>='] input[type=number]")
     field.fill("1e9")
@@ -286,7 +286,7 @@ def test_where_nothing_keeps_the_limits_the_nearest_misses_are_shown(
 
 
 def test_every_pair_of_objectives_is_drawn_with_roles_bars_ties_and_limits(
-    page: "Page", answer: Answer
+    page: "Page", answer: Result
 ) -> None:
     pictures = page.locator("#pairs svg.pair")
     assert pictures.count() == 3
@@ -304,7 +304,7 @@ def test_every_pair_of_objectives_is_drawn_with_roles_bars_ties_and_limits(
     assert [pictures.nth(i).locator("rect.beyond-limit").count() for i in range(3)] == [0, 1, 1]
 
 
-def test_pointing_shows_a_trial_and_a_click_keeps_it(page: "Page", answer: Answer) -> None:
+def test_pointing_shows_a_trial_and_a_click_keeps_it(page: "Page", answer: Result) -> None:
     star = page.locator("#pairs svg.pair").first.locator("path.mark.recommended")
     star.scroll_into_view_if_needed()
     frame = star.bounding_box()
@@ -348,7 +348,7 @@ def test_the_keyboard_reaches_every_trial(page: "Page") -> None:
     assert page.evaluate("document.activeElement.classList.contains('pair')")
 
 
-def test_the_table_sorts_by_any_column(page: "Page", answer: Answer) -> None:
+def test_the_table_sorts_by_any_column(page: "Page", answer: Result) -> None:
     def column(place: int) -> list[str]:
         return page.locator(f"#trials tbody tr:visible td:nth-child({place})").all_inner_texts()
 
@@ -379,7 +379,7 @@ def test_the_table_sorts_by_any_column(page: "Page", answer: Answer) -> None:
 @pytest.mark.parametrize("width", [NARROW, 880, WIDE])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_narrow_and_wide_in_light_and_dark(
-    opened: Callable[..., "Page"], answer: Answer, width: int, scheme: str
+    opened: Callable[..., "Page"], answer: Result, width: int, scheme: str
 ) -> None:
     page = opened(report_html(answer, RECORD), width, scheme)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -398,7 +398,7 @@ def test_names_that_look_like_tags_are_shown_as_they_are(
     trials = search(20)
     trials[3] = failed(trials[3], NASTY)
     named = replace(experiment, name=NASTY, path=Path("x</script>.yaml"))
-    page = opened(report_html(answer_of(named, trials, Confirmation()), RECORD))
+    page = opened(report_html(result_of(named, trials, Confirmation()), RECORD))
     assert page.evaluate("typeof bad") == "undefined"
     shown = page.locator("header p").first.text_content() or ""
     assert shown.startswith(f"Tunefront: {NASTY} ")
@@ -420,7 +420,7 @@ def test_searches_that_came_to_little_have_a_page(
         experiment = load("objectives={throughput: maximize}")
     if what == "beyond limits":
         experiment = replace(experiment, limits=(Limit(metric="throughput", test=">=", bound=1e6),))
-    answer = answer_of(experiment, trials, Confirmation())
+    answer = result_of(experiment, trials, Confirmation())
     page = opened(report_html(answer, RECORD))
     assert answer.headline() in page.locator("h1").inner_text()
     pictures = {"one objective": 1, "beyond limits": 3}.get(what, 0)
@@ -433,7 +433,7 @@ def test_a_thousand_trials_are_moved_at_once(
     opened: Callable[..., "Page"], experiment: Experiment, search: Search
 ) -> None:
     trials = search(1000)
-    page = opened(report_html(answer_of(experiment, trials, Confirmation()), RECORD))
+    page = opened(report_html(result_of(experiment, trials, Confirmation()), RECORD))
     field = page.locator("[data-limit='throughput>='] input[type=number]")
     field.fill("90")
     field.press("Enter")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from tunefront.search import Answer
+from tunefront.search import Result
 from tunefront.search.cli import tunefront
 from tunefront.spaces import ExperimentError, StudyError
 
@@ -18,7 +18,7 @@ def report(*arguments: str | Path) -> str:
 
 
 @pytest.fixture
-def recorded(answer: Answer, monkeypatch: pytest.MonkeyPatch) -> Path:
+def recorded(answer: Result, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The experiment's file, with the made-up answer as its record."""
     monkeypatch.setattr(
         "tunefront.search.results.metadata.recorded_answer", lambda experiment: answer
@@ -26,7 +26,7 @@ def recorded(answer: Answer, monkeypatch: pytest.MonkeyPatch) -> Path:
     return answer.experiment.path
 
 
-def test_it_says_what_it_has_written(recorded: Path, answer: Answer, tmp_path: Path) -> None:
+def test_it_says_what_it_has_written(recorded: Path, answer: Result, tmp_path: Path) -> None:
     named = tmp_path / "new" / "page.html"
     assert report(recorded, "--output", named) == f"{named}\n"
     assert answer.headline() in named.read_text(encoding="utf-8")
@@ -41,6 +41,6 @@ def test_a_file_that_can_not_be_written_is_named(recorded: Path) -> None:
     assert str(caught.value).startswith(f"{recorded / 'page.html'} can't be written: ")
 
 
-def test_a_search_that_was_never_run_has_none(answer: Answer) -> None:
+def test_a_search_that_was_never_run_has_none(answer: Result) -> None:
     with pytest.raises(StudyError, match="no record in .*; start with `tunefront run "):
         report(answer.experiment.path)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tunefront.evaluators import Measurement
-from tunefront.search import Experiment, Trial, answer_of
+from tunefront.search import Experiment, Trial, result_of
 from tunefront.search.report.page import report_html
 from tunefront.search.study.confirmation import Confirmation
 
@@ -55,7 +55,7 @@ def test_a_constant_objective_is_drawn(
 ) -> None:
     """Where it is all but constant, too: the last digits of a float are no scale."""
     trials = [with_figure(t, metric, 10.0 * (1 + noise * (t.number % 7))) for t in search()]
-    answer = answer_of(experiment, trials, Confirmation())
+    answer = result_of(experiment, trials, Confirmation())
     path = tmp_path / "report.html"
     path.write_text(report_html(answer, RECORD), encoding="utf-8")
     said: list[str] = []

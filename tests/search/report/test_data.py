@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tunefront.evaluators import Evaluation, Measurement
-from tunefront.search import Answer, Experiment, Trial, answer_of
+from tunefront.search import Experiment, Result, Trial, result_of
 from tunefront.search.report.data import LONGEST_MESSAGE_KEPT, number, report_data
 from tunefront.search.study.confirmation import Confirmation
 
@@ -19,11 +19,11 @@ NOTHING = Confirmation()
 
 
 @pytest.fixture(scope="module")
-def data(answer: Answer) -> dict[str, Any]:
+def data(answer: Result) -> dict[str, Any]:
     return report_data(answer, RECORD)
 
 
-def test_it_is_plain_json_with_no_number_lost(answer: Answer, data: dict[str, Any]) -> None:
+def test_it_is_plain_json_with_no_number_lost(answer: Result, data: dict[str, Any]) -> None:
     again = json.loads(json.dumps(data, allow_nan=False))
     assert again == data
     for trial, row in zip(answer.trials, again["trials"], strict=True):
@@ -33,7 +33,7 @@ def test_it_is_plain_json_with_no_number_lost(answer: Answer, data: dict[str, An
             assert (value, low, high, samples) == known
 
 
-def test_the_answer_is_the_other_screens_answer(answer: Answer, data: dict[str, Any]) -> None:
+def test_the_answer_is_the_other_screens_answer(answer: Result, data: dict[str, Any]) -> None:
     assert data["headline"] == answer.headline()
     assert [(p["name"], p["trial"], p["reason"]) for p in data["picks"]] == [
         (pick.name, pick.trial.number, pick.reason) for pick in answer.front.picks
@@ -61,7 +61,7 @@ def test_only_choices_that_vary_are_columns(
     assert data["choices"] == ["runtime", "precision", "quantization", "batch_size", "threads"]
     torch = [t for t in search() if t.configuration["runtime"] == "torch"]
     torch = [replace(trial, number=place) for place, trial in enumerate(torch)]
-    told = report_data(answer_of(experiment, torch, NOTHING), {})
+    told = report_data(result_of(experiment, torch, NOTHING), {})
     assert "runtime" not in told["choices"]
     assert told["fixed"]["runtime"] == "torch"
 
@@ -74,7 +74,7 @@ def test_failures_are_grouped_and_the_most_frequent_comes_first(
     crash = Evaluation(status="failed", cause="crash", stage="build", message="x" * 5000)
     trials[6] = replace(trials[6], status="failed", measurements={}, evaluation=crash)
     trials[7] = replace(trials[7], status="failed", measurements={}, evaluation=None)
-    told = report_data(answer_of(experiment, trials, NOTHING), RECORD)
+    told = report_data(result_of(experiment, trials, NOTHING), RECORD)
     first, *others = told["failures"]
     assert (first["stage"], first["cause"]) == ("measure", "oom")
     assert first["trials"] == [5, 12, 25, 38, 51]
@@ -86,7 +86,7 @@ def test_failures_are_grouped_and_the_most_frequent_comes_first(
     assert len(told["trials"][6]["message"]) == LONGEST_MESSAGE_KEPT
 
 
-def test_lessons_and_what_was_left_out_are_told(answer: Answer, data: dict[str, Any]) -> None:
+def test_lessons_and_what_was_left_out_are_told(answer: Result, data: dict[str, Any]) -> None:
     assert data["lessons"] == [str(lesson) for lesson in answer.lessons] != []
     assert data["space"] == {"configurations": 1024, "runnable": 1000}
     assert data["dropped"] == [
@@ -126,9 +126,9 @@ def test_commands_name_the_file_as_a_shell_reads_it(
     from pathlib import Path
 
     odd = replace(experiment, path=Path("my files/it's.yaml"))
-    told = report_data(answer_of(odd, search(10), NOTHING), {})
+    told = report_data(result_of(odd, search(10), NOTHING), {})
     assert told["commands"]["export"] == """tunefront export 'my files/it'"'"'s.yaml'"""
-    assert report_data(answer_of(load(smoke=True), [], NOTHING), {})["commands"] == {}
+    assert report_data(result_of(load(smoke=True), [], NOTHING), {})["commands"] == {}
 
 
 @pytest.mark.parametrize("what", ["nothing run", "all failed"])
@@ -136,7 +136,7 @@ def test_a_search_without_figures_has_a_report(
     experiment: Experiment, search: Search, what: str
 ) -> None:
     trials = [] if what == "nothing run" else [failed(trial) for trial in search(10)[:9]]
-    told = report_data(answer_of(experiment, trials, NOTHING), {})
+    told = report_data(result_of(experiment, trials, NOTHING), {})
     assert told["picks"] == told["history"] == told["stages"] == []
     assert told["pace"] is None
     assert told["baseline"] is None
@@ -148,11 +148,11 @@ def test_a_figure_that_is_no_number_is_kept_as_such(experiment: Experiment, sear
     nothing = Measurement(value=math.nan, unit="ms", low=-math.inf, high=math.inf, samples=1)
     figures = {**trials[1].measurements, "latency_ms": nothing}
     trials[1] = replace(trials[1], measurements=figures)
-    told = report_data(answer_of(experiment, trials, NOTHING), {})
+    told = report_data(result_of(experiment, trials, NOTHING), {})
     assert told["trials"][1]["figures"]["latency_ms"] == ["NaN", "-Infinity", "Infinity", 1]
 
 
-def test_bars_of_quality_are_those_of_its_change(data: dict[str, Any], answer: Answer) -> None:
+def test_bars_of_quality_are_those_of_its_change(data: dict[str, Any], answer: Result) -> None:
     trial = next(t for t in answer.trials if t.measured and t.number)
     drop = trial.measurements["quality_drop"]
     base = answer.trials[0].value("perplexity")
@@ -164,6 +164,6 @@ def test_bars_of_quality_are_those_of_its_change(data: dict[str, Any], answer: A
 def test_trials_need_not_be_measured_all(trial: Callable[..., Trial], load: Any) -> None:
     figures = {"throughput": 1.0, "peak_memory_mb": 1.0, "perplexity": 1.0, "quality_drop": 0.0}
     trials = [trial(0, status="failed"), trial(1, **figures)]
-    told = report_data(answer_of(load(), trials, NOTHING), {})
+    told = report_data(result_of(load(), trials, NOTHING), {})
     assert told["trials"][1]["gain"] is None
     assert told["picks"][0]["trial"] == 1

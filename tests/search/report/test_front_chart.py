@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from tunefront.evaluators import Measurement
-from tunefront.search import Experiment, Trial, answer_of
+from tunefront.search import Experiment, Trial, result_of
 from tunefront.search.report.front_chart import ROLE_COLOURS, Box, draw_front, errors
 from tunefront.search.results.view import role_of
 from tunefront.search.study.confirmation import Confirmation
@@ -36,7 +36,7 @@ def trials(trial: TrialOf) -> list[Trial]:
 
 
 def test_bars_are_the_intervals(experiment: Experiment, trials: list[Trial]) -> None:
-    answer = answer_of(experiment, trials, NOTHING)
+    answer = result_of(experiment, trials, NOTHING)
     assert errors(answer, trials[:2], "throughput") == [
         pytest.approx([10, 30]),
         pytest.approx([10, 30]),
@@ -45,7 +45,7 @@ def test_bars_are_the_intervals(experiment: Experiment, trials: list[Trial]) -> 
 
 def test_the_bars_of_quality_are_of_its_change(experiment: Experiment, trials: list[Trial]) -> None:
     """Half a percent better and one percent worse, of the baseline's 10."""
-    answer = answer_of(experiment, trials, NOTHING)
+    answer = result_of(experiment, trials, NOTHING)
     assert errors(answer, trials[1:2], "perplexity") == [
         pytest.approx([0.05]),
         pytest.approx([0.1]),
@@ -55,7 +55,7 @@ def test_the_bars_of_quality_are_of_its_change(experiment: Experiment, trials: l
 def test_every_measured_trial_is_drawn_in_the_colour_of_its_role(
     experiment: Experiment, trials: list[Trial], tmp_path: Path
 ) -> None:
-    answer = answer_of(experiment, trials, NOTHING)
+    answer = result_of(experiment, trials, NOTHING)
     roles = [role_of(answer, trial) for trial in trials]
     assert roles[0] == "baseline"
     assert roles[3] == "dominated"
@@ -71,7 +71,7 @@ def test_every_measured_trial_is_drawn_in_the_colour_of_its_role(
 def test_a_search_of_nothing_but_failures_has_a_picture(
     experiment: Experiment, tmp_path: Path
 ) -> None:
-    draw_front(answer_of(experiment, [], NOTHING), tmp_path / "front.png")
+    draw_front(result_of(experiment, [], NOTHING), tmp_path / "front.png")
     with Image.open(tmp_path / "front.png") as image:
         assert image.width > 500
 

@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 import pytest
 
-from tunefront.search import Answer, Experiment, Trial, answer_of
+from tunefront.search import Experiment, Result, Trial, result_of
 from tunefront.search.report.history import history_of
 from tunefront.search.study.confirmation import Confirmation
 
 
-def test_it_only_grows_and_ends_whole(answer: Answer) -> None:
+def test_it_only_grows_and_ends_whole(answer: Result) -> None:
     history = history_of(answer)
     shares = [share for _, share in history]
     assert shares == sorted(shares)
@@ -27,7 +27,7 @@ def test_it_grows_where_a_trial_comes_onto_the_front(
         trial(n, throughput=speed, peak_memory_mb=memory, perplexity=1.0, quality_drop=0.0)
         for n, (speed, memory) in enumerate(figures)
     ]
-    history = history_of(answer_of(load(), trials, Confirmation()))
+    history = history_of(result_of(load(), trials, Confirmation()))
     # The reference is 100 items/s and 600 MB: 0, 200 x 100, then 100 x 100 more.
     assert history == [
         (0, 0.0),
@@ -42,6 +42,6 @@ def test_one_trial_and_one_objective_are_enough(
 ) -> None:
     experiment = load("objectives={throughput: maximize}")
     only = trial(0, throughput=9.0, peak_memory_mb=1.0, perplexity=1.0, quality_drop=0.0)
-    assert history_of(answer_of(experiment, [only], Confirmation())) == [(0, 1.0)]
+    assert history_of(result_of(experiment, [only], Confirmation())) == [(0, 1.0)]
     beyond = trial(0, throughput=9.0, peak_memory_mb=1.0, perplexity=1.0, quality_drop=50.0)
-    assert history_of(answer_of(experiment, [beyond], Confirmation())) == []
+    assert history_of(result_of(experiment, [beyond], Confirmation())) == []

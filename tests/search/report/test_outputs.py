@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tunefront.evaluators import Sample
-from tunefront.search import Answer
+from tunefront.search import Result
 from tunefront.search.report.data import report_data
 from tunefront.search.report.outputs import answers_of
 from tunefront.search.report.page import report_html, write_report
@@ -25,7 +25,7 @@ ITEMS = 6
 
 
 @pytest.fixture
-def samples(answer: Answer) -> Mapping[int, Sequence[Sample]]:
+def samples(answer: Result) -> Mapping[int, Sequence[Sample]]:
     """Of the baseline and the picks; the recommended one breaks item 2."""
     numbers = {0, *(pick.trial.number for pick in answer.front.picks)}
     recommended = answer.front.recommended
@@ -40,7 +40,7 @@ def samples(answer: Answer) -> Mapping[int, Sequence[Sample]]:
 
 
 def test_items_that_differ_come_first(
-    answer: Answer, samples: Mapping[int, Sequence[Sample]]
+    answer: Result, samples: Mapping[int, Sequence[Sample]]
 ) -> None:
     told = answers_of(answer, samples)
     assert told is not None
@@ -53,7 +53,7 @@ def test_items_that_differ_come_first(
 
 
 def test_without_answers_of_two_trials_there_is_no_such_part(
-    answer: Answer, samples: Mapping[int, Sequence[Sample]]
+    answer: Result, samples: Mapping[int, Sequence[Sample]]
 ) -> None:
     assert answers_of(answer, {}) is None
     assert answers_of(answer, {0: samples[0]}) is None
@@ -63,7 +63,7 @@ def test_without_answers_of_two_trials_there_is_no_such_part(
 
 
 def test_the_report_beside_the_record_holds_them(
-    answer: Answer, samples: Mapping[int, Sequence[Sample]]
+    answer: Result, samples: Mapping[int, Sequence[Sample]]
 ) -> None:
     own = replace(answer, experiment=replace(answer.experiment, name="with answers"))
     for number, found in samples.items():
@@ -92,7 +92,7 @@ def text_of(browser: "Browser", tmp_path: Path) -> Iterator[Callable[[str], str]
 
 
 def test_a_browser_shows_them(
-    answer: Answer,
+    answer: Result,
     samples: Mapping[int, Sequence[Sample]],
     text_of: Callable[[str], str],
 ) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tunefront.search import Answer, Experiment, answer_of
+from tunefront.search import Experiment, Result, result_of
 from tunefront.search.report.data import report_data
 from tunefront.search.report.front_chart import ROLE_COLOURS
 from tunefront.search.report.page import SCRIPTS, data_page, report_html, write_report
@@ -42,7 +42,7 @@ class Tags(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def page(answer: Answer) -> str:
+def page(answer: Result) -> str:
     return report_html(answer, RECORD)
 
 
@@ -52,7 +52,7 @@ def data_in(page: str) -> Any:
     return json.loads(found[1])
 
 
-def test_the_answer_stands_on_top_even_without_scripts(answer: Answer, page: str) -> None:
+def test_the_answer_stands_on_top_even_without_scripts(answer: Result, page: str) -> None:
     visible = unescape(page.partition("<main")[0])
     assert answer.headline() in visible
     for pick in answer.front.picks:
@@ -62,7 +62,7 @@ def test_the_answer_stands_on_top_even_without_scripts(answer: Answer, page: str
     assert "4 failed; compared with the baseline, 000 torch" in visible
 
 
-def test_the_data_are_in_the_page(answer: Answer, page: str) -> None:
+def test_the_data_are_in_the_page(answer: Result, page: str) -> None:
     assert data_in(page) == report_data(answer, RECORD)
 
 
@@ -97,8 +97,8 @@ def test_names_that_look_like_tags_break_nothing(experiment: Experiment, search:
     trials[4] = replace(trials[4], why=NASTY)
     named = replace(experiment, name=NASTY, path=Path(f"{NASTY}.yaml"))
     record = {**RECORD, "machine": {"summary": NASTY}}
-    page = report_html(answer_of(named, trials, Confirmation()), record)
-    plain = report_html(answer_of(experiment, trials, Confirmation()), RECORD)
+    page = report_html(result_of(named, trials, Confirmation()), record)
+    plain = report_html(result_of(experiment, trials, Confirmation()), RECORD)
     assert [tag for tag, _ in Tags(page).tags] == [tag for tag, _ in Tags(plain).tags]
     assert len(Tags(page).scripts) == 2
     told = data_in(page)
@@ -109,12 +109,12 @@ def test_names_that_look_like_tags_break_nothing(experiment: Experiment, search:
 
 def test_letters_that_are_none_are_replaced(experiment: Experiment, tmp_path: Path) -> None:
     broken = replace(experiment, name="half a letter: \udc80")
-    path = write_report(answer_of(broken, [], Confirmation()), {}, tmp_path / "report.html")
+    path = write_report(result_of(broken, [], Confirmation()), {}, tmp_path / "report.html")
     assert "half a letter: ?" in path.read_text(encoding="utf-8")
 
 
 def test_a_thousand_trials_stay_small(experiment: Experiment, search: Search) -> None:
-    answer = answer_of(experiment, search(1000), Confirmation())
+    answer = result_of(experiment, search(1000), Confirmation())
     page = report_html(answer, RECORD)
     assert len(page.encode()) < MOST_BYTES
     assert len(data_in(page)["trials"]) == 1000
@@ -124,13 +124,13 @@ def test_a_quick_check_says_so_and_offers_no_export(
     load: Callable[..., Experiment], search: Search, experiment: Experiment
 ) -> None:
     quick = replace(experiment, smoke=True)
-    page = report_html(answer_of(quick, search(10), Confirmation()), {})
+    page = report_html(result_of(quick, search(10), Confirmation()), {})
     assert "A quick check: its figures don't count." in unescape(page.partition("<main")[0])
     assert data_in(page)["commands"] == {}
 
 
 def test_it_is_written_beside_the_record_or_where_somebody_says(
-    answer: Answer, tmp_path: Path
+    answer: Result, tmp_path: Path
 ) -> None:
     beside = write_report(answer, RECORD)
     assert beside == answer.experiment.results / "report.html"
@@ -138,11 +138,11 @@ def test_it_is_written_beside_the_record_or_where_somebody_says(
     assert named.read_text() == beside.read_text()
 
 
-def test_the_same_answer_gives_the_same_page(answer: Answer, page: str) -> None:
+def test_the_same_answer_gives_the_same_page(answer: Result, page: str) -> None:
     assert report_html(answer, RECORD) == page
 
 
 def test_nothing_to_recommend_is_said(experiment: Experiment) -> None:
-    told = data_page(report_data(answer_of(experiment, [], Confirmation()), {}))
+    told = data_page(report_data(result_of(experiment, [], Confirmation()), {}))
     assert "No recommendation" in told
     assert "nothing has been run" in told

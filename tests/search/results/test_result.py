@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from tunefront.evaluators import Evaluation, Measurement
-from tunefront.search import Answer, Experiment, Trial, answer_of
+from tunefront.search import Experiment, Result, Trial, result_of
 from tunefront.search.results.result import choices_of, early_ends, figure, rounded
 from tunefront.search.study.confirmation import Confirmation, Round
 
@@ -33,7 +33,7 @@ def row(trial: TrialOf) -> TrialOf:
 
 def sentence(experiment: Experiment, *trials: Trial, confirmation: Confirmation = NOTHING) -> str:
     """What is told about the last of the trials."""
-    answer = answer_of(experiment, trials, confirmation)
+    answer = result_of(experiment, trials, confirmation)
     return answer.sentence(answer.trials[-1])
 
 
@@ -139,7 +139,7 @@ def test_confirmed_figures_take_the_place_of_the_first_ones(
 ) -> None:
     rounds = {0: [BASE], 1: [round_of(2.0, 2.0, 2.0, throughput=999.0, memory=510.0)]}
     trials = [row(0, 100, 500), row(1, 900, 500), row(2, 250, 505)]
-    answer = answer_of(experiment, trials, Confirmation(rounds=rounds))
+    answer = result_of(experiment, trials, Confirmation(rounds=rounds))
     found = answer.trials[1].measurements["throughput"]
     assert (found.low, found.value, found.high) == pytest.approx((200, 200, 200))
     assert (found.unit, found.samples) == ("items/s", 3)
@@ -160,7 +160,7 @@ def test_how_far_figures_can_be_trusted_is_told_with_the_chance(
         row(4, 900, 100, quality_drop=9.0),
     ]
     confirmation = Confirmation(rounds={0: [BASE], 1: [round_of(3.0, 3.0, 3.0, memory=400.0)]})
-    answer = answer_of(experiment, trials, confirmation)
+    answer = result_of(experiment, trials, confirmation)
     told = [answer.trust(trial) for trial in answer.trials]
     assert told == [
         "confirmed, front 0 %",
@@ -179,9 +179,9 @@ def test_a_confirmation_amid_others_leaves_doubts(
     noisy = replace(quiet, quiet=False)
     trials = [row(0, 100, 500), replace(row(1, 300, 400), evaluation=evaluation())]
 
-    def answer_with(*rounds: Round) -> Answer:
+    def answer_with(*rounds: Round) -> Result:
         confirmation = Confirmation(rounds={0: [BASE] * 3, 1: rounds})
-        return answer_of(experiment, trials, confirmation)
+        return result_of(experiment, trials, confirmation)
 
     assert answer_with(quiet, quiet, noisy).trust(trials[1]).startswith("confirmed, ")
     amid = answer_with(quiet, noisy, noisy)
@@ -193,7 +193,7 @@ def test_a_confirmation_amid_others_leaves_doubts(
 
 
 def headline(experiment: Experiment, *trials: Trial) -> str:
-    return answer_of(experiment, trials, NOTHING).headline()
+    return result_of(experiment, trials, NOTHING).headline()
 
 
 def test_the_headline_is_the_recommended_trial(experiment: Experiment, row: TrialOf) -> None:
@@ -223,10 +223,10 @@ def test_the_baseline_is_trial_zero_where_it_was_measured(
     experiment: Experiment, row: TrialOf, trial: TrialOf
 ) -> None:
     def baseline(*trials: Trial) -> Trial | None:
-        return Answer(
+        return Result(
             experiment=experiment,
             trials=trials,
-            front=answer_of(experiment, trials, NOTHING).front,
+            front=result_of(experiment, trials, NOTHING).front,
             confirmation=NOTHING,
         ).baseline
 
@@ -238,7 +238,7 @@ def test_limits_and_preference_of_the_moment_reach_the_front(
     experiment: Experiment, row: TrialOf
 ) -> None:
     trials = [row(0, 100, 500), row(1, 400, 900, quality_drop=9.0), row(2, 300, 50)]
-    answer = answer_of(experiment, trials, NOTHING, limits=(), prefer="throughput")
+    answer = result_of(experiment, trials, NOTHING, limits=(), prefer="throughput")
     assert answer.front.recommended == trials[1]
 
 

@@ -9,7 +9,7 @@ from datetime import datetime
 import pytest
 
 from tunefront.evaluators import Evaluation, Measurement
-from tunefront.search import Answer, Experiment, Limit, Trial, answer_of
+from tunefront.search import Experiment, Limit, Result, Trial, result_of
 from tunefront.search.results.rows import rows, trial_record, trials_csv, trials_json
 from tunefront.search.study.confirmation import Confirmation
 
@@ -20,7 +20,7 @@ DROP = Limit(metric="quality_drop", test="<=", bound=5.0)
 @pytest.fixture(scope="session")
 def answer(
     load: Callable[..., Experiment], trial: TrialOf, failure: Callable[..., Evaluation]
-) -> Answer:
+) -> Result:
     """A baseline, a trial beyond its limit, a failure, and one under way."""
     figures = {"throughput": 100.0, "peak_memory_mb": 500.0, "perplexity": 10.0}
     plain = {"runtime": "torch", "batch_size": 1, "threads": 1}
@@ -32,7 +32,7 @@ def answer(
         trial(2, {"runtime": "openvino", "batch_size": 8}, "failed", evaluation=failure("timeout")),
         trial(3, plain, "running"),
     ]
-    return answer_of(load(), trials, Confirmation(rounds={}))
+    return result_of(load(), trials, Confirmation(rounds={}))
 
 
 def test_a_record_says_everything_about_a_trial(
@@ -67,22 +67,22 @@ def test_a_record_says_what_is_to_be_doubted(
     assert found["doubts"] == ["others took the cores in 5 of 7 turns"]
 
 
-def test_a_record_says_how_a_trial_failed(answer: Answer) -> None:
+def test_a_record_says_how_a_trial_failed(answer: Result) -> None:
     found = trial_record(answer.trials[2])
     told = (found["cause"], found["stage"], found["message"])
     assert told == ("timeout", "measure", "no memory left")
     assert found["measurements"] == {}
 
 
-def test_a_record_of_a_trial_under_way_has_the_same_keys(answer: Answer) -> None:
+def test_a_record_of_a_trial_under_way_has_the_same_keys(answer: Result) -> None:
     assert trial_record(answer.trials[3]).keys() == trial_record(answer.trials[0]).keys()
 
 
-def test_trials_come_back_from_json(answer: Answer) -> None:
+def test_trials_come_back_from_json(answer: Result) -> None:
     assert json.loads(trials_json(answer.trials)) == [trial_record(t) for t in answer.trials]
 
 
-def test_the_header_names_choices_and_figures_with_their_ends(answer: Answer) -> None:
+def test_the_header_names_choices_and_figures_with_their_ends(answer: Result) -> None:
     header, _ = rows(answer, answer.trials)
     assert header[:5] == ["number", "status", "runtime", "batch_size", "threads"]
     assert header[5:8] == ["throughput", "throughput_low", "throughput_high"]
@@ -90,7 +90,7 @@ def test_the_header_names_choices_and_figures_with_their_ends(answer: Answer) ->
     assert "latency_ms" not in header
 
 
-def test_only_figures_that_some_trial_has_get_a_column(answer: Answer) -> None:
+def test_only_figures_that_some_trial_has_get_a_column(answer: Result) -> None:
     header, table = rows(answer, answer.trials[2:])
     assert header == ["number", "status", "runtime", "batch_size", "threads", "cause"]
     assert table == [
@@ -99,7 +99,7 @@ def test_only_figures_that_some_trial_has_get_a_column(answer: Answer) -> None:
     ]
 
 
-def test_csv_has_a_row_for_every_trial_and_a_cell_for_everything(answer: Answer) -> None:
+def test_csv_has_a_row_for_every_trial_and_a_cell_for_everything(answer: Result) -> None:
     found = list(csv.DictReader(trials_csv(answer).splitlines()))
     assert [row["number"] for row in found] == ["0", "1", "2", "3"]
     assert [row["cause"] for row in found] == ["", "quality_drop <= 5", "timeout", ""]
@@ -107,13 +107,13 @@ def test_csv_has_a_row_for_every_trial_and_a_cell_for_everything(answer: Answer)
     assert all(None not in row.values() and None not in row for row in found)
 
 
-def test_figures_in_csv_lose_no_digits(answer: Answer, trial: TrialOf) -> None:
+def test_figures_in_csv_lose_no_digits(answer: Result, trial: TrialOf) -> None:
     exact = trial(9, throughput=0.1 + 0.2)
     (found,) = csv.DictReader(trials_csv(answer, [exact]).splitlines())
     assert float(found["throughput"]) == 0.1 + 0.2
 
 
-def test_csv_of_chosen_trials_holds_those_only(answer: Answer) -> None:
+def test_csv_of_chosen_trials_holds_those_only(answer: Result) -> None:
     found = trials_csv(answer, answer.trials[1:2])
     assert [line.split(",")[0] for line in found.splitlines()] == ["number", "1"]
     assert found.endswith("\n")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tunefront.evaluators import Evaluation, Measurement
-from tunefront.search import Experiment, Trial, answer_of
+from tunefront.search import Experiment, Trial, result_of
 from tunefront.search.results.archive import RecordedSearch
 from tunefront.search.results.search_comparison import SearchComparison, compare_searches
 from tunefront.search.results.standing import plain
@@ -66,7 +66,7 @@ def search(experiment: Experiment, tmp_path: Path) -> SearchOf:
         made += 1
         return RecordedSearch(
             folder=tmp_path / f"{made}",
-            answer=answer_of(of, trials, Confirmation()),
+            answer=result_of(of, trials, Confirmation()),
             record={"machine": machine, "workload": {"fingerprint": content}},
             identity={},
         )

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from tunefront.evaluators import Evaluation, Sample
-from tunefront.search import Experiment, Trial, answer_of
+from tunefront.search import Experiment, Trial, result_of
 from tunefront.search.results.trial_comparison import (
     TrialComparison,
     difference_words,
@@ -64,7 +64,7 @@ def comparison(
         figures = {**FIGURES, "throughput": 100.0 * (number + 1)}
         made = trial(number, configurations[number], spread=0.1, evaluation=ended, **figures)
         trials.append(made)
-    answer = answer_of(load(), trials, Confirmation(rounds={}))
+    answer = result_of(load(), trials, Confirmation(rounds={}))
     known = {number: samples(outputs) for number, outputs in enumerate(OUTPUTS)}
     return TrialComparison(answer=answer, trials=trials, samples=known)
 
@@ -138,7 +138,7 @@ def test_hits_that_are_lost_are_worse(
     figures = {"throughput": 1.0, "peak_memory_mb": 1.0, "accuracy": 0.5, "quality_drop": 0.0}
     ended = [evaluation(items=items) for items in hits]
     trials = [trial(number, evaluation=one, **figures) for number, one in enumerate(ended)]
-    answer = answer_of(load(text), trials, Confirmation(rounds={}))
+    answer = result_of(load(text), trials, Confirmation(rounds={}))
     (found,) = TrialComparison(answer=answer, trials=trials, samples={}).differences
     assert (found.worse, found.better, found.items) == ([0, 2], [1], 3)
     assert item_quality(trials[1], 1, answer.experiment.primary) == 1.0

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tunefront.search import Experiment, Trial, answer_of
+from tunefront.search import Experiment, Trial, result_of
 from tunefront.search.run.driver_process import ask_to_end, driver_of, only_driver
-from tunefront.search.run.search import Result, _outcome
+from tunefront.search.run.search import RunResult, _outcome
 from tunefront.search.run.status import stop_search
 from tunefront.search.study.confirmation import Confirmation
 from tunefront.spaces import StudyError
@@ -138,20 +138,20 @@ def test_a_failed_baseline_is_called_that(
     if status == "ok":
         figures["quality_drop"] = 0.0
     trials = [trial(0, status=status, **({} if status == "failed" else figures))]
-    answer = answer_of(experiment, trials, Confirmation())
+    answer = result_of(experiment, trials, Confirmation())
     found = _outcome(answer, stopped)
     assert found == outcome
     signalled = signal.SIGINT if stopped else 0
-    result = Result(
+    result = RunResult(
         outcome=found, answer=answer, link="", folder=Path(), seconds=0.0, signal=signalled
     )
     assert result.exit_code == code
-    assert _outcome(answer_of(experiment, [], Confirmation()), False) == "nothing within limits"
+    assert _outcome(result_of(experiment, [], Confirmation()), False) == "nothing within limits"
 
 
 def test_the_signal_decides_the_exit_code() -> None:
     codes = {
-        number: Result(
+        number: RunResult(
             outcome="interrupted",
             answer=None,  # type: ignore[arg-type]
             link="",

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from tunefront.evaluators import Evaluation
-from tunefront.search import Experiment, Trial, answer_of
-from tunefront.search.run.progress import Now, Picture, Progress, picture_of, spoken
+from tunefront.search import Experiment, Trial, result_of
+from tunefront.search.run.progress import Now, Progress, Snapshot, picture_of, spoken
 from tunefront.search.study.confirmation import Confirmation
-from tunefront.search.study.live_stage import Doing
+from tunefront.search.study.live_stage import LiveStage
 
 NOON = datetime(2026, 1, 1, 12, 0)
 ProgressOf = Callable[..., Progress]
@@ -41,7 +41,7 @@ def progress(
         fields: dict[str, Any] = {
             "experiment": experiment,
             "phase": "",
-            "answer": answer_of(experiment, [*trials, running], Confirmation(rounds={})),
+            "answer": result_of(experiment, [*trials, running], Confirmation(rounds={})),
             "running": (running,),
             "left": 6,
             "at": NOON,
@@ -58,7 +58,7 @@ ALONE = "concurrent_trials=1"
 UNCONFIRMED = "confirmation.finalists=0"
 
 
-def at(progress: Progress, seconds: float = 0.0, **stages: Any) -> Picture:
+def at(progress: Progress, seconds: float = 0.0, **stages: Any) -> Snapshot:
     return picture_of(progress, stages.get("doing", {}), NOON + timedelta(seconds=seconds))
 
 
@@ -87,10 +87,10 @@ def test_time_goes_on_between_two_changes(progress: ProgressOf) -> None:
 def test_what_a_trial_is_at_is_what_its_worker_said(progress: ProgressOf) -> None:
     silent = at(progress(), 2)
     assert silent.now == (Now(trial="005 t6", doing="starting", seconds=6.0, expected_s=8.0),)
-    doing = {5: Doing(stage="quality", since=(NOON - timedelta(seconds=1)).timestamp())}
+    doing = {5: LiveStage(stage="quality", since=(NOON - timedelta(seconds=1)).timestamp())}
     told = at(progress(), 2, doing=doing).now[0]
     assert (told.doing, told.seconds) == ("judging quality", 3.0)
-    ahead = {5: Doing(stage="build", since=(NOON + timedelta(seconds=9)).timestamp())}
+    ahead = {5: LiveStage(stage="build", since=(NOON + timedelta(seconds=9)).timestamp())}
     assert at(progress(), 2, doing=ahead).now[0].seconds == 0, "another machine's clock"
 
 

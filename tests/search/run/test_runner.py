@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tunefront.evaluators import Evaluation, Setting, Timeouts
+from tunefront.evaluators import Evaluation, EvaluationSettings, Timeouts
 from tunefront.search import Experiment, Trial
 from tunefront.search.cluster.jobs import Job
 from tunefront.search.cluster.nodes import NodePool
@@ -52,7 +52,7 @@ def jobs(
             study,
             Promising(listed, gains),
             listed,
-            Setting(workload=experiment.workload, fingerprint="f", store="unused"),
+            EvaluationSettings(workload=experiment.workload, fingerprint="f", store="unused"),
             concurrent=1,
             trials=8,
             seconds=None,
@@ -102,7 +102,7 @@ def runner(load: Callable[..., Experiment]) -> Callable[..., Runner]:
             Study.open(experiment, {"test": "yes"}),
             Promising(listed, ()),
             listed,
-            Setting(workload=experiment.workload, fingerprint="f", store="unused"),
+            EvaluationSettings(workload=experiment.workload, fingerprint="f", store="unused"),
             concurrent=1,
             trials=trials,
             seconds=seconds,

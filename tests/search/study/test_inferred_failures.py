@@ -8,7 +8,11 @@ import pytest
 
 from tunefront.evaluators import Evaluation
 from tunefront.search import Trial
-from tunefront.search.study.inferred_failures import Skips, lessons_of, ruled_out_by
+from tunefront.search.study.inferred_failures import (
+    ExcludedConfigurations,
+    lessons_of,
+    ruled_out_by,
+)
 from tunefront.spaces import Configuration, Context, FailureCause, Hardware, Value, build_space
 
 Failed = Callable[..., Trial]
@@ -103,7 +107,7 @@ def test_a_lesson_within_another_is_not_told(failed: Failed) -> None:
 
 def test_skips_count_what_was_not_tried_and_tell_it_once(failed: Failed) -> None:
     listed = [Configuration({"runtime": "torch", "batch_size": size}) for size in (1, 8, 16, 32)]
-    skips = Skips(listed)
+    skips = ExcludedConfigurations(listed)
     out = failed(1, listed[2], "oom", "measure")
     [(lesson, count)] = skips.learn([out])
     assert (lesson.trials, count) == ((1,), 1)
@@ -116,7 +120,7 @@ def test_skips_count_what_was_not_tried_and_tell_it_once(failed: Failed) -> None
 
 def test_what_is_left_out_is_counted_once(failed: Failed) -> None:
     listed = [Configuration({"runtime": "torch", "batch_size": size}) for size in (1, 8, 16)]
-    skips = Skips(listed)
+    skips = ExcludedConfigurations(listed)
     assert skips.told() == ""
     assert skips.leave_out(listed[1:]) == 2
     assert skips.told() == ", but for 2 that no node has room for"
@@ -145,6 +149,6 @@ def test_what_is_ruled_out_is_counted_as_a_list_would_be(failed: Failed, laptop:
         failed(9, unlisted, "crash", "measure"),
     ]
     for count in range(len(trials) + 1):
-        expected = Skips(runnable).learn(trials[:count])
+        expected = ExcludedConfigurations(runnable).learn(trials[:count])
         assert ruled_out_by(space, trials[:count]) == expected
     assert len(ruled_out_by(space, trials)) == 3

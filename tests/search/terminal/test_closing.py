@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tunefront.search import Answer, Experiment, Trial, answer_of
+from tunefront.search import Experiment, Result, Trial, result_of
 from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.terminal.closing import (
     CALLS,
@@ -20,22 +20,22 @@ THREE = "objectives={throughput: maximize, peak_memory_mb: minimize, perplexity:
 
 
 @pytest.fixture
-def answered(load: Load, trial: TrialOf) -> Callable[..., Answer]:
+def answered(load: Load, trial: TrialOf) -> Callable[..., Result]:
     """An answer from rows of throughput, peak memory and perplexity."""
 
     def make(
         *rows: tuple[float, float, float], overrides: tuple[str, ...] = (), spread: float = 0.0
-    ) -> Answer:
+    ) -> Result:
         trials = [
             trial(n, spread=spread, throughput=t, peak_memory_mb=m, perplexity=p, quality_drop=0.0)
             for n, (t, m, p) in enumerate(rows)
         ]
-        return answer_of(load(*overrides), trials, Confirmation(rounds={}))
+        return result_of(load(*overrides), trials, Confirmation(rounds={}))
 
     return make
 
 
-def test_the_front_is_drawn_with_roles_names_and_units(answered: Callable[..., Answer]) -> None:
+def test_the_front_is_drawn_with_roles_names_and_units(answered: Callable[..., Result]) -> None:
     answer = answered((100, 500, 10), (400, 300, 10), (50, 250, 10), (90, 600, 10))
     assert answer.front.recommended is answer.trials[1]
     lines = plot_lines(answer)
@@ -59,7 +59,7 @@ def test_the_front_is_drawn_with_roles_names_and_units(answered: Callable[..., A
     ],
 )
 def test_of_three_objectives_those_are_drawn_between_which_there_is_most_to_choose(
-    answered: Callable[..., Answer], rows: list[tuple[float, float, float]], drawn: tuple[str, str]
+    answered: Callable[..., Result], rows: list[tuple[float, float, float]], drawn: tuple[str, str]
 ) -> None:
     answer = answered(*rows, overrides=(THREE,))
     assert len(answer.front.trials) == 3
@@ -69,22 +69,22 @@ def test_of_three_objectives_those_are_drawn_between_which_there_is_most_to_choo
 
 
 def test_nothing_is_drawn_where_there_is_nothing_to_choose(
-    answered: Callable[..., Answer], load: Load
+    answered: Callable[..., Result], load: Load
 ) -> None:
     assert (
         closing_lines(answered((1, 1, 1), overrides=("objectives={throughput: maximize}",))) == []
     )
-    nothing = answer_of(load(), (), Confirmation(rounds={}))
+    nothing = result_of(load(), (), Confirmation(rounds={}))
     assert closing_lines(nothing) == []
 
 
-def test_one_trial_is_a_plot_too(answered: Callable[..., Answer]) -> None:
+def test_one_trial_is_a_plot_too(answered: Callable[..., Result]) -> None:
     lines = plot_lines(answered((100, 500, 10)))
     assert lines[-1] == "* recommended"
     assert sum("*" in line for line in lines[:-1]) == 1
 
 
-def test_a_close_call_says_who_and_why(answered: Callable[..., Answer]) -> None:
+def test_a_close_call_says_who_and_why(answered: Callable[..., Result]) -> None:
     answer = answered((100, 500, 10), (102, 502, 10), (300, 900, 10), spread=0.03)
     lines = close_call_lines(answer)
     assert lines[0] == "close calls, which no figure tells apart:"
@@ -97,7 +97,7 @@ def test_a_close_call_says_who_and_why(answered: Callable[..., Answer]) -> None:
     assert "002" not in told
 
 
-def test_quality_is_compared_as_the_ties_are(answered: Callable[..., Answer]) -> None:
+def test_quality_is_compared_as_the_ties_are(answered: Callable[..., Result]) -> None:
     """On the same items: two perplexities that differ are one quality where the drop is one."""
     answer = answered((100, 500, 10.0), (100, 500, 10.5), overrides=(THREE,))
     told = " ".join(close_call_lines(answer))
@@ -105,7 +105,7 @@ def test_quality_is_compared_as_the_ties_are(answered: Callable[..., Answer]) ->
     assert "perplexity" not in told
 
 
-def test_many_close_calls_are_counted(answered: Callable[..., Answer]) -> None:
+def test_many_close_calls_are_counted(answered: Callable[..., Result]) -> None:
     answer = answered(*[(100, 500, 10)] * 5)
     lines = close_call_lines(answer)
     assert sum(" and 0" in line for line in lines) == CALLS

@@ -9,10 +9,10 @@ from datetime import datetime
 import pytest
 
 from tunefront.search import Experiment
-from tunefront.search.run.progress import Now, Picture, Progress
+from tunefront.search.run.progress import Now, Progress, Snapshot
 from tunefront.search.terminal.live import TRIALS_LISTED, Lines, LiveBlock, is_lively, render
 
-PICTURE = Picture(
+PICTURE = Snapshot(
     name="minilm on this cpu",
     phase="",
     counts={"ok": 20, "beyond limits": 1, "failed": 2},
@@ -31,7 +31,7 @@ PICTURE = Picture(
 )
 
 
-def drawn(picture: Picture, width: int = 80, *, colours: bool = False) -> list[str]:
+def drawn(picture: Snapshot, width: int = 80, *, colours: bool = False) -> list[str]:
     from rich.console import Console
 
     stream = io.StringIO()

@@ -5,13 +5,13 @@ from collections.abc import Callable
 
 import pytest
 
-from tunefront.search import Answer, Experiment, Trial, answer_of
+from tunefront.search import Experiment, Result, Trial, result_of
 from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.terminal.narrow import fitted, narrow_front_table
 
 
 @pytest.fixture
-def answer(load: Callable[..., Experiment], trial: Callable[..., Trial]) -> Answer:
+def answer(load: Callable[..., Experiment], trial: Callable[..., Trial]) -> Result:
     rows = [(35.66, 380.4, 0.0), (184.1, 206.3, 0.4), (184.2, 206.4, 0.4), (107.1, 103.0, 0.8)]
     choices = {"runtime": "openvino", "precision": "bf16", "quantization": "int8-weight-only"}
     trials = [
@@ -20,10 +20,10 @@ def answer(load: Callable[..., Experiment], trial: Callable[..., Trial]) -> Answ
         for n, (t, m, d) in enumerate(rows)
     ]  # fmt: skip
     three = "objectives={throughput: maximize, peak_memory_mb: minimize, perplexity: minimize}"
-    return answer_of(load(three), trials, Confirmation(rounds={}))
+    return result_of(load(three), trials, Confirmation(rounds={}))
 
 
-def test_the_table_fits_eighty_columns_with_whole_words(answer: Answer) -> None:
+def test_the_table_fits_eighty_columns_with_whole_words(answer: Result) -> None:
     from rich.console import Console
 
     stream = io.StringIO()

@@ -9,7 +9,7 @@ from tests.processors import PROCESSORS
 
 from tunefront.evaluators import Evaluation
 from tunefront.evaluators.exports.verification import Check
-from tunefront.search import Experiment, Limit, Trial, answer_of
+from tunefront.search import Experiment, Limit, Trial, result_of
 from tunefront.search.deploy.verify import Verification
 from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.terminal.listings import verification_table
@@ -107,12 +107,12 @@ def test_failures_are_told_by_cause_with_what_they_rule_out(
         ended = trial(number, {"runtime": "openvino", "batch_size": number}, "failed")
         broken = replace(failure(), cause="crash", stage="measure")
         trials.append(replace(ended, evaluation=broken))
-    lines = failure_lines(answer_of(experiment, trials, Confirmation(rounds={})))
+    lines = failure_lines(result_of(experiment, trials, Confirmation(rounds={})))
     assert lines == [
         f"failed (crash): 001, 002, 003; see `tunefront show {experiment.path} 1`",
         "runtime=openvino: skipped, implied by trials 1, 2, 3 (3 of 3 failed: crash)",
     ]
-    assert failure_lines(answer_of(experiment, trials[:1], Confirmation(rounds={}))) == []
+    assert failure_lines(result_of(experiment, trials[:1], Confirmation(rounds={}))) == []
 
 
 def test_picks_of_one_trial_are_told_together(
@@ -121,7 +121,7 @@ def test_picks_of_one_trial_are_told_together(
     fast = {"throughput": 9.0, "peak_memory_mb": 9.0, "perplexity": 9.0, "quality_drop": 0.0}
     small = {"throughput": 1.0, "peak_memory_mb": 1.0, "perplexity": 9.1, "quality_drop": 1.0}
     trials = [trial(0, {"threads": 1}, **fast), trial(1, {"threads": 2}, **small)]
-    lines = picks_lines(answer_of(load("prefer=throughput"), trials, Confirmation(rounds={})))
+    lines = picks_lines(result_of(load("prefer=throughput"), trials, Confirmation(rounds={})))
     names = [line.split("  00")[0].strip() for line in lines[::2]]
     assert names == ["recommended, fastest, highest quality, knee", "smallest"]
     assert lines[1].strip() == "best throughput within limits"
@@ -132,9 +132,9 @@ def test_the_sign_of_a_tie_is_explained(
 ) -> None:
     same = {"throughput": 1.0, "peak_memory_mb": 1.0, "perplexity": 9.0, "quality_drop": 0.0}
     trials = [trial(number, {"batch_size": number + 1}, **same) for number in range(2)]
-    answer = answer_of(load(), trials, Confirmation(rounds={}))
+    answer = result_of(load(), trials, Confirmation(rounds={}))
     assert ties_line(answer) == "000 =1: can't be told apart from 001"
-    alone = answer_of(load(), trials[:1], Confirmation(rounds={}))
+    alone = result_of(load(), trials[:1], Confirmation(rounds={}))
     assert ties_line(alone) == ""
 
 
@@ -148,7 +148,7 @@ def test_misses_are_told_with_their_units(
         Limit(metric="perplexity", test="<=", bound=2.0),
         Limit(metric="throughput", test=">=", bound=1.0),
     ]
-    answer = answer_of(load(), [only], Confirmation(rounds={}), limits)
+    answer = result_of(load(), [only], Confirmation(rounds={}), limits)
     assert miss_lines(answer, limits) == [
         "nothing keeps the limits; the nearest:",
         "  000 t1: latency_ms 12.3 ms (limit latency_ms <= 1.5 ms), "

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from tunefront.evaluators import Evaluation, Measurement
-from tunefront.search import Answer, Experiment, Trial, answer_of, load_experiment
+from tunefront.search import Experiment, Result, Trial, load_experiment, result_of
 from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.study.study import Study
 from tunefront.search.study.trial import TrialStatus
@@ -68,7 +68,7 @@ class Shown:
         written: The projection that wrote it.
     """
 
-    answer: Answer
+    answer: Result
     written: Projection
 
 
@@ -98,7 +98,7 @@ def made_up(folder: Path, count: int, laptop: Hardware) -> Experiment:
     return load_experiment(path, hardware=laptop)
 
 
-def answered(experiment: Experiment, count: int) -> Answer:
+def answered(experiment: Experiment, count: int) -> Result:
     """Made-up trials that have all ended; every thirteenth failed."""
     random = np.random.default_rng(count)
     runnable = experiment.space.enumerate().runnable
@@ -108,7 +108,7 @@ def answered(experiment: Experiment, count: int) -> Answer:
         ended(number, configuration, random)
         for number, configuration in enumerate([experiment.baseline, *chosen])
     ]
-    return answer_of(experiment, trials, Confirmation())
+    return result_of(experiment, trials, Confirmation())
 
 
 def ended(number: int, configuration: Configuration, random: np.random.Generator) -> Trial:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tunefront.search import Answer, Trial, answer_of
+from tunefront.search import Result, Trial, result_of
 from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.tracking.default_views import views_of
 from tunefront.search.tracking.note import LONGEST_NOTE, Links, front_page
@@ -15,17 +15,17 @@ from .conftest import answered, made_up
 
 
 @pytest.fixture
-def small(tmp_path: Path, laptop: Hardware) -> Answer:
+def small(tmp_path: Path, laptop: Hardware) -> Result:
     return answered(made_up(tmp_path, 60, laptop), 60)
 
 
 @pytest.fixture
-def large(tmp_path: Path, laptop: Hardware) -> Answer:
+def large(tmp_path: Path, laptop: Hardware) -> Result:
     """A search whose front alone is more than the page shows."""
     found = answered(made_up(tmp_path, 400, laptop), 400)
     trials = [trial for trial in found.trials if trial.status != "infeasible"]
     spread = [stretched(trial, place) for place, trial in enumerate(trials)]
-    return answer_of(found.experiment, spread, Confirmation())
+    return result_of(found.experiment, spread, Confirmation())
 
 
 def stretched(trial: Trial, place: int) -> Trial:
@@ -39,11 +39,11 @@ def stretched(trial: Trial, place: int) -> Trial:
     return replace(trial, measurements=figures)
 
 
-def titles(answer: Answer) -> list[str]:
+def titles(answer: Result) -> list[str]:
     return [view.title for view in views_of(answer, "base")]
 
 
-def test_a_view_of_a_part_says_so(small: Answer, large: Answer) -> None:
+def test_a_view_of_a_part_says_so(small: Result, large: Result) -> None:
     assert titles(small) == [
         "1 Front + baseline",
         "2 Named picks",
@@ -58,7 +58,7 @@ def test_a_view_of_a_part_says_so(small: Answer, large: Answer) -> None:
 
 
 def test_few_are_sorted_by_the_first_objective_many_begin_with_the_front(
-    small: Answer, large: Answer
+    small: Result, large: Result
 ) -> None:
     few, many = views_of(small, "base")[2], views_of(large, "base")[2]
     assert (few.order, few.ascending) == ("metrics.`throughput`", False)
@@ -66,7 +66,7 @@ def test_few_are_sorted_by_the_first_objective_many_begin_with_the_front(
 
 
 def test_every_pair_of_objectives_has_a_chart_and_only_a_baseline_a_difference(
-    small: Answer,
+    small: Result,
 ) -> None:
     charts = {c.title: c.cards for c in views_of(small, "base")[2].charts}
     pairs = [(card["xaxis"]["key"], card["yaxis"]["key"]) for card in charts["Trade-offs"]]
@@ -81,7 +81,7 @@ def test_every_pair_of_objectives_has_a_chart_and_only_a_baseline_a_difference(
     assert without == {"Trade-offs", "Choices and objectives"}
 
 
-def test_the_note_fits_however_long_the_front(small: Answer, large: Answer) -> None:
+def test_the_note_fits_however_long_the_front(small: Result, large: Result) -> None:
     for answer in (small, large):
         runs = {t.number: f"#/experiments/1/runs/{'f' * 32}" for t in answer.trials}
         views = {view.title: "#/x" for view in views_of(answer, "base")}

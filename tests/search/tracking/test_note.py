@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from tunefront.evaluators import Evaluation
-from tunefront.search import Experiment, Trial, answer_of
+from tunefront.search import Experiment, Trial, result_of
 from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.tracking.note import search_note
 
@@ -28,7 +28,7 @@ def test_doubts_are_told(
 ) -> None:
     figures = {"throughput": 100.0, "peak_memory_mb": 500.0, "perplexity": 10.0}
     own = trial(1, evaluation=replace(evaluation(), doubts=doubts), quality_drop=0.0, **figures)
-    answer = answer_of(load(), [trial(0, quality_drop=0.0, **figures), own], Confirmation())
+    answer = result_of(load(), [trial(0, quality_drop=0.0, **figures), own], Confirmation())
     text, _, command = search_note(own, answer).partition("\n\n    ")
     assert command == f"tunefront export {answer.experiment.path} 1"
     assert text.endswith(told)

@@ -11,7 +11,7 @@ import mlflow
 import pytest
 
 from tunefront.evaluators import Evaluation, Sample
-from tunefront.search import Answer, Experiment, Trial, answer_of
+from tunefront.search import Experiment, Result, Trial, result_of
 from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.study.study import Study
 from tunefront.search.tracking.output_tables import LOGGED, logged_with
@@ -27,13 +27,13 @@ def experiment(load: Callable[..., Experiment], monkeypatch: pytest.MonkeyPatch)
     return load()
 
 
-def told(experiment: Experiment, evaluations: list[Evaluation]) -> Answer:
+def told(experiment: Experiment, evaluations: list[Evaluation]) -> Result:
     """The answer of a search whose trials ended like this."""
     study = Study.open(experiment, {"test": "yes"})
     for threads, ended in enumerate(evaluations, start=1):
         configuration = Configuration({**experiment.baseline, "threads": threads})
         study.tell(study.ask(configuration), ended)
-    return answer_of(experiment, study.trials(), Confirmation(rounds={}))
+    return result_of(experiment, study.trials(), Confirmation(rounds={}))
 
 
 def answering(ended: Evaluation, words: str) -> Evaluation:
@@ -42,14 +42,14 @@ def answering(ended: Evaluation, words: str) -> Evaluation:
 
 
 @pytest.fixture
-def answer(experiment: Experiment, evaluation: Callable[..., Evaluation]) -> Answer:
+def answer(experiment: Experiment, evaluation: Callable[..., Evaluation]) -> Result:
     """The baseline, a trial on the front, and one that is beaten."""
     fast, slow = evaluation(throughput=900.0), evaluation(throughput=1.0, peak_memory_mb=900.0)
     found = [(evaluation(), "base"), (fast, "fast"), (slow, "slow")]
     return told(experiment, [answering(*one) for one in found])
 
 
-def project(answer: Answer) -> Projection:
+def project(answer: Result) -> Projection:
     projection = Projection(answer.experiment, "search")
     projection.write_trials(answer.trials, answer)
     projection.write_summary(answer, {})
@@ -92,7 +92,7 @@ def runs_of(projection: Projection) -> list[Any]:
     return list(client_of(projection.experiment).search_runs([projection.experiment_id]))
 
 
-def test_mlflow_reads_the_answers_of_the_shortlist_each_once(answer: Answer) -> None:
+def test_mlflow_reads_the_answers_of_the_shortlist_each_once(answer: Result) -> None:
     assert [trial.number for trial in answer.front.trials] == [1]
     project(answer)
     projection = project(answer)
@@ -105,7 +105,7 @@ def test_mlflow_reads_the_answers_of_the_shortlist_each_once(answer: Answer) -> 
     assert {number for number, found in tags.items() if LOGGED in found} == {"0", "1"}
 
 
-def test_a_table_whose_tag_was_not_written_any_more_is_completed(answer: Answer) -> None:
+def test_a_table_whose_tag_was_not_written_any_more_is_completed(answer: Result) -> None:
     projection = Projection(answer.experiment, "search")
     projection.write_trials(answer.trials, answer)
     run_id = projection.run_id(answer.trials[1])
@@ -117,7 +117,7 @@ def test_a_table_whose_tag_was_not_written_any_more_is_completed(answer: Answer)
 
 
 def test_the_view_of_answers_is_there_where_answers_are(
-    answer: Answer, load: Callable[..., Experiment], evaluation: Callable[..., Evaluation]
+    answer: Result, load: Callable[..., Experiment], evaluation: Callable[..., Evaluation]
 ) -> None:
     client = client_of(answer.experiment)
     projection = project(answer)

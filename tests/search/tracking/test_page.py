@@ -8,7 +8,7 @@ import mlflow
 import pytest
 
 from tunefront.evaluators import Evaluation
-from tunefront.search import Answer
+from tunefront.search import Result
 from tunefront.search.report.front_chart import ROLE_COLOURS
 from tunefront.search.results.result import rounded
 from tunefront.search.results.view import role_of
@@ -55,7 +55,7 @@ HEADERS = """() => [...document.querySelectorAll('.ag-header-cell[col-id*="`"]')
 """Every header, in order, and whether it is seen whole."""
 
 
-def front_and_baseline(answer: Answer) -> list[int]:
+def front_and_baseline(answer: Result) -> list[int]:
     """The numbers, the best of the first objective first."""
     trials = {trial.number: trial for trial in (*answer.front.trials, answer.trials[0])}
     first = answer.experiment.objectives[0]
@@ -66,7 +66,7 @@ def numbers(rows: list[dict[str, Any]]) -> list[int]:
     return [int(row["run"].split()[0]) for row in rows]
 
 
-def check_rows(page: "Page", answer: Answer, expected: list[int]) -> list[dict[str, Any]]:
+def check_rows(page: "Page", answer: Result, expected: list[int]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = page.evaluate(ROWS)
     assert numbers(rows) == expected
     for row, number in zip(rows, expected, strict=True):

@@ -9,8 +9,8 @@ from typing import Any
 import mlflow
 import pytest
 
-from tunefront.evaluators import Evaluation, FirstLook, Measurement
-from tunefront.search import Answer, Experiment, Trial, answer_of
+from tunefront.evaluators import Evaluation, InterimResult, Measurement
+from tunefront.search import Experiment, Result, Trial, result_of
 from tunefront.search.profile.advice import tried_of
 from tunefront.search.sampling.early_stopping.reliability import fidelity_of
 from tunefront.search.study.confirmation import Confirmation
@@ -80,14 +80,14 @@ def answer(
     experiment: Experiment,
     evaluation: Callable[..., Evaluation],
     failure: Callable[..., Evaluation],
-) -> Answer:
+) -> Result:
     """The baseline, a failure, and a trial under way, recorded."""
     study = Study.open(experiment, {"test": "yes"})
     for threads, ended in ((1, evaluation()), (2, failure())):
         configuration = Configuration({**experiment.baseline, "threads": threads})
         study.tell(study.ask(configuration), ended)
     study.ask(Configuration({**experiment.baseline, "batch_size": 8}))
-    return answer_of(experiment, study.trials(), Confirmation(rounds={}))
+    return result_of(experiment, study.trials(), Confirmation(rounds={}))
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def runs_of(client: mlflow.MlflowClient, projection: Projection) -> list[Any]:
     return list(client.search_runs([projection.experiment_id]))
 
 
-def written(answer: Answer, name: str = "") -> Projection:
+def written(answer: Result, name: str = "") -> Projection:
     """The answer, written whole."""
     experiment = replace(answer.experiment, name=name or answer.experiment.name)
     projection = Projection(experiment, "search")
@@ -108,7 +108,7 @@ def written(answer: Answer, name: str = "") -> Projection:
     return projection
 
 
-def check_whole(runs: list[Any], answer: Answer) -> None:
+def check_whole(runs: list[Any], answer: Result) -> None:
     """Every trial that has ended has one run, and that has everything."""
     assert sorted(run.data.tags["trial"] for run in runs) == ["0", "1", "summary"]
     by_trial = {run.data.tags["trial"]: run for run in runs}
@@ -123,7 +123,7 @@ def check_whole(runs: list[Any], answer: Answer) -> None:
 
 
 def test_a_projection_that_is_killed_anywhere_is_completed_by_the_next(
-    answer: Answer, client: mlflow.MlflowClient
+    answer: Result, client: mlflow.MlflowClient
 ) -> None:
     path = str(answer.experiment.path)
     done = subprocess.run(
@@ -138,7 +138,7 @@ def test_a_projection_that_is_killed_anywhere_is_completed_by_the_next(
 
 
 def test_what_is_there_already_is_not_written_again(
-    answer: Answer, client: mlflow.MlflowClient
+    answer: Result, client: mlflow.MlflowClient
 ) -> None:
     first = written(answer)
     before = {run.info.run_id: run.to_dictionary() for run in runs_of(client, first)}
@@ -148,7 +148,7 @@ def test_what_is_there_already_is_not_written_again(
 
 
 def test_a_run_that_nobody_was_told_of_is_taken_for_its_trial(
-    answer: Answer, client: mlflow.MlflowClient
+    answer: Result, client: mlflow.MlflowClient
 ) -> None:
     projection = Projection(answer.experiment, "search")
     lost = client.create_run(projection.experiment_id, tags={"tunefront.trial": "0"})
@@ -157,7 +157,7 @@ def test_a_run_that_nobody_was_told_of_is_taken_for_its_trial(
     assert lost.info.run_id in {run.info.run_id for run in runs}
 
 
-def test_a_run_that_comes_too_late_is_deleted(answer: Answer, client: mlflow.MlflowClient) -> None:
+def test_a_run_that_comes_too_late_is_deleted(answer: Result, client: mlflow.MlflowClient) -> None:
     projection = Projection(answer.experiment, "search")
     projection.write_trials(answer.trials, answer)
     late = client.create_run(projection.experiment_id, tags={"tunefront.trial": "1"})
@@ -168,7 +168,7 @@ def test_a_run_that_comes_too_late_is_deleted(answer: Answer, client: mlflow.Mlf
 
 
 def test_of_two_runs_of_one_trial_the_whole_one_stays(
-    answer: Answer, client: mlflow.MlflowClient
+    answer: Result, client: mlflow.MlflowClient
 ) -> None:
     projection = written(answer)
     whole = {run.info.run_id for run in runs_of(client, projection)}
@@ -180,14 +180,14 @@ def test_of_two_runs_of_one_trial_the_whole_one_stays(
 
 
 def test_a_trial_that_is_no_longer_a_pick_loses_the_name(
-    answer: Answer, client: mlflow.MlflowClient, trial: Callable[..., Trial]
+    answer: Result, client: mlflow.MlflowClient, trial: Callable[..., Trial]
 ) -> None:
     projection = Projection(answer.experiment, "search")
     figures = {"peak_memory_mb": 500.0, "perplexity": 10.0, "quality_drop": 0.0}
     base = trial(0, throughput=100.0, **figures)
 
     def picks(*trials: Trial) -> list[str]:
-        found = answer_of(answer.experiment, [base, *trials], Confirmation(rounds={}))
+        found = result_of(answer.experiment, [base, *trials], Confirmation(rounds={}))
         projection.write_trials(found.trials, found)
         runs = client.search_runs([projection.experiment_id], "tags.picks != ''")
         return sorted(run.data.tags["trial"] for run in runs)
@@ -198,12 +198,12 @@ def test_a_trial_that_is_no_longer_a_pick_loses_the_name(
 
 
 def test_figures_that_are_not_finite_are_left_out(
-    answer: Answer, client: mlflow.MlflowClient, trial: Callable[..., Trial]
+    answer: Result, client: mlflow.MlflowClient, trial: Callable[..., Trial]
 ) -> None:
     projection = Projection(answer.experiment, "search")
     figures = {"throughput": 100.0, "peak_memory_mb": 500.0, "perplexity": 10.0}
     odd = trial(0, latency_ms=float("inf"), quality_drop=0.0, **figures)
-    found = answer_of(answer.experiment, [odd], Confirmation(rounds={}))
+    found = result_of(answer.experiment, [odd], Confirmation(rounds={}))
     projection.write_trials([odd], found)
     (run,) = runs_of(client, projection)
     assert "latency_ms" not in run.data.metrics
@@ -228,10 +228,10 @@ def test_a_search_without_throughput_and_memory_is_written_whole(
             measurements=figures,
             items=((1.0,), (1.0,)),
             relative=Measurement.exact(2.0, "x"),
-            first_look=FirstLook(speed=None),
+            first_look=InterimResult(speed=None),
         )
         study.tell(study.ask(configuration), ended)
-    answer = answer_of(experiment, Study.read(experiment).trials(), Confirmation())
+    answer = result_of(experiment, Study.read(experiment).trials(), Confirmation())
     assert answer.trials[1].measured, answer.trials[1]
     written = Projection(experiment, "search")
     written.write_trials(answer.trials, answer)

@@ -6,7 +6,7 @@ import mlflow
 import pytest
 
 from tunefront.evaluators import Evaluation
-from tunefront.search import Answer, Experiment, answer_of
+from tunefront.search import Experiment, Result, result_of
 from tunefront.search.commands.arguments import find
 from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.study.study import Study
@@ -33,8 +33,8 @@ def study(experiment: Experiment, evaluation: Callable[..., Evaluation]) -> Stud
 
 
 @pytest.fixture(scope="module")
-def answer(experiment: Experiment, study: Study) -> Answer:
-    return answer_of(experiment, study.trials(), Confirmation(rounds={}))
+def answer(experiment: Experiment, study: Study) -> Result:
+    return result_of(experiment, study.trials(), Confirmation(rounds={}))
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +43,7 @@ def _own_store(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def projection(answer: Answer, study: Study) -> Projection:
+def projection(answer: Result, study: Study) -> Projection:
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         written = Projection(answer.experiment, study.search_id)
@@ -87,7 +87,7 @@ def test_another_page_is_no_run(written: str, told: str) -> None:
         run_named_in(written)
 
 
-def test_a_trial_is_found_by_run_and_by_address(answer: Answer, projection: Projection) -> None:
+def test_a_trial_is_found_by_run_and_by_address(answer: Result, projection: Projection) -> None:
     run = projection.run_id(answer.trials[1])
     assert run is not None
     page = f"http://127.0.0.1:5000/#/experiments/{projection.experiment_id}/runs/{run}"
@@ -98,7 +98,7 @@ def test_a_trial_is_found_by_run_and_by_address(answer: Answer, projection: Proj
 
 
 def test_a_run_that_is_none_of_a_trial_is_told(
-    answer: Answer, projection: Projection, client: mlflow.MlflowClient
+    answer: Result, projection: Projection, client: mlflow.MlflowClient
 ) -> None:
     with pytest.raises(ExperimentError, match=rf"run {OTHER} is not in sqlite:///.*--all` lists"):
         find(answer, OTHER)
@@ -111,7 +111,7 @@ def test_a_run_that_is_none_of_a_trial_is_told(
 
 
 def test_mlflow_is_not_asked_where_no_run_is_named(
-    answer: Answer, monkeypatch: pytest.MonkeyPatch
+    answer: Result, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     assert find(answer, "1").number == 1
@@ -122,13 +122,13 @@ def test_mlflow_is_not_asked_where_no_run_is_named(
         find(answer, RUN)
 
 
-def test_a_trial_without_a_run_is_told(answer: Answer, projection: Projection) -> None:
+def test_a_trial_without_a_run_is_told(answer: Result, projection: Projection) -> None:
     with pytest.raises(TrackingError, match="does not hold trial 7 yet; `tunefront sync"):
         Runs(answer.experiment).run_of(7)
 
 
 def test_a_store_that_does_not_hold_the_search_is_told(
-    answer: Answer, projection: Projection, load: Callable[..., Experiment]
+    answer: Result, projection: Projection, load: Callable[..., Experiment]
 ) -> None:
     other = load()
     Study.open(other, {"test": "yes"})
@@ -141,7 +141,7 @@ def test_a_store_that_does_not_hold_the_search_is_told(
 
 
 def test_what_a_person_tagged_is_found_and_survives_our_writing(
-    answer: Answer, study: Study, projection: Projection, client: mlflow.MlflowClient
+    answer: Result, study: Study, projection: Projection, client: mlflow.MlflowClient
 ) -> None:
     with pytest.raises(
         ExperimentError, match=r"no run of 'Made up' is tagged pick=yes; `tunefront"
@@ -152,7 +152,7 @@ def test_what_a_person_tagged_is_found_and_survives_our_writing(
     with pytest.raises(ExperimentError, match=r"pick=yes; 000 .* has pick=perhaps; `tunefront ui"):
         Runs(answer.experiment).tagged()
     client.set_tag(runs[1], "pick", " Yes")
-    changed = answer_of(answer.experiment, answer.trials[:1], Confirmation(rounds={}))
+    changed = result_of(answer.experiment, answer.trials[:1], Confirmation(rounds={}))
     again = Projection(answer.experiment, study.search_id)
     again.write_trials(changed.trials, changed)
     again.write_trials(answer.trials, answer)

@@ -13,12 +13,12 @@ import mlflow
 import pytest
 
 from tunefront.evaluators import Evaluation
-from tunefront.search import Answer, Experiment, answer_of
+from tunefront.search import Experiment, Result, result_of
 from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.study.study import Study
 from tunefront.search.tracking.address import front_page_of
 from tunefront.search.tracking.store import tracking_uri
-from tunefront.search.tracking.writer import Recorder, pause_s, sync
+from tunefront.search.tracking.writer import TrackingWriter, pause_s, sync
 from tunefront.spaces import Configuration, TrackingError
 
 from .server import Server
@@ -52,11 +52,11 @@ class Night:
         self.experiment = experiment
         self.study = Study.open(experiment, {"test": "yes"})
         self.said: list[str] = []
-        self.recorder = Recorder(experiment, self.study, self.said.append)
+        self.recorder = TrackingWriter(experiment, self.study, self.said.append)
         self._evaluation = evaluation
 
-    def answer(self) -> Answer:
-        return answer_of(self.experiment, self.study.trials(), Confirmation(rounds={}))
+    def answer(self) -> Result:
+        return result_of(self.experiment, self.study.trials(), Confirmation(rounds={}))
 
     def trials(self, count: int) -> None:
         """So many more trials end; nobody waits for MLflow."""
@@ -294,7 +294,7 @@ def test_the_front_is_a_link_away_while_the_search_runs(
     assert one.finish().endswith(f"/{page}")
     monkeypatch.setattr("tunefront.search.tracking.projection.shown_by", lambda _: "4.0.0")
     assert sync(one.experiment).obstacle.endswith("this is 4.0.0")
-    again = Recorder(one.experiment, one.study, one.said.append)
+    again = TrackingWriter(one.experiment, one.study, one.said.append)
     again.start()
     assert "searchFilter=" in again.finish(one.answer())
     assert one.said == [

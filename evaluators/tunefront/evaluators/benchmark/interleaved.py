@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from tunefront.evaluators.evaluation.settings import Setting, devices, memory_limit
+from tunefront.evaluators.evaluation.settings import EvaluationSettings, devices, memory_limit
 from tunefront.evaluators.interfaces.tensors import read_requests, size_of_pass, speed_of
 from tunefront.evaluators.isolation.cores import lease_cores
 from tunefront.evaluators.isolation.process import Child, Isolation, Kit, Step
@@ -33,11 +33,11 @@ from tunefront.spaces import (
     resources_of,
 )
 
-from .turn_channel import Turnstile
+from .turn_channel import TurnChannel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Contender:
+class Target:
     """A measurement target: a built candidate of an interleaved run.
 
     Attributes:
@@ -75,7 +75,7 @@ class Contender:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sitting:
+class TargetResult:
     """A target result: the timing and measurements of one target.
 
     Attributes:
@@ -91,7 +91,7 @@ class Sitting:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
+class InterleavedRun:
     """An interleaved run.
 
     Attributes:
@@ -101,7 +101,7 @@ class Session:
         queued_s: Seconds spent waiting for free cores, before the run.
     """
 
-    sittings: Sequence[Sitting | EvaluationError]
+    sittings: Sequence[TargetResult | EvaluationError]
     machine: Mapping[str, float]
     waited_s: float
     queued_s: float = 0.0
@@ -109,20 +109,20 @@ class Session:
 
 EnoughTurns = Callable[[Sequence[Timing], float], bool]
 """Whether the timings so far suffice; also takes the seconds since the first turn, less waiting."""
-EndsEarly = Callable[[Session], bool]
+EndsEarly = Callable[[InterleavedRun], bool]
 """Whether to stop early, given the interim result of the run."""
 LOOK_TURNS = 3
 """Undisturbed turns of each target after which the interim result is taken."""
 
 
 def take_turns(
-    setting: Setting,
-    contenders: Sequence[Contender],
+    setting: EvaluationSettings,
+    contenders: Sequence[Target],
     isolation: Isolation,
     log: Path,
     enough: EnoughTurns,
     ends_early: EndsEarly | None = None,
-) -> Session:
+) -> InterleavedRun:
     """Run an interleaved benchmark of some targets.
 
     If a target fails, the others continue. If the first target fails, the run ends, because the
@@ -147,20 +147,20 @@ def take_turns(
     with (
         in_use(*read),
         lease_cores(wanted) as cores,
-        Turnstile(places) as turnstile,
+        TurnChannel(places) as turnstile,
         ExitStack() as stack,
     ):
         queued_s = time.monotonic() - start
-        table = _Table(setting, turnstile, cores)
+        table = _Benchmark(setting, turnstile, cores)
         for contender in contenders:
             table.add(contender, isolation, log, stack)
         return replace(table.play(enough, ends_early), queued_s=queued_s)
 
 
-class _Player:
+class _Participant:
     """A target in an interleaved benchmark: its processes, and its blocks and energy so far."""
 
-    def __init__(self, contender: Contender, places: Sequence[int], children: list[Child]) -> None:
+    def __init__(self, contender: Target, places: Sequence[int], children: list[Child]) -> None:
         self.contender = contender
         self.places = places
         self.children = dict(zip(places, children, strict=True))
@@ -183,7 +183,7 @@ class _Player:
             threads=self.contender.clocked_by,
         )
 
-    def sitting(self) -> Sitting | EvaluationError:
+    def sitting(self) -> TargetResult | EvaluationError:
         """Return the target's result or error; call it after `end` was sent to its processes."""
         if self.failure is not None:
             return self.failure
@@ -194,7 +194,7 @@ class _Player:
         except EvaluationError as error:
             return error
 
-    def figures(self, results: Sequence[Mapping[str, Any]]) -> Sitting:
+    def figures(self, results: Sequence[Mapping[str, Any]]) -> TargetResult:
         """Return the target's result from its turns and the reports of its processes.
 
         Args:
@@ -210,7 +210,7 @@ class _Player:
             **{f"gpu_{name}": sum(r["gpu"][name] for r in results) for name in first["gpu"]},
         }
         timing = self.timing
-        return Sitting(
+        return TargetResult(
             timing=timing,
             measurements={
                 **speed_of(timing),
@@ -254,19 +254,21 @@ def energy_of(joules: Sequence[float], items: Sequence[int]) -> Measurement:
     )
 
 
-class _Table:
+class _Benchmark:
     """An interleaved benchmark: starts the targets' processes and runs their turns."""
 
-    def __init__(self, setting: Setting, turnstile: Turnstile, cores: Sequence[int]) -> None:
+    def __init__(
+        self, setting: EvaluationSettings, turnstile: TurnChannel, cores: Sequence[int]
+    ) -> None:
         self._setting = setting
         self._protocol = setting.protocol
         self._turnstile = turnstile
         self._cores = cores
-        self._players: list[_Player] = []
+        self._players: list[_Participant] = []
         self._waited_s = 0.0
         self._meter = EnergyMeter()
 
-    def add(self, contender: Contender, isolation: Isolation, log: Path, stack: ExitStack) -> None:
+    def add(self, contender: Target, isolation: Isolation, log: Path, stack: ExitStack) -> None:
         """Start a target's processes, without waiting; all targets load concurrently."""
         first = sum(len(player.places) for player in self._players)
         places = range(first, first + contender.replicas)
@@ -274,9 +276,9 @@ class _Table:
             stack.enter_context(isolation.start(self._step(contender, replica, place, log)))
             for replica, place in enumerate(places)
         ]
-        self._players.append(_Player(contender, places, children))
+        self._players.append(_Participant(contender, places, children))
 
-    def _step(self, contender: Contender, replica: int, place: int, log: Path) -> Step:
+    def _step(self, contender: Target, replica: int, place: int, log: Path) -> Step:
         configuration = contender.configuration
         payload = {
             "candidate": str(contender.candidate),
@@ -298,7 +300,7 @@ class _Table:
             memory_mb=memory_limit(self._setting, configuration),
         )
 
-    def play(self, enough: EnoughTurns, ends_early: EndsEarly | None) -> Session:
+    def play(self, enough: EnoughTurns, ends_early: EndsEarly | None) -> InterleavedRun:
         """Load and warm up all targets, then run turns until `enough` or `ends_early` stops them.
 
         The order of the targets is reversed in every other turn.
@@ -328,17 +330,19 @@ class _Table:
         for player in self._present():
             self._turnstile.dismiss(player.places)
         sittings = [player.sitting() for player in self._players]
-        return Session(sittings=sittings, machine=machine, waited_s=self._waited_s)
+        return InterleavedRun(sittings=sittings, machine=machine, waited_s=self._waited_s)
 
     def _look(self, ends_early: EndsEarly, watch: MachineWatch, own_s: float) -> bool:
         """Take the interim result and return whether to stop; False if a target fails meanwhile."""
-        sittings: list[Sitting | EvaluationError] = []
+        sittings: list[TargetResult | EvaluationError] = []
         for player in self._present():
             if not (results := self._call(player, "look")):
                 return False
             sittings.append(player.figures(results))
         machine = self._machine(watch, own_s)
-        return ends_early(Session(sittings=sittings, machine=machine, waited_s=self._waited_s))
+        return ends_early(
+            InterleavedRun(sittings=sittings, machine=machine, waited_s=self._waited_s)
+        )
 
     def _machine(self, watch: MachineWatch, own_s: float) -> Mapping[str, float]:
         return {**watch.state(own_s).to_dict(), **self._gpus()}
@@ -348,7 +352,7 @@ class _Table:
         used = any(player.contender.resources.gpus for player in self._players)
         return Gpus().state() if used else {}
 
-    def _present(self) -> list[_Player]:
+    def _present(self) -> list[_Participant]:
         return [player for player in self._players if player.failure is None]
 
     def _wait(self) -> None:
@@ -356,7 +360,7 @@ class _Table:
         if left_s > 0:
             self._waited_s += wait_until_quiet(self._cores, left_s)
 
-    def _block(self, player: _Player) -> float:
+    def _block(self, player: _Participant) -> float:
         """Run one block of one target; return the CPU seconds that its replicas used for it."""
         before = self._meter.joules()
         answers = self._call(player, "block")
@@ -368,18 +372,18 @@ class _Table:
         player.blocks.append([Block.from_dict(answer) for answer in answers])
         return float(sum(answer["spent_s"] for answer in answers))
 
-    def _seat(self, player: _Player) -> None:
+    def _seat(self, player: _Participant) -> None:
         limit_s = self._setting.timeouts.measure_s
         self._ask(player, lambda: self._turnstile.seated(player.places, limit_s, player.check))
 
-    def _call(self, player: _Player, word: str) -> list[Mapping[str, Any]]:
+    def _call(self, player: _Participant, word: str) -> list[Mapping[str, Any]]:
         limit_s = self._setting.timeouts.measure_s
         return self._ask(
             player, lambda: self._turnstile.call(player.places, word, limit_s, player.check)
         )
 
     def _ask(
-        self, player: _Player, ask: Callable[[], list[Mapping[str, Any]]]
+        self, player: _Participant, ask: Callable[[], list[Mapping[str, Any]]]
     ) -> list[Mapping[str, Any]]:
         """Return the replies of `ask`; on an error record it, kill the target, and return []."""
         try:

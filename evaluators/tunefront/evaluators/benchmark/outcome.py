@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from tunefront.evaluators.evaluation.evaluation import Evaluation, FirstLook
+from tunefront.evaluators.evaluation.evaluation import Evaluation, InterimResult
 from tunefront.evaluators.evaluation.protocol import Protocol
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.statistics.intervals import ratio_interval
@@ -11,15 +11,15 @@ from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.evaluators.statistics.timing import Timing, half_width, ratios
 from tunefront.spaces import EvaluationError
 
-from .interleaved import Session, Sitting
+from .interleaved import InterleavedRun, TargetResult
 
 MOST_STEAL = 0.05
 """Share of CPU time taken by the hypervisor above which a warning is recorded."""
-Judge = Callable[[Evaluation], FirstLook]
+Judge = Callable[[Evaluation], InterimResult]
 """An early-stop rule: the decision on the evaluation of the first turns."""
 
 
-def measured(protocol: Protocol, session: Session) -> Evaluation:
+def measured(protocol: Protocol, session: InterleavedRun) -> Evaluation:
     """Return the evaluation of the first target; the next one that succeeded is its baseline.
 
     Raises:
@@ -28,7 +28,7 @@ def measured(protocol: Protocol, session: Session) -> Evaluation:
     own, *others = session.sittings
     if isinstance(own, EvaluationError):
         raise own
-    beside = next((other for other in others if isinstance(other, Sitting)), None)
+    beside = next((other for other in others if isinstance(other, TargetResult)), None)
     return Evaluation(
         status="ok",
         measurements=own.measurements,
@@ -48,12 +48,12 @@ def speed_against(evaluation: Evaluation) -> Measurement | None:
     return evaluation.relative or evaluation.measurements.get("throughput")
 
 
-def plain_look(evaluation: Evaluation) -> FirstLook:
+def plain_look(evaluation: Evaluation) -> InterimResult:
     """Return an interim result that never stops the trial."""
-    return FirstLook(speed=speed_against(evaluation))
+    return InterimResult(speed=speed_against(evaluation))
 
 
-def relative_throughput(own: Sitting, beside: Sitting) -> Measurement:
+def relative_throughput(own: TargetResult, beside: TargetResult) -> Measurement:
     """Return the ratio of two targets' throughputs (items per second) in the same turns."""
     seen = ratios(own.timing, beside.timing)
     scale = own.timing.items / beside.timing.items
@@ -91,7 +91,7 @@ def digits(values: Array) -> tuple[float, ...]:
     return tuple(float(f"{value:.7g}") for value in values)
 
 
-class Looker:
+class InterimMonitor:
     """An early-stop monitor: applies an early-stop rule to the interim result and keeps both.
 
     Args:
@@ -99,12 +99,12 @@ class Looker:
         judge: The early-stop rule.
     """
 
-    def __init__(self, found: Callable[[Session], Evaluation], judge: Judge) -> None:
+    def __init__(self, found: Callable[[InterleavedRun], Evaluation], judge: Judge) -> None:
         self._found = found
         self._judge = judge
-        self._seen: FirstLook | None = None
+        self._seen: InterimResult | None = None
 
-    def ends(self, session: Session) -> bool:
+    def ends(self, session: InterleavedRun) -> bool:
         """Return whether to stop early, given the interim run."""
         self._seen = self._judge(self._found(session))
         return self._seen.ended

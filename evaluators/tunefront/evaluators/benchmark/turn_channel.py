@@ -27,7 +27,7 @@ Gone = Callable[[int], None]
 """Checks the process with that number; raises an error if it has ended."""
 
 
-class Seat:
+class TurnClient:
     """A turn client: receives the calls of the turn channel and replies.
 
     Args:
@@ -51,7 +51,7 @@ class Seat:
             yield json.loads(line)["call"]
 
 
-class Turnstile:
+class TurnChannel:
     """A turn channel: calls processes, one group at a time, and collects their replies.
 
     Args:

@@ -19,7 +19,7 @@ EVALUATION_STAGES: tuple[EvaluationStage, ...] = ("prepare", "build", "quality",
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FirstLook:
+class InterimResult:
     """An interim result: the measurements after the first turns, and the early-stop decision.
 
     Attributes:
@@ -35,7 +35,7 @@ class FirstLook:
     ended: bool = False
 
     @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> "FirstLook":
+    def from_dict(cls, fields: Mapping[str, Any]) -> "InterimResult":
         """Return the interim result that `asdict` wrote."""
         speed = fields["speed"]
         return cls(**{**fields, "speed": None if speed is None else Measurement.from_dict(speed)})
@@ -72,7 +72,7 @@ class Evaluation:
     items: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
     samples: tuple[Sample, ...] = ()
     relative: Measurement | None = None
-    first_look: FirstLook | None = None
+    first_look: InterimResult | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     machine: Mapping[str, float] = field(default_factory=dict)
     doubts: tuple[str, ...] = ()
@@ -107,7 +107,7 @@ class Evaluation:
                 "measurements": measurements,
                 "samples": tuple(Sample(**sample) for sample in fields.get("samples", ())),
                 "relative": relative and Measurement.from_dict(relative),
-                "first_look": first_look and FirstLook.from_dict(first_look),
+                "first_look": first_look and InterimResult.from_dict(first_look),
                 "doubts": tuple(fields.get("doubts", ())),
                 "blocks": tuple(fields.get("blocks", ())),
                 "items": (tuple(fields["items"][0]), tuple(fields["items"][1])),

@@ -21,7 +21,7 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
+class EvaluationSettings:
     """Evaluation settings: what all evaluations of a search share.
 
     Attributes:
@@ -57,7 +57,7 @@ class Setting:
         return {**asdict(self), "baseline": dict(self.baseline)}
 
     @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> "Setting":
+    def from_dict(cls, fields: Mapping[str, Any]) -> "EvaluationSettings":
         """Return the settings that `to_dict` wrote."""
         return cls(
             workload=WorkloadSpec.from_dict(fields["workload"]),
@@ -73,7 +73,7 @@ class Setting:
         )
 
 
-def memory_limit(setting: Setting, configuration: Configuration) -> int:
+def memory_limit(setting: EvaluationSettings, configuration: Configuration) -> int:
     """Return the memory limit in MB of a configuration's processes; 0 means no limit.
 
     On CUDA there is none: CUDA reserves far more address space than it uses and would fail.

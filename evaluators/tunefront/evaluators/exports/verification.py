@@ -25,7 +25,7 @@ from tunefront.evaluators.interfaces.tensors import (
     speed_of,
     warm_up,
 )
-from tunefront.evaluators.measures.machine import OwnWatch
+from tunefront.evaluators.measures.machine import ProcessWatch
 from tunefront.evaluators.measures.memory import tree_memory_mb
 from tunefront.evaluators.runtimes.open import open_candidate
 from tunefront.evaluators.statistics.arrays import Array
@@ -195,7 +195,7 @@ def time_alone(call: Call, requests: Sequence[Inputs], protocol: Protocol) -> Ti
     items, tokens = size_of_pass(requests)
     with no_collection():
         warm_up(call, requests, protocol.seconds)
-        watch = OwnWatch()
+        watch = ProcessWatch()
         start = time.perf_counter()
         while not blocks or not enough(
             Timing(blocks=tuple(blocks), items=items, tokens=tokens),

@@ -87,7 +87,7 @@ def wait_until_quiet(cores: Sequence[int], limit_s: float) -> float:
             return waited
 
 
-class OwnWatch:
+class ProcessWatch:
     """CPU time of this process and its children, and the time their threads waited for a core.
 
     The children are those that exist at construction.

@@ -17,11 +17,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
-from tunefront.evaluators.benchmark.interleaved import Contender, Session, take_turns
-from tunefront.evaluators.benchmark.outcome import Judge, Looker, digits, measured, plain_look
+from tunefront.evaluators.benchmark.interleaved import InterleavedRun, Target, take_turns
+from tunefront.evaluators.benchmark.outcome import (
+    InterimMonitor,
+    Judge,
+    digits,
+    measured,
+    plain_look,
+)
 from tunefront.evaluators.evaluation.evaluation import WAITING, Evaluation, EvaluationStage
 from tunefront.evaluators.evaluation.protocol import enough
-from tunefront.evaluators.evaluation.settings import Setting, Timeouts, devices, memory_limit
+from tunefront.evaluators.evaluation.settings import (
+    EvaluationSettings,
+    Timeouts,
+    devices,
+    memory_limit,
+)
 from tunefront.evaluators.isolation.cores import lease_cores
 from tunefront.evaluators.isolation.preload import imports_of
 from tunefront.evaluators.isolation.process import Isolation, Step, last_lines
@@ -83,7 +94,7 @@ def describe_workload(workload: WorkloadSpec, isolation: Isolation, log: Path) -
 
 
 def evaluate(
-    setting: Setting,
+    setting: EvaluationSettings,
     configuration: Configuration,
     isolation: Isolation,
     log: Path,
@@ -105,16 +116,16 @@ def evaluate(
     Raises:
         SpaceError: If the configuration is not complete.
     """
-    with _Path(setting, configuration, isolation, log, on_stage, judge) as path:
+    with _EvaluationRun(setting, configuration, isolation, log, on_stage, judge) as path:
         return path.walk()
 
 
-class _Path:
+class _EvaluationRun:
     """One evaluation: times its stages, records reuse, and locks its products against eviction."""
 
     def __init__(
         self,
-        setting: Setting,
+        setting: EvaluationSettings,
         configuration: Configuration,
         isolation: Isolation,
         log: Path,
@@ -344,8 +355,8 @@ class _Path:
         }
 
     def _measure(self, candidate: Path, requests: Path, quality: Path) -> Evaluation:
-        own = Contender(configuration=self.configuration, candidate=candidate, requests=requests)
-        looker = Looker(lambda session: self._found(session, quality), self.judge)
+        own = Target(configuration=self.configuration, candidate=candidate, requests=requests)
+        looker = InterimMonitor(lambda session: self._found(session, quality), self.judge)
         session = take_turns(
             self.setting,
             [own, *self._beside(own)],
@@ -357,7 +368,7 @@ class _Path:
         self.seconds[WAITING] += session.queued_s + session.waited_s
         return looker.noted(self._found(session, quality))
 
-    def _found(self, session: Session, quality: Path) -> Evaluation:
+    def _found(self, session: InterleavedRun, quality: Path) -> Evaluation:
         """Return the evaluation of an interleaved run together with the candidate's quality."""
         values, weights = read_items(quality)
         found = measured(self.setting.protocol, session)
@@ -373,7 +384,7 @@ class _Path:
         beside = timings[1] if len(timings) > 1 else None
         return enough(timings[0], elapsed_s, self.setting.protocol, beside)
 
-    def _beside(self, own: Contender) -> list[Contender]:
+    def _beside(self, own: Target) -> list[Target]:
         """Return the baseline as second target, or nothing.
 
         Nothing if the protocol has no reference, the configuration is the baseline, their devices
@@ -390,25 +401,25 @@ class _Path:
 
 
 def contender(
-    setting: Setting, configuration: Configuration, isolation: Isolation, log: Path
-) -> Contender:
+    setting: EvaluationSettings, configuration: Configuration, isolation: Isolation, log: Path
+) -> Target:
     """Return a configuration as a measurement target; products missing in the store are built.
 
     Raises:
         EvaluationError: With its cause, if it can't be built.
     """
     with (
-        _Path(setting, configuration, isolation, log) as path,
+        _EvaluationRun(setting, configuration, isolation, log) as path,
         lease_cores(setting.build_cores) as cores,
     ):
-        return Contender(
+        return Target(
             configuration=configuration,
             candidate=path._candidate(cores),
             requests=path._requests(cores),
         )
 
 
-def _fits(contenders: Sequence[Contender]) -> bool:
+def _fits(contenders: Sequence[Target]) -> bool:
     """Return whether all targets together fit into free memory, and GPU memory if one is used."""
     import psutil
 
@@ -426,7 +437,7 @@ def _cause(error: Exception) -> FailureCause:
 
 
 def judge_candidate(
-    setting: Setting,
+    setting: EvaluationSettings,
     configuration: Configuration,
     candidate: Path,
     isolation: Isolation,
@@ -450,7 +461,7 @@ def judge_candidate(
         EvaluationError: With its cause, if the evaluation fails.
     """
     with (
-        _Path(setting, configuration, isolation, log) as path,
+        _EvaluationRun(setting, configuration, isolation, log) as path,
         lease_cores(setting.build_cores) as cores,
     ):
         reference = path._reference(cores)
@@ -461,12 +472,16 @@ def judge_candidate(
 
 
 def export_candidate(
-    setting: Setting, configuration: Configuration, isolation: Isolation, log: Path, folder: Path
+    setting: EvaluationSettings,
+    configuration: Configuration,
+    isolation: Isolation,
+    log: Path,
+    folder: Path,
 ) -> None:
     """Fill `folder` with an export of the configuration; missing products are built again.
 
     Raises:
         EvaluationError: With its cause, if it can't be built or run.
     """
-    with _Path(setting, configuration, isolation, log) as path:
+    with _EvaluationRun(setting, configuration, isolation, log) as path:
         path.export(folder)

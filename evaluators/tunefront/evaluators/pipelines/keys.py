@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from tunefront.evaluators.evaluation.settings import Setting
+from tunefront.evaluators.evaluation.settings import EvaluationSettings
 from tunefront.evaluators.store.store import environment_of, key_of
 from tunefront.evaluators.workloads.spec import WorkloadSpec
 from tunefront.spaces import (
@@ -15,17 +15,17 @@ from tunefront.spaces import (
 )
 
 
-def candidate_key(setting: Setting, configuration: Configuration) -> str:
+def candidate_key(setting: EvaluationSettings, configuration: Configuration) -> str:
     """Return the store key of the built candidate."""
     return _stage_key(setting, configuration, "runtime")
 
 
-def model_key(setting: Setting, configuration: Configuration) -> str:
+def model_key(setting: EvaluationSettings, configuration: Configuration) -> str:
     """Return the store key of the model stage's product."""
     return _stage_key(setting, configuration, "model")
 
 
-def _stage_key(setting: Setting, configuration: Configuration, stage: Stage) -> str:
+def _stage_key(setting: EvaluationSettings, configuration: Configuration, stage: Stage) -> str:
     check_complete(configuration)
     return key_of(
         kind=stage,

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from tunefront.evaluators.benchmark.interleaved import Contender
-from tunefront.evaluators.evaluation.settings import Setting, devices, memory_limit
+from tunefront.evaluators.benchmark.interleaved import Target
+from tunefront.evaluators.evaluation.settings import EvaluationSettings, devices, memory_limit
 from tunefront.evaluators.isolation.cores import lease_cores
 from tunefront.evaluators.isolation.preload import imports_of
 from tunefront.evaluators.isolation.process import Isolation, Kit, Step
@@ -25,7 +25,11 @@ PROFILED_S = 1.0
 
 
 def profile_candidate(
-    setting: Setting, configuration: Configuration, isolation: Isolation, log: Path, trace: Path
+    setting: EvaluationSettings,
+    configuration: Configuration,
+    isolation: Isolation,
+    log: Path,
+    trace: Path,
 ) -> Profile:
     """Profile a configuration with its runtime's profiler, in a fresh process.
 
@@ -57,7 +61,7 @@ class _Profiling:
 
     def __init__(
         self,
-        setting: Setting,
+        setting: EvaluationSettings,
         configuration: Configuration,
         isolation: Isolation,
         log: Path,
@@ -108,7 +112,7 @@ class _Profiling:
     def _build_marked(self, folder: Path) -> None:
         self._build_step("build_marked", {"folder": str(folder)})
 
-    def _products(self, found: Contender) -> Mapping[str, Any]:
+    def _products(self, found: Target) -> Mapping[str, Any]:
         """Return operation counts for Inductor, whose calls carry no shapes; otherwise empty."""
         if not self._compiled:
             return {}

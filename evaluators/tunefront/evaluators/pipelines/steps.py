@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tunefront.evaluators.benchmark.turn_channel import Seat
+from tunefront.evaluators.benchmark.turn_channel import TurnClient
 from tunefront.evaluators.evaluation.built import CandidateRecord, Numerics
 from tunefront.evaluators.evaluation.protocol import Protocol
 from tunefront.evaluators.interfaces.tensors import (
@@ -24,7 +24,7 @@ from tunefront.evaluators.interfaces.tensors import (
     run_block,
     warm_up,
 )
-from tunefront.evaluators.measures.machine import OwnWatch
+from tunefront.evaluators.measures.machine import ProcessWatch
 from tunefront.evaluators.measures.memory import folder_mb, gpu_memory_mb, tree_memory_mb
 from tunefront.evaluators.runtimes.base import Source
 from tunefront.evaluators.runtimes.builtin import RUNTIME_OF
@@ -266,7 +266,7 @@ def measure(payload: Payload) -> dict[str, object]:
                 "gpu": gpu_memory_mb(),
             }
 
-        seat = Seat(payload["address"], int(payload["place"]))
+        seat = TurnClient(payload["address"], int(payload["place"]))
         with no_collection():
             warmup_s = _take_turns(seat, candidate, made, Protocol(**payload["protocol"]), state)
         return {**state(), "warmup_s": warmup_s}
@@ -362,7 +362,7 @@ def _check_outputs(candidate: Any, request: Inputs) -> None:
 
 
 def _take_turns(
-    seat: Seat,
+    seat: TurnClient,
     candidate: Any,
     made: list[Inputs],
     protocol: Protocol,
@@ -373,7 +373,7 @@ def _take_turns(
     `warm` runs the warm-up, `look` replies with the state for the interim result, any other call
     runs a timed block.
     """
-    watch = OwnWatch()
+    watch = ProcessWatch()
     warmup_s, spent_s = 0.0, time.process_time()
     for word in seat.calls():
         if word == "end":

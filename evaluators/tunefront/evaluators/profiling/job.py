@@ -47,7 +47,7 @@ class ProfileJob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class ProfilerResult:
     """The findings of a profiler.
 
     Attributes:

@@ -3,14 +3,14 @@
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from tunefront.evaluators.profiling.job import Found, ProfileJob, middle_mean
+from tunefront.evaluators.profiling.job import ProfileJob, ProfilerResult, middle_mean
 from tunefront.evaluators.profiling.profile import Profile, merged
 from tunefront.evaluators.runtimes.onnxruntime.profiler import profile_onnx
 from tunefront.evaluators.runtimes.openvino.profiler import profile_openvino
 from tunefront.evaluators.runtimes.torch.profiler import profile_torch
 from tunefront.spaces import EvaluationError
 
-PROFILER_OF: Mapping[str, Callable[[ProfileJob], Found]] = MappingProxyType(
+PROFILER_OF: Mapping[str, Callable[[ProfileJob], ProfilerResult]] = MappingProxyType(
     {
         "torch": profile_torch,
         "inductor": profile_torch,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import IO, Any
 
 
-class Wire:
+class Channel:
     """One end of the channel.
 
     Args:

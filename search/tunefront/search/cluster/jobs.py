@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunefront.evaluators import (
-    Contender,
+    EvaluationSettings,
     Isolation,
-    Setting,
-    Sitting,
+    Target,
+    TargetResult,
     Timing,
     contender,
     evaluate,
@@ -18,7 +18,7 @@ from tunefront.evaluators import (
     plain_look,
     take_turns,
 )
-from tunefront.search.sampling.early_stopping.thresholds import Race
+from tunefront.search.sampling.early_stopping.thresholds import StoppingThresholds
 from tunefront.search.study.live_stage import note_stage
 from tunefront.spaces import Configuration, EvaluationError, complete
 
@@ -44,9 +44,9 @@ class Job:
 
     number: int
     configuration: Configuration
-    setting: Setting
+    setting: EvaluationSettings
     folder: Path
-    race: Race | None = None
+    race: StoppingThresholds | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for Ray."""
@@ -66,12 +66,12 @@ def run_job(job: Mapping[str, Any]) -> Mapping[str, Any]:
     """Evaluate a job in this worker and record the current stage in the search's folder."""
     folder, number = Path(job["folder"]), job["number"]
     evaluation = evaluate(
-        Setting.from_dict(job["setting"]),
+        EvaluationSettings.from_dict(job["setting"]),
         Configuration(job["configuration"]),
         _isolation_of_this_worker(),
         log_file(folder, number),
         on_stage=lambda stage: note_stage(folder, number, stage),
-        judge=Race.from_dict(job["race"]).look if job.get("race") else plain_look,
+        judge=StoppingThresholds.from_dict(job["race"]).look if job.get("race") else plain_look,
     )
     return evaluation.to_dict()
 
@@ -89,7 +89,7 @@ class TurnsJob:
     """
 
     configurations: Sequence[Configuration]
-    setting: Setting
+    setting: EvaluationSettings
     log: Path
     seconds: float
     precision: float
@@ -113,9 +113,9 @@ def run_turns(job: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
         undisturbed) and `figures` (values by metric). {} for a configuration that failed, and for
         all of them if the first can't be built.
     """
-    setting, log = Setting.from_dict(job["setting"]), Path(job["log"])
+    setting, log = EvaluationSettings.from_dict(job["setting"]), Path(job["log"])
     isolation = _isolation_of_this_worker()
-    able: dict[int, Contender] = {}
+    able: dict[int, Target] = {}
     for place, choices in enumerate(job["configurations"]):
         with suppress(EvaluationError):  # its trial succeeded, but a later build can still fail
             able[place] = contender(setting, Configuration(choices), isolation, log)
@@ -129,8 +129,8 @@ def run_turns(job: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
 
 
 def play_round(
-    setting: Setting,
-    contenders: Sequence[Contender],
+    setting: EvaluationSettings,
+    contenders: Sequence[Target],
     isolation: Isolation,
     log: Path,
     seconds: float,
@@ -158,7 +158,7 @@ def play_round(
     return [_plain(sitting) for sitting in session.sittings]
 
 
-def _plain(sitting: Sitting | EvaluationError) -> Mapping[str, Any]:
+def _plain(sitting: TargetResult | EvaluationError) -> Mapping[str, Any]:
     if isinstance(sitting, EvaluationError):
         return {}
     return {

@@ -18,7 +18,7 @@ import psutil
 
 from tunefront.spaces import ClusterError
 
-from .channel import Wire
+from .channel import Channel
 from .jobs import placement_of, run_turns
 from .nodes import Node, NodePool, check_nodes, look_at_nodes, places_of
 from .resources import ray_resources_of
@@ -33,7 +33,7 @@ CORE = frozenset({"raylet", "gcs_server"})
 def main() -> None:
     """Start Ray, then execute orders until the channel is closed."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-    wire = Wire(os.fdopen(0, "rb", closefd=False), os.dup(1))
+    wire = Channel(os.fdopen(0, "rb", closefd=False), os.dup(1))
     os.dup2(2, 1)  # stdout is reserved for the protocol
     options = wire.hear()
     if options is None:
@@ -62,7 +62,7 @@ def _nodes(search: Path) -> list[Node]:
     return nodes
 
 
-def _serve(wire: Wire, folder: Path, places: NodePool) -> None:
+def _serve(wire: Channel, folder: Path, places: NodePool) -> None:
     while (order := wire.hear()) is not None:
         if order["do"] == "trials":
             _run_trials(wire, order, folder, places)
@@ -71,11 +71,11 @@ def _serve(wire: Wire, folder: Path, places: NodePool) -> None:
             wire.say(kind="done", result=_run_turns(order["job"], places))
 
 
-def _run_trials(wire: Wire, order: Mapping[str, Any], folder: Path, places: NodePool) -> None:
+def _run_trials(wire: Channel, order: Mapping[str, Any], folder: Path, places: NodePool) -> None:
     """Run the driver's jobs as Tune trials, with reused actors and each trial's own resources."""
     from ray import tune
 
-    from .tune_searcher import WireSearcher
+    from .tune_searcher import ChannelSearcher
     from .worker import trainable
 
     alone = order["concurrent"] == 1 and "RAY_ADDRESS" not in os.environ
@@ -85,7 +85,7 @@ def _run_trials(wire: Wire, order: Mapping[str, Any], folder: Path, places: Node
             lambda job: placement_of(job["configuration"], alone=alone, places=places),
         ),
         tune_config=tune.TuneConfig(
-            search_alg=WireSearcher(wire, folder, MOST_RAY_TRIALS),
+            search_alg=ChannelSearcher(wire, folder, MOST_RAY_TRIALS),
             num_samples=-1,
             max_concurrent_trials=order["concurrent"],
             reuse_actors=True,
@@ -119,7 +119,7 @@ def _run_turns(job: Mapping[str, Any], places: NodePool) -> Any:
     return [next(sitting) if choices in able else {} for choices in contenders]
 
 
-def _beat(wire: Wire) -> None:
+def _beat(wire: Channel) -> None:
     """Send a heartbeat every `BEAT_S` seconds while the cluster replies."""
     import ray
 

@@ -25,7 +25,7 @@ import psutil
 from tunefront.evaluators import Evaluation
 from tunefront.spaces import ClusterError
 
-from .channel import Wire
+from .channel import Channel
 from .jobs import Job, TurnsJob
 from .nodes import Node, NodePool, places_of
 
@@ -40,7 +40,7 @@ LONGEST_FOLDER = 42
 """Maximum length of the path of Ray's folder: socket paths below it have at most 107 bytes."""
 
 
-class HostLost(Exception):
+class RayLost(Exception):
     """Ray has exited or does not reply; the trials that were running are lost."""
 
 
@@ -64,7 +64,7 @@ class Jobs(Protocol):
         ...
 
 
-class Host:
+class RaySupervisor:
     """The Ray supervisor of one search, a context manager; Ray runs in a separate process.
 
     Args:
@@ -84,7 +84,7 @@ class Host:
         """The node pool: the nodes that trials can run on."""
         return places_of(self.nodes)
 
-    def __enter__(self) -> "Host":
+    def __enter__(self) -> "RaySupervisor":
         end_processes(self._folder)
         try:
             self._start()
@@ -144,7 +144,7 @@ class Host:
 
     def _running(self) -> "_Service":
         if self._service is None:
-            raise HostLost("Ray was not started")
+            raise RayLost("Ray was not started")
         return self._service
 
     def _start(self) -> None:
@@ -228,7 +228,7 @@ class _Service:
             )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._wire = Wire(self._process.stdout, self._process.stdin.fileno())
+        self._wire = Channel(self._process.stdout, self._process.stdin.fileno())
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
         self._core: list[psutil.Process] = []
@@ -243,7 +243,7 @@ class _Service:
         """
         try:
             message = self.hear(RAY_START_S)
-        except HostLost as lost:
+        except RayLost as lost:
             raise ClusterError(f"Ray did not start: {lost}; see {self._log}") from lost
         if message["kind"] == "refused":
             raise ClusterError(message["why"])
@@ -259,7 +259,7 @@ class _Service:
         try:
             self._wire.say(**message)
         except OSError as error:
-            raise HostLost(self._end_in_words()) from error
+            raise RayLost(self._end_in_words()) from error
 
     def hear(self, silence_s: float = SILENCE_S) -> Mapping[str, Any]:
         """Receive the next message other than a heartbeat.
@@ -275,7 +275,7 @@ class _Service:
                 self._look(silence_s)
                 continue
             if message is None:
-                raise HostLost(self._end_in_words())
+                raise RayLost(self._end_in_words())
             self._heard = time.monotonic()
             if message["kind"] != "beat":
                 return message
@@ -293,9 +293,9 @@ class _Service:
     def _look(self, silence_s: float) -> None:
         for process in self._core:
             if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
-                raise HostLost("its raylet or GCS has ended")
+                raise RayLost("its raylet or GCS has ended")
         if time.monotonic() - self._heard > silence_s:
-            raise HostLost(f"no sign of life for {silence_s:g} s")
+            raise RayLost(f"no sign of life for {silence_s:g} s")
 
     def _listen(self) -> None:
         while (message := self._wire.hear()) is not None:

@@ -7,10 +7,10 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
-from .channel import Wire
+from .channel import Channel
 
 
-class WireSearcher(Searcher):
+class ChannelSearcher(Searcher):
     """A searcher that passes jobs from a channel to Tune, and Tune's results to the channel.
 
     It has no metric, so Tune checks none, and no state to save or restore.
@@ -21,7 +21,7 @@ class WireSearcher(Searcher):
         most: Number of jobs after which this Tune run ends; the driver starts another.
     """
 
-    def __init__(self, wire: Wire, folder: Path, most: int) -> None:
+    def __init__(self, wire: Channel, folder: Path, most: int) -> None:
         super().__init__(metric=None, mode=None)
         self._wire = wire
         self._folder = folder

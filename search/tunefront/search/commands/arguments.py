@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tunefront.search.deploy.verify import Verification
     from tunefront.search.experiment.experiment import Experiment
     from tunefront.search.experiment.objective import Limit
-    from tunefront.search.results.result import Answer
+    from tunefront.search.results.result import Result
     from tunefront.search.study.trial import Trial
 
 RUN_ID = 32
@@ -45,7 +45,7 @@ def searched_experiment(written: Path, *, smoke: bool = False) -> "Experiment":
     return load_searched(written, smoke=smoke)
 
 
-def find(answer: "Answer", written: str) -> "Trial":
+def find(answer: "Result", written: str) -> "Trial":
     """Return the trial named by its number, its name, `baseline`, a pick's name or an MLflow run.
 
     MLflow is queried only if `written` is a run id or the address of a run's page.
@@ -76,7 +76,7 @@ def find(answer: "Answer", written: str) -> "Trial":
     )
 
 
-def print_answer(answer: "Answer", style: str, limits: "Sequence[Limit] | None" = None) -> None:
+def print_answer(answer: "Result", style: str, limits: "Sequence[Limit] | None" = None) -> None:
     """Print the front and the picks, or the nearest misses if no trial keeps the limits."""
     from tunefront.search.results.rows import trials_csv
     from tunefront.search.terminal.narrow import suited_table
@@ -112,7 +112,7 @@ def echo(lines: Sequence[str], *, err: bool = False) -> None:
     click.echo("\n".join(lines), err=err)
 
 
-def print_closing(answer: "Answer", style: str) -> None:
+def print_closing(answer: "Result", style: str) -> None:
     """Print the plot of the front and its close calls; print nothing for JSON or CSV."""
     from tunefront.search.terminal.closing import closing_lines
 
@@ -120,7 +120,7 @@ def print_closing(answer: "Answer", style: str) -> None:
         click.echo("\n".join(lines))
 
 
-def print_trials(answer: "Answer", trials: "Sequence[Trial]", style: str) -> None:
+def print_trials(answer: "Result", trials: "Sequence[Trial]", style: str) -> None:
     """Print trials as JSON with all that is recorded, or as CSV with one row per trial."""
     from tunefront.search.results.rows import trials_csv, trials_json
 
@@ -129,7 +129,7 @@ def print_trials(answer: "Answer", trials: "Sequence[Trial]", style: str) -> Non
 
 
 def export_and_verify(
-    answer: "Answer", trial: "Trial", output: Path | None, *, keep: bool = False
+    answer: "Result", trial: "Trial", output: Path | None, *, keep: bool = False
 ) -> "Verification":
     """Export a trial and verify the export; with `keep`, only verify an existing export."""
     from tunefront.search.deploy.export import check_export_of, default_folder, export_trial

@@ -10,7 +10,7 @@ import click
 from .arguments import find, with_experiment, with_format
 
 if TYPE_CHECKING:
-    from tunefront.search.results.result import Answer
+    from tunefront.search.results.result import Result
     from tunefront.search.results.trial_comparison import TrialComparison
     from tunefront.search.study.trial import Trial
 
@@ -59,7 +59,7 @@ def compare_command(experiment: Path, trials: Sequence[str], count: int, style: 
         print_trial_comparison(comparison, count)
 
 
-def _named(answer: "Answer", names: Sequence[str]) -> list["Trial"]:
+def _named(answer: "Result", names: Sequence[str]) -> list["Trial"]:
     """Return the named trials without duplicates, preceded by the baseline if there is only one.
 
     Raises:

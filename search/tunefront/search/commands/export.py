@@ -11,7 +11,7 @@ from .arguments import export_and_verify, find, say, searched_experiment, with_e
 
 if TYPE_CHECKING:
     from tunefront.search.deploy.verify import Verification
-    from tunefront.search.results.result import Answer
+    from tunefront.search.results.result import Result
     from tunefront.search.study.trial import Trial
     from tunefront.search.tracking.registry import Registry
 
@@ -58,7 +58,7 @@ def export_command(
     return 0 if passed else ExitCode.VERIFICATION_FAILED
 
 
-def _picked(answer: "Answer") -> list["Trial"]:
+def _picked(answer: "Result") -> list["Trial"]:
     """Return the trials whose MLflow runs are tagged for export.
 
     Raises:
@@ -89,7 +89,7 @@ def _slug(trial: "Trial") -> str:
     return slug_of(trial.name())
 
 
-def _registry(answer: "Answer", trials: "list[Trial]", name: str | None) -> "Registry | None":
+def _registry(answer: "Result", trials: "list[Trial]", name: str | None) -> "Registry | None":
     """Return the registry for `--register NAME`, or None; check the request before the export."""
     if name is None:
         return None

@@ -30,7 +30,7 @@ def pick_command(experiment: Path, limits: Sequence[str], prefer: str | None, st
     """
     from tunefront.search.experiment.objective import Limit, check_limits
     from tunefront.search.results.archive import open_search
-    from tunefront.search.results.result import answer_of
+    from tunefront.search.results.result import result_of
     from tunefront.search.study.confirmation import Confirmation
     from tunefront.search.study.study import Study
     from tunefront.search.terminal.result import relaxation_lines
@@ -42,7 +42,7 @@ def pick_command(experiment: Path, limits: Sequence[str], prefer: str | None, st
     kept = tuple(limit for limit in loaded.limits if limit.metric not in named)
     check_limits((*kept, *chosen))
     confirmation = Confirmation.from_dict(study.confirmation())
-    answer = answer_of(loaded, study.trials(), confirmation, (*kept, *chosen), prefer)
+    answer = result_of(loaded, study.trials(), confirmation, (*kept, *chosen), prefer)
     print_answer(answer, style, (*kept, *chosen))
     if style == "table" and (lines := relaxation_lines(answer, (*kept, *chosen), prefer)):
         click.echo("\n".join(["", "each limit alone could buy:", *lines]))

@@ -10,7 +10,7 @@ from .arguments import find, say, searched_experiment, with_experiment, with_for
 
 if TYPE_CHECKING:
     from tunefront.search.profile.run import ProfiledTrial
-    from tunefront.search.results.result import Answer
+    from tunefront.search.results.result import Result
 
 
 @click.command("profile")
@@ -54,7 +54,7 @@ def profile_command(experiment: Path, trial: str | None, style: str) -> None:
     _log(answer, found)
 
 
-def _log(answer: "Answer", found: "ProfiledTrial") -> None:
+def _log(answer: "Result", found: "ProfiledTrial") -> None:
     """Log the profile in the trial's MLflow run; the files remain if MLflow can't be written."""
     from tunefront.search.study.study import Study
     from tunefront.search.tracking.profile_files import add_to_mlflow

@@ -19,7 +19,7 @@ from .arguments import (
 
 if TYPE_CHECKING:
     from tunefront.search.experiment.experiment import Experiment
-    from tunefront.search.run.search import Result
+    from tunefront.search.run.search import RunResult
 
 
 @click.command("run")
@@ -93,7 +93,7 @@ def _detach(experiment: "Experiment", *, exported: bool, fresh: bool, style: str
     return detach(experiment, arguments, say)
 
 
-def _print_next_steps(result: "Result", written: Path) -> None:
+def _print_next_steps(result: "RunResult", written: Path) -> None:
     from tunefront.search.results.metadata import read_record, resume_command
     from tunefront.search.results.result import early_ends
     from tunefront.search.tracking.server import say_front

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tunefront.evaluators import CandidateRecord, Isolation, Setting, export_candidate
+from tunefront.evaluators import CandidateRecord, EvaluationSettings, Isolation, export_candidate
 from tunefront.evaluators.exports.folder import (
     CONFIGURATION,
     README,
@@ -19,7 +19,7 @@ from tunefront.evaluators.exports.folder import (
 )
 from tunefront.search.experiment.document import slug_of
 from tunefront.search.results.metadata import read_record
-from tunefront.search.results.result import Answer, figure
+from tunefront.search.results.result import Result, figure
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import ExportError, complete, detect_hardware, show
 
@@ -28,12 +28,12 @@ from .serving import DOCKERFILE, dockerfile, requirements_of, serving_versions, 
 from .verify import Verification, verify
 
 
-def default_folder(answer: Answer, trial: Trial) -> Path:
+def default_folder(answer: Result, trial: Trial) -> Path:
     """Return the default export folder of a trial, in `exports` of the search's results."""
     return answer.experiment.results / "exports" / slug_of(trial.name())
 
 
-def check_export_of(answer: Answer, trial: Trial, folder: Path) -> None:
+def check_export_of(answer: Result, trial: Trial, folder: Path) -> None:
     """Refuse a folder that is not the export of this trial.
 
     Raises:
@@ -53,7 +53,9 @@ def _words(configuration: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {show(configuration[name])}" for name in sorted(configuration))
 
 
-def export_trial(answer: Answer, trial: Trial, setting: Setting, target: Path) -> Verification:
+def export_trial(
+    answer: Result, trial: Trial, setting: EvaluationSettings, target: Path
+) -> Verification:
     """Export a measured trial and verify the export in a fresh process.
 
     Args:
@@ -87,7 +89,7 @@ def export_trial(answer: Answer, trial: Trial, setting: Setting, target: Path) -
     return replace(verification, folder=target)
 
 
-def _fill(answer: Answer, trial: Trial, setting: Setting, folder: Path) -> None:
+def _fill(answer: Result, trial: Trial, setting: EvaluationSettings, folder: Path) -> None:
     isolation = Isolation()
     log = answer.experiment.results / "logs" / f"export-{trial.number:05}.log"
     try:
@@ -105,7 +107,7 @@ def _fill(answer: Answer, trial: Trial, setting: Setting, folder: Path) -> None:
     write_manifest(folder, fields)
 
 
-def _manifest(answer: Answer, trial: Trial, sample: Rounds) -> dict[str, Any]:
+def _manifest(answer: Result, trial: Trial, sample: Rounds) -> dict[str, Any]:
     hardware = detect_hardware()
     experiment = answer.experiment
     return {
@@ -135,7 +137,7 @@ def _manifest(answer: Answer, trial: Trial, sample: Rounds) -> dict[str, Any]:
 
 
 def _readme(
-    answer: Answer, trial: Trial, record: CandidateRecord, fields: Mapping[str, Any]
+    answer: Result, trial: Trial, record: CandidateRecord, fields: Mapping[str, Any]
 ) -> str:
     figures = "\n".join(
         f"| {name} | {figure(m)} | {m.low:.4g} to {m.high:.4g} | {m.unit} | {m.samples} |"

@@ -7,12 +7,7 @@ configuration that measurements depend on.
 from collections.abc import Mapping
 from typing import Any
 
-from tunefront.evaluators import (
-    QUALITY_DROP,
-    Setting,
-    quality_metrics,
-    stages_folder,
-)
+from tunefront.evaluators import QUALITY_DROP, EvaluationSettings, quality_metrics, stages_folder
 from tunefront.spaces import complete, detect_hardware
 
 from .experiment import Experiment
@@ -25,7 +20,7 @@ TRIAL_MEMORY_SHARE = 0.9
 """Share of the machine's memory available to all concurrent trials together."""
 
 
-def setting_of(experiment: Experiment, fingerprint: str) -> Setting:
+def setting_of(experiment: Experiment, fingerprint: str) -> EvaluationSettings:
     """Return the settings shared by all evaluations of the search.
 
     Args:
@@ -33,7 +28,7 @@ def setting_of(experiment: Experiment, fingerprint: str) -> Setting:
         fingerprint: Fingerprint of model and data.
     """
     hardware = detect_hardware()
-    return Setting(
+    return EvaluationSettings(
         workload=experiment.workload,
         fingerprint=fingerprint,
         store=str(stages_folder()),

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tunefront.evaluators import Isolation, Profile, Setting, profile_candidate
-from tunefront.search.results.result import Answer
+from tunefront.evaluators import EvaluationSettings, Isolation, Profile, profile_candidate
+from tunefront.search.results.result import Result
 from tunefront.search.study.atomic_write import write_whole
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import EvaluationError, ExperimentError, complete
@@ -38,7 +38,7 @@ class ProfiledTrial:
     folder: Path
 
 
-def profile_trial(answer: Answer, trial: Trial, setting: Setting) -> ProfiledTrial:
+def profile_trial(answer: Result, trial: Trial, setting: EvaluationSettings) -> ProfiledTrial:
     """Profile a measured trial and write its files, replacing an earlier profile of it.
 
     Args:
@@ -83,7 +83,7 @@ def profile_trial(answer: Answer, trial: Trial, setting: Setting) -> ProfiledTri
     return found
 
 
-def _profile(answer: Answer, trial: Trial, setting: Setting, folder: Path) -> Profile:
+def _profile(answer: Result, trial: Trial, setting: EvaluationSettings, folder: Path) -> Profile:
     log = answer.experiment.results / "logs" / f"profile-{trial.number:05}.log"
     isolation = Isolation()
     try:
@@ -99,7 +99,7 @@ def _profile(answer: Answer, trial: Trial, setting: Setting, folder: Path) -> Pr
         isolation.close()
 
 
-def _suggestions(answer: Answer, trial: Trial, profile: Profile) -> list[Suggestion]:
+def _suggestions(answer: Result, trial: Trial, profile: Profile) -> list[Suggestion]:
     space = answer.experiment.space
     situation = Situation(
         profile=profile,

@@ -15,7 +15,7 @@ from typing import Any
 from tunefront.evaluators import Sample
 from tunefront.search.front.pareto import SMALLEST_DIFFERENCE
 from tunefront.search.front.picks import SAME_QUALITY, changes, deciding, gain_over, spread_of
-from tunefront.search.results.result import Answer
+from tunefront.search.results.result import Result
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import Value, show
 
@@ -31,7 +31,7 @@ LONGEST_MESSAGE_KEPT = 600
 
 
 def report_data(
-    answer: Answer,
+    answer: Result,
     record: Mapping[str, Any],
     samples: Mapping[int, Sequence[Sample]] = MappingProxyType({}),
 ) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def number(value: float) -> float | str:
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
-def _commands(answer: Answer) -> dict[str, str]:
+def _commands(answer: Result) -> dict[str, str]:
     """Return the commands shown in the page; empty for a quick check, which these do not read."""
     if answer.experiment.smoke:
         return {}
@@ -91,7 +91,7 @@ def _commands(answer: Answer) -> dict[str, str]:
     return {name: f"tunefront {name} {path}" for name in ("pick", "export", "show")}
 
 
-def _metrics(answer: Answer) -> dict[str, Any]:
+def _metrics(answer: Result) -> dict[str, Any]:
     """Return the metrics that are objectives, limited, or measured by any trial."""
     experiment = answer.experiment
     named = {limit.metric for limit in experiment.limits}
@@ -107,7 +107,7 @@ def _metrics(answer: Answer) -> dict[str, Any]:
     }
 
 
-def _rules(answer: Answer) -> dict[str, Any]:
+def _rules(answer: Result) -> dict[str, Any]:
     """Return the metrics and tolerances that decide the picks; null if there is no such metric."""
     names = ("speed", "size", "quality")
     found = zip(names, deciding(answer.experiment, answer.trials), strict=True)
@@ -118,7 +118,7 @@ def _rules(answer: Answer) -> dict[str, Any]:
     }
 
 
-def _choices(answer: Answer) -> dict[str, Any]:
+def _choices(answer: Result) -> dict[str, Any]:
     """Return the choices that vary among the trials, and the values of the fixed ones."""
     seen: dict[str, set[Value | None]] = {}
     for trial in answer.trials:
@@ -135,7 +135,7 @@ def _choices(answer: Answer) -> dict[str, Any]:
     }
 
 
-def _importance(answer: Answer, place: int) -> dict[str, Any]:
+def _importance(answer: Result, place: int) -> dict[str, Any]:
     experiment = answer.experiment
     found = importance_of(answer.trials, experiment.space.choices, experiment.objectives[place])
     return {
@@ -145,14 +145,14 @@ def _importance(answer: Answer, place: int) -> dict[str, Any]:
     }
 
 
-def _trials(answer: Answer) -> list[dict[str, Any]]:
+def _trials(answer: Result) -> list[dict[str, Any]]:
     measured = [trial for trial in answer.trials if trial.measured]
     known = _for_picking(answer, measured) if measured else []
     more = {trial.number: found for trial, found in zip(measured, known, strict=True)}
     return [_trial(answer, trial) | more.get(trial.number, {}) for trial in answer.trials]
 
 
-def _trial(answer: Answer, trial: Trial) -> dict[str, Any]:
+def _trial(answer: Result, trial: Trial) -> dict[str, Any]:
     evaluation = trial.evaluation
     return {
         "number": trial.number,
@@ -172,7 +172,7 @@ def _trial(answer: Answer, trial: Trial) -> dict[str, Any]:
     }
 
 
-def _for_picking(answer: Answer, trials: Sequence[Trial]) -> list[dict[str, Any]]:
+def _for_picking(answer: Result, trials: Sequence[Trial]) -> list[dict[str, Any]]:
     """Return for every measured trial its measurements and the values `picks.py` derives."""
     experiment = answer.experiment
     objectives = experiment.objectives

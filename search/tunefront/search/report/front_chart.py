@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tunefront.search.front.pareto import nondominated
-from tunefront.search.results.result import Answer
+from tunefront.search.results.result import Result
 from tunefront.search.results.view import role_of
 from tunefront.search.study.trial import Trial
 
@@ -35,7 +35,7 @@ PLACES = tuple(
 """Possible label offsets from the trial, in points; x < 0 aligns right, x = 0 centres."""
 
 
-def draw_front(answer: Answer, path: Path) -> None:
+def draw_front(answer: Result, path: Path) -> None:
     """Write a PNG: the first objective against the next two; a single one against itself."""
     import matplotlib
 
@@ -59,7 +59,7 @@ def draw_front(answer: Answer, path: Path) -> None:
     pyplot.close(figure)
 
 
-def _draw_pair(ax: "Axes", answer: Answer, x: str, y: str) -> None:
+def _draw_pair(ax: "Axes", answer: Result, x: str, y: str) -> None:
     measured = [trial for trial in answer.trials if trial.measured]
     for role, (marker, size) in MARKERS.items():
         trials = [trial for trial in measured if role_of(answer, trial) == role]
@@ -107,7 +107,7 @@ def _logarithmic(ax: "Axes") -> None:
     ax.xaxis.set_minor_formatter(NullFormatter())
 
 
-def errors(answer: Answer, trials: Sequence[Trial], metric: str) -> list[list[float]]:
+def errors(answer: Result, trials: Sequence[Trial], metric: str) -> list[list[float]]:
     """Return the lengths of the intervals below and above the values, shape `(2, trials)`.
 
     For the primary quality metric this is the paired interval of the change against the baseline on
@@ -118,7 +118,7 @@ def errors(answer: Answer, trials: Sequence[Trial], metric: str) -> list[list[fl
     return [[below for below, _ in reaches], [above for _, above in reaches]]
 
 
-def _reach(answer: Answer, trial: Trial, metric: str) -> tuple[float, float]:
+def _reach(answer: Result, trial: Trial, metric: str) -> tuple[float, float]:
     found = trial.measurements[metric]
     drop, baseline = trial.measurements.get("quality_drop"), answer.baseline
     primary = answer.experiment.primary
@@ -129,14 +129,14 @@ def _reach(answer: Answer, trial: Trial, metric: str) -> tuple[float, float]:
     return (better, worse) if primary.direction == "minimize" else (worse, better)
 
 
-def _draw_limits(ax: "Axes", answer: Answer, x: str, y: str) -> None:
+def _draw_limits(ax: "Axes", answer: Result, x: str, y: str) -> None:
     for limit in answer.experiment.limits:
         for metric, line in ((x, ax.axvline), (y, ax.axhline)):
             if limit.metric == metric:
                 line(limit.bound, color="#888888", linestyle="--", linewidth=0.8)
 
 
-def _draw_edge(ax: "Axes", answer: Answer, x: str, y: str) -> None:
+def _draw_edge(ax: "Axes", answer: Result, x: str, y: str) -> None:
     """Draw a step line through the front's trials that are nondominated in these two metrics."""
     trials = list(answer.front.trials)
     if len(trials) < 2 or x == y:
@@ -151,7 +151,7 @@ def _draw_edge(ax: "Axes", answer: Answer, x: str, y: str) -> None:
     ax.step(edge[:, 0], edge[:, 1], where=where, color=ROLE_COLOURS["front"], alpha=0.45, zorder=1)
 
 
-def _name_picks(ax: "Axes", answer: Answer, x: str, y: str) -> None:
+def _name_picks(ax: "Axes", answer: Result, x: str, y: str) -> None:
     """Label the baseline and the picks, each at the offset with the least overlap."""
     names = {pick.trial.number: pick.name for pick in reversed(answer.front.picks)}
     shown = [t for t in answer.trials if t.measured and role_of(answer, t) != "dominated"]
@@ -217,7 +217,7 @@ class Box(NamedTuple):
         return whole - self.overlap(frame)
 
 
-def _label(answer: Answer, metric: str) -> str:
+def _label(answer: Result, metric: str) -> str:
     known = answer.experiment.metrics[metric]
     better = "less" if known.direction == "minimize" else "more"
     unit = f", {known.unit}" if known.unit else ""

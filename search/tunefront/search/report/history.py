@@ -4,11 +4,11 @@ import numpy as np
 
 from tunefront.search.front.pareto import Costs, hypervolume, nondominated
 from tunefront.search.front.picks import within
-from tunefront.search.results.result import Answer
+from tunefront.search.results.result import Result
 from tunefront.search.sampling.surrogate.targets import learnable
 
 
-def history_of(answer: Answer) -> list[tuple[int, float]]:
+def history_of(answer: Result) -> list[tuple[int, float]]:
     """Return for every trial within limits its number and the share reached by then, 0 to 1.
 
     Values are scaled as for the sampler (linear or log). In every objective the reference point is

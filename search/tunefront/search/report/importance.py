@@ -14,7 +14,7 @@ import numpy as np
 from tunefront.evaluators.statistics.arrays import Floats, Indices
 from tunefront.search.experiment.objective import Objective
 from tunefront.search.sampling.surrogate.encoding import Features, encode
-from tunefront.search.sampling.surrogate.gaussian_process import Process, fit
+from tunefront.search.sampling.surrogate.gaussian_process import GaussianProcess, fit
 from tunefront.search.sampling.surrogate.targets import learnable
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import Choice
@@ -134,7 +134,7 @@ def _misses(
 
 def _learnt(
     features: Features, figures: Floats, known: Indices, random: np.random.Generator
-) -> Process:
+) -> GaussianProcess:
     """Fit a Gaussian process to the `known` rows.
 
     The noise level is a hyperparameter, not taken from measured intervals: the intervals of quality

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tunefront.evaluators import Sample
-from tunefront.search.results.result import Answer
+from tunefront.search.results.result import Result
 from tunefront.search.results.trial_comparison import ItemRow, TrialComparison, difference_words
 from tunefront.search.text import one_line
 
 
-def answers_of(answer: Answer, samples: Mapping[int, Sequence[Sample]]) -> dict[str, Any] | None:
+def answers_of(answer: Result, samples: Mapping[int, Sequence[Sample]]) -> dict[str, Any] | None:
     """Return the items with outputs to compare, those that differ most first.
 
     Args:

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 from tunefront.evaluators import Sample
-from tunefront.search.results.result import Answer
+from tunefront.search.results.result import Result
 from tunefront.search.study.atomic_write import write_whole
 from tunefront.search.study.outputs import outputs_of
 
@@ -40,7 +40,7 @@ SCRIPTS = (
 
 
 def report_html(
-    answer: Answer,
+    answer: Result,
     record: Mapping[str, Any],
     samples: Mapping[int, Sequence[Sample]] = MappingProxyType({}),
 ) -> str:
@@ -54,7 +54,7 @@ def report_html(
     return data_page(report_data(answer, record, samples))
 
 
-def write_report(answer: Answer, record: Mapping[str, Any], path: Path | None = None) -> Path:
+def write_report(answer: Result, record: Mapping[str, Any], path: Path | None = None) -> Path:
     """Write the report to `path`, by default next to the record, and return its path."""
     target = path or answer.experiment.results / REPORT_FILE
     named = [*answer.trials[:1], *(pick.trial for pick in answer.front.picks)]

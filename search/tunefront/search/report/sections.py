@@ -7,7 +7,7 @@ import numpy as np
 
 from tunefront.evaluators.evaluation.evaluation import EVALUATION_STAGES
 from tunefront.search.experiment.experiment import Budget, Experiment, bound
-from tunefront.search.results.result import Answer, early_ends
+from tunefront.search.results.result import Result, early_ends
 from tunefront.search.study.trial import Trial
 from tunefront.search.text import counted
 
@@ -15,7 +15,7 @@ MESSAGE = 300
 """Maximum number of characters of the message that represents a group of failures."""
 
 
-def account_of(answer: Answer, record: Mapping[str, Any]) -> dict[str, Any]:
+def account_of(answer: Result, record: Mapping[str, Any]) -> dict[str, Any]:
     """Return the report's data about the search run as plain JSON values.
 
     Args:
@@ -43,7 +43,7 @@ def account_of(answer: Answer, record: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _failures(answer: Answer) -> list[dict[str, Any]]:
+def _failures(answer: Result) -> list[dict[str, Any]]:
     """Group the failed trials by stage and cause, the most frequent first."""
     groups: dict[tuple[str, str], list[Trial]] = {}
     for trial in answer.trials:
@@ -80,7 +80,7 @@ def _machine(record: Mapping[str, Any]) -> list[list[str]]:
     return [row for row in rows if row[1]]
 
 
-def _protocol(answer: Answer) -> list[list[str]]:
+def _protocol(answer: Result) -> list[list[str]]:
     experiment = answer.experiment
     workload = experiment.workload
     doubted = sum(answer.trust(trial).startswith("doubted") for trial in answer.trials)
@@ -111,7 +111,7 @@ def _turns(experiment: Experiment) -> str:
     )
 
 
-def _confirmed(answer: Answer) -> str:
+def _confirmed(answer: Result) -> str:
     asked = answer.experiment.confirmation
     numbers = ", ".join(f"{number:03}" for number in sorted(answer.confirmation.rounds))
     return (
@@ -130,7 +130,7 @@ def _budget(budget: Budget) -> str:
     return ", ".join(text.format(most) for most, text in bounds if most is not None)
 
 
-def _stages(answer: Answer) -> list[dict[str, Any]]:
+def _stages(answer: Result) -> list[dict[str, Any]]:
     """Return by stage the seconds of all trials, and the number of trials with such a time."""
     found = []
     for stage in EVALUATION_STAGES:
@@ -144,7 +144,7 @@ def _stages(answer: Answer) -> list[dict[str, Any]]:
     return found
 
 
-def _pace(answer: Answer) -> dict[str, Any] | None:
+def _pace(answer: Result) -> dict[str, Any] | None:
     """Return the 5, 50 and 95 % quantiles of trials' seconds / expected seconds, without waiting.
 
     None if no measured trial has an expected duration.
@@ -163,7 +163,7 @@ def _pace(answer: Answer) -> dict[str, Any] | None:
     return {"trials": len(ratios), "low": low, "median": middle, "high": high}
 
 
-def _period(answer: Answer) -> list[str]:
+def _period(answer: Result) -> list[str]:
     """Return the start of the first trial and the end of the last; empty if not recorded."""
     started = [trial.started for trial in answer.trials if trial.started is not None]
     ended = [trial.ended for trial in answer.trials if trial.ended is not None]

@@ -15,7 +15,7 @@ from tunefront.search.study.study import Study
 from tunefront.spaces import Gpu, Hardware, StudyError, TunefrontError
 
 from .metadata import METADATA_FILE, read_record
-from .result import Answer, answer_of
+from .result import Result, result_of
 
 _TO_RUN = ("budget.until", "budget=", "prepare", "warm_start")
 """Prefixes of the overrides that only a run needs."""
@@ -33,7 +33,7 @@ class RecordedSearch:
     """
 
     folder: Path
-    answer: Answer
+    answer: Result
     record: Mapping[str, Any]
     identity: Mapping[str, Any]
 
@@ -103,7 +103,7 @@ def read_search(path: Path) -> RecordedSearch:
     confirmation = Confirmation.from_dict(study.confirmation())
     return RecordedSearch(
         folder=folder.absolute(),
-        answer=answer_of(experiment, study.trials(), confirmation),
+        answer=result_of(experiment, study.trials(), confirmation),
         record=_read(folder),
         identity=study.identity,
     )

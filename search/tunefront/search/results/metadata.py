@@ -8,9 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tunefront.evaluators import (
-    Setting,
-)
+from tunefront.evaluators import EvaluationSettings
 from tunefront.search.experiment.evaluation_settings import setting_of
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.schema import BudgetSection, ExperimentSection
@@ -26,7 +24,7 @@ from tunefront.spaces import (
     show,
 )
 
-from .result import Answer, answer_of
+from .result import Result, result_of
 
 METADATA_FILE = "search.json"
 
@@ -83,14 +81,14 @@ def read_record(experiment: Experiment) -> Mapping[str, Any]:
     return record
 
 
-def recorded_answer(experiment: Experiment) -> Answer:
+def recorded_answer(experiment: Experiment) -> Result:
     """Read the result from the record alone.
 
     Raises:
         StudyError: If nothing has been run.
     """
     study = Study.read(experiment)
-    return answer_of(experiment, study.trials(), Confirmation.from_dict(study.confirmation()))
+    return result_of(experiment, study.trials(), Confirmation.from_dict(study.confirmation()))
 
 
 def recorded_trials(record: Mapping[str, Any], skipped: int = 0) -> int | None:
@@ -140,7 +138,7 @@ def writes_log(experiment: Experiment) -> bool:
     return path.is_file() and os.path.samestat(path.stat(), os.fstat(2))
 
 
-def recorded_setting(experiment: Experiment) -> Setting:
+def recorded_setting(experiment: Experiment) -> EvaluationSettings:
     """Return the evaluation settings of a recorded search.
 
     Raises:

@@ -10,7 +10,7 @@ from tunefront.search.experiment.objective import Limit, Objective
 from tunefront.search.front.picks import Front, front_of, ratio
 from tunefront.search.sampling.early_stopping.reliability import fidelity_of
 from tunefront.search.study.confirmation import Confirmation, confirmed
-from tunefront.search.study.inferred_failures import Lesson, lessons_of, ruled_out_by
+from tunefront.search.study.inferred_failures import InferredFailure, lessons_of, ruled_out_by
 from tunefront.search.study.trial import Trial
 from tunefront.search.text import counted
 from tunefront.spaces import show
@@ -20,7 +20,7 @@ SAME = 1.05
 
 
 @dataclass(frozen=True, kw_only=True)  # no slots: a cached property needs a __dict__
-class Answer:
+class Result:
     """The result of a search so far.
 
     Attributes:
@@ -41,12 +41,12 @@ class Answer:
         return next((t for t in self.trials if t.number == 0 and t.measured), None)
 
     @cached_property
-    def lessons(self) -> list[Lesson]:
+    def lessons(self) -> list[InferredFailure]:
         """The inferred failures: configurations that failed trials exclude."""
         return lessons_of(self.trials)
 
     @cached_property
-    def ruled_out(self) -> list[tuple[Lesson, int]]:
+    def ruled_out(self) -> list[tuple[InferredFailure, int]]:
         """Inferred failures, each with the number (> 0) of untried configurations it excludes."""
         return ruled_out_by(self.experiment.space, self.trials)
 
@@ -121,13 +121,13 @@ class Answer:
         return self.experiment.metrics[name]
 
 
-def answer_of(
+def result_of(
     experiment: Experiment,
     trials: Sequence[Trial],
     confirmation: Confirmation,
     limits: Sequence[Limit] | None = None,
     prefer: str | None = None,
-) -> Answer:
+) -> Result:
     """Compute the result from recorded trials.
 
     Args:
@@ -138,7 +138,7 @@ def answer_of(
         prefer: Metric that decides the recommendation; the experiment's if None.
     """
     figures = confirmed(trials, confirmation)
-    return Answer(
+    return Result(
         experiment=experiment,
         trials=tuple(figures),
         front=front_of(experiment, figures, limits, prefer),

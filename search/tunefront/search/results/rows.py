@@ -10,7 +10,7 @@ from typing import Any
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import show
 
-from .result import Answer
+from .result import Result
 
 
 def trial_record(trial: Trial) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def trials_json(trials: Iterable[Trial]) -> str:
     return json.dumps([trial_record(trial) for trial in trials], indent=1)
 
 
-def rows(answer: Answer, trials: Sequence[Trial]) -> tuple[list[str], list[list[str]]]:
+def rows(answer: Result, trials: Sequence[Trial]) -> tuple[list[str], list[list[str]]]:
     """Return header and rows: number, status, choices, metrics with interval ends, cause."""
     choices = [choice.name for choice in answer.experiment.space.choices]
     metrics = [n for n in answer.experiment.metrics if any(n in t.measurements for t in trials)]
@@ -63,7 +63,7 @@ def rows(answer: Answer, trials: Sequence[Trial]) -> tuple[list[str], list[list[
     return header, table
 
 
-def trials_csv(answer: Answer, trials: Sequence[Trial] | None = None) -> str:
+def trials_csv(answer: Result, trials: Sequence[Trial] | None = None) -> str:
     """Return trials as CSV; all trials of the result if None."""
     header, table = rows(answer, answer.trials if trials is None else trials)
     text = io.StringIO()

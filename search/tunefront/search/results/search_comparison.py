@@ -223,7 +223,7 @@ def _rows(
     before: RecordedSearch, after: RecordedSearch, objectives: Sequence[Objective]
 ) -> list[SearchRow]:
     sides = [Side(before), Side(after)]
-    judge = _Judge(before, after, objectives)
+    judge = _Comparer(before, after, objectives)
     configurations = dict.fromkeys([*sides[0].trials, *sides[1].trials])
     rows: list[SearchRow] = []
     for configuration in configurations:
@@ -252,7 +252,7 @@ def _order(row: SearchRow) -> tuple[int, int, int]:
     return group, first, second
 
 
-class _Judge:
+class _Comparer:
     """The changes of objectives between two searches, in those units that are comparable."""
 
     def __init__(

@@ -17,7 +17,7 @@ from tunefront.search.study.trial import Trial
 from tunefront.search.text import counted
 from tunefront.spaces import show
 
-from .result import Answer, choices_of, figure
+from .result import Result, choices_of, figure
 
 SAME_ITEM = 0.01
 """Largest difference of an item's quality that counts as equal; right and wrong differ by more."""
@@ -49,7 +49,7 @@ class TrialRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FigureRow:
+class MetricRow:
     """A metric of every trial.
 
     Attributes:
@@ -138,7 +138,7 @@ class TrialComparison:
         samples: The recorded outputs by trial number.
     """
 
-    answer: Answer
+    answer: Result
     trials: Sequence[Trial]
     samples: Mapping[int, Sequence[Sample]]
 
@@ -170,10 +170,10 @@ class TrialComparison:
         ]
 
     @cached_property
-    def figures(self) -> list[FigureRow]:
+    def figures(self) -> list[MetricRow]:
         """Every metric that any of the trials has."""
         return [
-            FigureRow(metric=metric, cells=[t.measurements.get(name) for t in self.trials])
+            MetricRow(metric=metric, cells=[t.measurements.get(name) for t in self.trials])
             for name, metric in self.answer.experiment.metrics.items()
             if any(name in trial.measurements for trial in self.trials)
         ]

@@ -2,10 +2,10 @@
 
 from tunefront.search.study.trial import Trial
 
-from .result import Answer
+from .result import Result
 
 
-def role_of(answer: Answer, trial: Trial) -> str:
+def role_of(answer: Result, trial: Trial) -> str:
     """Return `recommended`, `baseline`, `front` or, for all other trials, `dominated`."""
     recommended = answer.front.recommended
     if recommended is not None and trial.number == recommended.number:

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tunefront.evaluators import Gpus, Setting, kept_turns
+from tunefront.evaluators import EvaluationSettings, Gpus, kept_turns
 from tunefront.search.cluster.jobs import TurnsJob
-from tunefront.search.cluster.supervisor import Host, HostLost
+from tunefront.search.cluster.supervisor import RayLost, RaySupervisor
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.front.picks import Front, front_of
 from tunefront.search.study.confirmation import Confirmation, Round, confirmed
@@ -143,8 +143,8 @@ def _peak_mb(
 
 def confirm(
     study: Study,
-    setting: Setting,
-    host: Host,
+    setting: EvaluationSettings,
+    host: RaySupervisor,
     *,
     on_round: OnRound = lambda done, of: None,
     seconds_left: float | None = None,
@@ -202,7 +202,9 @@ def to_confirm(
 class _Turns:
     """Runner of the rounds of all groups, one after the other on Ray."""
 
-    def __init__(self, study: Study, setting: Setting, host: Host, stopped: Stopped) -> None:
+    def __init__(
+        self, study: Study, setting: EvaluationSettings, host: RaySupervisor, stopped: Stopped
+    ) -> None:
         self._study = study
         self._setting = replace(setting, protocol=replace(setting.protocol, turns=LEAST_TURNS))
         self._host = host
@@ -240,7 +242,7 @@ class _Turns:
         )
         try:
             return self._host.turns(job)
-        except HostLost:
+        except RayLost:
             self._host.restart()
             return self._host.turns(job)
 

@@ -7,11 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tunefront.evaluators import (
-    Isolation,
-    Setting,
-    describe_workload,
-)
+from tunefront.evaluators import EvaluationSettings, Isolation, describe_workload
 from tunefront.evaluators.store.store import make_once
 from tunefront.search.experiment.evaluation_settings import setting_of
 from tunefront.search.experiment.experiment import Experiment, Prepare
@@ -81,7 +77,9 @@ def prepare(step: Prepare | None, say: Say) -> None:
     make_once(step.folder, fill)
 
 
-def check_workload(experiment: Experiment, say: Say) -> tuple[Setting, Mapping[str, Any]]:
+def check_workload(
+    experiment: Experiment, say: Say
+) -> tuple[EvaluationSettings, Mapping[str, Any]]:
     """Load model and data once in a separate process; return evaluation settings and description.
 
     Raises:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from tunefront.search.experiment.experiment import Experiment
-from tunefront.search.results.result import Answer
+from tunefront.search.results.result import Result
 from tunefront.search.study.duration_estimate import estimate_of
-from tunefront.search.study.live_stage import STARTING, Doing
+from tunefront.search.study.live_stage import STARTING, LiveStage
 from tunefront.search.study.trial import Trial
 from tunefront.search.text import counted
 
@@ -37,7 +37,7 @@ class Progress:
 
     experiment: Experiment
     phase: str
-    answer: Answer | None
+    answer: Result | None
     running: tuple[Trial, ...]
     left: int
     at: datetime
@@ -69,7 +69,7 @@ class Now:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
+class Snapshot:
     """A search run at one moment, as it is displayed.
 
     Attributes:
@@ -130,7 +130,7 @@ def spoken(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02} min"
 
 
-def picture_of(progress: Progress, doing: Mapping[int, Doing], now: datetime) -> Picture:
+def picture_of(progress: Progress, doing: Mapping[int, LiveStage], now: datetime) -> Snapshot:
     """Return what to display of a search run at a moment.
 
     Args:
@@ -143,7 +143,7 @@ def picture_of(progress: Progress, doing: Mapping[int, Doing], now: datetime) ->
     counts = _counts(answer)
     front = answer.front.trials if answer is not None else ()
     left_s, end = _end(progress, now)
-    return Picture(
+    return Snapshot(
         name=progress.experiment.name,
         phase=progress.phase,
         counts=counts,
@@ -158,13 +158,13 @@ def picture_of(progress: Progress, doing: Mapping[int, Doing], now: datetime) ->
     )
 
 
-def _counts(answer: Answer | None) -> dict[str, int]:
+def _counts(answer: Result | None) -> dict[str, int]:
     trials = answer.trials if answer is not None else ()
     words = {"ok": "ok", "infeasible": "beyond limits", "failed": "failed"}
     return {w: sum(trial.status == status for trial in trials) for status, w in words.items()}
 
 
-def _now(trial: Trial, doing: Doing | None, now: datetime) -> Now:
+def _now(trial: Trial, doing: LiveStage | None, now: datetime) -> Now:
     started = trial.started or now
     since = datetime.fromtimestamp(doing.since) if doing is not None else started
     return Now(

@@ -10,16 +10,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tunefront.evaluators import Evaluation, Setting, Timeouts
+from tunefront.evaluators import Evaluation, EvaluationSettings, Timeouts
 from tunefront.search.cluster.jobs import Job
 from tunefront.search.cluster.nodes import NodePool
 from tunefront.search.cluster.resources import ray_resources_of, ray_resources_text
-from tunefront.search.cluster.supervisor import RUN_JOB, Host, HostLost
+from tunefront.search.cluster.supervisor import RUN_JOB, RayLost, RaySupervisor
 from tunefront.search.cluster.worker import log_file, result_file
 from tunefront.search.sampling.base import Sampler
 from tunefront.search.sampling.early_stopping.thresholds import race_of
 from tunefront.search.study.duration_estimate import Estimate, estimate_of
-from tunefront.search.study.inferred_failures import Skips
+from tunefront.search.study.inferred_failures import ExcludedConfigurations
 from tunefront.search.study.live_stage import forget_stage, forget_stages
 from tunefront.search.study.study import Study
 from tunefront.search.study.trial import Trial
@@ -65,7 +65,7 @@ class Runner:
         study: Study,
         sampler: Sampler,
         runnable: Sequence[Configuration],
-        setting: Setting,
+        setting: EvaluationSettings,
         *,
         concurrent: int,
         trials: int | None,
@@ -79,7 +79,7 @@ class Runner:
         self.study = study
         self.sampler = sampler
         self.runnable = frozenset(runnable)
-        self.skips = Skips(runnable)
+        self.skips = ExcludedConfigurations(runnable)
         self.setting = setting
         self.each = concurrent
         self.concurrent = concurrent
@@ -124,7 +124,7 @@ class Runner:
         self.running.clear()
         forget_stages(self.results.parent)
 
-    def run(self, host: Host) -> None:
+    def run(self, host: RaySupervisor) -> None:
         """Run trials until the search ends; restart Ray if it exits.
 
         Raises:
@@ -138,7 +138,7 @@ class Runner:
             self._suit(host.places)
             try:
                 host.trials(self, self.concurrent, self.body)
-            except HostLost as lost:
+            except RayLost as lost:
                 restarts = 1 if self._told > ended else restarts + 1
                 if restarts > RESTARTS:
                     log = self.study.experiment.results / "logs" / "ray.log"

@@ -17,24 +17,24 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
-from tunefront.evaluators import Evaluation, Setting, stages_folder
+from tunefront.evaluators import Evaluation, EvaluationSettings, stages_folder
 from tunefront.evaluators.evaluation.evaluation import WAITING
 from tunefront.evaluators.store.eviction import cache_limit
 from tunefront.evaluators.store.locks import in_use
 from tunefront.search.cluster.nodes import cluster_lines
-from tunefront.search.cluster.supervisor import Host
+from tunefront.search.cluster.supervisor import RaySupervisor
 from tunefront.search.exit_codes import ExitCode
 from tunefront.search.experiment.evaluation_settings import identity
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.resolver import load_experiment
 from tunefront.search.results.metadata import put_aside, read_record, write_record
-from tunefront.search.results.result import Answer, answer_of
+from tunefront.search.results.result import Result, result_of
 from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.study.duration_estimate import estimate_of
 from tunefront.search.study.study import Study
 from tunefront.search.study.trial import Trial
 from tunefront.search.text import Say, counted
-from tunefront.search.tracking.writer import Recorder
+from tunefront.search.tracking.writer import TrackingWriter
 from tunefront.spaces import Enumeration, detect_hardware
 
 from .confirm import confirm, to_confirm
@@ -58,7 +58,7 @@ LONG_WAIT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class RunResult:
     """The outcome of a search run.
 
     Attributes:
@@ -71,7 +71,7 @@ class Result:
     """
 
     outcome: Outcome
-    answer: Answer
+    answer: Result
     link: str
     folder: Path
     seconds: float
@@ -93,7 +93,7 @@ def run_search(
     smoke: bool = False,
     say: Say = lambda line: None,
     show: Show = lambda progress: None,
-) -> Result:
+) -> RunResult:
     """Run a search; the same call resumes a recorded one.
 
     Args:
@@ -126,17 +126,17 @@ def run_search(
         if line := _going_on(study, read_record(experiment), enumeration):
             say(line)
         write_record(experiment, enumeration, described)
-        return _Night(experiment, study, setting, enumeration, say, show, start).run()
+        return _SearchRun(experiment, study, setting, enumeration, say, show, start).run()
 
 
-class _Night:
+class _SearchRun:
     """Search, confirmation and result of one run; the study is open and the workload checked."""
 
     def __init__(
         self,
         experiment: Experiment,
         study: Study,
-        setting: Setting,
+        setting: EvaluationSettings,
         enumeration: Enumeration,
         say: Say,
         show: Show,
@@ -151,26 +151,26 @@ class _Night:
         self.start = start
         self.spent_before_s = study.spent_s
         self.seconds = experiment.budget.seconds(self.spent_before_s, datetime.now())
-        self.recorder = Recorder(experiment, study, say)
+        self.recorder = TrackingWriter(experiment, study, say)
         self.runner = self._runner()
-        self._answer: Answer | None = None
+        self._answer: Result | None = None
 
-    def run(self) -> Result:
+    def run(self) -> RunResult:
         runner = self.runner
         runner.reconcile()
         self.recorder.start()
         if recorded := self.study.trials():
-            self._answer = answer_of(self.experiment, recorded, Confirmation(rounds={}))
+            self._answer = result_of(self.experiment, recorded, Confirmation(rounds={}))
         if (over := runner.over()) and not self._to_confirm():
             self.say(f"nothing left to run: {over}")
         else:
             self._run_trials(runner)
         confirmation = Confirmation.from_dict(self.study.confirmation())
-        answer = self._answer = answer_of(self.experiment, self.study.trials(), confirmation)
+        answer = self._answer = result_of(self.experiment, self.study.trials(), confirmation)
         self._show("writing the result")
         self._report(answer)
         link = self.recorder.finish(answer)
-        return Result(
+        return RunResult(
             outcome=_outcome(answer, runner.stopped),
             signal=runner.stopped_by,
             answer=answer,
@@ -179,7 +179,7 @@ class _Night:
             seconds=time.monotonic() - self.start,
         )
 
-    def _report(self, answer: Answer) -> None:
+    def _report(self, answer: Result) -> None:
         """Write report.html next to the record."""
         from tunefront.search.report.page import REPORT_FILE, write_report
 
@@ -197,7 +197,7 @@ class _Night:
         self._show(phase)
         with (
             _interruptible(runner, self.say),
-            Host(self.experiment.results, detect_hardware().cores) as host,
+            RaySupervisor(self.experiment.results, detect_hardware().cores) as host,
         ):
             for line in cluster_lines(host.nodes, self.experiment.concurrent_trials):
                 self.say(line)
@@ -278,7 +278,7 @@ class _Night:
 
     def _on_trial(self, trial: Trial) -> None:
         self.study.spend(self._spent_s())
-        answer = self._answer = answer_of(
+        answer = self._answer = result_of(
             self.experiment, self.study.trials(), Confirmation(rounds={})
         )
         told = answer.sentence(trial) + (f"; breaks {trial.cause}" if trial.broken else "")
@@ -321,7 +321,7 @@ def _pace(trial: Trial) -> str:
     return f"{evaluation.own_s:.0f} s{expected}{waited}"
 
 
-def _outcome(answer: Answer, stopped: bool) -> Outcome:
+def _outcome(answer: Result, stopped: bool) -> Outcome:
     if stopped:
         return "interrupted"
     if answer.trials and answer.trials[0].status == "failed":

@@ -8,9 +8,9 @@ from typing import Any
 
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.results.metadata import read_record, recorded_trials, resume_command
-from tunefront.search.results.result import Answer, answer_of
+from tunefront.search.results.result import Result, result_of
 from tunefront.search.study.confirmation import Confirmation
-from tunefront.search.study.live_stage import STARTING, Doing, doing, stages_seen
+from tunefront.search.study.live_stage import STARTING, LiveStage, doing, stages_seen
 from tunefront.search.study.study import STUDY_FILE, Study
 from tunefront.search.study.trial import Trial
 from tunefront.search.text import Say, counted
@@ -38,11 +38,11 @@ class SearchStatus:
     """
 
     experiment: Experiment
-    answer: Answer | None
+    answer: Result | None
     record: Mapping[str, Any]
     driver: int | None
     foreseen: tuple[int, float] | None = None
-    doing: Mapping[int, Doing] = field(default_factory=dict)
+    doing: Mapping[int, LiveStage] = field(default_factory=dict)
 
     @property
     def trials(self) -> tuple[Trial, ...]:
@@ -170,7 +170,7 @@ def status_of(experiment: Experiment) -> SearchStatus:
         return SearchStatus(experiment=experiment, answer=None, record=record, driver=driver)
     study = Study.read(experiment)
     confirmation = Confirmation.from_dict(study.confirmation())
-    answer = answer_of(experiment, study.trials(), confirmation)
+    answer = result_of(experiment, study.trials(), confirmation)
     running = [trial.number for trial in answer.trials if trial.status == "running"]
     found = {number: doing(experiment.results, number) for number in running}
     return SearchStatus(

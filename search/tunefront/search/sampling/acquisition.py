@@ -11,7 +11,7 @@ from tunefront.search.sampling.surrogate.targets import TargetScale
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outlook:
+class Acquisition:
     """Acquisition terms of a list of configurations; arrays have one row for each of them.
 
     Attributes:

@@ -18,13 +18,13 @@ from tunefront.search.experiment.objective import Limit, Objective
 from tunefront.search.front.pareto import hypervolume, nondominated
 from tunefront.search.sampling.surrogate.encoding import encode
 from tunefront.search.sampling.surrogate.expected_improvement import expected_improvement
-from tunefront.search.sampling.surrogate.gaussian_process import Process, fit
+from tunefront.search.sampling.surrogate.gaussian_process import GaussianProcess, fit
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import Choice, Configuration
 
-from .acquisition import Outlook
+from .acquisition import Acquisition
 from .base import Sampler
-from .predictions import ANEW, GROWN, Expectations, Kept
+from .predictions import ANEW, GROWN, PredictionCache, Predictions
 
 T = TypeVar("T")
 
@@ -69,7 +69,7 @@ class EhviSampler(Sampler):
         self._candidates = self._same_candidates()
         self._row_of = {c: row for row, c in enumerate(self._listed)}
         self._learnt: dict[str, tuple[int, Floats]] = {}
-        self._kept: Kept | None = None
+        self._kept: PredictionCache | None = None
         self._why = ""
         self._gains: Floats | None = None
 
@@ -180,7 +180,7 @@ class EhviSampler(Sampler):
 
     def _expectations(
         self, rows: Indices, trials: Sequence[Trial], measured: Sequence[Trial]
-    ) -> Expectations:
+    ) -> Predictions:
         """Return predictions: cached ones updated with newly ended trials, or refitted ones.
 
         Args:
@@ -199,7 +199,7 @@ class EhviSampler(Sampler):
             and kept.take(ended, known)
         ):
             return kept.expected
-        expected = Expectations(
+        expected = Predictions(
             self._features,
             np.concatenate([self._pool(rows, front), running]),
             self._objectives,
@@ -214,7 +214,9 @@ class EhviSampler(Sampler):
             fine = _spread(measured, REMEMBERED - len(failed))
             outcomes = np.array([1.0] * len(failed) + [0.0] * len(fine))
             expected.learn_failures(self._rows([*failed, *fine]), outcomes)
-        self._kept = Kept(expected=expected, known=known, count=len(measured), front=front)
+        self._kept = PredictionCache(
+            expected=expected, known=known, count=len(measured), front=front
+        )
         return expected
 
     def _front(self, measured: Sequence[Trial]) -> frozenset[int]:
@@ -225,11 +227,11 @@ class EhviSampler(Sampler):
 
     def _outlook(
         self,
-        expected: Expectations,
+        expected: Predictions,
         rows: Indices,
         trials: Sequence[Trial],
         measured: Sequence[Trial],
-    ) -> Outlook:
+    ) -> Acquisition:
         """Return the acquisition terms of `rows`, the configurations left in the pool."""
         running = self._rows([trial for trial in trials if trial.status == "running"])
         mean, deviation = expected.figures()
@@ -241,7 +243,7 @@ class EhviSampler(Sampler):
         own = expected.places(rows)
         mean, deviation = mean[own], deviation[own]
         built = np.isin(self._candidates[expected.asked], self._candidates[self._rows(measured)])
-        return Outlook(
+        return Acquisition(
             gain=expected_improvement(front, reference, mean, deviation),
             covered=hypervolume(front, reference),
             keeping=expected.keeping()[own],
@@ -256,7 +258,9 @@ class EhviSampler(Sampler):
     def _rows(self, trials: Sequence[Trial]) -> Indices:
         return np.array([self._row_of[t.configuration] for t in trials], dtype=np.intp)
 
-    def _process(self, name: str, between: Floats, figures: Floats, noise: Floats) -> Process:
+    def _process(
+        self, name: str, between: Floats, figures: Floats, noise: Floats
+    ) -> GaussianProcess:
         """Fit a Gaussian process; learn its parameters again when there is 10 % more data."""
         count, start = self._learnt.get(name, (0, None))
         learn = start is None or len(figures) < ANEW or len(figures) > GROWN * count

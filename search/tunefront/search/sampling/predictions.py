@@ -16,7 +16,7 @@ from tunefront.evaluators.statistics.arrays import Floats, Indices
 from tunefront.search.experiment.objective import Limit, Objective
 from tunefront.search.sampling.surrogate.durations import ExpectedSeconds
 from tunefront.search.sampling.surrogate.encoding import Features
-from tunefront.search.sampling.surrogate.gaussian_process import Process
+from tunefront.search.sampling.surrogate.gaussian_process import GaussianProcess
 from tunefront.search.sampling.surrogate.incremental import Prediction
 from tunefront.search.sampling.surrogate.targets import TargetScale, learnable, scaled, variance
 from tunefront.search.study.trial import Trial
@@ -33,7 +33,9 @@ failed configuration are not excluded."""
 class Fitted(Protocol):
     """A function that fits a Gaussian process to the values of a named target."""
 
-    def __call__(self, name: str, between: Floats, figures: Floats, noise: Floats) -> Process:
+    def __call__(
+        self, name: str, between: Floats, figures: Floats, noise: Floats
+    ) -> GaussianProcess:
         """Return the fitted process."""
         ...
 
@@ -72,7 +74,7 @@ class _Group:
         return [prediction.figures() for prediction in self._predictions]
 
 
-class Expectations:
+class Predictions:
     """Predicted objectives, limits, failures and durations of a fixed list of configurations.
 
     Args:
@@ -212,7 +214,7 @@ class Expectations:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class PredictionCache:
     """Cached predictions and the record that they are based on.
 
     Attributes:
@@ -223,7 +225,7 @@ class Kept:
         front: Rows of the front at the last refit if the pool depends on it, else empty.
     """
 
-    expected: Expectations
+    expected: Predictions
     known: dict[int, int]
     count: int
     front: frozenset[int]

@@ -25,7 +25,7 @@ LEAST_FAILURES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lesson:
+class InferredFailure:
     """An inferred failure: a set of configurations expected to fail, with the evidence.
 
     A configuration belongs to the set if it satisfies all conditions of `equal` and `least`.
@@ -57,22 +57,22 @@ class Lesson:
         return f"{' '.join(named)}: skipped, implied by {trials} {numbers} ({self.reason})"
 
 
-def lessons_of(trials: Sequence[Trial]) -> list[Lesson]:
+def lessons_of(trials: Sequence[Trial]) -> list[InferredFailure]:
     """Return the inferred failures of a record; one covered by an earlier one is left out."""
     failed = [trial for trial in trials if _tells(trial)]
     found = [*_runtimes(failed, trials), *_candidates(failed), *_memory(failed)]
-    kept: list[Lesson] = []
+    kept: list[InferredFailure] = []
     for lesson in found:
         if not any(_implies(wider, lesson) for wider in kept):
             kept.append(lesson)
     return kept
 
 
-def ruled_out_by(space: SearchSpace, trials: Sequence[Trial]) -> list[tuple[Lesson, int]]:
+def ruled_out_by(space: SearchSpace, trials: Sequence[Trial]) -> list[tuple[InferredFailure, int]]:
     """Return the inferred failures, each with the number of untried configurations it excludes.
 
     A configuration is counted for the first one that covers it. The result equals that of
-    `Skips(space.enumerate().runnable).learn(trials)`, without listing the space.
+    `ExcludedConfigurations(space.enumerate().runnable).learn(trials)`, without listing the space.
     """
     lessons = lessons_of(trials)
     counts = space.count(lessons)
@@ -84,7 +84,7 @@ def ruled_out_by(space: SearchSpace, trials: Sequence[Trial]) -> list[tuple[Less
     return [(lesson, count) for lesson, count in zip(lessons, counts, strict=True) if count]
 
 
-class Skips:
+class ExcludedConfigurations:
     """Excluded configurations of a list, updated as trials end.
 
     Args:
@@ -94,13 +94,15 @@ class Skips:
     def __init__(self, runnable: Sequence[Configuration]) -> None:
         self._runnable = runnable
         self._known: set[tuple[object, ...]] = set()
-        self.configurations: dict[Configuration, Lesson] = {}
+        self.configurations: dict[Configuration, InferredFailure] = {}
 
     def leave_out(self, configurations: Sequence[Configuration]) -> int:
         """Exclude configurations that no node has room for; return how many are new."""
         new = [c for c in configurations if c not in self.configurations]
         for configuration in new:
-            lesson = Lesson(trials=(), reason="no node has room", equal=dict(configuration))
+            lesson = InferredFailure(
+                trials=(), reason="no node has room", equal=dict(configuration)
+            )
             self.configurations[configuration] = lesson
         return len(new)
 
@@ -112,13 +114,13 @@ class Skips:
         parts += [f"{others} that no node has room for"] if others else []
         return f", but for {' and '.join(parts)}" if parts else ""
 
-    def learn(self, trials: Sequence[Trial]) -> list[tuple[Lesson, int]]:
+    def learn(self, trials: Sequence[Trial]) -> list[tuple[InferredFailure, int]]:
         """Update from the record; return new inferred failures with their numbers of exclusions.
 
         An exclusion is counted if the configuration is untried and was not excluded before.
         """
         tried = {trial.configuration for trial in trials}
-        told: list[tuple[Lesson, int]] = []
+        told: list[tuple[InferredFailure, int]] = []
         for lesson in lessons_of(trials):
             key = (frozenset(lesson.equal.items()), frozenset(lesson.least.items()))
             if key in self._known:
@@ -144,14 +146,14 @@ def _tells(trial: Trial) -> bool:
     return evaluation.cause not in PASSING
 
 
-def _runtimes(failed: Sequence[Trial], trials: Sequence[Trial]) -> list[Lesson]:
+def _runtimes(failed: Sequence[Trial], trials: Sequence[Trial]) -> list[InferredFailure]:
     """Return inferred failures of runtimes that have never succeeded."""
     working = {complete(trial.configuration)["runtime"] for trial in trials if trial.measured}
     by_runtime: dict[Value, list[Trial]] = {}
     for trial in failed:
         by_runtime.setdefault(complete(trial.configuration)["runtime"], []).append(trial)
     return [
-        Lesson(
+        InferredFailure(
             trials=tuple(trial.number for trial in own),
             reason=f"{len(own)} of {len(own)} failed: {_causes(own)}",
             equal={"runtime": runtime},
@@ -161,7 +163,7 @@ def _runtimes(failed: Sequence[Trial], trials: Sequence[Trial]) -> list[Lesson]:
     ]
 
 
-def _candidates(failed: Sequence[Trial]) -> list[Lesson]:
+def _candidates(failed: Sequence[Trial]) -> list[InferredFailure]:
     """Return inferred failures of candidates that failed in the build or quality stage.
 
     They hold for all execution settings of the candidate.
@@ -171,7 +173,7 @@ def _candidates(failed: Sequence[Trial]) -> list[Lesson]:
         if _stage(trial) in ("build", "quality"):
             by_candidate.setdefault(candidate_of(trial.configuration), []).append(trial)
     return [
-        Lesson(
+        InferredFailure(
             trials=tuple(trial.number for trial in own),
             reason=f"{_stage(own[0])} failed: {_causes(own)}",
             equal=dict(candidate),
@@ -181,7 +183,7 @@ def _candidates(failed: Sequence[Trial]) -> list[Lesson]:
     ]
 
 
-def _memory(failed: Sequence[Trial]) -> list[Lesson]:
+def _memory(failed: Sequence[Trial]) -> list[InferredFailure]:
     """Return inferred out-of-memory failures, smallest configurations first.
 
     They cover the same candidate with at least the same values of `GROWING`.
@@ -190,7 +192,7 @@ def _memory(failed: Sequence[Trial]) -> list[Lesson]:
         t for t in failed if t.cause == "oom" and t.evaluation and t.evaluation.stage == "measure"
     ]
     found = [
-        Lesson(
+        InferredFailure(
             trials=(trial.number,),
             reason="out of memory",
             equal=dict(candidate_of(trial.configuration)),
@@ -209,7 +211,7 @@ def _causes(trials: Sequence[Trial]) -> str:
     return ", ".join(dict.fromkeys(trial.cause for trial in trials))
 
 
-def _implies(wider: Lesson, narrower: Lesson) -> bool:
+def _implies(wider: InferredFailure, narrower: InferredFailure) -> bool:
     """Return whether `wider` covers every configuration that `narrower` covers."""
     return all(narrower.equal.get(n) == value for n, value in wider.equal.items()) and all(
         narrower.least.get(n, 0.0) >= least for n, least in wider.least.items()

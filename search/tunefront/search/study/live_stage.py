@@ -21,7 +21,7 @@ STARTING = "starting"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Doing:
+class LiveStage:
     """Current stage of a running trial.
 
     Attributes:
@@ -53,13 +53,13 @@ def note_stage(folder: Path, number: int, stage: str) -> None:
         partial.rename(path)
 
 
-def doing(folder: Path, number: int) -> Doing | None:
+def doing(folder: Path, number: int) -> LiveStage | None:
     """Return a trial's current stage; None if its file is missing or unreadable."""
     try:
         found = json.loads(stage_file(folder, number).read_text())
     except (OSError, ValueError):
         return None
-    return Doing(stage=str(found["stage"]), since=float(found["since"]))
+    return LiveStage(stage=str(found["stage"]), since=float(found["since"]))
 
 
 def stages_seen(folder: Path) -> list[tuple[str, int]]:

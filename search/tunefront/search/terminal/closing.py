@@ -8,7 +8,7 @@ import numpy as np
 from tunefront.evaluators import Measurement
 from tunefront.search.experiment.objective import Objective
 from tunefront.search.front.pareto import SMALLEST_DIFFERENCE, nondominated
-from tunefront.search.results.result import Answer, figure
+from tunefront.search.results.result import Result, figure
 from tunefront.search.study.trial import Trial
 from tunefront.search.text import counted
 
@@ -21,7 +21,7 @@ CALLS = 5
 """Maximum number of ties that are listed one by one."""
 
 
-def closing_lines(answer: Answer) -> list[str]:
+def closing_lines(answer: Result) -> list[str]:
     """Format the plot and the ties, each after a blank line; empty without a front."""
     lines: list[str] = []
     for part in (plot_lines(answer), close_call_lines(answer)):
@@ -29,7 +29,7 @@ def closing_lines(answer: Answer) -> list[str]:
     return lines
 
 
-def plot_lines(answer: Answer) -> list[str]:
+def plot_lines(answer: Result) -> list[str]:
     """Plot all measured trials in two objectives; empty without a front or with one objective."""
     pair = pair_of(answer)
     if pair is None:
@@ -48,7 +48,7 @@ def plot_lines(answer: Answer) -> list[str]:
     return [*plot(drawn, _title(answer, x), _title(answer, y)), "", legend]
 
 
-def _role(answer: Answer, trial: Trial) -> str:
+def _role(answer: Result, trial: Trial) -> str:
     recommended = answer.front.recommended
     if recommended is not None and trial.number == recommended.number:
         return "recommended"
@@ -57,13 +57,13 @@ def _role(answer: Answer, trial: Trial) -> str:
     return "front" if trial in answer.front.trials else "other"
 
 
-def _title(answer: Answer, objective: Objective) -> str:
+def _title(answer: Result, objective: Objective) -> str:
     unit = answer.experiment.metrics[objective.metric].unit
     better = "less" if objective.direction == "minimize" else "more"
     return f"{objective.metric}{f', {unit}' if unit else ''} ({better} is better)"
 
 
-def pair_of(answer: Answer) -> tuple[Objective, Objective] | None:
+def pair_of(answer: Result) -> tuple[Objective, Objective] | None:
     """Return the pair of objectives with the largest front; the first one of equal pairs.
 
     Counted are the distinct cost vectors of the front's trials that remain nondominated when only
@@ -80,7 +80,7 @@ def pair_of(answer: Answer) -> tuple[Objective, Objective] | None:
     return max(combinations(objectives, 2), key=choice)
 
 
-def close_call_lines(answer: Answer) -> list[str]:
+def close_call_lines(answer: Result) -> list[str]:
     """Format the pairs of tied trials on the front and the reasons; empty without ties."""
     pairs = _close_pairs(answer)
     if not pairs:
@@ -95,7 +95,7 @@ def close_call_lines(answer: Answer) -> list[str]:
     return lines
 
 
-def _close_pairs(answer: Answer) -> list[tuple[Trial, Trial]]:
+def _close_pairs(answer: Result) -> list[tuple[Trial, Trial]]:
     """Return each tied pair with a trial of the front once, the recommended trial's pairs first."""
     recommended = answer.front.recommended
     ordered = sorted(answer.front.trials, key=lambda trial: trial is not recommended)
@@ -106,7 +106,7 @@ def _close_pairs(answer: Answer) -> list[tuple[Trial, Trial]]:
     return list(pairs.values())
 
 
-def _why(answer: Answer, objective: Objective, one: Trial, other: Trial) -> str:
+def _why(answer: Result, objective: Objective, one: Trial, other: Trial) -> str:
     """Format both measurements of an objective and the reason why they are tied."""
     name = objective.metric
     drops = [trial.measurements.get("quality_drop") for trial in (one, other)]

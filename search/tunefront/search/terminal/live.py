@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol, Self, TextIO
 
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.results.metadata import writes_log
-from tunefront.search.run.progress import Picture, Progress, picture_of, spoken
+from tunefront.search.run.progress import Progress, Snapshot, picture_of, spoken
 from tunefront.search.study.live_stage import doing
 from tunefront.search.text import counted
 
@@ -66,7 +66,7 @@ def is_lively(stream: TextIO, environment: Mapping[str, str]) -> bool:
     return stream.isatty() and not plain
 
 
-def look(progress: Progress) -> Picture:
+def look(progress: Progress) -> Snapshot:
     """Return what to display of the search run at this moment."""
     results = progress.experiment.results
     found = {trial.number: doing(results, trial.number) for trial in progress.running}
@@ -183,7 +183,7 @@ class Lines:
         return max(left_s, REFRESH_S if self._progress is None else 0.0)
 
 
-def render(picture: Picture, width: int) -> "RenderableType":
+def render(picture: Snapshot, width: int) -> "RenderableType":
     """Render the block, at most `width` columns wide."""
     from rich.console import Group
     from rich.table import Table
@@ -198,7 +198,7 @@ def render(picture: Picture, width: int) -> "RenderableType":
     return Group(_head(picture, width), rows)
 
 
-def _head(picture: Picture, width: int) -> "Text":
+def _head(picture: Snapshot, width: int) -> "Text":
     """Render the block's head: a rule with name, elapsed time and time left."""
     from rich.text import Text
 
@@ -210,7 +210,7 @@ def _head(picture: Picture, width: int) -> "Text":
     return Text.assemble("──", name, rule, (right, "bold"), "──", no_wrap=True, overflow="crop")
 
 
-def _rows(picture: Picture) -> "Iterator[tuple[str, Text]]":
+def _rows(picture: Snapshot) -> "Iterator[tuple[str, Text]]":
     from rich.text import Text
 
     filled = round(BAR * picture.done / max(1, picture.planned))

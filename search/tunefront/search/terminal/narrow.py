@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
-from tunefront.search.results.result import Answer, figure
+from tunefront.search.results.result import Result, figure
 from tunefront.search.study.trial import Trial
 
 from .result import front_table
@@ -17,7 +17,7 @@ DEEPEST, SHALLOW = 26, 6
 """Deepest hanging indent of a broken line, in columns, and the indent used instead beyond it."""
 
 
-def suited_table(answer: Answer) -> "Table":
+def suited_table(answer: Result) -> "Table":
     """Return the front's table, or the narrow one if stdout is a terminal that is too narrow."""
     from rich.console import Console
 
@@ -29,7 +29,7 @@ def suited_table(answer: Answer) -> "Table":
     return table
 
 
-def narrow_front_table(answer: Answer) -> "Table":
+def narrow_front_table(answer: Result) -> "Table":
     """Build the table of the front and the baseline with all choices in one column."""
     from rich import box
     from rich.table import Table
@@ -52,7 +52,7 @@ def narrow_front_table(answer: Answer) -> "Table":
     return table
 
 
-def _cells(answer: Answer, trial: Trial) -> list[str]:
+def _cells(answer: Result, trial: Trial) -> list[str]:
     """Format a trial's cells: number with a tie, role and choices, trust, objectives."""
     ties = answer.front.ties.get(trial.number, ())
     tied = f" ={ties[0].number}" if ties else ""

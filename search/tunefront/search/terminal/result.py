@@ -8,7 +8,7 @@ from tunefront.search.experiment.experiment import bound
 from tunefront.search.experiment.objective import Limit
 from tunefront.search.front.picks import Pick, nearest_misses
 from tunefront.search.front.relaxation import relaxations
-from tunefront.search.results.result import Answer, choices_of, figure
+from tunefront.search.results.result import Result, choices_of, figure
 from tunefront.search.study.trial import Trial
 from tunefront.search.text import listed
 from tunefront.spaces import show
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-def front_table(answer: Answer) -> "Table":
+def front_table(answer: Result) -> "Table":
     """Build the table of the front and the baseline, the best by the first objective first."""
     trials = list(answer.front.trials)
     baseline = answer.baseline
@@ -28,7 +28,7 @@ def front_table(answer: Answer) -> "Table":
     return trials_table(answer, trials, "the front, and the baseline")
 
 
-def trials_table(answer: Answer, trials: Sequence[Trial], title: str = "") -> "Table":
+def trials_table(answer: Result, trials: Sequence[Trial], title: str = "") -> "Table":
     """Build the table of trials: role, trust, objectives and the choices that vary."""
     experiment = answer.experiment
     objectives = [objective.metric for objective in experiment.objectives]
@@ -59,7 +59,7 @@ def trials_table(answer: Answer, trials: Sequence[Trial], title: str = "") -> "T
     return table_of(["trial", "role", "trust", *named, *varied], rows, title)
 
 
-def picks_lines(answer: Answer) -> list[str]:
+def picks_lines(answer: Result) -> list[str]:
     """Format each picked trial with the names of its picks, a comparison, its reason and ties."""
     by_trial: dict[int, list[Pick]] = {}
     for pick in answer.front.picks:
@@ -74,7 +74,7 @@ def picks_lines(answer: Answer) -> list[str]:
     return lines
 
 
-def failure_lines(answer: Answer) -> list[str]:
+def failure_lines(answer: Result) -> list[str]:
     """Format failed trials by cause, then the inferred failures; empty without any."""
     by_cause: dict[str, list[int]] = {}
     for trial in answer.trials:
@@ -88,7 +88,7 @@ def failure_lines(answer: Answer) -> list[str]:
     return lines + [str(lesson) for lesson in answer.lessons]
 
 
-def ties_line(answer: Answer) -> str:
+def ties_line(answer: Result) -> str:
     """Explain the mark `=` of tied trials by an example; empty without ties."""
     tied = [t for t in answer.front.trials if answer.front.ties.get(t.number)]
     if not tied:
@@ -97,13 +97,13 @@ def ties_line(answer: Answer) -> str:
     return f"{tied[0].number:03} ={first.number}: can't be told apart from {first.number:03}"
 
 
-def relaxation_lines(answer: Answer, limits: Sequence[Limit], prefer: str | None) -> list[str]:
+def relaxation_lines(answer: Result, limits: Sequence[Limit], prefer: str | None) -> list[str]:
     """Format what relaxing each limit alone would gain; empty if nothing."""
     found = relaxations(answer.experiment, answer.trials, limits, prefer)
     return [f"  {r}  {r.trial.name()}: {answer.sentence(r.trial)}" for r in found]
 
 
-def miss_lines(answer: Answer, limits: Sequence[Limit]) -> list[str]:
+def miss_lines(answer: Result, limits: Sequence[Limit]) -> list[str]:
     """Format why there is no front: the nearest misses, or the headline if nothing was measured."""
     measured = [trial for trial in answer.trials if trial.measured]
     if not measured:
@@ -119,7 +119,7 @@ def miss_lines(answer: Answer, limits: Sequence[Limit]) -> list[str]:
     return lines
 
 
-def _miss(answer: Answer, trial: Trial, limit: Limit) -> str:
+def _miss(answer: Result, trial: Trial, limit: Limit) -> str:
     unit = answer.experiment.metrics[limit.metric].unit
     found = f"{limit.metric} {trial.value(limit.metric):.4g}{f' {unit}' if unit else ''}"
     return f"{found} (limit {bound(answer.experiment, limit)})"
@@ -129,7 +129,7 @@ def _numbers(trials: Sequence[Trial]) -> str:
     return ", ".join(f"{trial.number:03}" for trial in trials[:5])
 
 
-def trial_lines(answer: Answer, trial: Trial) -> list[str]:
+def trial_lines(answer: Result, trial: Trial) -> list[str]:
     """Format all that is recorded about one trial."""
     lines = [f"{trial.name()}: {trial.status}", "  choices:"]
     if trial.status != "failed":
@@ -160,7 +160,7 @@ def trial_lines(answer: Answer, trial: Trial) -> list[str]:
     return lines
 
 
-def answer_record(answer: Answer) -> dict[str, Any]:
+def answer_record(answer: Result) -> dict[str, Any]:
     """Return the result as plain JSON values."""
     return {
         "schema": 1,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from tunefront.search.results.result import figure
 from tunefront.search.results.rows import trial_record
 from tunefront.search.results.trial_comparison import (
-    FigureRow,
     ItemRow,
+    MetricRow,
     TrialComparison,
     TrialRow,
     difference_words,
@@ -47,14 +47,14 @@ def _differing(rows: Iterable[TrialRow]) -> list[TrialRow]:
     return [row for row in rows if row.differs]
 
 
-def _named(row: FigureRow) -> str:
+def _named(row: MetricRow) -> str:
     """Format a metric's name, followed by its unit unless the name ends in it."""
     unit = row.metric.unit
     shown = unit and not row.metric.name.endswith(f"_{unit.lower()}")
     return f"{row.metric.name}\n{unit}" if shown else row.metric.name
 
 
-def _figure_cell(row: FigureRow, place: int) -> str:
+def _figure_cell(row: MetricRow, place: int) -> str:
     """Format a measurement: `164 (4.4x)`, and in a second line its interval, `160 to 168`."""
     found, ratio = row.cells[place], row.ratio(place)
     if found is None:
@@ -219,7 +219,7 @@ def trial_comparison_csv(comparison: TrialComparison) -> str:
     return text.getvalue()
 
 
-def _figure_rows(row: FigureRow) -> Iterator[list[str]]:
+def _figure_rows(row: MetricRow) -> Iterator[list[str]]:
     name, unit = row.metric.name, row.metric.unit
     for kind, end in (("figure", "value"), ("figure_low", "low"), ("figure_high", "high")):
         yield [kind, name, unit, *("" if c is None else repr(getattr(c, end)) for c in row.cells)]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
-from tunefront.search.results.result import Answer, choices_of, figure
+from tunefront.search.results.result import Result, choices_of, figure
 from tunefront.search.results.view import role_of
 from tunefront.search.study.trial import Trial
 
@@ -15,7 +15,7 @@ COMPARED = ("speedup_x", "memory_saving_x", "quality_drop")
 STAGE_PX, WORDS_PX, REASON_PX = 90, 400, 420
 
 
-def views_of(answer: Answer, base_run: str | None, *, answers: bool = False) -> list[View]:
+def views_of(answer: Result, base_run: str | None, *, answers: bool = False) -> list[View]:
     """Return the views of a search, the front first.
 
     Args:
@@ -94,7 +94,7 @@ def _answers(order: str, ascending: bool, names_px: int, columns: Mapping[str, i
     )
 
 
-def on_shortlist(trial: Trial, answer: Answer) -> bool:
+def on_shortlist(trial: Trial, answer: Result) -> bool:
     """Return whether a trial is on the shortlist: the front and the baseline."""
     return trial.number in {0, *(t.number for t in answer.front.trials)}
 
@@ -104,13 +104,13 @@ def _part(count: int) -> str:
     return f" ({PAGE} of {count})" if count > PAGE else ""
 
 
-def role_told(answer: Answer, trial: Trial) -> str:
+def role_told(answer: Result, trial: Trial) -> str:
     """Return the names of a trial's picks, else its role; `failed` if it has no measurements."""
     picks = [pick.name for pick in answer.front.picks if pick.trial.number == trial.number]
     return (", ".join(picks) or role_of(answer, trial)) if trial.measured else "failed"
 
 
-def _figures(answer: Answer) -> Mapping[str, int]:
+def _figures(answer: Result) -> Mapping[str, int]:
     names = [objective.metric for objective in answer.experiment.objectives]
     return {
         f"metrics.`{name}`": width_px([name, *_longest(answer, name)])
@@ -118,30 +118,30 @@ def _figures(answer: Answer) -> Mapping[str, int]:
     }
 
 
-def _longest(answer: Answer, metric: str) -> list[str]:
+def _longest(answer: Result, metric: str) -> list[str]:
     return [figure(t.measurements[metric]) for t in answer.trials if metric in t.measurements]
 
 
-def _choices(answer: Answer) -> Mapping[str, int]:
+def _choices(answer: Result) -> Mapping[str, int]:
     """Return the columns of the choices that vary in the space, with their widths in pixels."""
     shown = _varied(answer)
     cells = [choices_of(trial, shown) for trial in answer.trials]
     return {f"params.`{name}`": width_px([name, *(cell[name] for cell in cells)]) for name in shown}
 
 
-def _varied(answer: Answer) -> list[str]:
+def _varied(answer: Result) -> list[str]:
     choices = answer.experiment.space.choices
     return [choice.name for choice in choices if len(choice.values) > 1]
 
 
-def _pairs(answer: Answer) -> Charts:
+def _pairs(answer: Result) -> Charts:
     """Return a scatter chart for every pair of objectives."""
     objectives = [objective.metric for objective in answer.experiment.objectives]
     cards = [scatter(x, y) for x, y in combinations(objectives, 2)]
     return Charts(title="Trade-offs", cards=cards, abreast=min(max(len(cards), 1), 3))
 
 
-def _charts(answer: Answer, base_run: str | None) -> Sequence[Charts]:
+def _charts(answer: Result, base_run: str | None) -> Sequence[Charts]:
     objectives = [objective.metric for objective in answer.experiment.objectives]
     ways = parallel(_varied(answer), objectives)
     found = [_pairs(answer), Charts(title="Choices and objectives", cards=[ways], abreast=1)]

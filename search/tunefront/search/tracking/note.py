@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tunefront.search.results.result import Answer, choices_of, figure
+from tunefront.search.results.result import Result, choices_of, figure
 from tunefront.search.study.trial import Trial
 from tunefront.search.text import MOST_LISTED, counted
 
@@ -30,7 +30,7 @@ class Links:
     report: str
 
 
-def search_note(trial: Trial, answer: Answer) -> str:
+def search_note(trial: Trial, answer: Result) -> str:
     """Return a run's note: one sentence on the trial, then the command that exports or shows it.
 
     MLflow shows it as the tooltip of a point.
@@ -46,7 +46,7 @@ def search_note(trial: Trial, answer: Answer) -> str:
     return f"{told}\n\n    {command}" if command else told
 
 
-def command_of(trial: Trial, answer: Answer) -> str:
+def command_of(trial: Trial, answer: Result) -> str:
     """Return the command that exports a measured trial or shows another one.
 
     Empty for a quick check, whose measurements are not valid results.
@@ -57,7 +57,7 @@ def command_of(trial: Trial, answer: Answer) -> str:
     return shlex.join(["tunefront", verb, str(answer.experiment.path), str(trial.number)])
 
 
-def front_page(answer: Answer, links: Links) -> str:
+def front_page(answer: Result, links: Links) -> str:
     """Return the experiment's note in Markdown.
 
     It contains the result, the export command, views, picks, the front, counts, failures and
@@ -84,13 +84,13 @@ def front_page(answer: Answer, links: Links) -> str:
     return "\n\n".join("\n".join(part) for part in parts if part)[:LONGEST_NOTE]
 
 
-def _export(answer: Answer) -> list[str]:
+def _export(answer: Result) -> list[str]:
     recommended = answer.front.recommended
     command = command_of(recommended, answer) if recommended is not None else ""
     return [f"    {command}"] if command else []
 
 
-def _picks(answer: Answer, links: Links) -> list[str]:
+def _picks(answer: Result, links: Links) -> list[str]:
     if not answer.front.picks:
         return []
     rows = [
@@ -106,7 +106,7 @@ def _picks(answer: Answer, links: Links) -> list[str]:
     return _table(["pick", "trial", "against the baseline", "why", "export command"], rows)
 
 
-def _front_table(answer: Answer, links: Links) -> list[str]:
+def _front_table(answer: Result, links: Links) -> list[str]:
     objectives = [objective.metric for objective in answer.experiment.objectives]
     choices = [choice.name for choice in answer.experiment.space.choices]
     rows = [
@@ -122,7 +122,7 @@ def _front_table(answer: Answer, links: Links) -> list[str]:
     return [*_table(["trial", *objectives, *choices], rows), *more] if rows else []
 
 
-def _counts(answer: Answer) -> list[str]:
+def _counts(answer: Result) -> list[str]:
     failed = sum(trial.status == "failed" for trial in answer.trials)
     beyond = sum(trial.status == "infeasible" for trial in answer.trials)
     skipped = f", {counted(answer.skipped, 'configuration')} skipped" if answer.skipped else ""
@@ -133,7 +133,7 @@ def _counts(answer: Answer) -> list[str]:
     ]
 
 
-def _failures(answer: Answer, links: Links) -> list[str]:
+def _failures(answer: Result, links: Links) -> list[str]:
     """Return the table of failed trials by cause and stage, each with its first error message."""
     groups: dict[tuple[str, str], list[Trial]] = {}
     for trial in answer.trials:
@@ -147,7 +147,7 @@ def _failures(answer: Answer, links: Links) -> list[str]:
     return _table(["failed", "at", "trials", "which", "error message"], rows) if rows else []
 
 
-def _skipped(answer: Answer) -> list[str]:
+def _skipped(answer: Result) -> list[str]:
     """Return the inferred failures with the number of configurations that each excludes."""
     told = [
         f"- {_plain(str(lesson))}: {counted(count, 'configuration')}"

@@ -1,11 +1,11 @@
 """A trial's profile in its MLflow run."""
 
 from tunefront.search.profile.run import ProfiledTrial
-from tunefront.search.results.result import Answer
+from tunefront.search.results.result import Result
 from tunefront.spaces import TrackingError
 
 
-def add_to_mlflow(answer: Answer, found: ProfiledTrial, search_id: str) -> str:
+def add_to_mlflow(answer: Result, found: ProfiledTrial, search_id: str) -> str:
     """Log a profile's files below `profile/` in the trial's MLflow run; return their address.
 
     Raises:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.front.picks import ratio
 from tunefront.search.report.front_chart import ROLE_COLOURS, draw_front
-from tunefront.search.results.result import Answer, rounded
+from tunefront.search.results.result import Result, rounded
 from tunefront.search.results.view import role_of
 from tunefront.search.study.outputs import outputs_of
 from tunefront.search.study.trial import Trial
@@ -140,11 +140,11 @@ class Projection:
             if not token:
                 return runs
 
-    def write_trials(self, trials: Iterable[Trial], answer: Answer) -> int:
+    def write_trials(self, trials: Iterable[Trial], answer: Result) -> int:
         """Write all ended trials; return how many were missing or different in MLflow."""
         return sum(self.write_trial(t, answer) for t in trials if t.status != "running")
 
-    def write_trial(self, trial: Trial, answer: Answer) -> bool:
+    def write_trial(self, trial: Trial, answer: Result) -> bool:
         """Write what MLflow lacks of an ended trial; return whether anything was written."""
         key = str(trial.number)
         known = self._runs.get(key) or self._make_run(trial)
@@ -196,7 +196,7 @@ class Projection:
         run = self._runs.get(str(trial.number))
         return None if run is None else run.run_id
 
-    def write_views(self, answer: Answer) -> str:
+    def write_views(self, answer: Result) -> str:
         """Save the views and store the front's address next to the record; return the address."""
         views = self.views(answer)
         self.obstacle = write_views(
@@ -206,7 +206,7 @@ class Projection:
         page = view_address(self.experiment_id, views[0], saved=not self.obstacle)
         return f"{ui_address(self.experiment)}/{page}"
 
-    def views(self, answer: Answer) -> list[View]:
+    def views(self, answer: Result) -> list[View]:
         """Return the views of the search."""
         baseline = answer.baseline
         base_run = self.run_id(baseline) if baseline is not None else None
@@ -229,7 +229,7 @@ class Projection:
         address = ui_address(self.experiment)
         return f"{address}/#/experiments/{self.experiment_id}/runs/{run_id}/artifacts/{below}"
 
-    def write_summary(self, answer: Answer, record: Mapping[str, Any]) -> str:
+    def write_summary(self, answer: Result, record: Mapping[str, Any]) -> str:
         """Write the views, the experiment's note and the summary run; return the front's address.
 
         Args:
@@ -243,7 +243,7 @@ class Projection:
         self._client.set_experiment_tag(self.experiment_id, "mlflow.note.content", note)
         return link
 
-    def _links(self, answer: Answer, summary: str) -> Links:
+    def _links(self, answer: Result, summary: str) -> Links:
         """Return relative links, which are valid wherever the store is served."""
         runs = f"#/experiments/{self.experiment_id}/runs"
         saved = not self.obstacle
@@ -257,7 +257,7 @@ class Projection:
             report=f"{runs}/{summary}/artifacts/report.html",
         )
 
-    def _write_samples(self, answer: Answer) -> None:
+    def _write_samples(self, answer: Result) -> None:
         """Write the shortlist's outputs once, for MLflow's artifact view; write the tag last."""
         shortlist = {t.number: t for t in answer.trials if on_shortlist(t, answer)}
         for number, samples in outputs_of(answer.experiment, [*shortlist.values()]).items():
@@ -270,7 +270,7 @@ class Projection:
             self._log(known, wanted)
             self._runs[str(number)] = wanted
 
-    def _summary_run(self, answer: Answer, record: Mapping[str, Any]) -> str:
+    def _summary_run(self, answer: Result, record: Mapping[str, Any]) -> str:
         key = "summary"
         known = self._runs.get(key)
         if known is None:
@@ -288,7 +288,7 @@ class Projection:
         return known.run_id
 
 
-def _tags(trial: Trial, answer: Answer) -> dict[str, str]:
+def _tags(trial: Trial, answer: Result) -> dict[str, str]:
     role = role_of(answer, trial)
     on_front = role in ("front", "recommended") or trial.number in {
         t.number for t in answer.front.trials
@@ -321,7 +321,7 @@ def _tags(trial: Trial, answer: Answer) -> dict[str, str]:
     return tags
 
 
-def _metrics(trial: Trial, answer: Answer) -> dict[str, float]:
+def _metrics(trial: Trial, answer: Result) -> dict[str, float]:
     """Return a run's metrics: measurements, ratios, chance, numeric choices, seconds per stage.
 
     All but choices are rounded to four digits, because MLflow prints every digit that it gets.
@@ -347,7 +347,7 @@ def _metrics(trial: Trial, answer: Answer) -> dict[str, float]:
     return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 
-def write_files(answer: Answer, record: Mapping[str, Any], folder: Path) -> None:
+def write_files(answer: Result, record: Mapping[str, Any], folder: Path) -> None:
     """Write the search as files: report, picture, trials (JSON and CSV), record, experiment file.
 
     The picture is omitted if no trial was measured.

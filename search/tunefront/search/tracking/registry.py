@@ -30,7 +30,7 @@ from tunefront.evaluators.exports.registry import (
 from tunefront.evaluators.exports.verification import Check
 from tunefront.search.deploy.verify import Verification, verify
 from tunefront.search.experiment.document import slug_of
-from tunefront.search.results.result import Answer, figure
+from tunefront.search.results.result import Result, figure
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import ExportError, TrackingError, detect_hardware, show
 
@@ -79,7 +79,7 @@ class Registry:
         ExportError: If the name is invalid.
     """
 
-    def __init__(self, answer: Answer, name: str) -> None:
+    def __init__(self, answer: Result, name: str) -> None:
         if not re.fullmatch(r"\w[\w .-]*", name):
             raise ExportError(
                 f"--register: a name of letters, digits, spaces, _ . - is needed, but got {name!r}"
@@ -181,7 +181,7 @@ class Registry:
         return "\n".join(lines)[:LONGEST_DESCRIPTION]
 
 
-def _figures(answer: Answer, trial: Trial) -> list[str]:
+def _figures(answer: Result, trial: Trial) -> list[str]:
     """Return the trial's and the baseline's measurements as a Markdown table."""
     baseline = answer.baseline
     lines = ["| metric | this | 95 % interval | baseline | unit |", "|---|---|---|---|---|"]

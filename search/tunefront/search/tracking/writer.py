@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.results.metadata import read_record
-from tunefront.search.results.result import Answer, answer_of
+from tunefront.search.results.result import Result, result_of
 from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.study.study import Study
 from tunefront.search.study.trial import Trial
@@ -37,7 +37,7 @@ def pause_s(failures: int) -> float:
     return float(min(2**failures, LONGEST_PAUSE_S))
 
 
-class Recorder:
+class TrackingWriter:
     """Writer of a search into MLflow, in a background thread.
 
     Args:
@@ -50,7 +50,7 @@ class Recorder:
         self._experiment = experiment
         self._search_id = study.search_id
         self._say = say
-        self._newest: Answer | None = None
+        self._newest: Result | None = None
         self._wake = threading.Event()
         self._ending = threading.Event()
         self._given_up = False
@@ -68,12 +68,12 @@ class Recorder:
         self._wake.set()
         self._thread.start()
 
-    def add(self, answer: Answer) -> None:
+    def add(self, answer: Result) -> None:
         """Set the result to write; it replaces one that has not been written yet."""
         self._newest = answer
         self._wake.set()
 
-    def finish(self, answer: Answer) -> str:
+    def finish(self, answer: Result) -> str:
         """Write everything; return the front's address, empty if MLflow could not be written."""
         self._newest = answer
         start = self._progress = time.monotonic()
@@ -164,7 +164,7 @@ class Recorder:
         if failures > 1 and not self._ending.is_set():
             self._say(f"MLflow is back: {counted(len(self._written), 'trial')} written")
 
-    def _what_is_missing(self, answer: Answer, why: str) -> str:
+    def _what_is_missing(self, answer: Result, why: str) -> str:
         left = [trial.number for trial in _ended(answer) if trial.number not in self._written]
         trials = f"{counted(len(left), 'trial')} ({listed(left)}) and " if left else ""
         smoke = " --smoke" if self._experiment.smoke else ""
@@ -178,7 +178,7 @@ _Place = tuple[bool, tuple[str, ...]]
 """Whether a trial is on the front, and the names of its picks."""
 
 
-def _places(answer: Answer) -> dict[int, _Place]:
+def _places(answer: Result) -> dict[int, _Place]:
     """Return whether each trial is on the front, and its picks, by trial number."""
     on_front = {trial.number for trial in answer.front.trials}
     picks: dict[int, tuple[str, ...]] = {}
@@ -187,7 +187,7 @@ def _places(answer: Answer) -> dict[int, _Place]:
     return {t.number: (t.number in on_front, picks.get(t.number, ())) for t in answer.trials}
 
 
-def _ended(answer: Answer) -> list[Trial]:
+def _ended(answer: Result) -> list[Trial]:
     return [trial for trial in answer.trials if trial.status != "running"]
 
 
@@ -219,7 +219,7 @@ def sync(experiment: Experiment) -> Synced:
 
     study = Study.read(experiment)
     confirmation = Confirmation.from_dict(study.confirmation())
-    answer = answer_of(experiment, study.trials(), confirmation)
+    answer = result_of(experiment, study.trials(), confirmation)
     check_reachable(experiment)
     with only_writer(experiment):
         try:

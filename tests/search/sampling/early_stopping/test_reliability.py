@@ -8,10 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tunefront.evaluators import Evaluation, FirstLook, Measurement
+from tunefront.evaluators import Evaluation, InterimResult, Measurement
 from tunefront.search import Experiment, Trial
-from tunefront.search.sampling.early_stopping.reliability import Fidelity, fidelity_of
-from tunefront.search.sampling.early_stopping.thresholds import CHECKED, Race, race_of
+from tunefront.search.sampling.early_stopping.reliability import InterimReliability, fidelity_of
+from tunefront.search.sampling.early_stopping.thresholds import (
+    CHECKED,
+    StoppingThresholds,
+    race_of,
+)
 from tunefront.search.study.derived_metrics import figures_of
 from tunefront.spaces import Configuration
 
@@ -50,7 +54,7 @@ def looked(experiment: Experiment, seen: EvaluationOf) -> TrialOf:
     """A trial that is so many times as fast as the baseline, and seemed to be `first`."""
 
     def make(number: int, speed: float, first: float, memory: float = 500.0, **look: Any) -> Trial:
-        found = replace(seen(speed, memory), first_look=FirstLook(speed=times(first), **look))
+        found = replace(seen(speed, memory), first_look=InterimResult(speed=times(first), **look))
         return Trial(
             number=number,
             configuration=Configuration({"threads": number + 1}),
@@ -99,7 +103,7 @@ def test_equal_speeds_share_their_rank(looked: TrialOf, experiment: Experiment) 
     assert fidelity_of(trials, experiment.objectives).correlation == pytest.approx(1.0)
     same = [looked(n, 1.0, 1 + n) for n in range(10)]
     assert fidelity_of(same, experiment.objectives).correlation == 0.0
-    assert fidelity_of([], experiment.objectives) == Fidelity(
+    assert fidelity_of([], experiment.objectives) == InterimReliability(
         trials=0, correlation=0.0, deviation=0.0, ended=0, checked=0, wrong=0
     )
 
@@ -138,7 +142,7 @@ def test_who_is_behind_in_everything_ends(
     assert behind.ended
     assert behind.speed == times(8.0)
     for speed, memory in ((8.0, 400.0), (12.0, 600.0), (9.8, 600.0)):
-        assert race.look(seen(speed, memory)) == FirstLook(speed=times(speed))
+        assert race.look(seen(speed, memory)) == InterimResult(speed=times(speed))
 
 
 def test_a_look_may_miss_as_far_as_looks_have_missed(
@@ -188,7 +192,7 @@ def test_a_race_travels_as_json(
 ) -> None:
     race = race_of(experiment, trusted, 11)
     assert race is not None
-    again = Race.from_dict(json.loads(json.dumps(race.to_dict())))
+    again = StoppingThresholds.from_dict(json.loads(json.dumps(race.to_dict())))
     for found in (seen(8.0, 600.0), seen(12.0, 600.0), seen(12.0, 1.0, loss=30.0)):
         assert again.look(found) == race.look(found)
 

@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from tunefront.evaluators.interfaces.tensors import warm_up
-from tunefront.evaluators.profiling.job import Found, ProfileJob, middle, passes_in, timed_passes
+from tunefront.evaluators.profiling.job import (
+    ProfileJob,
+    ProfilerResult,
+    middle,
+    passes_in,
+    timed_passes,
+)
 from tunefront.evaluators.profiling.kinds import onnx_kind
 from tunefront.evaluators.profiling.profile import ProfileRow, between
 from tunefront.evaluators.runtimes.open import open_candidate
@@ -18,7 +24,7 @@ from .runtime import ONNX_FILE, OnnxCandidate
 _Event = Mapping[str, Any]
 
 
-def profile_onnx(job: ProfileJob) -> Found:
+def profile_onnx(job: ProfileJob) -> ProfilerResult:
     """Profile from the session's trace; the time of a call outside its nodes is its own row."""
     plain = open_candidate(job.folder, job.threads)
     seen = OnnxCandidate(job.folder / ONNX_FILE, job.threads, trace=str(job.trace.with_suffix("")))
@@ -43,7 +49,7 @@ def profile_onnx(job: ProfileJob) -> Found:
         nodes = [_row(event, weights) for event in runs[number]]
         left_ms = calls_ms[number] - sum(row.self_ms for row in nodes)
         rows += [*nodes, between(left_ms)]
-    return Found(
+    return ProfilerResult(
         rows=rows,
         counted=len(kept),
         plain_ms=[*before, *after],

@@ -8,8 +8,8 @@ from typing import Any
 
 from tunefront.evaluators.interfaces.tensors import warm_up
 from tunefront.evaluators.profiling.job import (
-    Found,
     ProfileJob,
+    ProfilerResult,
     middle_mean,
     passes_in,
     timed_passes,
@@ -29,7 +29,7 @@ Counters are means in whole microseconds since compilation, thus too coarse afte
 """
 
 
-def profile_openvino(job: ProfileJob) -> Found:
+def profile_openvino(job: ProfileJob) -> ProfilerResult:
     """Profile from the counters; the time of a call outside its nodes is its own row."""
     plain = open_candidate(job.folder, job.threads)
     options = job.record.settings["options"]
@@ -50,7 +50,7 @@ def profile_openvino(job: ProfileJob) -> Found:
     rows.append(between(middle_mean(calls_ms) - sum(row.self_ms for row in rows)))
     events = {"traceEvents": _events(counts), "displayTimeUnit": "ms"}
     job.trace.write_text(json.dumps(events))
-    return Found(
+    return ProfilerResult(
         rows=rows,
         counted=1,
         plain_ms=[*before, *after],

@@ -5,7 +5,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tunefront.evaluators.interfaces.tensors import warm_up
-from tunefront.evaluators.profiling.job import Found, ProfileJob, middle, passes_in, timed_passes
+from tunefront.evaluators.profiling.job import (
+    ProfileJob,
+    ProfilerResult,
+    middle,
+    passes_in,
+    timed_passes,
+)
 from tunefront.evaluators.profiling.profile import ProfileRow
 from tunefront.evaluators.profiling.trace import (
     MARK,
@@ -23,7 +29,7 @@ FEWEST_PLACES = 0.8
 """Minimum share of the graph's operators found in the trace for modules to be reported."""
 
 
-def profile_torch(job: ProfileJob) -> Found:
+def profile_torch(job: ProfileJob) -> ProfilerResult:
     """Profile from a Chrome trace; modules are assigned by the order of the program's operators."""
     plain = open_candidate(job.folder, job.threads)
     seen = plain if job.marked is None else open_candidate(job.marked, job.threads)
@@ -51,7 +57,7 @@ def profile_torch(job: ProfileJob) -> Found:
             rows += rows_on_gpu(request, places[names], events, starts[number + 1])
         else:
             rows += rows_on_cpu(request, places[names])
-    return Found(
+    return ProfilerResult(
         rows=rows,
         counted=len(kept),
         plain_ms=[*before, *after],

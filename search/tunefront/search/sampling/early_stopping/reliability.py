@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tunefront.evaluators import FirstLook, Measurement, speed_against
+from tunefront.evaluators import InterimResult, Measurement, speed_against
 from tunefront.search.experiment.objective import Objective
 from tunefront.search.front.pareto import nondominated
 from tunefront.search.study.trial import Trial
@@ -25,7 +25,7 @@ LEAST_CORRELATION = 0.9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fidelity:
+class InterimReliability:
     """Reliability of the interim results of a record.
 
     Attributes:
@@ -63,7 +63,7 @@ class Fidelity:
         return f"{found}: {counted(self.ended, 'trial')} stopped early{checked}"
 
 
-def fidelity_of(trials: Sequence[Trial], objectives: Sequence[Objective]) -> Fidelity:
+def fidelity_of(trials: Sequence[Trial], objectives: Sequence[Objective]) -> InterimReliability:
     """Return the reliability of the interim results of recorded trials."""
     looks = [(trial, look) for trial in trials if (look := look_of(trial)) is not None]
     whole = [(trial, look) for trial, look in looks if not look.ended]
@@ -71,7 +71,7 @@ def fidelity_of(trials: Sequence[Trial], objectives: Sequence[Objective]) -> Fid
     known = [[first.value, all_.value] for first, all_ in pairs if first and all_]
     logs = np.log(known).reshape(-1, 2)
     checked = [trial for trial, look in whole if look.hopeless]
-    return Fidelity(
+    return InterimReliability(
         trials=len(known),
         correlation=_rank_correlation(logs),
         deviation=float(np.sqrt(np.mean(np.diff(logs) ** 2))) if len(logs) else 0.0,
@@ -81,7 +81,7 @@ def fidelity_of(trials: Sequence[Trial], objectives: Sequence[Objective]) -> Fid
     )
 
 
-def look_of(trial: Trial) -> FirstLook | None:
+def look_of(trial: Trial) -> InterimResult | None:
     """Return a trial's interim result; None if the trial was not measured or has none."""
     if not trial.measured or trial.evaluation is None:
         return None

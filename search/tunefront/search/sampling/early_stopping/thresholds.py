@@ -12,7 +12,7 @@ from tunefront.evaluators import (
     COST_METRICS,
     ENERGY_METRICS,
     Evaluation,
-    FirstLook,
+    InterimResult,
     Measurement,
     Metric,
     speed_against,
@@ -35,7 +35,7 @@ TIMED = frozenset({*RATES, *LATENCIES, *COST_METRICS, *ENERGY_METRICS})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Race:
+class StoppingThresholds:
     """Early-stopping thresholds of one trial.
 
     Attributes:
@@ -63,7 +63,7 @@ class Race:
         return {**asdict(self), "baseline": self.baseline.to_dict()}
 
     @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> "Race":
+    def from_dict(cls, fields: Mapping[str, Any]) -> "StoppingThresholds":
         """Return the thresholds from the result of `to_dict`."""
         return cls(
             **{
@@ -75,10 +75,10 @@ class Race:
             }
         )
 
-    def look(self, found: Evaluation) -> FirstLook:
+    def look(self, found: Evaluation) -> InterimResult:
         """Return the interim result of an evaluation after its first turns."""
         why = self._hopeless(found)
-        return FirstLook(
+        return InterimResult(
             speed=speed_against(found), hopeless=why, ended=bool(why) and not self.check
         )
 
@@ -117,7 +117,9 @@ class Race:
         return max(figure.high, figure.value * factor)
 
 
-def race_of(experiment: Experiment, trials: Sequence[Trial], number: int) -> Race | None:
+def race_of(
+    experiment: Experiment, trials: Sequence[Trial], number: int
+) -> StoppingThresholds | None:
     """Return the thresholds of the next trial.
 
     None if early stopping is off, interim results are not reliable, or there is no baseline.
@@ -131,7 +133,7 @@ def race_of(experiment: Experiment, trials: Sequence[Trial], number: int) -> Rac
     fidelity = fidelity_of(trials, experiment.objectives)
     if not experiment.early_stop or not fidelity.trusted or baseline is None:
         return None
-    return Race(
+    return StoppingThresholds(
         objectives=experiment.objectives,
         limits=experiment.limits,
         rivals=_rivals(trials, experiment.objectives),

@@ -24,7 +24,7 @@ ITERATIONS = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Process:
+class GaussianProcess:
     """A fitted Gaussian process.
 
     Attributes:
@@ -81,7 +81,7 @@ def fit(
     noise: Floats,
     start: Floats | None = None,
     learn: bool = True,
-) -> Process:
+) -> GaussianProcess:
     """Fit a Gaussian process with maximum a posteriori parameters (L-BFGS-B).
 
     Args:
@@ -115,7 +115,9 @@ def fit(
     covariance[np.diag_indices_from(covariance)] += np.exp(parameters[-1]) + own + JITTER
     factor = scipy.linalg.cholesky(covariance, lower=True, check_finite=False)
     weights = scipy.linalg.cho_solve((factor, True), standard, check_finite=False)
-    return Process(parameters=parameters, mean=mean, scale=scale, factor=factor, weights=weights)
+    return GaussianProcess(
+        parameters=parameters, mean=mean, scale=scale, factor=factor, weights=weights
+    )
 
 
 def _kernel(parameters: Floats, distances: Floats) -> Floats:

@@ -11,7 +11,7 @@ import scipy.linalg
 
 from tunefront.evaluators.statistics.arrays import Floats
 
-from .gaussian_process import JITTER, LEAST_VARIANCE, Process
+from .gaussian_process import JITTER, LEAST_VARIANCE, GaussianProcess
 
 
 class Prediction:
@@ -24,7 +24,7 @@ class Prediction:
         room: Number of observations that can be added.
     """
 
-    def __init__(self, process: Process, across: Floats, room: int) -> None:
+    def __init__(self, process: GaussianProcess, across: Floats, room: int) -> None:
         cross = process.kernel(across)
         self._seen, asked = cross.shape
         self._process = process
