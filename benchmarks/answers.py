@@ -31,10 +31,10 @@ name: answers
 workload: {task: causal-lm, model: nowhere, data: nowhere.jsonl}
 space:
   precision: [fp32, bf16]
-  quantization: [none, int8-dynamic]
+  quantization_bits: [16, 8]
   batch_size: {low: 1, high: 1000}
   threads: [1, 2]
-baseline: {runtime: torch, precision: fp32, quantization: none, batch_size: 1, threads: 1}
+baseline: {runtime: torch, precision: fp32, quantization_bits: 16, batch_size: 1, threads: 1}
 objectives: {throughput: maximize, peak_memory_mb: minimize, perplexity: minimize}
 limits: {quality_drop: "<= 5%"}
 budget: {trials: 1000}
@@ -55,7 +55,7 @@ def around(value: float, unit: str, spread: float) -> Measurement:
 def evaluation(configuration: Configuration, random: np.random.Generator) -> Evaluation:
     """Figures that follow from the choices, with noise, and as much beside them as in earnest."""
     batch, threads = configuration.number("batch_size"), configuration.number("threads")
-    small = 0.5 if configuration["quantization"] == "int8-dynamic" else 1.0
+    small = 0.5 if configuration["quantization_bits"] == 8 else 1.0
     noise = random.normal(size=3)
     speed = 20 * threads**0.5 * (1 + np.log(batch)) / small * (1 + 0.02 * noise[0])
     memory = 300 * small + 0.5 * batch + 20 * threads + 4 * noise[1]

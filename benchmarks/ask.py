@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import optuna
 
-from tunefront.evaluators import Evaluation, Measurement
+from tunefront.evaluators import Evaluation, Measurement, builtin_catalog
 from tunefront.search.experiment.objective import Limit, Objective
 from tunefront.search.sampling.ehvi import EhviSampler
 from tunefront.search.study.trial import Trial
@@ -39,7 +39,14 @@ def choices(count: int) -> list[Choice]:
     """A space of so many configurations: 100 candidates, each at many batch sizes."""
     return [
         Choice(name="precision", values=("fp32", "bf16"), stage="runtime", default="fp32"),
-        Choice(name="quantization", values=tuple("abcde"), stage="runtime", default="a"),
+        Choice(
+            name="quantization_bits",
+            values=(16, 8, 4, 3, 2),
+            stage="runtime",
+            default=16,
+            ordered=True,
+            log=True,
+        ),
         Choice(
             name="threads",
             values=tuple(range(1, 11)),
@@ -62,7 +69,7 @@ def choices(count: int) -> list[Choice]:
 def measured(number: int, configuration: Configuration, random: np.random.Generator) -> Trial:
     """A trial whose figures follow from its choices, with 2 % of noise."""
     batch, threads = configuration.number("batch_size"), configuration.number("threads")
-    bits = 1.0 + "abcde".index(str(configuration["quantization"]))
+    bits = 1.0 + (16, 8, 4, 3, 2).index(configuration.integer("quantization_bits"))
     noise = 1 + 0.02 * random.normal(size=3)
     loss = bits + 2 * (configuration["precision"] == "bf16")
     figures = {
@@ -78,6 +85,7 @@ def measured(number: int, configuration: Configuration, random: np.random.Genera
     return Trial(
         number=number,
         configuration=configuration,
+        catalog=builtin_catalog(),
         status="ok" if loss <= LIMITS[0].bound else "infeasible",
         measurements=found,
         evaluation=Evaluation(

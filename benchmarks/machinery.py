@@ -37,7 +37,8 @@ workload: {task: causal-lm, model: m, data: d.jsonl}
 space:
   runtime: [torch, inductor]
   precision: [fp32, bf16]
-  quantization: [none, int8-dynamic, int8-weight-only]
+  quantization_bits: [16, 8]
+  quantization_method: [dynamic, rtn]
   batch_size: {low: 1, high: 64}
 baseline: {runtime: torch, precision: fp32, batch_size: 1}
 objectives: {throughput: maximize, perplexity: minimize}

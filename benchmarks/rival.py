@@ -11,9 +11,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tunefront.evaluators import EvaluationSettings, Isolation, evaluate
+from tunefront.evaluators import EvaluationSettings, Isolation, builtin_catalog, evaluate
 from tunefront.search import Experiment, load_experiment
-from tunefront.spaces import Configuration, complete
+from tunefront.spaces import Configuration
 
 LOSS = "quality_drop"
 RAN = "ran"
@@ -59,7 +59,9 @@ def trial(
         return
     with tempfile.TemporaryDirectory(prefix="tunefront-") as folder:
         own = replace(EvaluationSettings.from_dict(setting), store=folder)
-        found = evaluate(own, complete(configuration), _isolation(), Path(folder, "log"))
+        found = evaluate(
+            own, builtin_catalog().complete(configuration), _isolation(), Path(folder, "log")
+        )
     if found.status == "failed":
         tune.report({**cant_run, RAN: True})
         return

@@ -30,7 +30,7 @@ from tunefront.search.experiment.objective import Objective
 from tunefront.search.front.pareto import hypervolume, nondominated
 from tunefront.search.sampling.ehvi import EhviSampler
 from tunefront.search.study.trial import Trial
-from tunefront.spaces import Choice, Configuration, Value
+from tunefront.spaces import Catalog, Choice, Configuration, Value
 
 Floats = npt.NDArray[np.float64]
 AT = (10, 20, 40, 80, 160)
@@ -182,17 +182,27 @@ def ours(table: Table, seed: int) -> Ask:
 def _trial(table: Table, number: int, row: int, history: History) -> Trial:
     configuration = table.rows[row]
     if number not in history.told:
-        return Trial(number=number, configuration=configuration, status="running")
+        return Trial(
+            number=number, configuration=configuration, catalog=Catalog(()), status="running"
+        )
     figures = history.told[number]
     if figures is None:
-        return Trial(number=number, configuration=configuration, status="failed")
+        return Trial(
+            number=number, configuration=configuration, catalog=Catalog(()), status="failed"
+        )
     measurements: dict[str, Measurement] = {}
     for objective, value in zip(table.objectives, map(float, figures), strict=True):
         half = 1.96 * history.noise * abs(value)
         measurements[objective.metric] = Measurement(
             value=value, unit="", low=value - half, high=value + half, samples=1
         )
-    return Trial(number=number, configuration=configuration, status="ok", measurements=measurements)
+    return Trial(
+        number=number,
+        configuration=configuration,
+        catalog=Catalog(()),
+        status="ok",
+        measurements=measurements,
+    )
 
 
 def optunas(table: Table, make: Callable[[int], optuna.samplers.BaseSampler], seed: int) -> Ask:

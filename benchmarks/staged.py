@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 import optuna
 
-from tunefront.evaluators import Evaluation, Measurement
+from tunefront.evaluators import Evaluation, Measurement, builtin_catalog
 from tunefront.search import Trial, load_experiment, recorded_answer
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.front.pareto import hypervolume, nondominated
@@ -84,7 +84,7 @@ def table_of(experiment: Experiment) -> dict[str, Any]:
     made: dict[Configuration, dict[str, float]] = {}
     for trial in trials:
         assert trial.evaluation is not None
-        own = made.setdefault(candidate_of(trial.configuration), {})
+        own = made.setdefault(trial.candidate, {})
         for step, name in (("build", "candidate"), ("quality", "quality")):
             if name not in trial.evaluation.reused and step in trial.evaluation.seconds:
                 own[step] = trial.evaluation.seconds[step]
@@ -96,7 +96,7 @@ def table_of(experiment: Experiment) -> dict[str, Any]:
             {
                 "configuration": dict(trial.configuration),
                 "figures": {name: m.value for name, m in trial.measurements.items()},
-                "seconds": {**seconds, **made[candidate_of(trial.configuration)]},
+                "seconds": {**seconds, **made[trial.candidate]},
                 "kept": trial.status == "ok",
             }
         )
@@ -152,7 +152,7 @@ class Replay:
             if proposed is None:
                 return
             row = self.rows[self.place[proposed]]
-            candidate = candidate_of(proposed)
+            candidate = candidate_of(proposed, builtin_catalog())
             reused = candidate in built
             built.add(candidate)
             steps = ("prepare", "measure") if reused else STEPS
@@ -190,6 +190,7 @@ def _trial(number: int, row: Row, seconds: float, *, reused: bool) -> Trial:
     return Trial(
         number=number,
         configuration=row.configuration,
+        catalog=builtin_catalog(),
         status=status,  # type: ignore[arg-type]
         measurements=measurements,
         evaluation=Evaluation(

@@ -35,6 +35,7 @@ from tunefront.evaluators import (
     Protocol,
     Target,
     WorkloadSpec,
+    builtin_catalog,
     contender,
     describe_workload,
     evaluate,
@@ -50,7 +51,7 @@ from tunefront.search.experiment.resolver import load_experiment
 from tunefront.search.front.pareto import SMALLEST_DIFFERENCE
 from tunefront.search.run.confirm import CONFIRMED_PRECISION, LEAST_TURNS
 from tunefront.search.run.preflight import check_workload, prepare
-from tunefront.spaces import Value, complete
+from tunefront.spaces import Value
 
 HERE = Path(__file__).parent
 ROUNDS = 3
@@ -66,8 +67,8 @@ CLONES = 5
 """Equal candidates of which one wins by luck."""
 LOAD_S = 5400.0
 JUDGED: tuple[dict[str, Value], ...] = (
-    {"runtime": "openvino", "quantization": "int8-static"},
-    {"runtime": "onnxruntime", "quantization": "int8-dynamic"},
+    {"runtime": "openvino", "quantization_bits": 8, "quantization_method": "static"},
+    {"runtime": "onnxruntime", "quantization_bits": 8, "quantization_method": "dynamic"},
     {"runtime": "openvino", "pruning_ratio": 0.25},
     {"runtime": "openvino", "pruning_ratio": 0.9},
     {"runtime": "openvino", "pruning_ratio": 0.5, "pruning_method": "magnitude"},
@@ -129,7 +130,7 @@ class Laboratory:
 
     def candidate(self, depth: int, threads: int) -> Target:
         """A built model of that depth."""
-        configuration = complete({"runtime": "onnxruntime", "threads": threads})
+        configuration = builtin_catalog().complete({"runtime": "onnxruntime", "threads": threads})
         return contender(self.setting(depth), configuration, self.isolation, self.log)
 
     def ours(self, contenders: Sequence[Target]) -> list[Verdict]:
@@ -289,7 +290,7 @@ def early_end(folder: Path, orders: int = 300) -> dict[str, dict[str, float]]:
     isolation = Isolation()
     judged: list[np.ndarray] = []
     for choices in ({}, *JUDGED):
-        configuration = complete({**experiment.baseline, **choices})
+        configuration = builtin_catalog().complete({**experiment.baseline, **choices})
         found = evaluate(setting, configuration, isolation, folder / "log")
         judged.append(np.array(found.items))
         print(f"\r  {len(judged)} of {len(JUDGED) + 1}", end="", file=sys.stderr, flush=True)

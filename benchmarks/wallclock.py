@@ -30,13 +30,13 @@ from rival import LOSS, RAN
 from rival import trial as rival_trial
 from staged import CANT_RUN, SHARE, Replay, read_rows
 
-from tunefront.evaluators import EvaluationSettings
+from tunefront.evaluators import EvaluationSettings, builtin_catalog
 from tunefront.search import load_experiment
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.objective import Limit
 from tunefront.search.run.preflight import check_workload, prepare
 from tunefront.search.study.study import STUDY_FILE, Study
-from tunefront.spaces import Configuration, complete
+from tunefront.spaces import Configuration
 
 if TYPE_CHECKING:
     import optuna
@@ -194,7 +194,7 @@ def theirs(experiment: Experiment, setting: EvaluationSettings, clock: Clock, se
 
 def _box(experiment: Experiment, configuration: Configuration) -> dict[str, Any]:
     """A value for every choice, defaults included: what can't be left out of a box."""
-    values = complete(configuration)
+    values = builtin_catalog().complete(configuration)
     return {choice.name: values[choice.name] for choice in experiment.space.choices}
 
 

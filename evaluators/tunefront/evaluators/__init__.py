@@ -14,7 +14,9 @@ from tunefront.evaluators.evaluation.built import CandidateRecord
 from tunefront.evaluators.evaluation.evaluation import Evaluation, InterimResult
 from tunefront.evaluators.evaluation.protocol import Protocol
 from tunefront.evaluators.evaluation.settings import EvaluationSettings, Timeouts
+from tunefront.evaluators.exports.open import script_of
 from tunefront.evaluators.exports.registry import load
+from tunefront.evaluators.extensions import builtin_catalog, catalog_of
 from tunefront.evaluators.isolation.process import Isolation
 from tunefront.evaluators.measures.energy import energy_is_counted
 from tunefront.evaluators.measures.metrics import (
@@ -32,6 +34,7 @@ from tunefront.evaluators.pipelines.inference import (
 )
 from tunefront.evaluators.pipelines.keys import candidate_key
 from tunefront.evaluators.pipelines.profile import profile_candidate
+from tunefront.evaluators.pipelines.workload import build_workload, catalog_for, quality_metrics
 from tunefront.evaluators.profiling.profile import (
     Part,
     Profile,
@@ -39,16 +42,14 @@ from tunefront.evaluators.profiling.profile import (
     Roofline,
     RooflineBound,
 )
-from tunefront.evaluators.runtimes.open import script_of
 from tunefront.evaluators.statistics.intervals import ratio_interval
 from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.evaluators.statistics.paired_quality import paired_change
 from tunefront.evaluators.statistics.timing import Timing, half_width, kept_turns
 from tunefront.evaluators.store.store import Store, cache_folder, prepared_folder, stages_folder
 from tunefront.evaluators.workloads.base import Architecture
-from tunefront.evaluators.workloads.builtin import build_workload, quality_metrics
 from tunefront.evaluators.workloads.outputs import Sample
-from tunefront.evaluators.workloads.spec import TASKS, WorkloadSpec
+from tunefront.evaluators.workloads.spec import WorkloadSpec
 from tunefront.spaces.metric import Direction, Metric
 
 from .measures.gpu import Gpus
@@ -59,7 +60,6 @@ __all__ = [
     "GPU_METRICS",
     "MEASURED_METRICS",
     "QUALITY_DROP",
-    "TASKS",
     "Architecture",
     "CandidateRecord",
     "Direction",
@@ -86,8 +86,11 @@ __all__ = [
     "Timing",
     "WorkloadSpec",
     "build_workload",
+    "builtin_catalog",
     "cache_folder",
     "candidate_key",
+    "catalog_for",
+    "catalog_of",
     "contender",
     "describe_workload",
     "energy_is_counted",

@@ -4,20 +4,20 @@ Pure Python: no torch, ray, optuna or mlflow.
 """
 
 from .catalog import (
-    CHOICES,
     KNOWN_GOOD,
+    NOT_QUANTIZED,
     PRESETS,
-    RUNTIMES,
-    STAGE_OF,
-    ChoiceKind,
-    check_complete,
-    choice_kind,
-    claims,
-    complete,
-    refusal,
+    SHARED,
+    Catalog,
+    NumberFormatSupport,
+    number_formats,
+    supported_formats,
 )
 from .choice import STAGES, Choice, Condition, Stage, Value
+from .choice_kind import ChoiceKind
 from .configuration import Configuration, show
+from .declared import declared_kind, is_declaration
+from .enumeration import Dropped, Enumeration, Region
 from .errors import (
     CacheError,
     ClusterError,
@@ -32,37 +32,45 @@ from .errors import (
     WorkloadError,
     did_you_mean,
 )
+from .extension import Exclusion, Extension, Requirement
 from .hardware import Gpu, Hardware, detect_hardware
+from .metric import Direction, Metric, Scale
 from .resources import Resources, resources_of
-from .rules import RULES, Context, Rule
-from .space import Dropped, Enumeration, Region, SearchSpace, build_space
+from .rules import Context, Rule
+from .space import SearchSpace, build_space
 
 __all__ = [
-    "CHOICES",
     "KNOWN_GOOD",
+    "NOT_QUANTIZED",
     "PRESETS",
-    "RULES",
-    "RUNTIMES",
+    "SHARED",
     "STAGES",
-    "STAGE_OF",
     "CacheError",
+    "Catalog",
     "Choice",
     "ChoiceKind",
     "ClusterError",
     "Condition",
     "Configuration",
     "Context",
+    "Direction",
     "Dropped",
     "Enumeration",
     "EvaluationError",
+    "Exclusion",
     "ExperimentError",
     "ExportError",
+    "Extension",
     "FailureCause",
     "Gpu",
     "Hardware",
+    "Metric",
+    "NumberFormatSupport",
     "Region",
+    "Requirement",
     "Resources",
     "Rule",
+    "Scale",
     "SearchSpace",
     "SpaceError",
     "Stage",
@@ -72,13 +80,12 @@ __all__ = [
     "Value",
     "WorkloadError",
     "build_space",
-    "check_complete",
-    "choice_kind",
-    "claims",
-    "complete",
+    "declared_kind",
     "detect_hardware",
     "did_you_mean",
-    "refusal",
+    "is_declaration",
+    "number_formats",
     "resources_of",
     "show",
+    "supported_formats",
 ]

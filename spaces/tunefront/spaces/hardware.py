@@ -23,7 +23,7 @@ LIBRARIES = (
 )
 """Libraries that determine what can run, by distribution name."""
 
-_ISA_FLAGS = (
+INSTRUCTION_SETS = (
     "avx2",
     "avx512f",
     "avx512_bf16",
@@ -37,6 +37,7 @@ _ISA_FLAGS = (
     "bf16",
     "i8mm",
 )
+"""Instruction sets that matter for low precision, as in /proc/cpuinfo."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +103,7 @@ def _cpu() -> tuple[str, frozenset[str]]:
             fields.setdefault(name.strip(), value.strip())
     flags = set((fields.get("flags") or fields.get("Features") or "").split())
     name = fields.get("model name") or platform.processor() or platform.machine()
-    return " ".join(name.split()), frozenset(flags.intersection(_ISA_FLAGS))
+    return " ".join(name.split()), frozenset(flags.intersection(INSTRUCTION_SETS))
 
 
 def _memory_mb() -> int:

@@ -27,7 +27,7 @@ class Resources:
 
 
 def resources_of(configuration: Mapping[str, Value]) -> Resources:
-    """Return the resources of a complete configuration."""
+    """Return the resources of values of `replicas`, `tensor_parallel`, `threads` and `device`."""
     processes = int(configuration["replicas"]) * int(configuration["tensor_parallel"])
     return Resources(
         processes=processes,

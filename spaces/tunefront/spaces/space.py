@@ -1,63 +1,17 @@
 """The search space: its configurations, and the excluded ones with their reasons."""
 
-import math
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from .catalog import CHOICES, choice_kind
+from .catalog import Catalog
 from .choice import Choice, Value
 from .configuration import Configuration
+from .enumeration import Count, Decisions, Dropped, Enumeration, Region, Walk
 from .errors import SpaceError, did_you_mean
-from .rules import RULES, Context, Rule
+from .rules import Context, Rule
 
 LARGEST_SPACE = 1_000_000
 """Maximum number of runnable configurations that are enumerated."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dropped:
-    """Configurations that one rule excluded for one reason before the first trial.
-
-    Attributes:
-        rule: Name of the rule.
-        values: Values at which the rule excluded configurations, by choice.
-        reason: Why they can't run.
-        count: Number of configurations excluded.
-    """
-
-    rule: str
-    values: Mapping[str, tuple[Value, ...]]
-    reason: str
-    count: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Enumeration:
-    """All configurations of a space: the runnable ones, and the excluded ones with reasons."""
-
-    runnable: tuple[Configuration, ...]
-    dropped: tuple[Dropped, ...]
-
-    @property
-    def total(self) -> int:
-        """Number of configurations before any rule."""
-        return len(self.runnable) + sum(drop.count for drop in self.dropped)
-
-
-class Region(Protocol):
-    """A part of a space; a choice without a value in a configuration counts with its default."""
-
-    @property
-    def equal(self) -> Mapping[str, Value]:
-        """Required values by choice."""
-        ...
-
-    @property
-    def least(self) -> Mapping[str, float]:
-        """Minimum values by choice."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,14 +19,16 @@ class SearchSpace:
     """The choices, and the rules that exclude combinations.
 
     Attributes:
-        choices: The dimensions; conditions can refer to any of them or to any built-in choice.
+        choices: The dimensions; conditions can refer to any of them or of the catalogue.
         context: The machine and the workload that the rules depend on.
-        rules: The rules that exclude combinations.
+        catalog: The catalogue that the choices are from.
+        rules: The rules that exclude combinations; those of the catalogue if None.
     """
 
     choices: tuple[Choice, ...]
     context: Context
-    rules: tuple[Rule, ...] = RULES
+    catalog: Catalog
+    rules: tuple[Rule, ...] | None = None
 
     def __post_init__(self) -> None:
         if not self.choices:
@@ -80,11 +36,23 @@ class SearchSpace:
         names = [choice.name for choice in self.choices]
         if repeated := {name for name in names if names.count(name) > 1}:
             raise SpaceError(f"space: {min(repeated)} is given twice; keep one")
-        object.__setattr__(self, "choices", _parents_first(self.choices))
+        object.__setattr__(self, "choices", _parents_first(self.choices, self.catalog))
+
+    @property
+    def _rules(self) -> tuple[Rule, ...]:
+        return self.catalog.rules if self.rules is None else self.rules
+
+    def _decisions(self) -> Decisions:
+        return Decisions(
+            choices=self.choices,
+            defaults=self.defaults(),
+            rules=self._rules,
+            context=self.context,
+        )
 
     def defaults(self) -> dict[str, Value]:
         """Return the values of choices that a configuration does not contain."""
-        values = {name: kind.default for name, kind in CHOICES.items()}
+        values = {name: kind.default for name, kind in self.catalog.kinds.items()}
         values.update({choice.name: choice.default for choice in self.choices})
         return values
 
@@ -114,7 +82,7 @@ class SearchSpace:
     def obstacle(self, configuration: Configuration) -> str | None:
         """Return the reason why a configuration can't run here, or None."""
         values = {**self.defaults(), **configuration}
-        for rule in self.rules:
+        for rule in self._rules:
             reason = rule.reason(self.context, *(values[name] for name in rule.choices))
             if reason is not None:
                 return reason
@@ -138,7 +106,7 @@ class SearchSpace:
         or region depends on are counted once, so the time depends on the rules, not on the size of
         the space.
         """
-        found = _Count(space=self, regions=regions).counts()
+        found = Count(decisions=self._decisions(), regions=regions).counts()
         return [found.get(number, 0) for number in range(len(regions))]
 
     def enumerate(self, limit: int = LARGEST_SPACE) -> Enumeration:
@@ -147,7 +115,7 @@ class SearchSpace:
         Raises:
             SpaceError: If more than `limit` configurations are runnable.
         """
-        walk = _Walk(space=self)
+        walk = Walk(decisions=self._decisions())
         runnable: list[Configuration] = []
         for configuration in walk.configurations():
             runnable.append(configuration)
@@ -159,11 +127,11 @@ class SearchSpace:
         dropped = [
             Dropped(
                 rule=rule,
-                values={name: tuple(values) for name, values in fell.values.items()},
+                values={name: tuple(values) for name, values in found.values.items()},
                 reason=reason,
-                count=fell.count,
+                count=found.count,
             )
-            for (rule, reason), fell in walk.dropped.items()
+            for (rule, reason), found in walk.dropped.items()
         ]
         return Enumeration(
             runnable=tuple(runnable),
@@ -171,31 +139,31 @@ class SearchSpace:
         )
 
 
-def build_space(written: Mapping[str, object], context: Context) -> SearchSpace:
+def build_space(written: Mapping[str, object], context: Context, catalog: Catalog) -> SearchSpace:
     """Build the space from what a user wrote: `{choice: values}`.
 
     Raises:
         SpaceError: If a choice or value is invalid; the message suggests the nearest name.
     """
-    choices = tuple(choice_kind(name).choice(values) for name, values in written.items())
-    return SearchSpace(choices=choices, context=context)
+    choices = tuple(catalog.kind(name).choice(values) for name, values in written.items())
+    return SearchSpace(choices=choices, context=context, catalog=catalog)
 
 
-def _parents_first(choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
+def _parents_first(choices: tuple[Choice, ...], catalog: Catalog) -> tuple[Choice, ...]:
     """Sort into catalogue order, each choice after those that its conditions refer to.
 
     Raises:
         SpaceError: If a condition names an unknown choice, or conditions form a cycle.
     """
-    rank = {name: i for i, name in enumerate(CHOICES)}
+    rank = {name: i for i, name in enumerate(catalog.kinds)}
     waiting = sorted(choices, key=lambda choice: rank.get(choice.name, len(rank)))
     names = {choice.name for choice in choices}
     for choice in waiting:
         for condition in choice.when:
-            if condition.choice not in names and condition.choice not in CHOICES:
+            if condition.choice not in names and condition.choice not in catalog.kinds:
                 raise SpaceError(
                     f"{choice.name}: when names the unknown choice {condition.choice!r}"
-                    f"{did_you_mean(condition.choice, [*CHOICES, *names])}"
+                    f"{did_you_mean(condition.choice, [*catalog.kinds, *names])}"
                 )
     placed: list[Choice] = []
     while waiting:
@@ -207,159 +175,3 @@ def _parents_first(choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
         placed.append(ready[0])
         waiting.remove(ready[0])
     return tuple(placed)
-
-
-def _by_depth(space: SearchSpace) -> list[list[tuple[int, Rule]]]:
-    """Return, for every number of decided choices, the rules whose choices are then all decided."""
-    depth_of = {choice.name: i for i, choice in enumerate(space.choices)}
-    by_depth: list[list[tuple[int, Rule]]] = [[] for _ in range(len(space.choices) + 1)]
-    for number, rule in enumerate(space.rules):
-        depths = [depth_of[name] + 1 for name in rule.choices if name in depth_of]
-        by_depth[max(depths, default=0)].append((number, rule))
-    return by_depth
-
-
-@dataclass(slots=True)
-class _Fell:
-    """Exclusions by one reason so far; the values are in the order of first occurrence."""
-
-    count: int = 0
-    values: dict[str, dict[Value, None]] = field(default_factory=dict)
-
-
-@dataclass(slots=True, kw_only=True)
-class _Walk:
-    """A depth-first search over the choices; a rule is checked once all its choices are decided."""
-
-    space: SearchSpace
-    dropped: dict[tuple[str, str], _Fell] = field(default_factory=dict)
-    _reasons: dict[tuple[Value, ...], str | None] = field(default_factory=dict)
-    _sizes: dict[tuple[object, ...], int] = field(default_factory=dict)
-
-    def configurations(self) -> Iterator[Configuration]:
-        """Yield the runnable configurations; `dropped` is complete when the iteration has ended."""
-        yield from self._descend(0, self.space.defaults(), {}, _by_depth(self.space))
-
-    def _descend(
-        self,
-        depth: int,
-        values: dict[str, Value],
-        active: dict[str, Value],
-        by_depth: list[list[tuple[int, Rule]]],
-    ) -> Iterator[Configuration]:
-        for number, rule in by_depth[depth]:
-            reason = self.reason(number, rule, values)
-            if reason is not None:
-                fell = self.dropped.setdefault((rule.name, reason), _Fell())
-                fell.count += self._size(depth, values)
-                for name in rule.choices:
-                    if name in active:
-                        fell.values.setdefault(name, {})[active[name]] = None
-                return
-        if depth == len(self.space.choices):
-            yield Configuration(active)
-            return
-        choice = self.space.choices[depth]
-        if not choice.active(values):
-            yield from self._descend(depth + 1, values, active, by_depth)
-            return
-        for value in choice.values:
-            yield from self._descend(
-                depth + 1,
-                {**values, choice.name: value},
-                {**active, choice.name: value},
-                by_depth,
-            )
-
-    def reason(self, number: int, rule: Rule, values: Mapping[str, Value]) -> str | None:
-        """Return the rule's reason to exclude these values, or None; cached by those values."""
-        seen = tuple(values[name] for name in rule.choices)
-        key = (number, *seen)
-        if key not in self._reasons:
-            self._reasons[key] = rule.reason(self.space.context, *seen)
-        return self._reasons[key]
-
-    def _size(self, depth: int, values: Mapping[str, Value]) -> int:
-        """Return the number of configurations below a node of the search, before any rule."""
-        rest = self.space.choices[depth:]
-        watched = sorted({condition.choice for choice in rest for condition in choice.when})
-        key = (depth, *(values[name] for name in watched))
-        if key not in self._sizes:
-            self._sizes[key] = self._count(depth, dict(values))
-        return self._sizes[key]
-
-    def _count(self, depth: int, values: dict[str, Value]) -> int:
-        rest = self.space.choices[depth:]
-        if not any(choice.when for choice in rest):
-            return math.prod(len(choice.values) for choice in rest)
-        choice = rest[0]
-        if not choice.active(values):
-            return self._size(depth + 1, values)
-        return sum(self._size(depth + 1, {**values, choice.name: v}) for v in choice.values)
-
-
-@dataclass(slots=True, kw_only=True)
-class _Count:
-    """A depth-first count like `_Walk` that counts each distinct remainder of the space once."""
-
-    space: SearchSpace
-    regions: Sequence[Region]
-    _walk: _Walk = field(init=False)
-    _rules: list[list[tuple[int, Rule]]] = field(init=False)
-    _watched: list[tuple[str, ...]] = field(init=False)
-    _counted: dict[tuple[object, ...], Counter[int]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self._walk = _Walk(space=self.space)
-        self._rules = _by_depth(self.space)
-        self._watched = [self._watched_from(d) for d in range(len(self.space.choices) + 1)]
-
-    def counts(self) -> Counter[int]:
-        """Return the counts by region index; counts of 0 are omitted."""
-        values = self.space.defaults()
-        names = {choice.name for choice in self.space.choices}
-        open_regions = tuple(range(len(self.regions)))
-        for name in {n for r in self.regions for n in (*r.equal, *r.least)} - names:
-            open_regions = self._inside(open_regions, name, values[name])
-        return self._below(0, values, open_regions)
-
-    def _watched_from(self, depth: int) -> tuple[str, ...]:
-        """Return the choices decided before `depth` that later conditions or pending rules read."""
-        decided = {choice.name for choice in self.space.choices[:depth]}
-        later = {c.choice for choice in self.space.choices[depth:] for c in choice.when}
-        later.update(name for rules in self._rules[depth:] for _, r in rules for name in r.choices)
-        return tuple(sorted(decided & later))
-
-    def _below(
-        self, depth: int, values: Mapping[str, Value], open_regions: tuple[int, ...]
-    ) -> Counter[int]:
-        if not open_regions:
-            return Counter()
-        key = (depth, open_regions, *(values[name] for name in self._watched[depth]))
-        if key not in self._counted:
-            self._counted[key] = self._count(depth, values, open_regions)
-        return self._counted[key]
-
-    def _count(
-        self, depth: int, values: Mapping[str, Value], open_regions: tuple[int, ...]
-    ) -> Counter[int]:
-        if any(self._walk.reason(n, rule, values) is not None for n, rule in self._rules[depth]):
-            return Counter()
-        if depth == len(self.space.choices):
-            return Counter({open_regions[0]: 1})
-        choice = self.space.choices[depth]
-        name, found = choice.name, Counter[int]()
-        for value in choice.values if choice.active(values) else (values[name],):
-            inside = self._inside(open_regions, name, value)
-            found.update(self._below(depth + 1, {**values, name: value}, inside))
-        return found
-
-    def _inside(self, numbers: tuple[int, ...], name: str, value: Value) -> tuple[int, ...]:
-        """Return the regions that contain this value of the choice."""
-        return tuple(n for n in numbers if _within(self.regions[n], name, value))
-
-
-def _within(region: Region, name: str, value: Value) -> bool:
-    if name in region.equal and region.equal[name] != value:
-        return False
-    return name not in region.least or float(value) >= region.least[name]

@@ -29,7 +29,6 @@ from tunefront.spaces import (
     EvaluationError,
     Resources,
     WorkloadError,
-    check_complete,
     resources_of,
 )
 
@@ -49,9 +48,6 @@ class Target:
     configuration: Configuration
     candidate: Path
     requests: Path
-
-    def __post_init__(self) -> None:
-        check_complete(self.configuration)
 
     @property
     def resources(self) -> Resources:
@@ -281,6 +277,7 @@ class _Benchmark:
     def _step(self, contender: Target, replica: int, place: int, log: Path) -> Step:
         configuration = contender.configuration
         payload = {
+            "workload": self._setting.workload.to_dict(),
             "candidate": str(contender.candidate),
             "configuration": dict(configuration),
             "requests": str(contender.requests),

@@ -2,45 +2,20 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from tunefront.spaces import Configuration, ExportError
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Numerics:
-    """Device, number format and ranks that a model is built for: choices of the runtime stage.
-
-    Attributes:
-        device: `cpu` or `cuda`.
-        precision: `fp32`, `bf16` or `fp16`.
-        quantization: A value of the choice `quantization`.
-        tensor_parallel: Number of ranks that share the model.
-    """
-
-    device: str = "cpu"
-    precision: str = "fp32"
-    quantization: str = "none"
-    tensor_parallel: int = 1
-
-    @classmethod
-    def of(cls, configuration: Configuration) -> "Numerics":
-        """Return the numerics of a complete configuration."""
-        return cls(
-            device=configuration.text("device"),
-            precision=configuration.text("precision"),
-            quantization=configuration.text("quantization"),
-            tensor_parallel=configuration.integer("tensor_parallel"),
-        )
-
-    def to_dict(self) -> dict[str, str | int]:
-        """Return plain values for JSON."""
-        return asdict(self)
-
+from tunefront.spaces import Configuration, ExportError, Value
 
 CANDIDATE_FILE = "candidate.json"
+
+Facts = Mapping[str, Value]
+"""The read-back of a running candidate: its actual properties, by choice name where one fits.
+
+`weight_bits`: mean bits per weight, over weight tensors of at least two dimensions; `sparsity`:
+share of zeros among these weights; `parameters`: their number.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,33 +25,38 @@ class CandidateRecord:
     Weights are counted in tensors of two or more dimensions.
 
     Attributes:
-        runtime: Name of the runtime.
-        numerics: Device, number format and ranks that it was built for.
+        configuration: The configuration that it was built for: choices up to the runtime stage.
         settings: Values that the runtime's `build` returned and its `load` needs.
         parameters: Number of weights of the module that it was built from.
         reference_parameters: Number of weights of the reference module, before any technique.
         sparsity: Share of zeros among the weights of the module that it was built from.
         threads: Default number of threads that it is opened with.
+        extensions: Files with the extensions that it needs; relative to its folder in an export.
     """
 
-    runtime: str
-    numerics: Numerics
+    configuration: Configuration
     settings: Mapping[str, object]
     parameters: int
     reference_parameters: int
     sparsity: float = 0.0
     threads: int = 1
+    extensions: tuple[str, ...] = ()
+
+    @property
+    def runtime(self) -> str:
+        """Name of the runtime."""
+        return self.configuration.text("runtime")
 
     def write(self, folder: Path) -> None:
         """Write `candidate.json` into a folder."""
         fields = {
-            "runtime": self.runtime,
-            "numerics": self.numerics.to_dict(),
+            "configuration": dict(self.configuration),
             "settings": dict(self.settings),
             "parameters": self.parameters,
             "reference_parameters": self.reference_parameters,
             "sparsity": self.sparsity,
             "threads": self.threads,
+            "extensions": list(self.extensions),
         }
         (folder / CANDIDATE_FILE).write_text(json.dumps(fields, indent=2) + "\n")
 
@@ -91,13 +71,13 @@ class CandidateRecord:
         try:
             fields = json.loads(path.read_text())
             return cls(
-                runtime=fields["runtime"],
-                numerics=Numerics(**fields["numerics"]),
+                configuration=Configuration(fields["configuration"]),
                 settings=cast(Mapping[str, object], fields["settings"]),
                 parameters=int(fields["parameters"]),
                 reference_parameters=int(fields["reference_parameters"]),
                 sparsity=float(fields["sparsity"]),
                 threads=int(fields["threads"]),
+                extensions=tuple(str(folder / one) for one in fields["extensions"]),
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ExportError(f"{path} is no readable candidate record: {error}") from error

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from tunefront.evaluators.evaluation.built import CandidateRecord
+from tunefront.evaluators.exports.open import open_candidate, script_of
 from tunefront.evaluators.interfaces.tensors import Inputs, TensorSpec
-from tunefront.evaluators.runtimes.open import open_candidate, script_of
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.spaces import ExportError
 
@@ -59,7 +59,7 @@ def write_server(folder: Path, inputs: Sequence[TensorSpec], request: Inputs) ->
 
 def can_be_served(record: CandidateRecord) -> bool:
     """Return whether one process can serve it; ranks of a sharded model are started together."""
-    return record.numerics.tensor_parallel == 1
+    return record.configuration["tensor_parallel"] == 1
 
 
 def write_recorded_outputs(folder: Path, request: Inputs) -> None:

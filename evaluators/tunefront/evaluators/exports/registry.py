@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunefront.evaluators.runtimes.base import Candidate
-from tunefront.evaluators.runtimes.open import open_candidate as load_folder
 from tunefront.spaces import ExportError
 
 from .folder import MANIFEST, read_manifest, tampered
+from .open import open_candidate as load_folder
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from tunefront.evaluators.evaluation.protocol import Protocol, enough
+from tunefront.evaluators.exports.open import open_candidate
 from tunefront.evaluators.interfaces.tensors import (
     Call,
     Inputs,
@@ -27,7 +28,6 @@ from tunefront.evaluators.interfaces.tensors import (
 )
 from tunefront.evaluators.measures.machine import ProcessWatch
 from tunefront.evaluators.measures.memory import tree_memory_mb
-from tunefront.evaluators.runtimes.open import open_candidate
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.statistics.timing import Block, Timing
 from tunefront.spaces import ExportError, detect_hardware
@@ -105,7 +105,7 @@ def run_sample(folder: Path, seconds: float) -> ExportRun:
         outputs = candidate(inputs)
         timing = time_alone(candidate, [inputs], Protocol(seconds=seconds, requests=1))
         _, peak_mb = tree_memory_mb()
-        facts = candidate.facts().to_dict()
+        facts = candidate.facts()
     finally:
         candidate.close()
     latency = speed_of(timing)["latency_ms"].value
@@ -148,9 +148,14 @@ def _outputs(
 
 def _facts(facts: Mapping[str, Any], manifest: Mapping[str, Any]) -> Check:
     recorded = manifest["facts"]
-    names = ("runtime", "device", "precision", "quantization", "threads")
-    wrong = [f"{n}: {facts[n]}, recorded {recorded[n]}" for n in names if facts[n] != recorded[n]]
-    told = ", ".join(f"{name} {facts[name]}" for name in names)
+    wrong = [
+        f"{name}: {facts.get(name)}, recorded {value}"
+        for name, value in recorded.items()
+        if facts.get(name) != value
+    ]
+    told = ", ".join(
+        f"{name} {value}" for name, value in recorded.items() if not isinstance(value, float)
+    )
     return Check(name="choices", holds=not wrong, detail="; ".join(wrong) or told)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from types import MappingProxyType
 
-from tunefront.spaces import Configuration
+from tunefront.spaces import NOT_QUANTIZED, Configuration
 
 PROGRAMS = (
     "torch.export.pt2_archive",
@@ -77,7 +77,7 @@ def imports_of(task: str, configuration: Configuration | None = None) -> tuple[s
     if configuration is None:
         return needs
     runtime = configuration.text("runtime")
-    quantized = configuration["quantization"] != "none"
+    quantized = configuration.integer("quantization_bits") < NOT_QUANTIZED
     torchao = _TORCHAO if quantized and runtime in ("torch", "inductor") else ()
     return (*needs, *PROGRAMS, *_BUILDING.get(runtime, ()), *torchao)
 

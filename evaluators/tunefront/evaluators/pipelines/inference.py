@@ -54,7 +54,7 @@ from tunefront.spaces import (
     detect_hardware,
 )
 
-from .keys import candidate_key, content_of, model_key
+from .keys import candidate_key, content_of, model_key, quality_key
 
 ROOM = 3.0
 """Estimated memory of a running candidate as a multiple of its files; a conservative guess."""
@@ -320,7 +320,7 @@ class _EvaluationRun:
             # A result that stopped early is valid only for its limit and baseline.
             rule = {name: payload[name] for name in ("limit", "keeping_counts")}
             baseline = candidate_key(self.setting, Configuration(self.setting.baseline))
-            key = key_of(kind="quality", candidate=self.candidate_key, baseline=baseline, **rule)
+            key = key_of(kind="limited quality", quality=key, baseline=baseline, **rule)
         return self._kept(
             "quality",
             key,
@@ -333,7 +333,7 @@ class _EvaluationRun:
         )
 
     def _quality_key(self) -> str:
-        return key_of(kind="quality", candidate=self.candidate_key)
+        return quality_key(self.setting, self.configuration)
 
     def _quality_limit(self) -> dict[str, object]:
         """Return the payload for early stopping of quality evaluation.
@@ -345,8 +345,8 @@ class _EvaluationRun:
         if setting.quality_limit is None or not setting.baseline:
             return {}
         baseline = Configuration(setting.baseline)
-        path = self.store.find(key_of(kind="quality", candidate=candidate_key(setting, baseline)))
-        if path is None or candidate_key(setting, baseline) == self.candidate_key:
+        path = self.store.find(quality_key(setting, baseline))
+        if path is None or quality_key(setting, baseline) == self._quality_key():
             return {}
         return {
             "limit": setting.quality_limit,

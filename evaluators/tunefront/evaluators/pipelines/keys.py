@@ -3,42 +3,62 @@
 from collections.abc import Mapping
 
 from tunefront.evaluators.evaluation.settings import EvaluationSettings
+from tunefront.evaluators.extensions import content_of_extensions
 from tunefront.evaluators.store.store import environment_of, key_of
 from tunefront.evaluators.workloads.spec import WorkloadSpec
-from tunefront.spaces import (
-    STAGE_OF,
-    Configuration,
-    Stage,
-    Value,
-    check_complete,
-    detect_hardware,
-)
+from tunefront.spaces import Configuration, Value, detect_hardware
+
+from .workload import catalog_for
 
 
 def candidate_key(setting: EvaluationSettings, configuration: Configuration) -> str:
     """Return the store key of the built candidate."""
-    return _stage_key(setting, configuration, "runtime")
+    catalog = catalog_for(setting.workload)
+    return _key("runtime", setting, configuration, catalog.up_to(configuration, "runtime"))
 
 
 def model_key(setting: EvaluationSettings, configuration: Configuration) -> str:
     """Return the store key of the model stage's product."""
-    return _stage_key(setting, configuration, "model")
+    catalog = catalog_for(setting.workload)
+    return _key("model", setting, configuration, catalog.up_to(configuration, "model"))
 
 
-def _stage_key(setting: EvaluationSettings, configuration: Configuration, stage: Stage) -> str:
-    check_complete(configuration)
+def quality_key(setting: EvaluationSettings, configuration: Configuration) -> str:
+    """Return the store key of the candidate's quality.
+
+    It covers every choice that changes outputs, those of the execution stage included.
+    """
+    catalog = catalog_for(setting.workload)
+    return _key("quality", setting, configuration, catalog.outputs_of(configuration))
+
+
+def _key(
+    kind: str,
+    setting: EvaluationSettings,
+    configuration: Configuration,
+    choices: Mapping[str, Value],
+) -> str:
+    catalog_for(setting.workload).check_complete(configuration)
     return key_of(
-        kind=stage,
+        kind=kind,
         workload=setting.fingerprint,
         spec=content_of(setting.workload),
-        choices=_plain(configuration.up_to(stage, STAGE_OF)),
+        choices=_plain(choices),
         environment=environment_of(detect_hardware()),
     )
 
 
 def content_of(spec: WorkloadSpec) -> dict[str, object]:
-    """Return the spec without its folder; the fingerprint covers the content of the files."""
-    return {**spec.to_dict(), "folder": ""}
+    """Return the description without folders; the fingerprint covers the content of the files.
+
+    Of extensions it has the content. Declared choices are part of configurations.
+    """
+    return {
+        **spec.to_dict(),
+        "folder": "",
+        "extensions": content_of_extensions(spec.extensions),
+        "declared": "",
+    }
 
 
 def _plain(choices: Mapping[str, Value]) -> dict[str, Value]:

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from tunefront.evaluators.benchmark.interleaved import Target
 from tunefront.evaluators.evaluation.settings import EvaluationSettings, devices, memory_limit
+from tunefront.evaluators.exports.open import runtime_of
 from tunefront.evaluators.isolation.cores import lease_cores
 from tunefront.evaluators.isolation.preload import imports_of
 from tunefront.evaluators.isolation.process import Isolation, Kit, Step
@@ -15,10 +16,11 @@ from tunefront.evaluators.profiling.profile import Profile
 from tunefront.evaluators.runtimes.profile import check_profiler
 from tunefront.evaluators.store.locks import in_use
 from tunefront.evaluators.store.store import Store, key_of
-from tunefront.spaces import Configuration, EvaluationError, check_complete
+from tunefront.spaces import Configuration, EvaluationError
 
 from .inference import contender
 from .keys import candidate_key, model_key
+from .workload import catalog_for
 
 PROFILED_S = 1.0
 """Approximate seconds for which requests are profiled."""
@@ -44,8 +46,9 @@ def profile_candidate(
         EvaluationError: With its cause, if it can't be built, run or profiled; the cause is
             "unsupported" with tensor parallelism or without a profiler.
     """
-    check_complete(configuration)
-    check_profiler(configuration.text("runtime"))
+    catalog = catalog_for(setting.workload)
+    catalog.check_complete(configuration)
+    check_profiler(runtime_of(catalog, configuration.text("runtime")))
     if configuration.integer("tensor_parallel") > 1:
         raise EvaluationError(
             "a model that several processes share can't be profiled: each would have a profile of "

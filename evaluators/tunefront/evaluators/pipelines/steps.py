@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tunefront.evaluators.benchmark.turn_channel import TurnClient
-from tunefront.evaluators.evaluation.built import CandidateRecord, Numerics
+from tunefront.evaluators.evaluation.built import CandidateRecord
 from tunefront.evaluators.evaluation.protocol import Protocol
+from tunefront.evaluators.exports.open import open_candidate, runtime_of
+from tunefront.evaluators.extensions import catalog_of
 from tunefront.evaluators.interfaces.tensors import (
     Inputs,
     no_collection,
@@ -27,13 +29,11 @@ from tunefront.evaluators.interfaces.tensors import (
 from tunefront.evaluators.measures.machine import ProcessWatch
 from tunefront.evaluators.measures.memory import folder_mb, gpu_memory_mb, tree_memory_mb
 from tunefront.evaluators.runtimes.base import Source
-from tunefront.evaluators.runtimes.builtin import RUNTIME_OF
-from tunefront.evaluators.runtimes.open import open_candidate
+from tunefront.evaluators.runtimes.number_format import NumberFormat
 from tunefront.evaluators.statistics.paired_quality import QualityLimit
 from tunefront.evaluators.store.store import Store, fingerprint_of, key_of
-from tunefront.evaluators.techniques.builtin import active_techniques
+from tunefront.evaluators.techniques.pruning import active_techniques
 from tunefront.evaluators.workloads.base import Workload
-from tunefront.evaluators.workloads.builtin import build_workload
 from tunefront.evaluators.workloads.outputs import write_samples
 from tunefront.evaluators.workloads.quality import read_items, read_predictions, write_quality
 from tunefront.evaluators.workloads.sequential import LOOKS
@@ -41,6 +41,7 @@ from tunefront.evaluators.workloads.spec import WorkloadSpec
 from tunefront.spaces import Configuration, EvaluationError, detect_hardware
 
 from .read_back import not_applied
+from .workload import build_workload, catalog_for
 
 if TYPE_CHECKING:
     import torch
@@ -124,9 +125,8 @@ def build(payload: Payload) -> dict[str, object]:
     module = workload.load()
     reference_parameters = _weights(module)[0]
     calibration = _calibration(spec).requests(CALIBRATION_BATCH, CALIBRATION_REQUESTS)
-    _apply_techniques(module, configuration, calibration, store, payload["model_key"])
+    _apply_techniques(spec, module, configuration, calibration, store, payload["model_key"])
     parameters, zeros = _weights(module)
-    numerics = Numerics.of(configuration)
     source = Source(
         module=module,
         inputs=workload.inputs,
@@ -138,15 +138,16 @@ def build(payload: Payload) -> dict[str, object]:
         architecture=workload.architecture,
         pretrained=pretrained_of(module),
     )
-    runtime = RUNTIME_OF[configuration.text("runtime")]
-    settings = runtime.build(source, numerics, folder)
+    catalog = catalog_for(spec)
+    runtime = runtime_of(catalog, configuration.text("runtime"))
+    settings = runtime.build(source, configuration, folder)
     CandidateRecord(
-        runtime=runtime.name,
-        numerics=numerics,
+        configuration=catalog.up_to(configuration, "runtime"),
         settings=settings,
         parameters=parameters,
         reference_parameters=reference_parameters,
         sparsity=zeros / max(parameters, 1),
+        extensions=spec.extensions,
     ).write(folder)
     return {}
 
@@ -157,6 +158,7 @@ def _calibration(spec: WorkloadSpec) -> Workload:
 
 
 def _apply_techniques(
+    spec: WorkloadSpec,
     module: "torch.nn.Module",
     configuration: Configuration,
     calibration: list[Inputs],
@@ -167,7 +169,7 @@ def _apply_techniques(
 
     Plans and weights are stored for the model choices and applied again if they exist.
     """
-    techniques = active_techniques(configuration)
+    techniques = active_techniques(catalog_for(spec), configuration)
     if not techniques:
         return
     from safetensors.torch import load_model, save_model
@@ -249,7 +251,10 @@ def measure(payload: Payload) -> dict[str, object]:
         _check_outputs(candidate, made[0])
         facts = candidate.facts()
         problem = not_applied(
-            Configuration(payload["configuration"]), facts, CandidateRecord.read(folder)
+            catalog_for(WorkloadSpec.from_dict(payload["workload"])),
+            Configuration(payload["configuration"]),
+            facts,
+            CandidateRecord.read(folder),
         )
         if problem is not None:
             raise EvaluationError(problem, cause="not applied")
@@ -262,7 +267,7 @@ def measure(payload: Payload) -> dict[str, object]:
                 "idle_mb": idle_mb,
                 "peak_mb": tree_memory_mb()[1],
                 "weights_mb": weights_mb,
-                "facts": facts.to_dict(),
+                "facts": dict(facts),
                 "gpu": gpu_memory_mb(),
             }
 
@@ -301,7 +306,7 @@ def count_products(payload: Payload) -> dict[str, object]:
     calibration = _calibration(spec).requests(CALIBRATION_BATCH, CALIBRATION_REQUESTS)
     store = Store(Path(payload["store"]))
     configuration = Configuration(payload["configuration"])
-    _apply_techniques(module, configuration, calibration, store, payload["model_key"])
+    _apply_techniques(spec, module, configuration, calibration, store, payload["model_key"])
     made = read_requests(Path(payload["requests"]))
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         for request in made:
@@ -321,10 +326,14 @@ def roofline(payload: Payload) -> dict[str, object]:
     from tunefront.evaluators.profiling.roofline import measure_roofline
 
     configuration = Configuration(payload["configuration"])
-    numerics = Numerics.of(configuration)
-    threads = configuration.integer("threads")
+    wanted = NumberFormat.of(configuration)
     return asdict(
-        measure_roofline(numerics.device, numerics.precision, numerics.quantization, threads)
+        measure_roofline(
+            configuration.text("device"),
+            wanted.precision,
+            wanted.method if wanted.quantized else "",
+            configuration.integer("threads"),
+        )
     )
 
 
@@ -352,7 +361,8 @@ def profile(payload: Payload) -> dict[str, object]:
         roofline=Roofline(**payload["roofline"]),
     )
     with no_collection():
-        return profile_job(job).to_dict()
+        runtime = runtime_of(catalog_of(job.record.extensions), job.record.runtime)
+        return profile_job(runtime, job).to_dict()
 
 
 def _check_outputs(candidate: Any, request: Inputs) -> None:

@@ -15,17 +15,17 @@ SIZES = {"cpu": (512, 1024, 2048), "cuda": (4096, 8192)}
 COPIED_BYTES = {"cpu": 128 * 2**20, "cuda": 1024 * 2**20}
 EACH_S = 0.15
 """Minimum seconds of repetition of each matrix size and of the copy."""
-INTEGER = ("int8-dynamic", "int8-static")
-"""Quantizations that multiply integers; weight-only ones multiply floating-point numbers."""
+INTEGER = ("dynamic", "static")
+"""Methods that multiply integers; weight-only ones multiply floating-point numbers."""
 
 
-def measure_roofline(device: str, precision: str, quantization: str, threads: int) -> Roofline:
+def measure_roofline(device: str, precision: str, method: str, threads: int) -> Roofline:
     """Measure both peaks; takes about one second.
 
     Args:
         device: `cpu` or `cuda`.
         precision: Precision of the candidate.
-        quantization: Quantization of the candidate.
+        method: Quantization method of the candidate; empty if it is not quantized.
         threads: Number of threads to use.
     """
     import torch
@@ -34,7 +34,7 @@ def measure_roofline(device: str, precision: str, quantization: str, threads: in
 
     torch.set_num_threads(threads)
     with torch.inference_mode():
-        found = _integer_peak(device) if quantization in INTEGER else None
+        found = _integer_peak(device) if method in INTEGER else None
         if found is None:
             dtype = DTYPES[precision]
             found = _peak(device, precision, lambda size: _random(size, dtype, device), torch.mm)

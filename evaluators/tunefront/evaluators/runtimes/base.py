@@ -2,15 +2,16 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from tunefront.evaluators.evaluation.built import Numerics
+from tunefront.evaluators.evaluation.built import Facts
 from tunefront.evaluators.interfaces.tensors import Inputs, TensorSpec
+from tunefront.evaluators.profiling.job import ProfileJob, ProfilerResult
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.workloads.base import Architecture
-from tunefront.spaces import Hardware
+from tunefront.spaces import Configuration, EvaluationError, Hardware
 
 if TYPE_CHECKING:
     import torch
@@ -46,35 +47,6 @@ class Source:
         return self.calibration[0]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """The read-back of a running candidate: its actual properties.
-
-    Attributes:
-        runtime: Name of the runtime.
-        device: Device it runs on.
-        precision: Floating-point format it computes in.
-        quantization: Quantization of the running model.
-        weight_bits: Mean bits per weight, over weight tensors of at least two dimensions.
-        sparsity: Share of zeros among these weights.
-        parameters: Number of these weights.
-        threads: Number of threads it can use.
-    """
-
-    runtime: str
-    device: str
-    precision: str
-    quantization: str
-    weight_bits: float
-    sparsity: float
-    parameters: int
-    threads: int
-
-    def to_dict(self) -> dict[str, str | float | int]:
-        """Convert to plain values for JSON."""
-        return asdict(self)
-
-
 class Candidate(ABC):
     """An open candidate, which can be called."""
 
@@ -84,9 +56,10 @@ class Candidate(ABC):
 
     @abstractmethod
     def facts(self) -> Facts:
-        """Return the actual properties of the running model.
+        """Return the actual properties of the running model, by choice name.
 
-        This can allocate memory; call it after memory has been measured.
+        Besides the choices that can be read back these are `weight_bits`, `sparsity` and
+        `parameters`. This can allocate memory; call it after memory has been measured.
         """
 
     def close(self) -> None:
@@ -94,14 +67,26 @@ class Candidate(ABC):
         return
 
 
+LoadFolder = Callable[[Path], Candidate]
+"""Opens a folder that holds a build of one candidate."""
+
+
 class Runtime(ABC):
     """A runtime: builds a torch module for one way of running it, and opens the result."""
 
     name: str
+    has_profiler: ClassVar[bool] = False
 
     @abstractmethod
-    def build(self, source: Source, numerics: Numerics, folder: Path) -> Mapping[str, object]:
+    def build(
+        self, source: Source, configuration: Configuration, folder: Path
+    ) -> Mapping[str, object]:
         """Fill an empty folder with all files that `load` needs, without pickle.
+
+        Args:
+            source: The module and its calibration requests.
+            configuration: The complete configuration.
+            folder: The empty folder.
 
         Returns:
             Settings for `load` that are not in the files, as plain JSON values.
@@ -112,21 +97,40 @@ class Runtime(ABC):
 
     @abstractmethod
     def load(
-        self, folder: Path, numerics: Numerics, settings: Mapping[str, object], threads: int
+        self,
+        folder: Path,
+        configuration: Configuration,
+        settings: Mapping[str, object],
+        threads: int,
     ) -> Candidate:
         """Open a folder that `build` filled, ready to run.
 
         Args:
             folder: The folder that `build` filled.
-            numerics: The `numerics` of the build.
+            configuration: The choices of the build up to the runtime stage.
             settings: The return value of `build`.
             threads: Number of threads of this process.
         """
 
     @abstractmethod
-    def script(self, numerics: Numerics, settings: Mapping[str, object], threads: int) -> str:
+    def script(
+        self, configuration: Configuration, settings: Mapping[str, object], threads: int
+    ) -> str:
         """Return a short Python module that opens and runs the folder without tunefront.
 
         It imports numpy as `np`, has its folder in `HERE`, and defines `load()` and
         `run(model, inputs)`; run.py contains this module, and serve.py imports run.py.
         """
+
+    def loader(self, job: ProfileJob) -> LoadFolder:
+        """Return a function that opens a build of the job's candidate."""
+        record = job.record
+        return lambda folder: self.load(folder, record.configuration, record.settings, job.threads)
+
+    def profile(self, job: ProfileJob) -> ProfilerResult:
+        """Profile an open candidate; a runtime that can sets `has_profiler`.
+
+        Raises:
+            EvaluationError: If the runtime has no profiler (cause "unsupported").
+        """
+        raise EvaluationError(f"runtime {self.name} has no profiler", cause="unsupported")

@@ -9,6 +9,7 @@ from tunefront.evaluators.interfaces.torch_tensors import DTYPES, tensors
 from tunefront.spaces import EvaluationError
 
 from .base import Source
+from .number_format import NumberFormat, number_kept
 
 _INT4: torch.dtype = vars(torch)["int4"]  # missing in torch's type stubs
 
@@ -56,15 +57,18 @@ def _without_library_operators(
     return written_out
 
 
-def convert(module: torch.nn.Module, precision: str, quantization: str) -> torch.nn.Module:
+def convert(module: torch.nn.Module, wanted: NumberFormat) -> tuple[torch.nn.Module, list[str]]:
     """Convert a module to a precision and quantize its linear layers by torchao; in place.
+
+    Returns:
+        The module, and the names of the linear layers left unquantized.
 
     Raises:
         EvaluationError: If torchao can't quantize the module (cause "unsupported").
     """
-    module = module.to(DTYPES[precision])
-    if quantization == "none":
-        return module
+    module = module.to(DTYPES[wanted.precision])
+    if not wanted.quantized:
+        return module, []
     from torchao.quantization import (
         Int8DynamicActivationInt8WeightConfig,
         Int8WeightOnlyConfig,
@@ -75,16 +79,47 @@ def convert(module: torch.nn.Module, precision: str, quantization: str) -> torch
     from torchao.utils import unwrap_tensor_subclass
 
     configs = {
-        "int8-dynamic": Int8DynamicActivationInt8WeightConfig,
-        "int8-weight-only": Int8WeightOnlyConfig,
-        "int4-weight-only": lambda: IntxWeightOnlyConfig(
-            weight_dtype=_INT4, granularity=PerGroup(32)
+        (8, "dynamic"): Int8DynamicActivationInt8WeightConfig,
+        (8, "rtn"): Int8WeightOnlyConfig,
+        (4, "rtn"): lambda: IntxWeightOnlyConfig(
+            weight_dtype=_INT4, granularity=PerGroup(wanted.group_size)
         ),
     }
+    kept = _most_sensitive(module, wanted)
+
+    def chosen(part: torch.nn.Module, name: str) -> bool:
+        return isinstance(part, torch.nn.Linear) and name not in kept
+
     try:
-        quantize_(module, configs[quantization]())
+        quantize_(module, configs[wanted.bits, wanted.method](), filter_fn=chosen)
     except Exception as error:  # torchao raises many types; all mean: not supported
-        raise EvaluationError(f"torchao {quantization}: {error}", cause="unsupported") from error
+        raise EvaluationError(f"torchao, {wanted}: {error}", cause="unsupported") from error
     # Tensor subclasses would be pickled into the saved program.
     unwrap_tensor_subclass(module)
-    return module
+    return module, kept
+
+
+def _most_sensitive(module: torch.nn.Module, wanted: NumberFormat) -> list[str]:
+    """Return the names of the linear layers to leave unquantized, the most sensitive first.
+
+    Sensitivity is the squared error of rounding a layer's weights to the nearest value, relative to
+    their squared norm.
+    """
+    errors = {
+        name: _rounding_error(part.weight.data, wanted)
+        for name, part in module.named_modules()
+        if isinstance(part, torch.nn.Linear)
+    }
+    ranked = sorted(errors, key=lambda name: -errors[name])
+    return ranked[: number_kept(wanted.kept, len(ranked))]
+
+
+def _rounding_error(weights: torch.Tensor, wanted: NumberFormat) -> float:
+    """Return the relative squared error of symmetric rounding, a scale for each row or group."""
+    rows = weights.float()
+    if wanted.bits < 8 and rows.shape[1] % wanted.group_size == 0:
+        rows = rows.reshape(-1, wanted.group_size)
+    largest = 2 ** (wanted.bits - 1) - 1
+    scale = rows.abs().amax(dim=1, keepdim=True).clamp(min=1e-12) / largest
+    rounded = (rows / scale).round() * scale
+    return float((rounded - rows).square().sum() / rows.square().sum().clamp(min=1e-12))

@@ -1,48 +1,33 @@
 """Profiling of a candidate with the profiler of its runtime."""
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-
-from tunefront.evaluators.profiling.job import ProfileJob, ProfilerResult, middle_mean
+from tunefront.evaluators.profiling.job import ProfileJob, middle_mean
 from tunefront.evaluators.profiling.profile import Profile, merged
-from tunefront.evaluators.runtimes.onnxruntime.profiler import profile_onnx
-from tunefront.evaluators.runtimes.openvino.profiler import profile_openvino
-from tunefront.evaluators.runtimes.torch.profiler import profile_torch
 from tunefront.spaces import EvaluationError
 
-PROFILER_OF: Mapping[str, Callable[[ProfileJob], ProfilerResult]] = MappingProxyType(
-    {
-        "torch": profile_torch,
-        "inductor": profile_torch,
-        "onnxruntime": profile_onnx,
-        "openvino": profile_openvino,
-    }
-)
-"""Profilers by runtime."""
+from .base import Runtime
 
 
-def check_profiler(runtime: str) -> None:
+def check_profiler(runtime: Runtime) -> None:
     """Check that a runtime has a profiler.
 
     Raises:
-        EvaluationError: If it has none (cause "unsupported"); the message lists those that have.
+        EvaluationError: If it has none (cause "unsupported").
     """
-    if runtime not in PROFILER_OF:
+    if not runtime.has_profiler:
         raise EvaluationError(
-            f"runtime {runtime} has no profiler; trials of {', '.join(PROFILER_OF)} can be "
-            "profiled",
+            f"runtime {runtime.name} has no profiler; profile a trial of another runtime",
             cause="unsupported",
         )
 
 
-def profile_job(job: ProfileJob) -> Profile:
+def profile_job(runtime: Runtime, job: ProfileJob) -> Profile:
     """Profile a candidate in this process.
 
     Raises:
         EvaluationError: If its runtime has no profiler (cause "unsupported").
     """
-    check_profiler(job.record.runtime)
-    found = PROFILER_OF[job.record.runtime](job)
+    check_profiler(runtime)
+    found = runtime.profile(job)
     rows = merged(found.rows, found.counted)
     return Profile(
         rows=rows,

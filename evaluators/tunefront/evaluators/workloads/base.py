@@ -23,10 +23,6 @@ EnoughItems = Callable[[Array, Array], bool]
 
 An item that has not been evaluated yet has weight 0.
 """
-Task = Literal[
-    "causal-lm", "text-embedding", "text-classification", "image-classification", "custom"
-]
-
 Architecture = Literal["decoder", "encoder", "vision", "other"]
 """The kind of network of a module; a runtime can choose its graph transformations by it.
 
@@ -47,7 +43,7 @@ class Workload(ABC):
         architecture: Kind of network of the module.
     """
 
-    task: Task
+    task: str
     architecture: Architecture
     metrics: tuple[Metric, ...]
     inputs: tuple[TensorSpec, ...]

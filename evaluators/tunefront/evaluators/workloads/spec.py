@@ -1,17 +1,24 @@
 """A workload as plain data: it is sent to other processes and is part of every artifact key."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import cast, get_args
 
 from tunefront.spaces import WorkloadError, did_you_mean
 from tunefront.spaces.metric import Direction
 
-from .base import Architecture, Task
+from .base import Architecture
 
-TASKS: tuple[str, ...] = get_args(Task)
 ARCHITECTURES: tuple[str, ...] = get_args(Architecture)
+_NEEDED: Mapping[str, tuple[str, ...]] = {
+    "causal-lm": ("data",),
+    "text-embedding": ("data",),
+    "text-classification": ("data",),
+    "image-classification": ("data",),
+    "custom": ("inputs", "quality"),
+}
+"""Keys that must be given, by task."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +26,7 @@ class WorkloadSpec:
     """The workload section of an experiment file.
 
     Attributes:
-        task: The task, one of `TASKS`.
+        task: The task: the name of an extension that provides a workload.
         model: A folder, an installed package that contains one, a hub id, or for `custom` a
             callable `package.module:function`.
         folder: Base of relative paths and callables: the experiment's folder.
@@ -36,9 +43,11 @@ class WorkloadSpec:
         direction: For `custom`: direction of that metric.
         architecture: For `custom`: kind of network of the module; `other` if None. Other tasks
             declare their own.
+        extensions: Absolute paths of Python files with extensions that the experiment names.
+        declared: Choices that the experiment declares, as written: values, stage and so on.
     """
 
-    task: Task
+    task: str
     model: str
     folder: str
     data: str | None = None
@@ -53,12 +62,10 @@ class WorkloadSpec:
     metric: str = "score"
     direction: Direction = "maximize"
     architecture: Architecture | None = None
+    extensions: tuple[str, ...] = ()
+    declared: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.task not in TASKS:
-            raise WorkloadError(
-                f"task: unknown value {self.task!r}{did_you_mean(self.task, TASKS)}"
-            )
         if self.architecture is not None and self.architecture not in ARCHITECTURES:
             raise WorkloadError(
                 f"architecture: unknown value {self.architecture!r}"
@@ -69,8 +76,7 @@ class WorkloadSpec:
                 f"architecture: only task custom declares it, but the task is {self.task}, which "
                 "has its own; remove the key"
             )
-        needed = ("inputs", "quality") if self.task == "custom" else ("data",)
-        for name in needed:
+        for name in _NEEDED.get(self.task, ()):
             if getattr(self, name) is None:
                 raise WorkloadError(f"workload: task {self.task} needs {name!r}, but it is missing")
         named = (self.model, self.inputs, self.quality, self.samples)
@@ -92,4 +98,7 @@ class WorkloadSpec:
     @classmethod
     def from_dict(cls, fields: Mapping[str, object]) -> "WorkloadSpec":
         """Convert back from `to_dict`."""
-        return cls(**cast(dict[str, str], dict(fields)))  # type: ignore[arg-type]
+        extensions = cast(list[str], fields.get("extensions", ()))
+        return cls(
+            **cast(dict[str, str], {**fields, "extensions": tuple(extensions)})  # type: ignore[arg-type]
+        )

@@ -12,6 +12,7 @@ from tunefront.evaluators import (
     Target,
     TargetResult,
     Timing,
+    catalog_for,
     contender,
     evaluate,
     half_width,
@@ -20,7 +21,7 @@ from tunefront.evaluators import (
 )
 from tunefront.search.sampling.early_stopping.thresholds import StoppingThresholds
 from tunefront.search.study.live_stage import note_stage
-from tunefront.spaces import Configuration, EvaluationError, complete
+from tunefront.spaces import Configuration, EvaluationError
 
 from .nodes import NodePool
 from .resources import ray_resources_of
@@ -52,7 +53,7 @@ class Job:
         """Return plain values for Ray."""
         return {
             "number": self.number,
-            "configuration": dict(complete(self.configuration)),
+            "configuration": dict(catalog_for(self.setting.workload).complete(self.configuration)),
             "setting": self.setting.to_dict(),
             "folder": str(self.folder),
             "race": None if self.race is None else self.race.to_dict(),
@@ -96,8 +97,9 @@ class TurnsJob:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for Ray."""
+        catalog = catalog_for(self.setting.workload)
         return {
-            "configurations": [dict(complete(one)) for one in self.configurations],
+            "configurations": [dict(catalog.complete(one)) for one in self.configurations],
             "setting": self.setting.to_dict(),
             "log": str(self.log),
             "seconds": self.seconds,

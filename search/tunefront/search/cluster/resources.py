@@ -3,15 +3,15 @@
 from collections.abc import Mapping
 
 from tunefront.search.text import counted
-from tunefront.spaces import Value, complete, resources_of
+from tunefront.spaces import Value, resources_of
 
 
 def ray_resources_of(configuration: Mapping[str, Value]) -> dict[str, float]:
     """Return a core per thread of every process, and on CUDA a GPU per process, all on one node.
 
-    The configuration need not be complete.
+    The configuration must be complete.
     """
-    needed = resources_of(complete(configuration))
+    needed = resources_of(configuration)
     found = {"CPU": float(needed.cores)}
     return {**found, "GPU": float(needed.gpus)} if needed.gpus else found
 

@@ -21,7 +21,7 @@ from tunefront.search.experiment.document import slug_of
 from tunefront.search.results.metadata import read_record
 from tunefront.search.results.result import Result, figure
 from tunefront.search.study.trial import Trial
-from tunefront.spaces import ExportError, complete, detect_hardware, show
+from tunefront.spaces import ExportError, detect_hardware, show
 
 from .rounds import Rounds, measure_rounds
 from .serving import DOCKERFILE, dockerfile, requirements_of, serving_versions, serving_words
@@ -93,7 +93,7 @@ def _fill(answer: Result, trial: Trial, setting: EvaluationSettings, folder: Pat
     isolation = Isolation()
     log = answer.experiment.results / "logs" / f"export-{trial.number:05}.log"
     try:
-        export_candidate(setting, complete(trial.configuration), isolation, log, folder)
+        export_candidate(setting, trial.complete, isolation, log, folder)
     finally:
         isolation.close()
     fields = _manifest(answer, trial, measure_rounds(folder))

@@ -11,7 +11,7 @@ from tunefront.search.experiment.evaluation_settings import setting_of
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.resolver import load_experiment
 from tunefront.search.text import Say
-from tunefront.spaces import EvaluationError, TunefrontError, WorkloadError, complete
+from tunefront.spaces import EvaluationError, TunefrontError, WorkloadError
 
 from .drift import Finding, judged_quality
 
@@ -109,7 +109,7 @@ def _judge(
             described = describe_workload(experiment.workload, isolation, log)
             content = str(described["fingerprint"])
             setting = setting_of(experiment, content)
-            configuration = complete(manifest["configuration"])
+            configuration = experiment.space.catalog.complete(manifest["configuration"])
             return content, judge_candidate(setting, configuration, folder, isolation, log, made)
         finally:
             isolation.close()

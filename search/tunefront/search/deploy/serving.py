@@ -70,7 +70,7 @@ def dockerfile(record: CandidateRecord, versions: Mapping[str, str], tag: str) -
 def serving_words(record: CandidateRecord) -> str:
     """Return the README's section about serving."""
     if not can_be_served(record):
-        ranks = record.numerics.tensor_parallel
+        ranks = record.configuration["tensor_parallel"]
         return (
             f"There is no `serve.py`: {ranks} processes share this model, and one that serves "
             f"HTTP can't start them.\n`torchrun --nproc-per-node {ranks} run.py` runs it."

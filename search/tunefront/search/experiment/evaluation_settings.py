@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tunefront.evaluators import QUALITY_DROP, EvaluationSettings, quality_metrics, stages_folder
-from tunefront.spaces import complete, detect_hardware
+from tunefront.spaces import detect_hardware
 
 from .experiment import Experiment
 
@@ -36,7 +36,7 @@ def setting_of(experiment: Experiment, fingerprint: str) -> EvaluationSettings:
         timeouts=experiment.timeouts,
         build_cores=max(1, hardware.cores // experiment.concurrent_trials),
         memory_mb=int(TRIAL_MEMORY_SHARE * hardware.memory_mb / experiment.concurrent_trials),
-        baseline=complete(experiment.baseline),
+        baseline=experiment.space.catalog.complete(experiment.baseline),
         quality_limit=_quality_limit(experiment),
         quality_matters=any(
             o.metric in quality_metrics(experiment.workload) or o.metric == QUALITY_DROP.name

@@ -20,13 +20,14 @@ from tunefront.evaluators import (
     Protocol,
     Timeouts,
     WorkloadSpec,
+    catalog_of,
     energy_is_counted,
     prepared_folder,
     quality_metrics,
 )
 from tunefront.spaces import (
-    CHOICES,
     PRESETS,
+    Catalog,
     Choice,
     Configuration,
     Context,
@@ -35,9 +36,10 @@ from tunefront.spaces import (
     SearchSpace,
     SpaceError,
     WorkloadError,
-    choice_kind,
+    declared_kind,
     detect_hardware,
     did_you_mean,
+    is_declaration,
 )
 
 from .document import Document, find_experiment, read_document, slug_of
@@ -172,8 +174,10 @@ class _Resolver:
     def experiment(self) -> Experiment:
         section = self.section
         prepare = self._prepare()
-        workload = self._workload(prepare)
-        space = self._space()
+        declared = {n: one for n, one in section.space.items() if is_declaration(one)}
+        catalog = self._catalog(declared)
+        workload = self._workload(prepare, catalog, declared)
+        space = self._space(catalog)
         metrics = {**MEASURED_METRICS, **quality_metrics(workload)}
         metrics |= {QUALITY_DROP.name: QUALITY_DROP, **self._extra_metrics()}
         limits = self._limits(metrics)
@@ -265,8 +269,43 @@ class _Resolver:
         except ExperimentError as error:
             raise self._fail(["warm_start"], error) from error
 
-    def _workload(self, prepare: Prepare | None) -> WorkloadSpec:
+    def _extensions(self) -> tuple[str, ...]:
+        """Return the absolute paths of the extension files."""
+        folder = self.document.path.parent.absolute()
+        return tuple(str(folder / written) for written in self.section.extensions)
+
+    def _catalog(self, declared: Mapping[str, Mapping[str, object]]) -> Catalog:
+        """Return the catalogue with the experiment's extensions and declared choices."""
+        try:
+            added = catalog_of(self._extensions())
+        except (ExperimentError, SpaceError) as error:
+            message = str(error).removeprefix("extensions: ")
+            raise self._fail(["extensions"], message) from error
+        for name in declared:
+            if name in added.kinds:
+                raise self._fail(
+                    ["space", name],
+                    f"{name} is a choice of the catalogue and has its stage; list its values, or "
+                    "declare the choice under another name",
+                )
+        for name, written in declared.items():
+            try:
+                declared_kind(name, written)
+            except SpaceError as error:
+                raise self._fail(["space", name], str(error).removeprefix(f"{name}: ")) from error
+        return catalog_of(self._extensions(), declared)
+
+    def _workload(
+        self,
+        prepare: Prepare | None,
+        catalog: Catalog,
+        declared: Mapping[str, Mapping[str, object]],
+    ) -> WorkloadSpec:
         fields = self.section.workload.model_dump()
+        if (task := fields["task"]) not in (tasks := catalog.names("workload")):
+            raise self._fail(
+                ["workload", "task"], f"unknown value {task!r}{did_you_mean(task, tasks)}"
+            )
         for name in ("model", "data", "calibration"):
             if isinstance(fields[name], str) and PREPARED in fields[name]:
                 if prepare is None:
@@ -277,11 +316,16 @@ class _Resolver:
         if isinstance(fields["data"], str):
             fields["data"] = os.path.expanduser(fields["data"])
         try:
-            return WorkloadSpec(**fields, folder=str(self.document.path.parent.absolute()))
+            return WorkloadSpec(
+                **fields,
+                folder=str(self.document.path.parent.absolute()),
+                extensions=self._extensions(),
+                declared=declared,
+            )
         except WorkloadError as error:
             raise self._fail(["workload"], error) from error
 
-    def _space(self) -> SearchSpace:
+    def _space(self, catalog: Catalog) -> SearchSpace:
         written = dict(self.section.space)
         if (preset := written.pop("preset", None)) is not None:
             if preset not in PRESETS:
@@ -290,29 +334,32 @@ class _Resolver:
                     f"unknown preset {preset!r}{did_you_mean(str(preset), PRESETS)}",
                 )
             written = {**PRESETS[preset], **written}
-        choices = [self._choice("space", name, values) for name, values in written.items()]
+        choices = [self._choice(catalog, "space", name, values) for name, values in written.items()]
         named = {choice.name for choice in choices}
         # Choices that only the baseline sets have that value in every trial.
         for name, value in self.section.baseline.items():
             if name not in named:
-                choices.append(self._choice("baseline", name, [value]))
+                choices.append(self._choice(catalog, "baseline", name, [value]))
         context = Context(
             hardware=self.hardware,
             task=self.section.workload.task,
             parallel_on_cpu=self.section.allow_parallel_on_cpu,
         )
         try:
-            return SearchSpace(choices=tuple(choices), context=context)
+            return SearchSpace(choices=tuple(choices), context=context, catalog=catalog)
         except SpaceError as error:
             raise self._fail(["space"], str(error).removeprefix("space: ")) from error
 
-    def _choice(self, section: str, name: str, values: object) -> Choice:
+    def _choice(self, catalog: Catalog, section: str, name: str, written: object) -> Choice:
+        values = written
+        if isinstance(written, Mapping) and is_declaration(written):
+            values = {key: one for key, one in written.items() if key in ("values", "when")}
         try:
-            choice = choice_kind(name).choice(values)
+            choice = catalog.kind(name).choice(values)
             for condition in choice.when:
-                if condition.choice in CHOICES:  # SearchSpace rejects unknown choices
+                if condition.choice in catalog.kinds:  # SearchSpace rejects unknown choices
                     for operand in condition.operands:
-                        choice_kind(condition.choice).check(operand)
+                        catalog.kind(condition.choice).check(operand)
             return choice
         except SpaceError as error:
             message = str(error).removeprefix("space: ").removeprefix(f"{name}: ")
@@ -320,7 +367,7 @@ class _Resolver:
 
     def _baseline(self, space: SearchSpace) -> Configuration:
         written = self.section.baseline
-        values = {name: choice_kind(name).check(value) for name, value in written.items()}
+        values = {name: space.catalog.kind(name).check(value) for name, value in written.items()}
         baseline = space.member(values)
         if not self.recorded and (reason := space.obstacle(baseline)):
             raise self._fail(["baseline"], f"can't run here: {reason} ({baseline.label()})")

@@ -15,9 +15,7 @@ class _Section(BaseModel):
 class WorkloadSection(_Section):
     """Section `workload`: the model, its data and its quality metric."""
 
-    task: Literal[
-        "causal-lm", "text-embedding", "text-classification", "image-classification", "custom"
-    ]
+    task: str = Field(min_length=1)
     model: str = Field(min_length=1)
     data: str | None = None
     calibration: str | None = None
@@ -110,6 +108,7 @@ class ExperimentSection(_Section):
 
     name: str = Field(min_length=1, max_length=80)
     prepare: str | None = None
+    extensions: list[str] = Field(default_factory=list)
     workload: WorkloadSection
     space: dict[str, Any]
     baseline: dict[str, Any] = Field(default_factory=dict)

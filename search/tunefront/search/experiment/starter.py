@@ -1,9 +1,17 @@
 """Starter experiment file, with the choices that this machine can run."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tunefront.evaluators import TASKS
-from tunefront.spaces import RUNTIMES, ExperimentError, claims, detect_hardware, did_you_mean
+from tunefront.evaluators import builtin_catalog
+from tunefront.spaces import (
+    ExperimentError,
+    Value,
+    detect_hardware,
+    did_you_mean,
+    show,
+    supported_formats,
+)
 
 _QUALITY = {
     "causal-lm": "perplexity: minimize",
@@ -12,8 +20,12 @@ _QUALITY = {
     "image-classification": "accuracy: maximize",
     "custom": "score: maximize",
 }
-_PRECISIONS = ("fp32", "bf16")
-_QUANTIZATIONS = ("none", "int8-dynamic", "int8-static", "int8-weight-only")
+_OFFERED: dict[str, tuple[Value, ...]] = {
+    "precision": ("fp32", "bf16"),
+    "quantization_bits": (16, 8),
+    "quantization_method": ("dynamic", "static", "rtn"),
+}
+"""Values of number formats that a starter offers where this machine can run them."""
 _ROWS = {
     "causal-lm": "rows with `text`",
     "text-embedding": "rows with `query` and `document`",
@@ -34,8 +46,8 @@ def write_starter(path: Path, *, task: str, model: str, data: str) -> None:
     Raises:
         ExperimentError: If the file exists, or the task is unknown.
     """
-    if task not in TASKS:
-        raise ExperimentError(f"--task: unknown value {task!r}{did_you_mean(task, TASKS)}")
+    if task not in (tasks := builtin_catalog().names("workload")):
+        raise ExperimentError(f"--task: unknown value {task!r}{did_you_mean(task, tasks)}")
     if path.exists():
         raise ExperimentError(f"{path} exists already; name another file")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -44,14 +56,15 @@ def write_starter(path: Path, *, task: str, model: str, data: str) -> None:
 
 def _text(task: str, model: str, data: str) -> str:
     hardware = detect_hardware()
-    installed = [
-        name
-        for name, facts in RUNTIMES.items()
-        if all(need in hardware.libraries for need in facts.needs)
+    catalog = builtin_catalog()
+    installed = [name for name in catalog.names("runtime") if not catalog.missing(name, hardware)]
+    runnable = [
+        values for name in installed for values in supported_formats(catalog, name, hardware)
     ]
-    claimed = {claim for name in installed for claim in claims(name, hardware)}
-    precisions = [one for one in _PRECISIONS if any(one == p for p, _ in claimed)]
-    quantizations = [one for one in _QUANTIZATIONS if any(one == q for _, q in claimed)]
+    formats = "\n".join(
+        f"  {name}: [{', '.join(_runnable(name, offered, runnable))}]"
+        for name, offered in _OFFERED.items()
+    )
     threads = [n for n in (1, 2, 4, 8, 16, 32) if n <= hardware.cores]
     return f"""\
 # What is optimized, what may be chosen, what counts. `tunefront run FILE --dry-run` explains it;
@@ -64,8 +77,7 @@ workload:
 
 space:
   runtime: [{", ".join(installed)}]
-  precision: [{", ".join(precisions)}]
-  quantization: [{", ".join(quantizations)}]
+{formats}
   batch_size: [1, 8, 32]
   threads: {threads}
 
@@ -80,6 +92,13 @@ limits: {{quality_drop: "<= 1%"}}
 
 budget: {{trials: 40, hours: 4}}
 """
+
+
+def _runnable(
+    name: str, offered: Sequence[Value], formats: Sequence[Mapping[str, Value]]
+) -> list[str]:
+    """Return the offered values of a choice that some runnable number format has."""
+    return [show(value) for value in offered if any(one.get(name) == value for one in formats)]
 
 
 def _workload(task: str, model: str, data: str) -> str:

@@ -5,13 +5,13 @@ choice is worth trying, with no promise of success; its effect is reported from 
 only.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import median
 
 from tunefront.evaluators import Part, Profile
 from tunefront.search.study.trial import Trial
-from tunefront.spaces import Configuration, SearchSpace, Value, choice_kind, complete, show
+from tunefront.spaces import NOT_QUANTIZED, Configuration, SearchSpace, Value, show
 
 BIG, MOST = 0.2, 0.4
 """Shares of the time above which a kind of work is worth addressing, and dominates."""
@@ -57,7 +57,11 @@ class Situation:
 
     def integers(self) -> bool:
         """Return whether matrix products use integers already."""
-        return self.value("quantization") in ("int8-static", "int8-dynamic")
+        return self.quantized() and self.value("quantization_method") in ("static", "dynamic")
+
+    def quantized(self) -> bool:
+        """Return whether weights are quantized."""
+        return int(self.value("quantization_bits")) < NOT_QUANTIZED
 
     def overhead(self) -> bool:
         """Return whether at least `OVERHEAD` of the time is bound by neither roofline peak."""
@@ -80,20 +84,22 @@ class AdviceRule:
         choice: The name of a choice in the catalogue.
         values: Values that could help, the most likely first; larger numbers if empty.
         because: The reason as text.
+        also: Values of other choices that this one needs to have an effect.
     """
 
     shows: Callable[[Situation], bool]
     choice: str
-    values: tuple[str, ...]
+    values: tuple[Value, ...]
     because: str
+    also: Mapping[str, Value] = field(default_factory=dict)
 
 
 _COMPILED = ("inductor", "openvino", "onnxruntime")
 ADVICE_RULES: tuple[AdviceRule, ...] = (
     AdviceRule(
-        shows=lambda s: s.products("memory") and s.value("quantization") == "none",
-        choice="quantization",
-        values=("int8-weight-only", "int4-weight-only"),
+        shows=lambda s: s.products("memory") and not s.quantized(),
+        choice="quantization_bits",
+        values=(8, 4),
         because="matrix products wait for memory: small weights are fewer bytes",
     ),
     AdviceRule(
@@ -112,11 +118,10 @@ ADVICE_RULES: tuple[AdviceRule, ...] = (
         "faster where the machine has units for it",
     ),
     AdviceRule(
-        shows=lambda s: (
-            s.products("compute") and s.value("quantization") not in ("int8-static", "int8-dynamic")
-        ),
-        choice="quantization",
-        values=("int8-static", "int8-dynamic"),
+        shows=lambda s: s.products("compute") and not s.integers(),
+        choice="quantization_method",
+        values=("static", "dynamic"),
+        also={"quantization_bits": 8},
         because="matrix products are bound by arithmetic: integers are multiplied faster where the "
         "machine has units for it",
     ),
@@ -173,10 +178,12 @@ ADVICE_RULES: tuple[AdviceRule, ...] = (
     ),
     AdviceRule(
         shows=lambda s: (
-            s.share("quantise") >= BIG / 2 and s.value("quantization") == "int8-dynamic"
+            s.share("quantise") >= BIG / 2
+            and s.quantized()
+            and s.value("quantization_method") == "dynamic"
         ),
-        choice="quantization",
-        values=("int8-static", "int8-weight-only"),
+        choice="quantization_method",
+        values=("static", "rtn"),
         because="activations are quantized as they come: ranges calibrated before save that",
     ),
     AdviceRule(
@@ -262,21 +269,25 @@ def suggestions_for(
         number: The number of the profiled trial.
     """
     reasons: dict[str, list[str]] = {}
-    values: dict[str, list[Value]] = {}
+    wanted: dict[str, dict[Value, Mapping[str, Value]]] = {}
     for rule in ADVICE_RULES:
         if rule.shows(situation):
             reasons.setdefault(rule.choice, []).append(rule.because)
-            wanted = values.setdefault(rule.choice, [])
-            wanted += [v for v in _values(rule, situation, space) if v not in wanted]
+            changes = wanted.setdefault(rule.choice, {})
+            for value in _values(rule, situation, space):
+                changes.setdefault(value, {**rule.also, rule.choice: value})
     return [
         Suggestion(
             choice=name,
             now=situation.value(name),
             reasons=tuple(reasons[name]),
-            options=tuple(_option(situation, space, trials, number, name, v) for v in wanted),
+            options=tuple(
+                _option(situation, space, trials, number, value, change)
+                for value, change in changes.items()
+            ),
         )
-        for name, wanted in values.items()
-        if wanted
+        for name, changes in wanted.items()
+        if changes
     ]
 
 
@@ -284,21 +295,23 @@ def _values(rule: AdviceRule, situation: Situation, space: SearchSpace) -> list[
     """Return a rule's values other than the profiled one, or larger values if it names none."""
     now = situation.value(rule.choice)
     if rule.values:
-        return [value for value in rule.values if value != now]
+        needed = all(situation.value(name) == value for name, value in rule.also.items())
+        return [value for value in rule.values if value != now or not needed]
     listed = _in_space(space, rule.choice)
     larger = [value for value in listed if float(value) > float(now)]
-    return larger or [_next(rule.choice, now, situation.cores)]
+    return larger or [_next(space, rule.choice, now, situation.cores)]
 
 
-def _next(choice: str, now: Value, cores: int) -> Value:
+def _next(space: SearchSpace, choice: str, now: Value, cores: int) -> Value:
     """Return a larger number if the space has none: twice the value, or pruning_ratio + 0.25.
 
     It is at most the number of cores for threads, and at most 0.95 for pruning_ratio.
     """
+    kind = space.catalog.kind(choice)
     if choice == "pruning_ratio":
-        return choice_kind(choice).check(min(0.95, float(now) + 0.25))
+        return kind.check(min(0.95, float(now) + 0.25))
     doubled = 2 * int(now)
-    return choice_kind(choice).check(min(doubled, cores) if choice == "threads" else doubled)
+    return kind.check(min(doubled, cores) if choice == "threads" else doubled)
 
 
 def _in_space(space: SearchSpace, choice: str) -> tuple[Value, ...]:
@@ -310,31 +323,41 @@ def _option(
     space: SearchSpace,
     trials: Sequence[Trial],
     number: int,
-    name: str,
     value: Value,
+    change: Mapping[str, Value],
 ) -> Option:
-    changed = Configuration({**situation.configuration, name: value})
+    changed = Configuration({**situation.configuration, **change})
     return Option(
         value=value,
-        in_space=value in _in_space(space, name),
+        in_space=all(one in _in_space(space, name) for name, one in change.items()),
         obstacle=space.obstacle(changed) or "",
-        tried=tried_of(trials, number, name, situation.value(name), value),
+        tried=tried_of(trials, number, situation.configuration, change),
     )
 
 
-def tried_of(trials: Sequence[Trial], number: int, choice: str, now: Value, value: Value) -> Tried:
-    """Collect the recorded evidence for `value` in place of `now`."""
+def tried_of(
+    trials: Sequence[Trial], number: int, now: Configuration, change: Mapping[str, Value]
+) -> Tried:
+    """Collect the recorded evidence for a change of some choices.
+
+    Args:
+        trials: All recorded trials.
+        number: The number of the profiled trial.
+        now: The profiled configuration; complete.
+        change: The new values by choice.
+    """
     measured = [t for t in trials if t.measured and "throughput" in t.measurements]
-    having = [trial for trial in measured if _value(trial, choice) == value]
-    before = {_others(t, choice): t for t in measured if _value(t, choice) == now}
+    having = [trial for trial in measured if _has(trial, change)]
+    same = {name: now[name] for name in change}
+    before = {_others(t, change): t for t in measured if _has(t, same)}
     ratios = [
-        trial.value("throughput") / before[_others(trial, choice)].value("throughput")
+        trial.value("throughput") / before[_others(trial, change)].value("throughput")
         for trial in having
-        if _others(trial, choice) in before
+        if _others(trial, change) in before
     ]
     own = next((trial.value("throughput") for trial in measured if trial.number == number), None)
     best = max(having, key=lambda trial: trial.value("throughput"), default=None)
-    failed = [t for t in trials if t.status == "failed" and _value(t, choice) == value]
+    failed = [t for t in trials if t.status == "failed" and _has(t, change)]
     return Tried(
         trials=len(having),
         failed=len(failed),
@@ -344,14 +367,15 @@ def tried_of(trials: Sequence[Trial], number: int, choice: str, now: Value, valu
     )
 
 
-def _value(trial: Trial, choice: str) -> Value:
-    return complete(trial.configuration)[choice]
+def _has(trial: Trial, values: Mapping[str, Value]) -> bool:
+    complete = trial.complete
+    return all(complete[name] == value for name, value in values.items())
 
 
-def _others(trial: Trial, choice: str) -> frozenset[tuple[str, Value]]:
+def _others(trial: Trial, choices: Iterable[str]) -> frozenset[tuple[str, Value]]:
     """Return the trial's other choices, also those that its space does not list."""
-    values = complete(trial.configuration)
-    return frozenset((name, value) for name, value in values.items() if name != choice)
+    left_out = set(choices)
+    return frozenset((n, value) for n, value in trial.complete.items() if n not in left_out)
 
 
 def told(option: Option) -> str:

@@ -13,7 +13,7 @@ from tunefront.evaluators import EvaluationSettings, Isolation, Profile, profile
 from tunefront.search.results.result import Result
 from tunefront.search.study.atomic_write import write_whole
 from tunefront.search.study.trial import Trial
-from tunefront.spaces import EvaluationError, ExperimentError, complete
+from tunefront.spaces import EvaluationError, ExperimentError
 
 from .advice import Situation, Suggestion, suggestions_for
 from .chart import draw_profile
@@ -87,9 +87,7 @@ def _profile(answer: Result, trial: Trial, setting: EvaluationSettings, folder: 
     log = answer.experiment.results / "logs" / f"profile-{trial.number:05}.log"
     isolation = Isolation()
     try:
-        return profile_candidate(
-            setting, complete(trial.configuration), isolation, log, folder.absolute() / TRACE
-        )
+        return profile_candidate(setting, trial.complete, isolation, log, folder.absolute() / TRACE)
     except EvaluationError as error:
         raise EvaluationError(
             f"trial {trial.number} can't be profiled: {error} ({error.cause}); see {log}",
@@ -103,7 +101,7 @@ def _suggestions(answer: Result, trial: Trial, profile: Profile) -> list[Suggest
     space = answer.experiment.space
     situation = Situation(
         profile=profile,
-        configuration=complete(trial.configuration),
+        configuration=trial.complete,
         cores=space.context.hardware.cores,
     )
     return suggestions_for(situation, space, answer.trials, trial.number)

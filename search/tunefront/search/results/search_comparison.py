@@ -13,11 +13,11 @@ from tunefront.evaluators import Direction, quality_metrics
 from tunefront.search.experiment.objective import Objective
 from tunefront.search.front.pareto import Costs, hypervolume, nondominated
 from tunefront.search.study.trial import Trial
-from tunefront.spaces import CHOICES, Configuration, ExperimentError, Value, show
+from tunefront.spaces import Configuration, ExperimentError, Value, show
 
 from .archive import RecordedSearch
 from .change import LOSS, Change, absolute, against, change_of, least_of, paired
-from .standing import Side, Standing, plain
+from .standing import Side, Standing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +91,7 @@ class SearchComparison:
 
     def row_of(self, trial: Trial) -> SearchRow:
         """Return the row of a trial of either search."""
-        configuration = plain(trial.configuration)
+        configuration = trial.catalog.without_defaults(trial.configuration)
         return next(row for row in self.rows if row.configuration == configuration)
 
 
@@ -157,7 +157,9 @@ def _same_hardware(before: RecordedSearch, after: RecordedSearch) -> bool:
 
 def _same_baseline(before: RecordedSearch, after: RecordedSearch) -> bool:
     bases = [search.answer.baseline for search in (before, after)]
-    plains = [plain(base.configuration) for base in bases if base is not None]
+    plains = [
+        base.catalog.without_defaults(base.configuration) for base in bases if base is not None
+    ]
     return len(plains) == 2 and plains[0] == plains[1]
 
 
@@ -195,12 +197,13 @@ def _told(search: RecordedSearch) -> dict[str, str]:
     spec = experiment.workload.to_dict()
     judging = ("model", "data", "revision", "max_length", "items", "metric", "direction")
     price = experiment.price_per_hour
+    plain = experiment.space.catalog.without_defaults(experiment.baseline)
     return {
         "machine": f"{search.machine['summary']} [{search.machine['fingerprint']}]",
         "libraries": ", ".join(f"{n} {v}" for n, v in sorted(search.machine["libraries"].items())),
         "model and data": search.content or "not recorded",
         "workload": ", ".join(f"{n} {spec[n]}" for n in judging if spec[n] is not None),
-        "baseline": plain(experiment.baseline).label() or "every choice at its default",
+        "baseline": plain.label() or "every choice at its default",
         "objectives": _objectives(experiment.objectives),
         "limits": ", ".join(map(str, experiment.limits)) or "none",
         "prefer": experiment.prefer or "none",
@@ -241,12 +244,16 @@ def _rows(
     return rows
 
 
+LAST = 10**9
+"""Sort key of a configuration that has no trial."""
+
+
 def _order(row: SearchRow) -> tuple[int, int, int]:
     """Return the sort key: on both fronts, only before, only after, neither; then trial numbers."""
     on = (row.before.place == "front", row.after.place == "front")
     group = {(True, True): 0, (True, False): 1, (False, True): 2, (False, False): 3}[on]
     first, second = (
-        standing.trial.number if standing.trial is not None else len(CHOICES) * 10**6
+        standing.trial.number if standing.trial is not None else LAST
         for standing in (row.before, row.after)
     )
     return group, first, second

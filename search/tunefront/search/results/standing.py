@@ -5,7 +5,7 @@ from typing import Literal
 
 from tunefront.search.study.trial import Trial
 from tunefront.search.text import listed
-from tunefront.spaces import CHOICES, Configuration, show
+from tunefront.spaces import Configuration, show
 
 from .archive import RecordedSearch
 
@@ -27,17 +27,6 @@ class Standing:
     why: str = ""
 
 
-def plain(configuration: Configuration) -> Configuration:
-    """Return a configuration without default values, so that it is equal across spaces."""
-    return Configuration(
-        {
-            name: value
-            for name, value in configuration.items()
-            if name not in CHOICES or value != CHOICES[name].default
-        }
-    )
-
-
 class Side:
     """An index of one search by configuration.
 
@@ -49,14 +38,14 @@ class Side:
         self.search = search
         self.trials: dict[Configuration, Trial] = {}
         for trial in search.answer.trials:
-            key = plain(trial.configuration)
+            key = trial.catalog.without_defaults(trial.configuration)
             if key not in self.trials or (trial.measured and not self.trials[key].measured):
                 self.trials[key] = trial
         self._front = search.answer.front.trials
         self._lessons = search.answer.lessons
 
     def standing(self, configuration: Configuration) -> Standing:
-        """Return the standing of a configuration in the form that `plain` returns."""
+        """Return the standing of a configuration without default values."""
         trial = self.trials.get(configuration)
         if trial is None:
             return Standing(trial=None, place="not tried", why=self._not_tried(configuration))

@@ -20,7 +20,7 @@ from tunefront.search.front.picks import Front, front_of
 from tunefront.search.study.confirmation import Confirmation, Round, confirmed
 from tunefront.search.study.study import Study
 from tunefront.search.study.trial import Trial
-from tunefront.spaces import STAGE_OF, Configuration
+from tunefront.spaces import Catalog, Configuration
 
 CONFIRMED_PRECISION = 0.01
 """Relative half-width of a speed-up's interval, over all rounds, at which measuring stops."""
@@ -55,9 +55,9 @@ def finalists(experiment: Experiment, front: Front, trials: Sequence[Trial]) -> 
     return baseline + list(chosen.values())[: experiment.confirmation.finalists]
 
 
-def twin_of(baseline: Configuration, other: Configuration) -> Configuration:
+def twin_of(baseline: Configuration, other: Configuration, catalog: Catalog) -> Configuration:
     """Return the baseline at the execution settings of `other`: batch size, threads, replicas."""
-    execution = {n: v for n, v in other.items() if STAGE_OF[n] == "execution"}
+    execution = {n: v for n, v in other.items() if catalog.stages[n] == "execution"}
     return Configuration({**baseline, **execution})
 
 
@@ -120,7 +120,8 @@ def groups_of(
 
 
 def _members(experiment: Experiment, together: Sequence[Trial]) -> tuple[Configuration, ...]:
-    twins = [twin_of(experiment.baseline, trial.configuration) for trial in together]
+    baseline = experiment.baseline
+    twins = [twin_of(baseline, trial.configuration, trial.catalog) for trial in together]
     own = [trial.configuration for trial in together]
     able = [twin for twin in twins if not experiment.space.obstacle(twin)]
     return tuple(dict.fromkeys([experiment.baseline, *own, *able]))
@@ -277,7 +278,7 @@ def rounds_of(group: Group, sittings: Sequence[Mapping[str, Any]]) -> dict[int, 
         found[0] = Round(ratios=ratios, figures=base["figures"], quiet=_quiet(base, base))
     for trial in group.finalists:
         own = seen[trial.configuration]
-        twin = twin_of(baseline, trial.configuration)
+        twin = twin_of(baseline, trial.configuration, trial.catalog)
         alone = twin in (baseline, trial.configuration) or not seen.get(twin)
         found[trial.number] = (
             Round(

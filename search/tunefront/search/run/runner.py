@@ -79,7 +79,7 @@ class Runner:
         self.study = study
         self.sampler = sampler
         self.runnable = frozenset(runnable)
-        self.skips = ExcludedConfigurations(runnable)
+        self.skips = ExcludedConfigurations(runnable, study.experiment.space.catalog)
         self.setting = setting
         self.each = concurrent
         self.concurrent = concurrent
@@ -155,17 +155,19 @@ class Runner:
         Raises:
             ClusterError: If the baseline fits on no node.
         """
-        baseline = self.study.experiment.baseline
+        catalog = self.study.experiment.space.catalog
+        baseline = catalog.complete(self.study.experiment.baseline)
         if not places.room_for(baseline):
             raise ClusterError(
-                f"no node of the cluster has room for the baseline ({baseline.label()}), which "
-                f"needs {ray_resources_text(ray_resources_of(baseline))} on one node; "
+                "no node of the cluster has room for the baseline "
+                f"({self.study.experiment.baseline.label()}), which needs "
+                f"{ray_resources_text(ray_resources_of(baseline))} on one node; "
                 "start a node that lends more"
             )
         self.concurrent = places.at_a_time(self.each)
         recorded = self.study.trials()
         untried = self.runnable - {trial.configuration for trial in recorded}
-        small = [c for c in untried if not places.room_for(c)]
+        small = [c for c in untried if not places.room_for(catalog.complete(c))]
         if new := self.skips.leave_out(small):
             self.say(f"{counted(new, 'configuration')} left out: no node has the cores or the GPUs")
         self.unfinished = [n for n in self.unfinished if places.room_for(recorded[n].configuration)]

@@ -10,7 +10,7 @@ from tunefront.search.sampling.grid import GridSampler
 from tunefront.search.sampling.known_good import known_good
 from tunefront.search.sampling.optuna_samplers import OPTUNA_SAMPLERS, OptunaSampler
 from tunefront.search.sampling.warm_start import WarmSampler
-from tunefront.spaces import Configuration, complete
+from tunefront.spaces import Configuration
 
 from .warm_start import front_elsewhere
 
@@ -22,7 +22,7 @@ def build_sampler(experiment: Experiment, runnable: Sequence[Configuration]) -> 
         StudyError: If the search named by `warm_start` has no record.
     """
     if experiment.smoke:
-        first = {complete(c)["runtime"]: c for c in reversed(runnable)}
+        first = {experiment.space.catalog.complete(c)["runtime"]: c for c in reversed(runnable)}
         return GridSampler(list(first.values()))
     sampler = _named(experiment, runnable)
     leads: dict[Configuration, str] = {}

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from tunefront.search.experiment.experiment import Experiment
-from tunefront.spaces import KNOWN_GOOD, STAGE_OF, Configuration, Value, complete
+from tunefront.spaces import KNOWN_GOOD, Configuration, Value
 
 
 def known_good(experiment: Experiment, runnable: Sequence[Configuration]) -> list[Configuration]:
@@ -13,17 +13,17 @@ def known_good(experiment: Experiment, runnable: Sequence[Configuration]) -> lis
     the baseline wins, then the most threads, then the largest batch size (the smallest if a
     latency is an objective).
     """
-    device = complete(experiment.baseline).text("device")
+    catalog = experiment.space.catalog
+    device = catalog.complete(experiment.baseline).text("device")
     found = []
     for known in KNOWN_GOOD.get(device, ()):
-        fitting = [c for c in runnable if _has(c, known)]
+        fitting = [c for c in runnable if _has(catalog.complete(c), known)]
         if fitting:
             found.append(max(fitting, key=lambda c: _rank(c, experiment, known)))
     return list(dict.fromkeys(found))
 
 
-def _has(configuration: Configuration, known: Mapping[str, Value]) -> bool:
-    values = complete(configuration)
+def _has(values: Configuration, known: Mapping[str, Value]) -> bool:
     return all(values[name] == value for name, value in known.items())
 
 
@@ -31,11 +31,12 @@ def _rank(
     configuration: Configuration, experiment: Experiment, known: Mapping[str, Value]
 ) -> tuple[float, ...]:
     """Return the sort key: few changes from the baseline, many threads, preferred batch size."""
-    values, baseline = complete(configuration), complete(experiment.baseline)
+    catalog = experiment.space.catalog
+    values, baseline = catalog.complete(configuration), catalog.complete(experiment.baseline)
     changes = sum(
         value != baseline[name]
         for name, value in values.items()
-        if name not in known and STAGE_OF[name] != "execution"
+        if name not in known and catalog.stages[name] != "execution"
     )
     hasty = any("latency" in objective.metric for objective in experiment.objectives)
     batch_size = values.number("batch_size")

@@ -32,7 +32,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tunefront.evaluators import Measurement
 from tunefront.search.experiment.objective import Limit, Objective
 from tunefront.search.study.trial import Trial, TrialStatus
-from tunefront.spaces import Choice, Configuration
+from tunefront.spaces import Catalog, Choice, Configuration
 
 from .ehvi import EhviSampler
 
@@ -243,6 +243,7 @@ class _Listed:
         return Trial(
             number=trial.number,
             configuration=self._configuration(places),
+            catalog=Catalog(()),
             status=_status(trial),
             measurements={n: Measurement.exact(v, "") for n, v in figures.items()},
         )

@@ -3,11 +3,11 @@
 import statistics
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.resolver import SMOKE_SUFFIX
-from tunefront.spaces import Configuration, StudyError
+from tunefront.spaces import Catalog, Configuration, StudyError
 
 from .study import Study
 from .trial import Trial, candidate_of
@@ -24,11 +24,13 @@ class Estimate:
         built_s: Seconds of trials that built their candidate.
         reused_s: Seconds of trials that reused a built candidate.
         candidates: Candidates that have been built.
+        catalog: The catalogue of the choices.
     """
 
     built_s: tuple[float, ...]
     reused_s: tuple[float, ...]
     candidates: frozenset[Configuration]
+    catalog: Catalog = field(repr=False, compare=False)
 
     @property
     def with_build_s(self) -> float:
@@ -69,12 +71,12 @@ class Estimate:
 
     def expected_s(self, configuration: Configuration) -> float:
         """Return the expected seconds of a trial of this configuration."""
-        built = candidate_of(configuration) in self.candidates
+        built = candidate_of(configuration, self.catalog) in self.candidates
         return self.without_build_s if built else self.with_build_s
 
     def safe_s(self, configuration: Configuration) -> float:
         """Return the 90 % quantile of the seconds of such trials, at least `expected_s`."""
-        built = candidate_of(configuration) in self.candidates
+        built = candidate_of(configuration, self.catalog) in self.candidates
         times = sorted(
             (self.reused_s if built else self.built_s) or (*self.built_s, *self.reused_s)
         )
@@ -107,5 +109,6 @@ def estimate_of(trials: Sequence[Trial]) -> Estimate | None:
     return Estimate(
         built_s=tuple(built),
         reused_s=tuple(reused),
-        candidates=frozenset(candidate_of(trial.configuration) for trial in measured),
+        candidates=frozenset(trial.candidate for trial in measured),
+        catalog=measured[0].catalog,
     )

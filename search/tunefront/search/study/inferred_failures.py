@@ -4,15 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tunefront.spaces import (
+    Catalog,
     Configuration,
     FailureCause,
     SearchSpace,
     Value,
-    complete,
     show,
 )
 
-from .trial import Trial, candidate_of
+from .trial import Trial
 
 GROWING = ("batch_size", "replicas")
 """Choices that need more memory the larger they are."""
@@ -35,16 +35,18 @@ class InferredFailure:
         reason: Text that describes the failure.
         equal: Required values by choice.
         least: Required minimum values by choice.
+        catalog: The catalogue of the choices.
     """
 
     trials: tuple[int, ...]
     reason: str
     equal: Mapping[str, Value]
     least: Mapping[str, float] = field(default_factory=dict)
+    catalog: Catalog = field(repr=False, compare=False)
 
     def covers(self, configuration: Configuration) -> bool:
         """Return whether a configuration is excluded."""
-        values = complete(configuration)
+        values = self.catalog.complete(configuration)
         return all(values[name] == value for name, value in self.equal.items()) and all(
             values.number(name) >= least for name, least in self.least.items()
         )
@@ -72,7 +74,7 @@ def ruled_out_by(space: SearchSpace, trials: Sequence[Trial]) -> list[tuple[Infe
     """Return the inferred failures, each with the number of untried configurations it excludes.
 
     A configuration is counted for the first one that covers it. The result equals that of
-    `ExcludedConfigurations(space.enumerate().runnable).learn(trials)`, without listing the space.
+    `ExcludedConfigurations(...).learn(trials)` on all of the space, without listing it.
     """
     lessons = lessons_of(trials)
     counts = space.count(lessons)
@@ -89,10 +91,12 @@ class ExcludedConfigurations:
 
     Args:
         runnable: The configurations that can run.
+        catalog: The catalogue of their choices.
     """
 
-    def __init__(self, runnable: Sequence[Configuration]) -> None:
+    def __init__(self, runnable: Sequence[Configuration], catalog: Catalog) -> None:
         self._runnable = runnable
+        self._catalog = catalog
         self._known: set[tuple[object, ...]] = set()
         self.configurations: dict[Configuration, InferredFailure] = {}
 
@@ -101,7 +105,10 @@ class ExcludedConfigurations:
         new = [c for c in configurations if c not in self.configurations]
         for configuration in new:
             lesson = InferredFailure(
-                trials=(), reason="no node has room", equal=dict(configuration)
+                trials=(),
+                reason="no node has room",
+                equal=dict(configuration),
+                catalog=self._catalog,
             )
             self.configurations[configuration] = lesson
         return len(new)
@@ -148,15 +155,16 @@ def _tells(trial: Trial) -> bool:
 
 def _runtimes(failed: Sequence[Trial], trials: Sequence[Trial]) -> list[InferredFailure]:
     """Return inferred failures of runtimes that have never succeeded."""
-    working = {complete(trial.configuration)["runtime"] for trial in trials if trial.measured}
+    working = {trial.complete["runtime"] for trial in trials if trial.measured}
     by_runtime: dict[Value, list[Trial]] = {}
     for trial in failed:
-        by_runtime.setdefault(complete(trial.configuration)["runtime"], []).append(trial)
+        by_runtime.setdefault(trial.complete["runtime"], []).append(trial)
     return [
         InferredFailure(
             trials=tuple(trial.number for trial in own),
             reason=f"{len(own)} of {len(own)} failed: {_causes(own)}",
             equal={"runtime": runtime},
+            catalog=own[0].catalog,
         )
         for runtime, own in by_runtime.items()
         if runtime not in working and len(own) >= LEAST_FAILURES
@@ -171,12 +179,13 @@ def _candidates(failed: Sequence[Trial]) -> list[InferredFailure]:
     by_candidate: dict[Configuration, list[Trial]] = {}
     for trial in failed:
         if _stage(trial) in ("build", "quality"):
-            by_candidate.setdefault(candidate_of(trial.configuration), []).append(trial)
+            by_candidate.setdefault(trial.candidate, []).append(trial)
     return [
         InferredFailure(
             trials=tuple(trial.number for trial in own),
             reason=f"{_stage(own[0])} failed: {_causes(own)}",
             equal=dict(candidate),
+            catalog=own[0].catalog,
         )
         for candidate, own in by_candidate.items()
         if any(trial.cause not in CHANCY for trial in own) or len(own) > 1
@@ -195,8 +204,9 @@ def _memory(failed: Sequence[Trial]) -> list[InferredFailure]:
         InferredFailure(
             trials=(trial.number,),
             reason="out of memory",
-            equal=dict(candidate_of(trial.configuration)),
-            least={name: complete(trial.configuration).number(name) for name in GROWING},
+            equal=dict(trial.candidate),
+            catalog=trial.catalog,
+            least={name: trial.complete.number(name) for name in GROWING},
         )
         for trial in out
     ]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from tunefront.evaluators import Evaluation, Measurement
 from tunefront.search.experiment.experiment import Experiment
-from tunefront.spaces import CHOICES, Configuration, StudyError
+from tunefront.spaces import Catalog, Configuration, StudyError
 
 from .derived_metrics import figures_of
 from .outputs import write_trial_outputs
@@ -131,7 +131,7 @@ class Study:
         trial = optuna.trial.create_trial(
             state=optuna.trial.TrialState.RUNNING,
             params=dict(configuration),
-            distributions=_distributions(configuration),
+            distributions=_distributions(configuration, self.experiment.space.catalog),
             user_attrs={**attributes, _EXPECTED: expected_s},
         )
         self._found = None
@@ -282,6 +282,7 @@ class Study:
             return Trial(
                 number=frozen.number,
                 configuration=configuration,
+                catalog=self.experiment.space.catalog,
                 status="failed" if frozen.state.is_finished() else "running",
                 started=frozen.datetime_start,
                 ended=frozen.datetime_complete,
@@ -298,6 +299,7 @@ class Study:
         return Trial(
             number=frozen.number,
             configuration=configuration,
+            catalog=self.experiment.space.catalog,
             status="failed" if evaluation.status == "failed" else measured,
             measurements=measurements if evaluation.status == "ok" else {},
             evaluation=evaluation,
@@ -380,7 +382,7 @@ def _how(frozen: "optuna.trial.FrozenTrial | ReadTrial") -> dict[str, Any]:
 
 
 def _distributions(
-    configuration: Configuration,
+    configuration: Configuration, catalog: Catalog
 ) -> "dict[str, optuna.distributions.BaseDistribution]":
     """Return the Optuna distributions of a configuration's values.
 
@@ -391,7 +393,7 @@ def _distributions(
 
     found: dict[str, optuna.distributions.BaseDistribution] = {}
     for name, value in configuration.items():
-        kind = CHOICES[name]
+        kind = catalog.kind(name)
         if kind.words is not None:
             found[name] = CategoricalDistribution(list(kind.words))
         elif kind.whole:

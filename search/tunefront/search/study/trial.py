@@ -8,7 +8,7 @@ from typing import Literal
 
 from tunefront.evaluators import Evaluation, Measurement
 from tunefront.search.experiment.objective import Limit, Objective
-from tunefront.spaces import STAGE_OF, Configuration, show
+from tunefront.spaces import Catalog, Configuration
 
 TrialStatus = Literal["running", "ok", "infeasible", "failed"]
 
@@ -19,7 +19,8 @@ class Trial:
 
     Attributes:
         number: Number in the study; the baseline is 0.
-        configuration: The configuration.
+        configuration: The configuration: its active choices.
+        catalog: The catalogue that its choices are from.
         status: `running`; `ok` if all limits are kept; `infeasible` if measured but a limit is
             broken; `failed`.
         measurements: Measurements by metric, including `quality_drop`; empty unless measured.
@@ -34,6 +35,7 @@ class Trial:
 
     number: int
     configuration: Configuration
+    catalog: Catalog = field(repr=False, compare=False)
     status: TrialStatus
     measurements: Mapping[str, Measurement] = field(default_factory=dict)
     evaluation: Evaluation | None = None
@@ -43,6 +45,16 @@ class Trial:
     why: str = ""
     attempt: int = 1
     expected_s: float | None = None
+
+    @property
+    def complete(self) -> Configuration:
+        """The configuration with a value for every choice of the catalogue."""
+        return self.catalog.complete(self.configuration)
+
+    @property
+    def candidate(self) -> Configuration:
+        """The choices that the built candidate depends on."""
+        return candidate_of(self.configuration, self.catalog)
 
     @property
     def measured(self) -> bool:
@@ -69,54 +81,15 @@ class Trial:
         return str(limit) if found is None else f"{limit} {found.unit}".rstrip()
 
     def name(self) -> str:
-        """Return number and label for display (`038 openvino int8-static b8 t2`)."""
-        return f"{self.number:03} {label(self.configuration)}"
+        """Return number and label for display (`038 openvino w8 static b8 t2`)."""
+        return f"{self.number:03} {self.catalog.label(self.configuration)}"
 
     def short_name(self) -> str:
-        """Return the abbreviated name for narrow columns (`038 ov int8s b8 t2`)."""
-        return " ".join(_SHORT.get(word, word) for word in self.name().split() if word)
-
-
-_SHORT = {
-    "openvino": "ov",
-    "onnxruntime": "ort",
-    "int8-weight-only": "int8w",
-    "int4-weight-only": "int4w",
-    "int8-dynamic": "int8d",
-    "int8-static": "int8s",
-    "ffn-channels": "",
-}
-"""Abbreviations for narrow columns."""
-_HIDDEN = {"precision": "fp32", "quantization": "none", "device": "cpu"}
-_PREFIX = {
-    "batch_size": "b",
-    "threads": "t",
-    "replicas": "r",
-    "tensor_parallel": "tp",
-    "pruning_ratio": "p",
-}
-
-
-def label(configuration: Configuration) -> str:
-    """Return the most informative choices: `openvino bf16 int8-static b8 t2 p0.25`."""
-    parts: list[str] = []
-    for name in ("runtime", "device", "precision", "quantization"):
-        value = configuration.get(name)
-        if value is not None and value != _HIDDEN.get(name):
-            parts.append(str(value))
-    method = configuration.get("pruning_method")
-    if method is not None:
-        parts.append(str(method))
-    for name, prefix in _PREFIX.items():
-        value = configuration.get(name)
-        if value is not None and not (name in ("replicas", "tensor_parallel") and value == 1):
-            if name == "pruning_ratio" and value == 0:
-                continue
-            parts.append(f"{prefix}{show(value)}")
-    return " ".join(parts)
+        """Return the abbreviated name for narrow columns (`038 ov w8 static b8 t2`)."""
+        return f"{self.number:03} {self.catalog.label(self.configuration, narrow=True)}"
 
 
 @lru_cache(maxsize=65_536)
-def candidate_of(configuration: Configuration) -> Configuration:
-    """Return the choices on which the built candidate and its quality depend."""
-    return Configuration(configuration.up_to("runtime", STAGE_OF))
+def candidate_of(configuration: Configuration, catalog: Catalog) -> Configuration:
+    """Return the choices up to the runtime stage: those that the built candidate depends on."""
+    return catalog.up_to(configuration, "runtime")

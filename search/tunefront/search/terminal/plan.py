@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from tunefront.search.experiment.experiment import Experiment, bound
 from tunefront.search.study.duration_estimate import recorded_estimate
 from tunefront.search.text import counted
-from tunefront.spaces import CHOICES, Enumeration, Hardware, Value, show
+from tunefront.spaces import Catalog, Enumeration, Hardware, Value, number_formats, show
 
 MOST_VALUES_PRINTED = 12
 """Largest number of values of a choice that are printed in full."""
@@ -13,10 +13,7 @@ MOST_VALUES_PRINTED = 12
 
 def plan_lines(experiment: Experiment, enumeration: Enumeration) -> list[str]:
     """Format the plan of a search, for `--dry-run`."""
-    candidates = {
-        tuple(c.up_to("runtime", {n: k.stage for n, k in CHOICES.items()}).items())
-        for c in enumeration.runnable
-    }
+    candidates = {experiment.space.catalog.up_to(c, "runtime") for c in enumeration.runnable}
     budget = experiment.budget
     trials = min(budget.trials or len(enumeration.runnable), len(enumeration.runnable) + 1)
     hours = f", at most {budget.hours:g} h" if budget.hours is not None else ""
@@ -80,21 +77,21 @@ def _estimate_line(experiment: Experiment, trials: int, candidates: int) -> str:
     )
 
 
-def doctor_lines(hardware: Hardware) -> list[str]:
+def doctor_lines(hardware: Hardware, catalog: Catalog) -> list[str]:
     """Format this machine's hardware, runtimes and number formats, and what is missing."""
     import os
     from importlib.metadata import version as version_of
 
     from tunefront.evaluators import energy_is_counted
     from tunefront.search.tracking.store import shown_uri
-    from tunefront.spaces import RUNTIMES
 
     lines = [hardware.summary(), "instruction sets: " + ", ".join(sorted(hardware.isa)), ""]
-    for name, facts in RUNTIMES.items():
-        missing = [need for need in facts.needs if need not in hardware.libraries]
-        have = ", ".join(f"{n} {hardware.libraries[n]}" for n in facts.needs if n not in missing)
-        extra = f"; pip install 'tunefront[{facts.extra}]'" if facts.extra else ""
-        told = f"missing {', '.join(missing)}{extra}" if missing else have
+    for name in catalog.names("runtime"):
+        needed = [one for one in catalog.extension(name).requires if not one.when]
+        missing = catalog.missing(name, hardware)
+        have = ", ".join(f"{one.name} {one.version_on(hardware)}" for one in needed)
+        hint = missing[0].hint() if missing else ""
+        told = f"missing {', '.join(one.name for one in missing)}{hint}" if missing else have
         lines.append(f"{'--' if missing else 'ok'}  {name:12} {told}")
     for name, extra in (("transformers", "hf"), ("torchao", "quantization")):
         version = hardware.libraries.get(name)
@@ -102,7 +99,7 @@ def doctor_lines(hardware: Hardware) -> list[str]:
         lines.append(f"{'ok' if version else '--'}  {name:12} {told}")
     for name in ("ray", "optuna", "mlflow"):
         lines.append(f"ok  {name:12} {version_of(name)}")
-    lines += ["", "number formats on this processor:", *_format_lines(hardware)]
+    lines += ["", "number formats on this processor:", *_format_lines(hardware, catalog)]
     energy = "RAPL or NVML" if energy_is_counted() else "no counter that this user may read"
     lines += ["", f"energy: {energy}", ""]
     for name in ("RAY_ADDRESS", "MLFLOW_TRACKING_URI", "CUDA_VISIBLE_DEVICES", "HF_HOME"):
@@ -110,38 +107,37 @@ def doctor_lines(hardware: Hardware) -> list[str]:
     return lines
 
 
-def _format_lines(hardware: Hardware) -> list[str]:
+def _format_lines(hardware: Hardware, catalog: Catalog) -> list[str]:
     """Format each runtime's number formats on this processor, and why others are ruled out."""
-    from tunefront.spaces import RUNTIMES, claims, refusal
-
     lines: list[str] = []
-    reasons: dict[str, dict[str, None]] = {}
-    for name, facts in RUNTIMES.items():
-        claimed = claims(name, hardware)
-        parts = []
-        for precision in CHOICES["precision"].words or ():
-            words = [q for q in CHOICES["quantization"].words or () if (precision, q) in claimed]
-            parts += [f"{precision} ({', '.join(words)})"] if words else []
-        lines.append(f"    {name:12} {'; '.join(parts)}")
-        for claim in sorted(facts.formats - claimed):
-            reason = str(refusal(name, claim, hardware))
-            reasons.setdefault(reason, {})[name] = None
-    lines += [f"--  {', '.join(names):12} {reason}" for reason, names in reasons.items()]
+    lacking: dict[str, dict[str, None]] = {}
+    for name in catalog.names("runtime"):
+        parts: dict[str, list[str]] = {}
+        for found in number_formats(catalog, name, hardware):
+            if found.refusal is None:
+                parts.setdefault(str(found.values["precision"]), []).append(found.quantization)
+            elif found.lacking:
+                lacking.setdefault(found.refusal, {})[name] = None
+        shown = "; ".join(f"{precision} ({', '.join(some)})" for precision, some in parts.items())
+        lines.append(f"    {name:12} {shown}")
+    lines += [f"--  {', '.join(names):12} {reason}" for reason, names in lacking.items()]
     if hardware.int8_products_saturate:
         lines.append(
             "--  this processor has no VNNI instructions: it adds products of 8-bit integers in 16 "
-            "bits; onnxruntime int8-dynamic and openvino int8-static keep their weights to 7 bits"
+            "bits; onnxruntime dynamic and openvino static keep 8-bit weights to 7 bits"
         )
     return lines
 
 
-def choices_lines() -> list[str]:
+def choices_lines(catalog: Catalog) -> list[str]:
     """Format every choice of the catalogue with its values."""
     lines: list[str] = []
-    for kind in CHOICES.values():
+    for kind in catalog.kinds.values():
         lines.append(f"{kind.name} ({kind.stage}, default {show(kind.default)}): {kind.help}")
         if kind.words is not None:
-            lines += [f"    {word:18} {meaning}" for word, meaning in kind.words.items()]
+            lines += [f"    {show(word):18} {meaning}" for word, meaning in kind.words.items()]
+        elif kind.numbers:
+            lines.append(f"    {', '.join(map(show, kind.numbers))} {kind.unit}".rstrip())
         else:
             lines.append(f"    {kind.low:g} to {kind.high:g} {kind.unit}".rstrip())
     return lines

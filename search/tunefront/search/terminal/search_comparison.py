@@ -11,7 +11,7 @@ from tunefront.search.results.change import INDISTINGUISHABLE, Change
 from tunefront.search.results.result import figure
 from tunefront.search.results.search_comparison import SearchComparison, SearchRow
 from tunefront.search.results.standing import Standing
-from tunefront.search.study.trial import Trial, label
+from tunefront.search.study.trial import Trial
 from tunefront.search.text import counted
 
 from .tables import print_table, table_of
@@ -85,7 +85,7 @@ def _fronts_table(comparison: SearchComparison) -> "Table":
 def _label(row: SearchRow) -> str:
     """Format the configuration as in its trials' names."""
     trial = row.after.trial or row.before.trial
-    return label(row.configuration if trial is None else trial.configuration)
+    return row.configuration.label() if trial is None else trial.catalog.label(trial.configuration)
 
 
 def _place(standing: Standing) -> str:

@@ -1,6 +1,23 @@
 """Execution of a built model: batch size, threads, replicas, and tensor parallelism."""
 
-from .kind import ChoiceKind
+from tunefront.spaces.choice import Value
+from tunefront.spaces.choice_kind import ChoiceKind
+from tunefront.spaces.extension import Extension
+from tunefront.spaces.resources import resources_of
+from tunefront.spaces.rules import Context, Rule
+
+TENSOR_PARALLEL = ChoiceKind(
+    name="tensor_parallel",
+    stage="runtime",
+    default=1,
+    help="GPUs (or processes, on the CPU) that share every matrix of one model.",
+    low=1,
+    high=64,
+    whole=True,
+    log=True,
+    unit="ranks",
+    short="tp",
+)
 
 BATCH_SIZE = ChoiceKind(
     name="batch_size",
@@ -12,6 +29,10 @@ BATCH_SIZE = ChoiceKind(
     whole=True,
     log=True,
     unit="items",
+    short="b",
+    label_default=True,
+    read_back="none",
+    changes_outputs=False,
 )
 
 THREADS = ChoiceKind(
@@ -24,6 +45,9 @@ THREADS = ChoiceKind(
     whole=True,
     log=True,
     unit="threads",
+    short="t",
+    label_default=True,
+    changes_outputs=False,
 )
 
 REPLICAS = ChoiceKind(
@@ -36,16 +60,52 @@ REPLICAS = ChoiceKind(
     whole=True,
     log=True,
     unit="processes",
+    short="r",
+    read_back="none",
+    changes_outputs=False,
 )
 
-TENSOR_PARALLEL = ChoiceKind(
-    name="tensor_parallel",
-    stage="runtime",
-    default=1,
-    help="GPUs (or processes, on the CPU) that share every matrix of one model.",
-    low=1,
-    high=64,
-    whole=True,
-    log=True,
-    unit="ranks",
+
+def _cores(context: Context, threads: Value, replicas: Value, tensor_parallel: Value) -> str | None:
+    needed = resources_of(
+        {
+            "threads": threads,
+            "replicas": replicas,
+            "tensor_parallel": tensor_parallel,
+            "device": "cpu",
+        }
+    )
+    cores = context.hardware.cores
+    if needed.cores <= cores:
+        return None
+    shared = f"{threads} thread{'' if needed.threads == 1 else 's'}"
+    shared += f" x {needed.processes} processes" if needed.processes > 1 else ""
+    return f"{shared} = {needed.cores} cores, but this machine offers {cores}"
+
+
+def _ranks(context: Context, tensor_parallel: Value, replicas: Value, device: Value) -> str | None:
+    if device == "cuda":
+        chosen = {"tensor_parallel": tensor_parallel, "replicas": replicas, "device": device}
+        needed = resources_of({**chosen, "threads": 1}).gpus
+        gpus = len(context.hardware.gpus)
+        return None if needed <= gpus else f"{needed} GPUs needed, but {gpus} are visible"
+    if int(tensor_parallel) == 1 or context.parallel_on_cpu:
+        return None
+    return "needs GPUs; set allow_parallel_on_cpu: true to run the ranks as CPU processes"
+
+
+def _sharded(context: Context, tensor_parallel: Value) -> str | None:
+    if int(tensor_parallel) == 1 or context.task == "causal-lm":
+        return None
+    return f"tensor parallelism is there for causal-lm, not for {context.task}"
+
+
+EXTENSION = Extension(
+    name="execution",
+    choices=(TENSOR_PARALLEL, BATCH_SIZE, THREADS, REPLICAS),
+    rules=(
+        Rule(name="cores", choices=("threads", "replicas", "tensor_parallel"), reason=_cores),
+        Rule(name="ranks", choices=("tensor_parallel", "replicas", "device"), reason=_ranks),
+        Rule(name="sharding", choices=("tensor_parallel",), reason=_sharded),
+    ),
 )

@@ -1,6 +1,12 @@
 """Number formats: precision of computation, quantization of weights and activations."""
 
-from .kind import ChoiceKind
+from tunefront.spaces.choice import Condition
+from tunefront.spaces.choice_kind import ChoiceKind
+from tunefront.spaces.extension import Extension
+
+NOT_QUANTIZED = 16
+"""The value of `quantization_bits` with which weights stay in the precision."""
+_QUANTIZED = Condition(choice="quantization_bits", test="<", operands=(NOT_QUANTIZED,))
 
 PRECISION = ChoiceKind(
     name="precision",
@@ -14,16 +20,69 @@ PRECISION = ChoiceKind(
     },
 )
 
-QUANTIZATION = ChoiceKind(
-    name="quantization",
+QUANTIZATION_BITS = ChoiceKind(
+    name="quantization_bits",
     stage="runtime",
-    default="none",
-    help="How weights, and activations with int8-dynamic and int8-static, become integers.",
+    default=NOT_QUANTIZED,
+    help="Bits of a weight; 16 leaves weights as they are, in the chosen precision.",
+    low=2,
+    high=NOT_QUANTIZED,
+    numbers=(16, 8, 4, 3, 2),
+    whole=True,
+    log=True,
+    unit="bits",
+    short="w",
+)
+
+QUANTIZATION_METHOD = ChoiceKind(
+    name="quantization_method",
+    stage="runtime",
+    default="rtn",
+    help="How weights, and with some methods activations, are quantized.",
     words={
-        "none": "no quantization",
-        "int8-dynamic": "int8 weights; activations quantized as they come",
-        "int8-static": "int8 weights and activations, ranges calibrated on the workload's data",
-        "int8-weight-only": "int8 weights, floating-point activations",
-        "int4-weight-only": "int4 weights in groups of 32, floating-point activations",
+        "dynamic": "weights and activations; ranges of activations are taken from each request",
+        "static": "weights and activations; ranges are calibrated on the workload's data",
+        "rtn": "weights only, rounded to the nearest value",
     },
+    when=(_QUANTIZED,),
+    label_default=True,
+)
+
+GROUP_SIZE = ChoiceKind(
+    name="group_size",
+    stage="runtime",
+    default=32,
+    help="Weights that share one scale, below 8 bits.",
+    low=32,
+    high=128,
+    numbers=(32, 64, 128),
+    whole=True,
+    log=True,
+    unit="weights",
+    when=(Condition(choice="quantization_bits", test="<", operands=(8,)),),
+    short="g",
+)
+
+SENSITIVE_LAYERS_KEPT = ChoiceKind(
+    name="sensitive_layers_kept",
+    stage="runtime",
+    default=0.0,
+    help="Share of the linear layers, those that quantization changes most, left unquantized.",
+    low=0.0,
+    high=0.9,
+    when=(_QUANTIZED,),
+    short="k",
+    read_back="own",
+)
+
+EXTENSION = Extension(
+    name="numerics",
+    choices=(
+        PRECISION,
+        QUANTIZATION_BITS,
+        QUANTIZATION_METHOD,
+        GROUP_SIZE,
+        SENSITIVE_LAYERS_KEPT,
+    ),
+    provides={"read_back": "tunefront.evaluators.runtimes.number_format:layers_not_kept"},
 )

@@ -8,9 +8,9 @@ from tunefront.spaces.choice import Value
 KNOWN_GOOD: Mapping[str, tuple[Mapping[str, Value], ...]] = MappingProxyType(
     {
         "cpu": (
-            {"runtime": "openvino", "quantization": "int8-static"},
-            {"runtime": "openvino", "quantization": "none"},
-            {"runtime": "onnxruntime", "quantization": "int8-dynamic"},
+            {"runtime": "openvino", "quantization_bits": 8, "quantization_method": "static"},
+            {"runtime": "openvino", "quantization_bits": 16},
+            {"runtime": "onnxruntime", "quantization_bits": 8, "quantization_method": "dynamic"},
         ),
         "cuda": (
             {"device": "cuda", "runtime": "inductor", "precision": "bf16"},
@@ -25,21 +25,24 @@ PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
         "cpu-inference": {
             "runtime": ["torch", "inductor", "onnxruntime", "openvino"],
             "precision": ["fp32", "bf16"],
-            "quantization": ["none", "int8-dynamic", "int8-static", "int8-weight-only"],
+            "quantization_bits": [16, 8],
+            "quantization_method": ["dynamic", "static", "rtn"],
             "batch_size": [1, 8, 32],
             "threads": [1, 2, 4, 8],
         },
         "cpu-latency": {
             "runtime": ["inductor", "onnxruntime", "openvino"],
             "precision": ["fp32", "bf16"],
-            "quantization": ["none", "int8-dynamic", "int8-static"],
+            "quantization_bits": [16, 8],
+            "quantization_method": ["dynamic", "static"],
             "batch_size": [1],
             "threads": [1, 2, 4, 8, 16],
         },
         "cpu-small": {
             "runtime": ["torch", "onnxruntime", "openvino"],
             "precision": ["fp32", "bf16"],
-            "quantization": ["int8-dynamic", "int8-weight-only", "int4-weight-only"],
+            "quantization_bits": [8, 4],
+            "quantization_method": ["dynamic", "rtn"],
             "pruning_ratio": [0.0, 0.125, 0.25, 0.5],
             "pruning_method": ["ffn-channels", "layers"],
             "batch_size": [1, 8],
@@ -48,7 +51,8 @@ PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
             "device": ["cuda"],
             "runtime": ["torch", "inductor"],
             "precision": ["fp32", "bf16", "fp16"],
-            "quantization": ["none", "int8-weight-only", "int8-dynamic"],
+            "quantization_bits": [16, 8],
+            "quantization_method": ["dynamic", "rtn"],
             "batch_size": [1, 8, 32, 128],
         },
     }

@@ -1,8 +1,8 @@
-"""Pruning: the method and the share that is pruned."""
+"""Pruning: the method and the share that is pruned; techniques add the methods."""
 
 from tunefront.spaces.choice import Condition
-
-from .kind import ChoiceKind
+from tunefront.spaces.choice_kind import ChoiceKind
+from tunefront.spaces.extension import Extension
 
 PRUNING_RATIO = ChoiceKind(
     name="pruning_ratio",
@@ -11,6 +11,8 @@ PRUNING_RATIO = ChoiceKind(
     help="The share that is cut from what pruning_method names; 0 leaves the model whole.",
     low=0.0,
     high=0.95,
+    short="p",
+    read_back="own",
 )
 
 PRUNING_METHOD = ChoiceKind(
@@ -18,11 +20,14 @@ PRUNING_METHOD = ChoiceKind(
     stage="model",
     default="ffn-channels",
     help="What is cut.",
-    words={
-        "ffn-channels": "hidden channels of the feed-forward blocks: smaller matrices",
-        "heads": "attention heads: smaller matrices",
-        "layers": "whole layers",
-        "magnitude": "single small weights: zeros, for runtimes with sparse kernels",
-    },
+    words={},
     when=(Condition(choice="pruning_ratio", test=">", operands=(0.0,)),),
+    label_default=True,
+    read_back="own",
+)
+
+EXTENSION = Extension(
+    name="pruning",
+    choices=(PRUNING_RATIO, PRUNING_METHOD),
+    provides={"read_back": "tunefront.evaluators.techniques.pruning:pruning_not_applied"},
 )

@@ -7,11 +7,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tunefront.evaluators.evaluation.built import Numerics
+from tunefront.evaluators.evaluation.built import Facts
 from tunefront.evaluators.interfaces.tensors import Inputs
-from tunefront.evaluators.runtimes.base import Candidate, Facts, Runtime, Source
+from tunefront.evaluators.profiling.job import ProfileJob, ProfilerResult
+from tunefront.evaluators.runtimes.base import Candidate, Runtime, Source
+from tunefront.evaluators.runtimes.number_format import (
+    KEPT_LAYERS,
+    NumberFormat,
+    layer_facts,
+    quantization_facts,
+)
 from tunefront.evaluators.statistics.arrays import Array
-from tunefront.spaces import EvaluationError
+from tunefront.spaces import Configuration, EvaluationError
 
 PACKAGE_FILE = "model.pt2"
 _CONSTANT = re.compile(
@@ -26,8 +33,11 @@ class Inductor(Runtime):
     """AOTInductor: packages load fast, and an export contains the compiled code."""
 
     name = "inductor"
+    has_profiler = True
 
-    def build(self, source: Source, numerics: Numerics, folder: Path) -> Mapping[str, object]:
+    def build(
+        self, source: Source, configuration: Configuration, folder: Path
+    ) -> Mapping[str, object]:
         """Convert, export and compile the module; batch size and number of threads stay dynamic."""
         import torch
 
@@ -35,14 +45,15 @@ class Inductor(Runtime):
         from tunefront.evaluators.runtimes.export_program import convert, export_program
 
         os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
-        module = convert(source.module, numerics.precision, numerics.quantization)
+        wanted = NumberFormat.of(configuration)
+        module, kept = convert(source.module, wanted)
         program = export_program(module, source)
-        if numerics.device == "cuda":
+        if configuration.text("device") == "cuda":
             from torch.export.passes import move_to_device_pass
 
             program = move_to_device_pass(program, "cuda")
-        if program.example_inputs is None or numerics.quantization != "none":
-            program._example_inputs = ((), tensors(source.example, numerics.device))
+        if program.example_inputs is None or wanted.quantized:
+            program._example_inputs = ((), tensors(source.example, configuration.text("device")))
         options = {"cpp.dynamic_threads": True, "freezing": False}
         try:
             with torch.no_grad():
@@ -51,30 +62,47 @@ class Inductor(Runtime):
                 )
         except Exception as error:  # the compiler raises many types; all mean: not compilable
             raise EvaluationError(f"inductor: {error}", cause="unsupported") from error
-        return {}
+        return {KEPT_LAYERS: kept}
 
     def load(
-        self, folder: Path, numerics: Numerics, settings: Mapping[str, object], threads: int
+        self,
+        folder: Path,
+        configuration: Configuration,
+        settings: Mapping[str, object],
+        threads: int,
     ) -> Candidate:
         """Open the package."""
         import torch
 
         torch.set_num_threads(threads)
-        return InductorCandidate(folder / PACKAGE_FILE, numerics)
+        return InductorCandidate(folder / PACKAGE_FILE, configuration, settings)
 
-    def script(self, numerics: Numerics, settings: Mapping[str, object], threads: int) -> str:
+    def script(
+        self, configuration: Configuration, settings: Mapping[str, object], threads: int
+    ) -> str:
         """Return a script that needs torch and numpy only."""
-        return _SCRIPT.format(file=PACKAGE_FILE, device=numerics.device, threads=threads)
+        return _SCRIPT.format(
+            file=PACKAGE_FILE, device=configuration.text("device"), threads=threads
+        )
+
+    def profile(self, job: ProfileJob) -> ProfilerResult:
+        """Profile a candidate with the runtime's own profiler."""
+        from tunefront.evaluators.runtimes.torch.profiler import profile_torch
+
+        return profile_torch(job, self.loader(job))
 
 
 class InductorCandidate(Candidate):
     """An open package."""
 
-    def __init__(self, path: Path, numerics: Numerics) -> None:
+    def __init__(
+        self, path: Path, configuration: Configuration, settings: Mapping[str, object]
+    ) -> None:
         import torch
 
+        self._kept = settings.get(KEPT_LAYERS)
         self._path = path
-        self._device = numerics.device
+        self._device = configuration.text("device")
         self._model: Any = torch._inductor.aoti_load_package(str(path))
 
     def __call__(self, inputs: Inputs) -> Sequence[Array]:
@@ -94,16 +122,21 @@ class InductorCandidate(Candidate):
         constants = _constants(source)
         matrices = [c for c in constants if c.dimensions >= 2]
         count = sum(c.count for c in matrices)
-        return Facts(
-            runtime="inductor",
-            device=self._device,
-            precision=_precision(constants),
-            quantization=_quantization(matrices, source),
-            weight_bits=sum(c.bytes * 8 for c in matrices) / max(count, 1),
-            sparsity=0.0,
-            parameters=count,
-            threads=torch.get_num_threads(),
-        )
+        quantized = [c for c in matrices if c.dtype == "int8" and min(c.shape) > 1]
+        method = "dynamic" if "int_mm" in source else "rtn"
+        floats = {c.name for c in matrices if c.dtype in _PRECISION}
+        return {
+            "runtime": "inductor",
+            "device": self._device,
+            "precision": _precision(constants),
+            **(quantization_facts(8, method) if quantized else quantization_facts()),
+            **layer_facts(self._kept, floats, len(quantized)),
+            "tensor_parallel": 1,
+            "weight_bits": sum(c.bytes * 8 for c in matrices) / max(count, 1),
+            "sparsity": 0.0,
+            "parameters": count,
+            "threads": torch.get_num_threads(),
+        }
 
 
 class _Constant:
@@ -162,13 +195,6 @@ def _precision(constants: Sequence[_Constant]) -> str:
             name = _PRECISION[constant.dtype]
             sizes[name] = sizes.get(name, 0) + constant.bytes
     return max(sizes, key=lambda name: sizes[name], default="fp32")
-
-
-def _quantization(matrices: Sequence[_Constant], source: str) -> str:
-    weights = [c for c in matrices if c.dtype == "int8" and min(c.shape) > 1]
-    if not weights:
-        return "none"
-    return "int8-dynamic" if "int_mm" in source else "int8-weight-only"
 
 
 _SCRIPT = '''\

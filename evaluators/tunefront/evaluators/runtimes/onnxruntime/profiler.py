@@ -17,16 +17,16 @@ from tunefront.evaluators.profiling.job import (
 )
 from tunefront.evaluators.profiling.kinds import onnx_kind
 from tunefront.evaluators.profiling.profile import ProfileRow, between
-from tunefront.evaluators.runtimes.open import open_candidate
+from tunefront.evaluators.runtimes.base import LoadFolder
 
 from .runtime import ONNX_FILE, OnnxCandidate
 
 _Event = Mapping[str, Any]
 
 
-def profile_onnx(job: ProfileJob) -> ProfilerResult:
+def profile_onnx(job: ProfileJob, load: LoadFolder) -> ProfilerResult:
     """Profile from the session's trace; the time of a call outside its nodes is its own row."""
-    plain = open_candidate(job.folder, job.threads)
+    plain = load(job.folder)
     seen = OnnxCandidate(job.folder / ONNX_FILE, job.threads, trace=str(job.trace.with_suffix("")))
     for candidate in (plain, seen):
         warm_up(candidate, job.requests, job.seconds)
@@ -54,7 +54,7 @@ def profile_onnx(job: ProfileJob) -> ProfilerResult:
         counted=len(kept),
         plain_ms=[*before, *after],
         passes=passes,
-        facts=plain.facts().to_dict(),
+        facts=dict(plain.facts()),
         notes=("modules are not known: ONNX Runtime tells nodes of its own fused graph",),
     )
 

@@ -5,16 +5,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tunefront.evaluators.evaluation.built import Numerics
+from tunefront.evaluators.evaluation.built import Facts
 from tunefront.evaluators.interfaces.tensors import Inputs
-from tunefront.evaluators.runtimes.base import Candidate, Facts, Runtime, Source
+from tunefront.evaluators.profiling.job import ProfileJob, ProfilerResult
+from tunefront.evaluators.runtimes.base import Candidate, Runtime, Source
+from tunefront.evaluators.runtimes.number_format import NumberFormat, quantization_facts
 from tunefront.evaluators.runtimes.weights import WeightStatistics, total
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.workloads.base import Architecture
-from tunefront.spaces import EvaluationError
+from tunefront.spaces import Configuration, EvaluationError, Value
 
 ONNX_FILE = "model.onnx"
-NBITS_GROUP = 32
+EIGHT_BIT_GROUP = 32
+"""Weights that share a scale at 8 bits, which MatMulNBits has in groups only."""
 FUSIONS: Mapping[Architecture, str | None] = {
     "decoder": "gpt2",
     "encoder": "bert",
@@ -28,8 +31,11 @@ class OnnxRuntime(Runtime):
     """ONNX Runtime with the CPU execution provider."""
 
     name = "onnxruntime"
+    has_profiler = True
 
-    def build(self, source: Source, numerics: Numerics, folder: Path) -> Mapping[str, object]:
+    def build(
+        self, source: Source, configuration: Configuration, folder: Path
+    ) -> Mapping[str, object]:
         """Export, fuse and quantize the module."""
         from .graph import onnx_graph
 
@@ -39,7 +45,8 @@ class OnnxRuntime(Runtime):
                 "onnx-fused", lambda made: _fuse(graph, source.architecture, made)
             )
             narrow = source.hardware.int8_products_saturate
-            _quantize(fused / ONNX_FILE, folder / ONNX_FILE, numerics.quantization, narrow=narrow)
+            wanted = NumberFormat.of(configuration)
+            _quantize(fused / ONNX_FILE, folder / ONNX_FILE, wanted, narrow=narrow)
         except EvaluationError:
             raise
         except Exception as error:  # both tools raise many types; all mean: not supported
@@ -47,14 +54,26 @@ class OnnxRuntime(Runtime):
         return {}
 
     def load(
-        self, folder: Path, numerics: Numerics, settings: Mapping[str, object], threads: int
+        self,
+        folder: Path,
+        configuration: Configuration,
+        settings: Mapping[str, object],
+        threads: int,
     ) -> Candidate:
         """Open a session."""
         return OnnxCandidate(folder / ONNX_FILE, threads)
 
-    def script(self, numerics: Numerics, settings: Mapping[str, object], threads: int) -> str:
+    def script(
+        self, configuration: Configuration, settings: Mapping[str, object], threads: int
+    ) -> str:
         """Return a script that needs onnxruntime and numpy only."""
         return _SCRIPT.format(file=ONNX_FILE, threads=threads)
+
+    def profile(self, job: ProfileJob) -> ProfilerResult:
+        """Profile a candidate with the runtime's own profiler."""
+        from tunefront.evaluators.runtimes.onnxruntime.profiler import profile_onnx
+
+        return profile_onnx(job, self.loader(job))
 
 
 class OnnxCandidate(Candidate):
@@ -96,16 +115,18 @@ class OnnxCandidate(Candidate):
 
         model = onnx.load(str(self._path))
         weights = _weights(model)
-        return Facts(
-            runtime="onnxruntime",
-            device="cpu" if self._session.get_providers() == ["CPUExecutionProvider"] else "other",
-            precision="fp32",
-            quantization=_quantization(model),
-            weight_bits=weights.weight_bits,
-            sparsity=weights.sparsity,
-            parameters=weights.count,
-            threads=int(self._session.get_session_options().intra_op_num_threads),
-        )
+        on_cpu = self._session.get_providers() == ["CPUExecutionProvider"]
+        return {
+            "runtime": "onnxruntime",
+            "device": "cpu" if on_cpu else "other",
+            "precision": "fp32",
+            **_quantization(model),
+            "tensor_parallel": 1,
+            "weight_bits": weights.weight_bits,
+            "sparsity": weights.sparsity,
+            "parameters": weights.count,
+            "threads": int(self._session.get_session_options().intra_op_num_threads),
+        }
 
 
 def _fuse(graph: Path, architecture: Architecture, folder: Path) -> None:
@@ -135,21 +156,21 @@ def _transformed(graph: Path, model_type: str | None) -> Any:
             return None
 
 
-def _quantize(source: Path, target: Path, quantization: str, *, narrow: bool) -> None:
+def _quantize(source: Path, target: Path, wanted: NumberFormat, *, narrow: bool) -> None:
     """Write the graph with quantized weights.
 
     Args:
         source: Path of the fused graph.
         target: Path of the file to write.
-        quantization: Value of the choice `quantization`.
-        narrow: Whether int8-dynamic limits weights to 7 bits, to prevent saturation on processors
-            that add two products in 16 bits.
+        wanted: The number format.
+        narrow: Whether dynamic quantization limits weights to 7 bits, to prevent saturation on
+            processors that add two products in 16 bits.
     """
     import onnx
 
-    if quantization == "none":
+    if not wanted.quantized:
         onnx.save(onnx.load(str(source)), str(target))
-    elif quantization == "int8-dynamic":
+    elif wanted.method == "dynamic":
         from onnxruntime.quantization import QuantType, quantize_dynamic
 
         quantize_dynamic(
@@ -168,8 +189,8 @@ def _quantize(source: Path, target: Path, quantization: str, *, narrow: bool) ->
         graph.replace_gemm_with_matmul()  # linear layers over (batch, features) are Gemm
         quantizer = MatMulNBitsQuantizer(
             graph.model,
-            bits=4 if quantization == "int4-weight-only" else 8,
-            block_size=NBITS_GROUP,
+            bits=wanted.bits,
+            block_size=wanted.group_size if wanted.bits < 8 else EIGHT_BIT_GROUP,
             is_symmetric=True,
             accuracy_level=1,  # fp32 activations: the quantization is weight-only
         )
@@ -177,22 +198,27 @@ def _quantize(source: Path, target: Path, quantization: str, *, narrow: bool) ->
         quantizer.model.save_model_to_file(str(target))  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def _quantization(model: Any) -> str:
+def _quantization(model: Any) -> dict[str, Value]:
     operators = {node.op_type for node in model.graph.node}
     if operators & {"MatMulInteger", "DynamicQuantizeMatMul", "MatMulIntegerToFloat"}:
-        return "int8-dynamic"
+        return quantization_facts(8, "dynamic")
     if "QuantizeLinear" in operators:
-        return "int8-static"
-    bits = {
-        attribute.i
+        return quantization_facts(8, "static")
+    bits, groups = _nbits(model, "bits"), _nbits(model, "block_size")
+    if not bits:
+        return quantization_facts()
+    return quantization_facts(max(bits), "rtn", max(groups))
+
+
+def _nbits(model: Any, name: str) -> set[int]:
+    """Return the values of an attribute of all MatMulNBits operators."""
+    return {
+        int(attribute.i)
         for node in model.graph.node
         if node.op_type == "MatMulNBits"
         for attribute in node.attribute
-        if attribute.name == "bits"
+        if attribute.name == name
     }
-    if bits:
-        return f"int{max(bits)}-weight-only"
-    return "none"
 
 
 def _weights(model: Any) -> WeightStatistics:

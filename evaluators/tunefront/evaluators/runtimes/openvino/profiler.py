@@ -17,7 +17,7 @@ from tunefront.evaluators.profiling.job import (
 from tunefront.evaluators.profiling.kinds import openvino_kind
 from tunefront.evaluators.profiling.profile import ProfileRow, between
 from tunefront.evaluators.profiling.work import Shape
-from tunefront.evaluators.runtimes.open import open_candidate
+from tunefront.evaluators.runtimes.base import LoadFolder
 
 from .runtime import IR_FILE, OpenVinoCandidate
 
@@ -29,9 +29,9 @@ Counters are means in whole microseconds since compilation, thus too coarse afte
 """
 
 
-def profile_openvino(job: ProfileJob) -> ProfilerResult:
+def profile_openvino(job: ProfileJob, load: LoadFolder) -> ProfilerResult:
     """Profile from the counters; the time of a call outside its nodes is its own row."""
-    plain = open_candidate(job.folder, job.threads)
+    plain = load(job.folder)
     options = job.record.settings["options"]
     assert isinstance(options, dict)
     counting = {**options, "INFERENCE_NUM_THREADS": job.threads, "PERF_COUNT": True}
@@ -55,7 +55,7 @@ def profile_openvino(job: ProfileJob) -> ProfilerResult:
         counted=1,
         plain_ms=[*before, *after],
         passes=passes,
-        facts=plain.facts().to_dict(),
+        facts=dict(plain.facts()),
         notes=(
             "modules are not known: OpenVINO tells nodes of its own fused graph",
             "OpenVINO counts whole microseconds: small operators are coarse, and one below half a "

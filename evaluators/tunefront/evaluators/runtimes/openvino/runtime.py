@@ -8,17 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from tunefront.evaluators.evaluation.built import Numerics
+from tunefront.evaluators.evaluation.built import Facts
 from tunefront.evaluators.interfaces.tensors import Inputs
-from tunefront.evaluators.runtimes.base import Candidate, Facts, Runtime, Source
+from tunefront.evaluators.profiling.job import ProfileJob, ProfilerResult
+from tunefront.evaluators.runtimes.base import Candidate, Runtime, Source
+from tunefront.evaluators.runtimes.number_format import NumberFormat, quantization_facts
 from tunefront.evaluators.runtimes.weights import WeightStatistics, total
 from tunefront.evaluators.statistics.arrays import Array
-from tunefront.spaces import EvaluationError
+from tunefront.spaces import Configuration, EvaluationError, Value
 
 IR_FILE = "model.xml"
 Tensor = tuple[tuple[int, ...], str]
 """Shape and number format."""
-INT4_GROUP = 32
+DYNAMIC_GROUP = 32
+"""Activations that share a scale with dynamic quantization."""
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
 _PRECISION = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 _BITS = {"u4": 4, "i4": 4, "nf4": 4}
@@ -28,8 +31,11 @@ class OpenVino(Runtime):
     """OpenVINO with the CPU plugin."""
 
     name = "openvino"
+    has_profiler = True
 
-    def build(self, source: Source, numerics: Numerics, folder: Path) -> Mapping[str, object]:
+    def build(
+        self, source: Source, configuration: Configuration, folder: Path
+    ) -> Mapping[str, object]:
         """Convert the exported program, quantize and save it.
 
         Raises:
@@ -41,14 +47,15 @@ class OpenVino(Runtime):
         from tunefront.evaluators.runtimes.export_program import export_program
 
         program = export_program(source.module, source)
+        wanted = NumberFormat.of(configuration)
         try:
             model = openvino.convert_model(program)
-            model = _quantize(model, source, numerics.quantization)
-            if numerics.precision == "bf16":
+            model = _quantize(model, source, wanted)
+            if wanted.precision == "bf16":
                 _guard_gated_mlp(model)
         except Exception as error:  # both tools raise many types; all mean: not convertible
             raise EvaluationError(f"openvino: {error}", cause="unsupported") from error
-        half = numerics.precision == "bf16"
+        half = wanted.precision == "bf16"
         try:
             openvino.save_model(model, folder / IR_FILE, compress_to_fp16=half)
         except RuntimeError as error:
@@ -57,21 +64,33 @@ class OpenVino(Runtime):
             # OpenVINO deletes the incomplete file, so free space is no evidence afterwards.
             told = f"openvino: {folder / IR_FILE} could not be written, no room left: {error}"
             raise EvaluationError(told, cause="disk full") from error
-        return {"options": _options(numerics)}
+        return {"options": _options(wanted)}
 
     def load(
-        self, folder: Path, numerics: Numerics, settings: Mapping[str, object], threads: int
+        self,
+        folder: Path,
+        configuration: Configuration,
+        settings: Mapping[str, object],
+        threads: int,
     ) -> Candidate:
         """Compile for this processor."""
         options = settings["options"]
         assert isinstance(options, dict)
         return OpenVinoCandidate(folder / IR_FILE, {**options, "INFERENCE_NUM_THREADS": threads})
 
-    def script(self, numerics: Numerics, settings: Mapping[str, object], threads: int) -> str:
+    def script(
+        self, configuration: Configuration, settings: Mapping[str, object], threads: int
+    ) -> str:
         """Return a script that needs openvino and numpy only."""
         options = settings["options"]
         assert isinstance(options, dict)
         return _SCRIPT.format(file=IR_FILE, options={**options, "INFERENCE_NUM_THREADS": threads})
+
+    def profile(self, job: ProfileJob) -> ProfilerResult:
+        """Profile a candidate with the runtime's own profiler."""
+        from tunefront.evaluators.runtimes.openvino.profiler import profile_openvino
+
+        return profile_openvino(job, self.loader(job))
 
 
 class OpenVinoCandidate(Candidate):
@@ -128,16 +147,17 @@ class OpenVinoCandidate(Candidate):
         wanted = group > 0 and hint == "f32"
         dynamic = wanted and _activations_are_quantized(model, self._options)
         names = {"f32": "fp32", "bf16": "bf16", "f16": "fp16", **_PRECISION}
-        return Facts(
-            runtime="openvino",
-            device=str(self._compiled.get_property("EXECUTION_DEVICES")[0]).lower(),
-            precision=names.get(hint, hint),
-            quantization=_quantization(model, dynamic=dynamic),
-            weight_bits=weights.weight_bits,
-            sparsity=weights.sparsity,
-            parameters=weights.count,
-            threads=int(self._compiled.get_property("INFERENCE_NUM_THREADS")),
-        )
+        return {
+            "runtime": "openvino",
+            "device": str(self._compiled.get_property("EXECUTION_DEVICES")[0]).lower(),
+            "precision": names.get(hint, hint),
+            **_quantization(model, dynamic=dynamic),
+            "tensor_parallel": 1,
+            "weight_bits": weights.weight_bits,
+            "sparsity": weights.sparsity,
+            "parameters": weights.count,
+            "threads": int(self._compiled.get_property("INFERENCE_NUM_THREADS")),
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,26 +190,27 @@ def _quiet() -> None:
     os.environ.setdefault("OPENVINO_TELEMETRY_DISABLE", "1")
 
 
-def _options(numerics: Numerics) -> dict[str, str | int | float]:
+def _options(wanted: NumberFormat) -> dict[str, str | int | float]:
     """Return the options of the plugin; they are stored in the candidate and its script."""
+    dynamic = wanted.quantized and wanted.method == "dynamic"
     options: dict[str, str | int | float] = {
-        "INFERENCE_PRECISION_HINT": _HINTS[numerics.precision],
+        "INFERENCE_PRECISION_HINT": _HINTS[wanted.precision],
         "PERFORMANCE_HINT": "LATENCY",
         # By default int8 weights make the plugin quantize activations to int8, too.
-        "DYNAMIC_QUANTIZATION_GROUP_SIZE": 32 if numerics.quantization == "int8-dynamic" else 0,
+        "DYNAMIC_QUANTIZATION_GROUP_SIZE": DYNAMIC_GROUP if dynamic else 0,
     }
     return options
 
 
-def _quantize(model: Any, source: Source, quantization: str) -> Any:
-    if quantization == "none":
+def _quantize(model: Any, source: Source, wanted: NumberFormat) -> Any:
+    if not wanted.quantized:
         return model
     import logging
 
     import nncf
 
     nncf.set_log_level(logging.ERROR)
-    if quantization == "int8-static":
+    if wanted.method == "static":
         names = [port.get_any_name() for port in model.inputs]
         dataset = nncf.Dataset(
             list(source.calibration), lambda request: {name: request[name] for name in names}
@@ -206,9 +227,9 @@ def _quantize(model: Any, source: Source, quantization: str) -> Any:
                 else None
             ),
         )
-    if quantization == "int4-weight-only":
+    if wanted.bits == 4:
         return nncf.compress_weights(
-            model, mode=nncf.CompressWeightsMode.INT4_SYM, group_size=INT4_GROUP, ratio=1.0
+            model, mode=nncf.CompressWeightsMode.INT4_SYM, group_size=wanted.group_size, ratio=1.0
         )
     return nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_SYM)
 
@@ -237,16 +258,16 @@ def _guard_gated_mlp(model: Any) -> None:
                 reader.replace_source_output(clamp.output(0))
 
 
-def _quantization(model: Any, *, dynamic: bool) -> str:
+def _quantization(model: Any, *, dynamic: bool) -> dict[str, Value]:
     """Determine the quantization from the types of the graph's constants and operators."""
     if any(op.get_type_name() == "FakeQuantize" for op in model.get_ops()):
-        return "int8-static"
-    kinds = {part.kind for part in _constants(model)}
-    if kinds & set(_BITS):
-        return "int4-weight-only"
-    if kinds & {"i8", "u8"}:
-        return "int8-dynamic" if dynamic else "int8-weight-only"
-    return "none"
+        return quantization_facts(8, "static")
+    parts = _constants(model)
+    if groups := {part.last for part in parts if part.kind in _BITS}:
+        return quantization_facts(4, "rtn", max(groups))
+    if {part.kind for part in parts} & {"i8", "u8"}:
+        return quantization_facts(8, "dynamic" if dynamic else "rtn")
+    return quantization_facts()
 
 
 def _activations_are_quantized(model: Any, options: Mapping[str, object]) -> bool:
@@ -293,7 +314,9 @@ class _Constant:
 
     def __init__(self, node: Any) -> None:
         self.kind: str = node.get_element_type().get_type_name()
-        self.count = int(np.prod(list(node.get_output_shape(0))))
+        shape = list(node.get_output_shape(0))
+        self.count = int(np.prod(shape))
+        self.last = int(shape[-1])
         self.bits = self.count * int(node.get_element_type().bitwidth)
         known = self.kind not in _BITS and self.kind != "bf16"
         self.zeros = int((node.data == 0).sum()) if known else 0

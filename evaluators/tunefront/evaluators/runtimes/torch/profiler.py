@@ -22,17 +22,16 @@ from tunefront.evaluators.profiling.trace import (
     rows_on_cpu,
     rows_on_gpu,
 )
-from tunefront.evaluators.runtimes.base import Candidate
-from tunefront.evaluators.runtimes.open import open_candidate
+from tunefront.evaluators.runtimes.base import Candidate, LoadFolder
 
 FEWEST_PLACES = 0.8
 """Minimum share of the graph's operators found in the trace for modules to be reported."""
 
 
-def profile_torch(job: ProfileJob) -> ProfilerResult:
+def profile_torch(job: ProfileJob, load: LoadFolder) -> ProfilerResult:
     """Profile from a Chrome trace; modules are assigned by the order of the program's operators."""
-    plain = open_candidate(job.folder, job.threads)
-    seen = plain if job.marked is None else open_candidate(job.marked, job.threads)
+    plain = load(job.folder)
+    seen = plain if job.marked is None else load(job.marked)
     for candidate in (plain, seen):
         warm_up(candidate, job.requests, job.seconds)
     before = timed_passes(plain, job.requests, 3)
@@ -45,7 +44,7 @@ def profile_torch(job: ProfileJob) -> ProfilerResult:
     kept = _kept(requests, len(job.requests))
     graph, notes = _found_again(requests[0], _graph(seen))
     places: dict[tuple[str, ...], dict[int, CallSite]] = {}
-    on_gpu = job.record.numerics.device == "cuda"
+    on_gpu = job.record.configuration["device"] == "cuda"
     starts = [request.start_us for request in requests] + [float("inf")]
     rows: list[ProfileRow] = []
     for number in kept:
@@ -62,7 +61,7 @@ def profile_torch(job: ProfileJob) -> ProfilerResult:
         counted=len(kept),
         plain_ms=[*before, *after],
         passes=passes,
-        facts=plain.facts().to_dict(),
+        facts=dict(plain.facts()),
         notes=notes,
     )
 
@@ -72,7 +71,7 @@ def _record(candidate: Candidate, job: ProfileJob, passes: int) -> None:
     from torch.profiler import ProfilerActivity, profile, record_function
 
     wanted = [ProfilerActivity.CPU]
-    if job.record.numerics.device == "cuda":
+    if job.record.configuration["device"] == "cuda":
         wanted.append(ProfilerActivity.CUDA)
     with profile(activities=wanted, record_shapes=True):
         timed_passes(candidate, job.requests, 1)

@@ -4,11 +4,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tunefront.evaluators.evaluation.built import Numerics
+from tunefront.evaluators.evaluation.built import Facts
 from tunefront.evaluators.interfaces.tensors import Inputs
-from tunefront.evaluators.runtimes.base import Candidate, Facts, Runtime, Source
+from tunefront.evaluators.profiling.job import ProfileJob, ProfilerResult
+from tunefront.evaluators.runtimes.base import Candidate, Runtime, Source
+from tunefront.evaluators.runtimes.number_format import (
+    KEPT_LAYERS,
+    NumberFormat,
+    layer_facts,
+    quantization_facts,
+)
 from tunefront.evaluators.runtimes.weights import WeightStatistics, total
 from tunefront.evaluators.statistics.arrays import Array
+from tunefront.spaces import Configuration, Value
 
 if TYPE_CHECKING:
     import torch
@@ -20,57 +28,81 @@ class TorchEager(Runtime):
     """PyTorch eager on a program of torch.export, so that an export runs what was measured."""
 
     name = "torch"
+    has_profiler = True
 
-    def build(self, source: Source, numerics: Numerics, folder: Path) -> Mapping[str, object]:
+    def build(
+        self, source: Source, configuration: Configuration, folder: Path
+    ) -> Mapping[str, object]:
         """Convert, export and save the module."""
         import torch
 
-        if numerics.tensor_parallel > 1:
+        if configuration.integer("tensor_parallel") > 1:
             from .tensor_parallel import save_shardable
 
             return save_shardable(source, folder)
         from tunefront.evaluators.runtimes.export_program import convert, export_program
 
-        module = convert(source.module, numerics.precision, numerics.quantization)
+        module, kept = convert(source.module, NumberFormat.of(configuration))
         program = export_program(module, source)
-        if numerics.device == "cuda":
+        if configuration.text("device") == "cuda":
             from torch.export.passes import move_to_device_pass
 
             program = move_to_device_pass(program, "cuda")
         # Example inputs would be saved as a pickle.
         program._example_inputs = None
         torch.export.save(program, folder / PROGRAM_FILE)
-        return {}
+        return {KEPT_LAYERS: kept}
 
     def load(
-        self, folder: Path, numerics: Numerics, settings: Mapping[str, object], threads: int
+        self,
+        folder: Path,
+        configuration: Configuration,
+        settings: Mapping[str, object],
+        threads: int,
     ) -> Candidate:
         """Open the program, or start the ranks that share the model."""
         import torch
 
-        if numerics.tensor_parallel > 1:
+        if configuration.integer("tensor_parallel") > 1:
             from .tensor_parallel import ShardedCandidate
 
-            return ShardedCandidate(folder, numerics, threads)
+            return ShardedCandidate(folder, configuration, threads)
         torch.set_num_threads(threads)
-        return TorchCandidate(torch.export.load(folder / PROGRAM_FILE), numerics)
+        program = torch.export.load(folder / PROGRAM_FILE)
+        return TorchCandidate(program, configuration, settings)
 
-    def script(self, numerics: Numerics, settings: Mapping[str, object], threads: int) -> str:
+    def script(
+        self, configuration: Configuration, settings: Mapping[str, object], threads: int
+    ) -> str:
         """Return a script that needs torch and numpy (transformers for tensor parallelism)."""
-        if numerics.tensor_parallel > 1:
+        if configuration.integer("tensor_parallel") > 1:
             from .tensor_parallel import script
 
-            return script(numerics, threads)
-        return _SCRIPT.format(file=PROGRAM_FILE, device=numerics.device, threads=threads)
+            return script(configuration, threads)
+        return _SCRIPT.format(
+            file=PROGRAM_FILE, device=configuration.text("device"), threads=threads
+        )
+
+    def profile(self, job: ProfileJob) -> ProfilerResult:
+        """Profile a candidate with the runtime's own profiler."""
+        from tunefront.evaluators.runtimes.torch.profiler import profile_torch
+
+        return profile_torch(job, self.loader(job))
 
 
 class TorchCandidate(Candidate):
     """An exported program, run eagerly."""
 
-    def __init__(self, program: "torch.export.ExportedProgram", numerics: Numerics) -> None:
+    def __init__(
+        self,
+        program: "torch.export.ExportedProgram",
+        configuration: Configuration,
+        settings: Mapping[str, object],
+    ) -> None:
+        self._kept = settings.get(KEPT_LAYERS)
         self._program = program
         self._module = program.module()
-        self._device = numerics.device
+        self._device = configuration.text("device")
 
     @property
     def graph(self) -> "torch.fx.Graph":
@@ -94,17 +126,20 @@ class TorchCandidate(Candidate):
         matrices = {name: t for name, t in state.items() if t.ndim >= 2}
         operators = {str(node.target) for node in self._program.graph.nodes}
         statistics = total(_statistics(tensor) for tensor in matrices.values())
-        floats = [t for t in state.values() if t.is_floating_point()]
-        return Facts(
-            runtime="torch",
-            device=str(floats[0].device.type) if floats else self._device,
-            precision=_precision(floats),
-            quantization=_quantization(list(matrices.values()), operators),
-            weight_bits=statistics.weight_bits,
-            sparsity=statistics.sparsity,
-            parameters=statistics.count,
-            threads=torch.get_num_threads(),
-        )
+        floats = {name: t for name, t in state.items() if t.is_floating_point()}
+        quantized = _quantized(matrices)
+        return {
+            "runtime": "torch",
+            "device": next((str(t.device.type) for t in floats.values()), self._device),
+            "precision": _precision(list(floats.values())),
+            **_quantization(quantized, state, operators),
+            **layer_facts(self._kept, floats, len(quantized)),
+            "tensor_parallel": 1,
+            "weight_bits": statistics.weight_bits,
+            "sparsity": statistics.sparsity,
+            "parameters": statistics.count,
+            "threads": torch.get_num_threads(),
+        }
 
 
 def _statistics(tensor: "torch.Tensor") -> WeightStatistics:
@@ -135,17 +170,32 @@ def _precision(floats: Sequence["torch.Tensor"]) -> str:
     return max(sizes, key=lambda name: sizes[name], default="fp32")
 
 
-def _quantization(matrices: Sequence["torch.Tensor"], operators: set[str]) -> str:
+def _quantized(matrices: Mapping[str, "torch.Tensor"]) -> dict[str, "torch.Tensor"]:
+    """Return the quantized weights; zero points are excluded: one column, or all zeros."""
     import torch
 
-    # Zero points are matrices with one column, not weights.
-    quantized = [t for t in matrices if t.dtype == torch.int8 and min(t.shape) > 1]
-    weights = [t for t in quantized if int(t.abs().max()) > 0]
+    return {
+        name: tensor
+        for name, tensor in matrices.items()
+        if tensor.dtype == torch.int8 and min(tensor.shape) > 1 and int(tensor.abs().max()) > 0
+    }
+
+
+def _quantization(
+    weights: Mapping[str, "torch.Tensor"],
+    state: Mapping[str, "torch.Tensor"],
+    operators: set[str],
+) -> dict[str, Value]:
     if not weights:
-        return "none"
+        return quantization_facts()
     if "aten._int_mm.default" in operators:
-        return "int8-dynamic"
-    return "int4-weight-only" if all(_bits(t) == 4 for t in weights) else "int8-weight-only"
+        return quantization_facts(8, "dynamic")
+    if not all(_bits(t) == 4 for t in weights.values()):
+        return quantization_facts(8, "rtn")
+    name, matrix = next(iter(weights.items()))
+    # torchao names the parts of a quantized weight original0 (values) and original1 (scales).
+    scales = state[name.removesuffix("original0") + "original1"]
+    return quantization_facts(4, "rtn", matrix.shape[1] // scales.shape[1])
 
 
 _SCRIPT = '''\

@@ -17,13 +17,13 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from tunefront.evaluators.evaluation.built import Numerics
+from tunefront.evaluators.evaluation.built import Facts
 from tunefront.evaluators.interfaces.tensors import Inputs
 from tunefront.evaluators.interfaces.torch_tensors import DTYPES, NAME_OF
-from tunefront.evaluators.runtimes.base import Candidate, Facts, Source
+from tunefront.evaluators.runtimes.base import Candidate, Source
 from tunefront.evaluators.runtimes.weights import WeightStatistics, total
 from tunefront.evaluators.statistics.arrays import Array
-from tunefront.spaces import EvaluationError
+from tunefront.spaces import NOT_QUANTIZED, Configuration, EvaluationError
 
 if TYPE_CHECKING:
     from torch.distributed.tensor.parallel import ParallelStyle
@@ -52,8 +52,9 @@ def save_shardable(source: Source, folder: Path) -> Mapping[str, object]:
 class ShardedCandidate(Candidate):
     """Rank 0 of a model that is sharded over several processes."""
 
-    def __init__(self, folder: Path, numerics: Numerics, threads: int) -> None:
-        self._ranks = numerics.tensor_parallel
+    def __init__(self, folder: Path, configuration: Configuration, threads: int) -> None:
+        self._ranks = configuration.integer("tensor_parallel")
+        precision, device = configuration.text("precision"), configuration.text("device")
         self._rendezvous = tempfile.TemporaryDirectory(prefix="tunefront-")
         meeting = Path(self._rendezvous.name, "store")
         cores = sorted(os.sched_getaffinity(0))
@@ -62,7 +63,7 @@ class ShardedCandidate(Candidate):
                 [
                     *(sys.executable, "-m", "tunefront.evaluators.runtimes.torch.tensor_parallel"),
                     *(str(folder), str(meeting), str(rank), str(self._ranks)),
-                    *(numerics.precision, numerics.device, str(threads)),
+                    *(precision, device, str(threads)),
                     ",".join(map(str, cores[rank * threads : (rank + 1) * threads])),
                 ]
             )
@@ -70,8 +71,8 @@ class ShardedCandidate(Candidate):
         ]
         if len(cores) >= self._ranks * threads:
             os.sched_setaffinity(0, cores[:threads])
-        self._device = _device(numerics.device, 0)
-        self._model = _join(folder, meeting, 0, self._ranks, numerics, threads)
+        self._device = _device(device, 0)
+        self._model = _join(folder, meeting, 0, self._ranks, precision, device, threads)
 
     def __call__(self, inputs: Inputs) -> Sequence[Array]:
         """Run one request: broadcast it to all ranks and return this rank's output."""
@@ -97,16 +98,17 @@ class ShardedCandidate(Candidate):
             )
             for t in local
         )
-        return Facts(
-            runtime="torch",
-            device=self._device.type,
-            precision=NAME_OF[local[0].dtype],
-            quantization="none",
-            weight_bits=statistics.weight_bits,
-            sparsity=statistics.sparsity,
-            parameters=sum(p.numel() for p in matrices),
-            threads=torch.get_num_threads(),
-        )
+        return {
+            "runtime": "torch",
+            "device": self._device.type,
+            "precision": NAME_OF[local[0].dtype],
+            "quantization_bits": NOT_QUANTIZED,
+            "tensor_parallel": dist.get_world_size(),
+            "weight_bits": statistics.weight_bits,
+            "sparsity": statistics.sparsity,
+            "parameters": sum(p.numel() for p in matrices),
+            "threads": torch.get_num_threads(),
+        }
 
     def close(self) -> None:
         """End the other ranks."""
@@ -122,7 +124,13 @@ def _device(kind: str, rank: int) -> torch.device:
 
 
 def _join(
-    folder: Path, meeting: Path, rank: int, ranks: int, numerics: Numerics, threads: int
+    folder: Path,
+    meeting: Path,
+    rank: int,
+    ranks: int,
+    precision: str,
+    device_kind: str,
+    threads: int,
 ) -> torch.nn.Module:
     """Join the process group and shard the model for this rank."""
     from torch.distributed.device_mesh import init_device_mesh
@@ -130,7 +138,7 @@ def _join(
     from transformers import AutoModelForCausalLM
 
     torch.set_num_threads(threads)
-    device = _device(numerics.device, rank)
+    device = _device(device_kind, rank)
     dist.init_process_group(
         backend="nccl" if device.type == "cuda" else "gloo",
         init_method=f"file://{meeting}",
@@ -140,7 +148,7 @@ def _join(
     )
     auto: Any = AutoModelForCausalLM
     model = auto.from_pretrained(
-        folder / WEIGHTS, dtype=DTYPES[numerics.precision], use_safetensors=True
+        folder / WEIGHTS, dtype=DTYPES[precision], use_safetensors=True
     ).eval()
     mesh = init_device_mesh(device.type, (ranks,))
     parallelize_module(model.to(device), mesh, _plan(model))
@@ -183,9 +191,10 @@ def _serve(arguments: Sequence[str]) -> None:
     folder, meeting, rank, ranks, precision, device_kind, threads, cores = arguments
     if cores:
         os.sched_setaffinity(0, [int(core) for core in cores.split(",")])
-    numerics = Numerics(device=device_kind, precision=precision, tensor_parallel=int(ranks))
     device = _device(device_kind, int(rank))
-    model = _join(Path(folder), Path(meeting), int(rank), int(ranks), numerics, int(threads))
+    model = _join(
+        Path(folder), Path(meeting), int(rank), int(ranks), precision, device_kind, int(threads)
+    )
     while (shape := _broadcast_shape((0, 0), device)) != (0, 0):
         empty = torch.from_numpy(np.zeros(shape, dtype=np.int64))
         _forward(model, empty, empty.clone(), device)
@@ -239,14 +248,15 @@ def _device():
 '''
 
 
-def script(numerics: Numerics, threads: int) -> str:
+def script(configuration: Configuration, threads: int) -> str:
     """Return the script that each of the processes runs, without tunefront."""
+    device = configuration.text("device")
     return RANK_SCRIPT.format(
-        ranks=numerics.tensor_parallel,
+        ranks=configuration.integer("tensor_parallel"),
         threads=threads,
-        device=numerics.device,
-        backend="nccl" if numerics.device == "cuda" else "gloo",
-        dtype=str(DTYPES[numerics.precision]).removeprefix("torch."),
+        device=device,
+        backend="nccl" if device == "cuda" else "gloo",
+        dtype=str(DTYPES[configuration.text("precision")]).removeprefix("torch."),
     )
 
 

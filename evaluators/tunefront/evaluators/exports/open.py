@@ -1,12 +1,22 @@
 """Opening a built candidate, in a trial or from an export."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 from tunefront.evaluators.evaluation.built import CANDIDATE_FILE, CandidateRecord
-from tunefront.spaces import ExportError
+from tunefront.evaluators.extensions import catalog_of
+from tunefront.evaluators.runtimes.base import Candidate, Runtime
+from tunefront.spaces import Catalog, ExportError, SpaceError
 
-from .base import Candidate
-from .builtin import RUNTIME_OF
+
+def runtime_of(catalog: Catalog, name: str) -> Runtime:
+    """Return a runtime of the catalogue.
+
+    Raises:
+        SpaceError: If there is none of that name; the message suggests the nearest.
+    """
+    return cast(Callable[[], Runtime], catalog.provided("runtime", name))()
 
 
 def open_candidate(folder: str | Path, threads: int | None = None) -> Candidate:
@@ -21,20 +31,20 @@ def open_candidate(folder: str | Path, threads: int | None = None) -> Candidate:
     """
     path = Path(folder)
     record = CandidateRecord.read(path)
-    if record.runtime not in RUNTIME_OF:
-        raise ExportError(f"{path / CANDIDATE_FILE}: unknown runtime {record.runtime!r}")
     try:
-        return RUNTIME_OF[record.runtime].load(
-            path, record.numerics, record.settings, threads or record.threads
-        )
+        runtime = runtime_of(catalog_of(record.extensions), record.runtime)
+    except SpaceError as error:
+        raise ExportError(f"{path / CANDIDATE_FILE}: {error}") from error
+    try:
+        return runtime.load(path, record.configuration, record.settings, threads or record.threads)
     except ImportError as error:
         raise ExportError(f"{path} needs {error.name}; install it and try again") from error
 
 
 def script_of(record: CandidateRecord) -> str:
     """Return the Python program that runs the folder on its samples.npz without tunefront."""
-    runtime = RUNTIME_OF[record.runtime]
-    return runtime.script(record.numerics, record.settings, record.threads) + _ON_SAMPLES
+    runtime = runtime_of(catalog_of(record.extensions), record.runtime)
+    return runtime.script(record.configuration, record.settings, record.threads) + _ON_SAMPLES
 
 
 _ON_SAMPLES = """

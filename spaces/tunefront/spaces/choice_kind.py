@@ -1,13 +1,15 @@
-"""A built-in choice without values selected by a user: its domain, stage and help text."""
+"""The kind of a choice: its domain, stage and help text, before a user selects values."""
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
 
-from tunefront.spaces.choice import Choice, Condition, Stage, Value
-from tunefront.spaces.errors import SpaceError, did_you_mean
+from .choice import Choice, Condition, Stage, Value
+from .errors import SpaceError, did_you_mean
 
+ReadBack = Literal["equal", "own", "none"]
 RANGE_KEYS = frozenset({"low", "high", "step", "log"})
 LONGEST_RANGE = 10_000
 """Maximum number of values of a range; a larger one is taken for an input error."""
@@ -21,27 +23,42 @@ class ChoiceKind:
         name: Its key in experiment files.
         stage: The stage that it affects.
         default: Its value if an experiment does not mention it.
-        help: One sentence for `tunefront doctor --choices` and the README.
+        help: One sentence for `tunefront doctor --choices` and the documentation.
         words: Allowed values of a categorical choice, each with its meaning; None for numbers.
         low: Smallest allowed number.
         high: Largest allowed number.
+        numbers: The allowed numbers in order, if only some between `low` and `high` are.
         whole: Whether only whole numbers are allowed.
         log: Whether values are compared by ratio instead of difference.
         unit: Unit of the numbers.
         when: Conditions that must hold for the choice to be active.
+        short: What stands before its value in labels (`b` in `b8`).
+        label_default: Whether labels show it at its default value, too.
+        abbreviations: Values abbreviated in narrow columns; an empty one is left out.
+        read_back: How a running candidate proves the choice: `equal` if its `facts()` hold the
+            value under this name; `own` if the extension that declares the choice provides a
+            function for it; `none` if it is a setting of the measurement itself.
+        changes_outputs: Whether the outputs of the model depend on it; if so, quality is measured
+            for each of its values.
     """
 
     name: str
     stage: Stage
     default: Value
     help: str
-    words: Mapping[str, str] | None = None
+    words: Mapping[Value, str] | None = None
     low: float = -math.inf
     high: float = math.inf
+    numbers: tuple[int, ...] = ()
     whole: bool = False
     log: bool = False
     unit: str = ""
     when: tuple[Condition, ...] = ()
+    short: str = ""
+    label_default: bool = False
+    abbreviations: Mapping[Value, str] = field(default_factory=lambda: MappingProxyType({}))
+    read_back: ReadBack = "equal"
+    changes_outputs: bool = True
 
     def check(self, value: object) -> Value:
         """Validate `value` and return it in this kind's type.
@@ -60,16 +77,23 @@ class ChoiceKind:
             )
         if self.whole and value != int(value):
             raise SpaceError(f"{self.name}: a whole number is needed, but got {value:g}")
+        if self.numbers and value not in self.numbers:
+            raise SpaceError(
+                f"{self.name}: one of {', '.join(map(str, self.numbers))} is needed, "
+                f"but got {value:g}"
+            )
         return int(value) if self.whole else float(value)
 
-    def _check_word(self, value: object) -> str:
+    def _check_word(self, value: object) -> Value:
         words = self.words or {}
-        text = "none" if value is None else value
-        if text not in words:
-            raise SpaceError(
-                f"{self.name}: unknown value {value!r}{did_you_mean(str(value), words)}"
-            )
-        return cast(str, text)
+        wanted = "none" if value is None else value
+        for known in words:
+            if type(known) is type(wanted) and known == wanted:
+                return known
+        known_texts = [str(known) for known in words]
+        raise SpaceError(
+            f"{self.name}: unknown value {value!r}{did_you_mean(str(value), known_texts)}"
+        )
 
     def choice(self, written: object) -> Choice:
         """Parse what a user wrote: a value, a list, a range, or `{values, when}`.
@@ -114,6 +138,8 @@ class ChoiceKind:
                 f"{self.name}: a range needs low and high, but {min(missing)} is missing"
             )
         low, high = float(self.check(written["low"])), float(self.check(written["high"]))
+        if self.numbers and set(written) == {"low", "high"}:
+            return [number for number in sorted(self.numbers) if low <= number <= high]
         if low > high:
             raise SpaceError(
                 f"{self.name}: `low <= high` must hold, but got low={low:g}, high={high:g}"

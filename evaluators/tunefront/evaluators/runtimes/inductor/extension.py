@@ -1,0 +1,26 @@
+"""What AOTInductor supports and requires."""
+
+from tunefront.evaluators.runtimes.instructions import BF16
+from tunefront.spaces import NOT_QUANTIZED, Condition, Extension, Requirement
+
+_QUANTIZED = Condition(choice="quantization_bits", test="<", operands=(NOT_QUANTIZED,))
+
+EXTENSION = Extension(
+    name="inductor",
+    values={
+        "runtime": {"inductor": "torch.compile's Inductor, compiled ahead of time (AOTInductor)"}
+    },
+    supports={
+        "device": frozenset({"cpu", "cuda"}),
+        "precision": frozenset({"fp32", "bf16"}),
+        "quantization_bits": frozenset({16, 8}),
+        "quantization_method": frozenset({"dynamic", "rtn"}),
+        "sensitive_layers_kept": None,
+    },
+    excludes=(BF16,),
+    requires=(
+        Requirement(distribution="torch"),
+        Requirement(distribution="torchao", extra="quantization", when=(_QUANTIZED,)),
+    ),
+    provides={"runtime": "tunefront.evaluators.runtimes.inductor.runtime:Inductor"},
+)

@@ -1,0 +1,52 @@
+"""What PyTorch eager supports and requires."""
+
+from tunefront.evaluators.runtimes.instructions import BF16, FP16
+from tunefront.spaces import NOT_QUANTIZED, Condition, Exclusion, Extension, Requirement
+
+_QUANTIZED = Condition(choice="quantization_bits", test="<", operands=(NOT_QUANTIZED,))
+_SHARDED = Condition(choice="tensor_parallel", test=">", operands=(1,))
+
+EXTENSION = Extension(
+    name="torch",
+    values={
+        "runtime": {"torch": "PyTorch, operator by operator (an exported program, run eagerly)"}
+    },
+    supports={
+        "device": frozenset({"cpu", "cuda"}),
+        "precision": frozenset({"fp32", "bf16", "fp16"}),
+        "quantization_bits": frozenset({16, 8, 4}),
+        "quantization_method": frozenset({"dynamic", "rtn"}),
+        "sensitive_layers_kept": None,
+        "group_size": None,
+        "tensor_parallel": None,
+    },
+    excludes=(
+        Exclusion(
+            when=(
+                Condition(choice="quantization_bits", test="<", operands=(8,)),
+                Condition(choice="quantization_method", test="==", operands=("dynamic",)),
+            ),
+            reason="torch quantizes activations with 8-bit weights only",
+        ),
+        Exclusion(
+            when=(Condition(choice="precision", test="==", operands=("fp16",)), _QUANTIZED),
+            reason="torch does not quantize in fp16",
+        ),
+        BF16,
+        FP16,
+        Exclusion(when=(_SHARDED, _QUANTIZED), reason="sharded weights can't be quantized"),
+        Exclusion(
+            when=(_SHARDED, Condition(choice="replicas", test=">", operands=(1,))),
+            reason="replicas of a sharded model are not supported",
+        ),
+        Exclusion(
+            when=(_SHARDED, Condition(choice="pruning_ratio", test=">", operands=(0,))),
+            reason="sharding a pruned model is not supported",
+        ),
+    ),
+    requires=(
+        Requirement(distribution="torch"),
+        Requirement(distribution="torchao", extra="quantization", when=(_QUANTIZED,)),
+    ),
+    provides={"runtime": "tunefront.evaluators.runtimes.torch.runtime:TorchEager"},
+)

@@ -1,0 +1,42 @@
+"""Pruning by configuration: the technique to apply, and the read-back of its effect."""
+
+from collections.abc import Callable
+from typing import cast
+
+from tunefront.evaluators.evaluation.built import CandidateRecord, Facts
+from tunefront.spaces import Catalog, Configuration
+
+from .base import Technique
+
+LEAST_SPARSITY = 0.9
+"""Minimum sparsity of the running candidate, as a share of the pruned module's sparsity."""
+
+
+def active_techniques(
+    catalog: Catalog, configuration: Configuration
+) -> list[tuple[Technique, float]]:
+    """Return the techniques that a complete configuration uses, in order, each with its amount."""
+    ratio = configuration.number("pruning_ratio")
+    if ratio == 0.0:
+        return []
+    build = catalog.provided("technique", configuration.text("pruning_method"))
+    return [(cast(Callable[[], Technique], build)(), ratio)]
+
+
+def pruning_not_applied(
+    configuration: Configuration, facts: Facts, record: CandidateRecord
+) -> str | None:
+    """Return a message if the running candidate is not pruned as configured, or None."""
+    ratio = configuration.number("pruning_ratio")
+    if ratio == 0.0:
+        return None
+    if configuration["pruning_method"] == "magnitude":
+        sparsity = float(facts["sparsity"])
+        if record.sparsity > 0 and sparsity >= LEAST_SPARSITY * record.sparsity:
+            return None
+        return f"pruning_ratio: {ratio:g} asked for, but {sparsity:.3f} are zeros"
+    if record.parameters >= record.reference_parameters:
+        return (
+            f"pruning_ratio: {ratio:g} asked for, but all {record.parameters:,} parameters are left"
+        )
+    return None

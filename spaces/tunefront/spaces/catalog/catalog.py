@@ -1,0 +1,378 @@
+"""The catalogue: every known choice and rule, collected from extensions into one value."""
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+
+from tunefront.spaces.choice import Condition, Stage, Value
+from tunefront.spaces.choice_kind import ChoiceKind
+from tunefront.spaces.configuration import Configuration, show
+from tunefront.spaces.errors import SpaceError, did_you_mean
+from tunefront.spaces.extension import Exclusion, Extension, Requirement
+from tunefront.spaces.hardware import Hardware
+from tunefront.spaces.rules import Context, Rule
+
+Values = Mapping[str, Value]
+Check = Callable[[Hardware, Values], str | None]
+"""Returns the reason why complete values can't run on a machine, or None."""
+
+_LABEL_STAGES: tuple[Stage, ...] = ("runtime", "model", "execution")
+
+
+class Catalog:
+    """All choices, rules and implementations that some extensions add; immutable.
+
+    Args:
+        extensions: The extensions. Choices keep their order; a value can be added only to a choice
+            of an earlier extension.
+
+    Raises:
+        SpaceError: If two extensions add the same choice, value or implementation, or one adds
+            values to an unknown choice.
+    """
+
+    def __init__(self, extensions: Sequence[Extension]) -> None:
+        self.extensions = tuple(extensions)
+        self.kinds: Mapping[str, ChoiceKind] = MappingProxyType(_kinds(self.extensions))
+        self.stages: Mapping[str, Stage] = MappingProxyType(
+            {name: kind.stage for name, kind in self.kinds.items()}
+        )
+        self._provided = _provided(self.extensions)
+        self._defaults = {name: kind.default for name, kind in self.kinds.items()}
+        self._conditional = tuple(kind for kind in self.kinds.values() if kind.when)
+        self._format_rules = (
+            *_support_rules(self.extensions, self.kinds),
+            *_exclusion_rules(self.extensions),
+        )
+        self.rules: tuple[Rule, ...] = (
+            *_requirement_rules(self.extensions),
+            *self._format_rules,
+            *(rule for extension in self.extensions for rule in extension.rules),
+        )
+        """In order of precedence; the first that excludes a combination counts."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Catalog) and self.extensions == other.extensions
+
+    def __hash__(self) -> int:
+        return hash(tuple(extension.name for extension in self.extensions))
+
+    def extended(self, *extensions: Extension) -> "Catalog":
+        """Return a catalogue with further extensions."""
+        return Catalog((*self.extensions, *extensions))
+
+    def kind(self, name: str) -> ChoiceKind:
+        """Return the choice of that name.
+
+        Raises:
+            SpaceError: If there is none; the message suggests the nearest name.
+        """
+        if name not in self.kinds:
+            raise SpaceError(f"unknown choice {name!r}{did_you_mean(name, self.kinds)}")
+        return self.kinds[name]
+
+    def names(self, contract: str) -> tuple[str, ...]:
+        """Return the names of the extensions that implement a contract, in order."""
+        return tuple(name for provided, name in self._provided if provided == contract)
+
+    def provided(self, contract: str, name: str) -> object:
+        """Import and return the implementation of a contract (`runtime`) by name (`torch`).
+
+        Raises:
+            SpaceError: If there is none; the message suggests the nearest name.
+        """
+        written = self._provided.get((contract, name))
+        if written is None:
+            raise SpaceError(
+                f"unknown {contract} {name!r}{did_you_mean(name, self.names(contract))}"
+            )
+        module, _, attribute = written.partition(":")
+        return getattr(importlib.import_module(module), attribute)
+
+    def extension(self, name: str) -> Extension:
+        """Return the extension of that name; KeyError if there is none."""
+        return {extension.name: extension for extension in self.extensions}[name]
+
+    def declaring(self, choice: str) -> Extension:
+        """Return the extension that declares a choice; KeyError if none does."""
+        owners = {kind.name: one for one in self.extensions for kind in one.choices}
+        return owners[choice]
+
+    def complete(self, values: Values) -> Configuration:
+        """Return the configuration with a value for every choice: the default if none is given.
+
+        A choice whose conditions in the catalogue do not hold gets its default, even if given.
+
+        Raises:
+            SpaceError: For an unknown choice, with the nearest known one.
+        """
+        completed = {**self._defaults, **values}
+        if len(completed) > len(self._defaults):
+            self.kind(next(name for name in values if name not in self.kinds))
+        for kind in self._conditional:
+            if not all(condition.holds(completed[condition.choice]) for condition in kind.when):
+                completed[kind.name] = kind.default
+        return Configuration(completed)
+
+    def check_complete(self, configuration: Configuration) -> None:
+        """Raise an error if a configuration has no value for some choice.
+
+        Raises:
+            SpaceError: Naming the first missing choice.
+        """
+        for name in self.kinds:
+            if name not in configuration:
+                raise SpaceError(
+                    f"{name}: every choice must have a value here, but the configuration "
+                    f"[{configuration.label()}] has none; `Catalog.complete` fills in defaults"
+                )
+
+    def active(self, configuration: Configuration) -> Iterator[tuple[ChoiceKind, Value]]:
+        """Yield the choices of a complete configuration whose conditions hold, with their values.
+
+        The conditions are those of the catalogue, not those that a user added.
+        """
+        for name, kind in self.kinds.items():
+            if all(condition.holds(configuration[condition.choice]) for condition in kind.when):
+                yield kind, configuration[name]
+
+    def without_defaults(self, configuration: Configuration) -> Configuration:
+        """Return only the values that differ from the defaults, equal across spaces."""
+        return Configuration(
+            {
+                name: value
+                for name, value in configuration.items()
+                if name not in self.kinds or value != self._defaults[name]
+            }
+        )
+
+    def up_to(self, configuration: Configuration, stage: Stage) -> Configuration:
+        """Return the values that the product of a stage depends on: this and earlier stages."""
+        return Configuration(configuration.up_to(stage, self.stages))
+
+    def outputs_of(self, configuration: Configuration) -> Configuration:
+        """Return the values that outputs, and so quality, depend on.
+
+        These are the choices up to the runtime stage, and those of the execution stage that change
+        outputs.
+        """
+        return Configuration(
+            {
+                name: value
+                for name, value in configuration.items()
+                if self.stages[name] != "execution" or self.kinds[name].changes_outputs
+            }
+        )
+
+    def label(self, configuration: Configuration, *, narrow: bool = False) -> str:
+        """Return the most informative choices: `openvino bf16 w8 static b8 t2`.
+
+        A choice is shown with its `short` name before the value, unless it has its default (see
+        `ChoiceKind.label_default`). Choices of the runtime stage come first.
+
+        Args:
+            configuration: The configuration; choices without a value are left out.
+            narrow: Whether to abbreviate values for narrow columns.
+        """
+        parts: list[str] = []
+        for stage in _LABEL_STAGES:
+            for name, kind in self.kinds.items():
+                if kind.stage == stage and name in configuration:
+                    parts.append(self._labelled(kind, configuration, narrow=narrow))
+        return " ".join(part for part in parts if part)
+
+    def _labelled(self, kind: ChoiceKind, values: Configuration, *, narrow: bool) -> str:
+        value = values[kind.name]
+        if value == kind.default and not kind.label_default:
+            return ""
+        completed = {**self._defaults, **values}
+        if not all(condition.holds(completed[condition.choice]) for condition in kind.when):
+            return ""
+        shown = kind.abbreviations.get(value) if narrow else None
+        return f"{kind.short}{show(value)}" if shown is None else shown
+
+    def refusal(self, values: Values, hardware: Hardware) -> str | None:
+        """Return why a runtime can't run a combination on this machine, or None.
+
+        What a runtime supports is checked before what the processor lacks. Installed libraries,
+        cores and GPUs are not checked.
+
+        Args:
+            values: Some values; the others have their defaults.
+            hardware: The machine.
+        """
+        completed = self.complete(values)
+        context = Context(hardware=hardware, task="")
+        for rule in self._format_rules:
+            reason = rule.reason(context, *(completed[name] for name in rule.choices))
+            if reason is not None:
+                return reason
+        return None
+
+    def missing(self, name: str, hardware: Hardware) -> tuple[Requirement, ...]:
+        """Return what an extension always needs and this machine lacks."""
+        return tuple(
+            requirement
+            for requirement in self.extension(name).requires
+            if not requirement.when and requirement.version_on(hardware) is None
+        )
+
+
+def _kinds(extensions: Sequence[Extension]) -> dict[str, ChoiceKind]:
+    """Return the choices in order, with the values that extensions add to them.
+
+    Raises:
+        SpaceError: If a choice or a value is added twice, or a value to an unknown choice.
+    """
+    kinds: dict[str, ChoiceKind] = {}
+    for extension in extensions:
+        for kind in extension.choices:
+            if kind.name in kinds:
+                raise SpaceError(f"extension {extension.name}: choice {kind.name} exists already")
+            kinds[kind.name] = kind
+        for name, added in extension.values.items():
+            known = kinds.get(name)
+            if known is None or known.words is None:
+                raise SpaceError(
+                    f"extension {extension.name}: values can be added only to a known choice of "
+                    f"words, but got {name!r}{did_you_mean(name, kinds)}"
+                )
+            for value in added:
+                if value in known.words:
+                    raise SpaceError(
+                        f"extension {extension.name}: {name} has the value {value!r} already"
+                    )
+            short = {value: extension.short for value in added if extension.short}
+            kinds[name] = replace(
+                known,
+                words=MappingProxyType({**known.words, **added}),
+                abbreviations=MappingProxyType({**known.abbreviations, **short}),
+            )
+    return kinds
+
+
+def _provided(extensions: Sequence[Extension]) -> Mapping[tuple[str, str], str]:
+    found: dict[tuple[str, str], str] = {}
+    for extension in extensions:
+        for contract, written in extension.provides.items():
+            if (contract, extension.name) in found:
+                raise SpaceError(f"two extensions provide the {contract} {extension.name!r}")
+            found[contract, extension.name] = written
+    return MappingProxyType(found)
+
+
+def _grouped(
+    name: str, checks: Sequence[tuple[tuple[Condition, ...], tuple[str, ...], Check]]
+) -> tuple[Rule, ...]:
+    """Return one rule for all checks that depend on the same choices.
+
+    Args:
+        name: Name of the rules.
+        checks: Of each check its conditions, further choices that it reads, and the check itself.
+    """
+    by_choices: dict[tuple[str, ...], list[tuple[tuple[Condition, ...], Check]]] = {}
+    for conditions, others, check in checks:
+        read = tuple(dict.fromkeys([*(c.choice for c in conditions), *others]))
+        by_choices.setdefault(read, []).append((conditions, check))
+    return tuple(
+        Rule(name=name, choices=read, reason=_first_reason(read, tuple(group)))
+        for read, group in by_choices.items()
+    )
+
+
+def _first_reason(
+    read: tuple[str, ...], checks: tuple[tuple[tuple[Condition, ...], Check], ...]
+) -> Callable[..., str | None]:
+    def reason(context: Context, *given: Value) -> str | None:
+        values = dict(zip(read, given, strict=True))
+        for conditions, check in checks:
+            if all(condition.holds(values[condition.choice]) for condition in conditions):
+                found = check(context.hardware, values)
+                if found is not None:
+                    return found
+        return None
+
+    return reason
+
+
+def _requirement_rules(extensions: Sequence[Extension]) -> tuple[Rule, ...]:
+    return _grouped(
+        "library",
+        [
+            ((*extension.conditions, *requirement.when), (), _lacking(requirement))
+            for extension in extensions
+            for requirement in extension.requires
+        ],
+    )
+
+
+def _lacking(requirement: Requirement) -> Check:
+    def check(hardware: Hardware, _: Values) -> str | None:
+        if requirement.version_on(hardware) is not None:
+            return None
+        return f"{requirement.name} not installed{requirement.hint()}"
+
+    return check
+
+
+def _exclusion_rules(extensions: Sequence[Extension]) -> tuple[Rule, ...]:
+    return _grouped(
+        "excluded",
+        [
+            (
+                extension.conditions,
+                (
+                    *(condition.choice for condition in exclusion.when),
+                    *(("device",) if exclusion.unless_isa else ()),
+                ),
+                _excluding(exclusion),
+            )
+            for extension in extensions
+            for exclusion in extension.excludes
+        ],
+    )
+
+
+def _excluding(exclusion: Exclusion) -> Check:
+    def check(hardware: Hardware, values: Values) -> str | None:
+        return exclusion.reason if exclusion.applies(values, hardware) else None
+
+    return check
+
+
+def _support_rules(
+    extensions: Sequence[Extension], kinds: Mapping[str, ChoiceKind]
+) -> tuple[Rule, ...]:
+    """Return a rule for each choice that some runtime lists in `supports`, in catalogue order."""
+    runtimes = {one.name: one for one in extensions if "runtime" in one.values}
+    listed = {name for runtime in runtimes.values() for name in runtime.supports}
+    if unknown := sorted(listed - set(kinds)):
+        raise SpaceError(
+            f"supports names the unknown choice {unknown[0]!r}{did_you_mean(unknown[0], kinds)}"
+        )
+    return tuple(
+        Rule(
+            name="support",
+            choices=("runtime", name, *(condition.choice for condition in kind.when)),
+            reason=_unsupported(kind, runtimes),
+        )
+        for name, kind in kinds.items()
+        if name in listed
+    )
+
+
+def _unsupported(kind: ChoiceKind, runtimes: Mapping[str, Extension]) -> Callable[..., str | None]:
+    def reason(_: Context, runtime: Value, value: Value, *others: Value) -> str | None:
+        extension = runtimes.get(str(runtime))
+        if extension is None or value == kind.default and kind.name not in extension.supports:
+            return None
+        if not all(c.holds(other) for c, other in zip(kind.when, others, strict=True)):
+            return None
+        supported = extension.supports.get(kind.name, frozenset({kind.default}))
+        if supported is None or value in supported:
+            return None
+        named = ", ".join(sorted(map(show, supported)))
+        return f"{runtime} does not support {kind.name} {show(value)}; it supports {named}"
+
+    return reason

@@ -1,0 +1,74 @@
+"""The number formats that each runtime can run on a machine.
+
+`init`, `doctor`, the conformance suite and the tests ask this; the rules of a space come from the
+same extensions.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from tunefront.spaces.choice import Value
+from tunefront.spaces.hardware import INSTRUCTION_SETS, Hardware
+
+from .catalog import Catalog
+from .numerics import (
+    NOT_QUANTIZED,
+    PRECISION,
+    QUANTIZATION_BITS,
+    QUANTIZATION_METHOD,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NumberFormatSupport:
+    """Whether a runtime can run a number format on a machine.
+
+    Attributes:
+        values: The choices of the format: precision, bits, and below 16 bits the method.
+        refusal: Why it can't run; None if it can.
+        lacking: Whether it can't run only because the processor lacks instructions.
+    """
+
+    values: Mapping[str, Value]
+    refusal: str | None
+    lacking: bool
+
+    @property
+    def quantization(self) -> str:
+        """Bits and method as text (`w8 static`); `none` if weights are not quantized."""
+        if self.values[QUANTIZATION_BITS.name] == NOT_QUANTIZED:
+            return "none"
+        bits, method = self.values[QUANTIZATION_BITS.name], self.values[QUANTIZATION_METHOD.name]
+        return f"{QUANTIZATION_BITS.short}{bits} {method}"
+
+
+def number_formats(
+    catalog: Catalog, runtime: str, hardware: Hardware, *, device: str = "cpu"
+) -> Iterator[NumberFormatSupport]:
+    """Yield whether a runtime can run each number format, with groups of the default size."""
+    everything = replace(hardware, isa=frozenset(INSTRUCTION_SETS))
+    for values in _formats(catalog):
+        wanted = {**values, "runtime": runtime, "device": device}
+        refusal = catalog.refusal(wanted, hardware)
+        lacking = refusal is not None and catalog.refusal(wanted, everything) is None
+        yield NumberFormatSupport(values=values, refusal=refusal, lacking=lacking)
+
+
+def supported_formats(
+    catalog: Catalog, runtime: str, hardware: Hardware, *, device: str = "cpu"
+) -> list[Mapping[str, Value]]:
+    """Return the number formats that a runtime can run on a machine, by the values of choices."""
+    found = number_formats(catalog, runtime, hardware, device=device)
+    return [support.values for support in found if support.refusal is None]
+
+
+def _formats(catalog: Catalog) -> Iterator[Mapping[str, Value]]:
+    methods = catalog.kind(QUANTIZATION_METHOD.name).words or ()
+    for precision in catalog.kind(PRECISION.name).words or ():
+        for bits in QUANTIZATION_BITS.numbers:
+            plain = {PRECISION.name: precision, QUANTIZATION_BITS.name: bits}
+            if bits == NOT_QUANTIZED:
+                yield plain
+                continue
+            for method in methods:
+                yield {**plain, QUANTIZATION_METHOD.name: method}

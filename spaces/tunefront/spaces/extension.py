@@ -1,0 +1,142 @@
+"""Extensions: what a folder or a user's file adds to the space, as pure data beside its code."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from types import MappingProxyType
+
+from .choice import Condition, Value
+from .choice_kind import ChoiceKind
+from .errors import SpaceError
+from .hardware import LIBRARIES, Hardware
+from .metric import Metric
+from .rules import Rule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requirement:
+    """A distribution or an executable that must be installed.
+
+    Attributes:
+        distribution: Name of a Python distribution; empty if `executable` is given.
+        executable: Name of a program on the path; empty if `distribution` is given.
+        extra: The extra of this project that installs it; empty if there is none.
+        when: Conditions on the configuration under which it is needed; always if empty.
+    """
+
+    distribution: str = ""
+    executable: str = ""
+    extra: str = ""
+    when: tuple[Condition, ...] = ()
+
+    def __post_init__(self) -> None:
+        if bool(self.distribution) == bool(self.executable):
+            raise SpaceError(
+                "a requirement names either a distribution or an executable, but got "
+                f"distribution={self.distribution!r}, executable={self.executable!r}"
+            )
+
+    @property
+    def name(self) -> str:
+        """Name of the distribution or the executable."""
+        return self.distribution or self.executable
+
+    def version_on(self, hardware: Hardware) -> str | None:
+        """Return the installed version (the path of an executable); None if it is missing.
+
+        Distributions of `LIBRARIES` are read from `hardware`, others from this process's machine.
+        """
+        if self.executable:
+            return shutil.which(self.executable)
+        if self.distribution in LIBRARIES:
+            return hardware.libraries.get(self.distribution)
+        try:
+            return version(self.distribution)
+        except PackageNotFoundError:
+            return None
+
+    def hint(self) -> str:
+        """Return how to install it, to be appended to a message; empty if no extra does."""
+        return f"; pip install 'tunefront[{self.extra}]'" if self.extra else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exclusion:
+    """A combination that can't run, with its reason.
+
+    Attributes:
+        when: Conditions on the configuration; the combination is excluded if all of them hold.
+        reason: Why it can't run.
+        unless_isa: Instruction sets (as in `Hardware.isa`) of which one suffices to allow the
+            combination; they count on the device `cpu` only, elsewhere nothing is excluded. The
+            combination is excluded on every machine if empty.
+    """
+
+    when: tuple[Condition, ...]
+    reason: str
+    unless_isa: frozenset[str] = frozenset()
+
+    def applies(self, values: Mapping[str, Value], hardware: Hardware) -> bool:
+        """Return whether these values are excluded on this machine."""
+        if not all(condition.holds(values[condition.choice]) for condition in self.when):
+            return False
+        return not self.unless_isa or (
+            values["device"] == "cpu" and not hardware.isa & self.unless_isa
+        )
+
+
+NOTHING: Mapping[str, Mapping[Value, str]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extension:
+    """What a folder (or a user's file) adds to the space; pure data, kept beside its code.
+
+    An extension that adds values to a known choice is active in configurations that have one of
+    these values; its requirements and exclusions apply there only. Without `values` it is always
+    active.
+
+    Attributes:
+        name: Its name; by it `provides` is found. A runtime, a task or a technique has the name of
+            its value.
+        choices: New choices.
+        values: Values added to known choices, each with its meaning.
+        short: Abbreviation of its name for narrow columns.
+        supports: For a runtime: by choice, the values that it supports; None for any value. A
+            choice that any runtime lists must have its default in all runtimes that do not list it.
+        excludes: Combinations that can't run, each with its reason.
+        rules: Further rules that exclude combinations.
+        requires: What must be installed.
+        metrics: Metrics that it measures.
+        provides: The classes that implement contracts, by contract (`runtime`, `workload`,
+            `technique`, `measure`, `pipeline`, `read_back`), as `module:name`; imported on use.
+    """
+
+    name: str
+    choices: tuple[ChoiceKind, ...] = ()
+    values: Mapping[str, Mapping[Value, str]] = field(default_factory=lambda: NOTHING)
+    short: str = ""
+    supports: Mapping[str, frozenset[Value] | None] = field(default_factory=dict)
+    excludes: tuple[Exclusion, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    requires: tuple[Requirement, ...] = ()
+    metrics: tuple[Metric, ...] = ()
+    provides: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for contract, written in self.provides.items():
+            module, _, name = written.partition(":")
+            if not module or not name:
+                raise SpaceError(
+                    f"extension {self.name}: provides.{contract} is written module:name, "
+                    f"but got {written!r}"
+                )
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """Conditions under which it is active; always if empty."""
+        return tuple(
+            Condition(choice=choice, test="==", operands=tuple(values))
+            for choice, values in self.values.items()
+        )
