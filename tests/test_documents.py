@@ -10,10 +10,11 @@ import pytest
 from pydantic import BaseModel
 from tests.readme_commands import commands
 
+from tunefront.evaluators import builtin_catalog
 from tunefront.search.cli import tunefront
 from tunefront.search.experiment.resolver import load_experiment
 from tunefront.search.experiment.schema import ExperimentSection
-from tunefront.spaces import CHOICES, PRESETS, RUNTIMES
+from tunefront.spaces import PRESETS, show
 
 ROOT = Path(__file__).parent.parent
 PAGES = [
@@ -88,8 +89,9 @@ def keys(model: type[BaseModel]) -> Iterator[str]:
 
 def test_every_key_choice_and_preset_is_documented() -> None:
     text = (REFERENCE / "experiment-file.md").read_text()
-    words = {word for kind in CHOICES.values() for word in kind.words or ()}
-    for name in {*keys(ExperimentSection), *CHOICES, *words, *RUNTIMES, *PRESETS}:
+    kinds = builtin_catalog().kinds
+    words = {show(word) for kind in kinds.values() for word in kind.words or ()}
+    for name in {*keys(ExperimentSection), *kinds, *words, *PRESETS}:
         assert f"`{name}" in text or f" {name}`" in text, name
 
 

@@ -9,11 +9,14 @@ from tunefront.evaluators import (
     Isolation,
     Protocol,
     WorkloadSpec,
+    builtin_catalog,
     describe_workload,
 )
-from tunefront.spaces import Value, complete
+from tunefront.spaces import Value
 
-TORCH: Mapping[str, Value] = dict(complete({"runtime": "torch", "threads": 1, "batch_size": 1}))
+TORCH: Mapping[str, Value] = dict(
+    builtin_catalog().complete({"runtime": "torch", "threads": 1, "batch_size": 1})
+)
 QUICK = Protocol(seconds=0.2, turns=3, requests=2, block_s=0.01, wait_s=0.0)
 
 

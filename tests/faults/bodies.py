@@ -103,13 +103,13 @@ def strike(payload: Mapping[str, Any]) -> Any:
 
 def _strike_runtimes(fault: Callable[[Path], None]) -> None:
     """Half of a candidate is written when the fault strikes."""
-    from tunefront.evaluators.runtimes.builtin import RUNTIME_OF
+    from tunefront.evaluators import builtin_catalog
 
-    runtime = type(RUNTIME_OF["torch"])
+    runtime: Any = builtin_catalog().provided("runtime", "torch")
     real = runtime.build
 
-    def build(self: Any, source: Any, numerics: Any, folder: Path) -> Any:
-        found = real(self, source, numerics, folder)
+    def build(self: Any, source: Any, configuration: Any, folder: Path) -> Any:
+        found = real(self, source, configuration, folder)
         (folder / "half").write_bytes(b"x" * 1000)
         fault(folder)
         return found

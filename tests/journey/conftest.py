@@ -19,7 +19,8 @@ workload:
 space:
   runtime: [torch, onnxruntime, openvino]
   precision: [fp32, bf16]
-  quantization: [none, int8-dynamic]
+  quantization_bits: [16, 8]
+  quantization_method: [dynamic]
   pruning_ratio: [0.0, 0.5]
   batch_size: [1, 4]
 baseline: {{runtime: torch, precision: fp32, batch_size: 1, threads: 1}}

@@ -7,7 +7,7 @@ from itertools import combinations
 
 import pytest
 
-from tunefront.evaluators import Evaluation, EvaluationSettings
+from tunefront.evaluators import Evaluation, EvaluationSettings, builtin_catalog
 from tunefront.search.cluster.jobs import placement_of
 from tunefront.search.cluster.worker import result_file
 from tunefront.search.run.runner import Runner
@@ -71,8 +71,9 @@ def test_a_trial_of_four_ranks_has_all_gpus_to_itself(load_file: LoadFile, run_a
 def test_a_trial_asks_for_what_it_needs_in_one_group(
     configuration: dict[str, str | int], bundle: dict[str, float]
 ) -> None:
-    assert placement_of(configuration).bundles == [bundle]
-    assert placement_of(configuration, alone=True).bundles == [{**bundle, "CPU": 1.0}]
+    complete = builtin_catalog().complete(configuration)
+    assert placement_of(complete).bundles == [bundle]
+    assert placement_of(complete, alone=True).bundles == [{**bundle, "CPU": 1.0}]
 
 
 def test_no_configuration_runs_twice(load_file: LoadFile, run_all: RunAll) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tunefront.evaluators import MEASURED_METRICS, Evaluation, Measurement
+from tunefront.evaluators import MEASURED_METRICS, Evaluation, Measurement, builtin_catalog
 from tunefront.search import Experiment, Trial, load_experiment
 from tunefront.search.study.trial import TrialStatus
 from tunefront.spaces import Configuration, FailureCause, Hardware, Value
@@ -121,6 +121,7 @@ def trial() -> Callable[..., Trial]:
         return Trial(
             number=number,
             configuration=Configuration(configuration or {"threads": number + 1}),
+            catalog=builtin_catalog(),
             status=status,
             measurements={name: figure(name, value, spread) for name, value in more.items()},
             **fields,

@@ -8,20 +8,21 @@ import yaml
 from tests.processors import PROCESSORS, hardware_with
 
 from tunefront.search.experiment import starter
+from tunefront.spaces import Value
 
 FP32 = ["fp32"]
 BOTH = ["fp32", "bf16"]
-ALL = ["none", "int8-dynamic", "int8-static", "int8-weight-only"]
+METHODS = ["dynamic", "static", "rtn"]
 
 
 def space_of(
     patch: pytest.MonkeyPatch, folder: Path, processor: str, **libraries: str
-) -> dict[str, list[str]]:
+) -> dict[str, list[Value]]:
     hardware = replace(hardware_with(processor), libraries=libraries)
     patch.setattr(starter, "detect_hardware", lambda: hardware)
     path = folder / "experiment.yaml"
     starter.write_starter(path, task="causal-lm", model="model", data="data.jsonl")
-    found: dict[str, list[str]] = yaml.safe_load(path.read_text())["space"]
+    found: dict[str, list[Value]] = yaml.safe_load(path.read_text())["space"]
     return found
 
 
@@ -33,17 +34,21 @@ def test_precisions_are_those_of_the_processor(
     bf16 = {"avx512-bf16", "amx", "arm-bf16"}
     assert space["precision"] == (BOTH if processor in bf16 else FP32)
     assert space["runtime"] == ["torch", "inductor", "openvino"]
-    assert space["quantization"] == ALL
+    assert space["quantization_bits"] == [16, 8]
+    assert space["quantization_method"] == METHODS
 
 
-def test_quantizations_are_those_of_the_runtimes_that_are_installed(
+def test_quantization_methods_are_those_of_the_runtimes_that_are_installed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Without VNNI OpenVINO has no int8-dynamic, and without OpenVINO there is no int8-static."""
+    """Without VNNI OpenVINO has no dynamic 8 bits, and only OpenVINO has static 8 bits."""
     alone = {"openvino": "1", "nncf": "1"}
     space = space_of(monkeypatch, tmp_path / "without", "avx2", **alone)
-    assert space["quantization"] == ["none", "int8-static", "int8-weight-only"]
+    assert space["quantization_bits"] == [16, 8]
+    assert space["quantization_method"] == ["static", "rtn"]
     space = space_of(monkeypatch, tmp_path / "with", "avx512-vnni", **alone)
-    assert space["quantization"] == ALL
+    assert space["quantization_bits"] == [16, 8]
+    assert space["quantization_method"] == METHODS
     space = space_of(monkeypatch, tmp_path / "torch", "amx", torch="1")
-    assert space["quantization"] == ["none", "int8-dynamic", "int8-weight-only"]
+    assert space["quantization_bits"] == [16, 8]
+    assert space["quantization_method"] == ["dynamic", "rtn"]

@@ -3,40 +3,48 @@
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
 
 import pytest
 from tests.processors import PROCESSORS, hardware_with
 
+from tunefront.evaluators import builtin_catalog
 from tunefront.spaces import (
-    CHOICES,
     PRESETS,
-    RUNTIMES,
-    STAGE_OF,
     STAGES,
+    Catalog,
+    ChoiceKind,
+    Condition,
+    Configuration,
     Context,
+    Exclusion,
+    Extension,
+    Requirement,
     SpaceError,
     build_space,
-    choice_kind,
-    claims,
+    supported_formats,
 )
 from tunefront.spaces.hardware import LIBRARIES
 
+CATALOG = builtin_catalog()
+CHOICES = CATALOG.kinds
+RUNTIMES = CATALOG.names("runtime")
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
 
 @pytest.mark.parametrize("name", CHOICES)
 def test_a_choice_goes_by_its_own_name_and_has_a_stage(name: str) -> None:
     assert CHOICES[name].name == name
-    assert STAGE_OF[name] == CHOICES[name].stage
-    assert STAGE_OF[name] in STAGES
+    assert CATALOG.stages[name] == CHOICES[name].stage
+    assert CATALOG.stages[name] in STAGES
 
 
 @pytest.mark.parametrize("name", CHOICES)
 def test_a_choice_explains_itself(name: str) -> None:
     kind = CHOICES[name]
     assert kind.help.endswith(".")
-    assert all(kind.words.values()) if kind.words is not None else kind.low < kind.high
+    assert (
+        kind.words and all(kind.words.values()) if kind.words is not None else kind.low < kind.high
+    )
 
 
 @pytest.mark.parametrize("name", CHOICES)
@@ -53,65 +61,63 @@ def test_a_choices_conditions_name_other_choices(name: str) -> None:
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_a_runtime_claims_legal_words_only(runtime: str) -> None:
-    facts = RUNTIMES[runtime]
-    precisions, quantizations = CHOICES["precision"].words, CHOICES["quantization"].words
-    assert precisions is not None and facts.precisions <= set(precisions)
-    assert quantizations is not None and facts.quantizations <= set(quantizations)
-    assert facts.devices <= set(CHOICES["device"].words or {})
+def test_a_runtime_supports_known_values_only(runtime: str) -> None:
+    for name, values in CATALOG.extension(runtime).supports.items():
+        for value in values or ():
+            assert CATALOG.kind(name).check(value) == value
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_a_runtime_runs_the_plain_model_on_the_processor(runtime: str) -> None:
+def test_a_runtime_runs_the_plain_model_on_every_processor(runtime: str) -> None:
     for processor in PROCESSORS:
-        assert ("fp32", "none") in claims(runtime, hardware_with(processor))
-    assert "cpu" in RUNTIMES[runtime].devices
+        found = supported_formats(CATALOG, runtime, hardware_with(processor))
+        assert {"precision": "fp32", "quantization_bits": 16} in found
+    assert "cpu" in (CATALOG.extension(runtime).supports["device"] or ())
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_what_a_runtime_needs_is_looked_for_and_can_be_installed(runtime: str) -> None:
-    facts = RUNTIMES[runtime]
+def test_what_a_runtime_needs_is_detected_and_can_be_installed(runtime: str) -> None:
     extras = tomllib.loads(PYPROJECT.read_text())["project"]["optional-dependencies"]
-    assert set(facts.needs) <= set(LIBRARIES)
-    assert not facts.extra or facts.extra in extras
+    for needed in CATALOG.extension(runtime).requires:
+        assert needed.name in LIBRARIES
+        assert not needed.extra or needed.extra in extras
 
 
-def test_every_claimed_quantization_is_there_in_some_runtime() -> None:
-    claimed = {quantization for facts in RUNTIMES.values() for quantization in facts.quantizations}
-    assert claimed == set(CHOICES["quantization"].words or {})
+def test_every_value_of_the_formats_is_supported_by_some_runtime() -> None:
+    supports = [CATALOG.extension(name).supports for name in RUNTIMES]
+    bits = {value for one in supports for value in one["quantization_bits"] or ()}
+    assert bits == {16, 8, 4}  # 3 and 2 bits are for engines that read such files
+    methods = {value for one in supports for value in one["quantization_method"] or ()}
+    assert methods == set(CHOICES["quantization_method"].words or {})
+    precisions = {value for one in supports for value in one["precision"] or ()}
+    assert precisions == set(CHOICES["precision"].words or {})
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_preset_is_a_space_that_can_run(preset: str, context: Callable[..., Context]) -> None:
-    space = build_space(PRESETS[preset], context())
+    space = build_space(PRESETS[preset], context(), CATALOG)
     assert {choice.name for choice in space.choices} == set(PRESETS[preset])
     assert space.enumerate().runnable
 
 
 @pytest.mark.parametrize("processor", PROCESSORS)
 @pytest.mark.parametrize("preset", PRESETS)
-def test_a_preset_has_exactly_the_claims_of_every_processor(
+def test_a_preset_has_exactly_the_formats_of_every_processor(
     preset: str, processor: str, context: Callable[..., Context]
 ) -> None:
     here = context(isa=PROCESSORS[processor])
-    found = build_space(PRESETS[preset], here).enumerate().runnable
+    space = build_space(PRESETS[preset], here, CATALOG)
+    written = {choice.name: choice.values for choice in space.choices}
+    device = str(written.get("device", ("cpu",))[0])
+    names = ("precision", "quantization_bits", "quantization_method")
     tried = {
-        (
-            str(c.get("device", "cpu")),
-            str(c["runtime"]),
-            str(c["precision"]),
-            str(c["quantization"]),
-        )
-        for c in found
+        (c["runtime"], *((n, c[n]) for n in names if n in c)) for c in space.enumerate().runnable
     }
-    written = PRESETS[preset]
-    device, *_ = cast("list[str]", written.get("device", ["cpu"]))
     expected = {
-        (device, runtime, *claim)
-        for runtime in cast("list[str]", written["runtime"])
-        for claim in claims(runtime, here.hardware, device=device)
-        if claim[0] in cast("list[str]", written["precision"])
-        and claim[1] in cast("list[str]", written["quantization"])
+        (runtime, *((n, values[n]) for n in names if n in values))
+        for runtime in map(str, written["runtime"])
+        for values in supported_formats(CATALOG, runtime, here.hardware, device=device)
+        if all(value in written[name] for name, value in values.items())
     }
     assert tried == expected
 
@@ -120,11 +126,172 @@ def test_a_preset_has_exactly_the_claims_of_every_processor(
 def test_a_preset_for_the_processor_runs_without_gpus(
     preset: str, context: Callable[..., Context]
 ) -> None:
-    found = build_space(PRESETS[preset], context(gpus=())).enumerate()
-    assert found.runnable == build_space(PRESETS[preset], context()).enumerate().runnable
+    found = build_space(PRESETS[preset], context(gpus=()), CATALOG).enumerate()
+    assert found.runnable == build_space(PRESETS[preset], context(), CATALOG).enumerate().runnable
 
 
-def test_an_unknown_choice_is_answered_with_the_nearest() -> None:
+def test_an_unknown_choice_is_refused_with_the_nearest() -> None:
     with pytest.raises(SpaceError) as caught:
-        choice_kind("quantisation")
-    assert str(caught.value) == "unknown choice 'quantisation'; did you mean 'quantization'?"
+        CATALOG.kind("quantisation_bits")
+    assert str(caught.value) == (
+        "unknown choice 'quantisation_bits'; did you mean 'quantization_bits'?"
+    )
+
+
+def kind(name: str, **fields: object) -> ChoiceKind:
+    wanted: dict[str, object] = {"stage": "runtime", "default": 0, "help": "", "low": 0, "high": 9}
+    return ChoiceKind(name=name, **{**wanted, **fields})  # type: ignore[arg-type]
+
+
+WORDS = kind("runtime", default="a", words={"a": "the first"})
+RUNTIME = Extension(name="b", values={"runtime": {"b": "the second"}}, short="bb")
+
+
+def test_an_extension_adds_values_to_a_known_choice() -> None:
+    found = Catalog([Extension(name="shared", choices=(WORDS,)), RUNTIME])
+    assert dict(found.kind("runtime").words or {}) == {"a": "the first", "b": "the second"}
+    assert found.label(Configuration({"runtime": "b"})) == "b"
+    assert found.label(Configuration({"runtime": "b"}), narrow=True) == "bb"
+    assert found.label(Configuration({"runtime": "a"})) == ""
+
+
+@pytest.mark.parametrize(
+    ("extensions", "message"),
+    [
+        (
+            [Extension(name="one", choices=(WORDS,)), Extension(name="two", choices=(WORDS,))],
+            "extension two: choice runtime exists already",
+        ),
+        (
+            [RUNTIME],
+            "extension b: values can be added only to a known choice of words, but got 'runtime'",
+        ),
+        (
+            [Extension(name="shared", choices=(WORDS,)), RUNTIME, RUNTIME],
+            "extension b: runtime has the value 'b' already",
+        ),
+        (
+            [
+                Extension(name="x", provides={"measure": "module:name"}),
+                Extension(name="x", provides={"measure": "module:other"}),
+            ],
+            "two extensions provide the measure 'x'",
+        ),
+        (
+            [
+                Extension(name="shared", choices=(WORDS,)),
+                Extension(
+                    name="b",
+                    values={"runtime": {"b": "the second"}},
+                    supports={"bit": frozenset({1})},
+                ),
+            ],
+            "supports names the unknown choice 'bit'; known: runtime",
+        ),
+    ],
+)
+def test_extensions_that_contradict_each_other_are_refused(
+    extensions: list[Extension], message: str
+) -> None:
+    with pytest.raises(SpaceError) as caught:
+        Catalog(extensions)
+    assert str(caught.value) == message
+
+
+def test_what_a_runtime_does_not_list_must_have_its_default(
+    context: Callable[..., Context],
+) -> None:
+    bits = kind("bits")
+    own = Extension(name="a", values={"runtime": {"a": ""}}, supports={"bits": frozenset({0, 4})})
+    other = Extension(name="b", values={"runtime": {"b": ""}})
+    shared = Extension(name="shared", choices=(kind("runtime", default="a", words={}), bits))
+    free = Extension(name="free", choices=(kind("flag"),))
+    catalog = Catalog([shared, own, other, free])
+    listed = {"runtime": ["a", "b"], "bits": [0, 4, 8], "flag": [0, 1]}
+    found = build_space(listed, context(), catalog).enumerate()
+    assert {(c["runtime"], c["bits"]) for c in found.runnable} == {("a", 0), ("a", 4), ("b", 0)}
+    assert {c["flag"] for c in found.runnable} == {0, 1}
+    assert {drop.reason for drop in found.dropped} == {
+        "a does not support bits 8; it supports 0, 4",
+        "b does not support bits 4; it supports 0",
+        "b does not support bits 8; it supports 0",
+    }
+
+
+def test_requirements_and_exclusions_apply_where_the_extension_is_active(
+    context: Callable[..., Context],
+) -> None:
+    needed = Requirement(distribution="no-such-distribution", extra="extra")
+    program = Requirement(executable="no-such-program")
+    never = Exclusion(when=(Condition(choice="bits", test="==", operands=(4,)),), reason="never")
+    shared = Extension(
+        name="shared", choices=(kind("runtime", default="a", words={}), kind("bits"))
+    )
+    catalog = Catalog(
+        [
+            shared,
+            Extension(name="a", values={"runtime": {"a": ""}}),
+            Extension(name="b", values={"runtime": {"b": ""}}, requires=(needed, program)),
+            Extension(name="c", values={"runtime": {"c": ""}}, excludes=(never,)),
+        ]
+    )
+    listed = {"runtime": ["a", "b", "c"], "bits": [0, 4]}
+    found = build_space(listed, context(), catalog).enumerate()
+    runnable = {(c["runtime"], c["bits"]) for c in found.runnable}
+    assert runnable == {("a", 0), ("a", 4), ("c", 0)}
+    assert {drop.reason for drop in found.dropped} == {
+        "no-such-distribution, no-such-program not installed; pip install 'tunefront[extra]'",
+        "never",
+    }
+    assert [one.name for one in catalog.missing("b", context().hardware)] == [
+        "no-such-distribution",
+        "no-such-program",
+    ]
+
+
+def test_a_requirement_names_one_thing() -> None:
+    with pytest.raises(SpaceError) as caught:
+        Requirement(distribution="one", executable="two")
+    assert str(caught.value) == (
+        "a requirement names either a distribution or an executable, but got distribution='one', "
+        "executable='two'"
+    )
+
+
+def test_what_is_provided_is_imported_on_use_and_must_be_written_in_full() -> None:
+    extension = Extension(name="x", provides={"measure": "math:sqrt"})
+    assert Catalog([extension]).provided("measure", "x") is __import__("math").sqrt
+    with pytest.raises(SpaceError) as caught:
+        Catalog([extension]).provided("measure", "y")
+    assert str(caught.value) == "unknown measure 'y'; known: x"
+    with pytest.raises(SpaceError) as caught:
+        Extension(name="x", provides={"measure": "math"})
+    assert str(caught.value) == (
+        "extension x: provides.measure is written module:name, but got 'math'"
+    )
+
+
+def test_a_label_has_the_runtime_first_and_leaves_out_what_is_inactive_or_default() -> None:
+    chosen = {
+        "pruning_ratio": 0.25,
+        "pruning_method": "heads",
+        "runtime": "openvino",
+        "quantization_bits": 4,
+        "quantization_method": "rtn",
+        "group_size": 64,
+        "batch_size": 8,
+        "threads": 2,
+    }
+    configuration = Configuration(chosen)
+    assert CATALOG.label(configuration) == "openvino w4 rtn g64 p0.25 heads b8 t2"
+    assert CATALOG.label(configuration, narrow=True) == "ov w4 rtn g64 p0.25 heads b8 t2"
+    assert CATALOG.label(CATALOG.complete({})) == "torch b1 t1"
+    assert CATALOG.label(Configuration({"replicas": 1, "device": "cuda"})) == "cuda"
+
+
+def test_outputs_depend_on_execution_choices_that_change_them() -> None:
+    same = kind("speed", stage="execution", changes_outputs=False)
+    other = kind("temperature", stage="execution")
+    catalog = Catalog([Extension(name="x", choices=(kind("bits"), same, other))])
+    complete = catalog.complete({"bits": 4, "speed": 2, "temperature": 1})
+    assert catalog.outputs_of(complete) == Configuration({"bits": 4, "temperature": 1})

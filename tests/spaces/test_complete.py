@@ -7,10 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tunefront.evaluators import builtin_catalog
 from tunefront.spaces import (
-    CHOICES,
-    RULES,
-    STAGE_OF,
     STAGES,
     Configuration,
     Context,
@@ -18,10 +16,11 @@ from tunefront.spaces import (
     SpaceError,
     Value,
     build_space,
-    check_complete,
-    complete,
 )
 
+CATALOG = builtin_catalog()
+CHOICES = CATALOG.kinds
+complete, check_complete = CATALOG.complete, CATALOG.check_complete
 LISTED: dict[str, list[Value]] = {
     "pruning_ratio": [0.0, 0.25, 0.5],
     "pruning_method": ["heads", "ffn-channels", "magnitude"],
@@ -43,9 +42,9 @@ def spaces(draw: st.DrawFn, context: Context) -> SearchSpace:
         values = draw(st.lists(st.sampled_from(LISTED[name]), min_size=1, unique=True))
         hidden = name != "runtime" and draw(st.booleans())
         written[name] = {"values": values, "when": {"runtime": "openvino"}} if hidden else values
-    rules = draw(st.sampled_from([RULES, ()]))
-    built = build_space(written, context)
-    return SearchSpace(choices=built.choices, context=context, rules=rules)
+    rules = draw(st.sampled_from([None, ()]))
+    built = build_space(written, context, CATALOG)
+    return SearchSpace(choices=built.choices, context=context, catalog=CATALOG, rules=rules)
 
 
 @given(st.data())
@@ -87,10 +86,12 @@ def test_what_a_stage_depends_on_is_the_same_however_much_was_written() -> None:
         }
         for stage in STAGES:
             wanted = {
-                name for name in CHOICES if STAGES.index(STAGE_OF[name]) <= STAGES.index(stage)
+                name
+                for name in CHOICES
+                if STAGES.index(CATALOG.stages[name]) <= STAGES.index(stage)
             }
-            found = complete(chosen).up_to(stage, STAGE_OF)
-            assert found == complete({}).up_to(stage, STAGE_OF)
+            found = complete(chosen).up_to(stage, CATALOG.stages)
+            assert found == complete({}).up_to(stage, CATALOG.stages)
             assert set(found) == wanted
 
 
@@ -119,5 +120,5 @@ def test_a_configuration_that_is_not_complete_is_refused(name: str) -> None:
         check_complete(Configuration(values))
     assert str(caught.value) == (
         f"{name}: every choice must have a value here, but the configuration "
-        f"[{Configuration(values).label()}] has none; `tunefront.spaces.complete` fills in defaults"
+        f"[{Configuration(values).label()}] has none; `Catalog.complete` fills in defaults"
     )

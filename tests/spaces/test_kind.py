@@ -220,3 +220,29 @@ def test_a_range_of_a_great_many_values_is_refused() -> None:
 def test_words_have_no_range() -> None:
     told = "quantization: a list of words is needed, but got a range"
     assert refusal(WORDS, {"low": 1, "high": 2}) == told
+
+
+BITS = ChoiceKind(
+    name="bits",
+    stage="runtime",
+    default=16,
+    help="",
+    low=2,
+    high=16,
+    numbers=(16, 8, 4),
+    whole=True,
+)
+
+
+def test_only_some_numbers_may_be_allowed() -> None:
+    assert BITS.choice([16, 8.0]).values == (16, 8)
+    assert BITS.choice({"low": 4, "high": 16}).values == (4, 8, 16)
+    assert refusal(BITS, [5]) == "bits: one of 16, 8, 4 is needed, but got 5"
+
+
+def test_true_and_one_are_different_words() -> None:
+    flag = ChoiceKind(
+        name="flag", stage="runtime", default=False, help="", words={False: "off", True: "on"}
+    )
+    assert flag.choice([True, False]).values == (True, False)
+    assert refusal(flag, [1]) == "flag: unknown value 1; known: False, True"

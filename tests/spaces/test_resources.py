@@ -5,7 +5,10 @@ from itertools import product
 
 import pytest
 
-from tunefront.spaces import Resources, Value, complete, resources_of
+from tunefront.evaluators import builtin_catalog
+from tunefront.spaces import Resources, Value, resources_of
+
+complete = builtin_catalog().complete
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from tunefront.evaluators import builtin_catalog
 from tunefront.spaces import (
-    CHOICES,
-    RULES,
     Choice,
     Condition,
     Configuration,
@@ -24,6 +23,7 @@ from tunefront.spaces import (
 )
 
 ContextOf = Callable[..., Context]
+CATALOG = builtin_catalog()
 NAMES = ("a", "b", "c", "d", "e")
 
 
@@ -48,7 +48,10 @@ def small_spaces(draw: st.DrawFn, context: Context) -> SearchSpace:
         choices.append(replace(plain(name, *values, when=when), default=default))
     rules = draw(st.lists(_rules(names), max_size=3))
     return SearchSpace(
-        choices=tuple(draw(st.permutations(choices))), context=context, rules=tuple(rules)
+        choices=tuple(draw(st.permutations(choices))),
+        context=context,
+        catalog=CATALOG,
+        rules=tuple(rules),
     )
 
 
@@ -144,15 +147,18 @@ def test_regions_of_a_real_space_are_counted_as_a_list_is(context: ContextOf) ->
         "pruning_method": ["layers", "magnitude"],
         "runtime": ["torch", "onnxruntime", "openvino"],
         "precision": ["fp32", "bf16"],
-        "quantization": {"values": ["none", "int8-dynamic"], "when": {"pruning_ratio": "< 0.5"}},
+        "quantization_bits": {"values": [16, 8], "when": {"pruning_ratio": "< 0.5"}},
+        "quantization_method": ["dynamic", "rtn"],
         "batch_size": [1, 8, 32],
     }
-    space = build_space(written, context())
+    space = build_space(written, context(), CATALOG)
     parts = [
         Part(equal={"runtime": "openvino"}),
         Part(equal={"runtime": "torch", "pruning_ratio": 0.5}, least={"batch_size": 8.0}),
-        Part(equal={"pruning_method": CHOICES["pruning_method"].default}),
-        Part(equal={"threads": CHOICES["threads"].default}),  # not searched: every configuration
+        Part(equal={"pruning_method": CATALOG.kinds["pruning_method"].default}),
+        Part(
+            equal={"threads": CATALOG.kinds["threads"].default}
+        ),  # not searched: every configuration
         Part(equal={}),
     ]
     agrees_with_counting(space, parts)
@@ -172,7 +178,7 @@ def test_a_space_too_large_to_be_listed_is_counted(context: ContextOf) -> None:
         Rule(name="differ", choices=pair, reason=differ)
         for pair in zip(names, names[1:], strict=False)
     )
-    space = SearchSpace(choices=choices, context=context(), rules=rules)
+    space = SearchSpace(choices=choices, context=context(), catalog=CATALOG, rules=rules)
     counts = space.count([Part(equal={"n00": 1}), Part(equal={}, least={"n00": 8.0}), Part()])
     assert counts == [9**29, 2 * 9**29, 7 * 9**29]
 
@@ -193,7 +199,8 @@ def test_a_space_holds_what_it_lists(context: ContextOf, data: st.DataObject) ->
     methods=st.sets(st.sampled_from(["layers", "magnitude"]), min_size=1),
     runtimes=st.sets(st.sampled_from(["torch", "inductor", "openvino"]), min_size=1),
     precisions=st.sets(st.sampled_from(["fp32", "bf16", "fp16"]), min_size=1),
-    bits=st.sets(st.sampled_from(["none", "int8-static", "int4-weight-only"]), min_size=1),
+    bits=st.sets(st.sampled_from([16, 8, 4]), min_size=1),
+    quantization=st.sets(st.sampled_from(["static", "rtn"]), min_size=1),
     ranks=st.sets(st.sampled_from([1, 2]), min_size=1),
     threads=st.sets(st.sampled_from([1, 4, 32]), min_size=1),
 )
@@ -203,20 +210,22 @@ def test_real_spaces_are_listed_as_brute_force_lists_them(
     methods: set[str],
     runtimes: set[str],
     precisions: set[str],
-    bits: set[str],
+    bits: set[int],
+    quantization: set[str],
     ranks: set[int],
     threads: set[int],
 ) -> None:
     written = {
         "threads": sorted(threads),
         "tensor_parallel": sorted(ranks),
-        "quantization": {"values": sorted(bits), "when": {"pruning_ratio": "< 0.5"}},
+        "quantization_method": sorted(quantization),
+        "quantization_bits": {"values": sorted(bits), "when": {"pruning_ratio": "< 0.5"}},
         "precision": sorted(precisions),
         "runtime": sorted(runtimes),
         "pruning_method": sorted(methods),
         "pruning_ratio": sorted(ratios),
     }
-    space = build_space(written, context(parallel_on_cpu=True))
+    space = build_space(written, context(parallel_on_cpu=True), CATALOG)
     agrees_with_brute_force(space, space.enumerate())
 
 
@@ -226,7 +235,7 @@ def test_a_drop_says_which_rule_spoke_at_what_and_how_often(context: ContextOf) 
         "precision": ["fp32", "bf16"],
         "threads": [1, 2, 32],
     }
-    found = build_space(written, context()).enumerate()
+    found = build_space(written, context(), CATALOG).enumerate()
     told = [(d.rule, d.reason, d.count, dict(d.values)) for d in found.dropped]
     assert told == [
         (
@@ -236,8 +245,8 @@ def test_a_drop_says_which_rule_spoke_at_what_and_how_often(context: ContextOf) 
             {"threads": (32,)},
         ),
         (
-            "numerics",
-            "onnxruntime does not compute in bf16",
+            "support",
+            "onnxruntime does not support precision bf16; it supports fp32",
             3,
             {"runtime": ("onnxruntime",), "precision": ("bf16",)},
         ),
@@ -246,7 +255,7 @@ def test_a_drop_says_which_rule_spoke_at_what_and_how_often(context: ContextOf) 
 
 
 def test_a_rule_may_speak_at_defaults_alone(context: ContextOf) -> None:
-    found = build_space({"threads": [1, 2]}, context(libraries={})).enumerate()
+    found = build_space({"threads": [1, 2]}, context(libraries={}), CATALOG).enumerate()
     (drop,) = found.dropped
     assert (drop.reason, drop.count, dict(drop.values)) == ("torch not installed", 2, {})
     assert found.runnable == ()
@@ -257,7 +266,7 @@ def test_configurations_come_in_catalogue_order_the_last_choice_fastest(
     context: ContextOf,
 ) -> None:
     written: dict[str, object] = {"threads": [2, 1], "batch_size": [8, 1], "runtime": ["torch"]}
-    labels = [c.label() for c in build_space(written, context()).enumerate().runnable]
+    labels = [c.label() for c in build_space(written, context(), CATALOG).enumerate().runnable]
     assert labels == [
         "runtime=torch batch_size=8 threads=2",
         "runtime=torch batch_size=8 threads=1",
@@ -271,7 +280,7 @@ def test_a_choice_comes_after_those_that_its_conditions_name(context: ContextOf)
         "runtime": {"values": ["torch", "openvino"], "when": {"batch_size": "> 1"}},
         "batch_size": [1, 8],
     }
-    space = build_space(written, context())
+    space = build_space(written, context(), CATALOG)
     assert [choice.name for choice in space.choices] == ["batch_size", "runtime"]
     labels = {c.label() for c in space.enumerate().runnable}
     assert labels == {
@@ -286,12 +295,14 @@ def test_a_condition_on_a_choice_outside_the_space_looks_at_its_default(
 ) -> None:
     on_torch = {"values": [1, 2], "when": {"runtime": ["torch"]}}
     on_openvino = {"values": [1, 8], "when": {"runtime": ["openvino"]}}
-    space = build_space({"threads": on_torch, "batch_size": on_openvino}, context())
+    space = build_space({"threads": on_torch, "batch_size": on_openvino}, context(), CATALOG)
     assert {c.label() for c in space.enumerate().runnable} == {"threads=1", "threads=2"}
 
 
 def test_more_runnable_configurations_than_the_limit_are_refused(context: ContextOf) -> None:
-    space = build_space({"batch_size": {"low": 1, "high": 1001}, "threads": [1, 32]}, context())
+    space = build_space(
+        {"batch_size": {"low": 1, "high": 1001}, "threads": [1, 32]}, context(), CATALOG
+    )
     assert len(space.enumerate(limit=1001).runnable) == 1001
     with pytest.raises(SpaceError) as caught:
         space.enumerate(limit=1000)
@@ -309,28 +320,28 @@ def test_combinations_that_can_not_run_are_counted_without_being_listed(
         "batch_size": {"low": 1, "high": 5000},
         "threads": {"low": 1, "high": 1024},
     }
-    space = build_space(written, context(libraries={}))
+    space = build_space(written, context(libraries={}), CATALOG)
     assert space.enumerate(limit=0).total == 2 * 5000 * 1024
 
 
 def test_defaults_fill_in_what_is_not_named(context: ContextOf) -> None:
-    space = build_space({"runtime": ["torch", "openvino"], "threads": [1, 2]}, context())
+    space = build_space({"runtime": ["torch", "openvino"], "threads": [1, 2]}, context(), CATALOG)
     assert space.member({"threads": 2}).label() == "runtime=torch threads=2"
 
 
 def test_defaults_need_not_be_listed_first(context: ContextOf) -> None:
-    space = build_space({"runtime": ["openvino", "torch"], "threads": [2, 1]}, context())
+    space = build_space({"runtime": ["openvino", "torch"], "threads": [2, 1]}, context(), CATALOG)
     assert space.member({}).label() == "runtime=torch threads=1"
 
 
 def test_a_default_that_is_not_listed_gives_way_to_the_first_value(context: ContextOf) -> None:
-    space = build_space({"runtime": ["openvino"], "threads": [4, 2]}, context())
+    space = build_space({"runtime": ["openvino"], "threads": [4, 2]}, context(), CATALOG)
     assert space.member({}).label() == "runtime=openvino threads=4"
 
 
 def test_a_member_leaves_inactive_choices_out(context: ContextOf) -> None:
     written: dict[str, object] = {"pruning_ratio": [0.0, 0.5], "pruning_method": ["heads"]}
-    space = build_space(written, context())
+    space = build_space(written, context(), CATALOG)
     assert space.member({"pruning_method": "heads"}).label() == "pruning_ratio=0"
     assert space.member({"pruning_ratio": 0.5}).label() == "pruning_ratio=0.5 pruning_method=heads"
 
@@ -347,40 +358,44 @@ def test_a_listed_configuration_is_a_member_as_it_is(
 
 
 def test_a_member_with_an_unknown_choice_is_refused(context: ContextOf) -> None:
-    space = build_space({"runtime": ["torch"], "threads": [1, 2]}, context())
+    space = build_space({"runtime": ["torch"], "threads": [1, 2]}, context(), CATALOG)
     with pytest.raises(SpaceError) as caught:
         space.member({"thread": 2})
     assert str(caught.value) == "'thread' is not a choice of this space; did you mean 'threads'?"
 
 
 def test_defaults_cover_every_choice_the_rules_look_at(context: ContextOf) -> None:
-    space = SearchSpace(choices=(plain("own", 7, 8),), context=context())
-    assert {name for rule in RULES for name in rule.choices} <= set(space.defaults())
+    space = SearchSpace(choices=(plain("own", 7, 8),), context=context(), catalog=CATALOG)
+    assert {name for rule in CATALOG.rules for name in rule.choices} <= set(space.defaults())
     assert space.defaults()["own"] == 7
-    assert space.defaults()["runtime"] == CHOICES["runtime"].default
+    assert space.defaults()["runtime"] == CATALOG.kinds["runtime"].default
 
 
 def test_a_space_without_choices_is_refused(context: ContextOf) -> None:
     with pytest.raises(SpaceError) as caught:
-        build_space({}, context())
+        build_space({}, context(), CATALOG)
     assert str(caught.value) == "space: at least one choice is needed, but got none"
 
 
 def test_a_choice_given_twice_is_refused(context: ContextOf) -> None:
     with pytest.raises(SpaceError) as caught:
-        SearchSpace(choices=(plain("a", 1), plain("b", 1), plain("a", 2)), context=context())
+        SearchSpace(
+            choices=(plain("a", 1), plain("b", 1), plain("a", 2)),
+            context=context(),
+            catalog=CATALOG,
+        )
     assert str(caught.value) == "space: a is given twice; keep one"
 
 
 def test_an_unknown_choice_is_refused(context: ContextOf) -> None:
     with pytest.raises(SpaceError, match=r"^unknown choice 'thread'; did you mean 'threads'\?$"):
-        build_space({"thread": [1]}, context())
+        build_space({"thread": [1]}, context(), CATALOG)
 
 
 def test_a_condition_on_an_unknown_choice_is_refused(context: ContextOf) -> None:
     written: dict[str, object] = {"threads": {"values": [1], "when": {"runtim": "torch"}}}
     with pytest.raises(SpaceError) as caught:
-        build_space(written, context())
+        build_space(written, context(), CATALOG)
     assert str(caught.value) == (
         "threads: when names the unknown choice 'runtim'; did you mean 'runtime'?"
     )
@@ -391,7 +406,7 @@ def test_conditions_in_a_circle_are_refused(context: ContextOf, names: tuple[str
     circle = zip(names, (*names[1:], names[0]), strict=True)
     choices = [plain(name, 0, 1, when=(only(next_name, 1),)) for name, next_name in circle]
     with pytest.raises(SpaceError) as caught:
-        SearchSpace(choices=(plain("z", 0), *choices), context=context())
+        SearchSpace(choices=(plain("z", 0), *choices), context=context(), catalog=CATALOG)
     assert str(caught.value) == (
         f"when: conditions must not form a circle, but got one among {', '.join(names)}"
     )

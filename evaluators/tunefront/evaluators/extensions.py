@@ -9,6 +9,7 @@ import importlib
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache, lru_cache
 from hashlib import sha256
 from importlib.metadata import entry_points
@@ -66,7 +67,7 @@ def _catalog(files: tuple[str, ...], declared: str) -> Catalog:
     kinds = tuple(declared_kind(name, one) for name, one in json.loads(declared).items())
     added = [one for file in files for one in extensions_in(Path(file))]
     if kinds:
-        added.append(Extension(name="experiment", choices=kinds))
+        added.append(Extension(name="experiment", choices=kinds, origin="the experiment"))
     return builtin_catalog().extended(*added) if added else builtin_catalog()
 
 
@@ -85,7 +86,8 @@ def installed_extensions() -> tuple[Extension, ...]:
                 f"entry point {entry.name} = {entry.value} of {GROUP} must be an Extension or a "
                 f"sequence of them, but got {type(offered).__name__}"
             )
-        found += several
+        origin = f"package {entry.dist.name}" if entry.dist is not None else entry.value
+        found += [replace(one, origin=origin) for one in several]
     return tuple(found)
 
 
@@ -104,7 +106,7 @@ def extensions_in(file: Path) -> tuple[Extension, ...]:
             f"extensions: {file} defines no Extension at module level; add e.g. "
             "EXTENSION = Extension(name=..., ...)"
         )
-    return found
+    return tuple(replace(one, origin=file.name) for one in found)
 
 
 def _imported(file: Path) -> ModuleType:
@@ -118,10 +120,10 @@ def _imported(file: Path) -> ModuleType:
         raise ExperimentError(
             f"extensions: {file} can't be imported: {type(error).__name__}: {error}"
         ) from error
-    if Path(str(module.__file__)).resolve() != file.resolve():
+    known = Path(str(module.__file__))
+    if known.resolve() != file.resolve() and known.read_bytes() != file.read_bytes():
         raise ExperimentError(
-            f"extensions: {file}: the name {file.stem} is taken by {module.__file__}; rename the "
-            "file"
+            f"extensions: {file}: the name {file.stem} is taken by {known}; rename the file"
         )
     return module
 

@@ -111,6 +111,8 @@ class Extension:
         metrics: Metrics that it measures.
         provides: The classes that implement contracts, by contract (`runtime`, `workload`,
             `technique`, `measure`, `pipeline`, `read_back`), as `module:name`; imported on use.
+        origin: Where it comes from, such as a file or a package; empty for built-in ones. It is
+            set when an extension is loaded.
     """
 
     name: str
@@ -123,6 +125,7 @@ class Extension:
     requires: tuple[Requirement, ...] = ()
     metrics: tuple[Metric, ...] = ()
     provides: Mapping[str, str] = field(default_factory=dict)
+    origin: str = ""
 
     def __post_init__(self) -> None:
         for contract, written in self.provides.items():

@@ -16,12 +16,13 @@ from tunefront.evaluators import (
     Target,
     TargetResult,
     Timing,
+    builtin_catalog,
     contender,
     energy_is_counted,
     take_turns,
 )
 from tunefront.evaluators.benchmark.interleaved import LOOK_TURNS, energy_of
-from tunefront.spaces import EvaluationError, Value, complete
+from tunefront.spaces import EvaluationError, Value
 
 CORES = len(os.sched_getaffinity(0))
 ContenderOf = Callable[..., Target]
@@ -32,7 +33,9 @@ def ready(lm_setting: EvaluationSettings, isolation: Isolation, tmp_path: Path) 
     """A contender by its choices."""
 
     def make(**values: Value) -> Target:
-        chosen = complete({"runtime": "torch", "threads": 1, "batch_size": 1, **values})
+        chosen = builtin_catalog().complete(
+            {"runtime": "torch", "threads": 1, "batch_size": 1, **values}
+        )
         return contender(lm_setting, chosen, isolation, tmp_path / "log")
 
     return make
@@ -236,7 +239,9 @@ def test_replicas_run_at_the_same_time_beside_a_single_one(
 def test_a_contender_knows_what_it_needs(
     choices: dict[str, Value], replicas: int, cores: int, clocked_by: int | None
 ) -> None:
-    made = Target(configuration=complete(choices), candidate=Path("a"), requests=Path("b"))
+    made = Target(
+        configuration=builtin_catalog().complete(choices), candidate=Path("a"), requests=Path("b")
+    )
     assert (made.replicas, made.cores, made.clocked_by) == (replicas, cores, clocked_by)
 
 

@@ -10,8 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from tunefront.evaluators import EvaluationSettings, Isolation, evaluate, export_candidate
-from tunefront.spaces import RUNTIMES, complete
+from tunefront.evaluators import (
+    EvaluationSettings,
+    Isolation,
+    builtin_catalog,
+    evaluate,
+    export_candidate,
+)
 
 SECRET = "secret-value-123"
 PartsWith = Callable[[Path, str], list[str]]
@@ -29,7 +34,7 @@ def told() -> Iterator[Isolation]:
         found.close()
 
 
-@pytest.fixture(scope="module", params=RUNTIMES)
+@pytest.fixture(scope="module", params=builtin_catalog().names("runtime"))
 def written(
     request: pytest.FixtureRequest,
     lm_setting: EvaluationSettings,
@@ -39,7 +44,9 @@ def written(
     """A folder with `store`, `logs` and `export` of one evaluation."""
     folder = tmp_path_factory.mktemp(request.param)
     setting = replace(lm_setting, store=str(folder / "store"))
-    configuration = complete({"runtime": request.param, "threads": 1, "batch_size": 2})
+    configuration = builtin_catalog().complete(
+        {"runtime": request.param, "threads": 1, "batch_size": 2}
+    )
     found = evaluate(setting, configuration, told, folder / "logs" / "trial.log")
     assert found.status == "ok", (found.message, found.log)
     (folder / "export").mkdir()
@@ -58,8 +65,10 @@ def test_no_variable_of_the_environment_is_written_down(
 def test_a_failure_writes_no_variable_down(
     lm_setting: EvaluationSettings, told: Isolation, tmp_path: Path, parts_with: PartsWith
 ) -> None:
-    configuration = complete({"runtime": "torch", "threads": 1, "pruning_ratio": 0.5})
-    broken = complete({**configuration, "pruning_method": "no-such-method"})
+    configuration = builtin_catalog().complete(
+        {"runtime": "torch", "threads": 1, "pruning_ratio": 0.5}
+    )
+    broken = builtin_catalog().complete({**configuration, "pruning_method": "no-such-method"})
     found = evaluate(lm_setting, broken, told, tmp_path / "trial.log")
     (tmp_path / "evaluation").write_text(str(found.to_dict()))
     assert found.status == "failed"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tunefront.evaluators import builtin_catalog
 from tunefront.evaluators.isolation.preload import PROGRAMS, imports_of, load_installed
 from tunefront.evaluators.isolation.process import Isolation, Step
-from tunefront.spaces import complete
 
 HERE = Path(__file__).parents[1]
 FEW_MODULES = 60
@@ -79,11 +79,12 @@ def test_processes_do_not_look_for_garbage_in_what_was_imported(
 def test_needs_are_those_of_the_task_and_of_what_is_built() -> None:
     assert imports_of("custom") == ()
     assert "transformers.modeling_utils" in imports_of("causal-lm")
+    complete = builtin_catalog().complete
     eager = imports_of("custom", complete({"runtime": "torch"}))
     assert eager == PROGRAMS
-    quantized = imports_of("custom", complete({"quantization": "int8-dynamic"}))
+    quantized = imports_of("custom", complete({"quantization_bits": 8}))
     assert quantized == (*PROGRAMS, "torchao.quantization")
-    graph = imports_of("custom", complete({"runtime": "onnxruntime", "quantization": "int8"}))
+    graph = imports_of("custom", complete({"runtime": "onnxruntime", "quantization_bits": 8}))
     assert {"onnx", "onnxscript", "torch.onnx"} <= set(graph)
     assert "torchao.quantization" not in graph
     assert "torch._inductor.compile_fx" in imports_of("custom", complete({"runtime": "inductor"}))

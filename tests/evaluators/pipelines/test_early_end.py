@@ -15,12 +15,13 @@ from tunefront.evaluators import (
     Isolation,
     Timing,
     WorkloadSpec,
+    builtin_catalog,
     describe_workload,
     evaluate,
     speed_against,
 )
 from tunefront.evaluators.benchmark.interleaved import LOOK_TURNS
-from tunefront.spaces import Configuration, complete
+from tunefront.spaces import Configuration
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +41,15 @@ def long_setting(
         protocol=replace(QUICK, reference=False),
         baseline=TORCH,
     )
-    found = evaluate(setting, complete(TORCH), isolation, folder / "log")
+    found = evaluate(setting, builtin_catalog().complete(TORCH), isolation, folder / "log")
     assert found.status == "ok", (found.message, found.log)
     assert found.facts["judged"] == 320
     return setting
 
 
-PRUNED = complete({**TORCH, "pruning_ratio": 0.75, "pruning_method": "ffn-channels"})
+PRUNED = builtin_catalog().complete(
+    {**TORCH, "pruning_ratio": 0.75, "pruning_method": "ffn-channels"}
+)
 
 
 def judged_with(
@@ -90,8 +93,8 @@ def test_the_baseline_is_always_judged_whole(
     long_setting: EvaluationSettings, isolation: Isolation, tmp_path: Path
 ) -> None:
     strict = replace(long_setting, quality_limit=-50.0, store=str(tmp_path / "store"))
-    other_batch = complete({**TORCH, "batch_size": 2})
-    for configuration in (complete(TORCH), other_batch):
+    other_batch = builtin_catalog().complete({**TORCH, "batch_size": 2})
+    for configuration in (builtin_catalog().complete(TORCH), other_batch):
         found = judged_with(strict, isolation, tmp_path, configuration)
         assert found.facts["judged"] == 320
 
@@ -107,10 +110,10 @@ def test_what_ended_early_beside_one_baseline_is_no_answer_beside_another(
     long_setting: EvaluationSettings, isolation: Isolation, tmp_path: Path
 ) -> None:
     """The store is shared by all searches: another may have the same limit, another baseline."""
-    own = complete({**PRUNED, "pruning_ratio": 0.25})
+    own = builtin_catalog().complete({**PRUNED, "pruning_ratio": 0.25})
     strict = replace(long_setting, quality_limit=-50.0)
     assert judged_with(strict, isolation, tmp_path, own).facts["judged"] == 40
-    other = complete({**PRUNED, "pruning_ratio": 0.5})
+    other = builtin_catalog().complete({**PRUNED, "pruning_ratio": 0.5})
     elsewhere = replace(strict, baseline=dict(other))
     judged_with(elsewhere, isolation, tmp_path, other)
     assert "quality" not in judged_with(elsewhere, isolation, tmp_path, own).reused
@@ -120,7 +123,7 @@ def test_what_was_judged_whole_serves_every_limit(
     long_setting: EvaluationSettings, isolation: Isolation, tmp_path: Path
 ) -> None:
     """What ended early at one limit serves that one only."""
-    own = complete({**PRUNED, "pruning_ratio": 0.125})
+    own = builtin_catalog().complete({**PRUNED, "pruning_ratio": 0.125})
     for limit in (-50.0, -60.0):
         early = replace(long_setting, quality_limit=limit)
         found = judged_with(early, isolation, tmp_path, own)
@@ -144,7 +147,7 @@ def test_measuring_ends_where_the_first_look_says_so(
         Timing, "clean", property(lambda timing: np.ones(len(timing.blocks), dtype=bool))
     )
     patient = replace(long_setting, protocol=replace(QUICK, turns=9, precision=0.0, reference=True))
-    own = complete({**TORCH, "batch_size": 2})
+    own = builtin_catalog().complete({**TORCH, "batch_size": 2})
     seen: list[Evaluation] = []
 
     def judge(found: Evaluation) -> InterimResult:

@@ -22,11 +22,12 @@ from tunefront.evaluators import (
     Isolation,
     Protocol,
     Store,
-    Target,
     TargetResult,
     Timing,
     WorkloadSpec,
+    builtin_catalog,
     candidate_key,
+    contender,
     describe_workload,
     energy_is_counted,
     evaluate,
@@ -35,7 +36,7 @@ from tunefront.evaluators import (
 from tunefront.evaluators.benchmark.outcome import doubts_of, relative_throughput
 from tunefront.evaluators.evaluation.evaluation import EVALUATION_STAGES
 from tunefront.evaluators.statistics.timing import Block
-from tunefront.spaces import CHOICES, Configuration, SpaceError, WorkloadError, complete
+from tunefront.spaces import Configuration, SpaceError, WorkloadError
 
 CORES = len(os.sched_getaffinity(0))
 SPEED = {"latency_ms", "latency_p90_ms", "latency_p99_ms", "throughput", "tokens_per_second"}
@@ -45,7 +46,7 @@ MEMORY = {"peak_memory_mb", "model_memory_mb", "weights_mb"}
 def run(
     setting: EvaluationSettings, isolation: Isolation, folder: Path, **values: str | float
 ) -> Evaluation:
-    return evaluate(setting, complete(values), isolation, folder / "trial.log")
+    return evaluate(setting, builtin_catalog().complete(values), isolation, folder / "trial.log")
 
 
 def test_an_evaluation_measures_everything(
@@ -108,7 +109,7 @@ def test_the_baseline_runs_beside_a_candidate(
 ) -> None:
     """The ratio is one of items a second, whatever the batch sizes, and comes within turns."""
     setting = replace(lm_setting, baseline=TORCH)
-    own = complete({**TORCH, "runtime": "onnxruntime", "batch_size": 4})
+    own = builtin_catalog().complete({**TORCH, "runtime": "onnxruntime", "batch_size": 4})
     found = evaluate(setting, own, isolation, tmp_path / "log")
     assert found.status == "ok", (found.message, found.log)
     relative = found.relative
@@ -133,7 +134,7 @@ def test_where_nothing_can_be_compared_a_candidate_runs_alone(
     lm_setting: EvaluationSettings, isolation: Isolation, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
     setting = replace(lm_setting, **{"baseline": TORCH, **changes})
-    own = complete({**TORCH, "runtime": "onnxruntime"})
+    own = builtin_catalog().complete({**TORCH, "runtime": "onnxruntime"})
     found = evaluate(setting, own, isolation, tmp_path / "log")
     assert found.status == "ok", (found.message, found.log)
     assert found.relative is None
@@ -144,7 +145,7 @@ def test_a_candidate_that_fails_beside_the_baseline_is_told_by_its_own_failure(
 ) -> None:
     """The candidate's built files are damaged, so that it can't be loaded."""
     setting = replace(lm_setting, store=str(tmp_path / "store"), baseline=TORCH)
-    own = complete({**TORCH, "runtime": "onnxruntime"})
+    own = builtin_catalog().complete({**TORCH, "runtime": "onnxruntime"})
     assert evaluate(setting, own, isolation, tmp_path / "log").status == "ok"
     for path in setting_candidate(setting, own).glob("*.onnx"):
         path.write_bytes(b"damaged")
@@ -166,7 +167,7 @@ def test_a_baseline_that_does_not_fit_into_memory_stays_out(
 ) -> None:
     monkeypatch.setattr(sys.modules["tunefront.evaluators.pipelines.inference"], "ROOM_MB", 1e9)
     setting = replace(lm_setting, baseline=TORCH)
-    own = complete({**TORCH, "runtime": "onnxruntime"})
+    own = builtin_catalog().complete({**TORCH, "runtime": "onnxruntime"})
     found = evaluate(setting, own, isolation, tmp_path / "log")
     assert found.status == "ok", (found.message, found.log)
     assert found.relative is None
@@ -235,9 +236,9 @@ def test_what_drifts_together_with_the_baseline_is_not_doubted() -> None:
 
 
 def test_keys_depend_on_choices_up_to_the_runtime_stage(lm_setting: EvaluationSettings) -> None:
-    base = complete({"runtime": "torch", "precision": "fp32", "batch_size": 1})
-    same = complete({**base, "batch_size": 8, "threads": 2})
-    other = complete({**base, "precision": "bf16"})
+    base = builtin_catalog().complete({"runtime": "torch", "precision": "fp32", "batch_size": 1})
+    same = builtin_catalog().complete({**base, "batch_size": 8, "threads": 2})
+    other = builtin_catalog().complete({**base, "precision": "bf16"})
     assert candidate_key(lm_setting, base) == candidate_key(lm_setting, same)
     assert candidate_key(lm_setting, base) != candidate_key(lm_setting, other)
     moved = replace(lm_setting, fingerprint="another model")
@@ -248,7 +249,9 @@ def test_keys_depend_on_the_processor(
     lm_setting: EvaluationSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is built for one without VNNI has narrower weights."""
-    configuration = complete({"runtime": "onnxruntime", "quantization": "int8-dynamic"})
+    configuration = builtin_catalog().complete(
+        {"runtime": "onnxruntime", "quantization_bits": 8, "quantization_method": "dynamic"}
+    )
     evaluate_module = sys.modules[candidate_key.__module__]
     keys: set[str] = set()
     for processor in PROCESSORS:
@@ -330,7 +333,7 @@ def test_a_failure_names_cause_stage_and_log(
     )
     assert (found.status, found.cause, found.stage) == ("failed", "exception", "build")
     assert "no-such-method" in found.message
-    assert any("KeyError" in line for line in found.log)
+    assert any("SpaceError" in line for line in found.log)
     assert not found.measurements
 
 
@@ -338,8 +341,10 @@ def test_a_choice_that_did_not_take_effect_is_a_failure(
     lm_setting: EvaluationSettings, isolation: Isolation, tmp_path: Path
 ) -> None:
     run(lm_setting, isolation, tmp_path, runtime="torch", precision="bf16", threads=1)
-    configuration = complete({"runtime": "torch", "precision": "bf16", "threads": 1})
-    wrong = complete({"runtime": "torch", "precision": "fp32", "threads": 1})
+    configuration = builtin_catalog().complete(
+        {"runtime": "torch", "precision": "bf16", "threads": 1}
+    )
+    wrong = builtin_catalog().complete({"runtime": "torch", "precision": "fp32", "threads": 1})
     # The store is told a lie: fp32's folder holds the bf16 build.
     store = Path(lm_setting.store)
     own, other = (candidate_key(lm_setting, c) for c in (configuration, wrong))
@@ -370,7 +375,7 @@ def test_the_fingerprint_follows_the_data(
     assert first["fingerprint"] != second["fingerprint"]
 
 
-@pytest.mark.parametrize("missing", CHOICES)
+@pytest.mark.parametrize("missing", builtin_catalog().kinds)
 def test_a_configuration_that_is_not_complete_is_refused_with_the_missing_choice(
     lm_setting: EvaluationSettings, isolation: Isolation, tmp_path: Path, missing: str
 ) -> None:
@@ -385,5 +390,5 @@ def test_a_configuration_that_is_not_complete_is_refused_with_the_missing_choice
     with pytest.raises(SpaceError, match=told):
         candidate_key(lm_setting, Configuration(values))
     with pytest.raises(SpaceError, match=told):
-        Target(configuration=Configuration(values), candidate=tmp_path, requests=tmp_path)
+        contender(lm_setting, Configuration(values), isolation, tmp_path / "log")
     assert list(tmp_path.iterdir()) == []

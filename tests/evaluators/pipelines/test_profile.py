@@ -8,9 +8,15 @@ from pathlib import Path
 import pytest
 from tests.evaluators.conftest import TORCH
 
-from tunefront.evaluators import EvaluationSettings, Isolation, Profile, profile_candidate
+from tunefront.evaluators import (
+    EvaluationSettings,
+    Isolation,
+    Profile,
+    builtin_catalog,
+    profile_candidate,
+)
 from tunefront.evaluators.profiling.profile import BETWEEN
-from tunefront.spaces import EvaluationError, WorkloadError, complete
+from tunefront.spaces import EvaluationError, WorkloadError
 
 Profiled = Callable[..., tuple[Profile, Path]]
 
@@ -20,7 +26,7 @@ def profiled(lm_setting: EvaluationSettings, isolation: Isolation, tmp_path: Pat
     """A configuration's profile, and its trace."""
 
     def make(**values: str | int) -> tuple[Profile, Path]:
-        chosen = complete({**TORCH, **values})
+        chosen = builtin_catalog().complete({**TORCH, **values})
         trace = tmp_path / "trace.json"
         log = tmp_path / "log"
         return profile_candidate(lm_setting, chosen, isolation, log, trace), trace
@@ -84,7 +90,7 @@ def test_a_candidate_that_does_not_build_says_why(
     with pytest.raises(WorkloadError, match="nowhere"):
         profile_candidate(
             replace(broken, fingerprint="other"),
-            complete(TORCH),
+            builtin_catalog().complete(TORCH),
             isolation,
             tmp_path / "log",
             tmp_path / "trace.json",

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 from tests.evaluators.conftest import TORCH
 
-from tunefront.evaluators import EvaluationSettings, Isolation, Timing, evaluate
+from tunefront.evaluators import EvaluationSettings, Isolation, Timing, builtin_catalog, evaluate
 from tunefront.evaluators.store.eviction import clear, shelves
-from tunefront.spaces import complete
 
 
 def test_nothing_is_built_where_room_is_short(
@@ -23,7 +22,7 @@ def test_nothing_is_built_where_room_is_short(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     setting = replace(lm_setting, store=str(tmp_path / "store"))
-    own = complete(TORCH)
+    own = builtin_catalog().complete(TORCH)
     monkeypatch.setattr(
         sys.modules["tunefront.evaluators.pipelines.inference"], "LEAST_FREE_BYTES", 2**60
     )
@@ -54,7 +53,7 @@ def test_a_large_model_needs_more_room(
     monkeypatch.setattr(module, "make_room", lambda _, needed: asked.append(needed))
     monkeypatch.setattr(module, "LEAST_FREE_BYTES", 10)
     setting = replace(lm_setting, store=str(tmp_path / "store"))
-    evaluate(setting, complete(TORCH), isolation, tmp_path / "log")
+    evaluate(setting, builtin_catalog().complete(TORCH), isolation, tmp_path / "log")
     weights = lm_setting.workload.path("model") / "model.safetensors"
     assert set(asked) == {3 * weights.stat().st_size}
     assert len(asked) == 4  # requests, candidate, reference, quality
@@ -64,13 +63,12 @@ ON_A_SMALL_DISK = """
 import json, sys
 from dataclasses import replace
 from pathlib import Path
-from tunefront.evaluators import Isolation, Setting, evaluate
-from tunefront.spaces import complete
+from tunefront.evaluators import EvaluationSettings, Isolation, builtin_catalog, evaluate
 
 sys.modules["tunefront.evaluators.pipelines.inference"].LEAST_FREE_BYTES = 0
 sys.modules["tunefront.evaluators.pipelines.inference"].MODEL_COPIES = 0
 store = Path(sys.argv[2])
-setting = replace(Setting.from_dict(json.loads(sys.argv[1])), store=str(store))
+setting = replace(EvaluationSettings.from_dict(json.loads(sys.argv[1])), store=str(store))
 isolation = Isolation()
 for choices in (
     {"runtime": "torch"},
@@ -78,7 +76,7 @@ for choices in (
     {"runtime": "openvino"},
     {"runtime": "torch", "pruning_ratio": 0.5, "pruning_method": "ffn-channels"},
 ):
-    own = complete({**choices, "threads": 1, "batch_size": 1})
+    own = builtin_catalog().complete({**choices, "threads": 1, "batch_size": 1})
     found = evaluate(setting, own, isolation, Path(sys.argv[3]))
     left = [p.name for p in store.glob("*/.*") if p.is_dir()]
     print(json.dumps([found.status, found.cause, found.stage, left, found.message]))
@@ -118,7 +116,7 @@ def test_a_candidate_that_is_being_measured_is_not_evicted(
 ) -> None:
     """However hard somebody tries, beside its turns."""
     setting = replace(lm_setting, store=str(tmp_path / "store"), baseline=TORCH)
-    own = complete({**TORCH, "runtime": "onnxruntime"})
+    own = builtin_catalog().complete({**TORCH, "runtime": "onnxruntime"})
     module: Any = sys.modules["tunefront.evaluators.pipelines.inference"]
     plain = module.take_turns
     kept: list[list[bool]] = []

@@ -9,11 +9,13 @@ import torch
 import transformers
 from tests.processors import hardware_under_test
 
+from tunefront.evaluators import builtin_catalog
+from tunefront.evaluators.exports.open import runtime_of
 from tunefront.evaluators.interfaces.tensors import Inputs, TensorSpec
 from tunefront.evaluators.runtimes.base import Source
 from tunefront.evaluators.store.store import Store, key_of
 from tunefront.evaluators.workloads.modules import EmbeddingModule, LogitsModule
-from tunefront.spaces import Hardware
+from tunefront.spaces import Configuration, Hardware, Value, number_formats
 
 VOCABULARY = 256
 INPUTS = (
@@ -21,6 +23,28 @@ INPUTS = (
     TensorSpec(name="attention_mask", dims=("batch", "sequence")),
 )
 MakeSource = Callable[[], Source]
+CATALOG = builtin_catalog()
+RUNTIME_OF = {name: runtime_of(CATALOG, name) for name in CATALOG.names("runtime")}
+
+
+def configuration_of(
+    runtime: str, precision: str = "fp32", quantization: str = "none", **others: Value
+) -> Configuration:
+    """The complete configuration with a quantization such as `w8 static`, or `none`."""
+    values: dict[str, Value] = {"runtime": runtime, "precision": precision, **others}
+    if quantization != "none":
+        bits, method = quantization.split()
+        values |= {"quantization_bits": int(bits.removeprefix("w")), "quantization_method": method}
+    return CATALOG.complete(values)
+
+
+def formats_of(runtime: str, hardware: Hardware) -> list[tuple[str, str]]:
+    """Precision and quantization of every supported format."""
+    return [
+        (str(one.values["precision"]), one.quantization)
+        for one in number_formats(CATALOG, runtime, hardware)
+        if one.refusal is None
+    ]
 
 
 def request_of(batch: int, length: int, seed: int = 0) -> Inputs:

@@ -11,11 +11,9 @@ import pytest
 import torch
 import transformers
 
-from tunefront.evaluators.evaluation.built import Numerics
 from tunefront.evaluators.interfaces.tensors import Inputs, TensorSpec
 from tunefront.evaluators.interfaces.torch_tensors import tensors
 from tunefront.evaluators.runtimes.base import Source
-from tunefront.evaluators.runtimes.builtin import RUNTIME_OF
 from tunefront.evaluators.runtimes.torch.tensor_parallel import save_shardable
 from tunefront.evaluators.store.store import Store, key_of
 from tunefront.evaluators.workloads.base import Architecture
@@ -27,7 +25,9 @@ from tunefront.evaluators.workloads.modules import (
 )
 from tunefront.spaces import EvaluationError, detect_hardware
 
-from .conftest import INPUTS, MODULES, VOCABULARY, request_of
+from .conftest import INPUTS, MODULES, RUNTIME_OF, VOCABULARY, configuration_of, request_of
+
+PLAIN = configuration_of("onnxruntime")
 
 PIXELS = (TensorSpec(name="pixel_values", dims=("batch", 3, 32, 32)),)
 LAYERS = 2
@@ -196,7 +196,7 @@ def test_a_graph_is_fused_as_its_declared_architecture(
     folder = tmp_path / "built"
     folder.mkdir()
     source = source_of(name, architecture)
-    RUNTIME_OF["onnxruntime"].build(source, Numerics(), folder)
+    RUNTIME_OF["onnxruntime"].build(source, PLAIN, folder)
     assert asked == [model_type]
     found = operators(folder / "model.onnx")
     expected = dict.fromkeys(
@@ -207,7 +207,7 @@ def test_a_graph_is_fused_as_its_declared_architecture(
 
 
 def same_outputs(source: Source, folder: Path, name: str) -> None:
-    candidate = RUNTIME_OF["onnxruntime"].load(folder, Numerics(), {}, threads=1)
+    candidate = RUNTIME_OF["onnxruntime"].load(folder, PLAIN, {}, threads=1)
     for batch, length in ((1, 7), (3, 30)):
         request = some_request(name, batch, length)
         with torch.no_grad():
@@ -226,7 +226,7 @@ def test_a_decoder_that_the_gpt2_fusions_fail_at_is_built_without_them(
     folder = tmp_path / "built"
     folder.mkdir()
     source = source_of("gpt2", "decoder")
-    RUNTIME_OF["onnxruntime"].build(source, Numerics(), folder)
+    RUNTIME_OF["onnxruntime"].build(source, PLAIN, folder)
     same_outputs(source, folder, "gpt2")
 
 
@@ -242,7 +242,7 @@ def test_an_index_error_of_the_generic_optimizations_means_not_for_this_graph(
     for architecture in ("decoder", "other"):
         with pytest.raises(EvaluationError, match="onnxruntime: list index out of range") as found:
             source = source_of("flat", architecture)
-            RUNTIME_OF["onnxruntime"].build(source, Numerics(), tmp_path)
+            RUNTIME_OF["onnxruntime"].build(source, PLAIN, tmp_path)
         assert found.value.cause == "unsupported"
         (tmp_path / "onnx-fused").rmdir()
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from tests.processors import hardware_with
 
-from tunefront.evaluators.evaluation.built import Numerics
 from tunefront.evaluators.runtimes.base import Source
-from tunefront.evaluators.runtimes.builtin import RUNTIME_OF
 from tunefront.evaluators.statistics.arrays import Array
+
+from .conftest import RUNTIME_OF, configuration_of
 
 MakeSource = Callable[..., Source]
 LARGEST = 2**15 - 1
@@ -48,8 +48,8 @@ def openvino_weights(folder: Path) -> list[Array]:
 
 
 BUILDS: dict[tuple[str, str], Callable[[Path], list[Array]]] = {
-    ("onnxruntime", "int8-dynamic"): onnx_weights,
-    ("openvino", "int8-static"): openvino_weights,
+    ("onnxruntime", "w8 dynamic"): onnx_weights,
+    ("openvino", "w8 static"): openvino_weights,
 }
 
 
@@ -70,7 +70,9 @@ def test_weights_are_narrow_exactly_where_sums_saturate(
     module: str,
 ) -> None:
     source = make_source(module, hardware_with(processor))
-    RUNTIME_OF[runtime].build(source, Numerics(quantization=quantization), tmp_path)
+    RUNTIME_OF[runtime].build(
+        source, configuration_of(runtime, quantization=quantization), tmp_path
+    )
     weights = BUILDS[runtime, quantization](tmp_path)
     assert len(weights) >= 3
     fits = largest_sum(weights) <= LARGEST

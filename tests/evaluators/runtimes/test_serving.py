@@ -15,7 +15,7 @@ from urllib.request import Request, urlopen
 import numpy as np
 import pytest
 
-from tunefront.evaluators.evaluation.built import CandidateRecord, Numerics
+from tunefront.evaluators.evaluation.built import CandidateRecord
 from tunefront.evaluators.exports.folder import (
     RUN_SCRIPT,
     can_be_served,
@@ -23,12 +23,11 @@ from tunefront.evaluators.exports.folder import (
     write_recorded_outputs,
     write_server,
 )
+from tunefront.evaluators.exports.open import script_of
 from tunefront.evaluators.runtimes.base import Source
-from tunefront.evaluators.runtimes.builtin import RUNTIME_OF
-from tunefront.evaluators.runtimes.open import script_of
 from tunefront.spaces import detect_hardware
 
-from .conftest import INPUTS, request_of
+from .conftest import INPUTS, RUNTIME_OF, configuration_of, request_of
 
 START_S = 90
 
@@ -97,10 +96,9 @@ def served(
         shared=made,
         hardware=detect_hardware(),
     )
-    settings = RUNTIME_OF[request.param].build(source, Numerics(), folder)
+    settings = RUNTIME_OF[request.param].build(source, configuration_of(request.param), folder)
     record = CandidateRecord(
-        runtime=request.param,
-        numerics=Numerics(),
+        configuration=configuration_of(request.param),
         settings=settings,
         parameters=1,
         reference_parameters=1,
@@ -196,8 +194,9 @@ def test_every_script_opens_and_runs(runtime: str) -> None:
 
     ranks = 2 if runtime == "sharded" else 1
     record = CandidateRecord(
-        runtime="torch" if runtime == "sharded" else runtime,
-        numerics=Numerics(tensor_parallel=ranks),
+        configuration=configuration_of(
+            "torch" if runtime == "sharded" else runtime, tensor_parallel=ranks
+        ),
         settings={"options": {}},
         parameters=1,
         reference_parameters=1,

@@ -2,13 +2,15 @@
 
 import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import cast
 
 import numpy as np
 import pytest
 import torch
 import transformers
 
+from tunefront.evaluators import builtin_catalog
 from tunefront.evaluators.interfaces.tensors import Inputs
 from tunefront.evaluators.interfaces.torch_tensors import tensors
 from tunefront.evaluators.techniques.base import Technique
@@ -17,11 +19,16 @@ from tunefront.evaluators.techniques.blocks import (
     feed_forward_blocks,
     layer_stack,
 )
-from tunefront.evaluators.techniques.builtin import PRUNING, active_techniques
+from tunefront.evaluators.techniques.pruning import active_techniques
 from tunefront.evaluators.workloads.modules import EmbeddingModule, LogitsModule
-from tunefront.spaces import CHOICES, EvaluationError, complete
+from tunefront.spaces import EvaluationError
 
+CATALOG = builtin_catalog()
 STRUCTURED = ("ffn-channels", "heads", "layers")
+PRUNING: Mapping[str, Technique] = {
+    name: cast(Callable[[], Technique], CATALOG.provided("technique", name))()
+    for name in CATALOG.names("technique")
+}
 
 
 def request_of(seed: int) -> Inputs:
@@ -84,7 +91,7 @@ def technique(request: pytest.FixtureRequest) -> Technique:
 
 
 def test_every_word_of_the_choice_is_a_technique() -> None:
-    assert set(PRUNING) == set(CHOICES["pruning_method"].words or {})
+    assert set(PRUNING) == set(CATALOG.kind("pruning_method").words or {})
 
 
 def test_a_plan_makes_the_same_module_again(module: torch.nn.Module, technique: Technique) -> None:
@@ -180,7 +187,9 @@ def test_a_module_without_such_parts_is_unsupported(name: str) -> None:
 
 
 def test_a_configuration_without_pruning_has_no_technique() -> None:
-    assert active_techniques(complete({"runtime": "torch"})) == []
-    assert active_techniques(complete({"pruning_ratio": 0.0})) == []
-    found = active_techniques(complete({"pruning_ratio": 0.25, "pruning_method": "heads"}))
+    assert active_techniques(CATALOG, CATALOG.complete({"runtime": "torch"})) == []
+    assert active_techniques(CATALOG, CATALOG.complete({"pruning_ratio": 0.0})) == []
+    found = active_techniques(
+        CATALOG, CATALOG.complete({"pruning_ratio": 0.25, "pruning_method": "heads"})
+    )
     assert [(technique.name, amount) for technique, amount in found] == [("heads", 0.25)]

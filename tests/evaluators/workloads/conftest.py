@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from tunefront.evaluators import WorkloadSpec
+from tunefront.evaluators import WorkloadSpec, build_workload
 from tunefront.evaluators.interfaces.tensors import Inputs
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.workloads.base import Run, Workload
-from tunefront.evaluators.workloads.builtin import build_workload
 
 if TYPE_CHECKING:
     import torch

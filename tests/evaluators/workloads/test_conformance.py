@@ -10,17 +10,21 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import pytest
 
-from tunefront.evaluators import WorkloadSpec, paired_change, quality_metrics
+from tunefront.evaluators import (
+    WorkloadSpec,
+    build_workload,
+    builtin_catalog,
+    paired_change,
+    quality_metrics,
+)
 from tunefront.evaluators.interfaces.tensors import Inputs
 from tunefront.evaluators.runtimes.base import Source
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.store.store import fingerprint_of
 from tunefront.evaluators.workloads import sequential as portions_module
-from tunefront.evaluators.workloads.base import Architecture
-from tunefront.evaluators.workloads.builtin import WORKLOADS, build_workload
+from tunefront.evaluators.workloads.base import Architecture, Workload
 from tunefront.evaluators.workloads.quality import read_items, read_metrics, write_quality
 from tunefront.evaluators.workloads.sequential import ItemIndices, portions
-from tunefront.evaluators.workloads.spec import TASKS
 from tunefront.spaces import EvaluationError, WorkloadError, detect_hardware
 
 from .conftest import Case, constant_run
@@ -33,7 +37,11 @@ COMPARED = {"agreement", "cosine"}
 
 
 def test_every_task_has_its_workload() -> None:
-    assert tuple(WORKLOADS) == TASKS
+    catalog = builtin_catalog()
+    tasks = catalog.names("workload")
+    assert "causal-lm" in tasks
+    for task in tasks:
+        assert cast(type[Workload], catalog.provided("workload", task)).task == task
 
 
 def same(first: list[Inputs], second: list[Inputs]) -> bool:

@@ -9,10 +9,11 @@ from tunefront.evaluators import (
     EvaluationSettings,
     Isolation,
     WorkloadSpec,
+    builtin_catalog,
     describe_workload,
     evaluate,
 )
-from tunefront.spaces import complete, detect_hardware, refusal
+from tunefront.spaces import Value, detect_hardware
 
 MODULE = """
 import numpy as np
@@ -60,23 +61,30 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> WorkloadSpec:
 
 
 @pytest.mark.parametrize(
-    ("runtime", "quantization"),
-    [("torch", "none"), ("torch", "int8-weight-only"), ("inductor", "none"), ("openvino", "none")],
+    ("runtime", "bits"),
+    [("torch", 16), ("torch", 8), ("inductor", 16), ("openvino", 16)],
 )
 def test_floats_are_cast_at_its_border(
     runtime: str,
-    quantization: str,
+    bits: int,
     lm_setting: EvaluationSettings,
     isolation: Isolation,
     tmp_path: Path,
     spec: WorkloadSpec,
 ) -> None:
-    if reason := refusal(runtime, ("bf16", quantization), detect_hardware()):
+    catalog = builtin_catalog()
+    values: dict[str, Value] = {
+        "runtime": runtime,
+        "precision": "bf16",
+        "quantization_bits": bits,
+        "quantization_method": "rtn",
+    }
+    if reason := catalog.refusal(values, detect_hardware()):
         pytest.skip(reason)
     described = describe_workload(spec, isolation, tmp_path / "log")
     setting = replace(lm_setting, workload=spec, fingerprint=str(described["fingerprint"]))
-    values = {"runtime": runtime, "precision": "bf16", "quantization": quantization}
-    found = evaluate(setting, complete({**values, "batch_size": 2}), isolation, tmp_path / "log")
+    configuration = catalog.complete({**values, "batch_size": 2})
+    found = evaluate(setting, configuration, isolation, tmp_path / "log")
     assert found.status == "ok", (found.message, found.log)
     assert found.facts["precision"] == "bf16"
     assert found.measurements["score"].value > 0.98
@@ -100,6 +108,7 @@ def test_a_quality_that_is_no_figure_is_a_failure_that_names_it(
     spec = replace(spec, quality=f"plain_network:{quality}")
     described = describe_workload(spec, isolation, tmp_path / "log")
     setting = replace(lm_setting, workload=spec, fingerprint=str(described["fingerprint"]))
-    found = evaluate(setting, complete({"runtime": "torch"}), isolation, tmp_path / "log")
+    configuration = builtin_catalog().complete({"runtime": "torch"})
+    found = evaluate(setting, configuration, isolation, tmp_path / "log")
     assert (found.status, found.stage, found.cause) == ("failed", "quality", "invalid output")
     assert message in found.message

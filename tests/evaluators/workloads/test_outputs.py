@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tunefront.evaluators import WorkloadSpec
+from tunefront.evaluators import WorkloadSpec, build_workload
 from tunefront.evaluators.interfaces.tensors import Inputs
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.workloads.base import Run, Workload
-from tunefront.evaluators.workloads.builtin import build_workload
 from tunefront.evaluators.workloads.causal_lm import CONTINUED, NO_WORD
 from tunefront.evaluators.workloads.outputs import (
     LONGEST_TEXT,

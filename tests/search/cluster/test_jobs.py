@@ -17,14 +17,15 @@ from tunefront.evaluators import (
     TargetResult,
     Timing,
     WorkloadSpec,
+    builtin_catalog,
 )
 from tunefront.evaluators.statistics.timing import Block
 from tunefront.search.cluster import jobs as module
 from tunefront.search.cluster.jobs import Job, TurnsJob, run_turns
-from tunefront.spaces import Configuration, EvaluationError, complete
+from tunefront.spaces import Configuration, EvaluationError
 
 BASELINE, FAST, GONE = (
-    complete({"runtime": name}) for name in ("torch", "openvino", "onnxruntime")
+    builtin_catalog().complete({"runtime": name}) for name in ("torch", "openvino", "onnxruntime")
 )
 
 
@@ -121,11 +122,11 @@ def test_a_round_says_rates_and_figures_of_everybody(play: Any) -> None:
 def test_a_worker_gets_complete_configurations() -> None:
     """Whatever the space lists; completed ones are as they were."""
     short = Configuration({"threads": 2, "runtime": "openvino"})
-    round_of_two = turns_job(short, complete(short))
-    assert round_of_two["configurations"] == [dict(complete(short))] * 2
+    round_of_two = turns_job(short, builtin_catalog().complete(short))
+    assert round_of_two["configurations"] == [dict(builtin_catalog().complete(short))] * 2
     setting = EvaluationSettings.from_dict(round_of_two["setting"])
     job = Job(number=3, configuration=short, setting=setting, folder=Path("/nowhere"))
-    assert Configuration(job.to_dict()["configuration"]) == complete(short)
+    assert Configuration(job.to_dict()["configuration"]) == builtin_catalog().complete(short)
     assert job.configuration == short
 
 

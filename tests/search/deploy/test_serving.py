@@ -10,9 +10,7 @@ from typing import Any
 
 import pytest
 
-from tunefront.evaluators import CandidateRecord
-from tunefront.evaluators.evaluation.built import Numerics
-from tunefront.evaluators.runtimes.builtin import RUNTIME_OF
+from tunefront.evaluators import CandidateRecord, builtin_catalog
 from tunefront.search.deploy.serving import (
     dockerfile,
     requirements_of,
@@ -27,9 +25,13 @@ VERSIONS = {
 
 
 def record(runtime: str, ranks: int = 1) -> CandidateRecord:
-    numerics = Numerics(tensor_parallel=ranks)
+    catalog = builtin_catalog()
+    values = catalog.complete({"runtime": runtime, "tensor_parallel": ranks})
     return CandidateRecord(
-        runtime=runtime, numerics=numerics, settings={}, parameters=1, reference_parameters=1
+        configuration=catalog.up_to(values, "runtime"),
+        settings={},
+        parameters=1,
+        reference_parameters=1,
     )
 
 
@@ -45,7 +47,7 @@ def written(runtime: str, **versions: str) -> dict[str, Any]:
     return {name: [rest for word, rest in found if word == name] for name, _ in found}
 
 
-@pytest.mark.parametrize("runtime", RUNTIME_OF)
+@pytest.mark.parametrize("runtime", builtin_catalog().names("runtime"))
 def test_versions_are_exact_and_nobody_is_root(runtime: str) -> None:
     found = written(runtime)
     known = {"FROM", "RUN", "ENV", "WORKDIR", "COPY", "USER", "EXPOSE", "HEALTHCHECK", "CMD"}

@@ -182,9 +182,9 @@ def test_a_gpu_makes_its_memory_a_metric(load: Load, laptop: Hardware) -> None:
 
 @pytest.mark.parametrize("preset", [name for name in PRESETS if name.startswith("cpu")])
 def test_a_preset_is_a_space(load: Load, preset: str) -> None:
-    experiment = load(f"space={{preset: {preset}}}", "baseline.quantization=none")
+    experiment = load(f"space={{preset: {preset}}}", "baseline.quantization_bits=16")
     names = {choice.name for choice in experiment.space.choices}
-    assert names == {*PRESETS[preset], "quantization"}
+    assert names == {*PRESETS[preset], "quantization_bits"}
 
 
 def test_what_stands_beside_a_preset_overrules_it(load: Load) -> None:
@@ -408,6 +408,65 @@ def test_a_workload_without_its_data_is_refused(load: Load) -> None:
     told = refusal(load, "workload.data=null")
     assert told.startswith("FILE:2: workload: ")
     assert told.endswith("task causal-lm needs 'data', but it is missing")
+
+
+EXTENSION = """\
+from tunefront.spaces import ChoiceKind, Extension
+
+EXTENSION = Extension(
+    name="beams",
+    choices=(
+        ChoiceKind(
+            name="beams", stage="execution", default=1, help="Beams.", low=1, high=8, whole=True
+        ),
+    ),
+)
+"""
+
+
+def test_an_extension_file_adds_its_choices(load: Load, tmp_path: Path) -> None:
+    file = tmp_path / "beams_for_tests.py"
+    file.write_text(EXTENSION)
+    experiment = load(f"extensions=[{file}]", "space.beams=[1, 4]")
+    assert values_of(experiment, "beams") == (1, 4)
+    assert experiment.workload.extensions == (str(file),)
+    assert "beams" in experiment.space.catalog.kinds
+
+
+def test_an_extension_that_can_not_be_read_is_refused(load: Load, tmp_path: Path) -> None:
+    empty = tmp_path / "empty_for_tests.py"
+    empty.write_text("")
+    told = refusal(load, f"extensions=[{empty}]")
+    assert told.startswith(f"FILE: extensions: {empty} defines no Extension at module level")
+    told = refusal(load, "extensions=[nowhere.py]")
+    assert re.match(r"FILE: extensions: /\S+/nowhere\.py is not a Python file", told)
+
+
+def test_a_choice_is_declared_with_its_values_and_its_stage(load: Load) -> None:
+    experiment = load("space.beams={values: [1, 4], stage: execution}")
+    assert values_of(experiment, "beams") == (1, 4)
+    assert experiment.space.catalog.stages["beams"] == "execution"
+    assert experiment.workload.declared == {"beams": {"values": [1, 4], "stage": "execution"}}
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        (
+            "space.beams={values: [1], stage: later}",
+            "FILE:6: space.beams: stage must be one of model, runtime, execution, but got 'later'",
+        ),
+        (
+            "space.threads={values: [1], stage: execution}",
+            "FILE:9: space.threads: threads is a choice of the catalogue and has its stage; "
+            "list its values, or declare the choice under another name",
+        ),
+    ],
+)
+def test_a_declaration_that_is_wrong_is_refused_with_its_place(
+    load: Load, override: str, told: str
+) -> None:
+    assert refusal(load, override) == told
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import cast, get_args
 
 import pytest
 
-from tunefront.evaluators import Profile, ProfileRow, Roofline
+from tunefront.evaluators import Profile, ProfileRow, Roofline, builtin_catalog
 from tunefront.evaluators.profiling.profile import Kind
 from tunefront.search import Experiment, Trial
 from tunefront.search.profile.advice import (
@@ -19,7 +19,7 @@ from tunefront.search.profile.advice import (
     told,
     tried_of,
 )
-from tunefront.spaces import CHOICES, Value, choice_kind, complete
+from tunefront.spaces import Value
 
 PEAKS = Roofline(peak_gflops=100.0, peak_gb_s=10.0, matmul="fp32")
 WORK = {"compute": (90e6, 1e6), "memory": (1e6, 9e6), "overhead": (1e6, 1e4)}
@@ -57,7 +57,7 @@ def profile_of(*parts: tuple[str, str, float], operator: str = "") -> Profile:
 
 def situation(profile: Profile, cores: int = 8, **values: Value) -> Situation:
     chosen = {"runtime": "torch", "batch_size": 1, "threads": 1, **values}
-    return Situation(profile=profile, configuration=complete(chosen), cores=cores)
+    return Situation(profile=profile, configuration=builtin_catalog().complete(chosen), cores=cores)
 
 
 COMPUTE = profile_of(("matmul", "compute", 0.9), ("memory", "memory", 0.1))
@@ -68,10 +68,10 @@ QUANTISE = profile_of(("quantise", "memory", 0.2), ("matmul", "compute", 0.8))
 FUSED = profile_of(("attention", "compute", 1.0), operator="aten::_scaled_dot_product_attention")
 UNFUSED = profile_of(("attention", "compute", 1.0), operator="aten::matmul")
 CASES: Sequence[tuple[Situation, Situation]] = (
-    (situation(MEMORY), situation(MEMORY, quantization="int8-weight-only")),
+    (situation(MEMORY), situation(MEMORY, quantization_bits=8, quantization_method="rtn")),
     (situation(MEMORY), situation(COMPUTE)),
-    (situation(COMPUTE), situation(COMPUTE, quantization="int8-dynamic")),
-    (situation(COMPUTE), situation(COMPUTE, quantization="int8-static")),
+    (situation(COMPUTE), situation(COMPUTE, quantization_bits=8, quantization_method="dynamic")),
+    (situation(COMPUTE), situation(COMPUTE, quantization_bits=8, quantization_method="static")),
     (situation(COMPUTE), situation(COMPUTE, threads=8)),
     (situation(COMPUTE), situation(SMALL)),
     (situation(SMALL), situation(COMPUTE)),
@@ -79,7 +79,7 @@ CASES: Sequence[tuple[Situation, Situation]] = (
     (situation(SMALL), situation(SMALL, runtime="openvino")),
     (situation(SMALL), situation(COMPUTE)),
     (situation(COPIES), situation(COPIES, runtime="inductor")),
-    (situation(QUANTISE, quantization="int8-dynamic"), situation(QUANTISE)),
+    (situation(QUANTISE, quantization_bits=8, quantization_method="dynamic"), situation(QUANTISE)),
     (situation(UNFUSED), situation(FUSED)),
     (situation(FUSED), situation(COMPUTE)),
 )
@@ -101,10 +101,12 @@ def test_a_rule_shows_where_it_should_and_only_there(
 
 def test_rules_name_choices_and_values_of_the_catalogue() -> None:
     for rule in ADVICE_RULES:
-        assert rule.choice in CHOICES
+        kind = builtin_catalog().kind(rule.choice)
         for value in rule.values:
-            assert choice_kind(rule.choice).check(value) == value
-        assert bool(rule.values) == (CHOICES[rule.choice].words is not None)
+            assert kind.check(value) == value
+        for name, value in rule.also.items():
+            assert builtin_catalog().kind(name).check(value) == value
+        assert bool(rule.values) == (kind.words is not None or bool(kind.numbers))
 
 
 def advised(
@@ -121,13 +123,13 @@ def test_half_the_bits_are_not_halved_again() -> None:
 
 def test_options_say_what_is_in_the_space_and_what_can_run(load: Callable[..., Experiment]) -> None:
     found = advised(load, situation(COMPUTE))
-    assert list(found) == ["precision", "quantization", "threads", "pruning_ratio"]
+    assert list(found) == ["precision", "quantization_method", "threads", "pruning_ratio"]
     bf16, fp16 = found["precision"].options
     assert (bf16.value, bf16.in_space, bf16.obstacle) == ("bf16", True, "")
     assert (fp16.value, fp16.in_space) == ("fp16", False)
     assert told(bf16) == "bf16: in this space; never tried"
-    static = found["quantization"].options[0]
-    assert static.value == "int8-static"
+    static = found["quantization_method"].options[0]
+    assert static.value == "static"
     assert "not in this space; not with this trial's other choices (" in told(static)
     (threads,) = found["threads"].options
     assert (threads.value, threads.in_space) == (2, True)
@@ -163,15 +165,16 @@ def test_the_record_tells_what_a_value_did(trial: Callable[..., Trial]) -> None:
         made(4, 90.0, threads=4, precision="bf16"),
         trial(5, {"precision": "bf16"}, "failed"),
     ]
-    found = tried_of(trials, 0, "precision", "fp32", "bf16")
+    now = trials[0].complete
+    found = tried_of(trials, 0, now, {"precision": "bf16"})
     assert found == Tried(trials=3, failed=1, pairs=2, speedup=2.0, best=(4, 9.0))
     told_of = told(Option(value="bf16", in_space=True, obstacle="", tried=found))
     assert told_of == (
         "bf16: in this space; 2.00x the throughput, median of 2 pairs that differ in this; "
         "failed 1 of 4 times"
     )
-    alone = tried_of(trials[:1] + trials[4:5], 0, "precision", "fp32", "bf16")
+    alone = tried_of(trials[:1] + trials[4:5], 0, now, {"precision": "bf16"})
     assert alone == Tried(trials=1, failed=0, pairs=0, speedup=None, best=(4, 9.0))
     words = told(Option(value="bf16", in_space=True, obstacle="", tried=alone))
     assert words.endswith("the fastest with it is 004, 9.00x the throughput of this trial")
-    assert tried_of(trials, 0, "precision", "fp32", "fp16").best is None
+    assert tried_of(trials, 0, now, {"precision": "fp16"}).best is None

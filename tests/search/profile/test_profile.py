@@ -23,7 +23,7 @@ from tunefront.search.study.study import Study
 from tunefront.search.terminal.profile import profile_lines, profile_tables
 from tunefront.search.terminal.tables import print_table
 from tunefront.search.tracking.store import only_writer, tracking_uri
-from tunefront.spaces import EvaluationError, ExperimentError, complete
+from tunefront.spaces import EvaluationError, ExperimentError
 
 from .test_advice import COMPUTE, SMALL
 
@@ -59,7 +59,8 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Searched]:
     setting, described = check_workload(experiment, lambda line: None)
     study = Study.open(experiment, {"workload": described["fingerprint"]})
     isolation = Isolation()
-    found = evaluate(setting, complete(experiment.baseline), isolation, folder / "trial.log")
+    baseline = experiment.space.catalog.complete(experiment.baseline)
+    found = evaluate(setting, baseline, isolation, folder / "trial.log")
     isolation.close()
     study.tell(study.ask(experiment.baseline), found)
     write_record(experiment, experiment.space.enumerate(), described)
@@ -138,7 +139,8 @@ def test_what_can_not_be_profiled_leaves_nothing_behind(
 
 
 def test_kernels_that_inductor_compiled_are_seen(searched: Searched, tmp_path: Path) -> None:
-    chosen = complete({**searched.experiment.baseline, "runtime": "inductor"})
+    catalog = searched.experiment.space.catalog
+    chosen = catalog.complete({**searched.experiment.baseline, "runtime": "inductor"})
     isolation = Isolation()
     found = profile_candidate(
         recorded_setting(searched.experiment), chosen, isolation, tmp_path / "log", tmp_path / TRACE

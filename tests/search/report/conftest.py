@@ -7,14 +7,14 @@ from datetime import datetime, timedelta
 import numpy as np
 import pytest
 
-from tunefront.evaluators import Evaluation, Measurement
+from tunefront.evaluators import Evaluation, Measurement, builtin_catalog
 from tunefront.search import Experiment, Result, Trial, result_of
 from tunefront.search.study.confirmation import Confirmation, Round
 from tunefront.spaces import Configuration
 
 SPACE = (
     "space={runtime: [torch, openvino], precision: [fp32, bf16]"
-    ", quantization: [none, int8-weight-only], batch_size: {low: 1, high: 32}"
+    ", quantization_bits: [16, 8], batch_size: {low: 1, high: 32}"
     ", threads: [1, 2, 4, 8]}"
 )
 OBJECTIVES = "objectives={throughput: maximize, peak_memory_mb: minimize, perplexity: minimize}"
@@ -48,7 +48,7 @@ def measured(
     """Figures that follow from the choices, coarse enough that some are the same."""
     batch, threads = configuration.number("batch_size"), configuration.number("threads")
     fast = 3.0 if configuration["runtime"] == "openvino" else 1.0
-    small = 0.5 if configuration["quantization"] == "int8-weight-only" else 1.0
+    small = 0.5 if configuration["quantization_bits"] == 8 else 1.0
     noise = random.normal(size=3)
     speed = round(20 * fast * threads**0.5 * (1 + np.log(batch)) * (1 + 0.02 * noise[0]), 1)
     memory = round(300 * small + 8 * batch + 20 * threads + 4 * noise[1])
@@ -73,6 +73,7 @@ def measured(
     return Trial(
         number=number,
         configuration=configuration,
+        catalog=builtin_catalog(),
         status="ok" if drop <= 5 else "infeasible",
         measurements=figures,
         evaluation=evaluation,
@@ -110,7 +111,12 @@ def search(experiment: Experiment) -> Search:
         configurations = [experiment.baseline, *(runnable[int(row)] for row in chosen)]
         trials = [measured(n, c, random, spread) for n, c in enumerate(configurations)]
         trials = [failed(t) if t.number % 13 == 12 else t for t in trials]
-        trials[-1] = Trial(number=count - 1, configuration=configurations[-1], status="running")
+        trials[-1] = Trial(
+            number=count - 1,
+            configuration=configurations[-1],
+            catalog=experiment.space.catalog,
+            status="running",
+        )
         return trials
 
     return make

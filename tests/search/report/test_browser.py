@@ -358,7 +358,7 @@ def test_the_table_sorts_by_any_column(page: "Page", answer: Result) -> None:
         "trial", "role", "trust", "throughput", "peak_memory_mb", "perplexity", "quality_drop",
     ]  # fmt: skip
     assert titles[7:] == [
-        "runtime", "precision", "quantization", "batch_size", "threads", "seconds",
+        "runtime", "precision", "quantization_bits", "batch_size", "threads", "seconds",
     ]  # fmt: skip
     assert heads.nth(3).get_attribute("aria-sort") == "descending"
     speeds = [float(text) for text in column(4)]

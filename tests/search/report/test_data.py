@@ -58,7 +58,7 @@ def test_what_json_has_no_number_for_is_written_as_javascript_reads_it(
 def test_only_choices_that_vary_are_columns(
     experiment: Experiment, search: Search, data: dict[str, Any]
 ) -> None:
-    assert data["choices"] == ["runtime", "precision", "quantization", "batch_size", "threads"]
+    assert data["choices"] == ["runtime", "precision", "quantization_bits", "batch_size", "threads"]
     torch = [t for t in search() if t.configuration["runtime"] == "torch"]
     torch = [replace(trial, number=place) for place, trial in enumerate(torch)]
     told = report_data(result_of(experiment, torch, NOTHING), {})

@@ -36,8 +36,8 @@ def test_what_an_objective_hangs_on_comes_first(experiment: Experiment, search: 
     trials = search(200)
     speed, memory, quality = (found(experiment, trials, place) for place in range(3))
     assert next(iter(speed.shares)) == "runtime"
-    assert set(list(memory.shares)[:2]) == {"quantization", "batch_size"}
-    assert next(iter(quality.shares)) == "quantization"
+    assert set(list(memory.shares)[:2]) == {"quantization_bits", "batch_size"}
+    assert next(iter(quality.shares)) == "quantization_bits"
     for importance in (speed, memory, quality):
         assert importance.r2 is not None
         assert 0.8 < importance.r2 <= 1

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tunefront.evaluators import Evaluation, Measurement
+from tunefront.evaluators import Evaluation, Measurement, builtin_catalog
 from tunefront.search import Experiment, Trial, result_of
 from tunefront.search.results.archive import RecordedSearch
 from tunefront.search.results.search_comparison import SearchComparison, compare_searches
-from tunefront.search.results.standing import plain
 from tunefront.search.study.confirmation import Confirmation
 from tunefront.spaces import Configuration, ExperimentError
 
@@ -36,6 +35,7 @@ def measured(number: int, configuration: Configuration, figures: Sequence[float]
     return Trial(
         number=number,
         configuration=configuration,
+        catalog=builtin_catalog(),
         status="ok" if loss <= 5 else "infeasible",
         measurements=found,
         evaluation=Evaluation(status="ok", measurements=found),
@@ -104,7 +104,9 @@ def brute_place(trials: Sequence[Trial], configuration: Configuration) -> tuple[
             for theirs in costs.values()
         )
     }
-    own = next((t for t in trials if plain(t.configuration) == configuration), None)
+    own = next(
+        (t for t in trials if t.catalog.without_defaults(t.configuration) == configuration), None
+    )
     if own is None:
         return "not tried", set()
     if own.number not in costs:
@@ -122,7 +124,7 @@ def test_places_and_changes_are_those_of_brute_force(
 ) -> None:
     sides = made_up(experiment, 20, seed), made_up(experiment, 20, seed + 100)
     found = compare_searches(search(sides[0]), search(sides[1]))
-    every = {plain(t.configuration) for trials in sides for t in trials}
+    every = {t.catalog.without_defaults(t.configuration) for trials in sides for t in trials}
     assert {row.configuration for row in found.rows} == every
     for row in found.rows:
         for trials, standing in zip(sides, (row.before, row.after), strict=True):
@@ -132,7 +134,14 @@ def test_places_and_changes_are_those_of_brute_force(
             if place == "beaten" and "..." not in told:
                 assert {int(number) for number in told} == better
         pair = [
-            next((t for t in trials if plain(t.configuration) == row.configuration), None)
+            next(
+                (
+                    t
+                    for t in trials
+                    if t.catalog.without_defaults(t.configuration) == row.configuration
+                ),
+                None,
+            )
             for trials in sides
         ]
         before, after = pair
@@ -262,7 +271,7 @@ def test_why_a_configuration_is_not_on_the_other_front(
     after = [
         measured(0, base, (100, 500, 10.0)),
         measured(1, fast, (400, 400, 11.0)),
-        Trial(number=2, configuration=Configuration({**base, "threads": 2}), status="running"),
+        replace(before[2], status="running", measurements={}, evaluation=None),
     ]
     smaller = load(
         "objectives={throughput: maximize, peak_memory_mb: minimize, perplexity: minimize}",

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tunefront.evaluators import builtin_catalog
 from tunefront.search import Experiment, Trial
 from tunefront.search.front.picks import front_of
 from tunefront.search.run.confirm import (
@@ -48,7 +49,8 @@ def numbers(trials: Sequence[Trial]) -> list[int]:
 
 def test_a_twin_is_the_baselines_model_run_as_another_is() -> None:
     other = configuration(runtime="openvino", batch_size=8, threads=2)
-    assert twin_of(Configuration(BASELINE), other) == configuration(batch_size=8, threads=2)
+    twin = twin_of(Configuration(BASELINE), other, builtin_catalog())
+    assert twin == configuration(batch_size=8, threads=2)
 
 
 def five(trial: TrialOf) -> list[Trial]:
@@ -167,7 +169,8 @@ def test_groups_fit_into_memory(
         assert len(set(group.configurations)) == len(group.configurations)
         for member in group.finalists:
             assert member.configuration in group.configurations
-            assert twin_of(experiment.baseline, member.configuration) in group.configurations
+            twin = twin_of(experiment.baseline, member.configuration, member.catalog)
+            assert twin in group.configurations
         assert len(group.finalists) == 1 or 100 * len(group.configurations) <= memory_mb
 
 
@@ -207,7 +210,8 @@ def test_a_twin_that_can_not_run_is_left_out(load: Load, trial: TrialOf) -> None
         )
         for number, values in enumerate(changes)
     ]
-    assert experiment.space.obstacle(twin_of(experiment.baseline, chosen[1].configuration))
+    twin = twin_of(experiment.baseline, chosen[1].configuration, experiment.space.catalog)
+    assert experiment.space.obstacle(twin)
     (group,) = groups_of(experiment, chosen, {"peak_memory_mb": 1000.0})
     assert group.configurations == tuple(t.configuration for t in chosen)
 

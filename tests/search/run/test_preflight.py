@@ -6,7 +6,6 @@ import pytest
 
 from tunefront.search import Experiment
 from tunefront.search.experiment.evaluation_settings import setting_of
-from tunefront.spaces import complete
 
 Load = Callable[..., Experiment]
 
@@ -14,7 +13,7 @@ Load = Callable[..., Experiment]
 def test_candidates_are_measured_beside_the_experiments_baseline(load: Load) -> None:
     experiment = load("measurement.wait=7", "measurement.reference=false")
     setting = setting_of(experiment, "abc")
-    assert setting.baseline == complete(experiment.baseline)
+    assert setting.baseline == experiment.space.catalog.complete(experiment.baseline)
     assert setting.fingerprint == "abc"
     assert setting.protocol == experiment.protocol
     assert (setting.protocol.wait_s, setting.protocol.reference) == (7.0, False)

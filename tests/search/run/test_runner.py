@@ -11,7 +11,7 @@ import pytest
 from tunefront.evaluators import Evaluation, EvaluationSettings, Timeouts
 from tunefront.search import Experiment, Trial
 from tunefront.search.cluster.jobs import Job
-from tunefront.search.cluster.nodes import NodePool
+from tunefront.search.cluster.nodes import Node, NodePool
 from tunefront.search.run.runner import FULL, PATIENCE, Runner
 from tunefront.search.sampling.base import Sampler
 from tunefront.search.study.live_stage import note_stage, stages_seen
@@ -141,6 +141,15 @@ def test_no_trial_starts_that_can_not_be_expected_to_end(
         assert own.study.trial(1).expected_s == 10.0  # its candidate is built: a third
 
 
+def test_interrupted_trials_run_again_where_a_node_has_room(runner: Callable[..., Runner]) -> None:
+    """The record names active choices only; the defaults of the others count, too."""
+    own = runner(None, [])
+    number = started(own).number
+    own.unfinished = [number]
+    own._suit(NodePool(nodes=(Node(id="a", address="here", cores=8.0, gpus=0.0),)))
+    assert own.unfinished == [number]
+
+
 def test_no_step_lasts_beyond_the_deadline(runner: Callable[..., Runner]) -> None:
     job = started(runner(100.0, []))
     timeouts = job.setting.timeouts
@@ -217,9 +226,10 @@ def test_what_failures_rule_out_is_said_and_not_proposed(
     out = Evaluation(status="failed", cause="unsupported", stage="build", message="no kernel")
     own.tell(number, out)
     started(own)
-    failed = candidate_of(own.study.trial(number).configuration)
+    failed = own.study.trial(number).candidate
+    catalog = own.study.experiment.space.catalog
     assert own.skips.configurations
-    assert {candidate_of(c) for c in own.skips.configurations} == {failed}
+    assert {candidate_of(c, catalog) for c in own.skips.configurations} == {failed}
     assert any("need not be tried" in line and f"trial {number}" in line for line in said)
 
 

@@ -41,7 +41,8 @@ space:
   batch_size: [1, 2, 4, 8]
   threads: [1, 2, 4, 8]
   precision: [fp32, bf16]
-  quantization: [none, int8-dynamic, int8-weight-only, int4-weight-only]
+  quantization_bits: [16, 8, 4]
+  quantization_method: [dynamic, rtn]
 objectives: {throughput: maximize, peak_memory_mb: minimize}
 limits: {quality_drop: "<= 5%"}
 """
@@ -336,6 +337,7 @@ def test_what_is_built_already_is_measured_sooner(
     search = replace(
         wide("ehvi", 0), experiment=experiment, runnable=experiment.space.enumerate().runnable
     )
+    catalog = experiment.space.catalog
     built: list[float] = []
     for build_s in (1.0, 100.0):
         sampler = search.sampler()
@@ -343,7 +345,7 @@ def test_what_is_built_already_is_measured_sooner(
         for _ in range(24):
             proposed = sampler.propose(trials)
             assert proposed is not None
-            reused = candidate_of(proposed) in map(candidate_of, configurations(trials))
+            reused = candidate_of(proposed, catalog) in {trial.candidate for trial in trials}
             evaluation = Evaluation(
                 status="ok",
                 seconds={"total": 1.0 if reused else build_s},

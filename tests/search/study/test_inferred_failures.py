@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tunefront.evaluators import Evaluation
+from tunefront.evaluators import Evaluation, builtin_catalog
 from tunefront.search import Trial
 from tunefront.search.study.inferred_failures import (
     ExcludedConfigurations,
@@ -107,7 +107,7 @@ def test_a_lesson_within_another_is_not_told(failed: Failed) -> None:
 
 def test_skips_count_what_was_not_tried_and_tell_it_once(failed: Failed) -> None:
     listed = [Configuration({"runtime": "torch", "batch_size": size}) for size in (1, 8, 16, 32)]
-    skips = ExcludedConfigurations(listed)
+    skips = ExcludedConfigurations(listed, builtin_catalog())
     out = failed(1, listed[2], "oom", "measure")
     [(lesson, count)] = skips.learn([out])
     assert (lesson.trials, count) == ((1,), 1)
@@ -120,7 +120,7 @@ def test_skips_count_what_was_not_tried_and_tell_it_once(failed: Failed) -> None
 
 def test_what_is_left_out_is_counted_once(failed: Failed) -> None:
     listed = [Configuration({"runtime": "torch", "batch_size": size}) for size in (1, 8, 16)]
-    skips = ExcludedConfigurations(listed)
+    skips = ExcludedConfigurations(listed, builtin_catalog())
     assert skips.told() == ""
     assert skips.leave_out(listed[1:]) == 2
     assert skips.told() == ", but for 2 that no node has room for"
@@ -137,7 +137,7 @@ def test_what_is_ruled_out_is_counted_as_a_list_would_be(failed: Failed, laptop:
         "batch_size": [1, 8, 32],
         "threads": [1, 2],
     }
-    space = build_space(written, Context(hardware=laptop, task="causal-lm"))
+    space = build_space(written, Context(hardware=laptop, task="causal-lm"), builtin_catalog())
     runnable = space.enumerate().runnable
     by_runtime = {name: [c for c in runnable if c["runtime"] == name] for name in runtimes}
     unlisted = Configuration({**by_runtime["openvino"][0], "batch_size": 64})
@@ -149,6 +149,6 @@ def test_what_is_ruled_out_is_counted_as_a_list_would_be(failed: Failed, laptop:
         failed(9, unlisted, "crash", "measure"),
     ]
     for count in range(len(trials) + 1):
-        expected = ExcludedConfigurations(runnable).learn(trials[:count])
+        expected = ExcludedConfigurations(runnable, builtin_catalog()).learn(trials[:count])
         assert ruled_out_by(space, trials[:count]) == expected
     assert len(ruled_out_by(space, trials)) == 3

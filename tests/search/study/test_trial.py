@@ -1,15 +1,20 @@
 """Trials: what they are called, what they cost, why they failed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pytest
 
-from tunefront.evaluators import Evaluation
+from tunefront.evaluators import Evaluation, builtin_catalog
 from tunefront.search import Limit, Objective, Trial
-from tunefront.search.study.trial import TrialStatus, label
+from tunefront.search.study.trial import TrialStatus
 from tunefront.spaces import Configuration, Value
 
 TrialOf = Callable[..., Trial]
+STATIC: Mapping[str, Value] = {
+    "runtime": "openvino",
+    "quantization_bits": 8,
+    "quantization_method": "static",
+}
 LIMITS = (
     Limit(metric="latency_ms", test="<=", bound=12.0),
     Limit(metric="throughput", test=">=", bound=0.5),
@@ -50,44 +55,68 @@ def test_a_fine_trial_has_no_cause(trial: TrialOf) -> None:
     ("values", "told"),
     [
         (
-            {"runtime": "openvino", "precision": "bf16", "quantization": "int8-static"},
-            "openvino bf16 int8-static",
+            {
+                "runtime": "openvino",
+                "precision": "bf16",
+                "quantization_bits": 8,
+                "quantization_method": "static",
+            },
+            "openvino bf16 w8 static",
         ),
-        ({"runtime": "torch", "precision": "fp32", "quantization": "none"}, "torch"),
+        (
+            {
+                "runtime": "openvino",
+                "quantization_bits": 4,
+                "quantization_method": "rtn",
+                "group_size": 64,
+            },
+            "openvino w4 rtn g64",
+        ),
+        ({"runtime": "torch", "precision": "fp32", "quantization_bits": 16}, "torch"),
         ({"runtime": "torch", "device": "cpu"}, "torch"),
         ({"runtime": "torch", "device": "cuda"}, "torch cuda"),
         ({"threads": 2, "batch_size": 8}, "b8 t2"),
         ({"replicas": 1, "tensor_parallel": 1}, ""),
-        ({"replicas": 2, "tensor_parallel": 4}, "r2 tp4"),
+        ({"replicas": 2, "tensor_parallel": 4}, "tp4 r2"),
         ({"pruning_ratio": 0.0, "runtime": "torch"}, "torch"),
         (
             {"pruning_ratio": 0.25, "pruning_method": "layers", "runtime": "torch"},
-            "torch layers p0.25",
+            "torch p0.25 layers",
         ),
     ],
 )
 def test_a_label_tells_what_differs_from_the_plain_model(
-    values: dict[str, Value], told: str
+    values: Mapping[str, Value], told: str
 ) -> None:
-    assert label(Configuration(values)) == told
+    assert builtin_catalog().label(Configuration(values)) == told
 
 
 def test_a_name_starts_with_the_number(trial: TrialOf) -> None:
-    named = trial(38, {"runtime": "openvino", "quantization": "int8-static", "threads": 2})
-    assert named.name() == "038 openvino int8-static t2"
+    named = trial(38, {**STATIC, "threads": 2})
+    assert named.name() == "038 openvino w8 static t2"
     assert trial(1234, {"threads": 2}).name() == "1234 t2"
 
 
 @pytest.mark.parametrize(
     ("values", "told"),
     [
-        ({"runtime": "openvino", "quantization": "int8-static"}, "007 ov int8s"),
-        ({"runtime": "onnxruntime", "quantization": "int4-weight-only"}, "007 ort int4w"),
-        ({"runtime": "inductor", "quantization": "int8-dynamic"}, "007 inductor int8d"),
-        ({"quantization": "int8-weight-only", "batch_size": 8}, "007 int8w b8"),
+        (STATIC, "007 ov w8 static"),
+        (
+            {"runtime": "onnxruntime", "quantization_bits": 4, "quantization_method": "rtn"},
+            "007 ort w4 rtn",
+        ),
+        (
+            {"runtime": "inductor", "quantization_bits": 8, "quantization_method": "dynamic"},
+            "007 inductor w8 dynamic",
+        ),
+        (
+            {"quantization_bits": 8, "quantization_method": "rtn", "batch_size": 8},
+            "007 w8 rtn b8",
+        ),
+        ({"pruning_ratio": 0.25, "pruning_method": "ffn-channels"}, "007 p0.25 ffn"),
     ],
 )
 def test_a_short_name_fits_narrow_columns(
-    trial: TrialOf, values: dict[str, Value], told: str
+    trial: TrialOf, values: Mapping[str, Value], told: str
 ) -> None:
     assert trial(7, values).short_name() == told

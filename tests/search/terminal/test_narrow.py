@@ -13,7 +13,12 @@ from tunefront.search.terminal.narrow import fitted, narrow_front_table
 @pytest.fixture
 def answer(load: Callable[..., Experiment], trial: Callable[..., Trial]) -> Result:
     rows = [(35.66, 380.4, 0.0), (184.1, 206.3, 0.4), (184.2, 206.4, 0.4), (107.1, 103.0, 0.8)]
-    choices = {"runtime": "openvino", "precision": "bf16", "quantization": "int8-weight-only"}
+    choices = {
+        "runtime": "openvino",
+        "precision": "bf16",
+        "quantization_bits": 8,
+        "quantization_method": "rtn",
+    }
     trials = [
         trial(n, {**choices, "batch_size": n + 1, "threads": 2}, throughput=t, peak_memory_mb=m,
               perplexity=10.0, quality_drop=d)
@@ -30,7 +35,8 @@ def test_the_table_fits_eighty_columns_with_whole_words(answer: Result) -> None:
     Console(file=stream, width=80).print(narrow_front_table(answer))
     text = stream.getvalue()
     assert max(map(len, text.splitlines())) <= 80
-    words = ("recommended", "baseline", "throughput", "perplexity", "184.2", "380.4", "ov", "int8w")
+    names = ("recommended", "baseline", "throughput", "perplexity")
+    words = (*names, "184.2", "380.4", "ov", "w8", "rtn")
     assert [word for word in words if word not in text.split()] == []
     assert "001 =2" in text or "002 =1" in text
     assert "items/s" in text

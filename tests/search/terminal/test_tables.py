@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.processors import PROCESSORS
 
-from tunefront.evaluators import Evaluation
+from tunefront.evaluators import Evaluation, builtin_catalog
 from tunefront.evaluators.exports.verification import Check
 from tunefront.search import Experiment, Limit, Trial, result_of
 from tunefront.search.deploy.verify import Verification
@@ -16,7 +16,7 @@ from tunefront.search.terminal.listings import verification_table
 from tunefront.search.terminal.plan import doctor_lines, plan_lines
 from tunefront.search.terminal.result import failure_lines, miss_lines, picks_lines, ties_line
 from tunefront.search.terminal.tables import print_table, table_of
-from tunefront.spaces import RUNTIMES, Hardware, claims, refusal
+from tunefront.spaces import Hardware, number_formats
 
 
 def test_the_plan_names_what_is_run_and_what_is_left_out(load: Callable[..., Experiment]) -> None:
@@ -34,33 +34,32 @@ def test_the_plan_of_another_processor_names_what_it_lacks(
 ) -> None:
     written = (
         "space={runtime: [torch, onnxruntime, openvino], precision: [fp32, bf16], "
-        "quantization: [none, int8-dynamic, int8-static]}",
+        "quantization_bits: [16, 8], quantization_method: [dynamic, static]}",
         "baseline={}",
     )
     experiment = load(*written, hardware=replace(laptop, isa=PROCESSORS["avx2"]))
     told = plan_lines(experiment, experiment.space.enumerate())
     assert told[told.index("left out:") + 1 :] == [
-        "  4: this processor has no bf16 instructions: it would be emulated  "
-        "[runtime=torch|openvino, precision=bf16, quantization=none|int8-dynamic|int8-static]",
-        "  3: onnxruntime does not compute in bf16  "
-        "[runtime=onnxruntime, precision=bf16, quantization=none|int8-dynamic|int8-static]",
-        "  2: torch has no int8-static quantization  "
-        "[runtime=torch, precision=fp32|bf16, quantization=int8-static]",
-        "  1: onnxruntime has no int8-static quantization  "
-        "[runtime=onnxruntime, precision=fp32, quantization=int8-static]",
+        "  6: this processor has no bf16 instructions: it would be emulated  "
+        "[runtime=torch|openvino, precision=bf16]",
+        "  3: onnxruntime does not support precision bf16; it supports fp32  "
+        "[runtime=onnxruntime, precision=bf16]",
+        "  1: torch does not support quantization_method static; it supports dynamic, rtn  "
+        "[runtime=torch, quantization_method=static, quantization_bits=8]",
+        "  1: onnxruntime does not support quantization_method static; it supports dynamic, rtn  "
+        "[runtime=onnxruntime, quantization_method=static, quantization_bits=8]",
         "  1: this processor has no VNNI instructions: openvino would quantize the weights only  "
-        "[runtime=openvino, precision=fp32, quantization=int8-dynamic]",
-        "  1: openvino has no int8-dynamic quantization in bf16  "
-        "[runtime=openvino, precision=bf16, quantization=int8-dynamic]",
+        "[runtime=openvino, quantization_bits=8, quantization_method=dynamic]",
     ]
 
 
 @pytest.mark.parametrize("processor", PROCESSORS)
 def test_doctor_lists_the_number_formats_of_the_processor(processor: str, laptop: Hardware) -> None:
     here = replace(laptop, isa=PROCESSORS[processor])
-    told = doctor_lines(here)
+    catalog = builtin_catalog()
+    told = doctor_lines(here, catalog)
     begin = told.index("number formats on this processor:") + 1
-    for line, runtime in zip(told[begin:], RUNTIMES, strict=False):
+    for line, runtime in zip(told[begin:], catalog.names("runtime"), strict=False):
         name, formats = line.split(maxsplit=1)
         assert name == runtime
         found = {
@@ -69,12 +68,17 @@ def test_doctor_lists_the_number_formats_of_the_processor(processor: str, laptop
             for precision, words in [part.rstrip(")").split(" (")]
             for quantization in words.split(", ")
         }
-        assert found == claims(runtime, here)
+        assert found == {
+            (support.values["precision"], support.quantization)
+            for support in number_formats(catalog, runtime, here)
+            if support.refusal is None
+        }
     reasons = {line.split("  ")[-1].strip() for line in told[begin:] if line.startswith("--")}
-    for runtime, facts in RUNTIMES.items():
-        for claim in facts.formats - claims(runtime, here):
-            assert any(str(refusal(runtime, claim, here)) in reason for reason in reasons)
-    narrow = [line for line in told if "keep their weights to 7 bits" in line]
+    for runtime in catalog.names("runtime"):
+        for support in number_formats(catalog, runtime, here):
+            if support.lacking:
+                assert any(str(support.refusal) in reason for reason in reasons)
+    narrow = [line for line in told if "keep 8-bit weights to 7 bits" in line]
     assert bool(narrow) == here.int8_products_saturate
 
 

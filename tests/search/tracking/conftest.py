@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from tunefront.evaluators import Evaluation, Measurement
+from tunefront.evaluators import Evaluation, Measurement, builtin_catalog
 from tunefront.search import Experiment, Result, Trial, load_experiment, result_of
 from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.study.study import Study
@@ -32,7 +32,7 @@ workload: {task: causal-lm, model: nowhere, data: nowhere.jsonl}
 space:
   runtime: [torch, openvino]
   precision: [fp32, bf16]
-  quantization: [none, int8-weight-only]
+  quantization_bits: [16, 8]
   batch_size: {low: 1, high: 32}
   threads: [1, 2, 4, 8]
 baseline: {runtime: torch, batch_size: 1, threads: 1}
@@ -117,6 +117,7 @@ def ended(number: int, configuration: Configuration, random: np.random.Generator
     common: dict[str, Any] = {
         "number": number,
         "configuration": configuration,
+        "catalog": builtin_catalog(),
         "started": begin,
         "ended": begin,
     }
@@ -125,7 +126,7 @@ def ended(number: int, configuration: Configuration, random: np.random.Generator
         return Trial(status="failed", evaluation=lost, **common)
     batch, threads = configuration.number("batch_size"), configuration.number("threads")
     fast = 3.0 if configuration["runtime"] == "openvino" else 1.0
-    small = 0.5 if configuration["quantization"] == "int8-weight-only" else 1.0
+    small = 0.5 if configuration["quantization_bits"] == 8 else 1.0
     loss = (1 - small) * 6 + (configuration["precision"] == "bf16") * 2 + 0.3 * random.normal()
     speed = 20 * fast * threads**0.5 * (1 + np.log(batch)) * (1 + 0.02 * random.normal())
     values = {

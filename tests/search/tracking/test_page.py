@@ -146,7 +146,7 @@ def test_all_trials_have_charts(opened: Opened, store: Store) -> None:
         assert page.get_by_text(title, exact=False).first.is_visible()
     page.get_by_text("Show change from baseline").first.wait_for()
     assert page.locator(".js-plotly-plot .scatterlayer .point").count() >= 300, "all runs, thrice"
-    for choice in ("runtime", "precision", "quantization", "batch_size", "threads"):
+    for choice in ("runtime", "precision", "quantization_bits", "batch_size", "threads"):
         page.locator("svg").get_by_text(choice, exact=True).first.wait_for()
     front = set(front_and_baseline(answer))
     assert set(numbers(page.evaluate(ROWS))[: len(front)]) == front

@@ -65,7 +65,7 @@ def client(experiment: Experiment, projection: Projection) -> mlflow.MlflowClien
         (f"http://127.0.0.1:5000/#/experiments/7/runs/{RUN}", RUN),
         (f"https://host/mlflow/#/experiments/7/runs/{RUN}/artifacts/report.html?x=1", RUN),
         ("38", None),
-        ("038 openvino int8-static b8 t2 with a long name", None),
+        ("038 openvino w8 static b8 t2 with a long name", None),
         ("recommended", None),
         (f"{RUN}0", None),
         (f"m-{RUN}", None),

@@ -2,6 +2,7 @@
 
 candidate.json, model files     the measured candidate, copied
 processor/                      tokenizer or image processor
+extensions/                     the user's extension files that the candidate needs
 samples.npz                     recorded inputs and outputs
 run.py                          runs the model without tunefront
 serve.py, inputs.json           serves the model over HTTP without tunefront; its input rules
@@ -33,6 +34,7 @@ SERVER = "serve.py"
 INPUTS = "inputs.json"
 README = "README.md"
 PROCESSOR = "processor"
+EXTENSIONS = "extensions"
 CONFIGURATION = "configuration.json"
 MANIFEST_FORMAT = 1
 BLOCK = 2**20
@@ -41,10 +43,23 @@ BLOCK = 2**20
 def copy_candidate(candidate: Path, folder: Path, threads: int) -> CandidateRecord:
     """Copy the candidate and write run.py; the export is opened with `threads` threads."""
     shutil.copytree(candidate, folder, dirs_exist_ok=True)
-    record = replace(CandidateRecord.read(candidate), threads=threads)
+    read = CandidateRecord.read(candidate)
+    record = replace(read, threads=threads, extensions=_copy_extensions(read.extensions, folder))
     record.write(folder)
-    (folder / RUN_SCRIPT).write_text(script_of(record))
+    (folder / RUN_SCRIPT).write_text(script_of(CandidateRecord.read(folder)))
     return record
+
+
+def _copy_extensions(files: Sequence[str], folder: Path) -> tuple[str, ...]:
+    """Copy extension files and the Python files beside them; return paths relative to `folder`."""
+    copied: list[str] = []
+    for number, file in enumerate(map(Path, files)):
+        target = Path(EXTENSIONS, str(number))
+        (folder / target).mkdir(parents=True)
+        for beside in file.parent.glob("*.py"):
+            shutil.copyfile(beside, folder / target / beside.name)
+        copied.append(str(target / file.name))
+    return tuple(copied)
 
 
 def write_server(folder: Path, inputs: Sequence[TensorSpec], request: Inputs) -> None:

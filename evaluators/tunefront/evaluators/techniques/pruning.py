@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import cast
 
 from tunefront.evaluators.evaluation.built import CandidateRecord, Facts
-from tunefront.spaces import Catalog, Configuration
+from tunefront.spaces import Catalog, Configuration, Value
 
 from .base import Technique
 
@@ -15,12 +15,23 @@ LEAST_SPARSITY = 0.9
 def active_techniques(
     catalog: Catalog, configuration: Configuration
 ) -> list[tuple[Technique, float]]:
-    """Return the techniques that a complete configuration uses, in order, each with its amount."""
-    ratio = configuration.number("pruning_ratio")
-    if ratio == 0.0:
-        return []
-    build = catalog.provided("technique", configuration.text("pruning_method"))
-    return [(cast(Callable[[], Technique], build)(), ratio)]
+    """Return the techniques that a complete configuration uses, in order, each with its amount.
+
+    A technique of an extension that declares a choice is used if the choice does not have its
+    default; its amount is the value. Other techniques are pruning methods.
+    """
+    found: list[tuple[str, Value]] = []
+    active = {kind.name: value for kind, value in catalog.active(configuration)}
+    for name in catalog.names("technique"):
+        declared = catalog.extension(name).choices
+        if declared and active.get(declared[0].name, declared[0].default) != declared[0].default:
+            found.append((name, active[declared[0].name]))
+    if configuration.number("pruning_ratio") > 0.0:
+        found.append((configuration.text("pruning_method"), configuration["pruning_ratio"]))
+    return [
+        (cast(Callable[[], Technique], catalog.provided("technique", name))(), float(amount))
+        for name, amount in found
+    ]
 
 
 def pruning_not_applied(

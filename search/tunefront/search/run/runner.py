@@ -170,7 +170,7 @@ class Runner:
         small = [c for c in untried if not places.room_for(catalog.complete(c))]
         if new := self.skips.leave_out(small):
             self.say(f"{counted(new, 'configuration')} left out: no node has the cores or the GPUs")
-        self.unfinished = [n for n in self.unfinished if places.room_for(recorded[n].configuration)]
+        self.unfinished = [n for n in self.unfinished if places.room_for(recorded[n].complete)]
 
     def _more(self) -> bool:
         """Return whether to run more trials on Ray.

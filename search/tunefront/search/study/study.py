@@ -35,7 +35,7 @@ _WHY = "why"
 _EXPECTED = "expected_s"
 _SPENT = "spent_s"
 _HOUR = "another_hour"
-RECORD_FORMAT = "3"
+RECORD_FORMAT = "4"
 """Version of the record format; a record in another format cannot be resumed."""
 TRIAL_ATTEMPTS = 3
 """Number of times a trial is started if its worker, node or driver exits before it ends."""

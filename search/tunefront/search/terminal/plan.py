@@ -129,13 +129,21 @@ def _format_lines(hardware: Hardware, catalog: Catalog) -> list[str]:
     return lines
 
 
+def _source(origin: str) -> str:
+    return f" (from {origin})" if origin else ""
+
+
 def choices_lines(catalog: Catalog) -> list[str]:
     """Format every choice of the catalogue with its values."""
     lines: list[str] = []
     for kind in catalog.kinds.values():
-        lines.append(f"{kind.name} ({kind.stage}, default {show(kind.default)}): {kind.help}")
+        default, source = show(kind.default), _source(catalog.origin(kind.name))
+        lines.append(f"{kind.name} ({kind.stage}, default {default}): {kind.help}{source}")
         if kind.words is not None:
-            lines += [f"    {show(word):18} {meaning}" for word, meaning in kind.words.items()]
+            lines += [
+                f"    {show(word):18} {meaning}{_source(catalog.origin(kind.name, word))}".rstrip()
+                for word, meaning in kind.words.items()
+            ]
         elif kind.numbers:
             lines.append(f"    {', '.join(map(show, kind.numbers))} {kind.unit}".rstrip())
         else:

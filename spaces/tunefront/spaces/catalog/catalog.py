@@ -41,14 +41,14 @@ class Catalog:
         self._provided = _provided(self.extensions)
         self._defaults = {name: kind.default for name, kind in self.kinds.items()}
         self._conditional = tuple(kind for kind in self.kinds.values() if kind.when)
-        self._format_rules = (
-            *_support_rules(self.extensions, self.kinds),
-            *_exclusion_rules(self.extensions),
-        )
+        supports = _support_rules(self.extensions, self.kinds)
+        excludes = _exclusion_rules(self.extensions, self.kinds)
+        self._format_rules = (*supports, *excludes)
         self.rules: tuple[Rule, ...] = (
-            *_requirement_rules(self.extensions),
-            *self._format_rules,
+            *_requirement_rules(self.extensions, self.kinds),
+            *supports,
             *(rule for extension in self.extensions for rule in extension.rules),
+            *excludes,
         )
         """In order of precedence; the first that excludes a combination counts."""
 
@@ -98,6 +98,13 @@ class Catalog:
         """Return the extension that declares a choice; KeyError if none does."""
         owners = {kind.name: one for one in self.extensions for kind in one.choices}
         return owners[choice]
+
+    def origin(self, choice: str, value: Value | None = None) -> str:
+        """Return where a choice, or one of its values, comes from; empty if it is built in."""
+        if value is None:
+            return self.declaring(choice).origin
+        adding = (one for one in self.extensions if value in one.values.get(choice, {}))
+        return next((one.origin for one in adding), self.declaring(choice).origin)
 
     def complete(self, values: Values) -> Configuration:
         """Return the configuration with a value for every choice: the default if none is given.
@@ -296,40 +303,52 @@ def _first_reason(
     return reason
 
 
-def _requirement_rules(extensions: Sequence[Extension]) -> tuple[Rule, ...]:
+def _active_when(extension: Extension, kinds: Mapping[str, ChoiceKind]) -> tuple[Condition, ...]:
+    """Return the conditions under which an extension and the choices of its values are active."""
+    inherited = (condition for name in extension.values for condition in kinds[name].when)
+    return (*extension.conditions, *inherited)
+
+
+def _requirement_rules(
+    extensions: Sequence[Extension], kinds: Mapping[str, ChoiceKind]
+) -> tuple[Rule, ...]:
+    together: dict[tuple[Condition, ...], list[Requirement]] = {}
+    for extension in extensions:
+        for requirement in extension.requires:
+            conditions = (*_active_when(extension, kinds), *requirement.when)
+            together.setdefault(conditions, []).append(requirement)
     return _grouped(
-        "library",
-        [
-            ((*extension.conditions, *requirement.when), (), _lacking(requirement))
-            for extension in extensions
-            for requirement in extension.requires
-        ],
+        "library", [(conditions, (), _lacking(some)) for conditions, some in together.items()]
     )
 
 
-def _lacking(requirement: Requirement) -> Check:
+def _lacking(requirements: Sequence[Requirement]) -> Check:
     def check(hardware: Hardware, _: Values) -> str | None:
-        if requirement.version_on(hardware) is not None:
+        missing = [one for one in requirements if one.version_on(hardware) is None]
+        if not missing:
             return None
-        return f"{requirement.name} not installed{requirement.hint()}"
+        return f"{', '.join(one.name for one in missing)} not installed{missing[0].hint()}"
 
     return check
 
 
-def _exclusion_rules(extensions: Sequence[Extension]) -> tuple[Rule, ...]:
+def _exclusion_rules(
+    extensions: Sequence[Extension], kinds: Mapping[str, ChoiceKind]
+) -> tuple[Rule, ...]:
+    """Return the rules of exclusions; those that hold on every machine come first."""
+    excludes = [(extension, one) for extension in extensions for one in extension.excludes]
     return _grouped(
         "excluded",
         [
             (
-                extension.conditions,
+                _active_when(extension, kinds),
                 (
                     *(condition.choice for condition in exclusion.when),
                     *(("device",) if exclusion.unless_isa else ()),
                 ),
                 _excluding(exclusion),
             )
-            for extension in extensions
-            for exclusion in extension.excludes
+            for extension, exclusion in sorted(excludes, key=lambda pair: bool(pair[1].unless_isa))
         ],
     )
 

@@ -58,6 +58,7 @@ def looked(experiment: Experiment, seen: EvaluationOf) -> TrialOf:
         return Trial(
             number=number,
             configuration=Configuration({"threads": number + 1}),
+            catalog=experiment.space.catalog,
             status="ok",
             measurements=figures_of(experiment, found, seen(1.0) if number else None),
             evaluation=found,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from tunefront.evaluators import Evaluation
+from tunefront.evaluators import Evaluation, builtin_catalog
 from tunefront.search import Trial
 from tunefront.search.sampling.surrogate.durations import ExpectedSeconds
 from tunefront.spaces import Configuration
@@ -18,7 +18,13 @@ def trial(number: int, seconds: float | None, *, reused: bool = False) -> Trial:
         reused=("candidate",) if reused else (),
     )
     configuration = Configuration({"batch_size": number})
-    return Trial(number=number, configuration=configuration, status="ok", evaluation=evaluation)
+    return Trial(
+        number=number,
+        configuration=configuration,
+        catalog=builtin_catalog(),
+        status="ok",
+        evaluation=evaluation,
+    )
 
 
 def expected(

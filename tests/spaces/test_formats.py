@@ -1,12 +1,15 @@
-"""What runtimes claim on one processor and another, every pair written down."""
+"""The number formats of each runtime on one processor and another, all of them written down."""
 
 import pytest
 from tests.processors import PROCESSORS, hardware_with
 
-from tunefront.spaces import RUNTIMES, claims, refusal
+from tunefront.evaluators import builtin_catalog
+from tunefront.spaces import Hardware, number_formats, supported_formats
 
-FOUR = ("none", "int8-dynamic", "int8-weight-only", "int4-weight-only")
-STATIC = (*FOUR, "int8-static")
+CATALOG = builtin_catalog()
+RUNTIMES = CATALOG.names("runtime")
+FOUR = ("none", "w8 dynamic", "w8 rtn", "w4 rtn")
+STATIC = (*FOUR, "w8 static")
 NO_BF16 = "this processor has no bf16 instructions: it would be emulated"
 NO_BF16_KERNELS = "openvino has no bf16 kernels for this processor: it would compute in fp32"
 NO_FP16 = "this processor has no fp16 arithmetic: it would be emulated"
@@ -17,9 +20,9 @@ INDUCTOR: Formats = {"fp32": FOUR[:3], "bf16": FOUR[:3]}
 ONNX: Formats = {"fp32": FOUR}
 OPENVINO: Formats = {
     "fp32": STATIC,
-    "bf16": ("none", "int8-weight-only", "int4-weight-only", "int8-static"),
+    "bf16": ("none", "w8 rtn", "w4 rtn", "w8 static"),
 }
-WITHOUT_VNNI = tuple(word for word in STATIC if word != "int8-dynamic")
+WITHOUT_VNNI = tuple(word for word in STATIC if word != "w8 dynamic")
 EXPECTED: dict[str, dict[str, Formats]] = {
     "avx2": {
         "torch": {"fp32": FOUR},
@@ -67,69 +70,91 @@ EXPECTED: dict[str, dict[str, Formats]] = {
 }
 
 
+def refusals(
+    runtime: str, hardware: Hardware, device: str = "cpu"
+) -> dict[tuple[str, str], str | None]:
+    """The reason by precision and quantization; None for a supported format."""
+    return {
+        (str(one.values["precision"]), one.quantization): one.refusal
+        for one in number_formats(CATALOG, runtime, hardware, device=device)
+    }
+
+
 @pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("processor", PROCESSORS)
-def test_a_runtime_claims_these_pairs(processor: str, runtime: str) -> None:
+def test_a_runtime_supports_these_formats(processor: str, runtime: str) -> None:
     formats = EXPECTED[processor][runtime]
     expected = {(precision, word) for precision, words in formats.items() for word in words}
-    assert claims(runtime, hardware_with(processor)) == expected
+    found = refusals(runtime, hardware_with(processor))
+    assert {claim for claim, reason in found.items() if reason is None} == expected
+    assert len(supported_formats(CATALOG, runtime, hardware_with(processor))) == len(expected)
 
 
 @pytest.mark.parametrize(
     ("processor", "runtime", "claim", "reason"),
     [
         ("avx2", "torch", ("bf16", "none"), NO_BF16),
-        ("avx512-vnni", "inductor", ("bf16", "int8-dynamic"), NO_BF16),
+        ("avx512-vnni", "inductor", ("bf16", "w8 dynamic"), NO_BF16),
         ("avx2", "openvino", ("bf16", "none"), NO_BF16),
         ("arm-bf16", "openvino", ("bf16", "none"), NO_BF16_KERNELS),
         ("avx512-bf16", "torch", ("fp16", "none"), NO_FP16),
         ("arm", "torch", ("fp16", "none"), NO_FP16),
-        ("avx2", "openvino", ("fp32", "int8-dynamic"), NO_VNNI),
-        ("avx512", "openvino", ("fp32", "int8-dynamic"), NO_VNNI),
-        ("arm-bf16", "openvino", ("fp32", "int8-dynamic"), NO_VNNI),
+        ("avx2", "openvino", ("fp32", "w8 dynamic"), NO_VNNI),
+        ("avx512", "openvino", ("fp32", "w8 dynamic"), NO_VNNI),
+        ("arm-bf16", "openvino", ("fp32", "w8 dynamic"), NO_VNNI),
     ],
 )
 def test_what_the_processor_lacks_is_the_reason(
     processor: str, runtime: str, claim: tuple[str, str], reason: str
 ) -> None:
-    assert refusal(runtime, claim, hardware_with(processor)) == reason
-    assert refusal(runtime, claim, hardware_with("amx")) is None
+    assert refusals(runtime, hardware_with(processor))[claim] == reason
+    assert refusals(runtime, hardware_with("amx"))[claim] is None
+    lacking = {
+        (one.values["precision"], one.quantization)
+        for one in number_formats(CATALOG, runtime, hardware_with(processor))
+        if one.lacking
+    }
+    assert claim in lacking
 
 
 @pytest.mark.parametrize("processor", PROCESSORS)
 @pytest.mark.parametrize(
     ("runtime", "claim", "reason"),
     [
-        ("onnxruntime", ("bf16", "none"), "onnxruntime does not compute in bf16"),
-        ("torch", ("fp32", "int8-static"), "torch has no int8-static quantization"),
+        (
+            "onnxruntime",
+            ("bf16", "none"),
+            "onnxruntime does not support precision bf16; it supports fp32",
+        ),
+        (
+            "torch",
+            ("fp32", "w8 static"),
+            "torch does not support quantization_method static; it supports dynamic, rtn",
+        ),
         (
             "openvino",
-            ("bf16", "int8-dynamic"),
-            "openvino has no int8-dynamic quantization in bf16",
+            ("bf16", "w8 dynamic"),
+            "openvino quantizes activations dynamically in fp32 only",
         ),
     ],
 )
 def test_what_a_runtime_never_does_is_the_same_reason_on_every_processor(
     processor: str, runtime: str, claim: tuple[str, str], reason: str
 ) -> None:
-    assert refusal(runtime, claim, hardware_with(processor)) == reason
+    assert refusals(runtime, hardware_with(processor))[claim] == reason
+    assert not any(
+        one.lacking
+        for one in number_formats(CATALOG, runtime, hardware_with(processor))
+        if (one.values["precision"], one.quantization) == claim
+    )
 
 
 def test_instruction_sets_do_not_count_on_a_gpu() -> None:
     old = hardware_with("avx2")
-    assert refusal("torch", ("bf16", "none"), old) == NO_BF16
-    assert refusal("torch", ("bf16", "none"), old, device="cuda") is None
-    assert claims("torch", old, device="cuda") == claims("torch", hardware_with("amx"))
-
-
-@pytest.mark.parametrize("runtime", RUNTIMES)
-@pytest.mark.parametrize("processor", PROCESSORS)
-def test_a_claim_is_what_is_not_refused(processor: str, runtime: str) -> None:
-    hardware = hardware_with(processor)
-    precisions, quantizations = ("fp32", "bf16", "fp16"), STATIC
-    for claim in ((p, q) for p in precisions for q in quantizations):
-        claimed = claim in claims(runtime, hardware)
-        assert claimed == (refusal(runtime, claim, hardware) is None), claim
+    assert refusals("torch", old)["bf16", "none"] == NO_BF16
+    on_gpu = refusals("torch", old, device="cuda")
+    assert on_gpu["bf16", "none"] is None
+    assert on_gpu == refusals("torch", hardware_with("amx"), device="cuda")
 
 
 @pytest.mark.parametrize("processor", PROCESSORS)

@@ -1,0 +1,97 @@
+"""What the conformance suites try extensions with: a small module, its requests, a built case."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tunefront.evaluators.evaluation.built import CandidateRecord
+from tunefront.evaluators.interfaces.tensors import Inputs, TensorSpec
+from tunefront.evaluators.interfaces.torch_tensors import tensors
+from tunefront.evaluators.runtimes.base import Candidate, Runtime, Source
+from tunefront.evaluators.statistics.arrays import Array
+from tunefront.spaces import Catalog, Configuration, Hardware, TunefrontError
+
+FEATURES = 64
+"""Numbers in an item of the small module."""
+
+
+class NotConformant(TunefrontError):
+    """An extension breaks its contract; the message says how."""
+
+
+def feature_request(batch: int, length: int, seed: int = 0) -> Inputs:
+    """Return a request of random features; `length` does not matter."""
+    random = np.random.default_rng((seed, length))
+    return {"input": random.normal(size=(batch, FEATURES)).astype(np.float32)}
+
+
+def layered_module() -> torch.nn.Module:
+    """Return three linear layers with the same random weights at every call."""
+    torch.manual_seed(0)
+    layers = [torch.nn.Linear(FEATURES, 128), torch.nn.ReLU(), torch.nn.Linear(128, 128)]
+    return torch.nn.Sequential(*layers, torch.nn.ReLU(), torch.nn.Linear(128, 32)).eval()
+
+
+def layered_source(hardware: Hardware, shared: Path) -> Source:
+    """Return a source of `layered_module`; what builds share is kept below `shared`."""
+
+    def get_or_make(name: str, make: Callable[[Path], None]) -> Path:
+        if not (shared / name).exists():
+            (shared / name).mkdir(parents=True)
+            make(shared / name)
+        return shared / name
+
+    return Source(
+        module=layered_module(),
+        inputs=(TensorSpec(name="input", dims=("batch", FEATURES)),),
+        calibration=[feature_request(4, 0, seed) for seed in range(4)],
+        shared=get_or_make,
+        hardware=hardware,
+    )
+
+
+@dataclass(frozen=True)
+class RuntimeCase:
+    """A runtime with a configuration, built when it is first needed.
+
+    Attributes:
+        catalog: The catalogue of the configuration.
+        runtime: The runtime.
+        configuration: The complete configuration.
+        make_source: Returns a fresh source at every call.
+        folder: An empty folder for the build.
+        make_request: Returns a request of some items; for texts, of some length; from a seed.
+    """
+
+    catalog: Catalog
+    runtime: Runtime
+    configuration: Configuration
+    make_source: Callable[[], Source]
+    folder: Path
+    make_request: Callable[[int, int, int], Inputs] = feature_request
+
+    @cached_property
+    def record(self) -> CandidateRecord:
+        """The record of the built candidate."""
+        settings = self.runtime.build(self.make_source(), self.configuration, self.folder)
+        return CandidateRecord(
+            configuration=self.configuration,
+            settings=settings,
+            parameters=1,
+            reference_parameters=1,
+        )
+
+    def open(self, threads: int = 1) -> Candidate:
+        """Open the built candidate."""
+        settings = self.record.settings
+        return self.runtime.load(self.folder, self.configuration, settings, threads)
+
+    def reference(self, request: Inputs) -> Array:
+        """Return the output of the torch module."""
+        with torch.no_grad():
+            output: Array = self.make_source().module(**tensors(request)).numpy()
+        return output
