@@ -55,7 +55,7 @@ class Night:
         self.recorder = TrackingWriter(experiment, self.study, self.said.append)
         self._evaluation = evaluation
 
-    def answer(self) -> Result:
+    def result(self) -> Result:
         return result_of(self.experiment, self.study.trials(), Confirmation(rounds={}))
 
     def trials(self, count: int) -> None:
@@ -64,10 +64,10 @@ class Night:
             threads = len(self.study.trials()) + 1
             configuration = Configuration({**self.experiment.baseline, "threads": threads % 2 + 1})
             self.study.tell(self.study.ask(configuration), self._evaluation)
-            self.recorder.add(self.answer())
+            self.recorder.add(self.result())
 
     def finish(self) -> str:
-        return self.recorder.finish(self.answer())
+        return self.recorder.finish(self.result())
 
     def written(self) -> Counter[str]:
         """How many runs MLflow has of every trial."""
@@ -296,7 +296,7 @@ def test_the_front_is_a_link_away_while_the_search_runs(
     assert sync(one.experiment).obstacle.endswith("this is 4.0.0")
     again = TrackingWriter(one.experiment, one.study, one.said.append)
     again.start()
-    assert "searchFilter=" in again.finish(one.answer())
+    assert "searchFilter=" in again.finish(one.result())
     assert one.said == [
         "MLflow: the views for its page are known from 3.15 on, below 4.0; this is 4.0.0; the links"
         " show the same rows, without columns and charts of ours"

@@ -8,7 +8,7 @@ import click
 from tunefront.search.exit_codes import ExitCode
 
 from .arguments import (
-    print_answer,
+    print_result,
     with_experiment,
     with_format,
 )
@@ -42,10 +42,10 @@ def pick_command(experiment: Path, limits: Sequence[str], prefer: str | None, st
     kept = tuple(limit for limit in loaded.limits if limit.metric not in named)
     check_limits((*kept, *chosen))
     confirmation = Confirmation.from_dict(study.confirmation())
-    answer = result_of(loaded, study.trials(), confirmation, (*kept, *chosen), prefer)
-    print_answer(answer, style, (*kept, *chosen))
-    if style == "table" and (lines := relaxation_lines(answer, (*kept, *chosen), prefer)):
+    result = result_of(loaded, study.trials(), confirmation, (*kept, *chosen), prefer)
+    print_result(result, style, (*kept, *chosen))
+    if style == "table" and (lines := relaxation_lines(result, (*kept, *chosen), prefer)):
         click.echo("\n".join(["", "each limit alone could buy:", *lines]))
-    if answer.front.trials:
+    if result.front.trials:
         return 0
     return ExitCode.NOTHING_WITHIN_LIMITS

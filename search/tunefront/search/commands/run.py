@@ -9,8 +9,8 @@ import click
 from .arguments import (
     echo,
     export_and_verify,
-    print_answer,
     print_closing,
+    print_result,
     say,
     with_experiment,
     with_format,
@@ -72,13 +72,13 @@ def run_command(
         runnable_or_error(loaded)
         return _detach(loaded, exported=exported, fresh=fresh, style=style)
     with screen_for(loaded) as screen:
-        result = run_search(loaded, fresh=fresh, say=screen.say, show=screen.show)
-    print_answer(result.answer, style)
-    print_closing(result.answer, style)
-    _print_next_steps(result, experiment)
-    if exported and result.answer.front.recommended is not None:
-        export_and_verify(result.answer, result.answer.front.recommended, None, keep=True)
-    return result.exit_code
+        finished = run_search(loaded, fresh=fresh, say=screen.say, show=screen.show)
+    print_result(finished.result, style)
+    print_closing(finished.result, style)
+    _print_next_steps(finished, experiment)
+    if exported and finished.result.front.recommended is not None:
+        export_and_verify(finished.result, finished.result.front.recommended, None, keep=True)
+    return finished.exit_code
 
 
 def _detach(experiment: "Experiment", *, exported: bool, fresh: bool, style: str) -> int:
@@ -93,25 +93,25 @@ def _detach(experiment: "Experiment", *, exported: bool, fresh: bool, style: str
     return detach(experiment, arguments, say)
 
 
-def _print_next_steps(result: "RunResult", written: Path) -> None:
+def _print_next_steps(finished: "RunResult", written: Path) -> None:
     from tunefront.search.results.metadata import read_record, resume_command
     from tunefront.search.results.result import early_ends
     from tunefront.search.tracking.server import say_front
 
-    answer, smoke = result.answer, result.answer.experiment.smoke
-    told = f"{answer.counts()}, {result.seconds / 60:.1f} min"
+    result, smoke = finished.result, finished.result.experiment.smoke
+    told = f"{result.counts()}, {finished.seconds / 60:.1f} min"
     say("")
-    saved = early_ends(answer.trials, answer.experiment.objectives)
+    saved = early_ends(result.trials, result.experiment.objectives)
     echo(["; ".join(filter(None, (told, saved)))], err=True)
-    echo(["", f"  {answer.headline()}", ""], err=True)
-    if result.link:
-        say_front(answer.experiment, say)
-    if result.outcome == "interrupted":
-        command = resume_command(answer.experiment, read_record(answer.experiment))
+    echo(["", f"  {result.headline()}", ""], err=True)
+    if finished.link:
+        say_front(result.experiment, say)
+    if finished.outcome == "interrupted":
+        command = resume_command(result.experiment, read_record(result.experiment))
         say(f"next:   interrupted; `{command}` resumes it")
     elif smoke:
         say(f"a quick check, its figures don't count; next: tunefront run {written}")
-    elif answer.baseline is None:
+    elif result.baseline is None:
         say(f"next:   tunefront show {written} 0, for the baseline's last words")
     else:
         say(f"next:   tunefront show {written} | pick | compare | export")

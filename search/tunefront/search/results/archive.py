@@ -27,20 +27,20 @@ class RecordedSearch:
 
     Attributes:
         folder: The folder of the record.
-        answer: The result.
+        result: The result.
         record: The metadata written next to the study at the start of the search.
         identity: What the measurements depend on in addition to the configuration.
     """
 
     folder: Path
-    answer: Result
+    result: Result
     record: Mapping[str, Any]
     identity: Mapping[str, Any]
 
     @property
     def experiment(self) -> Experiment:
         """The experiment of the search."""
-        return self.answer.experiment
+        return self.result.experiment
 
     @property
     def machine(self) -> Mapping[str, Any]:
@@ -56,12 +56,12 @@ class RecordedSearch:
     @property
     def begun(self) -> datetime | None:
         """The start of the first trial; None if not recorded."""
-        return min((t.started for t in self.answer.trials if t.started), default=None)
+        return min((t.started for t in self.result.trials if t.started), default=None)
 
     @property
     def ended(self) -> datetime | None:
         """The end of the last trial; None if not recorded."""
-        return max((t.ended for t in self.answer.trials if t.ended), default=None)
+        return max((t.ended for t in self.result.trials if t.ended), default=None)
 
 
 def is_record(path: Path) -> bool:
@@ -103,7 +103,7 @@ def read_search(path: Path) -> RecordedSearch:
     confirmation = Confirmation.from_dict(study.confirmation())
     return RecordedSearch(
         folder=folder.absolute(),
-        answer=result_of(experiment, study.trials(), confirmation),
+        result=result_of(experiment, study.trials(), confirmation),
         record=_read(folder),
         identity=study.identity,
     )

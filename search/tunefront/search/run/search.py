@@ -1,8 +1,8 @@
 """A search run from start to finish: prepare, check, search, confirm, write the result.
 
 from tunefront.search import run_search
-result = run_search("experiments/minilm")
-result.answer.headline(), result.answer.front.recommended
+finished = run_search("experiments/minilm")
+finished.result.headline(), finished.result.front.recommended
 """
 
 import os
@@ -63,7 +63,7 @@ class RunResult:
 
     Attributes:
         outcome: How the run ended.
-        answer: Trials, front and picks.
+        result: Trials, front and picks.
         link: The address of the front in MLflow; empty if MLflow could not be written.
         folder: The results folder.
         seconds: Duration of this run in seconds.
@@ -71,7 +71,7 @@ class RunResult:
     """
 
     outcome: Outcome
-    answer: Result
+    result: Result
     link: str
     folder: Path
     seconds: float
@@ -153,38 +153,38 @@ class _SearchRun:
         self.seconds = experiment.budget.seconds(self.spent_before_s, datetime.now())
         self.recorder = TrackingWriter(experiment, study, say)
         self.runner = self._runner()
-        self._answer: Result | None = None
+        self._result: Result | None = None
 
     def run(self) -> RunResult:
         runner = self.runner
         runner.reconcile()
         self.recorder.start()
         if recorded := self.study.trials():
-            self._answer = result_of(self.experiment, recorded, Confirmation(rounds={}))
+            self._result = result_of(self.experiment, recorded, Confirmation(rounds={}))
         if (over := runner.over()) and not self._to_confirm():
             self.say(f"nothing left to run: {over}")
         else:
             self._run_trials(runner)
         confirmation = Confirmation.from_dict(self.study.confirmation())
-        answer = self._answer = result_of(self.experiment, self.study.trials(), confirmation)
+        result = self._result = result_of(self.experiment, self.study.trials(), confirmation)
         self._show("writing the result")
-        self._report(answer)
-        link = self.recorder.finish(answer)
+        self._report(result)
+        link = self.recorder.finish(result)
         return RunResult(
-            outcome=_outcome(answer, runner.stopped),
+            outcome=_outcome(result, runner.stopped),
             signal=runner.stopped_by,
-            answer=answer,
+            result=result,
             link=link,
             folder=self.experiment.results,
             seconds=time.monotonic() - self.start,
         )
 
-    def _report(self, answer: Result) -> None:
+    def _report(self, result: Result) -> None:
         """Write report.html next to the record."""
         from tunefront.search.report.page import REPORT_FILE, write_report
 
         try:
-            path = write_report(answer, read_record(self.experiment))
+            path = write_report(result, read_record(self.experiment))
         except Exception as error:  # a failed report must not invalidate the search's result
             self.say(f"{REPORT_FILE} could not be written: {type(error).__name__}: {error}")
         else:
@@ -227,7 +227,7 @@ class _SearchRun:
             Progress(
                 experiment=self.experiment,
                 phase=phase,
-                answer=self._answer,
+                result=self._result,
                 running=tuple(self.runner.running.values()),
                 concurrent=self.runner.concurrent,
                 left=self.runner.left(),
@@ -278,15 +278,15 @@ class _SearchRun:
 
     def _on_trial(self, trial: Trial) -> None:
         self.study.spend(self._spent_s())
-        answer = self._answer = result_of(
+        result = self._result = result_of(
             self.experiment, self.study.trials(), Confirmation(rounds={})
         )
-        told = answer.sentence(trial) + (f"; breaks {trial.cause}" if trial.broken else "")
+        told = result.sentence(trial) + (f"; breaks {trial.cause}" if trial.broken else "")
         doubts = trial.evaluation.doubts if trial.evaluation else ()
         told += f"; doubted: {', '.join(doubts)}" if doubts else ""
-        self.say(f"{trial.name()}: {told} [{_pace(trial)}{self._to_go(answer.trials)}]")
+        self.say(f"{trial.name()}: {told} [{_pace(trial)}{self._to_go(result.trials)}]")
         self._show()
-        self.recorder.add(answer)
+        self.recorder.add(result)
 
     def _to_go(self, trials: Sequence[Trial]) -> str:
         """Format the number of trials left and their expected time; empty if unknown or none."""
@@ -321,12 +321,12 @@ def _pace(trial: Trial) -> str:
     return f"{evaluation.own_s:.0f} s{expected}{waited}"
 
 
-def _outcome(answer: Result, stopped: bool) -> Outcome:
+def _outcome(result: Result, stopped: bool) -> Outcome:
     if stopped:
         return "interrupted"
-    if answer.trials and answer.trials[0].status == "failed":
+    if result.trials and result.trials[0].status == "failed":
         return "baseline failed"
-    return "done" if answer.front.trials else "nothing within limits"
+    return "done" if result.front.trials else "nothing within limits"
 
 
 @contextmanager
