@@ -315,7 +315,7 @@ def test_pointing_shows_a_trial_and_a_click_keeps_it(page: "Page", result: Resul
     assert recommended is not None
     text = card.inner_text()
     assert recommended.name() in text
-    assert result.trust(recommended) in text
+    assert result.view(recommended).trust_text in text
     assert f"tunefront export {result.experiment.path} {recommended.number}" in text
     for name, value in recommended.configuration.items():
         if name != "device":

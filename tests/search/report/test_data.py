@@ -42,8 +42,9 @@ def test_the_report_shows_the_result_that_the_terminal_shows(
     ]
     for trial, row in zip(result.trials, data["trials"], strict=True):
         assert row["name"] == trial.name()
-        assert row["sentence"] == result.sentence(trial)
-        assert row["trust"] == result.trust(trial)
+        view = result.view(trial)
+        assert row["sentence"] == view.sentence
+        assert (row["trust"], row["chance"]) == (view.trust, view.chance)
         assert row["status"] == trial.status
 
 
@@ -102,7 +103,7 @@ def test_machine_protocol_and_time_are_told(data: dict[str, Any]) -> None:
     protocol = dict(data["protocol"])
     assert protocol["confirmation"].endswith("confirmed: 000, 003, 005")
     assert protocol["budget"] == "60 trials, 8 h"
-    assert protocol["doubted"] == "4 of 60 trials"
+    assert protocol["unconfirmed"] == "4 of 60 trials"
     assert protocol["saved"].startswith("judging ended early in ")
     assert [stage["stage"] for stage in data["stages"]] == [
         "prepare",

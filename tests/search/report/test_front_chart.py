@@ -10,7 +10,6 @@ from PIL import Image
 from tunefront.evaluators import Measurement
 from tunefront.search import Experiment, Trial, result_of
 from tunefront.search.report.front_chart import ROLE_COLOURS, Box, draw_front, errors
-from tunefront.search.results.view import role_of
 from tunefront.search.study.confirmation import Confirmation
 
 TrialOf = Callable[..., Trial]
@@ -56,7 +55,7 @@ def test_every_measured_trial_is_drawn_in_the_colour_of_its_role(
     experiment: Experiment, trials: list[Trial], tmp_path: Path
 ) -> None:
     result = result_of(experiment, trials, NOTHING)
-    roles = [role_of(result, trial) for trial in trials]
+    roles = [result.view(trial).role for trial in trials]
     assert roles[0] == "baseline"
     assert roles[3] == "dominated"
     assert set(roles[1:3]) == {"front", "recommended"}

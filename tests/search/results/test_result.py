@@ -32,9 +32,9 @@ def row(trial: TrialOf) -> TrialOf:
 
 
 def sentence(experiment: Experiment, *trials: Trial, confirmation: Confirmation = NOTHING) -> str:
-    """What is told about the last of the trials."""
+    """Return the sentence about the last trial."""
     result = result_of(experiment, trials, confirmation)
-    return result.sentence(result.trials[-1])
+    return result.view(result.trials[-1]).sentence
 
 
 def round_of(
@@ -147,10 +147,10 @@ def test_confirmed_figures_take_the_place_of_the_first_ones(
     assert [trial.number for trial in result.front.trials] == [2, 0]
 
 
-def test_how_far_figures_can_be_trusted_is_told_with_the_chance(
+def test_trust_is_shown_with_the_chance_to_be_on_the_front(
     experiment: Experiment, row: TrialOf, trial: TrialOf, evaluation: Callable[..., Evaluation]
 ) -> None:
-    """0 is beaten in memory by 1, and 2 is beaten by it in both."""
+    """Trial 1 dominates trials 0 and 2."""
     doubted = replace(evaluation(), doubts=("others took the cores",))
     trials = [
         row(0, 100, 500),
@@ -161,18 +161,17 @@ def test_how_far_figures_can_be_trusted_is_told_with_the_chance(
     ]
     confirmation = Confirmation(rounds={0: [BASE], 1: [round_of(3.0, 3.0, 3.0, memory=400.0)]})
     result = result_of(experiment, trials, confirmation)
-    told = [result.trust(trial) for trial in result.trials]
-    assert told == [
+    assert [view.trust_text for view in result.views.values()] == [
         "confirmed, front 0 %",
         "confirmed, front 100 %",
-        "doubted, front 0 %",
+        "unconfirmed, front 0 %",
         "-",
-        "once",
+        "single",
     ]
     assert result.counts() == "5 trials, 1 failed, 1 on the front"
 
 
-def test_a_confirmation_amid_others_leaves_doubts(
+def test_a_confirmation_that_was_disturbed_leaves_a_trial_unconfirmed(
     experiment: Experiment, row: TrialOf, evaluation: Callable[..., Evaluation]
 ) -> None:
     quiet = round_of(3.0, 3.0, 3.0, memory=400.0)
@@ -183,13 +182,12 @@ def test_a_confirmation_amid_others_leaves_doubts(
         confirmation = Confirmation(rounds={0: [BASE] * 3, 1: rounds})
         return result_of(experiment, trials, confirmation)
 
-    assert result_with(quiet, quiet, noisy).trust(trials[1]).startswith("confirmed, ")
-    amid = result_with(quiet, noisy, noisy)
-    assert amid.trust(trials[1]).startswith("doubted, ")
-    found = amid.trials[1].evaluation
-    assert found is not None
-    assert found.doubts == ("others took the cores in 2 of 3 rounds of confirmation",)
-    assert amid.trust(trials[0]).startswith("confirmed, ")
+    assert result_with(quiet, quiet, noisy).view(trials[1]).trust == "confirmed"
+    disturbed = result_with(quiet, noisy, noisy)
+    assert disturbed.view(trials[1]).trust == "unconfirmed"
+    warning = "others took the cores in 2 of 3 rounds of confirmation"
+    assert disturbed.view(trials[1]).warnings == (warning,)
+    assert disturbed.view(trials[0]).trust == "confirmed"
 
 
 def headline(experiment: Experiment, *trials: Trial) -> str:
@@ -228,6 +226,7 @@ def test_the_baseline_is_trial_zero_where_it_was_measured(
             trials=trials,
             front=result_of(experiment, trials, NOTHING).front,
             confirmation=NOTHING,
+            limits=(),
         ).baseline
 
     assert baseline(row(1, 1, 1), row(0, 2, 2)) == row(0, 2, 2)

@@ -269,7 +269,8 @@ def test_why_a_configuration_is_not_on_the_other_front(
         "space={runtime: [torch, openvino], batch_size: {low: 1, high: 8}, threads: [1, 2]}",
     )
     rows = rows_by_number(compare_searches(search(before), search(after, of=smaller)))
-    assert (rows[1].after.place, rows[1].after.why) == ("beyond limits", "quality_drop <= 5 (10)")
+    why = "quality_drop 10 % (limit quality_drop <= 5 %)"
+    assert (rows[1].after.place, rows[1].after.why) == ("beyond limits", why)
     assert (rows[2].after.place, rows[2].after.why) == ("not ended", "")
     assert rows[3].after.place == "not tried"
     assert rows[3].after.why == "not in its space: precision bf16"

@@ -41,7 +41,7 @@ def test_the_front_is_drawn_with_roles_names_and_units(answered: Callable[..., R
     lines = plot_lines(result)
     assert lines[0] == "peak_memory_mb, MB (less is better)"
     assert lines[-3].endswith("throughput, items/s (more is better), log scale")
-    assert lines[-1] == "* recommended   B baseline   o front   . other"
+    assert lines[-1] == "* recommended   B baseline   o front   . dominated"
     assert lines[1].split() == ["600", "+", "."]
     assert lines[15].split() == ["250", "+o002"]
     assert [line.split("|")[-1].strip() for line in lines if "*" in line][0] == "001*"

@@ -138,7 +138,7 @@ def test_the_sign_of_a_tie_is_explained(
     assert ties_line(alone) == ""
 
 
-def test_misses_are_told_with_their_units(
+def test_missed_limits_are_printed_with_units(
     load: Callable[..., Experiment], trial: Callable[..., Trial]
 ) -> None:
     figures = {"throughput": 100.0, "peak_memory_mb": 500.0, "perplexity": 10.0}
@@ -149,7 +149,7 @@ def test_misses_are_told_with_their_units(
         Limit(metric="throughput", test=">=", bound=1.0),
     ]
     result = result_of(load(), [only], Confirmation(rounds={}), limits)
-    assert miss_lines(result, limits) == [
+    assert miss_lines(result) == [
         "nothing keeps the limits; the nearest:",
         "  000 t1: latency_ms 12.3 ms (limit latency_ms <= 1.5 ms), "
         "perplexity 10 (limit perplexity <= 2)",

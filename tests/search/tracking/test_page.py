@@ -11,7 +11,6 @@ from tunefront.evaluators import Evaluation
 from tunefront.search import Result
 from tunefront.search.report.front_chart import ROLE_COLOURS
 from tunefront.search.results.result import rounded
-from tunefront.search.results.view import role_of
 from tunefront.search.study.study import Study
 from tunefront.search.tracking.note import command_of
 from tunefront.search.tracking.store import tracking_uri
@@ -70,7 +69,7 @@ def check_rows(page: "Page", result: Result, expected: list[int]) -> list[dict[s
     rows: list[dict[str, Any]] = page.evaluate(ROWS)
     assert numbers(rows) == expected
     for row, number in zip(rows, expected, strict=True):
-        assert row["colour"] == ROLE_COLOURS[role_of(result, result.trials[number])]
+        assert row["colour"] == ROLE_COLOURS[result.views[number].role]
     return rows
 
 
@@ -94,10 +93,7 @@ def test_the_printed_link_opens_on_the_front(opened: Opened, store: Store, count
     assert [row["cut"] for row in rows if "cut" in row] == []
     for row, number in zip(rows, expected, strict=True):
         trial = result.trials[number]
-        assert row["tags.`role`"] == (
-            ", ".join(pick.name for pick in result.front.picks if pick.trial.number == number)
-            or role_of(result, trial)
-        )
+        assert row["tags.`role`"] == result.views[number].role_text
         for metric in objectives:
             assert float(row[f"metrics.`{metric}`"]) == rounded(trial.value(metric))
         for choice in choices:
@@ -134,7 +130,7 @@ def test_the_picks_have_a_view(opened: Opened, store: Store) -> None:
     for row, number in zip(rows, order, strict=True):
         names = [pick.name for pick in result.front.picks if pick.trial.number == number]
         assert row["tags.`role`"] == ", ".join(names)
-        sentence = result.sentence(result.trials[number])
+        sentence = result.views[number].sentence
         assert row["attributes.`Description`"].startswith(sentence[:40])
 
 

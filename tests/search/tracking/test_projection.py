@@ -245,6 +245,6 @@ def test_a_search_without_throughput_and_memory_is_written_whole(
     assert not {"speedup_x", "memory_saving_x", "throughput"} & set(own.data.metrics)
     assert result.headline().startswith("001 ")
     assert "faster" not in result.headline()
-    assert "throughput" not in result.sentence(result.trials[1])
+    assert "throughput" not in result.view(result.trials[1]).sentence
     assert fidelity_of(result.trials, experiment.objectives).trials == 0
     assert tried_of(result.trials, 1, "threads", 1, 2).speedup is None

@@ -12,7 +12,6 @@ import click
 if TYPE_CHECKING:
     from tunefront.search.deploy.verify import Verification
     from tunefront.search.experiment.experiment import Experiment
-    from tunefront.search.experiment.objective import Limit
     from tunefront.search.results.result import Result
     from tunefront.search.study.trial import Trial
 
@@ -76,7 +75,7 @@ def find(result: "Result", written: str) -> "Trial":
     )
 
 
-def print_result(result: "Result", style: str, limits: "Sequence[Limit] | None" = None) -> None:
+def print_result(result: "Result", style: str) -> None:
     """Print the front and the picks, or the nearest misses if no trial keeps the limits."""
     from tunefront.search.results.rows import trials_csv
     from tunefront.search.terminal.narrow import suited_table
@@ -97,8 +96,7 @@ def print_result(result: "Result", style: str, limits: "Sequence[Limit] | None" 
         print_table(suited_table(result))
         echo([*filter(None, [ties_line(result)]), *picks_lines(result)])
     else:
-        bounds = result.experiment.limits if limits is None else limits
-        echo(miss_lines(result, bounds))
+        echo(miss_lines(result))
     if style == "table" and (lines := failure_lines(result)):
         echo(["", *lines])
 

@@ -43,7 +43,7 @@ def pick_command(experiment: Path, limits: Sequence[str], prefer: str | None, st
     check_limits((*kept, *chosen))
     confirmation = Confirmation.from_dict(study.confirmation())
     result = result_of(loaded, study.trials(), confirmation, (*kept, *chosen), prefer)
-    print_result(result, style, (*kept, *chosen))
+    print_result(result, style)
     if style == "table" and (lines := relaxation_lines(result, (*kept, *chosen), prefer)):
         click.echo("\n".join(["", "each limit alone could buy:", *lines]))
     if result.front.trials:

@@ -120,7 +120,7 @@ def _manifest(result: Result, trial: Trial, sample: Rounds) -> dict[str, Any]:
         "trial": trial.number,
         "configuration": dict(trial.configuration),
         "measurements": {name: m.to_dict() for name, m in trial.measurements.items()},
-        "against_baseline": result.sentence(trial),
+        "against_baseline": result.view(trial).sentence,
         "facts": dict(sample.facts),
         **sample.manifest_fields(),
         "hardware": {
@@ -147,7 +147,7 @@ def _readme(
     return f"""\
 # {result.experiment.name}, trial {trial.number}
 
-{result.sentence(trial)} (against the search's baseline, on {fields["hardware"]["summary"]}).
+{result.view(trial).sentence} (against the search's baseline, on {fields["hardware"]["summary"]}).
 
 ## Run it
 

@@ -153,20 +153,21 @@ def _trials(result: Result) -> list[dict[str, Any]]:
 
 
 def _trial(result: Result, trial: Trial) -> dict[str, Any]:
-    evaluation = trial.evaluation
+    view, evaluation = result.view(trial), trial.evaluation
     return {
         "number": trial.number,
-        "name": trial.name(),
+        "name": view.name,
         "status": trial.status,
         "configuration": dict(trial.configuration),
-        "sentence": result.sentence(trial)[:LONGEST_MESSAGE_KEPT],
-        "trust": result.trust(trial),
+        "sentence": view.sentence[:LONGEST_MESSAGE_KEPT],
+        "trust": view.trust,
+        "chance": view.chance,
         "why": trial.why[:LONGEST_MESSAGE_KEPT],
         "attempt": trial.attempt,
         "cause": trial.cause,
         "stage": evaluation.stage if evaluation is not None else None,
         "message": evaluation.message[:LONGEST_MESSAGE_KEPT] if evaluation is not None else "",
-        "doubts": list(evaluation.doubts) if evaluation is not None else [],
+        "warnings": list(view.warnings),
         "seconds": evaluation.seconds.get("total") if evaluation is not None else None,
         "expected_s": trial.expected_s,
     }

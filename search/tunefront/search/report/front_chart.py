@@ -10,20 +10,29 @@ import numpy.typing as npt
 
 from tunefront.search.front.pareto import nondominated
 from tunefront.search.results.result import Result
-from tunefront.search.results.view import role_of
+from tunefront.search.results.view import TrialRole
 from tunefront.search.study.trial import Trial
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-ROLE_COLOURS = {
+ROLE_COLOURS: dict[TrialRole, str] = {
     "front": "#d62728",
     "recommended": "#2ca02c",
     "baseline": "#1f77b4",
     "dominated": "#b0b0b0",
+    "infeasible": "#b0b0b0",
+    "failed": "#b0b0b0",
+    "running": "#b0b0b0",
 }
 """Colour of each role, also used for runs in MLflow."""
-MARKERS = {"dominated": ("o", 4), "front": ("o", 7), "baseline": ("s", 8), "recommended": ("*", 16)}
+MARKERS: dict[TrialRole, tuple[str, int]] = {
+    "infeasible": ("x", 4),
+    "dominated": ("o", 4),
+    "front": ("o", 7),
+    "baseline": ("s", 8),
+    "recommended": ("*", 16),
+}
 """Marker and size in points of each role, in drawing order."""
 LOG_AXIS_FACTOR = 5.0
 """Ratio of the largest to the smallest positive value above which an axis is logarithmic."""
@@ -60,16 +69,17 @@ def draw_front(result: Result, path: Path) -> None:
 
 
 def _draw_pair(ax: "Axes", result: Result, x: str, y: str) -> None:
-    measured = [trial for trial in result.trials if trial.measured]
+    views = [view for view in result.views.values() if view.trial.measured]
     for role, (marker, size) in MARKERS.items():
-        trials = [trial for trial in measured if role_of(result, trial) == role]
+        trials = [view.trial for view in views if view.role == role]
         if not trials:
             continue
+        whiskers = role not in ("dominated", "infeasible")
         ax.errorbar(
             [trial.value(x) for trial in trials],
             [trial.value(y) for trial in trials],
-            xerr=None if role == "dominated" else errors(result, trials, x),
-            yerr=None if role == "dominated" else errors(result, trials, y),
+            xerr=errors(result, trials, x) if whiskers else None,
+            yerr=errors(result, trials, y) if whiskers else None,
             fmt=marker,
             markersize=size,
             elinewidth=0.8,
@@ -81,7 +91,7 @@ def _draw_pair(ax: "Axes", result: Result, x: str, y: str) -> None:
     ax.set_xlabel(_label(result, x))
     ax.set_ylabel(_label(result, y))
     ax.ticklabel_format(useOffset=False)
-    if _far_apart([trial.value(x) for trial in measured]):
+    if _far_apart([view.trial.value(x) for view in views]):
         _logarithmic(ax)
     ax.margins(x=0.12, y=0.12)
     ax.grid(alpha=0.25, which="both", linewidth=0.5)
@@ -153,17 +163,18 @@ def _draw_edge(ax: "Axes", result: Result, x: str, y: str) -> None:
 
 def _name_picks(ax: "Axes", result: Result, x: str, y: str) -> None:
     """Label the baseline and the picks, each at the offset with the least overlap."""
-    names = {pick.trial.number: pick.name for pick in reversed(result.front.picks)}
-    shown = [t for t in result.trials if t.measured and role_of(result, t) != "dominated"]
+    shown = [view.trial for view in result.shortlist if view.trial.measured]
+    named = {view.number: view for view in result.shortlist if view.picks or view.number == 0}
     to_points = 72 / ax.figure.dpi
     frame = ax.get_window_extent()
     bounds = Box(frame.x0, frame.y0, frame.x1, frame.y1).scaled(to_points)
     spots = {t.number: ax.transData.transform((t.value(x), t.value(y))) * to_points for t in shown}
     taken = [Box(at[0] - 4, at[1] - 4, at[0] + 4, at[1] + 4) for at in spots.values()]
     for trial in shown:
-        if trial.number not in names and trial.number != 0:
+        if trial.number not in named:
             continue
-        name = f"{trial.number:03} {names.get(trial.number, 'baseline')}"
+        picks = named[trial.number].picks
+        name = f"{trial.number:03} {picks[0].name if picks else 'baseline'}"
         boxes = [_box(spots[trial.number], offset, name) for offset in PLACES]
         cost = [sum(map(box.overlap, taken)) + box.outside(bounds) for box in boxes]
         place = int(np.argmin(cost))

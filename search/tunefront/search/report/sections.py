@@ -83,7 +83,7 @@ def _machine(record: Mapping[str, Any]) -> list[list[str]]:
 def _protocol(result: Result) -> list[list[str]]:
     experiment = result.experiment
     workload = experiment.workload
-    doubted = sum(result.trust(trial).startswith("doubted") for trial in result.trials)
+    unconfirmed = sum(view.trust == "unconfirmed" for view in result.views.values())
     rows = [
         ["workload", f"{workload.task}, model {workload.model}"],
         ["file", str(experiment.path)],
@@ -94,7 +94,7 @@ def _protocol(result: Result) -> list[list[str]]:
         ["confirmation", _confirmed(result)],
         ["sampler", f"{experiment.sampler}, seed {experiment.seed}"],
         ["budget", _budget(experiment.budget)],
-        ["doubted", f"{doubted} of {len(result.trials)} trials"],
+        ["unconfirmed", f"{unconfirmed} of {len(result.trials)} trials"],
         ["saved", early_ends(result.trials, experiment.objectives)],
     ]
     return [row for row in rows if row[1]]

@@ -156,9 +156,10 @@ class TrialComparison:
     @cached_property
     def facts(self) -> list[TrialRow]:
         """Status, reliability and read-back facts, without choices and metrics."""
+        trust = [self.result.view(trial).trust_text for trial in self.trials]
         told = [
             TrialRow(name="status", cells=[_status(trial) for trial in self.trials]),
-            TrialRow(name="trust", cells=[self.result.trust(trial) for trial in self.trials]),
+            TrialRow(name="trust", cells=trust),
         ]
         found = [t.evaluation.facts if t.evaluation is not None else {} for t in self.trials]
         known = {*OWN_WAY, *(row.name for row in self.choices), *self.result.experiment.metrics}

@@ -281,10 +281,9 @@ class _SearchRun:
         result = self._result = result_of(
             self.experiment, self.study.trials(), Confirmation(rounds={})
         )
-        told = result.sentence(trial) + (f"; breaks {trial.cause}" if trial.broken else "")
-        doubts = trial.evaluation.doubts if trial.evaluation else ()
-        told += f"; doubted: {', '.join(doubts)}" if doubts else ""
-        self.say(f"{trial.name()}: {told} [{_pace(trial)}{self._to_go(result.trials)}]")
+        view = result.view(trial)
+        text = "; ".join([view.sentence, *view.remarks])
+        self.say(f"{view.name}: {text} [{_pace(trial)}{self._to_go(result.trials)}]")
         self._show()
         self.recorder.add(result)
 

@@ -9,12 +9,19 @@ from tunefront.evaluators import Measurement
 from tunefront.search.experiment.objective import Objective
 from tunefront.search.front.pareto import SMALLEST_DIFFERENCE, nondominated
 from tunefront.search.results.result import Result, figure
+from tunefront.search.results.view import TrialRole
 from tunefront.search.study.trial import Trial
 from tunefront.search.text import counted
 
 from .plot import Point, plot
 
-ROLE_MARKS = {"other": ".", "front": "o", "baseline": "B", "recommended": "*"}
+ROLE_MARKS: dict[TrialRole, str] = {
+    "infeasible": "x",
+    "dominated": ".",
+    "front": "o",
+    "baseline": "B",
+    "recommended": "*",
+}
 """Plot marks by role, in drawing order: later marks cover earlier ones."""
 LINE = 79
 CALLS = 5
@@ -35,26 +42,18 @@ def plot_lines(result: Result) -> list[str]:
     if pair is None:
         return []
     x, y = pair
-    points = {role: list[Point]() for role in ROLE_MARKS}
+    points: dict[TrialRole, list[Point]] = {role: [] for role in ROLE_MARKS}
     for trial in result.trials:
         if trial.measured:
-            role = _role(result, trial)
-            name = "" if role == "other" else f"{trial.number:03}"
+            view = result.view(trial)
+            role = view.role
+            name = f"{trial.number:03}" if view.shortlisted else ""
             at = (trial.value(x.metric), trial.value(y.metric))
             points[role].append(Point(x=at[0], y=at[1], mark=ROLE_MARKS[role], name=name))
     drawn = [point for role in ROLE_MARKS for point in points[role]]
     found = [role for role in reversed(ROLE_MARKS) if points[role]]
     legend = "   ".join(f"{ROLE_MARKS[role]} {role}" for role in found)
     return [*plot(drawn, _title(result, x), _title(result, y)), "", legend]
-
-
-def _role(result: Result, trial: Trial) -> str:
-    recommended = result.front.recommended
-    if recommended is not None and trial.number == recommended.number:
-        return "recommended"
-    if trial.number == 0:
-        return "baseline"
-    return "front" if trial in result.front.trials else "other"
 
 
 def _title(result: Result, objective: Objective) -> str:
@@ -97,12 +96,12 @@ def close_call_lines(result: Result) -> list[str]:
 
 def _close_pairs(result: Result) -> list[tuple[Trial, Trial]]:
     """Return each tied pair with a trial of the front once, the recommended trial's pairs first."""
-    recommended = result.front.recommended
-    ordered = sorted(result.front.trials, key=lambda trial: trial is not recommended)
+    on_front = [view for view in result.shortlist if view.on_front]
     pairs: dict[frozenset[int], tuple[Trial, Trial]] = {}
-    for trial in ordered:
-        for other in result.front.ties.get(trial.number, ()):
-            pairs.setdefault(frozenset((trial.number, other.number)), (trial, other))
+    for view in sorted(on_front, key=lambda view: view.role != "recommended"):
+        for other in view.ties:
+            pair = (view.trial, result.views[other].trial)
+            pairs.setdefault(frozenset((view.number, other)), pair)
     return list(pairs.values())
 
 

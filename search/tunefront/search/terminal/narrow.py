@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
-from tunefront.search.results.result import Result, figure
-from tunefront.search.study.trial import Trial
+from tunefront.search.results.result import Result
+from tunefront.search.results.view import TrialView
 
-from .result import front_table
+from .result import FRONT_TITLE, cells_of, front_table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -34,7 +34,7 @@ def narrow_front_table(result: Result) -> "Table":
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="the front, and the baseline")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=FRONT_TITLE)
     table.title_justify = "left"
     table.add_column("trial", no_wrap=True)
     table.add_column("", ratio=1)
@@ -43,28 +43,18 @@ def narrow_front_table(result: Result) -> "Table":
         unit = result.experiment.metrics[objective.metric].unit
         name = "\n_".join(objective.metric.rsplit("_", 1)) if len(objective.metric) > 10 else ""
         table.add_column(f"{name or objective.metric}\n{unit}", justify="right", no_wrap=True)
-    baseline = result.baseline
-    trials = list(result.front.trials)
-    if baseline is not None and baseline not in trials:
-        trials.append(baseline)
-    for trial in trials:
-        table.add_row(*_cells(result, trial))
+    objectives = [objective.metric for objective in result.experiment.objectives]
+    for view in result.shortlist:
+        if view.trial.measured:
+            table.add_row(*_narrow_cells(view, objectives))
     return table
 
 
-def _cells(result: Result, trial: Trial) -> list[str]:
-    """Format a trial's cells: number with a tie, role and choices, trust, objectives."""
-    ties = result.front.ties.get(trial.number, ())
-    tied = f" ={ties[0].number}" if ties else ""
-    names = [pick.name for pick in result.front.picks if pick.trial.number == trial.number]
-    role = names[0] if names else "baseline" if trial.number == 0 else "front"
-    choices = trial.short_name().partition(" ")[2]
-    figures = [
-        figure(trial.measurements[o.metric]) if o.metric in trial.measurements else "-"
-        for o in result.experiment.objectives
-    ]
-    trust = result.trust(trial).replace(", ", "\n")
-    return [f"{trial.number:03}{tied}", f"{role}\n{choices}", trust, *figures]
+def _narrow_cells(view: TrialView, objectives: Sequence[str]) -> list[str]:
+    """Format a trial with its choices below its role, and its chance below its trust."""
+    number, role, trust, *values = cells_of(view, objectives, most_ties=1)
+    choices = view.short_name.partition(" ")[2]
+    return [number, f"{role}\n{choices}", trust.replace(", ", "\n"), *values]
 
 
 def fitted(lines: Sequence[str], width: int) -> list[str]:

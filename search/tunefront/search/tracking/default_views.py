@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 from tunefront.search.results.result import Result, choices_of, figure
-from tunefront.search.results.view import role_of
-from tunefront.search.study.trial import Trial
 
 from .views import NAME_EDGES_PX, Charts, View, difference_chart, parallel, scatter, width_px
 
@@ -23,20 +21,19 @@ def views_of(result: Result, base_run: str | None, *, answers: bool = False) -> 
         base_run: The id of the baseline's run; None if it has none.
         answers: Whether runs contain outputs of the shortlist.
     """
-    front = {trial.number for trial in result.front.trials}
-    shortlist = len(front | {0}) if result.baseline is not None else len(front)
+    views = list(result.views.values())
     measured = sum(trial.measured for trial in result.trials)
     failed = sum(trial.status == "failed" for trial in result.trials)
     figures, choices = _figures(result), _choices(result)
-    role = {"tags.`role`": width_px([role_told(result, trial) for trial in result.trials])}
-    names_px = width_px([t.short_name() for t in result.trials], NAME_EDGES_PX)
+    role = {"tags.`role`": width_px([view.role_text for view in views])}
+    names_px = width_px([view.short_name for view in views], NAME_EDGES_PX)
     first = result.experiment.objectives[0]
     best, least = f"metrics.`{first.metric}`", first.direction == "minimize"
     crowded = measured > PAGE
     return [
         View(
             key="front",
-            title=f"1 Front + baseline{_part(shortlist)}",
+            title=f"1 Front + baseline{_part(len(result.shortlist))}",
             filter="tags.shortlist = 'true'",
             order=best,
             ascending=least,
@@ -94,20 +91,9 @@ def _answers(order: str, ascending: bool, names_px: int, columns: Mapping[str, i
     )
 
 
-def on_shortlist(trial: Trial, result: Result) -> bool:
-    """Return whether a trial is on the shortlist: the front and the baseline."""
-    return trial.number in {0, *(t.number for t in result.front.trials)}
-
-
 def _part(count: int) -> str:
     """Format how many runs the page shows; empty if it shows all."""
     return f" ({PAGE} of {count})" if count > PAGE else ""
-
-
-def role_told(result: Result, trial: Trial) -> str:
-    """Return the names of a trial's picks, else its role; `failed` if it has no measurements."""
-    picks = [pick.name for pick in result.front.picks if pick.trial.number == trial.number]
-    return (", ".join(picks) or role_of(result, trial)) if trial.measured else "failed"
 
 
 def _figures(result: Result) -> Mapping[str, int]:

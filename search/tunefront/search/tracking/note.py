@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tunefront.search.results.result import Result, choices_of, figure
+from tunefront.search.results.view import TrialView
 from tunefront.search.study.trial import Trial
 from tunefront.search.text import MOST_LISTED, counted
 
@@ -30,20 +31,14 @@ class Links:
     report: str
 
 
-def search_note(trial: Trial, result: Result) -> str:
-    """Return a run's note: one sentence on the trial, then the command that exports or shows it.
+def search_note(view: TrialView, result: Result) -> str:
+    """Return a run's note: what there is to say about the trial, and its export or show command.
 
     MLflow shows it as the tooltip of a point.
     """
-    told = result.sentence(trial)
-    ties = result.front.ties.get(trial.number, ())
-    if ties:
-        told += "; can't be told apart from " + ", ".join(f"{t.number:03}" for t in ties[:5])
-    if trial.evaluation is not None and trial.evaluation.doubts:
-        told += f"; to be doubted: {', '.join(trial.evaluation.doubts)}"
-    told += f"; breaks {trial.cause}" if trial.broken else ""
-    command = command_of(trial, result)
-    return f"{told}\n\n    {command}" if command else told
+    text = "; ".join(filter(None, [view.sentence, view.ties_text, *view.remarks]))
+    command = command_of(view.trial, result)
+    return f"{text}\n\n    {command}" if command else text
 
 
 def command_of(trial: Trial, result: Result) -> str:
@@ -97,7 +92,7 @@ def _picks(result: Result, links: Links) -> list[str]:
         [
             pick.name,
             _link(pick.trial, links),
-            result.sentence(pick.trial),
+            result.view(pick.trial).sentence,
             pick.reason,
             f"`{command}`" if (command := command_of(pick.trial, result)) else "-",
         ]

@@ -19,16 +19,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunefront.search.experiment.experiment import Experiment
-from tunefront.search.front.picks import ratio
 from tunefront.search.report.front_chart import ROLE_COLOURS, draw_front
 from tunefront.search.results.result import Result, rounded
-from tunefront.search.results.view import role_of
+from tunefront.search.results.view import TrialView
 from tunefront.search.study.outputs import outputs_of
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import TrackingError, show
 
 from .address import remember, shown_by
-from .default_views import on_shortlist, role_told, views_of
+from .default_views import views_of
 from .note import Links, front_page, search_note
 from .output_tables import LOGGED, logged_with, outputs_table
 from .output_tables import OUTPUTS_FILE as SAMPLES
@@ -147,14 +146,15 @@ class Projection:
     def write_trial(self, trial: Trial, result: Result) -> bool:
         """Write what MLflow lacks of an ended trial; return whether anything was written."""
         key = str(trial.number)
-        known = self._runs.get(key) or self._make_run(trial)
-        tags = {name: text[:LONGEST_TAG] for name, text in _tags(trial, result).items()}
+        known = self._runs.get(key) or self._make_run(trial, result)
+        view = result.view(trial)
+        tags = {name: text[:LONGEST_TAG] for name, text in _tags(view, result).items()}
         lost = {name: "" for name in _PASSING if name in known.tags and name not in tags}
         wanted = _Known(
             run_id=known.run_id,
             status="FAILED" if trial.status == "failed" else "FINISHED",
             tags={**known.tags, **tags, **lost, TRIAL: key},
-            metrics={**known.metrics, **_metrics(trial, result)},
+            metrics={**known.metrics, **_metrics(view)},
             params={**{name: show(v) for name, v in trial.configuration.items()}, **known.params},
         )
         if wanted == known:
@@ -168,12 +168,12 @@ class Projection:
         self._runs[key] = wanted
         return True
 
-    def _make_run(self, trial: Trial) -> _Known:
+    def _make_run(self, trial: Trial, result: Result) -> _Known:
         started = trial.started.timestamp() if trial.started else time.time()
         run = self._client.create_run(
             self.experiment_id,
             start_time=int(started * 1000),
-            run_name=trial.short_name(),
+            run_name=result.view(trial).short_name,
             tags={MADE_FOR: str(trial.number)},
         )
         return _Known.of(run)
@@ -259,7 +259,7 @@ class Projection:
 
     def _write_samples(self, result: Result) -> None:
         """Write the shortlist's outputs once, for MLflow's artifact view; write the tag last."""
-        shortlist = {t.number: t for t in result.trials if on_shortlist(t, result)}
+        shortlist = {view.number: view.trial for view in result.shortlist}
         for number, samples in outputs_of(result.experiment, [*shortlist.values()]).items():
             known = self._runs.get(str(number))
             if known is None or (tag := logged_with(known.tags.get(LOGGED, "[]"))) is None:
@@ -288,25 +288,22 @@ class Projection:
         return known.run_id
 
 
-def _tags(trial: Trial, result: Result) -> dict[str, str]:
-    role = role_of(result, trial)
-    on_front = role in ("front", "recommended") or trial.number in {
-        t.number for t in result.front.trials
-    }
-    picks = [pick.name for pick in result.front.picks if pick.trial.number == trial.number]
+def _tags(view: TrialView, result: Result) -> dict[str, str]:
+    trial = view.trial
     tags = {
         "status": trial.status,
-        "front": str(on_front).lower() if trial.measured else "none",
-        "shortlist": str(on_front or trial.number == 0).lower(),
-        "role": role_told(result, trial),
-        "mlflow.runColor": ROLE_COLOURS[role],
-        "mlflow.note.content": search_note(trial, result),
+        "front": str(view.on_front).lower() if trial.measured else "none",
+        "shortlist": str(view.shortlisted).lower(),
+        "role": view.role_text,
+        "trust": ": ".join([view.trust, *filter(None, ["; ".join(view.warnings)])]),
+        "mlflow.runColor": ROLE_COLOURS[view.role],
+        "mlflow.note.content": search_note(view, result),
         "mlflow.source.name": f"tunefront run {result.experiment.path}",
     }
     if trial.why:
         tags["proposed"] = trial.why
-    if picks:
-        tags["picks"] = ", ".join(picks)
+    if view.picks:
+        tags["picks"] = view.role_text
     if trial.cause:
         tags["reason"] = trial.cause
     evaluation = trial.evaluation
@@ -314,30 +311,25 @@ def _tags(trial: Trial, result: Result) -> dict[str, str]:
         if evaluation.stage is not None:
             tags["stage"] = evaluation.stage
             tags["reason"] = f"{evaluation.cause}: {evaluation.message}"
-        doubts = "; ".join(evaluation.doubts)
-        tags["trust"] = f"no: {doubts}" if doubts else "yes" if trial.measured else "none"
         tags["facts"] = json.dumps(dict(evaluation.facts))
         tags["machine"] = json.dumps(dict(evaluation.machine))
     return tags
 
 
-def _metrics(trial: Trial, result: Result) -> dict[str, float]:
+def _metrics(view: TrialView) -> dict[str, float]:
     """Return a run's metrics: measurements, ratios, chance, numeric choices, seconds per stage.
 
     All but choices are rounded to four digits, because MLflow prints every digit that it gets.
     Values that are not finite are left out.
     """
+    trial = view.trial
     metrics = {name: rounded(m.value) for name, m in trial.measurements.items()}
-    baseline = result.baseline
-    if trial.measured and baseline is not None:
-        known = result.experiment.metrics
-        confirmed = result.confirmation.speedup(trial.number)
-        speed = confirmed.value if confirmed else ratio(trial, baseline, known["throughput"])
-        memory = ratio(trial, baseline, known["peak_memory_mb"])
-        found = {"speedup_x": speed, "memory_saving_x": memory}
-        metrics |= {name: rounded(times) for name, times in found.items() if times is not None}
-    if trial.number in result.front.chances:
-        metrics["front_chance"] = rounded(result.front.chances[trial.number])
+    found = {
+        "speedup_x": view.speedup,
+        "memory_saving_x": view.memory_saving,
+        "front_chance": view.chance,
+    }
+    metrics |= {name: rounded(value) for name, value in found.items() if value is not None}
     for name, value in trial.configuration.items():
         if isinstance(value, int | float):
             metrics[f"choice/{name}"] = float(value)

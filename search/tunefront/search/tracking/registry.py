@@ -167,8 +167,9 @@ class Registry:
     def _description(self, trial: Trial) -> str:
         result, runs = self._result, f"experiments/{self._runs.experiment_id}/runs"
         page = f"{ui_address(result.experiment)}/#/{runs}/{self.run_of(trial)}"
+        view = result.view(trial)
         lines = [
-            f"**{trial.name()}: {result.sentence(trial)}**",
+            f"**{view.name}: {view.sentence}**",
             "",
             f"[Trial {trial.number}]({page}) of {result.experiment.name}, measured on "
             f"{detect_hardware().summary()}.",

@@ -180,11 +180,11 @@ _Place = tuple[bool, tuple[str, ...]]
 
 def _places(result: Result) -> dict[int, _Place]:
     """Return whether each trial is on the front, and its picks, by trial number."""
-    on_front = {trial.number for trial in result.front.trials}
-    picks: dict[int, tuple[str, ...]] = {}
-    for pick in result.front.picks:
-        picks[pick.trial.number] = (*picks.get(pick.trial.number, ()), pick.name)
-    return {t.number: (t.number in on_front, picks.get(t.number, ())) for t in result.trials}
+    listed = {
+        view.number: (view.on_front, tuple(pick.name for pick in view.picks))
+        for view in result.shortlist
+    }
+    return {t.number: listed.get(t.number, (False, ())) for t in result.trials}
 
 
 def _ended(result: Result) -> list[Trial]:
