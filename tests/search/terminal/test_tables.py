@@ -109,7 +109,7 @@ def test_failures_are_told_by_cause_with_what_they_rule_out(
         trials.append(replace(ended, evaluation=broken))
     lines = failure_lines(result_of(experiment, trials, Confirmation(rounds={})))
     assert lines == [
-        f"failed (crash): 001, 002, 003; see `tunefront show {experiment.path} 1`",
+        f"failed at measure (crash): 001, 002, 003; see `tunefront show {experiment.path} 1`",
         "runtime=openvino: skipped, implied by trials 1, 2, 3 (3 of 3 failed: crash)",
     ]
     assert failure_lines(result_of(experiment, trials[:1], Confirmation(rounds={}))) == []

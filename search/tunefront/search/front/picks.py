@@ -359,6 +359,59 @@ def gain_over(baseline: Trial, objectives: Sequence[Objective]) -> Callable[[Tri
     return gain
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialInputs:
+    """The values of one measured trial that picks are computed from.
+
+    Attributes:
+        low: Lower ends of the values that decide ties, as costs, in the order of the objectives.
+        high: Their upper ends.
+        gain: Mean gain over the baseline in all objectives; None without a measured baseline.
+        changes: Number of choices whose value differs from the baseline's.
+    """
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    gain: float | None
+    changes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PickInputs:
+    """All that picks are computed from, for the report's page, which picks under other limits.
+
+    Attributes:
+        speed: Metric that defines the fastest trial; None if there is none.
+        size: Metric that defines the smallest trial; None if there is none.
+        quality: Metric that defines the trial of the highest quality; None if there is none.
+        trials: The values of every measured trial, by number.
+    """
+
+    speed: Metric | None
+    size: Metric | None
+    quality: Metric | None
+    trials: Mapping[int, TrialInputs]
+
+
+def pick_inputs(experiment: Experiment, trials: Sequence[Trial]) -> PickInputs:
+    """Return all that the picks of recorded trials are computed from, not rounded."""
+    objectives, measured = experiment.objectives, [trial for trial in trials if trial.measured]
+    speed, size, quality = deciding(experiment, trials)
+    found: dict[int, TrialInputs] = {}
+    if measured:
+        _, low, high = spread_of(measured, objectives, experiment.primary)
+        baseline = next((trial for trial in measured if trial.number == 0), None)
+        gain = gain_over(baseline, objectives) if baseline is not None else None
+        for row, trial in enumerate(measured):
+            found[trial.number] = TrialInputs(
+                low=tuple(map(float, low[row])),
+                high=tuple(map(float, high[row])),
+                gain=gain(trial) if gain is not None else None,
+                changes=changes(experiment, trial),
+            )
+    return PickInputs(speed=speed, size=size, quality=quality, trials=found)
+
+
 def ratio(trial: Trial, baseline: Trial, metric: Metric) -> float | None:
     """Return the improvement factor of a metric over the baseline; above 1 is better.
 

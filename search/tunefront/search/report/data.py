@@ -14,12 +14,11 @@ from typing import Any
 
 from tunefront.evaluators import Sample
 from tunefront.search.front.pareto import SMALLEST_DIFFERENCE
-from tunefront.search.front.picks import SAME_QUALITY, changes, deciding, gain_over, spread_of
+from tunefront.search.front.picks import SAME_QUALITY, PickInputs, TrialInputs, pick_inputs
 from tunefront.search.results.result import Result
-from tunefront.search.study.trial import Trial
+from tunefront.search.results.view import TrialView
 from tunefront.spaces import Value, show
 
-from .front_chart import errors
 from .history import history_of
 from .importance import importance_of
 from .outputs import answers_of
@@ -43,6 +42,7 @@ def report_data(
         samples: Recorded outputs of the baseline and the picks, by trial number.
     """
     experiment = result.experiment
+    inputs = pick_inputs(experiment, result.trials)
     return {
         "schema": SCHEMA,
         "name": experiment.name,
@@ -57,7 +57,7 @@ def report_data(
         ],
         "prefer": experiment.prefer,
         "metrics": _metrics(result),
-        "rules": _rules(result),
+        "rules": _rules(inputs),
         **_choices(result),
         "picks": [
             {
@@ -68,7 +68,7 @@ def report_data(
             }
             for pick in result.front.picks
         ],
-        "trials": _trials(result),
+        "trials": [_trial(view, inputs) for view in result.views.values()],
         "history": [[number, round(share, 5)] for number, share in history_of(result)],
         "importance": [_importance(result, place) for place in range(len(experiment.objectives))],
         "answers": answers_of(result, samples),
@@ -107,12 +107,11 @@ def _metrics(result: Result) -> dict[str, Any]:
     }
 
 
-def _rules(result: Result) -> dict[str, Any]:
+def _rules(inputs: PickInputs) -> dict[str, Any]:
     """Return the metrics and tolerances that decide the picks; null if there is no such metric."""
-    names = ("speed", "size", "quality")
-    found = zip(names, deciding(result.experiment, result.trials), strict=True)
+    named = {"speed": inputs.speed, "size": inputs.size, "quality": inputs.quality}
     return {
-        **{name: None if metric is None else metric.name for name, metric in found},
+        **{name: None if metric is None else metric.name for name, metric in named.items()},
         "same_quality": SAME_QUALITY,
         "smallest_difference": SMALLEST_DIFFERENCE,
     }
@@ -145,16 +144,9 @@ def _importance(result: Result, place: int) -> dict[str, Any]:
     }
 
 
-def _trials(result: Result) -> list[dict[str, Any]]:
-    measured = [trial for trial in result.trials if trial.measured]
-    known = _for_picking(result, measured) if measured else []
-    more = {trial.number: found for trial, found in zip(measured, known, strict=True)}
-    return [_trial(result, trial) | more.get(trial.number, {}) for trial in result.trials]
-
-
-def _trial(result: Result, trial: Trial) -> dict[str, Any]:
-    view, evaluation = result.view(trial), trial.evaluation
-    return {
+def _trial(view: TrialView, inputs: PickInputs) -> dict[str, Any]:
+    trial, evaluation = view.trial, view.trial.evaluation
+    found = {
         "number": trial.number,
         "name": view.name,
         "status": trial.status,
@@ -171,28 +163,20 @@ def _trial(result: Result, trial: Trial) -> dict[str, Any]:
         "seconds": evaluation.seconds.get("total") if evaluation is not None else None,
         "expected_s": trial.expected_s,
     }
+    known = inputs.trials.get(trial.number)
+    return found if known is None else found | _measured(view, known)
 
 
-def _for_picking(result: Result, trials: Sequence[Trial]) -> list[dict[str, Any]]:
-    """Return for every measured trial its measurements and the values `picks.py` derives."""
-    experiment = result.experiment
-    objectives = experiment.objectives
-    _, low, high = spread_of(trials, objectives, experiment.primary)
-    gain = gain_over(result.baseline, objectives) if result.baseline is not None else None
-    return [
-        {
-            "figures": {
-                name: [number(m.value), number(m.low), number(m.high), m.samples]
-                for name, m in trial.measurements.items()
-            },
-            "bars": {
-                o.metric: [number(ends[0]) for ends in errors(result, [trial], o.metric)]
-                for o in objectives
-            },
-            "low": [number(float(end)) for end in low[row]],
-            "high": [number(float(end)) for end in high[row]],
-            "gain": number(gain(trial)) if gain is not None else None,
-            "changes": changes(experiment, trial),
-        }
-        for row, trial in enumerate(trials)
-    ]
+def _measured(view: TrialView, known: TrialInputs) -> dict[str, Any]:
+    """Return a trial's measurements, its error bars, and the values that decide the picks."""
+    return {
+        "figures": {
+            name: [number(m.value), number(m.low), number(m.high), m.samples]
+            for name, m in view.trial.measurements.items()
+        },
+        "bars": {name: list(map(number, ends)) for name, ends in view.error_bars.items()},
+        "low": list(map(number, known.low)),
+        "high": list(map(number, known.high)),
+        "gain": number(known.gain) if known.gain is not None else None,
+        "changes": known.changes,
+    }

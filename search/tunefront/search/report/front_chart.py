@@ -10,8 +10,7 @@ import numpy.typing as npt
 
 from tunefront.search.front.pareto import nondominated
 from tunefront.search.results.result import Result
-from tunefront.search.results.view import TrialRole
-from tunefront.search.study.trial import Trial
+from tunefront.search.results.view import TrialRole, TrialView
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -71,15 +70,15 @@ def draw_front(result: Result, path: Path) -> None:
 def _draw_pair(ax: "Axes", result: Result, x: str, y: str) -> None:
     views = [view for view in result.views.values() if view.trial.measured]
     for role, (marker, size) in MARKERS.items():
-        trials = [view.trial for view in views if view.role == role]
-        if not trials:
+        drawn = [view for view in views if view.role == role]
+        if not drawn:
             continue
         whiskers = role not in ("dominated", "infeasible")
         ax.errorbar(
-            [trial.value(x) for trial in trials],
-            [trial.value(y) for trial in trials],
-            xerr=errors(result, trials, x) if whiskers else None,
-            yerr=errors(result, trials, y) if whiskers else None,
+            [view.trial.value(x) for view in drawn],
+            [view.trial.value(y) for view in drawn],
+            xerr=_error_bars(drawn, x) if whiskers else None,
+            yerr=_error_bars(drawn, y) if whiskers else None,
             fmt=marker,
             markersize=size,
             elinewidth=0.8,
@@ -117,26 +116,10 @@ def _logarithmic(ax: "Axes") -> None:
     ax.xaxis.set_minor_formatter(NullFormatter())
 
 
-def errors(result: Result, trials: Sequence[Trial], metric: str) -> list[list[float]]:
-    """Return the lengths of the intervals below and above the values, shape `(2, trials)`.
-
-    For the primary quality metric this is the paired interval of the change against the baseline on
-    the same items, because the spread between items is shared by all trials and does not affect
-    their order.
-    """
-    reaches = [_reach(result, trial, metric) for trial in trials]
-    return [[below for below, _ in reaches], [above for _, above in reaches]]
-
-
-def _reach(result: Result, trial: Trial, metric: str) -> tuple[float, float]:
-    found = trial.measurements[metric]
-    drop, baseline = trial.measurements.get("quality_drop"), result.baseline
-    primary = result.experiment.primary
-    if metric != primary.name or drop is None or baseline is None:
-        return max(found.value - found.low, 0.0), max(found.high - found.value, 0.0)
-    percent = abs(baseline.value(metric)) / 100
-    better, worse = (drop.value - drop.low) * percent, (drop.high - drop.value) * percent
-    return (better, worse) if primary.direction == "minimize" else (worse, better)
+def _error_bars(views: Sequence[TrialView], metric: str) -> list[list[float]]:
+    """Return the lengths of the intervals below and above the values, shape `(2, trials)`."""
+    ends = [view.error_bars[metric] for view in views]
+    return [[below for below, _ in ends], [above for _, above in ends]]
 
 
 def _draw_limits(ax: "Axes", result: Result, x: str, y: str) -> None:
@@ -163,25 +146,24 @@ def _draw_edge(ax: "Axes", result: Result, x: str, y: str) -> None:
 
 def _name_picks(ax: "Axes", result: Result, x: str, y: str) -> None:
     """Label the baseline and the picks, each at the offset with the least overlap."""
-    shown = [view.trial for view in result.shortlist if view.trial.measured]
-    named = {view.number: view for view in result.shortlist if view.picks or view.number == 0}
+    shown = [view for view in result.shortlist if view.trial.measured]
     to_points = 72 / ax.figure.dpi
     frame = ax.get_window_extent()
     bounds = Box(frame.x0, frame.y0, frame.x1, frame.y1).scaled(to_points)
-    spots = {t.number: ax.transData.transform((t.value(x), t.value(y))) * to_points for t in shown}
+    points = {view.number: (view.trial.value(x), view.trial.value(y)) for view in shown}
+    spots = {n: ax.transData.transform(point) * to_points for n, point in points.items()}
     taken = [Box(at[0] - 4, at[1] - 4, at[0] + 4, at[1] + 4) for at in spots.values()]
-    for trial in shown:
-        if trial.number not in named:
+    for view in shown:
+        if not view.picks and view.number != 0:
             continue
-        picks = named[trial.number].picks
-        name = f"{trial.number:03} {picks[0].name if picks else 'baseline'}"
-        boxes = [_box(spots[trial.number], offset, name) for offset in PLACES]
+        name = f"{view.number:03} {view.picks[0].name if view.picks else 'baseline'}"
+        boxes = [_box(spots[view.number], offset, name) for offset in PLACES]
         cost = [sum(map(box.overlap, taken)) + box.outside(bounds) for box in boxes]
         place = int(np.argmin(cost))
         taken.append(boxes[place])
         ax.annotate(
             name,
-            (trial.value(x), trial.value(y)),
+            points[view.number],
             textcoords="offset points",
             xytext=PLACES[place],
             ha=_anchor(PLACES[place][0]),

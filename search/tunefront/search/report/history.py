@@ -3,7 +3,6 @@
 import numpy as np
 
 from tunefront.search.front.pareto import Costs, hypervolume, nondominated
-from tunefront.search.front.picks import within
 from tunefront.search.results.result import Result
 from tunefront.search.sampling.surrogate.targets import learnable
 
@@ -15,7 +14,8 @@ def history_of(result: Result) -> list[tuple[int, float]]:
     the front's worst value plus the front's range; if that is zero, plus the range of all trials
     within limits, or 1.
     """
-    kept = within(result.trials, result.experiment.limits)
+    views = result.views.values()
+    kept = [view.trial for view in views if view.trial.measured and not view.misses]
     if not kept:
         return []
     objectives = result.experiment.objectives

@@ -8,7 +8,6 @@ import numpy as np
 from tunefront.evaluators.evaluation.evaluation import EVALUATION_STAGES
 from tunefront.search.experiment.experiment import Budget, Experiment, bound
 from tunefront.search.results.result import Result, early_ends
-from tunefront.search.study.trial import Trial
 from tunefront.search.text import counted
 
 MESSAGE = 300
@@ -44,27 +43,17 @@ def account_of(result: Result, record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _failures(result: Result) -> list[dict[str, Any]]:
-    """Group the failed trials by stage and cause, the most frequent first."""
-    groups: dict[tuple[str, str], list[Trial]] = {}
-    for trial in result.trials:
-        if trial.status == "failed":
-            stage = trial.evaluation.stage if trial.evaluation is not None else None
-            groups.setdefault((stage or "-", trial.cause or "unknown"), []).append(trial)
-    ordered = sorted(groups.items(), key=lambda group: -len(group[1]))
+    """Return the groups of failed trials, the largest first."""
     return [
         {
-            "stage": stage,
-            "cause": cause,
-            "trials": [trial.number for trial in trials],
-            "message": _message(trials[0]),
-            "messages": len({_message(trial) for trial in trials}),
+            "stage": group.stage,
+            "cause": group.cause,
+            "trials": [trial.number for trial in group.trials],
+            "message": group.messages[0][:MESSAGE],
+            "messages": len({message[:MESSAGE] for message in group.messages}),
         }
-        for (stage, cause), trials in ordered
+        for group in sorted(result.failures, key=lambda group: -len(group.trials))
     ]
-
-
-def _message(trial: Trial) -> str:
-    return trial.evaluation.message[:MESSAGE] if trial.evaluation is not None else ""
 
 
 def _machine(record: Mapping[str, Any]) -> list[list[str]]:

@@ -15,6 +15,7 @@ from tunefront.search.study.trial import Trial
 from tunefront.search.text import counted
 from tunefront.spaces import show
 
+from .failures import FailureGroup, failures_of
 from .view import TrialView, TrialViews, judged_items
 
 
@@ -51,6 +52,11 @@ class Result:
         """Inferred failures, each with the number (> 0) of untried configurations it excludes."""
         return ruled_out_by(self.experiment.space, self.trials)
 
+    @cached_property
+    def failures(self) -> tuple[FailureGroup, ...]:
+        """The failed trials, grouped by stage and cause."""
+        return failures_of(self.trials)
+
     @property
     def skipped(self) -> int:
         """The number of untried configurations that inferred failures exclude."""
@@ -75,19 +81,23 @@ class Result:
         return f"{view.name}: {view.sentence}"
 
     @cached_property
-    def views(self) -> TrialViews:
-        """The views of all trials by number, each computed once."""
+    def _views(self) -> TrialViews:
         return TrialViews(self.experiment, self.trials, self.front, self.confirmation, self.limits)
+
+    @cached_property
+    def views(self) -> Mapping[int, TrialView]:
+        """The views of all trials by number."""
+        return dict(self._views)
+
+    def view(self, trial: Trial) -> TrialView:
+        """Return the view of a trial of this result, without computing those of other trials."""
+        return self._views[trial.number]
 
     @cached_property
     def shortlist(self) -> tuple[TrialView, ...]:
         """The views of the front, of picks tied with it, and of the baseline, in this order."""
         chosen = [*self.front.trials, *(p.trial for p in self.front.picks), *self.trials[:1]]
-        return tuple(self.views[n] for n in dict.fromkeys(trial.number for trial in chosen))
-
-    def view(self, trial: Trial) -> TrialView:
-        """Return the view of a trial of this result."""
-        return self.views[trial.number]
+        return tuple(self._views[n] for n in dict.fromkeys(trial.number for trial in chosen))
 
 
 def result_of(

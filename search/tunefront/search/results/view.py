@@ -4,7 +4,7 @@ Terminal, MLflow and report read a `TrialView`; none of them computes its parts 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from tunefront.evaluators import Measurement
@@ -74,6 +74,10 @@ class TrialView:
         misses: The limits that it does not keep.
         speedup: Throughput / baseline throughput, confirmed if possible; None if unknown.
         memory_saving: Baseline peak memory / peak memory; None if unknown.
+        error_bars: Lengths of the intervals below and above the value, by objective. For the
+            primary quality metric this is the paired interval of the change against the baseline on
+            the same items, because the spread between items is shared by all trials and does not
+            affect their order.
     """
 
     trial: Trial
@@ -90,6 +94,7 @@ class TrialView:
     misses: tuple[Miss, ...] = ()
     speedup: float | None = None
     memory_saving: float | None = None
+    error_bars: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def number(self) -> int:
@@ -153,6 +158,7 @@ class TrialViews(Mapping[int, TrialView]):
         limits: Sequence[Limit],
     ) -> None:
         self._experiment = experiment
+        self._primary = experiment.primary
         self._trials = {trial.number: trial for trial in trials}
         self._front = front
         self._confirmation = confirmation
@@ -161,6 +167,7 @@ class TrialViews(Mapping[int, TrialView]):
         self._picks: dict[int, tuple[Pick, ...]] = {}
         for pick in front.picks:
             self._picks[pick.trial.number] = (*self._picks.get(pick.trial.number, ()), pick)
+        self._recommended = front.picks[0].trial.number if front.picks else None
         baseline = self._trials.get(0)
         self._baseline = baseline if baseline is not None and baseline.measured else None
         self._known: dict[int, TrialView] = {}
@@ -200,13 +207,13 @@ class TrialViews(Mapping[int, TrialView]):
             misses=misses,
             speedup=speedup,
             memory_saving=saving,
+            error_bars=self._error_bars(trial) if measured else {},
         )
 
     def _role(self, trial: Trial, on_front: bool, misses: Sequence[Miss]) -> TrialRole:
         if trial.status in ("failed", "running"):
             return "failed" if trial.status == "failed" else "running"
-        recommended = self._front.recommended
-        if recommended is not None and trial.number == recommended.number:
+        if trial.number == self._recommended:
             return "recommended"
         if trial.number == 0:
             return "baseline"
@@ -233,6 +240,20 @@ class TrialViews(Mapping[int, TrialView]):
                 value = f"{found.value:.4g} {self._experiment.metrics[limit.metric].unit}".rstrip()
             text = f"{limit.metric} {value} (limit {bound(self._experiment, limit)})"
             yield Miss(limit=limit, measurement=found, text=text)
+
+    def _error_bars(self, trial: Trial) -> dict[str, tuple[float, float]]:
+        names = [objective.metric for objective in self._experiment.objectives]
+        return {name: self._error_bar(trial, name) for name in names if name in trial.measurements}
+
+    def _error_bar(self, trial: Trial, metric: str) -> tuple[float, float]:
+        found = trial.measurements[metric]
+        drop, baseline = trial.measurements.get("quality_drop"), self._baseline
+        primary = self._primary
+        if metric != primary.name or drop is None or baseline is None:
+            return max(found.value - found.low, 0.0), max(found.high - found.value, 0.0)
+        percent = abs(baseline.value(metric)) / 100
+        better, worse = (drop.value - drop.low) * percent, (drop.high - drop.value) * percent
+        return (better, worse) if primary.direction == "minimize" else (worse, better)
 
     def _relative(self, trial: Trial) -> tuple[float | None, float | None]:
         """Return the improvement factors of throughput and peak memory over the baseline."""

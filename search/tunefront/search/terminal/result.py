@@ -68,15 +68,11 @@ def picks_lines(result: Result) -> list[str]:
 
 
 def failure_lines(result: Result) -> list[str]:
-    """Format failed trials by cause, then the inferred failures; empty without any."""
-    by_cause: dict[str, list[int]] = {}
-    for trial in result.trials:
-        if trial.status == "failed":
-            by_cause.setdefault(trial.cause, []).append(trial.number)
+    """Format failed trials by stage and cause, then the inferred failures; empty without any."""
     lines = [
-        f"failed ({cause}): {listed(numbers)}; see `tunefront show {result.experiment.path} "
-        f"{numbers[0]}`"
-        for cause, numbers in by_cause.items()
+        f"failed at {group.stage} ({group.cause}): {listed([t.number for t in group.trials])}; "
+        f"see `tunefront show {result.experiment.path} {group.trials[0].number}`"
+        for group in result.failures
     ]
     return lines + [str(lesson) for lesson in result.lessons]
 

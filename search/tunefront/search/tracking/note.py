@@ -130,14 +130,15 @@ def _counts(result: Result) -> list[str]:
 
 def _failures(result: Result, links: Links) -> list[str]:
     """Return the table of failed trials by cause and stage, each with its first error message."""
-    groups: dict[tuple[str, str], list[Trial]] = {}
-    for trial in result.trials:
-        if trial.status == "failed" and trial.evaluation is not None:
-            key = (trial.cause, str(trial.evaluation.stage))
-            groups.setdefault(key, []).append(trial)
     rows = [
-        [cause, stage, str(len(trials)), _several(trials, links), _message(trials[0])]
-        for (cause, stage), trials in groups.items()
+        [
+            group.cause,
+            group.stage,
+            str(len(group.trials)),
+            _several(group.trials, links),
+            next(iter(group.messages[0].splitlines()), ""),
+        ]
+        for group in result.failures
     ]
     return _table(["failed", "at", "trials", "which", "error message"], rows) if rows else []
 
@@ -155,11 +156,6 @@ def _skipped(result: Result) -> list[str]:
 def _several(trials: Sequence[Trial], links: Links) -> str:
     named = [_link(trial, links, f"{trial.number:03}") for trial in trials[:MOST_LISTED]]
     return ", ".join([*named, "..."] if len(trials) > MOST_LISTED else named)
-
-
-def _message(trial: Trial) -> str:
-    text = trial.evaluation.message if trial.evaluation is not None else ""
-    return text.splitlines()[0] if text else ""
 
 
 def _link(trial: Trial, links: Links, name: str = "") -> str:
