@@ -22,6 +22,7 @@ from tunefront.search.results.metadata import recorded_result, write_record
 from tunefront.search.run.preflight import runnable_or_error
 from tunefront.search.study.study import Study
 from tunefront.search.tracking.projection import Projection
+from tunefront.search.tracking.writer import write_result
 from tunefront.spaces import Configuration, ExportError
 
 MINE = Path(__file__).parents[1] / "faults" / "mine.py"
@@ -64,7 +65,7 @@ class Searched:
         result = recorded_result(experiment)
         projection = Projection(experiment, study.search_id)
         projection.write_trials(result.trials, result)
-        projection.write_summary(result, {})
+        write_result(projection, result)
         self.runs = [str(projection.run_id(trial)) for trial in result.trials]
 
     def versions(self) -> list[Any]:

@@ -17,11 +17,12 @@ from tests.caches import new_cache
 
 from tunefront.evaluators import Evaluation, Measurement
 from tunefront.search import load_experiment, recorded_result
-from tunefront.search.results.metadata import read_record, write_record
+from tunefront.search.results.metadata import write_record
 from tunefront.search.run.preflight import runnable_or_error
 from tunefront.search.study.study import Study
 from tunefront.search.tracking.projection import Projection
 from tunefront.search.tracking.store import check_reachable, ui_address
+from tunefront.search.tracking.writer import write_result
 from tunefront.spaces import Configuration, TrackingError
 
 from .conftest import command, environment
@@ -111,7 +112,7 @@ def test_a_projection_over_http_is_idempotent(
     for _ in range(2):
         projection = Projection(experiment, Study.read(experiment).search_id)
         projection.write_trials(result.trials, result)
-        links.append(projection.write_summary(result, read_record(experiment)))
+        links.append(write_result(projection, result))
     assert links[0] == links[1]
     assert links[0].startswith(f"{server}/#/experiments/")
     client = mlflow.MlflowClient(tracking_uri=server)

@@ -21,6 +21,7 @@ from tunefront.search.study.study import Study
 from tunefront.search.study.trial import TrialStatus
 from tunefront.search.tracking import projection as projections
 from tunefront.search.tracking.projection import Projection
+from tunefront.search.tracking.writer import write_result
 from tunefront.spaces import Configuration, Hardware
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def projected(experiment: Experiment, count: int) -> Shown:
     result = answered(experiment, count)
     written = Projection(experiment, Study.open(experiment, {"test": "yes"}).search_id)
     written.write_trials(result.trials, result)
-    written.write_summary(result, {})
+    write_result(written, result)
     return Shown(result=result, written=written)
 
 

@@ -16,6 +16,7 @@ from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.study.study import Study
 from tunefront.search.tracking.output_tables import LOGGED, logged_with
 from tunefront.search.tracking.projection import Projection
+from tunefront.search.tracking.writer import write_result
 from tunefront.spaces import Configuration
 
 ITEMS = 12
@@ -52,7 +53,7 @@ def result(experiment: Experiment, evaluation: Callable[..., Evaluation]) -> Res
 def project(result: Result) -> Projection:
     projection = Projection(result.experiment, "search")
     projection.write_trials(result.trials, result)
-    projection.write_summary(result, {})
+    write_result(projection, result)
     return projection
 
 

@@ -17,6 +17,7 @@ from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.study.study import Study
 from tunefront.search.tracking.projection import Projection
 from tunefront.search.tracking.store import tracking_uri
+from tunefront.search.tracking.writer import write_result
 from tunefront.spaces import Configuration
 
 KILLED = """
@@ -26,6 +27,7 @@ from dataclasses import replace
 from tunefront.search import load_experiment
 from tunefront.search.results.metadata import recorded_result
 from tunefront.search.tracking import projection
+from tunefront.search.tracking.writer import write_result
 
 class Dying:
     '''MLflow's client, in a process that is killed after so many of its calls.'''
@@ -51,7 +53,7 @@ def project(calls):
     named = replace(experiment, name=f"killed after {calls} calls")
     written = projection.Projection(named, "search")
     written.write_trials(result.trials, result)
-    written.write_summary(result, {})
+    write_result(written, result)
 
 experiment = load_experiment(sys.argv[1])
 result = recorded_result(experiment)
@@ -104,7 +106,7 @@ def written(result: Result, name: str = "") -> Projection:
     experiment = replace(result.experiment, name=name or result.experiment.name)
     projection = Projection(experiment, "search")
     projection.write_trials(result.trials, result)
-    projection.write_summary(result, {})
+    write_result(projection, result)
     return projection
 
 
@@ -161,7 +163,7 @@ def test_a_run_that_comes_too_late_is_deleted(result: Result, client: mlflow.Mlf
     projection = Projection(result.experiment, "search")
     projection.write_trials(result.trials, result)
     late = client.create_run(projection.experiment_id, tags={"tunefront.trial": "1"})
-    projection.write_summary(result, {})
+    write_result(projection, result)
     runs = runs_of(client, projection)
     check_whole(runs, result)
     assert late.info.run_id not in {run.info.run_id for run in runs}
@@ -235,7 +237,7 @@ def test_a_search_without_throughput_and_memory_is_written_whole(
     assert result.trials[1].measured, result.trials[1]
     written = Projection(experiment, "search")
     written.write_trials(result.trials, result)
-    written.write_summary(result, {})
+    write_result(written, result)
     client = mlflow.MlflowClient(tracking_uri=tracking_uri(experiment))
     found = client.get_experiment_by_name(experiment.name)
     assert found is not None

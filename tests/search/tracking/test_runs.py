@@ -12,6 +12,7 @@ from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.study.study import Study
 from tunefront.search.tracking.projection import Projection
 from tunefront.search.tracking.runs import Runs, run_named_in
+from tunefront.search.tracking.writer import write_result
 from tunefront.spaces import Configuration, ExperimentError, TrackingError
 
 RUN = "0123456789abcdef0123456789abcdef"
@@ -48,7 +49,7 @@ def projection(result: Result, study: Study) -> Projection:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         written = Projection(result.experiment, study.search_id)
         written.write_trials(result.trials, result)
-        written.write_summary(result, {})
+        write_result(written, result)
     return written
 
 
@@ -156,7 +157,7 @@ def test_what_a_person_tagged_is_found_and_survives_our_writing(
     again = Projection(result.experiment, study.search_id)
     again.write_trials(changed.trials, changed)
     again.write_trials(result.trials, result)
-    again.write_summary(result, {})
+    write_result(again, result)
     tagged = Runs(result.experiment).tagged()
     assert list(tagged.trials) == [1]
     assert [value for _, value in tagged.others] == ["perhaps"]

@@ -11,15 +11,14 @@ response lacks `trial`: it is adopted if its trial has no other run, and deleted
 
 import json
 import math
-import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tunefront.search.experiment.experiment import Experiment
-from tunefront.search.report.front_chart import ROLE_COLOURS, draw_front
+from tunefront.search.report.front_chart import ROLE_COLOURS
 from tunefront.search.results.result import Result, rounded
 from tunefront.search.results.view import TrialView
 from tunefront.search.study.outputs import outputs_of
@@ -27,6 +26,7 @@ from tunefront.search.study.trial import Trial
 from tunefront.spaces import TrackingError, show
 
 from .address import remember, shown_by
+from .base import Tracker
 from .default_views import views_of
 from .note import Links, front_page, search_note
 from .output_tables import LOGGED, logged_with, outputs_table
@@ -73,7 +73,7 @@ class _Known:
         return TRIAL not in self.tags, self.status == "RUNNING", self.run_id
 
 
-class Projection:
+class Projection(Tracker):
     """The projection of one search into MLflow.
 
     Args:
@@ -196,7 +196,7 @@ class Projection:
         run = self._runs.get(str(trial.number))
         return None if run is None else run.run_id
 
-    def write_views(self, result: Result) -> str:
+    def link(self, result: Result) -> str:
         """Save the views and store the front's address next to the record; return the address."""
         views = self.views(result)
         self.obstacle = write_views(
@@ -229,17 +229,17 @@ class Projection:
         address = ui_address(self.experiment)
         return f"{address}/#/experiments/{self.experiment_id}/runs/{run_id}/artifacts/{below}"
 
-    def write_summary(self, result: Result, record: Mapping[str, Any]) -> str:
+    def write_result(self, result: Result, files: Path) -> str:
         """Write the views, the experiment's note and the summary run; return the front's address.
 
         Args:
             result: The search's result.
-            record: Machine, protocol and dropped combinations, for `search.json`.
+            files: Folder of the files that the summary run stores.
         """
         self._runs = self._known_runs()  # again: the server can have created a run late
         self._write_samples(result)
-        link = self.write_views(result)
-        note = front_page(result, self._links(result, self._summary_run(result, record)))
+        link = self.link(result)
+        note = front_page(result, self._links(result, self._summary_run(result, files)))
         self._client.set_experiment_tag(self.experiment_id, "mlflow.note.content", note)
         return link
 
@@ -270,7 +270,7 @@ class Projection:
             self._log(known, wanted)
             self._runs[str(number)] = wanted
 
-    def _summary_run(self, result: Result, record: Mapping[str, Any]) -> str:
+    def _summary_run(self, result: Result, files: Path) -> str:
         key = "summary"
         known = self._runs.get(key)
         if known is None:
@@ -278,9 +278,7 @@ class Projection:
                 self.experiment_id, run_name=SUMMARY, tags={MADE_FOR: key}
             )
             known = self._runs[key] = _Known.of(run)
-        with tempfile.TemporaryDirectory(prefix="tunefront-") as folder:
-            write_files(result, record, Path(folder))
-            self._client.log_artifacts(known.run_id, folder)
+        self._client.log_artifacts(known.run_id, str(files))
         note = {"mlflow.note.content": result.headline()[:LONGEST_TAG]}
         own = {TRIAL: key, "status": "summary", "front": "none"}
         self._log(known, replace(known, tags={**known.tags, **note, **own}))
@@ -337,21 +335,3 @@ def _metrics(view: TrialView) -> dict[str, float]:
         for stage, seconds in trial.evaluation.seconds.items():
             metrics[f"seconds/{stage}"] = rounded(seconds)
     return {name: value for name, value in metrics.items() if math.isfinite(value)}
-
-
-def write_files(result: Result, record: Mapping[str, Any], folder: Path) -> None:
-    """Write the search as files: report, picture, trials (JSON and CSV), record, experiment file.
-
-    The picture is omitted if no trial was measured.
-    """
-    from tunefront.search.report.page import write_report
-    from tunefront.search.results.rows import trials_csv, trials_json
-
-    folder.mkdir(parents=True, exist_ok=True)
-    if any(trial.measured for trial in result.trials):
-        draw_front(result, folder / "front.png")
-    write_report(result, record, folder / "report.html")
-    (folder / "trials.json").write_text(trials_json(result.trials) + "\n")
-    (folder / "trials.csv").write_text(trials_csv(result))
-    (folder / "search.json").write_text(json.dumps(record, indent=2, default=str) + "\n")
-    (folder / "experiment.yaml").write_text(result.experiment.path.read_text())

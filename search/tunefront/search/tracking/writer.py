@@ -4,11 +4,12 @@ Writing is idempotent and always starts from the full result, so a failed write 
 next write (in this run, the next run, or `tunefront sync`) catches up.
 """
 
+import tempfile
 import threading
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.results.metadata import read_record
@@ -19,10 +20,8 @@ from tunefront.search.study.trial import Trial
 from tunefront.search.text import Say, counted, listed
 from tunefront.spaces import TrackingError
 
+from .base import Tracker
 from .store import check_reachable, error_text, only_writer
-
-if TYPE_CHECKING:
-    from .projection import Projection
 
 LONGEST_PAUSE_S = 60.0
 LAST_ATTEMPTS = 2
@@ -56,7 +55,7 @@ class TrackingWriter:
         self._given_up = False
         self._thread = threading.Thread(target=self._loop, name="recorder", daemon=True)
         self._held = ExitStack()
-        self._projection: Projection | None = None
+        self._projection: Tracker | None = None
         self._written: dict[int, _Place] = {}
         self._progress = time.monotonic()
         self._problem = ""
@@ -133,14 +132,14 @@ class TrackingWriter:
             self._written[trial.number] = places[trial.number]
             self._progress = time.monotonic()
         if last:
-            self._link = projection.write_summary(result, read_record(self._experiment))
+            self._link = write_result(projection, result)
             if projection.obstacle:
                 self._say(without_views(projection.obstacle))
         elif not self._shown:
-            projection.write_views(result)  # early, so that the front has a link during the search
+            projection.link(result)  # early, so that the front has a link during the search
             self._shown = True
 
-    def _open(self) -> "Projection":
+    def _open(self) -> Tracker:
         from .projection import Projection
 
         if self._projection is None:
@@ -208,6 +207,15 @@ class Synced:
     obstacle: str = ""
 
 
+def write_result(tracker: Tracker, result: Result) -> str:
+    """Write a result and its files into a tracker; return the address of the front."""
+    from tunefront.search.report.artifacts import write_artifacts
+
+    with tempfile.TemporaryDirectory(prefix="tunefront-") as folder:
+        write_artifacts(result, read_record(result.experiment), Path(folder))
+        return tracker.write_result(result, Path(folder))
+
+
 def sync(experiment: Experiment) -> Synced:
     """Write the record into MLflow now.
 
@@ -225,7 +233,7 @@ def sync(experiment: Experiment) -> Synced:
         try:
             projection = Projection(experiment, study.search_id)
             written = projection.write_trials(result.trials, result)
-            link = projection.write_summary(result, read_record(experiment))
+            link = write_result(projection, result)
         except TrackingError:
             raise
         except Exception as error:  # MLflow raises many types; each means a failed write
