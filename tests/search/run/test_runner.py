@@ -13,7 +13,7 @@ from tunefront.search import Experiment, Trial
 from tunefront.search.cluster.jobs import Job
 from tunefront.search.cluster.nodes import NodePool
 from tunefront.search.run.runner import FULL, PATIENCE, Runner
-from tunefront.search.sampling.base import Sampler
+from tunefront.search.sampling.base import Proposal, Sampler
 from tunefront.search.study.live_stage import note_stage, stages_seen
 from tunefront.search.study.study import Study
 from tunefront.search.study.trial import candidate_of
@@ -21,21 +21,23 @@ from tunefront.spaces import Configuration, StudyError
 
 
 class Promising(Sampler):
-    """Proposes the list in order, and promises what it is told to."""
+    """Proposes a list in order with given expected gains."""
 
     def __init__(self, listed: Sequence[Configuration], gains: Sequence[float | None]) -> None:
         self._left = list(listed)
         self._gains = list(gains)
-        self._last: float | None = None
 
     def propose(
-        self, trials: Sequence[Trial], skipped: Collection[Configuration] = ()
-    ) -> Configuration | None:
-        self._last = self._gains.pop(0) if self._gains else None
-        return self._left.pop(0) if self._left else None
-
-    def promise(self, count: int = 1) -> float | None:
-        return None if self._last is None else count * self._last
+        self, trials: Sequence[Trial], excluded: Collection[Configuration] = ()
+    ) -> Proposal | None:
+        gain = self._gains.pop(0) if self._gains else None
+        if not self._left:
+            return None
+        return Proposal(
+            configuration=self._left.pop(0),
+            reason="the next of the list",
+            expected_gains=() if gain is None else (gain,) * 100,
+        )
 
 
 @pytest.fixture

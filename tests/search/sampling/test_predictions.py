@@ -66,46 +66,48 @@ def test_what_was_kept_up_is_what_begins_anew(
 ) -> None:
     kept_up = sampler()
     kept_up.propose(record(KNOWN, failing))
-    before = kept_up._kept
+    before = kept_up._cache
     for count in range(KNOWN + 1, KNOWN + 6):
         kept_up.propose(record(count, failing))
-    assert before is kept_up._kept
+    assert before is kept_up._cache
     assert before is not None
     anew = sampler()
-    anew._learnt = dict(kept_up._learnt)
+    anew._parameters = dict(kept_up._parameters)
     anew.propose(record(KNOWN + 5, failing))
-    assert anew._kept is not None
-    own = before.expected.places(anew._kept.expected.asked)
-    for one, other in zip(before.expected.figures(), anew._kept.expected.figures(), strict=True):
+    assert anew._cache is not None
+    own = before.predictions.places(anew._cache.predictions.asked)
+    for one, other in zip(
+        before.predictions.targets(), anew._cache.predictions.targets(), strict=True
+    ):
         np.testing.assert_allclose(one[own], other, rtol=0.05)
-    for told in ("keeping", "ending_well"):
-        one, other = (getattr(kept.expected, told)() for kept in (before, anew._kept))
+    for name in ("keeping", "ending_well"):
+        one, other = (getattr(cache.predictions, name)() for cache in (before, anew._cache))
         np.testing.assert_allclose(one[own], other, atol=0.02)
 
 
 def test_it_begins_anew_when_a_tenth_more_is_known(record: Callable[..., list[Trial]]) -> None:
     kept_up = sampler()
     kept_up.propose(record())
-    before = kept_up._kept
+    before = kept_up._cache
     kept_up.propose(record(KNOWN + KNOWN // 10))
-    assert kept_up._kept is before
+    assert kept_up._cache is before
     kept_up.propose(record(KNOWN + KNOWN // 10 + 1))
-    assert kept_up._kept is not before
+    assert kept_up._cache is not before
 
 
 def test_the_first_failure_is_learnt_from(record: Callable[..., list[Trial]]) -> None:
     kept_up = sampler()
     kept_up.propose(record())
-    before = kept_up._kept
+    before = kept_up._cache
     kept_up.propose(record(KNOWN + 1, failing=(KNOWN,)))
-    assert kept_up._kept is not before
-    assert kept_up._kept is not None
-    assert kept_up._kept.expected.ending_well().min() < 0.9
+    assert kept_up._cache is not before
+    assert kept_up._cache is not None
+    assert kept_up._cache.predictions.ending_well().min() < 0.9
 
 
 def test_another_record_is_not_taken_for_the_same(record: Callable[..., list[Trial]]) -> None:
     kept_up = sampler()
     kept_up.propose(record())
-    before = kept_up._kept
+    before = kept_up._cache
     kept_up.propose(record(KNOWN + 3)[3:])
-    assert kept_up._kept is not before
+    assert kept_up._cache is not before

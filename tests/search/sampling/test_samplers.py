@@ -82,7 +82,7 @@ class Night:
             proposed = sampler.propose(trials)
             if proposed is None:
                 break
-            trials.append(self.end(len(trials), proposed))
+            trials.append(self.end(len(trials), proposed.configuration))
         return trials
 
 
@@ -183,7 +183,7 @@ def test_trials_under_way_are_not_proposed_again(
     for _ in search.runnable:
         proposed = sampler.propose(trials)
         assert proposed is not None
-        trials.append(trial(len(trials), proposed, "running"))
+        trials.append(trial(len(trials), proposed.configuration, "running"))
     assert set(configurations(trials)) == set(search.runnable)
     ended = [search.end(t.number, t.configuration) for t in trials]
     assert sampler.propose(ended) is None
@@ -197,7 +197,9 @@ def test_a_history_without_a_single_figure_is_survived(
     search = night(name)
     history = [trial(i, configuration, status) for i, configuration in enumerate(search.runnable)]
     assert search.sampler().propose(history) is None
-    assert search.sampler().propose(history[:-1]) == search.runnable[-1]
+    last = search.sampler().propose(history[:-1])
+    assert last is not None
+    assert last.configuration == search.runnable[-1]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -206,8 +208,9 @@ def test_a_configuration_that_was_run_again_is_no_hindrance(
 ) -> None:
     search = night(name)
     sampler = search.sampler()
-    first = sampler.propose([])
-    assert first is not None
+    proposed = sampler.propose([])
+    assert proposed is not None
+    first = proposed.configuration
     history = [trial(0, first, "failed"), search.end(1, first), search.end(2, first)]
     found = configurations(search.walk(sampler, history, steps=10)[3:])
     assert first not in found
@@ -228,10 +231,12 @@ def test_a_quick_check_tries_every_runtime_once(
     sampler = build_sampler(experiment, runnable)
     first = sampler.propose([])
     assert first is not None
-    second = sampler.propose([trial(0, first)])
+    one = trial(0, first.configuration)
+    second = sampler.propose([one])
     assert second is not None
-    assert {first["runtime"], second["runtime"]} == {"torch", "onnxruntime"}
-    assert sampler.propose([trial(0, first), trial(1, second)]) is None
+    two = trial(1, second.configuration)
+    assert {t.configuration["runtime"] for t in (one, two)} == {"torch", "onnxruntime"}
+    assert sampler.propose([one, two]) is None
 
 
 def test_the_grid_goes_through_the_list_in_order(night: Callable[..., Night]) -> None:
@@ -297,7 +302,7 @@ def test_what_was_seen_under_way_is_learned_from_when_it_ends(
         for number in range(24):
             proposed = sampler.propose(trials)
             assert proposed is not None
-            trials.append(trial(number, proposed, "running"))
+            trials.append(trial(number, proposed.configuration, "running"))
         figures = [sign * float(t.configuration["batch_size"]) for t in trials]
         ended = [
             trial(t.number, t.configuration, throughput=f, peak_memory_mb=-f, quality_drop=0.0)
@@ -341,8 +346,9 @@ def test_what_is_built_already_is_measured_sooner(
         sampler = search.sampler()
         trials: list[Trial] = []
         for _ in range(24):
-            proposed = sampler.propose(trials)
-            assert proposed is not None
+            proposal = sampler.propose(trials)
+            assert proposal is not None
+            proposed = proposal.configuration
             reused = candidate_of(proposed) in map(candidate_of, configurations(trials))
             evaluation = Evaluation(
                 status="ok",
@@ -355,35 +361,37 @@ def test_what_is_built_already_is_measured_sooner(
         built.append(float(np.mean(late)))
     assert built[0] <= 0.5
     assert built[1] >= 0.9
-    assert "takes about 1 s" in sampler.explain()
+    assert proposal is not None
+    assert "takes about 1 s" in proposal.reason
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_proposal_is_explained(night: Callable[..., Night], name: str) -> None:
+def test_every_proposal_has_a_reason(night: Callable[..., Night], name: str) -> None:
     search = night(name)
     sampler = search.sampler()
-    sampler.propose(search.walk(sampler, steps=4))
-    assert sampler.explain()
-    assert sampler.promise() is None  # four trials predict nothing
+    proposal = sampler.propose(search.walk(sampler, steps=4))
+    assert proposal is not None
+    assert proposal.reason
+    assert proposal.expected_gain is None  # four trials are too few for a prediction
+    assert proposal.gain_of(100) is None
 
 
-def test_an_explanation_tells_gain_figures_and_chances(night: Callable[..., Night]) -> None:
+def test_the_reason_states_gain_metrics_and_probabilities(night: Callable[..., Night]) -> None:
     search = night("ehvi")
     sampler = search.sampler()
     trials = search.walk(sampler, steps=12)
     proposed = sampler.propose(trials)
     assert proposed is not None
-    told = sampler.explain()
     found = re.fullmatch(
         r"expected to add ([\d.]+)% to the front, throughput ([\d.]+) ± (\d+%|[\d.]+), "
         r"peak_memory_mb ([\d.]+) ± \S+, keeps the limits at (\d+)%, runs at (\d+)%",
-        told,
+        proposed.reason,
     )
-    assert found, told
+    assert found, proposed.reason
     assert 400 <= float(found[4]) <= 500  # what trials of these tests take
-    gain = sampler.promise()
+    gain = proposed.expected_gain
     assert gain is not None
     assert gain >= 0
-    hour = sampler.promise(100)
+    hour = proposed.gain_of(100)
     assert hour is not None and hour >= gain
     assert 0 < int(found[6]) <= 100

@@ -16,7 +16,7 @@ from tunefront.search.cluster.nodes import NodePool
 from tunefront.search.cluster.resources import ray_resources_of, ray_resources_text
 from tunefront.search.cluster.supervisor import RUN_JOB, RayLost, RaySupervisor
 from tunefront.search.cluster.worker import log_file, result_file
-from tunefront.search.sampling.base import Sampler
+from tunefront.search.sampling.base import Proposal, Sampler
 from tunefront.search.sampling.early_stopping.thresholds import race_of
 from tunefront.search.study.duration_estimate import Estimate, estimate_of
 from tunefront.search.study.inferred_failures import ExcludedConfigurations
@@ -217,27 +217,28 @@ class Runner:
             return self.study.experiment.baseline, "the baseline", None
         if self._counted(recorded):
             return None
-        proposed = self.sampler.propose(recorded, self.skips.configurations)
-        if proposed is None:
+        proposal = self.sampler.propose(recorded, self.skips.configurations)
+        if proposal is None:
             self._over = "all runnable configurations were tried"
             return None
         estimate = estimate_of(recorded)
-        self._foresee(estimate)
-        gain = self.sampler.promise()
+        self._store_forecast(estimate, proposal)
+        gain = proposal.expected_gain
         self.gains = [*self.gains, gain][-PATIENCE:] if gain is not None else []
         if self.enough():
             added = f"{self.gains[-1]:.2%} to the front"
             self._over = f"another trial is expected to add {added} (budget.least_gain)"
             return None
-        expected = estimate.expected_s(proposed) if estimate is not None else None
-        return proposed, self.sampler.explain(), expected
+        configuration = proposal.configuration
+        expected = estimate.expected_s(configuration) if estimate is not None else None
+        return configuration, proposal.reason, expected
 
-    def _foresee(self, estimate: Estimate | None) -> None:
+    def _store_forecast(self, estimate: Estimate | None, proposal: Proposal) -> None:
         """Store the forecast gain of another hour in the study, for `tunefront status`."""
         if estimate is None:
             return
         trials = max(1, round(_HOUR_S * self.concurrent / estimate.mean_s))
-        gain = self.sampler.promise(trials)
+        gain = proposal.gain_of(trials)
         if gain is not None:
             self.study.foresee(trials, gain)
 

@@ -37,7 +37,7 @@ class Acquisition:
     seconds: Floats
 
     @property
-    def worth(self) -> Floats:
+    def value(self) -> Floats:
         """Acquisition value, `(candidates,)`.
 
         It is the expected improvement times `keeping`, `ending_well` and `apart`, per expected
@@ -46,8 +46,8 @@ class Acquisition:
         """
         chance: Floats = self.keeping * self.ending_well * self.apart
         gain = self.gain if (self.gain * chance).max() > 1e-12 else self.deviation.prod(axis=1)
-        worth: Floats = gain * chance / self.seconds
-        return worth
+        value: Floats = gain * chance / self.seconds
+        return value
 
     @property
     def gains(self) -> Floats:
@@ -59,7 +59,7 @@ class Acquisition:
         gains = self.gain * self.keeping * self.ending_well / max(self.covered, 1e-300)
         return np.asarray(-np.sort(-gains))
 
-    def told(self, row: int, objectives: Sequence[Objective]) -> str:
+    def describe(self, row: int, objectives: Sequence[Objective]) -> str:
         """Describe the prediction for one configuration.
 
         Args:

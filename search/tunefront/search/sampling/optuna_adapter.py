@@ -198,8 +198,10 @@ class _Listed:
             self._limits = limits
             self._sampler = self._made(objectives)
         known = [self._trial(trial, objectives) for trial in others if self._holds(trial)]
-        row = self._sampler.propose(known)
-        return self._parameters(row or self._rows[int(self._random.integers(len(self._rows)))])
+        proposal = self._sampler.propose(known)
+        if proposal is not None:
+            return self._parameters(proposal.configuration)
+        return self._parameters(self._rows[int(self._random.integers(len(self._rows)))])
 
     def _made(self, objectives: Sequence[Objective]) -> EhviSampler:
         choices = [

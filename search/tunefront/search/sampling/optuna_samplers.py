@@ -14,7 +14,7 @@ from tunefront.search.experiment.objective import Limit, Objective
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import Configuration, SearchSpace, Value
 
-from .base import Sampler, untried
+from .base import Proposal, Sampler, untried
 
 if TYPE_CHECKING:
     import optuna
@@ -92,28 +92,32 @@ class OptunaSampler(Sampler):
         self._open: dict[Configuration, optuna.Trial] = {}
         self._known: set[int] = set()
 
-    def explain(self) -> str:
-        """Return the name of the Optuna sampler; Optuna gives no reasons."""
-        return f"proposed by Optuna's {type(self._study.sampler).__name__}"
-
     def propose(
-        self, trials: Sequence[Trial], skipped: Collection[Configuration] = ()
-    ) -> Configuration | None:
-        """Return a new configuration, or the untried one nearest to the last rejected proposal."""
-        self._learn(trials)
-        left = dict.fromkeys(untried(self._runnable, trials, skipped))
+        self, trials: Sequence[Trial], excluded: Collection[Configuration] = ()
+    ) -> Proposal | None:
+        """Return a new configuration, or the untried one nearest to the last rejected proposal.
+
+        Optuna gives no reasons, so the reason names the Optuna sampler.
+        """
+        self._record(trials)
+        left = dict.fromkeys(untried(self._runnable, trials, excluded))
         if not left:
             return None
-        nearest = None
+        reason = f"proposed by Optuna's {type(self._study.sampler).__name__}"
+        return Proposal(configuration=self._next(left), reason=reason)
+
+    def _next(self, left: Collection[Configuration]) -> Configuration:
+        """Return one of the untried configurations `left`."""
+        suggested = None
         for _ in range(VAIN_PROPOSALS):
             asked = self._study.ask()
-            nearest = self._suggest(asked)
-            if nearest in left:
-                self._open[nearest] = asked
-                return nearest
-            self._forget(asked)
-        assert nearest is not None
-        return min(left, key=lambda other: _distance(nearest, other))
+            suggested = self._suggest(asked)
+            if suggested in left:
+                self._open[suggested] = asked
+                return suggested
+            self._fail(asked)
+        assert suggested is not None
+        return min(left, key=lambda other: _distance(suggested, other))
 
     def _suggest(self, asked: "optuna.Trial") -> Configuration:
         values = self._space.defaults()
@@ -124,12 +128,12 @@ class OptunaSampler(Sampler):
                 values[choice.name] = active[choice.name] = cast(Value, chosen)
         return Configuration(active)
 
-    def _forget(self, asked: "optuna.Trial") -> None:
+    def _fail(self, asked: "optuna.Trial") -> None:
         import optuna
 
         self._study.tell(asked, state=optuna.trial.TrialState.FAIL)
 
-    def _learn(self, trials: Sequence[Trial]) -> None:
+    def _record(self, trials: Sequence[Trial]) -> None:
         """Tell Optuna about newly ended trials; add measured ones that it did not propose."""
         for trial in trials:
             if trial.status == "running" or trial.number in self._known:
@@ -143,7 +147,7 @@ class OptunaSampler(Sampler):
 
     def _tell(self, asked: "optuna.Trial", trial: Trial) -> None:
         if not trial.measured:
-            self._forget(asked)
+            self._fail(asked)
             return
         for limit in self._limits:
             asked.set_constraint(str(limit), limit.violation(trial.value(limit.metric)))
@@ -162,7 +166,7 @@ class OptunaSampler(Sampler):
             for choice in self._space.choices
         )
         if not inside:
-            self._forget(asked)
+            self._fail(asked)
             return
         self._suggest(asked)
         self._tell(asked, trial)

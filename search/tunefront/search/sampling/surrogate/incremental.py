@@ -66,7 +66,7 @@ class Prediction:
         self._variance -= solved**2
         self._seen += 1
 
-    def figures(self) -> tuple[Floats, Floats]:
+    def posterior(self) -> tuple[Floats, Floats]:
         """Return the posterior mean and standard deviation, `(asked,)` each."""
         process = self._process
         return (
