@@ -126,13 +126,13 @@ def test_finalists_were_measured_again(journey: Journey) -> None:
     from tunefront.search.study.study import Study
 
     confirmation = Study.read(load_experiment(journey.file)).confirmation()
-    assert set(confirmation["rounds"]) >= {"0"}
-    assert set(confirmation["rounds"]) <= {str(number) for number in confirmation["asked"]}
-    for number, rounds in confirmation["rounds"].items():
+    assert set(confirmation.rounds) >= {0}
+    assert set(confirmation.rounds) <= set(confirmation.asked)
+    for number, rounds in confirmation.rounds.items():
         # The baseline takes part whenever new finalists are looked for.
-        assert len(rounds) == 2 or (number == "0" and len(rounds) in (4, 6))
-        assert all(len(found["ratios"]) >= 3 for found in rounds)
-        assert all(found["figures"]["throughput"] > 0 for found in rounds)
+        assert len(rounds) == 2 or (number == 0 and len(rounds) in (4, 6))
+        assert all(len(found.ratios) >= 3 for found in rounds)
+        assert all(found.figures["throughput"] > 0 for found in rounds)
 
 
 def test_show_prints_csv_that_parses(journey: Journey) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment, load_experiment
+from tunefront.search.study.confirmation import Confirmation, Round
 from tunefront.search.study.study import RECORD_FORMAT, STUDY_FILE, TRIAL_ATTEMPTS, Study
 from tunefront.spaces import Configuration, Hardware, StudyError
 
@@ -408,8 +409,10 @@ def test_what_ended_is_not_settled_again(begun: Study, evaluation: EvaluationOf)
     assert begun.trials() == before
 
 
-def test_the_confirmation_is_kept(begun: Study) -> None:
-    assert begun.confirmation() == {}
-    found = {"rounds": {"0": [{"throughput": 100.5}]}, "alike": {"3": [1.5]}}
-    begun.set_confirmation(found)
-    assert Study.read(begun.experiment).confirmation() == found
+def test_the_confirmation_is_recorded(begun: Study) -> None:
+    assert begun.confirmation() == Confirmation()
+    rounds = {0: [Round(ratios=[1.0], figures={"throughput": 100.5})]}
+    confirmation = Confirmation(rounds=rounds, asked=[0, 3])
+    begun.set_confirmation(confirmation)
+    read = Study.read(begun.experiment).confirmation()
+    assert read.to_dict() == confirmation.to_dict()

@@ -13,7 +13,6 @@ from tunefront.search.experiment.evaluation_settings import setting_of
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.schema import BudgetSection, ExperimentSection
 from tunefront.search.study.atomic_write import write_whole
-from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.study.study import STUDY_FILE as STUDY
 from tunefront.search.study.study import Study
 from tunefront.search.text import Say
@@ -24,7 +23,7 @@ from tunefront.spaces import (
     show,
 )
 
-from .result import Result, result_of
+from .result import Result, study_result
 
 METADATA_FILE = "search.json"
 
@@ -87,8 +86,7 @@ def recorded_answer(experiment: Experiment) -> Result:
     Raises:
         StudyError: If nothing has been run.
     """
-    study = Study.read(experiment)
-    return result_of(experiment, study.trials(), Confirmation.from_dict(study.confirmation()))
+    return study_result(Study.read(experiment))
 
 
 def recorded_trials(record: Mapping[str, Any], skipped: int = 0) -> int | None:

@@ -11,6 +11,7 @@ from tunefront.search.front.picks import Front, front_of, ratio
 from tunefront.search.sampling.early_stopping.reliability import fidelity_of
 from tunefront.search.study.confirmation import Confirmation, confirmed
 from tunefront.search.study.inferred_failures import InferredFailure, lessons_of, ruled_out_by
+from tunefront.search.study.study import Study
 from tunefront.search.study.trial import Trial
 from tunefront.search.text import counted
 from tunefront.spaces import show
@@ -144,6 +145,19 @@ def result_of(
         front=front_of(experiment, figures, limits, prefer),
         confirmation=confirmation,
     )
+
+
+def study_result(
+    study: Study, limits: Sequence[Limit] | None = None, prefer: str | None = None
+) -> Result:
+    """Compute the result from a record, its confirmation included.
+
+    Args:
+        study: The record.
+        limits: Limits; the experiment's if None.
+        prefer: Metric that decides the recommendation; the experiment's if None.
+    """
+    return result_of(study.experiment, study.trials(), study.confirmation(), limits, prefer)
 
 
 def _times(value: float, what: str, more: str, less: str) -> str:

@@ -166,7 +166,7 @@ def confirm(
     """
     experiment = study.experiment
     start = time.monotonic()
-    confirmation = Confirmation.from_dict(study.confirmation())
+    confirmation = study.confirmation()
     for attempt in range(FINALIST_ATTEMPTS):
         trials = study.trials()
         chosen = to_confirm(experiment, trials, confirmation)
@@ -181,7 +181,7 @@ def confirm(
         except _Stopped:
             break
         confirmation = confirmation.with_rounds(found)
-        study.set_confirmation(confirmation.to_dict())
+        study.set_confirmation(confirmation)
     return confirmation
 
 

@@ -28,7 +28,7 @@ from tunefront.search.experiment.evaluation_settings import identity
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.resolver import load_experiment
 from tunefront.search.results.metadata import put_aside, read_record, write_record
-from tunefront.search.results.result import Result, result_of
+from tunefront.search.results.result import Result, result_of, study_result
 from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.study.duration_estimate import estimate_of
 from tunefront.search.study.study import Study
@@ -165,8 +165,7 @@ class _SearchRun:
             self.say(f"nothing left to run: {over}")
         else:
             self._run_trials(runner)
-        confirmation = Confirmation.from_dict(self.study.confirmation())
-        answer = self._answer = result_of(self.experiment, self.study.trials(), confirmation)
+        answer = self._answer = study_result(self.study)
         self._show("writing the result")
         self._report(answer)
         link = self.recorder.finish(answer)
@@ -252,8 +251,8 @@ class _SearchRun:
         """Return whether confirmation is enabled and a finalist has not been confirmed yet."""
         if self.experiment.confirmation.finalists == 0:
             return False
-        known = Confirmation.from_dict(self.study.confirmation())
-        return len(to_confirm(self.experiment, self.study.trials(), known)) > 1
+        trials, confirmation = self.study.trials(), self.study.confirmation()
+        return len(to_confirm(self.experiment, trials, confirmation)) > 1
 
     def _runner(self) -> Runner:
         left = self._seconds_left()

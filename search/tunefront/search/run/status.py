@@ -8,8 +8,7 @@ from typing import Any
 
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.results.metadata import read_record, recorded_trials, resume_command
-from tunefront.search.results.result import Result, result_of
-from tunefront.search.study.confirmation import Confirmation
+from tunefront.search.results.result import Result, study_result
 from tunefront.search.study.live_stage import STARTING, LiveStage, doing, stages_seen
 from tunefront.search.study.study import STUDY_FILE, Study
 from tunefront.search.study.trial import Trial
@@ -169,8 +168,7 @@ def status_of(experiment: Experiment) -> SearchStatus:
     if too_early:
         return SearchStatus(experiment=experiment, answer=None, record=record, driver=driver)
     study = Study.read(experiment)
-    confirmation = Confirmation.from_dict(study.confirmation())
-    answer = result_of(experiment, study.trials(), confirmation)
+    answer = study_result(study)
     running = [trial.number for trial in answer.trials if trial.status == "running"]
     found = {number: doing(experiment.results, number) for number in running}
     return SearchStatus(

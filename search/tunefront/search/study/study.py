@@ -15,6 +15,7 @@ from tunefront.evaluators import Evaluation, Measurement
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.spaces import CHOICES, Configuration, StudyError
 
+from .confirmation import Confirmation
 from .derived_metrics import figures_of
 from .outputs import write_trial_outputs
 from .sqlite_reader import ReadStudy, ReadTrial, read_study
@@ -356,13 +357,14 @@ class Study:
         """
         self._study.set_user_attr(_HOUR, [trials, gain])
 
-    def confirmation(self) -> Mapping[str, Any]:
-        """Return the stored `Confirmation.to_dict`; empty before confirmation."""
-        return cast(Mapping[str, Any], self._source.user_attrs.get(_CONFIRMATION, {}))
+    def confirmation(self) -> Confirmation:
+        """Return the recorded confirmation; without rounds before the first one."""
+        recorded = self._source.user_attrs.get(_CONFIRMATION, {})
+        return Confirmation.from_dict(cast(Mapping[str, Any], recorded))
 
-    def set_confirmation(self, found: Mapping[str, Any]) -> None:
-        """Store the result of `Confirmation.to_dict`."""
-        self._study.set_user_attr(_CONFIRMATION, dict(found))
+    def set_confirmation(self, confirmation: Confirmation) -> None:
+        """Record the confirmation."""
+        self._study.set_user_attr(_CONFIRMATION, confirmation.to_dict())
 
 
 def _runs(frozen: "optuna.trial.FrozenTrial | ReadTrial") -> bool:

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.results.metadata import read_record
-from tunefront.search.results.result import Result, result_of
-from tunefront.search.study.confirmation import Confirmation
+from tunefront.search.results.result import Result, study_result
 from tunefront.search.study.study import Study
 from tunefront.search.study.trial import Trial
 from tunefront.search.text import Say, counted, listed
@@ -218,8 +217,7 @@ def sync(experiment: Experiment) -> Synced:
     from .projection import Projection
 
     study = Study.read(experiment)
-    confirmation = Confirmation.from_dict(study.confirmation())
-    answer = result_of(experiment, study.trials(), confirmation)
+    answer = study_result(study)
     check_reachable(experiment)
     with only_writer(experiment):
         try:
