@@ -15,6 +15,8 @@ from tunefront.search.cluster.supervisor import RaySupervisor
 from tunefront.search.run.preflight import check_workload
 from tunefront.search.run.runner import Runner
 from tunefront.search.run.sampler_factory import build_sampler
+from tunefront.search.run.stopping import Stopping
+from tunefront.search.study.inferred_failures import ExcludedConfigurations
 from tunefront.search.study.study import Study
 
 EXPERIMENT = """\
@@ -106,15 +108,16 @@ def searched(
         runner = Runner(
             study,
             build_sampler(experiment, runnable),
-            (),  # every fault is to strike, whatever was learnt from the others
+            runnable,
             replace(setting, memory_mb=MEMORY_MB),  # memory is out soon
             concurrent=1,
-            trials=trials,
-            seconds=None,
+            stopping=Stopping(trials=trials),
             on_trial=lambda trial: during(runner, host, trial),
             say=said.append,
             body="tests.faults.bodies:trial",
         )
+        # Every fault occurs, whatever is inferred from the others.
+        runner.skips = ExcludedConfigurations(())
         runner.reconcile()
         runner.run(host)
     return Searched(experiment, study, said)

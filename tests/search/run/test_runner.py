@@ -12,7 +12,8 @@ from tunefront.evaluators import Evaluation, EvaluationSettings, Timeouts
 from tunefront.search import Experiment, Trial
 from tunefront.search.cluster.jobs import Job
 from tunefront.search.cluster.nodes import NodePool
-from tunefront.search.run.runner import FULL, PATIENCE, Runner
+from tunefront.search.run.runner import Runner
+from tunefront.search.run.stopping import FULL, PATIENCE, Stopping
 from tunefront.search.sampling.base import Proposal, Sampler
 from tunefront.search.study.live_stage import note_stage, stages_seen
 from tunefront.search.study.study import Study
@@ -56,16 +57,16 @@ def jobs(
             listed,
             EvaluationSettings(workload=experiment.workload, fingerprint="f", store="unused"),
             concurrent=1,
-            trials=8,
-            seconds=None,
-            least_gain=least_gain,
+            stopping=Stopping(trials=8, least_gain=least_gain),
             on_trial=lambda trial: None,
         )
         started = 0
         while (job := runner.next_job()) is not None:
             study.tell(job.number, evaluation())
             started += 1
-        assert runner.enough() == (started - 1 < 7)
+        reason = runner.stop_reason()
+        assert reason is not None
+        assert reason.cause == ("least gain" if started - 1 < 7 else "trials")
         return started - 1
 
     return count
@@ -106,8 +107,7 @@ def runner(load: Callable[..., Experiment]) -> Callable[..., Runner]:
             listed,
             EvaluationSettings(workload=experiment.workload, fingerprint="f", store="unused"),
             concurrent=1,
-            trials=trials,
-            seconds=seconds,
+            stopping=replace(Stopping.of(experiment.budget, seconds), trials=trials),
             on_trial=lambda trial: said.append(f"{trial.number} {trial.status}"),
             say=said.append,
             **more,
@@ -135,7 +135,7 @@ def test_no_trial_starts_that_can_not_be_expected_to_end(
 ) -> None:
     own = runner(1000.0, [])
     own.tell(started(own).number, taking(evaluation(), 30.0))
-    own.deadline = time.monotonic() + left
+    own.stopping = Stopping(deadline=time.monotonic() + left)
     job = own.next_job()
     assert (job is not None) is goes_on
     assert len(own.study.trials()) == (2 if goes_on else 1)
@@ -158,7 +158,7 @@ def test_what_the_deadline_ended_is_left_for_the_next_run(
     own = runner(1000.0, said)
     own.tell(started(own).number, evaluation())
     number = started(own).number
-    own.deadline = time.monotonic()
+    own.stopping = Stopping(deadline=time.monotonic())
     late = Evaluation(status="failed", cause="timeout", stage="build", message="not done")
     own.tell(number, late)
     assert own.study.trial(number).status == "running"
@@ -230,19 +230,34 @@ def end_all(runner: Runner, evaluation: Evaluation) -> None:
         runner.tell(job.number, evaluation)
 
 
-def test_why_a_search_is_over_is_told(
+def stop_text(runner: Runner) -> str:
+    """The reason why no further trial is started; empty if one is."""
+    reason = runner.stop_reason()
+    return "" if reason is None else reason.text
+
+
+def test_the_number_of_trials_and_the_space_end_a_search(
     runner: Callable[..., Runner],
     evaluation: Callable[..., Evaluation],
 ) -> None:
     own = runner(None, [], trials=3)
-    assert own.over() == ""
+    assert stop_text(own) == ""
     end_all(own, evaluation())
-    assert own.over() == "all 3 trials of budget.trials are done"
-    own.trials = None
-    assert own.over() == ""
+    assert stop_text(own) == "budget.trials 3 reached; raise it to continue"
+    own.stopping = Stopping()
+    assert stop_text(own) == ""
     assert own.left() == len(own.runnable) - 2  # the baseline is not in this list
     end_all(own, evaluation())
-    assert own.over() == "all runnable configurations were tried"
+    assert stop_text(own) == "all runnable configurations were tried"
+
+
+def test_a_sampler_without_a_proposal_ends_a_search(
+    runner: Callable[..., Runner], evaluation: Callable[..., Evaluation]
+) -> None:
+    own = runner(None, [], trials=None)
+    own.sampler = Promising([], ())
+    end_all(own, evaluation())
+    assert stop_text(own) == "the sampler has no further configuration to propose"
 
 
 def test_a_search_that_failures_end_says_so(
@@ -257,10 +272,8 @@ def test_a_search_that_failures_end_says_so(
     skipped = own.skips.configurations
     for configuration in own.runnable - set(skipped):
         own.study.tell(own.study.ask(configuration), evaluation())
-    assert own.over() == (
-        f"all runnable configurations were tried, but for {len(skipped)} that failures have ruled "
-        "out"
-    )
+    expected = f"all runnable configurations were tried ({len(skipped)} skipped after failures)"
+    assert stop_text(own) == expected
 
 
 def test_a_deadline_that_ended_a_search_is_named(
@@ -268,13 +281,15 @@ def test_a_deadline_that_ended_a_search_is_named(
 ) -> None:
     own = runner(1000.0, [], "budget={hours: 0.5, until: '07:00'}")
     own.tell(started(own).number, taking(evaluation(), 30.0))
-    assert own.over() == ""
-    own.deadline = time.monotonic() + 5
+    assert stop_text(own) == ""
+    own.stopping = Stopping.of(own.study.experiment.budget, seconds=5)
     assert own.next_job() is None
-    budget = "(budget.hours 0.5, budget.until 07:00); raise it to continue"
-    assert own.over() == f"no other trial would end in time {budget}"
-    own.deadline = time.monotonic()
-    assert own.over() == f"the time is over {budget}"
+    bounds = "budget.hours 0.5 or budget.until 07:00"
+    assert stop_text(own) == (
+        f"no further trial is expected to end before {bounds} is reached; raise it to continue"
+    )
+    own.stopping = Stopping.of(own.study.experiment.budget, seconds=0)
+    assert stop_text(own) == f"{bounds} reached; raise it to continue"
 
 
 def test_a_baseline_that_failed_ends_a_search(
@@ -283,7 +298,7 @@ def test_a_baseline_that_failed_ends_a_search(
     own = runner(None, [])
     own.tell(started(own).number, failure())
     assert own.next_job() is None
-    assert own.over() == "the baseline failed, and everything is compared with it"
+    assert stop_text(own) == "the baseline failed, and every trial is compared with it"
 
 
 def test_what_another_hour_would_buy_is_kept(

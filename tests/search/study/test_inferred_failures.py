@@ -121,9 +121,9 @@ def test_skips_count_what_was_not_tried_and_tell_it_once(failed: Failed) -> None
 def test_what_is_left_out_is_counted_once(failed: Failed) -> None:
     listed = [Configuration({"runtime": "torch", "batch_size": size}) for size in (1, 8, 16)]
     skips = ExcludedConfigurations(listed)
-    assert skips.told() == ""
+    assert skips.describe() == ""
     assert skips.leave_out(listed[1:]) == 2
-    assert skips.told() == ", but for 2 that no node has room for"
+    assert skips.describe() == " (2 that fit on no node)"
     assert skips.leave_out(listed[1:]) == 0
     assert set(skips.configurations) == set(listed[1:])
     assert skips.learn([failed(1, listed[0], "oom", "measure")]) == []

@@ -178,21 +178,25 @@ def _now(trial: Trial, doing: LiveStage | None, now: datetime) -> Now:
 def _end(progress: Progress, now: datetime) -> tuple[float | None, str]:
     """Return the seconds until the result, confirmation included, and a text for what ends it."""
     since_s = (now - progress.at).total_seconds()
+    bound = progress.experiment.budget.deadline_text
     all_s = None if progress.all_s is None else max(0.0, progress.all_s - since_s)
     if progress.phase:
-        return None, "" if all_s is None else f"by {_clock(now, all_s)} ({_bound(progress)})"
+        return (
+            None,
+            "" if all_s is None else f"by {_clock(now, all_s)} ({bound})",
+        )
     until = None if progress.trials_s is None else max(0.0, progress.trials_s - since_s)
     pace = _Pace.of(progress, now)
     more = f"after {counted(max(0, progress.left), 'more trial')}"
     if pace is None:
-        later = "" if all_s is None else f", by {_clock(now, all_s)} ({_bound(progress)})"
+        later = "" if all_s is None else f", by {_clock(now, all_s)} ({bound})"
         return None, more + (f"{later} at the latest" if later else "")
     trials_s = pace.running_s + max(0, progress.left) * pace.trial_s
     if until is not None and until < trials_s:
         assert all_s is not None
         fit = int(until / pace.trial_s)
         return all_s, (
-            f"at {_clock(now, all_s)} ({_bound(progress)}): time for about {fit} of "
+            f"at {_clock(now, all_s)} ({bound}): time for about {fit} of "
             f"{counted(progress.left, 'more trial')}"
         )
     whole_s = trials_s + pace.confirmation_s(trials_s)
@@ -204,14 +208,6 @@ def _clock(now: datetime, seconds: float) -> str:
     """Format the time of day in `seconds`, with the weekday if it is not today."""
     then = now + timedelta(seconds=seconds)
     return f"{then:%H:%M}" if then.date() == now.date() else f"{then:%a %H:%M}"
-
-
-def _bound(progress: Progress) -> str:
-    """Format the budget settings that set the deadline."""
-    budget = progress.experiment.budget
-    hours = f"budget.hours {budget.hours:g}" if budget.hours is not None else ""
-    until = f"budget.until {budget.until}" if budget.until is not None else ""
-    return ", ".join(filter(None, (hours, until)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

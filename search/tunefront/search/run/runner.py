@@ -5,7 +5,6 @@ resumed search starts a new Tune run over the same study (reasons: docs/decision
 """
 
 import json
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,8 +25,8 @@ from tunefront.search.study.trial import Trial
 from tunefront.search.text import Say, counted
 from tunefront.spaces import ClusterError, Configuration, StudyError
 
-PATIENCE = 3
-"""Consecutive proposals with an expected gain below `least_gain` that end the search."""
+from .stopping import PATIENCE, SearchState, Stopping, StopReason
+
 RESTARTS = 3
 """Consecutive restarts of Ray without a completed trial, after which the search fails."""
 _HOUR_S = 3600.0
@@ -35,8 +34,6 @@ ABREAST = 10
 """Largest number of trials that are expected to end out of order, for the removal of old logs."""
 LOGS = 100
 """Logs kept: those of the last 100 ended trials, and those of the last 100 failed ones."""
-FULL = 3
-"""Consecutive trials ended by a full disk, after which the search fails."""
 LEAST_TIMEOUT_S = 30.0
 """Minimum timeout of a step in seconds, even close to the deadline."""
 
@@ -50,10 +47,7 @@ class Runner:
         runnable: The configurations that can run.
         setting: The evaluation settings shared by all evaluations.
         concurrent: Maximum number of concurrent trials on each machine.
-        trials: Maximum total number of trials, the baseline included; None for no bound.
-        seconds: Seconds from now until the deadline; None for no deadline.
-        least_gain: Expected gain, as a share of the front's hypervolume, below which `PATIENCE`
-            consecutive proposals end the search; None for no such rule.
+        stopping: The stopping policy.
         on_trial: Called with each trial when it ends.
         on_start: Called with each trial when it starts.
         say: Called with one line per other event.
@@ -68,9 +62,7 @@ class Runner:
         setting: EvaluationSettings,
         *,
         concurrent: int,
-        trials: int | None,
-        seconds: float | None,
-        least_gain: float | None = None,
+        stopping: Stopping,
         on_trial: Callable[[Trial], None],
         on_start: Callable[[Trial], None] = lambda trial: None,
         say: Say = lambda line: None,
@@ -83,21 +75,20 @@ class Runner:
         self.setting = setting
         self.each = concurrent
         self.concurrent = concurrent
-        self.trials = trials
-        self.deadline = None if seconds is None else time.monotonic() + seconds
-        self.least_gain = least_gain
-        self.gains: list[float] = []
+        self.stopping = stopping
         self.on_trial = on_trial
         self.on_start = on_start
         self.running: dict[int, Trial] = {}
         self.say = say
         self.body = body
         self.unfinished: list[int] = []
-        self.stopped_by = 0
+        self.signal = 0
         self._excused: set[int] = set()
         self._full = 0
-        self._told = 0
-        self._over = ""
+        self._ended = 0
+        self._gains: list[float] = []
+        self._exhausted = False
+        self._next_s: float | None = None
 
     @property
     def results(self) -> Path:
@@ -107,7 +98,7 @@ class Runner:
     @property
     def stopped(self) -> bool:
         """Whether a signal requested a stop."""
-        return self.stopped_by != 0
+        return self.signal != 0
 
     def reconcile(self) -> None:
         """Recover the trials that were running when a driver or Ray exited.
@@ -133,13 +124,13 @@ class Runner:
             StudyError: If the disk is full.
         """
         restarts = 0
-        while self._more():
-            ended = self._told
+        while (reason := self.stop_reason()) is None:
+            ended = self._ended
             self._suit(host.places)
             try:
                 host.trials(self, self.concurrent, self.body)
             except RayLost as lost:
-                restarts = 1 if self._told > ended else restarts + 1
+                restarts = 1 if self._ended > ended else restarts + 1
                 if restarts > RESTARTS:
                     log = self.study.experiment.results / "logs" / "ray.log"
                     raise ClusterError(
@@ -148,6 +139,11 @@ class Runner:
                 self.say(f"Ray exited ({lost}); restarting, finished trials are kept")
                 self.reconcile()
                 host.restart()
+        if reason.cause == "disk full":
+            raise StudyError(
+                f"{reason.text}; free space on the disk of {self.setting.store} (see `tunefront "
+                "cache`), then run the same command again"
+            )
 
     def _suit(self, places: NodePool) -> None:
         """Set the number of concurrent trials, and exclude configurations that fit on no node.
@@ -170,26 +166,25 @@ class Runner:
             self.say(f"{counted(new, 'configuration')} left out: no node has the cores or the GPUs")
         self.unfinished = [n for n in self.unfinished if places.room_for(recorded[n].configuration)]
 
-    def _more(self) -> bool:
-        """Return whether to run more trials on Ray.
-
-        Raises:
-            StudyError: If `FULL` consecutive trials ended because the disk is full.
-        """
-        if self._full >= FULL:
-            raise StudyError(
-                f"the disk is full: {FULL} trials in a row could not write; free space on the disk "
-                f"of {self.setting.store} (see `tunefront cache`), then run the same command again"
+    def stop_reason(self) -> StopReason | None:
+        """Return why no further trial is started, without querying the sampler; None if one is."""
+        return self.stopping.reason(
+            SearchState(
+                trials=self.study.trials(),
+                untried=self._untried(),
+                excluded=self.skips.describe(),
+                queued=len(self.unfinished),
+                gains=self._gains,
+                exhausted=self._exhausted,
+                next_s=self._next_s,
+                full=self._full,
+                signal=self.signal,
             )
-        recorded = self.study.trials()
-        if self._ended(recorded):
-            return False
-        return bool(self.unfinished) or not (self._over or self._counted(recorded))
+        )
 
     def next_job(self) -> Job | None:
         """Record the next trial and return its job; None if no trial can start now."""
-        recorded = self.study.trials()
-        if self._ended(recorded):
+        if self.stop_reason() is not None:
             return None
         while self.unfinished:
             number = self.unfinished.pop(0)
@@ -197,41 +192,31 @@ class Runner:
             if trial is not None:
                 return self._job(trial)
             self.on_trial(self.study.trial(number))
-        self._learn(recorded)
-        proposed = self._proposed(recorded)
-        if proposed is None:
-            return None
-        if not self._fits(recorded, proposed[0]):
-            self._over = f"no other trial would end in time ({self._budget}); raise it to continue"
-            return None
-        return self._job(self.study.trial(self.study.ask(*proposed)))
-
-    def _proposed(
-        self, recorded: Sequence[Trial]
-    ) -> tuple[Configuration, str, float | None] | None:
-        """Return the next configuration, the reason for it and its expected seconds (or None).
-
-        None if no trials are left in the budget or the space, or further gains are too small.
-        """
+        recorded = self.study.trials()
         if not recorded:
-            return self.study.experiment.baseline, "the baseline", None
-        if self._counted(recorded):
-            return None
+            return self._start(self.study.experiment.baseline, "the baseline", None)
+        self._learn(recorded)
+        return self._propose(recorded)
+
+    def _propose(self, recorded: Sequence[Trial]) -> Job | None:
+        """Start the sampler's next trial unless its proposal ends the search."""
         proposal = self.sampler.propose(recorded, self.skips.configurations)
         if proposal is None:
-            self._over = "all runnable configurations were tried"
+            self._exhausted = True
             return None
         estimate = estimate_of(recorded)
         self._store_forecast(estimate, proposal)
-        gain = proposal.expected_gain
-        self.gains = [*self.gains, gain][-PATIENCE:] if gain is not None else []
-        if self.enough():
-            added = f"{self.gains[-1]:.2%} to the front"
-            self._over = f"another trial is expected to add {added} (budget.least_gain)"
+        configuration, gain = proposal.configuration, proposal.expected_gain
+        self._gains = [*self._gains, gain][-PATIENCE:] if gain is not None else []
+        self._next_s = estimate.safe_s(configuration) if estimate is not None else None
+        if self.stop_reason() is not None:
             return None
-        configuration = proposal.configuration
-        expected = estimate.expected_s(configuration) if estimate is not None else None
-        return configuration, proposal.reason, expected
+        self._next_s = None
+        expected_s = estimate.expected_s(configuration) if estimate is not None else None
+        return self._start(configuration, proposal.reason, expected_s)
+
+    def _start(self, configuration: Configuration, reason: str, expected_s: float | None) -> Job:
+        return self._job(self.study.trial(self.study.ask(configuration, reason, expected_s)))
 
     def _store_forecast(self, estimate: Estimate | None, proposal: Proposal) -> None:
         """Store the forecast gain of another hour in the study, for `tunefront status`."""
@@ -245,13 +230,6 @@ class Runner:
     def _learn(self, recorded: Sequence[Trial]) -> None:
         for lesson, count in self.skips.learn(recorded):
             self.say(f"{count} configurations need not be tried: {lesson}")
-
-    def _fits(self, recorded: Sequence[Trial], configuration: Configuration) -> bool:
-        """Return whether a trial is expected to end before the deadline."""
-        estimate = estimate_of(recorded)
-        if self.deadline is None or estimate is None:
-            return True
-        return time.monotonic() + estimate.safe_s(configuration) < self.deadline
 
     def _job(self, trial: Trial) -> Job:
         self.running[trial.number] = trial
@@ -267,74 +245,26 @@ class Runner:
 
     def _timeouts(self) -> Timeouts:
         """Return the timeouts, shortened to the deadline (each at least `LEAST_TIMEOUT_S`)."""
-        given = self.setting.timeouts
-        if self.deadline is None:
+        given, seconds_left = self.setting.timeouts, self.stopping.seconds_left()
+        if seconds_left is None:
             return given
-        left = max(LEAST_TIMEOUT_S, self.deadline - time.monotonic())
+        left = max(LEAST_TIMEOUT_S, seconds_left)
         return Timeouts(
             build_s=min(given.build_s, left),
             quality_s=min(given.quality_s, left),
             measure_s=min(given.measure_s, left),
         )
 
-    def _ended(self, recorded: Sequence[Trial]) -> bool:
-        """Return whether no trial can start any more, even if some are left.
-
-        Reasons: a stop request, a full disk, the deadline, or a failed baseline.
-        """
-        if self.stopped or self._full >= FULL or self._late():
-            return True
-        return bool(recorded) and recorded[0].status == "failed"
+    def _untried(self) -> int:
+        """Return the number of runnable configurations that are neither tried nor excluded."""
+        recorded = self.study.trials()
+        tried = self.runnable.intersection(trial.configuration for trial in recorded)
+        return len(self.runnable) - len(tried) - len(self.skips.configurations)
 
     def left(self) -> int:
         """Return the number of trials that can still be started, ignoring the deadline."""
-        recorded = self.study.trials()
-        tried = self.runnable.intersection(trial.configuration for trial in recorded)
-        untried = len(self.runnable) - len(tried) - len(self.skips.configurations)
-        return untried if self.trials is None else min(untried, self.trials - len(recorded))
-
-    def seconds_left(self) -> float | None:
-        """Return the seconds left for trials; None without a deadline."""
-        return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
-
-    @property
-    def _budget(self) -> str:
-        """The budget settings that set the deadline, as text."""
-        budget = self.study.experiment.budget
-        hours = f"budget.hours {budget.hours:g}" if budget.hours is not None else ""
-        until = f"budget.until {budget.until}" if budget.until is not None else ""
-        return ", ".join(filter(None, (hours, until)))
-
-    def _late(self) -> bool:
-        return self.deadline is not None and time.monotonic() >= self.deadline
-
-    def _counted(self, recorded: Sequence[Trial]) -> bool:
-        return self.trials is not None and len(recorded) >= self.trials
-
-    def enough(self) -> bool:
-        """Return whether the last `PATIENCE` proposals all had an expected gain below the bound."""
-        least = self.least_gain
-        return least is not None and len(self.gains) == PATIENCE and max(self.gains) < least
-
-    def over(self) -> str:
-        """Return why no more trials are to run, without querying the sampler.
-
-        Empty if trials are left to run, if a signal requested a stop, or before the first trial.
-        """
-        recorded = self.study.trials()
-        if self.stopped or not recorded:
-            return ""
-        if recorded[0].status == "failed":
-            return "the baseline failed, and everything is compared with it"
-        if self._late():
-            return f"the time is over ({self._budget}); raise it to continue"
-        if self.unfinished:
-            return ""
-        if self._counted(recorded):
-            return f"all {len(recorded)} trials of budget.trials are done"
-        if self.left() <= 0:
-            return f"all runnable configurations were tried{self.skips.told()}"
-        return self._over
+        untried, trials = self._untried(), self.stopping.trials
+        return untried if trials is None else min(untried, trials - len(self.study.trials()))
 
     def waiting(self) -> bool:
         """Return whether other trials wait for the baseline, with which all are compared."""
@@ -347,7 +277,7 @@ class Runner:
         put_off = self._put_off(number, evaluation)
         if not put_off:
             self._full = 0
-            self._told += 1
+            self._ended += 1
             self.on_trial(self.study.tell(number, evaluation))
             self._forget_logs()
         result_file(self.results.parent, number).unlink(missing_ok=True)
@@ -371,7 +301,7 @@ class Runner:
             self.unfinished.append(number)
             self.say(f"trial {number}: the disk is full ({evaluation.message}); it runs again")
             return True
-        if evaluation.cause == "timeout" and self._late():
+        if evaluation.cause == "timeout" and self.stopping.seconds_left() == 0:
             self.say(
                 f"trial {number}: the time was up before it ended; it is left for the next run"
             )

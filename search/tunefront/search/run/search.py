@@ -43,6 +43,7 @@ from .preflight import check_tracking, check_workload, prepare, runnable_or_erro
 from .progress import Progress, Show
 from .runner import Runner
 from .sampler_factory import build_sampler
+from .stopping import Stopping
 
 Outcome = Literal["done", "nothing within limits", "baseline failed", "interrupted"]
 EXIT_CODES: Mapping[Outcome, ExitCode] = {
@@ -161,8 +162,8 @@ class _SearchRun:
         self.recorder.start()
         if recorded := self.study.trials():
             self._answer = result_of(self.experiment, recorded, Confirmation(rounds={}))
-        if (over := runner.over()) and not self._to_confirm():
-            self.say(f"nothing left to run: {over}")
+        if (reason := runner.stop_reason()) is not None and not self._to_confirm():
+            self.say(f"nothing left to run: {reason.text}")
         else:
             self._run_trials(runner)
         answer = self._answer = study_result(self.study)
@@ -171,7 +172,7 @@ class _SearchRun:
         link = self.recorder.finish(answer)
         return RunResult(
             outcome=_outcome(answer, runner.stopped),
-            signal=runner.stopped_by,
+            signal=runner.signal,
             answer=answer,
             link=link,
             folder=self.experiment.results,
@@ -201,8 +202,8 @@ class _SearchRun:
             for line in cluster_lines(host.nodes, self.experiment.concurrent_trials):
                 self.say(line)
             runner.run(host)
-            if over := runner.over():
-                self.say(f"no more trials: {over}")
+            if (reason := runner.stop_reason()) is not None and not runner.stopped:
+                self.say(f"no more trials: {reason.text}")
             if not runner.stopped and self._to_confirm():
                 self.say("confirming the finalists: measured again, in turns with the baseline")
                 self._show("confirming the finalists")
@@ -232,7 +233,7 @@ class _SearchRun:
                 left=self.runner.left(),
                 at=datetime.now(),
                 elapsed_s=time.monotonic() - self.start,
-                trials_s=self.runner.seconds_left(),
+                trials_s=self.runner.stopping.seconds_left(),
                 all_s=self._seconds_left(),
             )
         )
@@ -262,9 +263,10 @@ class _SearchRun:
             self.enumeration.runnable,
             self.setting,
             concurrent=self.experiment.concurrent_trials,
-            trials=self.experiment.budget.trials,
-            least_gain=self.experiment.budget.least_gain,
-            seconds=None if left is None else left * (1 - self._kept_back()),
+            stopping=Stopping.of(
+                self.experiment.budget,
+                None if left is None else left * (1 - self._kept_back()),
+            ),
             on_trial=self._on_trial,
             on_start=lambda trial: self._show(),
             say=self.say,
@@ -293,7 +295,7 @@ class _SearchRun:
         if left <= 0 or estimate is None:
             return ""
         pace_s = estimate.mean_s / self.runner.concurrent
-        seconds, until = left * pace_s, self.runner.seconds_left()
+        seconds, until = left * pace_s, self.runner.stopping.seconds_left()
         minutes = max(1, round(min(seconds, until or seconds) / 60))
         if until is None or seconds < until:
             return f"; {left} to go, about {minutes} min"
@@ -341,7 +343,7 @@ def _interruptible(runner: Runner, say: Say) -> Iterator[None]:
     def stop(number: int, _: FrameType | None) -> None:
         if runner.stopped:
             raise KeyboardInterrupt(number)
-        runner.stopped_by = number
+        runner.signal = number
         say("stopping: what is under way is finished first; interrupt again to stop at once")
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -106,13 +106,13 @@ class ExcludedConfigurations:
             self.configurations[configuration] = lesson
         return len(new)
 
-    def told(self) -> str:
-        """Return `, but for 2 that failures have ruled out`; empty if none is excluded."""
-        failures = sum(bool(lesson.trials) for lesson in self.configurations.values())
+    def describe(self) -> str:
+        """Return ` (2 skipped after failures)`; empty if none is excluded."""
+        failures = sum(bool(inferred.trials) for inferred in self.configurations.values())
         others = len(self.configurations) - failures
-        parts = [f"{failures} that failures have ruled out"] if failures else []
-        parts += [f"{others} that no node has room for"] if others else []
-        return f", but for {' and '.join(parts)}" if parts else ""
+        parts = [f"{failures} skipped after failures"] if failures else []
+        parts += [f"{others} that fit on no node"] if others else []
+        return f" ({', '.join(parts)})" if parts else ""
 
     def learn(self, trials: Sequence[Trial]) -> list[tuple[InferredFailure, int]]:
         """Update from the record; return new inferred failures with their numbers of exclusions.
