@@ -57,7 +57,7 @@ def test_the_record_holds_every_trial_whole(journey: Journey) -> None:
 def test_the_same_command_has_nothing_left_to_do(journey: Journey) -> None:
     again = journey.cli("run", journey.file)
     assert again.returncode == 0, again.stderr
-    assert f"going on: {TRIALS} trials recorded\n" in again.stderr
+    assert f"resuming: {TRIALS} trials recorded\n" in again.stderr
     assert "nothing left to run" in again.stderr
     assert f"{TRIALS} trials" in again.stderr
     assert len(runs_of(journey)) == TRIALS + 1

@@ -114,7 +114,7 @@ def test_ctrl_c_twice_stops_at_once(typed: Callable[..., Typed]) -> None:
     run = typed("--set", "measurement.seconds=600")
     assert run.read_until(lambda text: "measuring for" in text, LONG_S)
     run.interrupt()
-    assert run.read_until(lambda text: "stopping: what is under way is finished" in text, LONG_S)
+    assert run.read_until(lambda text: "running trials finish first" in text, LONG_S)
     run.interrupt()
     assert run.exit_code(60) == 130
     lines = [line for line in run.screen.lines if line]

@@ -12,7 +12,7 @@ from tests.search.conftest import FILE as TEXT
 from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment, load_experiment
 from tunefront.search.cli import tunefront
-from tunefront.search.results.metadata import put_aside, write_record
+from tunefront.search.results.metadata import archive_record, write_record
 from tunefront.search.run.listing import searches_below
 from tunefront.search.study.study import STUDY_FILE, Study
 
@@ -69,7 +69,7 @@ def test_a_record_whose_file_is_gone_is_listed_with_that(
 def test_a_record_that_was_put_aside_is_listed_as_such(
     begun: Callable[[str], Experiment], tmp_path: Path
 ) -> None:
-    put_aside(begun("again"), lambda line: None)
+    archive_record(begun("again"))
     (search,) = searches_below(tmp_path)
     assert search.told == "archived by --fresh: 000 torch b1 t1: the baseline"
     assert search.status is not None

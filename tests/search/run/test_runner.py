@@ -18,6 +18,7 @@ from tunefront.search.sampling.base import Proposal, Sampler
 from tunefront.search.study.live_stage import note_stage, stages_seen
 from tunefront.search.study.study import Study
 from tunefront.search.study.trial import candidate_of
+from tunefront.search.terminal.events import event_text
 from tunefront.spaces import Configuration, StudyError
 
 
@@ -94,7 +95,7 @@ def test_a_search_ends_when_proposals_promise_too_little_several_times_in_a_row(
 
 @pytest.fixture
 def runner(load: Callable[..., Experiment]) -> Callable[..., Runner]:
-    """A runner over a made-up space, with a deadline; what it says goes to `said`."""
+    """A runner over a made-up space, with a deadline; texts of its events go to `said`."""
 
     def make(
         seconds: float | None, said: list[str], *overrides: str, trials: int | None = 8, **more: Any
@@ -109,7 +110,7 @@ def runner(load: Callable[..., Experiment]) -> Callable[..., Runner]:
             concurrent=1,
             stopping=replace(Stopping.of(experiment.budget, seconds), trials=trials),
             on_trial=lambda trial: said.append(f"{trial.number} {trial.status}"),
-            say=said.append,
+            on_event=lambda event: said.append(event_text(event)),
             **more,
         )
 
@@ -162,7 +163,7 @@ def test_what_the_deadline_ended_is_left_for_the_next_run(
     late = Evaluation(status="failed", cause="timeout", stage="build", message="not done")
     own.tell(number, late)
     assert own.study.trial(number).status == "running"
-    assert "the time was up" in said[-1]
+    assert "the deadline was reached before it finished; the next run repeats it" in said[-1]
     assert own.study.reconcile({}) == [number]
 
 
@@ -220,9 +221,9 @@ def test_what_failures_rule_out_is_said_and_not_proposed(
     own.tell(number, out)
     started(own)
     failed = candidate_of(own.study.trial(number).configuration)
-    assert own.skips.configurations
-    assert {candidate_of(c) for c in own.skips.configurations} == {failed}
-    assert any("need not be tried" in line and f"trial {number}" in line for line in said)
+    assert own.excluded.configurations
+    assert {candidate_of(c) for c in own.excluded.configurations} == {failed}
+    assert any(" skipped: " in line and f"implied by trial {number}" in line for line in said)
 
 
 def end_all(runner: Runner, evaluation: Evaluation) -> None:
@@ -267,9 +268,9 @@ def test_a_search_that_failures_end_says_so(
     own.tell(started(own).number, evaluation())
     out = Evaluation(status="failed", cause="unsupported", stage="build", message="no kernel")
     own.tell(started(own).number, out)
-    own._learn(own.study.trials())
+    own._infer_failures(own.study.trials())
     own.sampler = Promising([], ())
-    skipped = own.skips.configurations
+    skipped = own.excluded.configurations
     for configuration in own.runnable - set(skipped):
         own.study.tell(own.study.ask(configuration), evaluation())
     expected = f"all runnable configurations were tried ({len(skipped)} skipped after failures)"

@@ -109,12 +109,12 @@ def test_skips_count_what_was_not_tried_and_tell_it_once(failed: Failed) -> None
     listed = [Configuration({"runtime": "torch", "batch_size": size}) for size in (1, 8, 16, 32)]
     skips = ExcludedConfigurations(listed)
     out = failed(1, listed[2], "oom", "measure")
-    [(lesson, count)] = skips.learn([out])
+    [(lesson, count)] = skips.update([out])
     assert (lesson.trials, count) == ((1,), 1)
     assert list(skips.configurations) == [listed[3]]
-    assert skips.learn([out]) == []
+    assert skips.update([out]) == []
     less = replace(out, number=2, configuration=listed[1])
-    assert skips.learn([out, less]) == []  # 16 was tried, 32 is known
+    assert skips.update([out, less]) == []  # 16 was tried, 32 is known
     assert list(skips.configurations) == [listed[3]]
 
 
@@ -122,11 +122,11 @@ def test_what_is_left_out_is_counted_once(failed: Failed) -> None:
     listed = [Configuration({"runtime": "torch", "batch_size": size}) for size in (1, 8, 16)]
     skips = ExcludedConfigurations(listed)
     assert skips.describe() == ""
-    assert skips.leave_out(listed[1:]) == 2
+    assert skips.add_too_large(listed[1:]) == 2
     assert skips.describe() == " (2 that fit on no node)"
-    assert skips.leave_out(listed[1:]) == 0
+    assert skips.add_too_large(listed[1:]) == 0
     assert set(skips.configurations) == set(listed[1:])
-    assert skips.learn([failed(1, listed[0], "oom", "measure")]) == []
+    assert skips.update([failed(1, listed[0], "oom", "measure")]) == []
 
 
 def test_what_is_ruled_out_is_counted_as_a_list_would_be(failed: Failed, laptop: Hardware) -> None:
@@ -149,6 +149,6 @@ def test_what_is_ruled_out_is_counted_as_a_list_would_be(failed: Failed, laptop:
         failed(9, unlisted, "crash", "measure"),
     ]
     for count in range(len(trials) + 1):
-        expected = ExcludedConfigurations(runnable).learn(trials[:count])
+        expected = ExcludedConfigurations(runnable).update(trials[:count])
         assert ruled_out_by(space, trials[:count]) == expected
     assert len(ruled_out_by(space, trials)) == 3

@@ -25,8 +25,8 @@ PICTURE = Snapshot(
     front=7,
     ties=2,
     now=(
-        Now(trial="023 openvino b4 t2", doing="measuring", seconds=12, expected_s=25.0),
-        Now(trial="024 torch bf16 b4", doing="building", seconds=90, expected_s=None),
+        Now(trial="023 openvino b4 t2", stage="measuring", seconds=12, expected_s=25.0),
+        Now(trial="024 torch bf16 b4", stage="building", seconds=90, expected_s=None),
     ),
 )
 
@@ -54,7 +54,7 @@ def test_the_block_says_how_far_the_night_is() -> None:
         "now   024 torch bf16 b4: building for 2 min",
         "best  012 openvino bf16 int8-static b8 t2: 4.4x the throughput, 2.1x less",
         "      memory, quality -0.3 % ± 0.2",
-        "front 7 trials, 2 of them can't be told apart from another one",
+        "front 7 trials, 2 of them tied with another",
         "ends  at 07:00 (budget.until 07:00): time for about 31 of 36 more trials",
     ]
 
@@ -128,16 +128,16 @@ def progress(load: Callable[..., Experiment]) -> Progress:
 def test_without_a_terminal_lines_are_what_was_said(progress: Progress) -> None:
     stream = io.StringIO()
     with Lines(stream, clock=False) as lines:
-        lines.say("one")
-        lines.show(progress)
-        lines.say("two")
+        lines.print_message("one")
+        lines.show_progress(progress)
+        lines.print_message("two")
     assert stream.getvalue() == "one\ntwo\n"
 
 
 def test_the_nights_log_has_the_time_of_the_day() -> None:
     stream = io.StringIO()
     with Lines(stream, clock=True) as lines:
-        lines.say("one")
+        lines.print_message("one")
     clock, line = stream.getvalue().split(" ")
     assert line == "one\n"
     datetime.strptime(clock, "%H:%M:%S")
@@ -148,7 +148,7 @@ def test_silence_is_broken_by_a_sign_of_life(progress: Progress) -> None:
     with Lines(stream, clock=False, heartbeat_s=0.05) as lines:
         time.sleep(0.2)
         assert stream.getvalue() == "", "nothing is known yet"
-        lines.show(progress)
+        lines.show_progress(progress)
         deadline = time.monotonic() + 60
         while stream.getvalue().count("\n") < 2 and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -161,7 +161,7 @@ def test_what_is_said_is_broken_between_words() -> None:
     stream = Teletype()
     with LiveBlock(stream) as block:
         block._console.width = 30
-        block.say("a line of more than thirty letters [1 s; 2 to go]")
+        block.print_message("a line of more than thirty letters [1 s; 2 to go]")
     assert stream.getvalue().splitlines() == [
         "a line of more than thirty",
         "    letters [1 s; 2 to go]",

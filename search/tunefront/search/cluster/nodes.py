@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tunefront.search.text import counted
 from tunefront.spaces import ClusterError, Hardware, detect_hardware
 
 from .resources import ray_resources_of
@@ -90,20 +89,6 @@ def check_nodes(nodes: Sequence[Node], address: str, search: Path) -> None:
         f"{detect_hardware().summary()}: {told}; run `tunefront` on a machine like those that are "
         f"to measure, with the same libraries, and with {search} at the same path on all of them"
     )
-
-
-def cluster_lines(nodes: Sequence[Node], each: int) -> list[str]:
-    """Describe the cluster's usable and unusable nodes; no lines for a local Ray."""
-    if not nodes:
-        return []
-    places = places_of(nodes)
-    told = counted(len(places.nodes), "node")
-    found = [f"cluster: {told}, {counted(places.at_a_time(each), 'trial')} at a time"]
-    return found + [
-        f"cluster: {node.address} measures nothing: {node.obstacle}"
-        for node in nodes
-        if node.obstacle
-    ]
 
 
 def look_at_nodes(folder: Path) -> list[Node]:

@@ -31,13 +31,14 @@ def profile_command(experiment: Path, trial: str | None, style: str) -> None:
     from tunefront.search.profile.run import profile_csv, profile_record, profile_trial
     from tunefront.search.results.metadata import recorded_answer, recorded_setting
     from tunefront.search.run.preflight import prepare
+    from tunefront.search.terminal.events import event_text
     from tunefront.search.terminal.profile import profile_lines, profile_tables
     from tunefront.search.terminal.tables import print_table
 
     loaded = searched_experiment(experiment)
     answer = recorded_answer(loaded)
     chosen = find(answer, trial) if trial else answer.front.recommended or answer.trials[0]
-    prepare(loaded.prepare, say)
+    prepare(loaded.prepare, lambda event: say(event_text(event)))
     say(f"profiling {chosen.name()}")
     found = profile_trial(answer, chosen, recorded_setting(loaded))
     if style == "json":

@@ -3,7 +3,7 @@
 Pure values: this module reads no clock and knows no terminal (terminal/live.py does).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -46,9 +46,17 @@ class Progress:
     all_s: float | None
     concurrent: int | None = None
 
-
-Show = Callable[[Progress], None]
-"""Callback for each change of the progress."""
+    def to_dict(self) -> dict[str, object]:
+        """Return the progress as plain JSON values, without the result."""
+        return {
+            "phase": self.phase,
+            "running": [trial.number for trial in self.running],
+            "left": self.left,
+            "at": self.at.isoformat(),
+            "elapsed_s": self.elapsed_s,
+            "trials_s": self.trials_s,
+            "all_s": self.all_s,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,13 +65,13 @@ class Now:
 
     Attributes:
         trial: The trial's name.
-        doing: A text for its current stage.
+        stage: A text for its current stage.
         seconds: Seconds since this stage began.
         expected_s: Expected seconds of the whole trial; None if unknown.
     """
 
     trial: str
-    doing: str
+    stage: str
     seconds: float
     expected_s: float | None
 
@@ -103,7 +111,7 @@ class Snapshot:
         """Number of ended trials."""
         return sum(self.counts.values())
 
-    def told(self) -> str:
+    def counts_text(self) -> str:
         """Format the counts: `22 of 60 trials: 20 ok, 2 failed, 1 running`; zeros are omitted.
 
         Planned trials include running ones.
@@ -114,13 +122,13 @@ class Snapshot:
 
     def line(self) -> str:
         """Format the progress as one line."""
-        running = [f"{n.trial} ({n.doing} for {spoken(n.seconds)})" for n in self.now]
-        left = "" if self.left_s is None else f"about {spoken(self.left_s)} to go"
-        parts = [self.phase, self.told(), left, *running]
-        return f"{spoken(self.elapsed_s)}: " + "; ".join(filter(None, parts))
+        running = [f"{n.trial} ({n.stage} for {duration_text(n.seconds)})" for n in self.now]
+        left = "" if self.left_s is None else f"about {duration_text(self.left_s)} to go"
+        parts = [self.phase, self.counts_text(), left, *running]
+        return f"{duration_text(self.elapsed_s)}: " + "; ".join(filter(None, parts))
 
 
-def spoken(seconds: float) -> str:
+def duration_text(seconds: float) -> str:
     """Format a duration: `12 s`, `4 min`, `1 h 12 min`."""
     if seconds < MINUTE_S:
         return f"{max(0, seconds):.0f} s"
@@ -130,12 +138,12 @@ def spoken(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02} min"
 
 
-def picture_of(progress: Progress, doing: Mapping[int, LiveStage], now: datetime) -> Snapshot:
+def snapshot_of(progress: Progress, stages: Mapping[int, LiveStage], now: datetime) -> Snapshot:
     """Return what to display of a search run at a moment.
 
     Args:
         progress: The driver's last progress.
-        doing: The current stages of running trials, by trial number.
+        stages: The current stages of running trials, by trial number.
         now: The moment.
     """
     since_s = (now - progress.at).total_seconds()
@@ -154,7 +162,7 @@ def picture_of(progress: Progress, doing: Mapping[int, LiveStage], now: datetime
         best=answer.headline() if answer is not None and any(counts.values()) else "",
         front=len(front),
         ties=sum(bool(answer.front.ties.get(t.number)) for t in front) if answer else 0,
-        now=tuple(_now(trial, doing.get(trial.number), now) for trial in running),
+        now=tuple(_now(trial, stages.get(trial.number), now) for trial in running),
     )
 
 
@@ -164,12 +172,12 @@ def _counts(answer: Result | None) -> dict[str, int]:
     return {w: sum(trial.status == status for trial in trials) for status, w in words.items()}
 
 
-def _now(trial: Trial, doing: LiveStage | None, now: datetime) -> Now:
+def _now(trial: Trial, stage: LiveStage | None, now: datetime) -> Now:
     started = trial.started or now
-    since = datetime.fromtimestamp(doing.since) if doing is not None else started
+    since = datetime.fromtimestamp(stage.since) if stage is not None else started
     return Now(
         trial=trial.name(),
-        doing=doing.word if doing is not None else STARTING,
+        stage=stage.text if stage is not None else STARTING,
         seconds=max(0.0, (now - since).total_seconds()),
         expected_s=trial.expected_s,
     )
@@ -237,9 +245,9 @@ class _Pace:
             return None
         experiment = progress.experiment
         concurrent = progress.concurrent or experiment.concurrent_trials
-        gone = {t.number: (now - (t.started or now)).total_seconds() for t in progress.running}
+        elapsed = {t.number: (now - (t.started or now)).total_seconds() for t in progress.running}
         open_s = [
-            max(0.0, (trial.expected_s or estimate.mean_s) - gone[trial.number])
+            max(0.0, (trial.expected_s or estimate.mean_s) - elapsed[trial.number])
             for trial in progress.running
         ]
         confirmation = experiment.confirmation

@@ -19,18 +19,24 @@ from tunefront.search.sampling.base import Proposal, Sampler
 from tunefront.search.sampling.early_stopping.thresholds import race_of
 from tunefront.search.study.duration_estimate import Estimate, estimate_of
 from tunefront.search.study.inferred_failures import ExcludedConfigurations
-from tunefront.search.study.live_stage import forget_stage, forget_stages
+from tunefront.search.study.live_stage import delete_stage, delete_stages
 from tunefront.search.study.study import Study
 from tunefront.search.study.trial import Trial
-from tunefront.search.text import Say, counted
 from tunefront.spaces import ClusterError, Configuration, StudyError
 
+from .events import (
+    ConfigurationsTooLarge,
+    FailureInferred,
+    OnEvent,
+    RayRestarted,
+    TrialPostponed,
+)
 from .stopping import PATIENCE, SearchState, Stopping, StopReason
 
 RESTARTS = 3
 """Consecutive restarts of Ray without a completed trial, after which the search fails."""
 _HOUR_S = 3600.0
-ABREAST = 10
+OUT_OF_ORDER = 10
 """Largest number of trials that are expected to end out of order, for the removal of old logs."""
 LOGS = 100
 """Logs kept: those of the last 100 ended trials, and those of the last 100 failed ones."""
@@ -50,7 +56,7 @@ class Runner:
         stopping: The stopping policy.
         on_trial: Called with each trial when it ends.
         on_start: Called with each trial when it starts.
-        say: Called with one line per other event.
+        on_event: Called with other events.
         body: `module:function` that a worker calls with a job.
     """
 
@@ -65,13 +71,13 @@ class Runner:
         stopping: Stopping,
         on_trial: Callable[[Trial], None],
         on_start: Callable[[Trial], None] = lambda trial: None,
-        say: Say = lambda line: None,
+        on_event: OnEvent = lambda event: None,
         body: str = RUN_JOB,
     ) -> None:
         self.study = study
         self.sampler = sampler
         self.runnable = frozenset(runnable)
-        self.skips = ExcludedConfigurations(runnable)
+        self.excluded = ExcludedConfigurations(runnable)
         self.setting = setting
         self.each = concurrent
         self.concurrent = concurrent
@@ -79,11 +85,11 @@ class Runner:
         self.on_trial = on_trial
         self.on_start = on_start
         self.running: dict[int, Trial] = {}
-        self.say = say
+        self.on_event = on_event
         self.body = body
         self.unfinished: list[int] = []
         self.signal = 0
-        self._excused: set[int] = set()
+        self._uncounted: set[int] = set()
         self._full = 0
         self._ended = 0
         self._gains: list[float] = []
@@ -113,7 +119,7 @@ class Runner:
         for number in found:
             result_file(self.results.parent, number).unlink()
         self.running.clear()
-        forget_stages(self.results.parent)
+        delete_stages(self.results.parent)
 
     def run(self, host: RaySupervisor) -> None:
         """Run trials until the search ends; restart Ray if it exits.
@@ -126,17 +132,15 @@ class Runner:
         restarts = 0
         while (reason := self.stop_reason()) is None:
             ended = self._ended
-            self._suit(host.places)
+            self._fit_to_nodes(host.places)
             try:
                 host.trials(self, self.concurrent, self.body)
             except RayLost as lost:
                 restarts = 1 if self._ended > ended else restarts + 1
                 if restarts > RESTARTS:
                     log = self.study.experiment.results / "logs" / "ray.log"
-                    raise ClusterError(
-                        f"Ray was gone {restarts} times: {lost}; see {log}"
-                    ) from lost
-                self.say(f"Ray exited ({lost}); restarting, finished trials are kept")
+                    raise ClusterError(f"Ray exited {restarts} times: {lost}; see {log}") from lost
+                self.on_event(RayRestarted(problem=str(lost)))
                 self.reconcile()
                 host.restart()
         if reason.cause == "disk full":
@@ -145,7 +149,7 @@ class Runner:
                 "cache`), then run the same command again"
             )
 
-    def _suit(self, places: NodePool) -> None:
+    def _fit_to_nodes(self, places: NodePool) -> None:
         """Set the number of concurrent trials, and exclude configurations that fit on no node.
 
         Raises:
@@ -162,8 +166,8 @@ class Runner:
         recorded = self.study.trials()
         untried = self.runnable - {trial.configuration for trial in recorded}
         small = [c for c in untried if not places.room_for(c)]
-        if new := self.skips.leave_out(small):
-            self.say(f"{counted(new, 'configuration')} left out: no node has the cores or the GPUs")
+        if new := self.excluded.add_too_large(small):
+            self.on_event(ConfigurationsTooLarge(configurations=new))
         self.unfinished = [n for n in self.unfinished if places.room_for(recorded[n].configuration)]
 
     def stop_reason(self) -> StopReason | None:
@@ -172,7 +176,7 @@ class Runner:
             SearchState(
                 trials=self.study.trials(),
                 untried=self._untried(),
-                excluded=self.skips.describe(),
+                excluded=self.excluded.describe(),
                 queued=len(self.unfinished),
                 gains=self._gains,
                 exhausted=self._exhausted,
@@ -188,19 +192,19 @@ class Runner:
             return None
         while self.unfinished:
             number = self.unfinished.pop(0)
-            trial = self.study.again(number, counted=number not in self._excused)
+            trial = self.study.again(number, counted=number not in self._uncounted)
             if trial is not None:
                 return self._job(trial)
             self.on_trial(self.study.trial(number))
         recorded = self.study.trials()
         if not recorded:
             return self._start(self.study.experiment.baseline, "the baseline", None)
-        self._learn(recorded)
+        self._infer_failures(recorded)
         return self._propose(recorded)
 
     def _propose(self, recorded: Sequence[Trial]) -> Job | None:
         """Start the sampler's next trial unless its proposal ends the search."""
-        proposal = self.sampler.propose(recorded, self.skips.configurations)
+        proposal = self.sampler.propose(recorded, self.excluded.configurations)
         if proposal is None:
             self._exhausted = True
             return None
@@ -227,9 +231,9 @@ class Runner:
         if gain is not None:
             self.study.foresee(trials, gain)
 
-    def _learn(self, recorded: Sequence[Trial]) -> None:
-        for lesson, count in self.skips.learn(recorded):
-            self.say(f"{count} configurations need not be tried: {lesson}")
+    def _infer_failures(self, recorded: Sequence[Trial]) -> None:
+        for failure, count in self.excluded.update(recorded):
+            self.on_event(FailureInferred(failure=failure, configurations=count))
 
     def _job(self, trial: Trial) -> Job:
         self.running[trial.number] = trial
@@ -259,7 +263,7 @@ class Runner:
         """Return the number of runnable configurations that are neither tried nor excluded."""
         recorded = self.study.trials()
         tried = self.runnable.intersection(trial.configuration for trial in recorded)
-        return len(self.runnable) - len(tried) - len(self.skips.configurations)
+        return len(self.runnable) - len(tried) - len(self.excluded.configurations)
 
     def left(self) -> int:
         """Return the number of trials that can still be started, ignoring the deadline."""
@@ -273,47 +277,45 @@ class Runner:
 
     def tell(self, number: int, evaluation: Evaluation) -> None:
         """Record a trial's result, unless a full disk or the deadline ended the trial."""
-        self._not_running(number)
-        put_off = self._put_off(number, evaluation)
-        if not put_off:
+        self._remove_running(number)
+        if not self._postponed(number, evaluation):
             self._full = 0
             self._ended += 1
             self.on_trial(self.study.tell(number, evaluation))
-            self._forget_logs()
+            self._delete_old_logs()
         result_file(self.results.parent, number).unlink(missing_ok=True)
 
-    def _forget_logs(self) -> None:
+    def _delete_old_logs(self) -> None:
         """Delete old logs; keep those of the last `LOGS` ended trials and `LOGS` failed ones."""
         ended = [trial for trial in self.study.trials() if trial.status != "running"]
         failed = [trial for trial in ended if trial.status == "failed"]
         old = [trial for trial in ended[:-LOGS] if trial.status != "failed"]
-        for trial in [*old[-ABREAST:], *failed[:-LOGS][-ABREAST:]]:
+        for trial in [*old[-OUT_OF_ORDER:], *failed[:-LOGS][-OUT_OF_ORDER:]]:
             log_file(self.study.experiment.results, trial.number).unlink(missing_ok=True)
 
-    def _put_off(self, number: int, evaluation: Evaluation) -> bool:
+    def _postponed(self, number: int, evaluation: Evaluation) -> bool:
         """Return whether a trial is postponed because a full disk or the deadline ended it.
 
         After a full disk the trial is queued again in this run, after the deadline in the next one.
         """
         if evaluation.cause == "disk full":
             self._full += 1
-            self._excused.add(number)
+            self._uncounted.add(number)
             self.unfinished.append(number)
-            self.say(f"trial {number}: the disk is full ({evaluation.message}); it runs again")
+            message = evaluation.message
+            self.on_event(TrialPostponed(number=number, cause="disk full", message=message))
             return True
         if evaluation.cause == "timeout" and self.stopping.seconds_left() == 0:
-            self.say(
-                f"trial {number}: the time was up before it ended; it is left for the next run"
-            )
+            self.on_event(TrialPostponed(number=number, cause="deadline"))
             return True
         return False
 
     def lost(self, number: int) -> None:
         """Queue a trial again whose worker or node has exited."""
-        self._not_running(number)
-        self.say(f"trial {number}: its worker is gone; it runs again")
+        self._remove_running(number)
+        self.on_event(TrialPostponed(number=number, cause="worker exited"))
         self.unfinished.append(number)
 
-    def _not_running(self, number: int) -> None:
+    def _remove_running(self, number: int) -> None:
         self.running.pop(number, None)
-        forget_stage(self.results.parent, number)
+        delete_stage(self.results.parent, number)

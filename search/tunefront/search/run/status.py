@@ -9,7 +9,7 @@ from typing import Any
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.results.metadata import read_record, recorded_trials, resume_command
 from tunefront.search.results.result import Result, study_result
-from tunefront.search.study.live_stage import STARTING, LiveStage, doing, stages_seen
+from tunefront.search.study.live_stage import STARTING, LiveStage, stage_of, stages_seen
 from tunefront.search.study.study import STUDY_FILE, Study
 from tunefront.search.study.trial import Trial
 from tunefront.search.text import Say, counted
@@ -118,7 +118,7 @@ class SearchStatus:
         for trial in self.running:
             found = self.doing.get(trial.number)
             since = f", since {datetime.fromtimestamp(found.since):%H:%M:%S}" if found else ""
-            lines.append(f"now: {trial.name()}: {found.word if found else STARTING}{since}")
+            lines.append(f"now: {trial.name()}: {found.text if found else STARTING}{since}")
         return lines
 
     def hour(self) -> str:
@@ -170,7 +170,7 @@ def status_of(experiment: Experiment) -> SearchStatus:
     study = Study.read(experiment)
     answer = study_result(study)
     running = [trial.number for trial in answer.trials if trial.status == "running"]
-    found = {number: doing(experiment.results, number) for number in running}
+    found = {number: stage_of(experiment.results, number) for number in running}
     return SearchStatus(
         experiment=experiment,
         answer=answer,

@@ -49,12 +49,21 @@ class InferredFailure:
             values.number(name) >= least for name, least in self.least.items()
         )
 
-    def __str__(self) -> str:
-        named = [f"{name}={show(value)}" for name, value in self.equal.items()]
-        named += [f"{name}>={least:g}" for name, least in self.least.items()]
+    @property
+    def conditions(self) -> str:
+        """The conditions as a text: `runtime=torch batch_size>=8`."""
+        equal = [f"{name}={show(value)}" for name, value in self.equal.items()]
+        return " ".join([*equal, *(f"{name}>={least:g}" for name, least in self.least.items())])
+
+    @property
+    def evidence(self) -> str:
+        """The failed trials as a text: `implied by trials 3, 5 (out of memory)`."""
         numbers = ", ".join(str(number) for number in self.trials)
         trials = "trial" if len(self.trials) == 1 else "trials"
-        return f"{' '.join(named)}: skipped, implied by {trials} {numbers} ({self.reason})"
+        return f"implied by {trials} {numbers} ({self.reason})"
+
+    def __str__(self) -> str:
+        return f"{self.conditions}: skipped, {self.evidence}"
 
 
 def lessons_of(trials: Sequence[Trial]) -> list[InferredFailure]:
@@ -72,7 +81,7 @@ def ruled_out_by(space: SearchSpace, trials: Sequence[Trial]) -> list[tuple[Infe
     """Return the inferred failures, each with the number of untried configurations it excludes.
 
     A configuration is counted for the first one that covers it. The result equals that of
-    `ExcludedConfigurations(space.enumerate().runnable).learn(trials)`, without listing the space.
+    `ExcludedConfigurations(space.enumerate().runnable).update(trials)`, without listing the space.
     """
     lessons = lessons_of(trials)
     counts = space.count(lessons)
@@ -96,7 +105,7 @@ class ExcludedConfigurations:
         self._known: set[tuple[object, ...]] = set()
         self.configurations: dict[Configuration, InferredFailure] = {}
 
-    def leave_out(self, configurations: Sequence[Configuration]) -> int:
+    def add_too_large(self, configurations: Sequence[Configuration]) -> int:
         """Exclude configurations that no node has room for; return how many are new."""
         new = [c for c in configurations if c not in self.configurations]
         for configuration in new:
@@ -114,7 +123,7 @@ class ExcludedConfigurations:
         parts += [f"{others} that fit on no node"] if others else []
         return f" ({', '.join(parts)})" if parts else ""
 
-    def learn(self, trials: Sequence[Trial]) -> list[tuple[InferredFailure, int]]:
+    def update(self, trials: Sequence[Trial]) -> list[tuple[InferredFailure, int]]:
         """Update from the record; return new inferred failures with their numbers of exclusions.
 
         An exclusion is counted if the configuration is untried and was not excluded before.

@@ -6,6 +6,7 @@ next write (in this run, the next run, or `tunefront sync`) catches up.
 
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,7 +16,6 @@ from tunefront.search.results.metadata import read_record
 from tunefront.search.results.result import Result, study_result
 from tunefront.search.study.study import Study
 from tunefront.search.study.trial import Trial
-from tunefront.search.text import Say, counted, listed
 from tunefront.spaces import TrackingError
 
 from .store import check_reachable, error_text, only_writer
@@ -31,6 +31,58 @@ LAST_S = 120.0
 """Longest wait at the end of a run, in seconds: without a written trial, and in total."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackingInterrupted:
+    """MLflow could not be written twice in a row; writing is retried.
+
+    Attributes:
+        problem: The error.
+    """
+
+    problem: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackingRestored:
+    """MLflow was written again after a `TrackingInterrupted`.
+
+    Attributes:
+        trials: Number of trials that MLflow holds.
+    """
+
+    trials: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackingIncomplete:
+    """MLflow does not hold the whole result at the end of a run.
+
+    Attributes:
+        problem: Why.
+        trials: Numbers of the trials that are missing.
+        command: The command that writes the missing part later.
+    """
+
+    problem: str
+    trials: tuple[int, ...]
+    command: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ViewsUnavailable:
+    """Links into MLflow cannot use saved views.
+
+    Attributes:
+        obstacle: Why.
+    """
+
+    obstacle: str
+
+
+TrackingEvent = TrackingInterrupted | TrackingRestored | TrackingIncomplete | ViewsUnavailable
+"""What the writer reports."""
+
+
 def pause_s(failures: int) -> float:
     """Return the seconds to wait after so many consecutive failures: 2^n, at most 60."""
     return float(min(2**failures, LONGEST_PAUSE_S))
@@ -42,18 +94,20 @@ class TrackingWriter:
     Args:
         experiment: The experiment.
         study: The record.
-        say: Called with one line when MLflow can't be written, and when it can be again.
+        on_event: Called when MLflow can't be written, and when it can be again; from the thread.
     """
 
-    def __init__(self, experiment: Experiment, study: Study, say: Say) -> None:
+    def __init__(
+        self, experiment: Experiment, study: Study, on_event: Callable[[TrackingEvent], None]
+    ) -> None:
         self._experiment = experiment
         self._search_id = study.search_id
-        self._say = say
+        self._on_event = on_event
         self._newest: Result | None = None
         self._wake = threading.Event()
         self._ending = threading.Event()
         self._given_up = False
-        self._thread = threading.Thread(target=self._loop, name="recorder", daemon=True)
+        self._thread = threading.Thread(target=self._loop, name="tracking-writer", daemon=True)
         self._held = ExitStack()
         self._projection: Projection | None = None
         self._written: dict[int, _Place] = {}
@@ -83,7 +137,7 @@ class TrackingWriter:
             self._thread.join(0.2)
         self._given_up = True
         if not self._link:
-            self._say(self._what_is_missing(answer, self._problem or late))
+            self._on_event(self._incomplete(answer, self._problem or late))
         return self._link
 
     def _too_long(self, start: float) -> str:
@@ -134,7 +188,7 @@ class TrackingWriter:
         if last:
             self._link = projection.write_summary(answer, read_record(self._experiment))
             if projection.obstacle:
-                self._say(without_views(projection.obstacle))
+                self._on_event(ViewsUnavailable(obstacle=projection.obstacle))
         elif not self._shown:
             projection.write_views(answer)  # early, so that the front has a link during the search
             self._shown = True
@@ -153,23 +207,20 @@ class TrackingWriter:
         self._held.close()
         self._problem = error_text(error)
         if failures == 2 and not self._ending.is_set():
-            self._say(
-                f"MLflow can't be written ({self._problem}); the search continues, and "
-                "writing is retried"
-            )
+            self._on_event(TrackingInterrupted(problem=self._problem))
 
     def _succeeded(self, failures: int) -> None:
         self._problem = ""
         if failures > 1 and not self._ending.is_set():
-            self._say(f"MLflow is back: {counted(len(self._written), 'trial')} written")
+            self._on_event(TrackingRestored(trials=len(self._written)))
 
-    def _what_is_missing(self, answer: Result, why: str) -> str:
-        left = [trial.number for trial in _ended(answer) if trial.number not in self._written]
-        trials = f"{counted(len(left), 'trial')} ({listed(left)}) and " if left else ""
+    def _incomplete(self, answer: Result, problem: str) -> TrackingIncomplete:
+        missing = [trial.number for trial in _ended(answer) if trial.number not in self._written]
         smoke = " --smoke" if self._experiment.smoke else ""
-        return (
-            f"MLflow could not be written ({why}); not there yet: {trials}the front; nothing is "
-            f"lost: `tunefront sync {self._experiment.path}{smoke}` writes it once MLflow is back"
+        return TrackingIncomplete(
+            problem=problem,
+            trials=tuple(missing),
+            command=f"tunefront sync {self._experiment.path}{smoke}",
         )
 
 
@@ -234,8 +285,3 @@ def sync(experiment: Experiment) -> Synced:
     return Synced(
         trials=len(_ended(answer)), written=written, link=link, obstacle=projection.obstacle
     )
-
-
-def without_views(obstacle: str) -> str:
-    """Format the message that links can't use saved views."""
-    return f"MLflow: {obstacle}; the links show the same rows, without columns and charts of ours"
