@@ -55,8 +55,18 @@ def test_the_record_holds_every_trial_whole(journey: Journey) -> None:
 
 
 def test_the_same_command_has_nothing_left_to_do(journey: Journey) -> None:
-    again = journey.cli("run", journey.file)
+    again = journey.cli("run", journey.file, "--format", "json")
     assert again.returncode == 0, again.stderr
+    events = [json.loads(line) for line in again.stdout.splitlines()]
+    assert [event["event"] for event in events if event["event"] != "progress_changed"] == [
+        "workload_check_started",
+        "search_resumed",
+        "nothing_to_run",
+        "report_written",
+        "search_finished",
+    ]
+    assert events[-1]["outcome"] == "done"
+    assert events[-1]["result"]["picks"]
     assert f"resuming: {TRIALS} trials recorded\n" in again.stderr
     assert "nothing left to run" in again.stderr
     assert f"{TRIALS} trials" in again.stderr
