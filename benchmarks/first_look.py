@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from tunefront.evaluators.benchmark.interleaved import LOOK_TURNS
-from tunefront.search import Experiment, Trial, load_experiment, recorded_answer
+from tunefront.search import Experiment, Trial, load_experiment, recorded_result
 from tunefront.search.sampling.early_stopping.reliability import fidelity_of, look_of, unbeaten
 from tunefront.search.sampling.early_stopping.thresholds import race_of
 
@@ -89,7 +89,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     experiment = replace(load_experiment(options.experiment), early_stop=True)
-    trials = [trial for trial in recorded_answer(experiment).trials if trial.measured]
+    trials = [trial for trial in recorded_result(experiment).trials if trial.measured]
     orders = {"recorded": trials}
     for seed in range(options.seeds):
         mixed = np.random.default_rng(seed).permutation(len(trials) - 1) + 1

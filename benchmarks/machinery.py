@@ -113,8 +113,8 @@ def trials_through_the_house(experiment: Experiment, count: int) -> tuple[float,
     gaps = [after - before for before, after in zip(ends[1:], ends[2:], strict=False)]
     projection = Projection(experiment, study.search_id)
     trials = study.trials()
-    answer = result_of(experiment, trials, Confirmation(rounds={}))
-    project = timed(lambda: projection.write_trials(trials, answer))
+    result = result_of(experiment, trials, Confirmation(rounds={}))
+    project = timed(lambda: projection.write_trials(trials, result))
     return statistics.median(gaps), project / count
 
 

@@ -1,4 +1,4 @@
-"""From a file to an answer: real Ray, Optuna, MLflow and runtimes, a tiny model."""
+"""From a file to a result: real Ray, Optuna, MLflow and runtimes, a tiny model."""
 
 import csv
 import io
@@ -29,7 +29,7 @@ def runs_of(journey: Journey) -> list[Any]:
     return list(client.search_runs([experiment.experiment_id]))
 
 
-def test_the_search_ends_well_and_prints_an_answer(journey: Journey) -> None:
+def test_the_search_succeeds_and_prints_a_result(journey: Journey) -> None:
     done = journey.first
     assert done.returncode == 0, done.stderr
     assert "recommended" in done.stdout
@@ -168,12 +168,12 @@ def test_status_counts(journey: Journey) -> None:
     assert json.loads(told)["run"]["wanted"] == TRIALS
 
 
-def test_pick_answers_other_limits_without_running(journey: Journey) -> None:
+def test_pick_applies_other_limits_without_running_trials(journey: Journey) -> None:
     loose = journey.cli("pick", journey.file, "--prefer", "throughput", "--format", "json")
     assert loose.returncode == 0
-    answer = json.loads(loose.stdout)
-    assert answer["schema"] == 1
-    assert answer["picks"][0]["why"] == "best throughput within limits"
+    result = json.loads(loose.stdout)
+    assert result["schema"] == 1
+    assert result["picks"][0]["why"] == "best throughput within limits"
     none = journey.cli("pick", journey.file, "--limit", "latency_ms<=0.000001")
     assert none.returncode == 3
     assert "nothing keeps the limits; the nearest" in none.stdout
@@ -208,10 +208,10 @@ def test_compare_shows_what_differs(journey: Journey) -> None:
 def test_the_python_call_gives_typed_results(journey: Journey) -> None:
     program = f"""
 from tunefront.search import run_search
-result = run_search({str(journey.file)!r})
-assert result.outcome == "done", result.outcome
-assert result.answer.front.recommended is not None
-print(result.exit_code, len(result.answer.trials), result.answer.headline())
+finished = run_search({str(journey.file)!r})
+assert finished.outcome == "done", finished.outcome
+assert finished.result.front.recommended is not None
+print(finished.exit_code, len(finished.result.trials), finished.result.headline())
 """
     from .conftest import environment
 

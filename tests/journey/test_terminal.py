@@ -1,4 +1,4 @@
-"""A search on a terminal: one block while it runs, the answer when it has ended, Ctrl-C between."""
+"""A search on a terminal: one block while it runs, the result when it has ended, Ctrl-C between."""
 
 import sys
 from collections.abc import Callable

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tunefront.search.experiment.objective import Limit, Objective
     from tunefront.search.experiment.resolver import load_experiment
     from tunefront.search.front.picks import Front, Pick
-    from tunefront.search.results.metadata import recorded_answer
+    from tunefront.search.results.metadata import recorded_result
     from tunefront.search.results.result import Result, result_of
     from tunefront.search.run.events import Event, event_record
     from tunefront.search.run.search import RunResult, run_search
@@ -36,7 +36,7 @@ _MODULE_OF = {
     "event_text": "terminal.events",
     "result_of": "results.result",
     "load_experiment": "experiment.resolver",
-    "recorded_answer": "results.metadata",
+    "recorded_result": "results.metadata",
     "run_search": "run.search",
 }
 
@@ -55,7 +55,7 @@ __all__ = [
     "event_record",
     "event_text",
     "load_experiment",
-    "recorded_answer",
+    "recorded_result",
     "result_of",
     "run_search",
     "verify",

@@ -36,8 +36,8 @@ def trials(trial: TrialOf) -> list[Trial]:
 
 
 def test_bars_are_the_intervals(experiment: Experiment, trials: list[Trial]) -> None:
-    answer = result_of(experiment, trials, NOTHING)
-    assert errors(answer, trials[:2], "throughput") == [
+    result = result_of(experiment, trials, NOTHING)
+    assert errors(result, trials[:2], "throughput") == [
         pytest.approx([10, 30]),
         pytest.approx([10, 30]),
     ]
@@ -45,8 +45,8 @@ def test_bars_are_the_intervals(experiment: Experiment, trials: list[Trial]) -> 
 
 def test_the_bars_of_quality_are_of_its_change(experiment: Experiment, trials: list[Trial]) -> None:
     """Half a percent better and one percent worse, of the baseline's 10."""
-    answer = result_of(experiment, trials, NOTHING)
-    assert errors(answer, trials[1:2], "perplexity") == [
+    result = result_of(experiment, trials, NOTHING)
+    assert errors(result, trials[1:2], "perplexity") == [
         pytest.approx([0.05]),
         pytest.approx([0.1]),
     ]
@@ -55,12 +55,12 @@ def test_the_bars_of_quality_are_of_its_change(experiment: Experiment, trials: l
 def test_every_measured_trial_is_drawn_in_the_colour_of_its_role(
     experiment: Experiment, trials: list[Trial], tmp_path: Path
 ) -> None:
-    answer = result_of(experiment, trials, NOTHING)
-    roles = [role_of(answer, trial) for trial in trials]
+    result = result_of(experiment, trials, NOTHING)
+    roles = [role_of(result, trial) for trial in trials]
     assert roles[0] == "baseline"
     assert roles[3] == "dominated"
     assert set(roles[1:3]) == {"front", "recommended"}
-    draw_front(answer, tmp_path / "front.png")
+    draw_front(result, tmp_path / "front.png")
     with Image.open(tmp_path / "front.png") as image:
         counts = {colour: n for n, colour in image.convert("RGB").getcolors(1 << 24) or ()}
     for colour in ROLE_COLOURS.values():

@@ -77,7 +77,7 @@ def test_a_file_that_has_changed_or_is_gone_changes_nothing(
     assert read_search(experiment.path.parent) == before
     experiment.path.unlink()
     assert read_search(experiment.results) == before
-    assert before.answer.front.trials[0].value("throughput") == 300.0
+    assert before.result.front.trials[0].value("throughput") == 300.0
 
 
 def test_files_that_only_a_run_needs_may_be_gone(begun: Callable[..., Experiment]) -> None:
@@ -90,7 +90,7 @@ def test_files_that_only_a_run_needs_may_be_gone(begun: Callable[..., Experiment
         "budget": {"until": "2001-01-01 07:00"},
     }
     change(experiment, experiment=written)
-    assert len(read_search(experiment.results).answer.trials) == 2
+    assert len(read_search(experiment.results).result.trials) == 2
 
 
 def test_the_machine_is_read_from_its_fields_whatever_its_summary_says(

@@ -1,4 +1,4 @@
-"""The answer in words: the headline, a sentence for every trial, figures."""
+"""Texts of a result: the headline, a sentence for every trial, formatted measurements."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -34,8 +34,8 @@ def row(trial: TrialOf) -> TrialOf:
 
 def sentence(experiment: Experiment, *trials: Trial, confirmation: Confirmation = NOTHING) -> str:
     """What is told about the last of the trials."""
-    answer = result_of(experiment, trials, confirmation)
-    return answer.sentence(answer.trials[-1])
+    result = result_of(experiment, trials, confirmation)
+    return result.sentence(result.trials[-1])
 
 
 def round_of(
@@ -140,12 +140,12 @@ def test_confirmed_figures_take_the_place_of_the_first_ones(
 ) -> None:
     rounds = {0: [BASE], 1: [round_of(2.0, 2.0, 2.0, throughput=999.0, memory=510.0)]}
     trials = [row(0, 100, 500), row(1, 900, 500), row(2, 250, 505)]
-    answer = result_of(experiment, trials, Confirmation(rounds=rounds))
-    found = answer.trials[1].measurements["throughput"]
+    result = result_of(experiment, trials, Confirmation(rounds=rounds))
+    found = result.trials[1].measurements["throughput"]
     assert (found.low, found.value, found.high) == pytest.approx((200, 200, 200))
     assert (found.unit, found.samples) == ("items/s", 3)
-    assert answer.trials[2] == trials[2]
-    assert [trial.number for trial in answer.front.trials] == [2, 0]
+    assert result.trials[2] == trials[2]
+    assert [trial.number for trial in result.front.trials] == [2, 0]
 
 
 def test_how_far_figures_can_be_trusted_is_told_with_the_chance(
@@ -161,8 +161,8 @@ def test_how_far_figures_can_be_trusted_is_told_with_the_chance(
         row(4, 900, 100, quality_drop=9.0),
     ]
     confirmation = Confirmation(rounds={0: [BASE], 1: [round_of(3.0, 3.0, 3.0, memory=400.0)]})
-    answer = result_of(experiment, trials, confirmation)
-    told = [answer.trust(trial) for trial in answer.trials]
+    result = result_of(experiment, trials, confirmation)
+    told = [result.trust(trial) for trial in result.trials]
     assert told == [
         "confirmed, front 0 %",
         "confirmed, front 100 %",
@@ -170,7 +170,7 @@ def test_how_far_figures_can_be_trusted_is_told_with_the_chance(
         "-",
         "once",
     ]
-    assert answer.counts() == "5 trials, 1 failed, 1 on the front"
+    assert result.counts() == "5 trials, 1 failed, 1 on the front"
 
 
 def test_a_confirmation_amid_others_leaves_doubts(
@@ -180,12 +180,12 @@ def test_a_confirmation_amid_others_leaves_doubts(
     noisy = replace(quiet, quiet=False)
     trials = [row(0, 100, 500), replace(row(1, 300, 400), evaluation=evaluation())]
 
-    def answer_with(*rounds: Round) -> Result:
+    def result_with(*rounds: Round) -> Result:
         confirmation = Confirmation(rounds={0: [BASE] * 3, 1: rounds})
         return result_of(experiment, trials, confirmation)
 
-    assert answer_with(quiet, quiet, noisy).trust(trials[1]).startswith("confirmed, ")
-    amid = answer_with(quiet, noisy, noisy)
+    assert result_with(quiet, quiet, noisy).trust(trials[1]).startswith("confirmed, ")
+    amid = result_with(quiet, noisy, noisy)
     assert amid.trust(trials[1]).startswith("doubted, ")
     found = amid.trials[1].evaluation
     assert found is not None
@@ -239,8 +239,8 @@ def test_limits_and_preference_of_the_moment_reach_the_front(
     experiment: Experiment, row: TrialOf
 ) -> None:
     trials = [row(0, 100, 500), row(1, 400, 900, quality_drop=9.0), row(2, 300, 50)]
-    answer = result_of(experiment, trials, NOTHING, limits=(), prefer="throughput")
-    assert answer.front.recommended == trials[1]
+    result = result_of(experiment, trials, NOTHING, limits=(), prefer="throughput")
+    assert result.front.recommended == trials[1]
 
 
 @pytest.mark.parametrize(

@@ -138,14 +138,14 @@ def test_a_failed_baseline_is_called_that(
     if status == "ok":
         figures["quality_drop"] = 0.0
     trials = [trial(0, status=status, **({} if status == "failed" else figures))]
-    answer = result_of(experiment, trials, Confirmation())
-    found = _outcome(answer, stopped)
+    result = result_of(experiment, trials, Confirmation())
+    found = _outcome(result, stopped)
     assert found == outcome
     signalled = signal.SIGINT if stopped else 0
-    result = RunResult(
-        outcome=found, answer=answer, link="", folder=Path(), seconds=0.0, signal=signalled
+    finished = RunResult(
+        outcome=found, result=result, link="", folder=Path(), seconds=0.0, signal=signalled
     )
-    assert result.exit_code == code
+    assert finished.exit_code == code
     assert _outcome(result_of(experiment, [], Confirmation()), False) == "nothing within limits"
 
 
@@ -153,7 +153,7 @@ def test_the_signal_decides_the_exit_code() -> None:
     codes = {
         number: RunResult(
             outcome="interrupted",
-            answer=None,  # type: ignore[arg-type]
+            result=None,  # type: ignore[arg-type]
             link="",
             folder=None,  # type: ignore[arg-type]
             seconds=0.0,

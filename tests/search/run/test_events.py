@@ -66,7 +66,7 @@ def test_progress_is_recorded_without_the_result(
     progress = Progress(
         experiment=load(),
         phase="",
-        answer=None,
+        result=None,
         running=(trial(4, status="running"),),
         left=6,
         at=datetime(2026, 11, 27, 12, 0),

@@ -41,7 +41,7 @@ def progress(
         fields: dict[str, Any] = {
             "experiment": experiment,
             "phase": "",
-            "answer": result_of(experiment, [*trials, running], Confirmation(rounds={})),
+            "result": result_of(experiment, [*trials, running], Confirmation(rounds={})),
             "running": (running,),
             "left": 6,
             "at": NOON,
@@ -66,16 +66,16 @@ def test_trials_are_counted_by_how_they_ended(progress: ProgressOf) -> None:
     picture = at(progress())
     assert picture.counts_text() == "5 of 12 trials: 3 ok, 1 beyond limits, 1 failed, 1 running"
     assert (picture.done, picture.planned) == (5, 12)
-    nothing = at(progress(answer=None, running=()))
+    nothing = at(progress(result=None, running=()))
     assert nothing.counts_text() == "0 of 6 trials"
     assert (nothing.best, nothing.front, nothing.left_s) == ("", 0, None)
 
 
-def test_the_best_so_far_and_ties_are_those_of_the_answer(progress: ProgressOf) -> None:
+def test_the_best_so_far_and_ties_are_those_of_the_result(progress: ProgressOf) -> None:
     picture = at(progress())
-    answer = progress().answer
-    assert answer is not None
-    assert picture.best == answer.headline()
+    result = progress().result
+    assert result is not None
+    assert picture.best == result.headline()
     assert (picture.front, picture.ties) == (3, 3)
 
 
@@ -119,10 +119,10 @@ def test_where_the_clock_ends_it_the_trials_that_fit_are_told(progress: Progress
 
 
 def test_before_the_first_trial_only_bounds_are_known(progress: ProgressOf) -> None:
-    first = at(progress(answer=None, running=()))
+    first = at(progress(result=None, running=()))
     assert first.end == "after 6 more trials"
     bounded = at(
-        progress("budget.until='12:30'", answer=None, running=(), trials_s=1500.0, all_s=1800.0)
+        progress("budget.until='12:30'", result=None, running=(), trials_s=1500.0, all_s=1800.0)
     )
     assert bounded.left_s is None
     assert bounded.end == "after 6 more trials, by 12:30 (budget.until 12:30) at the latest"

@@ -9,7 +9,7 @@ import pytest
 from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment
 from tunefront.search.results.metadata import (
-    recorded_answer,
+    recorded_result,
     recorded_trials,
     resume_command,
     write_record,
@@ -150,7 +150,7 @@ def test_status_show_and_the_note_do_not_list_the_space(
     failure: Callable[..., Evaluation],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What failures have ruled out is counted, once for each answer."""
+    """Configurations that failures exclude are counted once for each result."""
     experiment = load("space.runtime=[torch, onnxruntime]", "space.batch_size=[1, 8, 16]")
     study = Study.open(experiment, {"test": "yes"})
     enumeration = experiment.space.enumerate()
@@ -175,9 +175,9 @@ def test_status_show_and_the_note_do_not_list_the_space(
         assert f"{left} skipped" in status.lines()[0]
         assert status.fields()["wanted"] == len(enumeration.runnable) - left
     assert counted == [1]
-    answer = recorded_answer(experiment)
-    assert f"3 failed, {left} skipped" in answer.counts()
-    note = front_page(answer, Links(runs={}, views={}, picture="", report=""))
+    result = recorded_result(experiment)
+    assert f"3 failed, {left} skipped" in result.counts()
+    note = front_page(result, Links(runs={}, views={}, picture="", report=""))
     assert f"3 failed, {left} configurations skipped" in note
     assert re.search(rf"\(.*\): {left} configurations", note)
     assert counted == [1, 1]
@@ -197,7 +197,7 @@ def test_before_the_record_there_is_only_the_driver(experiment: Experiment) -> N
         status_of(experiment)
     with only_driver(experiment):
         status = status_of(experiment)
-    assert status.answer is None
+    assert status.result is None
     assert "0 of 60 trials (none yet); running (pid " in status.lines()[0]
 
 

@@ -115,7 +115,7 @@ def progress(load: Callable[..., Experiment]) -> Progress:
     return Progress(
         experiment=load(),
         phase="starting Ray",
-        answer=None,
+        result=None,
         running=(),
         left=6,
         at=datetime.now(),

@@ -64,11 +64,11 @@ class Shown:
     """A search that MLflow shows.
 
     Attributes:
-        answer: What it found.
+        result: What it found.
         written: The projection that wrote it.
     """
 
-    answer: Result
+    result: Result
     written: Projection
 
 
@@ -146,11 +146,11 @@ def ended(number: int, configuration: Configuration, random: np.random.Generator
 
 
 def projected(experiment: Experiment, count: int) -> Shown:
-    answer = answered(experiment, count)
+    result = answered(experiment, count)
     written = Projection(experiment, Study.open(experiment, {"test": "yes"}).search_id)
-    written.write_trials(answer.trials, answer)
-    written.write_summary(answer, {})
-    return Shown(answer=answer, written=written)
+    written.write_trials(result.trials, result)
+    written.write_summary(result, {})
+    return Shown(result=result, written=written)
 
 
 @pytest.fixture(scope="module")

@@ -28,8 +28,8 @@ def test_doubts_are_told(
 ) -> None:
     figures = {"throughput": 100.0, "peak_memory_mb": 500.0, "perplexity": 10.0}
     own = trial(1, evaluation=replace(evaluation(), doubts=doubts), quality_drop=0.0, **figures)
-    answer = result_of(load(), [trial(0, quality_drop=0.0, **figures), own], Confirmation())
-    text, _, command = search_note(own, answer).partition("\n\n    ")
-    assert command == f"tunefront export {answer.experiment.path} 1"
+    result = result_of(load(), [trial(0, quality_drop=0.0, **figures), own], Confirmation())
+    text, _, command = search_note(own, result).partition("\n\n    ")
+    assert command == f"tunefront export {result.experiment.path} 1"
     assert text.endswith(told)
     assert ("doubted" in text) is bool(doubts)

@@ -59,7 +59,7 @@ class Night:
     def on_event(self, event: TrackingEvent) -> None:
         self.said.append(event_text(event))
 
-    def answer(self) -> Result:
+    def result(self) -> Result:
         return result_of(self.experiment, self.study.trials(), Confirmation(rounds={}))
 
     def trials(self, count: int) -> None:
@@ -68,10 +68,10 @@ class Night:
             threads = len(self.study.trials()) + 1
             configuration = Configuration({**self.experiment.baseline, "threads": threads % 2 + 1})
             self.study.tell(self.study.ask(configuration), self._evaluation)
-            self.recorder.add(self.answer())
+            self.recorder.add(self.result())
 
     def finish(self) -> str:
-        return self.recorder.finish(self.answer())
+        return self.recorder.finish(self.result())
 
     def written(self) -> Counter[str]:
         """How many runs MLflow has of every trial."""
@@ -228,7 +228,7 @@ def test_the_end_of_the_night_does_not_wait_for_a_server_that_is_silent(
     with frozen(remote):
         search.trials(1)
         assert search.finish() == ""
-        assert "(no answer in 2 s); not there yet: 1 trial (001) and the front" in search.said[-1]
+        assert "(no result in 2 s); not there yet: 1 trial (001) and the front" in search.said[-1]
     thread = next(thread for thread in threading.enumerate() if thread.name == "tracking-writer")
     thread.join(timeout=CATCH_UP_S)
     assert not thread.is_alive(), "it ends with the request that it was waiting for"
@@ -300,7 +300,7 @@ def test_the_front_is_a_link_away_while_the_search_runs(
     assert sync(one.experiment).obstacle.endswith("this is 4.0.0")
     again = TrackingWriter(one.experiment, one.study, one.on_event)
     again.start()
-    assert "searchFilter=" in again.finish(one.answer())
+    assert "searchFilter=" in again.finish(one.result())
     assert one.said == [
         "MLflow: the views for its page are known from 3.15 on, below 4.0; this is 4.0.0; the links"
         " show the same rows, without Tunefront's columns and charts"

@@ -8,7 +8,7 @@ import click
 from tunefront.search.exit_codes import ExitCode
 
 from .arguments import (
-    print_answer,
+    print_result,
     with_experiment,
     with_format,
 )
@@ -39,10 +39,10 @@ def pick_command(experiment: Path, limits: Sequence[str], prefer: str | None, st
     named = {limit.metric for limit in chosen}
     kept = tuple(limit for limit in loaded.limits if limit.metric not in named)
     check_limits((*kept, *chosen))
-    answer = study_result(Study.read(loaded), (*kept, *chosen), prefer)
-    print_answer(answer, style, (*kept, *chosen))
-    if style == "table" and (lines := relaxation_lines(answer, (*kept, *chosen), prefer)):
+    result = study_result(Study.read(loaded), (*kept, *chosen), prefer)
+    print_result(result, style, (*kept, *chosen))
+    if style == "table" and (lines := relaxation_lines(result, (*kept, *chosen), prefer)):
         click.echo("\n".join(["", "each limit alone could buy:", *lines]))
-    if answer.front.trials:
+    if result.front.trials:
         return 0
     return ExitCode.NOTHING_WITHIN_LIMITS

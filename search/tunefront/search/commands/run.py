@@ -12,8 +12,8 @@ from .arguments import (
     echo,
     export_and_verify,
     export_or_verify,
-    print_answer,
     print_closing,
+    print_result,
     say,
     with_experiment,
     with_format,
@@ -81,16 +81,16 @@ def run_command(
         return _detach(loaded, exported=exported, fresh=fresh, style=style)
     with screen_for(loaded) as screen:
         on_event = _print_events(screen) if style == "json" else screen.on_event
-        result = run_search(loaded, fresh=fresh, on_event=on_event)
+        finished = run_search(loaded, fresh=fresh, on_event=on_event)
     if style == "json":
-        _print_finished(result)
+        _print_finished(finished)
     else:
-        print_answer(result.answer, style)
-        print_closing(result.answer, style)
-    _print_next_steps(result, experiment)
-    if exported and result.answer.front.recommended is not None:
-        _export(result.answer, result.answer.front.recommended, style)
-    return result.exit_code
+        print_result(finished.result, style)
+        print_closing(finished.result, style)
+    _print_next_steps(finished, experiment)
+    if exported and finished.result.front.recommended is not None:
+        _export(finished.result, finished.result.front.recommended, style)
+    return finished.exit_code
 
 
 def _print_events(screen: "Screen") -> "OnEvent":
@@ -107,7 +107,7 @@ def _print_events(screen: "Screen") -> "OnEvent":
 
 def _print_finished(finished: "RunResult") -> None:
     """Print the result as the JSON line of a last event."""
-    from tunefront.search.terminal.result import answer_record
+    from tunefront.search.terminal.result import result_record
 
     record = {
         "event": "search_finished",
@@ -116,7 +116,7 @@ def _print_finished(finished: "RunResult") -> None:
         "folder": str(finished.folder),
         "link": finished.link,
         "seconds": finished.seconds,
-        "result": answer_record(finished.answer),
+        "result": result_record(finished.result),
     }
     click.echo(json.dumps(record))
 
@@ -143,25 +143,25 @@ def _detach(experiment: "Experiment", *, exported: bool, fresh: bool, style: str
     return detach(experiment, arguments, say)
 
 
-def _print_next_steps(result: "RunResult", written: Path) -> None:
+def _print_next_steps(finished: "RunResult", written: Path) -> None:
     from tunefront.search.results.metadata import read_record, resume_command
     from tunefront.search.results.result import early_ends
     from tunefront.search.tracking.server import say_front
 
-    answer, smoke = result.answer, result.answer.experiment.smoke
-    counts = f"{answer.counts()}, {result.seconds / 60:.1f} min"
+    result, smoke = finished.result, finished.result.experiment.smoke
+    counts = f"{result.counts()}, {finished.seconds / 60:.1f} min"
     say("")
-    saved = early_ends(answer.trials, answer.experiment.objectives)
+    saved = early_ends(result.trials, result.experiment.objectives)
     echo(["; ".join(filter(None, (counts, saved)))], err=True)
-    echo(["", f"  {answer.headline()}", ""], err=True)
-    if result.link:
-        say_front(answer.experiment, say)
-    if result.outcome == "interrupted":
-        command = resume_command(answer.experiment, read_record(answer.experiment))
+    echo(["", f"  {result.headline()}", ""], err=True)
+    if finished.link:
+        say_front(result.experiment, say)
+    if finished.outcome == "interrupted":
+        command = resume_command(result.experiment, read_record(result.experiment))
         say(f"next:   interrupted; `{command}` resumes it")
     elif smoke:
         say(f"a quick check, its measurements are not meaningful; next: tunefront run {written}")
-    elif answer.baseline is None:
+    elif result.baseline is None:
         say(f"next:   tunefront show {written} 0, for the baseline's error message")
     else:
         say(f"next:   tunefront show {written} | pick | compare | export")

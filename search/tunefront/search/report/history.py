@@ -8,17 +8,17 @@ from tunefront.search.results.result import Result
 from tunefront.search.sampling.surrogate.targets import learnable
 
 
-def history_of(answer: Result) -> list[tuple[int, float]]:
+def history_of(result: Result) -> list[tuple[int, float]]:
     """Return for every trial within limits its number and the share reached by then, 0 to 1.
 
     Values are scaled as for the sampler (linear or log). In every objective the reference point is
     the front's worst value plus the front's range; if that is zero, plus the range of all trials
     within limits, or 1.
     """
-    kept = within(answer.trials, answer.experiment.limits)
+    kept = within(result.trials, result.experiment.limits)
     if not kept:
         return []
-    objectives = answer.experiment.objectives
+    objectives = result.experiment.objectives
     costs = np.stack([learnable(kept, o.metric, o.sign)[0] for o in objectives], axis=1)
     reference = _reference(costs)
     whole = hypervolume(costs[nondominated(costs)], reference)

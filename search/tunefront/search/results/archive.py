@@ -26,20 +26,20 @@ class RecordedSearch:
 
     Attributes:
         folder: The folder of the record.
-        answer: The result.
+        result: The result.
         record: The metadata written next to the study at the start of the search.
         identity: What the measurements depend on in addition to the configuration.
     """
 
     folder: Path
-    answer: Result
+    result: Result
     record: Mapping[str, Any]
     identity: Mapping[str, Any]
 
     @property
     def experiment(self) -> Experiment:
         """The experiment of the search."""
-        return self.answer.experiment
+        return self.result.experiment
 
     @property
     def machine(self) -> Mapping[str, Any]:
@@ -55,12 +55,12 @@ class RecordedSearch:
     @property
     def begun(self) -> datetime | None:
         """The start of the first trial; None if not recorded."""
-        return min((t.started for t in self.answer.trials if t.started), default=None)
+        return min((t.started for t in self.result.trials if t.started), default=None)
 
     @property
     def ended(self) -> datetime | None:
         """The end of the last trial; None if not recorded."""
-        return max((t.ended for t in self.answer.trials if t.ended), default=None)
+        return max((t.ended for t in self.result.trials if t.ended), default=None)
 
 
 def is_record(path: Path) -> bool:
@@ -101,7 +101,7 @@ def read_search(path: Path) -> RecordedSearch:
     study = Study.read(experiment)
     return RecordedSearch(
         folder=folder.absolute(),
-        answer=study_result(study),
+        result=study_result(study),
         record=_read(folder),
         identity=study.identity,
     )

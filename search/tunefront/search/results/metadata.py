@@ -79,7 +79,7 @@ def read_record(experiment: Experiment) -> Mapping[str, Any]:
     return record
 
 
-def recorded_answer(experiment: Experiment) -> Result:
+def recorded_result(experiment: Experiment) -> Result:
     """Read the result from the record alone.
 
     Raises:

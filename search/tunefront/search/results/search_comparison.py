@@ -156,7 +156,7 @@ def _same_hardware(before: RecordedSearch, after: RecordedSearch) -> bool:
 
 
 def _same_baseline(before: RecordedSearch, after: RecordedSearch) -> bool:
-    bases = [search.answer.baseline for search in (before, after)]
+    bases = [search.result.baseline for search in (before, after)]
     plains = [plain(base.configuration) for base in bases if base is not None]
     return len(plains) == 2 and plains[0] == plains[1]
 
@@ -259,7 +259,7 @@ class _Comparer:
         self, before: RecordedSearch, after: RecordedSearch, objectives: Sequence[Objective]
     ) -> None:
         experiment = before.experiment
-        self._bases = before.answer.baseline, after.answer.baseline
+        self._bases = before.result.baseline, after.result.baseline
         self._hardware = _same_hardware(before, after)
         self._baseline = _same_baseline(before, after)
         self._same_items = bool(before.content) and before.content == after.content
@@ -319,7 +319,7 @@ def _shares(
     """
     equal = {*before.experiment.objectives} == {*after.experiment.objectives}
     searches = (before, after)
-    if not equal or not all(search.answer.front.trials for search in searches):
+    if not equal or not all(search.result.front.trials for search in searches):
         return None
     multiples = not (_same_hardware(before, after) and before.content == after.content)
     if multiples and not _same_baseline(before, after):
@@ -338,10 +338,10 @@ def _costs(search: RecordedSearch, objectives: Sequence[Objective], *, multiples
 
     Lower is better: maximized objectives are negated.
     """
-    base = search.answer.baseline
+    base = search.result.baseline
     columns: list[Costs] = []
     for objective in objectives:
-        values = np.array([trial.value(objective.metric) for trial in search.answer.front.trials])
+        values = np.array([trial.value(objective.metric) for trial in search.result.front.trials])
         level = base.value(objective.metric) if multiples and base is not None else 1.0
         if level > 0 and objective.metric != LOSS:
             values = values / level

@@ -48,12 +48,12 @@ class Side:
     def __init__(self, search: RecordedSearch) -> None:
         self.search = search
         self.trials: dict[Configuration, Trial] = {}
-        for trial in search.answer.trials:
+        for trial in search.result.trials:
             key = plain(trial.configuration)
             if key not in self.trials or (trial.measured and not self.trials[key].measured):
                 self.trials[key] = trial
-        self._front = search.answer.front.trials
-        self._lessons = search.answer.lessons
+        self._front = search.result.front.trials
+        self._lessons = search.result.lessons
 
     def standing(self, configuration: Configuration) -> Standing:
         """Return the standing of a configuration in the form that `plain` returns."""
@@ -63,7 +63,7 @@ class Side:
         if trial.status == "running":
             return Standing(trial=trial, place="not ended")
         if not trial.measured:
-            why = self.search.answer.sentence(trial)
+            why = self.search.result.sentence(trial)
             return Standing(trial=trial, place="failed", why=why)
         if trial.number in {other.number for other in self._front}:
             return Standing(trial=trial, place="front")
@@ -103,7 +103,7 @@ class Side:
             for other in self._front
             if all(other.cost(o) <= cost for o, cost in zip(objectives, own, strict=True))
         ]
-        tied = {other.number for other in self.search.answer.front.ties.get(trial.number, ())}
+        tied = {other.number for other in self.search.result.front.ties.get(trial.number, ())}
         told = f"by {listed([other.number for other in better])}"
         alike = [other.number for other in better if other.number in tied]
         return f"{told}; can't be told apart from {listed(alike)}" if alike else told

@@ -5,11 +5,11 @@ from tunefront.search.study.trial import Trial
 from .result import Result
 
 
-def role_of(answer: Result, trial: Trial) -> str:
+def role_of(result: Result, trial: Trial) -> str:
     """Return `recommended`, `baseline`, `front` or, for all other trials, `dominated`."""
-    recommended = answer.front.recommended
+    recommended = result.front.recommended
     if recommended is not None and trial.number == recommended.number:
         return "recommended"
     if trial.number == 0:
         return "baseline"
-    return "front" if trial.number in {t.number for t in answer.front.trials} else "dominated"
+    return "front" if trial.number in {t.number for t in result.front.trials} else "dominated"

@@ -41,8 +41,8 @@ class Search:
     def told(self) -> str:
         """The result or the read error, preceded by the reason why it can't be resumed, if any."""
         found = self.problem or "nothing yet"
-        if self.status is not None and self.status.answer is not None:
-            found = self.status.answer.headline()
+        if self.status is not None and self.status.result is not None:
+            found = self.status.result.headline()
         return f"{self.aside}: {found}" if self.aside else found
 
 

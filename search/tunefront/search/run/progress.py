@@ -25,7 +25,7 @@ class Progress:
         experiment: The experiment.
         phase: The activity other than trials (`starting Ray`, `confirming the finalists: 1 of 3
             rounds`); empty while trials run.
-        answer: The result so far; None before the first trial.
+        result: The result so far; None before the first trial.
         running: The running trials.
         concurrent: Maximum number of concurrent trials; None for the experiment's value.
         left: Number of trials that can still be started.
@@ -37,7 +37,7 @@ class Progress:
 
     experiment: Experiment
     phase: str
-    answer: Result | None
+    result: Result | None
     running: tuple[Trial, ...]
     left: int
     at: datetime
@@ -147,9 +147,9 @@ def snapshot_of(progress: Progress, stages: Mapping[int, LiveStage], now: dateti
         now: The moment.
     """
     since_s = (now - progress.at).total_seconds()
-    answer, running = progress.answer, progress.running
-    counts = _counts(answer)
-    front = answer.front.trials if answer is not None else ()
+    result, running = progress.result, progress.running
+    counts = _counts(result)
+    front = result.front.trials if result is not None else ()
     left_s, end = _end(progress, now)
     return Snapshot(
         name=progress.experiment.name,
@@ -159,15 +159,15 @@ def snapshot_of(progress: Progress, stages: Mapping[int, LiveStage], now: dateti
         elapsed_s=progress.elapsed_s + since_s,
         left_s=left_s,
         end=end,
-        best=answer.headline() if answer is not None and any(counts.values()) else "",
+        best=result.headline() if result is not None and any(counts.values()) else "",
         front=len(front),
-        ties=sum(bool(answer.front.ties.get(t.number)) for t in front) if answer else 0,
+        ties=sum(bool(result.front.ties.get(t.number)) for t in front) if result else 0,
         now=tuple(_now(trial, stages.get(trial.number), now) for trial in running),
     )
 
 
-def _counts(answer: Result | None) -> dict[str, int]:
-    trials = answer.trials if answer is not None else ()
+def _counts(result: Result | None) -> dict[str, int]:
+    trials = result.trials if result is not None else ()
     words = {"ok": "ok", "infeasible": "beyond limits", "failed": "failed"}
     return {w: sum(trial.status == status for trial in trials) for status, w in words.items()}
 
@@ -239,7 +239,7 @@ class _Pace:
     @classmethod
     def of(cls, progress: Progress, now: datetime) -> "_Pace | None":
         """Return the pace of the recorded trials; None without an estimate."""
-        trials = progress.answer.trials if progress.answer is not None else ()
+        trials = progress.result.trials if progress.result is not None else ()
         estimate = estimate_of(trials)
         if estimate is None:
             return None

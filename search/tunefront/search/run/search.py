@@ -1,8 +1,8 @@
 """A search run from start to finish: prepare, check, search, confirm, write the result.
 
 from tunefront.search import run_search
-result = run_search("experiments/minilm")
-result.answer.headline(), result.answer.front.recommended
+finished = run_search("experiments/minilm")
+finished.result.headline(), finished.result.front.recommended
 """
 
 import os
@@ -76,7 +76,7 @@ class RunResult:
 
     Attributes:
         outcome: How the run ended.
-        answer: Trials, front and picks.
+        result: Trials, front and picks.
         link: The address of the front in MLflow; empty if MLflow could not be written.
         folder: The results folder.
         seconds: Duration of this run in seconds.
@@ -84,7 +84,7 @@ class RunResult:
     """
 
     outcome: Outcome
-    answer: Result
+    result: Result
     link: str
     folder: Path
     seconds: float
@@ -162,37 +162,37 @@ class _SearchRun:
         self.seconds = experiment.budget.seconds(self.spent_before_s, datetime.now())
         self.recorder = TrackingWriter(experiment, study, on_event)
         self.runner = self._runner()
-        self._answer: Result | None = None
+        self._result: Result | None = None
 
     def run(self) -> RunResult:
         runner = self.runner
         runner.reconcile()
         self.recorder.start()
         if recorded := self.study.trials():
-            self._answer = result_of(self.experiment, recorded, Confirmation())
+            self._result = result_of(self.experiment, recorded, Confirmation())
         if (reason := runner.stop_reason()) is not None and not self._to_confirm():
             self.on_event(NothingToRun(reason=reason))
         else:
             self._run_trials(runner)
-        answer = self._answer = study_result(self.study)
+        result = self._result = study_result(self.study)
         self._report_progress("writing the result")
-        self._write_report(answer)
-        link = self.recorder.finish(answer)
+        self._write_report(result)
+        link = self.recorder.finish(result)
         return RunResult(
-            outcome=_outcome(answer, runner.stopped),
+            outcome=_outcome(result, runner.stopped),
             signal=runner.signal,
-            answer=answer,
+            result=result,
             link=link,
             folder=self.experiment.results,
             seconds=time.monotonic() - self.start,
         )
 
-    def _write_report(self, answer: Result) -> None:
+    def _write_report(self, result: Result) -> None:
         """Write report.html next to the record."""
         from tunefront.search.report.page import REPORT_FILE, write_report
 
         try:
-            path = write_report(answer, read_record(self.experiment))
+            path = write_report(result, read_record(self.experiment))
         except Exception as error:  # a failed report must not invalidate the search's result
             problem = f"{type(error).__name__}: {error}"
             self.on_event(ReportFailed(file=REPORT_FILE, problem=problem))
@@ -235,7 +235,7 @@ class _SearchRun:
         progress = Progress(
             experiment=self.experiment,
             phase=phase,
-            answer=self._answer,
+            result=self._result,
             running=tuple(self.runner.running.values()),
             concurrent=self.runner.concurrent,
             left=self.runner.left(),
@@ -291,20 +291,20 @@ class _SearchRun:
 
     def _on_trial(self, trial: Trial) -> None:
         self.study.spend(self._spent_s())
-        answer = self._answer = result_of(self.experiment, self.study.trials(), Confirmation())
-        estimate = estimate_of(answer.trials)
+        result = self._result = result_of(self.experiment, self.study.trials(), Confirmation())
+        estimate = estimate_of(result.trials)
         self.on_event(
             TrialFinished(
                 trial=trial,
-                sentence=answer.sentence(trial),
-                front=tuple(on_front.number for on_front in answer.front.trials),
+                sentence=result.sentence(trial),
+                front=tuple(on_front.number for on_front in result.front.trials),
                 left=self.runner.left(),
                 pace_s=estimate.mean_s / self.runner.concurrent if estimate else None,
                 seconds_left=self.runner.stopping.seconds_left(),
             )
         )
         self._report_progress()
-        self.recorder.add(answer)
+        self.recorder.add(result)
 
 
 def _resumed(recorded: int, before: Mapping[str, Any], enumeration: Enumeration) -> SearchResumed:
@@ -317,12 +317,12 @@ def _resumed(recorded: int, before: Mapping[str, Any], enumeration: Enumeration)
     )
 
 
-def _outcome(answer: Result, stopped: bool) -> Outcome:
+def _outcome(result: Result, stopped: bool) -> Outcome:
     if stopped:
         return "interrupted"
-    if answer.trials and answer.trials[0].status == "failed":
+    if result.trials and result.trials[0].status == "failed":
         return "baseline failed"
-    return "done" if answer.front.trials else "nothing within limits"
+    return "done" if result.front.trials else "nothing within limits"
 
 
 @contextmanager

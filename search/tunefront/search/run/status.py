@@ -27,7 +27,7 @@ class SearchStatus:
 
     Attributes:
         experiment: The experiment.
-        answer: The result so far; None if nothing is recorded yet.
+        result: The result so far; None if nothing is recorded yet.
         record: The metadata written next to the study when the search was started.
         driver: The driver's process id; None if none runs, 0 if its id is unknown (another user,
             container or machine).
@@ -37,7 +37,7 @@ class SearchStatus:
     """
 
     experiment: Experiment
-    answer: Result | None
+    result: Result | None
     record: Mapping[str, Any]
     driver: int | None
     foreseen: tuple[int, float] | None = None
@@ -46,7 +46,7 @@ class SearchStatus:
     @property
     def trials(self) -> tuple[Trial, ...]:
         """All recorded trials."""
-        return self.answer.trials if self.answer is not None else ()
+        return self.result.trials if self.result is not None else ()
 
     @property
     def running(self) -> tuple[Trial, ...]:
@@ -61,7 +61,7 @@ class SearchStatus:
     @property
     def wanted(self) -> int | None:
         """Number of trials of the last start, without excluded ones; None without a bound."""
-        skipped = self.answer.skipped if self.answer is not None else 0
+        skipped = self.result.skipped if self.result is not None else 0
         return recorded_trials(self.record, skipped)
 
     @property
@@ -79,8 +79,8 @@ class SearchStatus:
         for trial in self.trials:
             name = "interrupted" if trial in self.interrupted else trial.status
             counts[name] = counts.get(name, 0) + 1
-        if self.answer is not None and self.answer.skipped:
-            counts["skipped"] = self.answer.skipped
+        if self.result is not None and self.result.skipped:
+            counts["skipped"] = self.result.skipped
         told = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
         return f"{len(self.trials)} of {self.wanted or '?'} trials ({told or 'none yet'})"
 
@@ -94,10 +94,10 @@ class SearchStatus:
 
     def front(self) -> str:
         """Format the size of the front and the headline; empty before a trial has ended."""
-        if self.answer is None or len(self.running) == len(self.trials):
+        if self.result is None or len(self.running) == len(self.trials):
             return ""
-        front = counted(len(self.answer.front.trials), "trial")
-        return f"front: {front}; {self.answer.headline()}"
+        front = counted(len(self.result.front.trials), "trial")
+        return f"front: {front}; {self.result.headline()}"
 
     def lines(self) -> list[str]:
         """Format the whole status as lines of text."""
@@ -123,10 +123,10 @@ class SearchStatus:
 
     def hour(self) -> str:
         """Format the forecast gain of another hour; empty if unknown or no trials are left."""
-        if self.foreseen is None or self.answer is None:
+        if self.foreseen is None or self.result is None:
             return ""
         trials, gain = self.foreseen
-        possible = self.record.get("space", {}).get("trials", 0) - self.answer.skipped
+        possible = self.record.get("space", {}).get("trials", 0) - self.result.skipped
         count = min(trials, possible - len(self.trials))
         if count <= 0:
             return ""
@@ -166,14 +166,14 @@ def status_of(experiment: Experiment) -> SearchStatus:
     # Opening the study while the driver creates it would interfere with the driver.
     too_early = driver is not None and not record
     if too_early:
-        return SearchStatus(experiment=experiment, answer=None, record=record, driver=driver)
+        return SearchStatus(experiment=experiment, result=None, record=record, driver=driver)
     study = Study.read(experiment)
-    answer = study_result(study)
-    running = [trial.number for trial in answer.trials if trial.status == "running"]
+    result = study_result(study)
+    running = [trial.number for trial in result.trials if trial.status == "running"]
     found = {number: stage_of(experiment.results, number) for number in running}
     return SearchStatus(
         experiment=experiment,
-        answer=answer,
+        result=result,
         record=record,
         driver=driver,
         foreseen=study.foreseen,

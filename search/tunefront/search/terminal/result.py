@@ -19,31 +19,31 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-def front_table(answer: Result) -> "Table":
+def front_table(result: Result) -> "Table":
     """Build the table of the front and the baseline, the best by the first objective first."""
-    trials = list(answer.front.trials)
-    baseline = answer.baseline
+    trials = list(result.front.trials)
+    baseline = result.baseline
     if baseline is not None and baseline.number not in {trial.number for trial in trials}:
         trials.append(baseline)
-    return trials_table(answer, trials, "the front, and the baseline")
+    return trials_table(result, trials, "the front, and the baseline")
 
 
-def trials_table(answer: Result, trials: Sequence[Trial], title: str = "") -> "Table":
+def trials_table(result: Result, trials: Sequence[Trial], title: str = "") -> "Table":
     """Build the table of trials: role, trust, objectives and the choices that vary."""
-    experiment = answer.experiment
+    experiment = result.experiment
     objectives = [objective.metric for objective in experiment.objectives]
     varied = [c.name for c in experiment.space.choices if len(c.values) > 1]
     units = [experiment.metrics[name].unit for name in objectives]
     named = [f"{name}\n{unit}" for name, unit in zip(objectives, units, strict=True)]
-    picks = {pick.trial.number: pick.name for pick in reversed(answer.front.picks)}
-    on_front = {trial.number for trial in answer.front.trials}
+    picks = {pick.trial.number: pick.name for pick in reversed(result.front.picks)}
+    on_front = {trial.number for trial in result.front.trials}
     rows = []
     for trial in trials:
         figures = [
             figure(trial.measurements[name]) if name in trial.measurements else "-"
             for name in objectives
         ]
-        ties = answer.front.ties.get(trial.number, ())
+        ties = result.front.ties.get(trial.number, ())
         role = "front" if trial.number in on_front else trial.status
         told = picks.get(trial.number, "baseline" if trial.number == 0 else role)
         tied = " =" + ",".join(str(t.number) for t in ties[:3]) if ties else ""
@@ -51,7 +51,7 @@ def trials_table(answer: Result, trials: Sequence[Trial], title: str = "") -> "T
             [
                 f"{trial.number:03}{tied}",
                 told if trial.measured else f"failed: {trial.cause}",
-                answer.trust(trial),
+                result.trust(trial),
                 *figures,
                 *choices_of(trial, varied).values(),
             ]
@@ -59,59 +59,59 @@ def trials_table(answer: Result, trials: Sequence[Trial], title: str = "") -> "T
     return table_of(["trial", "role", "trust", *named, *varied], rows, title)
 
 
-def picks_lines(answer: Result) -> list[str]:
+def picks_lines(result: Result) -> list[str]:
     """Format each picked trial with the names of its picks, a comparison, its reason and ties."""
     by_trial: dict[int, list[Pick]] = {}
-    for pick in answer.front.picks:
+    for pick in result.front.picks:
         by_trial.setdefault(pick.trial.number, []).append(pick)
     named = [(", ".join(pick.name for pick in picks), picks[0]) for picks in by_trial.values()]
     width = max((len(names) for names, _ in named), default=0)
     lines = []
     for names, pick in named:
-        lines.append(f"  {names:{width}}  {pick.trial.name()}: {answer.sentence(pick.trial)}")
+        lines.append(f"  {names:{width}}  {pick.trial.name()}: {result.sentence(pick.trial)}")
         ties = f"; can't be told apart from {_numbers(pick.ties)}" if pick.ties else ""
         lines.append(f"  {'':{width}}  {pick.reason}{ties}")
     return lines
 
 
-def failure_lines(answer: Result) -> list[str]:
+def failure_lines(result: Result) -> list[str]:
     """Format failed trials by cause, then the inferred failures; empty without any."""
     by_cause: dict[str, list[int]] = {}
-    for trial in answer.trials:
+    for trial in result.trials:
         if trial.status == "failed":
             by_cause.setdefault(trial.cause, []).append(trial.number)
     lines = [
-        f"failed ({cause}): {listed(numbers)}; see `tunefront show {answer.experiment.path} "
+        f"failed ({cause}): {listed(numbers)}; see `tunefront show {result.experiment.path} "
         f"{numbers[0]}`"
         for cause, numbers in by_cause.items()
     ]
-    return lines + [str(lesson) for lesson in answer.lessons]
+    return lines + [str(lesson) for lesson in result.lessons]
 
 
-def ties_line(answer: Result) -> str:
+def ties_line(result: Result) -> str:
     """Explain the mark `=` of tied trials by an example; empty without ties."""
-    tied = [t for t in answer.front.trials if answer.front.ties.get(t.number)]
+    tied = [t for t in result.front.trials if result.front.ties.get(t.number)]
     if not tied:
         return ""
-    first = answer.front.ties[tied[0].number][0]
+    first = result.front.ties[tied[0].number][0]
     return f"{tied[0].number:03} ={first.number}: can't be told apart from {first.number:03}"
 
 
-def relaxation_lines(answer: Result, limits: Sequence[Limit], prefer: str | None) -> list[str]:
+def relaxation_lines(result: Result, limits: Sequence[Limit], prefer: str | None) -> list[str]:
     """Format what relaxing each limit alone would gain; empty if nothing."""
-    found = relaxations(answer.experiment, answer.trials, limits, prefer)
-    return [f"  {r}  {r.trial.name()}: {answer.sentence(r.trial)}" for r in found]
+    found = relaxations(result.experiment, result.trials, limits, prefer)
+    return [f"  {r}  {r.trial.name()}: {result.sentence(r.trial)}" for r in found]
 
 
-def miss_lines(answer: Result, limits: Sequence[Limit]) -> list[str]:
+def miss_lines(result: Result, limits: Sequence[Limit]) -> list[str]:
     """Format why there is no front: the nearest misses, or the headline if nothing was measured."""
-    measured = [trial for trial in answer.trials if trial.measured]
+    measured = [trial for trial in result.trials if trial.measured]
     if not measured:
-        return [answer.headline()]
+        return [result.headline()]
     lines = ["nothing keeps the limits; the nearest:"]
     for trial in nearest_misses(measured, limits):
         told = ", ".join(
-            _miss(answer, trial, limit)
+            _miss(result, trial, limit)
             for limit in limits
             if not limit.kept(trial.value(limit.metric))
         )
@@ -119,21 +119,21 @@ def miss_lines(answer: Result, limits: Sequence[Limit]) -> list[str]:
     return lines
 
 
-def _miss(answer: Result, trial: Trial, limit: Limit) -> str:
-    unit = answer.experiment.metrics[limit.metric].unit
+def _miss(result: Result, trial: Trial, limit: Limit) -> str:
+    unit = result.experiment.metrics[limit.metric].unit
     found = f"{limit.metric} {trial.value(limit.metric):.4g}{f' {unit}' if unit else ''}"
-    return f"{found} (limit {bound(answer.experiment, limit)})"
+    return f"{found} (limit {bound(result.experiment, limit)})"
 
 
 def _numbers(trials: Sequence[Trial]) -> str:
     return ", ".join(f"{trial.number:03}" for trial in trials[:5])
 
 
-def trial_lines(answer: Result, trial: Trial) -> list[str]:
+def trial_lines(result: Result, trial: Trial) -> list[str]:
     """Format all that is recorded about one trial."""
     lines = [f"{trial.name()}: {trial.status}", "  choices:"]
     if trial.status != "failed":
-        lines.insert(1, f"  {answer.sentence(trial)}")
+        lines.insert(1, f"  {result.sentence(trial)}")
     lines += [f"    {name}: {show(value)}" for name, value in trial.configuration.items()]
     if trial.why:
         lines.append(f"  proposed: {trial.why}")
@@ -160,27 +160,27 @@ def trial_lines(answer: Result, trial: Trial) -> list[str]:
     return lines
 
 
-def answer_record(answer: Result) -> dict[str, Any]:
+def result_record(result: Result) -> dict[str, Any]:
     """Return the result as plain JSON values."""
     return {
         "schema": 1,
-        "experiment": answer.experiment.name,
-        "headline": answer.headline(),
-        "trials": len(answer.trials),
-        "failed": sum(trial.status == "failed" for trial in answer.trials),
-        "skipped": [str(lesson) for lesson in answer.lessons],
-        "front": [trial.number for trial in answer.front.trials],
+        "experiment": result.experiment.name,
+        "headline": result.headline(),
+        "trials": len(result.trials),
+        "failed": sum(trial.status == "failed" for trial in result.trials),
+        "skipped": [str(lesson) for lesson in result.lessons],
+        "front": [trial.number for trial in result.front.trials],
         "picks": [
             {
                 "name": pick.name,
                 "trial": pick.trial.number,
                 "why": pick.reason,
-                "against_baseline": answer.sentence(pick.trial),
+                "against_baseline": result.sentence(pick.trial),
                 "ties": [trial.number for trial in pick.ties],
-                "front_chance": answer.front.chances.get(pick.trial.number),
+                "front_chance": result.front.chances.get(pick.trial.number),
                 "configuration": dict(pick.trial.configuration),
                 "measurements": {n: m.to_dict() for n, m in pick.trial.measurements.items()},
             }
-            for pick in answer.front.picks
+            for pick in result.front.picks
         ],
     }

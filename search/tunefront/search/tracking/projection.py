@@ -140,21 +140,21 @@ class Projection:
             if not token:
                 return runs
 
-    def write_trials(self, trials: Iterable[Trial], answer: Result) -> int:
+    def write_trials(self, trials: Iterable[Trial], result: Result) -> int:
         """Write all ended trials; return how many were missing or different in MLflow."""
-        return sum(self.write_trial(t, answer) for t in trials if t.status != "running")
+        return sum(self.write_trial(t, result) for t in trials if t.status != "running")
 
-    def write_trial(self, trial: Trial, answer: Result) -> bool:
+    def write_trial(self, trial: Trial, result: Result) -> bool:
         """Write what MLflow lacks of an ended trial; return whether anything was written."""
         key = str(trial.number)
         known = self._runs.get(key) or self._make_run(trial)
-        tags = {name: text[:LONGEST_TAG] for name, text in _tags(trial, answer).items()}
+        tags = {name: text[:LONGEST_TAG] for name, text in _tags(trial, result).items()}
         lost = {name: "" for name in _PASSING if name in known.tags and name not in tags}
         wanted = _Known(
             run_id=known.run_id,
             status="FAILED" if trial.status == "failed" else "FINISHED",
             tags={**known.tags, **tags, **lost, TRIAL: key},
-            metrics={**known.metrics, **_metrics(trial, answer)},
+            metrics={**known.metrics, **_metrics(trial, result)},
             params={**{name: show(v) for name, v in trial.configuration.items()}, **known.params},
         )
         if wanted == known:
@@ -196,9 +196,9 @@ class Projection:
         run = self._runs.get(str(trial.number))
         return None if run is None else run.run_id
 
-    def write_views(self, answer: Result) -> str:
+    def write_views(self, result: Result) -> str:
         """Save the views and store the front's address next to the record; return the address."""
-        views = self.views(answer)
+        views = self.views(result)
         self.obstacle = write_views(
             self._client, self.experiment_id, views, shown_by(self.experiment)
         )
@@ -206,12 +206,12 @@ class Projection:
         page = view_address(self.experiment_id, views[0], saved=not self.obstacle)
         return f"{ui_address(self.experiment)}/{page}"
 
-    def views(self, answer: Result) -> list[View]:
+    def views(self, result: Result) -> list[View]:
         """Return the views of the search."""
-        baseline = answer.baseline
+        baseline = result.baseline
         base_run = self.run_id(baseline) if baseline is not None else None
         answers = any(LOGGED in run.tags for run in self._runs.values())
-        return views_of(answer, base_run, answers=answers)
+        return views_of(result, base_run, answers=answers)
 
     def add_files(self, trial: Trial, folder: Path, below: str) -> str:
         """Log a folder's files below a name in the trial's run; return their address.
@@ -229,38 +229,38 @@ class Projection:
         address = ui_address(self.experiment)
         return f"{address}/#/experiments/{self.experiment_id}/runs/{run_id}/artifacts/{below}"
 
-    def write_summary(self, answer: Result, record: Mapping[str, Any]) -> str:
+    def write_summary(self, result: Result, record: Mapping[str, Any]) -> str:
         """Write the views, the experiment's note and the summary run; return the front's address.
 
         Args:
-            answer: The search's result.
+            result: The search's result.
             record: Machine, protocol and dropped combinations, for `search.json`.
         """
         self._runs = self._known_runs()  # again: the server can have created a run late
-        self._write_samples(answer)
-        link = self.write_views(answer)
-        note = front_page(answer, self._links(answer, self._summary_run(answer, record)))
+        self._write_samples(result)
+        link = self.write_views(result)
+        note = front_page(result, self._links(result, self._summary_run(result, record)))
         self._client.set_experiment_tag(self.experiment_id, "mlflow.note.content", note)
         return link
 
-    def _links(self, answer: Result, summary: str) -> Links:
+    def _links(self, result: Result, summary: str) -> Links:
         """Return relative links, which are valid wherever the store is served."""
         runs = f"#/experiments/{self.experiment_id}/runs"
         saved = not self.obstacle
         return Links(
-            runs={t.number: f"{runs}/{i}" for t in answer.trials if (i := self.run_id(t))},
+            runs={t.number: f"{runs}/{i}" for t in result.trials if (i := self.run_id(t))},
             views={
                 v.title: view_address(self.experiment_id, v, saved=saved)
-                for v in self.views(answer)
+                for v in self.views(result)
             },
             picture=f"get-artifact?path=front.png&run_uuid={summary}",
             report=f"{runs}/{summary}/artifacts/report.html",
         )
 
-    def _write_samples(self, answer: Result) -> None:
+    def _write_samples(self, result: Result) -> None:
         """Write the shortlist's outputs once, for MLflow's artifact view; write the tag last."""
-        shortlist = {t.number: t for t in answer.trials if on_shortlist(t, answer)}
-        for number, samples in outputs_of(answer.experiment, [*shortlist.values()]).items():
+        shortlist = {t.number: t for t in result.trials if on_shortlist(t, result)}
+        for number, samples in outputs_of(result.experiment, [*shortlist.values()]).items():
             known = self._runs.get(str(number))
             if known is None or (tag := logged_with(known.tags.get(LOGGED, "[]"))) is None:
                 continue
@@ -270,7 +270,7 @@ class Projection:
             self._log(known, wanted)
             self._runs[str(number)] = wanted
 
-    def _summary_run(self, answer: Result, record: Mapping[str, Any]) -> str:
+    def _summary_run(self, result: Result, record: Mapping[str, Any]) -> str:
         key = "summary"
         known = self._runs.get(key)
         if known is None:
@@ -279,29 +279,29 @@ class Projection:
             )
             known = self._runs[key] = _Known.of(run)
         with tempfile.TemporaryDirectory(prefix="tunefront-") as folder:
-            write_files(answer, record, Path(folder))
+            write_files(result, record, Path(folder))
             self._client.log_artifacts(known.run_id, folder)
-        note = {"mlflow.note.content": answer.headline()[:LONGEST_TAG]}
+        note = {"mlflow.note.content": result.headline()[:LONGEST_TAG]}
         own = {TRIAL: key, "status": "summary", "front": "none"}
         self._log(known, replace(known, tags={**known.tags, **note, **own}))
         self._client.set_terminated(known.run_id)
         return known.run_id
 
 
-def _tags(trial: Trial, answer: Result) -> dict[str, str]:
-    role = role_of(answer, trial)
+def _tags(trial: Trial, result: Result) -> dict[str, str]:
+    role = role_of(result, trial)
     on_front = role in ("front", "recommended") or trial.number in {
-        t.number for t in answer.front.trials
+        t.number for t in result.front.trials
     }
-    picks = [pick.name for pick in answer.front.picks if pick.trial.number == trial.number]
+    picks = [pick.name for pick in result.front.picks if pick.trial.number == trial.number]
     tags = {
         "status": trial.status,
         "front": str(on_front).lower() if trial.measured else "none",
         "shortlist": str(on_front or trial.number == 0).lower(),
-        "role": role_told(answer, trial),
+        "role": role_told(result, trial),
         "mlflow.runColor": ROLE_COLOURS[role],
-        "mlflow.note.content": search_note(trial, answer),
-        "mlflow.source.name": f"tunefront run {answer.experiment.path}",
+        "mlflow.note.content": search_note(trial, result),
+        "mlflow.source.name": f"tunefront run {result.experiment.path}",
     }
     if trial.why:
         tags["proposed"] = trial.why
@@ -321,23 +321,23 @@ def _tags(trial: Trial, answer: Result) -> dict[str, str]:
     return tags
 
 
-def _metrics(trial: Trial, answer: Result) -> dict[str, float]:
+def _metrics(trial: Trial, result: Result) -> dict[str, float]:
     """Return a run's metrics: measurements, ratios, chance, numeric choices, seconds per stage.
 
     All but choices are rounded to four digits, because MLflow prints every digit that it gets.
     Values that are not finite are left out.
     """
     metrics = {name: rounded(m.value) for name, m in trial.measurements.items()}
-    baseline = answer.baseline
+    baseline = result.baseline
     if trial.measured and baseline is not None:
-        known = answer.experiment.metrics
-        confirmed = answer.confirmation.speedup(trial.number)
+        known = result.experiment.metrics
+        confirmed = result.confirmation.speedup(trial.number)
         speed = confirmed.value if confirmed else ratio(trial, baseline, known["throughput"])
         memory = ratio(trial, baseline, known["peak_memory_mb"])
         found = {"speedup_x": speed, "memory_saving_x": memory}
         metrics |= {name: rounded(times) for name, times in found.items() if times is not None}
-    if trial.number in answer.front.chances:
-        metrics["front_chance"] = rounded(answer.front.chances[trial.number])
+    if trial.number in result.front.chances:
+        metrics["front_chance"] = rounded(result.front.chances[trial.number])
     for name, value in trial.configuration.items():
         if isinstance(value, int | float):
             metrics[f"choice/{name}"] = float(value)
@@ -347,7 +347,7 @@ def _metrics(trial: Trial, answer: Result) -> dict[str, float]:
     return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 
-def write_files(answer: Result, record: Mapping[str, Any], folder: Path) -> None:
+def write_files(result: Result, record: Mapping[str, Any], folder: Path) -> None:
     """Write the search as files: report, picture, trials (JSON and CSV), record, experiment file.
 
     The picture is omitted if no trial was measured.
@@ -356,10 +356,10 @@ def write_files(answer: Result, record: Mapping[str, Any], folder: Path) -> None
     from tunefront.search.results.rows import trials_csv, trials_json
 
     folder.mkdir(parents=True, exist_ok=True)
-    if any(trial.measured for trial in answer.trials):
-        draw_front(answer, folder / "front.png")
-    write_report(answer, record, folder / "report.html")
-    (folder / "trials.json").write_text(trials_json(answer.trials) + "\n")
-    (folder / "trials.csv").write_text(trials_csv(answer))
+    if any(trial.measured for trial in result.trials):
+        draw_front(result, folder / "front.png")
+    write_report(result, record, folder / "report.html")
+    (folder / "trials.json").write_text(trials_json(result.trials) + "\n")
+    (folder / "trials.csv").write_text(trials_csv(result))
     (folder / "search.json").write_text(json.dumps(record, indent=2, default=str) + "\n")
-    (folder / "experiment.yaml").write_text(answer.experiment.path.read_text())
+    (folder / "experiment.yaml").write_text(result.experiment.path.read_text())

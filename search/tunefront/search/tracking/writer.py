@@ -121,14 +121,14 @@ class TrackingWriter:
         self._wake.set()
         self._thread.start()
 
-    def add(self, answer: Result) -> None:
+    def add(self, result: Result) -> None:
         """Set the result to write; it replaces one that has not been written yet."""
-        self._newest = answer
+        self._newest = result
         self._wake.set()
 
-    def finish(self, answer: Result) -> str:
+    def finish(self, result: Result) -> str:
         """Write everything; return the front's address, empty if MLflow could not be written."""
-        self._newest = answer
+        self._newest = result
         start = self._progress = time.monotonic()
         self._ending.set()
         self._wake.set()
@@ -137,14 +137,14 @@ class TrackingWriter:
             self._thread.join(0.2)
         self._given_up = True
         if not self._link:
-            self._on_event(self._incomplete(answer, self._problem or late))
+            self._on_event(self._incomplete(result, self._problem or late))
         return self._link
 
     def _too_long(self, start: float) -> str:
         """Return why the end of the run stops waiting; empty while it waits."""
         now = time.monotonic()
         if now - self._progress > STANDSTILL_S:
-            return f"no answer in {STANDSTILL_S:.0f} s"
+            return f"no result in {STANDSTILL_S:.0f} s"
         return f"not done in {LAST_S:.0f} s" if now - start > LAST_S else ""
 
     def _loop(self) -> None:
@@ -173,24 +173,24 @@ class TrackingWriter:
                         return
 
     def _write(self, *, last: bool) -> None:
-        projection, answer = self._open(), self._newest
-        if answer is None:
+        projection, result = self._open(), self._newest
+        if result is None:
             return
-        places = _places(answer)
-        for trial in sorted(_ended(answer), key=lambda trial: trial.number in self._written):
+        places = _places(result)
+        for trial in sorted(_ended(result), key=lambda trial: trial.number in self._written):
             if self._given_up:
                 return
             if not last and self._written.get(trial.number) == places[trial.number]:
                 continue  # small changes of its chance to be on the front are written at the end
-            projection.write_trial(trial, answer)
+            projection.write_trial(trial, result)
             self._written[trial.number] = places[trial.number]
             self._progress = time.monotonic()
         if last:
-            self._link = projection.write_summary(answer, read_record(self._experiment))
+            self._link = projection.write_summary(result, read_record(self._experiment))
             if projection.obstacle:
                 self._on_event(ViewsUnavailable(obstacle=projection.obstacle))
         elif not self._shown:
-            projection.write_views(answer)  # early, so that the front has a link during the search
+            projection.write_views(result)  # early, so that the front has a link during the search
             self._shown = True
 
     def _open(self) -> "Projection":
@@ -214,8 +214,8 @@ class TrackingWriter:
         if failures > 1 and not self._ending.is_set():
             self._on_event(TrackingRestored(trials=len(self._written)))
 
-    def _incomplete(self, answer: Result, problem: str) -> TrackingIncomplete:
-        missing = [trial.number for trial in _ended(answer) if trial.number not in self._written]
+    def _incomplete(self, result: Result, problem: str) -> TrackingIncomplete:
+        missing = [trial.number for trial in _ended(result) if trial.number not in self._written]
         smoke = " --smoke" if self._experiment.smoke else ""
         return TrackingIncomplete(
             problem=problem,
@@ -228,17 +228,17 @@ _Place = tuple[bool, tuple[str, ...]]
 """Whether a trial is on the front, and the names of its picks."""
 
 
-def _places(answer: Result) -> dict[int, _Place]:
+def _places(result: Result) -> dict[int, _Place]:
     """Return whether each trial is on the front, and its picks, by trial number."""
-    on_front = {trial.number for trial in answer.front.trials}
+    on_front = {trial.number for trial in result.front.trials}
     picks: dict[int, tuple[str, ...]] = {}
-    for pick in answer.front.picks:
+    for pick in result.front.picks:
         picks[pick.trial.number] = (*picks.get(pick.trial.number, ()), pick.name)
-    return {t.number: (t.number in on_front, picks.get(t.number, ())) for t in answer.trials}
+    return {t.number: (t.number in on_front, picks.get(t.number, ())) for t in result.trials}
 
 
-def _ended(answer: Result) -> list[Trial]:
-    return [trial for trial in answer.trials if trial.status != "running"]
+def _ended(result: Result) -> list[Trial]:
+    return [trial for trial in result.trials if trial.status != "running"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,13 +268,13 @@ def sync(experiment: Experiment) -> Synced:
     from .projection import Projection
 
     study = Study.read(experiment)
-    answer = study_result(study)
+    result = study_result(study)
     check_reachable(experiment)
     with only_writer(experiment):
         try:
             projection = Projection(experiment, study.search_id)
-            written = projection.write_trials(answer.trials, answer)
-            link = projection.write_summary(answer, read_record(experiment))
+            written = projection.write_trials(result.trials, result)
+            link = projection.write_summary(result, read_record(experiment))
         except TrackingError:
             raise
         except Exception as error:  # MLflow raises many types; each means a failed write
@@ -283,5 +283,5 @@ def sync(experiment: Experiment) -> Synced:
                 "study: try again"
             ) from error
     return Synced(
-        trials=len(_ended(answer)), written=written, link=link, obstacle=projection.obstacle
+        trials=len(_ended(result)), written=written, link=link, obstacle=projection.obstacle
     )
