@@ -165,7 +165,7 @@ def test_status_counts(journey: Journey) -> None:
     rows = journey.cli("status", journey.file, "--format", "csv").stdout
     assert rows == journey.cli("show", journey.file, "--all", "--format", "csv").stdout
     told = journey.cli("status", journey.file, "--format", "json").stdout
-    assert json.loads(told)["run"]["wanted"] == TRIALS
+    assert json.loads(told)["run"]["planned"] == TRIALS
 
 
 def test_pick_applies_other_limits_without_running_trials(journey: Journey) -> None:

@@ -139,7 +139,7 @@ def test_a_configuration_that_ends_whatever_runs_it_is_not_run_for_ever(
     study.tell(study.ask(experiment.baseline), Evaluation.from_dict(bodies.answer()))
     number = study.ask(Configuration({**experiment.baseline, "batch_size": 2}))
     attempts = 1
-    while study.again(number) is not None:
+    while study.restart(number) is not None:
         assert study.reconcile({}) == [number]
         attempts += 1
     assert attempts == TRIAL_ATTEMPTS

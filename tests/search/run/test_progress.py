@@ -9,7 +9,13 @@ import pytest
 
 from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment, Trial, result_of
-from tunefront.search.run.progress import Now, Progress, Snapshot, duration_text, snapshot_of
+from tunefront.search.run.progress import (
+    Progress,
+    RunningTrial,
+    Snapshot,
+    duration_text,
+    snapshot_of,
+)
 from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.study.live_stage import LiveStage
 
@@ -86,7 +92,9 @@ def test_time_goes_on_between_two_changes(progress: ProgressOf) -> None:
 
 def test_what_a_trial_is_at_is_what_its_worker_said(progress: ProgressOf) -> None:
     silent = at(progress(), 2)
-    assert silent.now == (Now(trial="005 t6", stage="starting", seconds=6.0, expected_s=8.0),)
+    assert silent.now == (
+        RunningTrial(trial="005 t6", stage="starting", seconds=6.0, expected_s=8.0),
+    )
     stages = {5: LiveStage(stage="quality", since=(NOON - timedelta(seconds=1)).timestamp())}
     told = at(progress(), 2, stages=stages).now[0]
     assert (told.stage, told.seconds) == ("evaluating quality", 3.0)

@@ -192,7 +192,7 @@ def test_a_full_disk_puts_a_trial_off_and_three_in_a_row_end_the_search(
     own.tell(number, full)
     assert own.next_job() is None
     with pytest.raises(StudyError, match="the disk is full: 3 trials in a row"):
-        own.run(SimpleNamespace(places=NodePool()))  # type: ignore[arg-type]
+        own.run(SimpleNamespace(node_pool=NodePool()))  # type: ignore[arg-type]
 
 
 def test_a_lost_worker_costs_an_attempt_and_not_the_trial(
@@ -202,7 +202,7 @@ def test_a_lost_worker_costs_an_attempt_and_not_the_trial(
     own = runner(None, said)
     baseline = started(own)
     assert own.waiting()
-    own.lost(baseline.number)
+    own.worker_exited(baseline.number)
     assert not own.waiting()
     again = started(own)
     assert (again.number, own.study.trial(0).attempt) == (0, 2)
@@ -309,9 +309,9 @@ def test_what_another_hour_would_buy_is_kept(
     own = runner(None, [])
     own.sampler = Promising(list(own.runnable), [0.001, 0.002])
     own.tell(started(own).number, taking(evaluation(), 60.0))
-    assert own.study.foreseen is None
+    assert own.study.forecast is None
     started(own)
-    assert own.study.foreseen == (60, pytest.approx(0.06))
+    assert own.study.forecast == (60, pytest.approx(0.06))
 
 
 def test_logs_of_the_last_trials_and_failures_stay(
@@ -345,7 +345,7 @@ def test_it_knows_what_runs_and_forgets_what_that_was_at(
         note_stage(results, number, "build")
     assert (starts, list(own.running)) == ([0, 1, 2, 3], numbers)
     own.tell(numbers[0], evaluation())
-    own.lost(numbers[1])
+    own.worker_exited(numbers[1])
     assert list(own.running) == numbers[2:]
     assert [name for name, _ in stages_seen(results)] == ["00003.stage"]
     own.reconcile()

@@ -1,4 +1,4 @@
-"""What is known to be good on such a machine."""
+"""What is known to be good on this kind of device."""
 
 from collections.abc import Callable
 
@@ -64,7 +64,7 @@ def test_a_search_begins_with_it(load: Load) -> None:
         "openvino",
         "int8-static",
     )
-    assert proposed.reason == "known to be good on such a machine"
+    assert proposed.reason == "known to be good on this kind of device"
 
 
 def test_it_names_choices_and_values_that_exist() -> None:

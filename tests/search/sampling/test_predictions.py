@@ -80,7 +80,7 @@ def test_what_was_kept_up_is_what_begins_anew(
         before.predictions.targets(), anew._cache.predictions.targets(), strict=True
     ):
         np.testing.assert_allclose(one[own], other, rtol=0.05)
-    for name in ("keeping", "ending_well"):
+    for name in ("feasibility", "success"):
         one, other = (getattr(cache.predictions, name)() for cache in (before, anew._cache))
         np.testing.assert_allclose(one[own], other, atol=0.02)
 
@@ -102,7 +102,7 @@ def test_the_first_failure_is_learnt_from(record: Callable[..., list[Trial]]) ->
     kept_up.propose(record(KNOWN + 1, failing=(KNOWN,)))
     assert kept_up._cache is not before
     assert kept_up._cache is not None
-    assert kept_up._cache.predictions.ending_well().min() < 0.9
+    assert kept_up._cache.predictions.success().min() < 0.9
 
 
 def test_another_record_is_not_taken_for_the_same(record: Callable[..., list[Trial]]) -> None:

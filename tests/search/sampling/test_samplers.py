@@ -57,7 +57,7 @@ def quick(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    monkeypatch.setattr(optuna_based, "VAIN_PROPOSALS", 2)
+    monkeypatch.setattr(optuna_based, "MOST_REJECTIONS", 2)
     yield
     torch.set_num_threads(threads)
 

@@ -77,9 +77,9 @@ def test_status_says_what_runs_while_somebody_runs_it(experiment: Experiment) ->
         assert "now: 001 torch b1 t1: starting" in status_of(experiment).lines()
         note_stage(experiment.results, 1, "build")
         status = status_of(experiment)
-        since = time.strftime("%H:%M:%S", time.localtime(status.doing[1].since))
+        since = time.strftime("%H:%M:%S", time.localtime(status.stages[1].since))
         assert f"now: 001 torch b1 t1: building, since {since}" in status.lines()
-        fields = status.fields()["doing"]
-        assert fields == {"1": {"stage": "build", "since": status.doing[1].since}}
+        fields = status.fields()["stages"]
+        assert fields == {"1": {"stage": "build", "since": status.stages[1].since}}
     assert not any(line.startswith("now:") for line in status_of(experiment).lines())
-    assert status_of(experiment).fields()["doing"] == {}
+    assert status_of(experiment).fields()["stages"] == {}

@@ -315,7 +315,7 @@ def test_what_was_running_when_a_driver_ended_is_run_again_under_its_number(begu
     begun.ask(fast(begun))
     study = Study.open(begun.experiment, IDENTITY)
     assert study.reconcile({}) == [1]
-    again = study.again(1)
+    again = study.restart(1)
     assert again is not None
     assert (again.number, again.status, again.attempt) == (1, "running", 2)
     assert again.configuration == fast(begun)
@@ -325,7 +325,7 @@ def test_what_was_running_when_a_driver_ended_is_run_again_under_its_number(begu
 def test_what_ends_whatever_runs_it_is_a_crash_in_the_end(begun: Study) -> None:
     number = begun.ask(fast(begun))
     starts = 1
-    while begun.again(number) is not None:
+    while begun.restart(number) is not None:
         starts += 1
     assert starts == TRIAL_ATTEMPTS
     assert (begun.trial(1).status, begun.trial(1).cause) == ("failed", "crash")
@@ -334,7 +334,7 @@ def test_what_ends_whatever_runs_it_is_a_crash_in_the_end(begun: Study) -> None:
 def test_what_was_not_its_fault_does_not_count(begun: Study) -> None:
     number = begun.ask(fast(begun))
     for _ in range(2 * TRIAL_ATTEMPTS):
-        assert begun.again(number, counted=False) is not None
+        assert begun.restart(number, counted=False) is not None
     assert begun.trial(number).attempt == 1
 
 

@@ -77,7 +77,7 @@ def test_an_unknown_event_is_refused() -> None:
         (events.RayStarting(address="h:1"), "joining the cluster at h:1"),
         (
             events.ClusterJoined(nodes=NODES, concurrent=4),
-            "cluster: 1 node, 4 trials at a time\ncluster: 10.0.0.2 measures nothing: it is small",
+            "cluster: 1 node, 4 trials at a time\ncluster: 10.0.0.2 runs no trials: it is small",
         ),
         (
             events.RayRestarted(problem="exit code 1"),

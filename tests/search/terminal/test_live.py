@@ -9,7 +9,7 @@ from datetime import datetime
 import pytest
 
 from tunefront.search import Experiment
-from tunefront.search.run.progress import Now, Progress, Snapshot
+from tunefront.search.run.progress import Progress, RunningTrial, Snapshot
 from tunefront.search.terminal.live import TRIALS_LISTED, Lines, LiveBlock, is_lively, render
 
 PICTURE = Snapshot(
@@ -25,8 +25,8 @@ PICTURE = Snapshot(
     front=7,
     ties=2,
     now=(
-        Now(trial="023 openvino b4 t2", stage="measuring", seconds=12, expected_s=25.0),
-        Now(trial="024 torch bf16 b4", stage="building", seconds=90, expected_s=None),
+        RunningTrial(trial="023 openvino b4 t2", stage="measuring", seconds=12, expected_s=25.0),
+        RunningTrial(trial="024 torch bf16 b4", stage="building", seconds=90, expected_s=None),
     ),
 )
 

@@ -162,7 +162,7 @@ def confirm(
             discarded and left to the next run.
 
     Raises:
-        HostLost: If Ray exits twice while one group of a round is measured.
+        RayLost: If Ray exits twice while one group of a round is measured.
     """
     experiment = study.experiment
     start = time.monotonic()
@@ -229,7 +229,7 @@ class _Turns:
 
         Raises:
             _Stopped: If a stop was requested.
-            HostLost: If Ray exits again.
+            RayLost: If Ray exits again.
         """
         if self._stopped():
             raise _Stopped

@@ -60,7 +60,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Now:
+class RunningTrial:
     """A running trial.
 
     Attributes:
@@ -104,7 +104,7 @@ class Snapshot:
     best: str
     front: int
     ties: int
-    now: tuple[Now, ...]
+    now: tuple[RunningTrial, ...]
 
     @property
     def done(self) -> int:
@@ -172,10 +172,10 @@ def _counts(result: Result | None) -> dict[str, int]:
     return {w: sum(trial.status == status for trial in trials) for status, w in words.items()}
 
 
-def _now(trial: Trial, stage: LiveStage | None, now: datetime) -> Now:
+def _now(trial: Trial, stage: LiveStage | None, now: datetime) -> RunningTrial:
     started = trial.started or now
     since = datetime.fromtimestamp(stage.since) if stage is not None else started
-    return Now(
+    return RunningTrial(
         trial=trial.name(),
         stage=stage.text if stage is not None else STARTING,
         seconds=max(0.0, (now - since).total_seconds()),

@@ -79,7 +79,7 @@ class Runner:
         self.runnable = frozenset(runnable)
         self.excluded = ExcludedConfigurations(runnable)
         self.setting = setting
-        self.each = concurrent
+        self.concurrent_per_node = concurrent
         self.concurrent = concurrent
         self.stopping = stopping
         self.on_trial = on_trial
@@ -132,15 +132,17 @@ class Runner:
         restarts = 0
         while (reason := self.stop_reason()) is None:
             ended = self._ended
-            self._fit_to_nodes(host.places)
+            self._fit_to_nodes(host.node_pool)
             try:
                 host.trials(self, self.concurrent, self.body)
-            except RayLost as lost:
+            except RayLost as error:
                 restarts = 1 if self._ended > ended else restarts + 1
                 if restarts > RESTARTS:
                     log = self.study.experiment.results / "logs" / "ray.log"
-                    raise ClusterError(f"Ray exited {restarts} times: {lost}; see {log}") from lost
-                self.on_event(RayRestarted(problem=str(lost)))
+                    raise ClusterError(
+                        f"Ray exited {restarts} times: {error}; see {log}"
+                    ) from error
+                self.on_event(RayRestarted(problem=str(error)))
                 self.reconcile()
                 host.restart()
         if reason.cause == "disk full":
@@ -149,26 +151,26 @@ class Runner:
                 "cache`), then run the same command again"
             )
 
-    def _fit_to_nodes(self, places: NodePool) -> None:
+    def _fit_to_nodes(self, pool: NodePool) -> None:
         """Set the number of concurrent trials, and exclude configurations that fit on no node.
 
         Raises:
             ClusterError: If the baseline fits on no node.
         """
         baseline = self.study.experiment.baseline
-        if not places.room_for(baseline):
+        if not pool.room_for(baseline):
             raise ClusterError(
                 f"no node of the cluster has room for the baseline ({baseline.label()}), which "
                 f"needs {ray_resources_text(ray_resources_of(baseline))} on one node; "
-                "start a node that lends more"
+                "add a node with more"
             )
-        self.concurrent = places.at_a_time(self.each)
+        self.concurrent = pool.concurrent_trials(self.concurrent_per_node)
         recorded = self.study.trials()
         untried = self.runnable - {trial.configuration for trial in recorded}
-        small = [c for c in untried if not places.room_for(c)]
+        small = [c for c in untried if not pool.room_for(c)]
         if new := self.excluded.add_too_large(small):
             self.on_event(ConfigurationsTooLarge(configurations=new))
-        self.unfinished = [n for n in self.unfinished if places.room_for(recorded[n].configuration)]
+        self.unfinished = [n for n in self.unfinished if pool.room_for(recorded[n].configuration)]
 
     def stop_reason(self) -> StopReason | None:
         """Return why no further trial is started, without querying the sampler; None if one is."""
@@ -192,7 +194,7 @@ class Runner:
             return None
         while self.unfinished:
             number = self.unfinished.pop(0)
-            trial = self.study.again(number, counted=number not in self._uncounted)
+            trial = self.study.restart(number, counted=number not in self._uncounted)
             if trial is not None:
                 return self._job(trial)
             self.on_trial(self.study.trial(number))
@@ -229,7 +231,7 @@ class Runner:
         trials = max(1, round(_HOUR_S * self.concurrent / estimate.mean_s))
         gain = proposal.gain_of(trials)
         if gain is not None:
-            self.study.foresee(trials, gain)
+            self.study.set_forecast(trials, gain)
 
     def _infer_failures(self, recorded: Sequence[Trial]) -> None:
         for failure, count in self.excluded.update(recorded):
@@ -310,7 +312,7 @@ class Runner:
             return True
         return False
 
-    def lost(self, number: int) -> None:
+    def worker_exited(self, number: int) -> None:
         """Queue a trial again whose worker or node has exited."""
         self._remove_running(number)
         self.on_event(TrialPostponed(number=number, cause="worker exited"))

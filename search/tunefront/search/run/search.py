@@ -208,7 +208,7 @@ class _SearchRun:
             RaySupervisor(self.experiment.results, detect_hardware().cores) as host,
         ):
             if host.nodes:
-                concurrent = host.places.at_a_time(self.experiment.concurrent_trials)
+                concurrent = host.node_pool.concurrent_trials(self.experiment.concurrent_trials)
                 self.on_event(ClusterJoined(nodes=host.nodes, concurrent=concurrent))
             runner.run(host)
             if (reason := runner.stop_reason()) is not None and not runner.stopped:

@@ -242,9 +242,11 @@ class EhviSampler(Sampler):
         return Acquisition(
             gain=expected_improvement(front, reference, mean, deviation),
             covered=hypervolume(front, reference),
-            keeping=predictions.keeping()[own],
-            ending_well=predictions.ending_well()[own],
-            apart=self._apart(rows, running) if len(running) else np.ones(len(rows)),
+            feasibility=predictions.feasibility()[own],
+            success=predictions.success()[own],
+            pending_penalty=self._pending_penalty(rows, running)
+            if len(running)
+            else np.ones(len(rows)),
             mean=mean,
             deviation=deviation,
             scales=predictions.scales,
@@ -271,7 +273,7 @@ class EhviSampler(Sampler):
             self._parameters[name] = len(values), process.parameters
         return process
 
-    def _apart(self, rows: Indices, running: Indices) -> Floats:
+    def _pending_penalty(self, rows: Indices, running: Indices) -> Floats:
         """Return the penalty factor 1 - 0.8 exp(-2 d), d the distance to the nearest running trial.
 
         A configuration similar to a running trial would give little new information.

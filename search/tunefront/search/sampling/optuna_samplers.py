@@ -1,7 +1,7 @@
 """Optuna's samplers over a list of runnable configurations, without repeats.
 
 Each sampler runs in a separate in-memory study that is filled from the record, so rejected
-proposals never reach the record. After `VAIN_PROPOSALS` rejected proposals the untried
+proposals never reach the record. After `MOST_REJECTIONS` rejected proposals the untried
 configuration nearest to the last one is taken.
 """
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import optuna
 
 OPTUNA_STARTUP_TRIALS = 10
-VAIN_PROPOSALS = 16
+MOST_REJECTIONS = 16
 
 
 def _tpe(seed: int) -> "optuna.samplers.BaseSampler":
@@ -89,7 +89,7 @@ class OptunaSampler(Sampler):
         self._study = optuna.create_study(
             directions=[objective.direction for objective in objectives], sampler=sampler
         )
-        self._open: dict[Configuration, optuna.Trial] = {}
+        self._pending: dict[Configuration, optuna.Trial] = {}
         self._known: set[int] = set()
 
     def propose(
@@ -109,11 +109,11 @@ class OptunaSampler(Sampler):
     def _next(self, left: Collection[Configuration]) -> Configuration:
         """Return one of the untried configurations `left`."""
         suggested = None
-        for _ in range(VAIN_PROPOSALS):
+        for _ in range(MOST_REJECTIONS):
             asked = self._study.ask()
             suggested = self._suggest(asked)
             if suggested in left:
-                self._open[suggested] = asked
+                self._pending[suggested] = asked
                 return suggested
             self._fail(asked)
         assert suggested is not None
@@ -139,7 +139,7 @@ class OptunaSampler(Sampler):
             if trial.status == "running" or trial.number in self._known:
                 continue
             self._known.add(trial.number)
-            asked = self._open.pop(trial.configuration, None)
+            asked = self._pending.pop(trial.configuration, None)
             if asked is not None:
                 self._tell(asked, trial)
             elif trial.measured:

@@ -189,7 +189,7 @@ class Predictions:
         """Return the training values, `(trials, objectives)`, and the mask of feasible trials."""
         return np.stack(self._costs), np.array(self._counted)
 
-    def keeping(self) -> Floats:
+    def feasibility(self) -> Floats:
         """Return the probability that all limits are kept, `(asked,)`."""
         chance = np.ones(len(self.asked))
         posteriors = self._targets.posteriors()[len(self._objectives) :]
@@ -197,7 +197,7 @@ class Predictions:
             chance *= ndtr((limit.sign * limit.bound - mean) / deviation)
         return chance
 
-    def ending_well(self) -> Floats:
+    def success(self) -> Floats:
         """Return the probability of not failing, `(asked,)`; ones without a failure model."""
         if self._failures is None:
             return np.ones(len(self.asked))

@@ -14,11 +14,11 @@ from tunefront.spaces import (
 
 from .trial import Trial, candidate_of
 
-GROWING = ("batch_size", "replicas")
+MEMORY_CHOICES = ("batch_size", "replicas")
 """Choices that need more memory the larger they are."""
-PASSING: frozenset[FailureCause] = frozenset({"disk full"})
+UNRELATED_CAUSES: frozenset[FailureCause] = frozenset({"disk full"})
 """Causes that do not depend on the configuration; nothing is inferred from them."""
-CHANCY: frozenset[FailureCause] = frozenset({"crash", "exception"})
+TRANSIENT_CAUSES: frozenset[FailureCause] = frozenset({"crash", "exception"})
 """Causes that can be transient; they count once the same candidate has failed twice."""
 LEAST_FAILURES = 3
 """Failures of a runtime without any success after which the runtime is excluded."""
@@ -68,12 +68,12 @@ class InferredFailure:
 
 def lessons_of(trials: Sequence[Trial]) -> list[InferredFailure]:
     """Return the inferred failures of a record; one covered by an earlier one is left out."""
-    failed = [trial for trial in trials if _tells(trial)]
+    failed = [trial for trial in trials if _is_evidence(trial)]
     found = [*_runtimes(failed, trials), *_candidates(failed), *_memory(failed)]
     kept: list[InferredFailure] = []
-    for lesson in found:
-        if not any(_implies(wider, lesson) for wider in kept):
-            kept.append(lesson)
+    for inferred in found:
+        if not any(_implies(wider, inferred) for wider in kept):
+            kept.append(inferred)
     return kept
 
 
@@ -86,11 +86,11 @@ def ruled_out_by(space: SearchSpace, trials: Sequence[Trial]) -> list[tuple[Infe
     lessons = lessons_of(trials)
     counts = space.count(lessons)
     for tried in {trial.configuration for trial in trials}:
-        covering = (place for place, lesson in enumerate(lessons) if lesson.covers(tried))
+        covering = (place for place, inferred in enumerate(lessons) if inferred.covers(tried))
         first = next(covering, None)
         if first is not None and space.holds(tried):
             counts[first] -= 1
-    return [(lesson, count) for lesson, count in zip(lessons, counts, strict=True) if count]
+    return [(inferred, count) for inferred, count in zip(lessons, counts, strict=True) if count]
 
 
 class ExcludedConfigurations:
@@ -109,10 +109,10 @@ class ExcludedConfigurations:
         """Exclude configurations that no node has room for; return how many are new."""
         new = [c for c in configurations if c not in self.configurations]
         for configuration in new:
-            lesson = InferredFailure(
+            inferred = InferredFailure(
                 trials=(), reason="no node has room", equal=dict(configuration)
             )
-            self.configurations[configuration] = lesson
+            self.configurations[configuration] = inferred
         return len(new)
 
     def describe(self) -> str:
@@ -129,9 +129,9 @@ class ExcludedConfigurations:
         An exclusion is counted if the configuration is untried and was not excluded before.
         """
         tried = {trial.configuration for trial in trials}
-        told: list[tuple[InferredFailure, int]] = []
-        for lesson in lessons_of(trials):
-            key = (frozenset(lesson.equal.items()), frozenset(lesson.least.items()))
+        new_exclusions: list[tuple[InferredFailure, int]] = []
+        for inferred in lessons_of(trials):
+            key = (frozenset(inferred.equal.items()), frozenset(inferred.least.items()))
             if key in self._known:
                 continue
             self._known.add(key)
@@ -140,19 +140,19 @@ class ExcludedConfigurations:
                 for configuration in self._runnable
                 if configuration not in tried
                 and configuration not in self.configurations
-                and lesson.covers(configuration)
+                and inferred.covers(configuration)
             ]
-            self.configurations.update(dict.fromkeys(new, lesson))
+            self.configurations.update(dict.fromkeys(new, inferred))
             if new:
-                told.append((lesson, len(new)))
-        return told
+                new_exclusions.append((inferred, len(new)))
+        return new_exclusions
 
 
-def _tells(trial: Trial) -> bool:
+def _is_evidence(trial: Trial) -> bool:
     evaluation = trial.evaluation
     if trial.status != "failed" or trial.number == 0 or evaluation is None:
         return False
-    return evaluation.cause not in PASSING
+    return evaluation.cause not in UNRELATED_CAUSES
 
 
 def _runtimes(failed: Sequence[Trial], trials: Sequence[Trial]) -> list[InferredFailure]:
@@ -188,14 +188,14 @@ def _candidates(failed: Sequence[Trial]) -> list[InferredFailure]:
             equal=dict(candidate),
         )
         for candidate, own in by_candidate.items()
-        if any(trial.cause not in CHANCY for trial in own) or len(own) > 1
+        if any(trial.cause not in TRANSIENT_CAUSES for trial in own) or len(own) > 1
     ]
 
 
 def _memory(failed: Sequence[Trial]) -> list[InferredFailure]:
     """Return inferred out-of-memory failures, smallest configurations first.
 
-    They cover the same candidate with at least the same values of `GROWING`.
+    They cover the same candidate with at least the same values of `MEMORY_CHOICES`.
     """
     out = [
         t for t in failed if t.cause == "oom" and t.evaluation and t.evaluation.stage == "measure"
@@ -205,11 +205,11 @@ def _memory(failed: Sequence[Trial]) -> list[InferredFailure]:
             trials=(trial.number,),
             reason="out of memory",
             equal=dict(candidate_of(trial.configuration)),
-            least={name: complete(trial.configuration).number(name) for name in GROWING},
+            least={name: complete(trial.configuration).number(name) for name in MEMORY_CHOICES},
         )
         for trial in out
     ]
-    return sorted(found, key=lambda lesson: sum(lesson.least.values()))
+    return sorted(found, key=lambda inferred: sum(inferred.least.values()))
 
 
 def _stage(trial: Trial) -> str:

@@ -94,7 +94,7 @@ def _(event: ClusterJoined) -> str:
     usable = counted(sum(not node.obstacle for node in event.nodes), "node")
     lines = [f"cluster: {usable}, {counted(event.concurrent, 'trial')} at a time"]
     lines += [
-        f"cluster: {node.address} measures nothing: {node.obstacle}"
+        f"cluster: {node.address} runs no trials: {node.obstacle}"
         for node in event.nodes
         if node.obstacle
     ]
