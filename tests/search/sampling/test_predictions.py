@@ -75,7 +75,7 @@ def test_what_was_kept_up_is_what_begins_anew(
     anew._parameters = dict(kept_up._parameters)
     anew.propose(record(KNOWN + 5, failing))
     assert anew._cache is not None
-    own = before.predictions.places(anew._cache.predictions.asked)
+    own = before.predictions.indices_of(anew._cache.predictions.predicted)
     for one, other in zip(
         before.predictions.targets(), anew._cache.predictions.targets(), strict=True
     ):

@@ -244,8 +244,8 @@ def test_two_searches_have_different_ids(study: Study, load: Load) -> None:
 def test_another_identity_is_refused_and_told_apart(begun: Study) -> None:
     told = refusal(begun.experiment, {**IDENTITY, "machine": "a server", "libraries": "torch 3"})
     assert told == (
-        "RESULTS holds figures of something else (libraries: was torch 2, is torch 3; "
-        "machine: was a laptop, is a server); start anew with --fresh, or under another name"
+        "RESULTS holds measurements of something else (libraries: was torch 2, is torch 3; "
+        "machine: was a laptop, is a server); start again with --fresh, or under another name"
     )
 
 
@@ -269,7 +269,7 @@ def test_other_objectives_are_refused(
     other = load_experiment(begun.experiment.path, [override], hardware=laptop)
     assert refusal(other) == (
         "RESULTS was searched for throughput (maximize), peak_memory_mb (minimize), "
-        f"but the file says {now}; start anew with --fresh, or under another name"
+        f"but the file says {now}; start again with --fresh, or under another name"
     )
 
 
@@ -384,7 +384,7 @@ def test_another_baseline_is_refused(begun: Study, laptop: Hardware) -> None:
     told = refusal(other)
     assert told.startswith("RESULTS compares with runtime=torch")
     assert "but the file's baseline is runtime=torch batch_size=8" in told
-    assert told.endswith("start anew with --fresh, or under another name")
+    assert told.endswith("start again with --fresh, or under another name")
 
 
 def test_a_record_of_another_form_is_refused(begun: Study, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,9 +8,13 @@ from tunefront.evaluators import Measurement, Metric
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.objective import Limit, Objective
 from tunefront.search.front.picks import Front, front_of, ratio
-from tunefront.search.sampling.early_stopping.reliability import fidelity_of
+from tunefront.search.sampling.early_stopping.reliability import reliability_of
 from tunefront.search.study.confirmation import Confirmation, confirmed
-from tunefront.search.study.inferred_failures import InferredFailure, lessons_of, ruled_out_by
+from tunefront.search.study.inferred_failures import (
+    InferredFailure,
+    exclusions_by_failure,
+    inferred_failures_of,
+)
 from tunefront.search.study.study import Study
 from tunefront.search.study.trial import Trial
 from tunefront.search.text import counted
@@ -44,12 +48,12 @@ class Result:
     @cached_property
     def lessons(self) -> list[InferredFailure]:
         """The inferred failures: configurations that failed trials exclude."""
-        return lessons_of(self.trials)
+        return inferred_failures_of(self.trials)
 
     @cached_property
     def ruled_out(self) -> list[tuple[InferredFailure, int]]:
         """Inferred failures, each with the number (> 0) of untried configurations it excludes."""
-        return ruled_out_by(self.experiment.space, self.trials)
+        return exclusions_by_failure(self.experiment.space, self.trials)
 
     @property
     def skipped(self) -> int:
@@ -190,7 +194,7 @@ def judged_items(trial: Trial) -> tuple[int, int]:
 
 def early_ends(trials: Sequence[Trial], objectives: Sequence[Objective]) -> str:
     """Describe what early stopping has saved; empty if no trial was stopped early."""
-    told = (_judging_ends(trials), fidelity_of(trials, objectives).told())
+    told = (_judging_ends(trials), reliability_of(trials, objectives).describe())
     return "; ".join(filter(None, told))
 
 

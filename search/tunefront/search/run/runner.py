@@ -16,7 +16,7 @@ from tunefront.search.cluster.resources import ray_resources_of, ray_resources_t
 from tunefront.search.cluster.supervisor import RUN_JOB, RayLost, RaySupervisor
 from tunefront.search.cluster.worker import log_file, result_file
 from tunefront.search.sampling.base import Proposal, Sampler
-from tunefront.search.sampling.early_stopping.thresholds import race_of
+from tunefront.search.sampling.early_stopping.thresholds import thresholds_for
 from tunefront.search.study.duration_estimate import Estimate, estimate_of
 from tunefront.search.study.inferred_failures import ExcludedConfigurations
 from tunefront.search.study.live_stage import delete_stage, delete_stages
@@ -246,7 +246,7 @@ class Runner:
             configuration=trial.configuration,
             setting=replace(self.setting, timeouts=self._timeouts()),
             folder=experiment.results,
-            race=race_of(experiment, self.study.trials(), trial.number),
+            race=thresholds_for(experiment, self.study.trials(), trial.number),
         )
 
     def _timeouts(self) -> Timeouts:

@@ -81,8 +81,8 @@ class SearchStatus:
             counts[name] = counts.get(name, 0) + 1
         if self.result is not None and self.result.skipped:
             counts["skipped"] = self.result.skipped
-        told = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
-        return f"{len(self.trials)} of {self.planned or '?'} trials ({told or 'none yet'})"
+        texts = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+        return f"{len(self.trials)} of {self.planned or '?'} trials ({texts or 'none yet'})"
 
     def driver_text(self) -> str:
         """Format whether a driver runs; if none does, add the command that resumes the search."""
@@ -240,12 +240,12 @@ def stop_search(experiment: Experiment, *, now: bool, say: Say) -> None:
     say(f"asked the driver (pid {pid}) to stop{'' if now else ' after its running trials'}")
     if now:
         say(f"if it does not stop: `kill -9 {pid}`; finished trials are kept")
-    told: list[str] = []
+    texts: list[str] = []
 
     def wait(status: SearchStatus) -> None:
         waiting = _waiting_for(status)
-        if status.driver == pid and waiting not in told[-1:]:
-            told.append(waiting)
+        if status.driver == pid and waiting not in texts[-1:]:
+            texts.append(waiting)
             say(waiting)
 
     try:

@@ -84,7 +84,7 @@ class EhviSampler(Sampler):
         """
         self._encode_new(trials)
         tried = np.array([self._row_of[t.configuration] for t in trials], dtype=np.intp)
-        left = np.ones(len(self._features.places), dtype=np.bool_)
+        left = np.ones(len(self._features.codes), dtype=np.bool_)
         left[tried] = False
         left[[self._row_of[c] for c in excluded]] = False
         left[len(self._listed) :] = False
@@ -98,7 +98,7 @@ class EhviSampler(Sampler):
             return Proposal(configuration=self._listed[row], reason=reason)
         with threadpool_limits(1, user_api="blas"):  # trials are measured at the same time
             predictions = self._predictions(rows, trials, measured)
-            rows = predictions.asked[left[predictions.asked]]
+            rows = predictions.predicted[left[predictions.predicted]]
             acquisition = self._acquisition(predictions, rows, trials, measured)
         best = int(np.argmax(acquisition.value))
         return Proposal(
@@ -121,8 +121,8 @@ class EhviSampler(Sampler):
         """Return a candidate number for each configuration; equal if they share a candidate."""
         before = [choice.stage != "execution" for choice in self._choices]
         if not any(before):
-            return np.zeros(len(self._features.places), dtype=np.intp)
-        _, numbers = np.unique(self._features.places[:, before], axis=0, return_inverse=True)
+            return np.zeros(len(self._features.codes), dtype=np.intp)
+        _, numbers = np.unique(self._features.codes[:, before], axis=0, return_inverse=True)
         return numbers.reshape(-1)
 
     def _covering(self, rows: Indices, tried: Indices) -> int:
@@ -131,7 +131,7 @@ class EhviSampler(Sampler):
         Its score is the sum over choices of 1 / (1 + times its value was tried), plus the distance
         to the nearest tried configuration, plus a small random number that breaks ties.
         """
-        places = self._features.places
+        places = self._features.codes
         seen = [np.bincount(places[tried, j], minlength=len(t)) for j, t in enumerate(self._tables)]
         rare = sum(1.0 / (1 + counts[places[rows, j]]) for j, counts in enumerate(seen))
         score = np.asarray(rare) + 1e-3 * self._random.random(len(rows))
@@ -151,8 +151,8 @@ class EhviSampler(Sampler):
         """Return all rows, or above `POOL` half neighbours of the front and half random rows."""
         if len(rows) <= POOL:
             return rows
-        own = self._features.places[sorted(front)]
-        columns = np.ascontiguousarray(self._features.places[rows].T)
+        own = self._features.codes[sorted(front)]
+        columns = np.ascontiguousarray(self._features.codes[rows].T)
         differ = np.full(len(rows), len(self._choices), dtype=np.int8)
         for point in own:
             apart = sum(column != value for column, value in zip(columns, point, strict=True))
@@ -233,12 +233,14 @@ class EhviSampler(Sampler):
         mean, deviation = predictions.targets()
         costs, counted = predictions.seen()
         # Running trials are assumed to end as predicted (kriging believer).
-        costs = np.concatenate([costs, mean[predictions.places(running)]])
+        costs = np.concatenate([costs, mean[predictions.indices_of(running)]])
         counted = np.append(counted, np.ones(len(running), dtype=np.bool_))
         front, reference = _target(costs, counted)
-        own = predictions.places(rows)
+        own = predictions.indices_of(rows)
         mean, deviation = mean[own], deviation[own]
-        built = np.isin(self._candidates[predictions.asked], self._candidates[self._rows(measured)])
+        built = np.isin(
+            self._candidates[predictions.predicted], self._candidates[self._rows(measured)]
+        )
         return Acquisition(
             gain=expected_improvement(front, reference, mean, deviation),
             covered=hypervolume(front, reference),

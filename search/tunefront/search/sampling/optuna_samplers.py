@@ -110,28 +110,28 @@ class OptunaSampler(Sampler):
         """Return one of the untried configurations `left`."""
         suggested = None
         for _ in range(MOST_REJECTIONS):
-            asked = self._study.ask()
-            suggested = self._suggest(asked)
+            optuna_trial = self._study.ask()
+            suggested = self._suggest(optuna_trial)
             if suggested in left:
-                self._pending[suggested] = asked
+                self._pending[suggested] = optuna_trial
                 return suggested
-            self._fail(asked)
+            self._fail(optuna_trial)
         assert suggested is not None
         return min(left, key=lambda other: _distance(suggested, other))
 
-    def _suggest(self, asked: "optuna.Trial") -> Configuration:
+    def _suggest(self, optuna_trial: "optuna.Trial") -> Configuration:
         values = self._space.defaults()
         active: dict[str, Value] = {}
         for choice in self._space.choices:
             if choice.active(values):
-                chosen = asked.suggest_categorical(choice.name, list(choice.values))
+                chosen = optuna_trial.suggest_categorical(choice.name, list(choice.values))
                 values[choice.name] = active[choice.name] = cast(Value, chosen)
         return Configuration(active)
 
-    def _fail(self, asked: "optuna.Trial") -> None:
+    def _fail(self, optuna_trial: "optuna.Trial") -> None:
         import optuna
 
-        self._study.tell(asked, state=optuna.trial.TrialState.FAIL)
+        self._study.tell(optuna_trial, state=optuna.trial.TrialState.FAIL)
 
     def _record(self, trials: Sequence[Trial]) -> None:
         """Tell Optuna about newly ended trials; add measured ones that it did not propose."""
@@ -139,19 +139,19 @@ class OptunaSampler(Sampler):
             if trial.status == "running" or trial.number in self._known:
                 continue
             self._known.add(trial.number)
-            asked = self._pending.pop(trial.configuration, None)
-            if asked is not None:
-                self._tell(asked, trial)
+            optuna_trial = self._pending.pop(trial.configuration, None)
+            if optuna_trial is not None:
+                self._tell(optuna_trial, trial)
             elif trial.measured:
                 self._add(trial)
 
-    def _tell(self, asked: "optuna.Trial", trial: Trial) -> None:
+    def _tell(self, optuna_trial: "optuna.Trial", trial: Trial) -> None:
         if not trial.measured:
-            self._fail(asked)
+            self._fail(optuna_trial)
             return
         for limit in self._limits:
-            asked.set_constraint(str(limit), limit.violation(trial.value(limit.metric)))
-        self._study.tell(asked, [trial.value(o.metric) for o in self._objectives])
+            optuna_trial.set_constraint(str(limit), limit.violation(trial.value(limit.metric)))
+        self._study.tell(optuna_trial, [trial.value(o.metric) for o in self._objectives])
 
     def _add(self, trial: Trial) -> None:
         """Add an earlier trial with the same suggest calls, so that its distributions agree.
@@ -159,17 +159,17 @@ class OptunaSampler(Sampler):
         A trial with a value outside the space is marked as failed in the in-memory study.
         """
         self._study.enqueue_trial(dict(trial.configuration))
-        asked = self._study.ask()
+        optuna_trial = self._study.ask()
         inside = all(
             choice.name not in trial.configuration
             or trial.configuration[choice.name] in choice.values
             for choice in self._space.choices
         )
         if not inside:
-            self._fail(asked)
+            self._fail(optuna_trial)
             return
-        self._suggest(asked)
-        self._tell(asked, trial)
+        self._suggest(optuna_trial)
+        self._tell(optuna_trial, trial)
 
 
 def _distance(one: Configuration, other: Configuration) -> int:

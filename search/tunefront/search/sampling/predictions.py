@@ -62,7 +62,8 @@ class _Group:
         Args:
             new: Row of the trial, shape `(1,)`.
             values: Value and variance for each target.
-            across: Distances to the predicted configurations for each choice, `(choices, asked)`.
+            across: Distances to the predicted configurations for each choice,
+                `(choices, predicted)`.
         """
         near = self._features.distances(self._seen, new)[:, :, 0]
         for prediction, (value, noise) in zip(self._predictions, values, strict=True):
@@ -70,7 +71,7 @@ class _Group:
         self._seen = np.append(self._seen, new)
 
     def posteriors(self) -> list[tuple[Floats, Floats]]:
-        """Return mean and standard deviation for each target, `(asked,)` each."""
+        """Return mean and standard deviation for each target, `(predicted,)` each."""
         return [prediction.posterior() for prediction in self._predictions]
 
 
@@ -79,7 +80,7 @@ class Predictions:
 
     Args:
         features: Encoded configurations.
-        asked: Rows of the configurations to predict, including those of running trials.
+        predicted: Rows of the configurations to predict, including those of running trials.
         objectives: The objectives.
         limits: The limits that a trial must keep.
         room: Number of trials that can be added before a refit.
@@ -89,26 +90,26 @@ class Predictions:
     def __init__(
         self,
         features: Features,
-        asked: Indices,
+        predicted: Indices,
         objectives: Sequence[Objective],
         limits: Sequence[Limit],
         *,
         room: int,
         fitted: Fitted,
     ) -> None:
-        self.asked = asked
+        self.predicted = predicted
         self.scales: list[TargetScale] = []
         self._features = features
         self._objectives = objectives
         self._limits = limits
         self._room = self._left = room
         self._fitted = fitted
-        self._place = np.full(len(features.places), -1, dtype=np.intp)
-        self._place[asked] = np.arange(len(asked))
+        self._index_of = np.full(len(features.codes), -1, dtype=np.intp)
+        self._index_of[predicted] = np.arange(len(predicted))
         self._costs: list[Floats] = []
         self._counted: list[bool] = []
         self._failures: _Group | None = None
-        self._seconds = ExpectedSeconds(len(asked))
+        self._seconds = ExpectedSeconds(len(predicted))
 
     def fit_targets(self, rows: Indices, trials: Sequence[Trial]) -> None:
         """Fit objectives, limits and durations to measured trials, whose rows are `rows`."""
@@ -122,7 +123,7 @@ class Predictions:
         for limit in self._limits:
             values, noise = np.array([_bounded(trial, limit) for trial in trials]).T
             known[f"limit {limit}"] = values, noise
-        across = self._features.distances(rows, self.asked)
+        across = self._features.distances(rows, self.predicted)
         self._targets = self._group(rows, known, across)
         for trial, apart in zip(trials, across.sum(axis=0), strict=True):
             self._seconds.add(trial, apart)
@@ -134,7 +135,7 @@ class Predictions:
             rows: Rows of the trials.
             failed: 1 for a failed trial, else 0, `(trials,)`.
         """
-        across = self._features.distances(rows, self.asked)
+        across = self._features.distances(rows, self.predicted)
         self._failures = self._group(rows, {"fails": (failed, np.zeros(len(failed)))}, across)
 
     def _group(
@@ -148,11 +149,11 @@ class Predictions:
 
     def include(self, rows: Indices) -> bool:
         """Return whether all of these rows are predicted."""
-        return bool((self._place[rows] >= 0).all())
+        return bool((self._index_of[rows] >= 0).all())
 
-    def places(self, rows: Indices) -> Indices:
-        """Return the indices of these rows in `asked`; -1 for a row that is not predicted."""
-        return self._place[rows]
+    def indices_of(self, rows: Indices) -> Indices:
+        """Return the indices of these rows in `predicted`; -1 for a row that is not predicted."""
+        return self._index_of[rows]
 
     def add(self, row: int, trial: Trial) -> bool:
         """Add an ended trial; return False if a refit is needed instead."""
@@ -160,7 +161,7 @@ class Predictions:
             return False
         self._left -= 1
         new = np.array([row], dtype=np.intp)
-        across = self._features.distances(new, self.asked)[:, 0]
+        across = self._features.distances(new, self.predicted)[:, 0]
         if self._failures is not None:
             self._failures.add(new, [(float(trial.status == "failed"), 0.0)], across)
         return trial.status == "failed" or self._add_measured(new, trial, across)
@@ -181,7 +182,7 @@ class Predictions:
         return True
 
     def targets(self) -> tuple[Floats, Floats]:
-        """Return predicted means and deviations, to be minimised, `(asked, objectives)` each."""
+        """Return means and deviations, to be minimised, `(predicted, objectives)` each."""
         means, deviations = zip(*self._targets.posteriors()[: len(self._objectives)], strict=True)
         return np.stack(means, axis=1), np.stack(deviations, axis=1)
 
@@ -190,25 +191,25 @@ class Predictions:
         return np.stack(self._costs), np.array(self._counted)
 
     def feasibility(self) -> Floats:
-        """Return the probability that all limits are kept, `(asked,)`."""
-        chance = np.ones(len(self.asked))
+        """Return the probability that all limits are kept, `(predicted,)`."""
+        chance = np.ones(len(self.predicted))
         posteriors = self._targets.posteriors()[len(self._objectives) :]
         for limit, (mean, deviation) in zip(self._limits, posteriors, strict=True):
             chance *= ndtr((limit.sign * limit.bound - mean) / deviation)
         return chance
 
     def success(self) -> Floats:
-        """Return the probability of not failing, `(asked,)`; ones without a failure model."""
+        """Return the probability of not failing, `(predicted,)`; ones without a failure model."""
         if self._failures is None:
-            return np.ones(len(self.asked))
+            return np.ones(len(self.predicted))
         ((mean, deviation),) = self._failures.posteriors()
         return np.asarray(ndtr((0.5 - mean) / np.hypot(deviation, FAILURE_DEVIATION)))
 
     def seconds(self, built: npt.NDArray[np.bool_]) -> Floats:
-        """Return the expected seconds, `(asked,)`.
+        """Return the expected seconds, `(predicted,)`.
 
         Args:
-            built: Whether the configuration's candidate is already built, `(asked,)`.
+            built: Whether the configuration's candidate is already built, `(predicted,)`.
         """
         return self._seconds.of(built)
 

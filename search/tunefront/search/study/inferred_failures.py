@@ -66,7 +66,7 @@ class InferredFailure:
         return f"{self.conditions}: skipped, {self.evidence}"
 
 
-def lessons_of(trials: Sequence[Trial]) -> list[InferredFailure]:
+def inferred_failures_of(trials: Sequence[Trial]) -> list[InferredFailure]:
     """Return the inferred failures of a record; one covered by an earlier one is left out."""
     failed = [trial for trial in trials if _is_evidence(trial)]
     found = [*_runtimes(failed, trials), *_candidates(failed), *_memory(failed)]
@@ -77,13 +77,15 @@ def lessons_of(trials: Sequence[Trial]) -> list[InferredFailure]:
     return kept
 
 
-def ruled_out_by(space: SearchSpace, trials: Sequence[Trial]) -> list[tuple[InferredFailure, int]]:
+def exclusions_by_failure(
+    space: SearchSpace, trials: Sequence[Trial]
+) -> list[tuple[InferredFailure, int]]:
     """Return the inferred failures, each with the number of untried configurations it excludes.
 
     A configuration is counted for the first one that covers it. The result equals that of
     `ExcludedConfigurations(space.enumerate().runnable).update(trials)`, without listing the space.
     """
-    lessons = lessons_of(trials)
+    lessons = inferred_failures_of(trials)
     counts = space.count(lessons)
     for tried in {trial.configuration for trial in trials}:
         covering = (place for place, inferred in enumerate(lessons) if inferred.covers(tried))
@@ -130,7 +132,7 @@ class ExcludedConfigurations:
         """
         tried = {trial.configuration for trial in trials}
         new_exclusions: list[tuple[InferredFailure, int]] = []
-        for inferred in lessons_of(trials):
+        for inferred in inferred_failures_of(trials):
             key = (frozenset(inferred.equal.items()), frozenset(inferred.least.items()))
             if key in self._known:
                 continue

@@ -435,10 +435,10 @@ def _same_identity(
 ) -> None:
     differing = [name for name in sorted({*known, *now}) if known.get(name) != now.get(name)]
     if differing:
-        told = "; ".join(f"{name}: was {known.get(name)}, is {now.get(name)}" for name in differing)
+        text = "; ".join(f"{name}: was {known.get(name)}, is {now.get(name)}" for name in differing)
         raise StudyError(
-            f"{experiment.results} holds figures of something else ({told}); "
-            "start anew with --fresh, or under another name"
+            f"{experiment.results} holds measurements of something else ({text}); "
+            "start again with --fresh, or under another name"
         )
 
 
@@ -448,10 +448,10 @@ def _same_objectives(experiment: Experiment, study: "optuna.Study") -> None:
     known = list(zip(names, directions, strict=True))
     now = [(objective.metric, objective.direction) for objective in experiment.objectives]
     if known != now:
-        told = [", ".join(f"{metric} ({way})" for metric, way in some) for some in (known, now)]
+        text = [", ".join(f"{metric} ({way})" for metric, way in some) for some in (known, now)]
         raise StudyError(
-            f"{experiment.results} was searched for {told[0]}, but the file says {told[1]}; "
-            "start anew with --fresh, or under another name"
+            f"{experiment.results} was searched for {text[0]}, but the file says {text[1]}; "
+            "start again with --fresh, or under another name"
         )
 
 
@@ -463,7 +463,7 @@ def _same_baseline(experiment: Experiment, study: "optuna.Study") -> None:
     if known != experiment.baseline:
         raise StudyError(
             f"{experiment.results} compares with {known.label()}, but the file's baseline is "
-            f"{experiment.baseline.label()}; start anew with --fresh, or under another name"
+            f"{experiment.baseline.label()}; start again with --fresh, or under another name"
         )
 
 
