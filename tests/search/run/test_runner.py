@@ -1,4 +1,4 @@
-"""When a search ends, without Ray: budgets, and proposals that promise too little."""
+"""When a search ends, without Ray: budgets, and proposals with too small an expected gain."""
 
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -22,7 +22,7 @@ from tunefront.search.terminal.events import event_text
 from tunefront.spaces import Configuration, StudyError
 
 
-class Promising(Sampler):
+class FixedGains(Sampler):
     """Proposes a list in order with given expected gains."""
 
     def __init__(self, listed: Sequence[Configuration], gains: Sequence[float | None]) -> None:
@@ -46,7 +46,7 @@ class Promising(Sampler):
 def jobs(
     load: Callable[..., Experiment], evaluation: Callable[..., Evaluation]
 ) -> Callable[[Sequence[float | None], float | None], int]:
-    """How many trials after the baseline are started, with these promises and this threshold."""
+    """Function that returns the number of trials started after the baseline."""
 
     def count(gains: Sequence[float | None], least_gain: float | None) -> int:
         experiment = load()
@@ -54,7 +54,7 @@ def jobs(
         listed = [c for c in experiment.space.enumerate().runnable if c != experiment.baseline]
         runner = Runner(
             study,
-            Promising(listed, gains),
+            FixedGains(listed, gains),
             listed,
             EvaluationSettings(workload=experiment.workload, fingerprint="f", store="unused"),
             concurrent=1,
@@ -83,7 +83,7 @@ def jobs(
         ([0.02] * 8, 0.01, 7),
     ],
 )
-def test_a_search_ends_when_proposals_promise_too_little_several_times_in_a_row(
+def test_several_small_expected_gains_in_a_row_end_a_search(
     jobs: Callable[[Sequence[float | None], float | None], int],
     gains: Sequence[float | None],
     least_gain: float | None,
@@ -95,22 +95,26 @@ def test_a_search_ends_when_proposals_promise_too_little_several_times_in_a_row(
 
 @pytest.fixture
 def runner(load: Callable[..., Experiment]) -> Callable[..., Runner]:
-    """A runner over a made-up space, with a deadline; texts of its events go to `said`."""
+    """A runner over a made-up space, with a deadline; texts of its events go to `texts`."""
 
     def make(
-        seconds: float | None, said: list[str], *overrides: str, trials: int | None = 8, **more: Any
+        seconds: float | None,
+        texts: list[str],
+        *overrides: str,
+        trials: int | None = 8,
+        **more: Any,
     ) -> Runner:
         experiment = load(*overrides)
         listed = [c for c in experiment.space.enumerate().runnable if c != experiment.baseline]
         return Runner(
             Study.open(experiment, {"test": "yes"}),
-            Promising(listed, ()),
+            FixedGains(listed, ()),
             listed,
             EvaluationSettings(workload=experiment.workload, fingerprint="f", store="unused"),
             concurrent=1,
             stopping=replace(Stopping.of(experiment.budget, seconds), trials=trials),
-            on_trial=lambda trial: said.append(f"{trial.number} {trial.status}"),
-            on_event=lambda event: said.append(event_text(event)),
+            on_trial=lambda trial: texts.append(f"{trial.number} {trial.status}"),
+            on_event=lambda event: texts.append(event_text(event)),
             **more,
         )
 
@@ -128,7 +132,7 @@ def started(runner: Runner) -> Job:
 
 
 @pytest.mark.parametrize(("left", "goes_on"), [(60.0, True), (5.0, False)])
-def test_no_trial_starts_that_can_not_be_expected_to_end(
+def test_a_trial_that_is_not_expected_to_end_in_time_is_not_started(
     runner: Callable[..., Runner],
     evaluation: Callable[..., Evaluation],
     left: float,
@@ -152,18 +156,18 @@ def test_no_step_lasts_beyond_the_deadline(runner: Callable[..., Runner]) -> Non
     assert started(runner(None, [])).setting.timeouts == Timeouts()
 
 
-def test_what_the_deadline_ended_is_left_for_the_next_run(
+def test_a_trial_ended_by_the_deadline_is_left_for_the_next_run(
     runner: Callable[..., Runner], evaluation: Callable[..., Evaluation]
 ) -> None:
-    said: list[str] = []
-    own = runner(1000.0, said)
+    texts: list[str] = []
+    own = runner(1000.0, texts)
     own.tell(started(own).number, evaluation())
     number = started(own).number
     own.stopping = Stopping(deadline=time.monotonic())
     late = Evaluation(status="failed", cause="timeout", stage="build", message="not done")
     own.tell(number, late)
     assert own.study.trial(number).status == "running"
-    assert "the deadline was reached before it finished; the next run repeats it" in said[-1]
+    assert "the deadline was reached before it finished; the next run repeats it" in texts[-1]
     assert own.study.reconcile({}) == [number]
 
 
@@ -178,7 +182,7 @@ def test_a_hang_before_the_deadline_is_a_failure(
     assert own.study.trial(number).cause == "timeout"
 
 
-def test_a_full_disk_puts_a_trial_off_and_three_in_a_row_end_the_search(
+def test_a_full_disk_postpones_a_trial_and_three_in_a_row_end_the_search(
     runner: Callable[..., Runner], evaluation: Callable[..., Evaluation]
 ) -> None:
     own = runner(None, [])
@@ -195,11 +199,11 @@ def test_a_full_disk_puts_a_trial_off_and_three_in_a_row_end_the_search(
         own.run(SimpleNamespace(node_pool=NodePool()))  # type: ignore[arg-type]
 
 
-def test_a_lost_worker_costs_an_attempt_and_not_the_trial(
+def test_a_worker_that_exits_costs_an_attempt_and_not_the_trial(
     runner: Callable[..., Runner], evaluation: Callable[..., Evaluation]
 ) -> None:
-    said: list[str] = []
-    own = runner(None, said)
+    texts: list[str] = []
+    own = runner(None, texts)
     baseline = started(own)
     assert own.waiting()
     own.worker_exited(baseline.number)
@@ -207,14 +211,14 @@ def test_a_lost_worker_costs_an_attempt_and_not_the_trial(
     again = started(own)
     assert (again.number, own.study.trial(0).attempt) == (0, 2)
     own.tell(0, evaluation())
-    assert said[-1] == "0 ok"
+    assert texts[-1] == "0 ok"
 
 
-def test_what_failures_rule_out_is_said_and_not_proposed(
+def test_configurations_excluded_by_failures_are_reported_and_not_proposed(
     runner: Callable[..., Runner], evaluation: Callable[..., Evaluation]
 ) -> None:
-    said: list[str] = []
-    own = runner(None, said)
+    texts: list[str] = []
+    own = runner(None, texts)
     own.tell(started(own).number, evaluation())
     number = started(own).number
     out = Evaluation(status="failed", cause="unsupported", stage="build", message="no kernel")
@@ -223,7 +227,7 @@ def test_what_failures_rule_out_is_said_and_not_proposed(
     failed = candidate_of(own.study.trial(number).configuration)
     assert own.excluded.configurations
     assert {candidate_of(c) for c in own.excluded.configurations} == {failed}
-    assert any(" skipped: " in line and f"implied by trial {number}" in line for line in said)
+    assert any(" skipped: " in line and f"implied by trial {number}" in line for line in texts)
 
 
 def end_all(runner: Runner, evaluation: Evaluation) -> None:
@@ -256,12 +260,12 @@ def test_a_sampler_without_a_proposal_ends_a_search(
     runner: Callable[..., Runner], evaluation: Callable[..., Evaluation]
 ) -> None:
     own = runner(None, [], trials=None)
-    own.sampler = Promising([], ())
+    own.sampler = FixedGains([], ())
     end_all(own, evaluation())
     assert stop_text(own) == "the sampler has no further configuration to propose"
 
 
-def test_a_search_that_failures_end_says_so(
+def test_the_reason_counts_the_configurations_skipped_after_failures(
     runner: Callable[..., Runner], evaluation: Callable[..., Evaluation]
 ) -> None:
     own = runner(None, [], trials=None)
@@ -269,7 +273,7 @@ def test_a_search_that_failures_end_says_so(
     out = Evaluation(status="failed", cause="unsupported", stage="build", message="no kernel")
     own.tell(started(own).number, out)
     own._infer_failures(own.study.trials())
-    own.sampler = Promising([], ())
+    own.sampler = FixedGains([], ())
     skipped = own.excluded.configurations
     for configuration in own.runnable - set(skipped):
         own.study.tell(own.study.ask(configuration), evaluation())
@@ -277,7 +281,7 @@ def test_a_search_that_failures_end_says_so(
     assert stop_text(own) == expected
 
 
-def test_a_deadline_that_ended_a_search_is_named(
+def test_the_reason_names_the_settings_of_the_deadline(
     runner: Callable[..., Runner], evaluation: Callable[..., Evaluation]
 ) -> None:
     own = runner(1000.0, [], "budget={hours: 0.5, until: '07:00'}")
@@ -293,7 +297,7 @@ def test_a_deadline_that_ended_a_search_is_named(
     assert stop_text(own) == f"{bounds} reached; raise it to continue"
 
 
-def test_a_baseline_that_failed_ends_a_search(
+def test_a_failed_baseline_ends_a_search(
     runner: Callable[..., Runner], failure: Callable[..., Evaluation]
 ) -> None:
     own = runner(None, [])
@@ -302,12 +306,12 @@ def test_a_baseline_that_failed_ends_a_search(
     assert stop_text(own) == "the baseline failed, and every trial is compared with it"
 
 
-def test_what_another_hour_would_buy_is_kept(
+def test_the_forecast_of_another_hour_is_stored(
     runner: Callable[..., Runner], evaluation: Callable[..., Evaluation]
 ) -> None:
     """A trial a minute: sixty of them."""
     own = runner(None, [])
-    own.sampler = Promising(list(own.runnable), [0.001, 0.002])
+    own.sampler = FixedGains(list(own.runnable), [0.001, 0.002])
     own.tell(started(own).number, taking(evaluation(), 60.0))
     assert own.study.forecast is None
     started(own)
@@ -333,7 +337,7 @@ def test_logs_of_the_last_trials_and_failures_stay(
     assert names == ["00002.log", "00003.log", "00005.log", "00006.log", "ray.log"]
 
 
-def test_it_knows_what_runs_and_forgets_what_that_was_at(
+def test_running_trials_are_known_and_their_stages_deleted(
     runner: Callable[..., Runner], evaluation: Callable[..., Evaluation]
 ) -> None:
     starts: list[int] = []
