@@ -109,7 +109,7 @@ def ours(
         asked = sampler.propose(trials)
         found.append(time.process_time() - start)
         assert asked is not None
-        trials.append(measured(len(trials), asked, random))
+        trials.append(measured(len(trials), asked.configuration, random))
     return found
 
 

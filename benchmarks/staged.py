@@ -148,9 +148,12 @@ class Replay:
         trials: list[Trial] = []
         built: set[Configuration] = set()
         while len(trials) < len(self.rows):
-            proposed = sampler.propose(trials) if trials else experiment.baseline
-            if proposed is None:
-                return
+            proposed = experiment.baseline
+            if trials:
+                proposal = sampler.propose(trials)
+                if proposal is None:
+                    return
+                proposed = proposal.configuration
             row = self.rows[self.place[proposed]]
             candidate = candidate_of(proposed)
             reused = candidate in built

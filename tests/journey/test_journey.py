@@ -55,9 +55,19 @@ def test_the_record_holds_every_trial_whole(journey: Journey) -> None:
 
 
 def test_the_same_command_has_nothing_left_to_do(journey: Journey) -> None:
-    again = journey.cli("run", journey.file)
+    again = journey.cli("run", journey.file, "--format", "json")
     assert again.returncode == 0, again.stderr
-    assert f"going on: {TRIALS} trials recorded\n" in again.stderr
+    events = [json.loads(line) for line in again.stdout.splitlines()]
+    assert [event["event"] for event in events if event["event"] != "progress_changed"] == [
+        "workload_check_started",
+        "search_resumed",
+        "nothing_to_run",
+        "report_written",
+        "search_finished",
+    ]
+    assert events[-1]["outcome"] == "done"
+    assert events[-1]["result"]["picks"]
+    assert f"resuming: {TRIALS} trials recorded\n" in again.stderr
     assert "nothing left to run" in again.stderr
     assert f"{TRIALS} trials" in again.stderr
     assert len(runs_of(journey)) == TRIALS + 1
@@ -126,13 +136,13 @@ def test_finalists_were_measured_again(journey: Journey) -> None:
     from tunefront.search.study.study import Study
 
     confirmation = Study.read(load_experiment(journey.file)).confirmation()
-    assert set(confirmation["rounds"]) >= {"0"}
-    assert set(confirmation["rounds"]) <= {str(number) for number in confirmation["asked"]}
-    for number, rounds in confirmation["rounds"].items():
+    assert set(confirmation.rounds) >= {0}
+    assert set(confirmation.rounds) <= set(confirmation.asked)
+    for number, rounds in confirmation.rounds.items():
         # The baseline takes part whenever new finalists are looked for.
-        assert len(rounds) == 2 or (number == "0" and len(rounds) in (4, 6))
-        assert all(len(found["ratios"]) >= 3 for found in rounds)
-        assert all(found["figures"]["throughput"] > 0 for found in rounds)
+        assert len(rounds) == 2 or (number == 0 and len(rounds) in (4, 6))
+        assert all(len(found.ratios) >= 3 for found in rounds)
+        assert all(found.figures["throughput"] > 0 for found in rounds)
 
 
 def test_show_prints_csv_that_parses(journey: Journey) -> None:
@@ -155,7 +165,7 @@ def test_status_counts(journey: Journey) -> None:
     rows = journey.cli("status", journey.file, "--format", "csv").stdout
     assert rows == journey.cli("show", journey.file, "--all", "--format", "csv").stdout
     told = journey.cli("status", journey.file, "--format", "json").stdout
-    assert json.loads(told)["run"]["wanted"] == TRIALS
+    assert json.loads(told)["run"]["planned"] == TRIALS
 
 
 def test_pick_applies_other_limits_without_running_trials(journey: Journey) -> None:

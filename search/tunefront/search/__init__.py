@@ -15,12 +15,15 @@ if TYPE_CHECKING:
     from tunefront.search.front.picks import Front, Pick
     from tunefront.search.results.metadata import recorded_result
     from tunefront.search.results.result import Result, result_of
+    from tunefront.search.run.events import Event, event_record
     from tunefront.search.run.search import RunResult, run_search
     from tunefront.search.sampling.optuna_adapter import FrontSampler
     from tunefront.search.study.trial import Trial
+    from tunefront.search.terminal.events import event_text
 
 _MODULE_OF = {
     "Result": "results.result",
+    "Event": "run.events",
     "Experiment": "experiment.experiment",
     "Front": "front.picks",
     "FrontSampler": "sampling.optuna_adapter",
@@ -29,6 +32,8 @@ _MODULE_OF = {
     "Pick": "front.picks",
     "RunResult": "run.search",
     "Trial": "study.trial",
+    "event_record": "run.events",
+    "event_text": "terminal.events",
     "result_of": "results.result",
     "load_experiment": "experiment.resolver",
     "recorded_result": "results.metadata",
@@ -36,6 +41,7 @@ _MODULE_OF = {
 }
 
 __all__ = [
+    "Event",
     "Experiment",
     "Front",
     "FrontSampler",
@@ -46,6 +52,8 @@ __all__ = [
     "RunResult",
     "Trial",
     "Verification",
+    "event_record",
+    "event_text",
     "load_experiment",
     "recorded_result",
     "result_of",

@@ -16,7 +16,7 @@ from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment, load_experiment
 from tunefront.search.cli import tunefront
 from tunefront.search.results.archive import experiment_of, load_searched, open_search, read_search
-from tunefront.search.results.metadata import METADATA_FILE, put_aside, write_record
+from tunefront.search.results.metadata import METADATA_FILE, archive_record, write_record
 from tunefront.search.study.study import Study
 from tunefront.spaces import ExperimentError, StudyError, TunefrontError
 
@@ -167,9 +167,8 @@ def test_a_record_is_shown_picked_and_compared_without_its_file(
 def test_what_was_put_aside_is_compared_with_what_came_after(
     begun: Callable[..., Experiment],
 ) -> None:
-    said: list[str] = []
-    put_aside(begun("one", 2.0), said.append)
-    aside = Path(said[0].removeprefix("archived the earlier record: "))
+    aside = archive_record(begun("one", 2.0))
+    assert aside is not None
     experiment = begun("one", 4.0)
     done = cli("diff", aside, experiment.path)
     told = " ".join(done.output.split())

@@ -7,8 +7,9 @@ import pytest
 
 from tunefront.evaluators import Evaluation, Measurement
 from tunefront.search import Experiment, Result, Trial, result_of
-from tunefront.search.results.result import choices_of, early_ends, figure, rounded
+from tunefront.search.results.result import choices_of, early_ends, figure, rounded, study_result
 from tunefront.search.study.confirmation import Confirmation, Round
+from tunefront.search.study.study import Study
 
 TrialOf = Callable[..., Trial]
 NOTHING = Confirmation(rounds={})
@@ -273,3 +274,21 @@ def test_who_was_not_judged_to_the_end_is_told_with_the_items(
         == "judging ended early in 1 of 2 trials: 44% of the items saved"
     )
     assert early_ends(trials[:1], experiment.objectives) == ""
+
+
+def test_the_result_of_a_record_includes_its_confirmation(
+    load: Callable[..., Experiment], evaluation: Callable[..., Evaluation]
+) -> None:
+    experiment = load()
+    study = Study.open(experiment, {"test": "yes"})
+    for configuration, throughput in zip(
+        experiment.space.enumerate().runnable[:2], (100.0, 200.0), strict=True
+    ):
+        found = evaluation(throughput=throughput, quality_drop=0.0)
+        study.tell(study.ask(configuration), found)
+    confirmation = Confirmation(rounds={0: [BASE], 1: [round_of(3.0, 3.0, 3.0)]}, asked=[0, 1])
+    study.set_confirmation(confirmation)
+    result = study_result(study, limits=(), prefer="throughput")
+    expected = result_of(experiment, study.trials(), confirmation, (), "throughput")
+    assert (result.trials, result.front) == (expected.trials, expected.front)
+    assert result.trials[1].value("throughput") == pytest.approx(300.0)

@@ -12,7 +12,7 @@ import pytest
 from tunefront.evaluators import Evaluation, InterimResult, Measurement
 from tunefront.search import Experiment, Result, Trial, result_of
 from tunefront.search.profile.advice import tried_of
-from tunefront.search.sampling.early_stopping.reliability import fidelity_of
+from tunefront.search.sampling.early_stopping.reliability import reliability_of
 from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.study.study import Study
 from tunefront.search.tracking.projection import Projection
@@ -248,5 +248,5 @@ def test_a_search_without_throughput_and_memory_is_written_whole(
     assert result.headline().startswith("001 ")
     assert "faster" not in result.headline()
     assert "throughput" not in result.view(result.trials[1]).sentence
-    assert fidelity_of(result.trials, experiment.objectives).trials == 0
+    assert reliability_of(result.trials, experiment.objectives).trials == 0
     assert tried_of(result.trials, 1, "threads", 1, 2).speedup is None

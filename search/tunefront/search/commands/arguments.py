@@ -129,25 +129,34 @@ def print_trials(result: "Result", trials: "Sequence[Trial]", style: str) -> Non
 def export_and_verify(
     result: "Result", trial: "Trial", output: Path | None, *, keep: bool = False
 ) -> "Verification":
-    """Export a trial and verify the export; with `keep`, only verify an existing export."""
+    """Export a trial and verify the export as `export_or_verify` does; print the outcome."""
+    from tunefront.search.terminal.listings import verification_table
+    from tunefront.search.terminal.tables import print_table
+
+    folder, verification = export_or_verify(result, trial, output, keep=keep)
+    print_table(verification_table(verification))
+    if remark := verification.remark():
+        say(remark)
+    outcome = "exported and verified" if verification.passed else "verification failed"
+    click.echo(f"{outcome}: {folder}")
+    return verification
+
+
+def export_or_verify(
+    result: "Result", trial: "Trial", output: Path | None, *, keep: bool = False
+) -> "tuple[Path, Verification]":
+    """Export a trial and verify the export; with `keep`, only verify an existing export.
+
+    Return the folder of the export and its verification.
+    """
     from tunefront.search.deploy.export import check_export_of, default_folder, export_trial
     from tunefront.search.deploy.verify import verify as verify_folder
     from tunefront.search.results.metadata import recorded_setting
-    from tunefront.search.terminal.listings import verification_table
-    from tunefront.search.terminal.tables import print_table
 
     folder = output or default_folder(result, trial)
     if keep and folder.is_dir():
         check_export_of(result, trial, folder)
         say(f"{trial.name()} is exported already")
-        verification = verify_folder(folder)
-    else:
-        say(f"exporting {trial.name()}")
-        setting = recorded_setting(result.experiment)
-        verification = export_trial(result, trial, setting, folder)
-    print_table(verification_table(verification))
-    if remark := verification.remark():
-        say(remark)
-    told = "exported and verified" if verification.passed else "verification failed"
-    click.echo(f"{told}: {folder}")
-    return verification
+        return folder, verify_folder(folder)
+    say(f"exporting {trial.name()}")
+    return folder, export_trial(result, trial, recorded_setting(result.experiment), folder)

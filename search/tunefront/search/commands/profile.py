@@ -31,13 +31,14 @@ def profile_command(experiment: Path, trial: str | None, style: str) -> None:
     from tunefront.search.profile.run import profile_csv, profile_record, profile_trial
     from tunefront.search.results.metadata import recorded_result, recorded_setting
     from tunefront.search.run.preflight import prepare
+    from tunefront.search.terminal.events import event_text
     from tunefront.search.terminal.profile import profile_lines, profile_tables
     from tunefront.search.terminal.tables import print_table
 
     loaded = searched_experiment(experiment)
     result = recorded_result(loaded)
     chosen = find(result, trial) if trial else result.front.recommended or result.trials[0]
-    prepare(loaded.prepare, say)
+    prepare(loaded.prepare, lambda event: say(event_text(event)))
     say(f"profiling {chosen.name()}")
     found = profile_trial(result, chosen, recorded_setting(loaded))
     if style == "json":

@@ -40,6 +40,13 @@ class Budget:
     until: str | None = None
     least_gain: float | None = None
 
+    @property
+    def deadline_text(self) -> str:
+        """The settings that bound the time: `budget.hours 8 or budget.until 07:00`, or empty."""
+        hours = f"budget.hours {self.hours:g}" if self.hours is not None else ""
+        until = f"budget.until {self.until}" if self.until is not None else ""
+        return " or ".join(filter(None, (hours, until)))
+
     def seconds(self, spent_s: float, now: datetime) -> float | None:
         """Return the seconds left, at least 0; None if there is no bound on time.
 

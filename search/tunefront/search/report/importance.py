@@ -110,7 +110,7 @@ def _misses(
 
     The second has shape `(choices,)`.
     """
-    count, choices = features.places.shape
+    count, choices = features.codes.shape
     missed = 0.0
     missed_without = np.zeros(choices)
     order = random.permutation(count)
@@ -124,7 +124,7 @@ def _misses(
             for _ in range(DRAWS):
                 drawn = random.choice(count, size=len(asked))
                 changed = distances.copy()
-                places = features.places[known, choice], features.places[drawn, choice]
+                places = features.codes[known, choice], features.codes[drawn, choice]
                 changed[choice] = features.tables[choice][np.ix_(*places)]
                 off = np.square(truth - process.predict(changed)[0]).sum()
                 missed_without[choice] += float(off) / DRAWS

@@ -10,12 +10,11 @@ from typing import Any
 from tunefront.search.experiment.document import find_experiment, read_document, slug_of
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.resolver import load_experiment, recorded_experiment
-from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.study.study import Study
 from tunefront.spaces import Gpu, Hardware, StudyError, TunefrontError
 
 from .metadata import METADATA_FILE, read_record
-from .result import Result, result_of
+from .result import Result, study_result
 
 _TO_RUN = ("budget.until", "budget=", "prepare", "warm_start")
 """Prefixes of the overrides that only a run needs."""
@@ -100,10 +99,9 @@ def read_search(path: Path) -> RecordedSearch:
     folder = path if is_record(path) else _record_of(path)
     experiment = experiment_of(folder)
     study = Study.read(experiment)
-    confirmation = Confirmation.from_dict(study.confirmation())
     return RecordedSearch(
         folder=folder.absolute(),
-        result=result_of(experiment, study.trials(), confirmation),
+        result=study_result(study),
         record=_read(folder),
         identity=study.identity,
     )

@@ -8,9 +8,14 @@ from tunefront.evaluators import Measurement
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.objective import Limit, Objective
 from tunefront.search.front.picks import Front, front_of
-from tunefront.search.sampling.early_stopping.reliability import fidelity_of
+from tunefront.search.sampling.early_stopping.reliability import reliability_of
 from tunefront.search.study.confirmation import Confirmation, confirmed
-from tunefront.search.study.inferred_failures import InferredFailure, lessons_of, ruled_out_by
+from tunefront.search.study.inferred_failures import (
+    InferredFailure,
+    exclusions_by_failure,
+    inferred_failures_of,
+)
+from tunefront.search.study.study import Study
 from tunefront.search.study.trial import Trial
 from tunefront.search.text import counted
 from tunefront.spaces import show
@@ -45,12 +50,12 @@ class Result:
     @cached_property
     def lessons(self) -> list[InferredFailure]:
         """The inferred failures: configurations that failed trials exclude."""
-        return lessons_of(self.trials)
+        return inferred_failures_of(self.trials)
 
     @cached_property
     def ruled_out(self) -> list[tuple[InferredFailure, int]]:
         """Inferred failures, each with the number (> 0) of untried configurations it excludes."""
-        return ruled_out_by(self.experiment.space, self.trials)
+        return exclusions_by_failure(self.experiment.space, self.trials)
 
     @cached_property
     def failures(self) -> tuple[FailureGroup, ...]:
@@ -126,9 +131,22 @@ def result_of(
     )
 
 
+def study_result(
+    study: Study, limits: Sequence[Limit] | None = None, prefer: str | None = None
+) -> Result:
+    """Compute the result from a record, its confirmation included.
+
+    Args:
+        study: The record.
+        limits: Limits; the experiment's if None.
+        prefer: Metric that decides the recommendation; the experiment's if None.
+    """
+    return result_of(study.experiment, study.trials(), study.confirmation(), limits, prefer)
+
+
 def early_ends(trials: Sequence[Trial], objectives: Sequence[Objective]) -> str:
     """Describe what early stopping has saved; empty if no trial was stopped early."""
-    told = (_judging_ends(trials), fidelity_of(trials, objectives).told())
+    told = (_judging_ends(trials), reliability_of(trials, objectives).describe())
     return "; ".join(filter(None, told))
 
 

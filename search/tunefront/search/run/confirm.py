@@ -162,11 +162,11 @@ def confirm(
             discarded and left to the next run.
 
     Raises:
-        HostLost: If Ray exits twice while one group of a round is measured.
+        RayLost: If Ray exits twice while one group of a round is measured.
     """
     experiment = study.experiment
     start = time.monotonic()
-    confirmation = Confirmation.from_dict(study.confirmation())
+    confirmation = study.confirmation()
     for attempt in range(FINALIST_ATTEMPTS):
         trials = study.trials()
         chosen = to_confirm(experiment, trials, confirmation)
@@ -181,7 +181,7 @@ def confirm(
         except _Stopped:
             break
         confirmation = confirmation.with_rounds(found)
-        study.set_confirmation(confirmation.to_dict())
+        study.set_confirmation(confirmation)
     return confirmation
 
 
@@ -229,7 +229,7 @@ class _Turns:
 
         Raises:
             _Stopped: If a stop was requested.
-            HostLost: If Ray exits again.
+            RayLost: If Ray exits again.
         """
         if self._stopped():
             raise _Stopped

@@ -7,7 +7,7 @@ from tunefront.search.results.metadata import recorded_result
 from tunefront.spaces import Configuration
 
 
-def front_elsewhere(
+def front_of_other(
     experiment: Experiment, other: Experiment, runnable: Sequence[Configuration]
 ) -> list[Configuration]:
     """Return the other search's front as configurations of this one, the recommended one first.

@@ -7,17 +7,16 @@ next write (in this run, the next run, or `tunefront sync`) catches up.
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.results.metadata import read_record
-from tunefront.search.results.result import Result, result_of
-from tunefront.search.study.confirmation import Confirmation
+from tunefront.search.results.result import Result, study_result
 from tunefront.search.study.study import Study
 from tunefront.search.study.trial import Trial
-from tunefront.search.text import Say, counted, listed
 from tunefront.spaces import TrackingError
 
 from .base import Tracker
@@ -31,6 +30,58 @@ LAST_S = 120.0
 """Longest wait at the end of a run, in seconds: without a written trial, and in total."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackingInterrupted:
+    """MLflow could not be written twice in a row; writing is retried.
+
+    Attributes:
+        problem: The error.
+    """
+
+    problem: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackingRestored:
+    """MLflow was written again after a `TrackingInterrupted`.
+
+    Attributes:
+        trials: Number of trials that MLflow holds.
+    """
+
+    trials: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackingIncomplete:
+    """MLflow does not hold the whole result at the end of a run.
+
+    Attributes:
+        problem: Why.
+        trials: Numbers of the trials that are missing.
+        command: The command that writes the missing part later.
+    """
+
+    problem: str
+    trials: tuple[int, ...]
+    command: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ViewsUnavailable:
+    """Links into MLflow cannot use saved views.
+
+    Attributes:
+        obstacle: Why.
+    """
+
+    obstacle: str
+
+
+TrackingEvent = TrackingInterrupted | TrackingRestored | TrackingIncomplete | ViewsUnavailable
+"""What the writer reports."""
+
+
 def pause_s(failures: int) -> float:
     """Return the seconds to wait after so many consecutive failures: 2^n, at most 60."""
     return float(min(2**failures, LONGEST_PAUSE_S))
@@ -42,18 +93,20 @@ class TrackingWriter:
     Args:
         experiment: The experiment.
         study: The record.
-        say: Called with one line when MLflow can't be written, and when it can be again.
+        on_event: Called when MLflow can't be written, and when it can be again; from the thread.
     """
 
-    def __init__(self, experiment: Experiment, study: Study, say: Say) -> None:
+    def __init__(
+        self, experiment: Experiment, study: Study, on_event: Callable[[TrackingEvent], None]
+    ) -> None:
         self._experiment = experiment
         self._search_id = study.search_id
-        self._say = say
+        self._on_event = on_event
         self._newest: Result | None = None
         self._wake = threading.Event()
         self._ending = threading.Event()
         self._given_up = False
-        self._thread = threading.Thread(target=self._loop, name="recorder", daemon=True)
+        self._thread = threading.Thread(target=self._loop, name="tracking-writer", daemon=True)
         self._held = ExitStack()
         self._projection: Tracker | None = None
         self._written: dict[int, _Place] = {}
@@ -83,14 +136,14 @@ class TrackingWriter:
             self._thread.join(0.2)
         self._given_up = True
         if not self._link:
-            self._say(self._what_is_missing(result, self._problem or late))
+            self._on_event(self._incomplete(result, self._problem or late))
         return self._link
 
     def _too_long(self, start: float) -> str:
         """Return why the end of the run stops waiting; empty while it waits."""
         now = time.monotonic()
         if now - self._progress > STANDSTILL_S:
-            return f"no answer in {STANDSTILL_S:.0f} s"
+            return f"no result in {STANDSTILL_S:.0f} s"
         return f"not done in {LAST_S:.0f} s" if now - start > LAST_S else ""
 
     def _loop(self) -> None:
@@ -134,7 +187,7 @@ class TrackingWriter:
         if last:
             self._link = write_result(projection, result)
             if projection.obstacle:
-                self._say(without_views(projection.obstacle))
+                self._on_event(ViewsUnavailable(obstacle=projection.obstacle))
         elif not self._shown:
             projection.link(result)  # early, so that the front has a link during the search
             self._shown = True
@@ -153,23 +206,20 @@ class TrackingWriter:
         self._held.close()
         self._problem = error_text(error)
         if failures == 2 and not self._ending.is_set():
-            self._say(
-                f"MLflow can't be written ({self._problem}); the search continues, and "
-                "writing is retried"
-            )
+            self._on_event(TrackingInterrupted(problem=self._problem))
 
     def _succeeded(self, failures: int) -> None:
         self._problem = ""
         if failures > 1 and not self._ending.is_set():
-            self._say(f"MLflow is back: {counted(len(self._written), 'trial')} written")
+            self._on_event(TrackingRestored(trials=len(self._written)))
 
-    def _what_is_missing(self, result: Result, why: str) -> str:
-        left = [trial.number for trial in _ended(result) if trial.number not in self._written]
-        trials = f"{counted(len(left), 'trial')} ({listed(left)}) and " if left else ""
+    def _incomplete(self, result: Result, problem: str) -> TrackingIncomplete:
+        missing = [trial.number for trial in _ended(result) if trial.number not in self._written]
         smoke = " --smoke" if self._experiment.smoke else ""
-        return (
-            f"MLflow could not be written ({why}); not there yet: {trials}the front; nothing is "
-            f"lost: `tunefront sync {self._experiment.path}{smoke}` writes it once MLflow is back"
+        return TrackingIncomplete(
+            problem=problem,
+            trials=tuple(missing),
+            command=f"tunefront sync {self._experiment.path}{smoke}",
         )
 
 
@@ -226,8 +276,7 @@ def sync(experiment: Experiment) -> Synced:
     from .projection import Projection
 
     study = Study.read(experiment)
-    confirmation = Confirmation.from_dict(study.confirmation())
-    result = result_of(experiment, study.trials(), confirmation)
+    result = study_result(study)
     check_reachable(experiment)
     with only_writer(experiment):
         try:
@@ -244,8 +293,3 @@ def sync(experiment: Experiment) -> Synced:
     return Synced(
         trials=len(_ended(result)), written=written, link=link, obstacle=projection.obstacle
     )
-
-
-def without_views(obstacle: str) -> str:
-    """Format the message that links can't use saved views."""
-    return f"MLflow: {obstacle}; the links show the same rows, without columns and charts of ours"
