@@ -160,9 +160,7 @@ def test_it_reports_measurements_of_its_metrics(
     assert bool(reading.state()) is (measure.scope == "machine")
 
 
-def test_readings_are_independent(
-    measure: Measure, workers: list["subprocess.Popen[str]"]
-) -> None:
+def test_readings_are_independent(measure: Measure, workers: list["subprocess.Popen[str]"]) -> None:
     before = dict(vars(measure))
     one, other = started(measure, workers[:1]), started(measure, workers[1:])
     timing = run_turns(measure, one, workers[:1], 1)

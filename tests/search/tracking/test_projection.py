@@ -247,4 +247,4 @@ def test_a_search_without_throughput_and_memory_is_written_whole(
     assert "faster" not in answer.headline()
     assert "throughput" not in answer.sentence(answer.trials[1])
     assert fidelity_of(answer.trials, experiment.objectives).trials == 0
-    assert tried_of(answer.trials, 1, "threads", 1, 2).speedup is None
+    assert tried_of(answer.trials, experiment.rate, 1, "threads", 1, 2).speedup is None

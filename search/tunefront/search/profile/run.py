@@ -105,6 +105,7 @@ def _suggestions(answer: Result, trial: Trial, profile: Profile) -> list[Suggest
         profile=profile,
         configuration=complete(trial.configuration),
         cores=space.context.hardware.cores,
+        rate=answer.experiment.rate,
     )
     return suggestions_for(situation, space, answer.trials, trial.number)
 

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from tunefront.evaluators import Sample
+from tunefront.search.experiment.metrics import QUALITY_DROP
 from tunefront.search.front.pareto import SMALLEST_DIFFERENCE
 from tunefront.search.front.picks import SAME_QUALITY, changes, deciding, gain_over, spread_of
 from tunefront.search.results.result import Result
@@ -108,11 +109,12 @@ def _metrics(answer: Result) -> dict[str, Any]:
 
 
 def _rules(answer: Result) -> dict[str, Any]:
-    """Return the metrics and tolerances that decide the picks; null if there is no such metric."""
+    """Return metrics and tolerances that decide the picks; null if there is no such metric."""
     names = ("speed", "size", "quality")
     found = zip(names, deciding(answer.experiment, answer.trials), strict=True)
     return {
         **{name: None if metric is None else metric.name for name, metric in found},
+        "loss": QUALITY_DROP.name,
         "same_quality": SAME_QUALITY,
         "smallest_difference": SMALLEST_DIFFERENCE,
     }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from tunefront.search.experiment.metrics import QUALITY_DROP
 from tunefront.search.front.pareto import nondominated
 from tunefront.search.results.result import Result
 from tunefront.search.results.view import role_of
@@ -120,7 +121,7 @@ def errors(answer: Result, trials: Sequence[Trial], metric: str) -> list[list[fl
 
 def _reach(answer: Result, trial: Trial, metric: str) -> tuple[float, float]:
     found = trial.measurements[metric]
-    drop, baseline = trial.measurements.get("quality_drop"), answer.baseline
+    drop, baseline = trial.measurements.get(QUALITY_DROP.name), answer.baseline
     primary = answer.experiment.primary
     if metric != primary.name or drop is None or baseline is None:
         return max(found.value - found.low, 0.0), max(found.high - found.value, 0.0)

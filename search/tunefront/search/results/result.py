@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from tunefront.evaluators import Measurement, Metric
+from tunefront.evaluators import Measurement
 from tunefront.search.experiment.experiment import Experiment
+from tunefront.search.experiment.metrics import QUALITY_DROP
 from tunefront.search.experiment.objective import Limit, Objective
 from tunefront.search.front.picks import Front, front_of, ratio
 from tunefront.search.sampling.early_stopping.reliability import fidelity_of
@@ -104,21 +105,22 @@ class Result:
 
     def _speed(self, trial: Trial, baseline: Trial) -> str:
         factor = self.confirmation.speedup(trial.number)
-        value = factor.value if factor else ratio(trial, baseline, self._metric("throughput"))
+        rate = self.experiment.rate
+        if rate is None:
+            return ""
+        value = factor.value if factor else ratio(trial, baseline, rate)
         if value is None:
             return ""
-        told = _times(value, "throughput", "the", "less")
+        told = _times(value, rate.name, "the", "less")
         alike = self.confirmation.speedup_alike(trial.number)
         if alike is not None:
             told += f" ({alike.value:.1f}x at the same batch size and threads)"
         return told
 
     def _size(self, trial: Trial, baseline: Trial) -> str:
-        value = ratio(trial, baseline, self._metric("peak_memory_mb"))
+        size = self.experiment.size
+        value = None if size is None else ratio(trial, baseline, size)
         return "" if value is None else _times(value, "memory", "less", "more")
-
-    def _metric(self, name: str) -> Metric:
-        return self.experiment.metrics[name]
 
 
 def result_of(
@@ -137,7 +139,7 @@ def result_of(
         limits: Limits; the experiment's if None.
         prefer: Metric that decides the recommendation; the experiment's if None.
     """
-    figures = confirmed(trials, confirmation)
+    figures = confirmed(trials, confirmation, experiment.metrics)
     return Result(
         experiment=experiment,
         trials=tuple(figures),
@@ -155,7 +157,7 @@ def _times(value: float, what: str, more: str, less: str) -> str:
 
 
 def _quality(trial: Trial) -> str:
-    drop = trial.measurements.get("quality_drop")
+    drop = trial.measurements.get(QUALITY_DROP.name)
     if drop is None:
         return ""
     half = (drop.high - drop.low) / 2

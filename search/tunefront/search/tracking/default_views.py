@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
+from tunefront.search.experiment.metrics import QUALITY_DROP
 from tunefront.search.results.result import Result, choices_of, figure
 from tunefront.search.results.view import role_of
 from tunefront.search.study.trial import Trial
@@ -11,7 +12,7 @@ from .views import NAME_EDGES_PX, Charts, View, difference_chart, parallel, scat
 
 PAGE = 100
 """Number of runs that MLflow's page shows at once, also in charts."""
-COMPARED = ("speedup_x", "memory_saving_x", "quality_drop")
+COMPARED = ("speedup_x", "memory_saving_x", QUALITY_DROP.name)
 STAGE_PX, WORDS_PX, REASON_PX = 90, 400, 420
 
 

@@ -330,10 +330,11 @@ def _metrics(trial: Trial, answer: Result) -> dict[str, float]:
     metrics = {name: rounded(m.value) for name, m in trial.measurements.items()}
     baseline = answer.baseline
     if trial.measured and baseline is not None:
-        known = answer.experiment.metrics
+        rate, size = answer.experiment.rate, answer.experiment.size
         confirmed = answer.confirmation.speedup(trial.number)
-        speed = confirmed.value if confirmed else ratio(trial, baseline, known["throughput"])
-        memory = ratio(trial, baseline, known["peak_memory_mb"])
+        speed = None if rate is None else ratio(trial, baseline, rate)
+        speed = confirmed.value if confirmed else speed
+        memory = None if size is None else ratio(trial, baseline, size)
         found = {"speedup_x": speed, "memory_saving_x": memory}
         metrics |= {name: rounded(times) for name, times in found.items() if times is not None}
     if trial.number in answer.front.chances:
