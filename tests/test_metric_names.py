@@ -42,9 +42,10 @@ def texts(tree: ast.AST) -> Iterator[tuple[int, str]]:
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     }
     for node in ast.walk(tree):
-        found = node.value if isinstance(node, ast.Constant) else None
-        if isinstance(found, str) and id(node) not in documented:
-            yield node.lineno, found
+        if not isinstance(node, ast.Constant) or id(node) in documented:
+            continue
+        if isinstance(node.value, str):
+            yield node.lineno, node.value
 
 
 def names_metric(text: str, name: str) -> bool:
