@@ -82,7 +82,7 @@ Call = Callable[[Inputs], Sequence[Array]]
 
 
 class CpuClock(Protocol):
-    """CPU time of this process and its children (`OwnWatch` of measures/machine.py is one)."""
+    """CPU time of this process and its children (`ProcessWatch` of measures/machine.py is one)."""
 
     def start(self) -> None:
         """Start counting."""
