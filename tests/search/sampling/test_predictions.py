@@ -26,8 +26,8 @@ LISTED = [
     Configuration({"batch_size": b, "threads": t}) for b in range(1, 41) for t in (1, 2, 4, 8)
 ]
 OBJECTIVES = (
-    Objective(metric="throughput", direction="maximize"),
-    Objective(metric="peak_memory_mb", direction="minimize"),
+    Objective(metric="throughput", direction="maximize", kind="speed"),
+    Objective(metric="peak_memory_mb", direction="minimize", kind="memory"),
 )
 LIMITS = (Limit(metric="quality_drop", test="<=", bound=5.0),)
 KNOWN = 100

@@ -249,4 +249,4 @@ def test_a_search_without_throughput_and_memory_is_written_whole(
     assert "faster" not in result.headline()
     assert "throughput" not in result.view(result.trials[1]).sentence
     assert reliability_of(result.trials, experiment.objectives).trials == 0
-    assert tried_of(result.trials, 1, "threads", 1, 2).speedup is None
+    assert tried_of(result.trials, experiment.rate, 1, "threads", 1, 2).speedup is None

@@ -48,8 +48,9 @@ def profile_command(experiment: Path, trial: str | None, style: str) -> None:
     else:
         for table in profile_tables(found.profile):
             print_table(table)
-        latency = chosen.measurements.get("latency_ms")
-        measured_ms = None if latency is None else latency.value
+        latency = loaded.latency
+        measured = None if latency is None else chosen.measurements.get(latency.name)
+        measured_ms = None if measured is None else measured.value
         click.echo("\n".join(profile_lines(found.profile, found.suggestions, measured_ms)))
     say(f"\nprofile: {found.folder} (profile.png, trace.json for chrome://tracing or Perfetto)")
     _log(result, found)

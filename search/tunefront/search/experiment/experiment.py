@@ -11,7 +11,9 @@ from tunefront.evaluators import (
     Protocol,
     Timeouts,
     WorkloadSpec,
+    first_of_kind,
     quality_metrics,
+    reference_rate,
 )
 from tunefront.spaces import (
     Configuration,
@@ -146,6 +148,22 @@ class Experiment:
     def primary(self) -> Metric:
         """Primary quality metric, to which `quality_drop` refers."""
         return next(iter(quality_metrics(self.workload).values()))
+
+    @property
+    def rate(self) -> Metric | None:
+        """Metric that speed-ups are ratios of; None if the workload measures none."""
+        return reference_rate(self.metrics.values())
+
+    @property
+    def latency(self) -> Metric | None:
+        """Metric of the time of one request; None if the workload measures none."""
+        times = (m for m in self.metrics.values() if m.kind == "speed" and m.follows == "time")
+        return next(times, None)
+
+    @property
+    def size(self) -> Metric | None:
+        """First memory metric, by which trials are described; None if none is measured."""
+        return first_of_kind(self.metrics.values(), "memory")
 
 
 def bound(experiment: Experiment, limit: Limit) -> str:

@@ -105,6 +105,7 @@ def _suggestions(result: Result, trial: Trial, profile: Profile) -> list[Suggest
         profile=profile,
         configuration=complete(trial.configuration),
         cores=space.context.hardware.cores,
+        rate=result.experiment.rate,
     )
     return suggestions_for(situation, space, result.trials, trial.number)
 

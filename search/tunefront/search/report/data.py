@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from tunefront.evaluators import Sample
+from tunefront.search.experiment.metrics import QUALITY_DROP
 from tunefront.search.front.pareto import SMALLEST_DIFFERENCE
 from tunefront.search.front.picks import SAME_QUALITY, PickInputs, TrialInputs, pick_inputs
 from tunefront.search.results.result import Result
@@ -112,6 +113,7 @@ def _rules(inputs: PickInputs) -> dict[str, Any]:
     named = {"speed": inputs.speed, "size": inputs.size, "quality": inputs.quality}
     return {
         **{name: None if metric is None else metric.name for name, metric in named.items()},
+        "loss": QUALITY_DROP.name,
         "same_quality": SAME_QUALITY,
         "smallest_difference": SMALLEST_DIFFERENCE,
     }

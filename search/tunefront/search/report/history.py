@@ -19,7 +19,7 @@ def history_of(result: Result) -> list[tuple[int, float]]:
     if not kept:
         return []
     objectives = result.experiment.objectives
-    costs = np.stack([learnable(kept, o.metric, o.sign)[0] for o in objectives], axis=1)
+    costs = np.stack([learnable(kept, o)[0] for o in objectives], axis=1)
     reference = _reference(costs)
     whole = hypervolume(costs[nondominated(costs)], reference)
     best = costs[:0]

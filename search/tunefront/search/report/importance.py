@@ -87,7 +87,7 @@ def importance_of(
     if len(measured) < LEAST_EXPLAINED_TRIALS or not varied:
         return found
     features = encode([trial.configuration for trial in measured], varied)
-    figures, _, _ = learnable(measured, objective.metric, objective.sign)
+    figures, _, _ = learnable(measured, objective)
     if float(np.ptp(figures)) <= SAME_VALUE * float(np.abs(figures).max()):
         return replace(found, same=True)
     missed, missed_without = _misses(features, figures, random)

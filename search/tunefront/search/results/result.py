@@ -121,7 +121,7 @@ def result_of(
         limits: Limits; the experiment's if None.
         prefer: Metric that decides the recommendation; the experiment's if None.
     """
-    figures = confirmed(trials, confirmation)
+    figures = confirmed(trials, confirmation, experiment.metrics)
     return Result(
         experiment=experiment,
         trials=tuple(figures),

@@ -9,14 +9,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tunefront.evaluators import Direction, quality_metrics
+from tunefront.evaluators import Direction
+from tunefront.search.experiment.metrics import QUALITY_DROP
 from tunefront.search.experiment.objective import Objective
 from tunefront.search.front.pareto import Costs, hypervolume, nondominated
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import CHOICES, Configuration, ExperimentError, Value, show
 
 from .archive import RecordedSearch
-from .change import LOSS, Change, absolute, against, change_of, least_of, paired
+from .change import Change, absolute, against, change_of, least_of, paired
 from .standing import Side, Standing, plain
 
 
@@ -264,7 +265,6 @@ class _Comparer:
         self._baseline = _same_baseline(before, after)
         self._same_items = bool(before.content) and before.content == after.content
         self._primary = experiment.primary
-        self._quality = quality_metrics(experiment.workload)
         self._metrics = [experiment.metrics[objective.metric] for objective in objectives]
         self._direction: Mapping[str, Direction] = {o.metric: o.direction for o in objectives}
 
@@ -280,7 +280,7 @@ class _Comparer:
     def _figures(self, before: Trial, after: Trial) -> dict[str, Change]:
         found: dict[str, Change] = {}
         for metric in self._metrics:
-            least = least_of(metric, quality=metric.name in self._quality)
+            least = least_of(metric)
             pair = None
             if metric.name == self._primary.name:
                 pair = paired(before, after, metric, self._same_items, least)
@@ -298,7 +298,7 @@ class _Comparer:
         assert other is not None
         found: dict[str, Change] = {}
         for metric in self._metrics:
-            least = least_of(metric, quality=metric.name in self._quality)
+            least = least_of(metric)
             ends = (
                 against(before, one, metric, self._primary),
                 against(after, other, metric, self._primary),
@@ -343,7 +343,7 @@ def _costs(search: RecordedSearch, objectives: Sequence[Objective], *, multiples
     for objective in objectives:
         values = np.array([trial.value(objective.metric) for trial in search.result.front.trials])
         level = base.value(objective.metric) if multiples and base is not None else 1.0
-        if level > 0 and objective.metric != LOSS:
+        if level > 0 and objective.metric != QUALITY_DROP.name:
             values = values / level
         columns.append(objective.sign * values)
     return np.stack(columns, axis=1)

@@ -9,6 +9,7 @@ from typing import Literal
 
 from tunefront.evaluators import Measurement
 from tunefront.search.experiment.experiment import Experiment, bound
+from tunefront.search.experiment.metrics import QUALITY_DROP
 from tunefront.search.experiment.objective import Limit
 from tunefront.search.front.picks import Front, Pick, ratio
 from tunefront.search.study.confirmation import Confirmation
@@ -247,7 +248,7 @@ class TrialViews(Mapping[int, TrialView]):
 
     def _error_bar(self, trial: Trial, metric: str) -> tuple[float, float]:
         found = trial.measurements[metric]
-        drop, baseline = trial.measurements.get("quality_drop"), self._baseline
+        drop, baseline = trial.measurements.get(QUALITY_DROP.name), self._baseline
         primary = self._primary
         if metric != primary.name or drop is None or baseline is None:
             return max(found.value - found.low, 0.0), max(found.high - found.value, 0.0)
@@ -256,16 +257,16 @@ class TrialViews(Mapping[int, TrialView]):
         return (better, worse) if primary.direction == "minimize" else (worse, better)
 
     def _relative(self, trial: Trial) -> tuple[float | None, float | None]:
-        """Return the improvement factors of throughput and peak memory over the baseline."""
+        """Return the improvement factors of the rate and of the memory over the baseline."""
         if self._baseline is None:
             return None, None
-        metrics = self._experiment.metrics
+        rate, size = self._experiment.rate, self._experiment.size
         confirmed = self._confirmation.speedup(trial.number)
-        if confirmed is None:
-            speedup = ratio(trial, self._baseline, metrics["throughput"])
-        else:
+        speedup = None if rate is None else ratio(trial, self._baseline, rate)
+        if confirmed is not None:
             speedup = confirmed.value
-        return speedup, ratio(trial, self._baseline, metrics["peak_memory_mb"])
+        saving = None if size is None else ratio(trial, self._baseline, size)
+        return speedup, saving
 
     def _sentence(self, trial: Trial, speedup: float | None, saving: float | None) -> str:
         evaluation = trial.evaluation
@@ -283,9 +284,10 @@ class TrialViews(Mapping[int, TrialView]):
         return ", ".join(part for part in parts if part)
 
     def _speed(self, trial: Trial, speedup: float | None) -> str:
-        if speedup is None:
+        rate = self._experiment.rate
+        if speedup is None or rate is None:
             return ""
-        text = _times(speedup, "throughput", "the", "less")
+        text = _times(speedup, rate.name, "the", "less")
         alike = self._confirmation.speedup_alike(trial.number)
         if alike is not None:
             text += f" ({alike.value:.1f}x at the same batch size and threads)"
@@ -301,7 +303,7 @@ def _times(value: float, what: str, more: str, less: str) -> str:
 
 
 def _quality(trial: Trial) -> str:
-    drop = trial.measurements.get("quality_drop")
+    drop = trial.measurements.get(QUALITY_DROP.name)
     if drop is None:
         return ""
     half = (drop.high - drop.low) / 2

@@ -115,7 +115,7 @@ class Predictions:
         """Fit objectives, limits and durations to measured trials, whose rows are `rows`."""
         known: dict[str, tuple[Floats, Floats]] = {}
         for objective in self._objectives:
-            values, noise, scale = learnable(trials, objective.metric, objective.sign)
+            values, noise, scale = learnable(trials, objective)
             known[objective.metric] = values, noise
             self.scales.append(scale)
         self._costs = list(np.stack([values for values, _ in known.values()], axis=1))
@@ -169,7 +169,7 @@ class Predictions:
     def _add_measured(self, new: Indices, trial: Trial, across: Floats) -> bool:
         """Add a measured trial; return False if a value cannot be put on its logarithmic scale."""
         values = [
-            scaled(trial, objective.metric, objective.sign, scale)
+            scaled(trial, objective, scale)
             for objective, scale in zip(self._objectives, self.scales, strict=True)
         ]
         if not all(np.isfinite(value) for value, _ in values):
@@ -272,4 +272,4 @@ class PredictionCache:
 
 def _bounded(trial: Trial, limit: Limit) -> tuple[float, float]:
     """Return the limited metric's value, signed so that lower is better, and its variance."""
-    return limit.sign * trial.value(limit.metric), variance(trial, limit.metric)
+    return limit.sign * trial.value(limit.metric), variance(trial, limit)

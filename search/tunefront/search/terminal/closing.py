@@ -6,6 +6,7 @@ from textwrap import wrap
 import numpy as np
 
 from tunefront.evaluators import Measurement
+from tunefront.search.experiment.metrics import QUALITY_DROP
 from tunefront.search.experiment.objective import Objective
 from tunefront.search.front.pareto import SMALLEST_DIFFERENCE, nondominated
 from tunefront.search.results.result import Result, figure
@@ -108,9 +109,9 @@ def _close_pairs(result: Result) -> list[tuple[Trial, Trial]]:
 def _why(result: Result, objective: Objective, one: Trial, other: Trial) -> str:
     """Format both measurements of an objective and the reason why they are tied."""
     name = objective.metric
-    drops = [trial.measurements.get("quality_drop") for trial in (one, other)]
+    drops = [trial.measurements.get(QUALITY_DROP.name) for trial in (one, other)]
     if name == result.experiment.primary.name and all(drops):
-        name = "quality_drop"  # the comparison uses it: it is paired over the same items
+        name = QUALITY_DROP.name  # the comparison uses it: it is paired over the same items
     first, second = (trial.measurements[name] for trial in (one, other))
     unit = result.experiment.metrics[name].unit
     unit = f" {unit}" if unit else ""

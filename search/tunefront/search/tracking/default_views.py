@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
+from tunefront.search.experiment.metrics import QUALITY_DROP
 from tunefront.search.results.result import Result, choices_of, figure
 
 from .views import NAME_EDGES_PX, Charts, View, difference_chart, parallel, scatter, width_px
 
 PAGE = 100
 """Number of runs that MLflow's page shows at once, also in charts."""
-COMPARED = ("speedup_x", "memory_saving_x", "quality_drop")
+COMPARED = ("speedup_x", "memory_saving_x", QUALITY_DROP.name)
 STAGE_PX, WORDS_PX, REASON_PX = 90, 400, 420
 
 

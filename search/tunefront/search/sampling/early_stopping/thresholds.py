@@ -9,8 +9,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tunefront.evaluators import (
-    COST_METRICS,
-    ENERGY_METRICS,
     Evaluation,
     InterimResult,
     Measurement,
@@ -19,7 +17,7 @@ from tunefront.evaluators import (
 )
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.objective import Limit, Objective
-from tunefront.search.study.derived_metrics import LATENCIES, RATES, figures_from
+from tunefront.search.study.derived_metrics import figures_from
 from tunefront.search.study.trial import Trial
 
 from .reliability import nondominated_trials, reliability_of
@@ -30,8 +28,6 @@ LEAST_MARGIN = 0.02
 """Smallest margin, as a share of the speed."""
 CONTROL_EVERY = 8
 """One in this many trials is a control trial: it is never stopped, to test interim results."""
-TIMED = frozenset({*RATES, *LATENCIES, *COST_METRICS, *ENERGY_METRICS})
-"""Metrics that change with further turns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +40,7 @@ class StoppingThresholds:
         front: The current front: trial name to metric to the pessimistic end of its value.
         baseline: Evaluation of the baseline.
         primary: Primary quality metric.
+        metrics: All metrics of the search, by name.
         price_per_hour: Price of the machine; None if not given.
         margin: Margin for the interim error, as a difference of logarithms.
         control: Whether this is a control trial, which is never stopped.
@@ -54,6 +51,7 @@ class StoppingThresholds:
     front: Mapping[str, Mapping[str, float]]
     baseline: Evaluation
     primary: Metric
+    metrics: Mapping[str, Metric]
     price_per_hour: float | None
     margin: float
     control: bool
@@ -72,6 +70,7 @@ class StoppingThresholds:
                 "limits": tuple(Limit(**limit) for limit in fields["limits"]),
                 "baseline": Evaluation.from_dict(fields["baseline"]),
                 "primary": Metric(**fields["primary"]),
+                "metrics": {name: Metric(**m) for name, m in fields["metrics"].items()},
             }
         )
 
@@ -84,17 +83,17 @@ class StoppingThresholds:
 
     def _unreachable(self, found: Evaluation) -> str:
         """Return why the trial can no longer keep a limit or reach the front; empty if it can."""
-        figures = figures_from(found, self.baseline, self.primary, self.price_per_hour)
+        figures = figures_from(
+            found, self.baseline, self.primary, self.metrics, self.price_per_hour
+        )
         for limit in self.limits:
             figure = figures.get(limit.metric)
-            if figure is not None and not limit.kept(self._best(figure, limit.metric, limit.sign)):
+            if figure is not None and not limit.kept(self._best(figure, limit)):
                 return f"interim result: {limit} is out of reach"
         if any(objective.metric not in figures for objective in self.objectives):
             return ""
         best = {
-            o.metric: self._best(figures[o.metric], o.metric, o.sign)
-            if o.metric in TIMED
-            else figures[o.metric].value
+            o.metric: self._best(figures[o.metric], o) if o.timed else figures[o.metric].value
             for o in self.objectives
         }
         for name, other in self.front.items():
@@ -103,16 +102,16 @@ class StoppingThresholds:
                 return f"interim result: {name} is better in every objective"
         return ""
 
-    def _best(self, figure: Measurement, metric: str, sign: float) -> float:
+    def _best(self, figure: Measurement, goal: Objective | Limit) -> float:
         """Return the best final value that the interim measurement still allows.
 
         A metric that depends on timing can improve by the margin. For others the better end of the
         interval is used: memory is exact so far and can only grow.
         """
-        if metric not in TIMED:
-            return figure.low if sign > 0 else figure.high
+        if not goal.timed:
+            return figure.low if goal.sign > 0 else figure.high
         factor = math.exp(self.margin)
-        if sign > 0:
+        if goal.sign > 0:
             return min(figure.low, figure.value / factor)
         return max(figure.high, figure.value * factor)
 
@@ -139,6 +138,7 @@ def thresholds_for(
         front=_front(trials, experiment.objectives),
         baseline=_slim(baseline),
         primary=experiment.primary,
+        metrics=dict(experiment.metrics),
         price_per_hour=experiment.price_per_hour,
         margin=max(DEVIATIONS * reliability.deviation, math.log1p(LEAST_MARGIN)),
         control=number % CONTROL_EVERY == 0,
@@ -154,7 +154,7 @@ def _front(trials: Sequence[Trial], objectives: Sequence[Objective]) -> dict[str
 
 
 def _least(figure: Measurement, objective: Objective) -> float:
-    if objective.metric not in TIMED:
+    if not objective.timed:
         return figure.value
     return figure.high if objective.sign > 0 else figure.low
 
