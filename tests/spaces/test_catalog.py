@@ -20,6 +20,7 @@ from tunefront.spaces import (
     Extension,
     Requirement,
     SpaceError,
+    Value,
     build_space,
     supported_formats,
 )
@@ -272,7 +273,7 @@ def test_what_is_provided_is_imported_on_use_and_must_be_written_in_full() -> No
 
 
 def test_a_label_has_the_runtime_first_and_leaves_out_what_is_inactive_or_default() -> None:
-    chosen = {
+    chosen: dict[str, Value] = {
         "pruning_ratio": 0.25,
         "pruning_method": "heads",
         "runtime": "openvino",

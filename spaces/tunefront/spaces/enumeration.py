@@ -90,7 +90,7 @@ class _Exclusions:
 
 
 @dataclass(slots=True, kw_only=True)
-class Walk:
+class SpaceWalk:
     """A depth-first search over the choices; a rule is checked once all its choices are decided."""
 
     decisions: Decisions
@@ -163,18 +163,18 @@ class Walk:
 
 
 @dataclass(slots=True, kw_only=True)
-class Count:
-    """A depth-first count like `Walk` that counts each distinct remainder of the space once."""
+class RegionCount:
+    """A depth-first count like `SpaceWalk` that counts each distinct rest of the space once."""
 
     decisions: Decisions
     regions: Sequence[Region]
-    _walk: Walk = field(init=False)
+    _walk: SpaceWalk = field(init=False)
     _rules: list[list[tuple[int, Rule]]] = field(init=False)
     _watched: list[tuple[str, ...]] = field(init=False)
     _counted: dict[tuple[object, ...], Counter[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._walk = Walk(decisions=self.decisions)
+        self._walk = SpaceWalk(decisions=self.decisions)
         self._rules = self.decisions.rules_by_depth()
         self._watched = [self._watched_from(d) for d in range(len(self.decisions.choices) + 1)]
 

@@ -110,7 +110,8 @@ class Extension:
         requires: What must be installed.
         metrics: Metrics that it measures.
         provides: The classes that implement contracts, by contract (`runtime`, `workload`,
-            `technique`, `measure`, `pipeline`, `read_back`), as `module:name`; imported on use.
+            `profiler`, `technique`, `measure`, `pipeline`, `read_back`), as `module:name`;
+            imported on use.
         origin: Where it comes from, such as a file or a package; empty for built-in ones. It is
             set when an extension is loaded.
     """

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from .catalog import Catalog
 from .choice import Choice, Value
 from .configuration import Configuration
-from .enumeration import Count, Decisions, Dropped, Enumeration, Region, Walk
+from .enumeration import Decisions, Dropped, Enumeration, Region, RegionCount, SpaceWalk
 from .errors import SpaceError, did_you_mean
 from .rules import Context, Rule
 
@@ -100,13 +100,13 @@ class SearchSpace:
         return active == len(configuration) and self.obstacle(configuration) is None
 
     def count(self, regions: Sequence[Region]) -> list[int]:
-        """Count the runnable configurations of each region that are in no earlier region.
+        """RegionCount the runnable configurations of each region that are in no earlier region.
 
         Nothing is enumerated: subspaces that differ only in choices that no later rule, condition
         or region depends on are counted once, so the time depends on the rules, not on the size of
         the space.
         """
-        found = Count(decisions=self._decisions(), regions=regions).counts()
+        found = RegionCount(decisions=self._decisions(), regions=regions).counts()
         return [found.get(number, 0) for number in range(len(regions))]
 
     def enumerate(self, limit: int = LARGEST_SPACE) -> Enumeration:
@@ -115,7 +115,7 @@ class SearchSpace:
         Raises:
             SpaceError: If more than `limit` configurations are runnable.
         """
-        walk = Walk(decisions=self._decisions())
+        walk = SpaceWalk(decisions=self._decisions())
         runnable: list[Configuration] = []
         for configuration in walk.configurations():
             runnable.append(configuration)

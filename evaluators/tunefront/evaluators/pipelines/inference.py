@@ -36,6 +36,8 @@ from tunefront.evaluators.evaluation.settings import (
 from tunefront.evaluators.isolation.cores import lease_cores
 from tunefront.evaluators.isolation.preload import imports_of
 from tunefront.evaluators.isolation.process import Isolation, Step, last_lines
+from tunefront.evaluators.measures.base import Measure
+from tunefront.evaluators.measures.builtin import BUILTIN_MEASURES
 from tunefront.evaluators.measures.gpu import Gpus
 from tunefront.evaluators.measures.memory import folder_mb
 from tunefront.evaluators.statistics.measurement import Measurement
@@ -100,6 +102,7 @@ def evaluate(
     log: Path,
     on_stage: OnStage = lambda stage: None,
     judge: Judge = plain_look,
+    measures: Sequence[Measure] = BUILTIN_MEASURES,
 ) -> Evaluation:
     """Evaluate a configuration: build and evaluate quality unless stored, then measure.
 
@@ -112,11 +115,13 @@ def evaluate(
         log: File for the output of the steps.
         on_stage: Called with each stage when it begins.
         judge: The early-stop rule, applied to the interim result after the first turns.
+        measures: What is watched while the candidate runs, beside its timing.
 
     Raises:
         SpaceError: If the configuration is not complete.
     """
-    with _EvaluationRun(setting, configuration, isolation, log, on_stage, judge) as path:
+    run = _EvaluationRun(setting, configuration, isolation, log, on_stage, judge, measures)
+    with run as path:
         return path.walk()
 
 
@@ -131,7 +136,9 @@ class _EvaluationRun:
         log: Path,
         on_stage: OnStage = lambda stage: None,
         judge: Judge = plain_look,
+        measures: Sequence[Measure] = BUILTIN_MEASURES,
     ) -> None:
+        self.measures = measures
         self.on_stage = on_stage
         self.judge = judge
         self.setting = setting
@@ -364,6 +371,7 @@ class _EvaluationRun:
             self.log,
             self._enough,
             looker.ends,
+            self.measures,
         )
         self.seconds[WAITING] += session.queued_s + session.waited_s
         return looker.noted(self._found(session, quality))

@@ -8,18 +8,17 @@ from typing import Any, cast
 
 from tunefront.evaluators.benchmark.interleaved import Target
 from tunefront.evaluators.evaluation.settings import EvaluationSettings, devices, memory_limit
-from tunefront.evaluators.exports.open import runtime_of
 from tunefront.evaluators.isolation.cores import lease_cores
 from tunefront.evaluators.isolation.preload import imports_of
 from tunefront.evaluators.isolation.process import Isolation, Kit, Step
 from tunefront.evaluators.profiling.profile import Profile
-from tunefront.evaluators.runtimes.profile import check_profiler
 from tunefront.evaluators.store.locks import in_use
 from tunefront.evaluators.store.store import Store, key_of
 from tunefront.spaces import Configuration, EvaluationError
 
 from .inference import contender
 from .keys import candidate_key, model_key
+from .profiler import check_profiler
 from .workload import catalog_for
 
 PROFILED_S = 1.0
@@ -48,7 +47,7 @@ def profile_candidate(
     """
     catalog = catalog_for(setting.workload)
     catalog.check_complete(configuration)
-    check_profiler(runtime_of(catalog, configuration.text("runtime")))
+    check_profiler(catalog, configuration.text("runtime"))
     if configuration.integer("tensor_parallel") > 1:
         raise EvaluationError(
             "a model that several processes share can't be profiled: each would have a profile of "

@@ -7,8 +7,9 @@ their process is started.
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,6 @@ from tunefront.evaluators.benchmark.turn_channel import TurnClient
 from tunefront.evaluators.evaluation.built import CandidateRecord
 from tunefront.evaluators.evaluation.protocol import Protocol
 from tunefront.evaluators.exports.open import open_candidate, runtime_of
-from tunefront.evaluators.extensions import catalog_of
 from tunefront.evaluators.interfaces.tensors import (
     Inputs,
     no_collection,
@@ -27,7 +27,6 @@ from tunefront.evaluators.interfaces.tensors import (
     warm_up,
 )
 from tunefront.evaluators.measures.machine import ProcessWatch
-from tunefront.evaluators.measures.memory import folder_mb, gpu_memory_mb, tree_memory_mb
 from tunefront.evaluators.runtimes.base import Source
 from tunefront.evaluators.runtimes.number_format import NumberFormat
 from tunefront.evaluators.statistics.paired_quality import QualityLimit
@@ -229,26 +228,36 @@ def _quality_limit(workload: Workload, payload: Payload) -> QualityLimit:
 
 
 def measure(payload: Payload) -> dict[str, object]:
-    """Open the candidate as a deployment would, run its turns, and report memory and facts.
+    """Open the candidate as a deployment would, run its turns, and read back its properties.
+
+    The model is loaded on the call `load`: until then, measures read the idle process from outside.
+    Properties are read after the turns, because reading them can take memory.
 
     Payload: `candidate`, `configuration`, `requests`, `threads`, `protocol`; `address` and `place`
-    for the turn channel.
+    for the turn channel; `inside`, the functions of measures that read inside this process.
 
     Returns:
-        `load_s`, `idle_mb`, `peak_mb`, `weights_mb`, `facts`, `gpu` (MB) and `warmup_s`.
+        `facts`.
 
     Raises:
         EvaluationError: With the cause "invalid output" if outputs are not finite, "not applied"
             if a choice did not take effect.
     """
     made = read_requests(Path(payload["requests"]))
-    idle_mb, _ = tree_memory_mb()
+    client = TurnClient(payload["address"], int(payload["place"]))
+    calls = client.calls()
+    if next(calls, "end") != "load":
+        return {}
     folder = Path(payload["candidate"])
     start = time.perf_counter()
     candidate = open_candidate(folder, threads=int(payload["threads"]))
     load_s = time.perf_counter() - start
     try:
         _check_outputs(candidate, made[0])
+        client.say({"load_s": load_s})
+        with no_collection():
+            protocol = Protocol(**payload["protocol"])
+            _take_turns(client, calls, candidate, made, protocol, payload["inside"])
         facts = candidate.facts()
         problem = not_applied(
             catalog_for(WorkloadSpec.from_dict(payload["workload"])),
@@ -258,23 +267,7 @@ def measure(payload: Payload) -> dict[str, object]:
         )
         if problem is not None:
             raise EvaluationError(problem, cause="not applied")
-        weights_mb = folder_mb(folder)
-
-        def state() -> dict[str, object]:
-            """Return loading time, memory so far, and facts."""
-            return {
-                "load_s": load_s,
-                "idle_mb": idle_mb,
-                "peak_mb": tree_memory_mb()[1],
-                "weights_mb": weights_mb,
-                "facts": dict(facts),
-                "gpu": gpu_memory_mb(),
-            }
-
-        seat = TurnClient(payload["address"], int(payload["place"]))
-        with no_collection():
-            warmup_s = _take_turns(seat, candidate, made, Protocol(**payload["protocol"]), state)
-        return {**state(), "warmup_s": warmup_s}
+        return {"facts": dict(facts)}
     finally:
         candidate.close()
 
@@ -344,9 +337,9 @@ def profile(payload: Payload) -> dict[str, object]:
     of `count_products`, or empty), `roofline` (result of `roofline`), `requests`, `threads`,
     `seconds`, `trace` (file to write).
     """
+    from tunefront.evaluators.pipelines.profiler import profile_job
     from tunefront.evaluators.profiling.job import ProfileJob
     from tunefront.evaluators.profiling.profile import Roofline
-    from tunefront.evaluators.runtimes.profile import profile_job
 
     folder = Path(payload["candidate"])
     job = ProfileJob(
@@ -361,8 +354,7 @@ def profile(payload: Payload) -> dict[str, object]:
         roofline=Roofline(**payload["roofline"]),
     )
     with no_collection():
-        runtime = runtime_of(catalog_of(job.record.extensions), job.record.runtime)
-        return profile_job(runtime, job).to_dict()
+        return profile_job(job).to_dict()
 
 
 def _check_outputs(candidate: Any, request: Inputs) -> None:
@@ -372,37 +364,39 @@ def _check_outputs(candidate: Any, request: Inputs) -> None:
 
 
 def _take_turns(
-    seat: TurnClient,
+    client: TurnClient,
+    calls: Iterator[str],
     candidate: Any,
     made: list[Inputs],
     protocol: Protocol,
-    state: Callable[[], Mapping[str, object]],
-) -> float:
-    """Serve the calls of the turn channel until `end`; return the seconds of warm-up.
+    inside: Sequence[str],
+) -> None:
+    """Serve the calls of the turn channel until `end`.
 
-    `warm` runs the warm-up, `look` replies with the state for the interim result, any other call
-    runs a timed block.
+    `warm` runs the warm-up, `report` replies with the results of the functions `inside`, any other
+    call runs a timed block.
     """
     watch = ProcessWatch()
-    warmup_s, spent_s = 0.0, time.process_time()
-    for word in seat.calls():
+    for word in calls:
         if word == "end":
-            break
+            return
         if word == "warm":
             warmup_s = warm_up(candidate, made, protocol.seconds)
             watch.settle()
-            seat.say({"warmup_s": warmup_s})
-            spent_s = time.process_time()
-        elif word == "look":
-            seat.say({**state(), "warmup_s": warmup_s})
-            spent_s = time.process_time()
+            client.say({"warmup_s": warmup_s})
+        elif word == "report":
+            client.say({"reports": {name: _called(name) for name in inside}})
         else:
             block = run_block(candidate, made, protocol.block_s, watch)
             watch.settle()
-            now_s = time.process_time()
-            seat.say({**block.to_dict(), "spent_s": now_s - spent_s})
-            spent_s = now_s
-    return warmup_s
+            client.say(block.to_dict())
+
+
+def _called(name: str) -> Mapping[str, float]:
+    """Return the result of a function `module:function`."""
+    module, _, function = name.partition(":")
+    found: Mapping[str, float] = getattr(import_module(module), function)()
+    return found
 
 
 def _threads() -> None:

@@ -4,14 +4,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from tunefront.evaluators.evaluation.built import Facts
 from tunefront.evaluators.interfaces.tensors import Inputs, TensorSpec
-from tunefront.evaluators.profiling.job import ProfileJob, ProfilerResult
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.workloads.base import Architecture
-from tunefront.spaces import Configuration, EvaluationError, Hardware
+from tunefront.spaces import Configuration, Hardware
 
 if TYPE_CHECKING:
     import torch
@@ -75,7 +74,6 @@ class Runtime(ABC):
     """A runtime: builds a torch module for one way of running it, and opens the result."""
 
     name: str
-    has_profiler: ClassVar[bool] = False
 
     @abstractmethod
     def build(
@@ -121,16 +119,3 @@ class Runtime(ABC):
         It imports numpy as `np`, has its folder in `HERE`, and defines `load()` and
         `run(model, inputs)`; run.py contains this module, and serve.py imports run.py.
         """
-
-    def loader(self, job: ProfileJob) -> LoadFolder:
-        """Return a function that opens a build of the job's candidate."""
-        record = job.record
-        return lambda folder: self.load(folder, record.configuration, record.settings, job.threads)
-
-    def profile(self, job: ProfileJob) -> ProfilerResult:
-        """Profile an open candidate; a runtime that can sets `has_profiler`.
-
-        Raises:
-            EvaluationError: If the runtime has no profiler (cause "unsupported").
-        """
-        raise EvaluationError(f"runtime {self.name} has no profiler", cause="unsupported")

@@ -34,11 +34,13 @@ class Block:
         request_s: Wall seconds of every request, shape `(passes, requests)`.
         cpu_s: CPU seconds of the process and its children during the block.
         wait_s: Seconds that their threads waited for a core, summed over threads.
+        untimed: Number of requests that ran before the timed ones, in the same turn.
     """
 
     request_s: npt.NDArray[np.float64]
     cpu_s: float
     wait_s: float
+    untimed: int = 0
 
     @cached_property
     def wall_s(self) -> float:
@@ -56,6 +58,7 @@ class Block:
             "request_s": self.request_s.tolist(),
             "cpu_s": self.cpu_s,
             "wait_s": self.wait_s,
+            "untimed": self.untimed,
         }
 
     @classmethod
@@ -65,6 +68,7 @@ class Block:
             request_s=np.array(fields["request_s"], dtype=np.float64),
             cpu_s=float(fields["cpu_s"]),
             wait_s=float(fields["wait_s"]),
+            untimed=int(fields["untimed"]),
         )
 
 

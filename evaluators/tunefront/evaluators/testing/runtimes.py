@@ -13,7 +13,7 @@ from tunefront.evaluators.statistics.arrays import Array
 
 from .cases import NotConformant, RuntimeCase
 
-SIZES = ((1, 7), (3, 24), (4, 50))
+_SIZES = ((1, 7), (3, 24), (4, 50))
 """Batch sizes and lengths that are tried."""
 
 
@@ -48,7 +48,7 @@ def outputs_are_close_at_every_size(case: RuntimeCase) -> None:
     """
     candidate = case.open()
     try:
-        for batch, length in SIZES:
+        for batch, length in _SIZES:
             request = case.make_request(batch, length, 100 + batch)
             expected = case.reference(request)
             output = candidate(request)[0]

@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tunefront.evaluators.exports.open import runtime_of
@@ -18,7 +19,7 @@ from .workloads import WORKLOAD_CHECKS, WorkloadCase
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class CheckResult:
     """The result of one check.
 
     Attributes:
@@ -32,7 +33,7 @@ class Finding:
     problem: str = ""
 
 
-def check_additions(spec: WorkloadSpec, hardware: Hardware) -> Iterator[Finding]:
+def check_additions(spec: WorkloadSpec, hardware: Hardware) -> Iterator[CheckResult]:
     """Run the suites on the choices, runtimes and workload that an experiment adds.
 
     Runtimes are tried with a small module in every number format that they support here.
@@ -55,10 +56,10 @@ def check_additions(spec: WorkloadSpec, hardware: Hardware) -> Iterator[Finding]
             yield _tried(f"workload {spec.task}", workload_check, case)
 
 
-def _runtime(catalog: Catalog, name: str, hardware: Hardware) -> Iterator[Finding]:
+def _runtime(catalog: Catalog, name: str, hardware: Hardware) -> Iterator[CheckResult]:
     if missing := catalog.missing(name, hardware):
         names = ", ".join(one.name for one in missing)
-        yield Finding(
+        yield CheckResult(
             subject=f"runtime {name}", check="it is installed", problem=f"{names} not installed"
         )
         return
@@ -70,7 +71,7 @@ def _runtime(catalog: Catalog, name: str, hardware: Hardware) -> Iterator[Findin
                 catalog=catalog,
                 runtime=runtime_of(catalog, name),
                 configuration=catalog.complete({**values, "runtime": name}),
-                make_source=lambda folder=folder: layered_source(hardware, Path(folder, "shared")),
+                make_source=partial(layered_source, hardware, Path(folder, "shared")),
                 folder=built,
             )
             for check in RUNTIME_CHECKS:
@@ -81,11 +82,11 @@ def _format(values: Mapping[str, Value]) -> str:
     return " ".join(str(value) for value in values.values())
 
 
-def _tried(subject: str, check: Callable[..., None], *arguments: object) -> Finding:
+def _tried(subject: str, check: Callable[..., None], *arguments: object) -> CheckResult:
     name = check.__name__.replace("_", " ")
     try:
         check(*arguments)
     except Exception as error:  # a user's code can raise anything; the suite goes on
         problem = str(error) or type(error).__name__
-        return Finding(subject=subject, check=name, problem=problem)
-    return Finding(subject=subject, check=name)
+        return CheckResult(subject=subject, check=name, problem=problem)
+    return CheckResult(subject=subject, check=name)

@@ -72,7 +72,9 @@ def run_job(job: Mapping[str, Any]) -> Mapping[str, Any]:
         _isolation_of_this_worker(),
         log_file(folder, number),
         on_stage=lambda stage: note_stage(folder, number, stage),
-        judge=StoppingThresholds.from_dict(job["race"]).look if job.get("race") else plain_look,
+        judge=StoppingThresholds.from_dict(job["race"]).interim_result
+        if job.get("race")
+        else plain_look,
     )
     return evaluation.to_dict()
 

@@ -7,10 +7,11 @@ configuration that measurements depend on.
 from collections.abc import Mapping
 from typing import Any
 
-from tunefront.evaluators import QUALITY_DROP, EvaluationSettings, quality_metrics, stages_folder
+from tunefront.evaluators import EvaluationSettings, stages_folder
 from tunefront.spaces import detect_hardware
 
 from .experiment import Experiment
+from .metrics import QUALITY_DROP
 
 JUDGING = ("task", "max_length", "items", "metric", "direction", "inputs", "quality")
 """Workload keys, other than model and data, that measurements depend on."""
@@ -38,10 +39,7 @@ def setting_of(experiment: Experiment, fingerprint: str) -> EvaluationSettings:
         memory_mb=int(TRIAL_MEMORY_SHARE * hardware.memory_mb / experiment.concurrent_trials),
         baseline=experiment.space.catalog.complete(experiment.baseline),
         quality_limit=_quality_limit(experiment),
-        quality_matters=any(
-            o.metric in quality_metrics(experiment.workload) or o.metric == QUALITY_DROP.name
-            for o in experiment.objectives
-        ),
+        quality_matters=any(o.kind == "quality" for o in experiment.objectives),
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from tunefront.evaluators import Part, Profile
+from tunefront.evaluators import Metric, Part, Profile
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import NOT_QUANTIZED, Configuration, SearchSpace, Value, show
 
@@ -27,11 +27,13 @@ class Situation:
         profile: The profile.
         configuration: The profiled configuration; complete.
         cores: Number of cores of the machine.
+        rate: Metric that speed-ups are ratios of; None if there is none.
     """
 
     profile: Profile
     configuration: Configuration
     cores: int
+    rate: Metric | None
 
     def value(self, choice: str) -> Value:
         """Return the configuration's value of a choice."""
@@ -331,39 +333,45 @@ def _option(
         value=value,
         in_space=all(one in _in_space(space, name) for name, one in change.items()),
         obstacle=space.obstacle(changed) or "",
-        tried=tried_of(trials, number, situation.configuration, change),
+        tried=tried_of(trials, situation.rate, number, situation.configuration, change),
     )
 
 
 def tried_of(
-    trials: Sequence[Trial], number: int, now: Configuration, change: Mapping[str, Value]
+    trials: Sequence[Trial],
+    rate: Metric | None,
+    number: int,
+    now: Configuration,
+    change: Mapping[str, Value],
 ) -> Tried:
     """Collect the recorded evidence for a change of some choices.
 
     Args:
         trials: All recorded trials.
+        rate: The metric to compare by; without one nothing is compared.
         number: The number of the profiled trial.
         now: The profiled configuration; complete.
         change: The new values by choice.
     """
-    measured = [t for t in trials if t.measured and "throughput" in t.measurements]
+    name = "" if rate is None else rate.name
+    measured = [trial for trial in trials if trial.measured and name in trial.measurements]
     having = [trial for trial in measured if _has(trial, change)]
-    same = {name: now[name] for name in change}
+    same = {choice: now[choice] for choice in change}
     before = {_others(t, change): t for t in measured if _has(t, same)}
     ratios = [
-        trial.value("throughput") / before[_others(trial, change)].value("throughput")
+        trial.value(name) / before[_others(trial, change)].value(name)
         for trial in having
         if _others(trial, change) in before
     ]
-    own = next((trial.value("throughput") for trial in measured if trial.number == number), None)
-    best = max(having, key=lambda trial: trial.value("throughput"), default=None)
+    own = next((trial.value(name) for trial in measured if trial.number == number), None)
+    best = max(having, key=lambda trial: trial.value(name), default=None)
     failed = [t for t in trials if t.status == "failed" and _has(t, change)]
     return Tried(
         trials=len(having),
         failed=len(failed),
         pairs=len(ratios),
         speedup=median(ratios) if ratios else None,
-        best=(best.number, best.value("throughput") / own) if best and own else None,
+        best=(best.number, best.value(name) / own) if best and own else None,
     )
 
 

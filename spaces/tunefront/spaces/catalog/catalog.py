@@ -13,8 +13,8 @@ from tunefront.spaces.extension import Exclusion, Extension, Requirement
 from tunefront.spaces.hardware import Hardware
 from tunefront.spaces.rules import Context, Rule
 
-Values = Mapping[str, Value]
-Check = Callable[[Hardware, Values], str | None]
+_Values = Mapping[str, Value]
+_Check = Callable[[Hardware, _Values], str | None]
 """Returns the reason why complete values can't run on a machine, or None."""
 
 _LABEL_STAGES: tuple[Stage, ...] = ("runtime", "model", "execution")
@@ -39,7 +39,9 @@ class Catalog:
             {name: kind.stage for name, kind in self.kinds.items()}
         )
         self._provided = _provided(self.extensions)
-        self._defaults = {name: kind.default for name, kind in self.kinds.items()}
+        self.defaults: Mapping[str, Value] = MappingProxyType(
+            {name: kind.default for name, kind in self.kinds.items()}
+        )
         self._conditional = tuple(kind for kind in self.kinds.values() if kind.when)
         supports = _support_rules(self.extensions, self.kinds)
         excludes = _exclusion_rules(self.extensions, self.kinds)
@@ -106,7 +108,7 @@ class Catalog:
         adding = (one for one in self.extensions if value in one.values.get(choice, {}))
         return next((one.origin for one in adding), self.declaring(choice).origin)
 
-    def complete(self, values: Values) -> Configuration:
+    def complete(self, values: _Values) -> Configuration:
         """Return the configuration with a value for every choice: the default if none is given.
 
         A choice whose conditions in the catalogue do not hold gets its default, even if given.
@@ -114,8 +116,8 @@ class Catalog:
         Raises:
             SpaceError: For an unknown choice, with the nearest known one.
         """
-        completed = {**self._defaults, **values}
-        if len(completed) > len(self._defaults):
+        completed = {**self.defaults, **values}
+        if len(completed) > len(self.defaults):
             self.kind(next(name for name in values if name not in self.kinds))
         for kind in self._conditional:
             if not all(condition.holds(completed[condition.choice]) for condition in kind.when):
@@ -150,7 +152,7 @@ class Catalog:
             {
                 name: value
                 for name, value in configuration.items()
-                if name not in self.kinds or value != self._defaults[name]
+                if name not in self.kinds or value != self.defaults[name]
             }
         )
 
@@ -193,13 +195,13 @@ class Catalog:
         value = values[kind.name]
         if value == kind.default and not kind.label_default:
             return ""
-        completed = {**self._defaults, **values}
+        completed = {**self.defaults, **values}
         if not all(condition.holds(completed[condition.choice]) for condition in kind.when):
             return ""
         shown = kind.abbreviations.get(value) if narrow else None
         return f"{kind.short}{show(value)}" if shown is None else shown
 
-    def refusal(self, values: Values, hardware: Hardware) -> str | None:
+    def refusal(self, values: _Values, hardware: Hardware) -> str | None:
         """Return why a runtime can't run a combination on this machine, or None.
 
         What a runtime supports is checked before what the processor lacks. Installed libraries,
@@ -270,7 +272,7 @@ def _provided(extensions: Sequence[Extension]) -> Mapping[tuple[str, str], str]:
 
 
 def _grouped(
-    name: str, checks: Sequence[tuple[tuple[Condition, ...], tuple[str, ...], Check]]
+    name: str, checks: Sequence[tuple[tuple[Condition, ...], tuple[str, ...], _Check]]
 ) -> tuple[Rule, ...]:
     """Return one rule for all checks that depend on the same choices.
 
@@ -278,7 +280,7 @@ def _grouped(
         name: Name of the rules.
         checks: Of each check its conditions, further choices that it reads, and the check itself.
     """
-    by_choices: dict[tuple[str, ...], list[tuple[tuple[Condition, ...], Check]]] = {}
+    by_choices: dict[tuple[str, ...], list[tuple[tuple[Condition, ...], _Check]]] = {}
     for conditions, others, check in checks:
         read = tuple(dict.fromkeys([*(c.choice for c in conditions), *others]))
         by_choices.setdefault(read, []).append((conditions, check))
@@ -289,7 +291,7 @@ def _grouped(
 
 
 def _first_reason(
-    read: tuple[str, ...], checks: tuple[tuple[tuple[Condition, ...], Check], ...]
+    read: tuple[str, ...], checks: tuple[tuple[tuple[Condition, ...], _Check], ...]
 ) -> Callable[..., str | None]:
     def reason(context: Context, *given: Value) -> str | None:
         values = dict(zip(read, given, strict=True))
@@ -322,8 +324,8 @@ def _requirement_rules(
     )
 
 
-def _lacking(requirements: Sequence[Requirement]) -> Check:
-    def check(hardware: Hardware, _: Values) -> str | None:
+def _lacking(requirements: Sequence[Requirement]) -> _Check:
+    def check(hardware: Hardware, _: _Values) -> str | None:
         missing = [one for one in requirements if one.version_on(hardware) is None]
         if not missing:
             return None
@@ -353,8 +355,8 @@ def _exclusion_rules(
     )
 
 
-def _excluding(exclusion: Exclusion) -> Check:
-    def check(hardware: Hardware, values: Values) -> str | None:
+def _excluding(exclusion: Exclusion) -> _Check:
+    def check(hardware: Hardware, values: _Values) -> str | None:
         return exclusion.reason if exclusion.applies(values, hardware) else None
 
     return check

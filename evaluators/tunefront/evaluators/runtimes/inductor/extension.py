@@ -22,5 +22,8 @@ EXTENSION = Extension(
         Requirement(distribution="torch"),
         Requirement(distribution="torchao", extra="quantization", when=(_QUANTIZED,)),
     ),
-    provides={"runtime": "tunefront.evaluators.runtimes.inductor.runtime:Inductor"},
+    provides={
+        "runtime": "tunefront.evaluators.runtimes.inductor.runtime:Inductor",
+        "profiler": "tunefront.evaluators.runtimes.torch.profiler:profile_torch",
+    },
 )

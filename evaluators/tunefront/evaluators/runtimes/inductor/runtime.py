@@ -9,7 +9,6 @@ from typing import Any
 
 from tunefront.evaluators.evaluation.built import Facts
 from tunefront.evaluators.interfaces.tensors import Inputs
-from tunefront.evaluators.profiling.job import ProfileJob, ProfilerResult
 from tunefront.evaluators.runtimes.base import Candidate, Runtime, Source
 from tunefront.evaluators.runtimes.number_format import (
     KEPT_LAYERS,
@@ -33,7 +32,6 @@ class Inductor(Runtime):
     """AOTInductor: packages load fast, and an export contains the compiled code."""
 
     name = "inductor"
-    has_profiler = True
 
     def build(
         self, source: Source, configuration: Configuration, folder: Path
@@ -84,12 +82,6 @@ class Inductor(Runtime):
         return _SCRIPT.format(
             file=PACKAGE_FILE, device=configuration.text("device"), threads=threads
         )
-
-    def profile(self, job: ProfileJob) -> ProfilerResult:
-        """Profile a candidate with the runtime's own profiler."""
-        from tunefront.evaluators.runtimes.torch.profiler import profile_torch
-
-        return profile_torch(job, self.loader(job))
 
 
 class InductorCandidate(Candidate):

@@ -27,5 +27,8 @@ EXTENSION = Extension(
         Requirement(distribution="onnxscript", extra="onnxruntime"),
         Requirement(distribution="onnxruntime", extra="onnxruntime"),
     ),
-    provides={"runtime": "tunefront.evaluators.runtimes.onnxruntime.runtime:OnnxRuntime"},
+    provides={
+        "runtime": "tunefront.evaluators.runtimes.onnxruntime.runtime:OnnxRuntime",
+        "profiler": "tunefront.evaluators.runtimes.onnxruntime.profiler:profile_onnx",
+    },
 )

@@ -7,7 +7,6 @@ from typing import Any
 
 from tunefront.evaluators.evaluation.built import Facts
 from tunefront.evaluators.interfaces.tensors import Inputs
-from tunefront.evaluators.profiling.job import ProfileJob, ProfilerResult
 from tunefront.evaluators.runtimes.base import Candidate, Runtime, Source
 from tunefront.evaluators.runtimes.number_format import NumberFormat, quantization_facts
 from tunefront.evaluators.runtimes.weights import WeightStatistics, total
@@ -31,7 +30,6 @@ class OnnxRuntime(Runtime):
     """ONNX Runtime with the CPU execution provider."""
 
     name = "onnxruntime"
-    has_profiler = True
 
     def build(
         self, source: Source, configuration: Configuration, folder: Path
@@ -68,12 +66,6 @@ class OnnxRuntime(Runtime):
     ) -> str:
         """Return a script that needs onnxruntime and numpy only."""
         return _SCRIPT.format(file=ONNX_FILE, threads=threads)
-
-    def profile(self, job: ProfileJob) -> ProfilerResult:
-        """Profile a candidate with the runtime's own profiler."""
-        from tunefront.evaluators.runtimes.onnxruntime.profiler import profile_onnx
-
-        return profile_onnx(job, self.loader(job))
 
 
 class OnnxCandidate(Candidate):

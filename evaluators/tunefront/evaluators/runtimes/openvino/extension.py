@@ -49,5 +49,8 @@ EXTENSION = Extension(
         Requirement(distribution="openvino", extra="openvino"),
         Requirement(distribution="nncf", extra="openvino"),
     ),
-    provides={"runtime": "tunefront.evaluators.runtimes.openvino.runtime:OpenVino"},
+    provides={
+        "runtime": "tunefront.evaluators.runtimes.openvino.runtime:OpenVino",
+        "profiler": "tunefront.evaluators.runtimes.openvino.profiler:profile_openvino",
+    },
 )

@@ -10,7 +10,6 @@ import numpy as np
 
 from tunefront.evaluators.evaluation.built import Facts
 from tunefront.evaluators.interfaces.tensors import Inputs
-from tunefront.evaluators.profiling.job import ProfileJob, ProfilerResult
 from tunefront.evaluators.runtimes.base import Candidate, Runtime, Source
 from tunefront.evaluators.runtimes.number_format import NumberFormat, quantization_facts
 from tunefront.evaluators.runtimes.weights import WeightStatistics, total
@@ -31,7 +30,6 @@ class OpenVino(Runtime):
     """OpenVINO with the CPU plugin."""
 
     name = "openvino"
-    has_profiler = True
 
     def build(
         self, source: Source, configuration: Configuration, folder: Path
@@ -85,12 +83,6 @@ class OpenVino(Runtime):
         options = settings["options"]
         assert isinstance(options, dict)
         return _SCRIPT.format(file=IR_FILE, options={**options, "INFERENCE_NUM_THREADS": threads})
-
-    def profile(self, job: ProfileJob) -> ProfilerResult:
-        """Profile a candidate with the runtime's own profiler."""
-        from tunefront.evaluators.runtimes.openvino.profiler import profile_openvino
-
-        return profile_openvino(job, self.loader(job))
 
 
 class OpenVinoCandidate(Candidate):

@@ -48,5 +48,8 @@ EXTENSION = Extension(
         Requirement(distribution="torch"),
         Requirement(distribution="torchao", extra="quantization", when=(_QUANTIZED,)),
     ),
-    provides={"runtime": "tunefront.evaluators.runtimes.torch.runtime:TorchEager"},
+    provides={
+        "runtime": "tunefront.evaluators.runtimes.torch.runtime:TorchEager",
+        "profiler": "tunefront.evaluators.runtimes.torch.profiler:profile_torch",
+    },
 )

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from tunefront.evaluators.evaluation.built import Facts
 from tunefront.evaluators.interfaces.tensors import Inputs
-from tunefront.evaluators.profiling.job import ProfileJob, ProfilerResult
 from tunefront.evaluators.runtimes.base import Candidate, Runtime, Source
 from tunefront.evaluators.runtimes.number_format import (
     KEPT_LAYERS,
@@ -28,7 +27,6 @@ class TorchEager(Runtime):
     """PyTorch eager on a program of torch.export, so that an export runs what was measured."""
 
     name = "torch"
-    has_profiler = True
 
     def build(
         self, source: Source, configuration: Configuration, folder: Path
@@ -82,12 +80,6 @@ class TorchEager(Runtime):
         return _SCRIPT.format(
             file=PROGRAM_FILE, device=configuration.text("device"), threads=threads
         )
-
-    def profile(self, job: ProfileJob) -> ProfilerResult:
-        """Profile a candidate with the runtime's own profiler."""
-        from tunefront.evaluators.runtimes.torch.profiler import profile_torch
-
-        return profile_torch(job, self.loader(job))
 
 
 class TorchCandidate(Candidate):
