@@ -143,7 +143,7 @@ class TrackingWriter:
         """Return why the end of the run stops waiting; empty while it waits."""
         now = time.monotonic()
         if now - self._progress > STANDSTILL_S:
-            return f"no result in {STANDSTILL_S:.0f} s"
+            return f"no response in {STANDSTILL_S:.0f} s"
         return f"not done in {LAST_S:.0f} s" if now - start > LAST_S else ""
 
     def _loop(self) -> None:
