@@ -47,6 +47,7 @@ def test_a_finished_trial_is_recorded_whole(
     finished = TrialFinished(
         trial=trial(3, load().baseline, started=started, throughput=900.0),
         sentence="9.0x the throughput",
+        remarks=("warnings: hot",),
         front=(0, 3),
         left=5,
         pace_s=2.5,
@@ -55,6 +56,7 @@ def test_a_finished_trial_is_recorded_whole(
     record = json.loads(json.dumps(event_record(finished)))
     assert list(record) == ["event", *(field.name for field in fields(finished))]
     assert record["event"] == "trial_finished"
+    assert record["remarks"] == ["warnings: hot"]
     assert record["front"] == [0, 3]
     assert record["trial"]["measurements"]["throughput"]["value"] == 900.0
     assert record["trial"]["started"] == "2026-11-27T12:00:00"

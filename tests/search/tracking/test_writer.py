@@ -228,7 +228,7 @@ def test_the_end_of_the_night_does_not_wait_for_a_server_that_is_silent(
     with frozen(remote):
         search.trials(1)
         assert search.finish() == ""
-        assert "(no result in 2 s); not there yet: 1 trial (001) and the front" in search.said[-1]
+        assert "(no response in 2 s); not there yet: 1 trial (001) and the front" in search.said[-1]
     thread = next(thread for thread in threading.enumerate() if thread.name == "tracking-writer")
     thread.join(timeout=CATCH_UP_S)
     assert not thread.is_alive(), "it ends with the request that it was waiting for"

@@ -59,7 +59,7 @@ def profile_command(experiment: Path, trial: str | None, style: str) -> None:
 def _log(result: "Result", found: "ProfiledTrial") -> None:
     """Log the profile in the trial's MLflow run; the files remain if MLflow can't be written."""
     from tunefront.search.study.study import Study
-    from tunefront.search.tracking.profile_files import add_to_mlflow
+    from tunefront.search.tracking.writer import add_to_mlflow
     from tunefront.spaces import TrackingError
 
     try:

@@ -51,9 +51,9 @@ def plot_lines(result: Result) -> list[str]:
             name = f"{trial.number:03}" if view.shortlisted else ""
             at = (trial.value(x.metric), trial.value(y.metric))
             points[role].append(Point(x=at[0], y=at[1], mark=ROLE_MARKS[role], name=name))
-    drawn = [point for role in ROLE_MARKS for point in points[role]]
-    found = [role for role in reversed(ROLE_MARKS) if points[role]]
-    legend = "   ".join(f"{ROLE_MARKS[role]} {role}" for role in found)
+    drawn = [point for found in points.values() for point in found]
+    marks = [f"{found[0].mark} {role}" for role, found in points.items() if found]
+    legend = "   ".join(reversed(marks))
     return [*plot(drawn, _title(result, x), _title(result, y)), "", legend]
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.results.metadata import read_record
@@ -21,6 +22,9 @@ from tunefront.spaces import TrackingError
 
 from .base import Tracker
 from .store import check_reachable, error_text, only_writer
+
+if TYPE_CHECKING:
+    from tunefront.search.profile.run import ProfiledTrial
 
 LONGEST_PAUSE_S = 60.0
 LAST_ATTEMPTS = 2
@@ -143,7 +147,7 @@ class TrackingWriter:
         """Return why the end of the run stops waiting; empty while it waits."""
         now = time.monotonic()
         if now - self._progress > STANDSTILL_S:
-            return f"no result in {STANDSTILL_S:.0f} s"
+            return f"no response in {STANDSTILL_S:.0f} s"
         return f"not done in {LAST_S:.0f} s" if now - start > LAST_S else ""
 
     def _loop(self) -> None:
@@ -293,3 +297,23 @@ def sync(experiment: Experiment) -> Synced:
     return Synced(
         trials=len(_ended(result)), written=written, link=link, obstacle=projection.obstacle
     )
+
+
+def add_to_mlflow(result: Result, found: "ProfiledTrial", search_id: str) -> str:
+    """Log a profile's files below `profile/` in the trial's MLflow run; return their address.
+
+    Raises:
+        TrackingError: If MLflow can't be written, or another process is writing this search.
+    """
+    from .projection import Projection
+
+    check_reachable(result.experiment)
+    with only_writer(result.experiment):
+        try:
+            projection = Projection(result.experiment, search_id)
+            projection.write_trial(found.trial, result)
+            return projection.add_files(found.trial, found.folder, "profile")
+        except TrackingError:
+            raise
+        except Exception as error:  # MLflow raises many types; each means that nothing was written
+            raise TrackingError(f"MLflow could not be written ({error_text(error)})") from error
