@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tunefront.evaluators import EvaluationSettings, Isolation, evaluate
+from tunefront.evaluators.isolation.codec import from_plain
 from tunefront.search import Experiment, load_experiment
 from tunefront.spaces import Configuration, complete
 
@@ -58,7 +59,7 @@ def trial(
         tune.report({**cant_run, RAN: False})
         return
     with tempfile.TemporaryDirectory(prefix="tunefront-") as folder:
-        own = replace(EvaluationSettings.from_dict(setting), store=folder)
+        own = replace(from_plain(EvaluationSettings, setting), store=folder)
         found = evaluate(own, complete(configuration), _isolation(), Path(folder, "log"))
     if found.status == "failed":
         tune.report({**cant_run, RAN: True})

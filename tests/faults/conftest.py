@@ -99,7 +99,7 @@ def searched(
     experiment = load_experiment(path)
     said: list[str] = []
     setting, described = check_workload(experiment, said.append)
-    study = Study.open(experiment, {"workload": described["fingerprint"]})
+    study = Study.open(experiment, {"workload": described.fingerprint})
     (experiment.results / "faults.json").write_text(json.dumps(plan))
     runnable = experiment.space.enumerate().runnable
     with RaySupervisor(experiment.results, cores=1, gpus=0) as host:

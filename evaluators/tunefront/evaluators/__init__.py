@@ -32,6 +32,7 @@ from tunefront.evaluators.pipelines.inference import (
 )
 from tunefront.evaluators.pipelines.keys import candidate_key
 from tunefront.evaluators.pipelines.profile import profile_candidate
+from tunefront.evaluators.pipelines.tasks.describe import WorkloadDescription
 from tunefront.evaluators.profiling.profile import (
     Part,
     Profile,
@@ -84,6 +85,7 @@ __all__ = [
     "TargetResult",
     "Timeouts",
     "Timing",
+    "WorkloadDescription",
     "WorkloadSpec",
     "build_workload",
     "cache_folder",

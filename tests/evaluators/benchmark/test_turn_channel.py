@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from tunefront.evaluators.benchmark.turn_channel import TurnChannel, TurnClient
-from tunefront.evaluators.isolation.process import Child, Isolation, Step
+from tunefront.evaluators.isolation.preload import IMPORT_PROFILES
+from tunefront.evaluators.isolation.process import Child, Isolation
+from tunefront.evaluators.isolation.task import Task
 from tunefront.spaces import EvaluationError
 
 HERE = Path(__file__).parents[1]
@@ -141,7 +143,7 @@ def slim() -> Iterator[Isolation]:
         before = os.environ.get("PYTHONPATH")
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(HERE), before])))
         found = Isolation()
-        found.warm("onnxruntime")
+        found.warm(IMPORT_PROFILES["onnxruntime"])
         yield found
         found.close()
 
@@ -149,7 +151,7 @@ def slim() -> Iterator[Isolation]:
 class Hall:
     """A turnstile with real processes before it."""
 
-    def __init__(self, turnstile: TurnChannel, children: Sequence[Child]) -> None:
+    def __init__(self, turnstile: TurnChannel, children: Sequence[Child[dict[str, Any]]]) -> None:
         self.turnstile = turnstile
         self.children = children
 
@@ -167,10 +169,11 @@ def hall(turnstile: TurnChannel, slim: Isolation, tmp_path: Path) -> Iterator[Ha
         children = [
             stack.enter_context(
                 slim.start(
-                    Step(
-                        name="faulty:sits",
-                        payload={"address": turnstile.address, "place": place},
-                        kit="onnxruntime",
+                    Task(
+                        function="faulty:sits",
+                        request={"address": turnstile.address, "place": place},
+                        result=dict,
+                        imports=IMPORT_PROFILES["onnxruntime"],
                         log=tmp_path / "log",
                         timeout_s=LIMIT_S,
                     )
@@ -252,12 +255,13 @@ def test_calling_who_has_left_is_found_out(hall: Hall) -> None:
 def test_a_process_that_ends_before_it_sits_is_found_out(
     turnstile: TurnChannel, slim: Isolation, tmp_path: Path
 ) -> None:
-    step = Step(
-        name="faulty:segfaults",
-        payload={},
-        kit="onnxruntime",
+    task = Task(
+        function="faulty:segfaults",
+        request={},
+        result=dict,
+        imports=IMPORT_PROFILES["onnxruntime"],
         log=tmp_path / "log",
         timeout_s=LIMIT_S,
     )
-    with slim.start(step) as child, pytest.raises(EvaluationError, match="SIGSEGV"):
+    with slim.start(task) as child, pytest.raises(EvaluationError, match="SIGSEGV"):
         turnstile.seated([0], LIMIT_S, lambda place: child.check())

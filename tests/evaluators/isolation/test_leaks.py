@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from tunefront.evaluators import EvaluationSettings, Isolation, evaluate, export_candidate
+from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.spaces import RUNTIMES, complete
 
 SECRET = "secret-value-123"
@@ -44,7 +45,7 @@ def written(
     assert found.status == "ok", (found.message, found.log)
     (folder / "export").mkdir()
     export_candidate(setting, configuration, told, folder / "logs" / "trial.log", folder / "export")
-    (folder / "evaluation").write_text(str(found.to_dict()))
+    (folder / "evaluation").write_text(str(to_plain(found)))
     return folder
 
 
@@ -61,7 +62,7 @@ def test_a_failure_writes_no_variable_down(
     configuration = complete({"runtime": "torch", "threads": 1, "pruning_ratio": 0.5})
     broken = complete({**configuration, "pruning_method": "no-such-method"})
     found = evaluate(lm_setting, broken, told, tmp_path / "trial.log")
-    (tmp_path / "evaluation").write_text(str(found.to_dict()))
+    (tmp_path / "evaluation").write_text(str(to_plain(found)))
     assert found.status == "failed"
     assert parts_with(tmp_path, "no-such-method") == ["evaluation", "trial.log"]
     assert parts_with(tmp_path, SECRET) == []

@@ -34,6 +34,7 @@ from tunefront.evaluators import (
 )
 from tunefront.evaluators.benchmark.outcome import doubts_of, relative_throughput
 from tunefront.evaluators.evaluation.evaluation import EVALUATION_STAGES
+from tunefront.evaluators.isolation.codec import from_plain, to_plain
 from tunefront.evaluators.statistics.timing import Block
 from tunefront.spaces import CHOICES, Configuration, SpaceError, WorkloadError, complete
 
@@ -65,7 +66,7 @@ def test_an_evaluation_measures_everything(
     assert found.measurements["agreement"].value == 1.0
     assert len(found.items[0]) == len(found.items[1]) == 24
     assert found.facts["runtime"] == "torch"
-    assert Evaluation.from_dict(found.to_dict()) == found
+    assert from_plain(Evaluation, to_plain(found)) == found
 
 
 def test_waiting_for_cores_is_no_stage_s_time(
@@ -116,8 +117,8 @@ def test_the_baseline_runs_beside_a_candidate(
     assert relative.unit == "x"
     assert 3 <= relative.samples <= len(found.blocks)
     assert 0 < relative.low <= relative.value <= relative.high
-    assert Evaluation.from_dict(found.to_dict()) == found
-    assert EvaluationSettings.from_dict(json.loads(json.dumps(setting.to_dict()))) == setting
+    assert from_plain(Evaluation, to_plain(found)) == found
+    assert from_plain(EvaluationSettings, json.loads(json.dumps(to_plain(setting)))) == setting
 
 
 @pytest.mark.parametrize(
@@ -367,7 +368,7 @@ def test_the_fingerprint_follows_the_data(
     (tmp_path / "data.jsonl").write_text(text + '{"text": "one more line of code"}\n')
     changed = replace(lm_spec, data=str(tmp_path / "data.jsonl"))
     second = describe_workload(changed, isolation, tmp_path / "log")
-    assert first["fingerprint"] != second["fingerprint"]
+    assert first.fingerprint != second.fingerprint
 
 
 @pytest.mark.parametrize("missing", CHOICES)

@@ -12,6 +12,7 @@ import pytest
 from tests.evaluators.conftest import TORCH
 
 from tunefront.evaluators import EvaluationSettings, Isolation, Timing, evaluate
+from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.evaluators.store.eviction import clear, shelves
 from tunefront.spaces import complete
 
@@ -64,13 +65,15 @@ ON_A_SMALL_DISK = """
 import json, sys
 from dataclasses import replace
 from pathlib import Path
-from tunefront.evaluators import Isolation, Setting, evaluate
+from tunefront.evaluators import EvaluationSettings, Isolation, evaluate
+from tunefront.evaluators.isolation.codec import from_plain
 from tunefront.spaces import complete
 
 sys.modules["tunefront.evaluators.pipelines.inference"].LEAST_FREE_BYTES = 0
 sys.modules["tunefront.evaluators.pipelines.inference"].MODEL_COPIES = 0
 store = Path(sys.argv[2])
-setting = replace(Setting.from_dict(json.loads(sys.argv[1])), store=str(store))
+setting = from_plain(EvaluationSettings, json.loads(sys.argv[1]))
+setting = replace(setting, store=str(store))
 isolation = Isolation()
 for choices in (
     {"runtime": "torch"},
@@ -99,7 +102,7 @@ def test_a_disk_that_fills_up_is_the_cause_whatever_is_written(
     small = tmp_path / "small"
     small.mkdir()
     script = 'mount -t tmpfs -o size=256k tmpfs "$1" && exec "$0" -c "$2" "$3" "$1" "$4"'
-    arguments = [str(small), ON_A_SMALL_DISK, json.dumps(lm_setting.to_dict())]
+    arguments = [str(small), ON_A_SMALL_DISK, json.dumps(to_plain(lm_setting))]
     done = subprocess.run(
         [*alone, "sh", "-c", script, sys.executable, *arguments, str(tmp_path / "log")],
         stdout=subprocess.PIPE,

@@ -74,7 +74,7 @@ def test_floats_are_cast_at_its_border(
     if reason := refusal(runtime, ("bf16", quantization), detect_hardware()):
         pytest.skip(reason)
     described = describe_workload(spec, isolation, tmp_path / "log")
-    setting = replace(lm_setting, workload=spec, fingerprint=str(described["fingerprint"]))
+    setting = replace(lm_setting, workload=spec, fingerprint=described.fingerprint)
     values = {"runtime": runtime, "precision": "bf16", "quantization": quantization}
     found = evaluate(setting, complete({**values, "batch_size": 2}), isolation, tmp_path / "log")
     assert found.status == "ok", (found.message, found.log)
@@ -99,7 +99,7 @@ def test_a_quality_that_is_no_figure_is_a_failure_that_names_it(
 ) -> None:
     spec = replace(spec, quality=f"plain_network:{quality}")
     described = describe_workload(spec, isolation, tmp_path / "log")
-    setting = replace(lm_setting, workload=spec, fingerprint=str(described["fingerprint"]))
+    setting = replace(lm_setting, workload=spec, fingerprint=described.fingerprint)
     found = evaluate(setting, complete({"runtime": "torch"}), isolation, tmp_path / "log")
     assert (found.status, found.stage, found.cause) == ("failed", "quality", "invalid output")
     assert message in found.message

@@ -8,16 +8,19 @@ machine busy, the next turn waits, up to `Protocol.wait_s` in total.
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from tunefront.evaluators.evaluation.settings import EvaluationSettings, devices, memory_limit
 from tunefront.evaluators.interfaces.tensors import read_requests, size_of_pass, speed_of
+from tunefront.evaluators.isolation.codec import from_plain, to_plain
 from tunefront.evaluators.isolation.cores import lease_cores
-from tunefront.evaluators.isolation.process import Child, Isolation, Kit, Step
+from tunefront.evaluators.isolation.preload import IMPORT_PROFILES
+from tunefront.evaluators.isolation.process import Child, Isolation
+from tunefront.evaluators.isolation.task import Task
 from tunefront.evaluators.measures.energy import EnergyMeter
 from tunefront.evaluators.measures.gpu import Gpus
 from tunefront.evaluators.measures.machine import MachineWatch, wait_until_quiet
@@ -33,6 +36,7 @@ from tunefront.spaces import (
     resources_of,
 )
 
+from .messages import MEASURE, CandidateState, MeasureRequest, TimedBlock
 from .turn_channel import TurnChannel
 
 
@@ -160,7 +164,9 @@ def take_turns(
 class _Participant:
     """A target in an interleaved benchmark: its processes, and its blocks and energy so far."""
 
-    def __init__(self, contender: Target, places: Sequence[int], children: list[Child]) -> None:
+    def __init__(
+        self, contender: Target, places: Sequence[int], children: list[Child[CandidateState]]
+    ) -> None:
         self.contender = contender
         self.places = places
         self.children = dict(zip(places, children, strict=True))
@@ -194,20 +200,20 @@ class _Participant:
         except EvaluationError as error:
             return error
 
-    def figures(self, results: Sequence[Mapping[str, Any]]) -> TargetResult:
+    def figures(self, results: Sequence[CandidateState]) -> TargetResult:
         """Return the target's result from its turns and the reports of its processes.
 
         Args:
-            results: One report for each replica, as the step `measure` returns it.
+            results: The state of each replica's process.
         """
         first = results[0]
         # Library pages are shared: they count once, the memory above them for each replica.
-        model_mb = sum(r["peak_mb"] - r["idle_mb"] for r in results)
+        model_mb = sum(r.peak_mb - r.idle_mb for r in results)
         exact = {
-            "peak_memory_mb": first["idle_mb"] + model_mb,
+            "peak_memory_mb": first.idle_mb + model_mb,
             "model_memory_mb": model_mb,
-            "weights_mb": first["weights_mb"],
-            **{f"gpu_{name}": sum(r["gpu"][name] for r in results) for name in first["gpu"]},
+            "weights_mb": first.weights_mb,
+            **{f"gpu_{name}": sum(r.gpu[name] for r in results) for name in first.gpu},
         }
         timing = self.timing
         return TargetResult(
@@ -218,9 +224,9 @@ class _Participant:
                 **self._energy(),
             },
             facts={
-                **first["facts"],
-                "load_s": first["load_s"],
-                "warmup_s": first["warmup_s"],
+                **first.facts,
+                "load_s": first.load_s,
+                "warmup_s": first.warmup_s,
                 "clock": timing.clock,
             },
         )
@@ -273,26 +279,26 @@ class _Benchmark:
         first = sum(len(player.places) for player in self._players)
         places = range(first, first + contender.replicas)
         children = [
-            stack.enter_context(isolation.start(self._step(contender, replica, place, log)))
+            stack.enter_context(isolation.start(self._task(contender, replica, place, log)))
             for replica, place in enumerate(places)
         ]
         self._players.append(_Participant(contender, places, children))
 
-    def _step(self, contender: Target, replica: int, place: int, log: Path) -> Step:
+    def _task(self, contender: Target, replica: int, place: int, log: Path) -> Task[CandidateState]:
         configuration = contender.configuration
-        payload = {
-            "candidate": str(contender.candidate),
-            "configuration": dict(configuration),
-            "requests": str(contender.requests),
-            "threads": configuration.integer("threads"),
-            "protocol": asdict(self._protocol),
-            "address": self._turnstile.address,
-            "place": place,
-        }
-        return Step(
-            name="measure",
-            payload=payload,
-            kit=cast(Kit, configuration.text("runtime")),
+        request = MeasureRequest(
+            candidate=contender.candidate,
+            configuration=configuration,
+            requests=contender.requests,
+            protocol=self._protocol,
+            address=self._turnstile.address,
+            place=place,
+        )
+        return Task(
+            function=MEASURE,
+            request=request,
+            result=CandidateState,
+            imports=IMPORT_PROFILES[configuration.text("runtime")],
             log=log,
             timeout_s=self._setting.timeouts.measure_s,
             cores=self._cores[replica * contender.cores : (replica + 1) * contender.cores],
@@ -338,14 +344,14 @@ class _Benchmark:
         for player in self._present():
             if not (results := self._call(player, "look")):
                 return False
-            sittings.append(player.figures(results))
+            sittings.append(player.figures([from_plain(CandidateState, r) for r in results]))
         machine = self._machine(watch, own_s)
         return ends_early(
             InterleavedRun(sittings=sittings, machine=machine, waited_s=self._waited_s)
         )
 
     def _machine(self, watch: MachineWatch, own_s: float) -> Mapping[str, float]:
-        return {**watch.state(own_s).to_dict(), **self._gpus()}
+        return {**to_plain(watch.state(own_s)), **self._gpus()}
 
     def _gpus(self) -> dict[str, float]:
         """Return the state of the GPUs; empty if no target uses one."""
@@ -369,8 +375,9 @@ class _Benchmark:
         after = self._meter.joules()
         if before is not None and after is not None:
             player.joules.append(after - before)
-        player.blocks.append([Block.from_dict(answer) for answer in answers])
-        return float(sum(answer["spent_s"] for answer in answers))
+        timed = [from_plain(TimedBlock, answer) for answer in answers]
+        player.blocks.append([one.block for one in timed])
+        return sum(one.spent_s for one in timed)
 
     def _seat(self, player: _Participant) -> None:
         limit_s = self._setting.timeouts.measure_s

@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
+from tunefront.evaluators.isolation.codec import from_plain, to_plain
 from tunefront.spaces import Configuration, ExportError
 
 
@@ -34,10 +34,6 @@ class Numerics:
             quantization=configuration.text("quantization"),
             tensor_parallel=configuration.integer("tensor_parallel"),
         )
-
-    def to_dict(self) -> dict[str, str | int]:
-        """Return plain values for JSON."""
-        return asdict(self)
 
 
 CANDIDATE_FILE = "candidate.json"
@@ -69,16 +65,7 @@ class CandidateRecord:
 
     def write(self, folder: Path) -> None:
         """Write `candidate.json` into a folder."""
-        fields = {
-            "runtime": self.runtime,
-            "numerics": self.numerics.to_dict(),
-            "settings": dict(self.settings),
-            "parameters": self.parameters,
-            "reference_parameters": self.reference_parameters,
-            "sparsity": self.sparsity,
-            "threads": self.threads,
-        }
-        (folder / CANDIDATE_FILE).write_text(json.dumps(fields, indent=2) + "\n")
+        (folder / CANDIDATE_FILE).write_text(json.dumps(to_plain(self), indent=2) + "\n")
 
     @classmethod
     def read(cls, folder: Path) -> "CandidateRecord":
@@ -89,15 +76,6 @@ class CandidateRecord:
         """
         path = folder / CANDIDATE_FILE
         try:
-            fields = json.loads(path.read_text())
-            return cls(
-                runtime=fields["runtime"],
-                numerics=Numerics(**fields["numerics"]),
-                settings=cast(Mapping[str, object], fields["settings"]),
-                parameters=int(fields["parameters"]),
-                reference_parameters=int(fields["reference_parameters"]),
-                sparsity=float(fields["sparsity"]),
-                threads=int(fields["threads"]),
-            )
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            return from_plain(cls, json.loads(path.read_text()))
+        except (OSError, ValueError) as error:
             raise ExportError(f"{path} is no readable candidate record: {error}") from error

@@ -1,7 +1,7 @@
 """The result of an evaluation: plain values that are passed between processes as JSON."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tunefront.evaluators.statistics.measurement import Measurement
@@ -33,12 +33,6 @@ class InterimResult:
     speed: Measurement | None
     hopeless: str = ""
     ended: bool = False
-
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> "InterimResult":
-        """Return the interim result that `asdict` wrote."""
-        speed = fields["speed"]
-        return cls(**{**fields, "speed": None if speed is None else Measurement.from_dict(speed)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,30 +82,3 @@ class Evaluation:
     def own_s(self) -> float:
         """Total seconds without waiting; 0 if they are unknown."""
         return self.seconds.get("total", 0.0) - self.seconds.get(WAITING, 0.0)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        fields = asdict(self)
-        fields["measurements"] = {n: m.to_dict() for n, m in self.measurements.items()}
-        fields["relative"] = None if self.relative is None else self.relative.to_dict()
-        return fields
-
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> "Evaluation":
-        """Return the evaluation that `to_dict` wrote."""
-        measurements = {n: Measurement.from_dict(m) for n, m in fields["measurements"].items()}
-        relative, first_look = fields.get("relative"), fields.get("first_look")
-        return cls(
-            **{
-                **fields,
-                "measurements": measurements,
-                "samples": tuple(Sample(**sample) for sample in fields.get("samples", ())),
-                "relative": relative and Measurement.from_dict(relative),
-                "first_look": first_look and InterimResult.from_dict(first_look),
-                "doubts": tuple(fields.get("doubts", ())),
-                "blocks": tuple(fields.get("blocks", ())),
-                "items": (tuple(fields["items"][0]), tuple(fields["items"][1])),
-                "reused": tuple(fields["reused"]),
-                "log": tuple(fields["log"]),
-            }
-        )

@@ -25,6 +25,7 @@ from tunefront.evaluators.interfaces.tensors import (
     speed_of,
     warm_up,
 )
+from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.evaluators.measures.machine import ProcessWatch
 from tunefront.evaluators.measures.memory import tree_memory_mb
 from tunefront.evaluators.runtimes.open import open_candidate
@@ -105,7 +106,7 @@ def run_sample(folder: Path, seconds: float) -> ExportRun:
         outputs = candidate(inputs)
         timing = time_alone(candidate, [inputs], Protocol(seconds=seconds, requests=1))
         _, peak_mb = tree_memory_mb()
-        facts = candidate.facts().to_dict()
+        facts = to_plain(candidate.facts())
     finally:
         candidate.close()
     latency = speed_of(timing)["latency_ms"].value

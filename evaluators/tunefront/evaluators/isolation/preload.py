@@ -1,4 +1,4 @@
-"""Modules that steps import in any case, so that fork servers import them once, before forking."""
+"""Modules that tasks import in any case, so that fork servers import them once, before forking."""
 
 import importlib
 import os
@@ -43,6 +43,26 @@ _COMPILED = "TORCHINDUCTOR_CACHE_DIR"
 _TORCHAO = ("torchao.quantization",)
 
 
+_NAMES = ("build", "describe", "export", "measure", "profile", "quality", "reference", "requests")
+TASK_MODULES = tuple(f"tunefront.evaluators.pipelines.tasks.{name}" for name in _NAMES)
+"""Modules with the functions of the pipelines' tasks."""
+_PRELOAD = "tunefront.evaluators.isolation.preload"
+IMPORT_PROFILES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "build": ("torch", *TASK_MODULES),
+        "torch": ("torch", *TASK_MODULES, f"{_PRELOAD}:programs"),
+        "inductor": ("torch", *TASK_MODULES, f"{_PRELOAD}:packages"),
+        "onnxruntime": ("numpy", "onnxruntime", *TASK_MODULES),
+        "openvino": ("numpy", "openvino", *TASK_MODULES),
+    }
+)
+"""Import profiles: the modules that fork servers import; a function after a colon is called.
+
+Candidates are measured under the profile of their runtime, which imports only what a deployment
+would import; all other tasks but profiling use `build`.
+"""
+
+
 def programs() -> None:
     """Import the modules needed to open an exported program."""
     load_installed(PROGRAMS)
@@ -64,7 +84,7 @@ def vector_instructions() -> None:
     before = os.environ.get(_COMPILED)
     with tempfile.TemporaryDirectory(prefix="tunefront-") as folder:
         os.environ[_COMPILED] = folder
-        with suppress(Exception):  # for example no compiler; the step itself raises the error
+        with suppress(Exception):  # for example no compiler; the task itself raises the error
             pick_vec_isa()
     os.environ.pop(_COMPILED)
     if before is not None:
@@ -72,7 +92,7 @@ def vector_instructions() -> None:
 
 
 def imports_of(task: str, configuration: Configuration | None = None) -> tuple[str, ...]:
-    """Return the modules that a step imports for a task and for building a configuration."""
+    """Return the modules needed to load a task's model and to build a configuration."""
     needs = () if task in _OWN_TASKS else _TRANSFORMERS
     if configuration is None:
         return needs
@@ -85,7 +105,7 @@ def imports_of(task: str, configuration: Configuration | None = None) -> tuple[s
 def load_installed(names: Iterable[str]) -> None:
     """Import modules, and call the function named after a colon.
 
-    Missing modules are ignored here; the step that needs them raises the error.
+    Missing modules are ignored here; the task that needs them raises the error.
     """
     for name in names:
         module, _, function = name.partition(":")

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 QUIET = 0.10
@@ -29,10 +29,6 @@ class MachineState:
     foreign: float
     frequency_mhz: float = 0.0
     temperature_c: float = 0.0
-
-    def to_dict(self) -> dict[str, float]:
-        """Return plain values for JSON."""
-        return asdict(self)
 
 
 SETTLED_S = 0.005

@@ -5,17 +5,17 @@
     quality          once per candidate                         key: the candidate's
     execution stage  batch size, threads, replicas: speed and memory, measured every time
 
-Every step runs in a fresh process (isolation/process.py); products of stages are kept in the store
+Every task runs in a fresh process (isolation/process.py); products of stages are kept in the store
 (store/store.py).
 """
 
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from tunefront.evaluators.benchmark.interleaved import InterleavedRun, Target, take_turns
 from tunefront.evaluators.benchmark.outcome import (
@@ -33,9 +33,11 @@ from tunefront.evaluators.evaluation.settings import (
     devices,
     memory_limit,
 )
+from tunefront.evaluators.isolation.call import function_name
 from tunefront.evaluators.isolation.cores import lease_cores
-from tunefront.evaluators.isolation.preload import imports_of
-from tunefront.evaluators.isolation.process import Isolation, Step, last_lines
+from tunefront.evaluators.isolation.preload import IMPORT_PROFILES, imports_of
+from tunefront.evaluators.isolation.process import Isolation, last_lines
+from tunefront.evaluators.isolation.task import RequestT, Task
 from tunefront.evaluators.measures.gpu import Gpus
 from tunefront.evaluators.measures.memory import folder_mb
 from tunefront.evaluators.statistics.measurement import Measurement
@@ -55,6 +57,13 @@ from tunefront.spaces import (
 )
 
 from .keys import candidate_key, content_of, model_key
+from .tasks.build import BuildRequest, build
+from .tasks.describe import DescribeRequest, WorkloadDescription, describe
+from .tasks.export import ExportRequest, write_export
+from .tasks.model_stage import ModelStage
+from .tasks.quality import QualityRequest, QualityStopping, write_candidate_quality
+from .tasks.reference import ReferenceRequest, write_reference
+from .tasks.requests import RequestFiles, write_requests
 
 ROOM = 3.0
 """Estimated memory of a running candidate as a multiple of its files; a conservative guess."""
@@ -70,25 +79,25 @@ OnStage = Callable[[EvaluationStage], None]
 """Called with each stage when it begins."""
 
 
-def describe_workload(workload: WorkloadSpec, isolation: Isolation, log: Path) -> Mapping[str, Any]:
+def describe_workload(
+    workload: WorkloadSpec, isolation: Isolation, log: Path
+) -> WorkloadDescription:
     """Check a workload's model and data in a fresh process; return its fingerprint and size.
-
-    Returns:
-        `fingerprint`, `parameters` (their number) and `module` (the module's class).
 
     Raises:
         WorkloadError: If the model or the data can't be used.
     """
-    step = Step(
-        name="describe",
-        payload={"workload": workload.to_dict()},
-        kit="build",
+    task = Task(
+        function=function_name(describe),
+        request=DescribeRequest(workload=workload),
+        result=WorkloadDescription,
+        imports=IMPORT_PROFILES["build"],
         needs=imports_of(workload.task),
         log=log,
         timeout_s=Timeouts().build_s,
     )
     try:
-        return isolation.run(step)
+        return isolation.run(task)
     except EvaluationError as error:
         raise WorkloadError(f"workload: {error} ({error.cause}); see {log}") from error
 
@@ -109,7 +118,7 @@ def evaluate(
         setting: The evaluation settings.
         configuration: The configuration to evaluate; it must be complete.
         isolation: Starts the fresh processes.
-        log: File for the output of the steps.
+        log: File for the output of the tasks.
         on_stage: Called with each stage when it begins.
         judge: The early-stop rule, applied to the interim result after the first turns.
 
@@ -191,13 +200,14 @@ class _EvaluationRun:
     def export(self, folder: Path) -> None:
         """Build the candidate unless it is stored, then fill `folder` in a fresh process."""
         with lease_cores(self.setting.build_cores) as cores:
-            payload = {
-                "candidate": str(self._candidate(cores)),
-                "requests": str(self._requests(cores)),
-                "threads": self.configuration.integer("threads"),
-                "folder": str(folder),
-            }
-            self._step("export", payload, cores, self.setting.timeouts.build_s)
+            request = ExportRequest(
+                workload=self.setting.workload,
+                candidate=self._candidate(cores),
+                requests=self._requests(cores),
+                threads=self.configuration.integer("threads"),
+                folder=folder,
+            )
+            self._run(write_export, request, cores, self.setting.timeouts.build_s)
 
     @contextmanager
     def _leased(self, stage: EvaluationStage) -> Iterator[Sequence[int]]:
@@ -240,14 +250,20 @@ class _EvaluationRun:
         weights = sum(size_of(file) for file in spec.path(spec.model).glob("*.safetensors"))
         return max(LEAST_FREE_BYTES, MODEL_COPIES * weights)
 
-    def _step(
-        self, name: str, payload: Mapping[str, object], cores: Sequence[int], timeout_s: float
+    def _run(
+        self,
+        function: Callable[[RequestT], None],
+        request: RequestT,
+        cores: Sequence[int],
+        timeout_s: float,
     ) -> None:
+        """Run a task that fills a folder, with the imports of a build."""
         self.isolation.run(
-            Step(
-                name=name,
-                payload={"workload": self.setting.workload.to_dict(), **payload},
-                kit="build",
+            Task(
+                function=function_name(function),
+                request=request,
+                result=type(None),
+                imports=IMPORT_PROFILES["build"],
                 needs=imports_of(self.setting.workload.task, self.configuration),
                 log=self.log,
                 timeout_s=timeout_s,
@@ -258,101 +274,112 @@ class _EvaluationRun:
         )
 
     def _requests(self, cores: Sequence[int]) -> Path:
+        workload, timeout_s = self.setting.workload, self.setting.timeouts.build_s
         batch_size = self.configuration.integer("batch_size")
         count = self.setting.protocol.requests
         key = key_of(
             kind="requests",
             workload=self.setting.fingerprint,
-            spec=content_of(self.setting.workload),
+            spec=content_of(workload),
             batch_size=batch_size,
             count=count,
         )
-        payload = {"batch_size": batch_size, "count": count}
-        return self._kept(
-            "requests",
-            key,
-            lambda folder: self._step(
-                "requests",
-                {**payload, "folder": str(folder)},
-                cores,
-                self.setting.timeouts.build_s,
-            ),
-        )
+
+        def make(folder: Path) -> None:
+            request = RequestFiles(
+                workload=workload, batch_size=batch_size, count=count, folder=folder
+            )
+            self._run(write_requests, request, cores, timeout_s)
+
+        return self._kept("requests", key, make)
 
     def _reference(self, cores: Sequence[int]) -> Path:
+        workload, timeout_s = self.setting.workload, self.setting.timeouts.quality_s
         key = key_of(
             kind="reference",
             workload=self.setting.fingerprint,
-            spec=content_of(self.setting.workload),
+            spec=content_of(workload),
             environment=environment_of(detect_hardware()),
         )
-        return self._kept(
-            "reference",
-            key,
-            lambda folder: self._step(
-                "reference", {"folder": str(folder)}, cores, self.setting.timeouts.quality_s
-            ),
-        )
+
+        def make(folder: Path) -> None:
+            request = ReferenceRequest(workload=workload, folder=folder)
+            self._run(write_reference, request, cores, timeout_s)
+
+        return self._kept("reference", key, make)
 
     def _candidate(self, cores: Sequence[int]) -> Path:
-        payload = {
-            "configuration": dict(self.configuration),
-            "store": self.setting.store,
-            "model_key": self.model_key,
-        }
-        return self._kept(
-            "candidate",
-            self.candidate_key,
-            lambda folder: self._step(
-                "build", {**payload, "folder": str(folder)}, cores, self.setting.timeouts.build_s
-            ),
+        model = ModelStage(
+            workload=self.setting.workload,
+            configuration=self.configuration,
+            store=Path(self.setting.store),
+            model_key=self.model_key,
         )
 
+        def make(folder: Path) -> None:
+            request = BuildRequest(model=model, folder=folder)
+            self._run(build, request, cores, self.setting.timeouts.build_s)
+
+        return self._kept("candidate", self.candidate_key, make)
+
     def _quality(self, candidate: Path, reference: Path, cores: Sequence[int]) -> Path:
-        payload = {
-            "candidate": str(candidate),
-            "reference": str(reference),
-            "threads": len(cores),
-            **self._quality_limit(),
-        }
-        key = self._quality_key()
-        if "limit" in payload and self.store.find(key) is None:
+        key, stopping = self._quality_key(), self._quality_stopping()
+        if stopping is not None and self.store.find(key) is None:
             # A result that stopped early is valid only for its limit and baseline.
-            rule = {name: payload[name] for name in ("limit", "keeping_counts")}
             baseline = candidate_key(self.setting, Configuration(self.setting.baseline))
-            key = key_of(kind="quality", candidate=self.candidate_key, baseline=baseline, **rule)
-        return self._kept(
-            "quality",
-            key,
-            lambda folder: self._step(
-                "quality",
-                {**payload, "folder": str(folder)},
-                cores,
-                self.setting.timeouts.quality_s,
-            ),
+            key = key_of(
+                kind="quality",
+                candidate=self.candidate_key,
+                baseline=baseline,
+                limit=stopping.limit,
+                keeping_counts=stopping.keeping_counts,
+            )
+
+        def make(folder: Path) -> None:
+            self.judge_into(folder, candidate, reference, cores, stopping)
+
+        return self._kept("quality", key, make)
+
+    def judge_into(
+        self,
+        folder: Path,
+        candidate: Path,
+        reference: Path,
+        cores: Sequence[int],
+        stopping: QualityStopping | None,
+    ) -> None:
+        """Write the quality of a candidate to a folder."""
+        request = QualityRequest(
+            workload=self.setting.workload,
+            candidate=candidate,
+            reference=reference,
+            threads=len(cores),
+            folder=folder,
+            stopping=stopping,
         )
+        self._run(write_candidate_quality, request, cores, self.setting.timeouts.quality_s)
 
     def _quality_key(self) -> str:
         return key_of(kind="quality", candidate=self.candidate_key)
 
-    def _quality_limit(self) -> dict[str, object]:
-        """Return the payload for early stopping of quality evaluation.
+    def _quality_stopping(self) -> QualityStopping | None:
+        """Return when to stop the quality evaluation early.
 
-        It is empty without a limit, without a stored quality of the baseline, and for a candidate
-        that is the baseline's.
+        None without a limit, without a stored quality of the baseline, and for a candidate that is
+        the baseline's.
         """
         setting = self.setting
         if setting.quality_limit is None or not setting.baseline:
-            return {}
-        baseline = Configuration(setting.baseline)
-        path = self.store.find(key_of(kind="quality", candidate=candidate_key(setting, baseline)))
-        if path is None or candidate_key(setting, baseline) == self.candidate_key:
-            return {}
-        return {
-            "limit": setting.quality_limit,
-            "keeping_counts": not setting.quality_matters,
-            "baseline": str(path),
-        }
+            return None
+        baseline = candidate_key(setting, Configuration(setting.baseline))
+        path = self.store.find(key_of(kind="quality", candidate=baseline))
+        if path is None or baseline == self.candidate_key:
+            return None
+        return QualityStopping(
+            limit=setting.quality_limit,
+            keeping_counts=not setting.quality_matters,
+            baseline=path,
+        )
 
     def _measure(self, candidate: Path, requests: Path, quality: Path) -> Evaluation:
         own = Target(configuration=self.configuration, candidate=candidate, requests=requests)
@@ -451,7 +478,7 @@ def judge_candidate(
         configuration: The configuration of the candidate.
         candidate: Folder of the candidate or export.
         isolation: Starts the fresh processes.
-        log: File for the output of the steps.
+        log: File for the output of the tasks.
         folder: Folder to write the quality to.
 
     Returns:
@@ -464,10 +491,7 @@ def judge_candidate(
         _EvaluationRun(setting, configuration, isolation, log) as path,
         lease_cores(setting.build_cores) as cores,
     ):
-        reference = path._reference(cores)
-        payload = {"candidate": str(candidate), "reference": str(reference), "threads": len(cores)}
-        payload["folder"] = str(folder)
-        path._step("quality", payload, cores, setting.timeouts.quality_s)
+        path.judge_into(folder, candidate, path._reference(cores), cores, stopping=None)
     return read_metrics(folder)
 
 

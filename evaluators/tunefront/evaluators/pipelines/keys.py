@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from tunefront.evaluators.evaluation.settings import EvaluationSettings
+from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.evaluators.store.store import environment_of, key_of
 from tunefront.evaluators.workloads.spec import WorkloadSpec
 from tunefront.spaces import (
@@ -38,7 +39,7 @@ def _stage_key(setting: EvaluationSettings, configuration: Configuration, stage:
 
 def content_of(spec: WorkloadSpec) -> dict[str, object]:
     """Return the spec without its folder; the fingerprint covers the content of the files."""
-    return {**spec.to_dict(), "folder": ""}
+    return {**to_plain(spec), "folder": ""}
 
 
 def _plain(choices: Mapping[str, Value]) -> dict[str, Value]:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,10 +69,6 @@ class Facts:
     sparsity: float
     parameters: int
     threads: int
-
-    def to_dict(self) -> dict[str, str | float | int]:
-        """Convert to plain values for JSON."""
-        return asdict(self)
 
 
 class Candidate(ABC):

@@ -23,7 +23,7 @@ EnoughItems = Callable[[Array, Array], bool]
 
 An item that has not been evaluated yet has weight 0.
 """
-Task = Literal[
+TaskName = Literal[
     "causal-lm", "text-embedding", "text-classification", "image-classification", "custom"
 ]
 
@@ -47,7 +47,7 @@ class Workload(ABC):
         architecture: Kind of network of the module.
     """
 
-    task: Task
+    task: TaskName
     architecture: Architecture
     metrics: tuple[Metric, ...]
     inputs: tuple[TensorSpec, ...]

@@ -1,16 +1,15 @@
 """A workload as plain data: it is sent to other processes and is part of every artifact key."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import cast, get_args
+from typing import get_args
 
 from tunefront.spaces import WorkloadError, did_you_mean
 from tunefront.spaces.metric import Direction
 
-from .base import Architecture, Task
+from .base import Architecture, TaskName
 
-TASKS: tuple[str, ...] = get_args(Task)
+TASKS: tuple[str, ...] = get_args(TaskName)
 ARCHITECTURES: tuple[str, ...] = get_args(Architecture)
 
 
@@ -38,7 +37,7 @@ class WorkloadSpec:
             declare their own.
     """
 
-    task: Task
+    task: TaskName
     model: str
     folder: str
     data: str | None = None
@@ -84,12 +83,3 @@ class WorkloadSpec:
     def path(self, written: str) -> Path:
         """Resolve a path; a relative path starts at the experiment's folder."""
         return Path(self.folder, Path(written).expanduser())
-
-    def to_dict(self) -> dict[str, object]:
-        """Convert to plain values for JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, object]) -> "WorkloadSpec":
-        """Convert back from `to_dict`."""
-        return cls(**cast(dict[str, str], dict(fields)))  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunefront.evaluators import (
+    Evaluation,
     EvaluationSettings,
     Isolation,
     Target,
@@ -36,7 +37,7 @@ class Job:
 
     Attributes:
         number: The trial's number.
-        configuration: The configuration to evaluate; the worker gets it complete.
+        configuration: The configuration to evaluate; the worker completes it.
         setting: The evaluation settings of the search.
         folder: The search's folder; results and logs are written below it.
         race: The early-stopping thresholds; None if the trial is never stopped early.
@@ -48,32 +49,20 @@ class Job:
     folder: Path
     race: StoppingThresholds | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for Ray."""
-        return {
-            "number": self.number,
-            "configuration": dict(complete(self.configuration)),
-            "setting": self.setting.to_dict(),
-            "folder": str(self.folder),
-            "race": None if self.race is None else self.race.to_dict(),
-        }
-
 
 _isolation: Isolation | None = None
 
 
-def run_job(job: Mapping[str, Any]) -> Mapping[str, Any]:
+def run_job(job: Job) -> Evaluation:
     """Evaluate a job in this worker and record the current stage in the search's folder."""
-    folder, number = Path(job["folder"]), job["number"]
-    evaluation = evaluate(
-        EvaluationSettings.from_dict(job["setting"]),
-        Configuration(job["configuration"]),
+    return evaluate(
+        job.setting,
+        complete(job.configuration),
         _isolation_of_this_worker(),
-        log_file(folder, number),
-        on_stage=lambda stage: note_stage(folder, number, stage),
-        judge=StoppingThresholds.from_dict(job["race"]).look if job.get("race") else plain_look,
+        log_file(job.folder, job.number),
+        on_stage=lambda stage: note_stage(job.folder, job.number, stage),
+        judge=job.race.look if job.race is not None else plain_look,
     )
-    return evaluation.to_dict()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +70,8 @@ class TurnsJob:
     """A confirmation round to be run by a worker.
 
     Attributes:
-        configurations: The configurations to measure in turns; the first is the reference.
+        configurations: The configurations to measure in turns; the first is the reference. The
+            worker completes them.
         setting: The evaluation settings of the search.
         log: The log file for the output of the measured processes.
         seconds: Time for the turns, s; the minimum number of turns is measured in any case.
@@ -94,38 +84,44 @@ class TurnsJob:
     seconds: float
     precision: float
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for Ray."""
-        return {
-            "configurations": [dict(complete(one)) for one in self.configurations],
-            "setting": self.setting.to_dict(),
-            "log": str(self.log),
-            "seconds": self.seconds,
-            "precision": self.precision,
-        }
+
+RUN_TURNS = "tunefront.search.cluster.jobs:run_turns"
 
 
-def run_turns(job: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundResult:
+    """Result of one configuration in a confirmation round.
+
+    Attributes:
+        rates: Items per second of each turn.
+        clean: Whether each turn was undisturbed.
+        figures: Values by metric.
+    """
+
+    rates: Sequence[float]
+    clean: Sequence[bool]
+    figures: Mapping[str, float]
+
+
+def run_turns(job: TurnsJob) -> Sequence[RoundResult | None]:
     """Run a confirmation round in this worker.
 
     Returns:
-        For each configuration `rates` (items/s per turn), `clean` (whether each turn was
-        undisturbed) and `figures` (values by metric). {} for a configuration that failed, and for
-        all of them if the first can't be built.
+        A result for each configuration. None for a configuration that failed, and for all of them
+        if the first can't be built.
     """
-    setting, log = EvaluationSettings.from_dict(job["setting"]), Path(job["log"])
     isolation = _isolation_of_this_worker()
     able: dict[int, Target] = {}
-    for place, choices in enumerate(job["configurations"]):
+    for place, choices in enumerate(job.configurations):
         with suppress(EvaluationError):  # its trial succeeded, but a later build can still fail
-            able[place] = contender(setting, Configuration(choices), isolation, log)
+            able[place] = contender(job.setting, complete(choices), isolation, job.log)
     if 0 not in able:
-        return [{} for _ in job["configurations"]]
+        return [None] * len(job.configurations)
     sittings = play_round(
-        setting, list(able.values()), isolation, log, job["seconds"], job["precision"]
+        job.setting, list(able.values()), isolation, job.log, job.seconds, job.precision
     )
     found = dict(zip(able, sittings, strict=True))
-    return [found.get(place, {}) for place in range(len(job["configurations"]))]
+    return [found.get(place) for place in range(len(job.configurations))]
 
 
 def play_round(
@@ -135,7 +131,7 @@ def play_round(
     log: Path,
     seconds: float,
     precision: float,
-) -> list[Mapping[str, Any]]:
+) -> list[RoundResult | None]:
     """Run interleaved turns until every ratio to the first target is precise, or time is up.
 
     Args:
@@ -155,17 +151,17 @@ def play_round(
         return all(half_width(own, timings[0]) <= precision for own in timings[1:])
 
     session = take_turns(setting, contenders, isolation, log, satisfied)
-    return [_plain(sitting) for sitting in session.sittings]
+    return [_round_result(sitting) for sitting in session.sittings]
 
 
-def _plain(sitting: TargetResult | EvaluationError) -> Mapping[str, Any]:
+def _round_result(sitting: TargetResult | EvaluationError) -> RoundResult | None:
     if isinstance(sitting, EvaluationError):
-        return {}
-    return {
-        "rates": (sitting.timing.rate * sitting.timing.items).tolist(),
-        "clean": sitting.timing.clean.tolist(),
-        "figures": {name: m.value for name, m in sitting.measurements.items()},
-    }
+        return None
+    return RoundResult(
+        rates=(sitting.timing.rate * sitting.timing.items).tolist(),
+        clean=sitting.timing.clean.tolist(),
+        figures={name: m.value for name, m in sitting.measurements.items()},
+    )
 
 
 def _isolation_of_this_worker() -> Isolation:

@@ -6,11 +6,12 @@ are formed within a turn, so drift of the machine affects both throughputs alike
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from tunefront.evaluators import Measurement, ratio_interval
+from tunefront.evaluators.isolation.codec import from_plain, to_plain
 
 from .trial import Trial
 
@@ -44,15 +45,6 @@ class Round:
     figures: Mapping[str, float] = field(default_factory=dict)
     quiet: bool = True
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return {
-            "ratios": list(self.ratios),
-            "alike": list(self.alike),
-            "figures": dict(self.figures),
-            "quiet": self.quiet,
-        }
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confirmation:
@@ -68,19 +60,12 @@ class Confirmation:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        return {
-            "rounds": {str(n): [r.to_dict() for r in found] for n, found in self.rounds.items()},
-            "asked": list(self.asked),
-        }
+        return cast(dict[str, Any], to_plain(self))
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "Confirmation":
         """Return the confirmation from the result of `to_dict`, or an empty one from `{}`."""
-        rounds = {
-            int(number): [Round(**found) for found in rounds]
-            for number, rounds in fields.get("rounds", {}).items()
-        }
-        return cls(rounds=rounds, asked=fields.get("asked", ()))
+        return from_plain(cls, fields)
 
     def with_rounds(self, found: Mapping[int, Sequence[Round | None]]) -> "Confirmation":
         """Return a copy with more rounds.
@@ -90,8 +75,10 @@ class Confirmation:
                 round gets none of its new results.
         """
         whole = {number: [r for r in rounds if r] for number, rounds in found.items()}
-        rounds = {n: [*self.rounds.get(n, ()), *whole[n]] for n in found if all(found[n])}
-        return Confirmation(rounds={**self.rounds, **rounds}, asked=sorted({*self.asked, *found}))
+        rounds = {n: (*self.rounds.get(n, ()), *whole[n]) for n in found if all(found[n])}
+        return Confirmation(
+            rounds={**self.rounds, **rounds}, asked=tuple(sorted({*self.asked, *found}))
+        )
 
     def speedup(self, number: int) -> Measurement | None:
         """Return throughput / baseline throughput within turns; None if not confirmed."""

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.search.experiment.experiment import bound
 from tunefront.search.experiment.objective import Limit
 from tunefront.search.front.picks import Pick, nearest_misses
@@ -179,7 +180,7 @@ def answer_record(answer: Result) -> dict[str, Any]:
                 "ties": [trial.number for trial in pick.ties],
                 "front_chance": answer.front.chances.get(pick.trial.number),
                 "configuration": dict(pick.trial.configuration),
-                "measurements": {n: m.to_dict() for n, m in pick.trial.measurements.items()},
+                "measurements": {n: to_plain(m) for n, m in pick.trial.measurements.items()},
             }
             for pick in answer.front.picks
         ],

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tunefront.evaluators.interfaces.tensors import warm_up
+from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.evaluators.profiling.job import (
     ProfileJob,
     ProfilerResult,
@@ -54,7 +55,7 @@ def profile_onnx(job: ProfileJob) -> ProfilerResult:
         counted=len(kept),
         plain_ms=[*before, *after],
         passes=passes,
-        facts=plain.facts().to_dict(),
+        facts=to_plain(plain.facts()),
         notes=("modules are not known: ONNX Runtime tells nodes of its own fused graph",),
     )
 

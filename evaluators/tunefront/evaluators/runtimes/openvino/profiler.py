@@ -7,6 +7,7 @@ from math import prod
 from typing import Any
 
 from tunefront.evaluators.interfaces.tensors import warm_up
+from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.evaluators.profiling.job import (
     ProfileJob,
     ProfilerResult,
@@ -55,7 +56,7 @@ def profile_openvino(job: ProfileJob) -> ProfilerResult:
         counted=1,
         plain_ms=[*before, *after],
         passes=passes,
-        facts=plain.facts().to_dict(),
+        facts=to_plain(plain.facts()),
         notes=(
             "modules are not known: OpenVINO tells nodes of its own fused graph",
             "OpenVINO counts whole microseconds: small operators are coarse, and one below half a "

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tunefront.evaluators.interfaces.tensors import warm_up
+from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.evaluators.profiling.job import (
     ProfileJob,
     ProfilerResult,
@@ -62,7 +63,7 @@ def profile_torch(job: ProfileJob) -> ProfilerResult:
         counted=len(kept),
         plain_ms=[*before, *after],
         passes=passes,
-        facts=plain.facts().to_dict(),
+        facts=to_plain(plain.facts()),
         notes=notes,
     )
 
