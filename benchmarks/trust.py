@@ -44,9 +44,9 @@ from tunefront.evaluators import (
 from tunefront.evaluators.isolation.cores import lease_cores
 from tunefront.evaluators.isolation.preload import IMPORT_PROFILES
 from tunefront.evaluators.isolation.task import Task
+from tunefront.evaluators.pipelines.inference import play_round
 from tunefront.evaluators.statistics.paired_quality import QualityLimit
 from tunefront.evaluators.workloads.sequential import LOOKS, judge
-from tunefront.search.cluster.jobs import play_round
 from tunefront.search.experiment.resolver import load_experiment
 from tunefront.search.front.pareto import SMALLEST_DIFFERENCE
 from tunefront.search.run.confirm import CONFIRMED_PRECISION, LEAST_TURNS

@@ -23,8 +23,9 @@ from tunefront.evaluators.evaluation.built import CandidateRecord
 from tunefront.evaluators.isolation.codec import CodecError, from_plain, to_plain
 from tunefront.evaluators.isolation.interim import Decision, Interim
 from tunefront.evaluators.measures.machine import MachineState
+from tunefront.evaluators.pipelines.base import RoundResult
 from tunefront.evaluators.runtimes.base import Facts
-from tunefront.search.cluster.jobs import Job, RoundResult, TurnsJob
+from tunefront.search.cluster.jobs import Job, TurnsJob
 from tunefront.search.cluster.nodes import Node
 from tunefront.search.study.confirmation import Confirmation
 from tunefront.spaces import Configuration, TunefrontError

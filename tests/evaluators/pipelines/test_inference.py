@@ -33,8 +33,9 @@ from tunefront.evaluators import (
     profile_candidate,
 )
 from tunefront.evaluators.benchmark.outcome import doubts_of, relative_throughput
-from tunefront.evaluators.evaluation.evaluation import EVALUATION_STAGES
 from tunefront.evaluators.isolation.codec import from_plain, to_plain
+from tunefront.evaluators.pipelines import stage_runner
+from tunefront.evaluators.pipelines.inference import InferencePipeline
 from tunefront.evaluators.statistics.timing import Block
 from tunefront.spaces import CHOICES, Configuration, SpaceError, WorkloadError, complete
 
@@ -76,7 +77,7 @@ def test_waiting_for_cores_is_no_stage_s_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Others hold them for half a second each time, which is what is waited, and more."""
-    module: Any = sys.modules["tunefront.evaluators.pipelines.inference"]
+    module: Any = stage_runner
     plain = module.lease_cores
 
     @contextmanager
@@ -89,7 +90,7 @@ def test_waiting_for_cores_is_no_stage_s_time(
     found = run(lm_setting, isolation, tmp_path, runtime="torch", batch_size=2, threads=1)
     assert found.status == "ok", (found.message, found.log)
     assert found.seconds["waiting"] >= 1.5
-    stages = sum(found.seconds[stage] for stage in EVALUATION_STAGES)
+    stages = sum(found.seconds[stage] for stage in InferencePipeline.stages)
     assert found.own_s == found.seconds["total"] - found.seconds["waiting"]
     assert stages <= found.own_s + 1e-6
 

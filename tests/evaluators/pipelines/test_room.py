@@ -13,6 +13,7 @@ from tests.evaluators.conftest import TORCH
 
 from tunefront.evaluators import EvaluationSettings, Isolation, Timing, evaluate
 from tunefront.evaluators.isolation.codec import to_plain
+from tunefront.evaluators.pipelines import stage_runner
 from tunefront.evaluators.store.eviction import clear, shelves
 from tunefront.spaces import complete
 
@@ -25,9 +26,7 @@ def test_nothing_is_built_where_room_is_short(
 ) -> None:
     setting = replace(lm_setting, store=str(tmp_path / "store"))
     own = complete(TORCH)
-    monkeypatch.setattr(
-        sys.modules["tunefront.evaluators.pipelines.inference"], "LEAST_FREE_BYTES", 2**60
-    )
+    monkeypatch.setattr(stage_runner, "LEAST_FREE_BYTES", 2**60)
     found = evaluate(setting, own, isolation, tmp_path / "log")
     assert (found.status, found.cause, found.stage) == ("failed", "disk full", "prepare")
     assert f"{setting.store}: " in found.message
@@ -36,9 +35,7 @@ def test_nothing_is_built_where_room_is_short(
     assert not list((tmp_path / "store").glob("*/*"))
     monkeypatch.undo()
     assert evaluate(setting, own, isolation, tmp_path / "log").status == "ok"
-    monkeypatch.setattr(
-        sys.modules["tunefront.evaluators.pipelines.inference"], "LEAST_FREE_BYTES", 2**60
-    )
+    monkeypatch.setattr(stage_runner, "LEAST_FREE_BYTES", 2**60)
     # What is found needs no room.
     assert evaluate(setting, own, isolation, tmp_path / "log").status == "ok"
 
@@ -50,7 +47,7 @@ def test_a_large_model_needs_more_room(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Three times its weights, where that is more than the floor."""
-    module = sys.modules["tunefront.evaluators.pipelines.inference"]
+    module = stage_runner
     asked: list[int] = []
     monkeypatch.setattr(module, "make_room", lambda _, needed: asked.append(needed))
     monkeypatch.setattr(module, "LEAST_FREE_BYTES", 10)
@@ -69,8 +66,8 @@ from tunefront.evaluators import EvaluationSettings, Isolation, evaluate
 from tunefront.evaluators.isolation.codec import from_plain
 from tunefront.spaces import complete
 
-sys.modules["tunefront.evaluators.pipelines.inference"].LEAST_FREE_BYTES = 0
-sys.modules["tunefront.evaluators.pipelines.inference"].MODEL_COPIES = 0
+sys.modules["tunefront.evaluators.pipelines.stage_runner"].LEAST_FREE_BYTES = 0
+sys.modules["tunefront.evaluators.pipelines.stage_runner"].MODEL_COPIES = 0
 store = Path(sys.argv[2])
 setting = from_plain(EvaluationSettings, json.loads(sys.argv[1]))
 setting = replace(setting, store=str(store))

@@ -20,6 +20,8 @@ from tunefront.evaluators import (
     WorkloadSpec,
 )
 from tunefront.evaluators.isolation.codec import from_plain, to_plain
+from tunefront.evaluators.pipelines import inference
+from tunefront.evaluators.pipelines.base import ConfirmationRound
 from tunefront.evaluators.statistics.timing import Block
 from tunefront.search.cluster import jobs as module
 from tunefront.search.cluster.jobs import Job, TurnsJob, run_job, run_turns
@@ -39,8 +41,7 @@ def turns_job(*configurations: Configuration, seconds: float = 9.0) -> TurnsJob:
             workload=spec, fingerprint="abc", store="/nowhere", protocol=Protocol(turns=4)
         ),
         log=Path("/nowhere/log"),
-        seconds=seconds,
-        precision=0.05,
+        wanted=ConfirmationRound(number=0, seconds=seconds, precision=0.05),
     )
     return from_plain(TurnsJob, json.loads(json.dumps(to_plain(job))))
 
@@ -101,8 +102,8 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def install(seconds: Sequence[Sequence[float]], fails: Sequence[int] = ()) -> Turns:
         turns = Turns(seconds, fails)
-        monkeypatch.setattr(module, "take_turns", turns)
-        monkeypatch.setattr(module, "contender", contender)
+        monkeypatch.setattr(inference, "take_turns", turns)
+        monkeypatch.setattr(inference, "contender", contender)
         return turns
 
     return install

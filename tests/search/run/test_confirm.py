@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from tunefront.evaluators.pipelines.base import RoundResult
 from tunefront.search import Experiment, Trial
-from tunefront.search.cluster.jobs import RoundResult
 from tunefront.search.front.picks import front_of
 from tunefront.search.run.confirm import (
     Group,

@@ -8,14 +8,8 @@ from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.evaluators.workloads.outputs import Sample
 from tunefront.spaces import FailureCause
 
-EvaluationStage = Literal["prepare", "build", "quality", "measure"]
-
-
 WAITING = "waiting"
 """Key in `Evaluation.seconds` of the waiting time, which belongs to no stage."""
-
-
-EVALUATION_STAGES: tuple[EvaluationStage, ...] = ("prepare", "build", "quality", "measure")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,11 +46,12 @@ class Evaluation:
         machine: State of the machine during measuring (`MachineState`, and of GPUs if used).
         doubts: Warnings: reasons to trust the measurements less; empty without any.
         blocks: Median request latency of each turn in ms, disturbed turns included.
+        curves: Values that were reported while it ran, by metric: each a step and the value.
         seconds: Seconds by stage, without waiting; `waiting` for cores in use and for a quiet
             machine; and `total`.
         reused: Names of the products that were found in the store.
         cause: Cause of the failure.
-        stage: Stage in which it failed.
+        stage: Stage of the pipeline in which it failed.
         message: Error message of the failure.
         log: Last lines of the log of the failed step.
     """
@@ -71,10 +66,11 @@ class Evaluation:
     machine: Mapping[str, float] = field(default_factory=dict)
     doubts: tuple[str, ...] = ()
     blocks: tuple[float, ...] = ()
+    curves: Mapping[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     reused: tuple[str, ...] = ()
     cause: FailureCause | None = None
-    stage: EvaluationStage | None = None
+    stage: str | None = None
     message: str = ""
     log: tuple[str, ...] = ()
 

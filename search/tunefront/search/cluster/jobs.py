@@ -1,7 +1,6 @@
 """Jobs of a worker (a trial, a confirmation round), their execution and their Ray resources."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,18 +9,14 @@ from tunefront.evaluators import (
     Evaluation,
     EvaluationSettings,
     Isolation,
-    Target,
-    TargetResult,
-    Timing,
-    contender,
     evaluate,
-    half_width,
     plain_look,
-    take_turns,
 )
+from tunefront.evaluators.pipelines.base import ConfirmationRound, RoundResult
+from tunefront.evaluators.pipelines.inference import InferencePipeline, runner_of
 from tunefront.search.sampling.early_stopping.thresholds import StoppingThresholds
 from tunefront.search.study.live_stage import note_stage
-from tunefront.spaces import Configuration, EvaluationError, complete
+from tunefront.spaces import Configuration, complete
 
 from .nodes import NodePool
 from .resources import ray_resources_of
@@ -74,94 +69,23 @@ class TurnsJob:
             worker completes them.
         setting: The evaluation settings of the search.
         log: The log file for the output of the measured processes.
-        seconds: Time for the turns, s; the minimum number of turns is measured in any case.
-        precision: Relative half-width of the interval of every ratio at which to stop.
+        wanted: The round.
     """
 
     configurations: Sequence[Configuration]
     setting: EvaluationSettings
     log: Path
-    seconds: float
-    precision: float
+    wanted: ConfirmationRound
 
 
 RUN_TURNS = "tunefront.search.cluster.jobs:run_turns"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoundResult:
-    """Result of one configuration in a confirmation round.
-
-    Attributes:
-        rates: Items per second of each turn.
-        clean: Whether each turn was undisturbed.
-        figures: Values by metric.
-    """
-
-    rates: Sequence[float]
-    clean: Sequence[bool]
-    figures: Mapping[str, float]
-
-
 def run_turns(job: TurnsJob) -> Sequence[RoundResult | None]:
-    """Run a confirmation round in this worker.
-
-    Returns:
-        A result for each configuration. None for a configuration that failed, and for all of them
-        if the first can't be built.
-    """
-    isolation = _isolation_of_this_worker()
-    able: dict[int, Target] = {}
-    for place, choices in enumerate(job.configurations):
-        with suppress(EvaluationError):  # its trial succeeded, but a later build can still fail
-            able[place] = contender(job.setting, complete(choices), isolation, job.log)
-    if 0 not in able:
-        return [None] * len(job.configurations)
-    sittings = play_round(
-        job.setting, list(able.values()), isolation, job.log, job.seconds, job.precision
-    )
-    found = dict(zip(able, sittings, strict=True))
-    return [found.get(place) for place in range(len(job.configurations))]
-
-
-def play_round(
-    setting: EvaluationSettings,
-    contenders: Sequence[Target],
-    isolation: Isolation,
-    log: Path,
-    seconds: float,
-    precision: float,
-) -> list[RoundResult | None]:
-    """Run interleaved turns until every ratio to the first target is precise, or time is up.
-
-    Args:
-        setting: The evaluation settings, which set the minimum number of turns.
-        contenders: The measurement targets; the first is the reference.
-        isolation: Starts the processes of the targets.
-        log: The log file for the output of the processes.
-        seconds: Time for the turns, s.
-        precision: Relative half-width of the interval of every ratio at which to stop.
-    """
-
-    def satisfied(timings: Sequence[Timing], elapsed_s: float) -> bool:
-        if len(timings[0].blocks) < setting.protocol.turns:
-            return False
-        if elapsed_s >= seconds:
-            return True
-        return all(half_width(own, timings[0]) <= precision for own in timings[1:])
-
-    session = take_turns(setting, contenders, isolation, log, satisfied)
-    return [_round_result(sitting) for sitting in session.sittings]
-
-
-def _round_result(sitting: TargetResult | EvaluationError) -> RoundResult | None:
-    if isinstance(sitting, EvaluationError):
-        return None
-    return RoundResult(
-        rates=(sitting.timing.rate * sitting.timing.items).tolist(),
-        clean=sitting.timing.clean.tolist(),
-        figures={name: m.value for name, m in sitting.measurements.items()},
-    )
+    """Run a confirmation round in this worker; see `Pipeline.confirm` for the result."""
+    group = [complete(configuration) for configuration in job.configurations]
+    with runner_of(job.setting, _isolation_of_this_worker(), job.log) as run:
+        return InferencePipeline().confirm(run, group, job.wanted)
 
 
 def _isolation_of_this_worker() -> Isolation:

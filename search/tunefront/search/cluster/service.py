@@ -19,10 +19,11 @@ import psutil
 
 from tunefront.evaluators.isolation.call import run_plain
 from tunefront.evaluators.isolation.codec import from_plain, to_plain
+from tunefront.evaluators.pipelines.base import RoundResult
 from tunefront.spaces import ClusterError
 
 from .channel import Channel
-from .jobs import RUN_TURNS, RoundResult, TurnsJob, placement_of
+from .jobs import RUN_TURNS, TurnsJob, placement_of
 from .nodes import Node, NodePool, check_nodes, look_at_nodes, places_of
 from .resources import ray_resources_of
 from .session import ray_session

@@ -24,10 +24,11 @@ import psutil
 
 from tunefront.evaluators import Evaluation
 from tunefront.evaluators.isolation.codec import from_plain, to_plain
+from tunefront.evaluators.pipelines.base import RoundResult
 from tunefront.spaces import ClusterError
 
 from .channel import Channel
-from .jobs import Job, RoundResult, TurnsJob
+from .jobs import Job, TurnsJob
 from .nodes import Node, NodePool, places_of
 
 RUN_JOB = "tunefront.search.cluster.jobs:run_job"

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tunefront.evaluators.evaluation.evaluation import EVALUATION_STAGES
+from tunefront.evaluators.pipelines.inference import InferencePipeline
 from tunefront.search.experiment.experiment import Budget, Experiment, bound
 from tunefront.search.results.result import Result, early_ends
 from tunefront.search.study.trial import Trial
@@ -133,7 +133,7 @@ def _budget(budget: Budget) -> str:
 def _stages(answer: Result) -> list[dict[str, Any]]:
     """Return by stage the seconds of all trials, and the number of trials with such a time."""
     found = []
-    for stage in EVALUATION_STAGES:
+    for stage in InferencePipeline.stages:
         spent = [
             float(trial.evaluation.seconds[stage])
             for trial in answer.trials

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tunefront.evaluators import EvaluationSettings, Gpus, kept_turns
-from tunefront.search.cluster.jobs import RoundResult, TurnsJob
+from tunefront.evaluators.pipelines.base import ConfirmationRound, RoundResult
+from tunefront.search.cluster.jobs import TurnsJob
 from tunefront.search.cluster.supervisor import RayLost, RaySupervisor
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.front.picks import Front, front_of
@@ -236,8 +237,11 @@ class _Turns:
             configurations=group.configurations,
             setting=self._setting,
             log=self._study.experiment.results / "logs" / f"confirmation-{done}.log",
-            seconds=seconds,
-            precision=CONFIRMED_PRECISION * self._study.experiment.confirmation.rounds**0.5,
+            wanted=ConfirmationRound(
+                number=done,
+                seconds=seconds,
+                precision=CONFIRMED_PRECISION * self._study.experiment.confirmation.rounds**0.5,
+            ),
         )
         try:
             return self._host.turns(job)
