@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from tunefront.evaluators.statistics.measurement import Measurement
 
@@ -156,12 +156,11 @@ class InterimServer(socketserver.ThreadingUnixStreamServer):
 class _InterimHandler(socketserver.StreamRequestHandler):
     """Replies to the reports of one process."""
 
-    server: InterimServer
-
     def handle(self) -> None:
         """Reply to each line until the connection is closed."""
+        server = cast(InterimServer, self.server)
         for line in self.rfile:
             message = json.loads(line)
             interim = from_plain(Interim, message["interim"])
-            decision = self.server.decide(int(message["rank"]), interim)
+            decision = server.decide(int(message["rank"]), interim)
             self.wfile.write(json.dumps(to_plain(decision)).encode() + b"\n")
