@@ -27,8 +27,8 @@ from tunefront.search.study.trial import Trial
 from tunefront.spaces import Choice, Configuration
 
 OBJECTIVES = (
-    Objective(metric="throughput", direction="maximize"),
-    Objective(metric="peak_memory_mb", direction="minimize"),
+    Objective(metric="throughput", direction="maximize", kind="speed"),
+    Objective(metric="peak_memory_mb", direction="minimize", kind="memory"),
     Objective(metric="perplexity", direction="minimize"),
 )
 LIMITS = (Limit(metric="quality_drop", test="<=", bound=5.0),)
@@ -109,7 +109,7 @@ def ours(
         asked = sampler.propose(trials)
         found.append(time.process_time() - start)
         assert asked is not None
-        trials.append(measured(len(trials), asked, random))
+        trials.append(measured(len(trials), asked.configuration, random))
     return found
 
 

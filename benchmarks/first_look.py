@@ -18,9 +18,13 @@ from pathlib import Path
 import numpy as np
 
 from tunefront.evaluators.benchmark.interleaved import LOOK_TURNS
-from tunefront.search import Experiment, Trial, load_experiment, recorded_answer
-from tunefront.search.sampling.early_stopping.reliability import fidelity_of, look_of, unbeaten
-from tunefront.search.sampling.early_stopping.thresholds import race_of
+from tunefront.search import Experiment, Trial, load_experiment, recorded_result
+from tunefront.search.sampling.early_stopping.reliability import (
+    interim_result_of,
+    nondominated_trials,
+    reliability_of,
+)
+from tunefront.search.sampling.early_stopping.thresholds import thresholds_for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,33 +48,33 @@ class Replayed:
 
 def replay(experiment: Experiment, trials: Sequence[Trial]) -> Replayed:
     """Ask every trial's first look beside the trials before it; the first one is the baseline."""
-    front = {trial.number for trial in unbeaten(trials, experiment.objectives)}
+    front = {trial.number for trial in nondominated_trials(trials, experiment.objectives)}
     so_far: list[Trial] = []
     taken, wrong, ended = 0, 0, 0
     for number, trial in enumerate(trials):
         kept = ended_at_look(experiment, so_far, replace(trial, number=number))
         so_far.append(kept)
-        look = look_of(kept)
+        look = interim_result_of(kept)
         over = look is not None and look.ended
         ended += over
         wrong += over and trial.number in front
         taken += LOOK_TURNS if over else turns(trial)
     return Replayed(
-        trials=sum(look_of(trial) is not None for trial in trials),
+        trials=sum(interim_result_of(trial) is not None for trial in trials),
         ended=ended,
         turns_saved=1 - taken / sum(map(turns, trials)),
         wrong=wrong,
-        correlation=fidelity_of(trials, experiment.objectives).correlation,
+        correlation=reliability_of(trials, experiment.objectives).correlation,
     )
 
 
 def ended_at_look(experiment: Experiment, so_far: Sequence[Trial], trial: Trial) -> Trial:
     """The trial with what its first look says; as few turns where that ends it."""
-    race, look = race_of(experiment, so_far, trial.number), look_of(trial)
+    race, look = thresholds_for(experiment, so_far, trial.number), interim_result_of(trial)
     if race is None or look is None or trial.evaluation is None:
         return trial
     early = replace(trial.evaluation, relative=look.speed)
-    seen = race.look(early)
+    seen = race.interim_result(early)
     return replace(
         trial, evaluation=replace(early if seen.ended else trial.evaluation, first_look=seen)
     )
@@ -89,7 +93,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     experiment = replace(load_experiment(options.experiment), early_stop=True)
-    trials = [trial for trial in recorded_answer(experiment).trials if trial.measured]
+    trials = [trial for trial in recorded_result(experiment).trials if trial.measured]
     orders = {"recorded": trials}
     for seed in range(options.seeds):
         mixed = np.random.default_rng(seed).permutation(len(trials) - 1) + 1

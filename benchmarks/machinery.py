@@ -30,6 +30,7 @@ from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.resolver import load_experiment
 from tunefront.search.run.runner import Runner
 from tunefront.search.run.sampler_factory import build_sampler
+from tunefront.search.run.stopping import Stopping
 from tunefront.search.study.study import Study
 
 SPACE = """\
@@ -101,8 +102,7 @@ def trials_through_the_house(experiment: Experiment, count: int) -> tuple[float,
         runnable,
         EvaluationSettings(workload=experiment.workload, fingerprint="none", store="none"),
         concurrent=1,
-        trials=count,
-        seconds=None,
+        stopping=Stopping(trials=count),
         on_trial=lambda trial: None,
         body="benchmarks.machinery:no_trial",
     )
@@ -115,8 +115,8 @@ def trials_through_the_house(experiment: Experiment, count: int) -> tuple[float,
     gaps = [after - before for before, after in zip(ends[1:], ends[2:], strict=False)]
     projection = Projection(experiment, study.search_id)
     trials = study.trials()
-    answer = result_of(experiment, trials, Confirmation(rounds={}))
-    project = timed(lambda: projection.write_trials(trials, answer))
+    result = result_of(experiment, trials, Confirmation(rounds={}))
+    project = timed(lambda: projection.write_trials(trials, result))
     return statistics.median(gaps), project / count
 
 

@@ -174,7 +174,7 @@ def ours(table: Table, seed: int) -> Ask:
                 trials[number : number + 1] = [_trial(table, number, row, history)]
         proposed = sampler.propose(trials)
         assert proposed is not None
-        return row_of[proposed]
+        return row_of[proposed.configuration]
 
     return ask
 

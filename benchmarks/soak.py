@@ -22,6 +22,8 @@ import psutil
 
 from tunefront.search import run_search
 from tunefront.search.cluster.supervisor import TAG, ray_folder_of
+from tunefront.search.run.events import Event, TrialFinished
+from tunefront.search.terminal.events import event_text
 
 HERE = Path(__file__).parent
 EXPERIMENT = """\
@@ -62,13 +64,13 @@ class Watch:
         self.results = results
         self.samples: list[Sample] = []
 
-    def __call__(self, line: str) -> None:
-        """Take what the search says; trials begin with their number."""
-        if not line[:3].isdigit():
-            print(line, flush=True)
+    def __call__(self, event: Event) -> None:
+        """Print every event but those of trials, of which one in 50; sample after each trial."""
+        text = event_text(event)
+        if text and (not isinstance(event, TrialFinished) or len(self.samples) % 50 == 0):
+            print(text, flush=True)
+        if not isinstance(event, TrialFinished):
             return
-        if len(self.samples) % 50 == 0:
-            print(line, flush=True)
         own = psutil.Process()
         services = [p for p in own.children() if "cluster.service" in " ".join(p.cmdline())]
         files = files_of(self.results) + files_of(ray_folder_of(self.results))
@@ -128,7 +130,7 @@ def main() -> None:
         written = EXPERIMENT.replace("TRIALS", str(options.trials))
         (folder / "experiment.yaml").write_text(written.replace("SAMPLER", options.sampler))
         watch = Watch(folder / "results" / "soak")
-        result = run_search(folder, say=watch)
+        result = run_search(folder, on_event=watch)
         left = [p.pid for p in psutil.process_iter() if tagged(p, watch.results)]
     early, late = (figures(watch.samples, last) for last in (100, len(watch.samples)))
     print(f"{len(watch.samples)} trials, {result.seconds / 60:.1f} min, {len(left)} processes left")

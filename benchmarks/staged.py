@@ -25,7 +25,7 @@ import numpy.typing as npt
 import optuna
 
 from tunefront.evaluators import Evaluation, Measurement
-from tunefront.search import Trial, load_experiment, recorded_answer
+from tunefront.search import Trial, load_experiment, recorded_result
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.front.pareto import hypervolume, nondominated
 from tunefront.search.run.sampler_factory import build_sampler
@@ -80,7 +80,7 @@ def read_rows(fields: Mapping[str, Any]) -> list[Row]:
 
 def table_of(experiment: Experiment) -> dict[str, Any]:
     """A table from a recorded search: steps that were reused cost what they cost when made."""
-    trials = [t for t in recorded_answer(experiment).trials if t.evaluation is not None]
+    trials = [t for t in recorded_result(experiment).trials if t.evaluation is not None]
     made: dict[Configuration, dict[str, float]] = {}
     for trial in trials:
         assert trial.evaluation is not None
@@ -148,9 +148,12 @@ class Replay:
         trials: list[Trial] = []
         built: set[Configuration] = set()
         while len(trials) < len(self.rows):
-            proposed = sampler.propose(trials) if trials else experiment.baseline
-            if proposed is None:
-                return
+            proposed = experiment.baseline
+            if trials:
+                proposal = sampler.propose(trials)
+                if proposal is None:
+                    return
+                proposed = proposal.configuration
             row = self.rows[self.place[proposed]]
             candidate = candidate_of(proposed)
             reused = candidate in built

@@ -12,10 +12,14 @@ from tests.caches import new_cache
 
 from tunefront.search import Experiment, Trial, load_experiment
 from tunefront.search.cluster.supervisor import RaySupervisor
+from tunefront.search.run.events import Event
 from tunefront.search.run.preflight import check_workload
 from tunefront.search.run.runner import Runner
 from tunefront.search.run.sampler_factory import build_sampler
+from tunefront.search.run.stopping import Stopping
+from tunefront.search.study.inferred_failures import ExcludedConfigurations
 from tunefront.search.study.study import Study
+from tunefront.search.terminal.events import event_text
 
 EXPERIMENT = """\
 name: small
@@ -72,7 +76,7 @@ class Searched:
         experiment: What was searched.
         study: Its record.
         trials: All of it.
-        said: What the runner said.
+        said: Texts of the events.
     """
 
     def __init__(self, experiment: Experiment, study: Study, said: Sequence[str]) -> None:
@@ -98,7 +102,11 @@ def searched(
     """
     experiment = load_experiment(path)
     said: list[str] = []
-    setting, described = check_workload(experiment, said.append)
+
+    def on_event(event: Event) -> None:
+        said.append(event_text(event))
+
+    setting, described = check_workload(experiment, on_event)
     study = Study.open(experiment, {"workload": described.fingerprint})
     (experiment.results / "faults.json").write_text(json.dumps(plan))
     runnable = experiment.space.enumerate().runnable
@@ -106,15 +114,16 @@ def searched(
         runner = Runner(
             study,
             build_sampler(experiment, runnable),
-            (),  # every fault is to strike, whatever was learnt from the others
+            runnable,
             replace(setting, memory_mb=MEMORY_MB),  # memory is out soon
             concurrent=1,
-            trials=trials,
-            seconds=None,
+            stopping=Stopping(trials=trials),
             on_trial=lambda trial: during(runner, host, trial),
-            say=said.append,
+            on_event=on_event,
             body="tests.faults.bodies:trial",
         )
+        # Every fault occurs, whatever is inferred from the others.
+        runner.excluded = ExcludedConfigurations(())
         runner.reconcile()
         runner.run(host)
     return Searched(experiment, study, said)

@@ -17,7 +17,7 @@ import mlflow
 import psutil
 import pytest
 
-from tunefront.search import Trial, load_experiment, recorded_answer
+from tunefront.search import Trial, load_experiment, recorded_result
 from tunefront.search.cluster.supervisor import TAG, RaySupervisor
 from tunefront.search.run.runner import Runner
 from tunefront.search.study.study import STUDY_FILE
@@ -81,10 +81,10 @@ def ended_trials(folder: Path) -> int:
 def check_whole(folder: Path, trials: int = TRIALS) -> None:
     """As many trials and runs as were asked for, each configuration once."""
     experiment = load_experiment(folder)
-    answer = recorded_answer(experiment)
-    assert [trial.number for trial in answer.trials] == list(range(trials))
-    assert all(trial.status == "ok" for trial in answer.trials)
-    assert max(Counter(trial.configuration for trial in answer.trials).values()) == 1
+    result = recorded_result(experiment)
+    assert [trial.number for trial in result.trials] == list(range(trials))
+    assert all(trial.status == "ok" for trial in result.trials)
+    assert max(Counter(trial.configuration for trial in result.trials).values()) == 1
     client = mlflow.MlflowClient(tracking_uri=tracking_uri(experiment))
     found = client.get_experiment_by_name("small")
     assert found is not None
@@ -135,7 +135,7 @@ def test_killed_at_random_moments_it_ends_as_if_it_never_was(
     code, told = finish(start(folder), folder)
     assert code == 0, told
     check_whole(folder)
-    own, other = (recorded_answer(load_experiment(f)) for f in (folder, undisturbed))
+    own, other = (recorded_result(load_experiment(f)) for f in (folder, undisturbed))
     assert [t.number for t in own.front.trials] == [t.number for t in other.front.trials]
     assert not processes_of(folder)
 
@@ -177,9 +177,9 @@ def test_confirmation_outlives_ray(folder: Path) -> None:
             process.kill()
     code, told = finish(driver, folder)
     assert code == 0, told
-    answer = recorded_answer(load_experiment(folder))
-    assert answer.front.recommended is not None
-    assert answer.front.recommended.number in answer.confirmation.rounds
+    result = recorded_result(load_experiment(folder))
+    assert result.front.recommended is not None
+    assert result.front.recommended.number in result.confirmation.rounds
     check_whole(folder)
 
 
@@ -226,9 +226,9 @@ def test_one_signal_lets_what_runs_end_and_the_same_command_goes_on(
     code, told = finish(driver, folder)
     assert code == expected
     assert "resumes it" in told
-    answer = recorded_answer(load_experiment(folder))
-    assert all(trial.status == "ok" for trial in answer.trials)
-    assert 2 <= len(answer.trials) < TRIALS
+    result = recorded_result(load_experiment(folder))
+    assert all(trial.status == "ok" for trial in result.trials)
+    assert 2 <= len(result.trials) < TRIALS
     code, told = finish(start(folder), folder)
     assert code == 0, told
     check_whole(folder)

@@ -119,9 +119,9 @@ def test_nothing_is_left_in_shared_memory(struck: Searched) -> None:
 
 
 def test_mlflow_shows_how_each_ended(struck: Searched) -> None:
-    answer = result_of(struck.experiment, struck.trials, Confirmation(rounds={}))
+    result = result_of(struck.experiment, struck.trials, Confirmation(rounds={}))
     projection = Projection(struck.experiment, struck.study.search_id)
-    projection.write_trials(struck.trials, answer)
+    projection.write_trials(struck.trials, result)
     client = mlflow.MlflowClient(tracking_uri=tracking_uri(struck.experiment))
     runs = client.search_runs([projection.experiment_id], max_results=1000)
     assert len(runs) == len(struck.trials)

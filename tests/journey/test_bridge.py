@@ -18,10 +18,11 @@ from tunefront.evaluators import load as load_export
 from tunefront.evaluators.exports.registry import Reference
 from tunefront.search import Experiment, load_experiment
 from tunefront.search.cli import main
-from tunefront.search.results.metadata import recorded_answer, write_record
+from tunefront.search.results.metadata import recorded_result, write_record
 from tunefront.search.run.preflight import runnable_or_error
 from tunefront.search.study.study import Study
 from tunefront.search.tracking.projection import Projection
+from tunefront.search.tracking.writer import write_result
 from tunefront.spaces import Configuration, ExportError
 
 MINE = Path(__file__).parents[1] / "faults" / "mine.py"
@@ -61,11 +62,11 @@ class Searched:
             measurements = {n: Measurement.exact(batch_size * v, "") for n, v in figures.items()}
             number = study.ask(configuration)
             study.tell(number, Evaluation(status="ok", measurements=measurements))
-        answer = recorded_answer(experiment)
+        result = recorded_result(experiment)
         projection = Projection(experiment, study.search_id)
-        projection.write_trials(answer.trials, answer)
-        projection.write_summary(answer, {})
-        self.runs = [str(projection.run_id(trial)) for trial in answer.trials]
+        projection.write_trials(result.trials, result)
+        write_result(projection, result)
+        self.runs = [str(projection.run_id(trial)) for trial in result.trials]
 
     def versions(self) -> list[Any]:
         return sorted(

@@ -105,7 +105,7 @@ def test_a_night_in_the_background_is_looked_at_stopped_and_gone_on_with(night: 
     pid = night.pid
     assert pid
     assert f"runs in the background (pid {pid})" in started.stderr
-    for line in ("look:  tunefront status", "stop:  tunefront stop", "log:   "):
+    for line in ("watch: tunefront status", "stop:  tunefront stop", "log:   "):
         assert line in started.stderr
     assert os.getsid(pid) == pid, "a session of its own"
 
@@ -120,13 +120,13 @@ def test_a_night_in_the_background_is_looked_at_stopped_and_gone_on_with(night: 
     told = night.cli("status").stdout
     assert re.search(rf"of 6 trials \(.*\); running \(pid {pid}\)", told), told
     fields = json.loads(night.cli("status", "--format", "json").stdout)["run"]
-    assert all(at["stage"] in InferencePipeline.stages for at in fields.pop("doing").values())
+    assert all(at["stage"] in InferencePipeline.stages for at in fields.pop("stages").values())
     assert fields == {
-        "wanted": 6,
+        "planned": 6,
         "running": True,
         "pid": pid,
         "another_hour": None,
-        "goes_on_with": None,
+        "resume_command": None,
     }
 
     def let_go() -> None:
@@ -136,7 +136,7 @@ def test_a_night_in_the_background_is_looked_at_stopped_and_gone_on_with(night: 
     threading.Thread(target=let_go).start()
     stopped = night.cli("stop")
     assert stopped.returncode == 0, stopped.stderr
-    assert f"asked the driver (pid {pid}) to end" in stopped.stderr
+    assert f"asked the driver (pid {pid}) to stop" in stopped.stderr
     goes_on = f"`tunefront run {night.file} --set budget.trials=6` resumes it"
     assert f"stopped; {goes_on}" in stopped.stderr
     assert night.pid is None

@@ -1,4 +1,4 @@
-"""From a file to an answer: real Ray, Optuna, MLflow and runtimes, a tiny model."""
+"""From a file to a result: real Ray, Optuna, MLflow and runtimes, a tiny model."""
 
 import csv
 import io
@@ -29,7 +29,7 @@ def runs_of(journey: Journey) -> list[Any]:
     return list(client.search_runs([experiment.experiment_id]))
 
 
-def test_the_search_ends_well_and_prints_an_answer(journey: Journey) -> None:
+def test_the_search_succeeds_and_prints_a_result(journey: Journey) -> None:
     done = journey.first
     assert done.returncode == 0, done.stderr
     assert "recommended" in done.stdout
@@ -55,9 +55,19 @@ def test_the_record_holds_every_trial_whole(journey: Journey) -> None:
 
 
 def test_the_same_command_has_nothing_left_to_do(journey: Journey) -> None:
-    again = journey.cli("run", journey.file)
+    again = journey.cli("run", journey.file, "--format", "json")
     assert again.returncode == 0, again.stderr
-    assert f"going on: {TRIALS} trials recorded\n" in again.stderr
+    events = [json.loads(line) for line in again.stdout.splitlines()]
+    assert [event["event"] for event in events if event["event"] != "progress_changed"] == [
+        "workload_check_started",
+        "search_resumed",
+        "nothing_to_run",
+        "report_written",
+        "search_finished",
+    ]
+    assert events[-1]["outcome"] == "done"
+    assert events[-1]["result"]["picks"]
+    assert f"resuming: {TRIALS} trials recorded\n" in again.stderr
     assert "nothing left to run" in again.stderr
     assert f"{TRIALS} trials" in again.stderr
     assert len(runs_of(journey)) == TRIALS + 1
@@ -126,13 +136,13 @@ def test_finalists_were_measured_again(journey: Journey) -> None:
     from tunefront.search.study.study import Study
 
     confirmation = Study.read(load_experiment(journey.file)).confirmation()
-    assert set(confirmation["rounds"]) >= {"0"}
-    assert set(confirmation["rounds"]) <= {str(number) for number in confirmation["asked"]}
-    for number, rounds in confirmation["rounds"].items():
+    assert set(confirmation.rounds) >= {0}
+    assert set(confirmation.rounds) <= set(confirmation.asked)
+    for number, rounds in confirmation.rounds.items():
         # The baseline takes part whenever new finalists are looked for.
-        assert len(rounds) == 2 or (number == "0" and len(rounds) in (4, 6))
-        assert all(len(found["ratios"]) >= 3 for found in rounds)
-        assert all(found["figures"]["throughput"] > 0 for found in rounds)
+        assert len(rounds) == 2 or (number == 0 and len(rounds) in (4, 6))
+        assert all(len(found.ratios) >= 3 for found in rounds)
+        assert all(found.figures["throughput"] > 0 for found in rounds)
 
 
 def test_show_prints_csv_that_parses(journey: Journey) -> None:
@@ -155,15 +165,15 @@ def test_status_counts(journey: Journey) -> None:
     rows = journey.cli("status", journey.file, "--format", "csv").stdout
     assert rows == journey.cli("show", journey.file, "--all", "--format", "csv").stdout
     told = journey.cli("status", journey.file, "--format", "json").stdout
-    assert json.loads(told)["run"]["wanted"] == TRIALS
+    assert json.loads(told)["run"]["planned"] == TRIALS
 
 
-def test_pick_answers_other_limits_without_running(journey: Journey) -> None:
+def test_pick_applies_other_limits_without_running_trials(journey: Journey) -> None:
     loose = journey.cli("pick", journey.file, "--prefer", "throughput", "--format", "json")
     assert loose.returncode == 0
-    answer = json.loads(loose.stdout)
-    assert answer["schema"] == 1
-    assert answer["picks"][0]["why"] == "best throughput within limits"
+    result = json.loads(loose.stdout)
+    assert result["schema"] == 1
+    assert result["picks"][0]["why"] == "best throughput within limits"
     none = journey.cli("pick", journey.file, "--limit", "latency_ms<=0.000001")
     assert none.returncode == 3
     assert "nothing keeps the limits; the nearest" in none.stdout
@@ -198,10 +208,10 @@ def test_compare_shows_what_differs(journey: Journey) -> None:
 def test_the_python_call_gives_typed_results(journey: Journey) -> None:
     program = f"""
 from tunefront.search import run_search
-result = run_search({str(journey.file)!r})
-assert result.outcome == "done", result.outcome
-assert result.answer.front.recommended is not None
-print(result.exit_code, len(result.answer.trials), result.answer.headline())
+finished = run_search({str(journey.file)!r})
+assert finished.outcome == "done", finished.outcome
+assert finished.result.front.recommended is not None
+print(finished.exit_code, len(finished.result.trials), finished.result.headline())
 """
     from .conftest import environment
 

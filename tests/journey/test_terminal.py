@@ -1,4 +1,4 @@
-"""A search on a terminal: one block while it runs, the answer when it has ended, Ctrl-C between."""
+"""A search on a terminal: one block while it runs, the result when it has ended, Ctrl-C between."""
 
 import sys
 from collections.abc import Callable
@@ -89,7 +89,12 @@ def test_there_is_one_block_and_what_was_said_stays(
     assert screen.cursor_shown
     assert not [line for line in screen.lines if line.startswith(("──", "now ", "done ", "ends "))]
     text = "\n".join(screen.lines)
-    said = ["starting Ray", "000 torch b1: the baseline", "no more trials: all 2 trials", "report:"]
+    said = [
+        "starting Ray",
+        "000 torch b1: the baseline",
+        "no more trials: budget.trials 2 reached",
+        "report:",
+    ]
     last = ["the front, and the baseline", "throughput, items/s (more is better)", "* recommended"]
     places = [text.find(line) for line in [*said, *last, "next:   tunefront show"]]
     assert -1 not in places, text
@@ -101,7 +106,7 @@ def test_there_is_one_block_and_what_was_said_stays(
 
     piped = command("run", tmp_path / "experiment.yaml", extra=variables)
     assert "\x1b" not in piped.stdout + piped.stderr
-    assert "nothing left to run: all 2 trials" in piped.stderr
+    assert "nothing left to run: budget.trials 2 reached" in piped.stderr
     assert "throughput, items/s (more is better)" in piped.stdout
 
 
@@ -109,7 +114,7 @@ def test_ctrl_c_twice_stops_at_once(typed: Callable[..., Typed]) -> None:
     run = typed("--set", "measurement.seconds=600")
     assert run.read_until(lambda text: "measuring for" in text, LONG_S)
     run.interrupt()
-    assert run.read_until(lambda text: "stopping: what is under way is finished" in text, LONG_S)
+    assert run.read_until(lambda text: "running trials finish first" in text, LONG_S)
     run.interrupt()
     assert run.exit_code(60) == 130
     lines = [line for line in run.screen.lines if line]

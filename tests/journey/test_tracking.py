@@ -16,12 +16,13 @@ import pytest
 from tests.caches import new_cache
 
 from tunefront.evaluators import Evaluation, Measurement, WorkloadDescription
-from tunefront.search import load_experiment, recorded_answer
-from tunefront.search.results.metadata import read_record, write_record
+from tunefront.search import load_experiment, recorded_result
+from tunefront.search.results.metadata import write_record
 from tunefront.search.run.preflight import runnable_or_error
 from tunefront.search.study.study import Study
 from tunefront.search.tracking.projection import Projection
 from tunefront.search.tracking.store import check_reachable, ui_address
+from tunefront.search.tracking.writer import write_result
 from tunefront.spaces import Configuration, TrackingError
 
 from .conftest import command, environment
@@ -108,26 +109,26 @@ def test_a_projection_over_http_is_idempotent(
     experiment = load_experiment(recorded.file)
     check_reachable(experiment)
     assert ui_address(experiment) == server
-    answer = recorded_answer(experiment)
+    result = recorded_result(experiment)
     links = []
     for _ in range(2):
         projection = Projection(experiment, Study.read(experiment).search_id)
-        projection.write_trials(answer.trials, answer)
-        links.append(projection.write_summary(answer, read_record(experiment)))
+        projection.write_trials(result.trials, result)
+        links.append(write_result(projection, result))
     assert links[0] == links[1]
     assert links[0].startswith(f"{server}/#/experiments/")
     client = mlflow.MlflowClient(tracking_uri=server)
     found = client.get_experiment_by_name("recorded")
     assert found is not None
     runs = client.search_runs([found.experiment_id])
-    assert len(runs) == len(answer.trials) + 1
+    assert len(runs) == len(result.trials) + 1
     assert len({run.data.tags["trial"] for run in runs}) == len(runs)
     summary = next(run for run in runs if run.data.tags["trial"] == "summary")
     files = {item.path for item in client.list_artifacts(summary.info.run_id)}
     assert {"front.png", "trials.csv", "trials.json", "search.json", "experiment.yaml"} <= files
     assert "report.html" in files
     shortlist = client.search_runs([found.experiment_id], "tags.shortlist = 'true'")
-    front = {trial.number for trial in answer.front.trials} | {0}
+    front = {trial.number for trial in result.front.trials} | {0}
     assert {int(run.data.tags["trial"]) for run in shortlist} == front
 
 

@@ -12,6 +12,7 @@ from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.resolver import load_experiment
 from tunefront.search.run.runner import Runner
 from tunefront.search.run.sampler_factory import build_sampler
+from tunefront.search.run.stopping import Stopping
 from tunefront.search.study.study import Study
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import Gpu, Hardware, detect_hardware
@@ -83,8 +84,7 @@ def runner_of(study: Study, body: str, concurrent: int = 4) -> Runner:
         runnable,
         EvaluationSettings(workload=experiment.workload, fingerprint="f", store="unused"),
         concurrent=concurrent,
-        trials=experiment.budget.trials,
-        seconds=120,
+        stopping=Stopping.of(experiment.budget, seconds=120),
         on_trial=lambda trial: None,
         body=f"tests.ray.bodies:{body}",
     )

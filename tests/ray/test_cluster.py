@@ -21,12 +21,12 @@ from tunefront.search.cluster.nodes import (
     Node,
     NodePool,
     check_nodes,
-    cluster_lines,
     obstacle_of,
-    places_of,
+    usable_nodes,
 )
 from tunefront.search.cluster.supervisor import RaySupervisor, ray_folder_of
 from tunefront.search.study.study import Study
+from tunefront.search.terminal.events import event_text
 from tunefront.spaces import ClusterError, detect_hardware
 
 from .conftest import LoadFile, runner_of
@@ -118,15 +118,15 @@ def test_trials_run_on_all_nodes_like_this_machine_and_on_no_other(
     study = Study.open(experiment, {"test": "yes"})
     runner = runner_of(study, "meets_another", concurrent=1)
     said: list[str] = []
-    runner.say = said.append
+    runner.on_event = lambda event: said.append(event_text(event))
     with RaySupervisor(experiment.results, cores=1) as host:
-        like = {node.id for node in host.places.nodes}
+        like = {node.id for node in host.node_pool.nodes}
         (unlike,) = (node for node in host.nodes if node.obstacle)
         runner.run(host)
     assert unlike.obstacle.startswith("it is another machine")
     assert ", 1 core," in unlike.obstacle
     assert len(like) == 2
-    assert said == ["4 configurations left out: no node has the cores or the GPUs"]
+    assert said == ["4 configurations left out: no node has enough cores or GPUs"]
     assert runner.concurrent == 2
     trials = study.trials()
     assert [trial.status for trial in trials] == ["ok"] * 4
@@ -136,7 +136,7 @@ def test_trials_run_on_all_nodes_like_this_machine_and_on_no_other(
 def test_a_search_whose_baseline_no_node_can_hold_is_refused(load_file: LoadFile) -> None:
     experiment = load_file("  batch_size: [1, 2]")
     runner = runner_of(Study.open(experiment, {"test": "yes"}), "quick")
-    host = SimpleNamespace(places=NodePool(nodes=(node(),)))
+    host = SimpleNamespace(node_pool=NodePool(nodes=(node(),)))
     told = r"^no node of the cluster has room for the baseline \(.*\), which needs 1 core and 1 GPU"
     with pytest.raises(ClusterError, match=told):
         runner.run(cast(RaySupervisor, host))
@@ -159,23 +159,18 @@ def test_a_node_that_can_not_measure_says_why() -> None:
 
 
 def test_a_cluster_without_a_node_that_can_measure_is_refused() -> None:
-    told = re.escape("RAY_ADDRESS=h:1: none of its nodes can measure")
+    told = re.escape("RAY_ADDRESS=h:1: none of its nodes can run trials")
     with pytest.raises(ClusterError, match=f"^{told}.*10.0.0.1: it is small; run `tunefront` on"):
         check_nodes([node(obstacle="it is small")], "h:1", Path("/f"))
-    with pytest.raises(ClusterError, match=f"^{told}.*no node lends a core"):
+    with pytest.raises(ClusterError, match=f"^{told}.*no node offers a core"):
         check_nodes([], "h:1", Path("/f"))
     check_nodes([node(), node(obstacle="it is small")], "h:1", Path("/f"))
 
 
 def test_as_many_at_a_time_as_the_nodes_hold() -> None:
-    assert NodePool().at_a_time(3) == 3
+    assert NodePool().concurrent_trials(3) == 3
     nodes = [node(), node(cores=1.0), node(obstacle="it is small")]
-    assert places_of(nodes).at_a_time(3) == 4
-    assert cluster_lines(nodes, 3) == [
-        "cluster: 2 nodes, 4 trials at a time",
-        "cluster: 10.0.0.1 measures nothing: it is small",
-    ]
-    assert cluster_lines([], 3) == []
+    assert usable_nodes(nodes).concurrent_trials(3) == 4
 
 
 def test_what_all_nodes_must_see_is_below_the_search(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,7 @@ class Nothing:
     def tell(self, number: int, evaluation: Evaluation) -> None:
         raise AssertionError
 
-    def lost(self, number: int) -> None:
+    def worker_exited(self, number: int) -> None:
         raise AssertionError
 
 

@@ -11,6 +11,7 @@ from tunefront.evaluators import EvaluationSettings
 from tunefront.search.cluster.jobs import placement_of
 from tunefront.search.cluster.worker import result_file
 from tunefront.search.run.runner import Runner
+from tunefront.search.run.stopping import Stopping
 from tunefront.search.study.study import TRIAL_ATTEMPTS, Study
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import Configuration
@@ -138,7 +139,7 @@ def test_a_configuration_that_ends_whatever_runs_it_is_not_run_for_ever(
     study.tell(study.ask(experiment.baseline), bodies.answer())
     number = study.ask(Configuration({**experiment.baseline, "batch_size": 2}))
     attempts = 1
-    while study.again(number) is not None:
+    while study.restart(number) is not None:
         assert study.reconcile({}) == [number]
         attempts += 1
     assert attempts == TRIAL_ATTEMPTS
@@ -155,8 +156,7 @@ def test_the_end_is_the_budget_the_deadline_or_the_user(load_file: LoadFile) -> 
         (),
         EvaluationSettings(workload=experiment.workload, fingerprint="f", store="unused"),
         concurrent=1,
-        trials=1,
-        seconds=None,
+        stopping=Stopping(trials=1),
         on_trial=lambda trial: None,
     )
     job = runner.next_job()
@@ -166,9 +166,9 @@ def test_the_end_is_the_budget_the_deadline_or_the_user(load_file: LoadFile) -> 
     runner.tell(job.number, bodies.answer())
     assert not runner.waiting()
     assert runner.next_job() is None
-    runner.trials, runner.stopped_by = 10, signal.SIGINT
+    runner.stopping, runner.signal = Stopping(trials=10), signal.SIGINT
     assert runner.next_job() is None
-    runner.stopped_by, runner.deadline = 0, 0.0
+    runner.stopping, runner.signal = Stopping(deadline=0.0), 0
     assert runner.next_job() is None
 
 

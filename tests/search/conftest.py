@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tunefront.evaluators import MEASURED_METRICS, Evaluation, Measurement
+from tunefront.evaluators import Evaluation, Measurement, measured_metrics
 from tunefront.search import Experiment, Trial, load_experiment
 from tunefront.search.study.trial import TrialStatus
 from tunefront.spaces import Configuration, FailureCause, Hardware, Value
@@ -75,7 +75,8 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Experiment]:
 
 def figure(name: str, value: float, spread: float) -> Measurement:
     """A measurement with `spread` on both sides of it, as a share of the value."""
-    unit = MEASURED_METRICS[name].unit if name in MEASURED_METRICS else ""
+    metrics = measured_metrics()
+    unit = metrics[name].unit if name in metrics else ""
     half = spread * abs(value)
     return Measurement(value=value, unit=unit, low=value - half, high=value + half, samples=5)
 

@@ -12,18 +12,14 @@ from tunefront.evaluators.benchmark.interleaved import (
 from tunefront.evaluators.benchmark.outcome import Judge, plain_look, speed_against
 from tunefront.evaluators.evaluation.built import CandidateRecord
 from tunefront.evaluators.evaluation.evaluation import Evaluation, InterimResult
+from tunefront.evaluators.evaluation.metrics import measured_metrics
 from tunefront.evaluators.evaluation.protocol import Protocol
 from tunefront.evaluators.evaluation.settings import EvaluationSettings, Timeouts
 from tunefront.evaluators.exports.registry import load
 from tunefront.evaluators.isolation.process import Isolation
+from tunefront.evaluators.measures.base import Measure, Reading
+from tunefront.evaluators.measures.builtin import BUILTIN_MEASURES
 from tunefront.evaluators.measures.energy import energy_is_counted
-from tunefront.evaluators.measures.metrics import (
-    COST_METRICS,
-    ENERGY_METRICS,
-    GPU_METRICS,
-    MEASURED_METRICS,
-    QUALITY_DROP,
-)
 from tunefront.evaluators.pipelines.inference import (
     contender,
     describe_workload,
@@ -50,16 +46,12 @@ from tunefront.evaluators.workloads.base import Architecture
 from tunefront.evaluators.workloads.builtin import build_workload, quality_metrics
 from tunefront.evaluators.workloads.outputs import Sample
 from tunefront.evaluators.workloads.spec import TASKS, WorkloadSpec
-from tunefront.spaces.metric import Direction, Metric
+from tunefront.spaces.metric import Direction, Metric, MetricKind, first_of_kind, reference_rate
 
 from .measures.gpu import Gpus
 
 __all__ = [
-    "COST_METRICS",
-    "ENERGY_METRICS",
-    "GPU_METRICS",
-    "MEASURED_METRICS",
-    "QUALITY_DROP",
+    "BUILTIN_MEASURES",
     "TASKS",
     "Architecture",
     "CandidateRecord",
@@ -71,12 +63,15 @@ __all__ = [
     "InterleavedRun",
     "Isolation",
     "Judge",
+    "Measure",
     "Measurement",
     "Metric",
+    "MetricKind",
     "Part",
     "Profile",
     "ProfileRow",
     "Protocol",
+    "Reading",
     "Roofline",
     "RooflineBound",
     "Sample",
@@ -95,15 +90,18 @@ __all__ = [
     "energy_is_counted",
     "evaluate",
     "export_candidate",
+    "first_of_kind",
     "half_width",
     "kept_turns",
     "load",
+    "measured_metrics",
     "paired_change",
     "plain_look",
     "prepared_folder",
     "profile_candidate",
     "quality_metrics",
     "ratio_interval",
+    "reference_rate",
     "script_of",
     "speed_against",
     "stages_folder",

@@ -13,14 +13,17 @@ if TYPE_CHECKING:
     from tunefront.search.experiment.objective import Limit, Objective
     from tunefront.search.experiment.resolver import load_experiment
     from tunefront.search.front.picks import Front, Pick
-    from tunefront.search.results.metadata import recorded_answer
+    from tunefront.search.results.metadata import recorded_result
     from tunefront.search.results.result import Result, result_of
+    from tunefront.search.run.events import Event, event_record
     from tunefront.search.run.search import RunResult, run_search
     from tunefront.search.sampling.optuna_adapter import FrontSampler
     from tunefront.search.study.trial import Trial
+    from tunefront.search.terminal.events import event_text
 
 _MODULE_OF = {
     "Result": "results.result",
+    "Event": "run.events",
     "Experiment": "experiment.experiment",
     "Front": "front.picks",
     "FrontSampler": "sampling.optuna_adapter",
@@ -29,13 +32,16 @@ _MODULE_OF = {
     "Pick": "front.picks",
     "RunResult": "run.search",
     "Trial": "study.trial",
+    "event_record": "run.events",
+    "event_text": "terminal.events",
     "result_of": "results.result",
     "load_experiment": "experiment.resolver",
-    "recorded_answer": "results.metadata",
+    "recorded_result": "results.metadata",
     "run_search": "run.search",
 }
 
 __all__ = [
+    "Event",
     "Experiment",
     "Front",
     "FrontSampler",
@@ -46,8 +52,10 @@ __all__ = [
     "RunResult",
     "Trial",
     "Verification",
+    "event_record",
+    "event_text",
     "load_experiment",
-    "recorded_answer",
+    "recorded_result",
     "result_of",
     "run_search",
     "verify",

@@ -80,6 +80,24 @@ def test_answers_come_in_the_order_of_the_places(turnstile: TurnChannel) -> None
     dismissed(turnstile, sitters)
 
 
+def test_a_reply_that_arrives_while_another_is_waited_for_is_kept(turnstile: TurnChannel) -> None:
+    sitters = seated(turnstile, [0, 1, 2])
+    turnstile.send([0, 1, 2], "load")
+    for place in (1, 2, 0):
+        (reply,) = turnstile.replies([place], LIMIT_S, nobody_is_gone)
+        assert (reply["word"], reply["place_was"]) == ("load", place)
+    with pytest.raises(EvaluationError, match="not done after 0 s"):
+        turnstile.replies([1], 0.0, nobody_is_gone)
+    dismissed(turnstile, sitters)
+
+
+def test_a_client_says_which_process_it_is(turnstile: TurnChannel) -> None:
+    sitter = Sitter(turnstile.address, 0)
+    (first,) = turnstile.seated([0], LIMIT_S, nobody_is_gone)
+    assert first == {"place": 0, "pid": os.getpid()}
+    dismissed(turnstile, [sitter])
+
+
 def test_who_sat_down_while_another_was_waited_for_is_not_waited_for_again(
     turnstile: TurnChannel,
 ) -> None:

@@ -18,13 +18,14 @@ import pytest
 
 import tunefront.evaluators.pipelines.tasks
 from tunefront.evaluators import Evaluation, EvaluationSettings, Measurement, Profile, WorkloadSpec
-from tunefront.evaluators.benchmark.messages import CandidateState, MeasureRequest, TimedBlock
+from tunefront.evaluators.benchmark.messages import MeasureRequest, ReadBack
 from tunefront.evaluators.evaluation.built import CandidateRecord
 from tunefront.evaluators.isolation.codec import CodecError, from_plain, to_plain
 from tunefront.evaluators.isolation.interim import Decision, Interim
 from tunefront.evaluators.measures.machine import MachineState
 from tunefront.evaluators.pipelines.base import RoundResult
 from tunefront.evaluators.runtimes.base import Facts
+from tunefront.evaluators.statistics.timing import Block
 from tunefront.search.cluster.jobs import Job, TurnsJob
 from tunefront.search.cluster.nodes import Node
 from tunefront.search.study.confirmation import Confirmation
@@ -189,7 +190,6 @@ def test_values_without_a_json_form_are_refused() -> None:
 
 CROSSING = (
     CandidateRecord,
-    CandidateState,
     Confirmation,
     Decision,
     Evaluation,
@@ -201,8 +201,9 @@ CROSSING = (
     MeasureRequest,
     Node,
     Profile,
+    ReadBack,
     RoundResult,
-    TimedBlock,
+    Block,
     TurnsJob,
 )
 """Values that cross a process or are recorded, besides the requests and results of tasks."""

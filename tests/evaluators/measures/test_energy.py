@@ -2,11 +2,18 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tunefront.evaluators.measures import energy
-from tunefront.evaluators.measures.energy import EnergyMeter, energy_is_counted
+from tunefront.evaluators.measures.energy import (
+    Energy,
+    EnergyMeter,
+    energy_is_counted,
+    energy_of,
+)
 from tunefront.evaluators.measures.gpu import Gpus
+from tunefront.evaluators.statistics.timing import Block, Timing
 
 RANGE_UJ = 262_143_328_850
 
@@ -102,3 +109,29 @@ def test_energy_is_counted_where_a_meter_finds_something(
         zone(tmp_path / "some", "intel-rapl:0", 1) if name == "some" else None
         found.append(energy_is_counted())
     assert found == [False, True]
+
+
+def test_energy_is_the_total_an_item_with_the_range_of_the_turns() -> None:
+    found = energy_of([4.0, 6.0], [4, 3])
+    assert found.value == pytest.approx(10 / 7)
+    assert found.unit == "J"
+    assert (found.low, found.high, found.samples) == (1.0, 2.0, 2)
+
+
+def test_the_energy_of_untimed_requests_is_shared_among_all_requests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every request takes 2 J for its 4 items; of each replica's 7 requests 6 are timed."""
+    monkeypatch.setattr(energy.EnergyMeter.__init__, "__defaults__", (tmp_path,))
+    zone(tmp_path, "intel-rapl:0", 0)
+    block = Block(request_s=np.ones((3, 2)), cpu_s=6.0, wait_s=0.0, untimed=1)
+    reading, turn, joules = Energy().start([], []), [block, block], 0
+    for idle in (100, 50):
+        joules += idle  # used in another candidate's turn
+        zone(tmp_path, "intel-rapl:0", joules * 1_000_000)
+        reading.before_block()
+        joules += 2 * 7 * 2
+        zone(tmp_path, "intel-rapl:0", joules * 1_000_000)
+        reading.after_block(turn)
+    found = reading.measurements(Timing(blocks=(turn, turn), items=8))["energy_per_item"]
+    assert (found.value, found.low, found.high, found.samples) == (0.5, 0.5, 0.5, 2)

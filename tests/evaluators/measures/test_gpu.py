@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tunefront.evaluators.measures.gpu import Gpus
-from tunefront.evaluators.measures.memory import gpu_memory_mb
+from tunefront.evaluators.measures.gpu import GpuMemory, Gpus, gpu_memory_mb
+from tunefront.evaluators.statistics.timing import Timing
 
 HOT = 8
 
@@ -114,4 +114,14 @@ def test_memory_on_gpus_is_the_sum_of_their_peaks(monkeypatch: pytest.MonkeyPatc
         max_memory_reserved=lambda gpu: (gpu + 2) * 2**20,
     )
     monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
-    assert gpu_memory_mb() == {"allocated_mb": 3.0, "device_mb": 5.0}
+    assert gpu_memory_mb() == {"gpu_allocated_mb": 3.0, "gpu_device_mb": 5.0}
+
+
+def test_memory_on_gpus_is_summed_over_the_processes_that_report_it() -> None:
+    reading, timing = GpuMemory().start([1, 2], []), Timing(blocks=(), items=1)
+    assert reading.measurements(timing) == {}
+    reading.take_reports([{"gpu_allocated_mb": 3.0}, {"gpu_allocated_mb": 4.0}])
+    found = reading.measurements(timing)
+    assert {name: figure.value for name, figure in found.items()} == {"gpu_allocated_mb": 7.0}
+    reading.take_reports([{"gpu_allocated_mb": 3.0}, {}])
+    assert reading.measurements(timing) == {}

@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from tunefront.evaluators.measures.memory import folder_mb, process_memory_mb, tree_memory_mb
+from tunefront.evaluators.measures.memory import (
+    HostMemory,
+    folder_mb,
+    process_memory_mb,
+    tree_memory_mb,
+)
+from tunefront.evaluators.measures.processes import cpu_seconds
+from tunefront.evaluators.statistics.timing import Timing
 
 BLOCK_MB = 256
 
@@ -51,6 +58,50 @@ def test_children_count() -> None:
         assert tree - own > BLOCK_MB * 0.9
     finally:
         child.communicate(b"\n")
+
+
+HELD = f"""
+import sys
+print(1, flush=True)
+for line in sys.stdin:
+    block = bytearray({BLOCK_MB} * 2**20)
+    del block
+    print(1, flush=True)
+"""
+
+
+def test_the_peak_of_other_processes_counts_their_libraries_once() -> None:
+    """Two processes that allocated a block each, and gave it back."""
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", HELD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    for process in processes:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdout.readline()
+    idle_mb, _ = process_memory_mb(processes[0].pid)
+    reading = HostMemory().start([process.pid for process in processes], [])
+    for process in processes:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+        process.stdout.readline()
+    found = reading.measurements(Timing(blocks=(), items=1))
+    for process in processes:
+        process.communicate()
+    above = found["model_memory_mb"].value
+    assert above == pytest.approx(2 * BLOCK_MB, rel=0.1)
+    assert found["peak_memory_mb"].value == pytest.approx(idle_mb + above, rel=0.02)
+
+
+def test_a_process_that_has_ended_has_no_memory() -> None:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    assert process_memory_mb(process.pid) == (0.0, 0.0)
+    assert tree_memory_mb(process.pid) == (0.0, 0.0)
+    assert cpu_seconds(process.pid) == 0.0
 
 
 def test_a_folder_s_files_add_up(tmp_path: Path) -> None:

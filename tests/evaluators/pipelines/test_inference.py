@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.evaluators.conftest import QUICK, TORCH
+from tests.evaluators.measures.page_faults import PageFaults
 from tests.processors import PROCESSORS, hardware_with
 
 from tunefront.evaluators import (
+    BUILTIN_MEASURES,
     Evaluation,
     EvaluationSettings,
     Isolation,
@@ -68,6 +70,33 @@ def test_an_evaluation_measures_everything(
     assert len(found.items[0]) == len(found.items[1]) == 24
     assert found.facts["runtime"] == "torch"
     assert from_plain(Evaluation, to_plain(found)) == found
+
+
+def test_a_user_s_measure_adds_its_metrics(
+    lm_setting: EvaluationSettings, isolation: Isolation, tmp_path: Path
+) -> None:
+    found = evaluate(
+        lm_setting,
+        complete({"runtime": "torch", "batch_size": 2, "threads": 1}),
+        isolation,
+        tmp_path / "trial.log",
+        measures=(*BUILTIN_MEASURES, PageFaults()),
+    )
+    assert found.status == "ok", (found.message, found.log)
+    assert found.measurements.keys() > MEMORY
+    assert found.measurements["page_faults"].value > 100
+    assert found.machine["foreign"] >= 0.0
+
+
+def test_without_measures_speed_and_size_are_left(
+    lm_setting: EvaluationSettings, isolation: Isolation, tmp_path: Path
+) -> None:
+    chosen = complete({"runtime": "torch", "batch_size": 2, "threads": 1})
+    found = evaluate(lm_setting, chosen, isolation, tmp_path / "trial.log", measures=())
+    assert found.status == "ok", (found.message, found.log)
+    quality = {"perplexity", "agreement"}
+    assert set(found.measurements) == SPEED | quality | {"weights_mb"}
+    assert found.machine == {}
 
 
 def test_waiting_for_cores_is_no_stage_s_time(

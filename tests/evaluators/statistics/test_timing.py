@@ -79,7 +79,7 @@ def clocked(monkeypatch: pytest.MonkeyPatch) -> type[Clock]:
             monkeypatch.setattr(time, "perf_counter_ns", lambda: round(self.now * 1e9))
 
             monkeypatch.setattr(
-                "tunefront.evaluators.exports.verification.OwnWatch", lambda: Watch(self)
+                "tunefront.evaluators.exports.verification.ProcessWatch", lambda: Watch(self)
             )
 
     return Installed

@@ -17,6 +17,7 @@ from tunefront.evaluators.store.store import key_of
 from tunefront.search.cli import main
 from tunefront.search.commands.cache import parse_size
 from tunefront.search.experiment.experiment import Prepare
+from tunefront.search.run.events import Event, PreparationStarted
 from tunefront.search.run.preflight import prepare
 from tunefront.spaces import CacheError, WorkloadError
 
@@ -172,14 +173,14 @@ def test_a_size_without_a_unit_is_none() -> None:
 def test_what_a_script_prepares_is_whole_or_not_there(cache: Cache, tmp_path: Path) -> None:
     script = tmp_path / "prepare.py"
     step = Prepare(script=script, folder=prepared_folder() / "quickstart-abc")
-    said: list[str] = []
+    events: list[Event] = []
     script.write_text("import sys; open(sys.argv[1] + '/half', 'w'); raise SystemExit(7)")
     with pytest.raises(WorkloadError, match=r"prepare\.py ended with exit code 7"):
-        prepare(step, said.append)
+        prepare(step, events.append)
     assert list(prepared_folder().iterdir()) == []
     script.write_text("import sys; open(sys.argv[1] + '/model', 'w')")
-    prepare(step, said.append)
-    prepare(step, said.append)
-    prepare(None, said.append)
-    assert len(said) == 2
+    prepare(step, events.append)
+    prepare(step, events.append)
+    prepare(None, events.append)
+    assert events == [PreparationStarted(script=script, folder=step.folder)] * 2
     assert [path.name for path in step.folder.iterdir()] == ["model"]

@@ -53,8 +53,8 @@ def exported(
         study = Study.open(experiment, {"test": "yes"})
         write_record(experiment, experiment.space.enumerate(), described)
         trial = study.tell(study.ask(experiment.baseline), evaluation(score=1.0))
-        answer = result_of(experiment, study.trials(), Confirmation())
-        export_trial(answer, trial, setting, folder / "export")
+        result = result_of(experiment, study.trials(), Confirmation())
+        export_trial(result, trial, setting, folder / "export")
         yield folder / "export"
 
 

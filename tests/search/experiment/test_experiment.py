@@ -145,7 +145,7 @@ WHY_NOT = {
 
 @pytest.fixture
 def no_counter(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tunefront.search.experiment.resolver.energy_is_counted", lambda: False)
+    monkeypatch.setattr("tunefront.evaluators.measures.energy.energy_is_counted", lambda: False)
 
 
 @pytest.mark.usefixtures("no_counter")
@@ -168,7 +168,7 @@ def test_a_price_makes_costs_of_speed(load: Load, name: str) -> None:
 
 
 def test_a_counter_makes_energy_a_metric(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tunefront.search.experiment.resolver.energy_is_counted", lambda: True)
+    monkeypatch.setattr("tunefront.evaluators.measures.energy.energy_is_counted", lambda: True)
     experiment = load("objectives.energy_per_item=minimize")
     assert experiment.metrics["energy_per_item"].unit == "J"
 

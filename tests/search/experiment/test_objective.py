@@ -9,22 +9,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunefront.evaluators import (
-    MEASURED_METRICS,
-    QUALITY_DROP,
     Evaluation,
     Measurement,
     Metric,
+    measured_metrics,
     paired_change,
 )
 from tunefront.search import Limit, Objective
+from tunefront.search.experiment.metrics import QUALITY_DROP
 from tunefront.search.experiment.objective import Bound, check_limits, quality_drop
 from tunefront.spaces import ExperimentError
 
-LATENCY = MEASURED_METRICS["latency_ms"]
+LATENCY = measured_metrics()["latency_ms"]
 ACCURACY = Metric(name="accuracy", unit="", direction="maximize", summary="")
 ERROR = Metric(name="error", unit="", direction="minimize", summary="")
 PERPLEXITY = Metric(name="perplexity", unit="", direction="minimize", summary="", scale="log")
-METRICS = {**MEASURED_METRICS, "quality_drop": QUALITY_DROP}
+METRICS = {**measured_metrics(), "quality_drop": QUALITY_DROP}
 FINITE = st.floats(-1e9, 1e9)
 
 
@@ -105,7 +105,7 @@ FORM = "limit: 'latency_ms<=NUMBER' or 'latency_ms>=NUMBER' is needed"
     ("text", "told"),
     [
         ("latency<=12", "limit: unknown metric 'latency'; did you mean 'latency_ms'?"),
-        ("<=12", "limit: unknown metric '<=12'; known: latency_ms, "),
+        ("<=12", "limit: unknown metric '<=12'; known: energy_per_item, "),
         ("latency_ms", f"{FORM}, but got 'latency_ms'"),
         ("latency_ms<12", f"{FORM}, but got 'latency_ms<12'"),
     ],

@@ -5,7 +5,7 @@ from typing import cast, get_args
 
 import pytest
 
-from tunefront.evaluators import Profile, ProfileRow, Roofline
+from tunefront.evaluators import Profile, ProfileRow, Roofline, measured_metrics
 from tunefront.evaluators.profiling.profile import Kind
 from tunefront.search import Experiment, Trial
 from tunefront.search.profile.advice import (
@@ -21,6 +21,7 @@ from tunefront.search.profile.advice import (
 )
 from tunefront.spaces import CHOICES, Value, choice_kind, complete
 
+THROUGHPUT = measured_metrics()["throughput"]
 PEAKS = Roofline(peak_gflops=100.0, peak_gb_s=10.0, matmul="fp32")
 WORK = {"compute": (90e6, 1e6), "memory": (1e6, 9e6), "overhead": (1e6, 1e4)}
 """Operations and bytes that bound a millisecond so."""
@@ -57,7 +58,7 @@ def profile_of(*parts: tuple[str, str, float], operator: str = "") -> Profile:
 
 def situation(profile: Profile, cores: int = 8, **values: Value) -> Situation:
     chosen = {"runtime": "torch", "batch_size": 1, "threads": 1, **values}
-    return Situation(profile=profile, configuration=complete(chosen), cores=cores)
+    return Situation(profile=profile, configuration=complete(chosen), cores=cores, rate=THROUGHPUT)
 
 
 COMPUTE = profile_of(("matmul", "compute", 0.9), ("memory", "memory", 0.1))
@@ -163,15 +164,15 @@ def test_the_record_tells_what_a_value_did(trial: Callable[..., Trial]) -> None:
         made(4, 90.0, threads=4, precision="bf16"),
         trial(5, {"precision": "bf16"}, "failed"),
     ]
-    found = tried_of(trials, 0, "precision", "fp32", "bf16")
+    found = tried_of(trials, THROUGHPUT, 0, "precision", "fp32", "bf16")
     assert found == Tried(trials=3, failed=1, pairs=2, speedup=2.0, best=(4, 9.0))
     told_of = told(Option(value="bf16", in_space=True, obstacle="", tried=found))
     assert told_of == (
         "bf16: in this space; 2.00x the throughput, median of 2 pairs that differ in this; "
         "failed 1 of 4 times"
     )
-    alone = tried_of(trials[:1] + trials[4:5], 0, "precision", "fp32", "bf16")
+    alone = tried_of(trials[:1] + trials[4:5], THROUGHPUT, 0, "precision", "fp32", "bf16")
     assert alone == Tried(trials=1, failed=0, pairs=0, speedup=None, best=(4, 9.0))
     words = told(Option(value="bf16", in_space=True, obstacle="", tried=alone))
     assert words.endswith("the fastest with it is 004, 9.00x the throughput of this trial")
-    assert tried_of(trials, 0, "precision", "fp32", "fp16").best is None
+    assert tried_of(trials, THROUGHPUT, 0, "precision", "fp32", "fp16").best is None

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from tests.faults.conftest import small_experiment, variables
 
 from tunefront.evaluators import Evaluation, Isolation, evaluate, profile_candidate
-from tunefront.search import Experiment, Trial, load_experiment, recorded_answer
+from tunefront.search import Experiment, Trial, load_experiment, recorded_result
 from tunefront.search.cli import tunefront
 from tunefront.search.profile.run import DATA, PICTURE, TABLE, TRACE, profile_trial
 from tunefront.search.results.metadata import recorded_setting, write_record
@@ -115,24 +115,24 @@ def test_data_goes_to_stdout_while_another_process_writes_mlflow(searched: Searc
 def test_what_has_no_figures_is_refused(
     searched: Searched, trial: Callable[..., Trial], failure: Callable[..., Evaluation]
 ) -> None:
-    answer = recorded_answer(searched.experiment)
+    result = recorded_result(searched.experiment)
     setting = recorded_setting(searched.experiment)
     failed = replace(trial(3, {"threads": 1}, "failed"), evaluation=failure())
     with pytest.raises(ExperimentError, match="trial 3 failed: only measured trials are profiled"):
-        profile_trial(answer, failed, setting)
-    smoke = replace(answer, experiment=replace(searched.experiment, smoke=True))
+        profile_trial(result, failed, setting)
+    smoke = replace(result, experiment=replace(searched.experiment, smoke=True))
     with pytest.raises(ExperimentError, match="a quick check is not profiled"):
-        profile_trial(smoke, answer.trials[0], setting)
+        profile_trial(smoke, result.trials[0], setting)
 
 
 def test_what_can_not_be_profiled_leaves_nothing_behind(
     searched: Searched, trial: Callable[..., Trial]
 ) -> None:
-    answer = recorded_answer(searched.experiment)
+    result = recorded_result(searched.experiment)
     setting = recorded_setting(searched.experiment)
     shared = trial(7, {"runtime": "torch", "tensor_parallel": 2}, throughput=1.0)
     with pytest.raises(EvaluationError, match=r"trial 7 can't be profiled: .* \(unsupported\)"):
-        profile_trial(answer, shared, setting)
+        profile_trial(result, shared, setting)
     names = [path.name for path in (searched.experiment.results / "profiles").iterdir()]
     assert names == ["000"]
 

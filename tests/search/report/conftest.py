@@ -117,7 +117,7 @@ def search(experiment: Experiment) -> Search:
 
 
 @pytest.fixture(scope="session")
-def answer(experiment: Experiment, search: Search) -> Result:
+def result(experiment: Experiment, search: Search) -> Result:
     """Sixty trials, three of them confirmed."""
     figures = {"throughput": 20.0, "peak_memory_mb": 330.0}
     rounds = {

@@ -64,8 +64,8 @@ def opened(browser: "Browser", tmp_path: Path) -> Iterator[Callable[..., "Page"]
 
 
 @pytest.fixture
-def page(opened: Callable[..., "Page"], answer: Result) -> "Page":
-    return opened(report_html(answer, RECORD))
+def page(opened: Callable[..., "Page"], result: Result) -> "Page":
+    return opened(report_html(result, RECORD))
 
 
 def told(front: Front) -> list[list[Any]]:
@@ -220,14 +220,14 @@ def picks_of(front: Front) -> list[tuple[str, int]]:
     ],
 )
 def test_bounds_that_are_typed_filter_and_pick(
-    page: "Page", answer: Result, bounds: dict[str, str]
+    page: "Page", result: Result, bounds: dict[str, str]
 ) -> None:
     for name, bound in bounds.items():
         field = page.locator(f"[data-limit='{name}'] input[type=number]")
         field.fill(bound)
         field.press("Enter")
-    limits, prefer = typed_limits(page, answer.experiment)
-    front = front_of(answer.experiment, answer.trials, limits, prefer)
+    limits, prefer = typed_limits(page, result.experiment)
+    front = front_of(result.experiment, result.trials, limits, prefer)
     assert shown_picks(page) == picks_of(front)
     assert front.recommended is not None
     assert front.recommended.name() in page.locator("h1").inner_text()
@@ -239,16 +239,16 @@ def test_bounds_that_are_typed_filter_and_pick(
         assert reason in page.locator("#picks").inner_text()
 
 
-def test_sliders_pick_and_can_be_taken_back(page: "Page", answer: Result) -> None:
+def test_sliders_pick_and_can_be_taken_back(page: "Page", result: Result) -> None:
     before = shown_picks(page)
-    assert before == picks_of(answer.front)
+    assert before == picks_of(result.front)
     slider = page.locator("[data-limit='throughput>='] input[type=range]")
     slider.focus()
     seen = set()
     for key in ["ArrowRight"] * 12 + ["End"]:
         page.keyboard.press(key)
-        limits, prefer = typed_limits(page, answer.experiment)
-        front = front_of(answer.experiment, answer.trials, limits, prefer)
+        limits, prefer = typed_limits(page, result.experiment)
+        front = front_of(result.experiment, result.trials, limits, prefer)
         assert shown_picks(page) == picks_of(front)
         seen.add(page.locator("#again code").inner_text())
     assert len(seen) == 13
@@ -257,42 +257,42 @@ def test_sliders_pick_and_can_be_taken_back(page: "Page", answer: Result) -> Non
     page.keyboard.press("End")
     page.locator("#limits button[type=reset]").click()
     assert shown_picks(page) == before
-    assert page.locator("h1").inner_text() == f"Recommended {answer.headline()}".replace(
+    assert page.locator("h1").inner_text() == f"Recommended {result.headline()}".replace(
         " ", "\n", 1
     )
 
 
-def test_a_preferred_metric_recommends(page: "Page", answer: Result) -> None:
+def test_a_preferred_metric_recommends(page: "Page", result: Result) -> None:
     page.locator("#controls select").select_option("peak_memory_mb")
-    limits, prefer = typed_limits(page, answer.experiment)
+    limits, prefer = typed_limits(page, result.experiment)
     assert prefer == "peak_memory_mb"
-    assert shown_picks(page) == picks_of(front_of(answer.experiment, answer.trials, limits, prefer))
+    assert shown_picks(page) == picks_of(front_of(result.experiment, result.trials, limits, prefer))
 
 
 def test_where_nothing_keeps_the_limits_the_nearest_misses_are_shown(
-    page: "Page", answer: Result
+    page: "Page", result: Result
 ) -> None:
     field = page.locator("[data-limit='throughput>='] input[type=number]")
     field.fill("1e9")
     field.press("Enter")
-    limits, _ = typed_limits(page, answer.experiment)
+    limits, _ = typed_limits(page, result.experiment)
     assert "nothing keeps the limits" in page.locator("h1").inner_text()
     rows = page.locator("#picks tr[data-miss]").all()
     assert [int(str(row.get_attribute("data-miss"))) for row in rows] == [
-        trial.number for trial in nearest_misses(answer.trials, limits)
+        trial.number for trial in nearest_misses(result.trials, limits)
     ]
     assert "throughput >= 1e+09" in page.locator("#picks").inner_text()
     assert page.locator("#trials tbody tr:visible").count() == 0
 
 
 def test_every_pair_of_objectives_is_drawn_with_roles_bars_ties_and_limits(
-    page: "Page", answer: Result
+    page: "Page", result: Result
 ) -> None:
     pictures = page.locator("#pairs svg.pair")
     assert pictures.count() == 3
-    on_front = {trial.number for trial in answer.front.trials}
-    others = on_front - {0, answer.front.picks[0].trial.number}
-    assert any(answer.front.ties[number] for number in on_front)
+    on_front = {trial.number for trial in result.front.trials}
+    others = on_front - {0, result.front.picks[0].trial.number}
+    assert any(result.front.ties[number] for number in on_front)
     for place in range(3):
         picture = pictures.nth(place)
         assert picture.locator("path.mark.recommended").count() == 1
@@ -304,19 +304,19 @@ def test_every_pair_of_objectives_is_drawn_with_roles_bars_ties_and_limits(
     assert [pictures.nth(i).locator("rect.beyond-limit").count() for i in range(3)] == [0, 1, 1]
 
 
-def test_pointing_shows_a_trial_and_a_click_keeps_it(page: "Page", answer: Result) -> None:
+def test_pointing_shows_a_trial_and_a_click_keeps_it(page: "Page", result: Result) -> None:
     star = page.locator("#pairs svg.pair").first.locator("path.mark.recommended")
     star.scroll_into_view_if_needed()
     frame = star.bounding_box()
     assert frame is not None
     page.mouse.move(frame["x"] + frame["width"] / 2, frame["y"] + frame["height"] / 2)
     card = page.locator("#card")
-    recommended = answer.front.recommended
+    recommended = result.front.recommended
     assert recommended is not None
     text = card.inner_text()
     assert recommended.name() in text
-    assert answer.trust(recommended) in text
-    assert f"tunefront export {answer.experiment.path} {recommended.number}" in text
+    assert result.view(recommended).trust_text in text
+    assert f"tunefront export {result.experiment.path} {recommended.number}" in text
     for name, value in recommended.configuration.items():
         if name != "device":
             assert f"{name} {value}" in text
@@ -348,7 +348,7 @@ def test_the_keyboard_reaches_every_trial(page: "Page") -> None:
     assert page.evaluate("document.activeElement.classList.contains('pair')")
 
 
-def test_the_table_sorts_by_any_column(page: "Page", answer: Result) -> None:
+def test_the_table_sorts_by_any_column(page: "Page", result: Result) -> None:
     def column(place: int) -> list[str]:
         return page.locator(f"#trials tbody tr:visible td:nth-child({place})").all_inner_texts()
 
@@ -379,9 +379,9 @@ def test_the_table_sorts_by_any_column(page: "Page", answer: Result) -> None:
 @pytest.mark.parametrize("width", [NARROW, 880, WIDE])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_narrow_and_wide_in_light_and_dark(
-    opened: Callable[..., "Page"], answer: Result, width: int, scheme: str
+    opened: Callable[..., "Page"], result: Result, width: int, scheme: str
 ) -> None:
-    page = opened(report_html(answer, RECORD), width, scheme)
+    page = opened(report_html(result, RECORD), width, scheme)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     ink, paper = page.evaluate(
         "[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]"
@@ -420,9 +420,9 @@ def test_searches_that_came_to_little_have_a_page(
         experiment = load("objectives={throughput: maximize}")
     if what == "beyond limits":
         experiment = replace(experiment, limits=(Limit(metric="throughput", test=">=", bound=1e6),))
-    answer = result_of(experiment, trials, Confirmation())
-    page = opened(report_html(answer, RECORD))
-    assert answer.headline() in page.locator("h1").inner_text()
+    result = result_of(experiment, trials, Confirmation())
+    page = opened(report_html(result, RECORD))
+    assert result.headline() in page.locator("h1").inner_text()
     pictures = {"one objective": 1, "beyond limits": 3}.get(what, 0)
     assert page.locator("#pairs svg.pair").count() == pictures
     if what == "beyond limits":

@@ -18,19 +18,19 @@ def report(*arguments: str | Path) -> str:
 
 
 @pytest.fixture
-def recorded(answer: Result, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The experiment's file, with the made-up answer as its record."""
+def recorded(result: Result, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The experiment's file, with the made-up result as its record."""
     monkeypatch.setattr(
-        "tunefront.search.results.metadata.recorded_answer", lambda experiment: answer
+        "tunefront.search.results.metadata.recorded_result", lambda experiment: result
     )
-    return answer.experiment.path
+    return result.experiment.path
 
 
-def test_it_says_what_it_has_written(recorded: Path, answer: Result, tmp_path: Path) -> None:
+def test_it_says_what_it_has_written(recorded: Path, result: Result, tmp_path: Path) -> None:
     named = tmp_path / "new" / "page.html"
     assert report(recorded, "--output", named) == f"{named}\n"
-    assert answer.headline() in named.read_text(encoding="utf-8")
-    beside = answer.experiment.results / "report.html"
+    assert result.headline() in named.read_text(encoding="utf-8")
+    beside = result.experiment.results / "report.html"
     assert report(recorded) == f"{beside}\n"
     assert beside.is_file()
 
@@ -41,6 +41,6 @@ def test_a_file_that_can_not_be_written_is_named(recorded: Path) -> None:
     assert str(caught.value).startswith(f"{recorded / 'page.html'} can't be written: ")
 
 
-def test_a_search_that_was_never_run_has_none(answer: Result) -> None:
+def test_a_search_that_was_never_run_has_none(result: Result) -> None:
     with pytest.raises(StudyError, match="no record in .*; start with `tunefront run "):
-        report(answer.experiment.path)
+        report(result.experiment.path)

@@ -55,9 +55,9 @@ def test_a_constant_objective_is_drawn(
 ) -> None:
     """Where it is all but constant, too: the last digits of a float are no scale."""
     trials = [with_figure(t, metric, 10.0 * (1 + noise * (t.number % 7))) for t in search()]
-    answer = result_of(experiment, trials, Confirmation())
+    result = result_of(experiment, trials, Confirmation())
     path = tmp_path / "report.html"
-    path.write_text(report_html(answer, RECORD), encoding="utf-8")
+    path.write_text(report_html(result, RECORD), encoding="utf-8")
     said: list[str] = []
     page.on("pageerror", lambda error: said.append(str(error)))
     page.goto(path.as_uri())

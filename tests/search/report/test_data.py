@@ -19,29 +19,32 @@ NOTHING = Confirmation()
 
 
 @pytest.fixture(scope="module")
-def data(answer: Result) -> dict[str, Any]:
-    return report_data(answer, RECORD)
+def data(result: Result) -> dict[str, Any]:
+    return report_data(result, RECORD)
 
 
-def test_it_is_plain_json_with_no_number_lost(answer: Result, data: dict[str, Any]) -> None:
+def test_it_is_plain_json_with_no_number_lost(result: Result, data: dict[str, Any]) -> None:
     again = json.loads(json.dumps(data, allow_nan=False))
     assert again == data
-    for trial, row in zip(answer.trials, again["trials"], strict=True):
+    for trial, row in zip(result.trials, again["trials"], strict=True):
         for name, measurement in trial.measurements.items():
             value, low, high, samples = row["figures"][name]
             known = measurement.value, measurement.low, measurement.high, measurement.samples
             assert (value, low, high, samples) == known
 
 
-def test_the_answer_is_the_other_screens_answer(answer: Result, data: dict[str, Any]) -> None:
-    assert data["headline"] == answer.headline()
+def test_the_report_shows_the_result_that_the_terminal_shows(
+    result: Result, data: dict[str, Any]
+) -> None:
+    assert data["headline"] == result.headline()
     assert [(p["name"], p["trial"], p["reason"]) for p in data["picks"]] == [
-        (pick.name, pick.trial.number, pick.reason) for pick in answer.front.picks
+        (pick.name, pick.trial.number, pick.reason) for pick in result.front.picks
     ]
-    for trial, row in zip(answer.trials, data["trials"], strict=True):
+    for trial, row in zip(result.trials, data["trials"], strict=True):
         assert row["name"] == trial.name()
-        assert row["sentence"] == answer.sentence(trial)
-        assert row["trust"] == answer.trust(trial)
+        view = result.view(trial)
+        assert row["sentence"] == view.sentence
+        assert (row["trust"], row["chance"]) == (view.trust, view.chance)
         assert row["status"] == trial.status
 
 
@@ -86,8 +89,8 @@ def test_failures_are_grouped_and_the_most_frequent_comes_first(
     assert len(told["trials"][6]["message"]) == LONGEST_MESSAGE_KEPT
 
 
-def test_lessons_and_what_was_left_out_are_told(answer: Result, data: dict[str, Any]) -> None:
-    assert data["lessons"] == [str(lesson) for lesson in answer.lessons] != []
+def test_lessons_and_what_was_left_out_are_told(result: Result, data: dict[str, Any]) -> None:
+    assert data["lessons"] == [str(lesson) for lesson in result.lessons] != []
     assert data["space"] == {"configurations": 1024, "runnable": 1000}
     assert data["dropped"] == [
         {"count": 24, "reason": "torch has no such thing", "values": data["dropped"][0]["values"]}
@@ -100,7 +103,7 @@ def test_machine_protocol_and_time_are_told(data: dict[str, Any]) -> None:
     protocol = dict(data["protocol"])
     assert protocol["confirmation"].endswith("confirmed: 000, 003, 005")
     assert protocol["budget"] == "60 trials, 8 h"
-    assert protocol["doubted"] == "4 of 60 trials"
+    assert protocol["unconfirmed"] == "4 of 60 trials"
     assert protocol["saved"].startswith("judging ended early in ")
     assert [stage["stage"] for stage in data["stages"]] == [
         "prepare",
@@ -152,10 +155,10 @@ def test_a_figure_that_is_no_number_is_kept_as_such(experiment: Experiment, sear
     assert told["trials"][1]["figures"]["latency_ms"] == ["NaN", "-Infinity", "Infinity", 1]
 
 
-def test_bars_of_quality_are_those_of_its_change(data: dict[str, Any], answer: Result) -> None:
-    trial = next(t for t in answer.trials if t.measured and t.number)
+def test_bars_of_quality_are_those_of_its_change(data: dict[str, Any], result: Result) -> None:
+    trial = next(t for t in result.trials if t.measured and t.number)
     drop = trial.measurements["quality_drop"]
-    base = answer.trials[0].value("perplexity")
+    base = result.trials[0].value("perplexity")
     below, above = data["trials"][trial.number]["bars"]["perplexity"]
     assert below == pytest.approx((drop.value - drop.low) * base / 100)
     assert above == pytest.approx((drop.high - drop.value) * base / 100)

@@ -9,8 +9,7 @@ from PIL import Image
 
 from tunefront.evaluators import Measurement
 from tunefront.search import Experiment, Trial, result_of
-from tunefront.search.report.front_chart import ROLE_COLOURS, Box, draw_front, errors
-from tunefront.search.results.view import role_of
+from tunefront.search.report.front_chart import ROLE_COLOURS, Box, draw_front
 from tunefront.search.study.confirmation import Confirmation
 
 TrialOf = Callable[..., Trial]
@@ -35,32 +34,29 @@ def trials(trial: TrialOf) -> list[Trial]:
     return [replace(t, measurements={**t.measurements, **changed}) for t in found]
 
 
-def test_bars_are_the_intervals(experiment: Experiment, trials: list[Trial]) -> None:
-    answer = result_of(experiment, trials, NOTHING)
-    assert errors(answer, trials[:2], "throughput") == [
-        pytest.approx([10, 30]),
-        pytest.approx([10, 30]),
-    ]
+def test_error_bars_are_the_intervals(experiment: Experiment, trials: list[Trial]) -> None:
+    views = result_of(experiment, trials, NOTHING).views
+    assert views[0].error_bars["throughput"] == pytest.approx((10, 10))
+    assert views[1].error_bars["throughput"] == pytest.approx((30, 30))
 
 
-def test_the_bars_of_quality_are_of_its_change(experiment: Experiment, trials: list[Trial]) -> None:
+def test_the_error_bar_of_quality_is_that_of_the_paired_change(
+    experiment: Experiment, trials: list[Trial]
+) -> None:
     """Half a percent better and one percent worse, of the baseline's 10."""
-    answer = result_of(experiment, trials, NOTHING)
-    assert errors(answer, trials[1:2], "perplexity") == [
-        pytest.approx([0.05]),
-        pytest.approx([0.1]),
-    ]
+    views = result_of(experiment, trials, NOTHING).views
+    assert views[1].error_bars["perplexity"] == pytest.approx((0.05, 0.1))
 
 
 def test_every_measured_trial_is_drawn_in_the_colour_of_its_role(
     experiment: Experiment, trials: list[Trial], tmp_path: Path
 ) -> None:
-    answer = result_of(experiment, trials, NOTHING)
-    roles = [role_of(answer, trial) for trial in trials]
+    result = result_of(experiment, trials, NOTHING)
+    roles = [result.view(trial).role for trial in trials]
     assert roles[0] == "baseline"
     assert roles[3] == "dominated"
     assert set(roles[1:3]) == {"front", "recommended"}
-    draw_front(answer, tmp_path / "front.png")
+    draw_front(result, tmp_path / "front.png")
     with Image.open(tmp_path / "front.png") as image:
         counts = {colour: n for n, colour in image.convert("RGB").getcolors(1 << 24) or ()}
     for colour in ROLE_COLOURS.values():

@@ -9,12 +9,12 @@ from tunefront.search.report.history import history_of
 from tunefront.search.study.confirmation import Confirmation
 
 
-def test_it_only_grows_and_ends_whole(answer: Result) -> None:
-    history = history_of(answer)
+def test_it_only_grows_and_ends_whole(result: Result) -> None:
+    history = history_of(result)
     shares = [share for _, share in history]
     assert shares == sorted(shares)
     assert shares[-1] == pytest.approx(1)
-    kept = [t.number for t in answer.trials if t.measured and t.value("quality_drop") <= 5]
+    kept = [t.number for t in result.trials if t.measured and t.value("quality_drop") <= 5]
     assert [number for number, _ in history] == kept
 
 

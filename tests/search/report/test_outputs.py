@@ -25,10 +25,10 @@ ITEMS = 6
 
 
 @pytest.fixture
-def samples(answer: Result) -> Mapping[int, Sequence[Sample]]:
+def samples(result: Result) -> Mapping[int, Sequence[Sample]]:
     """Of the baseline and the picks; the recommended one breaks item 2."""
-    numbers = {0, *(pick.trial.number for pick in answer.front.picks)}
-    recommended = answer.front.recommended
+    numbers = {0, *(pick.trial.number for pick in result.front.picks)}
+    recommended = result.front.recommended
     assert recommended is not None
     assert recommended.number != 0
     alike = [
@@ -40,9 +40,9 @@ def samples(answer: Result) -> Mapping[int, Sequence[Sample]]:
 
 
 def test_items_that_differ_come_first(
-    answer: Result, samples: Mapping[int, Sequence[Sample]]
+    result: Result, samples: Mapping[int, Sequence[Sample]]
 ) -> None:
-    told = answers_of(answer, samples)
+    told = answers_of(result, samples)
     assert told is not None
     assert told["trials"][0] == 0
     assert set(told["trials"]) == set(samples)
@@ -53,19 +53,19 @@ def test_items_that_differ_come_first(
 
 
 def test_without_answers_of_two_trials_there_is_no_such_part(
-    answer: Result, samples: Mapping[int, Sequence[Sample]]
+    result: Result, samples: Mapping[int, Sequence[Sample]]
 ) -> None:
-    assert answers_of(answer, {}) is None
-    assert answers_of(answer, {0: samples[0]}) is None
+    assert answers_of(result, {}) is None
+    assert answers_of(result, {0: samples[0]}) is None
     others = {number: found for number, found in samples.items() if number}
-    assert answers_of(answer, others) is None, "nothing to compare them with"
-    assert report_data(answer, RECORD)["answers"] is None
+    assert answers_of(result, others) is None, "nothing to compare them with"
+    assert report_data(result, RECORD)["answers"] is None
 
 
 def test_the_report_beside_the_record_holds_them(
-    answer: Result, samples: Mapping[int, Sequence[Sample]]
+    result: Result, samples: Mapping[int, Sequence[Sample]]
 ) -> None:
-    own = replace(answer, experiment=replace(answer.experiment, name="with answers"))
+    own = replace(result, experiment=replace(result.experiment, name="with answers"))
     for number, found in samples.items():
         write_trial_outputs(own.experiment.results, number, found)
     assert "text 5" in write_report(own, RECORD).read_text()
@@ -92,13 +92,13 @@ def text_of(browser: "Browser", tmp_path: Path) -> Iterator[Callable[[str], str]
 
 
 def test_a_browser_shows_them(
-    answer: Result,
+    result: Result,
     samples: Mapping[int, Sequence[Sample]],
     text_of: Callable[[str], str],
 ) -> None:
-    told = text_of(report_html(answer, RECORD, samples))
+    told = text_of(report_html(result, RECORD, samples))
     assert "item 2: text 2" in told
     assert " ".join(NASTY.split()) in told
     assert "2 more" in told
     assert "item 5" not in told, "those that differ less are folded away"
-    assert text_of(report_html(answer, RECORD)) == ""
+    assert text_of(report_html(result, RECORD)) == ""

@@ -42,8 +42,8 @@ class Tags(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def page(answer: Result) -> str:
-    return report_html(answer, RECORD)
+def page(result: Result) -> str:
+    return report_html(result, RECORD)
 
 
 def data_in(page: str) -> Any:
@@ -52,18 +52,18 @@ def data_in(page: str) -> Any:
     return json.loads(found[1])
 
 
-def test_the_answer_stands_on_top_even_without_scripts(answer: Result, page: str) -> None:
+def test_the_result_is_shown_first_even_without_scripts(result: Result, page: str) -> None:
     visible = unescape(page.partition("<main")[0])
-    assert answer.headline() in visible
-    for pick in answer.front.picks:
+    assert result.headline() in visible
+    for pick in result.front.picks:
         assert f'<th scope="row">{pick.name}</th>' in visible
         assert pick.reason in visible
     assert "60 trials, 0 beyond the limits" not in visible
     assert "4 failed; compared with the baseline, 000 torch" in visible
 
 
-def test_the_data_are_in_the_page(answer: Result, page: str) -> None:
-    assert data_in(page) == report_data(answer, RECORD)
+def test_the_data_are_in_the_page(result: Result, page: str) -> None:
+    assert data_in(page) == report_data(result, RECORD)
 
 
 def test_nothing_is_fetched(page: str) -> None:
@@ -114,8 +114,8 @@ def test_letters_that_are_none_are_replaced(experiment: Experiment, tmp_path: Pa
 
 
 def test_a_thousand_trials_stay_small(experiment: Experiment, search: Search) -> None:
-    answer = result_of(experiment, search(1000), Confirmation())
-    page = report_html(answer, RECORD)
+    result = result_of(experiment, search(1000), Confirmation())
+    page = report_html(result, RECORD)
     assert len(page.encode()) < MOST_BYTES
     assert len(data_in(page)["trials"]) == 1000
 
@@ -130,16 +130,16 @@ def test_a_quick_check_says_so_and_offers_no_export(
 
 
 def test_it_is_written_beside_the_record_or_where_somebody_says(
-    answer: Result, tmp_path: Path
+    result: Result, tmp_path: Path
 ) -> None:
-    beside = write_report(answer, RECORD)
-    assert beside == answer.experiment.results / "report.html"
-    named = write_report(answer, RECORD, tmp_path / "somewhere" / "else.html")
+    beside = write_report(result, RECORD)
+    assert beside == result.experiment.results / "report.html"
+    named = write_report(result, RECORD, tmp_path / "somewhere" / "else.html")
     assert named.read_text() == beside.read_text()
 
 
-def test_the_same_answer_gives_the_same_page(answer: Result, page: str) -> None:
-    assert report_html(answer, RECORD) == page
+def test_the_same_result_gives_the_same_page(result: Result, page: str) -> None:
+    assert report_html(result, RECORD) == page
 
 
 def test_nothing_to_recommend_is_said(experiment: Experiment) -> None:

@@ -17,7 +17,7 @@ from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.search import Experiment, load_experiment
 from tunefront.search.cli import tunefront
 from tunefront.search.results.archive import experiment_of, load_searched, open_search, read_search
-from tunefront.search.results.metadata import METADATA_FILE, put_aside, write_record
+from tunefront.search.results.metadata import METADATA_FILE, archive_record, write_record
 from tunefront.search.study.study import Study
 from tunefront.spaces import ExperimentError, StudyError, TunefrontError
 
@@ -78,7 +78,7 @@ def test_a_file_that_has_changed_or_is_gone_changes_nothing(
     assert read_search(experiment.path.parent) == before
     experiment.path.unlink()
     assert read_search(experiment.results) == before
-    assert before.answer.front.trials[0].value("throughput") == 300.0
+    assert before.result.front.trials[0].value("throughput") == 300.0
 
 
 def test_files_that_only_a_run_needs_may_be_gone(begun: Callable[..., Experiment]) -> None:
@@ -91,7 +91,7 @@ def test_files_that_only_a_run_needs_may_be_gone(begun: Callable[..., Experiment
         "budget": {"until": "2001-01-01 07:00"},
     }
     change(experiment, experiment=written)
-    assert len(read_search(experiment.results).answer.trials) == 2
+    assert len(read_search(experiment.results).result.trials) == 2
 
 
 def test_the_machine_is_read_from_its_fields_whatever_its_summary_says(
@@ -168,9 +168,8 @@ def test_a_record_is_shown_picked_and_compared_without_its_file(
 def test_what_was_put_aside_is_compared_with_what_came_after(
     begun: Callable[..., Experiment],
 ) -> None:
-    said: list[str] = []
-    put_aside(begun("one", 2.0), said.append)
-    aside = Path(said[0].removeprefix("archived the earlier record: "))
+    aside = archive_record(begun("one", 2.0))
+    assert aside is not None
     experiment = begun("one", 4.0)
     done = cli("diff", aside, experiment.path)
     told = " ".join(done.output.split())

@@ -179,7 +179,7 @@ def test_quality_of_two_searches_is_compared_item_by_item(
         for i in (items, worse)
     ]
     primary = experiment.primary
-    least = least_of(primary, quality=True)
+    least = least_of(primary)
     found = paired(rows[0], rows[1], primary, True, least)
     assert found is not None
     assert found.verdict == "worse"
@@ -203,6 +203,6 @@ def test_items_that_were_not_all_judged_are_not_paired(
 
 def test_what_counts_as_a_change_depends_on_the_metric(experiment: Experiment) -> None:
     metrics = experiment.metrics
-    assert least_of(metrics["throughput"], quality=False) == 0.01
-    assert least_of(metrics["perplexity"], quality=True) == 5e-4
-    assert least_of(metrics["quality_drop"], quality=False) == 0.05
+    assert least_of(metrics["throughput"]) == 0.01
+    assert least_of(metrics["perplexity"]) == 5e-4
+    assert least_of(metrics["quality_drop"]) == 0.05

@@ -1,4 +1,4 @@
-"""The answer in words: the headline, a sentence for every trial, figures."""
+"""Texts of a result: the headline, a sentence for every trial, formatted measurements."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -7,8 +7,9 @@ import pytest
 
 from tunefront.evaluators import Evaluation, Measurement
 from tunefront.search import Experiment, Result, Trial, result_of
-from tunefront.search.results.result import choices_of, early_ends, figure, rounded
+from tunefront.search.results.result import choices_of, early_ends, figure, rounded, study_result
 from tunefront.search.study.confirmation import Confirmation, Round
+from tunefront.search.study.study import Study
 
 TrialOf = Callable[..., Trial]
 NOTHING = Confirmation(rounds={})
@@ -32,9 +33,9 @@ def row(trial: TrialOf) -> TrialOf:
 
 
 def sentence(experiment: Experiment, *trials: Trial, confirmation: Confirmation = NOTHING) -> str:
-    """What is told about the last of the trials."""
-    answer = result_of(experiment, trials, confirmation)
-    return answer.sentence(answer.trials[-1])
+    """Return the sentence about the last trial."""
+    result = result_of(experiment, trials, confirmation)
+    return result.view(result.trials[-1]).sentence
 
 
 def round_of(
@@ -139,18 +140,18 @@ def test_confirmed_figures_take_the_place_of_the_first_ones(
 ) -> None:
     rounds = {0: [BASE], 1: [round_of(2.0, 2.0, 2.0, throughput=999.0, memory=510.0)]}
     trials = [row(0, 100, 500), row(1, 900, 500), row(2, 250, 505)]
-    answer = result_of(experiment, trials, Confirmation(rounds=rounds))
-    found = answer.trials[1].measurements["throughput"]
+    result = result_of(experiment, trials, Confirmation(rounds=rounds))
+    found = result.trials[1].measurements["throughput"]
     assert (found.low, found.value, found.high) == pytest.approx((200, 200, 200))
     assert (found.unit, found.samples) == ("items/s", 3)
-    assert answer.trials[2] == trials[2]
-    assert [trial.number for trial in answer.front.trials] == [2, 0]
+    assert result.trials[2] == trials[2]
+    assert [trial.number for trial in result.front.trials] == [2, 0]
 
 
-def test_how_far_figures_can_be_trusted_is_told_with_the_chance(
+def test_trust_is_shown_with_the_chance_to_be_on_the_front(
     experiment: Experiment, row: TrialOf, trial: TrialOf, evaluation: Callable[..., Evaluation]
 ) -> None:
-    """0 is beaten in memory by 1, and 2 is beaten by it in both."""
+    """Trial 1 dominates trials 0 and 2."""
     doubted = replace(evaluation(), doubts=("others took the cores",))
     trials = [
         row(0, 100, 500),
@@ -160,36 +161,34 @@ def test_how_far_figures_can_be_trusted_is_told_with_the_chance(
         row(4, 900, 100, quality_drop=9.0),
     ]
     confirmation = Confirmation(rounds={0: [BASE], 1: [round_of(3.0, 3.0, 3.0, memory=400.0)]})
-    answer = result_of(experiment, trials, confirmation)
-    told = [answer.trust(trial) for trial in answer.trials]
-    assert told == [
+    result = result_of(experiment, trials, confirmation)
+    assert [view.trust_text for view in result.views.values()] == [
         "confirmed, front 0 %",
         "confirmed, front 100 %",
-        "doubted, front 0 %",
+        "unconfirmed, front 0 %",
         "-",
-        "once",
+        "single",
     ]
-    assert answer.counts() == "5 trials, 1 failed, 1 on the front"
+    assert result.counts() == "5 trials, 1 failed, 1 on the front"
 
 
-def test_a_confirmation_amid_others_leaves_doubts(
+def test_a_confirmation_that_was_disturbed_leaves_a_trial_unconfirmed(
     experiment: Experiment, row: TrialOf, evaluation: Callable[..., Evaluation]
 ) -> None:
     quiet = round_of(3.0, 3.0, 3.0, memory=400.0)
     noisy = replace(quiet, quiet=False)
     trials = [row(0, 100, 500), replace(row(1, 300, 400), evaluation=evaluation())]
 
-    def answer_with(*rounds: Round) -> Result:
+    def result_with(*rounds: Round) -> Result:
         confirmation = Confirmation(rounds={0: [BASE] * 3, 1: rounds})
         return result_of(experiment, trials, confirmation)
 
-    assert answer_with(quiet, quiet, noisy).trust(trials[1]).startswith("confirmed, ")
-    amid = answer_with(quiet, noisy, noisy)
-    assert amid.trust(trials[1]).startswith("doubted, ")
-    found = amid.trials[1].evaluation
-    assert found is not None
-    assert found.doubts == ("others took the cores in 2 of 3 rounds of confirmation",)
-    assert amid.trust(trials[0]).startswith("confirmed, ")
+    assert result_with(quiet, quiet, noisy).view(trials[1]).trust == "confirmed"
+    disturbed = result_with(quiet, noisy, noisy)
+    assert disturbed.view(trials[1]).trust == "unconfirmed"
+    warning = "others took the cores in 2 of 3 rounds of confirmation"
+    assert disturbed.view(trials[1]).warnings == (warning,)
+    assert disturbed.view(trials[0]).trust == "confirmed"
 
 
 def headline(experiment: Experiment, *trials: Trial) -> str:
@@ -228,6 +227,7 @@ def test_the_baseline_is_trial_zero_where_it_was_measured(
             trials=trials,
             front=result_of(experiment, trials, NOTHING).front,
             confirmation=NOTHING,
+            limits=(),
         ).baseline
 
     assert baseline(row(1, 1, 1), row(0, 2, 2)) == row(0, 2, 2)
@@ -238,8 +238,8 @@ def test_limits_and_preference_of_the_moment_reach_the_front(
     experiment: Experiment, row: TrialOf
 ) -> None:
     trials = [row(0, 100, 500), row(1, 400, 900, quality_drop=9.0), row(2, 300, 50)]
-    answer = result_of(experiment, trials, NOTHING, limits=(), prefer="throughput")
-    assert answer.front.recommended == trials[1]
+    result = result_of(experiment, trials, NOTHING, limits=(), prefer="throughput")
+    assert result.front.recommended == trials[1]
 
 
 @pytest.mark.parametrize(
@@ -274,3 +274,21 @@ def test_who_was_not_judged_to_the_end_is_told_with_the_items(
         == "judging ended early in 1 of 2 trials: 44% of the items saved"
     )
     assert early_ends(trials[:1], experiment.objectives) == ""
+
+
+def test_the_result_of_a_record_includes_its_confirmation(
+    load: Callable[..., Experiment], evaluation: Callable[..., Evaluation]
+) -> None:
+    experiment = load()
+    study = Study.open(experiment, {"test": "yes"})
+    for configuration, throughput in zip(
+        experiment.space.enumerate().runnable[:2], (100.0, 200.0), strict=True
+    ):
+        found = evaluation(throughput=throughput, quality_drop=0.0)
+        study.tell(study.ask(configuration), found)
+    confirmation = Confirmation(rounds={0: [BASE], 1: [round_of(3.0, 3.0, 3.0)]}, asked=[0, 1])
+    study.set_confirmation(confirmation)
+    result = study_result(study, limits=(), prefer="throughput")
+    expected = result_of(experiment, study.trials(), confirmation, (), "throughput")
+    assert (result.trials, result.front) == (expected.trials, expected.front)
+    assert result.trials[1].value("throughput") == pytest.approx(300.0)

@@ -19,7 +19,7 @@ DROP = Limit(metric="quality_drop", test="<=", bound=5.0)
 
 
 @pytest.fixture(scope="session")
-def answer(
+def result(
     load: Callable[..., Experiment], trial: TrialOf, failure: Callable[..., Evaluation]
 ) -> Result:
     """A baseline, a trial beyond its limit, a failure, and one under way."""
@@ -68,31 +68,31 @@ def test_a_record_says_what_is_to_be_doubted(
     assert found["doubts"] == ["others took the cores in 5 of 7 turns"]
 
 
-def test_a_record_says_how_a_trial_failed(answer: Result) -> None:
-    found = trial_record(answer.trials[2])
+def test_a_record_says_how_a_trial_failed(result: Result) -> None:
+    found = trial_record(result.trials[2])
     told = (found["cause"], found["stage"], found["message"])
     assert told == ("timeout", "measure", "no memory left")
     assert found["measurements"] == {}
 
 
-def test_a_record_of_a_trial_under_way_has_the_same_keys(answer: Result) -> None:
-    assert trial_record(answer.trials[3]).keys() == trial_record(answer.trials[0]).keys()
+def test_a_record_of_a_trial_under_way_has_the_same_keys(result: Result) -> None:
+    assert trial_record(result.trials[3]).keys() == trial_record(result.trials[0]).keys()
 
 
-def test_trials_come_back_from_json(answer: Result) -> None:
-    assert json.loads(trials_json(answer.trials)) == [trial_record(t) for t in answer.trials]
+def test_trials_come_back_from_json(result: Result) -> None:
+    assert json.loads(trials_json(result.trials)) == [trial_record(t) for t in result.trials]
 
 
-def test_the_header_names_choices_and_figures_with_their_ends(answer: Result) -> None:
-    header, _ = rows(answer, answer.trials)
+def test_the_header_names_choices_and_figures_with_their_ends(result: Result) -> None:
+    header, _ = rows(result, result.trials)
     assert header[:5] == ["number", "status", "runtime", "batch_size", "threads"]
     assert header[5:8] == ["throughput", "throughput_low", "throughput_high"]
     assert header[-1] == "cause"
     assert "latency_ms" not in header
 
 
-def test_only_figures_that_some_trial_has_get_a_column(answer: Result) -> None:
-    header, table = rows(answer, answer.trials[2:])
+def test_only_figures_that_some_trial_has_get_a_column(result: Result) -> None:
+    header, table = rows(result, result.trials[2:])
     assert header == ["number", "status", "runtime", "batch_size", "threads", "cause"]
     assert table == [
         ["2", "failed", "openvino", "8", "", "timeout"],
@@ -100,21 +100,21 @@ def test_only_figures_that_some_trial_has_get_a_column(answer: Result) -> None:
     ]
 
 
-def test_csv_has_a_row_for_every_trial_and_a_cell_for_everything(answer: Result) -> None:
-    found = list(csv.DictReader(trials_csv(answer).splitlines()))
+def test_csv_has_a_row_for_every_trial_and_a_cell_for_everything(result: Result) -> None:
+    found = list(csv.DictReader(trials_csv(result).splitlines()))
     assert [row["number"] for row in found] == ["0", "1", "2", "3"]
     assert [row["cause"] for row in found] == ["", "quality_drop <= 5", "timeout", ""]
     assert [row["throughput_low"] for row in found] == ["90.0", "100.0", "", ""]
     assert all(None not in row.values() and None not in row for row in found)
 
 
-def test_figures_in_csv_lose_no_digits(answer: Result, trial: TrialOf) -> None:
+def test_figures_in_csv_lose_no_digits(result: Result, trial: TrialOf) -> None:
     exact = trial(9, throughput=0.1 + 0.2)
-    (found,) = csv.DictReader(trials_csv(answer, [exact]).splitlines())
+    (found,) = csv.DictReader(trials_csv(result, [exact]).splitlines())
     assert float(found["throughput"]) == 0.1 + 0.2
 
 
-def test_csv_of_chosen_trials_holds_those_only(answer: Result) -> None:
-    found = trials_csv(answer, answer.trials[1:2])
+def test_csv_of_chosen_trials_holds_those_only(result: Result) -> None:
+    found = trials_csv(result, result.trials[1:2])
     assert [line.split(",")[0] for line in found.splitlines()] == ["number", "1"]
     assert found.endswith("\n")

@@ -66,7 +66,7 @@ def search(experiment: Experiment, tmp_path: Path) -> SearchOf:
         made += 1
         return RecordedSearch(
             folder=tmp_path / f"{made}",
-            answer=result_of(of, trials, Confirmation()),
+            result=result_of(of, trials, Confirmation()),
             record={"machine": machine, "workload": {"fingerprint": content}},
             identity={},
         )
@@ -176,7 +176,7 @@ def test_the_hypervolume_s_share_is_that_of_boxes_counted(
         np.array(
             [
                 (-t.value("throughput"), t.value("peak_memory_mb"), t.value("perplexity"))
-                for t in s.answer.front.trials
+                for t in s.result.front.trials
             ]
         )
         for s in searches
@@ -269,7 +269,8 @@ def test_why_a_configuration_is_not_on_the_other_front(
         "space={runtime: [torch, openvino], batch_size: {low: 1, high: 8}, threads: [1, 2]}",
     )
     rows = rows_by_number(compare_searches(search(before), search(after, of=smaller)))
-    assert (rows[1].after.place, rows[1].after.why) == ("beyond limits", "quality_drop <= 5 (10)")
+    why = "quality_drop 10 % (limit quality_drop <= 5 %)"
+    assert (rows[1].after.place, rows[1].after.why) == ("beyond limits", why)
     assert (rows[2].after.place, rows[2].after.why) == ("not ended", "")
     assert rows[3].after.place == "not tried"
     assert rows[3].after.why == "not in its space: precision bf16"
@@ -327,9 +328,9 @@ def test_searches_of_different_tasks_are_refused(experiment: Experiment, search:
     trials = made_up(experiment, 3, 0)
     spec = replace(experiment.workload, task="text-embedding")
     after = search(trials)
-    other = replace(after.answer, experiment=replace(experiment, workload=spec))
+    other = replace(after.result, experiment=replace(experiment, workload=spec))
     with pytest.raises(ExperimentError, match="two searches of one task are needed, but got"):
-        compare_searches(search(trials), replace(after, answer=other))
+        compare_searches(search(trials), replace(after, result=other))
 
 
 def test_a_quick_check_is_never_compared_with_a_real_search(
@@ -353,7 +354,7 @@ def test_searches_without_an_objective_in_common_are_refused(
             search(trials, of=one),
             replace(
                 search(trials, of=one),
-                answer=replace(search(trials, of=one).answer, experiment=other),
+                result=replace(search(trials, of=one).result, experiment=other),
             ),
         )
 

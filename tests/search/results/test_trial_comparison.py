@@ -64,9 +64,9 @@ def comparison(
         figures = {**FIGURES, "throughput": 100.0 * (number + 1)}
         made = trial(number, configurations[number], spread=0.1, evaluation=ended, **figures)
         trials.append(made)
-    answer = result_of(load(), trials, Confirmation(rounds={}))
+    result = result_of(load(), trials, Confirmation(rounds={}))
     known = {number: samples(outputs) for number, outputs in enumerate(OUTPUTS)}
-    return TrialComparison(answer=answer, trials=trials, samples=known)
+    return TrialComparison(result=result, trials=trials, samples=known)
 
 
 def printed(part: object, width: int = 80) -> str:
@@ -138,10 +138,10 @@ def test_hits_that_are_lost_are_worse(
     figures = {"throughput": 1.0, "peak_memory_mb": 1.0, "accuracy": 0.5, "quality_drop": 0.0}
     ended = [evaluation(items=items) for items in hits]
     trials = [trial(number, evaluation=one, **figures) for number, one in enumerate(ended)]
-    answer = result_of(load(text), trials, Confirmation(rounds={}))
-    (found,) = TrialComparison(answer=answer, trials=trials, samples={}).differences
+    result = result_of(load(text), trials, Confirmation(rounds={}))
+    (found,) = TrialComparison(result=result, trials=trials, samples={}).differences
     assert (found.worse, found.better, found.items) == ([0, 2], [1], 3)
-    assert item_quality(trials[1], 1, answer.experiment.primary) == 1.0
+    assert item_quality(trials[1], 1, result.experiment.primary) == 1.0
 
 
 def test_quality_of_an_item_is_on_the_metrics_scale(comparison: TrialComparison) -> None:

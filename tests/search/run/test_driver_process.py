@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tunefront.search import Experiment, Trial, result_of
-from tunefront.search.run.driver_process import ask_to_end, driver_of, only_driver
+from tunefront.search.run.driver_process import driver_of, only_driver, request_stop
 from tunefront.search.run.search import RunResult, _outcome
 from tunefront.search.run.status import stop_search
 from tunefront.search.study.confirmation import Confirmation
@@ -75,25 +75,25 @@ def test_a_second_driver_is_refused(experiment: Experiment, start: Start) -> Non
 def test_a_driver_is_asked_once_however_often(experiment: Experiment, start: Start) -> None:
     process = start(2)
     for _ in range(3):
-        assert ask_to_end(experiment, now=False) == process.pid
+        assert request_stop(experiment, now=False) == process.pid
     assert process.stdout is not None
     assert process.stdout.readline() == "asked 1\n"  # signals that meet are one
-    ask_to_end(experiment, now=True)
+    request_stop(experiment, now=True)
     assert process.communicate(timeout=300)[0] == "asked 2\n"
     assert driver_of(experiment) is None
-    assert ask_to_end(experiment, now=False) is None
+    assert request_stop(experiment, now=False) is None
 
 
 def test_now_asks_twice(experiment: Experiment, start: Start) -> None:
     process = start(2)
-    ask_to_end(experiment, now=True)
+    request_stop(experiment, now=True)
     assert process.communicate(timeout=300)[0] == "asked 1\nasked 2\n"
 
 
 def test_the_next_driver_is_asked_anew(experiment: Experiment, start: Start) -> None:
     for _ in range(2):
         process = start(1)
-        ask_to_end(experiment, now=False)
+        request_stop(experiment, now=False)
         assert process.communicate(timeout=300)[0] == "asked 1\n"
 
 
@@ -102,7 +102,7 @@ def test_stopping_waits_until_the_driver_has_ended(experiment: Experiment, start
     said: list[str] = []
     stop_search(experiment, now=False, say=said.append)
     assert driver_of(experiment) is None
-    assert said[0] == f"asked the driver (pid {process.pid}) to end when its trials have"
+    assert said[0] == f"asked the driver (pid {process.pid}) to stop after its running trials"
     assert said[-1] == f"stopped; `tunefront run {experiment.path}` starts it"
 
 
@@ -114,7 +114,7 @@ def test_a_process_that_only_has_the_drivers_old_number_is_left_alone(
     process.communicate()
     lock = experiment.results.parent / f".{experiment.slug}.lock"
     lock.write_text(str(os.getpid()))
-    assert ask_to_end(experiment, now=False) is None
+    assert request_stop(experiment, now=False) is None
 
 
 @pytest.mark.parametrize(
@@ -138,14 +138,14 @@ def test_a_failed_baseline_is_called_that(
     if status == "ok":
         figures["quality_drop"] = 0.0
     trials = [trial(0, status=status, **({} if status == "failed" else figures))]
-    answer = result_of(experiment, trials, Confirmation())
-    found = _outcome(answer, stopped)
+    result = result_of(experiment, trials, Confirmation())
+    found = _outcome(result, stopped)
     assert found == outcome
     signalled = signal.SIGINT if stopped else 0
-    result = RunResult(
-        outcome=found, answer=answer, link="", folder=Path(), seconds=0.0, signal=signalled
+    finished = RunResult(
+        outcome=found, result=result, link="", folder=Path(), seconds=0.0, signal=signalled
     )
-    assert result.exit_code == code
+    assert finished.exit_code == code
     assert _outcome(result_of(experiment, [], Confirmation()), False) == "nothing within limits"
 
 
@@ -153,7 +153,7 @@ def test_the_signal_decides_the_exit_code() -> None:
     codes = {
         number: RunResult(
             outcome="interrupted",
-            answer=None,  # type: ignore[arg-type]
+            result=None,  # type: ignore[arg-type]
             link="",
             folder=None,  # type: ignore[arg-type]
             seconds=0.0,

@@ -12,7 +12,7 @@ from tests.search.conftest import FILE as TEXT
 from tunefront.evaluators import Evaluation, WorkloadDescription
 from tunefront.search import Experiment, load_experiment
 from tunefront.search.cli import tunefront
-from tunefront.search.results.metadata import put_aside, write_record
+from tunefront.search.results.metadata import archive_record, write_record
 from tunefront.search.run.listing import searches_below
 from tunefront.search.study.study import STUDY_FILE, Study
 
@@ -48,7 +48,7 @@ def test_the_one_that_changed_last_is_first(
     os.utime(old.results / STUDY_FILE, (1.0, 1.0))
     found = searches_below(tmp_path)
     assert [search.folder for search in found] == [new.results, old.results]
-    assert [search.told for search in found] == ["000 torch b1 t1: the baseline"] * 2
+    assert [search.summary for search in found] == ["000 torch b1 t1: the baseline"] * 2
     told = ls(tmp_path)
     assert "1 of 8 trials (1 ok)" in told
     assert "000 torch b1 t1: the baseline" in told
@@ -62,16 +62,16 @@ def test_a_record_whose_file_is_gone_is_listed_with_that(
 ) -> None:
     begun("alone").path.unlink()
     (search,) = searches_below(tmp_path)
-    aside = "its experiment file is gone, or has another name"
-    assert search.told == f"{aside}: 000 torch b1 t1: the baseline"
+    aside = "its experiment file is missing or has another name"
+    assert search.summary == f"{aside}: 000 torch b1 t1: the baseline"
 
 
 def test_a_record_that_was_put_aside_is_listed_as_such(
     begun: Callable[[str], Experiment], tmp_path: Path
 ) -> None:
-    put_aside(begun("again"), lambda line: None)
+    archive_record(begun("again"))
     (search,) = searches_below(tmp_path)
-    assert search.told == "archived by --fresh: 000 torch b1 t1: the baseline"
+    assert search.summary == "archived by --fresh: 000 torch b1 t1: the baseline"
     assert search.status is not None
     assert search.status.driver is None
 
@@ -81,7 +81,7 @@ def test_a_record_that_can_not_be_read_is_listed_with_that(
 ) -> None:
     (begun("broken").results / STUDY_FILE).write_text("not a database")
     (search,) = searches_below(tmp_path)
-    assert "can't be opened" in search.told
+    assert "can't be opened" in search.summary
 
 
 def test_where_there_is_none_the_next_step_is_told(tmp_path: Path) -> None:

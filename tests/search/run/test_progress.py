@@ -9,7 +9,13 @@ import pytest
 
 from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment, Trial, result_of
-from tunefront.search.run.progress import Now, Progress, Snapshot, picture_of, spoken
+from tunefront.search.run.progress import (
+    Progress,
+    RunningTrial,
+    Snapshot,
+    duration_text,
+    snapshot_of,
+)
 from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.study.live_stage import LiveStage
 
@@ -41,7 +47,7 @@ def progress(
         fields: dict[str, Any] = {
             "experiment": experiment,
             "phase": "",
-            "answer": result_of(experiment, [*trials, running], Confirmation(rounds={})),
+            "result": result_of(experiment, [*trials, running], Confirmation(rounds={})),
             "running": (running,),
             "left": 6,
             "at": NOON,
@@ -59,23 +65,23 @@ UNCONFIRMED = "confirmation.finalists=0"
 
 
 def at(progress: Progress, seconds: float = 0.0, **stages: Any) -> Snapshot:
-    return picture_of(progress, stages.get("doing", {}), NOON + timedelta(seconds=seconds))
+    return snapshot_of(progress, stages.get("stages", {}), NOON + timedelta(seconds=seconds))
 
 
 def test_trials_are_counted_by_how_they_ended(progress: ProgressOf) -> None:
     picture = at(progress())
-    assert picture.told() == "5 of 12 trials: 3 ok, 1 beyond limits, 1 failed, 1 running"
+    assert picture.counts_text() == "5 of 12 trials: 3 ok, 1 beyond limits, 1 failed, 1 running"
     assert (picture.done, picture.planned) == (5, 12)
-    nothing = at(progress(answer=None, running=()))
-    assert nothing.told() == "0 of 6 trials"
+    nothing = at(progress(result=None, running=()))
+    assert nothing.counts_text() == "0 of 6 trials"
     assert (nothing.best, nothing.front, nothing.left_s) == ("", 0, None)
 
 
-def test_the_best_so_far_and_ties_are_those_of_the_answer(progress: ProgressOf) -> None:
+def test_the_best_so_far_and_ties_are_those_of_the_result(progress: ProgressOf) -> None:
     picture = at(progress())
-    answer = progress().answer
-    assert answer is not None
-    assert picture.best == answer.headline()
+    result = progress().result
+    assert result is not None
+    assert picture.best == result.headline()
     assert (picture.front, picture.ties) == (3, 3)
 
 
@@ -86,12 +92,14 @@ def test_time_goes_on_between_two_changes(progress: ProgressOf) -> None:
 
 def test_what_a_trial_is_at_is_what_its_worker_said(progress: ProgressOf) -> None:
     silent = at(progress(), 2)
-    assert silent.now == (Now(trial="005 t6", doing="starting", seconds=6.0, expected_s=8.0),)
-    doing = {5: LiveStage(stage="quality", since=(NOON - timedelta(seconds=1)).timestamp())}
-    told = at(progress(), 2, doing=doing).now[0]
-    assert (told.doing, told.seconds) == ("judging quality", 3.0)
+    assert silent.now == (
+        RunningTrial(trial="005 t6", stage="starting", seconds=6.0, expected_s=8.0),
+    )
+    stages = {5: LiveStage(stage="quality", since=(NOON - timedelta(seconds=1)).timestamp())}
+    told = at(progress(), 2, stages=stages).now[0]
+    assert (told.stage, told.seconds) == ("evaluating quality", 3.0)
     ahead = {5: LiveStage(stage="build", since=(NOON + timedelta(seconds=9)).timestamp())}
-    assert at(progress(), 2, doing=ahead).now[0].seconds == 0, "another machine's clock"
+    assert at(progress(), 2, stages=ahead).now[0].seconds == 0, "another machine's clock"
 
 
 def test_where_trials_end_it_their_pace_tells_when(progress: ProgressOf) -> None:
@@ -119,10 +127,10 @@ def test_where_the_clock_ends_it_the_trials_that_fit_are_told(progress: Progress
 
 
 def test_before_the_first_trial_only_bounds_are_known(progress: ProgressOf) -> None:
-    first = at(progress(answer=None, running=()))
+    first = at(progress(result=None, running=()))
     assert first.end == "after 6 more trials"
     bounded = at(
-        progress("budget.until='12:30'", answer=None, running=(), trials_s=1500.0, all_s=1800.0)
+        progress("budget.until='12:30'", result=None, running=(), trials_s=1500.0, all_s=1800.0)
     )
     assert bounded.left_s is None
     assert bounded.end == "after 6 more trials, by 12:30 (budget.until 12:30) at the latest"
@@ -148,4 +156,4 @@ def test_a_sign_of_life_is_one_line(progress: ProgressOf) -> None:
      (4320, "1 h 12 min")],
 )  # fmt: skip
 def test_times_are_spoken(seconds: float, told: str) -> None:
-    assert spoken(seconds) == told
+    assert duration_text(seconds) == told

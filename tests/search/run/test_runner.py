@@ -1,4 +1,4 @@
-"""When a search ends, without Ray: budgets, and proposals that promise too little."""
+"""When a search ends, without Ray: budgets, and proposals with too small an expected gain."""
 
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -12,37 +12,41 @@ from tunefront.evaluators import Evaluation, EvaluationSettings, Timeouts
 from tunefront.search import Experiment, Trial
 from tunefront.search.cluster.jobs import Job
 from tunefront.search.cluster.nodes import NodePool
-from tunefront.search.run.runner import FULL, PATIENCE, Runner
-from tunefront.search.sampling.base import Sampler
+from tunefront.search.run.runner import Runner
+from tunefront.search.run.stopping import FULL, PATIENCE, Stopping
+from tunefront.search.sampling.base import Proposal, Sampler
 from tunefront.search.study.live_stage import note_stage, stages_seen
 from tunefront.search.study.study import Study
 from tunefront.search.study.trial import candidate_of
+from tunefront.search.terminal.events import event_text
 from tunefront.spaces import Configuration, StudyError
 
 
-class Promising(Sampler):
-    """Proposes the list in order, and promises what it is told to."""
+class FixedGains(Sampler):
+    """Proposes a list in order with given expected gains."""
 
     def __init__(self, listed: Sequence[Configuration], gains: Sequence[float | None]) -> None:
         self._left = list(listed)
         self._gains = list(gains)
-        self._last: float | None = None
 
     def propose(
-        self, trials: Sequence[Trial], skipped: Collection[Configuration] = ()
-    ) -> Configuration | None:
-        self._last = self._gains.pop(0) if self._gains else None
-        return self._left.pop(0) if self._left else None
-
-    def promise(self, count: int = 1) -> float | None:
-        return None if self._last is None else count * self._last
+        self, trials: Sequence[Trial], excluded: Collection[Configuration] = ()
+    ) -> Proposal | None:
+        gain = self._gains.pop(0) if self._gains else None
+        if not self._left:
+            return None
+        return Proposal(
+            configuration=self._left.pop(0),
+            reason="the next of the list",
+            expected_gains=() if gain is None else (gain,) * 100,
+        )
 
 
 @pytest.fixture
 def jobs(
     load: Callable[..., Experiment], evaluation: Callable[..., Evaluation]
 ) -> Callable[[Sequence[float | None], float | None], int]:
-    """How many trials after the baseline are started, with these promises and this threshold."""
+    """Function that returns the number of trials started after the baseline."""
 
     def count(gains: Sequence[float | None], least_gain: float | None) -> int:
         experiment = load()
@@ -50,20 +54,20 @@ def jobs(
         listed = [c for c in experiment.space.enumerate().runnable if c != experiment.baseline]
         runner = Runner(
             study,
-            Promising(listed, gains),
+            FixedGains(listed, gains),
             listed,
             EvaluationSettings(workload=experiment.workload, fingerprint="f", store="unused"),
             concurrent=1,
-            trials=8,
-            seconds=None,
-            least_gain=least_gain,
+            stopping=Stopping(trials=8, least_gain=least_gain),
             on_trial=lambda trial: None,
         )
         started = 0
         while (job := runner.next_job()) is not None:
             study.tell(job.number, evaluation())
             started += 1
-        assert runner.enough() == (started - 1 < 7)
+        reason = runner.stop_reason()
+        assert reason is not None
+        assert reason.cause == ("least gain" if started - 1 < 7 else "trials")
         return started - 1
 
     return count
@@ -79,7 +83,7 @@ def jobs(
         ([0.02] * 8, 0.01, 7),
     ],
 )
-def test_a_search_ends_when_proposals_promise_too_little_several_times_in_a_row(
+def test_several_small_expected_gains_in_a_row_end_a_search(
     jobs: Callable[[Sequence[float | None], float | None], int],
     gains: Sequence[float | None],
     least_gain: float | None,
@@ -91,23 +95,26 @@ def test_a_search_ends_when_proposals_promise_too_little_several_times_in_a_row(
 
 @pytest.fixture
 def runner(load: Callable[..., Experiment]) -> Callable[..., Runner]:
-    """A runner over a made-up space, with a deadline; what it says goes to `said`."""
+    """A runner over a made-up space, with a deadline; texts of its events go to `texts`."""
 
     def make(
-        seconds: float | None, said: list[str], *overrides: str, trials: int | None = 8, **more: Any
+        seconds: float | None,
+        texts: list[str],
+        *overrides: str,
+        trials: int | None = 8,
+        **more: Any,
     ) -> Runner:
         experiment = load(*overrides)
         listed = [c for c in experiment.space.enumerate().runnable if c != experiment.baseline]
         return Runner(
             Study.open(experiment, {"test": "yes"}),
-            Promising(listed, ()),
+            FixedGains(listed, ()),
             listed,
             EvaluationSettings(workload=experiment.workload, fingerprint="f", store="unused"),
             concurrent=1,
-            trials=trials,
-            seconds=seconds,
-            on_trial=lambda trial: said.append(f"{trial.number} {trial.status}"),
-            say=said.append,
+            stopping=replace(Stopping.of(experiment.budget, seconds), trials=trials),
+            on_trial=lambda trial: texts.append(f"{trial.number} {trial.status}"),
+            on_event=lambda event: texts.append(event_text(event)),
             **more,
         )
 
@@ -125,7 +132,7 @@ def started(runner: Runner) -> Job:
 
 
 @pytest.mark.parametrize(("left", "goes_on"), [(60.0, True), (5.0, False)])
-def test_no_trial_starts_that_can_not_be_expected_to_end(
+def test_a_trial_that_is_not_expected_to_end_in_time_is_not_started(
     runner: Callable[..., Runner],
     evaluation: Callable[..., Evaluation],
     left: float,
@@ -133,7 +140,7 @@ def test_no_trial_starts_that_can_not_be_expected_to_end(
 ) -> None:
     own = runner(1000.0, [])
     own.tell(started(own).number, taking(evaluation(), 30.0))
-    own.deadline = time.monotonic() + left
+    own.stopping = Stopping(deadline=time.monotonic() + left)
     job = own.next_job()
     assert (job is not None) is goes_on
     assert len(own.study.trials()) == (2 if goes_on else 1)
@@ -149,18 +156,18 @@ def test_no_step_lasts_beyond_the_deadline(runner: Callable[..., Runner]) -> Non
     assert started(runner(None, [])).setting.timeouts == Timeouts()
 
 
-def test_what_the_deadline_ended_is_left_for_the_next_run(
+def test_a_trial_ended_by_the_deadline_is_left_for_the_next_run(
     runner: Callable[..., Runner], evaluation: Callable[..., Evaluation]
 ) -> None:
-    said: list[str] = []
-    own = runner(1000.0, said)
+    texts: list[str] = []
+    own = runner(1000.0, texts)
     own.tell(started(own).number, evaluation())
     number = started(own).number
-    own.deadline = time.monotonic()
+    own.stopping = Stopping(deadline=time.monotonic())
     late = Evaluation(status="failed", cause="timeout", stage="build", message="not done")
     own.tell(number, late)
     assert own.study.trial(number).status == "running"
-    assert "the time was up" in said[-1]
+    assert "the deadline was reached before it finished; the next run repeats it" in texts[-1]
     assert own.study.reconcile({}) == [number]
 
 
@@ -175,7 +182,7 @@ def test_a_hang_before_the_deadline_is_a_failure(
     assert own.study.trial(number).cause == "timeout"
 
 
-def test_a_full_disk_puts_a_trial_off_and_three_in_a_row_end_the_search(
+def test_a_full_disk_postpones_a_trial_and_three_in_a_row_end_the_search(
     runner: Callable[..., Runner], evaluation: Callable[..., Evaluation]
 ) -> None:
     own = runner(None, [])
@@ -189,38 +196,38 @@ def test_a_full_disk_puts_a_trial_off_and_three_in_a_row_end_the_search(
     own.tell(number, full)
     assert own.next_job() is None
     with pytest.raises(StudyError, match="the disk is full: 3 trials in a row"):
-        own.run(SimpleNamespace(places=NodePool()))  # type: ignore[arg-type]
+        own.run(SimpleNamespace(node_pool=NodePool()))  # type: ignore[arg-type]
 
 
-def test_a_lost_worker_costs_an_attempt_and_not_the_trial(
+def test_a_worker_that_exits_costs_an_attempt_and_not_the_trial(
     runner: Callable[..., Runner], evaluation: Callable[..., Evaluation]
 ) -> None:
-    said: list[str] = []
-    own = runner(None, said)
+    texts: list[str] = []
+    own = runner(None, texts)
     baseline = started(own)
     assert own.waiting()
-    own.lost(baseline.number)
+    own.worker_exited(baseline.number)
     assert not own.waiting()
     again = started(own)
     assert (again.number, own.study.trial(0).attempt) == (0, 2)
     own.tell(0, evaluation())
-    assert said[-1] == "0 ok"
+    assert texts[-1] == "0 ok"
 
 
-def test_what_failures_rule_out_is_said_and_not_proposed(
+def test_configurations_excluded_by_failures_are_reported_and_not_proposed(
     runner: Callable[..., Runner], evaluation: Callable[..., Evaluation]
 ) -> None:
-    said: list[str] = []
-    own = runner(None, said)
+    texts: list[str] = []
+    own = runner(None, texts)
     own.tell(started(own).number, evaluation())
     number = started(own).number
     out = Evaluation(status="failed", cause="unsupported", stage="build", message="no kernel")
     own.tell(number, out)
     started(own)
     failed = candidate_of(own.study.trial(number).configuration)
-    assert own.skips.configurations
-    assert {candidate_of(c) for c in own.skips.configurations} == {failed}
-    assert any("need not be tried" in line and f"trial {number}" in line for line in said)
+    assert own.excluded.configurations
+    assert {candidate_of(c) for c in own.excluded.configurations} == {failed}
+    assert any(" skipped: " in line and f"implied by trial {number}" in line for line in texts)
 
 
 def end_all(runner: Runner, evaluation: Evaluation) -> None:
@@ -228,72 +235,87 @@ def end_all(runner: Runner, evaluation: Evaluation) -> None:
         runner.tell(job.number, evaluation)
 
 
-def test_why_a_search_is_over_is_told(
+def stop_text(runner: Runner) -> str:
+    """The reason why no further trial is started; empty if one is."""
+    reason = runner.stop_reason()
+    return "" if reason is None else reason.text
+
+
+def test_the_number_of_trials_and_the_space_end_a_search(
     runner: Callable[..., Runner],
     evaluation: Callable[..., Evaluation],
 ) -> None:
     own = runner(None, [], trials=3)
-    assert own.over() == ""
+    assert stop_text(own) == ""
     end_all(own, evaluation())
-    assert own.over() == "all 3 trials of budget.trials are done"
-    own.trials = None
-    assert own.over() == ""
+    assert stop_text(own) == "budget.trials 3 reached; raise it to continue"
+    own.stopping = Stopping()
+    assert stop_text(own) == ""
     assert own.left() == len(own.runnable) - 2  # the baseline is not in this list
     end_all(own, evaluation())
-    assert own.over() == "all runnable configurations were tried"
+    assert stop_text(own) == "all runnable configurations were tried"
 
 
-def test_a_search_that_failures_end_says_so(
+def test_a_sampler_without_a_proposal_ends_a_search(
+    runner: Callable[..., Runner], evaluation: Callable[..., Evaluation]
+) -> None:
+    own = runner(None, [], trials=None)
+    own.sampler = FixedGains([], ())
+    end_all(own, evaluation())
+    assert stop_text(own) == "the sampler has no further configuration to propose"
+
+
+def test_the_reason_counts_the_configurations_skipped_after_failures(
     runner: Callable[..., Runner], evaluation: Callable[..., Evaluation]
 ) -> None:
     own = runner(None, [], trials=None)
     own.tell(started(own).number, evaluation())
     out = Evaluation(status="failed", cause="unsupported", stage="build", message="no kernel")
     own.tell(started(own).number, out)
-    own._learn(own.study.trials())
-    own.sampler = Promising([], ())
-    skipped = own.skips.configurations
+    own._infer_failures(own.study.trials())
+    own.sampler = FixedGains([], ())
+    skipped = own.excluded.configurations
     for configuration in own.runnable - set(skipped):
         own.study.tell(own.study.ask(configuration), evaluation())
-    assert own.over() == (
-        f"all runnable configurations were tried, but for {len(skipped)} that failures have ruled "
-        "out"
-    )
+    expected = f"all runnable configurations were tried ({len(skipped)} skipped after failures)"
+    assert stop_text(own) == expected
 
 
-def test_a_deadline_that_ended_a_search_is_named(
+def test_the_reason_names_the_settings_of_the_deadline(
     runner: Callable[..., Runner], evaluation: Callable[..., Evaluation]
 ) -> None:
     own = runner(1000.0, [], "budget={hours: 0.5, until: '07:00'}")
     own.tell(started(own).number, taking(evaluation(), 30.0))
-    assert own.over() == ""
-    own.deadline = time.monotonic() + 5
+    assert stop_text(own) == ""
+    own.stopping = Stopping.of(own.study.experiment.budget, seconds=5)
     assert own.next_job() is None
-    budget = "(budget.hours 0.5, budget.until 07:00); raise it to continue"
-    assert own.over() == f"no other trial would end in time {budget}"
-    own.deadline = time.monotonic()
-    assert own.over() == f"the time is over {budget}"
+    bounds = "budget.hours 0.5 or budget.until 07:00"
+    assert stop_text(own) == (
+        f"no further trial is expected to end before {bounds} is reached; raise it to continue"
+    )
+    own.stopping = Stopping.of(own.study.experiment.budget, seconds=0)
+    assert stop_text(own) == f"{bounds} reached; raise it to continue"
 
 
-def test_a_baseline_that_failed_ends_a_search(
+def test_a_failed_baseline_ends_a_search(
     runner: Callable[..., Runner], failure: Callable[..., Evaluation]
 ) -> None:
     own = runner(None, [])
     own.tell(started(own).number, failure())
     assert own.next_job() is None
-    assert own.over() == "the baseline failed, and everything is compared with it"
+    assert stop_text(own) == "the baseline failed, and every trial is compared with it"
 
 
-def test_what_another_hour_would_buy_is_kept(
+def test_the_forecast_of_another_hour_is_stored(
     runner: Callable[..., Runner], evaluation: Callable[..., Evaluation]
 ) -> None:
     """A trial a minute: sixty of them."""
     own = runner(None, [])
-    own.sampler = Promising(list(own.runnable), [0.001, 0.002])
+    own.sampler = FixedGains(list(own.runnable), [0.001, 0.002])
     own.tell(started(own).number, taking(evaluation(), 60.0))
-    assert own.study.foreseen is None
+    assert own.study.forecast is None
     started(own)
-    assert own.study.foreseen == (60, pytest.approx(0.06))
+    assert own.study.forecast == (60, pytest.approx(0.06))
 
 
 def test_logs_of_the_last_trials_and_failures_stay(
@@ -315,7 +337,7 @@ def test_logs_of_the_last_trials_and_failures_stay(
     assert names == ["00002.log", "00003.log", "00005.log", "00006.log", "ray.log"]
 
 
-def test_it_knows_what_runs_and_forgets_what_that_was_at(
+def test_running_trials_are_known_and_their_stages_deleted(
     runner: Callable[..., Runner], evaluation: Callable[..., Evaluation]
 ) -> None:
     starts: list[int] = []
@@ -327,7 +349,7 @@ def test_it_knows_what_runs_and_forgets_what_that_was_at(
         note_stage(results, number, "build")
     assert (starts, list(own.running)) == ([0, 1, 2, 3], numbers)
     own.tell(numbers[0], evaluation())
-    own.lost(numbers[1])
+    own.worker_exited(numbers[1])
     assert list(own.running) == numbers[2:]
     assert [name for name, _ in stages_seen(results)] == ["00003.stage"]
     own.reconcile()

@@ -9,7 +9,7 @@ import pytest
 from tunefront.evaluators import Evaluation, WorkloadDescription
 from tunefront.search import Experiment
 from tunefront.search.results.metadata import (
-    recorded_answer,
+    recorded_result,
     recorded_trials,
     resume_command,
     write_record,
@@ -54,12 +54,12 @@ def test_a_search_that_has_not_ended_says_what_goes_on(
         "failed: 001 torch b8 t2: timeout: it hung",
     ]
     assert status.fields() == {
-        "wanted": 3,
+        "planned": 3,
         "running": False,
         "pid": None,
         "another_hour": None,
-        "doing": {},
-        "goes_on_with": f"tunefront run {experiment.path} --set budget.trials=3",
+        "stages": {},
+        "resume_command": f"tunefront run {experiment.path} --set budget.trials=3",
     }
 
 
@@ -72,7 +72,7 @@ def test_a_search_that_runs_says_who_runs_it(experiment: Experiment, study: Stud
         f"1 of 3 trials (1 ok); front: 1 trial; 000 torch b1 t1: the baseline; "
         f"running (pid {os.getpid()})"
     )
-    assert status.fields()["goes_on_with"] is None
+    assert status.fields()["resume_command"] is None
 
 
 def test_a_driver_that_can_not_be_seen_is_told_as_such(
@@ -81,7 +81,11 @@ def test_a_driver_that_can_not_be_seen_is_told_as_such(
     path = lock_path(experiment)
     with hold_lock(path):
         path.write_text("1")  # runs, but does not hold the lock
-        assert status_of(experiment).who().startswith("running (pid of another user, container")
+        assert (
+            status_of(experiment)
+            .driver_text()
+            .startswith("running (pid of another user, container")
+        )
         with pytest.raises(StudyError, match="process of another user, container or machine"):
             stop_search(experiment, now=False, say=lambda line: None)
 
@@ -91,7 +95,7 @@ def test_a_search_that_has_ended_has_nothing_to_go_on_with(
 ) -> None:
     for threads in (1, 2):
         study.tell(study.ask(other(experiment, threads)), evaluation())
-    assert status_of(experiment).who() == "not running"
+    assert status_of(experiment).driver_text() == "not running"
 
 
 def test_a_trial_that_was_running_when_the_driver_ended_is_to_be_run(
@@ -110,17 +114,17 @@ def test_a_trial_that_was_running_when_the_driver_ended_is_to_be_run(
 def test_what_another_hour_would_buy_is_told(
     experiment: Experiment, study: Study, evaluation: Callable[..., Evaluation]
 ) -> None:
-    assert status_of(experiment).hour() == ""
-    study.foresee(60, 0.0314)
+    assert status_of(experiment).forecast_text() == ""
+    study.set_forecast(60, 0.0314)
     status = status_of(experiment)
     left = 8 - len(study.trials())
     assert status.lines()[-1] == (
-        f"another hour ({left} trials) would add 3.1% to the front at most"
+        f"another hour ({left} trials) is expected to add at most 3.1% to the front"
     )
     assert status.fields()["another_hour"] == {"trials": 60, "gain_at_most": 0.0314}
     for configuration in experiment.space.enumerate().runnable:
         study.tell(study.ask(configuration), evaluation())
-    assert status_of(experiment).hour() == ""
+    assert status_of(experiment).forecast_text() == ""
 
 
 def test_what_failures_ruled_out_is_not_waited_for(
@@ -140,8 +144,8 @@ def test_what_failures_ruled_out_is_not_waited_for(
     status = status_of(experiment)
     assert failed > 3
     assert f"3 failed, {len(status.trials) - 3} ok, {failed - 3} skipped" in status.counts()
-    assert status.wanted == len(status.trials)
-    assert status.who() == "not running"
+    assert status.planned == len(status.trials)
+    assert status.driver_text() == "not running"
 
 
 def test_status_show_and_the_note_do_not_list_the_space(
@@ -150,7 +154,7 @@ def test_status_show_and_the_note_do_not_list_the_space(
     failure: Callable[..., Evaluation],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What failures have ruled out is counted, once for each answer."""
+    """Configurations that failures exclude are counted once for each result."""
     experiment = load("space.runtime=[torch, onnxruntime]", "space.batch_size=[1, 8, 16]")
     study = Study.open(experiment, {"test": "yes"})
     enumeration = experiment.space.enumerate()
@@ -173,11 +177,11 @@ def test_status_show_and_the_note_do_not_list_the_space(
     status = status_of(experiment)
     for _ in range(3):
         assert f"{left} skipped" in status.lines()[0]
-        assert status.fields()["wanted"] == len(enumeration.runnable) - left
+        assert status.fields()["planned"] == len(enumeration.runnable) - left
     assert counted == [1]
-    answer = recorded_answer(experiment)
-    assert f"3 failed, {left} skipped" in answer.counts()
-    note = front_page(answer, Links(runs={}, views={}, picture="", report=""))
+    result = recorded_result(experiment)
+    assert f"3 failed, {left} skipped" in result.counts()
+    note = front_page(result, Links(runs={}, views={}, picture="", report=""))
     assert f"3 failed, {left} configurations skipped" in note
     assert re.search(rf"\(.*\): {left} configurations", note)
     assert counted == [1, 1]
@@ -189,7 +193,7 @@ def test_a_baseline_that_failed_has_ended_the_search(
     experiment = load("budget.trials=3")
     study = Study.open(experiment, {"test": "yes"})
     study.tell(study.ask(experiment.baseline), failure())
-    assert status_of(experiment).who() == "not running"
+    assert status_of(experiment).driver_text() == "not running"
 
 
 def test_before_the_record_there_is_only_the_driver(experiment: Experiment) -> None:
@@ -197,12 +201,12 @@ def test_before_the_record_there_is_only_the_driver(experiment: Experiment) -> N
         status_of(experiment)
     with only_driver(experiment):
         status = status_of(experiment)
-    assert status.answer is None
+    assert status.result is None
     assert "0 of 60 trials (none yet); running (pid " in status.lines()[0]
 
 
 @pytest.mark.parametrize(
-    ("overrides", "wanted"),
+    ("overrides", "planned"),
     [
         ((), 8),  # all there are: 60 is the default
         (("budget={trials: 5}",), 5),
@@ -212,7 +216,7 @@ def test_before_the_record_there_is_only_the_driver(experiment: Experiment) -> N
     ],
 )
 def test_the_budget_is_the_one_that_the_search_was_started_with(
-    load: Load, overrides: tuple[str, ...], wanted: int
+    load: Load, overrides: tuple[str, ...], planned: int
 ) -> None:
     experiment = load(*overrides)
     write_record(experiment, experiment.space.enumerate(), WorkloadDescription(fingerprint=""))
@@ -220,7 +224,7 @@ def test_the_budget_is_the_one_that_the_search_was_started_with(
     from tunefront.search.results.metadata import read_record
 
     record = read_record(experiment)
-    assert recorded_trials(record) == wanted
+    assert recorded_trials(record) == planned
     written = [word for text in overrides for word in ("--set", f"'{text}'")]
     told = resume_command(later, record)
     assert told == " ".join(["tunefront", "run", str(later.path), *written])

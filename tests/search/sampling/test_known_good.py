@@ -1,4 +1,4 @@
-"""What is known to be good on such a machine."""
+"""What is known to be good on this kind of device."""
 
 from collections.abc import Callable
 
@@ -60,8 +60,11 @@ def test_a_search_begins_with_it(load: Load) -> None:
     sampler = build_sampler(experiment, experiment.space.enumerate().runnable)
     proposed = sampler.propose([])
     assert proposed is not None
-    assert (proposed["runtime"], proposed["quantization"]) == ("openvino", "int8-static")
-    assert sampler.explain() == "known to be good on such a machine"
+    assert tuple(proposed.configuration[n] for n in ("runtime", "quantization")) == (
+        "openvino",
+        "int8-static",
+    )
+    assert proposed.reason == "known to be good on this kind of device"
 
 
 def test_it_names_choices_and_values_that_exist() -> None:

@@ -1,4 +1,4 @@
-"""The default sampler keeps up with what ends, and begins anew where it must."""
+"""The prediction cache of the default sampler: incremental updates and refits."""
 
 from collections.abc import Callable, Sequence
 
@@ -26,8 +26,8 @@ LISTED = [
     Configuration({"batch_size": b, "threads": t}) for b in range(1, 41) for t in (1, 2, 4, 8)
 ]
 OBJECTIVES = (
-    Objective(metric="throughput", direction="maximize"),
-    Objective(metric="peak_memory_mb", direction="minimize"),
+    Objective(metric="throughput", direction="maximize", kind="speed"),
+    Objective(metric="peak_memory_mb", direction="minimize", kind="memory"),
 )
 LIMITS = (Limit(metric="quality_drop", test="<=", bound=5.0),)
 KNOWN = 100
@@ -61,51 +61,53 @@ def sampler() -> EhviSampler:
 
 
 @pytest.mark.parametrize("failing", [(), (3, 40, 41, 102)], ids=["fine", "with failures"])
-def test_what_was_kept_up_is_what_begins_anew(
+def test_incremental_updates_equal_a_refit(
     record: Callable[..., list[Trial]], failing: Sequence[int]
 ) -> None:
-    kept_up = sampler()
-    kept_up.propose(record(KNOWN, failing))
-    before = kept_up._kept
+    updated = sampler()
+    updated.propose(record(KNOWN, failing))
+    before = updated._cache
     for count in range(KNOWN + 1, KNOWN + 6):
-        kept_up.propose(record(count, failing))
-    assert before is kept_up._kept
+        updated.propose(record(count, failing))
+    assert before is updated._cache
     assert before is not None
-    anew = sampler()
-    anew._learnt = dict(kept_up._learnt)
-    anew.propose(record(KNOWN + 5, failing))
-    assert anew._kept is not None
-    own = before.expected.places(anew._kept.expected.asked)
-    for one, other in zip(before.expected.figures(), anew._kept.expected.figures(), strict=True):
+    refitted = sampler()
+    refitted._parameters = dict(updated._parameters)
+    refitted.propose(record(KNOWN + 5, failing))
+    assert refitted._cache is not None
+    own = before.predictions.indices_of(refitted._cache.predictions.predicted)
+    for one, other in zip(
+        before.predictions.targets(), refitted._cache.predictions.targets(), strict=True
+    ):
         np.testing.assert_allclose(one[own], other, rtol=0.05)
-    for told in ("keeping", "ending_well"):
-        one, other = (getattr(kept.expected, told)() for kept in (before, anew._kept))
+    for name in ("feasibility", "success"):
+        one, other = (getattr(cache.predictions, name)() for cache in (before, refitted._cache))
         np.testing.assert_allclose(one[own], other, atol=0.02)
 
 
-def test_it_begins_anew_when_a_tenth_more_is_known(record: Callable[..., list[Trial]]) -> None:
-    kept_up = sampler()
-    kept_up.propose(record())
-    before = kept_up._kept
-    kept_up.propose(record(KNOWN + KNOWN // 10))
-    assert kept_up._kept is before
-    kept_up.propose(record(KNOWN + KNOWN // 10 + 1))
-    assert kept_up._kept is not before
+def test_it_refits_after_a_tenth_more_trials(record: Callable[..., list[Trial]]) -> None:
+    updated = sampler()
+    updated.propose(record())
+    before = updated._cache
+    updated.propose(record(KNOWN + KNOWN // 10))
+    assert updated._cache is before
+    updated.propose(record(KNOWN + KNOWN // 10 + 1))
+    assert updated._cache is not before
 
 
 def test_the_first_failure_is_learnt_from(record: Callable[..., list[Trial]]) -> None:
-    kept_up = sampler()
-    kept_up.propose(record())
-    before = kept_up._kept
-    kept_up.propose(record(KNOWN + 1, failing=(KNOWN,)))
-    assert kept_up._kept is not before
-    assert kept_up._kept is not None
-    assert kept_up._kept.expected.ending_well().min() < 0.9
+    updated = sampler()
+    updated.propose(record())
+    before = updated._cache
+    updated.propose(record(KNOWN + 1, failing=(KNOWN,)))
+    assert updated._cache is not before
+    assert updated._cache is not None
+    assert updated._cache.predictions.success().min() < 0.9
 
 
-def test_another_record_is_not_taken_for_the_same(record: Callable[..., list[Trial]]) -> None:
-    kept_up = sampler()
-    kept_up.propose(record())
-    before = kept_up._kept
-    kept_up.propose(record(KNOWN + 3)[3:])
-    assert kept_up._kept is not before
+def test_another_record_is_not_updated(record: Callable[..., list[Trial]]) -> None:
+    updated = sampler()
+    updated.propose(record())
+    before = updated._cache
+    updated.propose(record(KNOWN + 3)[3:])
+    assert updated._cache is not before

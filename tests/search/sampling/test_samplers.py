@@ -49,7 +49,7 @@ limits: {quality_drop: "<= 5%"}
 
 @pytest.fixture(autouse=True)
 def quick(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A Gaussian process takes tenths of a second a question: one thread, few vain questions."""
+    """One thread and few rejections: a proposal of a Gaussian process takes tenths of a second."""
     if "[gp" not in request.node.name:
         yield
         return
@@ -57,14 +57,14 @@ def quick(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    monkeypatch.setattr(optuna_based, "VAIN_PROPOSALS", 2)
+    monkeypatch.setattr(optuna_based, "MOST_REJECTIONS", 2)
     yield
     torch.set_num_threads(threads)
 
 
 @dataclass(kw_only=True)
-class Night:
-    """A search without its evaluations: the sampler proposes, and what ends is made up."""
+class MadeUpSearch:
+    """A search without its evaluations: the sampler proposes, and results are made up."""
 
     experiment: Experiment
     runnable: Sequence[Configuration]
@@ -82,12 +82,12 @@ class Night:
             proposed = sampler.propose(trials)
             if proposed is None:
                 break
-            trials.append(self.end(len(trials), proposed))
+            trials.append(self.end(len(trials), proposed.configuration))
         return trials
 
 
 @pytest.fixture(scope="module")
-def night(load: Callable[..., Experiment], trial: TrialOf) -> Callable[..., Night]:
+def made_up(load: Callable[..., Experiment], trial: TrialOf) -> Callable[..., MadeUpSearch]:
     """Every fourth trial fails, every fifth breaks a limit, the others end well."""
 
     def end(number: int, configuration: Configuration) -> Trial:
@@ -102,10 +102,10 @@ def night(load: Callable[..., Experiment], trial: TrialOf) -> Callable[..., Nigh
         }
         return trial(number, configuration, "infeasible" if lost else "ok", **figures)
 
-    def make(name: str, seed: int = 0) -> Night:
+    def make(name: str, seed: int = 0) -> MadeUpSearch:
         experiment = load(f"sampler={name}", f"seed={seed}", text=FILE)
         runnable = experiment.space.enumerate().runnable
-        return Night(experiment=experiment, runnable=runnable, end=end)
+        return MadeUpSearch(experiment=experiment, runnable=runnable, end=end)
 
     return make
 
@@ -114,18 +114,20 @@ def configurations(trials: Sequence[Trial]) -> list[Configuration]:
     return [trial.configuration for trial in trials]
 
 
-def test_the_space_of_these_tests_has_what_is_hard(night: Callable[..., Night]) -> None:
-    found = night("grid").experiment.space.enumerate()
+def test_the_space_of_these_tests_has_conditions_and_excluded_configurations(
+    made_up: Callable[..., MadeUpSearch],
+) -> None:
+    found = made_up("grid").experiment.space.enumerate()
     assert len(found.runnable) == 18
     assert found.dropped
     assert len({len(configuration) for configuration in found.runnable}) == 2
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_all_that_can_run_is_proposed_and_nothing_twice(
-    night: Callable[..., Night], name: str
+def test_every_runnable_configuration_is_proposed_once(
+    made_up: Callable[..., MadeUpSearch], name: str
 ) -> None:
-    search = night(name)
+    search = made_up(name)
     sampler = search.sampler()
     trials = search.walk(sampler)
     assert len(trials) == len(search.runnable)
@@ -134,26 +136,28 @@ def test_all_that_can_run_is_proposed_and_nothing_twice(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_same_seed_proposes_the_same(night: Callable[..., Night], name: str) -> None:
-    one, other = night(name), night(name)
+def test_the_same_seed_proposes_the_same(made_up: Callable[..., MadeUpSearch], name: str) -> None:
+    one, other = made_up(name), made_up(name)
     assert configurations(one.walk(one.sampler(), steps=14)) == configurations(
         other.walk(other.sampler(), steps=14)
     )
 
 
 @pytest.mark.parametrize("name", SEEDED)
-def test_another_seed_proposes_another_order(night: Callable[..., Night], name: str) -> None:
-    one, other = night(name), night(name, seed=1)
+def test_another_seed_proposes_another_order(
+    made_up: Callable[..., MadeUpSearch], name: str
+) -> None:
+    one, other = made_up(name), made_up(name, seed=1)
     assert configurations(one.walk(one.sampler(), steps=14)) != configurations(
         other.walk(other.sampler(), steps=14)
     )
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_search_that_goes_on_repeats_nothing_and_leaves_nothing_out(
-    night: Callable[..., Night], name: str
+def test_a_resumed_search_repeats_nothing_and_leaves_nothing_out(
+    made_up: Callable[..., MadeUpSearch], name: str
 ) -> None:
-    search = night(name)
+    search = made_up(name)
     before = search.walk(search.sampler(), steps=9)
     trials = search.walk(search.sampler(), before)
     assert trials[:9] == before
@@ -162,10 +166,10 @@ def test_a_search_that_goes_on_repeats_nothing_and_leaves_nothing_out(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_baseline_outside_the_list_is_no_hindrance(
-    night: Callable[..., Night], name: str
+def test_a_baseline_can_be_outside_the_list(
+    made_up: Callable[..., MadeUpSearch], name: str
 ) -> None:
-    search = night(name)
+    search = made_up(name)
     baseline = search.end(0, search.experiment.baseline)
     found = configurations(search.walk(search.sampler(), [baseline], steps=12))
     assert baseline.configuration not in search.runnable
@@ -174,16 +178,16 @@ def test_a_baseline_outside_the_list_is_no_hindrance(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_trials_under_way_are_not_proposed_again(
-    night: Callable[..., Night], trial: TrialOf, name: str
+def test_running_trials_are_not_proposed_again(
+    made_up: Callable[..., MadeUpSearch], trial: TrialOf, name: str
 ) -> None:
-    search = night(name)
+    search = made_up(name)
     sampler = search.sampler()
     trials: list[Trial] = []
     for _ in search.runnable:
         proposed = sampler.propose(trials)
         assert proposed is not None
-        trials.append(trial(len(trials), proposed, "running"))
+        trials.append(trial(len(trials), proposed.configuration, "running"))
     assert set(configurations(trials)) == set(search.runnable)
     ended = [search.end(t.number, t.configuration) for t in trials]
     assert sampler.propose(ended) is None
@@ -191,23 +195,26 @@ def test_trials_under_way_are_not_proposed_again(
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("status", ["failed", "running"])
-def test_a_history_without_a_single_figure_is_survived(
-    night: Callable[..., Night], trial: TrialOf, name: str, status: str
+def test_a_record_can_be_without_measurements(
+    made_up: Callable[..., MadeUpSearch], trial: TrialOf, name: str, status: str
 ) -> None:
-    search = night(name)
+    search = made_up(name)
     history = [trial(i, configuration, status) for i, configuration in enumerate(search.runnable)]
     assert search.sampler().propose(history) is None
-    assert search.sampler().propose(history[:-1]) == search.runnable[-1]
+    last = search.sampler().propose(history[:-1])
+    assert last is not None
+    assert last.configuration == search.runnable[-1]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_configuration_that_was_run_again_is_no_hindrance(
-    night: Callable[..., Night], trial: TrialOf, name: str
+def test_a_configuration_can_have_several_trials(
+    made_up: Callable[..., MadeUpSearch], trial: TrialOf, name: str
 ) -> None:
-    search = night(name)
+    search = made_up(name)
     sampler = search.sampler()
-    first = sampler.propose([])
-    assert first is not None
+    proposed = sampler.propose([])
+    assert proposed is not None
+    first = proposed.configuration
     history = [trial(0, first, "failed"), search.end(1, first), search.end(2, first)]
     found = configurations(search.walk(sampler, history, steps=10)[3:])
     assert first not in found
@@ -215,8 +222,10 @@ def test_a_configuration_that_was_run_again_is_no_hindrance(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_where_nothing_can_run_nothing_is_proposed(night: Callable[..., Night], name: str) -> None:
-    assert build_sampler(night(name).experiment, ()).propose([]) is None
+def test_without_runnable_configurations_nothing_is_proposed(
+    made_up: Callable[..., MadeUpSearch], name: str
+) -> None:
+    assert build_sampler(made_up(name).experiment, ()).propose([]) is None
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -228,20 +237,22 @@ def test_a_quick_check_tries_every_runtime_once(
     sampler = build_sampler(experiment, runnable)
     first = sampler.propose([])
     assert first is not None
-    second = sampler.propose([trial(0, first)])
+    one = trial(0, first.configuration)
+    second = sampler.propose([one])
     assert second is not None
-    assert {first["runtime"], second["runtime"]} == {"torch", "onnxruntime"}
-    assert sampler.propose([trial(0, first), trial(1, second)]) is None
+    two = trial(1, second.configuration)
+    assert {t.configuration["runtime"] for t in (one, two)} == {"torch", "onnxruntime"}
+    assert sampler.propose([one, two]) is None
 
 
-def test_the_grid_goes_through_the_list_in_order(night: Callable[..., Night]) -> None:
-    search = night("grid")
+def test_the_grid_goes_through_the_list_in_order(made_up: Callable[..., MadeUpSearch]) -> None:
+    search = made_up("grid")
     assert isinstance(search.sampler(), GridSampler)
     assert configurations(search.walk(search.sampler())) == list(search.runnable)
 
 
 @pytest.fixture(scope="module")
-def wide(load: Callable[..., Experiment], trial: TrialOf) -> Callable[..., Night]:
+def wide(load: Callable[..., Experiment], trial: TrialOf) -> Callable[..., MadeUpSearch]:
     """128 configurations; batches of 8 are best at everything, 8 threads break the limit."""
 
     def end(number: int, configuration: Configuration) -> Trial:
@@ -253,10 +264,10 @@ def wide(load: Callable[..., Experiment], trial: TrialOf) -> Callable[..., Night
         }
         return trial(number, configuration, "infeasible" if threads == 8 else "ok", **figures)
 
-    def make(name: str, seed: int) -> Night:
+    def make(name: str, seed: int) -> MadeUpSearch:
         experiment = load(f"sampler={name}", f"seed={seed}", text=WIDE)
         runnable = experiment.space.enumerate().runnable
-        return Night(experiment=experiment, runnable=runnable, end=end)
+        return MadeUpSearch(experiment=experiment, runnable=runnable, end=end)
 
     return make
 
@@ -272,8 +283,8 @@ def shares(trials: Sequence[Trial]) -> tuple[float, float]:
     ("name", "before", "after", "seeds"),
     [("ehvi", 12, 8, 4), ("tpe", 32, 16, 4), ("nsga2", 32, 16, 12), ("gp", 12, 6, 2)],
 )
-def test_what_ended_well_leads_to_more_of_its_kind(
-    wide: Callable[..., Night], name: str, before: int, after: int, seeds: int
+def test_good_trials_lead_to_similar_proposals(
+    wide: Callable[..., MadeUpSearch], name: str, before: int, after: int, seeds: int
 ) -> None:
     """Chance finds 25 % and passes in 1 of 100 seeds; these samplers find 42 to 100 %."""
     late: list[Trial] = []
@@ -285,8 +296,8 @@ def test_what_ended_well_leads_to_more_of_its_kind(
 
 
 @pytest.mark.parametrize("name", ["ehvi", "tpe", "nsga2"])
-def test_what_was_seen_under_way_is_learned_from_when_it_ends(
-    wide: Callable[..., Night], trial: TrialOf, name: str
+def test_a_trial_seen_running_is_learnt_from_when_it_ends(
+    wide: Callable[..., MadeUpSearch], trial: TrialOf, name: str
 ) -> None:
     """Of two searches that differ in what ended well, the proposals afterwards differ."""
     found: list[list[Configuration]] = []
@@ -297,7 +308,7 @@ def test_what_was_seen_under_way_is_learned_from_when_it_ends(
         for number in range(24):
             proposed = sampler.propose(trials)
             assert proposed is not None
-            trials.append(trial(number, proposed, "running"))
+            trials.append(trial(number, proposed.configuration, "running"))
         figures = [sign * float(t.configuration["batch_size"]) for t in trials]
         ended = [
             trial(t.number, t.configuration, throughput=f, peak_memory_mb=-f, quality_drop=0.0)
@@ -312,8 +323,8 @@ def test_what_was_seen_under_way_is_learned_from_when_it_ends(
 @pytest.mark.parametrize(
     ("name", "before", "after", "seeds"), [("ehvi", 16, 8, 3), ("tpe", 32, 12, 3), ("gp", 16, 6, 2)]
 )
-def test_a_record_from_before_is_learned_from(
-    wide: Callable[..., Night], name: str, before: int, after: int, seeds: int
+def test_an_earlier_record_is_learnt_from(
+    wide: Callable[..., MadeUpSearch], name: str, before: int, after: int, seeds: int
 ) -> None:
     """Chance finds 25 % of each and passes in 1 of 1000 seeds."""
     late: list[Trial] = []
@@ -327,8 +338,8 @@ def test_a_record_from_before_is_learned_from(
     assert beyond <= 0.1
 
 
-def test_what_is_built_already_is_measured_sooner(
-    load: Callable[..., Experiment], wide: Callable[..., Night]
+def test_configurations_of_built_candidates_are_proposed_sooner(
+    load: Callable[..., Experiment], wide: Callable[..., MadeUpSearch]
 ) -> None:
     """40 candidates of 16 configurations each; a trial that builds takes as long, or 100 times."""
     text = WIDE.replace("space:\n", "space:\n  pruning_ratio: [0.0, 0.1, 0.2, 0.3, 0.4]\n")
@@ -341,8 +352,9 @@ def test_what_is_built_already_is_measured_sooner(
         sampler = search.sampler()
         trials: list[Trial] = []
         for _ in range(24):
-            proposed = sampler.propose(trials)
-            assert proposed is not None
+            proposal = sampler.propose(trials)
+            assert proposal is not None
+            proposed = proposal.configuration
             reused = candidate_of(proposed) in map(candidate_of, configurations(trials))
             evaluation = Evaluation(
                 status="ok",
@@ -355,35 +367,39 @@ def test_what_is_built_already_is_measured_sooner(
         built.append(float(np.mean(late)))
     assert built[0] <= 0.5
     assert built[1] >= 0.9
-    assert "takes about 1 s" in sampler.explain()
+    assert proposal is not None
+    assert "takes about 1 s" in proposal.reason
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_proposal_is_explained(night: Callable[..., Night], name: str) -> None:
-    search = night(name)
+def test_every_proposal_has_a_reason(made_up: Callable[..., MadeUpSearch], name: str) -> None:
+    search = made_up(name)
     sampler = search.sampler()
-    sampler.propose(search.walk(sampler, steps=4))
-    assert sampler.explain()
-    assert sampler.promise() is None  # four trials predict nothing
+    proposal = sampler.propose(search.walk(sampler, steps=4))
+    assert proposal is not None
+    assert proposal.reason
+    assert proposal.expected_gain is None  # four trials are too few for a prediction
+    assert proposal.gain_of(100) is None
 
 
-def test_an_explanation_tells_gain_figures_and_chances(night: Callable[..., Night]) -> None:
-    search = night("ehvi")
+def test_the_reason_states_gain_metrics_and_probabilities(
+    made_up: Callable[..., MadeUpSearch],
+) -> None:
+    search = made_up("ehvi")
     sampler = search.sampler()
     trials = search.walk(sampler, steps=12)
     proposed = sampler.propose(trials)
     assert proposed is not None
-    told = sampler.explain()
     found = re.fullmatch(
         r"expected to add ([\d.]+)% to the front, throughput ([\d.]+) ± (\d+%|[\d.]+), "
         r"peak_memory_mb ([\d.]+) ± \S+, keeps the limits at (\d+)%, runs at (\d+)%",
-        told,
+        proposed.reason,
     )
-    assert found, told
+    assert found, proposed.reason
     assert 400 <= float(found[4]) <= 500  # what trials of these tests take
-    gain = sampler.promise()
+    gain = proposed.expected_gain
     assert gain is not None
     assert gain >= 0
-    hour = sampler.promise(100)
+    hour = proposed.gain_of(100)
     assert hour is not None and hour >= gain
     assert 0 < int(found[6]) <= 100

@@ -42,8 +42,9 @@ def first_proposals(experiment: Experiment, trial: Callable[..., Trial], count: 
     for number in range(1, count + 1):
         proposed = sampler.propose(trials)
         assert proposed is not None
-        told.append(f"{proposed['runtime']} {proposed['threads']}: {sampler.explain()}")
-        trials.append(trial(number, proposed, "failed"))
+        configuration = proposed.configuration
+        told.append(f"{configuration['runtime']} {configuration['threads']}: {proposed.reason}")
+        trials.append(trial(number, configuration, "failed"))
     return told
 
 
@@ -77,10 +78,10 @@ def test_nothing_is_proposed_twice(
     assert isinstance(sampler, WarmSampler)
     trials: list[Trial] = []
     while (proposed := sampler.propose(trials)) is not None:
-        trials.append(trial(len(trials), proposed, "failed"))
+        assert proposed.expected_gain is None
+        trials.append(trial(len(trials), proposed.configuration, "failed"))
     assert len(trials) == len(runnable)
     assert {t.configuration for t in trials} == set(runnable)
-    assert sampler.promise() is None
 
 
 def test_a_file_that_is_not_there_is_refused(load: Load) -> None:

@@ -6,12 +6,18 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from tunefront.evaluators import Measurement, ratio_interval
+from tunefront.evaluators import Measurement, measured_metrics, ratio_interval
 from tunefront.evaluators.isolation.codec import from_plain, to_plain
 from tunefront.search import Trial
-from tunefront.search.study.confirmation import FOLLOWING, Confirmation, Round, confirmed
+from tunefront.search.experiment.metrics import cost_metrics
+from tunefront.search.study.confirmation import Confirmation, Round, confirmed
 
 TrialOf = Callable[..., Trial]
+METRICS = {**measured_metrics(), **cost_metrics(measured_metrics().values())}
+
+
+def confirmed_with(trials: Sequence[Trial], confirmation: Confirmation) -> list[Trial]:
+    return confirmed(trials, confirmation, METRICS)
 
 
 def round_of(*ratios: float, alike: Sequence[float] = (), **figures: float) -> Round:
@@ -60,19 +66,19 @@ def test_without_a_throughput_what_was_measured_again_is_confirmed(trial: TrialO
         0: [round_of(peak_memory_mb=480.0), round_of(peak_memory_mb=500.0)],
         3: [round_of(peak_memory_mb=250.0), round_of(peak_memory_mb=270.0)],
     }
-    base, own = confirmed(trials, Confirmation(rounds=rounds, asked=[0, 3]))
+    base, own = confirmed_with(trials, Confirmation(rounds=rounds, asked=[0, 3]))
     assert base.value("peak_memory_mb") == 490.0
     assert (own.value("peak_memory_mb"), own.value("loss")) == (260.0, 2.1)
     assert set(own.measurements) == {"peak_memory_mb", "loss"}
     # One that has a throughput, beside a baseline that has none, is left as it was.
     trials[1] = trial(3, throughput=7.0, peak_memory_mb=280.0)
-    assert confirmed(trials, Confirmation(rounds=rounds))[1].value("throughput") == 7.0
+    assert confirmed_with(trials, Confirmation(rounds=rounds))[1].value("throughput") == 7.0
 
 
 def test_rounds_without_ratios_confirm_no_throughput(trial: TrialOf) -> None:
     trials = [trial(0, throughput=100.0), trial(3, throughput=250.0)]
     rounds = {0: [round_of(), round_of()], 3: [round_of(), round_of()]}
-    found = confirmed(trials, Confirmation(rounds=rounds))
+    found = confirmed_with(trials, Confirmation(rounds=rounds))
     assert [one.value("throughput") for one in found] == [100.0, 250.0]
 
 
@@ -121,15 +127,15 @@ def trials(trial: TrialOf) -> list[Trial]:
 
 
 def test_without_rounds_of_the_baseline_nothing_is_confirmed(trials: list[Trial]) -> None:
-    assert confirmed(trials, Confirmation()) == trials
-    assert confirmed(trials, Confirmation(rounds={1: OWN})) == trials
+    assert confirmed_with(trials, Confirmation()) == trials
+    assert confirmed_with(trials, Confirmation(rounds={1: OWN})) == trials
 
 
 def test_confirmed_throughput_is_the_ratio_times_the_baselines_median(
     trials: list[Trial],
 ) -> None:
     confirmation = Confirmation(rounds={0: BASE, 1: OWN})
-    found = confirmed(trials, confirmation)
+    found = confirmed_with(trials, confirmation)
     speedup = confirmation.speedup(1)
     assert speedup is not None
     assert found[1].measurements["throughput"] == Measurement(
@@ -146,7 +152,7 @@ def test_confirmed_throughput_is_the_ratio_times_the_baselines_median(
 
 
 def test_figures_of_their_own_are_the_rounds_median_and_range(trials: list[Trial]) -> None:
-    own = confirmed(trials, Confirmation(rounds={0: BASE, 1: OWN}))[1]
+    own = confirmed_with(trials, Confirmation(rounds={0: BASE, 1: OWN}))[1]
     assert own.measurements["peak_memory_mb"] == Measurement(
         value=260, unit="MB", low=250, high=270, samples=2
     )
@@ -157,14 +163,9 @@ def test_figures_of_their_own_are_the_rounds_median_and_range(trials: list[Trial
 
 def test_what_follows_from_the_throughput_follows_it(trials: list[Trial]) -> None:
     """Rates grow as it does; latency and cost shrink, and their ends change places."""
-    own = confirmed(trials, Confirmation(rounds={0: BASE, 1: OWN}))[1].measurements
+    own = confirmed_with(trials, Confirmation(rounds={0: BASE, 1: OWN}))[1].measurements
     before = trials[1].measurements
     speed = own["throughput"]
-    assert {name for name in FOLLOWING if name in own} == {
-        "tokens_per_second",
-        "cost_per_million_items",
-        "latency_ms",
-    }
     for end in ("value", "low", "high"):
         other = {"value": "value", "low": "high", "high": "low"}[end]
         moved = getattr(speed, end) / 400
@@ -177,7 +178,7 @@ def test_what_follows_from_the_throughput_follows_it(trials: list[Trial]) -> Non
 
 def test_a_figure_that_the_trial_does_not_have_is_not_made_up(trial: TrialOf) -> None:
     plain = [trial(n, throughput=100.0, peak_memory_mb=500.0) for n in range(2)]
-    own = confirmed(plain, Confirmation(rounds={0: BASE, 1: OWN}))[1]
+    own = confirmed_with(plain, Confirmation(rounds={0: BASE, 1: OWN}))[1]
     assert set(own.measurements) == {"throughput", "peak_memory_mb"}
 
 
@@ -186,7 +187,7 @@ def test_a_machine_that_has_slowed_down_changes_no_multiple(trial: TrialOf) -> N
     slow = [round_of(1, 1, throughput=80.0), round_of(1, 1, throughput=80.0)]
     twice = [round_of(2.0, 2.0, throughput=160.0), round_of(2.0, 2.0, throughput=160.0)]
     trials = [trial(n, throughput=v, peak_memory_mb=500.0) for n, v in enumerate((100, 200, 150))]
-    base, own, other = confirmed(trials, Confirmation(rounds={0: slow, 1: twice}))
+    base, own, other = confirmed_with(trials, Confirmation(rounds={0: slow, 1: twice}))
     assert base.value("throughput") == pytest.approx(100.0)
     assert own.value("throughput") == pytest.approx(200.0)
     assert other == trials[2]

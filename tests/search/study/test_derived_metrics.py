@@ -5,13 +5,18 @@ from dataclasses import replace
 
 import pytest
 
-from tunefront.evaluators import Evaluation, Measurement
+from tunefront.evaluators import Evaluation, Measurement, Metric, measured_metrics
 from tunefront.search import Experiment
 from tunefront.search.study.derived_metrics import costs, figures_of, steadied
 
 EvaluationOf = Callable[..., Evaluation]
 Load = Callable[..., Experiment]
 TWICE = Measurement(value=2.0, unit="x", low=1.9, high=2.2, samples=7)
+
+
+def metrics_in(evaluation: Evaluation) -> list[Metric]:
+    known = measured_metrics()
+    return [known[name] for name in evaluation.measurements if name in known]
 
 
 @pytest.fixture(scope="session")
@@ -47,17 +52,18 @@ def test_speed_is_the_ratio_to_the_baseline_on_the_baselines_machine(
         assert found[name] == own.measurements[name]
 
 
-def test_the_latency_has_the_ratios_relative_interval(own: Evaluation) -> None:
-    latency = steadied(own.measurements, TWICE, 100.0)["latency_ms"]
-    half = (2.2 - 1.9) / 2 / 2.0
-    assert latency.low == pytest.approx(5 * (1 - half))
-    assert latency.high == pytest.approx(5 * (1 + half))
-    other = steadied(own.measurements, TWICE, 100.0)["latency_p90_ms"]
+def test_metrics_that_follow_the_speed_up_have_its_relative_interval(own: Evaluation) -> None:
+    found = steadied(own.measurements, metrics_in(own), TWICE, 100.0)
+    latency, tokens = found["latency_ms"], found["tokens_per_second"]
+    assert (latency.low, latency.high) == pytest.approx((10 / 2.2, 10 / 1.9))
+    assert (tokens.low, tokens.high) == pytest.approx((5000 * 1.9, 5000 * 2.2))
+    other = found["latency_p90_ms"]
     assert (other.low, other.high) == pytest.approx((6 * 0.9, 6 * 1.1))
 
 
 def test_figures_that_were_not_measured_are_not_made_up(evaluation: EvaluationOf) -> None:
-    found = steadied(evaluation(latency_ms=10.0).measurements, TWICE, 100.0)
+    plain = evaluation(latency_ms=10.0)
+    found = steadied(plain.measurements, metrics_in(plain), TWICE, 100.0)
     assert set(found) == {"throughput", "latency_ms"}
 
 
@@ -86,7 +92,7 @@ def test_without_quality_there_is_no_loss_of_it(load: Load, failure: EvaluationO
 
 def test_costs_are_the_price_of_a_million(own: Evaluation) -> None:
     """3.60 an hour is 0.001 a second; 100 items/s make a million in 10,000 s."""
-    found = costs(own.measurements, 3.6)
+    found = costs(own.measurements, metrics_in(own), 3.6)
     items, tokens = found["cost_per_million_items"], found["cost_per_million_tokens"]
     assert items.value == pytest.approx(10.0)
     assert (items.low, items.high) == pytest.approx((10 / 1.1, 10 / 0.9))
@@ -95,12 +101,14 @@ def test_costs_are_the_price_of_a_million(own: Evaluation) -> None:
 
 
 def test_costs_need_a_price_and_a_rate(own: Evaluation, evaluation: EvaluationOf) -> None:
-    assert costs(own.measurements, None) == {}
-    assert set(costs(evaluation().measurements, 1.0)) == {"cost_per_million_items"}
+    plain = evaluation()
+    assert costs(own.measurements, metrics_in(own), None) == {}
+    assert set(costs(plain.measurements, metrics_in(plain), 1.0)) == {"cost_per_million_items"}
 
 
 def test_an_interval_down_to_nothing_has_a_cost(evaluation: EvaluationOf) -> None:
-    found = costs(evaluation(throughput=1.0, spread=1.0).measurements, 1.0)
+    plain = evaluation(throughput=1.0, spread=1.0)
+    found = costs(plain.measurements, metrics_in(plain), 1.0)
     assert found["cost_per_million_items"].high > 1e6
 
 

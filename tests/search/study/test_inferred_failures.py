@@ -10,8 +10,8 @@ from tunefront.evaluators import Evaluation
 from tunefront.search import Trial
 from tunefront.search.study.inferred_failures import (
     ExcludedConfigurations,
-    lessons_of,
-    ruled_out_by,
+    exclusions_by_failure,
+    inferred_failures_of,
 )
 from tunefront.spaces import Configuration, Context, FailureCause, Hardware, Value, build_space
 
@@ -32,7 +32,7 @@ def failed(trial: Callable[..., Trial]) -> Failed:
 
 
 def ruled_out(trials: list[Trial], **values: Value) -> bool:
-    return any(lesson.covers(Configuration(values)) for lesson in lessons_of(trials))
+    return any(lesson.covers(Configuration(values)) for lesson in inferred_failures_of(trials))
 
 
 def test_out_of_memory_rules_out_what_needs_more_of_the_same_candidate(failed: Failed) -> None:
@@ -45,7 +45,7 @@ def test_out_of_memory_rules_out_what_needs_more_of_the_same_candidate(failed: F
     assert not ruled_out(trials, **same, batch_size=16, threads=2)
     assert not ruled_out(trials, runtime="torch", precision="bf16", batch_size=64)
     assert not ruled_out(trials, runtime="openvino", precision="fp32", batch_size=64)
-    told = str(lessons_of(trials)[0])
+    told = str(inferred_failures_of(trials)[0])
     assert "batch_size>=32" in told
     assert "skipped, implied by trial 41 (out of memory)" in told
 
@@ -87,13 +87,17 @@ def test_a_runtime_that_always_fails_is_set_aside(
     thrice = [*twice, one(4, "openvino")]
     assert ruled_out(thrice, runtime="openvino", batch_size=9)
     assert not ruled_out(thrice, runtime="torch", batch_size=9)
-    assert "implied by trials 1, 2, 4 (3 of 3 failed: crash)" in str(lessons_of(thrice)[0])
+    assert "implied by trials 1, 2, 4 (3 of 3 failed: crash)" in str(
+        inferred_failures_of(thrice)[0]
+    )
     worked = trial(5, {"runtime": "openvino", "batch_size": 5}, throughput=1.0)
     assert not ruled_out([*thrice, worked], runtime="openvino", batch_size=9)
 
 
 def test_the_baseline_teaches_nothing(failed: Failed) -> None:
-    assert not lessons_of([failed(0, {"runtime": "torch", "batch_size": 1}, "oom", "build")])
+    assert not inferred_failures_of(
+        [failed(0, {"runtime": "torch", "batch_size": 1}, "oom", "build")]
+    )
 
 
 def test_a_lesson_within_another_is_not_told(failed: Failed) -> None:
@@ -102,31 +106,31 @@ def test_a_lesson_within_another_is_not_told(failed: Failed) -> None:
         failed(1, {**own, "batch_size": 64}, "oom", "measure"),
         failed(2, {**own, "batch_size": 32}, "oom", "measure"),
     ]
-    assert [lesson.trials for lesson in lessons_of(trials)] == [(2,)]
+    assert [lesson.trials for lesson in inferred_failures_of(trials)] == [(2,)]
 
 
 def test_skips_count_what_was_not_tried_and_tell_it_once(failed: Failed) -> None:
     listed = [Configuration({"runtime": "torch", "batch_size": size}) for size in (1, 8, 16, 32)]
     skips = ExcludedConfigurations(listed)
     out = failed(1, listed[2], "oom", "measure")
-    [(lesson, count)] = skips.learn([out])
+    [(lesson, count)] = skips.update([out])
     assert (lesson.trials, count) == ((1,), 1)
     assert list(skips.configurations) == [listed[3]]
-    assert skips.learn([out]) == []
+    assert skips.update([out]) == []
     less = replace(out, number=2, configuration=listed[1])
-    assert skips.learn([out, less]) == []  # 16 was tried, 32 is known
+    assert skips.update([out, less]) == []  # 16 was tried, 32 is known
     assert list(skips.configurations) == [listed[3]]
 
 
 def test_what_is_left_out_is_counted_once(failed: Failed) -> None:
     listed = [Configuration({"runtime": "torch", "batch_size": size}) for size in (1, 8, 16)]
     skips = ExcludedConfigurations(listed)
-    assert skips.told() == ""
-    assert skips.leave_out(listed[1:]) == 2
-    assert skips.told() == ", but for 2 that no node has room for"
-    assert skips.leave_out(listed[1:]) == 0
+    assert skips.describe() == ""
+    assert skips.add_too_large(listed[1:]) == 2
+    assert skips.describe() == " (2 that fit on no node)"
+    assert skips.add_too_large(listed[1:]) == 0
     assert set(skips.configurations) == set(listed[1:])
-    assert skips.learn([failed(1, listed[0], "oom", "measure")]) == []
+    assert skips.update([failed(1, listed[0], "oom", "measure")]) == []
 
 
 def test_what_is_ruled_out_is_counted_as_a_list_would_be(failed: Failed, laptop: Hardware) -> None:
@@ -149,6 +153,6 @@ def test_what_is_ruled_out_is_counted_as_a_list_would_be(failed: Failed, laptop:
         failed(9, unlisted, "crash", "measure"),
     ]
     for count in range(len(trials) + 1):
-        expected = ExcludedConfigurations(runnable).learn(trials[:count])
-        assert ruled_out_by(space, trials[:count]) == expected
-    assert len(ruled_out_by(space, trials)) == 3
+        expected = ExcludedConfigurations(runnable).update(trials[:count])
+        assert exclusions_by_failure(space, trials[:count]) == expected
+    assert len(exclusions_by_failure(space, trials)) == 3

@@ -12,28 +12,28 @@ from tunefront.search.results.metadata import write_record
 from tunefront.search.run.driver_process import only_driver
 from tunefront.search.run.status import status_of
 from tunefront.search.study.live_stage import (
-    doing,
-    forget_stage,
-    forget_stages,
+    delete_stage,
+    delete_stages,
     note_stage,
     stage_file,
+    stage_of,
     stages_seen,
 )
 from tunefront.search.study.study import Study
 
 
 def test_what_was_said_last_is_read_until_it_is_forgotten(tmp_path: Path) -> None:
-    assert doing(tmp_path, 3) is None
+    assert stage_of(tmp_path, 3) is None
     before = time.time()
     note_stage(tmp_path, 3, "build")
     note_stage(tmp_path, 3, "measure")
-    found = doing(tmp_path, 3)
+    found = stage_of(tmp_path, 3)
     assert found is not None
-    assert (found.stage, found.word) == ("measure", "measuring")
+    assert (found.stage, found.text) == ("measure", "measuring")
     assert before <= found.since <= time.time()
-    forget_stage(tmp_path, 3)
-    forget_stage(tmp_path, 3)
-    assert doing(tmp_path, 3) is None
+    delete_stage(tmp_path, 3)
+    delete_stage(tmp_path, 3)
+    assert stage_of(tmp_path, 3) is None
 
 
 def test_every_change_is_seen(tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_every_change_is_seen(tmp_path: Path) -> None:
         note_stage(tmp_path, number, stage)
         seen.append(stages_seen(tmp_path))
         time.sleep(0.02)  # the clock of files ticks
-    forget_stages(tmp_path)
+    delete_stages(tmp_path)
     assert len({tuple(look) for look in seen}) == 4
     assert stages_seen(tmp_path) == []
 
@@ -50,13 +50,13 @@ def test_every_change_is_seen(tmp_path: Path) -> None:
 def test_a_disk_that_can_not_be_written_fails_no_trial(tmp_path: Path) -> None:
     (tmp_path / "trials").write_text("a file where the folder should be")
     note_stage(tmp_path, 1, "build")
-    assert doing(tmp_path, 1) is None
+    assert stage_of(tmp_path, 1) is None
 
 
 def test_what_is_not_whole_is_not_read(tmp_path: Path) -> None:
     note_stage(tmp_path, 1, "build")
     stage_file(tmp_path, 1).write_text('{"stage": "bui')
-    assert doing(tmp_path, 1) is None
+    assert stage_of(tmp_path, 1) is None
 
 
 @pytest.fixture
@@ -77,9 +77,9 @@ def test_status_says_what_runs_while_somebody_runs_it(experiment: Experiment) ->
         assert "now: 001 torch b1 t1: starting" in status_of(experiment).lines()
         note_stage(experiment.results, 1, "build")
         status = status_of(experiment)
-        since = time.strftime("%H:%M:%S", time.localtime(status.doing[1].since))
+        since = time.strftime("%H:%M:%S", time.localtime(status.stages[1].since))
         assert f"now: 001 torch b1 t1: building, since {since}" in status.lines()
-        fields = status.fields()["doing"]
-        assert fields == {"1": {"stage": "build", "since": status.doing[1].since}}
+        fields = status.fields()["stages"]
+        assert fields == {"1": {"stage": "build", "since": status.stages[1].since}}
     assert not any(line.startswith("now:") for line in status_of(experiment).lines())
-    assert status_of(experiment).fields()["doing"] == {}
+    assert status_of(experiment).fields()["stages"] == {}

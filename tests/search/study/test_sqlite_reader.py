@@ -11,6 +11,7 @@ import pytest
 
 from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment
+from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.study.sqlite_reader import read_study
 from tunefront.search.study.study import STUDY_FILE, Study, _optuna_study
 
@@ -30,8 +31,8 @@ def study(
     found.tell(found.ask(others[1]), evaluation(throughput=300.0))
     found.ask(others[2])
     found.spend(12.5)
-    found.foresee(7, 0.25)
-    found.set_confirmation({"rounds": {}, "asked": [0]})
+    found.set_forecast(7, 0.25)
+    found.set_confirmation(Confirmation(rounds={}, asked=[0]))
     return found
 
 
@@ -43,9 +44,9 @@ def test_both_ways_of_reading_say_the_same(study: Study) -> None:
     assert one.trials() == other.trials()
     assert [trial.status for trial in one.trials()] == ["ok", "failed", "ok", "running"]
     assert one.baseline() == other.baseline()
-    for name in ("identity", "search_id", "spent_s", "foreseen"):
+    for name in ("identity", "search_id", "spent_s", "forecast"):
         assert getattr(one, name) == getattr(other, name)
-    assert one.confirmation() == other.confirmation() == {"rounds": {}, "asked": [0]}
+    assert one.confirmation() == other.confirmation() == Confirmation(rounds={}, asked=[0])
 
 
 def test_what_was_read_can_be_written_to(study: Study) -> None:

@@ -12,7 +12,9 @@ import optuna
 import pytest
 
 from tunefront.evaluators import Evaluation
+from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.search import Experiment, load_experiment
+from tunefront.search.study.confirmation import Confirmation, Round
 from tunefront.search.study.study import RECORD_FORMAT, STUDY_FILE, TRIAL_ATTEMPTS, Study
 from tunefront.spaces import Configuration, Hardware, StudyError
 
@@ -243,8 +245,8 @@ def test_two_searches_have_different_ids(study: Study, load: Load) -> None:
 def test_another_identity_is_refused_and_told_apart(begun: Study) -> None:
     told = refusal(begun.experiment, {**IDENTITY, "machine": "a server", "libraries": "torch 3"})
     assert told == (
-        "RESULTS holds figures of something else (libraries: was torch 2, is torch 3; "
-        "machine: was a laptop, is a server); start anew with --fresh, or under another name"
+        "RESULTS holds measurements of something else (libraries: was torch 2, is torch 3; "
+        "machine: was a laptop, is a server); start again with --fresh, or under another name"
     )
 
 
@@ -268,7 +270,7 @@ def test_other_objectives_are_refused(
     other = load_experiment(begun.experiment.path, [override], hardware=laptop)
     assert refusal(other) == (
         "RESULTS was searched for throughput (maximize), peak_memory_mb (minimize), "
-        f"but the file says {now}; start anew with --fresh, or under another name"
+        f"but the file says {now}; start again with --fresh, or under another name"
     )
 
 
@@ -314,7 +316,7 @@ def test_what_was_running_when_a_driver_ended_is_run_again_under_its_number(begu
     begun.ask(fast(begun))
     study = Study.open(begun.experiment, IDENTITY)
     assert study.reconcile({}) == [1]
-    again = study.again(1)
+    again = study.restart(1)
     assert again is not None
     assert (again.number, again.status, again.attempt) == (1, "running", 2)
     assert again.configuration == fast(begun)
@@ -324,7 +326,7 @@ def test_what_was_running_when_a_driver_ended_is_run_again_under_its_number(begu
 def test_what_ends_whatever_runs_it_is_a_crash_in_the_end(begun: Study) -> None:
     number = begun.ask(fast(begun))
     starts = 1
-    while begun.again(number) is not None:
+    while begun.restart(number) is not None:
         starts += 1
     assert starts == TRIAL_ATTEMPTS
     assert (begun.trial(1).status, begun.trial(1).cause) == ("failed", "crash")
@@ -333,7 +335,7 @@ def test_what_ends_whatever_runs_it_is_a_crash_in_the_end(begun: Study) -> None:
 def test_what_was_not_its_fault_does_not_count(begun: Study) -> None:
     number = begun.ask(fast(begun))
     for _ in range(2 * TRIAL_ATTEMPTS):
-        assert begun.again(number, counted=False) is not None
+        assert begun.restart(number, counted=False) is not None
     assert begun.trial(number).attempt == 1
 
 
@@ -383,7 +385,7 @@ def test_another_baseline_is_refused(begun: Study, laptop: Hardware) -> None:
     told = refusal(other)
     assert told.startswith("RESULTS compares with runtime=torch")
     assert "but the file's baseline is runtime=torch batch_size=8" in told
-    assert told.endswith("start anew with --fresh, or under another name")
+    assert told.endswith("start again with --fresh, or under another name")
 
 
 def test_a_record_of_another_form_is_refused(begun: Study, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -408,8 +410,10 @@ def test_what_ended_is_not_settled_again(begun: Study, evaluation: EvaluationOf)
     assert begun.trials() == before
 
 
-def test_the_confirmation_is_kept(begun: Study) -> None:
-    assert begun.confirmation() == {}
-    found = {"rounds": {"0": [{"throughput": 100.5}]}, "alike": {"3": [1.5]}}
-    begun.set_confirmation(found)
-    assert Study.read(begun.experiment).confirmation() == found
+def test_the_confirmation_is_recorded(begun: Study) -> None:
+    assert begun.confirmation() == Confirmation()
+    rounds = {0: [Round(ratios=[1.0], figures={"throughput": 100.5})]}
+    confirmation = Confirmation(rounds=rounds, asked=[0, 3])
+    begun.set_confirmation(confirmation)
+    read = Study.read(begun.experiment).confirmation()
+    assert to_plain(read) == to_plain(confirmation)

@@ -21,7 +21,7 @@ THREE = "objectives={throughput: maximize, peak_memory_mb: minimize, perplexity:
 
 @pytest.fixture
 def answered(load: Load, trial: TrialOf) -> Callable[..., Result]:
-    """An answer from rows of throughput, peak memory and perplexity."""
+    """A result from rows of throughput, peak memory and perplexity."""
 
     def make(
         *rows: tuple[float, float, float], overrides: tuple[str, ...] = (), spread: float = 0.0
@@ -36,12 +36,12 @@ def answered(load: Load, trial: TrialOf) -> Callable[..., Result]:
 
 
 def test_the_front_is_drawn_with_roles_names_and_units(answered: Callable[..., Result]) -> None:
-    answer = answered((100, 500, 10), (400, 300, 10), (50, 250, 10), (90, 600, 10))
-    assert answer.front.recommended is answer.trials[1]
-    lines = plot_lines(answer)
+    result = answered((100, 500, 10), (400, 300, 10), (50, 250, 10), (90, 600, 10))
+    assert result.front.recommended is result.trials[1]
+    lines = plot_lines(result)
     assert lines[0] == "peak_memory_mb, MB (less is better)"
     assert lines[-3].endswith("throughput, items/s (more is better), log scale")
-    assert lines[-1] == "* recommended   B baseline   o front   . other"
+    assert lines[-1] == "* recommended   B baseline   o front   . dominated"
     assert lines[1].split() == ["600", "+", "."]
     assert lines[15].split() == ["250", "+o002"]
     assert [line.split("|")[-1].strip() for line in lines if "*" in line][0] == "001*"
@@ -61,9 +61,9 @@ def test_the_front_is_drawn_with_roles_names_and_units(answered: Callable[..., R
 def test_of_three_objectives_those_are_drawn_between_which_there_is_most_to_choose(
     answered: Callable[..., Result], rows: list[tuple[float, float, float]], drawn: tuple[str, str]
 ) -> None:
-    answer = answered(*rows, overrides=(THREE,))
-    assert len(answer.front.trials) == 3
-    pair = pair_of(answer)
+    result = answered(*rows, overrides=(THREE,))
+    assert len(result.front.trials) == 3
+    pair = pair_of(result)
     assert pair is not None
     assert tuple(objective.metric for objective in pair) == drawn
 
@@ -85,8 +85,8 @@ def test_one_trial_is_a_plot_too(answered: Callable[..., Result]) -> None:
 
 
 def test_a_close_call_says_who_and_why(answered: Callable[..., Result]) -> None:
-    answer = answered((100, 500, 10), (102, 502, 10), (300, 900, 10), spread=0.03)
-    lines = close_call_lines(answer)
+    result = answered((100, 500, 10), (102, 502, 10), (300, 900, 10), spread=0.03)
+    lines = close_call_lines(result)
     assert lines[0] == "close calls, which no figure tells apart:"
     assert lines[1].startswith(("  000 and 001: throughput ", "  001 and 000: throughput "))
     assert all(line.startswith(" " * 15) for line in lines[2:])
@@ -99,15 +99,15 @@ def test_a_close_call_says_who_and_why(answered: Callable[..., Result]) -> None:
 
 def test_quality_is_compared_as_the_ties_are(answered: Callable[..., Result]) -> None:
     """On the same items: two perplexities that differ are one quality where the drop is one."""
-    answer = answered((100, 500, 10.0), (100, 500, 10.5), overrides=(THREE,))
-    told = " ".join(close_call_lines(answer))
+    result = answered((100, 500, 10.0), (100, 500, 10.5), overrides=(THREE,))
+    told = " ".join(close_call_lines(result))
     assert "quality_drop 0 and 0 % (the same)" in told
     assert "perplexity" not in told
 
 
 def test_many_close_calls_are_counted(answered: Callable[..., Result]) -> None:
-    answer = answered(*[(100, 500, 10)] * 5)
-    lines = close_call_lines(answer)
+    result = answered(*[(100, 500, 10)] * 5)
+    lines = close_call_lines(result)
     assert sum(" and 0" in line for line in lines) == CALLS
     assert lines[-1] == "  and 5 more pairs: see `=` in the table"
-    assert all(len(line) <= 80 for line in closing_lines(answer))
+    assert all(len(line) <= 80 for line in closing_lines(result))

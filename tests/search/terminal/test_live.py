@@ -1,4 +1,4 @@
-"""The night on a screen: the block without a terminal, plain lines with a sign of life."""
+"""The live display: the block without a terminal, plain lines with a heartbeat."""
 
 import io
 import time
@@ -9,10 +9,10 @@ from datetime import datetime
 import pytest
 
 from tunefront.search import Experiment
-from tunefront.search.run.progress import Now, Progress, Snapshot
+from tunefront.search.run.progress import Progress, RunningTrial, Snapshot
 from tunefront.search.terminal.live import TRIALS_LISTED, Lines, LiveBlock, is_lively, render
 
-PICTURE = Snapshot(
+SNAPSHOT = Snapshot(
     name="minilm on this cpu",
     phase="",
     counts={"ok": 20, "beyond limits": 1, "failed": 2},
@@ -25,13 +25,13 @@ PICTURE = Snapshot(
     front=7,
     ties=2,
     now=(
-        Now(trial="023 openvino b4 t2", doing="measuring", seconds=12, expected_s=25.0),
-        Now(trial="024 torch bf16 b4", doing="building", seconds=90, expected_s=None),
+        RunningTrial(trial="023 openvino b4 t2", stage="measuring", seconds=12, expected_s=25.0),
+        RunningTrial(trial="024 torch bf16 b4", stage="building", seconds=90, expected_s=None),
     ),
 )
 
 
-def drawn(picture: Snapshot, width: int = 80, *, colours: bool = False) -> list[str]:
+def rendered(snapshot: Snapshot, width: int = 80, *, colours: bool = False) -> list[str]:
     from rich.console import Console
 
     stream = io.StringIO()
@@ -41,12 +41,12 @@ def drawn(picture: Snapshot, width: int = 80, *, colours: bool = False) -> list[
         force_terminal=colours,
         color_system="standard" if colours else None,
     )
-    console.print(render(picture, width))
+    console.print(render(snapshot, width))
     return [line.rstrip() for line in stream.getvalue().splitlines()]
 
 
-def test_the_block_says_how_far_the_night_is() -> None:
-    assert drawn(PICTURE) == [
+def test_the_block_shows_the_progress() -> None:
+    assert rendered(SNAPSHOT) == [
         "── minilm on this cpu ──────────────────────── 1 h 12 min, about 38 min to go ──",
         "done  ━━━━━━━━━━━━────────────────── 23 of 60 trials: 20 ok, 1 beyond limits, 2",
         "      failed, 2 running",
@@ -54,41 +54,41 @@ def test_the_block_says_how_far_the_night_is() -> None:
         "now   024 torch bf16 b4: building for 2 min",
         "best  012 openvino bf16 int8-static b8 t2: 4.4x the throughput, 2.1x less",
         "      memory, quality -0.3 % ± 0.2",
-        "front 7 trials, 2 of them can't be told apart from another one",
+        "front 7 trials, 2 of them tied with another",
         "ends  at 07:00 (budget.until 07:00): time for about 31 of 36 more trials",
     ]
 
 
-def test_what_is_not_known_is_left_out() -> None:
+def test_unknown_values_are_left_out() -> None:
     first = replace(
-        PICTURE, counts={}, phase="starting Ray", left_s=None, end="", best="", front=0, now=()
+        SNAPSHOT, counts={}, phase="starting Ray", left_s=None, end="", best="", front=0, now=()
     )
-    assert [line.split()[0] for line in drawn(first)] == ["──", "done", "now"]
-    assert drawn(replace(PICTURE, front=1, ties=0))[-2] == "front 1 trial"
+    assert [line.split()[0] for line in rendered(first)] == ["──", "done", "now"]
+    assert rendered(replace(SNAPSHOT, front=1, ties=0))[-2] == "front 1 trial"
 
 
 @pytest.mark.parametrize("width", [30, 40, 80, 100])
-def test_the_block_is_as_wide_as_it_may_be(width: int) -> None:
-    long = replace(PICTURE, name="a long name " * 9, best="word " * 40)
-    assert all(len(line) <= width for line in drawn(long, width))
+def test_the_block_fits_the_width(width: int) -> None:
+    long = replace(SNAPSHOT, name="a long name " * 9, best="word " * 40)
+    assert all(len(line) <= width for line in rendered(long, width))
 
 
 def test_of_many_trials_some_are_shown() -> None:
-    many = replace(PICTURE, now=PICTURE.now[:1] * (TRIALS_LISTED + 3))
-    lines = drawn(many)
+    many = replace(SNAPSHOT, now=SNAPSHOT.now[:1] * (TRIALS_LISTED + 3))
+    lines = rendered(many)
     assert sum(line.startswith("now ") for line in lines) == TRIALS_LISTED
     assert "      and 3 more" in lines
 
 
 def test_colours_are_those_of_the_terminal() -> None:
     """Green and bold alone: the theme says what they look like, on light and on dark."""
-    text = "\n".join(drawn(PICTURE, colours=True))
+    text = "\n".join(rendered(SNAPSHOT, colours=True))
     found = {part.split("m")[0] for part in text.split("\x1b[")[1:]}
     assert found <= {"0", "1", "32"}
     assert {"1", "32"} <= found
 
 
-class Teletype(io.StringIO):
+class FakeTerminal(io.StringIO):
     def isatty(self) -> bool:
         return True
 
@@ -96,11 +96,11 @@ class Teletype(io.StringIO):
 @pytest.mark.parametrize(
     ("stream", "environment", "lively"),
     [
-        (Teletype(), {"TERM": "xterm"}, True),
-        (Teletype(), {"TERM": "xterm", "NO_COLOR": ""}, True),
-        (Teletype(), {"TERM": "xterm", "NO_COLOR": "1"}, False),
-        (Teletype(), {"TERM": "dumb"}, False),
-        (Teletype(), {}, False),
+        (FakeTerminal(), {"TERM": "xterm"}, True),
+        (FakeTerminal(), {"TERM": "xterm", "NO_COLOR": ""}, True),
+        (FakeTerminal(), {"TERM": "xterm", "NO_COLOR": "1"}, False),
+        (FakeTerminal(), {"TERM": "dumb"}, False),
+        (FakeTerminal(), {}, False),
         (io.StringIO(), {"TERM": "xterm"}, False),
     ],
 )
@@ -115,7 +115,7 @@ def progress(load: Callable[..., Experiment]) -> Progress:
     return Progress(
         experiment=load(),
         phase="starting Ray",
-        answer=None,
+        result=None,
         running=(),
         left=6,
         at=datetime.now(),
@@ -125,30 +125,30 @@ def progress(load: Callable[..., Experiment]) -> Progress:
     )
 
 
-def test_without_a_terminal_lines_are_what_was_said(progress: Progress) -> None:
+def test_without_a_terminal_messages_are_printed_as_lines(progress: Progress) -> None:
     stream = io.StringIO()
     with Lines(stream, clock=False) as lines:
-        lines.say("one")
-        lines.show(progress)
-        lines.say("two")
+        lines.print_message("one")
+        lines.show_progress(progress)
+        lines.print_message("two")
     assert stream.getvalue() == "one\ntwo\n"
 
 
-def test_the_nights_log_has_the_time_of_the_day() -> None:
+def test_the_log_has_the_time_of_day() -> None:
     stream = io.StringIO()
     with Lines(stream, clock=True) as lines:
-        lines.say("one")
+        lines.print_message("one")
     clock, line = stream.getvalue().split(" ")
     assert line == "one\n"
     datetime.strptime(clock, "%H:%M:%S")
 
 
-def test_silence_is_broken_by_a_sign_of_life(progress: Progress) -> None:
+def test_a_heartbeat_line_follows_a_silence(progress: Progress) -> None:
     stream = io.StringIO()
     with Lines(stream, clock=False, heartbeat_s=0.05) as lines:
         time.sleep(0.2)
         assert stream.getvalue() == "", "nothing is known yet"
-        lines.show(progress)
+        lines.show_progress(progress)
         deadline = time.monotonic() + 60
         while stream.getvalue().count("\n") < 2 and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -157,11 +157,11 @@ def test_silence_is_broken_by_a_sign_of_life(progress: Progress) -> None:
     assert all(line.endswith("starting Ray; 0 of 6 trials") for line in told)
 
 
-def test_what_is_said_is_broken_between_words() -> None:
-    stream = Teletype()
+def test_a_message_is_wrapped_between_words() -> None:
+    stream = FakeTerminal()
     with LiveBlock(stream) as block:
         block._console.width = 30
-        block.say("a line of more than thirty letters [1 s; 2 to go]")
+        block.print_message("a line of more than thirty letters [1 s; 2 to go]")
     assert stream.getvalue().splitlines() == [
         "a line of more than thirty",
         "    letters [1 s; 2 to go]",

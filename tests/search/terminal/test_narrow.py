@@ -1,4 +1,4 @@
-"""The answer on a narrow terminal: nothing is cut, no word is broken."""
+"""The result on a narrow terminal: nothing is cut, no word is broken."""
 
 import io
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from tunefront.search.terminal.narrow import fitted, narrow_front_table
 
 
 @pytest.fixture
-def answer(load: Callable[..., Experiment], trial: Callable[..., Trial]) -> Result:
+def result(load: Callable[..., Experiment], trial: Callable[..., Trial]) -> Result:
     rows = [(35.66, 380.4, 0.0), (184.1, 206.3, 0.4), (184.2, 206.4, 0.4), (107.1, 103.0, 0.8)]
     choices = {"runtime": "openvino", "precision": "bf16", "quantization": "int8-weight-only"}
     trials = [
@@ -23,11 +23,11 @@ def answer(load: Callable[..., Experiment], trial: Callable[..., Trial]) -> Resu
     return result_of(load(three), trials, Confirmation(rounds={}))
 
 
-def test_the_table_fits_eighty_columns_with_whole_words(answer: Result) -> None:
+def test_the_table_fits_eighty_columns_with_whole_words(result: Result) -> None:
     from rich.console import Console
 
     stream = io.StringIO()
-    Console(file=stream, width=80).print(narrow_front_table(answer))
+    Console(file=stream, width=80).print(narrow_front_table(result))
     text = stream.getvalue()
     assert max(map(len, text.splitlines())) <= 80
     words = ("recommended", "baseline", "throughput", "perplexity", "184.2", "380.4", "ov", "int8w")

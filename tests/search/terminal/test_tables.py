@@ -109,7 +109,7 @@ def test_failures_are_told_by_cause_with_what_they_rule_out(
         trials.append(replace(ended, evaluation=broken))
     lines = failure_lines(result_of(experiment, trials, Confirmation(rounds={})))
     assert lines == [
-        f"failed (crash): 001, 002, 003; see `tunefront show {experiment.path} 1`",
+        f"failed at measure (crash): 001, 002, 003; see `tunefront show {experiment.path} 1`",
         "runtime=openvino: skipped, implied by trials 1, 2, 3 (3 of 3 failed: crash)",
     ]
     assert failure_lines(result_of(experiment, trials[:1], Confirmation(rounds={}))) == []
@@ -132,13 +132,13 @@ def test_the_sign_of_a_tie_is_explained(
 ) -> None:
     same = {"throughput": 1.0, "peak_memory_mb": 1.0, "perplexity": 9.0, "quality_drop": 0.0}
     trials = [trial(number, {"batch_size": number + 1}, **same) for number in range(2)]
-    answer = result_of(load(), trials, Confirmation(rounds={}))
-    assert ties_line(answer) == "000 =1: can't be told apart from 001"
+    result = result_of(load(), trials, Confirmation(rounds={}))
+    assert ties_line(result) == "000 =1: can't be told apart from 001"
     alone = result_of(load(), trials[:1], Confirmation(rounds={}))
     assert ties_line(alone) == ""
 
 
-def test_misses_are_told_with_their_units(
+def test_missed_limits_are_printed_with_units(
     load: Callable[..., Experiment], trial: Callable[..., Trial]
 ) -> None:
     figures = {"throughput": 100.0, "peak_memory_mb": 500.0, "perplexity": 10.0}
@@ -148,8 +148,8 @@ def test_misses_are_told_with_their_units(
         Limit(metric="perplexity", test="<=", bound=2.0),
         Limit(metric="throughput", test=">=", bound=1.0),
     ]
-    answer = result_of(load(), [only], Confirmation(rounds={}), limits)
-    assert miss_lines(answer, limits) == [
+    result = result_of(load(), [only], Confirmation(rounds={}), limits)
+    assert miss_lines(result) == [
         "nothing keeps the limits; the nearest:",
         "  000 t1: latency_ms 12.3 ms (limit latency_ms <= 1.5 ms), "
         "perplexity 10 (limit perplexity <= 2)",

@@ -21,6 +21,7 @@ from tunefront.search.study.study import Study
 from tunefront.search.study.trial import TrialStatus
 from tunefront.search.tracking import projection as projections
 from tunefront.search.tracking.projection import Projection
+from tunefront.search.tracking.writer import write_result
 from tunefront.spaces import Configuration, Hardware
 
 if TYPE_CHECKING:
@@ -64,11 +65,11 @@ class Shown:
     """A search that MLflow shows.
 
     Attributes:
-        answer: What it found.
+        result: What it found.
         written: The projection that wrote it.
     """
 
-    answer: Result
+    result: Result
     written: Projection
 
 
@@ -146,11 +147,11 @@ def ended(number: int, configuration: Configuration, random: np.random.Generator
 
 
 def projected(experiment: Experiment, count: int) -> Shown:
-    answer = answered(experiment, count)
+    result = answered(experiment, count)
     written = Projection(experiment, Study.open(experiment, {"test": "yes"}).search_id)
-    written.write_trials(answer.trials, answer)
-    written.write_summary(answer, {})
-    return Shown(answer=answer, written=written)
+    written.write_trials(result.trials, result)
+    write_result(written, result)
+    return Shown(result=result, written=written)
 
 
 @pytest.fixture(scope="module")

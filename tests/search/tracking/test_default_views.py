@@ -39,8 +39,8 @@ def stretched(trial: Trial, place: int) -> Trial:
     return replace(trial, measurements=figures)
 
 
-def titles(answer: Result) -> list[str]:
-    return [view.title for view in views_of(answer, "base")]
+def titles(result: Result) -> list[str]:
+    return [view.title for view in views_of(result, "base")]
 
 
 def test_a_view_of_a_part_says_so(small: Result, large: Result) -> None:
@@ -82,16 +82,16 @@ def test_every_pair_of_objectives_has_a_chart_and_only_a_baseline_a_difference(
 
 
 def test_the_note_fits_however_long_the_front(small: Result, large: Result) -> None:
-    for answer in (small, large):
-        runs = {t.number: f"#/experiments/1/runs/{'f' * 32}" for t in answer.trials}
-        views = {view.title: "#/x" for view in views_of(answer, "base")}
+    for result in (small, large):
+        runs = {t.number: f"#/experiments/1/runs/{'f' * 32}" for t in result.trials}
+        views = {view.title: "#/x" for view in views_of(result, "base")}
         links = Links(runs=runs, views=views, picture="p.png", report="#/r")
-        note = front_page(answer, links)
+        note = front_page(result, links)
         assert len(note) < LONGEST_NOTE
         assert note.startswith(
-            f"**{answer.headline()}** ([the whole report](#/r))\n\n    tunefront"
+            f"**{result.headline()}** ([the whole report](#/r))\n\n    tunefront"
         )
         assert note.rstrip().endswith("after a reload."), "nothing is cut"
         assert "implied by trial" in note
-        left = len(answer.front.trials) - 25
+        left = len(result.front.trials) - 25
         assert (f"and {left} trials more on the front" in note) is (left > 0)

@@ -1,4 +1,4 @@
-"""What is told about a trial where it is looked at: role, ties, doubts, broken limits."""
+"""The note of a run: sentence, ties, warnings, missed limits, command."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,24 +12,24 @@ from tunefront.search.tracking.note import search_note
 
 
 @pytest.mark.parametrize(
-    ("doubts", "told"),
+    ("warnings", "text"),
     [
         ((), ""),
-        (("interval ±9%, wanted ±3%",), "; to be doubted: interval ±9%, wanted ±3%"),
-        (("one", "two"), "; to be doubted: one, two"),
+        (("interval ±9%, wanted ±3%",), "; warnings: interval ±9%, wanted ±3%"),
+        (("one", "two"), "; warnings: one, two"),
     ],
 )
-def test_doubts_are_told(
+def test_warnings_are_part_of_the_note(
     load: Callable[..., Experiment],
     trial: Callable[..., Trial],
     evaluation: Callable[..., Evaluation],
-    doubts: tuple[str, ...],
-    told: str,
+    warnings: tuple[str, ...],
+    text: str,
 ) -> None:
     figures = {"throughput": 100.0, "peak_memory_mb": 500.0, "perplexity": 10.0}
-    own = trial(1, evaluation=replace(evaluation(), doubts=doubts), quality_drop=0.0, **figures)
-    answer = result_of(load(), [trial(0, quality_drop=0.0, **figures), own], Confirmation())
-    text, _, command = search_note(own, answer).partition("\n\n    ")
-    assert command == f"tunefront export {answer.experiment.path} 1"
-    assert text.endswith(told)
-    assert ("doubted" in text) is bool(doubts)
+    own = trial(1, evaluation=replace(evaluation(), doubts=warnings), quality_drop=0.0, **figures)
+    result = result_of(load(), [trial(0, quality_drop=0.0, **figures), own], Confirmation())
+    note, _, command = search_note(result.view(own), result).partition("\n\n    ")
+    assert command == f"tunefront export {result.experiment.path} 1"
+    assert note.endswith(text)
+    assert ("warnings" in note) is bool(warnings)

@@ -16,6 +16,7 @@ from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.study.study import Study
 from tunefront.search.tracking.output_tables import LOGGED, logged_with
 from tunefront.search.tracking.projection import Projection
+from tunefront.search.tracking.writer import write_result
 from tunefront.spaces import Configuration
 
 ITEMS = 12
@@ -28,7 +29,7 @@ def experiment(load: Callable[..., Experiment], monkeypatch: pytest.MonkeyPatch)
 
 
 def told(experiment: Experiment, evaluations: list[Evaluation]) -> Result:
-    """The answer of a search whose trials ended like this."""
+    """Return the result of a search whose trials ended like this."""
     study = Study.open(experiment, {"test": "yes"})
     for threads, ended in enumerate(evaluations, start=1):
         configuration = Configuration({**experiment.baseline, "threads": threads})
@@ -42,17 +43,17 @@ def answering(ended: Evaluation, words: str) -> Evaluation:
 
 
 @pytest.fixture
-def answer(experiment: Experiment, evaluation: Callable[..., Evaluation]) -> Result:
+def result(experiment: Experiment, evaluation: Callable[..., Evaluation]) -> Result:
     """The baseline, a trial on the front, and one that is beaten."""
     fast, slow = evaluation(throughput=900.0), evaluation(throughput=1.0, peak_memory_mb=900.0)
     found = [(evaluation(), "base"), (fast, "fast"), (slow, "slow")]
     return told(experiment, [answering(*one) for one in found])
 
 
-def project(answer: Result) -> Projection:
-    projection = Projection(answer.experiment, "search")
-    projection.write_trials(answer.trials, answer)
-    projection.write_summary(answer, {})
+def project(result: Result) -> Projection:
+    projection = Projection(result.experiment, "search")
+    projection.write_trials(result.trials, result)
+    write_result(projection, result)
     return projection
 
 
@@ -92,36 +93,36 @@ def runs_of(projection: Projection) -> list[Any]:
     return list(client_of(projection.experiment).search_runs([projection.experiment_id]))
 
 
-def test_mlflow_reads_the_answers_of_the_shortlist_each_once(answer: Result) -> None:
-    assert [trial.number for trial in answer.front.trials] == [1]
-    project(answer)
-    projection = project(answer)
-    base = table_of(projection, answer.trials[0])
+def test_mlflow_reads_the_answers_of_the_shortlist_each_once(result: Result) -> None:
+    assert [trial.number for trial in result.front.trials] == [1]
+    project(result)
+    projection = project(result)
+    base = table_of(projection, result.trials[0])
     assert [row["output"] for row in base] == [f"base {i}" for i in range(ITEMS)]
     assert list(base[0]) == ["input", "output", "expected", "right", "perplexity"]
     assert {row["perplexity"] for row in base} == {7.389}
-    assert len(table_of(projection, answer.trials[1])) == ITEMS
+    assert len(table_of(projection, result.trials[1])) == ITEMS
     tags = {run.data.tags["trial"]: run.data.tags for run in runs_of(projection)}
     assert {number for number, found in tags.items() if LOGGED in found} == {"0", "1"}
 
 
-def test_a_table_whose_tag_was_not_written_any_more_is_completed(answer: Result) -> None:
-    projection = Projection(answer.experiment, "search")
-    projection.write_trials(answer.trials, answer)
-    run_id = projection.run_id(answer.trials[1])
+def test_a_table_whose_tag_was_not_written_any_more_is_completed(result: Result) -> None:
+    projection = Projection(result.experiment, "search")
+    projection.write_trials(result.trials, result)
+    run_id = projection.run_id(result.trials[1])
     assert run_id is not None
     half = '{"columns": ["input"], "data": [["half"]]}'
-    client_of(answer.experiment).log_text(run_id, half, "samples.json")
-    rows = table_of(project(answer), answer.trials[1])
+    client_of(result.experiment).log_text(run_id, half, "samples.json")
+    rows = table_of(project(result), result.trials[1])
     assert [row["output"] for row in rows] == [f"fast {i}" for i in range(ITEMS)]
 
 
 def test_the_view_of_answers_is_there_where_answers_are(
-    answer: Result, load: Callable[..., Experiment], evaluation: Callable[..., Evaluation]
+    result: Result, load: Callable[..., Experiment], evaluation: Callable[..., Evaluation]
 ) -> None:
-    client = client_of(answer.experiment)
-    projection = project(answer)
-    views = projection.views(answer)
+    client = client_of(result.experiment)
+    projection = project(result)
+    views = projection.views(result)
     assert [view.title for view in views if view.mode == "ARTIFACT"] == ["5 Answers side by side"]
     tags = client.get_experiment(projection.experiment_id).tags
     assert "mlflow.sharedViewState.answers" in tags

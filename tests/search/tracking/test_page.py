@@ -11,7 +11,6 @@ from tunefront.evaluators import Evaluation
 from tunefront.search import Result
 from tunefront.search.report.front_chart import ROLE_COLOURS
 from tunefront.search.results.result import rounded
-from tunefront.search.results.view import role_of
 from tunefront.search.study.study import Study
 from tunefront.search.tracking.note import command_of
 from tunefront.search.tracking.store import tracking_uri
@@ -55,10 +54,10 @@ HEADERS = """() => [...document.querySelectorAll('.ag-header-cell[col-id*="`"]')
 """Every header, in order, and whether it is seen whole."""
 
 
-def front_and_baseline(answer: Result) -> list[int]:
+def front_and_baseline(result: Result) -> list[int]:
     """The numbers, the best of the first objective first."""
-    trials = {trial.number: trial for trial in (*answer.front.trials, answer.trials[0])}
-    first = answer.experiment.objectives[0]
+    trials = {trial.number: trial for trial in (*result.front.trials, result.trials[0])}
+    first = result.experiment.objectives[0]
     return sorted(trials, key=lambda number: trials[number].cost(first))
 
 
@@ -66,24 +65,24 @@ def numbers(rows: list[dict[str, Any]]) -> list[int]:
     return [int(row["run"].split()[0]) for row in rows]
 
 
-def check_rows(page: "Page", answer: Result, expected: list[int]) -> list[dict[str, Any]]:
+def check_rows(page: "Page", result: Result, expected: list[int]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = page.evaluate(ROWS)
     assert numbers(rows) == expected
     for row, number in zip(rows, expected, strict=True):
-        assert row["colour"] == ROLE_COLOURS[role_of(answer, answer.trials[number])]
+        assert row["colour"] == ROLE_COLOURS[result.views[number].role]
     return rows
 
 
 @pytest.mark.parametrize("count", [MIDDLE, LARGE])
 def test_the_printed_link_opens_on_the_front(opened: Opened, store: Store, count: int) -> None:
-    answer = store.searches[count].answer
-    expected = front_and_baseline(answer)
+    result = store.searches[count].result
+    expected = front_and_baseline(result)
     page = opened(store.links[count], f"{count}-front", len(expected))
-    rows = check_rows(page, answer, expected)
-    objectives = [objective.metric for objective in answer.experiment.objectives]
+    rows = check_rows(page, result, expected)
+    objectives = [objective.metric for objective in result.experiment.objectives]
     metrics = [f"metrics.`{n}`" for n in (*objectives, "speedup_x", "memory_saving_x")]
     metrics.append("metrics.`quality_drop`")
-    choices = [c.name for c in answer.experiment.space.choices if len(c.values) > 1]
+    choices = [c.name for c in result.experiment.space.choices if len(c.values) > 1]
     headers = page.evaluate(HEADERS)
     assert [name for name, _ in headers if name != NAME] == [
         "tags.`role`",
@@ -93,53 +92,52 @@ def test_the_printed_link_opens_on_the_front(opened: Opened, store: Store, count
     assert [name for name, whole in headers if not whole] == []
     assert [row["cut"] for row in rows if "cut" in row] == []
     for row, number in zip(rows, expected, strict=True):
-        trial = answer.trials[number]
-        assert row["tags.`role`"] == (
-            ", ".join(pick.name for pick in answer.front.picks if pick.trial.number == number)
-            or role_of(answer, trial)
-        )
+        trial = result.trials[number]
+        assert row["tags.`role`"] == result.views[number].role_text
         for metric in objectives:
             assert float(row[f"metrics.`{metric}`"]) == rounded(trial.value(metric))
         for choice in choices:
             assert row[f"params.`{choice}`"] == show(trial.configuration[choice])
 
 
-def test_the_answer_is_on_top_and_the_export_a_click_away(opened: Opened, store: Store) -> None:
-    answer = store.searches[MIDDLE].answer
-    recommended = answer.front.recommended
+def test_the_result_is_shown_first_and_the_export_is_one_click_away(
+    opened: Opened, store: Store
+) -> None:
+    result = store.searches[MIDDLE].result
+    recommended = result.front.recommended
     assert recommended is not None
-    page = opened(store.links[MIDDLE], "note-closed", len(front_and_baseline(answer)))
-    headline = page.get_by_text(answer.headline(), exact=True)
+    page = opened(store.links[MIDDLE], "note-closed", len(front_and_baseline(result)))
+    headline = page.get_by_text(result.headline(), exact=True)
     assert headline.is_visible(), "without a click"
     page.wait_for_function("document.querySelector('img[src*=\"front.png\"]').naturalWidth > 0")
     page.locator('[data-component-id="mlflow.experiment.metadata_editor.expand_button"]').click()
     block = page.locator("pre").first
     block.wait_for(state="visible")
-    assert block.inner_text().strip() == command_of(recommended, answer)
+    assert block.inner_text().strip() == command_of(recommended, result)
     told = page.locator("body").inner_text()
-    for pick in answer.front.picks:
-        assert command_of(pick.trial, answer) in told
+    for pick in result.front.picks:
+        assert command_of(pick.trial, result) in told
     assert re.search(r"4 failed, \d+ configurations skipped", told)
     assert "implied by trial" in told
 
 
 def test_the_picks_have_a_view(opened: Opened, store: Store) -> None:
-    answer = store.searches[LARGE].answer
-    expected = {pick.trial.number for pick in answer.front.picks}
+    result = store.searches[LARGE].result
+    expected = {pick.trial.number for pick in result.front.picks}
     page = opened(view_link(store, LARGE, "picks"), f"{LARGE}-picks", len(expected))
-    order = [number for number in front_and_baseline(answer) if number in expected]
-    rows = check_rows(page, answer, order)
+    order = [number for number in front_and_baseline(result) if number in expected]
+    rows = check_rows(page, result, order)
     for row, number in zip(rows, order, strict=True):
-        names = [pick.name for pick in answer.front.picks if pick.trial.number == number]
+        names = [pick.name for pick in result.front.picks if pick.trial.number == number]
         assert row["tags.`role`"] == ", ".join(names)
-        sentence = answer.sentence(answer.trials[number])
+        sentence = result.views[number].sentence
         assert row["attributes.`Description`"].startswith(sentence[:40])
 
 
 def test_all_trials_have_charts(opened: Opened, store: Store) -> None:
     """Of more than a hundred the front comes first, and the view's name says that it is a part."""
-    answer = store.searches[LARGE].answer
-    measured = sum(trial.measured for trial in answer.trials)
+    result = store.searches[LARGE].result
+    measured = sum(trial.measured for trial in result.trials)
     page = opened(view_link(store, LARGE, "all"), f"{LARGE}-all", 100)
     page.wait_for_function("document.querySelectorAll('.js-plotly-plot .scatterlayer').length >= 3")
     for title in ("Trade-offs", "Choices and objectives", "Difference to the baseline"):
@@ -148,16 +146,16 @@ def test_all_trials_have_charts(opened: Opened, store: Store) -> None:
     assert page.locator(".js-plotly-plot .scatterlayer .point").count() >= 300, "all runs, thrice"
     for choice in ("runtime", "precision", "quantization", "batch_size", "threads"):
         page.locator("svg").get_by_text(choice, exact=True).first.wait_for()
-    front = set(front_and_baseline(answer))
+    front = set(front_and_baseline(result))
     assert set(numbers(page.evaluate(ROWS))[: len(front)]) == front
     assert page.get_by_text(f"3 Charts: 100 of {measured}, report: all").first.is_visible()
 
 
 def test_what_failed_has_a_view_with_causes(opened: Opened, store: Store) -> None:
-    answer = store.searches[LARGE].answer
-    lost = [trial.number for trial in answer.trials if trial.status == "failed"]
+    result = store.searches[LARGE].result
+    lost = [trial.number for trial in result.trials if trial.status == "failed"]
     page = opened(view_link(store, LARGE, "failed"), f"{LARGE}-failed", len(lost))
-    rows = check_rows(page, answer, lost)
+    rows = check_rows(page, result, lost)
     assert {row["tags.`reason`"] for row in rows} == {"oom: no memory left"}
     assert {row["tags.`stage`"] for row in rows} == {"measure"}
 
@@ -169,11 +167,11 @@ def test_without_views_the_link_filters(opened: Opened, store: Store) -> None:
     assert shown.written.obstacle == (
         "the views for its page are known from 3.15 on, below 4.0; this is 4.0.0"
     )
-    expected = front_and_baseline(shown.answer)
+    expected = front_and_baseline(shown.result)
     page = opened(link, "without-views", len(expected))
     page.locator(".ag-row").nth(len(expected) - 1).wait_for()
-    check_rows(page, shown.answer, expected)
-    assert page.get_by_text(shown.answer.headline(), exact=True).is_visible()
+    check_rows(page, shown.result, expected)
+    assert page.get_by_text(shown.result.headline(), exact=True).is_visible()
 
 
 def test_a_server_of_the_same_store_is_used_again(store: Store) -> None:
@@ -184,7 +182,7 @@ def test_a_server_of_the_same_store_is_used_again(store: Store) -> None:
 def test_a_search_that_mlflow_does_not_hold_is_written_first(
     store: Store, laptop: Hardware, evaluation: Callable[..., Evaluation]
 ) -> None:
-    experiment = made_up(store.searches[MIDDLE].answer.experiment.path.parent, 1, laptop)
+    experiment = made_up(store.searches[MIDDLE].result.experiment.path.parent, 1, laptop)
     study = Study.open(experiment, {"test": "yes"})
     study.tell(study.ask(experiment.baseline), evaluation())
     said = ui(experiment, "--port", 1, "--detach", "--no-open")
@@ -199,5 +197,5 @@ def test_a_search_that_mlflow_does_not_hold_is_written_first(
 
 def view_link(store: Store, count: int, key: str) -> str:
     shown = store.searches[count]
-    view = next(view for view in shown.written.views(shown.answer) if view.key == key)
+    view = next(view for view in shown.written.views(shown.result) if view.key == key)
     return f"{store.address}/{view_address(shown.written.experiment_id, view, saved=True)}"

@@ -12,11 +12,12 @@ import pytest
 from tunefront.evaluators import Evaluation, InterimResult, Measurement
 from tunefront.search import Experiment, Result, Trial, result_of
 from tunefront.search.profile.advice import tried_of
-from tunefront.search.sampling.early_stopping.reliability import fidelity_of
+from tunefront.search.sampling.early_stopping.reliability import reliability_of
 from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.study.study import Study
 from tunefront.search.tracking.projection import Projection
 from tunefront.search.tracking.store import tracking_uri
+from tunefront.search.tracking.writer import write_result
 from tunefront.spaces import Configuration
 
 KILLED = """
@@ -24,8 +25,9 @@ import os, signal, sys
 from dataclasses import replace
 
 from tunefront.search import load_experiment
-from tunefront.search.results.metadata import recorded_answer
+from tunefront.search.results.metadata import recorded_result
 from tunefront.search.tracking import projection
+from tunefront.search.tracking.writer import write_result
 
 class Dying:
     '''MLflow's client, in a process that is killed after so many of its calls.'''
@@ -50,11 +52,11 @@ def project(calls):
     projection.connect = lambda experiment: Dying(connect(experiment), calls)
     named = replace(experiment, name=f"killed after {calls} calls")
     written = projection.Projection(named, "search")
-    written.write_trials(answer.trials, answer)
-    written.write_summary(answer, {})
+    written.write_trials(result.trials, result)
+    write_result(written, result)
 
 experiment = load_experiment(sys.argv[1])
-answer = recorded_answer(experiment)
+result = recorded_result(experiment)
 import mlflow
 calls, status = 0, None
 while status != 0:
@@ -76,7 +78,7 @@ def experiment(load: Callable[..., Experiment], monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.fixture
-def answer(
+def result(
     experiment: Experiment,
     evaluation: Callable[..., Evaluation],
     failure: Callable[..., Evaluation],
@@ -99,21 +101,21 @@ def runs_of(client: mlflow.MlflowClient, projection: Projection) -> list[Any]:
     return list(client.search_runs([projection.experiment_id]))
 
 
-def written(answer: Result, name: str = "") -> Projection:
-    """The answer, written whole."""
-    experiment = replace(answer.experiment, name=name or answer.experiment.name)
+def written(result: Result, name: str = "") -> Projection:
+    """The result, written in full."""
+    experiment = replace(result.experiment, name=name or result.experiment.name)
     projection = Projection(experiment, "search")
-    projection.write_trials(answer.trials, answer)
-    projection.write_summary(answer, {})
+    projection.write_trials(result.trials, result)
+    write_result(projection, result)
     return projection
 
 
-def check_whole(runs: list[Any], answer: Result) -> None:
+def check_whole(runs: list[Any], result: Result) -> None:
     """Every trial that has ended has one run, and that has everything."""
     assert sorted(run.data.tags["trial"] for run in runs) == ["0", "1", "summary"]
     by_trial = {run.data.tags["trial"]: run for run in runs}
     for number, status in ((0, "FINISHED"), (1, "FAILED")):
-        run, trial = by_trial[str(number)], answer.trials[number]
+        run, trial = by_trial[str(number)], result.trials[number]
         assert run.info.status == status
         assert run.data.params == {n: str(v) for n, v in trial.configuration.items()}
         assert run.data.tags["status"] == trial.status
@@ -123,9 +125,9 @@ def check_whole(runs: list[Any], answer: Result) -> None:
 
 
 def test_a_projection_that_is_killed_anywhere_is_completed_by_the_next(
-    answer: Result, client: mlflow.MlflowClient
+    result: Result, client: mlflow.MlflowClient
 ) -> None:
-    path = str(answer.experiment.path)
+    path = str(result.experiment.path)
     done = subprocess.run(
         [sys.executable, "-c", KILLED, path], capture_output=True, text=True, check=False
     )
@@ -133,61 +135,61 @@ def test_a_projection_that_is_killed_anywhere_is_completed_by_the_next(
     calls = int(done.stdout)
     assert calls > 15, "a trial takes three calls, the summary more"
     for killed_after in range(1, calls):
-        projection = written(answer, f"killed after {killed_after} calls")
-        check_whole(runs_of(client, projection), answer)
+        projection = written(result, f"killed after {killed_after} calls")
+        check_whole(runs_of(client, projection), result)
 
 
 def test_what_is_there_already_is_not_written_again(
-    answer: Result, client: mlflow.MlflowClient
+    result: Result, client: mlflow.MlflowClient
 ) -> None:
-    first = written(answer)
+    first = written(result)
     before = {run.info.run_id: run.to_dictionary() for run in runs_of(client, first)}
-    again = Projection(answer.experiment, "search")
-    assert again.write_trials(answer.trials, answer) == 0
+    again = Projection(result.experiment, "search")
+    assert again.write_trials(result.trials, result) == 0
     assert {run.info.run_id: run.to_dictionary() for run in runs_of(client, first)} == before
 
 
 def test_a_run_that_nobody_was_told_of_is_taken_for_its_trial(
-    answer: Result, client: mlflow.MlflowClient
+    result: Result, client: mlflow.MlflowClient
 ) -> None:
-    projection = Projection(answer.experiment, "search")
+    projection = Projection(result.experiment, "search")
     lost = client.create_run(projection.experiment_id, tags={"tunefront.trial": "0"})
-    runs = runs_of(client, written(answer))
-    check_whole(runs, answer)
+    runs = runs_of(client, written(result))
+    check_whole(runs, result)
     assert lost.info.run_id in {run.info.run_id for run in runs}
 
 
-def test_a_run_that_comes_too_late_is_deleted(answer: Result, client: mlflow.MlflowClient) -> None:
-    projection = Projection(answer.experiment, "search")
-    projection.write_trials(answer.trials, answer)
+def test_a_run_that_comes_too_late_is_deleted(result: Result, client: mlflow.MlflowClient) -> None:
+    projection = Projection(result.experiment, "search")
+    projection.write_trials(result.trials, result)
     late = client.create_run(projection.experiment_id, tags={"tunefront.trial": "1"})
-    projection.write_summary(answer, {})
+    write_result(projection, result)
     runs = runs_of(client, projection)
-    check_whole(runs, answer)
+    check_whole(runs, result)
     assert late.info.run_id not in {run.info.run_id for run in runs}
 
 
 def test_of_two_runs_of_one_trial_the_whole_one_stays(
-    answer: Result, client: mlflow.MlflowClient
+    result: Result, client: mlflow.MlflowClient
 ) -> None:
-    projection = written(answer)
+    projection = written(result)
     whole = {run.info.run_id for run in runs_of(client, projection)}
     for number in ("0", "1"):
         client.create_run(projection.experiment_id, tags={"trial": number})
-    runs = runs_of(client, written(answer))
-    check_whole(runs, answer)
+    runs = runs_of(client, written(result))
+    check_whole(runs, result)
     assert {run.info.run_id for run in runs} == whole
 
 
 def test_a_trial_that_is_no_longer_a_pick_loses_the_name(
-    answer: Result, client: mlflow.MlflowClient, trial: Callable[..., Trial]
+    result: Result, client: mlflow.MlflowClient, trial: Callable[..., Trial]
 ) -> None:
-    projection = Projection(answer.experiment, "search")
+    projection = Projection(result.experiment, "search")
     figures = {"peak_memory_mb": 500.0, "perplexity": 10.0, "quality_drop": 0.0}
     base = trial(0, throughput=100.0, **figures)
 
     def picks(*trials: Trial) -> list[str]:
-        found = result_of(answer.experiment, [base, *trials], Confirmation(rounds={}))
+        found = result_of(result.experiment, [base, *trials], Confirmation(rounds={}))
         projection.write_trials(found.trials, found)
         runs = client.search_runs([projection.experiment_id], "tags.picks != ''")
         return sorted(run.data.tags["trial"] for run in runs)
@@ -198,16 +200,16 @@ def test_a_trial_that_is_no_longer_a_pick_loses_the_name(
 
 
 def test_figures_that_are_not_finite_are_left_out(
-    answer: Result, client: mlflow.MlflowClient, trial: Callable[..., Trial]
+    result: Result, client: mlflow.MlflowClient, trial: Callable[..., Trial]
 ) -> None:
-    projection = Projection(answer.experiment, "search")
+    projection = Projection(result.experiment, "search")
     figures = {"throughput": 100.0, "peak_memory_mb": 500.0, "perplexity": 10.0}
     odd = trial(0, latency_ms=float("inf"), quality_drop=0.0, **figures)
-    found = result_of(answer.experiment, [odd], Confirmation(rounds={}))
+    found = result_of(result.experiment, [odd], Confirmation(rounds={}))
     projection.write_trials([odd], found)
     (run,) = runs_of(client, projection)
     assert "latency_ms" not in run.data.metrics
-    assert Projection(answer.experiment, "search").write_trials([odd], found) == 0
+    assert Projection(result.experiment, "search").write_trials([odd], found) == 0
 
 
 def test_a_search_without_throughput_and_memory_is_written_whole(
@@ -231,11 +233,11 @@ def test_a_search_without_throughput_and_memory_is_written_whole(
             first_look=InterimResult(speed=None),
         )
         study.tell(study.ask(configuration), ended)
-    answer = result_of(experiment, Study.read(experiment).trials(), Confirmation())
-    assert answer.trials[1].measured, answer.trials[1]
+    result = result_of(experiment, Study.read(experiment).trials(), Confirmation())
+    assert result.trials[1].measured, result.trials[1]
     written = Projection(experiment, "search")
-    written.write_trials(answer.trials, answer)
-    written.write_summary(answer, {})
+    written.write_trials(result.trials, result)
+    write_result(written, result)
     client = mlflow.MlflowClient(tracking_uri=tracking_uri(experiment))
     found = client.get_experiment_by_name(experiment.name)
     assert found is not None
@@ -243,8 +245,8 @@ def test_a_search_without_throughput_and_memory_is_written_whole(
     own = next(run for run in runs if run.data.params.get("threads") == "2")
     assert own.data.metrics["perplexity"] == 9.0
     assert not {"speedup_x", "memory_saving_x", "throughput"} & set(own.data.metrics)
-    assert answer.headline().startswith("001 ")
-    assert "faster" not in answer.headline()
-    assert "throughput" not in answer.sentence(answer.trials[1])
-    assert fidelity_of(answer.trials, experiment.objectives).trials == 0
-    assert tried_of(answer.trials, 1, "threads", 1, 2).speedup is None
+    assert result.headline().startswith("001 ")
+    assert "faster" not in result.headline()
+    assert "throughput" not in result.view(result.trials[1]).sentence
+    assert reliability_of(result.trials, experiment.objectives).trials == 0
+    assert tried_of(result.trials, experiment.rate, 1, "threads", 1, 2).speedup is None

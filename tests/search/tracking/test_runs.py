@@ -12,6 +12,7 @@ from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.study.study import Study
 from tunefront.search.tracking.projection import Projection
 from tunefront.search.tracking.runs import Runs, run_named_in
+from tunefront.search.tracking.writer import write_result
 from tunefront.spaces import Configuration, ExperimentError, TrackingError
 
 RUN = "0123456789abcdef0123456789abcdef"
@@ -33,7 +34,7 @@ def study(experiment: Experiment, evaluation: Callable[..., Evaluation]) -> Stud
 
 
 @pytest.fixture(scope="module")
-def answer(experiment: Experiment, study: Study) -> Result:
+def result(experiment: Experiment, study: Study) -> Result:
     return result_of(experiment, study.trials(), Confirmation(rounds={}))
 
 
@@ -43,12 +44,12 @@ def _own_store(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def projection(answer: Result, study: Study) -> Projection:
+def projection(result: Result, study: Study) -> Projection:
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        written = Projection(answer.experiment, study.search_id)
-        written.write_trials(answer.trials, answer)
-        written.write_summary(answer, {})
+        written = Projection(result.experiment, study.search_id)
+        written.write_trials(result.trials, result)
+        write_result(written, result)
     return written
 
 
@@ -87,48 +88,48 @@ def test_another_page_is_no_run(written: str, told: str) -> None:
         run_named_in(written)
 
 
-def test_a_trial_is_found_by_run_and_by_address(answer: Result, projection: Projection) -> None:
-    run = projection.run_id(answer.trials[1])
+def test_a_trial_is_found_by_run_and_by_address(result: Result, projection: Projection) -> None:
+    run = projection.run_id(result.trials[1])
     assert run is not None
     page = f"http://127.0.0.1:5000/#/experiments/{projection.experiment_id}/runs/{run}"
-    assert find(answer, run).number == find(answer, page).number == 1
-    assert find(answer, answer.trials[1].name()).number == 1
-    assert find(answer, answer.trials[1].short_name()).number == 1
-    assert Runs(answer.experiment).run_of(1) == run
+    assert find(result, run).number == find(result, page).number == 1
+    assert find(result, result.trials[1].name()).number == 1
+    assert find(result, result.trials[1].short_name()).number == 1
+    assert Runs(result.experiment).run_of(1) == run
 
 
 def test_a_run_that_is_none_of_a_trial_is_told(
-    answer: Result, projection: Projection, client: mlflow.MlflowClient
+    result: Result, projection: Projection, client: mlflow.MlflowClient
 ) -> None:
     with pytest.raises(ExperimentError, match=rf"run {OTHER} is not in sqlite:///.*--all` lists"):
-        find(answer, OTHER)
+        find(result, OTHER)
     (summary,) = client.search_runs([projection.experiment_id], "tags.trial = 'summary'")
     with pytest.raises(ExperimentError, match=r"\(★ summary\) is no trial's; name a trial's run"):
-        find(answer, summary.info.run_id)
+        find(result, summary.info.run_id)
     elsewhere = client.create_run(client.create_experiment("another"), tags={"trial": "0"})
     with pytest.raises(ExperimentError, match=r"is of 'another', not of this search of 'Made up'"):
-        find(answer, elsewhere.info.run_id)
+        find(result, elsewhere.info.run_id)
 
 
 def test_mlflow_is_not_asked_where_no_run_is_named(
-    answer: Result, monkeypatch: pytest.MonkeyPatch
+    result: Result, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    assert find(answer, "1").number == 1
-    assert find(answer, "baseline").number == 0
+    assert find(result, "1").number == 1
+    assert find(result, "baseline").number == 0
     with pytest.raises(ExperimentError, match="there are 0 to 1, and runs by their id"):
-        find(answer, "99")
+        find(result, "99")
     with pytest.raises(TrackingError, match="Connection refused"):
-        find(answer, RUN)
+        find(result, RUN)
 
 
-def test_a_trial_without_a_run_is_told(answer: Result, projection: Projection) -> None:
+def test_a_trial_without_a_run_is_told(result: Result, projection: Projection) -> None:
     with pytest.raises(TrackingError, match="does not hold trial 7 yet; `tunefront sync"):
-        Runs(answer.experiment).run_of(7)
+        Runs(result.experiment).run_of(7)
 
 
 def test_a_store_that_does_not_hold_the_search_is_told(
-    answer: Result, projection: Projection, load: Callable[..., Experiment]
+    result: Result, projection: Projection, load: Callable[..., Experiment]
 ) -> None:
     other = load()
     Study.open(other, {"test": "yes"})
@@ -141,23 +142,23 @@ def test_a_store_that_does_not_hold_the_search_is_told(
 
 
 def test_what_a_person_tagged_is_found_and_survives_our_writing(
-    answer: Result, study: Study, projection: Projection, client: mlflow.MlflowClient
+    result: Result, study: Study, projection: Projection, client: mlflow.MlflowClient
 ) -> None:
     with pytest.raises(
         ExperimentError, match=r"no run of 'Made up' is tagged pick=yes; `tunefront"
     ):
-        Runs(answer.experiment).tagged()
-    runs = [str(projection.run_id(trial)) for trial in answer.trials]
+        Runs(result.experiment).tagged()
+    runs = [str(projection.run_id(trial)) for trial in result.trials]
     client.set_tag(runs[0], "pick", "perhaps")
     with pytest.raises(ExperimentError, match=r"pick=yes; 000 .* has pick=perhaps; `tunefront ui"):
-        Runs(answer.experiment).tagged()
+        Runs(result.experiment).tagged()
     client.set_tag(runs[1], "pick", " Yes")
-    changed = result_of(answer.experiment, answer.trials[:1], Confirmation(rounds={}))
-    again = Projection(answer.experiment, study.search_id)
+    changed = result_of(result.experiment, result.trials[:1], Confirmation(rounds={}))
+    again = Projection(result.experiment, study.search_id)
     again.write_trials(changed.trials, changed)
-    again.write_trials(answer.trials, answer)
-    again.write_summary(answer, {})
-    tagged = Runs(answer.experiment).tagged()
+    again.write_trials(result.trials, result)
+    write_result(again, result)
+    tagged = Runs(result.experiment).tagged()
     assert list(tagged.trials) == [1]
     assert [value for _, value in tagged.others] == ["perhaps"]
     run = client.get_run(runs[1])

@@ -16,9 +16,10 @@ from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment, Result, result_of
 from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.study.study import Study
+from tunefront.search.terminal.events import event_text
 from tunefront.search.tracking.address import front_page_of
 from tunefront.search.tracking.store import tracking_uri
-from tunefront.search.tracking.writer import TrackingWriter, pause_s, sync
+from tunefront.search.tracking.writer import TrackingEvent, TrackingWriter, pause_s, sync
 from tunefront.spaces import Configuration, TrackingError
 
 from .server import Server
@@ -52,10 +53,13 @@ class Night:
         self.experiment = experiment
         self.study = Study.open(experiment, {"test": "yes"})
         self.said: list[str] = []
-        self.recorder = TrackingWriter(experiment, self.study, self.said.append)
+        self.recorder = TrackingWriter(experiment, self.study, self.on_event)
         self._evaluation = evaluation
 
-    def answer(self) -> Result:
+    def on_event(self, event: TrackingEvent) -> None:
+        self.said.append(event_text(event))
+
+    def result(self) -> Result:
         return result_of(self.experiment, self.study.trials(), Confirmation(rounds={}))
 
     def trials(self, count: int) -> None:
@@ -64,10 +68,10 @@ class Night:
             threads = len(self.study.trials()) + 1
             configuration = Configuration({**self.experiment.baseline, "threads": threads % 2 + 1})
             self.study.tell(self.study.ask(configuration), self._evaluation)
-            self.recorder.add(self.answer())
+            self.recorder.add(self.result())
 
     def finish(self) -> str:
-        return self.recorder.finish(self.answer())
+        return self.recorder.finish(self.result())
 
     def written(self) -> Counter[str]:
         """How many runs MLflow has of every trial."""
@@ -167,7 +171,7 @@ def test_a_server_that_goes_away_gets_everything_once_it_is_back(
         search.trials(2)
         search.wait_for_word("MLflow can't be written")
         search.trials(1)
-    search.wait_for_word("MLflow is back")
+    search.wait_for_word("MLflow is available again")
     search.wait_for(5)
     search.trials(1)
     link = search.finish()
@@ -224,8 +228,8 @@ def test_the_end_of_the_night_does_not_wait_for_a_server_that_is_silent(
     with frozen(remote):
         search.trials(1)
         assert search.finish() == ""
-        assert "(no answer in 2 s); not there yet: 1 trial (001) and the front" in search.said[-1]
-    thread = next(thread for thread in threading.enumerate() if thread.name == "recorder")
+        assert "(no result in 2 s); not there yet: 1 trial (001) and the front" in search.said[-1]
+    thread = next(thread for thread in threading.enumerate() if thread.name == "tracking-writer")
     thread.join(timeout=CATCH_UP_S)
     assert not thread.is_alive(), "it ends with the request that it was waiting for"
     sync(search.experiment)
@@ -257,7 +261,7 @@ def test_a_store_that_can_not_be_written_gets_everything_later(
     with away(local.experiment.results.parent / "mlflow.db"):
         local.trials(40)  # so many that the store has to grow
         local.wait_for_word(problem)
-    local.wait_for_word("MLflow is back")
+    local.wait_for_word("MLflow is available again")
     assert "front" in local.finish()
     local.wait_for(len(local.study.trials()))
     check_quiet(capfd)
@@ -294,10 +298,10 @@ def test_the_front_is_a_link_away_while_the_search_runs(
     assert one.finish().endswith(f"/{page}")
     monkeypatch.setattr("tunefront.search.tracking.projection.shown_by", lambda _: "4.0.0")
     assert sync(one.experiment).obstacle.endswith("this is 4.0.0")
-    again = TrackingWriter(one.experiment, one.study, one.said.append)
+    again = TrackingWriter(one.experiment, one.study, one.on_event)
     again.start()
-    assert "searchFilter=" in again.finish(one.answer())
+    assert "searchFilter=" in again.finish(one.result())
     assert one.said == [
         "MLflow: the views for its page are known from 3.15 on, below 4.0; this is 4.0.0; the links"
-        " show the same rows, without columns and charts of ours"
+        " show the same rows, without Tunefront's columns and charts"
     ]

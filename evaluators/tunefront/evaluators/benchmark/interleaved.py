@@ -12,18 +12,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from tunefront.evaluators.evaluation.built import built_measurements
 from tunefront.evaluators.evaluation.settings import EvaluationSettings, devices, memory_limit
 from tunefront.evaluators.interfaces.tensors import read_requests, size_of_pass, speed_of
-from tunefront.evaluators.isolation.codec import from_plain, to_plain
+from tunefront.evaluators.isolation.codec import from_plain
 from tunefront.evaluators.isolation.cores import lease_cores
 from tunefront.evaluators.isolation.preload import IMPORT_PROFILES
 from tunefront.evaluators.isolation.process import Child, Isolation
 from tunefront.evaluators.isolation.task import Task
-from tunefront.evaluators.measures.energy import EnergyMeter
-from tunefront.evaluators.measures.gpu import Gpus
-from tunefront.evaluators.measures.machine import MachineWatch, wait_until_quiet
+from tunefront.evaluators.measures.base import Measure, MeasureScope, Reading
+from tunefront.evaluators.measures.builtin import BUILTIN_MEASURES
+from tunefront.evaluators.measures.machine import wait_until_quiet
 from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.evaluators.statistics.timing import Block, Timing
 from tunefront.evaluators.store.locks import in_use
@@ -33,10 +32,11 @@ from tunefront.spaces import (
     Resources,
     WorkloadError,
     check_complete,
+    detect_hardware,
     resources_of,
 )
 
-from .messages import MEASURE, CandidateState, MeasureRequest, TimedBlock
+from .messages import MEASURE, MeasureRequest, ReadBack
 from .turn_channel import TurnChannel
 
 
@@ -84,9 +84,9 @@ class TargetResult:
 
     Attributes:
         timing: Its timed blocks.
-        measurements: Speed, memory, and energy if the machine has a counter.
-        facts: Properties read back from the running candidate, seconds of loading and of warm-up,
-            and the clock that was used.
+        measurements: Speed, size on disk, and what the measures of the run report.
+        facts: Seconds of loading and of warm-up, the clock that was used and, after the last turn,
+            properties read back from the running candidate.
     """
 
     timing: Timing
@@ -126,6 +126,7 @@ def take_turns(
     log: Path,
     enough: EnoughTurns,
     ends_early: EndsEarly | None = None,
+    measures: Sequence[Measure] = BUILTIN_MEASURES,
 ) -> InterleavedRun:
     """Run an interleaved benchmark of some targets.
 
@@ -140,6 +141,7 @@ def take_turns(
         enough: Called after every turn; the run ends when it returns True.
         ends_early: Called once, when each target has `LOOK_TURNS` undisturbed turns; the run ends
             if it returns True.
+        measures: What is watched beside the timing; a measure with an obstacle is left out.
 
     Raises:
         TimeoutError: If the cores are not free within an hour.
@@ -155,25 +157,33 @@ def take_turns(
         ExitStack() as stack,
     ):
         queued_s = time.monotonic() - start
-        table = _Benchmark(setting, turnstile, cores)
+        benchmark = _Benchmark(setting, turnstile, cores, measures)
         for contender in contenders:
-            table.add(contender, isolation, log, stack)
-        return replace(table.play(enough, ends_early), queued_s=queued_s)
+            benchmark.add(contender, isolation, log, stack)
+        return replace(benchmark.play(enough, ends_early), queued_s=queued_s)
 
 
 class _Participant:
-    """A target in an interleaved benchmark: its processes, and its blocks and energy so far."""
+    """A target in an interleaved benchmark: its processes, its blocks and readings so far."""
 
     def __init__(
-        self, contender: Target, places: Sequence[int], children: list[Child[CandidateState]]
+        self,
+        contender: Target,
+        places: Sequence[int],
+        children: Sequence[Child[ReadBack]],
+        measures: Sequence[Measure],
     ) -> None:
         self.contender = contender
         self.places = places
         self.children = dict(zip(places, children, strict=True))
         self.items, self.tokens = size_of_pass(read_requests(contender.requests))
         self.blocks: list[list[Block]] = []
-        self.joules: list[float] = []
+        self.pids: list[int] = []
+        self.load_s = self.warmup_s = 0.0
+        self.result: TargetResult | None = None
         self.failure: EvaluationError | None = None
+        self._measures = measures
+        self._readings: list[Reading] = []
 
     def check(self, place: int) -> None:
         """Raise an error if the process at this place has ended."""
@@ -189,102 +199,101 @@ class _Participant:
             threads=self.contender.clocked_by,
         )
 
+    @property
+    def reports(self) -> bool:
+        """Whether a measure needs values that the processes read themselves."""
+        return any(measure.inside for measure in self._measures)
+
+    def start_readings(self, pids: Sequence[int], cores: Sequence[int]) -> None:
+        """Begin the readings of its processes, before they load the model."""
+        self.pids = list(pids)
+        self._readings = [measure.start(self.pids, cores) for measure in self._measures]
+
+    def before_block(self) -> None:
+        """Read what is read before a turn."""
+        for reading in self._readings:
+            reading.before_block()
+
+    def add_turn(self, blocks: list[Block]) -> None:
+        """Keep the blocks of a turn and read what is read after it."""
+        for reading in self._readings:
+            reading.after_block(blocks)
+        self.blocks.append(blocks)
+
+    def take_reports(self, replies: Sequence[Mapping[str, Any]]) -> None:
+        """Give the values that the processes have read to the measures that need them."""
+        for measure, reading in zip(self._measures, self._readings, strict=True):
+            if measure.inside:
+                reading.take_reports([reply["reports"][measure.inside] for reply in replies])
+
+    def measure(self) -> TargetResult:
+        """Return the result of the turns so far, without properties read back."""
+        timing = self.timing
+        measurements = {**speed_of(timing), **built_measurements(self.contender.candidate)}
+        for reading in self._readings:
+            measurements |= reading.measurements(timing)
+        facts = {"load_s": self.load_s, "warmup_s": self.warmup_s, "clock": timing.clock}
+        self.result = TargetResult(timing=timing, measurements=measurements, facts=facts)
+        return self.result
+
     def sitting(self) -> TargetResult | EvaluationError:
         """Return the target's result or error; call it after `end` was sent to its processes."""
         if self.failure is not None:
             return self.failure
-        if not self.blocks:
+        if self.result is None:
             return EvaluationError("not measured: the reference candidate failed first", "crash")
         try:
-            return self.figures([child.result() for child in self.children.values()])
+            first, *_ = [child.result() for child in self.children.values()]
         except EvaluationError as error:
             return error
-
-    def figures(self, results: Sequence[CandidateState]) -> TargetResult:
-        """Return the target's result from its turns and the reports of its processes.
-
-        Args:
-            results: The state of each replica's process.
-        """
-        first = results[0]
-        # Library pages are shared: they count once, the memory above them for each replica.
-        model_mb = sum(r.peak_mb - r.idle_mb for r in results)
-        exact = {
-            "peak_memory_mb": first.idle_mb + model_mb,
-            "model_memory_mb": model_mb,
-            "weights_mb": first.weights_mb,
-            **{f"gpu_{name}": sum(r.gpu[name] for r in results) for name in first.gpu},
-        }
-        timing = self.timing
-        return TargetResult(
-            timing=timing,
-            measurements={
-                **speed_of(timing),
-                **{name: Measurement.exact(value, "MB") for name, value in exact.items()},
-                **self._energy(),
-            },
-            facts={
-                **first.facts,
-                "load_s": first.load_s,
-                "warmup_s": first.warmup_s,
-                "clock": timing.clock,
-            },
-        )
-
-    def _energy(self) -> dict[str, Measurement]:
-        """Return the energy per item; empty if the machine has no energy counter."""
-        if not self.joules:
-            return {}
-        items = [
-            sum(block.request_s.size for block in turn)
-            * self.contender.configuration.integer("batch_size")
-            for turn in self.blocks
-        ]
-        return {"energy_per_item": energy_of(self.joules, items)}
-
-
-def energy_of(joules: Sequence[float], items: Sequence[int]) -> Measurement:
-    """Return joules per item: total energy over total items; the interval is the turns' range.
-
-    Args:
-        joules: Energy of each turn.
-        items: Items of each turn.
-    """
-    each = np.array(joules) / np.array(items)
-    return Measurement(
-        value=float(np.sum(joules) / np.sum(items)),
-        unit="J",
-        low=float(each.min()),
-        high=float(each.max()),
-        samples=len(each),
-    )
+        return replace(self.result, facts={**first.facts, **self.result.facts})
 
 
 class _Benchmark:
     """An interleaved benchmark: starts the targets' processes and runs their turns."""
 
     def __init__(
-        self, setting: EvaluationSettings, turnstile: TurnChannel, cores: Sequence[int]
+        self,
+        setting: EvaluationSettings,
+        turnstile: TurnChannel,
+        cores: Sequence[int],
+        measures: Sequence[Measure],
     ) -> None:
         self._setting = setting
         self._protocol = setting.protocol
         self._turnstile = turnstile
         self._cores = cores
+        self._measures = measures
         self._players: list[_Participant] = []
         self._waited_s = 0.0
-        self._meter = EnergyMeter()
 
     def add(self, contender: Target, isolation: Isolation, log: Path, stack: ExitStack) -> None:
-        """Start a target's processes, without waiting; all targets load concurrently."""
+        """Start a target's processes, without waiting."""
         first = sum(len(player.places) for player in self._players)
         places = range(first, first + contender.replicas)
-        children = [
-            stack.enter_context(isolation.start(self._task(contender, replica, place, log)))
+        measures = self._applicable("candidate", [contender.configuration])
+        tasks = [
+            self._task(contender, replica, place, log, measures)
             for replica, place in enumerate(places)
         ]
-        self._players.append(_Participant(contender, places, children))
+        children = [stack.enter_context(isolation.start(task)) for task in tasks]
+        self._players.append(_Participant(contender, places, children, measures))
 
-    def _task(self, contender: Target, replica: int, place: int, log: Path) -> Task[CandidateState]:
+    def _applicable(
+        self, scope: MeasureScope, configurations: Sequence[Configuration]
+    ) -> list[Measure]:
+        """Return the measures of a scope that have no obstacle for one of the configurations."""
+        hardware = detect_hardware()
+        return [
+            measure
+            for measure in self._measures
+            if measure.scope == scope
+            and any(measure.obstacle(hardware, one) is None for one in configurations)
+        ]
+
+    def _task(
+        self, contender: Target, replica: int, place: int, log: Path, measures: Sequence[Measure]
+    ) -> Task[ReadBack]:
         configuration = contender.configuration
         request = MeasureRequest(
             candidate=contender.candidate,
@@ -293,11 +302,12 @@ class _Benchmark:
             protocol=self._protocol,
             address=self._turnstile.address,
             place=place,
+            inside=tuple(measure.inside for measure in measures if measure.inside),
         )
         return Task(
             function=MEASURE,
             request=request,
-            result=CandidateState,
+            result=ReadBack,
             imports=IMPORT_PROFILES[configuration.text("runtime")],
             log=log,
             timeout_s=self._setting.timeouts.measure_s,
@@ -311,52 +321,76 @@ class _Benchmark:
 
         The order of the targets is reversed in every other turn.
         """
-        for player in self._players:
-            self._seat(player)
+        self._load()
         self._wait()
         for player in self._present():
-            self._call(player, "warm")
-        watch, own = MachineWatch(self._cores), 0.0
+            if replies := self._call(player, "warm"):
+                player.warmup_s = replies[0]["warmup_s"]
+        machine = self._machine_readings()
         start = time.monotonic() - self._waited_s
         while (present := self._present()) and self._players[0] in present:
             turn = len(self._players[0].blocks)
             for player in present if turn % 2 == 0 else reversed(present):
-                own += self._block(player)
+                self._block(player)
             timings = [player.timing for player in self._present()]
             if not timings or enough(timings, time.monotonic() - start - self._waited_s):
                 break
             if ends_early and min(int(t.clean.sum()) for t in timings) >= LOOK_TURNS:
-                if self._look(ends_early, watch, own):
+                if self._look(ends_early, machine):
                     break
                 ends_early = None
             # CPU time excludes the time that other processes used the core; wall time does not.
             if any(timing.clock == "wall" and not timing.clean[-1] for timing in timings):
                 self._wait()
-        machine = self._machine(watch, own)
+        state = _state_of(machine)
         for player in self._present():
+            self._measure(player)
             self._turnstile.dismiss(player.places)
         sittings = [player.sitting() for player in self._players]
-        return InterleavedRun(sittings=sittings, machine=machine, waited_s=self._waited_s)
+        return InterleavedRun(sittings=sittings, machine=state, waited_s=self._waited_s)
 
-    def _look(self, ends_early: EndsEarly, watch: MachineWatch, own_s: float) -> bool:
-        """Take the interim result and return whether to stop; False if a target fails meanwhile."""
-        sittings: list[TargetResult | EvaluationError] = []
+    def _load(self) -> None:
+        """Begin the readings of all targets, then load their models at the same time."""
+        limit_s, channel = self._setting.timeouts.measure_s, self._turnstile
+        for player in self._players:
+            started = self._ask(
+                player, lambda p: self._turnstile.seated(p.places, limit_s, p.check)
+            )
+            if started:
+                player.start_readings([int(one["pid"]) for one in started], self._cores)
         for player in self._present():
-            if not (results := self._call(player, "look")):
-                return False
-            sittings.append(player.figures([from_plain(CandidateState, r) for r in results]))
-        machine = self._machine(watch, own_s)
-        return ends_early(
-            InterleavedRun(sittings=sittings, machine=machine, waited_s=self._waited_s)
-        )
+            channel.send(player.places, "load")
+        for player in self._present():
+            loaded = self._ask(
+                player, lambda p: self._turnstile.replies(p.places, limit_s, p.check)
+            )
+            if loaded:
+                player.load_s = loaded[0]["load_s"]
 
-    def _machine(self, watch: MachineWatch, own_s: float) -> Mapping[str, float]:
-        return {**to_plain(watch.state(own_s)), **self._gpus()}
+    def _machine_readings(self) -> list[Reading]:
+        """Begin the readings of the machine's state."""
+        pids = [pid for player in self._present() for pid in player.pids]
+        used = [player.contender.configuration for player in self._players]
+        return [m.start(pids, self._cores) for m in self._applicable("machine", used)]
 
-    def _gpus(self) -> dict[str, float]:
-        """Return the state of the GPUs; empty if no target uses one."""
-        used = any(player.contender.resources.gpus for player in self._players)
-        return Gpus().state() if used else {}
+    def _look(self, ends_early: EndsEarly, machine: Sequence[Reading]) -> bool:
+        """Take the interim result and return whether to stop; False if a target fails meanwhile."""
+        state = _state_of(machine)
+        results = [self._measure(player) for player in self._present()]
+        found = [result for result in results if result is not None]
+        if len(found) < len(results):
+            return False
+        return ends_early(InterleavedRun(sittings=found, machine=state, waited_s=self._waited_s))
+
+    def _measure(self, player: _Participant) -> TargetResult | None:
+        """Return a target's result so far; None if it has no turns or fails."""
+        if not player.blocks:
+            return None
+        if player.reports:
+            if not (replies := self._call(player, "report")):
+                return None
+            player.take_reports(replies)
+        return player.measure()
 
     def _present(self) -> list[_Participant]:
         return [player for player in self._players if player.failure is None]
@@ -366,35 +400,22 @@ class _Benchmark:
         if left_s > 0:
             self._waited_s += wait_until_quiet(self._cores, left_s)
 
-    def _block(self, player: _Participant) -> float:
-        """Run one block of one target; return the CPU seconds that its replicas used for it."""
-        before = self._meter.joules()
-        answers = self._call(player, "block")
-        if not answers:
-            return 0.0
-        after = self._meter.joules()
-        if before is not None and after is not None:
-            player.joules.append(after - before)
-        timed = [from_plain(TimedBlock, answer) for answer in answers]
-        player.blocks.append([one.block for one in timed])
-        return sum(one.spent_s for one in timed)
-
-    def _seat(self, player: _Participant) -> None:
-        limit_s = self._setting.timeouts.measure_s
-        self._ask(player, lambda: self._turnstile.seated(player.places, limit_s, player.check))
+    def _block(self, player: _Participant) -> None:
+        """Run one turn of one target: a block of each of its replicas."""
+        player.before_block()
+        if replies := self._call(player, "block"):
+            player.add_turn([from_plain(Block, reply) for reply in replies])
 
     def _call(self, player: _Participant, word: str) -> list[Mapping[str, Any]]:
         limit_s = self._setting.timeouts.measure_s
-        return self._ask(
-            player, lambda: self._turnstile.call(player.places, word, limit_s, player.check)
-        )
+        return self._ask(player, lambda p: self._turnstile.call(p.places, word, limit_s, p.check))
 
     def _ask(
-        self, player: _Participant, ask: Callable[[], list[Mapping[str, Any]]]
+        self, player: _Participant, ask: Callable[[_Participant], list[Mapping[str, Any]]]
     ) -> list[Mapping[str, Any]]:
         """Return the replies of `ask`; on an error record it, kill the target, and return []."""
         try:
-            return ask()
+            return ask(player)
         except WorkloadError as error:
             player.failure = EvaluationError(str(error), cause="exception")
         except EvaluationError as error:
@@ -402,3 +423,8 @@ class _Benchmark:
         for child in player.children.values():
             child.end()
         return []
+
+
+def _state_of(machine: Sequence[Reading]) -> dict[str, float]:
+    """Return the machine's state, by all its readings."""
+    return {name: value for reading in machine for name, value in reading.state().items()}

@@ -5,11 +5,13 @@ from dataclasses import replace
 
 from tunefront.evaluators.evaluation.evaluation import Evaluation, InterimResult
 from tunefront.evaluators.evaluation.protocol import Protocol
+from tunefront.evaluators.interfaces.builtin import INTERFACE_METRICS
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.statistics.intervals import ratio_interval
 from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.evaluators.statistics.timing import Timing, half_width, ratios
 from tunefront.spaces import EvaluationError
+from tunefront.spaces.metric import reference_rate
 
 from .interleaved import InterleavedRun, TargetResult
 
@@ -41,11 +43,12 @@ def measured(protocol: Protocol, session: InterleavedRun) -> Evaluation:
 
 
 def speed_against(evaluation: Evaluation) -> Measurement | None:
-    """Return the throughput relative to the baseline's, or absolute without a baseline.
+    """Return the reference rate relative to the baseline's, or absolute without a baseline.
 
-    None if the workload has no throughput.
+    None if no such rate was measured.
     """
-    return evaluation.relative or evaluation.measurements.get("throughput")
+    rate = reference_rate(m for m in INTERFACE_METRICS if m.name in evaluation.measurements)
+    return evaluation.relative or (evaluation.measurements[rate.name] if rate else None)
 
 
 def plain_look(evaluation: Evaluation) -> InterimResult:
@@ -79,7 +82,7 @@ def doubts_of(
     disturbed = len(timing.clean) - int(timing.clean.sum())
     if not timing.clean[timing.kept].all():
         found.append(f"others took the cores in {disturbed} of {len(timing.clean)} turns")
-    if machine["steal"] > MOST_STEAL:
+    if machine.get("steal", 0.0) > MOST_STEAL:
         found.append(f"the hypervisor took {machine['steal']:.0%} of the time")
     if machine.get("gpu_throttled", 0):
         found.append("the GPU's clock was held down for heat or power")

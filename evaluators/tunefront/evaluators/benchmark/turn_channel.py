@@ -6,6 +6,7 @@ line, over a Unix socket in a folder that only this user can access.
 
 import contextlib
 import json
+import os
 import selectors
 import socket
 import time
@@ -37,7 +38,7 @@ class TurnClient:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.connect(address)
         self._lines = self._socket.makefile("r", encoding="utf-8")
-        self.say({"place": place})
+        self.say({"place": place, "pid": os.getpid()})
 
     def say(self, message: Mapping[str, Any]) -> None:
         """Send a message."""
@@ -66,6 +67,7 @@ class TurnChannel:
         self._selector.register(self._listener, selectors.EVENT_READ, None)
         self._seats: dict[int, socket.socket] = {}
         self._pending: dict[socket.socket, bytes] = {}
+        self._replies: dict[int, Mapping[str, Any]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -90,7 +92,7 @@ class TurnChannel:
     def seated(
         self, places: Sequence[int], timeout_s: float, gone: Gone
     ) -> list[Mapping[str, Any]]:
-        """Wait until some processes have connected.
+        """Wait until some processes have connected; return their first messages, with `pid`.
 
         Args:
             places: Numbers of the processes.
@@ -100,8 +102,8 @@ class TurnChannel:
         Raises:
             EvaluationError: If `timeout_s` seconds have passed, or as `gone` raises it.
         """
-        missing = [place for place in places if place not in self._seats]
-        return self._answers(missing, timeout_s, gone)
+        known = self._seats.keys() - self._replies.keys()  # these have been returned before
+        return self.replies([place for place in places if place not in known], timeout_s, gone)
 
     def call(
         self, places: Sequence[int], word: str, timeout_s: float, gone: Gone
@@ -117,36 +119,48 @@ class TurnChannel:
         Raises:
             EvaluationError: If `timeout_s` seconds have passed, or as `gone` raises it.
         """
-        self._tell(places, word)
-        return self._answers(places, timeout_s, gone)
+        self.send(places, word)
+        return self.replies(places, timeout_s, gone)
 
     def dismiss(self, places: Sequence[int]) -> None:
         """Send `end` to some processes: there are no more turns."""
-        self._tell(places, "end")
+        self.send(places, "end")
 
-    def _tell(self, places: Sequence[int], word: str) -> None:
+    def send(self, places: Sequence[int], word: str) -> None:
         """Send a call; a process that has exited is detected while waiting for its reply."""
         message = json.dumps({"call": word}).encode() + b"\n"
         for place in places:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError, KeyError):
                 self._seats[place].sendall(message)
 
-    def _answers(
+    def replies(
         self, places: Sequence[int], timeout_s: float, gone: Gone
     ) -> list[Mapping[str, Any]]:
+        """Wait for the replies to `send`; return them in the order of `places`.
+
+        A reply that arrives while others are waited for is kept until it is asked for.
+
+        Args:
+            places: Numbers of the processes.
+            timeout_s: Longest wait in seconds.
+            gone: Checks a process that sends nothing.
+
+        Raises:
+            EvaluationError: If `timeout_s` seconds have passed, or as `gone` raises it.
+        """
         deadline = time.monotonic() + timeout_s
-        answers: dict[int, Mapping[str, Any]] = {}
-        while not answers.keys() >= set(places):
+        while not self._replies.keys() >= set(places):
             if time.monotonic() > deadline:
                 raise EvaluationError(
                     f"not done after {timeout_s:g} s (see `timeouts`)", cause="timeout"
                 )
             ready = self._selector.select(timeout=CHANNEL_POLL_S)
-            answers.update(m for key, _ in ready for m in self._heard(key.fileobj))  # type: ignore[arg-type]
+            for key, _ in ready:
+                self._replies.update(self._heard(key.fileobj))  # type: ignore[arg-type]
             if not ready:
                 for place in places:
                     gone(place)
-        return [answers[place] for place in places]
+        return [self._replies.pop(place) for place in places]
 
     def _heard(self, source: socket.socket) -> list[tuple[int, Mapping[str, Any]]]:
         """Receive from one socket; return each complete message with the number of its process."""

@@ -6,7 +6,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunefront.evaluators.isolation.codec import from_plain, to_plain
+from tunefront.evaluators.measures.memory import folder_mb
+from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.spaces import Configuration, ExportError
+from tunefront.spaces.metric import Metric
+
+WEIGHTS_SIZE = Metric(
+    name="weights_mb",
+    unit="MB",
+    direction="minimize",
+    summary="size of the built model on disk",
+    kind="memory",
+)
+BUILT_METRICS = (WEIGHTS_SIZE,)
+"""Metrics of a built candidate that does not run."""
+
+
+def built_measurements(folder: Path) -> dict[str, Measurement]:
+    """Return the measurements of `BUILT_METRICS` of the candidate in a folder."""
+    return {WEIGHTS_SIZE.name: Measurement.exact(folder_mb(folder), WEIGHTS_SIZE.unit)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ import numpy as np
 
 from tunefront.evaluators.evaluation.protocol import Protocol, enough
 from tunefront.evaluators.interfaces.tensors import (
+    LATENCY,
     Call,
     Inputs,
     no_collection,
@@ -27,7 +28,7 @@ from tunefront.evaluators.interfaces.tensors import (
 )
 from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.evaluators.measures.machine import ProcessWatch
-from tunefront.evaluators.measures.memory import tree_memory_mb
+from tunefront.evaluators.measures.memory import PEAK_MEMORY, tree_memory_mb
 from tunefront.evaluators.runtimes.open import open_candidate
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.statistics.timing import Block, Timing
@@ -89,7 +90,7 @@ class ExportRun:
     Attributes:
         outputs: Outputs for the recorded inputs.
         facts: Read-back of the candidate.
-        figures: `latency_ms` of the recorded request; `peak_memory_mb` of this process and its
+        figures: By metric: latency of the recorded request; peak memory of this process and its
             descendants.
     """
 
@@ -109,11 +110,11 @@ def run_sample(folder: Path, seconds: float) -> ExportRun:
         facts = to_plain(candidate.facts())
     finally:
         candidate.close()
-    latency = speed_of(timing)["latency_ms"].value
+    latency = speed_of(timing)[LATENCY.name].value
     return ExportRun(
         outputs=outputs,
         facts=facts,
-        figures={"latency_ms": latency, "peak_memory_mb": peak_mb},
+        figures={LATENCY.name: latency, PEAK_MEMORY.name: peak_mb},
     )
 
 

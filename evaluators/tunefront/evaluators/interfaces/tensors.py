@@ -17,6 +17,49 @@ from tunefront.evaluators.statistics.intervals import (
 )
 from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.evaluators.statistics.timing import Block, Timing
+from tunefront.spaces.metric import Metric
+
+LATENCY = Metric(
+    name="latency_ms",
+    unit="ms",
+    direction="minimize",
+    summary="median time of one request (one batch)",
+    kind="speed",
+    follows="time",
+)
+LATENCY_P90 = Metric(
+    name="latency_p90_ms",
+    unit="ms",
+    direction="minimize",
+    summary="time that 90 % of the requests stay under",
+    kind="speed",
+)
+LATENCY_P99 = Metric(
+    name="latency_p99_ms",
+    unit="ms",
+    direction="minimize",
+    summary="time that 99 % of the requests stay under",
+    kind="speed",
+)
+THROUGHPUT = Metric(
+    name="throughput",
+    unit="items/s",
+    direction="maximize",
+    summary="items finished in a second, over all replicas",
+    kind="speed",
+    follows="rate",
+    reference_rate=True,
+)
+TOKENS_PER_SECOND = Metric(
+    name="tokens_per_second",
+    unit="tokens/s",
+    direction="maximize",
+    summary="tokens read in a second, over all replicas; text tasks only",
+    kind="speed",
+    follows="rate",
+)
+TENSOR_METRICS = (LATENCY, LATENCY_P90, LATENCY_P99, THROUGHPUT, TOKENS_PER_SECOND)
+"""Metrics of the interface, in the order of their listings."""
 
 Inputs = Mapping[str, Array]
 """One request: an array for every input of the module; the first dimension is the batch."""
@@ -39,7 +82,7 @@ Call = Callable[[Inputs], Sequence[Array]]
 
 
 class CpuClock(Protocol):
-    """CPU time of this process and its children (`OwnWatch` of measures/machine.py is one)."""
+    """CPU time of this process and its children (`ProcessWatch` of measures/machine.py is one)."""
 
     def start(self) -> None:
         """Start counting."""
@@ -77,7 +120,7 @@ def run_block(call: Call, requests: Sequence[Inputs], least_s: float, watch: Cpu
     while not passes or time.perf_counter() - start < least_s:
         passes.append(_one_pass(call, requests))
     cpu_s, wait_s = watch.stop()
-    return Block(request_s=np.array(passes), cpu_s=cpu_s, wait_s=wait_s)
+    return Block(request_s=np.array(passes), cpu_s=cpu_s, wait_s=wait_s, untimed=1)
 
 
 @contextmanager
@@ -109,20 +152,20 @@ def speed_of(timing: Timing) -> dict[str, Measurement]:
     turns = [turn for turn, keep in zip(timing.blocks, kept, strict=True) if keep]
     pooled = np.concatenate([block.request_s.ravel() for turn in turns for block in turn]) * 1e3
     measured = {
-        "latency_ms": _of(median_interval(timing.latency_s[kept] * 1e3), "ms", len(pooled)),
-        "latency_p90_ms": _of(quantile_interval(pooled, 0.90), "ms", len(pooled)),
-        "latency_p99_ms": _of(quantile_interval(pooled, 0.99), "ms", len(pooled)),
-        "throughput": _of(median_interval(timing.rate[kept] * timing.items), "items/s", len(turns)),
+        LATENCY: (median_interval(timing.latency_s[kept] * 1e3), len(pooled)),
+        LATENCY_P90: (quantile_interval(pooled, 0.90), len(pooled)),
+        LATENCY_P99: (quantile_interval(pooled, 0.99), len(pooled)),
+        THROUGHPUT: (median_interval(timing.rate[kept] * timing.items), len(turns)),
     }
     if timing.tokens is not None:
-        rates = median_interval(timing.rate[kept] * timing.tokens)
-        measured["tokens_per_second"] = _of(rates, "tokens/s", len(turns))
-    return measured
-
-
-def _of(ends: tuple[float, float, float], unit: str, samples: int) -> Measurement:
-    value, low, high = ends
-    return Measurement(value=value, unit=unit, low=low, high=high, samples=samples)
+        measured[TOKENS_PER_SECOND] = (
+            median_interval(timing.rate[kept] * timing.tokens),
+            len(turns),
+        )
+    return {
+        metric.name: Measurement(value=value, unit=metric.unit, low=low, high=high, samples=samples)
+        for metric, ((value, low, high), samples) in measured.items()
+    }
 
 
 def read_requests(folder: Path) -> list[Inputs]:

@@ -1,9 +1,25 @@
 """Energy from hardware counters, where present: RAPL (Intel, AMD) and NVIDIA's energy counter."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
+from tunefront.evaluators.statistics.measurement import Measurement
+from tunefront.evaluators.statistics.timing import Block, Timing
+from tunefront.spaces import Configuration, Hardware
+from tunefront.spaces.metric import Metric
+
+from .base import Measure, Reading
 from .gpu import Gpus
+
+ENERGY_PER_ITEM = Metric(
+    name="energy_per_item",
+    unit="J",
+    direction="minimize",
+    summary="energy of the whole machine's packages and GPUs, an item",
+    kind="energy",
+)
 
 RAPL = Path("/sys/class/powercap")
 MICRO = 1e-6
@@ -48,6 +64,68 @@ class EnergyMeter:
 def energy_is_counted() -> bool:
     """Return whether this machine has an energy counter that this user can read."""
     return EnergyMeter().available
+
+
+class Energy(Measure):
+    """Energy of the machine's packages and GPUs during the candidate's turns.
+
+    The counters are the machine's: what other processes use in these turns is counted too.
+    """
+
+    metrics = (ENERGY_PER_ITEM,)
+
+    def obstacle(self, hardware: Hardware, configuration: Configuration | None) -> str | None:
+        """Return why no energy is measured: this machine has no readable counter."""
+        if energy_is_counted():
+            return None
+        return "this machine has no energy counter that this user may read (RAPL, NVML)"
+
+    def start(self, processes: Sequence[int], cores: Sequence[int]) -> Reading:
+        """Begin a reading; it reads the counters around every turn."""
+        return _EnergyReading(EnergyMeter())
+
+
+class _EnergyReading(Reading):
+    def __init__(self, meter: EnergyMeter) -> None:
+        self._meter = meter
+        self._before: float | None = None
+        self._joules: list[float] = []
+        self._requests: list[int] = []
+
+    def before_block(self) -> None:
+        """Read the counters."""
+        self._before = self._meter.joules()
+
+    def after_block(self, blocks: Sequence[Block]) -> None:
+        """Read the counters again; the turn's untimed requests used energy, too."""
+        after = self._meter.joules()
+        if self._before is not None and after is not None:
+            self._joules.append(after - self._before)
+            self._requests.append(sum(block.request_s.size + block.untimed for block in blocks))
+
+    def measurements(self, timing: Timing) -> Mapping[str, Measurement]:
+        """Return the energy per item; empty before the first turn."""
+        if not self._joules:
+            return {}
+        size = timing.items / timing.blocks[0][0].request_s.shape[1]
+        return {ENERGY_PER_ITEM.name: energy_of(self._joules, [size * n for n in self._requests])}
+
+
+def energy_of(joules: Sequence[float], items: Sequence[float]) -> Measurement:
+    """Return joules per item: total energy over total items; the interval is the turns' range.
+
+    Args:
+        joules: Energy of each turn.
+        items: Items of each turn.
+    """
+    each = np.array(joules) / np.array(items)
+    return Measurement(
+        value=float(np.sum(joules) / np.sum(items)),
+        unit=ENERGY_PER_ITEM.unit,
+        low=float(each.min()),
+        high=float(each.max()),
+        samples=len(each),
+    )
 
 
 def _readable_zones(folder: Path) -> Sequence[Path]:

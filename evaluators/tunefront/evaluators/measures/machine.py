@@ -2,9 +2,16 @@
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
+
+from tunefront.evaluators.isolation.codec import to_plain
+from tunefront.spaces import Configuration, Hardware
+
+from .base import Measure, MeasureScope, Reading
+from .processes import cpu_seconds, with_descendants
 
 QUIET = 0.10
 """Largest share of the watched cores' time used by other processes on a quiet machine."""
@@ -67,6 +74,38 @@ class MachineWatch:
         )
 
 
+class MachineLoad(Measure):
+    """Load and clock of the machine while candidates take turns: the values of `MachineState`."""
+
+    scope: ClassVar[MeasureScope] = "machine"
+
+    def obstacle(self, hardware: Hardware, configuration: Configuration | None) -> str | None:
+        """Return None: values that the system does not offer are 0."""
+        return None
+
+    def start(self, processes: Sequence[int], cores: Sequence[int]) -> Reading:
+        """Begin a reading; CPU time of the processes and their descendants is not foreign."""
+        return _MachineReading(processes, cores)
+
+
+class _MachineReading(Reading):
+    def __init__(self, processes: Sequence[int], cores: Sequence[int]) -> None:
+        self._processes = processes
+        self._before_s = self._own_s()
+        self._watch = MachineWatch(cores)
+
+    def state(self) -> Mapping[str, float]:
+        """Return the state since the start."""
+        found: Mapping[str, float] = to_plain(
+            self._watch.state(max(0.0, self._own_s() - self._before_s))
+        )
+        return found
+
+    def _own_s(self) -> float:
+        trees = [with_descendants(pid) for pid in self._processes]
+        return sum(cpu_seconds(pid) for tree in trees for pid in tree)
+
+
 def wait_until_quiet(cores: Sequence[int], limit_s: float) -> float:
     """Wait while other processes keep the cores busy, at most `limit_s` seconds.
 
@@ -90,9 +129,7 @@ class ProcessWatch:
     """
 
     def __init__(self) -> None:
-        import psutil
-
-        self._children = [child.pid for child in psutil.Process().children(recursive=True)]
+        self._children = with_descendants(os.getpid())[1:]
         self.start()
 
     def start(self) -> None:

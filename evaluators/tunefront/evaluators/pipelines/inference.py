@@ -35,6 +35,8 @@ from tunefront.evaluators.isolation.cores import lease_cores
 from tunefront.evaluators.isolation.preload import IMPORT_PROFILES, imports_of
 from tunefront.evaluators.isolation.process import Isolation
 from tunefront.evaluators.isolation.task import Task
+from tunefront.evaluators.measures.base import Measure
+from tunefront.evaluators.measures.builtin import BUILTIN_MEASURES
 from tunefront.evaluators.measures.gpu import Gpus
 from tunefront.evaluators.measures.memory import folder_mb
 from tunefront.evaluators.statistics.measurement import Measurement
@@ -63,9 +65,16 @@ ROOM_MB = 700.0
 
 
 class InferencePipeline(Pipeline):
-    """A model through a runtime: requests, candidate, quality, speed and memory."""
+    """A model through a runtime: requests, candidate, quality, speed and memory.
+
+    Args:
+        measures: What is watched while the candidate runs, beside its timing.
+    """
 
     stages = ("prepare", "build", "quality", "measure")
+
+    def __init__(self, measures: Sequence[Measure] = BUILTIN_MEASURES) -> None:
+        self._measures = measures
 
     def resources(self, configuration: Configuration) -> Resources:
         """Return the resources of all processes of the candidate."""
@@ -125,6 +134,7 @@ class InferencePipeline(Pipeline):
             run.log,
             suffice,
             looker.ends,
+            self._measures,
         )
         run.waited(session.queued_s + session.waited_s)
         return looker.noted(found(session))
@@ -254,6 +264,7 @@ def evaluate(
     log: Path,
     on_stage: OnStage = lambda stage: None,
     judge: Judge = plain_look,
+    measures: Sequence[Measure] = BUILTIN_MEASURES,
 ) -> Evaluation:
     """Evaluate a configuration: build and evaluate quality unless stored, then measure.
 
@@ -266,13 +277,14 @@ def evaluate(
         log: File for the output of the tasks.
         on_stage: Called with each stage when it begins.
         judge: The early-stop rule, applied to the interim result after the first turns.
+        measures: What is watched while the candidate runs, beside its timing.
 
     Raises:
         SpaceError: If the configuration is not complete.
     """
     check_complete(configuration)
     with runner_of(setting, isolation, log, on_stage) as run:
-        return run_pipeline(InferencePipeline(), run, configuration, judge)
+        return run_pipeline(InferencePipeline(measures), run, configuration, judge)
 
 
 def contender(

@@ -33,11 +33,13 @@ class Block:
         request_s: Wall seconds of every request, shape `(passes, requests)`.
         cpu_s: CPU seconds of the process and its children during the block.
         wait_s: Seconds that their threads waited for a core, summed over threads.
+        untimed: Number of requests that ran before the timed ones, in the same turn.
     """
 
     request_s: npt.NDArray[np.float64]
     cpu_s: float
     wait_s: float
+    untimed: int = 0
 
     @cached_property
     def wall_s(self) -> float:

@@ -20,7 +20,7 @@ class Channel:
         self._writing = writing
         self._lock = threading.Lock()
 
-    def say(self, **message: object) -> None:
+    def send(self, **message: object) -> None:
         """Send one message; concurrent calls are serialized.
 
         Raises:
@@ -31,7 +31,7 @@ class Channel:
             while line:
                 line = line[os.write(self._writing, line) :]
 
-    def hear(self) -> Mapping[str, Any] | None:
+    def receive(self) -> Mapping[str, Any] | None:
         """Receive the next message, blocking; None if the other end is closed."""
         line = self._reading.readline()
         found: Mapping[str, Any] | None = json.loads(line) if line.endswith(b"\n") else None

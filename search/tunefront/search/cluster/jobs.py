@@ -56,7 +56,7 @@ def run_job(job: Job) -> Evaluation:
         _isolation_of_this_worker(),
         log_file(job.folder, job.number),
         on_stage=lambda stage: note_stage(job.folder, job.number, stage),
-        judge=job.race.look if job.race is not None else plain_look,
+        judge=job.race.interim_result if job.race is not None else plain_look,
     )
 
 

@@ -2,7 +2,7 @@
 
 Only nodes with the hardware and library versions of the driver's machine run trials, so that one
 front never mixes measurements of different hardware or versions. Querying nodes needs Ray;
-deciding on their replies does not.
+evaluating their replies does not.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tunefront.search.text import counted
 from tunefront.spaces import ClusterError, Hardware, detect_hardware
 
 from .resources import ray_resources_of
@@ -48,11 +47,11 @@ class NodePool:
 
     nodes: tuple[Node, ...] = ()
 
-    def at_a_time(self, each: int) -> int:
-        """Return the number of concurrent trials: `each` per node, but at most one per core."""
+    def concurrent_trials(self, per_node: int) -> int:
+        """Return the number of concurrent trials: `per_node` per node, but at most one per core."""
         if not self.nodes:
-            return each
-        return sum(max(1, min(each, int(node.cores))) for node in self.nodes)
+            return per_node
+        return sum(max(1, min(per_node, int(node.cores))) for node in self.nodes)
 
     def room_for(self, configuration: Mapping[str, Any]) -> bool:
         """Return whether any node has the cores and GPUs for a trial of this configuration."""
@@ -67,7 +66,7 @@ class NodePool:
         return {"ray.io/node-id": f"in({names})"} if names else {}
 
 
-def places_of(nodes: Iterable[Node]) -> NodePool:
+def usable_nodes(nodes: Iterable[Node]) -> NodePool:
     """Return the pool of the nodes without an obstacle."""
     return NodePool(nodes=tuple(node for node in nodes if not node.obstacle))
 
@@ -78,31 +77,19 @@ def check_nodes(nodes: Sequence[Node], address: str, search: Path) -> None:
     Raises:
         ClusterError: If no node can run trials, with the obstacle of each.
     """
-    if places_of(nodes).nodes:
+    if usable_nodes(nodes).nodes:
         return
-    told = "; ".join(f"{node.address}: {node.obstacle}" for node in nodes) or "no node lends a core"
+    obstacles = (
+        "; ".join(f"{node.address}: {node.obstacle}" for node in nodes) or "no node offers a core"
+    )
     raise ClusterError(
-        f"RAY_ADDRESS={address}: none of its nodes can measure for a search that is started on "
-        f"{detect_hardware().summary()}: {told}; run `tunefront` on a machine like those that are "
-        f"to measure, with the same libraries, and with {search} at the same path on all of them"
+        f"RAY_ADDRESS={address}: none of its nodes can run trials of a search started on "
+        f"{detect_hardware().summary()}: {obstacles}; run `tunefront` on a machine like those that "
+        f"run trials, with the same libraries, and with {search} at the same path on all of them"
     )
 
 
-def cluster_lines(nodes: Sequence[Node], each: int) -> list[str]:
-    """Describe the cluster's usable and unusable nodes; no lines for a local Ray."""
-    if not nodes:
-        return []
-    places = places_of(nodes)
-    told = counted(len(places.nodes), "node")
-    found = [f"cluster: {told}, {counted(places.at_a_time(each), 'trial')} at a time"]
-    return found + [
-        f"cluster: {node.address} measures nothing: {node.obstacle}"
-        for node in nodes
-        if node.obstacle
-    ]
-
-
-def look_at_nodes(folder: Path) -> list[Node]:
+def query_nodes(folder: Path) -> list[Node]:
     """Query every live node that offers at least one core; Ray must be connected.
 
     Args:
@@ -112,18 +99,18 @@ def look_at_nodes(folder: Path) -> list[Node]:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     ask = ray.remote(_describe)
-    lending = [
+    offering = [
         node
         for node in ray.nodes()  # type: ignore[no-untyped-call]
         if node["Alive"] and node["Resources"].get("CPU", 0) >= 1
     ]
-    answers = []
-    for node in lending:
+    replies = []
+    for node in offering:
         there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        answers.append(ask.options(num_cpus=0, scheduling_strategy=there).remote(str(folder)))
-    if answers:
-        ray.wait(answers, num_returns=len(answers), timeout=NODE_TIMEOUT_S)
-    return [_judged(node, _heard(answer)) for node, answer in zip(lending, answers, strict=True)]
+        replies.append(ask.options(num_cpus=0, scheduling_strategy=there).remote(str(folder)))
+    if replies:
+        ray.wait(replies, num_returns=len(replies), timeout=NODE_TIMEOUT_S)
+    return [_node_of(node, _reply_of(reply)) for node, reply in zip(offering, replies, strict=True)]
 
 
 def _describe(folder: str) -> Mapping[str, Any]:
@@ -137,28 +124,28 @@ def _describe(folder: str) -> Mapping[str, Any]:
     }
 
 
-def _heard(answer: Any) -> Mapping[str, Any] | str:
+def _reply_of(reply: Any) -> Mapping[str, Any] | str:
     """Return a node's description, or why there is none."""
     import ray
     from ray.exceptions import GetTimeoutError, RayError
 
     try:
-        found: Mapping[str, Any] = ray.get(answer, timeout=0)
+        found: Mapping[str, Any] = ray.get(reply, timeout=0)
     except GetTimeoutError:
-        return f"it has not answered for {NODE_TIMEOUT_S:g} s"
+        return f"no reply within {NODE_TIMEOUT_S:g} s"
     except RayError as error:
         lines = str(error).strip().splitlines()
         return f"it can't run Tunefront ({lines[-1] if lines else type(error).__name__})"
     return found
 
 
-def _judged(node: Mapping[str, Any], heard: Mapping[str, Any] | str) -> Node:
+def _node_of(node: Mapping[str, Any], reply: Mapping[str, Any] | str) -> Node:
     return Node(
         id=node["NodeID"],
         address=node["NodeManagerAddress"],
         cores=float(node["Resources"].get("CPU", 0)),
         gpus=float(node["Resources"].get("GPU", 0)),
-        obstacle=heard if isinstance(heard, str) else obstacle_of(heard, detect_hardware()),
+        obstacle=reply if isinstance(reply, str) else obstacle_of(reply, detect_hardware()),
     )
 
 

@@ -24,11 +24,11 @@ from tunefront.spaces import ClusterError
 
 from .channel import Channel
 from .jobs import RUN_TURNS, TurnsJob, placement_of
-from .nodes import Node, NodePool, check_nodes, look_at_nodes, places_of
+from .nodes import Node, NodePool, check_nodes, query_nodes, usable_nodes
 from .resources import ray_resources_of
 from .session import ray_session
 
-BEAT_S = 5.0
+SERVICE_HEARTBEAT_S = 5.0
 MOST_RAY_TRIALS = 200
 """Maximum number of trials of one Tune run, because Tune keeps every trial in memory."""
 CORE = frozenset({"raylet", "gcs_server"})
@@ -37,20 +37,20 @@ CORE = frozenset({"raylet", "gcs_server"})
 def main() -> None:
     """Start Ray, then execute orders until the channel is closed."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-    wire = Channel(os.fdopen(0, "rb", closefd=False), os.dup(1))
+    channel = Channel(os.fdopen(0, "rb", closefd=False), os.dup(1))
     os.dup2(2, 1)  # stdout is reserved for the protocol
-    options = wire.hear()
+    options = channel.receive()
     if options is None:
         return
     folder = Path(options["folder"])
     try:
         with ray_session(options["cores"], options["gpus"], folder):
             nodes = _nodes(Path(options["search"]))
-            wire.say(kind="ready", pids=_core_pids(), nodes=to_plain(nodes))
-            threading.Thread(target=_beat, args=(wire,), daemon=True).start()
-            _serve(wire, folder / "tune", places_of(nodes))
+            channel.send(kind="ready", pids=_core_pids(), nodes=to_plain(nodes))
+            threading.Thread(target=_send_heartbeats, args=(channel,), daemon=True).start()
+            _serve(channel, folder / "tune", usable_nodes(nodes))
     except ClusterError as error:
-        wire.say(kind="refused", why=str(error))
+        channel.send(kind="refused", why=str(error))
 
 
 def _nodes(search: Path) -> list[Node]:
@@ -61,22 +61,22 @@ def _nodes(search: Path) -> list[Node]:
     """
     if not (address := os.environ.get("RAY_ADDRESS")):
         return []
-    nodes = look_at_nodes(search)
+    nodes = query_nodes(search)
     check_nodes(nodes, address, search)
     return nodes
 
 
-def _serve(wire: Channel, folder: Path, places: NodePool) -> None:
-    while (order := wire.hear()) is not None:
+def _serve(channel: Channel, folder: Path, places: NodePool) -> None:
+    while (order := channel.receive()) is not None:
         if order["do"] == "trials":
-            _run_trials(wire, order, folder, places)
-            wire.say(kind="done")
+            _run_trials(channel, order, folder, places)
+            channel.send(kind="done")
         else:
             found = _run_turns(from_plain(TurnsJob, order["job"]), places)
-            wire.say(kind="done", result=to_plain(found))
+            channel.send(kind="done", result=to_plain(found))
 
 
-def _run_trials(wire: Channel, order: Mapping[str, Any], folder: Path, places: NodePool) -> None:
+def _run_trials(channel: Channel, order: Mapping[str, Any], folder: Path, places: NodePool) -> None:
     """Run the driver's jobs as Tune trials, with reused actors and each trial's own resources."""
     from ray import tune
 
@@ -90,7 +90,7 @@ def _run_trials(wire: Channel, order: Mapping[str, Any], folder: Path, places: N
             lambda job: placement_of(job["configuration"], alone=alone, places=places),
         ),
         tune_config=tune.TuneConfig(
-            search_alg=ChannelSearcher(wire, folder, MOST_RAY_TRIALS),
+            search_alg=ChannelSearcher(channel, folder, MOST_RAY_TRIALS),
             num_samples=-1,
             max_concurrent_trials=order["concurrent"],
             reuse_actors=True,
@@ -124,17 +124,17 @@ def _run_turns(job: TurnsJob, places: NodePool) -> Sequence[RoundResult | None]:
     return [next(found) if configuration in able else None for configuration in targets]
 
 
-def _beat(wire: Channel) -> None:
-    """Send a heartbeat every `BEAT_S` seconds while the cluster replies."""
+def _send_heartbeats(channel: Channel) -> None:
+    """Send a heartbeat every `SERVICE_HEARTBEAT_S` seconds while the cluster replies."""
     import ray
 
     while True:
         ray.nodes()  # type: ignore[no-untyped-call]
         try:
-            wire.say(kind="beat")
+            channel.send(kind="heartbeat")
         except OSError:
             return
-        threading.Event().wait(BEAT_S)
+        threading.Event().wait(SERVICE_HEARTBEAT_S)
 
 
 def _core_pids() -> list[int]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from tunefront.spaces import ClusterError
 
-KNOCK_S = 10.0
+CONNECT_TIMEOUT_S = 10.0
 OBJECT_STORE_BYTES = 150 * 2**20
 QUIET_ENVIRONMENT: Mapping[str, str] = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -57,7 +57,7 @@ def ray_session(cores: int, gpus: int | None = None, folder: Path | None = None)
         local |= {"_temp_dir": str(folder)} if folder is not None else {}
     try:
         if address:
-            _knock(address)  # Ray itself takes minutes to give up
+            _check_reachable(address)  # Ray itself takes minutes to give up
         ray.init(
             # Without an address, Ray would join any cluster already running on this machine.
             address=address or "local",
@@ -80,8 +80,8 @@ def ray_session(cores: int, gpus: int | None = None, folder: Path | None = None)
         ray.shutdown()
 
 
-def _knock(address: str) -> None:
+def _check_reachable(address: str) -> None:
     """Raise OSError if nothing listens at `host:port`; other forms of addresses are not checked."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if colon and port.isdigit():
-        socket.create_connection((host, int(port)), timeout=KNOCK_S).close()
+        socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()

@@ -29,13 +29,13 @@ from tunefront.spaces import ClusterError
 
 from .channel import Channel
 from .jobs import Job, TurnsJob
-from .nodes import Node, NodePool, places_of
+from .nodes import Node, NodePool, usable_nodes
 
 RUN_JOB = "tunefront.search.cluster.jobs:run_job"
-TAG = "TUNEFRONT_NIGHT"
+TAG = "TUNEFRONT_SEARCH"
 """Environment variable that marks every process of a search, so that all of them can be ended."""
 RAY_START_S = 180.0
-SILENCE_S = 120.0
+MESSAGE_TIMEOUT_S = 120.0
 """Time without a message or heartbeat after which Ray is considered to have failed."""
 SUPERVISOR_POLL_S = 1.0
 LONGEST_FOLDER = 42
@@ -61,7 +61,7 @@ class Jobs(Protocol):
         """Record a trial's evaluation."""
         ...
 
-    def lost(self, number: int) -> None:
+    def worker_exited(self, number: int) -> None:
         """Record that a trial's worker or node exited without a result."""
         ...
 
@@ -82,9 +82,9 @@ class RaySupervisor:
         self.nodes: tuple[Node, ...] = ()
 
     @property
-    def places(self) -> NodePool:
+    def node_pool(self) -> NodePool:
         """The node pool: the nodes that trials can run on."""
-        return places_of(self.nodes)
+        return usable_nodes(self.nodes)
 
     def __enter__(self) -> "RaySupervisor":
         end_processes(self._folder)
@@ -117,16 +117,16 @@ class RaySupervisor:
             body: `module:function` that a worker calls with a job.
 
         Raises:
-            HostLost: If Ray has exited; the running trials have no result.
+            RayLost: If Ray has exited; the running trials have no result.
         """
-        self._running().say(do="trials", concurrent=concurrent, body=body)
+        self._running().send(do="trials", concurrent=concurrent, body=body)
         while True:
-            message = self._running().hear()
+            message = self._running().receive()
             if message["kind"] == "next":
-                self._running().say(**_offer(jobs))
+                self._running().send(**_offer(jobs))
             elif message["kind"] == "ended":
                 if message["evaluation"] is None:
-                    jobs.lost(message["number"])
+                    jobs.worker_exited(message["number"])
                 else:
                     jobs.tell(message["number"], from_plain(Evaluation, message["evaluation"]))
             elif message["kind"] == "done":
@@ -136,10 +136,10 @@ class RaySupervisor:
         """Run a confirmation round; see `run_turns` for the result.
 
         Raises:
-            HostLost: If Ray has exited.
+            RayLost: If Ray has exited.
         """
-        self._running().say(do="turns", job=to_plain(job))
-        while (message := self._running().hear())["kind"] != "done":
+        self._running().send(do="turns", job=to_plain(job))
+        while (message := self._running().receive())["kind"] != "done":
             continue
         return from_plain(list[RoundResult | None], message["result"])
 
@@ -178,9 +178,9 @@ def ray_folder_of(folder: Path) -> Path:
     With a cluster the folder is always in the search's folder: it holds only Tune's files, no
     sockets, and every node needs to see it.
     """
-    beside = folder / "ray"
-    if len(str(beside)) <= LONGEST_FOLDER or os.environ.get("RAY_ADDRESS"):
-        return beside
+    own = folder / "ray"
+    if len(str(own)) <= LONGEST_FOLDER or os.environ.get("RAY_ADDRESS"):
+        return own
     name = sha256(str(folder).encode()).hexdigest()[:10]
     return Path(tempfile.gettempdir()) / f"tunefront-{os.getuid()}" / name
 
@@ -229,12 +229,12 @@ class _Service:
             )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._wire = Channel(self._process.stdout, self._process.stdin.fileno())
+        self._channel = Channel(self._process.stdout, self._process.stdin.fileno())
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
         self._core: list[psutil.Process] = []
-        self._heard = time.monotonic()
-        self.say(**options)
+        self._last_message_at = time.monotonic()
+        self.send(**options)
 
     def wait_until_ready(self) -> tuple[Node, ...]:
         """Wait until Ray is up; return the nodes of an existing cluster.
@@ -243,42 +243,42 @@ class _Service:
             ClusterError: If Ray does not start within `RAY_START_S`, or the cluster is refused.
         """
         try:
-            message = self.hear(RAY_START_S)
-        except RayLost as lost:
-            raise ClusterError(f"Ray did not start: {lost}; see {self._log}") from lost
+            message = self.receive(RAY_START_S)
+        except RayLost as error:
+            raise ClusterError(f"Ray did not start: {error}; see {self._log}") from error
         if message["kind"] == "refused":
             raise ClusterError(message["why"])
         self._core = [psutil.Process(pid) for pid in message["pids"]]
         return tuple(Node(**node) for node in message["nodes"])
 
-    def say(self, **message: object) -> None:
+    def send(self, **message: object) -> None:
         """Send a message.
 
         Raises:
-            HostLost: If the process has exited.
+            RayLost: If the process has exited.
         """
         try:
-            self._wire.say(**message)
+            self._channel.send(**message)
         except OSError as error:
-            raise RayLost(self._end_in_words()) from error
+            raise RayLost(self._exit_text()) from error
 
-    def hear(self, silence_s: float = SILENCE_S) -> Mapping[str, Any]:
+    def receive(self, timeout_s: float = MESSAGE_TIMEOUT_S) -> Mapping[str, Any]:
         """Receive the next message other than a heartbeat.
 
         Raises:
-            HostLost: If the process, its raylet or its GCS has exited, or no message arrives for
-                `silence_s` seconds.
+            RayLost: If the process, its raylet or its GCS has exited, or no message arrives for
+                `timeout_s` seconds.
         """
         while True:
             try:
                 message = self._messages.get(timeout=SUPERVISOR_POLL_S)
             except queue.Empty:
-                self._look(silence_s)
+                self._check_alive(timeout_s)
                 continue
             if message is None:
-                raise RayLost(self._end_in_words())
-            self._heard = time.monotonic()
-            if message["kind"] != "beat":
+                raise RayLost(self._exit_text())
+            self._last_message_at = time.monotonic()
+            if message["kind"] != "heartbeat":
                 return message
 
     def close(self) -> None:
@@ -291,21 +291,21 @@ class _Service:
         self._process.stdin.close()
         self._process.stdout.close()
 
-    def _look(self, silence_s: float) -> None:
+    def _check_alive(self, timeout_s: float) -> None:
         for process in self._core:
             if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
-                raise RayLost("its raylet or GCS has ended")
-        if time.monotonic() - self._heard > silence_s:
-            raise RayLost(f"no sign of life for {silence_s:g} s")
+                raise RayLost("its raylet or GCS exited")
+        if time.monotonic() - self._last_message_at > timeout_s:
+            raise RayLost(f"no message for {timeout_s:g} s")
 
     def _listen(self) -> None:
-        while (message := self._wire.hear()) is not None:
+        while (message := self._channel.receive()) is not None:
             self._messages.put(message)
         self._messages.put(None)
 
-    def _end_in_words(self) -> str:
+    def _exit_text(self) -> str:
         try:
             code = self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
-            return "it closed its line"
-        return f"its process ended with {code}"
+            return "it closed its connection"
+        return f"exit code {code}"

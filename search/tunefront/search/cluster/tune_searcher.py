@@ -16,14 +16,14 @@ class ChannelSearcher(Searcher):
     It has no metric, so Tune checks none, and no state to save or restore.
 
     Args:
-        wire: The channel to the search driver.
+        channel: The channel to the search driver.
         folder: The folder Tune writes to; a trial's folder is removed once the next trial ends.
         most: Number of jobs after which this Tune run ends; the driver starts another.
     """
 
-    def __init__(self, wire: Channel, folder: Path, most: int) -> None:
+    def __init__(self, channel: Channel, folder: Path, most: int) -> None:
         super().__init__(metric=None, mode=None)
-        self._wire = wire
+        self._channel = channel
         self._folder = folder
         self._left = most
         self._numbers: dict[str, int] = {}
@@ -33,8 +33,8 @@ class ChannelSearcher(Searcher):
         """Return a job, None while no job can start, or `FINISHED`."""
         if self._left == 0:
             return str(Searcher.FINISHED)
-        self._wire.say(kind="next")
-        offer = self._wire.hear()
+        self._channel.send(kind="next")
+        offer = self._channel.receive()
         if offer is None or "end" in offer:
             return str(Searcher.FINISHED)
         if "wait" in offer:
@@ -56,7 +56,7 @@ class ChannelSearcher(Searcher):
             return
         known = not error and result is not None and "evaluation" in result
         evaluation = json.loads(result["evaluation"]) if known and result is not None else None
-        self._wire.say(kind="ended", number=number, evaluation=evaluation)
+        self._channel.send(kind="ended", number=number, evaluation=evaluation)
         self._sweep(trial_id)
 
     def _sweep(self, trial_id: str) -> None:

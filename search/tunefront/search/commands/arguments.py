@@ -12,7 +12,6 @@ import click
 if TYPE_CHECKING:
     from tunefront.search.deploy.verify import Verification
     from tunefront.search.experiment.experiment import Experiment
-    from tunefront.search.experiment.objective import Limit
     from tunefront.search.results.result import Result
     from tunefront.search.study.trial import Trial
 
@@ -45,7 +44,7 @@ def searched_experiment(written: Path, *, smoke: bool = False) -> "Experiment":
     return load_searched(written, smoke=smoke)
 
 
-def find(answer: "Result", written: str) -> "Trial":
+def find(result: "Result", written: str) -> "Trial":
     """Return the trial named by its number, its name, `baseline`, a pick's name or an MLflow run.
 
     MLflow is queried only if `written` is a run id or the address of a run's page.
@@ -60,46 +59,45 @@ def find(answer: "Result", written: str) -> "Trial":
         from tunefront.search.tracking.runs import Runs, run_named_in
 
         if (run := run_named_in(written)) is not None:
-            return answer.trials[Runs(answer.experiment).trial_of(run)]
-    picks = {pick.name: pick.trial for pick in answer.front.picks}
-    if written == "baseline" and answer.trials:
-        return answer.trials[0]
+            return result.trials[Runs(result.experiment).trial_of(run)]
+    picks = {pick.name: pick.trial for pick in result.front.picks}
+    if written == "baseline" and result.trials:
+        return result.trials[0]
     if written in picks:
         return picks[written]
     number = written.split()[0] if written.split() else ""
-    if number.isdigit() and int(number) < len(answer.trials):
-        return answer.trials[int(number)]
+    if number.isdigit() and int(number) < len(result.trials):
+        return result.trials[int(number)]
     known = [*picks, "baseline"]
     raise ExperimentError(
-        f"trial {written!r} does not exist; there are 0 to {len(answer.trials) - 1}, and runs by "
+        f"trial {written!r} does not exist; there are 0 to {len(result.trials) - 1}, and runs by "
         f"their id or their page's address{did_you_mean(written, known)}"
     )
 
 
-def print_answer(answer: "Result", style: str, limits: "Sequence[Limit] | None" = None) -> None:
+def print_result(result: "Result", style: str) -> None:
     """Print the front and the picks, or the nearest misses if no trial keeps the limits."""
     from tunefront.search.results.rows import trials_csv
     from tunefront.search.terminal.narrow import suited_table
     from tunefront.search.terminal.result import (
-        answer_record,
         failure_lines,
         miss_lines,
         picks_lines,
+        result_record,
         ties_line,
     )
     from tunefront.search.terminal.tables import print_table
 
     if style == "json":
-        click.echo(json.dumps(answer_record(answer), indent=2))
+        click.echo(json.dumps(result_record(result), indent=2))
     elif style == "csv":
-        click.echo(trials_csv(answer, answer.front.trials), nl=False)
-    elif answer.front.picks:
-        print_table(suited_table(answer))
-        echo([*filter(None, [ties_line(answer)]), *picks_lines(answer)])
+        click.echo(trials_csv(result, result.front.trials), nl=False)
+    elif result.front.picks:
+        print_table(suited_table(result))
+        echo([*filter(None, [ties_line(result)]), *picks_lines(result)])
     else:
-        bounds = answer.experiment.limits if limits is None else limits
-        echo(miss_lines(answer, bounds))
-    if style == "table" and (lines := failure_lines(answer)):
+        echo(miss_lines(result))
+    if style == "table" and (lines := failure_lines(result)):
         echo(["", *lines])
 
 
@@ -112,44 +110,53 @@ def echo(lines: Sequence[str], *, err: bool = False) -> None:
     click.echo("\n".join(lines), err=err)
 
 
-def print_closing(answer: "Result", style: str) -> None:
+def print_closing(result: "Result", style: str) -> None:
     """Print the plot of the front and its close calls; print nothing for JSON or CSV."""
     from tunefront.search.terminal.closing import closing_lines
 
-    if style == "table" and (lines := closing_lines(answer)):
+    if style == "table" and (lines := closing_lines(result)):
         click.echo("\n".join(lines))
 
 
-def print_trials(answer: "Result", trials: "Sequence[Trial]", style: str) -> None:
+def print_trials(result: "Result", trials: "Sequence[Trial]", style: str) -> None:
     """Print trials as JSON with all that is recorded, or as CSV with one row per trial."""
     from tunefront.search.results.rows import trials_csv, trials_json
 
-    table = trials_json(trials) if style == "json" else trials_csv(answer, trials)
+    table = trials_json(trials) if style == "json" else trials_csv(result, trials)
     click.echo(table.rstrip("\n"))
 
 
 def export_and_verify(
-    answer: "Result", trial: "Trial", output: Path | None, *, keep: bool = False
+    result: "Result", trial: "Trial", output: Path | None, *, keep: bool = False
 ) -> "Verification":
-    """Export a trial and verify the export; with `keep`, only verify an existing export."""
-    from tunefront.search.deploy.export import check_export_of, default_folder, export_trial
-    from tunefront.search.deploy.verify import verify as verify_folder
-    from tunefront.search.results.metadata import recorded_setting
+    """Export a trial and verify the export as `export_or_verify` does; print the outcome."""
     from tunefront.search.terminal.listings import verification_table
     from tunefront.search.terminal.tables import print_table
 
-    folder = output or default_folder(answer, trial)
-    if keep and folder.is_dir():
-        check_export_of(answer, trial, folder)
-        say(f"{trial.name()} is exported already")
-        verification = verify_folder(folder)
-    else:
-        say(f"exporting {trial.name()}")
-        setting = recorded_setting(answer.experiment)
-        verification = export_trial(answer, trial, setting, folder)
+    folder, verification = export_or_verify(result, trial, output, keep=keep)
     print_table(verification_table(verification))
     if remark := verification.remark():
         say(remark)
-    told = "exported and verified" if verification.passed else "verification failed"
-    click.echo(f"{told}: {folder}")
+    outcome = "exported and verified" if verification.passed else "verification failed"
+    click.echo(f"{outcome}: {folder}")
     return verification
+
+
+def export_or_verify(
+    result: "Result", trial: "Trial", output: Path | None, *, keep: bool = False
+) -> "tuple[Path, Verification]":
+    """Export a trial and verify the export; with `keep`, only verify an existing export.
+
+    Return the folder of the export and its verification.
+    """
+    from tunefront.search.deploy.export import check_export_of, default_folder, export_trial
+    from tunefront.search.deploy.verify import verify as verify_folder
+    from tunefront.search.results.metadata import recorded_setting
+
+    folder = output or default_folder(result, trial)
+    if keep and folder.is_dir():
+        check_export_of(result, trial, folder)
+        say(f"{trial.name()} is exported already")
+        return folder, verify_folder(folder)
+    say(f"exporting {trial.name()}")
+    return folder, export_trial(result, trial, recorded_setting(result.experiment), folder)

@@ -39,7 +39,7 @@ def compare_command(experiment: Path, trials: Sequence[str], count: int, style: 
     tunefront compare experiments/minilm baseline smallest --samples 12
     """
     from tunefront.search.results.archive import open_search
-    from tunefront.search.results.metadata import recorded_answer
+    from tunefront.search.results.metadata import recorded_result
     from tunefront.search.results.trial_comparison import TrialComparison
     from tunefront.search.study.outputs import outputs_of
     from tunefront.search.terminal.trial_comparison import (
@@ -47,10 +47,10 @@ def compare_command(experiment: Path, trials: Sequence[str], count: int, style: 
         trial_comparison_record,
     )
 
-    answer = recorded_answer(open_search(experiment))
-    found = _named(answer, trials)
-    samples = outputs_of(answer.experiment, found)
-    comparison = TrialComparison(answer=answer, trials=found, samples=samples)
+    result = recorded_result(open_search(experiment))
+    found = _named(result, trials)
+    samples = outputs_of(result.experiment, found)
+    comparison = TrialComparison(result=result, trials=found, samples=samples)
     if style == "json":
         click.echo(json.dumps(trial_comparison_record(comparison), indent=1))
     elif style == "csv":
@@ -59,7 +59,7 @@ def compare_command(experiment: Path, trials: Sequence[str], count: int, style: 
         print_trial_comparison(comparison, count)
 
 
-def _named(answer: "Result", names: Sequence[str]) -> list["Trial"]:
+def _named(result: "Result", names: Sequence[str]) -> list["Trial"]:
     """Return the named trials without duplicates, preceded by the baseline if there is only one.
 
     Raises:
@@ -67,13 +67,13 @@ def _named(answer: "Result", names: Sequence[str]) -> list["Trial"]:
     """
     from tunefront.spaces import ExperimentError
 
-    found = {trial.number: trial for trial in (find(answer, name) for name in names)}
+    found = {trial.number: trial for trial in (find(result, name) for name in names)}
     if len(found) == 1:
-        found = {0: answer.trials[0], **found}
+        found = {0: result.trials[0], **found}
     if len(found) == 1:
         raise ExperimentError(
             "compare: at least one trial beside the baseline is needed, but got only "
-            f"{answer.trials[0].name()}; `tunefront show {answer.experiment.path} --all` lists them"
+            f"{result.trials[0].name()}; `tunefront show {result.experiment.path} --all` lists them"
         )
     return list(found.values())
 

@@ -40,25 +40,25 @@ def export_command(
     tunefront export experiments/minilm --picked
     tunefront export experiments/minilm 38 --register minilm
     """
-    from tunefront.search.results.metadata import recorded_answer
+    from tunefront.search.results.metadata import recorded_result
 
     if picked and trial is not None:
         raise click.UsageError("TRIAL and --picked: one of the two")
-    answer = recorded_answer(searched_experiment(experiment))
-    trials = _picked(answer) if picked else [find(answer, trial or "recommended")]
-    registry = _registry(answer, trials, register)
+    result = recorded_result(searched_experiment(experiment))
+    trials = _picked(result) if picked else [find(result, trial or "recommended")]
+    registry = _registry(result, trials, register)
     passed = True
     for found in trials:
         folder = output / _slug(found) if picked and output is not None else output
         keep = picked or registry is not None
-        verification = export_and_verify(answer, found, folder, keep=keep)
+        verification = export_and_verify(result, found, folder, keep=keep)
         passed = passed and verification.passed
         if registry is not None and verification.passed:
             _register(registry, found, verification)
     return 0 if passed else ExitCode.VERIFICATION_FAILED
 
 
-def _picked(answer: "Result") -> list["Trial"]:
+def _picked(result: "Result") -> list["Trial"]:
     """Return the trials whose MLflow runs are tagged for export.
 
     Raises:
@@ -69,10 +69,10 @@ def _picked(answer: "Result") -> list["Trial"]:
     from tunefront.search.tracking.runs import PICK, Runs
     from tunefront.spaces import ExportError
 
-    tagged = Runs(answer.experiment).tagged()
+    tagged = Runs(result.experiment).tagged()
     for name, value in tagged.others:
         say(f"left out: {name}, whose tag {PICK} is {value!r}, not 'yes'")
-    trials = [answer.trials[number] for number in tagged.trials]
+    trials = [result.trials[number] for number in tagged.trials]
     for trial in trials:
         if not trial.measured:
             raise ExportError(
@@ -89,7 +89,7 @@ def _slug(trial: "Trial") -> str:
     return slug_of(trial.name())
 
 
-def _registry(answer: "Result", trials: "list[Trial]", name: str | None) -> "Registry | None":
+def _registry(result: "Result", trials: "list[Trial]", name: str | None) -> "Registry | None":
     """Return the registry for `--register NAME`, or None; check the request before the export."""
     if name is None:
         return None
@@ -100,7 +100,7 @@ def _registry(answer: "Result", trials: "list[Trial]", name: str | None) -> "Reg
         raise click.UsageError(
             f"--register takes one trial, but {numbers} are tagged; name the one to register"
         )
-    registry = Registry(answer, name)
+    registry = Registry(result, name)
     registry.run_of(trials[0])
     return registry
 

@@ -8,7 +8,7 @@ import click
 from tunefront.search.exit_codes import ExitCode
 
 from .arguments import (
-    print_answer,
+    print_result,
     with_experiment,
     with_format,
 )
@@ -30,22 +30,19 @@ def pick_command(experiment: Path, limits: Sequence[str], prefer: str | None, st
     """
     from tunefront.search.experiment.objective import Limit, check_limits
     from tunefront.search.results.archive import open_search
-    from tunefront.search.results.result import result_of
-    from tunefront.search.study.confirmation import Confirmation
+    from tunefront.search.results.result import study_result
     from tunefront.search.study.study import Study
     from tunefront.search.terminal.result import relaxation_lines
 
     loaded = open_search(experiment)
-    study = Study.read(loaded)
     chosen = tuple(Limit.parse_expression(text, loaded.metrics) for text in limits)
     named = {limit.metric for limit in chosen}
     kept = tuple(limit for limit in loaded.limits if limit.metric not in named)
     check_limits((*kept, *chosen))
-    confirmation = Confirmation.from_dict(study.confirmation())
-    answer = result_of(loaded, study.trials(), confirmation, (*kept, *chosen), prefer)
-    print_answer(answer, style, (*kept, *chosen))
-    if style == "table" and (lines := relaxation_lines(answer, (*kept, *chosen), prefer)):
+    result = study_result(Study.read(loaded), (*kept, *chosen), prefer)
+    print_result(result, style)
+    if style == "table" and (lines := relaxation_lines(result, (*kept, *chosen), prefer)):
         click.echo("\n".join(["", "each limit alone could buy:", *lines]))
-    if answer.front.trials:
+    if result.front.trials:
         return 0
     return ExitCode.NOTHING_WITHIN_LIMITS

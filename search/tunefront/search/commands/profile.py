@@ -29,17 +29,18 @@ def profile_command(experiment: Path, trial: str | None, style: str) -> None:
     tunefront profile experiments/minilm 38 --format json
     """
     from tunefront.search.profile.run import profile_csv, profile_record, profile_trial
-    from tunefront.search.results.metadata import recorded_answer, recorded_setting
+    from tunefront.search.results.metadata import recorded_result, recorded_setting
     from tunefront.search.run.preflight import prepare
+    from tunefront.search.terminal.events import event_text
     from tunefront.search.terminal.profile import profile_lines, profile_tables
     from tunefront.search.terminal.tables import print_table
 
     loaded = searched_experiment(experiment)
-    answer = recorded_answer(loaded)
-    chosen = find(answer, trial) if trial else answer.front.recommended or answer.trials[0]
-    prepare(loaded.prepare, say)
+    result = recorded_result(loaded)
+    chosen = find(result, trial) if trial else result.front.recommended or result.trials[0]
+    prepare(loaded.prepare, lambda event: say(event_text(event)))
     say(f"profiling {chosen.name()}")
-    found = profile_trial(answer, chosen, recorded_setting(loaded))
+    found = profile_trial(result, chosen, recorded_setting(loaded))
     if style == "json":
         click.echo(json.dumps(profile_record(found), indent=2))
     elif style == "csv":
@@ -47,21 +48,22 @@ def profile_command(experiment: Path, trial: str | None, style: str) -> None:
     else:
         for table in profile_tables(found.profile):
             print_table(table)
-        latency = chosen.measurements.get("latency_ms")
-        measured_ms = None if latency is None else latency.value
+        latency = loaded.latency
+        measured = None if latency is None else chosen.measurements.get(latency.name)
+        measured_ms = None if measured is None else measured.value
         click.echo("\n".join(profile_lines(found.profile, found.suggestions, measured_ms)))
     say(f"\nprofile: {found.folder} (profile.png, trace.json for chrome://tracing or Perfetto)")
-    _log(answer, found)
+    _log(result, found)
 
 
-def _log(answer: "Result", found: "ProfiledTrial") -> None:
+def _log(result: "Result", found: "ProfiledTrial") -> None:
     """Log the profile in the trial's MLflow run; the files remain if MLflow can't be written."""
     from tunefront.search.study.study import Study
     from tunefront.search.tracking.profile_files import add_to_mlflow
     from tunefront.spaces import TrackingError
 
     try:
-        link = add_to_mlflow(answer, found, Study.read(answer.experiment).search_id)
+        link = add_to_mlflow(result, found, Study.read(result.experiment).search_id)
     except TrackingError as error:
         say(f"MLflow does not have it: {error}; the files stay, and the same command tries again")
     else:

@@ -27,14 +27,14 @@ def report_command(experiment: Path, output: Path | None) -> None:
     """
     from tunefront.search.report.page import REPORT_FILE, write_report
     from tunefront.search.results.archive import open_search
-    from tunefront.search.results.metadata import read_record, recorded_answer
+    from tunefront.search.results.metadata import read_record, recorded_result
     from tunefront.spaces import ExperimentError
 
     loaded = open_search(experiment)
-    answer = recorded_answer(loaded)
+    result = recorded_result(loaded)
     path = output or loaded.results / REPORT_FILE
     try:
-        write_report(answer, read_record(loaded), path)
+        write_report(result, read_record(loaded), path)
     except OSError as error:
         raise ExperimentError(f"{path} can't be written: {error}") from error
     click.echo(str(path))

@@ -1,5 +1,7 @@
 """`tunefront run`: search, confirm the finalists, write the report."""
 
+import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,8 +11,9 @@ import click
 from .arguments import (
     echo,
     export_and_verify,
-    print_answer,
+    export_or_verify,
     print_closing,
+    print_result,
     say,
     with_experiment,
     with_format,
@@ -19,7 +22,11 @@ from .arguments import (
 
 if TYPE_CHECKING:
     from tunefront.search.experiment.experiment import Experiment
+    from tunefront.search.results.result import Result
+    from tunefront.search.run.events import Event, OnEvent
     from tunefront.search.run.search import RunResult
+    from tunefront.search.study.trial import Trial
+    from tunefront.search.terminal.live import Screen
 
 
 @click.command("run")
@@ -49,7 +56,8 @@ def run_command(
 ) -> int:
     """Search, confirm the finalists and print the result.
 
-    Run the same command again to resume after an interruption.
+    Run the same command again to resume after an interruption. With `--format json`, each event
+    is printed as one JSON line; the last one holds the result.
 
     \b
     tunefront run experiments/minilm --dry-run
@@ -72,13 +80,55 @@ def run_command(
         runnable_or_error(loaded)
         return _detach(loaded, exported=exported, fresh=fresh, style=style)
     with screen_for(loaded) as screen:
-        result = run_search(loaded, fresh=fresh, say=screen.say, show=screen.show)
-    print_answer(result.answer, style)
-    print_closing(result.answer, style)
-    _print_next_steps(result, experiment)
-    if exported and result.answer.front.recommended is not None:
-        export_and_verify(result.answer, result.answer.front.recommended, None, keep=True)
-    return result.exit_code
+        on_event = _print_events(screen) if style == "json" else screen.on_event
+        finished = run_search(loaded, fresh=fresh, on_event=on_event)
+    if style == "json":
+        _print_finished(finished)
+    else:
+        print_result(finished.result, style)
+        print_closing(finished.result, style)
+    _print_next_steps(finished, experiment)
+    if exported and finished.result.front.recommended is not None:
+        _export(finished.result, finished.result.front.recommended, style)
+    return finished.exit_code
+
+
+def _print_events(screen: "Screen") -> "OnEvent":
+    """Return a callback that prints each event as one JSON line, and shows it on the screen."""
+    from tunefront.search.run.events import event_record
+
+    def on_event(event: "Event") -> None:
+        if not sys.stdout.isatty():  # on one terminal the two would overwrite each other
+            screen.on_event(event)
+        click.echo(json.dumps(event_record(event)))
+
+    return on_event
+
+
+def _print_finished(finished: "RunResult") -> None:
+    """Print the result as the JSON line of a last event."""
+    from tunefront.search.terminal.result import result_record
+
+    record = {
+        "event": "search_finished",
+        "outcome": finished.outcome,
+        "exit_code": finished.exit_code,
+        "folder": str(finished.folder),
+        "link": finished.link,
+        "seconds": finished.seconds,
+        "result": result_record(finished.result),
+    }
+    click.echo(json.dumps(record))
+
+
+def _export(result: "Result", trial: "Trial", style: str) -> None:
+    """Export a trial unless it is exported, verify the export, and print the outcome."""
+    if style != "json":
+        export_and_verify(result, trial, None, keep=True)
+        return
+    folder, verification = export_or_verify(result, trial, None, keep=True)
+    record = {"event": "exported", "folder": str(folder), "verified": verification.passed}
+    click.echo(json.dumps(record))
 
 
 def _detach(experiment: "Experiment", *, exported: bool, fresh: bool, style: str) -> int:
@@ -93,25 +143,25 @@ def _detach(experiment: "Experiment", *, exported: bool, fresh: bool, style: str
     return detach(experiment, arguments, say)
 
 
-def _print_next_steps(result: "RunResult", written: Path) -> None:
+def _print_next_steps(finished: "RunResult", written: Path) -> None:
     from tunefront.search.results.metadata import read_record, resume_command
     from tunefront.search.results.result import early_ends
     from tunefront.search.tracking.server import say_front
 
-    answer, smoke = result.answer, result.answer.experiment.smoke
-    told = f"{answer.counts()}, {result.seconds / 60:.1f} min"
+    result, smoke = finished.result, finished.result.experiment.smoke
+    counts = f"{result.counts()}, {finished.seconds / 60:.1f} min"
     say("")
-    saved = early_ends(answer.trials, answer.experiment.objectives)
-    echo(["; ".join(filter(None, (told, saved)))], err=True)
-    echo(["", f"  {answer.headline()}", ""], err=True)
-    if result.link:
-        say_front(answer.experiment, say)
-    if result.outcome == "interrupted":
-        command = resume_command(answer.experiment, read_record(answer.experiment))
+    saved = early_ends(result.trials, result.experiment.objectives)
+    echo(["; ".join(filter(None, (counts, saved)))], err=True)
+    echo(["", f"  {result.headline()}", ""], err=True)
+    if finished.link:
+        say_front(result.experiment, say)
+    if finished.outcome == "interrupted":
+        command = resume_command(result.experiment, read_record(result.experiment))
         say(f"next:   interrupted; `{command}` resumes it")
     elif smoke:
-        say(f"a quick check, its figures don't count; next: tunefront run {written}")
-    elif answer.baseline is None:
-        say(f"next:   tunefront show {written} 0, for the baseline's last words")
+        say(f"a quick check, its measurements are not meaningful; next: tunefront run {written}")
+    elif result.baseline is None:
+        say(f"next:   tunefront show {written} 0, for the baseline's error message")
     else:
         say(f"next:   tunefront show {written} | pick | compare | export")

@@ -7,8 +7,8 @@ import click
 
 from .arguments import (
     find,
-    print_answer,
     print_closing,
+    print_result,
     print_trials,
     say,
     with_experiment,
@@ -35,26 +35,26 @@ def show_command(experiment: Path, trial: str | None, everything: bool, style: s
     tunefront show experiments/minilm 'http://127.0.0.1:5000/#/experiments/1/runs/ID'
     """
     from tunefront.search.results.archive import open_search
-    from tunefront.search.results.metadata import recorded_answer
+    from tunefront.search.results.metadata import recorded_result
     from tunefront.search.results.rows import trial_record
     from tunefront.search.terminal.result import trial_lines, trials_table
     from tunefront.search.terminal.tables import print_table
     from tunefront.search.tracking.server import say_front
 
-    answer = recorded_answer(open_search(experiment))
+    result = recorded_result(open_search(experiment))
     if trial is not None:
-        found = find(answer, trial)
+        found = find(result, trial)
         if style == "csv":
-            print_trials(answer, [found], style)
+            print_trials(result, [found], style)
         elif style == "json":
             click.echo(json.dumps(trial_record(found), indent=2))
         else:
-            click.echo("\n".join(trial_lines(answer, found)))
+            click.echo("\n".join(trial_lines(result, found)))
     elif not everything:
-        print_answer(answer, style)
-        print_closing(answer, style)
+        print_result(result, style)
+        print_closing(result, style)
     elif style == "table":
-        print_table(trials_table(answer, answer.trials))
+        print_table(trials_table(result, result.trials))
     else:
-        print_trials(answer, answer.trials, style)
-    say_front(answer.experiment, say)
+        print_trials(result, result.trials, style)
+    say_front(result.experiment, say)

@@ -37,7 +37,7 @@ def status_command(experiment: Path, smoke: bool, watch: bool, style: str) -> No
     """
     from tunefront.search.run.status import status_of
     from tunefront.search.run.status import watch as watch_search
-    from tunefront.search.terminal.result import answer_record
+    from tunefront.search.terminal.result import result_record
     from tunefront.search.tracking.server import say_front
 
     loaded = searched_experiment(experiment, smoke=smoke)
@@ -49,10 +49,10 @@ def status_command(experiment: Path, smoke: bool, watch: bool, style: str) -> No
     found = status_of(loaded)
     if style == "table":
         click.echo("\n".join(found.lines()))
-    elif style == "csv" and found.answer is not None:
-        print_trials(found.answer, found.trials, "csv")
+    elif style == "csv" and found.result is not None:
+        print_trials(found.result, found.trials, "csv")
     elif style == "json":
-        known = {} if found.answer is None else answer_record(found.answer)
+        known = {} if found.result is None else result_record(found.result)
         click.echo(json.dumps({**known, "run": found.fields()}, indent=2))
     say_front(loaded, say)
 

@@ -21,9 +21,10 @@ def sync_command(experiment: Path, smoke: bool) -> None:
     Use it if MLflow could not be reached during the search. Trials that MLflow already holds are
     not written again.
     """
+    from tunefront.search.terminal.events import event_text
     from tunefront.search.text import counted
+    from tunefront.search.tracking.writer import ViewsUnavailable
     from tunefront.search.tracking.writer import sync as sync_search
-    from tunefront.search.tracking.writer import without_views
 
     done = sync_search(searched_experiment(experiment, smoke=smoke))
     click.echo(
@@ -32,4 +33,4 @@ def sync_command(experiment: Path, smoke: bool) -> None:
     click.echo(f"front:  {done.link}")
     say(f"        (served by `tunefront ui {experiment}`)")
     if done.obstacle:
-        say(without_views(done.obstacle))
+        say(event_text(ViewsUnavailable(obstacle=done.obstacle)))

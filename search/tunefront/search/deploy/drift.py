@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tunefront.evaluators import Direction, Measurement
+from tunefront.evaluators import Direction, Measurement, measured_metrics
 from tunefront.evaluators.isolation.codec import from_plain, to_plain
 
 from .rounds import Rounds
@@ -81,8 +81,8 @@ def judged_figures(manifest: Mapping[str, Any], rounds: Rounds, fingerprint: str
             found.append(
                 Finding(metric=name, recorded=before, now=now, verdict="not judged", detail=told)
             )
-        elif name == "latency_ms":
-            found.append(_speed(before, now, manifest["sample_probe"], rounds))
+        elif measured_metrics()[name].kind == "speed":
+            found.append(_speed(name, before, now, manifest["sample_probe"], rounds))
         else:
             drifted = _beyond(before, now, 1.0)
             verdict: DriftVerdict = "drifted" if drifted else "holds"
@@ -104,9 +104,9 @@ def judged_quality(
 
 
 def _speed(
-    before: Measurement, now: Measurement, probe: Mapping[str, float], rounds: Rounds
+    name: str, before: Measurement, now: Measurement, probe: Mapping[str, float], rounds: Rounds
 ) -> Finding:
-    """Compare latency with the recorded one; slowdown that the machine explains is no drift."""
+    """Compare a time with the recorded one; slowdown that the machine explains is no drift."""
     busy = rounds.machine["foreign"] + rounds.machine["steal"]
     shifts = [rounds.probe[name] / probe[name] for name in probe if name in rounds.probe]
     explained = max(1.0, 1 / max(1 - busy, 0.1), *shifts)
@@ -122,7 +122,7 @@ def _speed(
             detail = f"more than the machine explains (x{explained:.2f})"
     elif _beyond(before, now, 1.0):
         verdict, detail = "not judged", told
-    return Finding(metric="latency_ms", recorded=before, now=now, verdict=verdict, detail=detail)
+    return Finding(metric=name, recorded=before, now=now, verdict=verdict, detail=detail)
 
 
 def _beyond(before: Measurement, now: Measurement, stretch: float) -> bool:

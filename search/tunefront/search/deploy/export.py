@@ -29,12 +29,12 @@ from .serving import DOCKERFILE, dockerfile, requirements_of, serving_versions, 
 from .verify import Verification, verify
 
 
-def default_folder(answer: Result, trial: Trial) -> Path:
+def default_folder(result: Result, trial: Trial) -> Path:
     """Return the default export folder of a trial, in `exports` of the search's results."""
-    return answer.experiment.results / "exports" / slug_of(trial.name())
+    return result.experiment.results / "exports" / slug_of(trial.name())
 
 
-def check_export_of(answer: Result, trial: Trial, folder: Path) -> None:
+def check_export_of(result: Result, trial: Trial, folder: Path) -> None:
     """Refuse a folder that is not the export of this trial.
 
     Raises:
@@ -43,7 +43,7 @@ def check_export_of(answer: Result, trial: Trial, folder: Path) -> None:
     manifest = read_manifest(folder)
     held = f"trial {manifest['trial']} ({_words(manifest['configuration'])}) of "
     held += str(manifest["experiment"])
-    wanted = f"trial {trial.number} ({_words(trial.configuration)}) of {answer.experiment.name}"
+    wanted = f"trial {trial.number} ({_words(trial.configuration)}) of {result.experiment.name}"
     if held != wanted:
         raise ExportError(
             f"{folder} holds {held}, not {wanted}; remove it, or name another with --output"
@@ -55,12 +55,12 @@ def _words(configuration: Mapping[str, Any]) -> str:
 
 
 def export_trial(
-    answer: Result, trial: Trial, setting: EvaluationSettings, target: Path
+    result: Result, trial: Trial, setting: EvaluationSettings, target: Path
 ) -> Verification:
     """Export a measured trial and verify the export in a fresh process.
 
     Args:
-        answer: The result of the search, for the README and the manifest.
+        result: The result of the search, for the README and the manifest.
         trial: The trial to export.
         setting: The evaluation settings of the search.
         target: The folder to write; must not exist yet.
@@ -79,7 +79,7 @@ def export_trial(
     shutil.rmtree(made, ignore_errors=True)
     made.mkdir()
     try:
-        _fill(answer, trial, setting, made)
+        _fill(result, trial, setting, made)
         verification = verify(made)
         if not verification.passed:
             failed = "; ".join(f"{c.name}: {c.detail}" for c in verification.checks if not c.holds)
@@ -90,27 +90,27 @@ def export_trial(
     return replace(verification, folder=target)
 
 
-def _fill(answer: Result, trial: Trial, setting: EvaluationSettings, folder: Path) -> None:
+def _fill(result: Result, trial: Trial, setting: EvaluationSettings, folder: Path) -> None:
     isolation = Isolation()
-    log = answer.experiment.results / "logs" / f"export-{trial.number:05}.log"
+    log = result.experiment.results / "logs" / f"export-{trial.number:05}.log"
     try:
         export_candidate(setting, complete(trial.configuration), isolation, log, folder)
     finally:
         isolation.close()
-    fields = _manifest(answer, trial, measure_rounds(folder))
-    resolved = {"configuration": dict(trial.configuration), "experiment": answer.experiment.written}
+    fields = _manifest(result, trial, measure_rounds(folder))
+    resolved = {"configuration": dict(trial.configuration), "experiment": result.experiment.written}
     (folder / CONFIGURATION).write_text(json.dumps(resolved, indent=2, default=str) + "\n")
     record = CandidateRecord.read(folder)
     if can_be_served(record):
-        tag = slug_of(answer.experiment.name)
+        tag = slug_of(result.experiment.name)
         (folder / DOCKERFILE).write_text(dockerfile(record, fields["versions"], tag))
-    (folder / README).write_text(_readme(answer, trial, record, fields))
+    (folder / README).write_text(_readme(result, trial, record, fields))
     write_manifest(folder, fields)
 
 
-def _manifest(answer: Result, trial: Trial, sample: Rounds) -> dict[str, Any]:
+def _manifest(result: Result, trial: Trial, sample: Rounds) -> dict[str, Any]:
     hardware = detect_hardware()
-    experiment = answer.experiment
+    experiment = result.experiment
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "experiment": experiment.name,
@@ -121,7 +121,7 @@ def _manifest(answer: Result, trial: Trial, sample: Rounds) -> dict[str, Any]:
         "trial": trial.number,
         "configuration": dict(trial.configuration),
         "measurements": {name: to_plain(m) for name, m in trial.measurements.items()},
-        "against_baseline": answer.sentence(trial),
+        "against_baseline": result.view(trial).sentence,
         "facts": dict(sample.facts),
         **sample.manifest_fields(),
         "hardware": {
@@ -138,7 +138,7 @@ def _manifest(answer: Result, trial: Trial, sample: Rounds) -> dict[str, Any]:
 
 
 def _readme(
-    answer: Result, trial: Trial, record: CandidateRecord, fields: Mapping[str, Any]
+    result: Result, trial: Trial, record: CandidateRecord, fields: Mapping[str, Any]
 ) -> str:
     figures = "\n".join(
         f"| {name} | {figure(m)} | {m.low:.4g} to {m.high:.4g} | {m.unit} | {m.samples} |"
@@ -146,9 +146,9 @@ def _readme(
     )
     choices = "\n".join(f"- {name}: {value}" for name, value in trial.configuration.items())
     return f"""\
-# {answer.experiment.name}, trial {trial.number}
+# {result.experiment.name}, trial {trial.number}
 
-{answer.sentence(trial)} (against the search's baseline, on {fields["hardware"]["summary"]}).
+{result.view(trial).sentence} (against the search's baseline, on {fields["hardware"]["summary"]}).
 
 ## Run it
 

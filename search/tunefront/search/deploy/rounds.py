@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tunefront.evaluators import Measurement
+from tunefront.evaluators import Measurement, measured_metrics
 from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.search.text import Say
 from tunefront.spaces import ExportError
@@ -20,7 +20,6 @@ ROUNDS = 3
 ROUND_S = 1.0
 """Time for measuring per round, s."""
 ROUND_TIMEOUT_S = 1800.0
-ROUND_UNITS: Mapping[str, str] = {"latency_ms": "ms", "peak_memory_mb": "MB"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +92,7 @@ def of_rounds(values: Sequence[float], metric: str) -> Measurement:
         low, high = min(low, math.exp(middle - half)), max(high, math.exp(middle + half))
     return Measurement(
         value=statistics.median(values),
-        unit=ROUND_UNITS.get(metric, ""),
+        unit=measured_metrics()[metric].unit,
         low=low,
         high=high,
         samples=len(values),

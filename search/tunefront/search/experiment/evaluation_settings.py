@@ -4,17 +4,12 @@ The settings are shared by all evaluations of a search. The identity is everythi
 configuration that measurements depend on.
 """
 
-from tunefront.evaluators import (
-    QUALITY_DROP,
-    EvaluationSettings,
-    WorkloadDescription,
-    quality_metrics,
-    stages_folder,
-)
+from tunefront.evaluators import EvaluationSettings, WorkloadDescription, stages_folder
 from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.spaces import complete, detect_hardware
 
 from .experiment import Experiment
+from .metrics import QUALITY_DROP
 
 JUDGING = ("task", "max_length", "items", "metric", "direction", "inputs", "quality")
 """Workload keys, other than model and data, that measurements depend on."""
@@ -42,10 +37,7 @@ def setting_of(experiment: Experiment, fingerprint: str) -> EvaluationSettings:
         memory_mb=int(TRIAL_MEMORY_SHARE * hardware.memory_mb / experiment.concurrent_trials),
         baseline=complete(experiment.baseline),
         quality_limit=_quality_limit(experiment),
-        quality_matters=any(
-            o.metric in quality_metrics(experiment.workload) or o.metric == QUALITY_DROP.name
-            for o in experiment.objectives
-        ),
+        quality_matters=any(o.kind == "quality" for o in experiment.objectives),
     )
 
 

@@ -11,7 +11,9 @@ from tunefront.evaluators import (
     Protocol,
     Timeouts,
     WorkloadSpec,
+    first_of_kind,
     quality_metrics,
+    reference_rate,
 )
 from tunefront.spaces import (
     Configuration,
@@ -39,6 +41,13 @@ class Budget:
     hours: float | None
     until: str | None = None
     least_gain: float | None = None
+
+    @property
+    def deadline_text(self) -> str:
+        """The settings that bound the time: `budget.hours 8 or budget.until 07:00`, or empty."""
+        hours = f"budget.hours {self.hours:g}" if self.hours is not None else ""
+        until = f"budget.until {self.until}" if self.until is not None else ""
+        return " or ".join(filter(None, (hours, until)))
 
     def seconds(self, spent_s: float, now: datetime) -> float | None:
         """Return the seconds left, at least 0; None if there is no bound on time.
@@ -139,6 +148,22 @@ class Experiment:
     def primary(self) -> Metric:
         """Primary quality metric, to which `quality_drop` refers."""
         return next(iter(quality_metrics(self.workload).values()))
+
+    @property
+    def rate(self) -> Metric | None:
+        """Metric that speed-ups are ratios of; None if the workload measures none."""
+        return reference_rate(self.metrics.values())
+
+    @property
+    def latency(self) -> Metric | None:
+        """Metric of the time of one request; None if the workload measures none."""
+        times = (m for m in self.metrics.values() if m.kind == "speed" and m.follows == "time")
+        return next(times, None)
+
+    @property
+    def size(self) -> Metric | None:
+        """First memory metric, by which trials are described; None if none is measured."""
+        return first_of_kind(self.metrics.values(), "memory")
 
 
 def bound(experiment: Experiment, limit: Limit) -> str:

@@ -4,20 +4,23 @@ import math
 import operator
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
 from tunefront.evaluators import (
-    QUALITY_DROP,
     Direction,
     Evaluation,
     Measurement,
     Metric,
+    MetricKind,
     paired_change,
 )
 from tunefront.spaces import ExperimentError, show
+from tunefront.spaces.metric import timed_kind
+
+from .metrics import QUALITY_DROP
 
 Bound = Literal["<=", ">="]
 _COMPARE: Mapping[str, Callable[[float, float], bool]] = {"<=": operator.le, ">=": operator.ge}
@@ -26,10 +29,22 @@ _LIMIT = re.compile(r"\s*(<=|>=)\s*([-+\d.eE]+)\s*(%?)\s*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
-    """A metric to minimise or maximise."""
+    """A metric to minimise or maximise.
+
+    Attributes:
+        metric: Name of the metric.
+        direction: Whether lower or higher values are better.
+        kind: Kind of the metric.
+    """
 
     metric: str
     direction: Direction
+    kind: MetricKind = field(default="quality", compare=False)
+
+    @property
+    def timed(self) -> bool:
+        """Whether the metric is computed from timed requests, so that further turns change it."""
+        return timed_kind(self.kind)
 
     @property
     def sign(self) -> float:
@@ -45,11 +60,18 @@ class Limit:
         metric: Name of the metric.
         test: Comparison of value and bound, `<=` or `>=`.
         bound: The bound, in the metric's unit.
+        kind: Kind of the metric.
     """
 
     metric: str
     test: Bound
     bound: float
+    kind: MetricKind = field(default="quality", compare=False)
+
+    @property
+    def timed(self) -> bool:
+        """Whether the metric is computed from timed requests, so that further turns change it."""
+        return timed_kind(self.kind)
 
     @property
     def sign(self) -> float:
@@ -96,7 +118,12 @@ class Limit:
             raise ExperimentError(f"{number!r} is not a number") from error
         if not math.isfinite(bound):
             raise ExperimentError(f"a finite bound is needed, but got {number}")
-        return cls(metric=metric.name, test="<=" if test == "<=" else ">=", bound=bound)
+        return cls(
+            metric=metric.name,
+            test="<=" if test == "<=" else ">=",
+            bound=bound,
+            kind=metric.kind,
+        )
 
     @classmethod
     def parse_expression(cls, text: str, metrics: Mapping[str, Metric]) -> "Limit":

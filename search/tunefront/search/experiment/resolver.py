@@ -11,18 +11,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from tunefront.evaluators import (
-    COST_METRICS,
-    ENERGY_METRICS,
-    GPU_METRICS,
-    MEASURED_METRICS,
-    QUALITY_DROP,
     Metric,
     Protocol,
     Timeouts,
     WorkloadSpec,
-    energy_is_counted,
     prepared_folder,
-    quality_metrics,
 )
 from tunefront.spaces import (
     CHOICES,
@@ -42,6 +35,7 @@ from tunefront.spaces import (
 
 from .document import Document, find_experiment, read_document, slug_of
 from .experiment import Budget, Experiment, Prepare
+from .metrics import metrics_of, why_not_measured
 from .objective import Limit, Objective, check_limits
 from .schema import ExperimentSection
 
@@ -174,8 +168,7 @@ class _Resolver:
         prepare = self._prepare()
         workload = self._workload(prepare)
         space = self._space()
-        metrics = {**MEASURED_METRICS, **quality_metrics(workload)}
-        metrics |= {QUALITY_DROP.name: QUALITY_DROP, **self._extra_metrics()}
+        metrics = self._metrics(workload)
         limits = self._limits(metrics)
         return Experiment(
             name=section.name + (SMOKE_SUFFIX if self.smoke else ""),
@@ -218,26 +211,16 @@ class _Resolver:
             smoke=self.smoke,
         )
 
-    def _extra_metrics(self) -> Mapping[str, Metric]:
-        """Return the metrics that need a price, a GPU or an energy counter, if it is available."""
-        priced = COST_METRICS if self.section.price_per_hour is not None else {}
-        gpu = GPU_METRICS if self.hardware.gpus else {}
-        counted = energy_is_counted()
-        if self.recorded:
-            counted = not {*self.section.objectives, *self.section.limits}.isdisjoint(
-                ENERGY_METRICS
-            )
-        return {**priced, **gpu, **(ENERGY_METRICS if counted else {})}
+    def _metrics(self, workload: WorkloadSpec) -> Mapping[str, Metric]:
+        """Return the metrics that this machine can measure; a record has those that it names."""
+        named = {*self.section.objectives, *self.section.limits} if self.recorded else ()
+        priced = self.section.price_per_hour is not None
+        return metrics_of(workload, self.hardware, priced=priced, needed=named)
 
     def _why_not(self, name: str) -> str:
         """Return why an existing metric is not measured here; empty if the metric is unknown."""
-        if name in COST_METRICS:
-            return "; it needs the key price_per_hour"
-        if name in ENERGY_METRICS:
-            return "; this machine has no energy counter that this user may read (RAPL, NVML)"
-        if name in GPU_METRICS:
-            return "; this machine has no GPU"
-        return ""
+        reason = why_not_measured(name, self.hardware)
+        return f"; {reason}" if reason else ""
 
     def _fail(self, key: Sequence[str], message: object) -> ExperimentError:
         return ExperimentError(f"{self.document.place(key)}: {message}")
@@ -337,7 +320,7 @@ class _Resolver:
                     f"{self._why_not(name) or did_you_mean(name, metrics)}",
                 )
         return tuple(
-            Objective(metric=name, direction=direction)
+            Objective(metric=name, direction=direction, kind=metrics[name].kind)
             for name, direction in self.section.objectives.items()
         )
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tunefront.evaluators import Measurement, Metric
+from tunefront.evaluators import Measurement, Metric, MetricKind, first_of_kind
 from tunefront.search.experiment.experiment import Experiment
+from tunefront.search.experiment.metrics import QUALITY_DROP
 from tunefront.search.experiment.objective import Limit, Objective
 from tunefront.search.study.trial import Trial
 from tunefront.search.text import listed
@@ -128,27 +129,31 @@ def nearest_misses(trials: Sequence[Trial], limits: Sequence[Limit], count: int 
     return sorted((trial for trial in trials if trial.measured), key=distance)[:count]
 
 
-def _for_telling_apart(trial: Trial, objective: Objective, primary: Metric) -> Measurement:
-    """Return the measurement whose interval is valid for comparisons between trials.
+def _paired_loss(trial: Trial, objective: Objective, primary: Metric) -> Measurement | None:
+    """Return the quality drop if the objective is the primary quality metric.
 
-    For the primary quality metric this is the quality drop, because it is paired item by item.
+    Its interval is valid for comparisons between trials, because it is paired item by item.
     """
-    drop = trial.measurements.get("quality_drop")
-    if objective.metric == primary.name and drop is not None:
-        return drop
-    return trial.measurements[objective.metric]
+    return trial.measurements.get(QUALITY_DROP.name) if objective.metric == primary.name else None
 
 
 def spread_of(
     trials: Sequence[Trial], objectives: Sequence[Objective], primary: Metric
 ) -> tuple[Costs, Costs, Costs]:
     """Return values, lower ends and upper ends as costs, `(trials, objectives)` each."""
-    rows = [[_for_telling_apart(t, o, primary) for o in objectives] for t in trials]
+    losses = [[_paired_loss(trial, o, primary) for o in objectives] for trial in trials]
+    rows = [
+        [
+            trial.measurements[o.metric] if loss is None else loss
+            for o, loss in zip(objectives, row, strict=True)
+        ]
+        for trial, row in zip(trials, losses, strict=True)
+    ]
     # The quality drop is a loss whatever the direction of the quality metric.
     signs = np.array(
         [
-            [1.0 if m.unit == "%" else o.sign for m, o in zip(r, objectives, strict=True)]
-            for r in rows
+            [o.sign if loss is None else 1.0 for o, loss in zip(objectives, row, strict=True)]
+            for row in losses
         ]
     )
     middle = signs * np.array([[m.value for m in row] for row in rows])
@@ -253,16 +258,19 @@ def deciding(
     behind a remote server has no memory measurement.
     """
     measured = [trial.measurements for trial in trials if trial.measured]
-    known = {name: m for name, m in experiment.metrics.items() if all(name in f for f in measured)}
-    speed = _first(experiment, ("latency_ms", "throughput", "tokens_per_second"), "throughput")
-    size = _first(experiment, ("peak_memory_mb", "model_memory_mb", "weights_mb"), "peak_memory_mb")
-    return known.get(speed), known.get(size), known.get(experiment.primary.name)
+    speed = _first(experiment, "speed") or experiment.rate
+    size = _first(experiment, "memory") or experiment.size
+    known = (
+        metric if metric is not None and all(metric.name in f for f in measured) else None
+        for metric in (speed, size, experiment.primary)
+    )
+    return next(known), next(known), next(known)
 
 
-def _first(experiment: Experiment, names: Sequence[str], fallback: str) -> str:
-    """Return the first of `names` that is an objective, else `fallback`."""
-    objectives = {objective.metric for objective in experiment.objectives}
-    return next((name for name in names if name in objectives), fallback)
+def _first(experiment: Experiment, kind: MetricKind) -> Metric | None:
+    """Return the first objective's metric of a kind; None if no objective is of that kind."""
+    named = (experiment.metrics[objective.metric] for objective in experiment.objectives)
+    return first_of_kind(named, kind)
 
 
 def _best_by(trials: Sequence[Trial], metric: Metric) -> Trial:
@@ -357,6 +365,59 @@ def gain_over(baseline: Trial, objectives: Sequence[Objective]) -> Callable[[Tri
         return float(np.mean(gains))
 
     return gain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialInputs:
+    """The values of one measured trial that picks are computed from.
+
+    Attributes:
+        low: Lower ends of the values that decide ties, as costs, in the order of the objectives.
+        high: Their upper ends.
+        gain: Mean gain over the baseline in all objectives; None without a measured baseline.
+        changes: Number of choices whose value differs from the baseline's.
+    """
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    gain: float | None
+    changes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PickInputs:
+    """All that picks are computed from, for the report's page, which picks under other limits.
+
+    Attributes:
+        speed: Metric that defines the fastest trial; None if there is none.
+        size: Metric that defines the smallest trial; None if there is none.
+        quality: Metric that defines the trial of the highest quality; None if there is none.
+        trials: The values of every measured trial, by number.
+    """
+
+    speed: Metric | None
+    size: Metric | None
+    quality: Metric | None
+    trials: Mapping[int, TrialInputs]
+
+
+def pick_inputs(experiment: Experiment, trials: Sequence[Trial]) -> PickInputs:
+    """Return all that the picks of recorded trials are computed from, not rounded."""
+    objectives, measured = experiment.objectives, [trial for trial in trials if trial.measured]
+    speed, size, quality = deciding(experiment, trials)
+    found: dict[int, TrialInputs] = {}
+    if measured:
+        _, low, high = spread_of(measured, objectives, experiment.primary)
+        baseline = next((trial for trial in measured if trial.number == 0), None)
+        gain = gain_over(baseline, objectives) if baseline is not None else None
+        for row, trial in enumerate(measured):
+            found[trial.number] = TrialInputs(
+                low=tuple(map(float, low[row])),
+                high=tuple(map(float, high[row])),
+                gain=gain(trial) if gain is not None else None,
+                changes=changes(experiment, trial),
+            )
+    return PickInputs(speed=speed, size=size, quality=quality, trials=found)
 
 
 def ratio(trial: Trial, baseline: Trial, metric: Metric) -> float | None:

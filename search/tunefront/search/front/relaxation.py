@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.objective import Limit
@@ -56,7 +56,7 @@ def relaxations(
         if limit.kept(trial.value(limit.metric)):
             continue
         bound = _outwards(trial.value(limit.metric), limit)
-        relaxed = Limit(metric=limit.metric, test=limit.test, bound=bound)
+        relaxed = replace(limit, bound=bound)
         found.append(Relaxation(limit=limit, relaxed=relaxed, trial=trial))
     return found
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from tunefront.evaluators import Part, Profile
+from tunefront.evaluators import Metric, Part, Profile
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import Configuration, SearchSpace, Value, choice_kind, complete, show
 
@@ -27,11 +27,13 @@ class Situation:
         profile: The profile.
         configuration: The profiled configuration; complete.
         cores: Number of cores of the machine.
+        rate: Metric that speed-ups are ratios of; None if there is none.
     """
 
     profile: Profile
     configuration: Configuration
     cores: int
+    rate: Metric | None
 
     def value(self, choice: str) -> Value:
         """Return the configuration's value of a choice."""
@@ -318,29 +320,32 @@ def _option(
         value=value,
         in_space=value in _in_space(space, name),
         obstacle=space.obstacle(changed) or "",
-        tried=tried_of(trials, number, name, situation.value(name), value),
+        tried=tried_of(trials, situation.rate, number, name, situation.value(name), value),
     )
 
 
-def tried_of(trials: Sequence[Trial], number: int, choice: str, now: Value, value: Value) -> Tried:
-    """Collect the recorded evidence for `value` in place of `now`."""
-    measured = [t for t in trials if t.measured and "throughput" in t.measurements]
+def tried_of(
+    trials: Sequence[Trial], rate: Metric | None, number: int, choice: str, now: Value, value: Value
+) -> Tried:
+    """Collect the recorded evidence for `value` in place of `now`, by a rate if there is one."""
+    name = "" if rate is None else rate.name
+    measured = [trial for trial in trials if trial.measured and name in trial.measurements]
     having = [trial for trial in measured if _value(trial, choice) == value]
     before = {_others(t, choice): t for t in measured if _value(t, choice) == now}
     ratios = [
-        trial.value("throughput") / before[_others(trial, choice)].value("throughput")
+        trial.value(name) / before[_others(trial, choice)].value(name)
         for trial in having
         if _others(trial, choice) in before
     ]
-    own = next((trial.value("throughput") for trial in measured if trial.number == number), None)
-    best = max(having, key=lambda trial: trial.value("throughput"), default=None)
+    own = next((trial.value(name) for trial in measured if trial.number == number), None)
+    best = max(having, key=lambda trial: trial.value(name), default=None)
     failed = [t for t in trials if t.status == "failed" and _value(t, choice) == value]
     return Tried(
         trials=len(having),
         failed=len(failed),
         pairs=len(ratios),
         speedup=median(ratios) if ratios else None,
-        best=(best.number, best.value("throughput") / own) if best and own else None,
+        best=(best.number, best.value(name) / own) if best and own else None,
     )
 
 

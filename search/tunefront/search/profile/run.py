@@ -38,11 +38,11 @@ class ProfiledTrial:
     folder: Path
 
 
-def profile_trial(answer: Result, trial: Trial, setting: EvaluationSettings) -> ProfiledTrial:
+def profile_trial(result: Result, trial: Trial, setting: EvaluationSettings) -> ProfiledTrial:
     """Profile a measured trial and write its files, replacing an earlier profile of it.
 
     Args:
-        answer: The result of the search.
+        result: The result of the search.
         trial: The trial to profile.
         setting: The evaluation settings of the search.
 
@@ -50,7 +50,7 @@ def profile_trial(answer: Result, trial: Trial, setting: EvaluationSettings) -> 
         ExperimentError: If the trial was not measured, or the search is a quick check.
         EvaluationError: If the trial can't be built, run or profiled; carries the cause.
     """
-    experiment = answer.experiment
+    experiment = result.experiment
     if experiment.smoke:
         raise ExperimentError(
             f"{experiment.name}: a quick check is not profiled, its figures don't count; "
@@ -66,11 +66,11 @@ def profile_trial(answer: Result, trial: Trial, setting: EvaluationSettings) -> 
     shutil.rmtree(made, ignore_errors=True)
     made.mkdir(parents=True)
     try:
-        profile = _profile(answer, trial, setting, made)
+        profile = _profile(result, trial, setting, made)
         found = ProfiledTrial(
             trial=trial,
             profile=profile,
-            suggestions=_suggestions(answer, trial, profile),
+            suggestions=_suggestions(result, trial, profile),
             folder=folder,
         )
         write_whole(made / DATA, json.dumps(profile_record(found), indent=1) + "\n")
@@ -83,8 +83,8 @@ def profile_trial(answer: Result, trial: Trial, setting: EvaluationSettings) -> 
     return found
 
 
-def _profile(answer: Result, trial: Trial, setting: EvaluationSettings, folder: Path) -> Profile:
-    log = answer.experiment.results / "logs" / f"profile-{trial.number:05}.log"
+def _profile(result: Result, trial: Trial, setting: EvaluationSettings, folder: Path) -> Profile:
+    log = result.experiment.results / "logs" / f"profile-{trial.number:05}.log"
     isolation = Isolation()
     try:
         return profile_candidate(
@@ -99,14 +99,15 @@ def _profile(answer: Result, trial: Trial, setting: EvaluationSettings, folder: 
         isolation.close()
 
 
-def _suggestions(answer: Result, trial: Trial, profile: Profile) -> list[Suggestion]:
-    space = answer.experiment.space
+def _suggestions(result: Result, trial: Trial, profile: Profile) -> list[Suggestion]:
+    space = result.experiment.space
     situation = Situation(
         profile=profile,
         configuration=complete(trial.configuration),
         cores=space.context.hardware.cores,
+        rate=result.experiment.rate,
     )
-    return suggestions_for(situation, space, answer.trials, trial.number)
+    return suggestions_for(situation, space, result.trials, trial.number)
 
 
 def profile_record(found: ProfiledTrial) -> dict[str, Any]:

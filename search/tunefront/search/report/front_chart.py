@@ -10,20 +10,28 @@ import numpy.typing as npt
 
 from tunefront.search.front.pareto import nondominated
 from tunefront.search.results.result import Result
-from tunefront.search.results.view import role_of
-from tunefront.search.study.trial import Trial
+from tunefront.search.results.view import TrialRole, TrialView
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-ROLE_COLOURS = {
+ROLE_COLOURS: dict[TrialRole, str] = {
     "front": "#d62728",
     "recommended": "#2ca02c",
     "baseline": "#1f77b4",
     "dominated": "#b0b0b0",
+    "infeasible": "#b0b0b0",
+    "failed": "#b0b0b0",
+    "running": "#b0b0b0",
 }
 """Colour of each role, also used for runs in MLflow."""
-MARKERS = {"dominated": ("o", 4), "front": ("o", 7), "baseline": ("s", 8), "recommended": ("*", 16)}
+MARKERS: dict[TrialRole, tuple[str, int]] = {
+    "infeasible": ("x", 4),
+    "dominated": ("o", 4),
+    "front": ("o", 7),
+    "baseline": ("s", 8),
+    "recommended": ("*", 16),
+}
 """Marker and size in points of each role, in drawing order."""
 LOG_AXIS_FACTOR = 5.0
 """Ratio of the largest to the smallest positive value above which an axis is logarithmic."""
@@ -35,41 +43,42 @@ PLACES = tuple(
 """Possible label offsets from the trial, in points; x < 0 aligns right, x = 0 centres."""
 
 
-def draw_front(answer: Result, path: Path) -> None:
+def draw_front(result: Result, path: Path) -> None:
     """Write a PNG: the first objective against the next two; a single one against itself."""
     import matplotlib
 
     matplotlib.use("agg")
     from matplotlib import pyplot
 
-    objectives = [objective.metric for objective in answer.experiment.objectives]
+    objectives = [objective.metric for objective in result.experiment.objectives]
     pairs = [(objectives[0], other) for other in objectives[1:3]] or [(objectives[0],) * 2]
     size = (6.2 * len(pairs), 4.8)
     figure, axes = pyplot.subplots(1, len(pairs), figsize=size, squeeze=False, layout="constrained")
-    title = textwrap.fill(answer.headline(), width=60 * len(pairs))
+    title = textwrap.fill(result.headline(), width=60 * len(pairs))
     figure.suptitle(title, fontsize=10.5, x=0.01, ha="left", fontweight="bold")
     for ax, (x, y) in zip(axes[0], pairs, strict=True):
-        _draw_pair(ax, answer, x, y)
+        _draw_pair(ax, result, x, y)
     handles = axes[0][0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside lower center", ncols=5, frameon=False)
     figure.draw_without_rendering()  # computes the layout, which label placement needs
     for ax, (x, y) in zip(axes[0], pairs, strict=True):
-        _name_picks(ax, answer, x, y)
+        _name_picks(ax, result, x, y)
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
 
 
-def _draw_pair(ax: "Axes", answer: Result, x: str, y: str) -> None:
-    measured = [trial for trial in answer.trials if trial.measured]
+def _draw_pair(ax: "Axes", result: Result, x: str, y: str) -> None:
+    views = [view for view in result.views.values() if view.trial.measured]
     for role, (marker, size) in MARKERS.items():
-        trials = [trial for trial in measured if role_of(answer, trial) == role]
-        if not trials:
+        drawn = [view for view in views if view.role == role]
+        if not drawn:
             continue
+        whiskers = role not in ("dominated", "infeasible")
         ax.errorbar(
-            [trial.value(x) for trial in trials],
-            [trial.value(y) for trial in trials],
-            xerr=None if role == "dominated" else errors(answer, trials, x),
-            yerr=None if role == "dominated" else errors(answer, trials, y),
+            [view.trial.value(x) for view in drawn],
+            [view.trial.value(y) for view in drawn],
+            xerr=_error_bars(drawn, x) if whiskers else None,
+            yerr=_error_bars(drawn, y) if whiskers else None,
             fmt=marker,
             markersize=size,
             elinewidth=0.8,
@@ -77,16 +86,16 @@ def _draw_pair(ax: "Axes", answer: Result, x: str, y: str) -> None:
             color=ROLE_COLOURS[role],
             label=role,
         )
-    _draw_limits(ax, answer, x, y)
-    ax.set_xlabel(_label(answer, x))
-    ax.set_ylabel(_label(answer, y))
+    _draw_limits(ax, result, x, y)
+    ax.set_xlabel(_label(result, x))
+    ax.set_ylabel(_label(result, y))
     ax.ticklabel_format(useOffset=False)
-    if _far_apart([trial.value(x) for trial in measured]):
+    if _far_apart([view.trial.value(x) for view in views]):
         _logarithmic(ax)
     ax.margins(x=0.12, y=0.12)
     ax.grid(alpha=0.25, which="both", linewidth=0.5)
     ax.spines[["top", "right"]].set_visible(False)
-    _draw_edge(ax, answer, x, y)
+    _draw_edge(ax, result, x, y)
 
 
 def _far_apart(values: Sequence[float]) -> bool:
@@ -107,42 +116,26 @@ def _logarithmic(ax: "Axes") -> None:
     ax.xaxis.set_minor_formatter(NullFormatter())
 
 
-def errors(answer: Result, trials: Sequence[Trial], metric: str) -> list[list[float]]:
-    """Return the lengths of the intervals below and above the values, shape `(2, trials)`.
-
-    For the primary quality metric this is the paired interval of the change against the baseline on
-    the same items, because the spread between items is shared by all trials and does not affect
-    their order.
-    """
-    reaches = [_reach(answer, trial, metric) for trial in trials]
-    return [[below for below, _ in reaches], [above for _, above in reaches]]
+def _error_bars(views: Sequence[TrialView], metric: str) -> list[list[float]]:
+    """Return the lengths of the intervals below and above the values, shape `(2, trials)`."""
+    ends = [view.error_bars[metric] for view in views]
+    return [[below for below, _ in ends], [above for _, above in ends]]
 
 
-def _reach(answer: Result, trial: Trial, metric: str) -> tuple[float, float]:
-    found = trial.measurements[metric]
-    drop, baseline = trial.measurements.get("quality_drop"), answer.baseline
-    primary = answer.experiment.primary
-    if metric != primary.name or drop is None or baseline is None:
-        return max(found.value - found.low, 0.0), max(found.high - found.value, 0.0)
-    percent = abs(baseline.value(metric)) / 100
-    better, worse = (drop.value - drop.low) * percent, (drop.high - drop.value) * percent
-    return (better, worse) if primary.direction == "minimize" else (worse, better)
-
-
-def _draw_limits(ax: "Axes", answer: Result, x: str, y: str) -> None:
-    for limit in answer.experiment.limits:
+def _draw_limits(ax: "Axes", result: Result, x: str, y: str) -> None:
+    for limit in result.experiment.limits:
         for metric, line in ((x, ax.axvline), (y, ax.axhline)):
             if limit.metric == metric:
                 line(limit.bound, color="#888888", linestyle="--", linewidth=0.8)
 
 
-def _draw_edge(ax: "Axes", answer: Result, x: str, y: str) -> None:
+def _draw_edge(ax: "Axes", result: Result, x: str, y: str) -> None:
     """Draw a step line through the front's trials that are nondominated in these two metrics."""
-    trials = list(answer.front.trials)
+    trials = list(result.front.trials)
     if len(trials) < 2 or x == y:
         return
     signs = [
-        1 if answer.experiment.metrics[name].direction == "minimize" else -1 for name in (x, y)
+        1 if result.experiment.metrics[name].direction == "minimize" else -1 for name in (x, y)
     ]
     points = np.array([[trial.value(x), trial.value(y)] for trial in trials])
     edge = points[nondominated(points * signs)]
@@ -151,26 +144,26 @@ def _draw_edge(ax: "Axes", answer: Result, x: str, y: str) -> None:
     ax.step(edge[:, 0], edge[:, 1], where=where, color=ROLE_COLOURS["front"], alpha=0.45, zorder=1)
 
 
-def _name_picks(ax: "Axes", answer: Result, x: str, y: str) -> None:
+def _name_picks(ax: "Axes", result: Result, x: str, y: str) -> None:
     """Label the baseline and the picks, each at the offset with the least overlap."""
-    names = {pick.trial.number: pick.name for pick in reversed(answer.front.picks)}
-    shown = [t for t in answer.trials if t.measured and role_of(answer, t) != "dominated"]
+    shown = [view for view in result.shortlist if view.trial.measured]
     to_points = 72 / ax.figure.dpi
     frame = ax.get_window_extent()
     bounds = Box(frame.x0, frame.y0, frame.x1, frame.y1).scaled(to_points)
-    spots = {t.number: ax.transData.transform((t.value(x), t.value(y))) * to_points for t in shown}
+    points = {view.number: (view.trial.value(x), view.trial.value(y)) for view in shown}
+    spots = {n: ax.transData.transform(point) * to_points for n, point in points.items()}
     taken = [Box(at[0] - 4, at[1] - 4, at[0] + 4, at[1] + 4) for at in spots.values()]
-    for trial in shown:
-        if trial.number not in names and trial.number != 0:
+    for view in shown:
+        if not view.picks and view.number != 0:
             continue
-        name = f"{trial.number:03} {names.get(trial.number, 'baseline')}"
-        boxes = [_box(spots[trial.number], offset, name) for offset in PLACES]
+        name = f"{view.number:03} {view.picks[0].name if view.picks else 'baseline'}"
+        boxes = [_box(spots[view.number], offset, name) for offset in PLACES]
         cost = [sum(map(box.overlap, taken)) + box.outside(bounds) for box in boxes]
         place = int(np.argmin(cost))
         taken.append(boxes[place])
         ax.annotate(
             name,
-            (trial.value(x), trial.value(y)),
+            points[view.number],
             textcoords="offset points",
             xytext=PLACES[place],
             ha=_anchor(PLACES[place][0]),
@@ -217,8 +210,8 @@ class Box(NamedTuple):
         return whole - self.overlap(frame)
 
 
-def _label(answer: Result, metric: str) -> str:
-    known = answer.experiment.metrics[metric]
+def _label(result: Result, metric: str) -> str:
+    known = result.experiment.metrics[metric]
     better = "less" if known.direction == "minimize" else "more"
     unit = f", {known.unit}" if known.unit else ""
     return f"{metric}{unit} ({better} is better)"

@@ -3,23 +3,23 @@
 import numpy as np
 
 from tunefront.search.front.pareto import Costs, hypervolume, nondominated
-from tunefront.search.front.picks import within
 from tunefront.search.results.result import Result
 from tunefront.search.sampling.surrogate.targets import learnable
 
 
-def history_of(answer: Result) -> list[tuple[int, float]]:
+def history_of(result: Result) -> list[tuple[int, float]]:
     """Return for every trial within limits its number and the share reached by then, 0 to 1.
 
     Values are scaled as for the sampler (linear or log). In every objective the reference point is
     the front's worst value plus the front's range; if that is zero, plus the range of all trials
     within limits, or 1.
     """
-    kept = within(answer.trials, answer.experiment.limits)
+    views = result.views.values()
+    kept = [view.trial for view in views if view.trial.measured and not view.misses]
     if not kept:
         return []
-    objectives = answer.experiment.objectives
-    costs = np.stack([learnable(kept, o.metric, o.sign)[0] for o in objectives], axis=1)
+    objectives = result.experiment.objectives
+    costs = np.stack([learnable(kept, o)[0] for o in objectives], axis=1)
     reference = _reference(costs)
     whole = hypervolume(costs[nondominated(costs)], reference)
     best = costs[:0]

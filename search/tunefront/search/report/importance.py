@@ -87,7 +87,7 @@ def importance_of(
     if len(measured) < LEAST_EXPLAINED_TRIALS or not varied:
         return found
     features = encode([trial.configuration for trial in measured], varied)
-    figures, _, _ = learnable(measured, objective.metric, objective.sign)
+    figures, _, _ = learnable(measured, objective)
     if float(np.ptp(figures)) <= SAME_VALUE * float(np.abs(figures).max()):
         return replace(found, same=True)
     missed, missed_without = _misses(features, figures, random)
@@ -110,7 +110,7 @@ def _misses(
 
     The second has shape `(choices,)`.
     """
-    count, choices = features.places.shape
+    count, choices = features.codes.shape
     missed = 0.0
     missed_without = np.zeros(choices)
     order = random.permutation(count)
@@ -124,7 +124,7 @@ def _misses(
             for _ in range(DRAWS):
                 drawn = random.choice(count, size=len(asked))
                 changed = distances.copy()
-                places = features.places[known, choice], features.places[drawn, choice]
+                places = features.codes[known, choice], features.codes[drawn, choice]
                 changed[choice] = features.tables[choice][np.ix_(*places)]
                 off = np.square(truth - process.predict(changed)[0]).sum()
                 missed_without[choice] += float(off) / DRAWS

@@ -9,22 +9,22 @@ from tunefront.search.results.trial_comparison import ItemRow, TrialComparison, 
 from tunefront.search.text import one_line
 
 
-def answers_of(answer: Result, samples: Mapping[int, Sequence[Sample]]) -> dict[str, Any] | None:
+def answers_of(result: Result, samples: Mapping[int, Sequence[Sample]]) -> dict[str, Any] | None:
     """Return the items with outputs to compare, those that differ most first.
 
     Args:
-        answer: The result of the search.
+        result: The result of the search.
         samples: Recorded outputs by trial number.
 
     Returns:
         Plain JSON values; None unless outputs of the baseline and of another pick are recorded.
     """
-    picked = {pick.trial.number: pick.trial for pick in answer.front.picks}
-    base = {} if answer.baseline is None else {answer.baseline.number: answer.baseline}
+    picked = {pick.trial.number: pick.trial for pick in result.front.picks}
+    base = {} if result.baseline is None else {result.baseline.number: result.baseline}
     trials = [trial for trial in {**base, **picked}.values() if trial.number in samples]
-    if len(trials) < 2 or trials[0] is not answer.baseline:
+    if len(trials) < 2 or trials[0] is not result.baseline:
         return None
-    comparison = TrialComparison(answer=answer, trials=trials, samples=samples)
+    comparison = TrialComparison(result=result, trials=trials, samples=samples)
     return {
         "metric": comparison.primary.name,
         "trials": [trial.number for trial in trials],

@@ -40,25 +40,25 @@ SCRIPTS = (
 
 
 def report_html(
-    answer: Result,
+    result: Result,
     record: Mapping[str, Any],
     samples: Mapping[int, Sequence[Sample]] = MappingProxyType({}),
 ) -> str:
     """Return the report of a search as HTML.
 
     Args:
-        answer: The result of the search.
+        result: The result of the search.
         record: Metadata of `search.json`: machine, workload, dropped combinations; can be empty.
         samples: Recorded outputs of the baseline and the picks, by trial number.
     """
-    return data_page(report_data(answer, record, samples))
+    return data_page(report_data(result, record, samples))
 
 
-def write_report(answer: Result, record: Mapping[str, Any], path: Path | None = None) -> Path:
+def write_report(result: Result, record: Mapping[str, Any], path: Path | None = None) -> Path:
     """Write the report to `path`, by default next to the record, and return its path."""
-    target = path or answer.experiment.results / REPORT_FILE
-    named = [*answer.trials[:1], *(pick.trial for pick in answer.front.picks)]
-    write_whole(target, report_html(answer, record, outputs_of(answer.experiment, named)))
+    target = path or result.experiment.results / REPORT_FILE
+    named = [*result.trials[:1], *(pick.trial for pick in result.front.picks)]
+    write_whole(target, report_html(result, record, outputs_of(result.experiment, named)))
     return target
 
 

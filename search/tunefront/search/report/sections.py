@@ -8,24 +8,23 @@ import numpy as np
 from tunefront.evaluators.pipelines.inference import InferencePipeline
 from tunefront.search.experiment.experiment import Budget, Experiment, bound
 from tunefront.search.results.result import Result, early_ends
-from tunefront.search.study.trial import Trial
 from tunefront.search.text import counted
 
 MESSAGE = 300
 """Maximum number of characters of the message that represents a group of failures."""
 
 
-def account_of(answer: Result, record: Mapping[str, Any]) -> dict[str, Any]:
+def account_of(result: Result, record: Mapping[str, Any]) -> dict[str, Any]:
     """Return the report's data about the search run as plain JSON values.
 
     Args:
-        answer: The result of the search.
+        result: The result of the search.
         record: The metadata in `search.json`; can be empty.
     """
     space = record.get("space", {})
     return {
-        "failures": _failures(answer),
-        "lessons": [str(lesson) for lesson in answer.lessons],
+        "failures": _failures(result),
+        "lessons": [str(lesson) for lesson in result.lessons],
         "space": {name: space.get(name) for name in ("configurations", "runnable")},
         "dropped": [
             {
@@ -36,35 +35,25 @@ def account_of(answer: Result, record: Mapping[str, Any]) -> dict[str, Any]:
             for dropped in space.get("dropped", ())
         ],
         "machine": _machine(record),
-        "protocol": _protocol(answer),
-        "stages": _stages(answer),
-        "pace": _pace(answer),
-        "period": _period(answer),
+        "protocol": _protocol(result),
+        "stages": _stages(result),
+        "pace": _pace(result),
+        "period": _period(result),
     }
 
 
-def _failures(answer: Result) -> list[dict[str, Any]]:
-    """Group the failed trials by stage and cause, the most frequent first."""
-    groups: dict[tuple[str, str], list[Trial]] = {}
-    for trial in answer.trials:
-        if trial.status == "failed":
-            stage = trial.evaluation.stage if trial.evaluation is not None else None
-            groups.setdefault((stage or "-", trial.cause or "unknown"), []).append(trial)
-    ordered = sorted(groups.items(), key=lambda group: -len(group[1]))
+def _failures(result: Result) -> list[dict[str, Any]]:
+    """Return the groups of failed trials, the largest first."""
     return [
         {
-            "stage": stage,
-            "cause": cause,
-            "trials": [trial.number for trial in trials],
-            "message": _message(trials[0]),
-            "messages": len({_message(trial) for trial in trials}),
+            "stage": group.stage,
+            "cause": group.cause,
+            "trials": [trial.number for trial in group.trials],
+            "message": group.messages[0][:MESSAGE],
+            "messages": len({message[:MESSAGE] for message in group.messages}),
         }
-        for (stage, cause), trials in ordered
+        for group in sorted(result.failures, key=lambda group: -len(group.trials))
     ]
-
-
-def _message(trial: Trial) -> str:
-    return trial.evaluation.message[:MESSAGE] if trial.evaluation is not None else ""
 
 
 def _machine(record: Mapping[str, Any]) -> list[list[str]]:
@@ -80,10 +69,10 @@ def _machine(record: Mapping[str, Any]) -> list[list[str]]:
     return [row for row in rows if row[1]]
 
 
-def _protocol(answer: Result) -> list[list[str]]:
-    experiment = answer.experiment
+def _protocol(result: Result) -> list[list[str]]:
+    experiment = result.experiment
     workload = experiment.workload
-    doubted = sum(answer.trust(trial).startswith("doubted") for trial in answer.trials)
+    unconfirmed = sum(view.trust == "unconfirmed" for view in result.views.values())
     rows = [
         ["workload", f"{workload.task}, model {workload.model}"],
         ["file", str(experiment.path)],
@@ -91,11 +80,11 @@ def _protocol(answer: Result) -> list[list[str]]:
         ["objectives", ", ".join(f"{o.metric} ({o.direction})" for o in experiment.objectives)],
         ["limits", ", ".join(bound(experiment, one) for one in experiment.limits) or "none"],
         ["a trial", _turns(experiment)],
-        ["confirmation", _confirmed(answer)],
+        ["confirmation", _confirmed(result)],
         ["sampler", f"{experiment.sampler}, seed {experiment.seed}"],
         ["budget", _budget(experiment.budget)],
-        ["doubted", f"{doubted} of {len(answer.trials)} trials"],
-        ["saved", early_ends(answer.trials, experiment.objectives)],
+        ["unconfirmed", f"{unconfirmed} of {len(result.trials)} trials"],
+        ["saved", early_ends(result.trials, experiment.objectives)],
     ]
     return [row for row in rows if row[1]]
 
@@ -111,9 +100,9 @@ def _turns(experiment: Experiment) -> str:
     )
 
 
-def _confirmed(answer: Result) -> str:
-    asked = answer.experiment.confirmation
-    numbers = ", ".join(f"{number:03}" for number in sorted(answer.confirmation.rounds))
+def _confirmed(result: Result) -> str:
+    asked = result.experiment.confirmation
+    numbers = ", ".join(f"{number:03}" for number in sorted(result.confirmation.rounds))
     return (
         f"{asked.finalists} finalists measured again, {asked.rounds} rounds of fresh processes in "
         f"turns with the baseline; confirmed: {numbers or 'none'}"
@@ -130,13 +119,13 @@ def _budget(budget: Budget) -> str:
     return ", ".join(text.format(most) for most, text in bounds if most is not None)
 
 
-def _stages(answer: Result) -> list[dict[str, Any]]:
+def _stages(result: Result) -> list[dict[str, Any]]:
     """Return by stage the seconds of all trials, and the number of trials with such a time."""
     found = []
     for stage in InferencePipeline.stages:
         spent = [
             float(trial.evaluation.seconds[stage])
-            for trial in answer.trials
+            for trial in result.trials
             if trial.evaluation is not None and stage in trial.evaluation.seconds
         ]
         if spent:
@@ -144,14 +133,14 @@ def _stages(answer: Result) -> list[dict[str, Any]]:
     return found
 
 
-def _pace(answer: Result) -> dict[str, Any] | None:
+def _pace(result: Result) -> dict[str, Any] | None:
     """Return the 5, 50 and 95 % quantiles of trials' seconds / expected seconds, without waiting.
 
     None if no measured trial has an expected duration.
     """
     ratios = [
         trial.evaluation.own_s / trial.expected_s
-        for trial in answer.trials
+        for trial in result.trials
         if trial.measured
         and trial.expected_s
         and trial.evaluation is not None
@@ -163,10 +152,10 @@ def _pace(answer: Result) -> dict[str, Any] | None:
     return {"trials": len(ratios), "low": low, "median": middle, "high": high}
 
 
-def _period(answer: Result) -> list[str]:
+def _period(result: Result) -> list[str]:
     """Return the start of the first trial and the end of the last; empty if not recorded."""
-    started = [trial.started for trial in answer.trials if trial.started is not None]
-    ended = [trial.ended for trial in answer.trials if trial.ended is not None]
+    started = [trial.started for trial in result.trials if trial.started is not None]
+    ended = [trial.ended for trial in result.trials if trial.ended is not None]
     if not started or not ended:
         return []
     return [f"{time:%Y-%m-%d %H:%M}" for time in (min(started), max(ended))]

@@ -10,12 +10,11 @@ from typing import Any
 from tunefront.search.experiment.document import find_experiment, read_document, slug_of
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.resolver import load_experiment, recorded_experiment
-from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.study.study import Study
 from tunefront.spaces import Gpu, Hardware, StudyError, TunefrontError
 
 from .metadata import METADATA_FILE, read_record
-from .result import Result, result_of
+from .result import Result, study_result
 
 _TO_RUN = ("budget.until", "budget=", "prepare", "warm_start")
 """Prefixes of the overrides that only a run needs."""
@@ -27,20 +26,20 @@ class RecordedSearch:
 
     Attributes:
         folder: The folder of the record.
-        answer: The result.
+        result: The result.
         record: The metadata written next to the study at the start of the search.
         identity: What the measurements depend on in addition to the configuration.
     """
 
     folder: Path
-    answer: Result
+    result: Result
     record: Mapping[str, Any]
     identity: Mapping[str, Any]
 
     @property
     def experiment(self) -> Experiment:
         """The experiment of the search."""
-        return self.answer.experiment
+        return self.result.experiment
 
     @property
     def machine(self) -> Mapping[str, Any]:
@@ -56,12 +55,12 @@ class RecordedSearch:
     @property
     def begun(self) -> datetime | None:
         """The start of the first trial; None if not recorded."""
-        return min((t.started for t in self.answer.trials if t.started), default=None)
+        return min((t.started for t in self.result.trials if t.started), default=None)
 
     @property
     def ended(self) -> datetime | None:
         """The end of the last trial; None if not recorded."""
-        return max((t.ended for t in self.answer.trials if t.ended), default=None)
+        return max((t.ended for t in self.result.trials if t.ended), default=None)
 
 
 def is_record(path: Path) -> bool:
@@ -100,10 +99,9 @@ def read_search(path: Path) -> RecordedSearch:
     folder = path if is_record(path) else _record_of(path)
     experiment = experiment_of(folder)
     study = Study.read(experiment)
-    confirmation = Confirmation.from_dict(study.confirmation())
     return RecordedSearch(
         folder=folder.absolute(),
-        answer=result_of(experiment, study.trials(), confirmation),
+        result=study_result(study),
         record=_read(folder),
         identity=study.identity,
     )

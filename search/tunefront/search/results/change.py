@@ -12,23 +12,13 @@ from typing import Literal
 import numpy as np
 
 from tunefront.evaluators import Direction, Measurement, Metric, paired_change
+from tunefront.search.experiment.metrics import QUALITY_DROP
 from tunefront.search.front.pareto import SMALLEST_DIFFERENCE
 from tunefront.search.front.picks import SAME_QUALITY
 from tunefront.search.study.trial import Trial
 
 ChangeVerdict = Literal["better", "worse", "can't be told apart"]
 INDISTINGUISHABLE: ChangeVerdict = "can't be told apart"
-IN_TURNS = (
-    "throughput",
-    "tokens_per_second",
-    "latency_ms",
-    "cost_per_million_items",
-    "cost_per_million_tokens",
-)
-"""Interleaved metrics: the ratio to the baseline in the same turns x the baseline's value."""
-LOSS = "quality_drop"
-LOOKED_AT_ONCE = ("peak_memory_mb", "model_memory_mb", "gpu_allocated_mb", "gpu_device_mb")
-"""Metrics that a trial reads once, so that they have no interval."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,14 +109,14 @@ def against(own: Trial, base: Trial, metric: Metric, primary: Metric) -> Measure
     spread of the baseline's own value.
     """
     figure, level = seen(own, metric), seen(base, metric)
-    if metric.name == LOSS:
+    if metric.name == QUALITY_DROP.name:
         return figure  # already relative to the baseline
     if figure.value <= 0 or level.value <= 0:
         return None
     if own.number == base.number:
         return replace(figure, value=1.0, unit="x", low=1.0, high=1.0)
-    if metric.name == primary.name and LOSS in own.measurements:
-        return _from_loss(own.measurements[LOSS], primary.direction)
+    if metric.name == primary.name and QUALITY_DROP.name in own.measurements:
+        return _from_loss(own.measurements[QUALITY_DROP.name], primary.direction)
     if _in_turns(own, metric):
         ends = tuple(end / level.value for end in (figure.value, figure.low, figure.high))
     else:
@@ -140,7 +130,7 @@ def seen(trial: Trial, metric: Metric) -> Measurement:
     A single reading has no interval, but the memory of processes of one candidate varies a little.
     """
     figure = trial.measurements[metric.name]
-    if metric.name not in LOOKED_AT_ONCE or figure.samples > 1:
+    if not metric.single_reading or figure.samples > 1:
         return figure
     half = SMALLEST_DIFFERENCE * figure.value
     return replace(figure, low=figure.value - half, high=figure.value + half)
@@ -162,11 +152,11 @@ def absolute(own: Trial, base: Trial | None, metric: Metric) -> Measurement:
     return replace(figure, low=low, high=high)
 
 
-def least_of(metric: Metric, *, quality: bool) -> float:
+def least_of(metric: Metric) -> float:
     """Return the smallest relative change that counts; for `quality_drop` in percentage points."""
-    if metric.name == LOSS:
+    if metric.name == QUALITY_DROP.name:
         return 100 * SAME_QUALITY
-    return SAME_QUALITY if quality else SMALLEST_DIFFERENCE
+    return SAME_QUALITY if metric.kind == "quality" else SMALLEST_DIFFERENCE
 
 
 def _judged(
@@ -194,7 +184,7 @@ def _judged(
 
 def _in_turns(own: Trial, metric: Metric) -> bool:
     beside = own.evaluation is not None and own.evaluation.relative is not None
-    return beside and metric.name in IN_TURNS and own.value(metric.name) > 0
+    return beside and metric.follows != "none" and own.value(metric.name) > 0
 
 
 def _from_loss(loss: Measurement, direction: Direction) -> Measurement | None:

@@ -14,10 +14,8 @@ from tunefront.search.experiment.evaluation_settings import setting_of
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.schema import BudgetSection, ExperimentSection
 from tunefront.search.study.atomic_write import write_whole
-from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.study.study import STUDY_FILE as STUDY
 from tunefront.search.study.study import Study
-from tunefront.search.text import Say
 from tunefront.spaces import (
     Enumeration,
     ExperimentError,
@@ -25,7 +23,7 @@ from tunefront.spaces import (
     show,
 )
 
-from .result import Result, result_of
+from .result import Result, study_result
 
 METADATA_FILE = "search.json"
 
@@ -82,14 +80,13 @@ def read_record(experiment: Experiment) -> Mapping[str, Any]:
     return record
 
 
-def recorded_answer(experiment: Experiment) -> Result:
+def recorded_result(experiment: Experiment) -> Result:
     """Read the result from the record alone.
 
     Raises:
         StudyError: If nothing has been run.
     """
-    study = Study.read(experiment)
-    return result_of(experiment, study.trials(), Confirmation.from_dict(study.confirmation()))
+    return study_result(Study.read(experiment))
 
 
 def recorded_trials(record: Mapping[str, Any], skipped: int = 0) -> int | None:
@@ -115,17 +112,21 @@ def resume_command(experiment: Experiment, record: Mapping[str, Any]) -> str:
     return shlex.join(["tunefront", "run", str(experiment.path), *smoke, *overrides])
 
 
-def put_aside(experiment: Experiment, say: Say) -> None:
-    """Archive an earlier record as `NAME.YYYYMMDD-HHMMSS`, so that the search starts again."""
-    if (experiment.results / STUDY).is_file():
-        stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-        logged = writes_log(experiment)
-        aside = experiment.results.with_name(f"{experiment.results.name}.{stamp}")
-        experiment.results.rename(aside)
-        experiment.results.mkdir()
-        if logged:  # this process keeps its log file open
-            (aside / log_path(experiment).name).rename(log_path(experiment))
-        say(f"archived the earlier record: {aside}")
+def archive_record(experiment: Experiment) -> Path | None:
+    """Archive an earlier record as `NAME.YYYYMMDD-HHMMSS`, so that the search starts again.
+
+    Return its new folder; None if there is no record.
+    """
+    if not (experiment.results / STUDY).is_file():
+        return None
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    logged = writes_log(experiment)
+    archived = experiment.results.with_name(f"{experiment.results.name}.{stamp}")
+    experiment.results.rename(archived)
+    experiment.results.mkdir()
+    if logged:  # this process keeps its log file open
+        (archived / log_path(experiment).name).rename(log_path(experiment))
+    return archived
 
 
 def log_path(experiment: Experiment) -> Path:

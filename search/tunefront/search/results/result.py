@@ -4,19 +4,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from tunefront.evaluators import Measurement, Metric
+from tunefront.evaluators import Measurement
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.objective import Limit, Objective
-from tunefront.search.front.picks import Front, front_of, ratio
-from tunefront.search.sampling.early_stopping.reliability import fidelity_of
+from tunefront.search.front.picks import Front, front_of
+from tunefront.search.sampling.early_stopping.reliability import reliability_of
 from tunefront.search.study.confirmation import Confirmation, confirmed
-from tunefront.search.study.inferred_failures import InferredFailure, lessons_of, ruled_out_by
+from tunefront.search.study.inferred_failures import (
+    InferredFailure,
+    exclusions_by_failure,
+    inferred_failures_of,
+)
+from tunefront.search.study.study import Study
 from tunefront.search.study.trial import Trial
 from tunefront.search.text import counted
 from tunefront.spaces import show
 
-SAME = 1.05
-"""Ratios between 1 / SAME and SAME are reported as the same."""
+from .failures import FailureGroup, failures_of
+from .view import TrialView, TrialViews, judged_items
 
 
 @dataclass(frozen=True, kw_only=True)  # no slots: a cached property needs a __dict__
@@ -28,14 +33,16 @@ class Result:
         trials: All recorded trials, with confirmed measurements if there are any.
         front: The front within limits, and its picks.
         confirmation: The result of the confirmation.
+        limits: The limits that the front keeps.
     """
 
     experiment: Experiment
     trials: tuple[Trial, ...]
     front: Front
     confirmation: Confirmation
+    limits: tuple[Limit, ...]
 
-    @property
+    @cached_property
     def baseline(self) -> Trial | None:
         """Trial 0; None if it was not measured."""
         return next((t for t in self.trials if t.number == 0 and t.measured), None)
@@ -43,12 +50,17 @@ class Result:
     @cached_property
     def lessons(self) -> list[InferredFailure]:
         """The inferred failures: configurations that failed trials exclude."""
-        return lessons_of(self.trials)
+        return inferred_failures_of(self.trials)
 
     @cached_property
     def ruled_out(self) -> list[tuple[InferredFailure, int]]:
         """Inferred failures, each with the number (> 0) of untried configurations it excludes."""
-        return ruled_out_by(self.experiment.space, self.trials)
+        return exclusions_by_failure(self.experiment.space, self.trials)
+
+    @cached_property
+    def failures(self) -> tuple[FailureGroup, ...]:
+        """The failed trials, grouped by stage and cause."""
+        return failures_of(self.trials)
 
     @property
     def skipped(self) -> int:
@@ -67,58 +79,30 @@ class Result:
         """Describe the recommended trial in one line, or the reason why there is none."""
         recommended = self.front.recommended
         if self.baseline is None and self.trials and self.trials[0].status == "failed":
-            return f"the baseline {self.sentence(self.trials[0])}"
+            return f"the baseline {self.view(self.trials[0]).sentence}"
         if recommended is None:
             return "nothing keeps the limits" if self.trials else "nothing has been run"
-        return f"{recommended.name()}: {self.sentence(recommended)}"
+        view = self.view(recommended)
+        return f"{view.name}: {view.sentence}"
 
-    def sentence(self, trial: Trial) -> str:
-        """Describe a trial against the baseline: `4.4x the throughput, 2.1x less memory, ...`."""
-        if trial.evaluation is not None and trial.evaluation.status == "failed":
-            message = trial.evaluation.message.splitlines()[0]
-            return f"failed at {trial.evaluation.stage} ({trial.cause}): {message}"
-        if not trial.measured:
-            return trial.status
-        baseline = self.baseline
-        if baseline is None or trial.number == 0:
-            return "the baseline"
-        parts = [self._speed(trial, baseline), self._size(trial, baseline), _quality(trial)]
-        return ", ".join(part for part in parts if part)
+    @cached_property
+    def _views(self) -> TrialViews:
+        return TrialViews(self.experiment, self.trials, self.front, self.confirmation, self.limits)
 
-    def trust(self, trial: Trial) -> str:
-        """Describe how reliable a trial's measurements are, and its probability to be on the front.
+    @cached_property
+    def views(self) -> Mapping[int, TrialView]:
+        """The views of all trials by number."""
+        return dict(self._views)
 
-        `confirmed`: measured again in interleaved rounds; `once`: measured by its own trial only;
-        `doubted`: measured with warnings, by its own trial or, if confirmed, in most of its rounds;
-        `-`: not measured.
-        """
-        if not trial.measured:
-            return "-"
-        chance = self.front.chances.get(trial.number)
-        told = "" if chance is None else f", front {100 * chance:.0f} %"
-        if trial.number in self.confirmation.rounds:
-            noisy = self.confirmation.doubt(trial.number)
-            return f"{'doubted' if noisy else 'confirmed'}{told}"
-        doubts = trial.evaluation.doubts if trial.evaluation is not None else ()
-        return f"{'doubted' if doubts else 'once'}{told}"
+    def view(self, trial: Trial) -> TrialView:
+        """Return the view of a trial of this result, without computing those of other trials."""
+        return self._views[trial.number]
 
-    def _speed(self, trial: Trial, baseline: Trial) -> str:
-        factor = self.confirmation.speedup(trial.number)
-        value = factor.value if factor else ratio(trial, baseline, self._metric("throughput"))
-        if value is None:
-            return ""
-        told = _times(value, "throughput", "the", "less")
-        alike = self.confirmation.speedup_alike(trial.number)
-        if alike is not None:
-            told += f" ({alike.value:.1f}x at the same batch size and threads)"
-        return told
-
-    def _size(self, trial: Trial, baseline: Trial) -> str:
-        value = ratio(trial, baseline, self._metric("peak_memory_mb"))
-        return "" if value is None else _times(value, "memory", "less", "more")
-
-    def _metric(self, name: str) -> Metric:
-        return self.experiment.metrics[name]
+    @cached_property
+    def shortlist(self) -> tuple[TrialView, ...]:
+        """The views of the front, of picks tied with it, and of the baseline, in this order."""
+        chosen = [*self.front.trials, *(p.trial for p in self.front.picks), *self.trials[:1]]
+        return tuple(self._views[n] for n in dict.fromkeys(trial.number for trial in chosen))
 
 
 def result_of(
@@ -137,46 +121,32 @@ def result_of(
         limits: Limits; the experiment's if None.
         prefer: Metric that decides the recommendation; the experiment's if None.
     """
-    figures = confirmed(trials, confirmation)
+    figures = confirmed(trials, confirmation, experiment.metrics)
     return Result(
         experiment=experiment,
         trials=tuple(figures),
         front=front_of(experiment, figures, limits, prefer),
         confirmation=confirmation,
+        limits=tuple(experiment.limits if limits is None else limits),
     )
 
 
-def _times(value: float, what: str, more: str, less: str) -> str:
-    """Return a text such as `4.4x the throughput`, `2.1x less memory`, `the same memory`."""
-    if 1 / SAME < value < SAME:
-        return f"the same {what}"
-    factor, word = (value, more) if value >= 1 else (1 / value, less)
-    return f"{factor:.0f}x {word} {what}" if factor >= 100 else f"{factor:.1f}x {word} {what}"
+def study_result(
+    study: Study, limits: Sequence[Limit] | None = None, prefer: str | None = None
+) -> Result:
+    """Compute the result from a record, its confirmation included.
 
-
-def _quality(trial: Trial) -> str:
-    drop = trial.measurements.get("quality_drop")
-    if drop is None:
-        return ""
-    half = (drop.high - drop.low) / 2
-    if abs(drop.value) < 0.05 and half < 0.05:
-        return "the same quality"
-    spread = f" ± {half:.1f}" if half > 0 else ""
-    change = round(-drop.value, 1)
-    told = f"quality {change:+.1f} %{spread}" if change else f"quality 0.0 %{spread}"
-    judged, items = judged_items(trial)
-    return f"{told} on {judged} of {items} items" if judged < items else told
-
-
-def judged_items(trial: Trial) -> tuple[int, int]:
-    """Return the number of items a trial was evaluated on, and of all; less if stopped early."""
-    facts = trial.evaluation.facts if trial.evaluation is not None else {}
-    return int(facts.get("judged", 0)), int(facts.get("items", 0))
+    Args:
+        study: The record.
+        limits: Limits; the experiment's if None.
+        prefer: Metric that decides the recommendation; the experiment's if None.
+    """
+    return result_of(study.experiment, study.trials(), study.confirmation(), limits, prefer)
 
 
 def early_ends(trials: Sequence[Trial], objectives: Sequence[Objective]) -> str:
     """Describe what early stopping has saved; empty if no trial was stopped early."""
-    told = (_judging_ends(trials), fidelity_of(trials, objectives).told())
+    told = (_judging_ends(trials), reliability_of(trials, objectives).describe())
     return "; ".join(filter(None, told))
 
 

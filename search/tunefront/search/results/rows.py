@@ -47,10 +47,10 @@ def trials_json(trials: Iterable[Trial]) -> str:
     return json.dumps([trial_record(trial) for trial in trials], indent=1)
 
 
-def rows(answer: Result, trials: Sequence[Trial]) -> tuple[list[str], list[list[str]]]:
+def rows(result: Result, trials: Sequence[Trial]) -> tuple[list[str], list[list[str]]]:
     """Return header and rows: number, status, choices, metrics with interval ends, cause."""
-    choices = [choice.name for choice in answer.experiment.space.choices]
-    metrics = [n for n in answer.experiment.metrics if any(n in t.measurements for t in trials)]
+    choices = [choice.name for choice in result.experiment.space.choices]
+    metrics = [n for n in result.experiment.metrics if any(n in t.measurements for t in trials)]
     ends = [f"{name}{end}" for name in metrics for end in ("", "_low", "_high")]
     header = ["number", "status", *choices, *ends, "cause"]
     table: list[list[str]] = []
@@ -64,9 +64,9 @@ def rows(answer: Result, trials: Sequence[Trial]) -> tuple[list[str], list[list[
     return header, table
 
 
-def trials_csv(answer: Result, trials: Sequence[Trial] | None = None) -> str:
+def trials_csv(result: Result, trials: Sequence[Trial] | None = None) -> str:
     """Return trials as CSV; all trials of the result if None."""
-    header, table = rows(answer, answer.trials if trials is None else trials)
+    header, table = rows(result, result.trials if trials is None else trials)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)

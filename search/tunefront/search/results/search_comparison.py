@@ -9,15 +9,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tunefront.evaluators import Direction, quality_metrics
+from tunefront.evaluators import Direction
 from tunefront.evaluators.isolation.codec import to_plain
+from tunefront.search.experiment.metrics import QUALITY_DROP
 from tunefront.search.experiment.objective import Objective
 from tunefront.search.front.pareto import Costs, hypervolume, nondominated
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import CHOICES, Configuration, ExperimentError, Value, show
 
 from .archive import RecordedSearch
-from .change import LOSS, Change, absolute, against, change_of, least_of, paired
+from .change import Change, absolute, against, change_of, least_of, paired
 from .standing import Side, Standing, plain
 
 
@@ -157,7 +158,7 @@ def _same_hardware(before: RecordedSearch, after: RecordedSearch) -> bool:
 
 
 def _same_baseline(before: RecordedSearch, after: RecordedSearch) -> bool:
-    bases = [search.answer.baseline for search in (before, after)]
+    bases = [search.result.baseline for search in (before, after)]
     plains = [plain(base.configuration) for base in bases if base is not None]
     return len(plains) == 2 and plains[0] == plains[1]
 
@@ -260,12 +261,11 @@ class _Comparer:
         self, before: RecordedSearch, after: RecordedSearch, objectives: Sequence[Objective]
     ) -> None:
         experiment = before.experiment
-        self._bases = before.answer.baseline, after.answer.baseline
+        self._bases = before.result.baseline, after.result.baseline
         self._hardware = _same_hardware(before, after)
         self._baseline = _same_baseline(before, after)
         self._same_items = bool(before.content) and before.content == after.content
         self._primary = experiment.primary
-        self._quality = quality_metrics(experiment.workload)
         self._metrics = [experiment.metrics[objective.metric] for objective in objectives]
         self._direction: Mapping[str, Direction] = {o.metric: o.direction for o in objectives}
 
@@ -281,7 +281,7 @@ class _Comparer:
     def _figures(self, before: Trial, after: Trial) -> dict[str, Change]:
         found: dict[str, Change] = {}
         for metric in self._metrics:
-            least = least_of(metric, quality=metric.name in self._quality)
+            least = least_of(metric)
             pair = None
             if metric.name == self._primary.name:
                 pair = paired(before, after, metric, self._same_items, least)
@@ -299,7 +299,7 @@ class _Comparer:
         assert other is not None
         found: dict[str, Change] = {}
         for metric in self._metrics:
-            least = least_of(metric, quality=metric.name in self._quality)
+            least = least_of(metric)
             ends = (
                 against(before, one, metric, self._primary),
                 against(after, other, metric, self._primary),
@@ -320,7 +320,7 @@ def _shares(
     """
     equal = {*before.experiment.objectives} == {*after.experiment.objectives}
     searches = (before, after)
-    if not equal or not all(search.answer.front.trials for search in searches):
+    if not equal or not all(search.result.front.trials for search in searches):
         return None
     multiples = not (_same_hardware(before, after) and before.content == after.content)
     if multiples and not _same_baseline(before, after):
@@ -339,12 +339,12 @@ def _costs(search: RecordedSearch, objectives: Sequence[Objective], *, multiples
 
     Lower is better: maximized objectives are negated.
     """
-    base = search.answer.baseline
+    base = search.result.baseline
     columns: list[Costs] = []
     for objective in objectives:
-        values = np.array([trial.value(objective.metric) for trial in search.answer.front.trials])
+        values = np.array([trial.value(objective.metric) for trial in search.result.front.trials])
         level = base.value(objective.metric) if multiples and base is not None else 1.0
-        if level > 0 and objective.metric != LOSS:
+        if level > 0 and objective.metric != QUALITY_DROP.name:
             values = values / level
         columns.append(objective.sign * values)
     return np.stack(columns, axis=1)

@@ -8,6 +8,7 @@ from tunefront.search.text import listed
 from tunefront.spaces import CHOICES, Configuration, show
 
 from .archive import RecordedSearch
+from .view import TrialView
 
 Position = Literal["front", "beaten", "beyond limits", "failed", "not ended", "not tried"]
 
@@ -48,12 +49,12 @@ class Side:
     def __init__(self, search: RecordedSearch) -> None:
         self.search = search
         self.trials: dict[Configuration, Trial] = {}
-        for trial in search.answer.trials:
+        for trial in search.result.trials:
             key = plain(trial.configuration)
             if key not in self.trials or (trial.measured and not self.trials[key].measured):
                 self.trials[key] = trial
-        self._front = search.answer.front.trials
-        self._lessons = search.answer.lessons
+        self._front = search.result.front.trials
+        self._lessons = search.result.lessons
 
     def standing(self, configuration: Configuration) -> Standing:
         """Return the standing of a configuration in the form that `plain` returns."""
@@ -62,19 +63,15 @@ class Side:
             return Standing(trial=None, place="not tried", why=self._not_tried(configuration))
         if trial.status == "running":
             return Standing(trial=trial, place="not ended")
+        view = self.search.result.view(trial)
         if not trial.measured:
-            why = self.search.answer.sentence(trial)
-            return Standing(trial=trial, place="failed", why=why)
-        if trial.number in {other.number for other in self._front}:
+            return Standing(trial=trial, place="failed", why=view.sentence)
+        if view.on_front:
             return Standing(trial=trial, place="front")
-        broken = [
-            f"{limit} ({trial.value(limit.metric):.4g})"
-            for limit in self.search.experiment.limits
-            if not limit.kept(trial.value(limit.metric))
-        ]
-        if broken:
-            return Standing(trial=trial, place="beyond limits", why=", ".join(broken))
-        return Standing(trial=trial, place="beaten", why=self._beaten(trial))
+        if view.misses:
+            why = ", ".join(miss.text for miss in view.misses)
+            return Standing(trial=trial, place="beyond limits", why=why)
+        return Standing(trial=trial, place="beaten", why=self._beaten(view))
 
     def _not_tried(self, configuration: Configuration) -> str:
         """Return why a configuration could not be tried; empty if no obstacle is known."""
@@ -94,16 +91,15 @@ class Side:
         lesson = next((one for one in self._lessons if one.covers(whole)), None)
         return f"skipped: {lesson.reason}" if lesson is not None else ""
 
-    def _beaten(self, trial: Trial) -> str:
+    def _beaten(self, view: TrialView) -> str:
         """List the front trials at least as good in all objectives, and which of them are tied."""
         objectives = self.search.experiment.objectives
-        own = [trial.cost(o) for o in objectives]
+        own = [view.trial.cost(o) for o in objectives]
         better = [
             other
             for other in self._front
             if all(other.cost(o) <= cost for o, cost in zip(objectives, own, strict=True))
         ]
-        tied = {other.number for other in self.search.answer.front.ties.get(trial.number, ())}
-        told = f"by {listed([other.number for other in better])}"
-        alike = [other.number for other in better if other.number in tied]
-        return f"{told}; can't be told apart from {listed(alike)}" if alike else told
+        text = f"by {listed([other.number for other in better])}"
+        tied = [other.number for other in better if other.number in view.ties]
+        return f"{text}; can't be told apart from {listed(tied)}" if tied else text

@@ -133,19 +133,19 @@ class TrialComparison:
     """The comparison of several trials of one search.
 
     Attributes:
-        answer: The result of the search.
+        result: The result of the search.
         trials: The trials; the first is the reference.
         samples: The recorded outputs by trial number.
     """
 
-    answer: Result
+    result: Result
     trials: Sequence[Trial]
     samples: Mapping[int, Sequence[Sample]]
 
     @cached_property
     def primary(self) -> Metric:
         """The primary quality metric, which has a value per item."""
-        return self.answer.experiment.primary
+        return self.result.experiment.primary
 
     @cached_property
     def choices(self) -> list[TrialRow]:
@@ -156,12 +156,13 @@ class TrialComparison:
     @cached_property
     def facts(self) -> list[TrialRow]:
         """Status, reliability and read-back facts, without choices and metrics."""
+        trust = [self.result.view(trial).trust_text for trial in self.trials]
         told = [
             TrialRow(name="status", cells=[_status(trial) for trial in self.trials]),
-            TrialRow(name="trust", cells=[self.answer.trust(trial) for trial in self.trials]),
+            TrialRow(name="trust", cells=trust),
         ]
         found = [t.evaluation.facts if t.evaluation is not None else {} for t in self.trials]
-        known = {*OWN_WAY, *(row.name for row in self.choices), *self.answer.experiment.metrics}
+        known = {*OWN_WAY, *(row.name for row in self.choices), *self.result.experiment.metrics}
         names = [n for n in dict.fromkeys(name for facts in found for name in facts)]
         return told + [
             TrialRow(name=n, cells=[_fact(facts[n]) if n in facts else "-" for facts in found])
@@ -174,7 +175,7 @@ class TrialComparison:
         """Every metric that any of the trials has."""
         return [
             MetricRow(metric=metric, cells=[t.measurements.get(name) for t in self.trials])
-            for name, metric in self.answer.experiment.metrics.items()
+            for name, metric in self.result.experiment.metrics.items()
             if any(name in trial.measurements for trial in self.trials)
         ]
 

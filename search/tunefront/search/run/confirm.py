@@ -5,13 +5,13 @@ they are split into groups, each with the baseline. Each round starts new proces
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from tunefront.evaluators import EvaluationSettings, Gpus, kept_turns
+from tunefront.evaluators import EvaluationSettings, Gpus, Metric, kept_turns
 from tunefront.evaluators.pipelines.base import ConfirmationRound, RoundResult
 from tunefront.search.cluster.jobs import TurnsJob
 from tunefront.search.cluster.supervisor import RayLost, RaySupervisor
@@ -75,15 +75,13 @@ class Group:
     configurations: tuple[Configuration, ...]
 
 
-def rooms_mb() -> dict[str, float]:
+def rooms_mb(metrics: Iterable[Metric]) -> dict[str, float]:
     """Return the memory that a group can use, in MB, by metric: machine and, if present, GPUs."""
     import psutil
 
-    rooms = {"peak_memory_mb": psutil.virtual_memory().available / 2**20}
-    gpu_mb = Gpus().free_mb()
-    if gpu_mb is not None:
-        rooms["gpu_device_mb"] = gpu_mb
-    return {metric: GROUP_MEMORY_SHARE * room for metric, room in rooms.items()}
+    free = {"host": psutil.virtual_memory().available / 2**20, "gpu": Gpus().free_mb()}
+    rooms = {metric.name: free.get(metric.occupies) for metric in metrics}
+    return {name: GROUP_MEMORY_SHARE * mb for name, mb in rooms.items() if mb is not None}
 
 
 def groups_of(
@@ -162,11 +160,11 @@ def confirm(
             discarded and left to the next run.
 
     Raises:
-        HostLost: If Ray exits twice while one group of a round is measured.
+        RayLost: If Ray exits twice while one group of a round is measured.
     """
     experiment = study.experiment
     start = time.monotonic()
-    confirmation = Confirmation.from_dict(study.confirmation())
+    confirmation = study.confirmation()
     for attempt in range(FINALIST_ATTEMPTS):
         trials = study.trials()
         chosen = to_confirm(experiment, trials, confirmation)
@@ -174,14 +172,14 @@ def confirm(
         planned = confirmation_seconds(experiment, trials, seconds_left) - spent
         if len(chosen) < 2 or (attempt and planned <= 0):
             break
-        groups = groups_of(experiment, chosen, rooms_mb())
+        groups = groups_of(experiment, chosen, rooms_mb(experiment.metrics.values()))
         turns = _Turns(study, setting, host, stopped)
         try:
             found = turns.rounds(groups, max(planned, 0.0), on_round)
         except _Stopped:
             break
         confirmation = confirmation.with_rounds(found)
-        study.set_confirmation(confirmation.to_dict())
+        study.set_confirmation(confirmation)
     return confirmation
 
 
@@ -193,7 +191,7 @@ def to_confirm(
     The front is computed from confirmed measurements, so a trial that joins it because another one
     was confirmed to be worse becomes a finalist too.
     """
-    known = confirmed(trials, confirmation)
+    known = confirmed(trials, confirmation, experiment.metrics)
     chosen = finalists(experiment, front_of(experiment, known), trials)
     new = [trial for trial in chosen[1:] if trial.number not in confirmation.asked]
     return [*chosen[:1], *new]
@@ -229,7 +227,7 @@ class _Turns:
 
         Raises:
             _Stopped: If a stop was requested.
-            HostLost: If Ray exits again.
+            RayLost: If Ray exits again.
         """
         if self._stopped():
             raise _Stopped

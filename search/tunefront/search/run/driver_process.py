@@ -25,7 +25,7 @@ DRIVER_START_S = 60.0
 SETTLE_S = 3.0
 """Seconds to watch a new driver once it holds the lock: start-up errors appear in this time."""
 SECOND_S = 2.0
-LAST_WORDS = 20
+LAST_LINES = 20
 
 
 def lock_path(experiment: Experiment) -> Path:
@@ -44,12 +44,12 @@ def only_driver(experiment: Experiment) -> Iterator[None]:
     path = lock_path(experiment)
     try:
         with hold_lock(path):
-            _asked_path(experiment).unlink(missing_ok=True)
+            _stop_request_path(experiment).unlink(missing_ok=True)
             yield
     except Locked as error:
         raise StudyError(
             f"{experiment.name} is being run already (lock: {path}); "
-            f"look at it with `tunefront status {experiment.path}`"
+            f"see `tunefront status {experiment.path}`"
         ) from error
 
 
@@ -80,16 +80,16 @@ def detach(experiment: Experiment, arguments: Sequence[str], say: Say) -> int:
     log = log_path(experiment)
     start = log.stat().st_size if log.is_file() else 0
     process = _start(["run", *arguments], log)
-    code = _end_at_once(experiment, process)
+    code = _early_exit_code(experiment, process)
     if code is not None:
         with log.open("rb") as output:
             output.seek(start)
             lines = output.read().decode(errors="replace").splitlines()
-        say("\n".join(lines[-LAST_WORDS:]))
+        say("\n".join(lines[-LAST_LINES:]))
         return code
     smoke = " --smoke" if experiment.smoke else ""
     say(f"{experiment.name} runs in the background (pid {process.pid})")
-    say(f"look:  tunefront status {experiment.path}{smoke} --watch")
+    say(f"watch: tunefront status {experiment.path}{smoke} --watch")
     say(f"stop:  tunefront stop {experiment.path}{smoke}")
     say(f"log:   {log}")
     return 0
@@ -110,7 +110,7 @@ def _start(arguments: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":
         )
 
 
-def _end_at_once(experiment: Experiment, process: "subprocess.Popen[bytes]") -> int | None:
+def _early_exit_code(experiment: Experiment, process: "subprocess.Popen[bytes]") -> int | None:
     """Return the exit code of a driver that exits during start-up; None if it keeps running."""
     deadline = time.monotonic() + DRIVER_START_S
     while time.monotonic() < deadline and driver_of(experiment) != process.pid:
@@ -123,7 +123,7 @@ def _end_at_once(experiment: Experiment, process: "subprocess.Popen[bytes]") -> 
         return None
 
 
-def ask_to_end(experiment: Experiment, *, now: bool) -> int | None:
+def request_stop(experiment: Experiment, *, now: bool) -> int | None:
     """Send the driver SIGTERM, so that it finishes its running trials and exits.
 
     A repeated call with `now` unset sends no second signal.
@@ -141,12 +141,12 @@ def ask_to_end(experiment: Experiment, *, now: bool) -> int | None:
     pid = driver_of(experiment)
     if pid is None:
         return None
-    asked = _asked_path(experiment)
-    already = asked.is_file() and asked.read_text() == str(pid)
+    request = _stop_request_path(experiment)
+    already = request.is_file() and request.read_text() == str(pid)
     try:
         if not already:
             _signal(experiment, pid)
-            asked.write_text(str(pid))
+            request.write_text(str(pid))
             if now:
                 time.sleep(SECOND_S)
         if now and driver_of(experiment) == pid:
@@ -172,6 +172,6 @@ def _out_of_reach(experiment: Experiment) -> StudyError:
     )
 
 
-def _asked_path(experiment: Experiment) -> Path:
-    """Return the path of the file with the id of the driver that was asked to stop."""
+def _stop_request_path(experiment: Experiment) -> Path:
+    """Return the path of the file with the id of the driver that has received a stop request."""
     return experiment.results.parent / f".{experiment.slug}.stopping"

@@ -15,7 +15,7 @@ from tunefront.spaces import TunefrontError
 
 from .status import SearchStatus, status_of
 
-ASIDE = re.compile(r".+\.\d{8}-\d{6}")
+ARCHIVED_NAME = re.compile(r".+\.\d{8}-\d{6}")
 PATTERN = f"results/*/{METADATA_FILE}"
 
 
@@ -28,22 +28,22 @@ class Search:
         changed: The time of the record's last change.
         status: Its progress; None if the record can't be read.
         problem: The error if the record can't be read, else empty.
-        aside: Why `tunefront run` does not resume it; empty if it does.
+        not_resumed: Why `tunefront run` does not resume it; empty if it does.
     """
 
     folder: Path
     changed: datetime
     status: SearchStatus | None
     problem: str = ""
-    aside: str = ""
+    not_resumed: str = ""
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """The result or the read error, preceded by the reason why it can't be resumed, if any."""
         found = self.problem or "nothing yet"
-        if self.status is not None and self.status.answer is not None:
-            found = self.status.answer.headline()
-        return f"{self.aside}: {found}" if self.aside else found
+        if self.status is not None and self.status.result is not None:
+            found = self.status.result.headline()
+        return f"{self.not_resumed}: {found}" if self.not_resumed else found
 
 
 def searches_below(folder: Path) -> list[Search]:
@@ -58,21 +58,25 @@ def _search(folder: Path) -> Search:
     for experiment in _experiments(folder.parent.parent):
         if experiment.results == folder.absolute():
             return _read(folder, changed, experiment, "")
-    aside = "its experiment file is gone, or has another name"
-    if ASIDE.fullmatch(folder.name):
-        aside = "archived by --fresh"
-    return _read(folder, changed, None, aside)
+    not_resumed = "its experiment file is missing or has another name"
+    if ARCHIVED_NAME.fullmatch(folder.name):
+        not_resumed = "archived by --fresh"
+    return _read(folder, changed, None, not_resumed)
 
 
-def _read(folder: Path, changed: datetime, experiment: Experiment | None, aside: str) -> Search:
+def _read(
+    folder: Path, changed: datetime, experiment: Experiment | None, not_resumed: str
+) -> Search:
     """Read a search through its experiment file, or from its record alone if it has none."""
     try:
         status = status_of(experiment or experiment_of(folder))
     except TunefrontError as error:
-        return Search(folder=folder, changed=changed, status=None, problem=str(error), aside=aside)
+        return Search(
+            folder=folder, changed=changed, status=None, problem=str(error), not_resumed=not_resumed
+        )
     if experiment is None:  # a driver with that lock runs another search of the same name
         status = replace(status, driver=None)
-    return Search(folder=folder, changed=changed, status=status, aside=aside)
+    return Search(folder=folder, changed=changed, status=status, not_resumed=not_resumed)
 
 
 def _experiments(folder: Path) -> Iterator[Experiment]:

@@ -15,7 +15,7 @@ from tunefront.evaluators.store.store import make_once
 from tunefront.search.experiment.evaluation_settings import setting_of
 from tunefront.search.experiment.experiment import Experiment, Prepare
 from tunefront.search.study.study import STUDY_FILE
-from tunefront.search.text import Say, counted
+from tunefront.search.text import counted
 from tunefront.search.tracking.store import check_reachable
 from tunefront.spaces import (
     Enumeration,
@@ -24,8 +24,10 @@ from tunefront.spaces import (
     WorkloadError,
 )
 
+from .events import OnEvent, PreparationStarted, TrackingUnreachable, WorkloadCheckStarted
 
-def check_tracking(experiment: Experiment, say: Say, *, fresh: bool) -> None:
+
+def check_tracking(experiment: Experiment, on_event: OnEvent, *, fresh: bool) -> None:
     """Check that MLflow can be reached; a resumed search continues without it and writes it later.
 
     Raises:
@@ -36,8 +38,7 @@ def check_tracking(experiment: Experiment, say: Say, *, fresh: bool) -> None:
     except TrackingError as error:
         if fresh or not (experiment.results / STUDY_FILE).is_file():
             raise
-        say(str(error))
-        say("the search continues without it")
+        on_event(TrackingUnreachable(problem=str(error)))
 
 
 def runnable_or_error(experiment: Experiment) -> Enumeration:
@@ -57,7 +58,7 @@ def runnable_or_error(experiment: Experiment) -> Enumeration:
     return enumeration
 
 
-def prepare(step: Prepare | None, say: Say) -> None:
+def prepare(step: Prepare | None, on_event: OnEvent) -> None:
     """Run the script that prepares model and data, unless its folder exists already.
 
     Raises:
@@ -67,7 +68,7 @@ def prepare(step: Prepare | None, say: Say) -> None:
         return
 
     def fill(folder: Path) -> None:
-        say(f"preparing model and data once: {step.script} -> {step.folder}")
+        on_event(PreparationStarted(script=step.script, folder=step.folder))
         done = subprocess.run(
             [sys.executable, str(step.script), str(folder)],
             check=False,
@@ -81,14 +82,14 @@ def prepare(step: Prepare | None, say: Say) -> None:
 
 
 def check_workload(
-    experiment: Experiment, say: Say
+    experiment: Experiment, on_event: OnEvent
 ) -> tuple[EvaluationSettings, WorkloadDescription]:
     """Load model and data once in a separate process; return evaluation settings and description.
 
     Raises:
         WorkloadError: If model or data can't be used.
     """
-    say("checking model and data")
+    on_event(WorkloadCheckStarted())
     isolation = Isolation()
     try:
         log = experiment.results / "logs" / "workload.log"

@@ -3,7 +3,7 @@
 Pure values: this module reads no clock and knows no terminal (terminal/live.py does).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -25,7 +25,7 @@ class Progress:
         experiment: The experiment.
         phase: The activity other than trials (`starting Ray`, `confirming the finalists: 1 of 3
             rounds`); empty while trials run.
-        answer: The result so far; None before the first trial.
+        result: The result so far; None before the first trial.
         running: The running trials.
         concurrent: Maximum number of concurrent trials; None for the experiment's value.
         left: Number of trials that can still be started.
@@ -37,7 +37,7 @@ class Progress:
 
     experiment: Experiment
     phase: str
-    answer: Result | None
+    result: Result | None
     running: tuple[Trial, ...]
     left: int
     at: datetime
@@ -46,24 +46,32 @@ class Progress:
     all_s: float | None
     concurrent: int | None = None
 
-
-Show = Callable[[Progress], None]
-"""Callback for each change of the progress."""
+    def to_dict(self) -> dict[str, object]:
+        """Return the progress as plain JSON values, without the result."""
+        return {
+            "phase": self.phase,
+            "running": [trial.number for trial in self.running],
+            "left": self.left,
+            "at": self.at.isoformat(),
+            "elapsed_s": self.elapsed_s,
+            "trials_s": self.trials_s,
+            "all_s": self.all_s,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Now:
+class RunningTrial:
     """A running trial.
 
     Attributes:
         trial: The trial's name.
-        doing: A text for its current stage.
+        stage: A text for its current stage.
         seconds: Seconds since this stage began.
         expected_s: Expected seconds of the whole trial; None if unknown.
     """
 
     trial: str
-    doing: str
+    stage: str
     seconds: float
     expected_s: float | None
 
@@ -96,14 +104,14 @@ class Snapshot:
     best: str
     front: int
     ties: int
-    now: tuple[Now, ...]
+    now: tuple[RunningTrial, ...]
 
     @property
     def done(self) -> int:
         """Number of ended trials."""
         return sum(self.counts.values())
 
-    def told(self) -> str:
+    def counts_text(self) -> str:
         """Format the counts: `22 of 60 trials: 20 ok, 2 failed, 1 running`; zeros are omitted.
 
         Planned trials include running ones.
@@ -114,13 +122,13 @@ class Snapshot:
 
     def line(self) -> str:
         """Format the progress as one line."""
-        running = [f"{n.trial} ({n.doing} for {spoken(n.seconds)})" for n in self.now]
-        left = "" if self.left_s is None else f"about {spoken(self.left_s)} to go"
-        parts = [self.phase, self.told(), left, *running]
-        return f"{spoken(self.elapsed_s)}: " + "; ".join(filter(None, parts))
+        running = [f"{n.trial} ({n.stage} for {duration_text(n.seconds)})" for n in self.now]
+        left = "" if self.left_s is None else f"about {duration_text(self.left_s)} to go"
+        parts = [self.phase, self.counts_text(), left, *running]
+        return f"{duration_text(self.elapsed_s)}: " + "; ".join(filter(None, parts))
 
 
-def spoken(seconds: float) -> str:
+def duration_text(seconds: float) -> str:
     """Format a duration: `12 s`, `4 min`, `1 h 12 min`."""
     if seconds < MINUTE_S:
         return f"{max(0, seconds):.0f} s"
@@ -130,18 +138,18 @@ def spoken(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02} min"
 
 
-def picture_of(progress: Progress, doing: Mapping[int, LiveStage], now: datetime) -> Snapshot:
+def snapshot_of(progress: Progress, stages: Mapping[int, LiveStage], now: datetime) -> Snapshot:
     """Return what to display of a search run at a moment.
 
     Args:
         progress: The driver's last progress.
-        doing: The current stages of running trials, by trial number.
+        stages: The current stages of running trials, by trial number.
         now: The moment.
     """
     since_s = (now - progress.at).total_seconds()
-    answer, running = progress.answer, progress.running
-    counts = _counts(answer)
-    front = answer.front.trials if answer is not None else ()
+    result, running = progress.result, progress.running
+    counts = _counts(result)
+    front = result.front.trials if result is not None else ()
     left_s, end = _end(progress, now)
     return Snapshot(
         name=progress.experiment.name,
@@ -151,25 +159,25 @@ def picture_of(progress: Progress, doing: Mapping[int, LiveStage], now: datetime
         elapsed_s=progress.elapsed_s + since_s,
         left_s=left_s,
         end=end,
-        best=answer.headline() if answer is not None and any(counts.values()) else "",
+        best=result.headline() if result is not None and any(counts.values()) else "",
         front=len(front),
-        ties=sum(bool(answer.front.ties.get(t.number)) for t in front) if answer else 0,
-        now=tuple(_now(trial, doing.get(trial.number), now) for trial in running),
+        ties=sum(bool(result.front.ties.get(t.number)) for t in front) if result else 0,
+        now=tuple(_now(trial, stages.get(trial.number), now) for trial in running),
     )
 
 
-def _counts(answer: Result | None) -> dict[str, int]:
-    trials = answer.trials if answer is not None else ()
+def _counts(result: Result | None) -> dict[str, int]:
+    trials = result.trials if result is not None else ()
     words = {"ok": "ok", "infeasible": "beyond limits", "failed": "failed"}
     return {w: sum(trial.status == status for trial in trials) for status, w in words.items()}
 
 
-def _now(trial: Trial, doing: LiveStage | None, now: datetime) -> Now:
+def _now(trial: Trial, stage: LiveStage | None, now: datetime) -> RunningTrial:
     started = trial.started or now
-    since = datetime.fromtimestamp(doing.since) if doing is not None else started
-    return Now(
+    since = datetime.fromtimestamp(stage.since) if stage is not None else started
+    return RunningTrial(
         trial=trial.name(),
-        doing=doing.word if doing is not None else STARTING,
+        stage=stage.text if stage is not None else STARTING,
         seconds=max(0.0, (now - since).total_seconds()),
         expected_s=trial.expected_s,
     )
@@ -178,21 +186,25 @@ def _now(trial: Trial, doing: LiveStage | None, now: datetime) -> Now:
 def _end(progress: Progress, now: datetime) -> tuple[float | None, str]:
     """Return the seconds until the result, confirmation included, and a text for what ends it."""
     since_s = (now - progress.at).total_seconds()
+    bound = progress.experiment.budget.deadline_text
     all_s = None if progress.all_s is None else max(0.0, progress.all_s - since_s)
     if progress.phase:
-        return None, "" if all_s is None else f"by {_clock(now, all_s)} ({_bound(progress)})"
+        return (
+            None,
+            "" if all_s is None else f"by {_clock(now, all_s)} ({bound})",
+        )
     until = None if progress.trials_s is None else max(0.0, progress.trials_s - since_s)
     pace = _Pace.of(progress, now)
     more = f"after {counted(max(0, progress.left), 'more trial')}"
     if pace is None:
-        later = "" if all_s is None else f", by {_clock(now, all_s)} ({_bound(progress)})"
+        later = "" if all_s is None else f", by {_clock(now, all_s)} ({bound})"
         return None, more + (f"{later} at the latest" if later else "")
     trials_s = pace.running_s + max(0, progress.left) * pace.trial_s
     if until is not None and until < trials_s:
         assert all_s is not None
         fit = int(until / pace.trial_s)
         return all_s, (
-            f"at {_clock(now, all_s)} ({_bound(progress)}): time for about {fit} of "
+            f"at {_clock(now, all_s)} ({bound}): time for about {fit} of "
             f"{counted(progress.left, 'more trial')}"
         )
     whole_s = trials_s + pace.confirmation_s(trials_s)
@@ -204,14 +216,6 @@ def _clock(now: datetime, seconds: float) -> str:
     """Format the time of day in `seconds`, with the weekday if it is not today."""
     then = now + timedelta(seconds=seconds)
     return f"{then:%H:%M}" if then.date() == now.date() else f"{then:%a %H:%M}"
-
-
-def _bound(progress: Progress) -> str:
-    """Format the budget settings that set the deadline."""
-    budget = progress.experiment.budget
-    hours = f"budget.hours {budget.hours:g}" if budget.hours is not None else ""
-    until = f"budget.until {budget.until}" if budget.until is not None else ""
-    return ", ".join(filter(None, (hours, until)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,15 +239,15 @@ class _Pace:
     @classmethod
     def of(cls, progress: Progress, now: datetime) -> "_Pace | None":
         """Return the pace of the recorded trials; None without an estimate."""
-        trials = progress.answer.trials if progress.answer is not None else ()
+        trials = progress.result.trials if progress.result is not None else ()
         estimate = estimate_of(trials)
         if estimate is None:
             return None
         experiment = progress.experiment
         concurrent = progress.concurrent or experiment.concurrent_trials
-        gone = {t.number: (now - (t.started or now)).total_seconds() for t in progress.running}
+        elapsed = {t.number: (now - (t.started or now)).total_seconds() for t in progress.running}
         open_s = [
-            max(0.0, (trial.expected_s or estimate.mean_s) - gone[trial.number])
+            max(0.0, (trial.expected_s or estimate.mean_s) - elapsed[trial.number])
             for trial in progress.running
         ]
         confirmation = experiment.confirmation

@@ -5,7 +5,6 @@ resumed search starts a new Tune run over the same study (reasons: docs/decision
 """
 
 import json
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,27 +16,31 @@ from tunefront.search.cluster.nodes import NodePool
 from tunefront.search.cluster.resources import ray_resources_of, ray_resources_text
 from tunefront.search.cluster.supervisor import RUN_JOB, RayLost, RaySupervisor
 from tunefront.search.cluster.worker import log_file, result_file
-from tunefront.search.sampling.base import Sampler
-from tunefront.search.sampling.early_stopping.thresholds import race_of
+from tunefront.search.sampling.base import Proposal, Sampler
+from tunefront.search.sampling.early_stopping.thresholds import thresholds_for
 from tunefront.search.study.duration_estimate import Estimate, estimate_of
 from tunefront.search.study.inferred_failures import ExcludedConfigurations
-from tunefront.search.study.live_stage import forget_stage, forget_stages
+from tunefront.search.study.live_stage import delete_stage, delete_stages
 from tunefront.search.study.study import Study
 from tunefront.search.study.trial import Trial
-from tunefront.search.text import Say, counted
 from tunefront.spaces import ClusterError, Configuration, StudyError
 
-PATIENCE = 3
-"""Consecutive proposals with an expected gain below `least_gain` that end the search."""
+from .events import (
+    ConfigurationsTooLarge,
+    FailureInferred,
+    OnEvent,
+    RayRestarted,
+    TrialPostponed,
+)
+from .stopping import PATIENCE, SearchState, Stopping, StopReason
+
 RESTARTS = 3
 """Consecutive restarts of Ray without a completed trial, after which the search fails."""
 _HOUR_S = 3600.0
-ABREAST = 10
+OUT_OF_ORDER = 10
 """Largest number of trials that are expected to end out of order, for the removal of old logs."""
 LOGS = 100
 """Logs kept: those of the last 100 ended trials, and those of the last 100 failed ones."""
-FULL = 3
-"""Consecutive trials ended by a full disk, after which the search fails."""
 LEAST_TIMEOUT_S = 30.0
 """Minimum timeout of a step in seconds, even close to the deadline."""
 
@@ -51,13 +54,10 @@ class Runner:
         runnable: The configurations that can run.
         setting: The evaluation settings shared by all evaluations.
         concurrent: Maximum number of concurrent trials on each machine.
-        trials: Maximum total number of trials, the baseline included; None for no bound.
-        seconds: Seconds from now until the deadline; None for no deadline.
-        least_gain: Expected gain, as a share of the front's hypervolume, below which `PATIENCE`
-            consecutive proposals end the search; None for no such rule.
+        stopping: The stopping policy.
         on_trial: Called with each trial when it ends.
         on_start: Called with each trial when it starts.
-        say: Called with one line per other event.
+        on_event: Called with other events.
         body: `module:function` that a worker calls with a job.
     """
 
@@ -69,36 +69,33 @@ class Runner:
         setting: EvaluationSettings,
         *,
         concurrent: int,
-        trials: int | None,
-        seconds: float | None,
-        least_gain: float | None = None,
+        stopping: Stopping,
         on_trial: Callable[[Trial], None],
         on_start: Callable[[Trial], None] = lambda trial: None,
-        say: Say = lambda line: None,
+        on_event: OnEvent = lambda event: None,
         body: str = RUN_JOB,
     ) -> None:
         self.study = study
         self.sampler = sampler
         self.runnable = frozenset(runnable)
-        self.skips = ExcludedConfigurations(runnable)
+        self.excluded = ExcludedConfigurations(runnable)
         self.setting = setting
-        self.each = concurrent
+        self.concurrent_per_node = concurrent
         self.concurrent = concurrent
-        self.trials = trials
-        self.deadline = None if seconds is None else time.monotonic() + seconds
-        self.least_gain = least_gain
-        self.gains: list[float] = []
+        self.stopping = stopping
         self.on_trial = on_trial
         self.on_start = on_start
         self.running: dict[int, Trial] = {}
-        self.say = say
+        self.on_event = on_event
         self.body = body
         self.unfinished: list[int] = []
-        self.stopped_by = 0
-        self._excused: set[int] = set()
+        self.signal = 0
+        self._uncounted: set[int] = set()
         self._full = 0
-        self._told = 0
-        self._over = ""
+        self._ended = 0
+        self._gains: list[float] = []
+        self._exhausted = False
+        self._next_s: float | None = None
 
     @property
     def results(self) -> Path:
@@ -108,7 +105,7 @@ class Runner:
     @property
     def stopped(self) -> bool:
         """Whether a signal requested a stop."""
-        return self.stopped_by != 0
+        return self.signal != 0
 
     def reconcile(self) -> None:
         """Recover the trials that were running when a driver or Ray exited.
@@ -123,7 +120,7 @@ class Runner:
         for number in found:
             result_file(self.results.parent, number).unlink()
         self.running.clear()
-        forget_stages(self.results.parent)
+        delete_stages(self.results.parent)
 
     def run(self, host: RaySupervisor) -> None:
         """Run trials until the search ends; restart Ray if it exits.
@@ -134,124 +131,112 @@ class Runner:
             StudyError: If the disk is full.
         """
         restarts = 0
-        while self._more():
-            ended = self._told
-            self._suit(host.places)
+        while (reason := self.stop_reason()) is None:
+            ended = self._ended
+            self._fit_to_nodes(host.node_pool)
             try:
                 host.trials(self, self.concurrent, self.body)
-            except RayLost as lost:
-                restarts = 1 if self._told > ended else restarts + 1
+            except RayLost as error:
+                restarts = 1 if self._ended > ended else restarts + 1
                 if restarts > RESTARTS:
                     log = self.study.experiment.results / "logs" / "ray.log"
                     raise ClusterError(
-                        f"Ray was gone {restarts} times: {lost}; see {log}"
-                    ) from lost
-                self.say(f"Ray exited ({lost}); restarting, finished trials are kept")
+                        f"Ray exited {restarts} times: {error}; see {log}"
+                    ) from error
+                self.on_event(RayRestarted(problem=str(error)))
                 self.reconcile()
                 host.restart()
+        if reason.cause == "disk full":
+            raise StudyError(
+                f"{reason.text}; free space on the disk of {self.setting.store} (see `tunefront "
+                "cache`), then run the same command again"
+            )
 
-    def _suit(self, places: NodePool) -> None:
+    def _fit_to_nodes(self, pool: NodePool) -> None:
         """Set the number of concurrent trials, and exclude configurations that fit on no node.
 
         Raises:
             ClusterError: If the baseline fits on no node.
         """
         baseline = self.study.experiment.baseline
-        if not places.room_for(baseline):
+        if not pool.room_for(baseline):
             raise ClusterError(
                 f"no node of the cluster has room for the baseline ({baseline.label()}), which "
                 f"needs {ray_resources_text(ray_resources_of(baseline))} on one node; "
-                "start a node that lends more"
+                "add a node with more"
             )
-        self.concurrent = places.at_a_time(self.each)
+        self.concurrent = pool.concurrent_trials(self.concurrent_per_node)
         recorded = self.study.trials()
         untried = self.runnable - {trial.configuration for trial in recorded}
-        small = [c for c in untried if not places.room_for(c)]
-        if new := self.skips.leave_out(small):
-            self.say(f"{counted(new, 'configuration')} left out: no node has the cores or the GPUs")
-        self.unfinished = [n for n in self.unfinished if places.room_for(recorded[n].configuration)]
+        small = [c for c in untried if not pool.room_for(c)]
+        if new := self.excluded.add_too_large(small):
+            self.on_event(ConfigurationsTooLarge(configurations=new))
+        self.unfinished = [n for n in self.unfinished if pool.room_for(recorded[n].configuration)]
 
-    def _more(self) -> bool:
-        """Return whether to run more trials on Ray.
-
-        Raises:
-            StudyError: If `FULL` consecutive trials ended because the disk is full.
-        """
-        if self._full >= FULL:
-            raise StudyError(
-                f"the disk is full: {FULL} trials in a row could not write; free space on the disk "
-                f"of {self.setting.store} (see `tunefront cache`), then run the same command again"
+    def stop_reason(self) -> StopReason | None:
+        """Return why no further trial is started, without querying the sampler; None if one is."""
+        return self.stopping.reason(
+            SearchState(
+                trials=self.study.trials(),
+                untried=self._untried(),
+                excluded=self.excluded.describe(),
+                queued=len(self.unfinished),
+                gains=self._gains,
+                exhausted=self._exhausted,
+                next_s=self._next_s,
+                full=self._full,
+                signal=self.signal,
             )
-        recorded = self.study.trials()
-        if self._ended(recorded):
-            return False
-        return bool(self.unfinished) or not (self._over or self._counted(recorded))
+        )
 
     def next_job(self) -> Job | None:
         """Record the next trial and return its job; None if no trial can start now."""
-        recorded = self.study.trials()
-        if self._ended(recorded):
+        if self.stop_reason() is not None:
             return None
         while self.unfinished:
             number = self.unfinished.pop(0)
-            trial = self.study.again(number, counted=number not in self._excused)
+            trial = self.study.restart(number, counted=number not in self._uncounted)
             if trial is not None:
                 return self._job(trial)
             self.on_trial(self.study.trial(number))
-        self._learn(recorded)
-        proposed = self._proposed(recorded)
-        if proposed is None:
-            return None
-        if not self._fits(recorded, proposed[0]):
-            self._over = f"no other trial would end in time ({self._budget}); raise it to continue"
-            return None
-        return self._job(self.study.trial(self.study.ask(*proposed)))
-
-    def _proposed(
-        self, recorded: Sequence[Trial]
-    ) -> tuple[Configuration, str, float | None] | None:
-        """Return the next configuration, the reason for it and its expected seconds (or None).
-
-        None if no trials are left in the budget or the space, or further gains are too small.
-        """
+        recorded = self.study.trials()
         if not recorded:
-            return self.study.experiment.baseline, "the baseline", None
-        if self._counted(recorded):
-            return None
-        proposed = self.sampler.propose(recorded, self.skips.configurations)
-        if proposed is None:
-            self._over = "all runnable configurations were tried"
+            return self._start(self.study.experiment.baseline, "the baseline", None)
+        self._infer_failures(recorded)
+        return self._propose(recorded)
+
+    def _propose(self, recorded: Sequence[Trial]) -> Job | None:
+        """Start the sampler's next trial unless its proposal ends the search."""
+        proposal = self.sampler.propose(recorded, self.excluded.configurations)
+        if proposal is None:
+            self._exhausted = True
             return None
         estimate = estimate_of(recorded)
-        self._foresee(estimate)
-        gain = self.sampler.promise()
-        self.gains = [*self.gains, gain][-PATIENCE:] if gain is not None else []
-        if self.enough():
-            added = f"{self.gains[-1]:.2%} to the front"
-            self._over = f"another trial is expected to add {added} (budget.least_gain)"
+        self._store_forecast(estimate, proposal)
+        configuration, gain = proposal.configuration, proposal.expected_gain
+        self._gains = [*self._gains, gain][-PATIENCE:] if gain is not None else []
+        self._next_s = estimate.safe_s(configuration) if estimate is not None else None
+        if self.stop_reason() is not None:
             return None
-        expected = estimate.expected_s(proposed) if estimate is not None else None
-        return proposed, self.sampler.explain(), expected
+        self._next_s = None
+        expected_s = estimate.expected_s(configuration) if estimate is not None else None
+        return self._start(configuration, proposal.reason, expected_s)
 
-    def _foresee(self, estimate: Estimate | None) -> None:
+    def _start(self, configuration: Configuration, reason: str, expected_s: float | None) -> Job:
+        return self._job(self.study.trial(self.study.ask(configuration, reason, expected_s)))
+
+    def _store_forecast(self, estimate: Estimate | None, proposal: Proposal) -> None:
         """Store the forecast gain of another hour in the study, for `tunefront status`."""
         if estimate is None:
             return
         trials = max(1, round(_HOUR_S * self.concurrent / estimate.mean_s))
-        gain = self.sampler.promise(trials)
+        gain = proposal.gain_of(trials)
         if gain is not None:
-            self.study.foresee(trials, gain)
+            self.study.set_forecast(trials, gain)
 
-    def _learn(self, recorded: Sequence[Trial]) -> None:
-        for lesson, count in self.skips.learn(recorded):
-            self.say(f"{count} configurations need not be tried: {lesson}")
-
-    def _fits(self, recorded: Sequence[Trial], configuration: Configuration) -> bool:
-        """Return whether a trial is expected to end before the deadline."""
-        estimate = estimate_of(recorded)
-        if self.deadline is None or estimate is None:
-            return True
-        return time.monotonic() + estimate.safe_s(configuration) < self.deadline
+    def _infer_failures(self, recorded: Sequence[Trial]) -> None:
+        for failure, count in self.excluded.update(recorded):
+            self.on_event(FailureInferred(failure=failure, configurations=count))
 
     def _job(self, trial: Trial) -> Job:
         self.running[trial.number] = trial
@@ -262,79 +247,31 @@ class Runner:
             configuration=trial.configuration,
             setting=replace(self.setting, timeouts=self._timeouts()),
             folder=experiment.results,
-            race=race_of(experiment, self.study.trials(), trial.number),
+            race=thresholds_for(experiment, self.study.trials(), trial.number),
         )
 
     def _timeouts(self) -> Timeouts:
         """Return the timeouts, shortened to the deadline (each at least `LEAST_TIMEOUT_S`)."""
-        given = self.setting.timeouts
-        if self.deadline is None:
+        given, seconds_left = self.setting.timeouts, self.stopping.seconds_left()
+        if seconds_left is None:
             return given
-        left = max(LEAST_TIMEOUT_S, self.deadline - time.monotonic())
+        left = max(LEAST_TIMEOUT_S, seconds_left)
         return Timeouts(
             build_s=min(given.build_s, left),
             quality_s=min(given.quality_s, left),
             measure_s=min(given.measure_s, left),
         )
 
-    def _ended(self, recorded: Sequence[Trial]) -> bool:
-        """Return whether no trial can start any more, even if some are left.
-
-        Reasons: a stop request, a full disk, the deadline, or a failed baseline.
-        """
-        if self.stopped or self._full >= FULL or self._late():
-            return True
-        return bool(recorded) and recorded[0].status == "failed"
+    def _untried(self) -> int:
+        """Return the number of runnable configurations that are neither tried nor excluded."""
+        recorded = self.study.trials()
+        tried = self.runnable.intersection(trial.configuration for trial in recorded)
+        return len(self.runnable) - len(tried) - len(self.excluded.configurations)
 
     def left(self) -> int:
         """Return the number of trials that can still be started, ignoring the deadline."""
-        recorded = self.study.trials()
-        tried = self.runnable.intersection(trial.configuration for trial in recorded)
-        untried = len(self.runnable) - len(tried) - len(self.skips.configurations)
-        return untried if self.trials is None else min(untried, self.trials - len(recorded))
-
-    def seconds_left(self) -> float | None:
-        """Return the seconds left for trials; None without a deadline."""
-        return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
-
-    @property
-    def _budget(self) -> str:
-        """The budget settings that set the deadline, as text."""
-        budget = self.study.experiment.budget
-        hours = f"budget.hours {budget.hours:g}" if budget.hours is not None else ""
-        until = f"budget.until {budget.until}" if budget.until is not None else ""
-        return ", ".join(filter(None, (hours, until)))
-
-    def _late(self) -> bool:
-        return self.deadline is not None and time.monotonic() >= self.deadline
-
-    def _counted(self, recorded: Sequence[Trial]) -> bool:
-        return self.trials is not None and len(recorded) >= self.trials
-
-    def enough(self) -> bool:
-        """Return whether the last `PATIENCE` proposals all had an expected gain below the bound."""
-        least = self.least_gain
-        return least is not None and len(self.gains) == PATIENCE and max(self.gains) < least
-
-    def over(self) -> str:
-        """Return why no more trials are to run, without querying the sampler.
-
-        Empty if trials are left to run, if a signal requested a stop, or before the first trial.
-        """
-        recorded = self.study.trials()
-        if self.stopped or not recorded:
-            return ""
-        if recorded[0].status == "failed":
-            return "the baseline failed, and everything is compared with it"
-        if self._late():
-            return f"the time is over ({self._budget}); raise it to continue"
-        if self.unfinished:
-            return ""
-        if self._counted(recorded):
-            return f"all {len(recorded)} trials of budget.trials are done"
-        if self.left() <= 0:
-            return f"all runnable configurations were tried{self.skips.told()}"
-        return self._over
+        untried, trials = self._untried(), self.stopping.trials
+        return untried if trials is None else min(untried, trials - len(self.study.trials()))
 
     def waiting(self) -> bool:
         """Return whether other trials wait for the baseline, with which all are compared."""
@@ -343,47 +280,45 @@ class Runner:
 
     def tell(self, number: int, evaluation: Evaluation) -> None:
         """Record a trial's result, unless a full disk or the deadline ended the trial."""
-        self._not_running(number)
-        put_off = self._put_off(number, evaluation)
-        if not put_off:
+        self._remove_running(number)
+        if not self._postponed(number, evaluation):
             self._full = 0
-            self._told += 1
+            self._ended += 1
             self.on_trial(self.study.tell(number, evaluation))
-            self._forget_logs()
+            self._delete_old_logs()
         result_file(self.results.parent, number).unlink(missing_ok=True)
 
-    def _forget_logs(self) -> None:
+    def _delete_old_logs(self) -> None:
         """Delete old logs; keep those of the last `LOGS` ended trials and `LOGS` failed ones."""
         ended = [trial for trial in self.study.trials() if trial.status != "running"]
         failed = [trial for trial in ended if trial.status == "failed"]
         old = [trial for trial in ended[:-LOGS] if trial.status != "failed"]
-        for trial in [*old[-ABREAST:], *failed[:-LOGS][-ABREAST:]]:
+        for trial in [*old[-OUT_OF_ORDER:], *failed[:-LOGS][-OUT_OF_ORDER:]]:
             log_file(self.study.experiment.results, trial.number).unlink(missing_ok=True)
 
-    def _put_off(self, number: int, evaluation: Evaluation) -> bool:
+    def _postponed(self, number: int, evaluation: Evaluation) -> bool:
         """Return whether a trial is postponed because a full disk or the deadline ended it.
 
         After a full disk the trial is queued again in this run, after the deadline in the next one.
         """
         if evaluation.cause == "disk full":
             self._full += 1
-            self._excused.add(number)
+            self._uncounted.add(number)
             self.unfinished.append(number)
-            self.say(f"trial {number}: the disk is full ({evaluation.message}); it runs again")
+            message = evaluation.message
+            self.on_event(TrialPostponed(number=number, cause="disk full", message=message))
             return True
-        if evaluation.cause == "timeout" and self._late():
-            self.say(
-                f"trial {number}: the time was up before it ended; it is left for the next run"
-            )
+        if evaluation.cause == "timeout" and self.stopping.seconds_left() == 0:
+            self.on_event(TrialPostponed(number=number, cause="deadline"))
             return True
         return False
 
-    def lost(self, number: int) -> None:
+    def worker_exited(self, number: int) -> None:
         """Queue a trial again whose worker or node has exited."""
-        self._not_running(number)
-        self.say(f"trial {number}: its worker is gone; it runs again")
+        self._remove_running(number)
+        self.on_event(TrialPostponed(number=number, cause="worker exited"))
         self.unfinished.append(number)
 
-    def _not_running(self, number: int) -> None:
+    def _remove_running(self, number: int) -> None:
         self.running.pop(number, None)
-        forget_stage(self.results.parent, number)
+        delete_stage(self.results.parent, number)

@@ -12,7 +12,7 @@ from tunefront.search.sampling.optuna_samplers import OPTUNA_SAMPLERS, OptunaSam
 from tunefront.search.sampling.warm_start import WarmSampler
 from tunefront.spaces import Configuration, complete
 
-from .warm_start import front_elsewhere
+from .warm_start import front_of_other
 
 
 def build_sampler(experiment: Experiment, runnable: Sequence[Configuration]) -> Sampler:
@@ -25,15 +25,15 @@ def build_sampler(experiment: Experiment, runnable: Sequence[Configuration]) -> 
         first = {complete(c)["runtime"]: c for c in reversed(runnable)}
         return GridSampler(list(first.values()))
     sampler = _named(experiment, runnable)
-    leads: dict[Configuration, str] = {}
+    first_tried: dict[Configuration, str] = {}
     if experiment.warm_start is not None:
         other = load_experiment(experiment.warm_start)
-        front = front_elsewhere(experiment, other, runnable)
-        leads |= dict.fromkeys(front, f"on the front of {other.name}")
+        front = front_of_other(experiment, other, runnable)
+        first_tried |= dict.fromkeys(front, f"on the front of {other.name}")
     if experiment.sampler == "ehvi":
         for known in known_good(experiment, runnable):
-            leads.setdefault(known, "known to be good on such a machine")
-    return WarmSampler(sampler, leads) if leads else sampler
+            first_tried.setdefault(known, "known to be good on this kind of device")
+    return WarmSampler(sampler, first_tried) if first_tried else sampler
 
 
 def _named(experiment: Experiment, runnable: Sequence[Configuration]) -> Sampler:

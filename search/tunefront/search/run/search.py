@@ -1,8 +1,8 @@
 """A search run from start to finish: prepare, check, search, confirm, write the result.
 
 from tunefront.search import run_search
-result = run_search("experiments/minilm")
-result.answer.headline(), result.answer.front.recommended
+finished = run_search("experiments/minilm")
+finished.result.headline(), finished.result.front.recommended
 """
 
 import os
@@ -17,32 +17,47 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
-from tunefront.evaluators import Evaluation, EvaluationSettings, stages_folder
-from tunefront.evaluators.evaluation.evaluation import WAITING
+from tunefront.evaluators import EvaluationSettings, stages_folder
 from tunefront.evaluators.store.eviction import cache_limit
 from tunefront.evaluators.store.locks import in_use
-from tunefront.search.cluster.nodes import cluster_lines
 from tunefront.search.cluster.supervisor import RaySupervisor
 from tunefront.search.exit_codes import ExitCode
 from tunefront.search.experiment.evaluation_settings import identity
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.resolver import load_experiment
-from tunefront.search.results.metadata import put_aside, read_record, write_record
-from tunefront.search.results.result import Result, result_of
+from tunefront.search.results.metadata import archive_record, read_record, write_record
+from tunefront.search.results.result import Result, result_of, study_result
 from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.study.duration_estimate import estimate_of
 from tunefront.search.study.study import Study
 from tunefront.search.study.trial import Trial
-from tunefront.search.text import Say, counted
 from tunefront.search.tracking.writer import TrackingWriter
 from tunefront.spaces import Enumeration, detect_hardware
 
 from .confirm import confirm, to_confirm
 from .driver_process import only_driver
+from .events import (
+    ClusterJoined,
+    ConfirmationRound,
+    ConfirmationStarted,
+    NothingToRun,
+    OnEvent,
+    ProgressChanged,
+    RayStarting,
+    RecordArchived,
+    ReportFailed,
+    ReportWritten,
+    SearchResumed,
+    StopRequested,
+    TrialFinished,
+    TrialsEnded,
+    TrialStarted,
+)
 from .preflight import check_tracking, check_workload, prepare, runnable_or_error
-from .progress import Progress, Show
+from .progress import Progress
 from .runner import Runner
 from .sampler_factory import build_sampler
+from .stopping import Stopping
 
 Outcome = Literal["done", "nothing within limits", "baseline failed", "interrupted"]
 EXIT_CODES: Mapping[Outcome, ExitCode] = {
@@ -53,8 +68,6 @@ EXIT_CODES: Mapping[Outcome, ExitCode] = {
 }
 REPORT_S = 30.0
 """Seconds before the deadline that are reserved for writing MLflow and the report."""
-LONG_WAIT_S = 5.0
-"""Seconds that a trial waited for cores held by other processes, from which on it is reported."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +76,7 @@ class RunResult:
 
     Attributes:
         outcome: How the run ended.
-        answer: Trials, front and picks.
+        result: Trials, front and picks.
         link: The address of the front in MLflow; empty if MLflow could not be written.
         folder: The results folder.
         seconds: Duration of this run in seconds.
@@ -71,7 +84,7 @@ class RunResult:
     """
 
     outcome: Outcome
-    answer: Result
+    result: Result
     link: str
     folder: Path
     seconds: float
@@ -91,8 +104,7 @@ def run_search(
     *,
     fresh: bool = False,
     smoke: bool = False,
-    say: Say = lambda line: None,
-    show: Show = lambda progress: None,
+    on_event: OnEvent = lambda event: None,
 ) -> RunResult:
     """Run a search; the same call resumes a recorded one.
 
@@ -101,8 +113,7 @@ def run_search(
         overrides: `a.b=value` texts that override values of the file.
         fresh: Archive an earlier record and start again.
         smoke: Run a quick check, whose record is kept separate.
-        say: Called with one line per event.
-        show: Called with the progress whenever it has changed.
+        on_event: Called with each event; MLflow's events come from another thread.
 
     Raises:
         ExperimentError, SpaceError, WorkloadError, TrackingError, StudyError, CacheError: Before
@@ -114,19 +125,19 @@ def run_search(
     start = time.monotonic()
     enumeration = runnable_or_error(experiment)
     with only_driver(experiment), ExitStack() as stack:
-        check_tracking(experiment, say, fresh=fresh)
+        check_tracking(experiment, on_event, fresh=fresh)
         cache_limit(stages_folder())
-        prepare(experiment.prepare, say)
+        prepare(experiment.prepare, on_event)
         if experiment.prepare is not None:
             stack.enter_context(in_use(experiment.prepare.folder))
-        setting, described = check_workload(experiment, say)
-        if fresh:
-            put_aside(experiment, say)
+        setting, described = check_workload(experiment, on_event)
+        if fresh and (archived := archive_record(experiment)) is not None:
+            on_event(RecordArchived(folder=archived))
         study = Study.open(experiment, identity(experiment, described))
-        if line := _going_on(study, read_record(experiment), enumeration):
-            say(line)
+        if recorded := len(study.trials()):
+            on_event(_resumed(recorded, read_record(experiment), enumeration))
         write_record(experiment, enumeration, described)
-        return _SearchRun(experiment, study, setting, enumeration, say, show, start).run()
+        return _SearchRun(experiment, study, setting, enumeration, on_event, start).run()
 
 
 class _SearchRun:
@@ -138,75 +149,73 @@ class _SearchRun:
         study: Study,
         setting: EvaluationSettings,
         enumeration: Enumeration,
-        say: Say,
-        show: Show,
+        on_event: OnEvent,
         start: float,
     ) -> None:
         self.experiment = experiment
         self.study = study
         self.setting = setting
         self.enumeration = enumeration
-        self.say = say
-        self.show = show
+        self.on_event = on_event
         self.start = start
         self.spent_before_s = study.spent_s
         self.seconds = experiment.budget.seconds(self.spent_before_s, datetime.now())
-        self.recorder = TrackingWriter(experiment, study, say)
+        self.recorder = TrackingWriter(experiment, study, on_event)
         self.runner = self._runner()
-        self._answer: Result | None = None
+        self._result: Result | None = None
 
     def run(self) -> RunResult:
         runner = self.runner
         runner.reconcile()
         self.recorder.start()
         if recorded := self.study.trials():
-            self._answer = result_of(self.experiment, recorded, Confirmation(rounds={}))
-        if (over := runner.over()) and not self._to_confirm():
-            self.say(f"nothing left to run: {over}")
+            self._result = result_of(self.experiment, recorded, Confirmation())
+        if (reason := runner.stop_reason()) is not None and not self._to_confirm():
+            self.on_event(NothingToRun(reason=reason))
         else:
             self._run_trials(runner)
-        confirmation = Confirmation.from_dict(self.study.confirmation())
-        answer = self._answer = result_of(self.experiment, self.study.trials(), confirmation)
-        self._show("writing the result")
-        self._report(answer)
-        link = self.recorder.finish(answer)
+        result = self._result = study_result(self.study)
+        self._report_progress("writing the result")
+        self._write_report(result)
+        link = self.recorder.finish(result)
         return RunResult(
-            outcome=_outcome(answer, runner.stopped),
-            signal=runner.stopped_by,
-            answer=answer,
+            outcome=_outcome(result, runner.stopped),
+            signal=runner.signal,
+            result=result,
             link=link,
             folder=self.experiment.results,
             seconds=time.monotonic() - self.start,
         )
 
-    def _report(self, answer: Result) -> None:
+    def _write_report(self, result: Result) -> None:
         """Write report.html next to the record."""
         from tunefront.search.report.page import REPORT_FILE, write_report
 
         try:
-            path = write_report(answer, read_record(self.experiment))
+            path = write_report(result, read_record(self.experiment))
         except Exception as error:  # a failed report must not invalidate the search's result
-            self.say(f"{REPORT_FILE} could not be written: {type(error).__name__}: {error}")
+            problem = f"{type(error).__name__}: {error}"
+            self.on_event(ReportFailed(file=REPORT_FILE, problem=problem))
         else:
-            self.say(f"report: {path}")
+            self.on_event(ReportWritten(path=path))
 
     def _run_trials(self, runner: Runner) -> None:
-        address = os.environ.get("RAY_ADDRESS")
-        phase = f"joining the cluster at {address}" if address else "starting Ray"
-        self.say(phase)
-        self._show(phase)
+        address = os.environ.get("RAY_ADDRESS", "")
+        self.on_event(RayStarting(address=address))
+        self._report_progress(f"joining the cluster at {address}" if address else "starting Ray")
         with (
-            _interruptible(runner, self.say),
+            _interruptible(runner, self.on_event),
             RaySupervisor(self.experiment.results, detect_hardware().cores) as host,
         ):
-            for line in cluster_lines(host.nodes, self.experiment.concurrent_trials):
-                self.say(line)
+            if host.nodes:
+                concurrent = host.node_pool.concurrent_trials(self.experiment.concurrent_trials)
+                self.on_event(ClusterJoined(nodes=host.nodes, concurrent=concurrent))
             runner.run(host)
-            if over := runner.over():
-                self.say(f"no more trials: {over}")
+            if (reason := runner.stop_reason()) is not None and not runner.stopped:
+                self.on_event(TrialsEnded(reason=reason))
             if not runner.stopped and self._to_confirm():
-                self.say("confirming the finalists: measured again, in turns with the baseline")
-                self._show("confirming the finalists")
+                self.on_event(ConfirmationStarted())
+                self._report_progress("confirming the finalists")
                 confirm(
                     self.study,
                     self.setting,
@@ -217,26 +226,25 @@ class _SearchRun:
                 )
         self.study.spend(self._spent_s())
 
-    def _on_round(self, done: int, of: int) -> None:
-        self.say(f"confirming: {done} of {of} rounds")
-        self._show(f"confirming the finalists: {done} of {of} rounds")
+    def _on_round(self, completed: int, planned: int) -> None:
+        self.on_event(ConfirmationRound(completed=completed, planned=planned))
+        self._report_progress(f"confirming the finalists: {completed} of {planned} rounds")
 
-    def _show(self, phase: str = "") -> None:
-        """Pass the current progress to the `show` callback."""
-        self.show(
-            Progress(
-                experiment=self.experiment,
-                phase=phase,
-                answer=self._answer,
-                running=tuple(self.runner.running.values()),
-                concurrent=self.runner.concurrent,
-                left=self.runner.left(),
-                at=datetime.now(),
-                elapsed_s=time.monotonic() - self.start,
-                trials_s=self.runner.seconds_left(),
-                all_s=self._seconds_left(),
-            )
+    def _report_progress(self, phase: str = "") -> None:
+        """Report the current progress."""
+        progress = Progress(
+            experiment=self.experiment,
+            phase=phase,
+            result=self._result,
+            running=tuple(self.runner.running.values()),
+            concurrent=self.runner.concurrent,
+            left=self.runner.left(),
+            at=datetime.now(),
+            elapsed_s=time.monotonic() - self.start,
+            trials_s=self.runner.stopping.seconds_left(),
+            all_s=self._seconds_left(),
         )
+        self.on_event(ProgressChanged(progress=progress))
 
     def _spent_s(self) -> float:
         """Return the seconds spent by all runs of this search, this one included."""
@@ -252,8 +260,8 @@ class _SearchRun:
         """Return whether confirmation is enabled and a finalist has not been confirmed yet."""
         if self.experiment.confirmation.finalists == 0:
             return False
-        known = Confirmation.from_dict(self.study.confirmation())
-        return len(to_confirm(self.experiment, self.study.trials(), known)) > 1
+        trials, confirmation = self.study.trials(), self.study.confirmation()
+        return len(to_confirm(self.experiment, trials, confirmation)) > 1
 
     def _runner(self) -> Runner:
         left = self._seconds_left()
@@ -263,12 +271,13 @@ class _SearchRun:
             self.enumeration.runnable,
             self.setting,
             concurrent=self.experiment.concurrent_trials,
-            trials=self.experiment.budget.trials,
-            least_gain=self.experiment.budget.least_gain,
-            seconds=None if left is None else left * (1 - self._kept_back()),
+            stopping=Stopping.of(
+                self.experiment.budget,
+                None if left is None else left * (1 - self._kept_back()),
+            ),
             on_trial=self._on_trial,
-            on_start=lambda trial: self._show(),
-            say=self.say,
+            on_start=self._on_start,
+            on_event=self.on_event,
         )
 
     def _kept_back(self) -> float:
@@ -276,61 +285,48 @@ class _SearchRun:
         confirmation = self.experiment.confirmation
         return confirmation.share if confirmation.finalists else 0.0
 
+    def _on_start(self, trial: Trial) -> None:
+        self.on_event(TrialStarted(trial=trial))
+        self._report_progress()
+
     def _on_trial(self, trial: Trial) -> None:
         self.study.spend(self._spent_s())
-        answer = self._answer = result_of(
-            self.experiment, self.study.trials(), Confirmation(rounds={})
+        result = self._result = result_of(self.experiment, self.study.trials(), Confirmation())
+        estimate, view = estimate_of(result.trials), result.view(trial)
+        self.on_event(
+            TrialFinished(
+                trial=trial,
+                sentence="; ".join([view.sentence, *view.remarks]),
+                front=tuple(on_front.number for on_front in result.front.trials),
+                left=self.runner.left(),
+                pace_s=estimate.mean_s / self.runner.concurrent if estimate else None,
+                seconds_left=self.runner.stopping.seconds_left(),
+            )
         )
-        told = answer.sentence(trial) + (f"; breaks {trial.cause}" if trial.broken else "")
-        doubts = trial.evaluation.doubts if trial.evaluation else ()
-        told += f"; doubted: {', '.join(doubts)}" if doubts else ""
-        self.say(f"{trial.name()}: {told} [{_pace(trial)}{self._to_go(answer.trials)}]")
-        self._show()
-        self.recorder.add(answer)
-
-    def _to_go(self, trials: Sequence[Trial]) -> str:
-        """Format the number of trials left and their expected time; empty if unknown or none."""
-        left, estimate = self.runner.left(), estimate_of(trials)
-        if left <= 0 or estimate is None:
-            return ""
-        pace_s = estimate.mean_s / self.runner.concurrent
-        seconds, until = left * pace_s, self.runner.seconds_left()
-        minutes = max(1, round(min(seconds, until or seconds) / 60))
-        if until is None or seconds < until:
-            return f"; {left} to go, about {minutes} min"
-        return f"; {minutes} min left, for about {int(until / pace_s)} of {left} to go"
+        self._report_progress()
+        self.recorder.add(result)
 
 
-def _going_on(study: Study, before: Mapping[str, Any], enumeration: Enumeration) -> str:
-    """Format what a resumed search has recorded and how its space changed; empty for a new one."""
-    recorded = len(study.trials())
-    if not recorded:
-        return ""
-    now = len(enumeration.runnable)
-    known = before.get("space", {}).get("runnable", now)
-    changed = f"; {now:,} configurations can run, {known:,} before" if known != now else ""
-    return f"going on: {counted(recorded, 'trial')} recorded{changed}"
+def _resumed(recorded: int, before: Mapping[str, Any], enumeration: Enumeration) -> SearchResumed:
+    """Return the event of a resumed search; `before` is its earlier metadata."""
+    runnable = len(enumeration.runnable)
+    return SearchResumed(
+        trials=recorded,
+        runnable=runnable,
+        runnable_before=before.get("space", {}).get("runnable", runnable),
+    )
 
 
-def _pace(trial: Trial) -> str:
-    """Format a trial's seconds, the expected seconds, and a long wait for free cores."""
-    evaluation = trial.evaluation or Evaluation(status="failed")
-    waited_s = evaluation.seconds.get(WAITING, 0.0)
-    expected = "" if trial.expected_s is None else f", {trial.expected_s:.0f} expected"
-    waited = f", {waited_s:.0f} s more for free cores" if waited_s >= LONG_WAIT_S else ""
-    return f"{evaluation.own_s:.0f} s{expected}{waited}"
-
-
-def _outcome(answer: Result, stopped: bool) -> Outcome:
+def _outcome(result: Result, stopped: bool) -> Outcome:
     if stopped:
         return "interrupted"
-    if answer.trials and answer.trials[0].status == "failed":
+    if result.trials and result.trials[0].status == "failed":
         return "baseline failed"
-    return "done" if answer.front.trials else "nothing within limits"
+    return "done" if result.front.trials else "nothing within limits"
 
 
 @contextmanager
-def _interruptible(runner: Runner, say: Say) -> Iterator[None]:
+def _interruptible(runner: Runner, on_event: OnEvent) -> Iterator[None]:
     """Stop on SIGINT or SIGTERM after running trials have finished; at once on a second signal.
 
     Installs signal handlers, so it has an effect only in the main thread.
@@ -342,8 +338,8 @@ def _interruptible(runner: Runner, say: Say) -> Iterator[None]:
     def stop(number: int, _: FrameType | None) -> None:
         if runner.stopped:
             raise KeyboardInterrupt(number)
-        runner.stopped_by = number
-        say("stopping: what is under way is finished first; interrupt again to stop at once")
+        runner.signal = number
+        on_event(StopRequested(signal=number))
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -8,15 +8,14 @@ from typing import Any
 
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.results.metadata import read_record, recorded_trials, resume_command
-from tunefront.search.results.result import Result, result_of
-from tunefront.search.study.confirmation import Confirmation
-from tunefront.search.study.live_stage import STARTING, LiveStage, doing, stages_seen
+from tunefront.search.results.result import Result, study_result
+from tunefront.search.study.live_stage import STARTING, LiveStage, stage_of, stages_seen
 from tunefront.search.study.study import STUDY_FILE, Study
 from tunefront.search.study.trial import Trial
 from tunefront.search.text import Say, counted
 from tunefront.spaces import StudyError
 
-from .driver_process import ask_to_end, driver_of
+from .driver_process import driver_of, request_stop
 
 STATUS_POLL_S = 2.0
 LONGEST_MESSAGE = 120
@@ -28,26 +27,26 @@ class SearchStatus:
 
     Attributes:
         experiment: The experiment.
-        answer: The result so far; None if nothing is recorded yet.
+        result: The result so far; None if nothing is recorded yet.
         record: The metadata written next to the study when the search was started.
         driver: The driver's process id; None if none runs, 0 if its id is unknown (another user,
             container or machine).
-        foreseen: Number of trials in another hour, and an upper bound of their gain as a share of
+        forecast: Number of trials in another hour, and an upper bound of their gain as a share of
             the front's hypervolume; None if unknown.
-        doing: The current stages of running trials, by trial number.
+        stages: The current stages of running trials, by trial number.
     """
 
     experiment: Experiment
-    answer: Result | None
+    result: Result | None
     record: Mapping[str, Any]
     driver: int | None
-    foreseen: tuple[int, float] | None = None
-    doing: Mapping[int, LiveStage] = field(default_factory=dict)
+    forecast: tuple[int, float] | None = None
+    stages: Mapping[int, LiveStage] = field(default_factory=dict)
 
     @property
     def trials(self) -> tuple[Trial, ...]:
         """All recorded trials."""
-        return self.answer.trials if self.answer is not None else ()
+        return self.result.trials if self.result is not None else ()
 
     @property
     def running(self) -> tuple[Trial, ...]:
@@ -60,9 +59,9 @@ class SearchStatus:
         return self.running if self.driver is None else ()
 
     @property
-    def wanted(self) -> int | None:
+    def planned(self) -> int | None:
         """Number of trials of the last start, without excluded ones; None without a bound."""
-        skipped = self.answer.skipped if self.answer is not None else 0
+        skipped = self.result.skipped if self.result is not None else 0
         return recorded_trials(self.record, skipped)
 
     @property
@@ -72,7 +71,7 @@ class SearchStatus:
             return True
         if self.trials[0].status == "failed":
             return False
-        return self.wanted is not None and len(self.trials) < self.wanted
+        return self.planned is not None and len(self.trials) < self.planned
 
     def counts(self) -> str:
         """Format the counts: `12 of 60 trials (1 failed, 10 ok, 1 running)`."""
@@ -80,79 +79,80 @@ class SearchStatus:
         for trial in self.trials:
             name = "interrupted" if trial in self.interrupted else trial.status
             counts[name] = counts.get(name, 0) + 1
-        if self.answer is not None and self.answer.skipped:
-            counts["skipped"] = self.answer.skipped
-        told = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
-        return f"{len(self.trials)} of {self.wanted or '?'} trials ({told or 'none yet'})"
+        if self.result is not None and self.result.skipped:
+            counts["skipped"] = self.result.skipped
+        texts = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+        return f"{len(self.trials)} of {self.planned or '?'} trials ({texts or 'none yet'})"
 
-    def who(self) -> str:
+    def driver_text(self) -> str:
         """Format whether a driver runs; if none does, add the command that resumes the search."""
         if self.driver is not None:
             pid = self.driver or "of another user, container or machine"
             return f"running (pid {pid})"
-        goes_on = f"; `{resume_command(self.experiment, self.record)}` resumes it"
-        return "not running" + (goes_on if self.unfinished else "")
+        resume = f"; `{resume_command(self.experiment, self.record)}` resumes it"
+        return "not running" + (resume if self.unfinished else "")
 
     def front(self) -> str:
         """Format the size of the front and the headline; empty before a trial has ended."""
-        if self.answer is None or len(self.running) == len(self.trials):
+        if self.result is None or len(self.running) == len(self.trials):
             return ""
-        front = counted(len(self.answer.front.trials), "trial")
-        return f"front: {front}; {self.answer.headline()}"
+        front = counted(len(self.result.front.trials), "trial")
+        return f"front: {front}; {self.result.headline()}"
 
     def lines(self) -> list[str]:
         """Format the whole status as lines of text."""
-        lines = [f"{self.experiment.name}: {self.counts()}; {self.who()}", self.front()]
-        lines += self.now()
-        lines.append(self.hour())
+        lines = [f"{self.experiment.name}: {self.counts()}; {self.driver_text()}", self.front()]
+        lines += self.stage_lines()
+        lines.append(self.forecast_text())
         for trial in self.trials:
             if trial.status == "failed" and trial.evaluation is not None:
                 message = trial.evaluation.message[:LONGEST_MESSAGE]
                 lines.append(f"failed: {trial.name()}: {trial.cause}: {message}")
         return [line for line in lines if line]
 
-    def now(self) -> list[str]:
+    def stage_lines(self) -> list[str]:
         """Format the current stage of each running trial and when it began."""
         if self.driver is None:
             return []
         lines = []
         for trial in self.running:
-            found = self.doing.get(trial.number)
+            found = self.stages.get(trial.number)
             since = f", since {datetime.fromtimestamp(found.since):%H:%M:%S}" if found else ""
-            lines.append(f"now: {trial.name()}: {found.word if found else STARTING}{since}")
+            lines.append(f"now: {trial.name()}: {found.text if found else STARTING}{since}")
         return lines
 
-    def hour(self) -> str:
+    def forecast_text(self) -> str:
         """Format the forecast gain of another hour; empty if unknown or no trials are left."""
-        if self.foreseen is None or self.answer is None:
+        if self.forecast is None or self.result is None:
             return ""
-        trials, gain = self.foreseen
-        possible = self.record.get("space", {}).get("trials", 0) - self.answer.skipped
+        trials, gain = self.forecast
+        possible = self.record.get("space", {}).get("trials", 0) - self.result.skipped
         count = min(trials, possible - len(self.trials))
         if count <= 0:
             return ""
-        return f"another hour ({counted(count, 'trial')}) would add {gain:.1%} to the front at most"
+        hour = f"another hour ({counted(count, 'trial')})"
+        return f"{hour} is expected to add at most {gain:.1%} to the front"
 
     def line(self) -> str:
         """Format counts, front and driver as one line."""
-        return "; ".join(filter(None, (self.counts(), self.front(), self.who())))
+        return "; ".join(filter(None, (self.counts(), self.front(), self.driver_text())))
 
     def fields(self) -> dict[str, Any]:
         """Return the status of the search run as plain JSON values."""
         command = resume_command(self.experiment, self.record)
         return {
-            "wanted": self.wanted,
+            "planned": self.planned,
             "running": self.driver is not None,
             "pid": self.driver or None,
             "another_hour": None
-            if self.foreseen is None
-            else {"trials": self.foreseen[0], "gain_at_most": self.foreseen[1]},
-            "doing": {
+            if self.forecast is None
+            else {"trials": self.forecast[0], "gain_at_most": self.forecast[1]},
+            "stages": {
                 str(trial.number): {"stage": at.stage, "since": at.since}
                 for trial in self.running
-                if self.driver is not None and (at := self.doing.get(trial.number))
+                if self.driver is not None and (at := self.stages.get(trial.number))
             },
-            "goes_on_with": command if self.driver is None and self.unfinished else None,
+            "resume_command": command if self.driver is None and self.unfinished else None,
         }
 
 
@@ -167,19 +167,18 @@ def status_of(experiment: Experiment) -> SearchStatus:
     # Opening the study while the driver creates it would interfere with the driver.
     too_early = driver is not None and not record
     if too_early:
-        return SearchStatus(experiment=experiment, answer=None, record=record, driver=driver)
+        return SearchStatus(experiment=experiment, result=None, record=record, driver=driver)
     study = Study.read(experiment)
-    confirmation = Confirmation.from_dict(study.confirmation())
-    answer = result_of(experiment, study.trials(), confirmation)
-    running = [trial.number for trial in answer.trials if trial.status == "running"]
-    found = {number: doing(experiment.results, number) for number in running}
+    result = study_result(study)
+    running = [trial.number for trial in result.trials if trial.status == "running"]
+    found = {number: stage_of(experiment.results, number) for number in running}
     return SearchStatus(
         experiment=experiment,
-        answer=answer,
+        result=result,
         record=record,
         driver=driver,
-        foreseen=study.foreseen,
-        doing={number: at for number, at in found.items() if at is not None},
+        forecast=study.forecast,
+        stages={number: at for number, at in found.items() if at is not None},
     )
 
 
@@ -195,9 +194,9 @@ def watch(experiment: Experiment, show: Callable[[SearchStatus], None]) -> None:
     seen: object = None
     shown: list[str] = []
     while True:
-        look = _look(experiment)
-        if look != seen:
-            seen = look
+        version = _version(experiment)
+        if version != seen:
+            seen = version
             status = status_of(experiment)
             if status.lines() != shown:
                 shown = status.lines()
@@ -207,20 +206,20 @@ def watch(experiment: Experiment, show: Callable[[SearchStatus], None]) -> None:
         time.sleep(STATUS_POLL_S)
 
 
-def _look(experiment: Experiment) -> tuple[object, ...]:
+def _version(experiment: Experiment) -> tuple[object, ...]:
     """Return a value that changes whenever the status can have changed.
 
     The driver is read first: it writes the record before it exits, so no last write is missed.
     """
-    looked: list[object] = [driver_of(experiment)]
-    looked += stages_seen(experiment.results)
+    values: list[object] = [driver_of(experiment)]
+    values += stages_seen(experiment.results)
     for name in (STUDY_FILE, "search.json"):
         try:
             found = (experiment.results / name).stat()
-            looked += [found.st_mtime_ns, found.st_size]
+            values += [found.st_mtime_ns, found.st_size]
         except FileNotFoundError:
-            looked.append(None)
-    return tuple(looked)
+            values.append(None)
+    return tuple(values)
 
 
 def stop_search(experiment: Experiment, *, now: bool, say: Say) -> None:
@@ -234,19 +233,19 @@ def stop_search(experiment: Experiment, *, now: bool, say: Say) -> None:
     Raises:
         StudyError: If the driver can't be signalled: another user, container or machine.
     """
-    pid = ask_to_end(experiment, now=now)
+    pid = request_stop(experiment, now=now)
     if pid is None:
         say(f"{experiment.name}: no driver runs; nothing to stop")
         return
-    say(f"asked the driver (pid {pid}) to end{'' if now else ' when its trials have'}")
+    say(f"asked the driver (pid {pid}) to stop{'' if now else ' after its running trials'}")
     if now:
-        say(f"should it hang: `kill -9 {pid}` loses nothing that is finished")
-    told: list[str] = []
+        say(f"if it does not stop: `kill -9 {pid}`; finished trials are kept")
+    texts: list[str] = []
 
     def wait(status: SearchStatus) -> None:
         waiting = _waiting_for(status)
-        if status.driver == pid and waiting not in told[-1:]:
-            told.append(waiting)
+        if status.driver == pid and waiting not in texts[-1:]:
+            texts.append(waiting)
             say(waiting)
 
     try:

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from tunefront.search.experiment.experiment import Experiment
-from tunefront.search.results.metadata import recorded_answer
+from tunefront.search.results.metadata import recorded_result
 from tunefront.spaces import Configuration
 
 
-def front_elsewhere(
+def front_of_other(
     experiment: Experiment, other: Experiment, runnable: Sequence[Configuration]
 ) -> list[Configuration]:
     """Return the other search's front as configurations of this one, the recommended one first.
@@ -18,7 +18,7 @@ def front_elsewhere(
     Raises:
         StudyError: If the other search has no record.
     """
-    front = recorded_answer(other).front
+    front = recorded_result(other).front
     first = [front.recommended] if front.recommended is not None else []
     names = {choice.name for choice in experiment.space.choices}
     found = []

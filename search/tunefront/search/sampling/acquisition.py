@@ -17,9 +17,10 @@ class Acquisition:
     Attributes:
         gain: Expected hypervolume improvement, `(candidates,)`.
         covered: Hypervolume of the current front.
-        keeping: Probability that all limits are kept, `(candidates,)`.
-        ending_well: Probability that the trial does not fail, `(candidates,)`.
-        apart: Penalty factor for similarity to running trials, 0.2 (equal) to 1, `(candidates,)`.
+        feasibility: Probability that all limits are kept, `(candidates,)`.
+        success: Probability that the trial does not fail, `(candidates,)`.
+        pending_penalty: Penalty factor for similarity to running trials, 0.2 (equal) to 1,
+            `(candidates,)`.
         mean: Predicted means, to be minimised, `(candidates, objectives)`.
         deviation: Predicted standard deviations, `(candidates, objectives)`.
         scales: Scale of each objective's predictions, linear or logarithmic.
@@ -28,26 +29,26 @@ class Acquisition:
 
     gain: Floats
     covered: float
-    keeping: Floats
-    ending_well: Floats
-    apart: Floats
+    feasibility: Floats
+    success: Floats
+    pending_penalty: Floats
     mean: Floats
     deviation: Floats
     scales: Sequence[TargetScale]
     seconds: Floats
 
     @property
-    def worth(self) -> Floats:
+    def value(self) -> Floats:
         """Acquisition value, `(candidates,)`.
 
-        It is the expected improvement times `keeping`, `ending_well` and `apart`, per expected
-        second. If no improvement is expected anywhere, the product of the predictive deviations
-        replaces the improvement.
+        It is the expected improvement times `feasibility`, `success` and `pending_penalty`, per
+        expected second. If no improvement is expected anywhere, the product of the predictive
+        deviations replaces the improvement.
         """
-        chance: Floats = self.keeping * self.ending_well * self.apart
+        chance: Floats = self.feasibility * self.success * self.pending_penalty
         gain = self.gain if (self.gain * chance).max() > 1e-12 else self.deviation.prod(axis=1)
-        worth: Floats = gain * chance / self.seconds
-        return worth
+        value: Floats = gain * chance / self.seconds
+        return value
 
     @property
     def gains(self) -> Floats:
@@ -56,10 +57,10 @@ class Acquisition:
         Each gain is multiplied by the probabilities that the trial keeps the limits and does not
         fail.
         """
-        gains = self.gain * self.keeping * self.ending_well / max(self.covered, 1e-300)
+        gains = self.gain * self.feasibility * self.success / max(self.covered, 1e-300)
         return np.asarray(-np.sort(-gains))
 
-    def told(self, row: int, objectives: Sequence[Objective]) -> str:
+    def describe(self, row: int, objectives: Sequence[Objective]) -> str:
         """Describe the prediction for one configuration.
 
         Args:
@@ -73,8 +74,8 @@ class Acquisition:
                 parts.append(f"{objective.metric} {np.exp(value):.4g} ± {np.expm1(spread):.0%}")
             else:
                 parts.append(f"{objective.metric} {value:.4g} ± {spread:.2g}")
-        parts.append(f"keeps the limits at {self.keeping[row]:.0%}")
-        parts.append(f"runs at {self.ending_well[row]:.0%}")
+        parts.append(f"keeps the limits at {self.feasibility[row]:.0%}")
+        parts.append(f"runs at {self.success[row]:.0%}")
         if np.ptp(self.seconds) > 0:
             parts.append(f"takes about {self.seconds[row]:.3g} s")
         return ", ".join(parts)

@@ -23,8 +23,8 @@ from tunefront.search.study.trial import Trial
 from tunefront.spaces import Choice, Configuration
 
 from .acquisition import Acquisition
-from .base import Sampler
-from .predictions import ANEW, GROWN, PredictionCache, Predictions
+from .base import Proposal, Sampler
+from .predictions import ALWAYS_REFIT_BELOW, REFIT_GROWTH, PredictionCache, Predictions
 
 T = TypeVar("T")
 
@@ -32,9 +32,9 @@ STARTUP_TRIALS = 8
 """Trials of the space-filling initial design, before any prediction."""
 POOL = 4_000
 """Largest pool of configurations. Above it: half nearest neighbours of the front, half random."""
-REMEMBERED = 250
+TRAINING_SET = 250
 """Training-set limit of a refit: the front (cut at this size) plus an even subset of the rest."""
-LEARNT_FROM = 200
+PARAMETERS_FROM = 200
 """Largest number of trials from which the parameters of a Gaussian process are learnt."""
 BEYOND = 1.0
 """Distance of the reference point beyond the front's worst values, as a share of their range: far
@@ -68,50 +68,46 @@ class EhviSampler(Sampler):
         self._features = encode(self._listed, choices)
         self._candidates = self._same_candidates()
         self._row_of = {c: row for row, c in enumerate(self._listed)}
-        self._learnt: dict[str, tuple[int, Floats]] = {}
-        self._kept: PredictionCache | None = None
-        self._why = ""
-        self._gains: Floats | None = None
+        self._parameters: dict[str, tuple[int, Floats]] = {}
+        self._cache: PredictionCache | None = None
 
     def __getstate__(self) -> dict[str, object]:
         """Return the state without cached predictions, which are large and cheap to recompute."""
-        return {**vars(self), "_kept": None}
-
-    def promise(self, count: int = 1) -> float | None:
-        """Return the sum of the `count` largest expected gains at the last proposal."""
-        return None if self._gains is None else float(self._gains[:count].sum())
-
-    def explain(self) -> str:
-        """Return the predicted gain, metric values and probabilities of the last proposal."""
-        return self._why
+        return {**vars(self), "_cache": None}
 
     def propose(
-        self, trials: Sequence[Trial], skipped: Collection[Configuration] = ()
-    ) -> Configuration | None:
-        """Return the configuration with the largest acquisition value; None if none is left."""
-        self._take_in(trials)
+        self, trials: Sequence[Trial], excluded: Collection[Configuration] = ()
+    ) -> Proposal | None:
+        """Return the configuration with the largest acquisition value; None if none is left.
+
+        The reason states the predicted gain, metric values and probabilities.
+        """
+        self._encode_new(trials)
         tried = np.array([self._row_of[t.configuration] for t in trials], dtype=np.intp)
-        left = np.ones(len(self._features.places), dtype=np.bool_)
+        left = np.ones(len(self._features.codes), dtype=np.bool_)
         left[tried] = False
-        left[[self._row_of[c] for c in skipped]] = False
+        left[[self._row_of[c] for c in excluded]] = False
         left[len(self._listed) :] = False
         rows = np.flatnonzero(left)
         if len(rows) == 0:
             return None
         measured = [trial for trial in trials if trial.measured]
         if len(trials) < STARTUP_TRIALS or len(measured) < 3:
-            self._why, self._gains = "covers values that were not tried yet", None
-            return self._listed[self._covering(rows, tried)]
+            row = self._covering(rows, tried)
+            reason = "covers values that were not tried yet"
+            return Proposal(configuration=self._listed[row], reason=reason)
         with threadpool_limits(1, user_api="blas"):  # trials are measured at the same time
-            expected = self._expectations(rows, trials, measured)
-            rows = expected.asked[left[expected.asked]]
-            outlook = self._outlook(expected, rows, trials, measured)
-        best = int(np.argmax(outlook.worth))
-        self._why = outlook.told(best, self._objectives)
-        self._gains = outlook.gains
-        return self._listed[int(rows[best])]
+            predictions = self._predictions(rows, trials, measured)
+            rows = predictions.predicted[left[predictions.predicted]]
+            acquisition = self._acquisition(predictions, rows, trials, measured)
+        best = int(np.argmax(acquisition.value))
+        return Proposal(
+            configuration=self._listed[int(rows[best])],
+            reason=acquisition.describe(best, self._objectives),
+            expected_gains=tuple(acquisition.gains.tolist()),
+        )
 
-    def _take_in(self, trials: Sequence[Trial]) -> None:
+    def _encode_new(self, trials: Sequence[Trial]) -> None:
         """Encode recorded configurations that are not in the list, such as the baseline."""
         known = len(self._row_of)
         for trial in trials:
@@ -119,14 +115,14 @@ class EhviSampler(Sampler):
         if len(self._row_of) > known:
             self._features = encode(list(self._row_of), self._choices)
             self._candidates = self._same_candidates()
-            self._kept = None
+            self._cache = None
 
     def _same_candidates(self) -> Indices:
         """Return a candidate number for each configuration; equal if they share a candidate."""
         before = [choice.stage != "execution" for choice in self._choices]
         if not any(before):
-            return np.zeros(len(self._features.places), dtype=np.intp)
-        _, numbers = np.unique(self._features.places[:, before], axis=0, return_inverse=True)
+            return np.zeros(len(self._features.codes), dtype=np.intp)
+        _, numbers = np.unique(self._features.codes[:, before], axis=0, return_inverse=True)
         return numbers.reshape(-1)
 
     def _covering(self, rows: Indices, tried: Indices) -> int:
@@ -135,7 +131,7 @@ class EhviSampler(Sampler):
         Its score is the sum over choices of 1 / (1 + times its value was tried), plus the distance
         to the nearest tried configuration, plus a small random number that breaks ties.
         """
-        places = self._features.places
+        places = self._features.codes
         seen = [np.bincount(places[tried, j], minlength=len(t)) for j, t in enumerate(self._tables)]
         rare = sum(1.0 / (1 + counts[places[rows, j]]) for j, counts in enumerate(seen))
         score = np.asarray(rare) + 1e-3 * self._random.random(len(rows))
@@ -155,8 +151,8 @@ class EhviSampler(Sampler):
         """Return all rows, or above `POOL` half neighbours of the front and half random rows."""
         if len(rows) <= POOL:
             return rows
-        own = self._features.places[sorted(front)]
-        columns = np.ascontiguousarray(self._features.places[rows].T)
+        own = self._features.codes[sorted(front)]
+        columns = np.ascontiguousarray(self._features.codes[rows].T)
         differ = np.full(len(rows), len(self._choices), dtype=np.int8)
         for point in own:
             apart = sum(column != value for column, value in zip(columns, point, strict=True))
@@ -166,19 +162,19 @@ class EhviSampler(Sampler):
         others = self._random.choice(order[POOL // 2 :], size=POOL // 2, replace=False)
         return np.asarray(rows[np.concatenate([near, others])])
 
-    def _remembered(self, measured: Sequence[Trial]) -> Sequence[Trial]:
-        """Return all trials, or above `REMEMBERED` the front and an even subset of the rest."""
-        if len(measured) <= REMEMBERED:
+    def _training_set(self, measured: Sequence[Trial]) -> Sequence[Trial]:
+        """Return all trials, or above `TRAINING_SET` the front and an even subset of the rest."""
+        if len(measured) <= TRAINING_SET:
             return measured
         counted = np.array([trial.status == "ok" for trial in measured])
         costs = np.array([[trial.cost(o) for o in self._objectives] for trial in measured])
         costs[~counted] = np.inf
-        front = np.flatnonzero(nondominated(costs) & counted)[:REMEMBERED]
+        front = np.flatnonzero(nondominated(costs) & counted)[:TRAINING_SET]
         rest = np.setdiff1d(np.arange(len(measured)), front)
-        spread = _spread(rest.tolist(), REMEMBERED - len(front))
+        spread = _spread(rest.tolist(), TRAINING_SET - len(front))
         return [measured[place] for place in sorted([*front.tolist(), *spread])]
 
-    def _expectations(
+    def _predictions(
         self, rows: Indices, trials: Sequence[Trial], measured: Sequence[Trial]
     ) -> Predictions:
         """Return predictions: cached ones updated with newly ended trials, or refitted ones.
@@ -192,32 +188,32 @@ class EhviSampler(Sampler):
         ended = [trial for trial in trials if trial.measured or trial.status == "failed"]
         known = {trial.number: self._row_of[trial.configuration] for trial in ended}
         front = self._front(measured) if len(rows) > POOL else frozenset()
-        kept = self._kept
+        cache = self._cache
         if (
-            kept is not None
-            and kept.suits(known, len(measured), front, rows, running)
-            and kept.take(ended, known)
+            cache is not None
+            and cache.is_valid_for(known, len(measured), front, rows, running)
+            and cache.update(ended, known)
         ):
-            return kept.expected
-        expected = Predictions(
+            return cache.predictions
+        predictions = Predictions(
             self._features,
             np.concatenate([self._pool(rows, front), running]),
             self._objectives,
             self._limits,
-            room=int((GROWN - 1) * len(measured)) + 1,
-            fitted=self._process,
+            room=int((REFIT_GROWTH - 1) * len(measured)) + 1,
+            fitted=self._fit,
         )
-        remembered = self._remembered(measured)
-        expected.learn_figures(self._rows(remembered), remembered)
-        failed = [trial for trial in ended if trial.status == "failed"][-REMEMBERED // 2 :]
+        training = self._training_set(measured)
+        predictions.fit_targets(self._rows(training), training)
+        failed = [trial for trial in ended if trial.status == "failed"][-TRAINING_SET // 2 :]
         if failed:
-            fine = _spread(measured, REMEMBERED - len(failed))
+            fine = _spread(measured, TRAINING_SET - len(failed))
             outcomes = np.array([1.0] * len(failed) + [0.0] * len(fine))
-            expected.learn_failures(self._rows([*failed, *fine]), outcomes)
-        self._kept = PredictionCache(
-            expected=expected, known=known, count=len(measured), front=front
+            predictions.fit_failures(self._rows([*failed, *fine]), outcomes)
+        self._cache = PredictionCache(
+            predictions=predictions, known=known, count=len(measured), front=front
         )
-        return expected
+        return predictions
 
     def _front(self, measured: Sequence[Trial]) -> frozenset[int]:
         """Return the rows of the nondominated trials, whether they keep the limits or not."""
@@ -225,57 +221,61 @@ class EhviSampler(Sampler):
         best = (t for t, kept in zip(measured, nondominated(costs), strict=True) if kept)
         return frozenset(self._row_of[trial.configuration] for trial in best)
 
-    def _outlook(
+    def _acquisition(
         self,
-        expected: Predictions,
+        predictions: Predictions,
         rows: Indices,
         trials: Sequence[Trial],
         measured: Sequence[Trial],
     ) -> Acquisition:
         """Return the acquisition terms of `rows`, the configurations left in the pool."""
         running = self._rows([trial for trial in trials if trial.status == "running"])
-        mean, deviation = expected.figures()
-        costs, counted = expected.seen()
+        mean, deviation = predictions.targets()
+        costs, counted = predictions.seen()
         # Running trials are assumed to end as predicted (kriging believer).
-        costs = np.concatenate([costs, mean[expected.places(running)]])
+        costs = np.concatenate([costs, mean[predictions.indices_of(running)]])
         counted = np.append(counted, np.ones(len(running), dtype=np.bool_))
         front, reference = _target(costs, counted)
-        own = expected.places(rows)
+        own = predictions.indices_of(rows)
         mean, deviation = mean[own], deviation[own]
-        built = np.isin(self._candidates[expected.asked], self._candidates[self._rows(measured)])
+        built = np.isin(
+            self._candidates[predictions.predicted], self._candidates[self._rows(measured)]
+        )
         return Acquisition(
             gain=expected_improvement(front, reference, mean, deviation),
             covered=hypervolume(front, reference),
-            keeping=expected.keeping()[own],
-            ending_well=expected.ending_well()[own],
-            apart=self._apart(rows, running) if len(running) else np.ones(len(rows)),
+            feasibility=predictions.feasibility()[own],
+            success=predictions.success()[own],
+            pending_penalty=self._pending_penalty(rows, running)
+            if len(running)
+            else np.ones(len(rows)),
             mean=mean,
             deviation=deviation,
-            scales=expected.scales,
-            seconds=expected.seconds(built)[own],
+            scales=predictions.scales,
+            seconds=predictions.seconds(built)[own],
         )
 
     def _rows(self, trials: Sequence[Trial]) -> Indices:
         return np.array([self._row_of[t.configuration] for t in trials], dtype=np.intp)
 
-    def _process(
-        self, name: str, between: Floats, figures: Floats, noise: Floats
-    ) -> GaussianProcess:
+    def _fit(self, name: str, between: Floats, values: Floats, noise: Floats) -> GaussianProcess:
         """Fit a Gaussian process; learn its parameters again when there is 10 % more data."""
-        count, start = self._learnt.get(name, (0, None))
-        learn = start is None or len(figures) < ANEW or len(figures) > GROWN * count
-        if learn and len(figures) > LEARNT_FROM:
-            some = self._random.choice(len(figures), size=LEARNT_FROM, replace=False)
+        count, start = self._parameters.get(name, (0, None))
+        learn = (
+            start is None or len(values) < ALWAYS_REFIT_BELOW or len(values) > REFIT_GROWTH * count
+        )
+        if learn and len(values) > PARAMETERS_FROM:
+            some = self._random.choice(len(values), size=PARAMETERS_FROM, replace=False)
             part = between[:, some][:, :, some]
-            start = fit(part, figures[some], noise[some], start).parameters
-            process = fit(between, figures, noise, start, learn=False)
+            start = fit(part, values[some], noise[some], start).parameters
+            process = fit(between, values, noise, start, learn=False)
         else:
-            process = fit(between, figures, noise, start, learn=learn)
+            process = fit(between, values, noise, start, learn=learn)
         if learn:
-            self._learnt[name] = len(figures), process.parameters
+            self._parameters[name] = len(values), process.parameters
         return process
 
-    def _apart(self, rows: Indices, running: Indices) -> Floats:
+    def _pending_penalty(self, rows: Indices, running: Indices) -> Floats:
         """Return the penalty factor 1 - 0.8 exp(-2 d), d the distance to the nearest running trial.
 
         A configuration similar to a running trial would give little new information.

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import Configuration
 
-from .base import Sampler, untried
+from .base import Proposal, Sampler, untried
 
 
 class GridSampler(Sampler):
@@ -19,12 +19,9 @@ class GridSampler(Sampler):
     def __init__(self, runnable: Sequence[Configuration]) -> None:
         self._runnable = runnable
 
-    def explain(self) -> str:
-        """Return the fixed reason of a grid search."""
-        return "the next of the list"
-
     def propose(
-        self, trials: Sequence[Trial], skipped: Collection[Configuration] = ()
-    ) -> Configuration | None:
+        self, trials: Sequence[Trial], excluded: Collection[Configuration] = ()
+    ) -> Proposal | None:
         """Return the first configuration that is neither tried nor excluded; None if none is."""
-        return next(iter(untried(self._runnable, trials, skipped)), None)
+        left = untried(self._runnable, trials, excluded)
+        return Proposal(configuration=left[0], reason="the next of the list") if left else None

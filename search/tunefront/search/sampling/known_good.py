@@ -37,6 +37,6 @@ def _rank(
         for name, value in values.items()
         if name not in known and STAGE_OF[name] != "execution"
     )
-    hasty = any("latency" in objective.metric for objective in experiment.objectives)
+    hasty = any(o.kind == "speed" and o.direction == "minimize" for o in experiment.objectives)
     batch_size = values.number("batch_size")
     return (-changes, values.number("threads"), -batch_size if hasty else batch_size)

@@ -70,7 +70,7 @@ class FrontSampler(BaseSampler):
         self._seed = seed
         self._random = RandomSampler(seed=seed)
         self._known = IntersectionSearchSpace()
-        self._lists: dict[str, _Listed] = {}
+        self._lists: dict[str, _ListedSpace] = {}
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -104,9 +104,9 @@ class FrontSampler(BaseSampler):
         with self._lock:
             key = f"{study.directions} {sorted(search_space.items())}"
             if key not in self._lists:
-                self._lists[key] = _Listed(search_space, self._runnable, self._seed)
+                self._lists[key] = _ListedSpace(search_space, self._runnable, self._seed)
             others = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
-            return self._lists[key].proposed(study, others)
+            return self._lists[key].next_parameters(study, others)
 
     def sample_independent(
         self,
@@ -164,7 +164,7 @@ def _spread(distribution: IntDistribution | FloatDistribution, count: int = MOST
     return np.geomspace(*ends, number) if distribution.log else np.linspace(*ends, number)
 
 
-class _Listed:
+class _ListedSpace:
     """A space as the list of its runnable combinations, with a sampler over it.
 
     Raises:
@@ -190,18 +190,22 @@ class _Listed:
         self._sampler: EhviSampler | None = None
         self._limits: tuple[str, ...] = ()
 
-    def proposed(self, study: optuna.Study, others: Sequence[FrozenTrial]) -> dict[str, Any]:
+    def next_parameters(self, study: optuna.Study, others: Sequence[FrozenTrial]) -> dict[str, Any]:
         """Return the next parameters; a random combination once all were tried."""
         objectives = _objectives(study)
         limits = _constraints(others)
         if self._sampler is None or limits != self._limits:
             self._limits = limits
-            self._sampler = self._made(objectives)
-        known = [self._trial(trial, objectives) for trial in others if self._holds(trial)]
-        row = self._sampler.propose(known)
-        return self._parameters(row or self._rows[int(self._random.integers(len(self._rows)))])
+            self._sampler = self._build_sampler(objectives)
+        known = [
+            self._trial(trial, objectives) for trial in others if self._has_known_values(trial)
+        ]
+        proposal = self._sampler.propose(known)
+        if proposal is not None:
+            return self._parameters(proposal.configuration)
+        return self._parameters(self._rows[int(self._random.integers(len(self._rows)))])
 
-    def _made(self, objectives: Sequence[Objective]) -> EhviSampler:
+    def _build_sampler(self, objectives: Sequence[Objective]) -> EhviSampler:
         choices = [
             Choice(
                 name=name,
@@ -229,7 +233,7 @@ class _Listed:
     def _parameters(self, configuration: Configuration) -> dict[str, Any]:
         return {name: axis.values[int(configuration[name])] for name, axis in self._axes.items()}
 
-    def _holds(self, trial: FrozenTrial) -> bool:
+    def _has_known_values(self, trial: FrozenTrial) -> bool:
         """Return whether a trial has all parameters and only known categories."""
         return all(
             name in trial.params and (axis.ordered or trial.params[name] in axis.values)

@@ -1,7 +1,7 @@
 """Optuna's samplers over a list of runnable configurations, without repeats.
 
 Each sampler runs in a separate in-memory study that is filled from the record, so rejected
-proposals never reach the record. After `VAIN_PROPOSALS` rejected proposals the untried
+proposals never reach the record. After `MOST_REJECTIONS` rejected proposals the untried
 configuration nearest to the last one is taken.
 """
 
@@ -14,13 +14,13 @@ from tunefront.search.experiment.objective import Limit, Objective
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import Configuration, SearchSpace, Value
 
-from .base import Sampler, untried
+from .base import Proposal, Sampler, untried
 
 if TYPE_CHECKING:
     import optuna
 
 OPTUNA_STARTUP_TRIALS = 10
-VAIN_PROPOSALS = 16
+MOST_REJECTIONS = 16
 
 
 def _tpe(seed: int) -> "optuna.samplers.BaseSampler":
@@ -89,65 +89,69 @@ class OptunaSampler(Sampler):
         self._study = optuna.create_study(
             directions=[objective.direction for objective in objectives], sampler=sampler
         )
-        self._open: dict[Configuration, optuna.Trial] = {}
+        self._pending: dict[Configuration, optuna.Trial] = {}
         self._known: set[int] = set()
 
-    def explain(self) -> str:
-        """Return the name of the Optuna sampler; Optuna gives no reasons."""
-        return f"proposed by Optuna's {type(self._study.sampler).__name__}"
-
     def propose(
-        self, trials: Sequence[Trial], skipped: Collection[Configuration] = ()
-    ) -> Configuration | None:
-        """Return a new configuration, or the untried one nearest to the last rejected proposal."""
-        self._learn(trials)
-        left = dict.fromkeys(untried(self._runnable, trials, skipped))
+        self, trials: Sequence[Trial], excluded: Collection[Configuration] = ()
+    ) -> Proposal | None:
+        """Return a new configuration, or the untried one nearest to the last rejected proposal.
+
+        Optuna gives no reasons, so the reason names the Optuna sampler.
+        """
+        self._record(trials)
+        left = dict.fromkeys(untried(self._runnable, trials, excluded))
         if not left:
             return None
-        nearest = None
-        for _ in range(VAIN_PROPOSALS):
-            asked = self._study.ask()
-            nearest = self._suggest(asked)
-            if nearest in left:
-                self._open[nearest] = asked
-                return nearest
-            self._forget(asked)
-        assert nearest is not None
-        return min(left, key=lambda other: _distance(nearest, other))
+        reason = f"proposed by Optuna's {type(self._study.sampler).__name__}"
+        return Proposal(configuration=self._next(left), reason=reason)
 
-    def _suggest(self, asked: "optuna.Trial") -> Configuration:
+    def _next(self, left: Collection[Configuration]) -> Configuration:
+        """Return one of the untried configurations `left`."""
+        suggested = None
+        for _ in range(MOST_REJECTIONS):
+            optuna_trial = self._study.ask()
+            suggested = self._suggest(optuna_trial)
+            if suggested in left:
+                self._pending[suggested] = optuna_trial
+                return suggested
+            self._fail(optuna_trial)
+        assert suggested is not None
+        return min(left, key=lambda other: _distance(suggested, other))
+
+    def _suggest(self, optuna_trial: "optuna.Trial") -> Configuration:
         values = self._space.defaults()
         active: dict[str, Value] = {}
         for choice in self._space.choices:
             if choice.active(values):
-                chosen = asked.suggest_categorical(choice.name, list(choice.values))
+                chosen = optuna_trial.suggest_categorical(choice.name, list(choice.values))
                 values[choice.name] = active[choice.name] = cast(Value, chosen)
         return Configuration(active)
 
-    def _forget(self, asked: "optuna.Trial") -> None:
+    def _fail(self, optuna_trial: "optuna.Trial") -> None:
         import optuna
 
-        self._study.tell(asked, state=optuna.trial.TrialState.FAIL)
+        self._study.tell(optuna_trial, state=optuna.trial.TrialState.FAIL)
 
-    def _learn(self, trials: Sequence[Trial]) -> None:
+    def _record(self, trials: Sequence[Trial]) -> None:
         """Tell Optuna about newly ended trials; add measured ones that it did not propose."""
         for trial in trials:
             if trial.status == "running" or trial.number in self._known:
                 continue
             self._known.add(trial.number)
-            asked = self._open.pop(trial.configuration, None)
-            if asked is not None:
-                self._tell(asked, trial)
+            optuna_trial = self._pending.pop(trial.configuration, None)
+            if optuna_trial is not None:
+                self._tell(optuna_trial, trial)
             elif trial.measured:
                 self._add(trial)
 
-    def _tell(self, asked: "optuna.Trial", trial: Trial) -> None:
+    def _tell(self, optuna_trial: "optuna.Trial", trial: Trial) -> None:
         if not trial.measured:
-            self._forget(asked)
+            self._fail(optuna_trial)
             return
         for limit in self._limits:
-            asked.set_constraint(str(limit), limit.violation(trial.value(limit.metric)))
-        self._study.tell(asked, [trial.value(o.metric) for o in self._objectives])
+            optuna_trial.set_constraint(str(limit), limit.violation(trial.value(limit.metric)))
+        self._study.tell(optuna_trial, [trial.value(o.metric) for o in self._objectives])
 
     def _add(self, trial: Trial) -> None:
         """Add an earlier trial with the same suggest calls, so that its distributions agree.
@@ -155,17 +159,17 @@ class OptunaSampler(Sampler):
         A trial with a value outside the space is marked as failed in the in-memory study.
         """
         self._study.enqueue_trial(dict(trial.configuration))
-        asked = self._study.ask()
+        optuna_trial = self._study.ask()
         inside = all(
             choice.name not in trial.configuration
             or trial.configuration[choice.name] in choice.values
             for choice in self._space.choices
         )
         if not inside:
-            self._forget(asked)
+            self._fail(optuna_trial)
             return
-        self._suggest(asked)
-        self._tell(asked, trial)
+        self._suggest(optuna_trial)
+        self._tell(optuna_trial, trial)
 
 
 def _distance(one: Configuration, other: Configuration) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import Configuration
 
-from .base import Sampler, untried
+from .base import Proposal, Sampler, untried
 
 
 class WarmSampler(Sampler):
@@ -19,20 +19,12 @@ class WarmSampler(Sampler):
     def __init__(self, sampler: Sampler, first: Mapping[Configuration, str]) -> None:
         self._sampler = sampler
         self._first = first
-        self._why = ""
-
-    def explain(self) -> str:
-        """Return the reason given for the last proposal, or the other sampler's."""
-        return self._why or self._sampler.explain()
-
-    def promise(self, count: int = 1) -> float | None:
-        """Return the other sampler's expected gain; None after a given configuration."""
-        return None if self._why else self._sampler.promise(count)
 
     def propose(
-        self, trials: Sequence[Trial], skipped: Collection[Configuration] = ()
-    ) -> Configuration | None:
+        self, trials: Sequence[Trial], excluded: Collection[Configuration] = ()
+    ) -> Proposal | None:
         """Return the next given configuration, else the other sampler's proposal."""
-        left = untried(tuple(self._first), trials, skipped)
-        self._why = self._first[left[0]] if left else ""
-        return left[0] if left else self._sampler.propose(trials, skipped)
+        left = untried(tuple(self._first), trials, excluded)
+        if left:
+            return Proposal(configuration=left[0], reason=self._first[left[0]])
+        return self._sampler.propose(trials, excluded)

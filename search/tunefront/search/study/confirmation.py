@@ -1,30 +1,18 @@
-"""Results of confirmation: throughput ratios of turns and metric values of rounds.
+"""Results of confirmation: ratios of the reference rate within turns and metric values of rounds.
 
 A round is an interleaved measurement of the finalists and the baseline in fresh processes. Ratios
-are formed within a turn, so drift of the machine affects both throughputs alike.
+are formed within a turn, so drift of the machine affects both rates alike.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
 
 import numpy as np
 
-from tunefront.evaluators import Measurement, ratio_interval
-from tunefront.evaluators.isolation.codec import from_plain, to_plain
+from tunefront.evaluators import Measurement, Metric, ratio_interval, reference_rate
 
+from .derived_metrics import following, times
 from .trial import Trial
-
-REMEASURED = (
-    "latency_p90_ms",
-    "latency_p99_ms",
-    "peak_memory_mb",
-    "model_memory_mb",
-    "energy_per_item",
-)
-"""Metrics measured in every round; the result is the median of the rounds, with their range."""
-FOLLOWING = ("tokens_per_second", "cost_per_million_items", "cost_per_million_tokens", "latency_ms")
-"""Metrics derived from the throughput."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +20,8 @@ class Round:
     """Result of one finalist in one round.
 
     Attributes:
-        ratios: Its throughput divided by the baseline's, one ratio for each turn.
-        alike: Its throughput divided by that of the baseline's model at the same execution
+        ratios: Its rate divided by the baseline's, one ratio for each turn.
+        alike: Its rate divided by that of the baseline's model at the same execution
             settings (batch size, threads, replicas), one ratio for each turn; empty if the baseline
             already has these settings, or its model cannot run with them.
         figures: Values by metric.
@@ -58,15 +46,6 @@ class Confirmation:
     rounds: Mapping[int, Sequence[Round]] = field(default_factory=dict)
     asked: Sequence[int] = ()
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return cast(dict[str, Any], to_plain(self))
-
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> "Confirmation":
-        """Return the confirmation from the result of `to_dict`, or an empty one from `{}`."""
-        return from_plain(cls, fields)
-
     def with_rounds(self, found: Mapping[int, Sequence[Round | None]]) -> "Confirmation":
         """Return a copy with more rounds.
 
@@ -81,11 +60,11 @@ class Confirmation:
         )
 
     def speedup(self, number: int) -> Measurement | None:
-        """Return throughput / baseline throughput within turns; None if not confirmed."""
+        """Return rate / baseline rate within turns; None if not confirmed."""
         return _ratio([found.ratios for found in self.rounds.get(number, ())])
 
     def speedup_alike(self, number: int) -> Measurement | None:
-        """Return throughput / that of the baseline's model at the same execution settings.
+        """Return rate / that of the baseline's model at the same execution settings.
 
         Ratios are formed within turns; None if any round has no such ratios.
         """
@@ -108,96 +87,103 @@ def _ratio(rounds: Sequence[Sequence[float]]) -> Measurement | None:
     return Measurement(value=value, unit="x", low=low, high=high, samples=samples)
 
 
-def confirmed(trials: Sequence[Trial], confirmation: Confirmation) -> list[Trial]:
+def confirmed(
+    trials: Sequence[Trial], confirmation: Confirmation, metrics: Mapping[str, Metric]
+) -> list[Trial]:
     """Return the trials with confirmed measurements in place of those of the search.
 
-    Confirmed throughput = confirmed ratio x trial 0's throughput, so that confirmed and unconfirmed
-    trials share one reference level even if the machine's speed has changed since.
+    Confirmed rate = confirmed ratio x trial 0's rate, so that confirmed and unconfirmed trials
+    share one reference level even if the machine's speed has changed since.
+
+    Args:
+        trials: The recorded trials.
+        confirmation: Results of the rounds.
+        metrics: All metrics of the experiment, by name.
     """
     if not confirmation.rounds.get(0) or not trials or not trials[0].measured:
         return list(trials)
-    throughput = trials[0].measurements.get("throughput")
-    level = None if throughput is None else throughput.value
+    rate = reference_rate(metrics.values())
+    level = None if rate is None else trials[0].measurements.get(rate.name)
     return [
-        _confirmed(trial, confirmation, level)
+        _confirmed(trial, confirmation, metrics, level)
         if trial.number in confirmation.rounds and trial.measured
         else trial
         for trial in trials
     ]
 
 
-def _confirmed(trial: Trial, confirmation: Confirmation, level: float | None) -> Trial:
-    figures = {**trial.measurements, **_figures(trial, confirmation, level)}
+def _confirmed(
+    trial: Trial,
+    confirmation: Confirmation,
+    metrics: Mapping[str, Metric],
+    level: Measurement | None,
+) -> Trial:
+    known = [metrics[name] for name in trial.measurements if name in metrics]
+    measured = _remeasured(trial, confirmation.rounds[trial.number], known)
+    measured |= _following(trial, confirmation, known, level)
     evaluation, doubt = trial.evaluation, confirmation.doubt(trial.number)
     if evaluation is not None and doubt:
         evaluation = replace(evaluation, doubts=(*evaluation.doubts, doubt))
-    return replace(trial, measurements=figures, evaluation=evaluation)
+    return replace(trial, measurements={**trial.measurements, **measured}, evaluation=evaluation)
 
 
-def _figures(
-    trial: Trial, confirmation: Confirmation, level: float | None
+def _remeasured(
+    trial: Trial, rounds: Sequence[Round], metrics: Sequence[Metric]
 ) -> dict[str, Measurement]:
-    """Return the confirmed measurements of a trial.
+    """Return the metrics that each round measures on its own: median of the rounds and range."""
+    found: dict[str, Measurement] = {}
+    for metric in metrics:
+        values = [one.figures[metric.name] for one in rounds if metric.name in one.figures]
+        if values and metric.follows == "none":
+            found[metric.name] = _of_rounds(values, trial.measurements[metric.name].unit)
+    return found
+
+
+def _following(
+    trial: Trial,
+    confirmation: Confirmation,
+    metrics: Sequence[Metric],
+    level: Measurement | None,
+) -> dict[str, Measurement]:
+    """Return the reference rate and the metrics that follow the speed-up.
 
     Args:
         trial: The finalist.
         confirmation: Results of the rounds.
-        level: Throughput of trial 0 in the search, items/s. If None, the throughput and the metrics
-            derived from it are not confirmed.
+        metrics: The metrics that the trial has.
+        level: Reference rate of trial 0 in the search; None if it has none.
     """
-    rounds = confirmation.rounds[trial.number]
-    figures: dict[str, Measurement] = {}
-    for metric in REMEASURED:
-        values = [found.figures[metric] for found in rounds if metric in found.figures]
-        if values and metric in trial.measurements:
-            figures[metric] = _of_rounds(values, trial.measurements[metric].unit)
-    throughput = None if level is None else _throughput(trial, confirmation, level)
-    if throughput is None:
-        return figures
-    shift = throughput.value / trial.value("throughput")
-    return figures | {"throughput": throughput} | _followers(trial, throughput, shift)
-
-
-def _throughput(trial: Trial, confirmation: Confirmation, level: float) -> Measurement | None:
-    """Return the confirmed throughput in items/s; None if the trial or its rounds have none."""
-    if "throughput" not in trial.measurements:
-        return None
-    if trial.number == 0:
-        figures = [found.figures for found in confirmation.rounds[0]]
-        rates = [found["throughput"] for found in figures if "throughput" in found]
-        if not rates:
-            return None
-        drift = level / float(np.median(rates))
-        return _of_rounds([drift * rate for rate in rates], "items/s")
-    speedup = confirmation.speedup(trial.number)
-    return None if speedup is None else _scaled(speedup, level, "items/s")
-
-
-def _followers(trial: Trial, throughput: Measurement, shift: float) -> dict[str, Measurement]:
-    """Return the metrics derived from the throughput, with its relative interval.
-
-    Args:
-        trial: The finalist.
-        throughput: Its confirmed throughput.
-        shift: Confirmed throughput / throughput measured in the search.
-    """
-    low, high = (end / throughput.value for end in (throughput.low, throughput.high))
+    rate = reference_rate(metrics)
+    confirmed_rate = (
+        None if level is None or rate is None else _rate(trial, confirmation, rate, level)
+    )
+    if rate is None or confirmed_rate is None:
+        return {}
+    speedup = confirmed_rate.value / trial.value(rate.name)
     found: dict[str, Measurement] = {}
-    for metric in FOLLOWING:
-        if metric in trial.measurements:
-            before = trial.measurements[metric]
-            if metric == "tokens_per_second":
-                value, ends = before.value * shift, (low, high)
-            else:
-                value, ends = before.value / shift, (1 / high, 1 / low)
-            found[metric] = Measurement(
-                value=value,
-                unit=before.unit,
-                low=value * ends[0],
-                high=value * ends[1],
-                samples=throughput.samples,
-            )
-    return found
+    for metric in metrics:
+        before = trial.measurements[metric.name]
+        factor = 1 / speedup if metric.follows == "time" else speedup
+        derived = following(metric, before.value * factor, before, confirmed_rate)
+        if derived is not None:
+            found[metric.name] = derived
+    return found | {rate.name: confirmed_rate}
+
+
+def _rate(
+    trial: Trial, confirmation: Confirmation, rate: Metric, level: Measurement
+) -> Measurement | None:
+    """Return the confirmed reference rate; None if the rounds have none."""
+    if trial.number == 0:
+        found = [
+            one.figures[rate.name] for one in confirmation.rounds[0] if rate.name in one.figures
+        ]
+        if not found:
+            return None
+        drift = level.value / float(np.median(found))
+        return _of_rounds([drift * value for value in found], rate.unit)
+    speedup = confirmation.speedup(trial.number)
+    return None if speedup is None else times(replace(speedup, unit=rate.unit), level.value)
 
 
 def _of_rounds(values: Sequence[float], unit: str) -> Measurement:
@@ -207,14 +193,4 @@ def _of_rounds(values: Sequence[float], unit: str) -> Measurement:
         low=min(values),
         high=max(values),
         samples=len(values),
-    )
-
-
-def _scaled(ratio: Measurement, level: float, unit: str) -> Measurement:
-    return Measurement(
-        value=ratio.value * level,
-        unit=unit,
-        low=ratio.low * level,
-        high=ratio.high * level,
-        samples=ratio.samples,
     )

@@ -1,13 +1,15 @@
 """Measurements of a trial, including those derived from the baseline or a price."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
-from tunefront.evaluators import Evaluation, Measurement, Metric
+from tunefront.evaluators import Evaluation, Measurement, Metric, reference_rate
 from tunefront.search.experiment.experiment import Experiment
+from tunefront.search.experiment.metrics import QUALITY_DROP, cost_metric, rates_of
 from tunefront.search.experiment.objective import quality_drop
 
-RATES = ("throughput", "tokens_per_second")
-LATENCIES = ("latency_ms", "latency_p90_ms", "latency_p99_ms")
+SMALLEST_SHARE = 1e-12
+"""Lower end of a speed-up's interval, as a share of it, below which a time has no finite end."""
 
 
 def figures_of(
@@ -20,13 +22,16 @@ def figures_of(
         evaluation: The trial's evaluation.
         baseline: The baseline's evaluation; None for the baseline itself, or if it failed.
     """
-    return figures_from(evaluation, baseline, experiment.primary, experiment.price_per_hour)
+    return figures_from(
+        evaluation, baseline, experiment.primary, experiment.metrics, experiment.price_per_hour
+    )
 
 
 def figures_from(
     evaluation: Evaluation,
     baseline: Evaluation | None,
     primary: Metric,
+    metrics: Mapping[str, Metric],
     price_per_hour: float | None,
 ) -> dict[str, Measurement]:
     """Return all measurements of a trial by metric, without needing the experiment (for workers).
@@ -35,87 +40,100 @@ def figures_from(
         evaluation: The trial's evaluation, final or interim.
         baseline: The baseline's evaluation; None for the baseline itself, or if it failed.
         primary: Primary quality metric.
+        metrics: All metrics of the experiment, by name.
         price_per_hour: Price of the machine; None if not given.
     """
     figures = dict(evaluation.measurements)
-    base = None if baseline is None else baseline.measurements.get("throughput")
-    if evaluation.relative is not None and base is not None and "throughput" in figures:
-        figures |= steadied(figures, evaluation.relative, base.value)
-    figures |= costs(figures, price_per_hour)
+    measured = [metrics[name] for name in figures if name in metrics]
+    rate = reference_rate(measured)
+    if evaluation.relative is not None and baseline is not None and rate is not None:
+        base = baseline.measurements.get(rate.name)
+        if base is not None:
+            figures |= steadied(figures, measured, evaluation.relative, base.value)
+    figures |= costs(figures, measured, price_per_hour)
     if primary.name in figures:
-        figures["quality_drop"] = (
+        figures[QUALITY_DROP.name] = (
             quality_drop(primary, evaluation, baseline)
             if baseline is not None
-            else Measurement.exact(0.0, "%")
+            else Measurement.exact(0.0, QUALITY_DROP.unit)
         )
     return figures
 
 
 def steadied(
-    figures: Mapping[str, Measurement], relative: Measurement, base: float
+    figures: Mapping[str, Measurement],
+    metrics: Iterable[Metric],
+    relative: Measurement,
+    base: float,
 ) -> dict[str, Measurement]:
-    """Return throughput and latencies converted to the machine's speed during trial 0.
+    """Return the metrics of speed converted to the machine's speed during trial 0.
 
-    The ratio to the baseline in the same turns is stable while the machine drifts: throughput is
-    set to that ratio times trial 0's throughput, and rates and latencies are scaled with it.
+    The ratio to the baseline in the same turns is stable while the machine drifts: the reference
+    rate is set to that ratio times trial 0's rate, and all metrics of speed are scaled with it.
+    Metrics that follow the speed-up get the ratio's relative interval, too.
 
     Args:
         figures: Measurements of the trial, by metric.
-        relative: Throughput divided by the baseline's in the same turns.
-        base: The baseline's throughput in trial 0, items/s.
+        metrics: The metrics of these measurements.
+        relative: Reference rate divided by the baseline's in the same turns.
+        base: The baseline's reference rate in trial 0.
     """
-    throughput = Measurement(
-        value=relative.value * base,
-        unit="items/s",
-        low=relative.low * base,
-        high=relative.high * base,
-        samples=relative.samples,
-    )
-    factor = throughput.value / figures["throughput"].value
-    found = {"throughput": throughput}
-    for name in (*RATES[1:], *LATENCIES):
-        if name in figures:
-            found[name] = _times(figures[name], factor if name in RATES else 1 / factor)
-    if "latency_ms" not in found:
-        return found
-    half = (relative.high - relative.low) / 2 / relative.value
-    latency = found["latency_ms"]
-    found["latency_ms"] = Measurement(
-        value=latency.value,
-        unit=latency.unit,
-        low=latency.value * (1 - half),
-        high=latency.value * (1 + half),
-        samples=latency.samples,
-    )
+    speeds = [metric for metric in metrics if metric.kind == "speed"]
+    rate = reference_rate(speeds)
+    if rate is None:
+        return {}
+    factor = relative.value * base / figures[rate.name].value
+    found: dict[str, Measurement] = {}
+    for metric in speeds:
+        scale = factor if metric.direction == "maximize" else 1 / factor
+        figure = times(figures[metric.name], scale)
+        found[metric.name] = following(metric, figure.value, figure, relative) or figure
     return found
 
 
-def _times(figure: Measurement, factor: float) -> Measurement:
-    return Measurement(
-        value=figure.value * factor,
-        unit=figure.unit,
-        low=figure.low * factor,
-        high=figure.high * factor,
-        samples=figure.samples,
+def following(
+    metric: Metric, value: float, figure: Measurement, speedup: Measurement
+) -> Measurement | None:
+    """Return a measurement with the relative interval of a speed-up.
+
+    None if the metric does not follow the speed-up.
+
+    Args:
+        metric: The metric.
+        value: Its value, at this speed-up.
+        figure: A measurement of it, for the unit.
+        speedup: The speed-up, or the reference rate, with its interval.
+    """
+    if metric.follows == "none":
+        return None
+    low, high = speedup.low / speedup.value, speedup.high / speedup.value
+    if metric.follows == "time":
+        low, high = 1 / high, 1 / max(low, SMALLEST_SHARE)
+    return replace(figure, value=value, low=value * low, high=value * high, samples=speedup.samples)
+
+
+def times(figure: Measurement, factor: float) -> Measurement:
+    """Return a measurement in another unit: value and interval multiplied by a factor."""
+    return replace(
+        figure, value=figure.value * factor, low=figure.low * factor, high=figure.high * factor
     )
 
 
 def costs(
-    figures: Mapping[str, Measurement], price_per_hour: float | None
+    figures: Mapping[str, Measurement], metrics: Iterable[Metric], price_per_hour: float | None
 ) -> dict[str, Measurement]:
-    """Return the cost per million items and tokens; empty if no price is given."""
+    """Return the cost of a million of what each rate counts; empty if no price is given."""
     if price_per_hour is None:
         return {}
     found: dict[str, Measurement] = {}
-    for rate, name in (("throughput", "items"), ("tokens_per_second", "tokens")):
-        if rate in figures:
-            speed = figures[rate]
-            price = price_per_hour / 3600 * 1e6
-            found[f"cost_per_million_{name}"] = Measurement(
-                value=price / speed.value,
-                unit="",
-                low=price / speed.high,
-                high=price / max(speed.low, 1e-12),
-                samples=speed.samples,
-            )
+    for rate in rates_of(metrics):
+        cost, speed = cost_metric(rate), figures[rate.name]
+        price = price_per_hour / 3600 * 1e6
+        found[cost.name] = Measurement(
+            value=price / speed.value,
+            unit=cost.unit,
+            low=price / speed.high,
+            high=price / max(speed.low, 1e-12),
+            samples=speed.samples,
+        )
     return found

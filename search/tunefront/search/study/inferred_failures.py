@@ -14,11 +14,11 @@ from tunefront.spaces import (
 
 from .trial import Trial, candidate_of
 
-GROWING = ("batch_size", "replicas")
+MEMORY_CHOICES = ("batch_size", "replicas")
 """Choices that need more memory the larger they are."""
-PASSING: frozenset[FailureCause] = frozenset({"disk full"})
+UNRELATED_CAUSES: frozenset[FailureCause] = frozenset({"disk full"})
 """Causes that do not depend on the configuration; nothing is inferred from them."""
-CHANCY: frozenset[FailureCause] = frozenset({"crash", "exception"})
+TRANSIENT_CAUSES: frozenset[FailureCause] = frozenset({"crash", "exception"})
 """Causes that can be transient; they count once the same candidate has failed twice."""
 LEAST_FAILURES = 3
 """Failures of a runtime without any success after which the runtime is excluded."""
@@ -49,39 +49,50 @@ class InferredFailure:
             values.number(name) >= least for name, least in self.least.items()
         )
 
-    def __str__(self) -> str:
-        named = [f"{name}={show(value)}" for name, value in self.equal.items()]
-        named += [f"{name}>={least:g}" for name, least in self.least.items()]
+    @property
+    def conditions(self) -> str:
+        """The conditions as a text: `runtime=torch batch_size>=8`."""
+        equal = [f"{name}={show(value)}" for name, value in self.equal.items()]
+        return " ".join([*equal, *(f"{name}>={least:g}" for name, least in self.least.items())])
+
+    @property
+    def evidence(self) -> str:
+        """The failed trials as a text: `implied by trials 3, 5 (out of memory)`."""
         numbers = ", ".join(str(number) for number in self.trials)
         trials = "trial" if len(self.trials) == 1 else "trials"
-        return f"{' '.join(named)}: skipped, implied by {trials} {numbers} ({self.reason})"
+        return f"implied by {trials} {numbers} ({self.reason})"
+
+    def __str__(self) -> str:
+        return f"{self.conditions}: skipped, {self.evidence}"
 
 
-def lessons_of(trials: Sequence[Trial]) -> list[InferredFailure]:
+def inferred_failures_of(trials: Sequence[Trial]) -> list[InferredFailure]:
     """Return the inferred failures of a record; one covered by an earlier one is left out."""
-    failed = [trial for trial in trials if _tells(trial)]
+    failed = [trial for trial in trials if _is_evidence(trial)]
     found = [*_runtimes(failed, trials), *_candidates(failed), *_memory(failed)]
     kept: list[InferredFailure] = []
-    for lesson in found:
-        if not any(_implies(wider, lesson) for wider in kept):
-            kept.append(lesson)
+    for inferred in found:
+        if not any(_implies(wider, inferred) for wider in kept):
+            kept.append(inferred)
     return kept
 
 
-def ruled_out_by(space: SearchSpace, trials: Sequence[Trial]) -> list[tuple[InferredFailure, int]]:
+def exclusions_by_failure(
+    space: SearchSpace, trials: Sequence[Trial]
+) -> list[tuple[InferredFailure, int]]:
     """Return the inferred failures, each with the number of untried configurations it excludes.
 
     A configuration is counted for the first one that covers it. The result equals that of
-    `ExcludedConfigurations(space.enumerate().runnable).learn(trials)`, without listing the space.
+    `ExcludedConfigurations(space.enumerate().runnable).update(trials)`, without listing the space.
     """
-    lessons = lessons_of(trials)
+    lessons = inferred_failures_of(trials)
     counts = space.count(lessons)
     for tried in {trial.configuration for trial in trials}:
-        covering = (place for place, lesson in enumerate(lessons) if lesson.covers(tried))
+        covering = (place for place, inferred in enumerate(lessons) if inferred.covers(tried))
         first = next(covering, None)
         if first is not None and space.holds(tried):
             counts[first] -= 1
-    return [(lesson, count) for lesson, count in zip(lessons, counts, strict=True) if count]
+    return [(inferred, count) for inferred, count in zip(lessons, counts, strict=True) if count]
 
 
 class ExcludedConfigurations:
@@ -96,33 +107,33 @@ class ExcludedConfigurations:
         self._known: set[tuple[object, ...]] = set()
         self.configurations: dict[Configuration, InferredFailure] = {}
 
-    def leave_out(self, configurations: Sequence[Configuration]) -> int:
+    def add_too_large(self, configurations: Sequence[Configuration]) -> int:
         """Exclude configurations that no node has room for; return how many are new."""
         new = [c for c in configurations if c not in self.configurations]
         for configuration in new:
-            lesson = InferredFailure(
+            inferred = InferredFailure(
                 trials=(), reason="no node has room", equal=dict(configuration)
             )
-            self.configurations[configuration] = lesson
+            self.configurations[configuration] = inferred
         return len(new)
 
-    def told(self) -> str:
-        """Return `, but for 2 that failures have ruled out`; empty if none is excluded."""
-        failures = sum(bool(lesson.trials) for lesson in self.configurations.values())
+    def describe(self) -> str:
+        """Return ` (2 skipped after failures)`; empty if none is excluded."""
+        failures = sum(bool(inferred.trials) for inferred in self.configurations.values())
         others = len(self.configurations) - failures
-        parts = [f"{failures} that failures have ruled out"] if failures else []
-        parts += [f"{others} that no node has room for"] if others else []
-        return f", but for {' and '.join(parts)}" if parts else ""
+        parts = [f"{failures} skipped after failures"] if failures else []
+        parts += [f"{others} that fit on no node"] if others else []
+        return f" ({', '.join(parts)})" if parts else ""
 
-    def learn(self, trials: Sequence[Trial]) -> list[tuple[InferredFailure, int]]:
+    def update(self, trials: Sequence[Trial]) -> list[tuple[InferredFailure, int]]:
         """Update from the record; return new inferred failures with their numbers of exclusions.
 
         An exclusion is counted if the configuration is untried and was not excluded before.
         """
         tried = {trial.configuration for trial in trials}
-        told: list[tuple[InferredFailure, int]] = []
-        for lesson in lessons_of(trials):
-            key = (frozenset(lesson.equal.items()), frozenset(lesson.least.items()))
+        new_exclusions: list[tuple[InferredFailure, int]] = []
+        for inferred in inferred_failures_of(trials):
+            key = (frozenset(inferred.equal.items()), frozenset(inferred.least.items()))
             if key in self._known:
                 continue
             self._known.add(key)
@@ -131,19 +142,19 @@ class ExcludedConfigurations:
                 for configuration in self._runnable
                 if configuration not in tried
                 and configuration not in self.configurations
-                and lesson.covers(configuration)
+                and inferred.covers(configuration)
             ]
-            self.configurations.update(dict.fromkeys(new, lesson))
+            self.configurations.update(dict.fromkeys(new, inferred))
             if new:
-                told.append((lesson, len(new)))
-        return told
+                new_exclusions.append((inferred, len(new)))
+        return new_exclusions
 
 
-def _tells(trial: Trial) -> bool:
+def _is_evidence(trial: Trial) -> bool:
     evaluation = trial.evaluation
     if trial.status != "failed" or trial.number == 0 or evaluation is None:
         return False
-    return evaluation.cause not in PASSING
+    return evaluation.cause not in UNRELATED_CAUSES
 
 
 def _runtimes(failed: Sequence[Trial], trials: Sequence[Trial]) -> list[InferredFailure]:
@@ -179,14 +190,14 @@ def _candidates(failed: Sequence[Trial]) -> list[InferredFailure]:
             equal=dict(candidate),
         )
         for candidate, own in by_candidate.items()
-        if any(trial.cause not in CHANCY for trial in own) or len(own) > 1
+        if any(trial.cause not in TRANSIENT_CAUSES for trial in own) or len(own) > 1
     ]
 
 
 def _memory(failed: Sequence[Trial]) -> list[InferredFailure]:
     """Return inferred out-of-memory failures, smallest configurations first.
 
-    They cover the same candidate with at least the same values of `GROWING`.
+    They cover the same candidate with at least the same values of `MEMORY_CHOICES`.
     """
     out = [
         t for t in failed if t.cause == "oom" and t.evaluation and t.evaluation.stage == "measure"
@@ -196,11 +207,11 @@ def _memory(failed: Sequence[Trial]) -> list[InferredFailure]:
             trials=(trial.number,),
             reason="out of memory",
             equal=dict(candidate_of(trial.configuration)),
-            least={name: complete(trial.configuration).number(name) for name in GROWING},
+            least={name: complete(trial.configuration).number(name) for name in MEMORY_CHOICES},
         )
         for trial in out
     ]
-    return sorted(found, key=lambda lesson: sum(lesson.least.values()))
+    return sorted(found, key=lambda inferred: sum(inferred.least.values()))
 
 
 def _stage(trial: Trial) -> str:

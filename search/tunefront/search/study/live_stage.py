@@ -12,7 +12,7 @@ from pathlib import Path
 STAGE_TEXTS = {
     "prepare": "preparing requests",
     "build": "building",
-    "quality": "judging quality",
+    "quality": "evaluating quality",
     "measure": "measuring",
 }
 """Displayed texts for the stages of an evaluation."""
@@ -33,7 +33,7 @@ class LiveStage:
     since: float
 
     @property
-    def word(self) -> str:
+    def text(self) -> str:
         """Displayed text of the stage."""
         return STAGE_TEXTS.get(self.stage, self.stage)
 
@@ -53,7 +53,7 @@ def note_stage(folder: Path, number: int, stage: str) -> None:
         partial.rename(path)
 
 
-def doing(folder: Path, number: int) -> LiveStage | None:
+def stage_of(folder: Path, number: int) -> LiveStage | None:
     """Return a trial's current stage; None if its file is missing or unreadable."""
     try:
         found = json.loads(stage_file(folder, number).read_text())
@@ -71,12 +71,12 @@ def stages_seen(folder: Path) -> list[tuple[str, int]]:
     return sorted(seen)
 
 
-def forget_stage(folder: Path, number: int) -> None:
+def delete_stage(folder: Path, number: int) -> None:
     """Delete the stage file of a trial that has ended."""
     stage_file(folder, number).unlink(missing_ok=True)
 
 
-def forget_stages(folder: Path) -> None:
+def delete_stages(folder: Path) -> None:
     """Delete all stage files."""
     for path in (folder / "trials").glob("*.stage"):
         path.unlink(missing_ok=True)

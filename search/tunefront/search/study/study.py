@@ -16,6 +16,7 @@ from tunefront.evaluators.isolation.codec import CodecError, from_plain, to_plai
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.spaces import CHOICES, Configuration, StudyError
 
+from .confirmation import Confirmation
 from .derived_metrics import figures_of
 from .outputs import write_trial_outputs
 from .sqlite_reader import ReadStudy, ReadTrial, read_study
@@ -53,8 +54,8 @@ class Study:
     def __init__(self, experiment: Experiment, study: "optuna.Study | ReadStudy") -> None:
         self.experiment = experiment
         self._source = study
-        self._found: Sequence[optuna.trial.FrozenTrial | ReadTrial] | None = None
-        self._ended: dict[int, Trial] = {}
+        self._frozen_trials: Sequence[optuna.trial.FrozenTrial | ReadTrial] | None = None
+        self._ended_trials: dict[int, Trial] = {}
 
     @classmethod
     def open(cls, experiment: Experiment, identity: Mapping[str, object]) -> "Study":
@@ -103,7 +104,7 @@ class Study:
         """The Optuna study; replaces a read-only snapshot when it is first needed."""
         if isinstance(self._source, ReadStudy):
             self._source = _optuna_study(self.experiment, create=False)
-            self._found = None
+            self._frozen_trials = None
         return self._source
 
     @property
@@ -135,11 +136,11 @@ class Study:
             distributions=_distributions(configuration),
             user_attrs={**attributes, _EXPECTED: expected_s},
         )
-        self._found = None
+        self._frozen_trials = None
         self._study.add_trial(trial)
         return int(self._frozen[-1].number)
 
-    def again(self, number: int, *, counted: bool = True) -> Trial | None:
+    def restart(self, number: int, *, counted: bool = True) -> Trial | None:
         """Start an interrupted trial again; return None if it has no attempts left.
 
         A trial without attempts left is recorded as failed (crash): it can have caused the exit of
@@ -154,7 +155,7 @@ class Study:
             return trial
         if trial.attempt < TRIAL_ATTEMPTS:
             running = self._trial(number)
-            self._found = None
+            self._frozen_trials = None
             running.set_user_attr(_ATTEMPT, trial.attempt + 1)
             return self.trial(number)
         self.tell(
@@ -180,11 +181,11 @@ class Study:
         evaluation = replace(evaluation, samples=())
         trial = self._trial(number)
         baseline = None if number == 0 else self.baseline()
-        measurements = self._figures(evaluation, baseline)
-        problem = self._unusable(evaluation, measurements)
+        measurements = self._measurements(evaluation, baseline)
+        problem = self._invalid(evaluation, measurements)
         if problem is not None:
             evaluation = problem
-        self._found = None
+        self._frozen_trials = None
         trial.set_user_attr(_EVALUATION, to_plain(evaluation))
         if evaluation.status == "failed":
             self._study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
@@ -196,7 +197,7 @@ class Study:
             self._study.tell(trial.number, values)
         return self.trial(number)
 
-    def _unusable(
+    def _invalid(
         self, evaluation: Evaluation, measurements: Mapping[str, Measurement]
     ) -> Evaluation | None:
         """Return a failed evaluation if an objective or limit has no finite value, else None."""
@@ -216,7 +217,9 @@ class Study:
                 )
         return None
 
-    def _figures(self, evaluation: Evaluation, baseline: Trial | None) -> dict[str, Measurement]:
+    def _measurements(
+        self, evaluation: Evaluation, baseline: Trial | None
+    ) -> dict[str, Measurement]:
         base = baseline.evaluation if baseline is not None else None
         base = base if base is not None and base.status == "ok" else None
         return figures_of(self.experiment, evaluation, base)
@@ -235,9 +238,9 @@ class Study:
         Only its own writes invalidate the cache: `only_driver` guarantees that there is no other
         writer.
         """
-        if self._found is None:
-            self._found = self._source.get_trials(deepcopy=False)
-        return self._found
+        if self._frozen_trials is None:
+            self._frozen_trials = self._source.get_trials(deepcopy=False)
+        return self._frozen_trials
 
     def trial(self, number: int) -> Trial:
         """Return one trial.
@@ -257,25 +260,27 @@ class Study:
     def trials(self) -> list[Trial]:
         """Return all trials by number."""
         frozen = self._frozen
-        first = self._known(frozen[0], None) if frozen else None
-        return [self._known(one, first if place else None) for place, one in enumerate(frozen)]
+        first = self._cached_trial(frozen[0], None) if frozen else None
+        return [
+            self._cached_trial(one, first if place else None) for place, one in enumerate(frozen)
+        ]
 
     def baseline(self) -> Trial | None:
         """Return trial 0; None if no trial has been started."""
-        return self._known(self._frozen[0], None) if self._frozen else None
+        return self._cached_trial(self._frozen[0], None) if self._frozen else None
 
-    def _known(
+    def _cached_trial(
         self, frozen: "optuna.trial.FrozenTrial | ReadTrial", baseline: Trial | None
     ) -> Trial:
         """Return a trial; ended trials are cached, because they never change."""
-        if frozen.number not in self._ended:
-            trial = self._plain(frozen, baseline)
-            if _runs(frozen):
+        if frozen.number not in self._ended_trials:
+            trial = self._trial_from(frozen, baseline)
+            if _is_running(frozen):
                 return trial
-            self._ended[frozen.number] = trial
-        return self._ended[frozen.number]
+            self._ended_trials[frozen.number] = trial
+        return self._ended_trials[frozen.number]
 
-    def _plain(
+    def _trial_from(
         self, frozen: "optuna.trial.FrozenTrial | ReadTrial", baseline: Trial | None
     ) -> Trial:
         configuration = _completed(self.experiment, frozen.user_attrs[_CONFIGURATION])
@@ -286,10 +291,10 @@ class Study:
                 status="failed" if frozen.state.is_finished() else "running",
                 started=frozen.datetime_start,
                 ended=frozen.datetime_complete,
-                **_how(frozen),
+                **_proposal_fields(frozen),
             )
         evaluation = self._evaluation(frozen)
-        measurements = self._figures(evaluation, baseline)
+        measurements = self._measurements(evaluation, baseline)
         broken = tuple(
             limit
             for limit in self.experiment.limits
@@ -305,7 +310,7 @@ class Study:
             broken=broken if evaluation.status == "ok" else (),
             started=frozen.datetime_start,
             ended=frozen.datetime_complete,
-            **_how(frozen),
+            **_proposal_fields(frozen),
         )
 
     def _evaluation(self, frozen: "optuna.trial.FrozenTrial | ReadTrial") -> Evaluation:
@@ -327,7 +332,7 @@ class Study:
         Returns:
             Numbers of the running trials without a result.
         """
-        running = [one.number for one in self._frozen if _runs(one)]
+        running = [one.number for one in self._frozen if _is_running(one)]
         for number in running:
             if number in results:
                 self.tell(number, results[number])
@@ -343,12 +348,12 @@ class Study:
         self._study.set_user_attr(_SPENT, seconds)
 
     @property
-    def foreseen(self) -> tuple[int, float] | None:
+    def forecast(self) -> tuple[int, float] | None:
         """Forecast for one more hour: trials and largest expected gain; None if unknown."""
         found = self._source.user_attrs.get(_HOUR)
         return None if found is None else (int(found[0]), float(found[1]))
 
-    def foresee(self, trials: int, gain: float) -> None:
+    def set_forecast(self, trials: int, gain: float) -> None:
         """Store the forecast for one more hour.
 
         Args:
@@ -357,20 +362,21 @@ class Study:
         """
         self._study.set_user_attr(_HOUR, [trials, gain])
 
-    def confirmation(self) -> Mapping[str, Any]:
-        """Return the stored `Confirmation.to_dict`; empty before confirmation."""
-        return cast(Mapping[str, Any], self._source.user_attrs.get(_CONFIRMATION, {}))
+    def confirmation(self) -> Confirmation:
+        """Return the recorded confirmation; without rounds before the first one."""
+        recorded = self._source.user_attrs.get(_CONFIRMATION, {})
+        return from_plain(Confirmation, cast(Mapping[str, Any], recorded))
 
-    def set_confirmation(self, found: Mapping[str, Any]) -> None:
-        """Store the result of `Confirmation.to_dict`."""
-        self._study.set_user_attr(_CONFIRMATION, dict(found))
+    def set_confirmation(self, confirmation: Confirmation) -> None:
+        """Record the confirmation."""
+        self._study.set_user_attr(_CONFIRMATION, to_plain(confirmation))
 
 
-def _runs(frozen: "optuna.trial.FrozenTrial | ReadTrial") -> bool:
+def _is_running(frozen: "optuna.trial.FrozenTrial | ReadTrial") -> bool:
     return not frozen.state.is_finished()
 
 
-def _how(frozen: "optuna.trial.FrozenTrial | ReadTrial") -> dict[str, Any]:
+def _proposal_fields(frozen: "optuna.trial.FrozenTrial | ReadTrial") -> dict[str, Any]:
     """Return the `Trial` fields for reason, attempt and expected duration."""
     attributes = frozen.user_attrs
     return {
@@ -430,10 +436,10 @@ def _same_identity(
 ) -> None:
     differing = [name for name in sorted({*known, *now}) if known.get(name) != now.get(name)]
     if differing:
-        told = "; ".join(f"{name}: was {known.get(name)}, is {now.get(name)}" for name in differing)
+        text = "; ".join(f"{name}: was {known.get(name)}, is {now.get(name)}" for name in differing)
         raise StudyError(
-            f"{experiment.results} holds figures of something else ({told}); "
-            "start anew with --fresh, or under another name"
+            f"{experiment.results} holds measurements of something else ({text}); "
+            "start again with --fresh, or under another name"
         )
 
 
@@ -443,10 +449,10 @@ def _same_objectives(experiment: Experiment, study: "optuna.Study") -> None:
     known = list(zip(names, directions, strict=True))
     now = [(objective.metric, objective.direction) for objective in experiment.objectives]
     if known != now:
-        told = [", ".join(f"{metric} ({way})" for metric, way in some) for some in (known, now)]
+        text = [", ".join(f"{metric} ({way})" for metric, way in some) for some in (known, now)]
         raise StudyError(
-            f"{experiment.results} was searched for {told[0]}, but the file says {told[1]}; "
-            "start anew with --fresh, or under another name"
+            f"{experiment.results} was searched for {text[0]}, but the file says {text[1]}; "
+            "start again with --fresh, or under another name"
         )
 
 
@@ -458,7 +464,7 @@ def _same_baseline(experiment: Experiment, study: "optuna.Study") -> None:
     if known != experiment.baseline:
         raise StudyError(
             f"{experiment.results} compares with {known.label()}, but the file's baseline is "
-            f"{experiment.baseline.label()}; start anew with --fresh, or under another name"
+            f"{experiment.baseline.label()}; start again with --fresh, or under another name"
         )
 
 

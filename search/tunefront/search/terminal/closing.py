@@ -6,70 +6,70 @@ from textwrap import wrap
 import numpy as np
 
 from tunefront.evaluators import Measurement
+from tunefront.search.experiment.metrics import QUALITY_DROP
 from tunefront.search.experiment.objective import Objective
 from tunefront.search.front.pareto import SMALLEST_DIFFERENCE, nondominated
 from tunefront.search.results.result import Result, figure
+from tunefront.search.results.view import TrialRole
 from tunefront.search.study.trial import Trial
 from tunefront.search.text import counted
 
 from .plot import Point, plot
 
-ROLE_MARKS = {"other": ".", "front": "o", "baseline": "B", "recommended": "*"}
+ROLE_MARKS: dict[TrialRole, str] = {
+    "infeasible": "x",
+    "dominated": ".",
+    "front": "o",
+    "baseline": "B",
+    "recommended": "*",
+}
 """Plot marks by role, in drawing order: later marks cover earlier ones."""
 LINE = 79
 CALLS = 5
 """Maximum number of ties that are listed one by one."""
 
 
-def closing_lines(answer: Result) -> list[str]:
+def closing_lines(result: Result) -> list[str]:
     """Format the plot and the ties, each after a blank line; empty without a front."""
     lines: list[str] = []
-    for part in (plot_lines(answer), close_call_lines(answer)):
+    for part in (plot_lines(result), close_call_lines(result)):
         lines += ["", *part] if part else []
     return lines
 
 
-def plot_lines(answer: Result) -> list[str]:
+def plot_lines(result: Result) -> list[str]:
     """Plot all measured trials in two objectives; empty without a front or with one objective."""
-    pair = pair_of(answer)
+    pair = pair_of(result)
     if pair is None:
         return []
     x, y = pair
-    points = {role: list[Point]() for role in ROLE_MARKS}
-    for trial in answer.trials:
+    points: dict[TrialRole, list[Point]] = {role: [] for role in ROLE_MARKS}
+    for trial in result.trials:
         if trial.measured:
-            role = _role(answer, trial)
-            name = "" if role == "other" else f"{trial.number:03}"
+            view = result.view(trial)
+            role = view.role
+            name = f"{trial.number:03}" if view.shortlisted else ""
             at = (trial.value(x.metric), trial.value(y.metric))
             points[role].append(Point(x=at[0], y=at[1], mark=ROLE_MARKS[role], name=name))
     drawn = [point for role in ROLE_MARKS for point in points[role]]
     found = [role for role in reversed(ROLE_MARKS) if points[role]]
     legend = "   ".join(f"{ROLE_MARKS[role]} {role}" for role in found)
-    return [*plot(drawn, _title(answer, x), _title(answer, y)), "", legend]
+    return [*plot(drawn, _title(result, x), _title(result, y)), "", legend]
 
 
-def _role(answer: Result, trial: Trial) -> str:
-    recommended = answer.front.recommended
-    if recommended is not None and trial.number == recommended.number:
-        return "recommended"
-    if trial.number == 0:
-        return "baseline"
-    return "front" if trial in answer.front.trials else "other"
-
-
-def _title(answer: Result, objective: Objective) -> str:
-    unit = answer.experiment.metrics[objective.metric].unit
+def _title(result: Result, objective: Objective) -> str:
+    unit = result.experiment.metrics[objective.metric].unit
     better = "less" if objective.direction == "minimize" else "more"
     return f"{objective.metric}{f', {unit}' if unit else ''} ({better} is better)"
 
 
-def pair_of(answer: Result) -> tuple[Objective, Objective] | None:
+def pair_of(result: Result) -> tuple[Objective, Objective] | None:
     """Return the pair of objectives with the largest front; the first one of equal pairs.
 
     Counted are the distinct cost vectors of the front's trials that remain nondominated when only
     these two objectives are compared. None without a front or with a single objective.
     """
-    objectives, trials = answer.experiment.objectives, answer.front.trials
+    objectives, trials = result.experiment.objectives, result.front.trials
     if len(objectives) < 2 or not trials:
         return None
 
@@ -80,14 +80,14 @@ def pair_of(answer: Result) -> tuple[Objective, Objective] | None:
     return max(combinations(objectives, 2), key=choice)
 
 
-def close_call_lines(answer: Result) -> list[str]:
+def close_call_lines(result: Result) -> list[str]:
     """Format the pairs of tied trials on the front and the reasons; empty without ties."""
-    pairs = _close_pairs(answer)
+    pairs = _close_pairs(result)
     if not pairs:
         return []
     lines = ["close calls, which no figure tells apart:"]
     for one, other in pairs[:CALLS]:
-        told = "; ".join(_why(answer, o, one, other) for o in answer.experiment.objectives)
+        told = "; ".join(_why(result, o, one, other) for o in result.experiment.objectives)
         head = f"  {one.number:03} and {other.number:03}: "
         lines += wrap(head + told, LINE, subsequent_indent=" " * len(head), break_on_hyphens=False)
     if len(pairs) > CALLS:
@@ -95,25 +95,25 @@ def close_call_lines(answer: Result) -> list[str]:
     return lines
 
 
-def _close_pairs(answer: Result) -> list[tuple[Trial, Trial]]:
+def _close_pairs(result: Result) -> list[tuple[Trial, Trial]]:
     """Return each tied pair with a trial of the front once, the recommended trial's pairs first."""
-    recommended = answer.front.recommended
-    ordered = sorted(answer.front.trials, key=lambda trial: trial is not recommended)
+    on_front = [view for view in result.shortlist if view.on_front]
     pairs: dict[frozenset[int], tuple[Trial, Trial]] = {}
-    for trial in ordered:
-        for other in answer.front.ties.get(trial.number, ()):
-            pairs.setdefault(frozenset((trial.number, other.number)), (trial, other))
+    for view in sorted(on_front, key=lambda view: view.role != "recommended"):
+        for other in view.ties:
+            pair = (view.trial, result.views[other].trial)
+            pairs.setdefault(frozenset((view.number, other)), pair)
     return list(pairs.values())
 
 
-def _why(answer: Result, objective: Objective, one: Trial, other: Trial) -> str:
+def _why(result: Result, objective: Objective, one: Trial, other: Trial) -> str:
     """Format both measurements of an objective and the reason why they are tied."""
     name = objective.metric
-    drops = [trial.measurements.get("quality_drop") for trial in (one, other)]
-    if name == answer.experiment.primary.name and all(drops):
-        name = "quality_drop"  # the comparison uses it: it is paired over the same items
+    drops = [trial.measurements.get(QUALITY_DROP.name) for trial in (one, other)]
+    if name == result.experiment.primary.name and all(drops):
+        name = QUALITY_DROP.name  # the comparison uses it: it is paired over the same items
     first, second = (trial.measurements[name] for trial in (one, other))
-    unit = answer.experiment.metrics[name].unit
+    unit = result.experiment.metrics[name].unit
     unit = f" {unit}" if unit else ""
     return f"{name} {_spread(first)} and {_spread(second)}{unit} ({_reason(first, second)})"
 

@@ -41,7 +41,7 @@ def searches_table(searches: "Sequence[Search]") -> "Table":
             f"{search.changed:%Y-%m-%d %H:%M}",
             search.status.counts() if search.status is not None else "-",
             "running" if search.status is not None and search.status.driver is not None else "",
-            search.told,
+            search.summary,
             str(search.folder.parent.parent),
         ]
         for search in searches
@@ -58,7 +58,7 @@ def searches_record(searches: "Sequence[Search]") -> list[dict[str, Any]]:
             "changed": search.changed.isoformat(timespec="seconds"),
             "trials": len(search.status.trials) if search.status is not None else None,
             "running": search.status is not None and search.status.driver is not None,
-            "found": search.told,
+            "found": search.summary,
         }
         for search in searches
     ]

@@ -6,18 +6,22 @@ Messages are printed above the block and remain; the block is removed when the r
 import os
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from textwrap import fill
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self, TextIO
+from typing import TYPE_CHECKING, Self, TextIO
 
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.results.metadata import writes_log
-from tunefront.search.run.progress import Progress, Snapshot, picture_of, spoken
-from tunefront.search.study.live_stage import doing
+from tunefront.search.run.events import Event, ProgressChanged
+from tunefront.search.run.progress import Progress, Snapshot, duration_text, snapshot_of
+from tunefront.search.study.live_stage import stage_of
 from tunefront.search.text import counted
+
+from .events import event_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -33,16 +37,23 @@ TRIALS_LISTED = 6
 BAR = 30
 
 
-class Screen(Protocol):
+class Screen(ABC):
     """The display of a search run."""
 
-    def say(self, line: str) -> None:
-        """Print a message."""
-        ...
+    def on_event(self, event: Event) -> None:
+        """Show an event: a changed progress, or a message."""
+        if isinstance(event, ProgressChanged):
+            self.show_progress(event.progress)
+        elif text := event_text(event):
+            self.print_message(text)
 
-    def show(self, progress: Progress) -> None:
+    @abstractmethod
+    def print_message(self, text: str) -> None:
+        """Print a message of one or several lines."""
+
+    @abstractmethod
+    def show_progress(self, progress: Progress) -> None:
         """Show the current progress."""
-        ...
 
 
 @contextmanager
@@ -66,15 +77,15 @@ def is_lively(stream: TextIO, environment: Mapping[str, str]) -> bool:
     return stream.isatty() and not plain
 
 
-def look(progress: Progress) -> Snapshot:
+def current_snapshot(progress: Progress) -> Snapshot:
     """Return what to display of the search run at this moment."""
     results = progress.experiment.results
-    found = {trial.number: doing(results, trial.number) for trial in progress.running}
-    said = {number: at for number, at in found.items() if at is not None}
-    return picture_of(progress, said, datetime.now())
+    stages = {trial.number: stage_of(results, trial.number) for trial in progress.running}
+    known = {number: stage for number, stage in stages.items() if stage is not None}
+    return snapshot_of(progress, known, datetime.now())
 
 
-class LiveBlock:
+class LiveBlock(Screen):
     """Display on a terminal: messages scroll above a block that is redrawn every second.
 
     Args:
@@ -100,16 +111,16 @@ class LiveBlock:
         if self._live is not None:
             self._live.stop()
 
-    def say(self, line: str) -> None:
+    def print_message(self, text: str) -> None:
         """Print a message above the block; continuation lines are indented."""
         width = min(self._console.width, WIDEST_LINE)
-        broken = [
-            fill(part, width, subsequent_indent="    ", break_long_words=False)
-            for part in line.splitlines() or [""]
+        wrapped = [
+            fill(line, width, subsequent_indent="    ", break_long_words=False)
+            for line in text.splitlines() or [""]
         ]
-        self._console.print("\n".join(broken), markup=False, soft_wrap=True)
+        self._console.print("\n".join(wrapped), markup=False, soft_wrap=True)
 
-    def show(self, progress: Progress) -> None:
+    def show_progress(self, progress: Progress) -> None:
         """Update the block; the first call draws it."""
         from rich.live import Live
 
@@ -128,10 +139,12 @@ class LiveBlock:
     def _drawn(self) -> "RenderableType":
         """Render the block with room for the `^C` of Ctrl-C, which would else wrap and shift it."""
         assert self._progress is not None
-        return render(look(self._progress), min(self._console.width - len("^C") - 1, WIDEST_LINE))
+        return render(
+            current_snapshot(self._progress), min(self._console.width - len("^C") - 1, WIDEST_LINE)
+        )
 
 
-class Lines:
+class Lines(Screen):
     """Display without a terminal: plain lines, and a heartbeat line after a long silence.
 
     Args:
@@ -144,10 +157,12 @@ class Lines:
         self._stream = stream
         self._clock = clock
         self._heartbeat_s = heartbeat_s
-        self._said = time.monotonic()
+        self._printed_at = time.monotonic()
         self._progress: Progress | None = None
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._closed = threading.Event()
+        self._thread = threading.Thread(
+            target=self._print_heartbeats, name="heartbeat", daemon=True
+        )
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -159,31 +174,32 @@ class Lines:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._over.set()
+        self._closed.set()
         self._thread.join()
 
-    def say(self, line: str) -> None:
-        """Print a line."""
-        self._said = time.monotonic()
+    def print_message(self, text: str) -> None:
+        """Print a message, each line with the time of day if wanted."""
+        self._printed_at = time.monotonic()
         clock = f"{datetime.now():%H:%M:%S} " if self._clock else ""
-        print(f"{clock}{line}", file=self._stream)
+        for line in text.splitlines() or [""]:
+            print(f"{clock}{line}", file=self._stream)
 
-    def show(self, progress: Progress) -> None:
+    def show_progress(self, progress: Progress) -> None:
         """Store the progress for the next heartbeat line."""
         self._progress = progress
 
-    def _beat(self) -> None:
-        while not self._over.wait(self._left_s()):
+    def _print_heartbeats(self) -> None:
+        while not self._closed.wait(self._left_s()):
             if self._left_s() <= 0 and self._progress is not None:
-                self.say(look(self._progress).line())
+                self.print_message(current_snapshot(self._progress).line())
 
     def _left_s(self) -> float:
         """Return the seconds until the next heartbeat; at least `REFRESH_S` before any progress."""
-        left_s = self._said + self._heartbeat_s - time.monotonic()
+        left_s = self._printed_at + self._heartbeat_s - time.monotonic()
         return max(left_s, REFRESH_S if self._progress is None else 0.0)
 
 
-def render(picture: Snapshot, width: int) -> "RenderableType":
+def render(snapshot: Snapshot, width: int) -> "RenderableType":
     """Render the block, at most `width` columns wide."""
     from rich.console import Group
     from rich.table import Table
@@ -192,40 +208,44 @@ def render(picture: Snapshot, width: int) -> "RenderableType":
     rows = Table.grid(padding=(0, 1), expand=True)
     rows.add_column(width=5, style="bold", no_wrap=True)
     rows.add_column(overflow="fold", ratio=1)
-    for name, told in _rows(picture):
-        rows.add_row(Text(name), told)
+    for name, text in _rows(snapshot):
+        rows.add_row(Text(name), text)
     rows.width = width
-    return Group(_head(picture, width), rows)
+    return Group(_head(snapshot, width), rows)
 
 
-def _head(picture: Snapshot, width: int) -> "Text":
+def _head(snapshot: Snapshot, width: int) -> "Text":
     """Render the block's head: a rule with name, elapsed time and time left."""
     from rich.text import Text
 
-    left = "" if picture.left_s is None else f", about {spoken(picture.left_s)} to go"
-    right = f" {spoken(picture.elapsed_s)}{left} "
-    name = Text(f" {picture.name} ", style="bold")
+    left = "" if snapshot.left_s is None else f", about {duration_text(snapshot.left_s)} to go"
+    right = f" {duration_text(snapshot.elapsed_s)}{left} "
+    name = Text(f" {snapshot.name} ", style="bold")
     name.truncate(max(4, width - len(right) - 6), overflow="ellipsis")
     rule = "─" * max(1, width - 4 - name.cell_len - len(right))
     return Text.assemble("──", name, rule, (right, "bold"), "──", no_wrap=True, overflow="crop")
 
 
-def _rows(picture: Snapshot) -> "Iterator[tuple[str, Text]]":
+def _rows(snapshot: Snapshot) -> "Iterator[tuple[str, Text]]":
     from rich.text import Text
 
-    filled = round(BAR * picture.done / max(1, picture.planned))
+    filled = round(BAR * snapshot.done / max(1, snapshot.planned))
     bar = Text.assemble(("━" * filled, "green"), "─" * (BAR - filled))
-    yield "done", Text.assemble(bar, f" {picture.told()}")
-    if picture.phase:
-        yield "now", Text(picture.phase)
-    for trial in picture.now[:TRIALS_LISTED]:
-        of = "" if trial.expected_s is None else f" (the trial: about {spoken(trial.expected_s)})"
-        yield "now", Text(f"{trial.trial}: {trial.doing} for {spoken(trial.seconds)}{of}")
-    if len(picture.now) > TRIALS_LISTED:
-        yield "", Text(f"and {len(picture.now) - TRIALS_LISTED} more")
-    if picture.best:
-        yield "best", Text(picture.best, style="green")
-        ties = f", {picture.ties} of them can't be told apart from another one"
-        yield "front", Text(counted(picture.front, "trial") + (ties if picture.ties else ""))
-    if picture.end:
-        yield "ends", Text(picture.end)
+    yield "done", Text.assemble(bar, f" {snapshot.counts_text()}")
+    if snapshot.phase:
+        yield "now", Text(snapshot.phase)
+    for trial in snapshot.now[:TRIALS_LISTED]:
+        of = (
+            ""
+            if trial.expected_s is None
+            else f" (the trial: about {duration_text(trial.expected_s)})"
+        )
+        yield "now", Text(f"{trial.trial}: {trial.stage} for {duration_text(trial.seconds)}{of}")
+    if len(snapshot.now) > TRIALS_LISTED:
+        yield "", Text(f"and {len(snapshot.now) - TRIALS_LISTED} more")
+    if snapshot.best:
+        yield "best", Text(snapshot.best, style="green")
+        ties = f", {snapshot.ties} of them tied with another"
+        yield "front", Text(counted(snapshot.front, "trial") + (ties if snapshot.ties else ""))
+    if snapshot.end:
+        yield "ends", Text(snapshot.end)

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
-from tunefront.search.results.result import Result, figure
-from tunefront.search.study.trial import Trial
+from tunefront.search.results.result import Result
+from tunefront.search.results.view import TrialView
 
-from .result import front_table
+from .result import FRONT_TITLE, cells_of, front_table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -17,54 +17,44 @@ DEEPEST, SHALLOW = 26, 6
 """Deepest hanging indent of a broken line, in columns, and the indent used instead beyond it."""
 
 
-def suited_table(answer: Result) -> "Table":
+def suited_table(result: Result) -> "Table":
     """Return the front's table, or the narrow one if stdout is a terminal that is too narrow."""
     from rich.console import Console
 
-    table, console = front_table(answer), Console()
+    table, console = front_table(result), Console()
     # A console never reports a width above its own, so measure on a wide one.
     wanted = Console(width=WIDEST_TABLE).measure(table).maximum
     if console.is_terminal and wanted > console.width:
-        return narrow_front_table(answer)
+        return narrow_front_table(result)
     return table
 
 
-def narrow_front_table(answer: Result) -> "Table":
+def narrow_front_table(result: Result) -> "Table":
     """Build the table of the front and the baseline with all choices in one column."""
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="the front, and the baseline")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=FRONT_TITLE)
     table.title_justify = "left"
     table.add_column("trial", no_wrap=True)
     table.add_column("", ratio=1)
     table.add_column("trust", no_wrap=True)
-    for objective in answer.experiment.objectives:
-        unit = answer.experiment.metrics[objective.metric].unit
+    for objective in result.experiment.objectives:
+        unit = result.experiment.metrics[objective.metric].unit
         name = "\n_".join(objective.metric.rsplit("_", 1)) if len(objective.metric) > 10 else ""
         table.add_column(f"{name or objective.metric}\n{unit}", justify="right", no_wrap=True)
-    baseline = answer.baseline
-    trials = list(answer.front.trials)
-    if baseline is not None and baseline not in trials:
-        trials.append(baseline)
-    for trial in trials:
-        table.add_row(*_cells(answer, trial))
+    objectives = [objective.metric for objective in result.experiment.objectives]
+    for view in result.shortlist:
+        if view.trial.measured:
+            table.add_row(*_narrow_cells(view, objectives))
     return table
 
 
-def _cells(answer: Result, trial: Trial) -> list[str]:
-    """Format a trial's cells: number with a tie, role and choices, trust, objectives."""
-    ties = answer.front.ties.get(trial.number, ())
-    tied = f" ={ties[0].number}" if ties else ""
-    names = [pick.name for pick in answer.front.picks if pick.trial.number == trial.number]
-    role = names[0] if names else "baseline" if trial.number == 0 else "front"
-    choices = trial.short_name().partition(" ")[2]
-    figures = [
-        figure(trial.measurements[o.metric]) if o.metric in trial.measurements else "-"
-        for o in answer.experiment.objectives
-    ]
-    trust = answer.trust(trial).replace(", ", "\n")
-    return [f"{trial.number:03}{tied}", f"{role}\n{choices}", trust, *figures]
+def _narrow_cells(view: TrialView, objectives: Sequence[str]) -> list[str]:
+    """Format a trial with its choices below its role, and its chance below its trust."""
+    number, role, trust, *values = cells_of(view, objectives, most_ties=1)
+    choices = view.short_name.partition(" ")[2]
+    return [number, f"{role}\n{choices}", trust.replace(", ", "\n"), *values]
 
 
 def fitted(lines: Sequence[str], width: int) -> list[str]:

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tunefront.evaluators.isolation.codec import to_plain
-from tunefront.search.experiment.experiment import bound
 from tunefront.search.experiment.objective import Limit
 from tunefront.search.front.picks import Pick, nearest_misses
 from tunefront.search.front.relaxation import relaxations
 from tunefront.search.results.result import Result, choices_of, figure
+from tunefront.search.results.view import TrialView
 from tunefront.search.study.trial import Trial
 from tunefront.search.text import listed
 from tunefront.spaces import show
@@ -19,122 +19,99 @@ from .tables import table_of
 if TYPE_CHECKING:
     from rich.table import Table
 
+FRONT_TITLE = "the front, and the baseline"
 
-def front_table(answer: Result) -> "Table":
+
+def front_table(result: Result) -> "Table":
     """Build the table of the front and the baseline, the best by the first objective first."""
-    trials = list(answer.front.trials)
-    baseline = answer.baseline
-    if baseline is not None and baseline.number not in {trial.number for trial in trials}:
-        trials.append(baseline)
-    return trials_table(answer, trials, "the front, and the baseline")
+    trials = [view.trial for view in result.shortlist if view.trial.measured]
+    return trials_table(result, trials, FRONT_TITLE)
 
 
-def trials_table(answer: Result, trials: Sequence[Trial], title: str = "") -> "Table":
+def trials_table(result: Result, trials: Sequence[Trial], title: str = "") -> "Table":
     """Build the table of trials: role, trust, objectives and the choices that vary."""
-    experiment = answer.experiment
+    experiment = result.experiment
     objectives = [objective.metric for objective in experiment.objectives]
     varied = [c.name for c in experiment.space.choices if len(c.values) > 1]
     units = [experiment.metrics[name].unit for name in objectives]
     named = [f"{name}\n{unit}" for name, unit in zip(objectives, units, strict=True)]
-    picks = {pick.trial.number: pick.name for pick in reversed(answer.front.picks)}
-    on_front = {trial.number for trial in answer.front.trials}
-    rows = []
-    for trial in trials:
-        figures = [
-            figure(trial.measurements[name]) if name in trial.measurements else "-"
-            for name in objectives
-        ]
-        ties = answer.front.ties.get(trial.number, ())
-        role = "front" if trial.number in on_front else trial.status
-        told = picks.get(trial.number, "baseline" if trial.number == 0 else role)
-        tied = " =" + ",".join(str(t.number) for t in ties[:3]) if ties else ""
-        rows.append(
-            [
-                f"{trial.number:03}{tied}",
-                told if trial.measured else f"failed: {trial.cause}",
-                answer.trust(trial),
-                *figures,
-                *choices_of(trial, varied).values(),
-            ]
-        )
+    rows = [
+        [*cells_of(result.view(trial), objectives), *choices_of(trial, varied).values()]
+        for trial in trials
+    ]
     return table_of(["trial", "role", "trust", *named, *varied], rows, title)
 
 
-def picks_lines(answer: Result) -> list[str]:
-    """Format each picked trial with the names of its picks, a comparison, its reason and ties."""
-    by_trial: dict[int, list[Pick]] = {}
-    for pick in answer.front.picks:
-        by_trial.setdefault(pick.trial.number, []).append(pick)
-    named = [(", ".join(pick.name for pick in picks), picks[0]) for picks in by_trial.values()]
-    width = max((len(names) for names, _ in named), default=0)
-    lines = []
-    for names, pick in named:
-        lines.append(f"  {names:{width}}  {pick.trial.name()}: {answer.sentence(pick.trial)}")
-        ties = f"; can't be told apart from {_numbers(pick.ties)}" if pick.ties else ""
-        lines.append(f"  {'':{width}}  {pick.reason}{ties}")
-    return lines
-
-
-def failure_lines(answer: Result) -> list[str]:
-    """Format failed trials by cause, then the inferred failures; empty without any."""
-    by_cause: dict[str, list[int]] = {}
-    for trial in answer.trials:
-        if trial.status == "failed":
-            by_cause.setdefault(trial.cause, []).append(trial.number)
-    lines = [
-        f"failed ({cause}): {listed(numbers)}; see `tunefront show {answer.experiment.path} "
-        f"{numbers[0]}`"
-        for cause, numbers in by_cause.items()
+def cells_of(view: TrialView, objectives: Sequence[str], most_ties: int = 3) -> list[str]:
+    """Format a trial: number with tied trials, role, trust, and the value of every objective."""
+    measurements = view.trial.measurements
+    ties = ",".join(str(number) for number in view.ties[:most_ties])
+    role = view.picks[0].name if view.picks else view.role
+    return [
+        f"{view.number:03} ={ties}" if ties else f"{view.number:03}",
+        f"failed: {view.trial.cause}" if role == "failed" else role,
+        view.trust_text,
+        *(figure(measurements[name]) if name in measurements else "-" for name in objectives),
     ]
-    return lines + [str(lesson) for lesson in answer.lessons]
 
 
-def ties_line(answer: Result) -> str:
-    """Explain the mark `=` of tied trials by an example; empty without ties."""
-    tied = [t for t in answer.front.trials if answer.front.ties.get(t.number)]
-    if not tied:
-        return ""
-    first = answer.front.ties[tied[0].number][0]
-    return f"{tied[0].number:03} ={first.number}: can't be told apart from {first.number:03}"
-
-
-def relaxation_lines(answer: Result, limits: Sequence[Limit], prefer: str | None) -> list[str]:
-    """Format what relaxing each limit alone would gain; empty if nothing."""
-    found = relaxations(answer.experiment, answer.trials, limits, prefer)
-    return [f"  {r}  {r.trial.name()}: {answer.sentence(r.trial)}" for r in found]
-
-
-def miss_lines(answer: Result, limits: Sequence[Limit]) -> list[str]:
-    """Format why there is no front: the nearest misses, or the headline if nothing was measured."""
-    measured = [trial for trial in answer.trials if trial.measured]
-    if not measured:
-        return [answer.headline()]
-    lines = ["nothing keeps the limits; the nearest:"]
-    for trial in nearest_misses(measured, limits):
-        told = ", ".join(
-            _miss(answer, trial, limit)
-            for limit in limits
-            if not limit.kept(trial.value(limit.metric))
-        )
-        lines.append(f"  {trial.name()}: {told}")
+def picks_lines(result: Result) -> list[str]:
+    """Format each picked trial with the names of its picks, a comparison, its reason and ties."""
+    numbers = dict.fromkeys(pick.trial.number for pick in result.front.picks)
+    views = [result.views[number] for number in numbers]
+    width = max((len(view.role_text) for view in views), default=0)
+    lines = []
+    for view in views:
+        lines.append(f"  {view.role_text:{width}}  {view.name}: {view.sentence}")
+        reason = "; ".join(filter(None, [view.picks[0].reason, view.ties_text]))
+        lines.append(f"  {'':{width}}  {reason}")
     return lines
 
 
-def _miss(answer: Result, trial: Trial, limit: Limit) -> str:
-    unit = answer.experiment.metrics[limit.metric].unit
-    found = f"{limit.metric} {trial.value(limit.metric):.4g}{f' {unit}' if unit else ''}"
-    return f"{found} (limit {bound(answer.experiment, limit)})"
+def failure_lines(result: Result) -> list[str]:
+    """Format failed trials by stage and cause, then the inferred failures; empty without any."""
+    lines = [
+        f"failed at {group.stage} ({group.cause}): {listed([t.number for t in group.trials])}; "
+        f"see `tunefront show {result.experiment.path} {group.trials[0].number}`"
+        for group in result.failures
+    ]
+    return lines + [str(lesson) for lesson in result.lessons]
 
 
-def _numbers(trials: Sequence[Trial]) -> str:
-    return ", ".join(f"{trial.number:03}" for trial in trials[:5])
+def ties_line(result: Result) -> str:
+    """Explain the mark `=` of tied trials by an example; empty without ties."""
+    first = next((view for view in result.shortlist if view.ties), None)
+    if first is None:
+        return ""
+    other = first.ties[0]
+    return f"{first.number:03} ={other}: can't be told apart from {other:03}"
 
 
-def trial_lines(answer: Result, trial: Trial) -> list[str]:
+def relaxation_lines(result: Result, limits: Sequence[Limit], prefer: str | None) -> list[str]:
+    """Format what relaxing each limit alone would gain; empty if nothing."""
+    found = relaxations(result.experiment, result.trials, limits, prefer)
+    views = [result.view(relaxation.trial) for relaxation in found]
+    return [f"  {r}  {v.name}: {v.sentence}" for r, v in zip(found, views, strict=True)]
+
+
+def miss_lines(result: Result) -> list[str]:
+    """Format why there is no front: the nearest misses, or the headline if nothing was measured."""
+    measured = [trial for trial in result.trials if trial.measured]
+    if not measured:
+        return [result.headline()]
+    lines = ["nothing keeps the limits; the nearest:"]
+    for trial in nearest_misses(measured, result.limits):
+        view = result.view(trial)
+        lines.append(f"  {view.name}: {', '.join(miss.text for miss in view.misses)}")
+    return lines
+
+
+def trial_lines(result: Result, trial: Trial) -> list[str]:
     """Format all that is recorded about one trial."""
-    lines = [f"{trial.name()}: {trial.status}", "  choices:"]
+    view = result.view(trial)
+    lines = [f"{view.name}: {trial.status}", "  choices:"]
     if trial.status != "failed":
-        lines.insert(1, f"  {answer.sentence(trial)}")
+        lines.insert(1, f"  {view.sentence}")
     lines += [f"    {name}: {show(value)}" for name, value in trial.configuration.items()]
     if trial.why:
         lines.append(f"  proposed: {trial.why}")
@@ -144,15 +121,14 @@ def trial_lines(answer: Result, trial: Trial) -> list[str]:
         lines.append("  figures (95 % interval, samples):")
     for name, m in trial.measurements.items():
         lines.append(f"    {name}: {figure(m)} {m.unit} ({m.low:.4g} to {m.high:.4g}, {m.samples})")
-    for limit in trial.broken:
-        lines.append(f"  breaks {limit}")
+    lines += [f"  beyond limits: {miss.text}" for miss in view.misses]
     evaluation = trial.evaluation
     if evaluation is None:
         return lines
     if evaluation.status == "failed":
         lines.append(f"  failed at {evaluation.stage}: {evaluation.cause}: {evaluation.message}")
         lines += [f"    | {line}" for line in evaluation.log]
-    lines += [f"  doubt: {doubt}" for doubt in evaluation.doubts]
+    lines += [f"  warning: {warning}" for warning in view.warnings]
     for name, found in (("really ran", evaluation.facts), ("machine", evaluation.machine)):
         if found:
             lines.append(f"  {name}: {json.dumps(dict(found))}")
@@ -161,27 +137,28 @@ def trial_lines(answer: Result, trial: Trial) -> list[str]:
     return lines
 
 
-def answer_record(answer: Result) -> dict[str, Any]:
+def result_record(result: Result) -> dict[str, Any]:
     """Return the result as plain JSON values."""
     return {
         "schema": 1,
-        "experiment": answer.experiment.name,
-        "headline": answer.headline(),
-        "trials": len(answer.trials),
-        "failed": sum(trial.status == "failed" for trial in answer.trials),
-        "skipped": [str(lesson) for lesson in answer.lessons],
-        "front": [trial.number for trial in answer.front.trials],
-        "picks": [
-            {
-                "name": pick.name,
-                "trial": pick.trial.number,
-                "why": pick.reason,
-                "against_baseline": answer.sentence(pick.trial),
-                "ties": [trial.number for trial in pick.ties],
-                "front_chance": answer.front.chances.get(pick.trial.number),
-                "configuration": dict(pick.trial.configuration),
-                "measurements": {n: to_plain(m) for n, m in pick.trial.measurements.items()},
-            }
-            for pick in answer.front.picks
-        ],
+        "experiment": result.experiment.name,
+        "headline": result.headline(),
+        "trials": len(result.trials),
+        "failed": sum(trial.status == "failed" for trial in result.trials),
+        "skipped": [str(lesson) for lesson in result.lessons],
+        "front": [trial.number for trial in result.front.trials],
+        "picks": [_pick_record(pick, result.view(pick.trial)) for pick in result.front.picks],
+    }
+
+
+def _pick_record(pick: Pick, view: TrialView) -> dict[str, Any]:
+    return {
+        "name": pick.name,
+        "trial": view.number,
+        "why": pick.reason,
+        "against_baseline": view.sentence,
+        "ties": list(view.ties),
+        "front_chance": view.chance,
+        "configuration": dict(view.trial.configuration),
+        "measurements": {n: to_plain(m) for n, m in view.trial.measurements.items()},
     }

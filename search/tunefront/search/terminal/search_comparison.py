@@ -44,10 +44,10 @@ def _head(comparison: SearchComparison) -> list[str]:
 
 
 def _who(search: RecordedSearch) -> str:
-    answer = search.answer
+    result = search.result
     folder = search.folder
     shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
-    told = f"{search.experiment.name} ({shown}): {answer.counts()}"
+    told = f"{search.experiment.name} ({shown}): {result.counts()}"
     if search.begun is not None and search.ended is not None:
         told += f", {search.begun:%Y-%m-%d %H:%M} to {search.ended:%Y-%m-%d %H:%M}"
     return told
@@ -171,8 +171,8 @@ def _level(comparison: SearchComparison, common: Sequence[SearchRow]) -> list[st
 def _recommended(comparison: SearchComparison) -> list[str]:
     lines: list[str] = []
     for name, search in (("before", comparison.before), ("after ", comparison.after)):
-        lines.append(f"recommended {name}  {search.answer.headline()}")
-    trials = [s.answer.front.recommended for s in (comparison.before, comparison.after)]
+        lines.append(f"recommended {name}  {search.result.headline()}")
+    trials = [s.result.front.recommended for s in (comparison.before, comparison.after)]
     if trials[0] is None or trials[1] is None:
         return lines
     rows = [comparison.row_of(trials[0]), comparison.row_of(trials[1])]
@@ -220,16 +220,16 @@ def search_comparison_record(comparison: SearchComparison) -> dict[str, Any]:
 
 
 def _search_record(search: RecordedSearch) -> dict[str, Any]:
-    recommended = search.answer.front.recommended
+    recommended = search.result.front.recommended
     return {
         "name": search.experiment.name,
         "folder": str(search.folder),
-        "trials": len(search.answer.trials),
+        "trials": len(search.result.trials),
         "begun": search.begun.isoformat() if search.begun else None,
         "ended": search.ended.isoformat() if search.ended else None,
-        "front": [trial.number for trial in search.answer.front.trials],
+        "front": [trial.number for trial in search.result.front.trials],
         "recommended": recommended.number if recommended is not None else None,
-        "headline": search.answer.headline(),
+        "headline": search.result.headline(),
     }
 
 

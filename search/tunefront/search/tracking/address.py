@@ -49,8 +49,8 @@ def shown_by(experiment: "Experiment") -> str:
     if not uri.startswith("http"):
         return _installed()
     try:
-        with urlopen(f"{uri.rstrip('/')}/version", timeout=REACH_S) as answer:
-            return str(answer.read(100).decode("utf-8", "replace"))
+        with urlopen(f"{uri.rstrip('/')}/version", timeout=REACH_S) as response:
+            return str(response.read(100).decode("utf-8", "replace"))
     except (URLError, OSError, ValueError):
         return ""
 

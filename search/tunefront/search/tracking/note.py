@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tunefront.search.results.result import Result, choices_of, figure
+from tunefront.search.results.view import TrialView
 from tunefront.search.study.trial import Trial
 from tunefront.search.text import MOST_LISTED, counted
 
@@ -30,128 +31,123 @@ class Links:
     report: str
 
 
-def search_note(trial: Trial, answer: Result) -> str:
-    """Return a run's note: one sentence on the trial, then the command that exports or shows it.
+def search_note(view: TrialView, result: Result) -> str:
+    """Return a run's note: what there is to say about the trial, and its export or show command.
 
     MLflow shows it as the tooltip of a point.
     """
-    told = answer.sentence(trial)
-    ties = answer.front.ties.get(trial.number, ())
-    if ties:
-        told += "; can't be told apart from " + ", ".join(f"{t.number:03}" for t in ties[:5])
-    if trial.evaluation is not None and trial.evaluation.doubts:
-        told += f"; to be doubted: {', '.join(trial.evaluation.doubts)}"
-    told += f"; breaks {trial.cause}" if trial.broken else ""
-    command = command_of(trial, answer)
-    return f"{told}\n\n    {command}" if command else told
+    text = "; ".join(filter(None, [view.sentence, view.ties_text, *view.remarks]))
+    command = command_of(view.trial, result)
+    return f"{text}\n\n    {command}" if command else text
 
 
-def command_of(trial: Trial, answer: Result) -> str:
+def command_of(trial: Trial, result: Result) -> str:
     """Return the command that exports a measured trial or shows another one.
 
     Empty for a quick check, whose measurements are not valid results.
     """
-    if answer.experiment.smoke:
+    if result.experiment.smoke:
         return ""
     verb = "export" if trial.measured else "show"
-    return shlex.join(["tunefront", verb, str(answer.experiment.path), str(trial.number)])
+    return shlex.join(["tunefront", verb, str(result.experiment.path), str(trial.number)])
 
 
-def front_page(answer: Result, links: Links) -> str:
+def front_page(result: Result, links: Links) -> str:
     """Return the experiment's note in Markdown.
 
     It contains the result, the export command, views, picks, the front, counts, failures and
     excluded configurations.
     """
     parts = [
-        [f"**{_plain(answer.headline())}** ([the whole report]({links.report}))"],
-        _export(answer),
+        [f"**{_plain(result.headline())}** ([the whole report]({links.report}))"],
+        _export(result),
         [" · ".join(f"[{title}]({address})" for title, address in links.views.items())],
-        _picks(answer, links),
+        _picks(result, links),
         [f"![the front]({links.picture})"],
-        _front_table(answer, links),
-        _counts(answer),
-        _failures(answer, links),
-        _skipped(answer),
+        _front_table(result, links),
+        _counts(result),
+        _failures(result, links),
+        _skipped(result),
         [
             "A view shows 100 runs at once, and charts of more begin with the front; the report "
             "shows every trial. In differences red means less and green more, not worse and "
             "better. To export from here: open a run, add the tag `pick` with the value `yes`, "
-            f"then `tunefront export {shlex.quote(str(answer.experiment.path))} --picked`. "
+            f"then `tunefront export {shlex.quote(str(result.experiment.path))} --picked`. "
             "Press *Override saved view* to keep a view's columns and charts after a reload."
         ],
     ]
     return "\n\n".join("\n".join(part) for part in parts if part)[:LONGEST_NOTE]
 
 
-def _export(answer: Result) -> list[str]:
-    recommended = answer.front.recommended
-    command = command_of(recommended, answer) if recommended is not None else ""
+def _export(result: Result) -> list[str]:
+    recommended = result.front.recommended
+    command = command_of(recommended, result) if recommended is not None else ""
     return [f"    {command}"] if command else []
 
 
-def _picks(answer: Result, links: Links) -> list[str]:
-    if not answer.front.picks:
+def _picks(result: Result, links: Links) -> list[str]:
+    if not result.front.picks:
         return []
     rows = [
         [
             pick.name,
             _link(pick.trial, links),
-            answer.sentence(pick.trial),
+            result.view(pick.trial).sentence,
             pick.reason,
-            f"`{command}`" if (command := command_of(pick.trial, answer)) else "-",
+            f"`{command}`" if (command := command_of(pick.trial, result)) else "-",
         ]
-        for pick in answer.front.picks
+        for pick in result.front.picks
     ]
     return _table(["pick", "trial", "against the baseline", "why", "export command"], rows)
 
 
-def _front_table(answer: Result, links: Links) -> list[str]:
-    objectives = [objective.metric for objective in answer.experiment.objectives]
-    choices = [choice.name for choice in answer.experiment.space.choices]
+def _front_table(result: Result, links: Links) -> list[str]:
+    objectives = [objective.metric for objective in result.experiment.objectives]
+    choices = [choice.name for choice in result.experiment.space.choices]
     rows = [
         [
             _link(trial, links),
             *(figure(trial.measurements[name]) for name in objectives),
             *choices_of(trial, choices).values(),
         ]
-        for trial in answer.front.trials[:FRONT_ROWS]
+        for trial in result.front.trials[:FRONT_ROWS]
     ]
-    left = len(answer.front.trials) - len(rows)
+    left = len(result.front.trials) - len(rows)
     more = ["", f"and {counted(left, 'trial')} more on the front"] if left > 0 else []
     return [*_table(["trial", *objectives, *choices], rows), *more] if rows else []
 
 
-def _counts(answer: Result) -> list[str]:
-    failed = sum(trial.status == "failed" for trial in answer.trials)
-    beyond = sum(trial.status == "infeasible" for trial in answer.trials)
-    skipped = f", {counted(answer.skipped, 'configuration')} skipped" if answer.skipped else ""
+def _counts(result: Result) -> list[str]:
+    failed = sum(trial.status == "failed" for trial in result.trials)
+    beyond = sum(trial.status == "infeasible" for trial in result.trials)
+    skipped = f", {counted(result.skipped, 'configuration')} skipped" if result.skipped else ""
     return [
-        f"{counted(len(answer.trials), 'trial')}: {len(answer.front.trials)} on the front, "
+        f"{counted(len(result.trials), 'trial')}: {len(result.front.trials)} on the front, "
         f"{beyond} beyond the limits, {failed} failed{skipped}. "
         "Red: front. Green: recommended. Blue: baseline. Grey: beaten."
     ]
 
 
-def _failures(answer: Result, links: Links) -> list[str]:
+def _failures(result: Result, links: Links) -> list[str]:
     """Return the table of failed trials by cause and stage, each with its first error message."""
-    groups: dict[tuple[str, str], list[Trial]] = {}
-    for trial in answer.trials:
-        if trial.status == "failed" and trial.evaluation is not None:
-            key = (trial.cause, str(trial.evaluation.stage))
-            groups.setdefault(key, []).append(trial)
     rows = [
-        [cause, stage, str(len(trials)), _several(trials, links), _message(trials[0])]
-        for (cause, stage), trials in groups.items()
+        [
+            group.cause,
+            group.stage,
+            str(len(group.trials)),
+            _several(group.trials, links),
+            next(iter(group.messages[0].splitlines()), ""),
+        ]
+        for group in result.failures
     ]
     return _table(["failed", "at", "trials", "which", "error message"], rows) if rows else []
 
 
-def _skipped(answer: Result) -> list[str]:
+def _skipped(result: Result) -> list[str]:
     """Return the inferred failures with the number of configurations that each excludes."""
     told = [
         f"- {_plain(str(lesson))}: {counted(count, 'configuration')}"
-        for lesson, count in answer.ruled_out
+        for lesson, count in result.ruled_out
     ]
     left = len(told) - LESSONS
     return told[:LESSONS] + ([f"- and {left} more lessons: see the report"] if left > 0 else [])
@@ -160,11 +156,6 @@ def _skipped(answer: Result) -> list[str]:
 def _several(trials: Sequence[Trial], links: Links) -> str:
     named = [_link(trial, links, f"{trial.number:03}") for trial in trials[:MOST_LISTED]]
     return ", ".join([*named, "..."] if len(trials) > MOST_LISTED else named)
-
-
-def _message(trial: Trial) -> str:
-    text = trial.evaluation.message if trial.evaluation is not None else ""
-    return text.splitlines()[0] if text else ""
 
 
 def _link(trial: Trial, links: Links, name: str = "") -> str:

@@ -5,7 +5,7 @@ from tunefront.search.results.result import Result
 from tunefront.spaces import TrackingError
 
 
-def add_to_mlflow(answer: Result, found: ProfiledTrial, search_id: str) -> str:
+def add_to_mlflow(result: Result, found: ProfiledTrial, search_id: str) -> str:
     """Log a profile's files below `profile/` in the trial's MLflow run; return their address.
 
     Raises:
@@ -14,11 +14,11 @@ def add_to_mlflow(answer: Result, found: ProfiledTrial, search_id: str) -> str:
     from .projection import Projection
     from .store import check_reachable, error_text, only_writer
 
-    check_reachable(answer.experiment)
-    with only_writer(answer.experiment):
+    check_reachable(result.experiment)
+    with only_writer(result.experiment):
         try:
-            projection = Projection(answer.experiment, search_id)
-            projection.write_trial(found.trial, answer)
+            projection = Projection(result.experiment, search_id)
+            projection.write_trial(found.trial, result)
             return projection.add_files(found.trial, found.folder, "profile")
         except TrackingError:
             raise

@@ -11,24 +11,23 @@ response lacks `trial`: it is adopted if its trial has no other run, and deleted
 
 import json
 import math
-import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tunefront.search.experiment.experiment import Experiment
-from tunefront.search.front.picks import ratio
-from tunefront.search.report.front_chart import ROLE_COLOURS, draw_front
+from tunefront.search.report.front_chart import ROLE_COLOURS
 from tunefront.search.results.result import Result, rounded
-from tunefront.search.results.view import role_of
+from tunefront.search.results.view import TrialView
 from tunefront.search.study.outputs import outputs_of
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import TrackingError, show
 
 from .address import remember, shown_by
-from .default_views import on_shortlist, role_told, views_of
+from .base import Tracker
+from .default_views import views_of
 from .note import Links, front_page, search_note
 from .output_tables import LOGGED, logged_with, outputs_table
 from .output_tables import OUTPUTS_FILE as SAMPLES
@@ -74,7 +73,7 @@ class _Known:
         return TRIAL not in self.tags, self.status == "RUNNING", self.run_id
 
 
-class Projection:
+class Projection(Tracker):
     """The projection of one search into MLflow.
 
     Args:
@@ -140,21 +139,22 @@ class Projection:
             if not token:
                 return runs
 
-    def write_trials(self, trials: Iterable[Trial], answer: Result) -> int:
+    def write_trials(self, trials: Iterable[Trial], result: Result) -> int:
         """Write all ended trials; return how many were missing or different in MLflow."""
-        return sum(self.write_trial(t, answer) for t in trials if t.status != "running")
+        return sum(self.write_trial(t, result) for t in trials if t.status != "running")
 
-    def write_trial(self, trial: Trial, answer: Result) -> bool:
+    def write_trial(self, trial: Trial, result: Result) -> bool:
         """Write what MLflow lacks of an ended trial; return whether anything was written."""
         key = str(trial.number)
-        known = self._runs.get(key) or self._make_run(trial)
-        tags = {name: text[:LONGEST_TAG] for name, text in _tags(trial, answer).items()}
+        known = self._runs.get(key) or self._make_run(trial, result)
+        view = result.view(trial)
+        tags = {name: text[:LONGEST_TAG] for name, text in _tags(view, result).items()}
         lost = {name: "" for name in _PASSING if name in known.tags and name not in tags}
         wanted = _Known(
             run_id=known.run_id,
             status="FAILED" if trial.status == "failed" else "FINISHED",
             tags={**known.tags, **tags, **lost, TRIAL: key},
-            metrics={**known.metrics, **_metrics(trial, answer)},
+            metrics={**known.metrics, **_metrics(view)},
             params={**{name: show(v) for name, v in trial.configuration.items()}, **known.params},
         )
         if wanted == known:
@@ -168,12 +168,12 @@ class Projection:
         self._runs[key] = wanted
         return True
 
-    def _make_run(self, trial: Trial) -> _Known:
+    def _make_run(self, trial: Trial, result: Result) -> _Known:
         started = trial.started.timestamp() if trial.started else time.time()
         run = self._client.create_run(
             self.experiment_id,
             start_time=int(started * 1000),
-            run_name=trial.short_name(),
+            run_name=result.view(trial).short_name,
             tags={MADE_FOR: str(trial.number)},
         )
         return _Known.of(run)
@@ -196,9 +196,9 @@ class Projection:
         run = self._runs.get(str(trial.number))
         return None if run is None else run.run_id
 
-    def write_views(self, answer: Result) -> str:
+    def link(self, result: Result) -> str:
         """Save the views and store the front's address next to the record; return the address."""
-        views = self.views(answer)
+        views = self.views(result)
         self.obstacle = write_views(
             self._client, self.experiment_id, views, shown_by(self.experiment)
         )
@@ -206,12 +206,12 @@ class Projection:
         page = view_address(self.experiment_id, views[0], saved=not self.obstacle)
         return f"{ui_address(self.experiment)}/{page}"
 
-    def views(self, answer: Result) -> list[View]:
+    def views(self, result: Result) -> list[View]:
         """Return the views of the search."""
-        baseline = answer.baseline
+        baseline = result.baseline
         base_run = self.run_id(baseline) if baseline is not None else None
         answers = any(LOGGED in run.tags for run in self._runs.values())
-        return views_of(answer, base_run, answers=answers)
+        return views_of(result, base_run, answers=answers)
 
     def add_files(self, trial: Trial, folder: Path, below: str) -> str:
         """Log a folder's files below a name in the trial's run; return their address.
@@ -229,38 +229,38 @@ class Projection:
         address = ui_address(self.experiment)
         return f"{address}/#/experiments/{self.experiment_id}/runs/{run_id}/artifacts/{below}"
 
-    def write_summary(self, answer: Result, record: Mapping[str, Any]) -> str:
+    def write_result(self, result: Result, files: Path) -> str:
         """Write the views, the experiment's note and the summary run; return the front's address.
 
         Args:
-            answer: The search's result.
-            record: Machine, protocol and dropped combinations, for `search.json`.
+            result: The search's result.
+            files: Folder of the files that the summary run stores.
         """
         self._runs = self._known_runs()  # again: the server can have created a run late
-        self._write_samples(answer)
-        link = self.write_views(answer)
-        note = front_page(answer, self._links(answer, self._summary_run(answer, record)))
+        self._write_samples(result)
+        link = self.link(result)
+        note = front_page(result, self._links(result, self._summary_run(result, files)))
         self._client.set_experiment_tag(self.experiment_id, "mlflow.note.content", note)
         return link
 
-    def _links(self, answer: Result, summary: str) -> Links:
+    def _links(self, result: Result, summary: str) -> Links:
         """Return relative links, which are valid wherever the store is served."""
         runs = f"#/experiments/{self.experiment_id}/runs"
         saved = not self.obstacle
         return Links(
-            runs={t.number: f"{runs}/{i}" for t in answer.trials if (i := self.run_id(t))},
+            runs={t.number: f"{runs}/{i}" for t in result.trials if (i := self.run_id(t))},
             views={
                 v.title: view_address(self.experiment_id, v, saved=saved)
-                for v in self.views(answer)
+                for v in self.views(result)
             },
             picture=f"get-artifact?path=front.png&run_uuid={summary}",
             report=f"{runs}/{summary}/artifacts/report.html",
         )
 
-    def _write_samples(self, answer: Result) -> None:
+    def _write_samples(self, result: Result) -> None:
         """Write the shortlist's outputs once, for MLflow's artifact view; write the tag last."""
-        shortlist = {t.number: t for t in answer.trials if on_shortlist(t, answer)}
-        for number, samples in outputs_of(answer.experiment, [*shortlist.values()]).items():
+        shortlist = {view.number: view.trial for view in result.shortlist}
+        for number, samples in outputs_of(result.experiment, [*shortlist.values()]).items():
             known = self._runs.get(str(number))
             if known is None or (tag := logged_with(known.tags.get(LOGGED, "[]"))) is None:
                 continue
@@ -270,7 +270,7 @@ class Projection:
             self._log(known, wanted)
             self._runs[str(number)] = wanted
 
-    def _summary_run(self, answer: Result, record: Mapping[str, Any]) -> str:
+    def _summary_run(self, result: Result, files: Path) -> str:
         key = "summary"
         known = self._runs.get(key)
         if known is None:
@@ -278,35 +278,30 @@ class Projection:
                 self.experiment_id, run_name=SUMMARY, tags={MADE_FOR: key}
             )
             known = self._runs[key] = _Known.of(run)
-        with tempfile.TemporaryDirectory(prefix="tunefront-") as folder:
-            write_files(answer, record, Path(folder))
-            self._client.log_artifacts(known.run_id, folder)
-        note = {"mlflow.note.content": answer.headline()[:LONGEST_TAG]}
+        self._client.log_artifacts(known.run_id, str(files))
+        note = {"mlflow.note.content": result.headline()[:LONGEST_TAG]}
         own = {TRIAL: key, "status": "summary", "front": "none"}
         self._log(known, replace(known, tags={**known.tags, **note, **own}))
         self._client.set_terminated(known.run_id)
         return known.run_id
 
 
-def _tags(trial: Trial, answer: Result) -> dict[str, str]:
-    role = role_of(answer, trial)
-    on_front = role in ("front", "recommended") or trial.number in {
-        t.number for t in answer.front.trials
-    }
-    picks = [pick.name for pick in answer.front.picks if pick.trial.number == trial.number]
+def _tags(view: TrialView, result: Result) -> dict[str, str]:
+    trial = view.trial
     tags = {
         "status": trial.status,
-        "front": str(on_front).lower() if trial.measured else "none",
-        "shortlist": str(on_front or trial.number == 0).lower(),
-        "role": role_told(answer, trial),
-        "mlflow.runColor": ROLE_COLOURS[role],
-        "mlflow.note.content": search_note(trial, answer),
-        "mlflow.source.name": f"tunefront run {answer.experiment.path}",
+        "front": str(view.on_front).lower() if trial.measured else "none",
+        "shortlist": str(view.shortlisted).lower(),
+        "role": view.role_text,
+        "trust": ": ".join([view.trust, *filter(None, ["; ".join(view.warnings)])]),
+        "mlflow.runColor": ROLE_COLOURS[view.role],
+        "mlflow.note.content": search_note(view, result),
+        "mlflow.source.name": f"tunefront run {result.experiment.path}",
     }
     if trial.why:
         tags["proposed"] = trial.why
-    if picks:
-        tags["picks"] = ", ".join(picks)
+    if view.picks:
+        tags["picks"] = view.role_text
     if trial.cause:
         tags["reason"] = trial.cause
     evaluation = trial.evaluation
@@ -314,30 +309,25 @@ def _tags(trial: Trial, answer: Result) -> dict[str, str]:
         if evaluation.stage is not None:
             tags["stage"] = evaluation.stage
             tags["reason"] = f"{evaluation.cause}: {evaluation.message}"
-        doubts = "; ".join(evaluation.doubts)
-        tags["trust"] = f"no: {doubts}" if doubts else "yes" if trial.measured else "none"
         tags["facts"] = json.dumps(dict(evaluation.facts))
         tags["machine"] = json.dumps(dict(evaluation.machine))
     return tags
 
 
-def _metrics(trial: Trial, answer: Result) -> dict[str, float]:
+def _metrics(view: TrialView) -> dict[str, float]:
     """Return a run's metrics: measurements, ratios, chance, numeric choices, seconds per stage.
 
     All but choices are rounded to four digits, because MLflow prints every digit that it gets.
     Values that are not finite are left out.
     """
+    trial = view.trial
     metrics = {name: rounded(m.value) for name, m in trial.measurements.items()}
-    baseline = answer.baseline
-    if trial.measured and baseline is not None:
-        known = answer.experiment.metrics
-        confirmed = answer.confirmation.speedup(trial.number)
-        speed = confirmed.value if confirmed else ratio(trial, baseline, known["throughput"])
-        memory = ratio(trial, baseline, known["peak_memory_mb"])
-        found = {"speedup_x": speed, "memory_saving_x": memory}
-        metrics |= {name: rounded(times) for name, times in found.items() if times is not None}
-    if trial.number in answer.front.chances:
-        metrics["front_chance"] = rounded(answer.front.chances[trial.number])
+    found = {
+        "speedup_x": view.speedup,
+        "memory_saving_x": view.memory_saving,
+        "front_chance": view.chance,
+    }
+    metrics |= {name: rounded(value) for name, value in found.items() if value is not None}
     for name, value in trial.configuration.items():
         if isinstance(value, int | float):
             metrics[f"choice/{name}"] = float(value)
@@ -345,21 +335,3 @@ def _metrics(trial: Trial, answer: Result) -> dict[str, float]:
         for stage, seconds in trial.evaluation.seconds.items():
             metrics[f"seconds/{stage}"] = rounded(seconds)
     return {name: value for name, value in metrics.items() if math.isfinite(value)}
-
-
-def write_files(answer: Result, record: Mapping[str, Any], folder: Path) -> None:
-    """Write the search as files: report, picture, trials (JSON and CSV), record, experiment file.
-
-    The picture is omitted if no trial was measured.
-    """
-    from tunefront.search.report.page import write_report
-    from tunefront.search.results.rows import trials_csv, trials_json
-
-    folder.mkdir(parents=True, exist_ok=True)
-    if any(trial.measured for trial in answer.trials):
-        draw_front(answer, folder / "front.png")
-    write_report(answer, record, folder / "report.html")
-    (folder / "trials.json").write_text(trials_json(answer.trials) + "\n")
-    (folder / "trials.csv").write_text(trials_csv(answer))
-    (folder / "search.json").write_text(json.dumps(record, indent=2, default=str) + "\n")
-    (folder / "experiment.yaml").write_text(answer.experiment.path.read_text())

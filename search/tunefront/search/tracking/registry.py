@@ -71,7 +71,7 @@ class Registry:
     """The registry for a search's exports; create it before the export, so that errors come early.
 
     Args:
-        answer: The search's result.
+        result: The search's result.
         name: The registered model's name.
 
     Raises:
@@ -79,17 +79,17 @@ class Registry:
         ExportError: If the name is invalid.
     """
 
-    def __init__(self, answer: Result, name: str) -> None:
+    def __init__(self, result: Result, name: str) -> None:
         if not re.fullmatch(r"\w[\w .-]*", name):
             raise ExportError(
                 f"--register: a name of letters, digits, spaces, _ . - is needed, but got {name!r}"
             )
         _be_patient()
-        check_reachable(answer.experiment)
-        self._answer = answer
+        check_reachable(result.experiment)
+        self._result = result
         self._name = name
-        self._runs = Runs(answer.experiment)
-        self._client: MlflowClient = connect_to(tracking_uri(answer.experiment), make=False)
+        self._runs = Runs(result.experiment)
+        self._client: MlflowClient = connect_to(tracking_uri(result.experiment), make=False)
 
     def run_of(self, trial: Trial) -> str:
         """Return the id of the trial's run, to which its version is linked.
@@ -110,7 +110,7 @@ class Registry:
             known = self._known(sha)
             version = known or self._make(trial, folder, sha)
             self._client.set_registered_model_alias(self._name, CANDIDATE, str(version.version))
-        address = ui_address(self._answer.experiment)
+        address = ui_address(self._result.experiment)
         return Registered(
             name=self._name,
             version=str(version.version),
@@ -128,7 +128,7 @@ class Registry:
         model = self._upload(trial, folder, run_id)
         if not self._client.search_registered_models(f"name = '{self._name}'"):
             self._client.create_registered_model(self._name)
-        tags = {"trial": str(trial.number), "experiment": self._answer.experiment.name, SHA256: sha}
+        tags = {"trial": str(trial.number), "experiment": self._result.experiment.name, SHA256: sha}
         made = self._client.create_model_version(
             self._name,
             # MLflow would look up a source `models:/ID` in the process-wide store.
@@ -165,15 +165,16 @@ class Registry:
         return model
 
     def _description(self, trial: Trial) -> str:
-        answer, runs = self._answer, f"experiments/{self._runs.experiment_id}/runs"
-        page = f"{ui_address(answer.experiment)}/#/{runs}/{self.run_of(trial)}"
+        result, runs = self._result, f"experiments/{self._runs.experiment_id}/runs"
+        page = f"{ui_address(result.experiment)}/#/{runs}/{self.run_of(trial)}"
+        view = result.view(trial)
         lines = [
-            f"**{trial.name()}: {answer.sentence(trial)}**",
+            f"**{view.name}: {view.sentence}**",
             "",
-            f"[Trial {trial.number}]({page}) of {answer.experiment.name}, measured on "
+            f"[Trial {trial.number}]({page}) of {result.experiment.name}, measured on "
             f"{detect_hardware().summary()}.",
             "",
-            *_figures(answer, trial),
+            *_figures(result, trial),
             "",
             f"`tunefront verify models:/{self._name}@{CANDIDATE}` checks it where it is to run, "
             f"`tunefront promote {self._name}` makes it the {CHAMPION}.",
@@ -181,9 +182,9 @@ class Registry:
         return "\n".join(lines)[:LONGEST_DESCRIPTION]
 
 
-def _figures(answer: Result, trial: Trial) -> list[str]:
+def _figures(result: Result, trial: Trial) -> list[str]:
     """Return the trial's and the baseline's measurements as a Markdown table."""
-    baseline = answer.baseline
+    baseline = result.baseline
     lines = ["| metric | this | 95 % interval | baseline | unit |", "|---|---|---|---|---|"]
     for name, found in trial.measurements.items():
         base = baseline.measurements.get(name) if baseline is not None else None

@@ -4,25 +4,23 @@ Writing is idempotent and always starts from the full result, so a failed write 
 next write (in this run, the next run, or `tunefront sync`) catches up.
 """
 
+import tempfile
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.results.metadata import read_record
-from tunefront.search.results.result import Result, result_of
-from tunefront.search.study.confirmation import Confirmation
+from tunefront.search.results.result import Result, study_result
 from tunefront.search.study.study import Study
 from tunefront.search.study.trial import Trial
-from tunefront.search.text import Say, counted, listed
 from tunefront.spaces import TrackingError
 
+from .base import Tracker
 from .store import check_reachable, error_text, only_writer
-
-if TYPE_CHECKING:
-    from .projection import Projection
 
 LONGEST_PAUSE_S = 60.0
 LAST_ATTEMPTS = 2
@@ -30,6 +28,58 @@ LAST_ATTEMPTS = 2
 STANDSTILL_S = 30.0
 LAST_S = 120.0
 """Longest wait at the end of a run, in seconds: without a written trial, and in total."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackingInterrupted:
+    """MLflow could not be written twice in a row; writing is retried.
+
+    Attributes:
+        problem: The error.
+    """
+
+    problem: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackingRestored:
+    """MLflow was written again after a `TrackingInterrupted`.
+
+    Attributes:
+        trials: Number of trials that MLflow holds.
+    """
+
+    trials: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackingIncomplete:
+    """MLflow does not hold the whole result at the end of a run.
+
+    Attributes:
+        problem: Why.
+        trials: Numbers of the trials that are missing.
+        command: The command that writes the missing part later.
+    """
+
+    problem: str
+    trials: tuple[int, ...]
+    command: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ViewsUnavailable:
+    """Links into MLflow cannot use saved views.
+
+    Attributes:
+        obstacle: Why.
+    """
+
+    obstacle: str
+
+
+TrackingEvent = TrackingInterrupted | TrackingRestored | TrackingIncomplete | ViewsUnavailable
+"""What the writer reports."""
 
 
 def pause_s(failures: int) -> float:
@@ -43,20 +93,22 @@ class TrackingWriter:
     Args:
         experiment: The experiment.
         study: The record.
-        say: Called with one line when MLflow can't be written, and when it can be again.
+        on_event: Called when MLflow can't be written, and when it can be again; from the thread.
     """
 
-    def __init__(self, experiment: Experiment, study: Study, say: Say) -> None:
+    def __init__(
+        self, experiment: Experiment, study: Study, on_event: Callable[[TrackingEvent], None]
+    ) -> None:
         self._experiment = experiment
         self._search_id = study.search_id
-        self._say = say
+        self._on_event = on_event
         self._newest: Result | None = None
         self._wake = threading.Event()
         self._ending = threading.Event()
         self._given_up = False
-        self._thread = threading.Thread(target=self._loop, name="recorder", daemon=True)
+        self._thread = threading.Thread(target=self._loop, name="tracking-writer", daemon=True)
         self._held = ExitStack()
-        self._projection: Projection | None = None
+        self._projection: Tracker | None = None
         self._written: dict[int, _Place] = {}
         self._progress = time.monotonic()
         self._problem = ""
@@ -68,14 +120,14 @@ class TrackingWriter:
         self._wake.set()
         self._thread.start()
 
-    def add(self, answer: Result) -> None:
+    def add(self, result: Result) -> None:
         """Set the result to write; it replaces one that has not been written yet."""
-        self._newest = answer
+        self._newest = result
         self._wake.set()
 
-    def finish(self, answer: Result) -> str:
+    def finish(self, result: Result) -> str:
         """Write everything; return the front's address, empty if MLflow could not be written."""
-        self._newest = answer
+        self._newest = result
         start = self._progress = time.monotonic()
         self._ending.set()
         self._wake.set()
@@ -84,14 +136,14 @@ class TrackingWriter:
             self._thread.join(0.2)
         self._given_up = True
         if not self._link:
-            self._say(self._what_is_missing(answer, self._problem or late))
+            self._on_event(self._incomplete(result, self._problem or late))
         return self._link
 
     def _too_long(self, start: float) -> str:
         """Return why the end of the run stops waiting; empty while it waits."""
         now = time.monotonic()
         if now - self._progress > STANDSTILL_S:
-            return f"no answer in {STANDSTILL_S:.0f} s"
+            return f"no result in {STANDSTILL_S:.0f} s"
         return f"not done in {LAST_S:.0f} s" if now - start > LAST_S else ""
 
     def _loop(self) -> None:
@@ -120,27 +172,27 @@ class TrackingWriter:
                         return
 
     def _write(self, *, last: bool) -> None:
-        projection, answer = self._open(), self._newest
-        if answer is None:
+        projection, result = self._open(), self._newest
+        if result is None:
             return
-        places = _places(answer)
-        for trial in sorted(_ended(answer), key=lambda trial: trial.number in self._written):
+        places = _places(result)
+        for trial in sorted(_ended(result), key=lambda trial: trial.number in self._written):
             if self._given_up:
                 return
             if not last and self._written.get(trial.number) == places[trial.number]:
                 continue  # small changes of its chance to be on the front are written at the end
-            projection.write_trial(trial, answer)
+            projection.write_trial(trial, result)
             self._written[trial.number] = places[trial.number]
             self._progress = time.monotonic()
         if last:
-            self._link = projection.write_summary(answer, read_record(self._experiment))
+            self._link = write_result(projection, result)
             if projection.obstacle:
-                self._say(without_views(projection.obstacle))
+                self._on_event(ViewsUnavailable(obstacle=projection.obstacle))
         elif not self._shown:
-            projection.write_views(answer)  # early, so that the front has a link during the search
+            projection.link(result)  # early, so that the front has a link during the search
             self._shown = True
 
-    def _open(self) -> "Projection":
+    def _open(self) -> Tracker:
         from .projection import Projection
 
         if self._projection is None:
@@ -154,23 +206,20 @@ class TrackingWriter:
         self._held.close()
         self._problem = error_text(error)
         if failures == 2 and not self._ending.is_set():
-            self._say(
-                f"MLflow can't be written ({self._problem}); the search continues, and "
-                "writing is retried"
-            )
+            self._on_event(TrackingInterrupted(problem=self._problem))
 
     def _succeeded(self, failures: int) -> None:
         self._problem = ""
         if failures > 1 and not self._ending.is_set():
-            self._say(f"MLflow is back: {counted(len(self._written), 'trial')} written")
+            self._on_event(TrackingRestored(trials=len(self._written)))
 
-    def _what_is_missing(self, answer: Result, why: str) -> str:
-        left = [trial.number for trial in _ended(answer) if trial.number not in self._written]
-        trials = f"{counted(len(left), 'trial')} ({listed(left)}) and " if left else ""
+    def _incomplete(self, result: Result, problem: str) -> TrackingIncomplete:
+        missing = [trial.number for trial in _ended(result) if trial.number not in self._written]
         smoke = " --smoke" if self._experiment.smoke else ""
-        return (
-            f"MLflow could not be written ({why}); not there yet: {trials}the front; nothing is "
-            f"lost: `tunefront sync {self._experiment.path}{smoke}` writes it once MLflow is back"
+        return TrackingIncomplete(
+            problem=problem,
+            trials=tuple(missing),
+            command=f"tunefront sync {self._experiment.path}{smoke}",
         )
 
 
@@ -178,17 +227,17 @@ _Place = tuple[bool, tuple[str, ...]]
 """Whether a trial is on the front, and the names of its picks."""
 
 
-def _places(answer: Result) -> dict[int, _Place]:
+def _places(result: Result) -> dict[int, _Place]:
     """Return whether each trial is on the front, and its picks, by trial number."""
-    on_front = {trial.number for trial in answer.front.trials}
-    picks: dict[int, tuple[str, ...]] = {}
-    for pick in answer.front.picks:
-        picks[pick.trial.number] = (*picks.get(pick.trial.number, ()), pick.name)
-    return {t.number: (t.number in on_front, picks.get(t.number, ())) for t in answer.trials}
+    listed = {
+        view.number: (view.on_front, tuple(pick.name for pick in view.picks))
+        for view in result.shortlist
+    }
+    return {t.number: listed.get(t.number, (False, ())) for t in result.trials}
 
 
-def _ended(answer: Result) -> list[Trial]:
-    return [trial for trial in answer.trials if trial.status != "running"]
+def _ended(result: Result) -> list[Trial]:
+    return [trial for trial in result.trials if trial.status != "running"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,6 +257,15 @@ class Synced:
     obstacle: str = ""
 
 
+def write_result(tracker: Tracker, result: Result) -> str:
+    """Write a result and its files into a tracker; return the address of the front."""
+    from tunefront.search.report.artifacts import write_artifacts
+
+    with tempfile.TemporaryDirectory(prefix="tunefront-") as folder:
+        write_artifacts(result, read_record(result.experiment), Path(folder))
+        return tracker.write_result(result, Path(folder))
+
+
 def sync(experiment: Experiment) -> Synced:
     """Write the record into MLflow now.
 
@@ -218,14 +276,13 @@ def sync(experiment: Experiment) -> Synced:
     from .projection import Projection
 
     study = Study.read(experiment)
-    confirmation = Confirmation.from_dict(study.confirmation())
-    answer = result_of(experiment, study.trials(), confirmation)
+    result = study_result(study)
     check_reachable(experiment)
     with only_writer(experiment):
         try:
             projection = Projection(experiment, study.search_id)
-            written = projection.write_trials(answer.trials, answer)
-            link = projection.write_summary(answer, read_record(experiment))
+            written = projection.write_trials(result.trials, result)
+            link = write_result(projection, result)
         except TrackingError:
             raise
         except Exception as error:  # MLflow raises many types; each means a failed write
@@ -234,10 +291,5 @@ def sync(experiment: Experiment) -> Synced:
                 "study: try again"
             ) from error
     return Synced(
-        trials=len(_ended(answer)), written=written, link=link, obstacle=projection.obstacle
+        trials=len(_ended(result)), written=written, link=link, obstacle=projection.obstacle
     )
-
-
-def without_views(obstacle: str) -> str:
-    """Format the message that links can't use saved views."""
-    return f"MLflow: {obstacle}; the links show the same rows, without columns and charts of ours"

@@ -11,11 +11,11 @@ import pytest
 from tunefront.evaluators import Evaluation, InterimResult, Measurement
 from tunefront.evaluators.isolation.codec import from_plain, to_plain
 from tunefront.search import Experiment, Trial
-from tunefront.search.sampling.early_stopping.reliability import InterimReliability, fidelity_of
+from tunefront.search.sampling.early_stopping.reliability import InterimReliability, reliability_of
 from tunefront.search.sampling.early_stopping.thresholds import (
-    CHECKED,
+    CONTROL_EVERY,
     StoppingThresholds,
-    race_of,
+    thresholds_for,
 )
 from tunefront.search.study.derived_metrics import figures_of
 from tunefront.spaces import Configuration
@@ -76,35 +76,35 @@ def trusted(looked: TrialOf) -> list[Trial]:
 def test_looks_that_rank_as_all_turns_do_are_trusted(
     trusted: list[Trial], experiment: Experiment
 ) -> None:
-    found = fidelity_of(trusted, experiment.objectives)
+    found = reliability_of(trusted, experiment.objectives)
     assert found.trusted
     assert found.trials == 10
     assert found.correlation == pytest.approx(1.0)
     assert found.deviation == pytest.approx(0.01, rel=0.02)
-    assert found.told() == (
+    assert found.describe() == (
         "rank correlation of interim and final speeds 1.00: 0 trials stopped early"
     )
-    assert not fidelity_of(trusted[:7], experiment.objectives).trusted
-    assert fidelity_of(trusted[:7], experiment.objectives).told() == ""
+    assert not reliability_of(trusted[:7], experiment.objectives).trusted
+    assert reliability_of(trusted[:7], experiment.objectives).describe() == ""
 
 
 def test_looks_that_rank_otherwise_end_nothing(looked: TrialOf, experiment: Experiment) -> None:
     order = [3, 1, 9, 0, 5, 8, 2, 7, 4, 6]
     trials = [looked(n, 1 + n, 1 + seemed) for n, seemed in enumerate(order)]
-    found = fidelity_of(trials, experiment.objectives)
+    found = reliability_of(trials, experiment.objectives)
     expected = np.corrcoef(range(10), order)[0, 1]
     assert found.correlation == pytest.approx(expected)
     assert not found.trusted
-    assert found.told().endswith(f"{expected:.2f}; not used below 0.9")
-    assert race_of(experiment, trials, 11) is None
+    assert found.describe().endswith(f"{expected:.2f}; not used below 0.9")
+    assert thresholds_for(experiment, trials, 11) is None
 
 
 def test_equal_speeds_share_their_rank(looked: TrialOf, experiment: Experiment) -> None:
     trials = [looked(n, 1 + n // 2, 1 + n // 2) for n in range(10)]
-    assert fidelity_of(trials, experiment.objectives).correlation == pytest.approx(1.0)
+    assert reliability_of(trials, experiment.objectives).correlation == pytest.approx(1.0)
     same = [looked(n, 1.0, 1 + n) for n in range(10)]
-    assert fidelity_of(same, experiment.objectives).correlation == 0.0
-    assert fidelity_of([], experiment.objectives) == InterimReliability(
+    assert reliability_of(same, experiment.objectives).correlation == 0.0
+    assert reliability_of([], experiment.objectives) == InterimReliability(
         trials=0, correlation=0.0, deviation=0.0, ended=0, checked=0, wrong=0
     )
 
@@ -113,37 +113,37 @@ def test_one_that_was_wrong_ends_all_trust(
     trusted: list[Trial], looked: TrialOf, experiment: Experiment
 ) -> None:
     right = [*trusted, looked(16, 5, 5, 600.0, hopeless=BEATEN)]
-    found = fidelity_of(right, experiment.objectives)
+    found = reliability_of(right, experiment.objectives)
     assert (found.checked, found.wrong, found.trusted) == (1, 0, True)
-    assert found.told().endswith("0 trials stopped early, 1 control trials agreed")
+    assert found.describe().endswith("0 trials stopped early, 1 control trials agreed")
     wrong = [*trusted, looked(16, 5, 5, 1.0, hopeless=BEATEN)]
-    found = fidelity_of(wrong, experiment.objectives)
+    found = reliability_of(wrong, experiment.objectives)
     assert (found.checked, found.wrong, found.trusted) == (1, 1, False)
-    assert found.told().endswith("but 1 of 1 control trials disagreed: not used")
-    assert race_of(experiment, wrong, 17) is None
+    assert found.describe().endswith("but 1 of 1 control trials disagreed: not used")
+    assert thresholds_for(experiment, wrong, 17) is None
 
 
 def test_what_ended_at_its_look_says_nothing_of_looks(
     trusted: list[Trial], looked: TrialOf, experiment: Experiment
 ) -> None:
     ended = looked(11, 2, 9, hopeless=BEATEN, ended=True)
-    found = fidelity_of([*trusted, ended], experiment.objectives)
+    found = reliability_of([*trusted, ended], experiment.objectives)
     assert (found.trials, found.ended) == (10, 1)
-    assert found.told().endswith("1.00: 1 trial stopped early")
+    assert found.describe().endswith("1.00: 1 trial stopped early")
 
 
 def test_who_is_behind_in_everything_ends(
     trusted: list[Trial], experiment: Experiment, seen: EvaluationOf
 ) -> None:
-    race = race_of(experiment, trusted, CHECKED + 1)
+    race = thresholds_for(experiment, trusted, CONTROL_EVERY + 1)
     assert race is not None
     best = trusted[-1]
-    behind = race.look(seen(8.0, 600.0))
+    behind = race.interim_result(seen(8.0, 600.0))
     assert behind.hopeless == f"interim result: {best.name()} is better in every objective"
     assert behind.ended
     assert behind.speed == times(8.0)
     for speed, memory in ((8.0, 400.0), (12.0, 600.0), (9.8, 600.0)):
-        assert race.look(seen(speed, memory)) == InterimResult(speed=times(speed))
+        assert race.interim_result(seen(speed, memory)) == InterimResult(speed=times(speed))
 
 
 def test_a_look_may_miss_as_far_as_looks_have_missed(
@@ -151,39 +151,42 @@ def test_a_look_may_miss_as_far_as_looks_have_missed(
 ) -> None:
     """Looks that were 10 % off: what seems 25 % slower may still be ahead."""
     rough = [looked(n, 2.0**n, 2.0**n * (1.1 if n % 2 else 0.9)) for n in range(10)]
-    race = race_of(experiment, rough, 11)
+    race = thresholds_for(experiment, rough, 11)
     assert race is not None
-    assert not race.look(seen(0.75 * 2**9, 600.0)).ended
-    assert race.look(seen(0.6 * 2**9, 600.0)).ended
+    assert not race.interim_result(seen(0.75 * 2**9, 600.0)).ended
+    assert race.interim_result(seen(0.6 * 2**9, 600.0)).ended
 
 
 def test_a_look_with_a_wide_interval_ends_nothing_within_it(
     trusted: list[Trial], experiment: Experiment, seen: EvaluationOf
 ) -> None:
-    race = race_of(experiment, trusted, 11)
+    race = thresholds_for(experiment, trusted, 11)
     assert race is not None
-    assert race.look(seen(8.0, 600.0, spread=0.1)).ended
-    assert not race.look(seen(8.0, 600.0, spread=0.3)).ended
+    assert race.interim_result(seen(8.0, 600.0, spread=0.1)).ended
+    assert not race.interim_result(seen(8.0, 600.0, spread=0.3)).ended
 
 
 def test_a_limit_out_of_reach_ends(
     load: Callable[..., Experiment], looked: TrialOf, trusted: list[Trial], seen: EvaluationOf
 ) -> None:
     strict = load("limits.latency_ms=<= 2", "limits.quality_drop=<= 5%")
-    race = race_of(strict, trusted, 11)
+    race = thresholds_for(strict, trusted, 11)
     assert race is not None
-    assert race.look(seen(3.0, 1.0)).hopeless == "interim result: latency_ms <= 2 is out of reach"
-    assert not race.look(seen(4.95, 1.0)).ended
-    told = race.look(seen(20.0, 1.0, loss=20.0)).hopeless
+    assert (
+        race.interim_result(seen(3.0, 1.0)).hopeless
+        == "interim result: latency_ms <= 2 is out of reach"
+    )
+    assert not race.interim_result(seen(4.95, 1.0)).ended
+    told = race.interim_result(seen(20.0, 1.0, loss=20.0)).hopeless
     assert told == "interim result: quality_drop <= 5 is out of reach"
 
 
 def test_one_in_eight_goes_on_whatever_is_seen(
     trusted: list[Trial], experiment: Experiment, seen: EvaluationOf
 ) -> None:
-    race = race_of(experiment, trusted, 2 * CHECKED)
+    race = thresholds_for(experiment, trusted, 2 * CONTROL_EVERY)
     assert race is not None
-    found = race.look(seen(2.0, 600.0))
+    found = race.interim_result(seen(2.0, 600.0))
     assert found.hopeless
     assert not found.ended
 
@@ -191,15 +194,15 @@ def test_one_in_eight_goes_on_whatever_is_seen(
 def test_a_race_travels_as_json(
     trusted: list[Trial], experiment: Experiment, seen: EvaluationOf
 ) -> None:
-    race = race_of(experiment, trusted, 11)
+    race = thresholds_for(experiment, trusted, 11)
     assert race is not None
     again = from_plain(StoppingThresholds, json.loads(json.dumps(to_plain(race))))
     for found in (seen(8.0, 600.0), seen(12.0, 600.0), seen(12.0, 1.0, loss=30.0)):
-        assert again.look(found) == race.look(found)
+        assert again.interim_result(found) == race.interim_result(found)
 
 
 def test_who_does_not_want_it_gets_all_turns(
     load: Callable[..., Experiment], trusted: list[Trial]
 ) -> None:
-    assert race_of(load("measurement.early_stop=false"), trusted, 11) is None
-    assert race_of(load(), [], 0) is None
+    assert thresholds_for(load("measurement.early_stop=false"), trusted, 11) is None
+    assert thresholds_for(load(), [], 0) is None

@@ -24,7 +24,7 @@ def test_one_figure_more_is_what_beginning_anew_says(noisy: bool) -> None:
     whole = distances(points, points)
     learnt = fit(whole[:, :20, :20], values[:20], noise[:20])
     kept = Prediction(learnt, distances(points[:20], asked), room=10)
-    np.testing.assert_allclose(kept.figures(), learnt.predict(distances(points[:20], asked)))
+    np.testing.assert_allclose(kept.posterior(), learnt.predict(distances(points[:20], asked)))
     for n in range(20, 30):
         across = distances(points[n : n + 1], asked)[:, 0]
         kept.add(values[n], noise[n], whole[:, :n, n], across)
@@ -33,7 +33,7 @@ def test_one_figure_more_is_what_beginning_anew_says(noisy: bool) -> None:
     covariance = learnt.kernel(whole) + np.diag(own)
     cross = learnt.kernel(distances(points, asked))
     solved = np.linalg.solve(covariance, cross)
-    mean, deviation = kept.figures()
+    mean, deviation = kept.posterior()
     assert mean == pytest.approx(learnt.mean + solved.T @ (values - learnt.mean))
     variance = learnt.signal - np.einsum("ij,ij->j", cross, solved)
     assert deviation == pytest.approx(learnt.scale * np.sqrt(variance), rel=1e-4)

@@ -1,15 +1,14 @@
-"""The task that runs a candidate's turns and reports its memory and facts."""
+"""The task that runs a candidate's turns and reads back its properties."""
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
 
 import numpy as np
 
-from tunefront.evaluators.benchmark.messages import CandidateState, MeasureRequest, TimedBlock
+from tunefront.evaluators.benchmark.messages import MeasureRequest, ReadBack
 from tunefront.evaluators.benchmark.turn_channel import TurnClient
 from tunefront.evaluators.evaluation.built import CandidateRecord
-from tunefront.evaluators.evaluation.protocol import Protocol
 from tunefront.evaluators.interfaces.tensors import (
     Inputs,
     no_collection,
@@ -19,49 +18,41 @@ from tunefront.evaluators.interfaces.tensors import (
 )
 from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.evaluators.measures.machine import ProcessWatch
-from tunefront.evaluators.measures.memory import folder_mb, gpu_memory_mb, tree_memory_mb
 from tunefront.evaluators.pipelines.read_back import not_applied
 from tunefront.evaluators.runtimes.base import Candidate
 from tunefront.evaluators.runtimes.open import open_candidate
 from tunefront.spaces import EvaluationError
 
 
-def measure(request: MeasureRequest) -> CandidateState:
-    """Open the candidate as a deployment would, run its turns, and report memory and facts.
+def measure(request: MeasureRequest) -> ReadBack:
+    """Open the candidate as a deployment would, run its turns, and read back its properties.
+
+    The model is loaded on the call `load`: until then, measures read the idle process from outside.
+    Properties are read after the turns, because reading them can take memory.
 
     Raises:
         EvaluationError: With the cause "invalid output" if outputs are not finite, "not applied"
             if a choice did not take effect.
     """
     made = read_requests(request.requests)
-    idle_mb, _ = tree_memory_mb()
-    folder = request.candidate
+    client = TurnClient(request.address, request.place)
+    calls = client.calls()
+    if next(calls, "end") != "load":
+        return ReadBack()
+    folder, configuration = request.candidate, request.configuration
     start = time.perf_counter()
-    candidate = open_candidate(folder, threads=request.configuration.integer("threads"))
+    candidate = open_candidate(folder, threads=configuration.integer("threads"))
     load_s = time.perf_counter() - start
     try:
         _check_outputs(candidate, made[0])
+        client.say({"load_s": load_s})
+        with no_collection():
+            _take_turns(client, calls, candidate, made, request)
         facts = candidate.facts()
-        problem = not_applied(request.configuration, facts, CandidateRecord.read(folder))
+        problem = not_applied(configuration, facts, CandidateRecord.read(folder))
         if problem is not None:
             raise EvaluationError(problem, cause="not applied")
-        weights_mb = folder_mb(folder)
-
-        def state() -> CandidateState:
-            """Return loading time, memory so far, and facts."""
-            return CandidateState(
-                load_s=load_s,
-                idle_mb=idle_mb,
-                peak_mb=tree_memory_mb()[1],
-                weights_mb=weights_mb,
-                facts=to_plain(facts),
-                gpu=gpu_memory_mb(),
-            )
-
-        client = TurnClient(request.address, request.place)
-        with no_collection():
-            warmup_s = _take_turns(client, candidate, made, request.protocol, state)
-        return replace(state(), warmup_s=warmup_s)
+        return ReadBack(facts=to_plain(facts))
     finally:
         candidate.close()
 
@@ -74,33 +65,34 @@ def _check_outputs(candidate: Candidate, request: Inputs) -> None:
 
 def _take_turns(
     client: TurnClient,
+    calls: Iterator[str],
     candidate: Candidate,
     made: Sequence[Inputs],
-    protocol: Protocol,
-    state: Callable[[], CandidateState],
-) -> float:
-    """Serve the calls of the turn channel until `end`; return the seconds of warm-up.
+    request: MeasureRequest,
+) -> None:
+    """Serve the calls of the turn channel until `end`.
 
-    `warm` runs the warm-up, `look` replies with the state for the interim result, any other call
-    runs a timed block.
+    `warm` runs the warm-up, `report` replies with the results of the functions `inside`, any other
+    call runs a timed block.
     """
     watch = ProcessWatch()
-    warmup_s, spent_s = 0.0, time.process_time()
-    for word in client.calls():
+    for word in calls:
         if word == "end":
-            break
+            return
         if word == "warm":
-            warmup_s = warm_up(candidate, made, protocol.seconds)
+            warmup_s = warm_up(candidate, made, request.protocol.seconds)
             watch.settle()
             client.say({"warmup_s": warmup_s})
-            spent_s = time.process_time()
-        elif word == "look":
-            client.say(to_plain(replace(state(), warmup_s=warmup_s)))
-            spent_s = time.process_time()
+        elif word == "report":
+            client.say({"reports": {name: _called(name) for name in request.inside}})
         else:
-            block = run_block(candidate, made, protocol.block_s, watch)
+            block = run_block(candidate, made, request.protocol.block_s, watch)
             watch.settle()
-            now_s = time.process_time()
-            client.say(to_plain(TimedBlock(block=block, spent_s=now_s - spent_s)))
-            spent_s = now_s
-    return warmup_s
+            client.say(to_plain(block))
+
+
+def _called(name: str) -> Mapping[str, float]:
+    """Return the result of a function `module:function`."""
+    module, _, function = name.partition(":")
+    found: Mapping[str, float] = getattr(import_module(module), function)()
+    return found

@@ -80,7 +80,7 @@ class Card {
     return [
       broken.length ? `breaks ${broken.map(limitText).join(", ")}` : "",
       ties.length ? `can't be told apart from ${numbers(ties)}` : "",
-      trial.doubts.length ? `to be doubted: ${trial.doubts.join("; ")}` : "",
+      trial.warnings.length ? `warnings: ${trial.warnings.join("; ")}` : "",
       trial.why ? `proposed: ${trial.why}` : "",
       trial.attempt > 1 ? `started ${trial.attempt} times` : "",
       trial.status === "failed" ? trial.message : "",

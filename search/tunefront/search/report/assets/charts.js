@@ -252,8 +252,8 @@ class PairPicture {
 /** A limit's bound on an axis, with its test; null where the axis shows another metric. */
 function boundOn(report, axis, limit) {
   if (axis.metric === limit.metric) return limit;
-  const { quality } = report.rules;
-  if (limit.metric !== "quality_drop" || axis.metric !== quality || report.baseline === null) {
+  const { quality, loss } = report.rules;
+  if (limit.metric !== loss || axis.metric !== quality || report.baseline === null) {
     return null;
   }
   const base = valueOf(report.trials[report.baseline], quality);

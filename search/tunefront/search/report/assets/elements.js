@@ -105,5 +105,9 @@ function roleText(view, trial) {
   return beyond ? "beyond the limits" : view.onFront.has(trial) ? "front" : "beaten";
 }
 
-/** How far its figures can be trusted; chances are those at the experiment's own limits. */
-const trustText = (view, trial) => (view.moved ? trial.trust.split(" ")[0] : trial.trust);
+/** A trial's trust; its probability to be on the front is valid for the experiment's own limits only. */
+function trustText(view, trial) {
+  if (trial.trust === "none") return "-";
+  const known = !view.moved && trial.chance !== null;
+  return known ? `${trial.trust}, front ${(100 * trial.chance).toFixed(0)} %` : trial.trust;
+}

@@ -11,7 +11,8 @@ const FILTERS = {
 function columnsOf(report) {
   const metrics = report.objectives.map((objective) => objective.metric);
   metrics.push(...report.limits.map((limit) => limit.metric));
-  if (report.metrics.quality_drop) metrics.push("quality_drop");
+  const { loss } = report.rules;
+  if (report.metrics[loss]) metrics.push(loss);
   const found = (trial, metric) => (trial.measured ? trial.figures[metric] : undefined);
   return [
     { title: "role", key: roleText, show: roleText, moves: true },

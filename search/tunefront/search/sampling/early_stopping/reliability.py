@@ -50,7 +50,7 @@ class InterimReliability:
         known = self.trials >= LEAST_RANKED_TRIALS and self.correlation >= LEAST_CORRELATION
         return known and self.wrong == 0
 
-    def told(self) -> str:
+    def describe(self) -> str:
         """Return a description; empty if too few trials have both speeds."""
         if self.trials < LEAST_RANKED_TRIALS:
             return ""
@@ -63,25 +63,27 @@ class InterimReliability:
         return f"{found}: {counted(self.ended, 'trial')} stopped early{checked}"
 
 
-def fidelity_of(trials: Sequence[Trial], objectives: Sequence[Objective]) -> InterimReliability:
+def reliability_of(trials: Sequence[Trial], objectives: Sequence[Objective]) -> InterimReliability:
     """Return the reliability of the interim results of recorded trials."""
-    looks = [(trial, look) for trial in trials if (look := look_of(trial)) is not None]
-    whole = [(trial, look) for trial, look in looks if not look.ended]
-    pairs = [(look.speed, _speed(trial)) for trial, look in whole]
+    interim = [
+        (trial, result) for trial in trials if (result := interim_result_of(trial)) is not None
+    ]
+    whole = [(trial, result) for trial, result in interim if not result.ended]
+    pairs = [(result.speed, _speed(trial)) for trial, result in whole]
     known = [[first.value, all_.value] for first, all_ in pairs if first and all_]
     logs = np.log(known).reshape(-1, 2)
-    checked = [trial for trial, look in whole if look.hopeless]
+    checked = [trial for trial, result in whole if result.hopeless]
     return InterimReliability(
         trials=len(known),
         correlation=_rank_correlation(logs),
         deviation=float(np.sqrt(np.mean(np.diff(logs) ** 2))) if len(logs) else 0.0,
-        ended=len(looks) - len(whole),
+        ended=len(interim) - len(whole),
         checked=len(checked),
-        wrong=sum(trial in checked for trial in unbeaten(trials, objectives)),
+        wrong=sum(trial in checked for trial in nondominated_trials(trials, objectives)),
     )
 
 
-def look_of(trial: Trial) -> InterimResult | None:
+def interim_result_of(trial: Trial) -> InterimResult | None:
     """Return a trial's interim result; None if the trial was not measured or has none."""
     if not trial.measured or trial.evaluation is None:
         return None
@@ -93,7 +95,7 @@ def _speed(trial: Trial) -> Measurement | None:
     return speed_against(trial.evaluation)
 
 
-def unbeaten(trials: Sequence[Trial], objectives: Sequence[Objective]) -> list[Trial]:
+def nondominated_trials(trials: Sequence[Trial], objectives: Sequence[Objective]) -> list[Trial]:
     """Return the nondominated trials among those that keep all limits."""
     kept = [trial for trial in trials if trial.status == "ok"]
     if not kept:

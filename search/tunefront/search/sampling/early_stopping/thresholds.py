@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tunefront.evaluators import (
-    COST_METRICS,
-    ENERGY_METRICS,
     Evaluation,
     InterimResult,
     Measurement,
@@ -18,19 +16,17 @@ from tunefront.evaluators import (
 )
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.objective import Limit, Objective
-from tunefront.search.study.derived_metrics import LATENCIES, RATES, figures_from
+from tunefront.search.study.derived_metrics import figures_from
 from tunefront.search.study.trial import Trial
 
-from .reliability import fidelity_of, unbeaten
+from .reliability import nondominated_trials, reliability_of
 
 DEVIATIONS = 3.0
 """Margin for interim errors, in standard deviations of the errors seen so far."""
-LEAST_MISS = 0.02
+LEAST_MARGIN = 0.02
 """Smallest margin, as a share of the speed."""
-CHECKED = 8
+CONTROL_EVERY = 8
 """One in this many trials is a control trial: it is never stopped, to test interim results."""
-TIMED = frozenset({*RATES, *LATENCIES, *COST_METRICS, *ENERGY_METRICS})
-"""Metrics that change with further turns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,66 +36,68 @@ class StoppingThresholds:
     Attributes:
         objectives: Objectives of the search.
         limits: Limits of the search.
-        rivals: The current front: trial name to metric to the pessimistic end of its value.
+        front: The current front: trial name to metric to the pessimistic end of its value.
         baseline: Evaluation of the baseline.
         primary: Primary quality metric.
+        metrics: All metrics of the search, by name.
         price_per_hour: Price of the machine; None if not given.
-        miss: Margin for the interim error, as a difference of logarithms.
-        check: Whether this is a control trial, which is never stopped.
+        margin: Margin for the interim error, as a difference of logarithms.
+        control: Whether this is a control trial, which is never stopped.
     """
 
     objectives: Sequence[Objective]
     limits: Sequence[Limit]
-    rivals: Mapping[str, Mapping[str, float]]
+    front: Mapping[str, Mapping[str, float]]
     baseline: Evaluation
     primary: Metric
+    metrics: Mapping[str, Metric]
     price_per_hour: float | None
-    miss: float
-    check: bool
+    margin: float
+    control: bool
 
-    def look(self, found: Evaluation) -> InterimResult:
+    def interim_result(self, found: Evaluation) -> InterimResult:
         """Return the interim result of an evaluation after its first turns."""
-        why = self._hopeless(found)
+        why = self._unreachable(found)
         return InterimResult(
-            speed=speed_against(found), hopeless=why, ended=bool(why) and not self.check
+            speed=speed_against(found), hopeless=why, ended=bool(why) and not self.control
         )
 
-    def _hopeless(self, found: Evaluation) -> str:
+    def _unreachable(self, found: Evaluation) -> str:
         """Return why the trial can no longer keep a limit or reach the front; empty if it can."""
-        figures = figures_from(found, self.baseline, self.primary, self.price_per_hour)
+        figures = figures_from(
+            found, self.baseline, self.primary, self.metrics, self.price_per_hour
+        )
         for limit in self.limits:
             figure = figures.get(limit.metric)
-            if figure is not None and not limit.kept(self._best(figure, limit.metric, limit.sign)):
+            if figure is not None and not limit.kept(self._best(figure, limit)):
                 return f"interim result: {limit} is out of reach"
         if any(objective.metric not in figures for objective in self.objectives):
             return ""
         best = {
-            o.metric: self._best(figures[o.metric], o.metric, o.sign)
-            if o.metric in TIMED
-            else figures[o.metric].value
+            o.metric: self._best(figures[o.metric], o) if o.timed else figures[o.metric].value
             for o in self.objectives
         }
-        for name, rival in self.rivals.items():
-            gaps = [o.sign * (best[o.metric] - rival[o.metric]) for o in self.objectives]
+        for name, other in self.front.items():
+            gaps = [o.sign * (best[o.metric] - other[o.metric]) for o in self.objectives]
             if min(gaps) >= 0 and max(gaps) > 0:
                 return f"interim result: {name} is better in every objective"
         return ""
 
-    def _best(self, figure: Measurement, metric: str, sign: float) -> float:
+    def _best(self, figure: Measurement, goal: Objective | Limit) -> float:
         """Return the best final value that the interim measurement still allows.
 
         A metric that depends on timing can improve by the margin. For others the better end of the
         interval is used: memory is exact so far and can only grow.
         """
-        if metric not in TIMED:
-            return figure.low if sign > 0 else figure.high
-        factor = math.exp(self.miss)
-        if sign > 0:
+        if not goal.timed:
+            return figure.low if goal.sign > 0 else figure.high
+        factor = math.exp(self.margin)
+        if goal.sign > 0:
             return min(figure.low, figure.value / factor)
         return max(figure.high, figure.value * factor)
 
 
-def race_of(
+def thresholds_for(
     experiment: Experiment, trials: Sequence[Trial], number: int
 ) -> StoppingThresholds | None:
     """Return the thresholds of the next trial.
@@ -112,33 +110,32 @@ def race_of(
         number: Number of the next trial.
     """
     baseline = trials[0].evaluation if trials else None
-    fidelity = fidelity_of(trials, experiment.objectives)
-    if not experiment.early_stop or not fidelity.trusted or baseline is None:
+    reliability = reliability_of(trials, experiment.objectives)
+    if not experiment.early_stop or not reliability.trusted or baseline is None:
         return None
     return StoppingThresholds(
         objectives=experiment.objectives,
         limits=experiment.limits,
-        rivals=_rivals(trials, experiment.objectives),
+        front=_front(trials, experiment.objectives),
         baseline=_slim(baseline),
         primary=experiment.primary,
+        metrics=dict(experiment.metrics),
         price_per_hour=experiment.price_per_hour,
-        miss=max(DEVIATIONS * fidelity.deviation, math.log1p(LEAST_MISS)),
-        check=number % CHECKED == 0,
+        margin=max(DEVIATIONS * reliability.deviation, math.log1p(LEAST_MARGIN)),
+        control=number % CONTROL_EVERY == 0,
     )
 
 
-def _rivals(
-    trials: Sequence[Trial], objectives: Sequence[Objective]
-) -> dict[str, dict[str, float]]:
+def _front(trials: Sequence[Trial], objectives: Sequence[Objective]) -> dict[str, dict[str, float]]:
     """Return the current front with the pessimistic end of each trial's values."""
     return {
         trial.name(): {o.metric: _least(trial.measurements[o.metric], o) for o in objectives}
-        for trial in unbeaten(trials, objectives)
+        for trial in nondominated_trials(trials, objectives)
     }
 
 
 def _least(figure: Measurement, objective: Objective) -> float:
-    if objective.metric not in TIMED:
+    if not objective.timed:
         return figure.value
     return figure.high if objective.sign > 0 else figure.low
 

@@ -17,20 +17,20 @@ class Features:
     """Encoded configurations.
 
     Attributes:
-        places: Index of each choice's value, `(configurations, choices)`; the last index stands
+        codes: Index of each choice's value, `(configurations, choices)`; the last index stands
             for an inactive choice.
         tables: For every choice the distance between any two indices, `(values + 1, values + 1)`,
             from 0 to 1.
     """
 
-    places: _Codes
+    codes: _Codes
     tables: Sequence[Floats]
 
     def distances(self, rows: npt.NDArray[np.intp], others: npt.NDArray[np.intp]) -> Floats:
         """Return the distances for each choice, `(choices, rows, others)`."""
         return np.stack(
             [
-                table[np.ix_(self.places[rows, choice], self.places[others, choice])]
+                table[np.ix_(self.codes[rows, choice], self.codes[others, choice])]
                 for choice, table in enumerate(self.tables)
             ]
         )
@@ -54,7 +54,7 @@ def encode(configurations: Sequence[Configuration], choices: Sequence[Choice]) -
         )
         tables.append(_table(inactive, ordered=choice.ordered))
     places = np.array(columns, dtype=np.int32).reshape(len(choices), len(configurations)).T
-    return Features(places=places, tables=tables)
+    return Features(codes=places, tables=tables)
 
 
 def _table(values: int, *, ordered: bool) -> Floats:

@@ -42,11 +42,11 @@ class GaussianProcess:
     weights: Floats
 
     def predict(self, distances: Floats) -> tuple[Floats, Floats]:
-        """Return the posterior mean and standard deviation, `(asked,)` each.
+        """Return the posterior mean and standard deviation, `(predicted,)` each.
 
         Args:
             distances: Distances from training to test points for each choice,
-                `(choices, seen, asked)`.
+                `(choices, seen, predicted)`.
         """
         cross = self.kernel(distances)
         mean = cross.T @ self.weights

@@ -20,17 +20,17 @@ class Prediction:
     Args:
         process: The fitted Gaussian process.
         across: Distances from training points to the configurations for each choice,
-            `(choices, seen, asked)`.
+            `(choices, seen, predicted)`.
         room: Number of observations that can be added.
     """
 
     def __init__(self, process: GaussianProcess, across: Floats, room: int) -> None:
         cross = process.kernel(across)
-        self._seen, asked = cross.shape
+        self._seen, predicted = cross.shape
         self._process = process
         self._factor = np.zeros((self._seen + room, self._seen + room))
         self._factor[: self._seen, : self._seen] = process.factor
-        self._solved = np.empty((self._seen + room, asked))
+        self._solved = np.empty((self._seen + room, predicted))
         self._solved[: self._seen] = scipy.linalg.solve_triangular(
             process.factor, cross, lower=True, check_finite=False
         )
@@ -47,7 +47,7 @@ class Prediction:
             value: The observed value.
             noise: Its measurement variance.
             near: Distances to the earlier observations for each choice, `(choices, seen)`.
-            across: Distances to the configurations for each choice, `(choices, asked)`.
+            across: Distances to the configurations for each choice, `(choices, predicted)`.
 
         Raises:
             IndexError: If `room` observations were already added.
@@ -66,8 +66,8 @@ class Prediction:
         self._variance -= solved**2
         self._seen += 1
 
-    def figures(self) -> tuple[Floats, Floats]:
-        """Return the posterior mean and standard deviation, `(asked,)` each."""
+    def posterior(self) -> tuple[Floats, Floats]:
+        """Return the posterior mean and standard deviation, `(predicted,)` each."""
         process = self._process
         return (
             process.mean + process.scale * self._mean,

@@ -1,0 +1,88 @@
+"""The contract of a measure: what is watched while a candidate runs, beside its timing."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal
+
+from tunefront.evaluators.statistics.measurement import Measurement
+from tunefront.evaluators.statistics.timing import Block, Timing
+from tunefront.spaces import Configuration, Hardware
+from tunefront.spaces.metric import Metric
+
+MeasureScope = Literal["candidate", "machine"]
+
+
+class Reading:
+    """One use of a measure: what it has read so far. Every method may be left as it is here.
+
+    Its methods are called in the process that controls the benchmark, never during a timed block.
+    """
+
+    def before_block(self) -> None:
+        """Read before the candidate's turn; its processes sleep and start right afterwards."""
+
+    def after_block(self, blocks: Sequence[Block]) -> None:
+        """Read after the candidate's turn; its processes sleep again.
+
+        Args:
+            blocks: The blocks of this turn, one for each replica; they ran at the same time.
+        """
+
+    def take_reports(self, reports: Sequence[Mapping[str, float]]) -> None:
+        """Take the results of `Measure.inside`, one for each process; the last call counts."""
+
+    def measurements(self, timing: Timing) -> Mapping[str, Measurement]:
+        """Return the measurements by metric name; the processes are alive and asleep.
+
+        Called after the first turns, for the interim result, and after the last turn.
+
+        Args:
+            timing: The candidate's blocks so far.
+        """
+        return {}
+
+    def state(self) -> Mapping[str, float]:
+        """Return the machine's state by name, for `Evaluation.machine`; scope `machine` only."""
+        return {}
+
+
+class Measure(ABC):
+    """A measure: metrics that are read beside the timing of a candidate.
+
+    A measure has no state; `start` begins a reading. Processes are read from outside by their ids,
+    so that engines in processes of their own are measured like any other.
+
+    Attributes:
+        metrics: Metrics that its readings can report; those of the kind `memory` with the most
+            general meaning first. Empty for a measure of the machine's state.
+        scope: `candidate`: one reading for each candidate, from before it loads its model.
+            `machine`: one reading for all candidates together, from after their warm-up.
+        inside: `module:function` that the measured process itself calls after its turns, for
+            values that cannot be read from outside; it takes no arguments and returns numbers by
+            name. Empty if nothing is read inside, which leaves the process undisturbed.
+    """
+
+    metrics: tuple[Metric, ...] = ()
+    scope: ClassVar[MeasureScope] = "candidate"
+    inside: ClassVar[str] = ""
+
+    @abstractmethod
+    def obstacle(self, hardware: Hardware, configuration: Configuration | None) -> str | None:
+        """Return why it cannot be used; None if it can.
+
+        Args:
+            hardware: The machine.
+            configuration: The configuration that would be measured; None asks for the machine
+                alone: whether any configuration can be measured there.
+        """
+
+    @abstractmethod
+    def start(self, processes: Sequence[int], cores: Sequence[int]) -> Reading:
+        """Begin a reading.
+
+        Args:
+            processes: Ids of the processes to watch, one for each replica; their descendants
+                belong to them, also those that start later. With the scope `candidate` they have
+                loaded their libraries and requests, but no model.
+            cores: Cores that the benchmark runs on; all if empty.
+        """

@@ -1,0 +1,38 @@
+"""Processes by id, from /proc: descendants and CPU time."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def with_descendants(pid: int) -> list[int]:
+    """Return the id of a process and those of its living descendants; the process comes first."""
+    found = [pid]
+    for parent in found:  # grows while it is walked
+        found += _children(parent)
+    return found
+
+
+def _children(pid: int) -> Iterable[int]:
+    """Return the children of all threads of a process; none if it has ended."""
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            listed = Path(f"/proc/{pid}/task/{task}/children").read_text()
+            yield from (int(child) for child in listed.split())
+    except (FileNotFoundError, ProcessLookupError):
+        return
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU seconds of a process, its ended children included; 0 if it has ended.
+
+    The resolution is one tick of the kernel, usually 10 ms.
+    """
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    # The second field is the command in parentheses, which can contain spaces; utime, stime,
+    # cutime and cstime are the fields 14 to 17.
+    fields = text.rpartition(")")[2].split()
+    return sum(int(field) for field in fields[11:15]) / os.sysconf("SC_CLK_TCK")
