@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tunefront.evaluators import Evaluation, Measurement
+from tunefront.evaluators import Evaluation, Measurement, WorkloadDescription
 from tunefront.search import load_experiment
 from tunefront.search.results.metadata import write_record
 from tunefront.search.study.study import Study
@@ -92,7 +92,7 @@ def make(folder: Path, trials: int) -> None:
     others = [enumeration.runnable[int(place)] for place in order]
     chosen = [experiment.baseline, *(c for c in others if c != experiment.baseline)][:trials]
     study = Study.open(experiment, {"model and data": "made up"})
-    write_record(experiment, enumeration, {"fingerprint": "made up"})
+    write_record(experiment, enumeration, WorkloadDescription(fingerprint="made up"))
     for configuration in chosen:
         number = study.ask(configuration, why="to fill the record")
         study.tell(number, evaluation(configuration, random))

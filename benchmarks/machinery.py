@@ -21,8 +21,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tunefront.evaluators import Evaluation, EvaluationSettings, Isolation, Measurement
-from tunefront.evaluators.isolation.process import KITS, Step
+from tunefront.evaluators import (
+    Evaluation,
+    EvaluationSettings,
+    Isolation,
+    Measurement,
+    builtin_catalog,
+)
+from tunefront.evaluators.isolation.preload import BUILD_IMPORTS, open_imports
+from tunefront.evaluators.isolation.task import Task
 from tunefront.search.cluster.session import ray_session
 from tunefront.search.cluster.supervisor import RaySupervisor
 from tunefront.search.experiment.experiment import Experiment
@@ -32,6 +39,12 @@ from tunefront.search.run.sampler_factory import build_sampler
 from tunefront.search.run.stopping import Stopping
 from tunefront.search.study.study import Study
 
+CATALOG = builtin_catalog()
+IMPORTS = {
+    "build": BUILD_IMPORTS,
+    **{name: open_imports(CATALOG, name) for name in CATALOG.names("runtime")},
+}
+"""What fork servers import."""
 SPACE = """\
 name: machinery
 workload: {task: causal-lm, model: m, data: d.jsonl}
@@ -47,7 +60,7 @@ objectives: {throughput: maximize, perplexity: minimize}
 REPEATS = 7
 
 
-def no_trial(job: Mapping[str, Any]) -> Mapping[str, Any]:
+def no_trial(job: Mapping[str, Any]) -> Evaluation:
     """A trial that does nothing and says something plausible."""
     number = float(job["number"])
     measurements = {
@@ -55,7 +68,7 @@ def no_trial(job: Mapping[str, Any]) -> Mapping[str, Any]:
         "peak_memory_mb": Measurement.exact(100.0 + number % 5, "MB"),
         "perplexity": Measurement.exact(5.0 + number % 3, ""),
     }
-    return Evaluation(status="ok", measurements=measurements).to_dict()
+    return Evaluation(status="ok", measurements=measurements)
 
 
 def timed(call: Callable[[], object]) -> float:
@@ -68,20 +81,21 @@ def timed(call: Callable[[], object]) -> float:
 def fresh_processes(kit: str, folder: Path) -> tuple[list[float], list[float]]:
     """Seconds of a fresh process from the fork server, and of a new interpreter, in turns."""
     isolation = Isolation()
-    step = Step(
-        name="builtins:dict",  # the least that a step can do
-        payload={},
-        kit=kit,  # type: ignore[arg-type]
+    task = Task(
+        function="builtins:dict",  # the least that a task can do
+        request={},
+        result=dict,
+        imports=IMPORTS[kit],
         log=folder / "log",
         timeout_s=120,
     )
-    modules = [name for name in KITS[kit] if ":" not in name]
+    modules = [name for name in IMPORTS[kit] if ":" not in name]
     imports = "; ".join(f"import {name}" for name in modules)
-    isolation.run(step)
+    isolation.run(task)
     forked: list[float] = []
     started: list[float] = []
     for _ in range(REPEATS):
-        forked.append(timed(lambda: isolation.run(step)))
+        forked.append(timed(lambda: isolation.run(task)))
         started.append(timed(lambda: subprocess.run([sys.executable, "-c", imports], check=True)))
     isolation.close()
     return forked, started
@@ -126,7 +140,7 @@ def trials_with_actors_of_their_own(experiment: Experiment, count: int) -> float
     class Worker:
         """A worker for one trial."""
 
-        def work(self, job: Mapping[str, Any]) -> Mapping[str, Any]:
+        def work(self, job: Mapping[str, Any]) -> Evaluation:
             """The trial."""
             return no_trial(job)
 

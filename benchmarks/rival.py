@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tunefront.evaluators import EvaluationSettings, Isolation, builtin_catalog, evaluate
+from tunefront.evaluators.isolation.codec import from_plain
 from tunefront.search import Experiment, load_experiment
 from tunefront.spaces import Configuration
 
@@ -58,10 +59,9 @@ def trial(
         tune.report({**cant_run, RAN: False})
         return
     with tempfile.TemporaryDirectory(prefix="tunefront-") as folder:
-        own = replace(EvaluationSettings.from_dict(setting), store=folder)
-        found = evaluate(
-            own, builtin_catalog().complete(configuration), _isolation(), Path(folder, "log")
-        )
+        own = replace(from_plain(EvaluationSettings, setting), store=folder)
+        complete = builtin_catalog().complete(configuration)
+        found = evaluate(own, complete, _isolation(), Path(folder, "log"))
     if found.status == "failed":
         tune.report({**cant_run, RAN: True})
         return

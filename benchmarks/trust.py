@@ -43,10 +43,11 @@ from tunefront.evaluators import (
     ratio_interval,
 )
 from tunefront.evaluators.isolation.cores import lease_cores
-from tunefront.evaluators.isolation.process import Step
+from tunefront.evaluators.isolation.preload import open_imports
+from tunefront.evaluators.isolation.task import Task
+from tunefront.evaluators.pipelines.inference import play_round
 from tunefront.evaluators.statistics.paired_quality import QualityLimit
 from tunefront.evaluators.workloads.sequential import LOOKS, judge
-from tunefront.search.cluster.jobs import play_round
 from tunefront.search.experiment.resolver import load_experiment
 from tunefront.search.front.pareto import SMALLEST_DIFFERENCE
 from tunefront.search.run.confirm import CONFIRMED_PRECISION, LEAST_TURNS
@@ -121,7 +122,7 @@ class Laboratory:
             described = describe_workload(spec, self.isolation, self.log)
             self._settings[depth] = EvaluationSettings(
                 workload=spec,
-                fingerprint=str(described["fingerprint"]) + str(depth),
+                fingerprint=described.fingerprint + str(depth),
                 store=str(self.folder / "store"),
                 protocol=Protocol(turns=LEAST_TURNS),
                 build_cores=1,
@@ -146,28 +147,32 @@ class Laboratory:
                 SECONDS_EACH * len(contenders),
                 CONFIRMED_PRECISION * ROUNDS**0.5,
             )
+            base = found[0]
             for place, sitting in enumerate(found):
-                clean = np.array(sitting["clean"]) & np.array(found[0]["clean"])
+                if sitting is None or base is None:
+                    raise RuntimeError(f"candidate {place} failed; see {self.log}")
+                clean = np.array(sitting.clean) & np.array(base.clean)
                 kept = clean if clean.sum() >= max(3, len(clean) // 3) else np.ones_like(clean)
-                ratios = np.array(sitting["rates"]) / np.array(found[0]["rates"])
+                ratios = np.array(sitting.rates) / np.array(base.rates)
                 rounds[place].append(ratios[kept])
         return [Verdict(value=v, low=lo, high=hi) for v, lo, hi in map(ratio_interval, rounds)]
 
     def plain(self, one: Target) -> np.ndarray:
         """Milliseconds of twenty requests, one process, the plain way."""
         with lease_cores(one.cores):
-            step = Step(
-                name="trust_parts:plain",
-                payload={
+            task = Task(
+                function="trust_parts:plain",
+                request={
                     "candidate": str(one.candidate),
                     "requests": str(one.requests),
                     "threads": one.cores,
                 },
-                kit="onnxruntime",
+                result=dict,
+                imports=open_imports(builtin_catalog(), "onnxruntime"),
                 log=self.log,
                 timeout_s=120.0,
             )
-            return np.array(self.isolation.run(step)["ms"])
+            return np.array(self.isolation.run(task)["ms"])
 
 
 def plain_verdict(own: np.ndarray, base: np.ndarray) -> Verdict:
@@ -270,7 +275,9 @@ def true_speedup(laboratory: Laboratory, rounds: int = 3) -> float:
             30.0,
             0.0,
         )
-        seen.append(np.array(second["rates"]) / np.array(first["rates"]))
+        if first is None or second is None:
+            raise RuntimeError(f"a candidate failed; see {laboratory.log}")
+        seen.append(np.array(second.rates) / np.array(first.rates))
     return ratio_interval(seen)[0]
 
 

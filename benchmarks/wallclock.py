@@ -31,6 +31,7 @@ from rival import trial as rival_trial
 from staged import CANT_RUN, SHARE, Replay, read_rows
 
 from tunefront.evaluators import EvaluationSettings, builtin_catalog
+from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.search import load_experiment
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.objective import Limit
@@ -172,7 +173,7 @@ def theirs(experiment: Experiment, setting: EvaluationSettings, clock: Clock, se
     body = tune.with_parameters(
         rival_trial,
         path=str(experiment.path),
-        setting=plain.to_dict(),
+        setting=to_plain(plain),
         base=clock.replay.base,
         cant_run=cant_run,
     )

@@ -37,7 +37,7 @@ def lm_setting(
     described = describe_workload(lm_spec, isolation, folder / "log")
     return EvaluationSettings(
         workload=lm_spec,
-        fingerprint=described["fingerprint"],
+        fingerprint=described.fingerprint,
         store=str(folder / "store"),
         protocol=QUICK,
         build_cores=1,

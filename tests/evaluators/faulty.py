@@ -89,7 +89,7 @@ def eats_memory(payload: Mapping[str, object]) -> dict[str, object]:
     return {"size": len(block)}
 
 
-def leaves_a_grandchild(payload: Mapping[str, str]) -> dict[str, object]:
+def leaves_a_grandchild(payload: Mapping[str, object]) -> dict[str, object]:
     child = subprocess.Popen(["sleep", "600"], start_new_session=True)
     return {"grandchild": child.pid}
 

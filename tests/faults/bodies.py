@@ -12,16 +12,26 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tunefront.evaluators import EvaluationSettings, Isolation, Timeouts, evaluate
-from tunefront.evaluators.isolation.process import Child, Step
-from tunefront.spaces import Configuration
+from tunefront.evaluators import Evaluation, Isolation, Timeouts, builtin_catalog, evaluate
+from tunefront.evaluators.isolation.call import run_plain
+from tunefront.evaluators.isolation.codec import to_plain
+from tunefront.evaluators.isolation.interim import Monitor
+from tunefront.evaluators.isolation.process import Child
+from tunefront.evaluators.isolation.task import ResultT, Task
+from tunefront.search.cluster.jobs import Job
 
-STEP_OF = {"model": "build", "runtime": "build", "quality": "quality", "execution": "measure"}
+BUILD = "tunefront.evaluators.pipelines.tasks.build:build"
+TASK_OF = {
+    "model": BUILD,
+    "runtime": BUILD,
+    "quality": "tunefront.evaluators.pipelines.tasks.quality:write_candidate_quality",
+    "execution": "tunefront.evaluators.pipelines.tasks.measure:measure",
+}
 TIMEOUT_OF = {
     "model": "build_s",
     "runtime": "build_s",
@@ -45,12 +55,19 @@ class Faulty(Isolation):
         self._fault = fault
 
     @contextmanager
-    def start(self, step: Step) -> Iterator[Child]:
-        if step.name == STEP_OF[self._stage]:
-            struck = {"stage": self._stage, "fault": self._fault, "step": step.name}
-            name = "tests.faults.bodies:strike"
-            step = replace(step, name=name, payload={**step.payload, "struck": struck})
-        with _undisturbed().start(step) as child:
+    def start(
+        self, task: Task[ResultT], monitor: Monitor | None = None
+    ) -> Iterator[Child[ResultT]]:
+        if task.function == TASK_OF[self._stage]:
+            struck = Struck(
+                stage=self._stage,
+                fault=self._fault,
+                function=task.function,
+                request=to_plain(task.request),
+                folder=getattr(task.request, "folder", Path()),
+            )
+            task = replace(task, function="tests.faults.bodies:strike", request=struck)
+        with _undisturbed().start(task, monitor) as child:
             yield child
 
 
@@ -60,45 +77,53 @@ def _undisturbed() -> Isolation:
     return Isolation()
 
 
-def trial(job: Mapping[str, Any]) -> Mapping[str, Any]:
+def trial(job: Job) -> Evaluation:
     """Evaluate for real, with the planned fault."""
-    folder = Path(job["folder"])
+    folder = job.folder
     plan = json.loads((folder / "faults.json").read_text())
-    stage, fault = plan.get(str(job["number"]), ("", ""))
-    mark = folder / f"struck-{job['number']}"
+    stage, fault = plan.get(str(job.number), ("", ""))
+    mark = folder / f"struck-{job.number}"
     if fault in ONCE and mark.exists():
         stage = ""
     mark.touch()
     if stage == "worker":
         os.kill(os.getpid(), signal.SIGKILL)
-    setting = EvaluationSettings.from_dict(job["setting"])
+    setting = job.setting
     if stage in ("model", "runtime", "quality"):  # made here, not found in the store
-        setting = replace(setting, store=str(folder / "stores" / str(job["number"])))
+        setting = replace(setting, store=str(folder / "stores" / str(job.number)))
     if not stage:  # the first one of a worker waits for imports
         setting = replace(setting, timeouts=Timeouts())
     if fault.startswith("hangs"):
         hasty = replace(setting.timeouts, **{TIMEOUT_OF[stage]: HANG_S})
         setting = replace(setting, timeouts=hasty)
     isolation = Faulty(stage, fault) if stage else _undisturbed()
-    log = folder / "logs" / f"{job['number']:05}.log"
-    return evaluate(setting, Configuration(job["configuration"]), isolation, log).to_dict()
+    log = folder / "logs" / f"{job.number:05}.log"
+    return evaluate(setting, builtin_catalog().complete(job.configuration), isolation, log)
 
 
-def strike(payload: Mapping[str, Any]) -> Any:
-    """A step in its fresh process, struck."""
-    from tunefront.evaluators.pipelines import steps
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Struck:
+    """A task of a trial and the fault that strikes it."""
 
-    struck = payload["struck"]
-    fault = FAULTS[struck["fault"]]
-    folder = Path(payload.get("folder", "."))
-    if struck["stage"] == "model":
-        steps._apply_techniques = lambda *given: fault(folder)
-    elif struck["stage"] == "runtime":
+    stage: str
+    fault: str
+    function: str
+    request: Mapping[str, Any]
+    folder: Path
+
+
+def strike(struck: Struck) -> Any:
+    """A task in its fresh process, struck."""
+    from tunefront.evaluators.pipelines.tasks import build
+
+    fault = FAULTS[struck.fault]
+    if struck.stage == "model":
+        setattr(build, "apply_techniques", lambda *given: fault(struck.folder))  # noqa: B010
+    elif struck.stage == "runtime":
         _strike_runtimes(fault)
     else:
-        fault(folder)
-    real: Callable[[Mapping[str, Any]], Any] = getattr(steps, struck["step"])
-    return real(payload)
+        fault(struck.folder)
+    return run_plain(struck.function, struck.request)
 
 
 def _strike_runtimes(fault: Callable[[Path], None]) -> None:

@@ -107,7 +107,7 @@ def searched(
         said.append(event_text(event))
 
     setting, described = check_workload(experiment, on_event)
-    study = Study.open(experiment, {"workload": described["fingerprint"]})
+    study = Study.open(experiment, {"workload": described.fingerprint})
     (experiment.results / "faults.json").write_text(json.dumps(plan))
     runnable = experiment.space.enumerate().runnable
     with RaySupervisor(experiment.results, cores=1, gpus=0) as host:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from tests.caches import new_cache
 
-from tunefront.evaluators import Evaluation, Measurement
+from tunefront.evaluators import Evaluation, Measurement, WorkloadDescription
 from tunefront.evaluators import load as load_export
 from tunefront.evaluators.exports.registry import Reference
 from tunefront.search import Experiment, load_experiment
@@ -53,7 +53,7 @@ class Searched:
     def _search(self) -> None:
         """Two trials with made-up figures; what is exported is built from the record, for real."""
         experiment = self.experiment
-        described = {"fingerprint": "made up"}
+        described = WorkloadDescription(fingerprint="made up")
         write_record(experiment, runnable_or_error(experiment), described)
         study = Study.open(experiment, {"test": "yes"})
         figures = {"throughput": 100.0, "peak_memory_mb": 300.0, "score": 1.0}

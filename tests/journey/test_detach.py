@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from tests.caches import new_cache
 
-from tunefront.evaluators.evaluation.evaluation import EVALUATION_STAGES
+from tunefront.evaluators.pipelines.inference import InferencePipeline
 from tunefront.search import load_experiment
 from tunefront.search.run.driver_process import driver_of
 
@@ -120,7 +120,7 @@ def test_a_night_in_the_background_is_looked_at_stopped_and_gone_on_with(night: 
     told = night.cli("status").stdout
     assert re.search(rf"of 6 trials \(.*\); running \(pid {pid}\)", told), told
     fields = json.loads(night.cli("status", "--format", "json").stdout)["run"]
-    assert all(at["stage"] in EVALUATION_STAGES for at in fields.pop("stages").values())
+    assert all(at["stage"] in InferencePipeline.stages for at in fields.pop("stages").values())
     assert fields == {
         "planned": 6,
         "running": True,

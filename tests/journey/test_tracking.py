@@ -15,7 +15,7 @@ import mlflow
 import pytest
 from tests.caches import new_cache
 
-from tunefront.evaluators import Evaluation, Measurement
+from tunefront.evaluators import Evaluation, Measurement, WorkloadDescription
 from tunefront.search import load_experiment, recorded_result
 from tunefront.search.results.metadata import write_record
 from tunefront.search.run.preflight import runnable_or_error
@@ -46,7 +46,9 @@ class Recorded:
         self.file = folder / "experiment.yaml"
         self.file.write_text(EXPERIMENT)
         experiment = load_experiment(self.file)
-        write_record(experiment, runnable_or_error(experiment), {"fingerprint": "made up"})
+        write_record(
+            experiment, runnable_or_error(experiment), WorkloadDescription(fingerprint="made up")
+        )
         study = Study.open(experiment, {"test": "yes"})
         for batch_size in (1, 2, 4):
             figures = {"throughput": 100.0 * batch_size, "peak_memory_mb": 300.0 + batch_size}

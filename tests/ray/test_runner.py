@@ -7,7 +7,7 @@ from itertools import combinations
 
 import pytest
 
-from tunefront.evaluators import Evaluation, EvaluationSettings, builtin_catalog
+from tunefront.evaluators import EvaluationSettings, builtin_catalog
 from tunefront.search.cluster.jobs import placement_of
 from tunefront.search.cluster.worker import result_file
 from tunefront.search.run.runner import Runner
@@ -116,7 +116,7 @@ def test_what_was_running_when_a_driver_ended_is_settled(
 ) -> None:
     experiment = load_file("  batch_size: [1, 2, 4]")
     study = Study.open(experiment, {"test": "yes"})
-    study.tell(study.ask(experiment.baseline), Evaluation.from_dict(bodies.answer()))
+    study.tell(study.ask(experiment.baseline), bodies.answer())
     finished = Configuration({**experiment.baseline, "batch_size": 2})
     lost = Configuration({**experiment.baseline, "batch_size": 4})
     told, orphaned = study.ask(finished), study.ask(lost)
@@ -137,7 +137,7 @@ def test_a_configuration_that_ends_whatever_runs_it_is_not_run_for_ever(
 ) -> None:
     experiment = load_file("  batch_size: [1, 2]")
     study = Study.open(experiment, {"test": "yes"})
-    study.tell(study.ask(experiment.baseline), Evaluation.from_dict(bodies.answer()))
+    study.tell(study.ask(experiment.baseline), bodies.answer())
     number = study.ask(Configuration({**experiment.baseline, "batch_size": 2}))
     attempts = 1
     while study.restart(number) is not None:
@@ -164,7 +164,7 @@ def test_the_end_is_the_budget_the_deadline_or_the_user(load_file: LoadFile) -> 
     assert job is not None
     assert job.configuration == experiment.baseline
     assert runner.waiting()
-    runner.tell(job.number, Evaluation.from_dict(bodies.answer()))
+    runner.tell(job.number, bodies.answer())
     assert not runner.waiting()
     assert runner.next_job() is None
     runner.stopping, runner.signal = Stopping(trials=10), signal.SIGINT

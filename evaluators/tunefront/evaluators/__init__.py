@@ -30,6 +30,7 @@ from tunefront.evaluators.pipelines.inference import (
 )
 from tunefront.evaluators.pipelines.keys import candidate_key
 from tunefront.evaluators.pipelines.profile import profile_candidate
+from tunefront.evaluators.pipelines.tasks.describe import WorkloadDescription
 from tunefront.evaluators.pipelines.workload import build_workload, catalog_for, quality_metrics
 from tunefront.evaluators.profiling.profile import (
     Part,
@@ -79,6 +80,7 @@ __all__ = [
     "TargetResult",
     "Timeouts",
     "Timing",
+    "WorkloadDescription",
     "WorkloadSpec",
     "build_workload",
     "builtin_catalog",

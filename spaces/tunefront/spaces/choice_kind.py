@@ -9,7 +9,7 @@ from typing import Literal
 from .choice import Choice, Condition, Stage, Value
 from .errors import SpaceError, did_you_mean
 
-ReadBack = Literal["equal", "own", "none"]
+ReadBackRule = Literal["equal", "own", "none"]
 RANGE_KEYS = frozenset({"low", "high", "step", "log"})
 LONGEST_RANGE = 10_000
 """Maximum number of values of a range; a larger one is taken for an input error."""
@@ -57,7 +57,7 @@ class ChoiceKind:
     short: str = ""
     label_default: bool = False
     abbreviations: Mapping[Value, str] = field(default_factory=lambda: MappingProxyType({}))
-    read_back: ReadBack = "equal"
+    read_back: ReadBackRule = "equal"
     changes_outputs: bool = True
 
     def check(self, value: object) -> Value:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from types import MappingProxyType
+from typing import Literal
 
 from .choice import Condition, Value
 from .choice_kind import ChoiceKind
@@ -23,12 +24,14 @@ class Requirement:
         executable: Name of a program on the path; empty if `distribution` is given.
         extra: The extra of this project that installs it; empty if there is none.
         when: Conditions on the configuration under which it is needed; always if empty.
+        imports: Modules that a build imports where it is needed.
     """
 
     distribution: str = ""
     executable: str = ""
     extra: str = ""
     when: tuple[Condition, ...] = ()
+    imports: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if bool(self.distribution) == bool(self.executable):
@@ -86,6 +89,7 @@ class Exclusion:
         )
 
 
+Purpose = Literal["load", "build", "open"]
 NOTHING: Mapping[str, Mapping[Value, str]] = MappingProxyType({})
 
 
@@ -112,6 +116,9 @@ class Extension:
         provides: The classes that implement contracts, by contract (`runtime`, `workload`,
             `profiler`, `technique`, `measure`, `pipeline`, `read_back`), as `module:name`;
             imported on use.
+        imports: Modules that fork servers import once, before they fork: for a runtime to `build`
+            and to `open` a candidate, for a task to `load` its model. A function named after a
+            colon is called.
         origin: Where it comes from, such as a file or a package; empty for built-in ones. It is
             set when an extension is loaded.
     """
@@ -126,6 +133,7 @@ class Extension:
     requires: tuple[Requirement, ...] = ()
     metrics: tuple[Metric, ...] = ()
     provides: Mapping[str, str] = field(default_factory=dict)
+    imports: Mapping[Purpose, tuple[str, ...]] = field(default_factory=dict)
     origin: str = ""
 
     def __post_init__(self) -> None:

@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 
+from tunefront.evaluators import builtin_catalog
 from tunefront.evaluators.benchmark.turn_channel import TurnChannel, TurnClient
-from tunefront.evaluators.isolation.process import Child, Isolation, Step
+from tunefront.evaluators.isolation.preload import open_imports
+from tunefront.evaluators.isolation.process import Child, Isolation
+from tunefront.evaluators.isolation.task import Task
 from tunefront.spaces import EvaluationError
 
 HERE = Path(__file__).parents[1]
@@ -159,7 +162,7 @@ def slim() -> Iterator[Isolation]:
         before = os.environ.get("PYTHONPATH")
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(HERE), before])))
         found = Isolation()
-        found.warm("onnxruntime")
+        found.warm(open_imports(builtin_catalog(), "onnxruntime"))
         yield found
         found.close()
 
@@ -167,7 +170,7 @@ def slim() -> Iterator[Isolation]:
 class Hall:
     """A turnstile with real processes before it."""
 
-    def __init__(self, turnstile: TurnChannel, children: Sequence[Child]) -> None:
+    def __init__(self, turnstile: TurnChannel, children: Sequence[Child[dict[str, Any]]]) -> None:
         self.turnstile = turnstile
         self.children = children
 
@@ -185,10 +188,11 @@ def hall(turnstile: TurnChannel, slim: Isolation, tmp_path: Path) -> Iterator[Ha
         children = [
             stack.enter_context(
                 slim.start(
-                    Step(
-                        name="faulty:sits",
-                        payload={"address": turnstile.address, "place": place},
-                        kit="onnxruntime",
+                    Task(
+                        function="faulty:sits",
+                        request={"address": turnstile.address, "place": place},
+                        result=dict,
+                        imports=open_imports(builtin_catalog(), "onnxruntime"),
                         log=tmp_path / "log",
                         timeout_s=LIMIT_S,
                     )
@@ -270,12 +274,13 @@ def test_calling_who_has_left_is_found_out(hall: Hall) -> None:
 def test_a_process_that_ends_before_it_sits_is_found_out(
     turnstile: TurnChannel, slim: Isolation, tmp_path: Path
 ) -> None:
-    step = Step(
-        name="faulty:segfaults",
-        payload={},
-        kit="onnxruntime",
+    task = Task(
+        function="faulty:segfaults",
+        request={},
+        result=dict,
+        imports=open_imports(builtin_catalog(), "onnxruntime"),
         log=tmp_path / "log",
         timeout_s=LIMIT_S,
     )
-    with slim.start(step) as child, pytest.raises(EvaluationError, match="SIGSEGV"):
+    with slim.start(task) as child, pytest.raises(EvaluationError, match="SIGSEGV"):
         turnstile.seated([0], LIMIT_S, lambda place: child.check())

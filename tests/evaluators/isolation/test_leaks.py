@@ -17,6 +17,7 @@ from tunefront.evaluators import (
     evaluate,
     export_candidate,
 )
+from tunefront.evaluators.isolation.codec import to_plain
 
 SECRET = "secret-value-123"
 PartsWith = Callable[[Path, str], list[str]]
@@ -51,7 +52,7 @@ def written(
     assert found.status == "ok", (found.message, found.log)
     (folder / "export").mkdir()
     export_candidate(setting, configuration, told, folder / "logs" / "trial.log", folder / "export")
-    (folder / "evaluation").write_text(str(found.to_dict()))
+    (folder / "evaluation").write_text(str(to_plain(found)))
     return folder
 
 
@@ -70,7 +71,7 @@ def test_a_failure_writes_no_variable_down(
     )
     broken = builtin_catalog().complete({**configuration, "pruning_method": "no-such-method"})
     found = evaluate(lm_setting, broken, told, tmp_path / "trial.log")
-    (tmp_path / "evaluation").write_text(str(found.to_dict()))
+    (tmp_path / "evaluation").write_text(str(to_plain(found)))
     assert found.status == "failed"
     assert parts_with(tmp_path, "no-such-method") == ["evaluation", "trial.log"]
     assert parts_with(tmp_path, SECRET) == []

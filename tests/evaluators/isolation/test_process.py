@@ -5,26 +5,35 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tunefront.evaluators import builtin_catalog
 from tunefront.evaluators.isolation import process as isolation
+from tunefront.evaluators.isolation.preload import open_imports
 from tunefront.evaluators.isolation.process import (
     KEPT_LOG_BYTES,
     Child,
     Isolation,
-    Step,
     cut_log,
     last_lines,
 )
 from tunefront.evaluators.isolation.shared_memory import SHARED_MEMORY_FOLDER as SHARED_MEMORY
+from tunefront.evaluators.isolation.task import Task
 from tunefront.evaluators.store.store import Store
 from tunefront.spaces import EvaluationError, WorkloadError
 
 HERE = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Written:
+    """A request that names the folder that its task writes to."""
+
+    folder: Path
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +42,7 @@ def slim() -> Iterator[Isolation]:
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HERE), before]))
     found = Isolation()
-    found.warm("onnxruntime")
+    found.warm(open_imports(builtin_catalog(), "onnxruntime"))
     yield found
     found.close()
     if before is None:
@@ -43,12 +52,13 @@ def slim() -> Iterator[Isolation]:
 
 
 @pytest.fixture
-def step(tmp_path: Path, slim: Isolation) -> Step:
+def task(tmp_path: Path, slim: Isolation) -> Task[dict[str, Any]]:
     """One that goes well."""
-    return Step(
-        name="faulty:fine",
-        payload={"number": 21},
-        kit="onnxruntime",
+    return Task(
+        function="faulty:fine",
+        request={"number": 21},
+        result=dict,
+        imports=open_imports(builtin_catalog(), "onnxruntime"),
         log=tmp_path / "log",
         timeout_s=30,
     )
@@ -72,7 +82,7 @@ def gone(pid: int, within_s: float = 10.0) -> bool:
     return True
 
 
-def checked(child: Child, within_s: float = 30.0) -> None:
+def checked(child: Child[dict[str, Any]], within_s: float = 30.0) -> None:
     """Check until the child is gone, which raises."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
@@ -80,22 +90,26 @@ def checked(child: Child, within_s: float = 30.0) -> None:
         time.sleep(0.02)
 
 
-def test_a_step_returns_its_result_from_a_fresh_process(slim: Isolation, step: Step) -> None:
-    first, second = slim.run(step), slim.run(step)
+def test_a_step_returns_its_result_from_a_fresh_process(
+    slim: Isolation, task: Task[dict[str, Any]]
+) -> None:
+    first, second = slim.run(task), slim.run(task)
     assert first["doubled"] == 42
     assert len({first["pid"], second["pid"], os.getpid()}) == 3
 
 
-def test_a_step_gets_cores_environment_and_a_folder_of_its_own(slim: Isolation, step: Step) -> None:
+def test_a_step_gets_cores_environment_and_a_folder_of_its_own(
+    slim: Isolation, task: Task[dict[str, Any]]
+) -> None:
     core = min(os.sched_getaffinity(0))
-    found = slim.run(replace(step, cores=[core], environment={"SET_FOR_IT": "yes"}))
+    found = slim.run(replace(task, cores=[core], environment={"SET_FOR_IT": "yes"}))
     assert found["cores"] == [core]
     assert found["set"] == "yes"
     assert not Path(found["folder"]).exists()
 
 
-def test_a_slim_kit_has_nothing_else_imported(slim: Isolation, step: Step) -> None:
-    assert slim.run(step)["modules"] == ["onnxruntime"]
+def test_a_slim_kit_has_nothing_else_imported(slim: Isolation, task: Task[dict[str, Any]]) -> None:
+    assert slim.run(task)["modules"] == ["onnxruntime"]
 
 
 @pytest.mark.parametrize(
@@ -110,64 +124,66 @@ def test_a_slim_kit_has_nothing_else_imported(slim: Isolation, step: Step) -> No
     ],
 )
 def test_a_failure_has_its_cause_and_the_next_step_runs(
-    slim: Isolation, step: Step, name: str, cause: str, message: str
+    slim: Isolation, task: Task[dict[str, Any]], name: str, cause: str, message: str
 ) -> None:
     with pytest.raises(EvaluationError, match=message) as caught:
-        slim.run(replace(step, name=f"faulty:{name}"))
+        slim.run(replace(task, function=f"faulty:{name}"))
     assert caught.value.cause == cause
-    assert slim.run(step)["doubled"] == 42
+    assert slim.run(task)["doubled"] == 42
 
 
-def test_the_user_s_data_at_fault_is_told_apart(slim: Isolation, step: Step) -> None:
+def test_the_user_s_data_at_fault_is_told_apart(
+    slim: Isolation, task: Task[dict[str, Any]]
+) -> None:
     with pytest.raises(WorkloadError, match="row 3 is bad"):
-        slim.run(replace(step, name="faulty:blames_the_data"))
+        slim.run(replace(task, function="faulty:blames_the_data"))
 
 
-def test_a_hang_is_ended(slim: Isolation, step: Step) -> None:
+def test_a_hang_is_ended(slim: Isolation, task: Task[dict[str, Any]]) -> None:
     with pytest.raises(EvaluationError, match=r"not done after 0\.5 s") as caught:
-        slim.run(replace(step, name="faulty:hangs", timeout_s=0.5))
+        slim.run(replace(task, function="faulty:hangs", timeout_s=0.5))
     assert caught.value.cause == "timeout"
-    assert slim.run(step)["doubled"] == 42
+    assert slim.run(task)["doubled"] == 42
 
 
-def test_too_much_memory_is_refused_and_named(slim: Isolation, step: Step) -> None:
+def test_too_much_memory_is_refused_and_named(slim: Isolation, task: Task[dict[str, Any]]) -> None:
     with pytest.raises(EvaluationError) as caught:
-        slim.run(replace(step, name="faulty:eats_memory", memory_mb=512))
+        slim.run(replace(task, function="faulty:eats_memory", memory_mb=512))
     assert caught.value.cause == "oom"
 
 
-def test_a_grandchild_does_not_survive(slim: Isolation, step: Step) -> None:
-    found = slim.run(replace(step, name="faulty:leaves_a_grandchild"))
+def test_a_grandchild_does_not_survive(slim: Isolation, task: Task[dict[str, Any]]) -> None:
+    found = slim.run(replace(task, function="faulty:leaves_a_grandchild"))
     assert gone(found["grandchild"])
 
 
-def test_garbage_on_stdout_goes_to_the_log(slim: Isolation, step: Step) -> None:
-    found = slim.run(replace(step, name="faulty:chatters"))
+def test_garbage_on_stdout_goes_to_the_log(slim: Isolation, task: Task[dict[str, Any]]) -> None:
+    found = slim.run(replace(task, function="faulty:chatters"))
     assert found["fine"]
-    lines = last_lines(step.log)
+    lines = last_lines(task.log)
     assert lines[-1] == "last words"
-    assert last_lines(step.log, count=1) == ["last words"]
-    assert last_lines(step.log.with_name("missing")) == []
+    assert last_lines(task.log, count=1) == ["last words"]
+    assert last_lines(task.log.with_name("missing")) == []
 
 
-def test_nothing_stays_in_the_temporary_folder(slim: Isolation, step: Step) -> None:
-    found = slim.run(replace(step, name="faulty:fills_its_folder"))
+def test_nothing_stays_in_the_temporary_folder(slim: Isolation, task: Task[dict[str, Any]]) -> None:
+    found = slim.run(replace(task, function="faulty:fills_its_folder"))
     assert found["exists"]
     assert not Path(found["file"]).exists()
 
 
-def test_a_log_is_cut_to_its_end(slim: Isolation, step: Step) -> None:
-    slim.run(replace(step, name="faulty:writes_much", payload={"bytes": 2 * KEPT_LOG_BYTES}))
-    assert step.log.stat().st_size == KEPT_LOG_BYTES
-    assert last_lines(step.log)[-2:] == ["x" * 999, "the end"]
-    slim.run(replace(step, name="faulty:chatters"))
-    assert step.log.stat().st_size == KEPT_LOG_BYTES
-    assert last_lines(step.log)[-1] == "last words"
+def test_a_log_is_cut_to_its_end(slim: Isolation, task: Task[dict[str, Any]]) -> None:
+    slim.run(replace(task, function="faulty:writes_much", request={"bytes": 2 * KEPT_LOG_BYTES}))
+    assert task.log.stat().st_size == KEPT_LOG_BYTES
+    assert last_lines(task.log)[-2:] == ["x" * 999, "the end"]
+    slim.run(replace(task, function="faulty:chatters"))
+    assert task.log.stat().st_size == KEPT_LOG_BYTES
+    assert last_lines(task.log)[-1] == "last words"
 
 
-def test_a_log_that_is_short_stays_whole(slim: Isolation, step: Step) -> None:
-    slim.run(replace(step, name="faulty:writes_much", payload={"bytes": 5000}))
-    assert step.log.stat().st_size == 5000 + len("the end\n")
+def test_a_log_that_is_short_stays_whole(slim: Isolation, task: Task[dict[str, Any]]) -> None:
+    slim.run(replace(task, function="faulty:writes_much", request={"bytes": 5000}))
+    assert task.log.stat().st_size == 5000 + len("the end\n")
 
 
 def test_whoever_writes_to_a_log_that_is_cut_goes_on_at_its_end(tmp_path: Path) -> None:
@@ -183,32 +199,35 @@ def test_whoever_writes_to_a_log_that_is_cut_goes_on_at_its_end(tmp_path: Path) 
 
 @pytest.mark.parametrize("waits", [Child.result, checked])
 def test_a_step_that_writes_without_end_is_ended(
-    slim: Isolation, step: Step, monkeypatch: pytest.MonkeyPatch, waits: Callable[[Child], object]
+    slim: Isolation,
+    task: Task[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    waits: Callable[[Child[dict[str, Any]]], object],
 ) -> None:
     """Whether its result or its turn is waited for."""
     monkeypatch.setattr(isolation, "MOST_LOG_BYTES", 2**20)
     written = {"bytes": 2 * 2**20, "hang_s": 300}
-    chatty = replace(step, name="faulty:writes_much", payload=written)
+    chatty = replace(task, function="faulty:writes_much", request=written)
     with (
         pytest.raises(EvaluationError, match=r"wrote more than 1 MB to its log; its end is in /"),
         slim.start(chatty) as child,
     ):
         waits(child)
-    assert step.log.stat().st_size == KEPT_LOG_BYTES
-    assert slim.run(step)["doubled"] == 42
+    assert task.log.stat().st_size == KEPT_LOG_BYTES
+    assert slim.run(task)["doubled"] == 42
 
 
-def test_a_step_leaves_no_core(slim: Isolation, step: Step) -> None:
-    assert slim.run(replace(step, name="faulty:tells_its_limits"))["core"] == [0, 0]
+def test_a_step_leaves_no_core(slim: Isolation, task: Task[dict[str, Any]]) -> None:
+    assert slim.run(replace(task, function="faulty:tells_its_limits"))["core"] == [0, 0]
 
 
 def test_a_full_disk_is_the_cause_and_half_a_product_is_gone(
-    slim: Isolation, step: Step, tmp_path: Path
+    slim: Isolation, task: Task[dict[str, Any]], tmp_path: Path
 ) -> None:
     store = Store(tmp_path / "store")
 
     def make(folder: Path) -> None:
-        slim.run(replace(step, name="faulty:finds_no_room", payload={"folder": str(folder)}))
+        slim.run(replace(task, function="faulty:finds_no_room", request=Written(folder=folder)))
 
     with pytest.raises(EvaluationError, match="No space left on device") as caught:
         store.get_or_make("k" * 32, make)
@@ -228,7 +247,7 @@ def test_a_full_disk_is_the_cause_and_half_a_product_is_gone(
 )
 def test_where_a_disk_has_no_room_left_it_explains_what_a_library_does_not(
     slim: Isolation,
-    step: Step,
+    task: Task[dict[str, Any]],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     name: str,
@@ -241,21 +260,23 @@ def test_where_a_disk_has_no_room_left_it_explains_what_a_library_does_not(
         return tmp_path
 
     monkeypatch.setattr(isolation, "full_folder", full)
-    failing = replace(step, name=f"faulty:{name}", payload={"folder": str(tmp_path)})
+    failing = replace(task, function=f"faulty:{name}", request=Written(folder=tmp_path))
     with pytest.raises(EvaluationError) as caught:
         slim.run(failing)
     assert caught.value.cause == cause
     if cause == "disk full":
         assert str(caught.value).startswith(f"no room left in {tmp_path}: ")
-        assert {tmp_path, step.log.parent} < set(looked)
+        assert {tmp_path, task.log.parent} < set(looked)
 
 
 @pytest.mark.skipif(not SHARED_MEMORY.is_dir(), reason="no shared memory here")
 @pytest.mark.parametrize("end", ["killed", "well"])
-def test_nothing_of_a_step_stays_in_shared_memory(slim: Isolation, step: Step, end: str) -> None:
+def test_nothing_of_a_step_stays_in_shared_memory(
+    slim: Isolation, task: Task[dict[str, Any]], end: str
+) -> None:
     mark = f"tunefront_{os.getpid()}_{time.monotonic_ns()}"
     names = {"ours": f"psm_{mark}", "other": f"else_{mark}"}
-    leaving = replace(step, name="faulty:leaves_shared_memory", payload={**names, "end": end})
+    leaving = replace(task, function="faulty:leaves_shared_memory", request={**names, "end": end})
     ours, other = (SHARED_MEMORY / name for name in names.values())
     try:
         with pytest.raises(EvaluationError) if end == "killed" else nullcontext():
@@ -266,11 +287,11 @@ def test_nothing_of_a_step_stays_in_shared_memory(slim: Isolation, step: Step, e
         other.unlink(missing_ok=True)
 
 
-def test_steps_run_side_by_side(slim: Isolation, step: Step) -> None:
+def test_steps_run_side_by_side(slim: Isolation, task: Task[dict[str, Any]]) -> None:
     """The second one answers while the first one hangs, and the first one is killed at the end."""
-    with slim.start(replace(step, name="faulty:says_who_it_is_and_hangs")) as hanging:
-        hung = int(written(step.log))
-        with slim.start(step) as fine:
+    with slim.start(replace(task, function="faulty:says_who_it_is_and_hangs")) as hanging:
+        hung = int(written(task.log))
+        with slim.start(task) as fine:
             assert fine.result()["doubled"] == 42
         hanging.check()
         assert alive(hung)
@@ -296,30 +317,32 @@ def written(log: Path, within_s: float = 30.0) -> str:
     ],
 )
 def test_a_look_finds_out_that_a_step_has_ended(
-    slim: Isolation, step: Step, name: str, cause: str, message: str
+    slim: Isolation, task: Task[dict[str, Any]], name: str, cause: str, message: str
 ) -> None:
     with (
-        slim.start(replace(step, name=f"faulty:{name}")) as child,
+        slim.start(replace(task, function=f"faulty:{name}")) as child,
         pytest.raises(EvaluationError, match=message) as caught,
     ):
         checked(child)
     assert caught.value.cause == cause
 
 
-def test_a_look_at_a_step_under_way_finds_nothing(slim: Isolation, step: Step) -> None:
-    with slim.start(replace(step, name="faulty:says_who_it_is_and_hangs")) as child:
-        written(step.log)
+def test_a_look_at_a_step_under_way_finds_nothing(
+    slim: Isolation, task: Task[dict[str, Any]]
+) -> None:
+    with slim.start(replace(task, function="faulty:says_who_it_is_and_hangs")) as child:
+        written(task.log)
         for _ in range(5):
             child.check()
         child.end()
         child.end()
 
 
-def test_a_step_whose_fork_server_ends_is_lost(step: Step) -> None:
+def test_a_step_whose_fork_server_ends_is_lost(task: Task[dict[str, Any]]) -> None:
     isolation = Isolation()
     try:
-        with isolation.start(replace(step, name="faulty:hangs")) as child:
-            server: Any = isolation._servers["onnxruntime"]
+        with isolation.start(replace(task, function="faulty:hangs")) as child:
+            server: Any = isolation._servers[open_imports(builtin_catalog(), "onnxruntime")]
             server._process.kill()
             with pytest.raises(EvaluationError, match="fork server ended") as caught:
                 child.result()
@@ -328,39 +351,44 @@ def test_a_step_whose_fork_server_ends_is_lost(step: Step) -> None:
         isolation.close()
 
 
-def test_a_fork_server_that_was_killed_is_started_again(step: Step) -> None:
+def test_a_fork_server_that_was_killed_is_started_again(task: Task[dict[str, Any]]) -> None:
     isolation = Isolation()
     before = os.environ.get("PYTHONPATH", "")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HERE), before]))
     try:
-        isolation.run(step)
-        server: Any = isolation._servers["onnxruntime"]
+        isolation.run(task)
+        server: Any = isolation._servers[open_imports(builtin_catalog(), "onnxruntime")]
         server._process.kill()
         server._process.wait()
-        assert isolation.run(step)["doubled"] == 42
+        assert isolation.run(task)["doubled"] == 42
     finally:
         isolation.close()
         os.environ["PYTHONPATH"] = before
 
 
-def test_children_end_with_whoever_started_them(step: Step) -> None:
+def test_children_end_with_whoever_started_them(task: Task[dict[str, Any]]) -> None:
     import subprocess
 
     program = f"""
 import sys, threading, time
 from pathlib import Path
-from tunefront.evaluators.isolation.process import Isolation, Step
+from tunefront.evaluators import builtin_catalog
+from tunefront.evaluators.isolation.preload import open_imports
+from tunefront.evaluators.isolation.process import Isolation
+from tunefront.evaluators.isolation.task import Task
 isolation = Isolation()
-step = Step(name="faulty:hangs", payload={{}}, kit="onnxruntime", log=Path({str(step.log)!r}),
-            timeout_s=300)
-threading.Thread(target=lambda: isolation.run(step), daemon=True).start()
+imports = open_imports(builtin_catalog(), "onnxruntime")
+task = Task(function="faulty:hangs", request={{}}, result=dict,
+            imports=imports, log=Path({str(task.log)!r}), timeout_s=300)
+threading.Thread(target=lambda: isolation.run(task), daemon=True).start()
 while not isolation._servers:
     time.sleep(0.05)
 time.sleep(3)
-print(isolation._servers["onnxruntime"]._process.pid, flush=True)
+print(isolation._servers[imports]._process.pid, flush=True)
 time.sleep(300)
 """
-    environment = {**os.environ, "PYTHONPATH": str(HERE)}
+    before = os.environ.get("PYTHONPATH")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(HERE), before]))}
     driver = subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, env=environment
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.evaluators.measures import machine
 from tunefront.evaluators.measures.machine import (
     SAMPLE_S,
@@ -55,8 +56,8 @@ def test_the_machine_s_state_is_shares() -> None:
     assert state.frequency_mhz >= 0
     assert state.temperature_c >= 0
     fields = {"load", "steal", "foreign", "frequency_mhz", "temperature_c"}
-    assert set(state.to_dict()) == fields
-    assert MachineState(**state.to_dict()) == state
+    assert set(to_plain(state)) == fields
+    assert MachineState(**to_plain(state)) == state
 
 
 def test_what_is_measured_is_not_others(counters: Counters) -> None:

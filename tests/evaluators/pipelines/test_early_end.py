@@ -21,6 +21,7 @@ from tunefront.evaluators import (
     speed_against,
 )
 from tunefront.evaluators.benchmark.interleaved import LOOK_TURNS
+from tunefront.evaluators.isolation.codec import from_plain, to_plain
 from tunefront.spaces import Configuration
 
 
@@ -36,7 +37,7 @@ def long_setting(
     described = describe_workload(spec, isolation, folder / "log")
     setting = EvaluationSettings(
         workload=spec,
-        fingerprint=described["fingerprint"],
+        fingerprint=described.fingerprint,
         store=str(folder / "store"),
         protocol=replace(QUICK, reference=False),
         baseline=TORCH,
@@ -164,7 +165,7 @@ def test_measuring_ends_where_the_first_look_says_so(
     assert found.relative == seen[0].relative is not None
     assert found.items == seen[0].items
     assert found.doubts == ("too slow",)
-    assert Evaluation.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+    assert from_plain(Evaluation, json.loads(json.dumps(to_plain(found)))) == found
     whole = evaluate(patient, own, isolation, tmp_path / "log")
     assert len(whole.blocks) >= 9
     assert whole.first_look is not None

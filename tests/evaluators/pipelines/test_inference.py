@@ -36,7 +36,9 @@ from tunefront.evaluators import (
     profile_candidate,
 )
 from tunefront.evaluators.benchmark.outcome import doubts_of, relative_throughput
-from tunefront.evaluators.evaluation.evaluation import EVALUATION_STAGES
+from tunefront.evaluators.isolation.codec import from_plain, to_plain
+from tunefront.evaluators.pipelines import stage_runner
+from tunefront.evaluators.pipelines.inference import InferencePipeline
 from tunefront.evaluators.statistics.timing import Block
 from tunefront.spaces import Configuration, SpaceError, WorkloadError
 
@@ -68,7 +70,7 @@ def test_an_evaluation_measures_everything(
     assert found.measurements["agreement"].value == 1.0
     assert len(found.items[0]) == len(found.items[1]) == 24
     assert found.facts["runtime"] == "torch"
-    assert Evaluation.from_dict(found.to_dict()) == found
+    assert from_plain(Evaluation, to_plain(found)) == found
 
 
 def test_a_user_s_measure_adds_its_metrics(
@@ -105,7 +107,7 @@ def test_waiting_for_cores_is_no_stage_s_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Others hold them for half a second each time, which is what is waited, and more."""
-    module: Any = sys.modules["tunefront.evaluators.pipelines.inference"]
+    module: Any = stage_runner
     plain = module.lease_cores
 
     @contextmanager
@@ -118,7 +120,7 @@ def test_waiting_for_cores_is_no_stage_s_time(
     found = run(lm_setting, isolation, tmp_path, runtime="torch", batch_size=2, threads=1)
     assert found.status == "ok", (found.message, found.log)
     assert found.seconds["waiting"] >= 1.5
-    stages = sum(found.seconds[stage] for stage in EVALUATION_STAGES)
+    stages = sum(found.seconds[stage] for stage in InferencePipeline.stages)
     assert found.own_s == found.seconds["total"] - found.seconds["waiting"]
     assert stages <= found.own_s + 1e-6
 
@@ -146,8 +148,8 @@ def test_the_baseline_runs_beside_a_candidate(
     assert relative.unit == "x"
     assert 3 <= relative.samples <= len(found.blocks)
     assert 0 < relative.low <= relative.value <= relative.high
-    assert Evaluation.from_dict(found.to_dict()) == found
-    assert EvaluationSettings.from_dict(json.loads(json.dumps(setting.to_dict()))) == setting
+    assert from_plain(Evaluation, to_plain(found)) == found
+    assert from_plain(EvaluationSettings, json.loads(json.dumps(to_plain(setting)))) == setting
 
 
 @pytest.mark.parametrize(
@@ -401,7 +403,7 @@ def test_the_fingerprint_follows_the_data(
     (tmp_path / "data.jsonl").write_text(text + '{"text": "one more line of code"}\n')
     changed = replace(lm_spec, data=str(tmp_path / "data.jsonl"))
     second = describe_workload(changed, isolation, tmp_path / "log")
-    assert first["fingerprint"] != second["fingerprint"]
+    assert first.fingerprint != second.fingerprint
 
 
 @pytest.mark.parametrize("missing", builtin_catalog().kinds)

@@ -15,6 +15,7 @@ from tunefront.evaluators import (
     builtin_catalog,
     profile_candidate,
 )
+from tunefront.evaluators.isolation.codec import from_plain, to_plain
 from tunefront.evaluators.profiling.profile import BETWEEN
 from tunefront.spaces import EvaluationError, WorkloadError
 
@@ -50,7 +51,7 @@ def test_rows_are_all_of_the_request_and_the_trace_opens(profiled: Profiled, run
     assert BETWEEN in {row.operator for row in found.rows}
     events = json.loads(trace.read_text())["traceEvents"]
     assert len([event for event in events if event.get("ph") == "X"]) >= 10
-    assert found == Profile.from_dict(json.loads(json.dumps(found.to_dict())))
+    assert found == from_plain(Profile, json.loads(json.dumps(to_plain(found))))
 
 
 def test_operators_of_a_program_are_told_by_module(profiled: Profiled) -> None:

@@ -12,6 +12,8 @@ import pytest
 from tests.evaluators.conftest import TORCH
 
 from tunefront.evaluators import EvaluationSettings, Isolation, Timing, builtin_catalog, evaluate
+from tunefront.evaluators.isolation.codec import to_plain
+from tunefront.evaluators.pipelines import stage_runner
 from tunefront.evaluators.store.eviction import clear, shelves
 
 
@@ -23,9 +25,7 @@ def test_nothing_is_built_where_room_is_short(
 ) -> None:
     setting = replace(lm_setting, store=str(tmp_path / "store"))
     own = builtin_catalog().complete(TORCH)
-    monkeypatch.setattr(
-        sys.modules["tunefront.evaluators.pipelines.inference"], "LEAST_FREE_BYTES", 2**60
-    )
+    monkeypatch.setattr(stage_runner, "LEAST_FREE_BYTES", 2**60)
     found = evaluate(setting, own, isolation, tmp_path / "log")
     assert (found.status, found.cause, found.stage) == ("failed", "disk full", "prepare")
     assert f"{setting.store}: " in found.message
@@ -34,9 +34,7 @@ def test_nothing_is_built_where_room_is_short(
     assert not list((tmp_path / "store").glob("*/*"))
     monkeypatch.undo()
     assert evaluate(setting, own, isolation, tmp_path / "log").status == "ok"
-    monkeypatch.setattr(
-        sys.modules["tunefront.evaluators.pipelines.inference"], "LEAST_FREE_BYTES", 2**60
-    )
+    monkeypatch.setattr(stage_runner, "LEAST_FREE_BYTES", 2**60)
     # What is found needs no room.
     assert evaluate(setting, own, isolation, tmp_path / "log").status == "ok"
 
@@ -48,7 +46,7 @@ def test_a_large_model_needs_more_room(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Three times its weights, where that is more than the floor."""
-    module = sys.modules["tunefront.evaluators.pipelines.inference"]
+    module = stage_runner
     asked: list[int] = []
     monkeypatch.setattr(module, "make_room", lambda _, needed: asked.append(needed))
     monkeypatch.setattr(module, "LEAST_FREE_BYTES", 10)
@@ -64,11 +62,13 @@ import json, sys
 from dataclasses import replace
 from pathlib import Path
 from tunefront.evaluators import EvaluationSettings, Isolation, builtin_catalog, evaluate
+from tunefront.evaluators.isolation.codec import from_plain
 
-sys.modules["tunefront.evaluators.pipelines.inference"].LEAST_FREE_BYTES = 0
-sys.modules["tunefront.evaluators.pipelines.inference"].MODEL_COPIES = 0
+sys.modules["tunefront.evaluators.pipelines.stage_runner"].LEAST_FREE_BYTES = 0
+sys.modules["tunefront.evaluators.pipelines.stage_runner"].MODEL_COPIES = 0
 store = Path(sys.argv[2])
-setting = replace(EvaluationSettings.from_dict(json.loads(sys.argv[1])), store=str(store))
+setting = from_plain(EvaluationSettings, json.loads(sys.argv[1]))
+setting = replace(setting, store=str(store))
 isolation = Isolation()
 for choices in (
     {"runtime": "torch"},
@@ -97,7 +97,7 @@ def test_a_disk_that_fills_up_is_the_cause_whatever_is_written(
     small = tmp_path / "small"
     small.mkdir()
     script = 'mount -t tmpfs -o size=256k tmpfs "$1" && exec "$0" -c "$2" "$3" "$1" "$4"'
-    arguments = [str(small), ON_A_SMALL_DISK, json.dumps(lm_setting.to_dict())]
+    arguments = [str(small), ON_A_SMALL_DISK, json.dumps(to_plain(lm_setting))]
     done = subprocess.run(
         [*alone, "sh", "-c", script, sys.executable, *arguments, str(tmp_path / "log")],
         stdout=subprocess.PIPE,

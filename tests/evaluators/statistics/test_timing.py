@@ -23,6 +23,7 @@ from tunefront.evaluators.interfaces.tensors import (
     tokens_of,
     warm_up,
 )
+from tunefront.evaluators.isolation.codec import from_plain, to_plain
 from tunefront.evaluators.measures.machine import ProcessWatch
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.statistics.timing import (
@@ -130,7 +131,7 @@ def test_a_block_has_at_least_one_pass(clocked: type[Clock]) -> None:
 
 def test_a_block_goes_to_json_and_back() -> None:
     made = block(0.125, passes=3, cpu_s=0.5, wait_s=0.25)
-    again = Block.from_dict(made.to_dict())
+    again = from_plain(Block, to_plain(made))
     np.testing.assert_array_equal(again.request_s, made.request_s)
     assert (again.cpu_s, again.wait_s) == (0.5, 0.25)
 

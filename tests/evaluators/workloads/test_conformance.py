@@ -18,6 +18,7 @@ from tunefront.evaluators import (
     quality_metrics,
 )
 from tunefront.evaluators.interfaces.tensors import Inputs
+from tunefront.evaluators.isolation.codec import from_plain, to_plain
 from tunefront.evaluators.runtimes.base import Source
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.store.store import fingerprint_of
@@ -343,7 +344,7 @@ def test_a_custom_workload_declares_its_own_architecture(
 ) -> None:
     spec = replace(custom_spec, architecture=architecture)
     assert build_workload(spec).architecture == architecture
-    assert WorkloadSpec.from_dict(spec.to_dict()) == spec
+    assert from_plain(WorkloadSpec, to_plain(spec)) == spec
 
 
 def test_an_architecture_is_a_known_word_and_a_custom_workloads_only(

@@ -82,7 +82,7 @@ def test_floats_are_cast_at_its_border(
     if reason := catalog.refusal(values, detect_hardware()):
         pytest.skip(reason)
     described = describe_workload(spec, isolation, tmp_path / "log")
-    setting = replace(lm_setting, workload=spec, fingerprint=str(described["fingerprint"]))
+    setting = replace(lm_setting, workload=spec, fingerprint=described.fingerprint)
     configuration = catalog.complete({**values, "batch_size": 2})
     found = evaluate(setting, configuration, isolation, tmp_path / "log")
     assert found.status == "ok", (found.message, found.log)
@@ -107,7 +107,7 @@ def test_a_quality_that_is_no_figure_is_a_failure_that_names_it(
 ) -> None:
     spec = replace(spec, quality=f"plain_network:{quality}")
     described = describe_workload(spec, isolation, tmp_path / "log")
-    setting = replace(lm_setting, workload=spec, fingerprint=str(described["fingerprint"]))
+    setting = replace(lm_setting, workload=spec, fingerprint=described.fingerprint)
     configuration = builtin_catalog().complete({"runtime": "torch"})
     found = evaluate(setting, configuration, isolation, tmp_path / "log")
     assert (found.status, found.stage, found.cause) == ("failed", "quality", "invalid output")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tunefront.evaluators import (
+    Evaluation,
     EvaluationSettings,
     InterleavedRun,
     Measurement,
@@ -19,9 +20,12 @@ from tunefront.evaluators import (
     WorkloadSpec,
     builtin_catalog,
 )
+from tunefront.evaluators.isolation.codec import from_plain, to_plain
+from tunefront.evaluators.pipelines import inference
+from tunefront.evaluators.pipelines.base import ConfirmationRound
 from tunefront.evaluators.statistics.timing import Block
 from tunefront.search.cluster import jobs as module
-from tunefront.search.cluster.jobs import Job, TurnsJob, run_turns
+from tunefront.search.cluster.jobs import Job, TurnsJob, run_job, run_turns
 from tunefront.spaces import Configuration, EvaluationError
 
 BASELINE, FAST, GONE = (
@@ -29,8 +33,8 @@ BASELINE, FAST, GONE = (
 )
 
 
-def turns_job(*configurations: Configuration, seconds: float = 9.0) -> dict[str, Any]:
-    """As Ray carries it."""
+def turns_job(*configurations: Configuration, seconds: float = 9.0) -> TurnsJob:
+    """As it arrives in a worker."""
     spec = WorkloadSpec(task="causal-lm", model="m", folder="/nowhere", data="d")
     job = TurnsJob(
         configurations=configurations,
@@ -38,11 +42,9 @@ def turns_job(*configurations: Configuration, seconds: float = 9.0) -> dict[str,
             workload=spec, fingerprint="abc", store="/nowhere", protocol=Protocol(turns=4)
         ),
         log=Path("/nowhere/log"),
-        seconds=seconds,
-        precision=0.05,
+        wanted=ConfirmationRound(number=0, seconds=seconds, precision=0.05),
     )
-    plain: dict[str, Any] = json.loads(json.dumps(job.to_dict()))
-    return plain
+    return from_plain(TurnsJob, json.loads(json.dumps(to_plain(job))))
 
 
 def timing(*seconds: float) -> Timing:
@@ -101,8 +103,8 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def install(seconds: Sequence[Sequence[float]], fails: Sequence[int] = ()) -> Turns:
         turns = Turns(seconds, fails)
-        monkeypatch.setattr(module, "take_turns", turns)
-        monkeypatch.setattr(module, "contender", contender)
+        monkeypatch.setattr(inference, "take_turns", turns)
+        monkeypatch.setattr(inference, "contender", contender)
         return turns
 
     return install
@@ -112,30 +114,42 @@ def test_a_round_says_rates_and_figures_of_everybody(play: Any) -> None:
     """Three items a pass."""
     play([[0.5], [0.25]])
     base, fast = run_turns(turns_job(BASELINE, FAST))
-    assert base["rates"] == pytest.approx([6.0] * 4)
-    assert fast["rates"] == pytest.approx([12.0] * 4)
-    assert fast["clean"] == [True] * 4
-    assert fast["figures"] == {"peak_memory_mb": 7.0}
-    assert json.loads(json.dumps([base, fast])) == [base, fast]
+    assert base is not None
+    assert fast is not None
+    assert base.rates == pytest.approx([6.0] * 4)
+    assert fast.rates == pytest.approx([12.0] * 4)
+    assert fast.clean == [True] * 4
+    assert fast.figures == {"peak_memory_mb": 7.0}
 
 
-def test_a_worker_gets_complete_configurations() -> None:
-    """Whatever the space lists; completed ones are as they were."""
+def test_a_worker_completes_configurations(play: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The space lists only some choices; the others get their defaults."""
     short = Configuration({"threads": 2, "runtime": "openvino"})
-    round_of_two = turns_job(short, builtin_catalog().complete(short))
-    assert round_of_two["configurations"] == [dict(builtin_catalog().complete(short))] * 2
-    setting = EvaluationSettings.from_dict(round_of_two["setting"])
-    job = Job(number=3, configuration=short, setting=setting, folder=Path("/nowhere"))
-    assert Configuration(job.to_dict()["configuration"]) == builtin_catalog().complete(short)
-    assert job.configuration == short
+    turns = play([[0.5], [0.25]])
+    run_turns(turns_job(short, builtin_catalog().complete(short)))
+    assert [target.configuration for target in turns.seen] == [
+        builtin_catalog().complete(short)
+    ] * 2
+    evaluated: list[Configuration] = []
+
+    def note(
+        setting: EvaluationSettings, configuration: Configuration, *_: object, **__: object
+    ) -> Evaluation:
+        evaluated.append(configuration)
+        return Evaluation(status="ok")
+
+    monkeypatch.setattr(module, "evaluate", note)
+    setting = turns_job(short).setting
+    run_job(Job(number=3, configuration=short, setting=setting, folder=Path("/nowhere")))
+    assert evaluated == [builtin_catalog().complete(short)]
 
 
 def test_who_fails_or_can_not_be_built_says_nothing(play: Any) -> None:
     turns = play([[0.5], [0.25]], fails=[1])
     found = run_turns(turns_job(BASELINE, GONE, FAST))
     assert [contender.configuration for contender in turns.seen] == [BASELINE, FAST]
-    assert found[0]["rates"]
-    assert [*found[1:]] == [{}, {}]
+    assert found[0] is not None
+    assert [*found[1:]] == [None, None]
 
 
 WILD = [0.5, 1.5, 0.6, 1.4, 0.7]

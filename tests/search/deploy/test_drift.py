@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tunefront.evaluators import Direction, Measurement
+from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.evaluators.measures.machine import QUIET
 from tunefront.search.deploy.drift import BUSY, Finding, judged_figures, judged_quality
 from tunefront.search.deploy.rounds import Rounds, of_rounds
@@ -25,7 +26,7 @@ def manifest(latency: float = 10.0, memory: float = 500.0, **more: Any) -> dict[
     return {
         "hardware": HERE,
         "sample_figures": figures,
-        "sample_spread": {name: figure(value).to_dict() for name, value in figures.items()},
+        "sample_spread": {name: to_plain(figure(value)) for name, value in figures.items()},
         "sample_probe": {"compute_ms": 4.0, "memory_ms": 8.0},
         **more,
     }

@@ -57,7 +57,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Searched]:
     os.environ.pop("MLFLOW_TRACKING_URI", None)
     experiment = load_experiment(small_experiment(folder))
     setting, described = check_workload(experiment, lambda line: None)
-    study = Study.open(experiment, {"workload": described["fingerprint"]})
+    study = Study.open(experiment, {"workload": described.fingerprint})
     isolation = Isolation()
     baseline = experiment.space.catalog.complete(experiment.baseline)
     found = evaluate(setting, baseline, isolation, folder / "trial.log")

@@ -12,7 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 from tests.search.conftest import FILE as TEXT
 
-from tunefront.evaluators import Evaluation
+from tunefront.evaluators import Evaluation, WorkloadDescription
+from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.search import Experiment, load_experiment
 from tunefront.search.cli import tunefront
 from tunefront.search.results.archive import experiment_of, load_searched, open_search, read_search
@@ -35,7 +36,7 @@ def begun(tmp_path: Path, evaluation: EvaluationOf) -> Callable[..., Experiment]
         (folder / "experiment.yaml").write_text(text)
         experiment = load_experiment(folder)
         study = Study.open(experiment, {"test": "yes"})
-        write_record(experiment, experiment.space.enumerate(), {"fingerprint": "f"})
+        write_record(experiment, experiment.space.enumerate(), WorkloadDescription(fingerprint="f"))
         study.tell(study.ask(experiment.baseline), evaluation())
         other = next(c for c in experiment.space.enumerate().runnable if c != experiment.baseline)
         study.tell(study.ask(other), evaluation(throughput=factor * 100.0))
@@ -189,7 +190,7 @@ def test_the_baseline_s_own_change_is_said(
     begun: Callable[..., Experiment], evaluation: EvaluationOf
 ) -> None:
     one, other = begun("one"), begun("two")
-    slower = json.dumps(evaluation(throughput=80.0).to_dict())
+    slower = json.dumps(to_plain(evaluation(throughput=80.0)))
     with closing(sqlite3.connect(other.results / "study.db")) as connection:
         connection.execute(
             "UPDATE trial_user_attributes SET value_json = ? WHERE trial_id = 1 "

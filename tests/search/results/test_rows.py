@@ -9,6 +9,7 @@ from datetime import datetime
 import pytest
 
 from tunefront.evaluators import Evaluation, Measurement
+from tunefront.evaluators.isolation.codec import from_plain
 from tunefront.search import Experiment, Limit, Result, Trial, result_of
 from tunefront.search.results.rows import rows, trial_record, trials_csv, trials_json
 from tunefront.search.study.confirmation import Confirmation
@@ -52,7 +53,7 @@ def test_a_record_says_everything_about_a_trial(
     )
     assert (found["number"], found["status"]) == (1, "infeasible")
     assert found["configuration"] == {"threads": 2}
-    assert Measurement.from_dict(found["measurements"]["throughput"]).value == 100
+    assert from_plain(Measurement, found["measurements"]["throughput"]).value == 100
     assert found["broken_limits"] == ["quality_drop <= 5"]
     assert found["seconds"] == {"total": 1.0}
     assert found["doubts"] == []

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tunefront.evaluators import builtin_catalog
+from tunefront.evaluators.pipelines.base import RoundResult
 from tunefront.search import Experiment, Trial
 from tunefront.search.front.picks import front_of
 from tunefront.search.run.confirm import (
@@ -251,12 +252,12 @@ def test_confirmation_takes_its_share_of_the_whole(
 # What a round says
 
 
-def sitting(*rates: float, clean: Sequence[bool] = ()) -> dict[str, Any]:
-    return {
-        "rates": list(rates),
-        "clean": list(clean) or [True] * len(rates),
-        "figures": {"throughput": rates[0]},
-    }
+def sitting(*rates: float, clean: Sequence[bool] = ()) -> RoundResult:
+    return RoundResult(
+        rates=rates,
+        clean=list(clean) or [True] * len(rates),
+        figures={"throughput": rates[0]},
+    )
 
 
 @pytest.fixture
@@ -288,17 +289,17 @@ def test_ratios_are_taken_within_a_turn(group: Group) -> None:
 
 
 def test_who_failed_has_no_round_and_the_others_have(group: Group) -> None:
-    without_2 = rounds_of(group, [*SITTINGS[:2], {}, *SITTINGS[3:]])
+    without_2 = rounds_of(group, [*SITTINGS[:2], None, *SITTINGS[3:]])
     assert without_2[2] is None
     assert all(without_2[number] is not None for number in (0, 1, 3, 4))
-    without_twin = rounds_of(group, [*SITTINGS[:5], {}])
+    without_twin = rounds_of(group, [*SITTINGS[:5], None])
     four = without_twin[4]
     assert four is not None
     assert (four.ratios, four.alike) == ([6.0, 6.0, 6.0], ())
 
 
 def test_without_the_baseline_a_round_says_nothing(group: Group) -> None:
-    assert set(rounds_of(group, [{}, *SITTINGS[1:]]).values()) == {None}
+    assert set(rounds_of(group, [None, *SITTINGS[1:]]).values()) == {None}
 
 
 def test_turns_in_which_somebody_was_in_the_way_do_not_count(group: Group) -> None:

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from tests.search.conftest import FILE as TEXT
 
-from tunefront.evaluators import Evaluation
+from tunefront.evaluators import Evaluation, WorkloadDescription
 from tunefront.search import Experiment, load_experiment
 from tunefront.search.cli import tunefront
 from tunefront.search.results.metadata import archive_record, write_record
@@ -27,7 +27,7 @@ def begun(tmp_path: Path, evaluation: Callable[..., Evaluation]) -> Callable[[st
         (folder / "experiment.yaml").write_text(TEXT.replace("Made up", name))
         experiment = load_experiment(folder)
         study = Study.open(experiment, {"test": "yes"})
-        write_record(experiment, experiment.space.enumerate(), {"fingerprint": "f"})
+        write_record(experiment, experiment.space.enumerate(), WorkloadDescription(fingerprint="f"))
         study.tell(study.ask(experiment.baseline), evaluation())
         return experiment
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from tunefront.evaluators import Evaluation
+from tunefront.evaluators import Evaluation, WorkloadDescription
 from tunefront.search import Experiment
 from tunefront.search.results.metadata import (
     recorded_result,
@@ -33,7 +33,7 @@ def experiment(load: Load) -> Experiment:
 def study(experiment: Experiment, evaluation: Callable[..., Evaluation]) -> Study:
     """The record of a search with its baseline."""
     study = Study.open(experiment, {"test": "yes"})
-    write_record(experiment, experiment.space.enumerate(), {"fingerprint": "f"})
+    write_record(experiment, experiment.space.enumerate(), WorkloadDescription(fingerprint="f"))
     study.tell(study.ask(experiment.baseline), evaluation())
     return study
 
@@ -103,7 +103,7 @@ def test_a_trial_that_was_running_when_the_driver_ended_is_to_be_run(
 ) -> None:
     experiment = load("budget.trials=1")
     study = Study.open(experiment, {"test": "yes"})
-    write_record(experiment, experiment.space.enumerate(), {"fingerprint": "f"})
+    write_record(experiment, experiment.space.enumerate(), WorkloadDescription(fingerprint="f"))
     study.ask(experiment.baseline)
     status = status_of(experiment)
     assert status.unfinished
@@ -134,7 +134,7 @@ def test_what_failures_ruled_out_is_not_waited_for(
     experiment = load("budget={hours: 2}", "space.runtime=[torch, onnxruntime]")
     study = Study.open(experiment, {"test": "yes"})
     enumeration = experiment.space.enumerate()
-    write_record(experiment, enumeration, {"fingerprint": "f"})
+    write_record(experiment, enumeration, WorkloadDescription(fingerprint="f"))
     failed = 0
     for configuration in enumeration.runnable:
         broken = configuration["runtime"] == "onnxruntime"
@@ -158,7 +158,7 @@ def test_status_show_and_the_note_do_not_list_the_space(
     experiment = load("space.runtime=[torch, onnxruntime]", "space.batch_size=[1, 8, 16]")
     study = Study.open(experiment, {"test": "yes"})
     enumeration = experiment.space.enumerate()
-    write_record(experiment, enumeration, {"fingerprint": "f"})
+    write_record(experiment, enumeration, WorkloadDescription(fingerprint="f"))
     study.tell(study.ask(experiment.baseline), evaluation())
     broken = [c for c in enumeration.runnable if c["runtime"] == "onnxruntime"]
     for configuration in broken[:3]:
@@ -219,7 +219,7 @@ def test_the_budget_is_the_one_that_the_search_was_started_with(
     load: Load, overrides: tuple[str, ...], planned: int
 ) -> None:
     experiment = load(*overrides)
-    write_record(experiment, experiment.space.enumerate(), {})
+    write_record(experiment, experiment.space.enumerate(), WorkloadDescription(fingerprint=""))
     later = load("budget.trials=2")
     from tunefront.search.results.metadata import read_record
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tunefront.evaluators import Measurement, measured_metrics, ratio_interval
+from tunefront.evaluators.isolation.codec import from_plain, to_plain
 from tunefront.search import Trial
 from tunefront.search.experiment.metrics import cost_metrics
 from tunefront.search.study.confirmation import Confirmation, Round, confirmed
@@ -20,21 +21,21 @@ def confirmed_with(trials: Sequence[Trial], confirmation: Confirmation) -> list[
 
 
 def round_of(*ratios: float, alike: Sequence[float] = (), **figures: float) -> Round:
-    return Round(ratios=list(ratios), alike=list(alike), figures=figures)
+    return Round(ratios=ratios, alike=tuple(alike), figures=figures)
 
 
-BASE = [round_of(1, 1, throughput=90.0), round_of(1, 1, throughput=110.0)]
-OWN = [
+BASE = (round_of(1, 1, throughput=90.0), round_of(1, 1, throughput=110.0))
+OWN = (
     round_of(2.9, 3.0, 3.2, alike=[1.4, 1.5, 1.6], throughput=300.0, peak_memory_mb=250.0),
     round_of(3.1, 3.0, 2.8, alike=[1.5, 1.5, 1.5], throughput=310.0, peak_memory_mb=270.0),
-]
+)
 
 
 def test_a_confirmation_is_kept_as_plain_values() -> None:
-    confirmation = Confirmation(rounds={0: BASE, 3: OWN}, asked=[0, 3, 4])
-    again = Confirmation.from_dict(json.loads(json.dumps(confirmation.to_dict())))
+    confirmation = Confirmation(rounds={0: BASE, 3: OWN}, asked=(0, 3, 4))
+    again = from_plain(Confirmation, json.loads(json.dumps(to_plain(confirmation))))
     assert again == confirmation
-    assert Confirmation.from_dict({}) == Confirmation()
+    assert from_plain(Confirmation, {}) == Confirmation()
 
 
 def test_the_speed_up_is_the_ratio_over_all_rounds() -> None:
@@ -84,15 +85,15 @@ def test_rounds_without_ratios_confirm_no_throughput(trial: TrialOf) -> None:
 def test_more_rounds_are_added_to_those_there_are() -> None:
     first = Confirmation().with_rounds({0: BASE, 1: OWN})
     second = first.with_rounds({0: BASE[:1], 2: OWN[:1]})
-    assert first == Confirmation(rounds={0: BASE, 1: OWN}, asked=[0, 1])
-    assert second.rounds == {0: [*BASE, BASE[0]], 1: OWN, 2: OWN[:1]}
-    assert second.asked == [0, 1, 2]
+    assert first == Confirmation(rounds={0: BASE, 1: OWN}, asked=(0, 1))
+    assert second.rounds == {0: (*BASE, BASE[0]), 1: OWN, 2: OWN[:1]}
+    assert second.asked == (0, 1, 2)
 
 
 def test_who_failed_in_any_of_its_rounds_has_none_but_was_asked() -> None:
     found = Confirmation().with_rounds({0: BASE, 1: [OWN[0], None], 2: [None]})
     assert found.rounds == {0: BASE}
-    assert found.asked == [0, 1, 2]
+    assert found.asked == (0, 1, 2)
 
 
 def test_who_fails_later_keeps_what_it_had() -> None:

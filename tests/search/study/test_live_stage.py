@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tunefront.evaluators import Evaluation
+from tunefront.evaluators import Evaluation, WorkloadDescription
 from tunefront.search import Experiment
 from tunefront.search.results.metadata import write_record
 from tunefront.search.run.driver_process import only_driver
@@ -64,7 +64,7 @@ def experiment(load: Callable[..., Experiment]) -> Experiment:
     """One whose second trial runs."""
     experiment = load("budget.trials=3")
     study = Study.open(experiment, {"test": "yes"})
-    write_record(experiment, experiment.space.enumerate(), {"fingerprint": "f"})
+    write_record(experiment, experiment.space.enumerate(), WorkloadDescription(fingerprint="f"))
     study.tell(
         study.ask(experiment.baseline), Evaluation(status="failed", cause="oom", message="m")
     )

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tunefront.evaluators import Evaluation, Sample
+from tunefront.evaluators.isolation.codec import from_plain, to_plain
 from tunefront.search import Experiment, Trial
 from tunefront.search.study.outputs import (
     outputs_of,
@@ -72,7 +73,7 @@ def test_the_study_hands_samples_to_their_file(
 ) -> None:
     experiment = load()
     study = Study.open(experiment, {"test": "yes"})
-    told = Evaluation.from_dict(replace(evaluation(), samples=SAMPLES).to_dict())
+    told = from_plain(Evaluation, to_plain(replace(evaluation(), samples=SAMPLES)))
     assert told.samples == SAMPLES, "they travel from the worker as JSON"
     first = study.tell(study.ask(experiment.baseline), told)
     second = study.tell(
@@ -87,6 +88,6 @@ def test_the_study_hands_samples_to_their_file(
 def test_an_evaluation_from_before_samples_can_be_read(
     evaluation: Callable[..., Evaluation], trial: Callable[..., Trial]
 ) -> None:
-    fields = json.loads(json.dumps(evaluation().to_dict()))
+    fields = json.loads(json.dumps(to_plain(evaluation())))
     del fields["samples"]
-    assert Evaluation.from_dict(fields).samples == ()
+    assert from_plain(Evaluation, fields).samples == ()

@@ -12,6 +12,7 @@ import optuna
 import pytest
 
 from tunefront.evaluators import Evaluation
+from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.search import Experiment, load_experiment
 from tunefront.search.study.confirmation import Confirmation, Round
 from tunefront.search.study.study import RECORD_FORMAT, STUDY_FILE, TRIAL_ATTEMPTS, Study
@@ -415,4 +416,4 @@ def test_the_confirmation_is_recorded(begun: Study) -> None:
     confirmation = Confirmation(rounds=rounds, asked=[0, 3])
     begun.set_confirmation(confirmation)
     read = Study.read(begun.experiment).confirmation()
-    assert read.to_dict() == confirmation.to_dict()
+    assert to_plain(read) == to_plain(confirmation)

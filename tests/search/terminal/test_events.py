@@ -116,7 +116,7 @@ def test_an_unknown_event_is_refused() -> None:
             events.ConfirmationStarted(),
             "confirming the finalists: measured again, interleaved with the baseline",
         ),
-        (events.ConfirmationRound(completed=1, planned=3), "confirming: 1 of 3 rounds"),
+        (events.ConfirmationRoundFinished(completed=1, planned=3), "confirming: 1 of 3 rounds"),
         (events.ReportWritten(path=Path("/r/report.html")), "report: /r/report.html"),
         (
             events.ReportFailed(file="report.html", problem="OSError: disk"),

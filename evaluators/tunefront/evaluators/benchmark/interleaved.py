@@ -8,15 +8,19 @@ machine busy, the next turn waits, up to `Protocol.wait_s` in total.
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from tunefront.evaluators.evaluation.built import built_measurements
 from tunefront.evaluators.evaluation.settings import EvaluationSettings, devices, memory_limit
+from tunefront.evaluators.extensions import catalog_of
 from tunefront.evaluators.interfaces.tensors import read_requests, size_of_pass, speed_of
+from tunefront.evaluators.isolation.codec import from_plain
 from tunefront.evaluators.isolation.cores import lease_cores
-from tunefront.evaluators.isolation.process import Child, Isolation, Kit, Step
+from tunefront.evaluators.isolation.preload import open_imports
+from tunefront.evaluators.isolation.process import Child, Isolation
+from tunefront.evaluators.isolation.task import Task
 from tunefront.evaluators.measures.base import Measure, MeasureScope, Reading
 from tunefront.evaluators.measures.builtin import BUILTIN_MEASURES
 from tunefront.evaluators.measures.machine import wait_until_quiet
@@ -32,6 +36,7 @@ from tunefront.spaces import (
     resources_of,
 )
 
+from .messages import MEASURE, MeasureRequest, ReadBack
 from .turn_channel import TurnChannel
 
 
@@ -162,7 +167,7 @@ class _Participant:
         self,
         contender: Target,
         places: Sequence[int],
-        children: Sequence[Child],
+        children: Sequence[Child[ReadBack]],
         measures: Sequence[Measure],
     ) -> None:
         self.contender = contender
@@ -238,7 +243,7 @@ class _Participant:
             first, *_ = [child.result() for child in self.children.values()]
         except EvaluationError as error:
             return error
-        return replace(self.result, facts={**first["facts"], **self.result.facts})
+        return replace(self.result, facts={**first.facts, **self.result.facts})
 
 
 class _Benchmark:
@@ -264,11 +269,11 @@ class _Benchmark:
         first = sum(len(player.places) for player in self._players)
         places = range(first, first + contender.replicas)
         measures = self._applicable("candidate", [contender.configuration])
-        steps = [
-            self._step(contender, replica, place, log, measures)
+        tasks = [
+            self._task(contender, replica, place, log, measures)
             for replica, place in enumerate(places)
         ]
-        children = [stack.enter_context(isolation.start(step)) for step in steps]
+        children = [stack.enter_context(isolation.start(task)) for task in tasks]
         self._players.append(_Participant(contender, places, children, measures))
 
     def _applicable(
@@ -283,25 +288,27 @@ class _Benchmark:
             and any(measure.obstacle(hardware, one) is None for one in configurations)
         ]
 
-    def _step(
+    def _task(
         self, contender: Target, replica: int, place: int, log: Path, measures: Sequence[Measure]
-    ) -> Step:
+    ) -> Task[ReadBack]:
         configuration = contender.configuration
-        payload = {
-            "workload": self._setting.workload.to_dict(),
-            "candidate": str(contender.candidate),
-            "configuration": dict(configuration),
-            "requests": str(contender.requests),
-            "threads": configuration.integer("threads"),
-            "protocol": asdict(self._protocol),
-            "address": self._turnstile.address,
-            "place": place,
-            "inside": [measure.inside for measure in measures if measure.inside],
-        }
-        return Step(
-            name="measure",
-            payload=payload,
-            kit=cast(Kit, configuration.text("runtime")),
+        workload = self._setting.workload
+        catalog = catalog_of(workload.extensions, workload.declared)
+        request = MeasureRequest(
+            workload=workload,
+            candidate=contender.candidate,
+            configuration=configuration,
+            requests=contender.requests,
+            protocol=self._protocol,
+            address=self._turnstile.address,
+            place=place,
+            inside=tuple(measure.inside for measure in measures if measure.inside),
+        )
+        return Task(
+            function=MEASURE,
+            request=request,
+            result=ReadBack,
+            imports=open_imports(catalog, configuration.text("runtime")),
             log=log,
             timeout_s=self._setting.timeouts.measure_s,
             cores=self._cores[replica * contender.cores : (replica + 1) * contender.cores],
@@ -397,7 +404,7 @@ class _Benchmark:
         """Run one turn of one target: a block of each of its replicas."""
         player.before_block()
         if replies := self._call(player, "block"):
-            player.add_turn([Block.from_dict(reply) for reply in replies])
+            player.add_turn([from_plain(Block, reply) for reply in replies])
 
     def _call(self, player: _Participant, word: str) -> list[Mapping[str, Any]]:
         limit_s = self._setting.timeouts.measure_s

@@ -9,18 +9,16 @@ import json
 import os
 import selectors
 import socket
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tunefront.evaluators.isolation.interim import socket_folder
 from tunefront.spaces import EvaluationError
 
 ADDRESS = "turns"
-LONGEST_ADDRESS = 100
-"""Longest path of the socket in characters, a little below the limit of the system."""
 CHANNEL_POLL_S = 0.5
 """Seconds without a message after which the awaited processes are checked."""
 
@@ -60,10 +58,7 @@ class TurnChannel:
     """
 
     def __init__(self, places: int) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="tunefront-")
-        if len(self._folder.name) + len(ADDRESS) > LONGEST_ADDRESS:
-            self._folder.cleanup()
-            self._folder = tempfile.TemporaryDirectory(prefix="tunefront-", dir="/tmp")  # noqa: S108
+        self._folder = socket_folder()
         self.address = str(Path(self._folder.name, ADDRESS))
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(self.address)

@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
 
+from tunefront.evaluators.isolation.codec import from_plain, to_plain
 from tunefront.evaluators.measures.memory import folder_mb
 from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.spaces import Configuration, ExportError, Value
@@ -68,16 +68,7 @@ class CandidateRecord:
 
     def write(self, folder: Path) -> None:
         """Write `candidate.json` into a folder."""
-        fields = {
-            "configuration": dict(self.configuration),
-            "settings": dict(self.settings),
-            "parameters": self.parameters,
-            "reference_parameters": self.reference_parameters,
-            "sparsity": self.sparsity,
-            "threads": self.threads,
-            "extensions": list(self.extensions),
-        }
-        (folder / CANDIDATE_FILE).write_text(json.dumps(fields, indent=2) + "\n")
+        (folder / CANDIDATE_FILE).write_text(json.dumps(to_plain(self), indent=2) + "\n")
 
     @classmethod
     def read(cls, folder: Path) -> "CandidateRecord":
@@ -88,15 +79,7 @@ class CandidateRecord:
         """
         path = folder / CANDIDATE_FILE
         try:
-            fields = json.loads(path.read_text())
-            return cls(
-                configuration=Configuration(fields["configuration"]),
-                settings=cast(Mapping[str, object], fields["settings"]),
-                parameters=int(fields["parameters"]),
-                reference_parameters=int(fields["reference_parameters"]),
-                sparsity=float(fields["sparsity"]),
-                threads=int(fields["threads"]),
-                extensions=tuple(str(folder / one) for one in fields["extensions"]),
-            )
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            read = from_plain(cls, json.loads(path.read_text()))
+        except (OSError, ValueError) as error:
             raise ExportError(f"{path} is no readable candidate record: {error}") from error
+        return replace(read, extensions=tuple(str(folder / one) for one in read.extensions))

@@ -1,21 +1,15 @@
 """The result of an evaluation: plain values that are passed between processes as JSON."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.evaluators.workloads.outputs import Sample
 from tunefront.spaces import FailureCause
 
-EvaluationStage = Literal["prepare", "build", "quality", "measure"]
-
-
 WAITING = "waiting"
 """Key in `Evaluation.seconds` of the waiting time, which belongs to no stage."""
-
-
-EVALUATION_STAGES: tuple[EvaluationStage, ...] = ("prepare", "build", "quality", "measure")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,12 +27,6 @@ class InterimResult:
     speed: Measurement | None
     hopeless: str = ""
     ended: bool = False
-
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> "InterimResult":
-        """Return the interim result that `asdict` wrote."""
-        speed = fields["speed"]
-        return cls(**{**fields, "speed": None if speed is None else Measurement.from_dict(speed)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,11 +46,12 @@ class Evaluation:
         machine: State of the machine during measuring (`MachineState`, and of GPUs if used).
         doubts: Warnings: reasons to trust the measurements less; empty without any.
         blocks: Median request latency of each turn in ms, disturbed turns included.
+        curves: Values that were reported while it ran, by metric: each a step and the value.
         seconds: Seconds by stage, without waiting; `waiting` for cores in use and for a quiet
             machine; and `total`.
         reused: Names of the products that were found in the store.
         cause: Cause of the failure.
-        stage: Stage in which it failed.
+        stage: Stage of the pipeline in which it failed.
         message: Error message of the failure.
         log: Last lines of the log of the failed step.
     """
@@ -77,10 +66,11 @@ class Evaluation:
     machine: Mapping[str, float] = field(default_factory=dict)
     doubts: tuple[str, ...] = ()
     blocks: tuple[float, ...] = ()
+    curves: Mapping[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     reused: tuple[str, ...] = ()
     cause: FailureCause | None = None
-    stage: EvaluationStage | None = None
+    stage: str | None = None
     message: str = ""
     log: tuple[str, ...] = ()
 
@@ -88,30 +78,3 @@ class Evaluation:
     def own_s(self) -> float:
         """Total seconds without waiting; 0 if they are unknown."""
         return self.seconds.get("total", 0.0) - self.seconds.get(WAITING, 0.0)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        fields = asdict(self)
-        fields["measurements"] = {n: m.to_dict() for n, m in self.measurements.items()}
-        fields["relative"] = None if self.relative is None else self.relative.to_dict()
-        return fields
-
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> "Evaluation":
-        """Return the evaluation that `to_dict` wrote."""
-        measurements = {n: Measurement.from_dict(m) for n, m in fields["measurements"].items()}
-        relative, first_look = fields.get("relative"), fields.get("first_look")
-        return cls(
-            **{
-                **fields,
-                "measurements": measurements,
-                "samples": tuple(Sample(**sample) for sample in fields.get("samples", ())),
-                "relative": relative and Measurement.from_dict(relative),
-                "first_look": first_look and InterimResult.from_dict(first_look),
-                "doubts": tuple(fields.get("doubts", ())),
-                "blocks": tuple(fields.get("blocks", ())),
-                "items": (tuple(fields["items"][0]), tuple(fields["items"][1])),
-                "reused": tuple(fields["reused"]),
-                "log": tuple(fields["log"]),
-            }
-        )

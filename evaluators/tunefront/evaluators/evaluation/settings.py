@@ -2,8 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 from tunefront.evaluators.workloads.spec import WorkloadSpec
 from tunefront.spaces import Configuration, Value
@@ -51,26 +50,6 @@ class EvaluationSettings:
     baseline: Mapping[str, Value] = field(default_factory=dict)
     quality_limit: float | None = None
     quality_matters: bool = True
-
-    def to_dict(self) -> dict[str, object]:
-        """Return plain values for JSON."""
-        return {**asdict(self), "baseline": dict(self.baseline)}
-
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> "EvaluationSettings":
-        """Return the settings that `to_dict` wrote."""
-        return cls(
-            workload=WorkloadSpec.from_dict(fields["workload"]),
-            fingerprint=fields["fingerprint"],
-            store=fields["store"],
-            protocol=Protocol(**fields["protocol"]),
-            timeouts=Timeouts(**fields["timeouts"]),
-            build_cores=fields["build_cores"],
-            memory_mb=fields["memory_mb"],
-            baseline=fields["baseline"],
-            quality_limit=fields["quality_limit"],
-            quality_matters=fields["quality_matters"],
-        )
 
 
 def memory_limit(setting: EvaluationSettings, configuration: Configuration) -> int:

@@ -1,8 +1,8 @@
-"""Fork server: imports libraries once and forks a child for each step; no threads, no state.
+"""Fork server: imports libraries once, then forks the processes of tasks; no threads, no state.
 
 `process.py` starts it as `python -m tunefront.evaluators.isolation.forkserver MODULE[:FUNCTION]
 ...`. It imports the modules (and calls the functions), then reads one JSON object per line from
-stdin. For each it imports the modules that the step needs in addition and forks a child. It writes
+stdin. For each it imports the modules that the task needs in addition and forks a child. It writes
 the child's pid to stdout at once, and its wait status when the child has exited. When stdin closes,
 because the parent has exited, it kills its children and exits.
 """
@@ -24,6 +24,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from .call import run_plain
 from .preload import load_installed
 from .shared_memory import remove_leftovers
 
@@ -91,13 +92,13 @@ def _freeze() -> None:
 
 
 def _load(names: Collection[str], loaded: set[str]) -> None:
-    """Import the modules that a step needs in addition to the import profile, once per server."""
+    """Import the modules that a task needs in addition to the import profile, once per server."""
     if not names:
         return
     loaded |= set(names)
     try:
         load_installed(names)
-    except Exception:  # libraries raise many classes; the step's own import raises the error again
+    except Exception:  # libraries raise many classes; the task's own import raises the error again
         traceback.print_exc()
     _freeze()
 
@@ -145,10 +146,9 @@ def _become_child(request: Mapping[str, Any]) -> None:
 
 
 def _run(request: Mapping[str, Any]) -> int:
-    """Run the step and write its result, or its error, to the result file; return the exit code."""
-    module, _, function = str(request["step"]).partition(":")
+    """Run the task and write its result, or its error, to the result file; return the exit code."""
     try:
-        result = getattr(importlib.import_module(module), function)(request["payload"])
+        result = run_plain(str(request["function"]), request["request"])
         outcome = {"result": result}
     except BaseException as error:
         traceback.print_exc()

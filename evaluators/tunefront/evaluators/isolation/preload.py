@@ -1,13 +1,12 @@
-"""Modules that steps import in any case, so that fork servers import them once, before forking."""
+"""Modules that tasks import in any case, so that fork servers import them once, before forking."""
 
 import importlib
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
-from types import MappingProxyType
 
-from tunefront.spaces import NOT_QUANTIZED, Configuration
+from tunefront.spaces import Catalog, Configuration
 
 PROGRAMS = (
     "torch.export.pt2_archive",
@@ -21,26 +20,21 @@ PROGRAMS = (
     "tunefront.evaluators.runtimes.export_program",
 )
 """Modules that torch imports to trace, save or open a program; over one second of CPU time."""
-_TRANSFORMERS = (
-    "transformers.modeling_utils",
-    "transformers.models.auto.modeling_auto",
-    "transformers.models.auto.tokenization_auto",
-)
-_OWN_TASKS = ("custom",)
-"""Tasks that do not load their model with transformers."""
-_BUILDING: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "inductor": (
-            "torch._inductor.compile_fx",
-            "tunefront.evaluators.isolation.preload:vector_instructions",
-        ),
-        "onnxruntime": ("onnx", "onnxscript", "torch.onnx"),
-    }
-)
-"""Modules that a build imports, by runtime."""
 _PACKAGES = ("torch._inductor.package", "torch._inductor.codecache", "torch._inductor.cpp_builder")
 _COMPILED = "TORCHINDUCTOR_CACHE_DIR"
-_TORCHAO = ("torchao.quantization",)
+
+
+_NAMES = ("build", "describe", "export", "measure", "profile", "quality", "reference", "requests")
+TASK_MODULES = tuple(f"tunefront.evaluators.pipelines.tasks.{name}" for name in _NAMES)
+"""Modules with the functions of the pipelines' tasks."""
+PRELOAD = "tunefront.evaluators.isolation.preload"
+"""Name of this module, for functions that fork servers call."""
+BUILD_IMPORTS = ("torch", *TASK_MODULES)
+"""What the fork server imports of all tasks that do not run a candidate.
+
+Candidates are measured in forks of a server that imports only what a deployment would; see
+`open_imports`.
+"""
 
 
 def programs() -> None:
@@ -64,28 +58,30 @@ def vector_instructions() -> None:
     before = os.environ.get(_COMPILED)
     with tempfile.TemporaryDirectory(prefix="tunefront-") as folder:
         os.environ[_COMPILED] = folder
-        with suppress(Exception):  # for example no compiler; the step itself raises the error
+        with suppress(Exception):  # for example no compiler; the task itself raises the error
             pick_vec_isa()
     os.environ.pop(_COMPILED)
     if before is not None:
         os.environ[_COMPILED] = before
 
 
-def imports_of(task: str, configuration: Configuration | None = None) -> tuple[str, ...]:
-    """Return the modules that a step imports for a task and for building a configuration."""
-    needs = () if task in _OWN_TASKS else _TRANSFORMERS
-    if configuration is None:
-        return needs
-    runtime = configuration.text("runtime")
-    quantized = configuration.integer("quantization_bits") < NOT_QUANTIZED
-    torchao = _TORCHAO if quantized and runtime in ("torch", "inductor") else ()
-    return (*needs, *PROGRAMS, *_BUILDING.get(runtime, ()), *torchao)
+def open_imports(catalog: Catalog, runtime: str) -> tuple[str, ...]:
+    """Return what the fork server of a runtime's candidates imports."""
+    return (*catalog.imports(runtime, "open"), *TASK_MODULES)
+
+
+def imports_of(
+    catalog: Catalog, task: str, configuration: Configuration | None = None
+) -> tuple[str, ...]:
+    """Return the modules needed to load a task's model and to build a complete configuration."""
+    needs = catalog.imports(task, "load")
+    return needs if configuration is None else (*needs, *catalog.build_imports(configuration))
 
 
 def load_installed(names: Iterable[str]) -> None:
     """Import modules, and call the function named after a colon.
 
-    Missing modules are ignored here; the step that needs them raises the error.
+    Missing modules are ignored here; the task that needs them raises the error.
     """
     for name in names:
         module, _, function = name.partition(":")

@@ -1,4 +1,4 @@
-"""Runs each evaluation step in a fresh process, which isolates memory, threads and crashes.
+"""Runs each task in fresh processes, which isolates memory, threads and crashes.
 
 One fork server for each import profile (forkserver.py) reduces the cost of a fresh process from the
 seconds that imports take to milliseconds.
@@ -16,114 +16,72 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Literal, cast
+from typing import Any, Generic, cast
 
 from tunefront.evaluators.store.disk import full_folder
 from tunefront.spaces import EvaluationError, FailureCause, WorkloadError
 
-Kit = Literal["build", "torch", "inductor", "onnxruntime", "openvino"]
+from .codec import from_plain, to_plain
+from .interim import INTERIM_ADDRESS, InterimServer, Monitor
+from .task import ResultT, Task
 
-KITS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "build": ("torch", "tunefront.evaluators.pipelines.steps"),
-        "torch": (
-            "torch",
-            "tunefront.evaluators.pipelines.steps",
-            "tunefront.evaluators.isolation.preload:programs",
-        ),
-        "inductor": (
-            "torch",
-            "tunefront.evaluators.pipelines.steps",
-            "tunefront.evaluators.isolation.preload:packages",
-        ),
-        "onnxruntime": ("numpy", "onnxruntime", "tunefront.evaluators.pipelines.steps"),
-        "openvino": ("numpy", "openvino", "tunefront.evaluators.pipelines.steps"),
-    }
-)
-"""Import profiles: the modules that each fork server imports; a function after a colon is called.
-
-Candidates are measured under the profile of their runtime, which imports only what a deployment
-would import; all other steps but profiling use `build`.
-"""
-
-STEPS_MODULE = "tunefront.evaluators.pipelines.steps"
 LOG_LINES = 20
 MOST_LOG_BYTES = 64 * 2**20
-"""Largest log of a step; a step that writes more is killed."""
+"""Largest log of a task; a task that writes more is killed."""
 KEPT_LOG_BYTES = 256 * 2**10
-"""Size of the end of a log that is kept after the step."""
+"""Size of the end of a log that is kept after the task."""
 LOG_POLL_S = 1.0
-"""Interval in seconds at which the log size of a running step is checked."""
+"""Interval in seconds at which the log size of a running task is checked."""
 DISK_EXPLAINS: tuple[FailureCause, ...] = ("exception", "crash", "unsupported")
-"""Failure causes that are reported as "disk full" if a disk that the step writes to is full."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """A function call that runs in a fresh process.
-
-    Attributes:
-        name: A function of `pipelines/steps.py`, or `module:function`.
-        payload: Its argument: plain JSON values.
-        kit: The import profile of the fork server that it is forked from.
-        needs: Further modules that it imports; the fork server imports each once (preload.py), and
-            calls the function named after a colon.
-        log: File to which stdout and stderr are appended.
-        timeout_s: Seconds after which it is killed, from the call of `Child.result`.
-        cores: Its CPU affinity; that of the fork server if empty.
-        environment: Environment variables set in addition.
-        memory_mb: Limit of its private memory in MB (2**20 bytes); no limit if 0.
-    """
-
-    name: str
-    payload: Mapping[str, object]
-    kit: Kit
-    log: Path
-    timeout_s: float
-    needs: Sequence[str] = ()
-    cores: Sequence[int] = ()
-    environment: Mapping[str, str] = field(default_factory=dict)
-    memory_mb: int = 0
+"""Failure causes that are reported as "disk full" if a disk that the task writes to is full."""
 
 
 class Isolation:
-    """Runs steps in fresh processes; `close`, or the exit of this process, kills them all."""
+    """Runs tasks in fresh processes; `close`, or the exit of this process, kills them all."""
 
     def __init__(self) -> None:
-        self._servers: dict[Kit, _Server] = {}
+        self._servers: dict[tuple[str, ...], _Server] = {}
         self._lock = threading.Lock()
 
-    def run(self, step: Step) -> Mapping[str, Any]:
-        """Run a step and return its result.
+    def run(self, task: Task[ResultT], monitor: Monitor | None = None) -> ResultT:
+        """Run a task and return its result.
+
+        Args:
+            task: The task.
+            monitor: Decides on the task's interim reports.
 
         Raises:
-            EvaluationError: With its cause, if the step failed, crashed or timed out.
+            EvaluationError: With its cause, if the task failed, crashed or timed out.
             WorkloadError: If the error is in the user's model or data.
         """
-        with self.start(step) as child:
+        with self.start(task, monitor) as child:
             return child.result()
 
     @contextlib.contextmanager
-    def start(self, step: Step) -> "Iterator[Child]":
-        """Start a step; when the context closes, its process group is killed."""
+    def start(
+        self, task: Task[ResultT], monitor: Monitor | None = None
+    ) -> "Iterator[Child[ResultT]]":
+        """Start a task; when the context closes, its process groups are killed."""
+        task.log.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix="tunefront-"))
         try:
-            child = self._server(step.kit).start(step, scratch)
-            try:
-                yield child
-            finally:
-                child.end()
+            with _monitored(monitor) as environment:
+                child = Child(task, scratch)
+                try:
+                    child.start(self._server(task.imports), environment)
+                    yield child
+                finally:
+                    child.end()
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-            cut_log(step.log)
+            cut_log(task.log)
 
-    def warm(self, kit: Kit) -> None:
-        """Start the fork server of an import profile without waiting for its imports."""
-        self._server(kit)
+    def warm(self, imports: Sequence[str]) -> None:
+        """Start the fork server with these imports without waiting for them."""
+        self._server(imports)
 
     def close(self) -> None:
         """Stop all fork servers and kill their children."""
@@ -132,21 +90,32 @@ class Isolation:
                 server.close()
             self._servers.clear()
 
-    def _server(self, kit: Kit) -> "_Server":
+    def _server(self, imports: Sequence[str]) -> "_Server":
+        profile = tuple(imports)
         with self._lock:
-            server = self._servers.get(kit)
+            server = self._servers.get(profile)
             if server is not None and not server.alive:
                 server.close()
                 server = None
             if server is None:
-                server = self._servers[kit] = _Server(kit)
+                server = self._servers[profile] = _Server(profile)
             return server
+
+
+@contextlib.contextmanager
+def _monitored(monitor: Monitor | None) -> Iterator[Mapping[str, str]]:
+    """Serve interim reports; yields the environment variables that tell a task where."""
+    if monitor is None:
+        yield {}
+        return
+    with InterimServer(monitor) as server:
+        yield {INTERIM_ADDRESS: server.address}
 
 
 class _Server:
     """Client of one fork server."""
 
-    def __init__(self, kit: Kit) -> None:
+    def __init__(self, imports: Sequence[str]) -> None:
         environment = {
             **os.environ,
             "OPENBLAS_NUM_THREADS": "1",
@@ -157,13 +126,13 @@ class _Server:
         }
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tunefront.evaluators.isolation.forkserver", *KITS[kit]],
+            [sys.executable, "-m", "tunefront.evaluators.isolation.forkserver", *imports],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
             env=environment,
         )
-        self._answers: dict[int, queue.Queue[Mapping[str, Any]]] = {}
+        self._receivers: dict[int, Receiver] = {}
         self._numbers = itertools.count()
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
@@ -173,37 +142,20 @@ class _Server:
         """Whether the fork server is still running."""
         return self._process.poll() is None
 
-    def start(self, step: Step, scratch: Path) -> "Child":
-        """Request a child for a step, with `scratch` as the folder for its files.
+    def fork(self, request: Mapping[str, object], receive: "Receiver") -> None:
+        """Request a child; `receive` gets the messages about it, in another thread.
 
         Raises:
             EvaluationError: With the cause "crash", if the fork server has exited.
         """
         number = next(self._numbers)
-        self._answers[number] = queue.Queue()
-        result = scratch / "result.json"
-        work = scratch / "work"
-        work.mkdir()
-        step.log.parent.mkdir(parents=True, exist_ok=True)
-        request = {
-            "id": number,
-            "step": step.name if ":" in step.name else f"{STEPS_MODULE}:{step.name}",
-            "payload": dict(step.payload),
-            "needs": list(step.needs),
-            "result": str(result),
-            "log": str(step.log),
-            "scratch": str(work),
-            "cores": list(step.cores),
-            "environment": dict(step.environment),
-            "memory_mb": step.memory_mb,
-        }
+        self._receivers[number] = receive
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._process.stdin.write(json.dumps({**request, "id": number}).encode() + b"\n")
             self._process.stdin.flush()
         except BrokenPipeError as error:
             raise EvaluationError(f"fork server ended: {self._last_words()}", "crash") from error
-        return Child(step, result, self._answers[number])
 
     def close(self) -> None:
         """Stop the fork server, which kills its children; kill it if that takes over 10 s."""
@@ -223,10 +175,14 @@ class _Server:
         with self._process.stdout as lines:
             for line in lines:
                 message = json.loads(line)
-                if "id" in message:
-                    self._answers[message["id"]].put(message)
-        for answers in self._answers.values():
-            answers.put({"ended": True})
+                if "id" not in message:
+                    continue
+                receive = self._receivers[message["id"]]
+                if "status" in message:
+                    del self._receivers[message["id"]]
+                receive(message)
+        for receive in list(self._receivers.values()):
+            receive({"ended": True})
 
     def _last_words(self) -> str:
         self._errors.seek(0)
@@ -234,64 +190,131 @@ class _Server:
         return " | ".join(lines[-3:])
 
 
-class Child:
-    """A running step."""
+Receiver = Callable[[Mapping[str, Any]], None]
+"""Gets the messages about one child of a fork server: `pid`, then `status`, or `ended`."""
 
-    def __init__(self, step: Step, result: Path, answers: "queue.Queue[Mapping[str, Any]]") -> None:
-        self._step = step
-        self._result = result
-        self._answers = answers
-        self._pid: int | None = None
 
-    def result(self) -> Mapping[str, Any]:
+class Child(Generic[ResultT]):
+    """The running processes of a task.
+
+    Args:
+        task: The task.
+        scratch: Folder for its files.
+    """
+
+    def __init__(self, task: Task[ResultT], scratch: Path) -> None:
+        self._task = task
+        self._scratch = scratch
+        self._messages: queue.Queue[tuple[int, Mapping[str, Any]]] = queue.Queue()
+        self._pids: dict[int, int] = {}
+        self._left = set(range(task.processes))
+        self._plain: object = None
+        self._error: EvaluationError | WorkloadError | None = None
+        self._ending = False
+
+    def start(self, server: _Server, environment: Mapping[str, str]) -> None:
+        """Request all processes from a fork server; called once.
+
+        Args:
+            server: The fork server.
+            environment: Environment variables set in addition to the task's.
+        """
+        for rank in range(self._task.processes):
+            server.fork(self._request(rank, environment), partial(self._receive, rank))
+
+    def _request(self, rank: int, environment: Mapping[str, str]) -> dict[str, object]:
+        task = self._task
+        work = self._scratch / f"work-{rank}"
+        work.mkdir()
+        own = task.environment_of(rank, self._scratch / "rendezvous")
+        return {
+            "function": task.function,
+            "request": to_plain(task.request),
+            "needs": list(task.needs),
+            "result": str(self._result_file(rank)),
+            "log": str(task.log),
+            "scratch": str(work),
+            "cores": list(task.cores_of(rank)),
+            "environment": {**own, **environment},
+            "memory_mb": task.memory_mb,
+        }
+
+    def _result_file(self, rank: int) -> Path:
+        return self._scratch / f"result-{rank}.json"
+
+    def _receive(self, rank: int, message: Mapping[str, Any]) -> None:
+        """Take a message of the fork server; runs in its listening thread."""
+        self._messages.put((rank, message))
+        if self._ending:  # its pid was not known yet when the task was killed
+            self.end()
+
+    def result(self) -> ResultT:
         """Wait for the result, at most `timeout_s` from now; raises as `Isolation.run` does."""
-        deadline = time.monotonic() + self._step.timeout_s
-        while True:
+        deadline = time.monotonic() + self._task.timeout_s
+        while self._left:
+            self._raise_error()
             try:
                 wait_s = max(0.0, deadline - time.monotonic())
-                answer = self._answers.get(timeout=min(wait_s, LOG_POLL_S))
+                self._note(*self._messages.get(timeout=min(wait_s, LOG_POLL_S)))
             except queue.Empty:
-                self._look()
+                self._check_log()
                 if time.monotonic() < deadline:
                     continue
                 self.end()
                 raise EvaluationError(
-                    f"not done after {self._step.timeout_s:g} s (see `timeouts`)", cause="timeout"
+                    f"not done after {self._task.timeout_s:g} s (see `timeouts`)", cause="timeout"
                 ) from None
-            if "pid" in answer:
-                self._pid = int(answer["pid"])
-            elif "status" in answer:
-                self._pid = None
-                return self._outcome(int(answer["status"]))
-            else:
-                raise EvaluationError("fork server ended", cause="crash")
+        self._raise_error()
+        return from_plain(self._task.result, self._plain)
 
     def check(self) -> None:
-        """Raise an error if the step has ended, even successfully, or its log is too large."""
-        while not self._answers.empty():
-            answer = self._answers.get()
-            if "pid" in answer:
-                self._pid = int(answer["pid"])
-                continue
-            self._answers.put(answer)
-            self.result()
+        """Raise an error if the task has ended, even successfully, or its log is too large."""
+        while not self._messages.empty():
+            self._note(*self._messages.get())
+        self._raise_error()
+        if not self._left:
             raise EvaluationError("ended before its turn", cause="crash")
-        self._look()
+        self._check_log()
 
     def end(self) -> None:
-        """Kill the step's process group if it is still running."""
-        while not self._answers.empty():
-            answer = self._answers.get()
-            self._pid = int(answer["pid"]) if "pid" in answer else None
-        if self._pid is not None:
-            try:
-                os.killpg(self._pid, signal.SIGKILL)
-            except ProcessLookupError:
-                return
+        """Kill the process groups that are still running."""
+        self._ending = True
+        with contextlib.suppress(queue.Empty):
+            while True:
+                rank, message = self._messages.get_nowait()
+                if "pid" in message:
+                    self._pids[rank] = int(message["pid"])
+                else:
+                    self._pids.pop(rank, None)
+        for pid in list(self._pids.values()):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
 
-    def _look(self) -> None:
-        """Kill the step and raise an error if its log exceeds `MOST_LOG_BYTES`."""
-        log = self._step.log
+    def _note(self, rank: int, message: Mapping[str, Any]) -> None:
+        """Process a message; on the first failure keep the error and kill the other processes."""
+        if "pid" in message:
+            self._pids[rank] = int(message["pid"])
+            return
+        self._pids.pop(rank, None)
+        self._left.discard(rank)
+        try:
+            if "status" not in message:
+                raise EvaluationError("fork server ended", cause="crash")
+            plain = self._outcome(rank, int(message["status"]))
+        except (EvaluationError, WorkloadError) as error:
+            self._error = error
+            self.end()
+            return
+        if rank == 0:
+            self._plain = plain
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _check_log(self) -> None:
+        """Kill the task and raise an error if its log exceeds `MOST_LOG_BYTES`."""
+        log = self._task.log
         if log.exists() and log.stat().st_size > MOST_LOG_BYTES:
             self.end()
             raise EvaluationError(
@@ -299,42 +322,45 @@ class Child:
                 cause="crash",
             )
 
-    def _outcome(self, status: int) -> Mapping[str, Any]:
-        """Return the result or raise the step's error; see `DISK_EXPLAINS` for full disks."""
+    def _outcome(self, rank: int, status: int) -> object:
+        """Return a process's result or raise its error; see `DISK_EXPLAINS` for full disks."""
         try:
-            return self._judged(status)
+            return self._reported(rank, status)
         except EvaluationError as error:
             full = full_folder(self._written_to()) if error.cause in DISK_EXPLAINS else None
+            several = self._task.processes > 1
+            text = f"rank {rank} of {self._task.processes}: {error}" if several else f"{error}"
             if full is None:
-                raise
-            raise EvaluationError(f"no room left in {full}: {error}", cause="disk full") from error
+                raise EvaluationError(text, cause=error.cause) from error
+            raise EvaluationError(f"no room left in {full}: {text}", cause="disk full") from error
 
     def _written_to(self) -> list[Path]:
-        """Return the folders that the step writes to."""
-        folder = self._step.payload.get("folder")
-        own = [Path(folder)] if isinstance(folder, str) else []
-        return [*own, self._result.parent, self._step.log.parent]
+        """Return the folders that the task writes to."""
+        folder = getattr(self._task.request, "folder", None)
+        own = [folder] if isinstance(folder, Path) else []
+        return [*own, self._scratch, self._task.log.parent]
 
-    def _judged(self, status: int) -> Mapping[str, Any]:
+    def _reported(self, rank: int, status: int) -> object:
         if os.WIFSIGNALED(status):
             number = os.WTERMSIG(status)
             name = signal.Signals(number).name
             if number == signal.SIGKILL:
                 raise EvaluationError("killed by SIGKILL: out of memory, most likely", cause="oom")
             raise EvaluationError(f"crashed with {name}", cause="crash")
-        if not self._result.exists():
+        result = self._result_file(rank)
+        if not result.exists():
             code = os.waitstatus_to_exitcode(status)
             raise EvaluationError(f"ended with exit code {code} and no result", cause="crash")
-        outcome = json.loads(self._result.read_text())
+        outcome = json.loads(result.read_text())
         if "error" not in outcome:
-            return cast(Mapping[str, Any], outcome["result"])
+            return outcome["result"]
         if outcome["kind"] == "workload":
             raise WorkloadError(outcome["error"])
         raise EvaluationError(outcome["error"], cause=cast(FailureCause, outcome["kind"]))
 
 
 def last_lines(log: Path, count: int = LOG_LINES) -> list[str]:
-    """Return the last lines of a step's log; empty if there is no log."""
+    """Return the last lines of a task's log; empty if there is no log."""
     if not log.exists():
         return []
     return log.read_text(errors="replace").splitlines()[-count:]

@@ -3,10 +3,11 @@
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.spaces import Configuration, Hardware
 
 from .base import Measure, MeasureScope, Reading
@@ -35,10 +36,6 @@ class MachineState:
     foreign: float
     frequency_mhz: float = 0.0
     temperature_c: float = 0.0
-
-    def to_dict(self) -> dict[str, float]:
-        """Return plain values for JSON."""
-        return asdict(self)
 
 
 SETTLED_S = 0.005
@@ -99,7 +96,10 @@ class _MachineReading(Reading):
 
     def state(self) -> Mapping[str, float]:
         """Return the state since the start."""
-        return self._watch.state(max(0.0, self._own_s() - self._before_s)).to_dict()
+        found: Mapping[str, float] = to_plain(
+            self._watch.state(max(0.0, self._own_s() - self._before_s))
+        )
+        return found
 
     def _own_s(self) -> float:
         trees = [with_descendants(pid) for pid in self._processes]

@@ -5,19 +5,21 @@
     quality          once per candidate                         key: the candidate's
     execution stage  batch size, threads, replicas: speed and memory, measured every time
 
-Every step runs in a fresh process (isolation/process.py); products of stages are kept in the store
+Every task runs in a fresh process (isolation/process.py); products of stages are kept in the store
 (store/store.py).
 """
 
-import time
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
 
-from tunefront.evaluators.benchmark.interleaved import InterleavedRun, Target, take_turns
+from tunefront.evaluators.benchmark.interleaved import (
+    InterleavedRun,
+    Target,
+    TargetResult,
+    take_turns,
+)
 from tunefront.evaluators.benchmark.outcome import (
     InterimMonitor,
     Judge,
@@ -25,72 +27,232 @@ from tunefront.evaluators.benchmark.outcome import (
     measured,
     plain_look,
 )
-from tunefront.evaluators.evaluation.evaluation import WAITING, Evaluation, EvaluationStage
+from tunefront.evaluators.evaluation.evaluation import Evaluation
 from tunefront.evaluators.evaluation.protocol import enough
-from tunefront.evaluators.evaluation.settings import (
-    EvaluationSettings,
-    Timeouts,
-    devices,
-    memory_limit,
-)
+from tunefront.evaluators.evaluation.settings import EvaluationSettings, Timeouts
+from tunefront.evaluators.isolation.call import function_name
 from tunefront.evaluators.isolation.cores import lease_cores
-from tunefront.evaluators.isolation.preload import imports_of
-from tunefront.evaluators.isolation.process import Isolation, Step, last_lines
+from tunefront.evaluators.isolation.preload import BUILD_IMPORTS, imports_of
+from tunefront.evaluators.isolation.process import Isolation
+from tunefront.evaluators.isolation.task import Task
 from tunefront.evaluators.measures.base import Measure
 from tunefront.evaluators.measures.builtin import BUILTIN_MEASURES
 from tunefront.evaluators.measures.gpu import Gpus
 from tunefront.evaluators.measures.memory import folder_mb
 from tunefront.evaluators.statistics.measurement import Measurement
-from tunefront.evaluators.statistics.timing import Timing
-from tunefront.evaluators.store.disk import is_full
-from tunefront.evaluators.store.eviction import make_room, size_of
-from tunefront.evaluators.store.store import Store, environment_of, key_of
+from tunefront.evaluators.statistics.timing import Timing, half_width
 from tunefront.evaluators.workloads.outputs import read_samples
 from tunefront.evaluators.workloads.quality import read_items, read_metrics
 from tunefront.evaluators.workloads.spec import WorkloadSpec
 from tunefront.spaces import (
     Configuration,
     EvaluationError,
-    FailureCause,
+    Resources,
     WorkloadError,
-    detect_hardware,
+    resources_of,
 )
 
-from .keys import candidate_key, content_of, model_key, quality_key
+from .base import ConfirmationRound, Pipeline, RoundResult, run_pipeline
+from .products import Products
+from .stage_runner import OnStage, StageRunner
+from .tasks.describe import DescribeRequest, WorkloadDescription, describe
+from .workload import catalog_for
 
 ROOM = 3.0
 """Estimated memory of a running candidate as a multiple of its files; a conservative guess."""
 ROOM_MB = 700.0
 """Memory in MB for a runtime's libraries and buffers, for each target."""
-LEAST_FREE_BYTES = 2**30
-"""Minimum free bytes on the store's disk before a build."""
-MODEL_COPIES = 3
-"""Copies of the model that a build can write: pruned, converted, built."""
 
 
-OnStage = Callable[[EvaluationStage], None]
-"""Called with each stage when it begins."""
+class InferencePipeline(Pipeline):
+    """A model through a runtime: requests, candidate, quality, speed and memory.
+
+    Args:
+        measures: What is watched while the candidate runs, beside its timing.
+    """
+
+    stages = ("prepare", "build", "quality", "measure")
+
+    def __init__(self, measures: Sequence[Measure] = BUILTIN_MEASURES) -> None:
+        self._measures = measures
+
+    def resources(self, configuration: Configuration) -> Resources:
+        """Return the resources of all processes of the candidate."""
+        return resources_of(configuration)
+
+    def evaluate(
+        self, run: StageRunner, configuration: Configuration, monitor: Judge
+    ) -> Evaluation:
+        """Build and evaluate quality unless stored, then measure; see `Pipeline.evaluate`."""
+        products, building = Products(run, configuration), _building(run.setting)
+        with run.stage("prepare", building) as cores:
+            requests = products.requests(cores)
+        with run.stage("build", building) as cores:
+            candidate = products.candidate(cores)
+        with run.stage("quality", building) as cores:
+            quality = products.quality(candidate, products.reference(cores), cores)
+        own = Target(configuration=configuration, candidate=candidate, requests=requests)
+        with run.stage("measure"):
+            return self._measure(run, own, quality, monitor)
+
+    def confirm(
+        self, run: StageRunner, group: Sequence[Configuration], wanted: ConfirmationRound
+    ) -> Sequence[RoundResult | None]:
+        """Measure the group interleaved, in fresh processes; see `Pipeline.confirm`."""
+        able: dict[int, Target] = {}
+        for place, configuration in enumerate(group):
+            with suppress(EvaluationError):  # its trial succeeded; a later build can still fail
+                able[place] = contender(run.setting, configuration, run.isolation, run.log)
+        if 0 not in able:
+            return [None] * len(group)
+        sittings = play_round(
+            run.setting,
+            list(able.values()),
+            run.isolation,
+            run.log,
+            wanted.seconds,
+            wanted.precision,
+        )
+        found = dict(zip(able, sittings, strict=True))
+        return [found.get(place) for place in range(len(group))]
+
+    def _measure(self, run: StageRunner, own: Target, quality: Path, monitor: Judge) -> Evaluation:
+        protocol = run.setting.protocol
+
+        def found(session: InterleavedRun) -> Evaluation:
+            return _with_quality(measured(protocol, session), quality)
+
+        def suffice(timings: Sequence[Timing], elapsed_s: float) -> bool:
+            beside = timings[1] if len(timings) > 1 else None
+            return enough(timings[0], elapsed_s, protocol, beside)
+
+        looker = InterimMonitor(found, monitor)
+        session = take_turns(
+            run.setting,
+            [own, *_baseline_target(run, own)],
+            run.isolation,
+            run.log,
+            suffice,
+            looker.ends,
+            self._measures,
+        )
+        run.waited(session.queued_s + session.waited_s)
+        return looker.noted(found(session))
 
 
-def describe_workload(workload: WorkloadSpec, isolation: Isolation, log: Path) -> Mapping[str, Any]:
+def _building(setting: EvaluationSettings) -> Resources:
+    """Return the resources of all stages but measuring."""
+    return Resources(processes=1, threads=setting.build_cores, gpus=0)
+
+
+def _with_quality(found: Evaluation, quality: Path) -> Evaluation:
+    """Return an evaluation with the quality that was written to a folder."""
+    values, weights = read_items(quality)
+    return replace(
+        found,
+        measurements={**found.measurements, **read_metrics(quality)},
+        items=(digits(values), digits(weights)),
+        samples=read_samples(quality),
+        facts={**found.facts, "judged": int((weights > 0).sum()), "items": len(weights)},
+    )
+
+
+def _baseline_target(run: StageRunner, own: Target) -> list[Target]:
+    """Return the baseline as second target, or nothing.
+
+    Nothing if the protocol has no reference, the configuration is the baseline, their devices
+    differ, or both together do not fit into memory.
+    """
+    setting = run.setting
+    baseline = Configuration(setting.baseline)
+    if not setting.protocol.reference or not baseline or baseline == own.configuration:
+        return []
+    if baseline["device"] != own.configuration["device"]:
+        return []
+    reference = contender(setting, baseline, run.isolation, run.log)
+    return [reference] if _fits([own, reference]) else []
+
+
+def _fits(contenders: Sequence[Target]) -> bool:
+    """Return whether all targets together fit into free memory, and GPU memory if one is used."""
+    import psutil
+
+    needed = sum(c.replicas * ROOM * folder_mb(c.candidate) + ROOM_MB for c in contenders)
+    rooms = [psutil.virtual_memory().available / 2**20]
+    if any(c.resources.gpus for c in contenders):
+        rooms.append(Gpus().free_mb() or 0.0)
+    return bool(needed <= min(rooms))
+
+
+def play_round(
+    setting: EvaluationSettings,
+    contenders: Sequence[Target],
+    isolation: Isolation,
+    log: Path,
+    seconds: float,
+    precision: float,
+) -> list[RoundResult | None]:
+    """Run interleaved turns until every ratio to the first target is precise, or time is up.
+
+    Args:
+        setting: The evaluation settings, which set the minimum number of turns.
+        contenders: The measurement targets; the first is the reference.
+        isolation: Starts the processes of the targets.
+        log: The log file for the output of the processes.
+        seconds: Time for the turns, s.
+        precision: Relative half-width of the interval of every ratio at which to stop.
+    """
+
+    def satisfied(timings: Sequence[Timing], elapsed_s: float) -> bool:
+        if len(timings[0].blocks) < setting.protocol.turns:
+            return False
+        if elapsed_s >= seconds:
+            return True
+        return all(half_width(own, timings[0]) <= precision for own in timings[1:])
+
+    session = take_turns(setting, contenders, isolation, log, satisfied)
+    return [_round_result(sitting) for sitting in session.sittings]
+
+
+def _round_result(sitting: TargetResult | EvaluationError) -> RoundResult | None:
+    if isinstance(sitting, EvaluationError):
+        return None
+    return RoundResult(
+        rates=(sitting.timing.rate * sitting.timing.items).tolist(),
+        clean=sitting.timing.clean.tolist(),
+        figures={name: m.value for name, m in sitting.measurements.items()},
+    )
+
+
+def runner_of(
+    setting: EvaluationSettings,
+    isolation: Isolation,
+    log: Path,
+    on_stage: OnStage = lambda stage: None,
+) -> StageRunner:
+    """Return a runner of the inference pipeline's stages; see `StageRunner`."""
+    return StageRunner(setting, isolation, log, InferencePipeline.stages, on_stage)
+
+
+def describe_workload(
+    workload: WorkloadSpec, isolation: Isolation, log: Path
+) -> WorkloadDescription:
     """Check a workload's model and data in a fresh process; return its fingerprint and size.
-
-    Returns:
-        `fingerprint`, `parameters` (their number) and `module` (the module's class).
 
     Raises:
         WorkloadError: If the model or the data can't be used.
     """
-    step = Step(
-        name="describe",
-        payload={"workload": workload.to_dict()},
-        kit="build",
-        needs=imports_of(workload.task),
+    task = Task(
+        function=function_name(describe),
+        request=DescribeRequest(workload=workload),
+        result=WorkloadDescription,
+        imports=BUILD_IMPORTS,
+        needs=imports_of(catalog_for(workload), workload.task),
         log=log,
         timeout_s=Timeouts().build_s,
     )
     try:
-        return isolation.run(step)
+        return isolation.run(task)
     except EvaluationError as error:
         raise WorkloadError(f"workload: {error} ({error.cause}); see {log}") from error
 
@@ -112,7 +274,7 @@ def evaluate(
         setting: The evaluation settings.
         configuration: The configuration to evaluate; it must be complete.
         isolation: Starts the fresh processes.
-        log: File for the output of the steps.
+        log: File for the output of the tasks.
         on_stage: Called with each stage when it begins.
         judge: The early-stop rule, applied to the interim result after the first turns.
         measures: What is watched while the candidate runs, beside its timing.
@@ -120,292 +282,9 @@ def evaluate(
     Raises:
         SpaceError: If the configuration is not complete.
     """
-    run = _EvaluationRun(setting, configuration, isolation, log, on_stage, judge, measures)
-    with run as path:
-        return path.walk()
-
-
-class _EvaluationRun:
-    """One evaluation: times its stages, records reuse, and locks its products against eviction."""
-
-    def __init__(
-        self,
-        setting: EvaluationSettings,
-        configuration: Configuration,
-        isolation: Isolation,
-        log: Path,
-        on_stage: OnStage = lambda stage: None,
-        judge: Judge = plain_look,
-        measures: Sequence[Measure] = BUILTIN_MEASURES,
-    ) -> None:
-        self.measures = measures
-        self.on_stage = on_stage
-        self.judge = judge
-        self.setting = setting
-        self.configuration = configuration
-        self.isolation = isolation
-        self.log = log
-        self.store = Store(Path(setting.store))
-        self.model_key = model_key(setting, configuration)
-        self.candidate_key = candidate_key(setting, configuration)
-        self.seconds: dict[str, float] = {WAITING: 0.0}
-        self.reused: list[str] = []
-        self.stage: EvaluationStage = "prepare"
-        self.held = ExitStack()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.held.close()
-
-    def walk(self) -> Evaluation:
-        start = time.perf_counter()
-        try:
-            found = self._walk()
-        except Exception as error:  # the trial's border: any error is recorded as its result
-            self._note_unexpected(error)
-            self.seconds["total"] = time.perf_counter() - start
-            return Evaluation(
-                status="failed",
-                cause=_cause(error),
-                stage=self.stage,
-                message=str(error) or type(error).__name__,
-                log=tuple(last_lines(self.log)),
-                seconds=self.seconds,
-                reused=tuple(self.reused),
-            )
-        self.seconds["total"] = time.perf_counter() - start
-        return replace(found, seconds=self.seconds, reused=tuple(self.reused))
-
-    def _note_unexpected(self, error: Exception) -> None:
-        """Write the traceback of an unexpected error to the log."""
-        if not isinstance(error, EvaluationError | WorkloadError):
-            self.log.parent.mkdir(parents=True, exist_ok=True)
-            with self.log.open("a") as log:
-                traceback.print_exc(file=log)
-
-    def _walk(self) -> Evaluation:
-        with self._leased("prepare") as cores:
-            requests = self._requests(cores)
-        with self._leased("build") as cores:
-            candidate = self._candidate(cores)
-        with self._leased("quality") as cores:
-            quality = self._quality(candidate, self._reference(cores), cores)
-        with self._timed("measure"):
-            return self._measure(candidate, requests, quality)
-
-    def export(self, folder: Path) -> None:
-        """Build the candidate unless it is stored, then fill `folder` in a fresh process."""
-        with lease_cores(self.setting.build_cores) as cores:
-            payload = {
-                "candidate": str(self._candidate(cores)),
-                "requests": str(self._requests(cores)),
-                "threads": self.configuration.integer("threads"),
-                "folder": str(folder),
-            }
-            self._step("export", payload, cores, self.setting.timeouts.build_s)
-
-    @contextmanager
-    def _leased(self, stage: EvaluationStage) -> Iterator[Sequence[int]]:
-        """Lease cores and time a stage on them; waiting for the cores is not part of its time."""
-        start = time.perf_counter()
-        with lease_cores(self.setting.build_cores) as cores:
-            self.seconds[WAITING] += time.perf_counter() - start
-            with self._timed(stage):
-                yield cores
-
-    @contextmanager
-    def _timed(self, stage: EvaluationStage) -> Iterator[None]:
-        self.stage = stage
-        self.on_stage(stage)
-        start, waited = time.perf_counter(), self.seconds[WAITING]
-        try:
-            yield
-        finally:
-            waited = self.seconds[WAITING] - waited
-            self.seconds[stage] = time.perf_counter() - start - waited
-
-    def _kept(self, name: str, key: str, make: Callable[[Path], None]) -> Path:
-        """Find or make the product of a step, locked until the evaluation is closed."""
-        made = False
-
-        def note(folder: Path) -> None:
-            nonlocal made
-            made = True
-            make_room(self.store.root, self._needed_bytes())
-            make(folder)
-
-        path = self.held.enter_context(self.store.held(key, note))
-        if not made:
-            self.reused.append(name)
-        return path
-
-    def _needed_bytes(self) -> int:
-        """Return the free bytes needed for a build: a minimum, more for large safetensors files."""
-        spec = self.setting.workload
-        weights = sum(size_of(file) for file in spec.path(spec.model).glob("*.safetensors"))
-        return max(LEAST_FREE_BYTES, MODEL_COPIES * weights)
-
-    def _step(
-        self, name: str, payload: Mapping[str, object], cores: Sequence[int], timeout_s: float
-    ) -> None:
-        self.isolation.run(
-            Step(
-                name=name,
-                payload={"workload": self.setting.workload.to_dict(), **payload},
-                kit="build",
-                needs=imports_of(self.setting.workload.task, self.configuration),
-                log=self.log,
-                timeout_s=timeout_s,
-                cores=cores,
-                environment=devices(),
-                memory_mb=memory_limit(self.setting, self.configuration),
-            )
-        )
-
-    def _requests(self, cores: Sequence[int]) -> Path:
-        batch_size = self.configuration.integer("batch_size")
-        count = self.setting.protocol.requests
-        key = key_of(
-            kind="requests",
-            workload=self.setting.fingerprint,
-            spec=content_of(self.setting.workload),
-            batch_size=batch_size,
-            count=count,
-        )
-        payload = {"batch_size": batch_size, "count": count}
-        return self._kept(
-            "requests",
-            key,
-            lambda folder: self._step(
-                "requests",
-                {**payload, "folder": str(folder)},
-                cores,
-                self.setting.timeouts.build_s,
-            ),
-        )
-
-    def _reference(self, cores: Sequence[int]) -> Path:
-        key = key_of(
-            kind="reference",
-            workload=self.setting.fingerprint,
-            spec=content_of(self.setting.workload),
-            environment=environment_of(detect_hardware()),
-        )
-        return self._kept(
-            "reference",
-            key,
-            lambda folder: self._step(
-                "reference", {"folder": str(folder)}, cores, self.setting.timeouts.quality_s
-            ),
-        )
-
-    def _candidate(self, cores: Sequence[int]) -> Path:
-        payload = {
-            "configuration": dict(self.configuration),
-            "store": self.setting.store,
-            "model_key": self.model_key,
-        }
-        return self._kept(
-            "candidate",
-            self.candidate_key,
-            lambda folder: self._step(
-                "build", {**payload, "folder": str(folder)}, cores, self.setting.timeouts.build_s
-            ),
-        )
-
-    def _quality(self, candidate: Path, reference: Path, cores: Sequence[int]) -> Path:
-        payload = {
-            "candidate": str(candidate),
-            "reference": str(reference),
-            "threads": len(cores),
-            **self._quality_limit(),
-        }
-        key = self._quality_key()
-        if "limit" in payload and self.store.find(key) is None:
-            # A result that stopped early is valid only for its limit and baseline.
-            rule = {name: payload[name] for name in ("limit", "keeping_counts")}
-            baseline = candidate_key(self.setting, Configuration(self.setting.baseline))
-            key = key_of(kind="limited quality", quality=key, baseline=baseline, **rule)
-        return self._kept(
-            "quality",
-            key,
-            lambda folder: self._step(
-                "quality",
-                {**payload, "folder": str(folder)},
-                cores,
-                self.setting.timeouts.quality_s,
-            ),
-        )
-
-    def _quality_key(self) -> str:
-        return quality_key(self.setting, self.configuration)
-
-    def _quality_limit(self) -> dict[str, object]:
-        """Return the payload for early stopping of quality evaluation.
-
-        It is empty without a limit, without a stored quality of the baseline, and for a candidate
-        that is the baseline's.
-        """
-        setting = self.setting
-        if setting.quality_limit is None or not setting.baseline:
-            return {}
-        baseline = Configuration(setting.baseline)
-        path = self.store.find(quality_key(setting, baseline))
-        if path is None or quality_key(setting, baseline) == self._quality_key():
-            return {}
-        return {
-            "limit": setting.quality_limit,
-            "keeping_counts": not setting.quality_matters,
-            "baseline": str(path),
-        }
-
-    def _measure(self, candidate: Path, requests: Path, quality: Path) -> Evaluation:
-        own = Target(configuration=self.configuration, candidate=candidate, requests=requests)
-        looker = InterimMonitor(lambda session: self._found(session, quality), self.judge)
-        session = take_turns(
-            self.setting,
-            [own, *self._beside(own)],
-            self.isolation,
-            self.log,
-            self._enough,
-            looker.ends,
-            self.measures,
-        )
-        self.seconds[WAITING] += session.queued_s + session.waited_s
-        return looker.noted(self._found(session, quality))
-
-    def _found(self, session: InterleavedRun, quality: Path) -> Evaluation:
-        """Return the evaluation of an interleaved run together with the candidate's quality."""
-        values, weights = read_items(quality)
-        found = measured(self.setting.protocol, session)
-        return replace(
-            found,
-            measurements={**found.measurements, **read_metrics(quality)},
-            items=(digits(values), digits(weights)),
-            samples=read_samples(quality),
-            facts={**found.facts, "judged": int((weights > 0).sum()), "items": len(weights)},
-        )
-
-    def _enough(self, timings: Sequence[Timing], elapsed_s: float) -> bool:
-        beside = timings[1] if len(timings) > 1 else None
-        return enough(timings[0], elapsed_s, self.setting.protocol, beside)
-
-    def _beside(self, own: Target) -> list[Target]:
-        """Return the baseline as second target, or nothing.
-
-        Nothing if the protocol has no reference, the configuration is the baseline, their devices
-        differ, or both together do not fit into memory.
-        """
-        setting = self.setting
-        baseline = Configuration(setting.baseline)
-        if not setting.protocol.reference or not baseline or baseline == self.configuration:
-            return []
-        if baseline["device"] != self.configuration["device"]:
-            return []
-        reference = contender(setting, baseline, self.isolation, self.log)
-        return [reference] if _fits([own, reference]) else []
+    catalog_for(setting.workload).check_complete(configuration)
+    with runner_of(setting, isolation, log, on_stage) as run:
+        return run_pipeline(InferencePipeline(measures), run, configuration, judge)
 
 
 def contender(
@@ -416,32 +295,13 @@ def contender(
     Raises:
         EvaluationError: With its cause, if it can't be built.
     """
-    with (
-        _EvaluationRun(setting, configuration, isolation, log) as path,
-        lease_cores(setting.build_cores) as cores,
-    ):
+    with runner_of(setting, isolation, log) as run, lease_cores(setting.build_cores) as cores:
+        products = Products(run, configuration)
         return Target(
             configuration=configuration,
-            candidate=path._candidate(cores),
-            requests=path._requests(cores),
+            candidate=products.candidate(cores),
+            requests=products.requests(cores),
         )
-
-
-def _fits(contenders: Sequence[Target]) -> bool:
-    """Return whether all targets together fit into free memory, and GPU memory if one is used."""
-    import psutil
-
-    needed = sum(c.replicas * ROOM * folder_mb(c.candidate) + ROOM_MB for c in contenders)
-    rooms = [psutil.virtual_memory().available / 2**20]
-    if any(c.resources.gpus for c in contenders):
-        rooms.append(Gpus().free_mb() or 0.0)
-    return bool(needed <= min(rooms))
-
-
-def _cause(error: Exception) -> FailureCause:
-    if is_full(error):
-        return "disk full"
-    return error.cause if isinstance(error, EvaluationError) else "exception"
 
 
 def judge_candidate(
@@ -459,7 +319,7 @@ def judge_candidate(
         configuration: The configuration of the candidate.
         candidate: Folder of the candidate or export.
         isolation: Starts the fresh processes.
-        log: File for the output of the steps.
+        log: File for the output of the tasks.
         folder: Folder to write the quality to.
 
     Returns:
@@ -468,14 +328,9 @@ def judge_candidate(
     Raises:
         EvaluationError: With its cause, if the evaluation fails.
     """
-    with (
-        _EvaluationRun(setting, configuration, isolation, log) as path,
-        lease_cores(setting.build_cores) as cores,
-    ):
-        reference = path._reference(cores)
-        payload = {"candidate": str(candidate), "reference": str(reference), "threads": len(cores)}
-        payload["folder"] = str(folder)
-        path._step("quality", payload, cores, setting.timeouts.quality_s)
+    with runner_of(setting, isolation, log) as run, lease_cores(setting.build_cores) as cores:
+        products = Products(run, configuration)
+        run.run(products.quality_task(folder, candidate, products.reference(cores), cores))
     return read_metrics(folder)
 
 
@@ -491,5 +346,5 @@ def export_candidate(
     Raises:
         EvaluationError: With its cause, if it can't be built or run.
     """
-    with _EvaluationRun(setting, configuration, isolation, log) as path:
-        path.export(folder)
+    with runner_of(setting, isolation, log) as run, lease_cores(setting.build_cores) as cores:
+        run.run(Products(run, configuration).export_task(folder, cores))

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from tunefront.evaluators.evaluation.settings import EvaluationSettings
 from tunefront.evaluators.extensions import content_of_extensions
+from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.evaluators.store.store import environment_of, key_of
 from tunefront.evaluators.workloads.spec import WorkloadSpec
 from tunefront.spaces import Configuration, Value, detect_hardware
@@ -54,7 +55,7 @@ def content_of(spec: WorkloadSpec) -> dict[str, object]:
     Of extensions it has the content. Declared choices are part of configurations.
     """
     return {
-        **spec.to_dict(),
+        **to_plain(spec),
         "folder": "",
         "extensions": content_of_extensions(spec.extensions),
         "declared": "",

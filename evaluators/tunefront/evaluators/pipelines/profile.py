@@ -1,24 +1,35 @@
 """Profiling a trial's configuration: found in the store or built, then run as in a trial."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
 
 from tunefront.evaluators.benchmark.interleaved import Target
 from tunefront.evaluators.evaluation.settings import EvaluationSettings, devices, memory_limit
+from tunefront.evaluators.isolation.call import function_name
 from tunefront.evaluators.isolation.cores import lease_cores
-from tunefront.evaluators.isolation.preload import imports_of
-from tunefront.evaluators.isolation.process import Isolation, Kit, Step
-from tunefront.evaluators.profiling.profile import Profile
+from tunefront.evaluators.isolation.preload import BUILD_IMPORTS, imports_of, open_imports
+from tunefront.evaluators.isolation.process import Isolation
+from tunefront.evaluators.isolation.task import RequestT, ResultT, Task
+from tunefront.evaluators.profiling.profile import Profile, Roofline
 from tunefront.evaluators.store.locks import in_use
 from tunefront.evaluators.store.store import Store, key_of
-from tunefront.spaces import Configuration, EvaluationError
+from tunefront.spaces import Catalog, Configuration, EvaluationError
 
 from .inference import contender
 from .keys import candidate_key, model_key
 from .profiler import check_profiler
+from .tasks.build import BuildRequest, build_marked
+from .tasks.model_stage import ModelStage
+from .tasks.profile import (
+    ProductsRequest,
+    ProfileRequest,
+    RooflineRequest,
+    count_products,
+    find_roofline,
+    profile,
+)
 from .workload import catalog_for
 
 PROFILED_S = 1.0
@@ -38,7 +49,7 @@ def profile_candidate(
         setting: The evaluation settings.
         configuration: The complete configuration to profile; of several replicas only one runs.
         isolation: Starts the fresh processes.
-        log: File for the output of the steps.
+        log: File for the output of the tasks.
         trace: File to which the Chrome trace is written.
 
     Raises:
@@ -59,7 +70,7 @@ def profile_candidate(
 
 
 class _Profiling:
-    """The steps of one profile; the products they use are locked through `held`."""
+    """The tasks of one profile; the products they use are locked through `held`."""
 
     def __init__(
         self,
@@ -76,85 +87,107 @@ class _Profiling:
         self.held = held
 
     def run(self, trace: Path) -> Profile:
-        timeouts = self.setting.timeouts
         found = contender(self.setting, self.configuration, self.isolation, self.log)
         self.held.enter_context(in_use(found.candidate, found.requests))
-        payload = {
-            "candidate": str(found.candidate),
-            "marked": self._marked(),
-            "products": self._products(found),
-            "requests": str(found.requests),
-            "threads": self.configuration.integer("threads"),
-            "seconds": PROFILED_S,
-            "trace": str(trace),
-        }
-        kit = cast(Kit, self.configuration.text("runtime"))
+        marked, products = self._marked(), self._products(found)
         with lease_cores(found.cores) as cores:
             # In a separate process: torch, imported into another runtime's process, can deadlock.
-            own = {"configuration": dict(self.configuration)}
-            roofline = self._step("roofline", own, "torch", cores, timeouts.measure_s)
-            payload = {**payload, "roofline": roofline}
-            made = Profile.from_dict(self._step("profile", payload, kit, cores, timeouts.measure_s))
+            asked = RooflineRequest(configuration=self.configuration)
+            roofline = self._measure(find_roofline, asked, Roofline, BUILD_IMPORTS, cores)
+            request = ProfileRequest(
+                candidate=found.candidate,
+                marked=marked,
+                products=products,
+                roofline=roofline,
+                requests=found.requests,
+                threads=self.configuration.integer("threads"),
+                seconds=PROFILED_S,
+                trace=trace,
+            )
+            runtime = self.configuration.text("runtime")
+            imports = open_imports(self.catalog, runtime)
+            made = self._measure(profile, request, Profile, imports, cores)
         if found.replicas == 1:
             return made
         alone = f"one of {found.replicas} replicas, alone: beside the others it may be slower"
         return replace(made, notes=[*made.notes, alone])
 
-    def _marked(self) -> str:
-        """Return a build with a mark around each kernel; empty if the runtime needs none.
+    def _marked(self) -> Path | None:
+        """Return a build with a mark around each kernel; None if the runtime needs none.
 
         Needed for Inductor on the CPU, whose compiled code shows no kernels in a profile.
         """
         if not self._compiled or self.configuration["device"] != "cpu":
-            return ""
+            return None
         key = key_of(kind="marked", candidate=candidate_key(self.setting, self.configuration))
         store = Store(Path(self.setting.store))
-        return str(self.held.enter_context(store.held(key, self._build_marked)))
+        return self.held.enter_context(store.held(key, self._build_marked))
 
     def _build_marked(self, folder: Path) -> None:
-        self._build_step("build_marked", {"folder": str(folder)})
+        request = BuildRequest(model=self._model, folder=folder)
+        self._build(build_marked, request, type(None))
 
-    def _products(self, found: Target) -> Mapping[str, Any]:
+    def _products(self, found: Target) -> Mapping[str, float]:
         """Return operation counts for Inductor, whose calls carry no shapes; otherwise empty."""
         if not self._compiled:
             return {}
-        return self._build_step("count_products", {"requests": str(found.requests)})
+        request = ProductsRequest(model=self._model, requests=found.requests)
+        return self._build(count_products, request, dict[str, float])
+
+    @property
+    def catalog(self) -> Catalog:
+        """The catalogue of the configuration."""
+        return catalog_for(self.setting.workload)
 
     @property
     def _compiled(self) -> bool:
         return self.configuration["runtime"] == "inductor"
 
-    def _build_step(self, name: str, more: Mapping[str, object]) -> Mapping[str, Any]:
-        payload = {
-            "workload": self.setting.workload.to_dict(),
-            "configuration": dict(self.configuration),
-            "store": self.setting.store,
-            "model_key": model_key(self.setting, self.configuration),
-            **more,
-        }
-        with lease_cores(self.setting.build_cores) as cores:
-            return self._step(name, payload, "build", cores, self.setting.timeouts.build_s)
+    @property
+    def _model(self) -> ModelStage:
+        return ModelStage(
+            workload=self.setting.workload,
+            configuration=self.configuration,
+            store=Path(self.setting.store),
+            model_key=model_key(self.setting, self.configuration),
+        )
 
-    def _step(
+    def _build(
+        self, function: Callable[[RequestT], ResultT], request: RequestT, result: type[ResultT]
+    ) -> ResultT:
+        """Run a task with the imports, the cores and the time of a build."""
+        with lease_cores(self.setting.build_cores) as cores:
+            task = self._task(function, request, result, BUILD_IMPORTS, cores)
+            needs = imports_of(self.catalog, self.setting.workload.task, self.configuration)
+            timeout_s = self.setting.timeouts.build_s
+            return self.isolation.run(replace(task, needs=needs, timeout_s=timeout_s))
+
+    def _measure(
         self,
-        name: str,
-        payload: Mapping[str, object],
-        kit: Kit,
+        function: Callable[[RequestT], ResultT],
+        request: RequestT,
+        result: type[ResultT],
+        imports: Sequence[str],
         cores: Sequence[int],
-        timeout_s: float,
-    ) -> Mapping[str, Any]:
-        builds = kit == "build"
-        needs = imports_of(self.setting.workload.task, self.configuration) if builds else ()
-        return self.isolation.run(
-            Step(
-                name=name,
-                payload=payload,
-                kit=kit,
-                needs=needs,
-                log=self.log,
-                timeout_s=timeout_s,
-                cores=cores,
-                environment=devices(),
-                memory_mb=memory_limit(self.setting, self.configuration),
-            )
+    ) -> ResultT:
+        return self.isolation.run(self._task(function, request, result, imports, cores))
+
+    def _task(
+        self,
+        function: Callable[[RequestT], ResultT],
+        request: RequestT,
+        result: type[ResultT],
+        imports: Sequence[str],
+        cores: Sequence[int],
+    ) -> Task[ResultT]:
+        return Task(
+            function=function_name(function),
+            request=request,
+            result=result,
+            imports=imports,
+            log=self.log,
+            timeout_s=self.setting.timeouts.measure_s,
+            cores=cores,
+            environment=devices(),
+            memory_mb=memory_limit(self.setting, self.configuration),
         )

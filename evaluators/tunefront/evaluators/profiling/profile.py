@@ -1,7 +1,7 @@
 """The values of a profile: rows of work with their time, roofline bounds, and aggregates."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Kind = Literal[
@@ -191,21 +191,6 @@ class Profile:
             flops=flops,
             moved_bytes=moved,
             bound=bound_of(self_ms, flops, moved, self.roofline),
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Convert to plain values for JSON."""
-        return {**asdict(self), "facts": dict(self.facts), "products": dict(self.products)}
-
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> "Profile":
-        """Convert back from `to_dict`."""
-        return cls(
-            **{
-                **fields,
-                "rows": [ProfileRow(**row) for row in fields["rows"]],
-                "roofline": Roofline(**fields["roofline"]),
-            }
         )
 
 

@@ -1,7 +1,6 @@
 """A measurement: a value with its unit, interval and sample count."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,18 +33,3 @@ class Measurement:
         """Return a measurement with the normal 95 % interval of a standard error."""
         half = 1.96 * standard_error
         return cls(value=value, unit=unit, low=value - half, high=value + half, samples=samples)
-
-    def to_dict(self) -> dict[str, float | str | int]:
-        """Return plain values for JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, float | str | int]) -> "Measurement":
-        """Return the measurement that `to_dict` wrote."""
-        return cls(
-            value=float(fields["value"]),
-            unit=str(fields["unit"]),
-            low=float(fields["low"]),
-            high=float(fields["high"]),
-            samples=int(fields["samples"]),
-        )

@@ -1,10 +1,9 @@
 """Timed blocks of a candidate, and the rates and latencies computed from them."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -51,25 +50,6 @@ class Block:
     def clean(self) -> bool:
         """Whether the block was undisturbed: core waiting is at most `CLEAN_WAIT` of its time."""
         return self.wait_s <= CLEAN_WAIT * self.wall_s
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return {
-            "request_s": self.request_s.tolist(),
-            "cpu_s": self.cpu_s,
-            "wait_s": self.wait_s,
-            "untimed": self.untimed,
-        }
-
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> "Block":
-        """Return the block that `to_dict` wrote."""
-        return cls(
-            request_s=np.array(fields["request_s"], dtype=np.float64),
-            cpu_s=float(fields["cpu_s"]),
-            wait_s=float(fields["wait_s"]),
-            untimed=int(fields["untimed"]),
-        )
 
 
 @dataclass(frozen=True, kw_only=True)  # no slots: a cached property needs a __dict__

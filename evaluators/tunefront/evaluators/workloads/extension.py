@@ -9,7 +9,16 @@ _CLASSES = {
     "image-classification": "image_classification:ImageClassification",
     "custom": "custom:Custom",
 }
+_TRANSFORMERS = (
+    "transformers.modeling_utils",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.auto.tokenization_auto",
+)
 EXTENSIONS = tuple(
-    Extension(name=task, provides={"workload": f"tunefront.evaluators.workloads.{named}"})
+    Extension(
+        name=task,
+        imports={"load": () if task == "custom" else _TRANSFORMERS},
+        provides={"workload": f"tunefront.evaluators.workloads.{named}"},
+    )
     for task, named in _CLASSES.items()
 )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tunefront.evaluators.isolation.codec import from_plain, to_plain
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.spaces import EvaluationError
@@ -45,7 +46,7 @@ PREDICTIONS_FILE = "predictions.npz"
 
 def write_quality(quality: Quality, folder: Path) -> None:
     """Write metrics, items and predictions to a folder."""
-    metrics = {name: m.to_dict() for name, m in quality.metrics.items()}
+    metrics = {name: to_plain(m) for name, m in quality.metrics.items()}
     (folder / METRICS_FILE).write_text(json.dumps(metrics, indent=2) + "\n")
     items = np.stack([quality.items, quality.weights]).astype(np.float64)
     np.save(folder / ITEMS_FILE, items, allow_pickle=False)
@@ -56,7 +57,7 @@ def write_quality(quality: Quality, folder: Path) -> None:
 def read_metrics(folder: Path) -> dict[str, Measurement]:
     """Read the metrics that `write_quality` wrote."""
     fields = json.loads((folder / METRICS_FILE).read_text())
-    return {name: Measurement.from_dict(values) for name, values in fields.items()}
+    return {name: from_plain(Measurement, values) for name, values in fields.items()}
 
 
 def read_items(folder: Path) -> Array:

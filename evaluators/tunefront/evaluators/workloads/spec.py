@@ -1,9 +1,9 @@
 """A workload as plain data: it is sent to other processes and is part of every artifact key."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast, get_args
+from typing import get_args
 
 from tunefront.spaces import WorkloadError, did_you_mean
 from tunefront.spaces.metric import Direction
@@ -90,15 +90,3 @@ class WorkloadSpec:
     def path(self, written: str) -> Path:
         """Resolve a path; a relative path starts at the experiment's folder."""
         return Path(self.folder, Path(written).expanduser())
-
-    def to_dict(self) -> dict[str, object]:
-        """Convert to plain values for JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, object]) -> "WorkloadSpec":
-        """Convert back from `to_dict`."""
-        extensions = cast(list[str], fields.get("extensions", ()))
-        return cls(
-            **cast(dict[str, str], {**fields, "extensions": tuple(extensions)})  # type: ignore[arg-type]
-        )

@@ -1,27 +1,23 @@
 """Jobs of a worker (a trial, a confirmation round), their execution and their Ray resources."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunefront.evaluators import (
+    Evaluation,
     EvaluationSettings,
     Isolation,
-    Target,
-    TargetResult,
-    Timing,
     catalog_for,
-    contender,
     evaluate,
-    half_width,
     plain_look,
-    take_turns,
 )
+from tunefront.evaluators.pipelines.base import ConfirmationRound, RoundResult
+from tunefront.evaluators.pipelines.inference import InferencePipeline, runner_of
 from tunefront.search.sampling.early_stopping.thresholds import StoppingThresholds
 from tunefront.search.study.live_stage import note_stage
-from tunefront.spaces import Configuration, EvaluationError
+from tunefront.spaces import Configuration
 
 from .nodes import NodePool
 from .resources import ray_resources_of
@@ -37,7 +33,7 @@ class Job:
 
     Attributes:
         number: The trial's number.
-        configuration: The configuration to evaluate; the worker gets it complete.
+        configuration: The configuration to evaluate; the worker completes it.
         setting: The evaluation settings of the search.
         folder: The search's folder; results and logs are written below it.
         race: The early-stopping thresholds; None if the trial is never stopped early.
@@ -49,34 +45,20 @@ class Job:
     folder: Path
     race: StoppingThresholds | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for Ray."""
-        return {
-            "number": self.number,
-            "configuration": dict(catalog_for(self.setting.workload).complete(self.configuration)),
-            "setting": self.setting.to_dict(),
-            "folder": str(self.folder),
-            "race": None if self.race is None else self.race.to_dict(),
-        }
-
 
 _isolation: Isolation | None = None
 
 
-def run_job(job: Mapping[str, Any]) -> Mapping[str, Any]:
+def run_job(job: Job) -> Evaluation:
     """Evaluate a job in this worker and record the current stage in the search's folder."""
-    folder, number = Path(job["folder"]), job["number"]
-    evaluation = evaluate(
-        EvaluationSettings.from_dict(job["setting"]),
-        Configuration(job["configuration"]),
+    return evaluate(
+        job.setting,
+        catalog_for(job.setting.workload).complete(job.configuration),
         _isolation_of_this_worker(),
-        log_file(folder, number),
-        on_stage=lambda stage: note_stage(folder, number, stage),
-        judge=StoppingThresholds.from_dict(job["race"]).interim_result
-        if job.get("race")
-        else plain_look,
+        log_file(job.folder, job.number),
+        on_stage=lambda stage: note_stage(job.folder, job.number, stage),
+        judge=job.race.interim_result if job.race is not None else plain_look,
     )
-    return evaluation.to_dict()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,92 +66,28 @@ class TurnsJob:
     """A confirmation round to be run by a worker.
 
     Attributes:
-        configurations: The configurations to measure in turns; the first is the reference.
+        configurations: The configurations to measure in turns; the first is the reference. The
+            worker completes them.
         setting: The evaluation settings of the search.
         log: The log file for the output of the measured processes.
-        seconds: Time for the turns, s; the minimum number of turns is measured in any case.
-        precision: Relative half-width of the interval of every ratio at which to stop.
+        wanted: The round.
     """
 
     configurations: Sequence[Configuration]
     setting: EvaluationSettings
     log: Path
-    seconds: float
-    precision: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for Ray."""
-        catalog = catalog_for(self.setting.workload)
-        return {
-            "configurations": [dict(catalog.complete(one)) for one in self.configurations],
-            "setting": self.setting.to_dict(),
-            "log": str(self.log),
-            "seconds": self.seconds,
-            "precision": self.precision,
-        }
+    wanted: ConfirmationRound
 
 
-def run_turns(job: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    """Run a confirmation round in this worker.
-
-    Returns:
-        For each configuration `rates` (items/s per turn), `clean` (whether each turn was
-        undisturbed) and `figures` (values by metric). {} for a configuration that failed, and for
-        all of them if the first can't be built.
-    """
-    setting, log = EvaluationSettings.from_dict(job["setting"]), Path(job["log"])
-    isolation = _isolation_of_this_worker()
-    able: dict[int, Target] = {}
-    for place, choices in enumerate(job["configurations"]):
-        with suppress(EvaluationError):  # its trial succeeded, but a later build can still fail
-            able[place] = contender(setting, Configuration(choices), isolation, log)
-    if 0 not in able:
-        return [{} for _ in job["configurations"]]
-    sittings = play_round(
-        setting, list(able.values()), isolation, log, job["seconds"], job["precision"]
-    )
-    found = dict(zip(able, sittings, strict=True))
-    return [found.get(place, {}) for place in range(len(job["configurations"]))]
+RUN_TURNS = "tunefront.search.cluster.jobs:run_turns"
 
 
-def play_round(
-    setting: EvaluationSettings,
-    contenders: Sequence[Target],
-    isolation: Isolation,
-    log: Path,
-    seconds: float,
-    precision: float,
-) -> list[Mapping[str, Any]]:
-    """Run interleaved turns until every ratio to the first target is precise, or time is up.
-
-    Args:
-        setting: The evaluation settings, which set the minimum number of turns.
-        contenders: The measurement targets; the first is the reference.
-        isolation: Starts the processes of the targets.
-        log: The log file for the output of the processes.
-        seconds: Time for the turns, s.
-        precision: Relative half-width of the interval of every ratio at which to stop.
-    """
-
-    def satisfied(timings: Sequence[Timing], elapsed_s: float) -> bool:
-        if len(timings[0].blocks) < setting.protocol.turns:
-            return False
-        if elapsed_s >= seconds:
-            return True
-        return all(half_width(own, timings[0]) <= precision for own in timings[1:])
-
-    session = take_turns(setting, contenders, isolation, log, satisfied)
-    return [_plain(sitting) for sitting in session.sittings]
-
-
-def _plain(sitting: TargetResult | EvaluationError) -> Mapping[str, Any]:
-    if isinstance(sitting, EvaluationError):
-        return {}
-    return {
-        "rates": (sitting.timing.rate * sitting.timing.items).tolist(),
-        "clean": sitting.timing.clean.tolist(),
-        "figures": {name: m.value for name, m in sitting.measurements.items()},
-    }
+def run_turns(job: TurnsJob) -> Sequence[RoundResult | None]:
+    """Run a confirmation round in this worker; see `Pipeline.confirm` for the result."""
+    catalog = catalog_for(job.setting.workload)
+    group = [catalog.complete(configuration) for configuration in job.configurations]
+    with runner_of(job.setting, _isolation_of_this_worker(), job.log) as run:
+        return InferencePipeline().confirm(run, group, job.wanted)
 
 
 def _isolation_of_this_worker() -> Isolation:

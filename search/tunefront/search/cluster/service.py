@@ -10,16 +10,20 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from tunefront.evaluators.isolation.call import run_plain
+from tunefront.evaluators.isolation.codec import from_plain, to_plain
+from tunefront.evaluators.pipelines.base import RoundResult
 from tunefront.spaces import ClusterError
 
 from .channel import Channel
-from .jobs import placement_of, run_turns
+from .jobs import RUN_TURNS, TurnsJob, placement_of
 from .nodes import Node, NodePool, check_nodes, query_nodes, usable_nodes
 from .resources import ray_resources_of
 from .session import ray_session
@@ -42,7 +46,7 @@ def main() -> None:
     try:
         with ray_session(options["cores"], options["gpus"], folder):
             nodes = _nodes(Path(options["search"]))
-            channel.send(kind="ready", pids=_core_pids(), nodes=[node.to_dict() for node in nodes])
+            channel.send(kind="ready", pids=_core_pids(), nodes=to_plain(nodes))
             threading.Thread(target=_send_heartbeats, args=(channel,), daemon=True).start()
             _serve(channel, folder / "tune", usable_nodes(nodes))
     except ClusterError as error:
@@ -68,7 +72,8 @@ def _serve(channel: Channel, folder: Path, places: NodePool) -> None:
             _run_trials(channel, order, folder, places)
             channel.send(kind="done")
         else:
-            channel.send(kind="done", result=_run_turns(order["job"], places))
+            found = _run_turns(from_plain(TurnsJob, order["job"]), places)
+            channel.send(kind="done", result=to_plain(found))
 
 
 def _run_trials(channel: Channel, order: Mapping[str, Any], folder: Path, places: NodePool) -> None:
@@ -97,26 +102,26 @@ def _run_trials(channel: Channel, order: Mapping[str, Any], folder: Path, places
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _run_turns(job: Mapping[str, Any], places: NodePool) -> Any:
+def _run_turns(job: TurnsJob, places: NodePool) -> Sequence[RoundResult | None]:
     """Run a confirmation round in a worker with the largest number of cores and GPUs of a target.
 
-    The result is {} for a target that fits no node, and for all targets if the first one fits none.
+    The result is None for a target that fits no node, and for all if the first one fits none.
     """
     import ray
 
-    contenders = job["configurations"]
-    if not places.room_for(contenders[0]):  # the reference of all ratios
-        return [{} for _ in contenders]
-    able = [choices for choices in contenders if places.room_for(choices)]
-    needs = [ray_resources_of(choices) for choices in able]
-    task = ray.remote(run_turns).options(
+    targets = job.configurations
+    if not places.room_for(targets[0]):  # the reference of all ratios
+        return [None] * len(targets)
+    able = [configuration for configuration in targets if places.room_for(configuration)]
+    needs = [ray_resources_of(configuration) for configuration in able]
+    task = ray.remote(run_plain).options(
         num_cpus=max(need["CPU"] for need in needs),
         num_gpus=max(need.get("GPU", 0.0) for need in needs),
         label_selector=places.selector() or None,
     )
-    found = ray.get(task.remote({**job, "configurations": able}))
-    sitting = iter(found)
-    return [next(sitting) if choices in able else {} for choices in contenders]
+    plain = ray.get(task.remote(RUN_TURNS, to_plain(replace(job, configurations=able))))
+    found = iter(from_plain(list[RoundResult | None], plain))
+    return [next(found) if configuration in able else None for configuration in targets]
 
 
 def _send_heartbeats(channel: Channel) -> None:

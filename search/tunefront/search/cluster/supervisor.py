@@ -23,6 +23,8 @@ from typing import Any, Protocol
 import psutil
 
 from tunefront.evaluators import Evaluation
+from tunefront.evaluators.isolation.codec import from_plain, to_plain
+from tunefront.evaluators.pipelines.base import RoundResult
 from tunefront.spaces import ClusterError
 
 from .channel import Channel
@@ -126,21 +128,20 @@ class RaySupervisor:
                 if message["evaluation"] is None:
                     jobs.worker_exited(message["number"])
                 else:
-                    jobs.tell(message["number"], Evaluation.from_dict(message["evaluation"]))
+                    jobs.tell(message["number"], from_plain(Evaluation, message["evaluation"]))
             elif message["kind"] == "done":
                 return
 
-    def turns(self, job: TurnsJob) -> Sequence[Mapping[str, Any]]:
+    def turns(self, job: TurnsJob) -> Sequence[RoundResult | None]:
         """Run a confirmation round; see `run_turns` for the result.
 
         Raises:
             RayLost: If Ray has exited.
         """
-        self._running().send(do="turns", job=job.to_dict())
+        self._running().send(do="turns", job=to_plain(job))
         while (message := self._running().receive())["kind"] != "done":
             continue
-        found: Sequence[Mapping[str, Any]] = message["result"]
-        return found
+        return from_plain(list[RoundResult | None], message["result"])
 
     def _running(self) -> "_Service":
         if self._service is None:
@@ -168,7 +169,7 @@ def _offer(jobs: Jobs) -> dict[str, Any]:
     if jobs.waiting():
         return {"wait": True}
     job = jobs.next_job()
-    return {"end": True} if job is None else {"job": job.to_dict()}
+    return {"end": True} if job is None else {"job": to_plain(job)}
 
 
 def ray_folder_of(folder: Path) -> Path:

@@ -1,22 +1,26 @@
 """The Tune trainable: runs one trial in a worker and writes its result before reporting it."""
 
-import importlib
 import json
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tunefront.evaluators import Evaluation
+from tunefront.evaluators.isolation.call import run_plain
+from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.search.study.atomic_write import write_whole
 
 WORKER_LOG_LINES = 20
-Body = Callable[[Mapping[str, Any]], Mapping[str, Any]]
-"""The function a worker runs: maps a job to an evaluation, both as plain values."""
 
 
 def trainable(job: Mapping[str, Any], body: str) -> None:
-    """Run one trial: write the result file first, then report to Tune."""
+    """Run one trial: write the result file first, then report to Tune.
+
+    Args:
+        job: Plain values of the job.
+        body: `module:function` that takes a job and returns an evaluation.
+    """
     from ray import tune
 
     evaluation = evaluated(job, body)
@@ -26,18 +30,19 @@ def trainable(job: Mapping[str, Any], body: str) -> None:
 
 def evaluated(job: Mapping[str, Any], body: str) -> Mapping[str, Any]:
     """Run the body and return its evaluation; an exception becomes a failed evaluation."""
-    module, _, function = body.partition(":")
+    found: Mapping[str, Any]
     try:
-        found: Mapping[str, Any] = getattr(importlib.import_module(module), function)(job)
+        found = run_plain(body, job)
     except Exception as error:  # at the trial's border every error becomes the trial's result
         lines = traceback.format_exc().splitlines()
-        return Evaluation(
+        failed = Evaluation(
             status="failed",
             cause="exception",
             stage="prepare",
             message=f"{type(error).__name__}: {error}",
             log=tuple(lines[-WORKER_LOG_LINES:]),
-        ).to_dict()
+        )
+        found = to_plain(failed)
     return found
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tunefront.evaluators import Direction, Measurement, measured_metrics
+from tunefront.evaluators.isolation.codec import from_plain, to_plain
 
 from .rounds import Rounds
 
@@ -53,8 +54,8 @@ class Finding:
         """Return plain values for JSON."""
         return {
             "metric": self.metric,
-            "recorded": None if self.recorded is None else self.recorded.to_dict(),
-            "now": None if self.now is None else self.now.to_dict(),
+            "recorded": None if self.recorded is None else to_plain(self.recorded),
+            "now": None if self.now is None else to_plain(self.now),
             "drift": self.drift,
             "verdict": self.verdict,
             "detail": self.detail,
@@ -138,5 +139,5 @@ def _beyond(before: Measurement, now: Measurement, stretch: float) -> bool:
 def _recorded(manifest: Mapping[str, Any]) -> dict[str, Measurement]:
     """Return the recorded measurements of the export by metric."""
     return {
-        name: Measurement.from_dict(fields) for name, fields in manifest["sample_spread"].items()
+        name: from_plain(Measurement, fields) for name, fields in manifest["sample_spread"].items()
     }

@@ -17,6 +17,7 @@ from tunefront.evaluators.exports.folder import (
     read_manifest,
     write_manifest,
 )
+from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.search.experiment.document import slug_of
 from tunefront.search.results.metadata import read_record
 from tunefront.search.results.result import Result, figure
@@ -119,7 +120,7 @@ def _manifest(result: Result, trial: Trial, sample: Rounds) -> dict[str, Any]:
         "judged_on": read_record(experiment).get("workload", {}).get("fingerprint"),
         "trial": trial.number,
         "configuration": dict(trial.configuration),
-        "measurements": {name: m.to_dict() for name, m in trial.measurements.items()},
+        "measurements": {name: to_plain(m) for name, m in trial.measurements.items()},
         "against_baseline": result.view(trial).sentence,
         "facts": dict(sample.facts),
         **sample.manifest_fields(),

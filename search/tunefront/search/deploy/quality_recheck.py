@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tunefront.evaluators import Isolation, Measurement, describe_workload, quality_metrics
+from tunefront.evaluators.isolation.codec import from_plain
 from tunefront.evaluators.pipelines.inference import judge_candidate
 from tunefront.search.experiment.evaluation_settings import setting_of
 from tunefront.search.experiment.experiment import Experiment
@@ -43,7 +44,7 @@ def judge_again(
     if isinstance(experiment, str):
         return [_not_judged(experiment)]
     recorded = {
-        name: Measurement.from_dict(manifest["measurements"][name])
+        name: from_plain(Measurement, manifest["measurements"][name])
         for name in quality_metrics(experiment.workload)
         if name in manifest["measurements"]
     }
@@ -107,7 +108,7 @@ def _judge(
         made.mkdir()
         try:
             described = describe_workload(experiment.workload, isolation, log)
-            content = str(described["fingerprint"])
+            content = described.fingerprint
             setting = setting_of(experiment, content)
             configuration = experiment.space.catalog.complete(manifest["configuration"])
             return content, judge_candidate(setting, configuration, folder, isolation, log, made)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tunefront.evaluators import Measurement, measured_metrics
+from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.search.text import Say
 from tunefront.spaces import ExportError
 
@@ -42,7 +43,7 @@ class Rounds:
         """Return the fields that the export's manifest stores."""
         return {
             "sample_figures": {name: figure.value for name, figure in self.figures.items()},
-            "sample_spread": {name: figure.to_dict() for name, figure in self.figures.items()},
+            "sample_spread": {name: to_plain(figure) for name, figure in self.figures.items()},
             "sample_probe": dict(self.probe),
             "sample_machine": dict(self.machine),
         }

@@ -4,10 +4,8 @@ The settings are shared by all evaluations of a search. The identity is everythi
 configuration that measurements depend on.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
-from tunefront.evaluators import EvaluationSettings, stages_folder
+from tunefront.evaluators import EvaluationSettings, WorkloadDescription, stages_folder
+from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.spaces import detect_hardware
 
 from .experiment import Experiment
@@ -56,18 +54,18 @@ def _quality_limit(experiment: Experiment) -> float | None:
     return min(bounds) if bounds and experiment.early_stop else None
 
 
-def identity(experiment: Experiment, described: Mapping[str, Any]) -> dict[str, object]:
+def identity(experiment: Experiment, described: WorkloadDescription) -> dict[str, object]:
     """Return a text for each thing besides the configuration that measurements depend on.
 
     Args:
         experiment: The experiment.
-        described: Description of the workload, with its `fingerprint`.
+        described: Description of the workload.
     """
     hardware = detect_hardware()
-    spec = experiment.workload.to_dict()
+    spec = to_plain(experiment.workload)
     judging = {name: spec[name] for name in JUDGING if spec[name] is not None}
     return {
-        "model and data": described["fingerprint"],
+        "model and data": described.fingerprint,
         "workload": ", ".join(f"{name} {value}" for name, value in judging.items()),
         "machine": f"{hardware.summary()} [{hardware.fingerprint}]",
         "libraries": ", ".join(f"{n} {v}" for n, v in sorted(hardware.libraries.items())),

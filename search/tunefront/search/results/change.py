@@ -7,7 +7,7 @@ a value is not positive, the difference is used instead of the quotient.
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -42,18 +42,6 @@ class Change:
     high: float
     relative: bool
     verdict: ChangeVerdict
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return {
-            "before": self.before.to_dict(),
-            "after": self.after.to_dict(),
-            "change": self.change,
-            "low": self.low,
-            "high": self.high,
-            "relative": self.relative,
-            "verdict": self.verdict,
-        }
 
 
 def quotient(after: Measurement, before: Measurement) -> tuple[float, float, float]:

@@ -8,7 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tunefront.evaluators import EvaluationSettings
+from tunefront.evaluators import EvaluationSettings, WorkloadDescription
+from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.search.experiment.evaluation_settings import setting_of
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.schema import BudgetSection, ExperimentSection
@@ -28,7 +29,7 @@ METADATA_FILE = "search.json"
 
 
 def write_record(
-    experiment: Experiment, enumeration: Enumeration, described: Mapping[str, Any]
+    experiment: Experiment, enumeration: Enumeration, described: WorkloadDescription
 ) -> None:
     """Write experiment, workload, machine and space with dropped combinations next to the study."""
     hardware = detect_hardware()
@@ -36,7 +37,7 @@ def write_record(
         "experiment": dict(experiment.written),
         "overrides": list(experiment.overrides),
         "smoke": experiment.smoke,
-        "workload": dict(described),
+        "workload": to_plain(described),
         "machine": {
             "summary": hardware.summary(),
             "fingerprint": hardware.fingerprint,

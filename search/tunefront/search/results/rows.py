@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import show
 
@@ -24,7 +25,7 @@ def trial_record(trial: Trial) -> dict[str, Any]:
         "attempt": trial.attempt,
         "expected_s": trial.expected_s,
         "configuration": dict(trial.configuration),
-        "measurements": {n: m.to_dict() for n, m in trial.measurements.items()},
+        "measurements": {n: to_plain(m) for n, m in trial.measurements.items()},
         "broken_limits": [str(limit) for limit in trial.broken],
         "cause": evaluation.cause if evaluation else None,
         "stage": evaluation.stage if evaluation else None,

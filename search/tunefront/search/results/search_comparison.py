@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tunefront.evaluators import Direction
+from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.search.experiment.metrics import QUALITY_DROP
 from tunefront.search.experiment.objective import Objective
 from tunefront.search.front.pareto import Costs, hypervolume, nondominated
@@ -195,7 +196,7 @@ def _libraries(before: RecordedSearch, after: RecordedSearch) -> list[SearchDiff
 def _told(search: RecordedSearch) -> dict[str, str]:
     """Describe the conditions that a search's measurements and front depend on, by name."""
     experiment, protocol = search.experiment, search.experiment.protocol
-    spec = experiment.workload.to_dict()
+    spec = to_plain(experiment.workload)
     judging = ("model", "data", "revision", "max_length", "items", "metric", "direction")
     price = experiment.price_per_hour
     plain = experiment.space.catalog.without_defaults(experiment.baseline)

@@ -7,12 +7,12 @@ they are split into groups, each with the baseline. Each round starts new proces
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tunefront.evaluators import EvaluationSettings, Gpus, Metric, kept_turns
+from tunefront.evaluators.pipelines.base import ConfirmationRound, RoundResult
 from tunefront.search.cluster.jobs import TurnsJob
 from tunefront.search.cluster.supervisor import RayLost, RaySupervisor
 from tunefront.search.experiment.experiment import Experiment
@@ -223,7 +223,7 @@ class _Turns:
             on_round(done + 1, rounds)
         return found
 
-    def _play(self, group: Group, seconds: float, done: int) -> Sequence[Mapping[str, Any]]:
+    def _play(self, group: Group, seconds: float, done: int) -> Sequence[RoundResult | None]:
         """Run one round of one group; repeat it once if Ray exits.
 
         Raises:
@@ -236,8 +236,11 @@ class _Turns:
             configurations=group.configurations,
             setting=self._setting,
             log=self._study.experiment.results / "logs" / f"confirmation-{done}.log",
-            seconds=seconds,
-            precision=CONFIRMED_PRECISION * self._study.experiment.confirmation.rounds**0.5,
+            wanted=ConfirmationRound(
+                number=done,
+                seconds=seconds,
+                precision=CONFIRMED_PRECISION * self._study.experiment.confirmation.rounds**0.5,
+            ),
         )
         try:
             return self._host.turns(job)
@@ -259,30 +262,29 @@ def confirmation_seconds(
     return planned if seconds_left is None else max(0.0, min(planned, seconds_left))
 
 
-def rounds_of(group: Group, sittings: Sequence[Mapping[str, Any]]) -> dict[int, Round | None]:
+def rounds_of(group: Group, sittings: Sequence[RoundResult | None]) -> dict[int, Round | None]:
     """Return a round's ratios and measurements by trial number; None for a trial that failed.
 
     Args:
         group: The group that was measured.
-        sittings: For each configuration of the group `rates` (items/s of each turn), `clean` (for
-            each turn, whether it was undisturbed) and `figures` (measurements); empty if it failed.
+        sittings: The result of each configuration of the group; None if it failed.
     """
     seen = dict(zip(group.configurations, sittings, strict=True))
     baseline = group.configurations[0]
     base = seen[baseline]
     found: dict[int, Round | None] = {0: None}
     if base:
-        ratios = [1.0] * len(base["rates"])
-        found[0] = Round(ratios=ratios, figures=base["figures"], quiet=_quiet(base, base))
+        ratios = [1.0] * len(base.rates)
+        found[0] = Round(ratios=ratios, figures=base.figures, quiet=_quiet(base, base))
     for trial in group.finalists:
         own = seen[trial.configuration]
         twin = twin_of(baseline, trial.configuration, trial.catalog)
-        alone = twin in (baseline, trial.configuration) or not seen.get(twin)
+        alike = None if twin in (baseline, trial.configuration) else seen.get(twin)
         found[trial.number] = (
             Round(
                 ratios=_ratios(own, base),
-                alike=() if alone else _ratios(own, seen[twin]),
-                figures=own["figures"],
+                alike=_ratios(own, alike) if alike else (),
+                figures=own.figures,
                 quiet=_quiet(own, base),
             )
             if own and base
@@ -291,20 +293,20 @@ def rounds_of(group: Group, sittings: Sequence[Mapping[str, Any]]) -> dict[int, 
     return found
 
 
-def _ratios(own: Mapping[str, Any], base: Mapping[str, Any]) -> list[float]:
+def _ratios(own: RoundResult, base: RoundResult) -> list[float]:
     """Return the throughput ratio of each included turn: undisturbed turns if enough, else all."""
     kept = kept_turns(_clean(own, base))
-    return [own["rates"][turn] / base["rates"][turn] for turn in np.flatnonzero(kept)]
+    return [own.rates[turn] / base.rates[turn] for turn in map(int, np.flatnonzero(kept))]
 
 
-def _quiet(own: Mapping[str, Any], base: Mapping[str, Any]) -> bool:
+def _quiet(own: RoundResult, base: RoundResult) -> bool:
     """Return whether all included turns were undisturbed."""
     clean = _clean(own, base)
     return bool(clean[kept_turns(clean)].all())
 
 
-def _clean(own: Mapping[str, Any], base: Mapping[str, Any]) -> npt.NDArray[np.bool_]:
+def _clean(own: RoundResult, base: RoundResult) -> npt.NDArray[np.bool_]:
     """Return for each turn whether both configurations were undisturbed, shape `(turns,)`."""
-    turns = min(len(own["rates"]), len(base["rates"]))
-    both: npt.NDArray[np.bool_] = np.array(own["clean"][:turns]) & np.array(base["clean"][:turns])
+    turns = min(len(own.rates), len(base.rates))
+    both: npt.NDArray[np.bool_] = np.array(own.clean[:turns]) & np.array(base.clean[:turns])
     return both

@@ -222,7 +222,7 @@ class ConfirmationStarted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ConfirmationRound:
+class ConfirmationRoundFinished:
     """A round of confirmation is complete.
 
     Attributes:
@@ -287,7 +287,7 @@ Event = (
     | TrialsEnded
     | StopRequested
     | ConfirmationStarted
-    | ConfirmationRound
+    | ConfirmationRoundFinished
     | ReportWritten
     | ReportFailed
     | ProgressChanged

@@ -3,11 +3,14 @@
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from tunefront.evaluators import EvaluationSettings, Isolation, describe_workload
+from tunefront.evaluators import (
+    EvaluationSettings,
+    Isolation,
+    WorkloadDescription,
+    describe_workload,
+)
 from tunefront.evaluators.store.store import make_once
 from tunefront.search.experiment.evaluation_settings import setting_of
 from tunefront.search.experiment.experiment import Experiment, Prepare
@@ -80,7 +83,7 @@ def prepare(step: Prepare | None, on_event: OnEvent) -> None:
 
 def check_workload(
     experiment: Experiment, on_event: OnEvent
-) -> tuple[EvaluationSettings, Mapping[str, Any]]:
+) -> tuple[EvaluationSettings, WorkloadDescription]:
     """Load model and data once in a separate process; return evaluation settings and description.
 
     Raises:
@@ -93,4 +96,4 @@ def check_workload(
         described = describe_workload(experiment.workload, isolation, log)
     finally:
         isolation.close()
-    return setting_of(experiment, str(described["fingerprint"])), described
+    return setting_of(experiment, described.fingerprint), described

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tunefront.evaluators import Evaluation, EvaluationSettings, Timeouts
+from tunefront.evaluators.isolation.codec import from_plain
 from tunefront.search.cluster.jobs import Job
 from tunefront.search.cluster.nodes import NodePool
 from tunefront.search.cluster.resources import ray_resources_of, ray_resources_text
@@ -112,7 +113,7 @@ class Runner:
         Stored results are recorded; trials without a result are queued to run again.
         """
         found = {
-            int(path.stem): Evaluation.from_dict(json.loads(path.read_text()))
+            int(path.stem): from_plain(Evaluation, json.loads(path.read_text()))
             for path in self.results.glob("*.json")
         }
         self.unfinished = self.study.reconcile(found)

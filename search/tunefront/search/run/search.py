@@ -38,7 +38,7 @@ from .confirm import confirm, to_confirm
 from .driver_process import only_driver
 from .events import (
     ClusterJoined,
-    ConfirmationRound,
+    ConfirmationRoundFinished,
     ConfirmationStarted,
     NothingToRun,
     OnEvent,
@@ -227,7 +227,7 @@ class _SearchRun:
         self.study.spend(self._spent_s())
 
     def _on_round(self, completed: int, planned: int) -> None:
-        self.on_event(ConfirmationRound(completed=completed, planned=planned))
+        self.on_event(ConfirmationRoundFinished(completed=completed, planned=planned))
         self._report_progress(f"confirming the finalists: {completed} of {planned} rounds")
 
     def _report_progress(self, phase: str = "") -> None:

@@ -6,7 +6,6 @@ are formed within a turn, so drift of the machine affects both rates alike.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
@@ -34,15 +33,6 @@ class Round:
     figures: Mapping[str, float] = field(default_factory=dict)
     quiet: bool = True
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return {
-            "ratios": list(self.ratios),
-            "alike": list(self.alike),
-            "figures": dict(self.figures),
-            "quiet": self.quiet,
-        }
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confirmation:
@@ -56,22 +46,6 @@ class Confirmation:
     rounds: Mapping[int, Sequence[Round]] = field(default_factory=dict)
     asked: Sequence[int] = ()
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return {
-            "rounds": {str(n): [r.to_dict() for r in found] for n, found in self.rounds.items()},
-            "asked": list(self.asked),
-        }
-
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> "Confirmation":
-        """Return the confirmation from the result of `to_dict`, or an empty one from `{}`."""
-        rounds = {
-            int(number): [Round(**found) for found in rounds]
-            for number, rounds in fields.get("rounds", {}).items()
-        }
-        return cls(rounds=rounds, asked=fields.get("asked", ()))
-
     def with_rounds(self, found: Mapping[int, Sequence[Round | None]]) -> "Confirmation":
         """Return a copy with more rounds.
 
@@ -80,8 +54,10 @@ class Confirmation:
                 round gets none of its new results.
         """
         whole = {number: [r for r in rounds if r] for number, rounds in found.items()}
-        rounds = {n: [*self.rounds.get(n, ()), *whole[n]] for n in found if all(found[n])}
-        return Confirmation(rounds={**self.rounds, **rounds}, asked=sorted({*self.asked, *found}))
+        rounds = {n: (*self.rounds.get(n, ()), *whole[n]) for n in found if all(found[n])}
+        return Confirmation(
+            rounds={**self.rounds, **rounds}, asked=tuple(sorted({*self.asked, *found}))
+        )
 
     def speedup(self, number: int) -> Measurement | None:
         """Return rate / baseline rate within turns; None if not confirmed."""

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from tunefront.evaluators import Evaluation, Measurement
+from tunefront.evaluators.isolation.codec import CodecError, from_plain, to_plain
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.spaces import Catalog, Configuration, StudyError
 
@@ -185,7 +186,7 @@ class Study:
         if problem is not None:
             evaluation = problem
         self._frozen_trials = None
-        trial.set_user_attr(_EVALUATION, evaluation.to_dict())
+        trial.set_user_attr(_EVALUATION, to_plain(evaluation))
         if evaluation.status == "failed":
             self._study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
         else:
@@ -316,8 +317,8 @@ class Study:
 
     def _evaluation(self, frozen: "optuna.trial.FrozenTrial | ReadTrial") -> Evaluation:
         try:
-            return Evaluation.from_dict(frozen.user_attrs[_EVALUATION])
-        except (KeyError, TypeError) as error:
+            return from_plain(Evaluation, frozen.user_attrs[_EVALUATION])
+        except (KeyError, CodecError) as error:
             raise StudyError(
                 f"{self.experiment.results / STUDY_FILE}: trial {frozen.number} is recorded in "
                 f"form {self.identity.get('record', 1)}, but this version reads form "
@@ -366,11 +367,11 @@ class Study:
     def confirmation(self) -> Confirmation:
         """Return the recorded confirmation; without rounds before the first one."""
         recorded = self._source.user_attrs.get(_CONFIRMATION, {})
-        return Confirmation.from_dict(cast(Mapping[str, Any], recorded))
+        return from_plain(Confirmation, cast(Mapping[str, Any], recorded))
 
     def set_confirmation(self, confirmation: Confirmation) -> None:
         """Record the confirmation."""
-        self._study.set_user_attr(_CONFIRMATION, confirmation.to_dict())
+        self._study.set_user_attr(_CONFIRMATION, to_plain(confirmation))
 
 
 def _is_running(frozen: "optuna.trial.FrozenTrial | ReadTrial") -> bool:

@@ -7,7 +7,7 @@ from tunefront.evaluators.evaluation.evaluation import WAITING
 from tunefront.search.run.events import (
     ClusterJoined,
     ConfigurationsTooLarge,
-    ConfirmationRound,
+    ConfirmationRoundFinished,
     ConfirmationStarted,
     Event,
     FailureInferred,
@@ -183,7 +183,7 @@ def _(event: ConfirmationStarted) -> str:
 
 
 @_text.register
-def _(event: ConfirmationRound) -> str:
+def _(event: ConfirmationRoundFinished) -> str:
     return f"confirming: {event.completed} of {event.planned} rounds"
 
 

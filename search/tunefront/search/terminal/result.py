@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.search.experiment.objective import Limit
 from tunefront.search.front.picks import Pick, nearest_misses
 from tunefront.search.front.relaxation import relaxations
@@ -159,5 +160,5 @@ def _pick_record(pick: Pick, view: TrialView) -> dict[str, Any]:
         "ties": list(view.ties),
         "front_chance": view.chance,
         "configuration": dict(view.trial.configuration),
-        "measurements": {n: m.to_dict() for n, m in view.trial.measurements.items()},
+        "measurements": {n: to_plain(m) for n, m in view.trial.measurements.items()},
     }

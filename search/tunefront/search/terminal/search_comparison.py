@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.search.results.archive import RecordedSearch
 from tunefront.search.results.change import INDISTINGUISHABLE, Change
 from tunefront.search.results.result import figure
@@ -249,7 +250,7 @@ def _standing_record(standing: Standing) -> dict[str, Any]:
 
 
 def _changes_record(changes: Mapping[str, Change]) -> dict[str, Any]:
-    return {name: change.to_dict() for name, change in changes.items()}
+    return {name: to_plain(change) for name, change in changes.items()}
 
 
 def search_comparison_csv(comparison: SearchComparison) -> str:

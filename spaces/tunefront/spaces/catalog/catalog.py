@@ -9,7 +9,7 @@ from tunefront.spaces.choice import Condition, Stage, Value
 from tunefront.spaces.choice_kind import ChoiceKind
 from tunefront.spaces.configuration import Configuration, show
 from tunefront.spaces.errors import SpaceError, did_you_mean
-from tunefront.spaces.extension import Exclusion, Extension, Requirement
+from tunefront.spaces.extension import Exclusion, Extension, Purpose, Requirement
 from tunefront.spaces.hardware import Hardware
 from tunefront.spaces.rules import Context, Rule
 
@@ -218,6 +218,21 @@ class Catalog:
             if reason is not None:
                 return reason
         return None
+
+    def imports(self, name: str, purpose: Purpose) -> tuple[str, ...]:
+        """Return the modules that an extension imports for a purpose; empty if it names none."""
+        return tuple(self.extension(name).imports.get(purpose, ()))
+
+    def build_imports(self, configuration: Configuration) -> tuple[str, ...]:
+        """Return the modules that building a complete configuration imports."""
+        runtime = self.extension(configuration.text("runtime"))
+        needed = [
+            name
+            for requirement in runtime.requires
+            if all(one.holds(configuration[one.choice]) for one in requirement.when)
+            for name in requirement.imports
+        ]
+        return (*runtime.imports.get("build", ()), *needed)
 
     def missing(self, name: str, hardware: Hardware) -> tuple[Requirement, ...]:
         """Return what an extension always needs and this machine lacks."""

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tunefront.evaluators import Evaluation, InterimResult, Measurement
+from tunefront.evaluators.isolation.codec import from_plain, to_plain
 from tunefront.search import Experiment, Trial
 from tunefront.search.sampling.early_stopping.reliability import InterimReliability, reliability_of
 from tunefront.search.sampling.early_stopping.thresholds import (
@@ -196,7 +197,7 @@ def test_a_race_travels_as_json(
 ) -> None:
     race = thresholds_for(experiment, trusted, 11)
     assert race is not None
-    again = StoppingThresholds.from_dict(json.loads(json.dumps(race.to_dict())))
+    again = from_plain(StoppingThresholds, json.loads(json.dumps(to_plain(race))))
     for found in (seen(8.0, 600.0), seen(12.0, 600.0), seen(12.0, 1.0, loss=30.0)):
         assert again.interim_result(found) == race.interim_result(found)
 

@@ -1,5 +1,6 @@
 """What AOTInductor supports and requires."""
 
+from tunefront.evaluators.isolation.preload import PRELOAD, PROGRAMS
 from tunefront.evaluators.runtimes.instructions import BF16
 from tunefront.spaces import NOT_QUANTIZED, Condition, Extension, Requirement
 
@@ -20,8 +21,17 @@ EXTENSION = Extension(
     excludes=(BF16,),
     requires=(
         Requirement(distribution="torch"),
-        Requirement(distribution="torchao", extra="quantization", when=(_QUANTIZED,)),
+        Requirement(
+            distribution="torchao",
+            extra="quantization",
+            when=(_QUANTIZED,),
+            imports=("torchao.quantization",),
+        ),
     ),
+    imports={
+        "build": (*PROGRAMS, "torch._inductor.compile_fx", f"{PRELOAD}:vector_instructions"),
+        "open": ("torch", f"{PRELOAD}:packages"),
+    },
     provides={
         "runtime": "tunefront.evaluators.runtimes.inductor.runtime:Inductor",
         "profiler": "tunefront.evaluators.runtimes.torch.profiler:profile_torch",

@@ -1,5 +1,6 @@
 """What ONNX Runtime supports and requires."""
 
+from tunefront.evaluators.isolation.preload import PROGRAMS
 from tunefront.spaces import Condition, Exclusion, Extension, Requirement
 
 EXTENSION = Extension(
@@ -27,6 +28,10 @@ EXTENSION = Extension(
         Requirement(distribution="onnxscript", extra="onnxruntime"),
         Requirement(distribution="onnxruntime", extra="onnxruntime"),
     ),
+    imports={
+        "build": (*PROGRAMS, "onnx", "onnxscript", "torch.onnx"),
+        "open": ("numpy", "onnxruntime"),
+    },
     provides={
         "runtime": "tunefront.evaluators.runtimes.onnxruntime.runtime:OnnxRuntime",
         "profiler": "tunefront.evaluators.runtimes.onnxruntime.profiler:profile_onnx",

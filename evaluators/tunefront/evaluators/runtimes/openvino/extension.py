@@ -1,5 +1,6 @@
 """What OpenVINO supports and requires."""
 
+from tunefront.evaluators.isolation.preload import PROGRAMS
 from tunefront.evaluators.runtimes.instructions import BF16
 from tunefront.spaces import Condition, Exclusion, Extension, Requirement
 
@@ -49,6 +50,7 @@ EXTENSION = Extension(
         Requirement(distribution="openvino", extra="openvino"),
         Requirement(distribution="nncf", extra="openvino"),
     ),
+    imports={"build": PROGRAMS, "open": ("numpy", "openvino")},
     provides={
         "runtime": "tunefront.evaluators.runtimes.openvino.runtime:OpenVino",
         "profiler": "tunefront.evaluators.runtimes.openvino.profiler:profile_openvino",

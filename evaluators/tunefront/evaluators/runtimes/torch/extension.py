@@ -1,5 +1,6 @@
 """What PyTorch eager supports and requires."""
 
+from tunefront.evaluators.isolation.preload import PRELOAD, PROGRAMS
 from tunefront.evaluators.runtimes.instructions import BF16, FP16
 from tunefront.spaces import NOT_QUANTIZED, Condition, Exclusion, Extension, Requirement
 
@@ -46,8 +47,14 @@ EXTENSION = Extension(
     ),
     requires=(
         Requirement(distribution="torch"),
-        Requirement(distribution="torchao", extra="quantization", when=(_QUANTIZED,)),
+        Requirement(
+            distribution="torchao",
+            extra="quantization",
+            when=(_QUANTIZED,),
+            imports=("torchao.quantization",),
+        ),
     ),
+    imports={"build": PROGRAMS, "open": ("torch", f"{PRELOAD}:programs")},
     provides={
         "runtime": "tunefront.evaluators.runtimes.torch.runtime:TorchEager",
         "profiler": "tunefront.evaluators.runtimes.torch.profiler:profile_torch",

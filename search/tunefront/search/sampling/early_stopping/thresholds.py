@@ -5,8 +5,7 @@ A trial whose interim result shows that it cannot reach them is stopped.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from tunefront.evaluators import (
     Evaluation,
@@ -55,24 +54,6 @@ class StoppingThresholds:
     price_per_hour: float | None
     margin: float
     control: bool
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for Ray."""
-        return {**asdict(self), "baseline": self.baseline.to_dict()}
-
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> "StoppingThresholds":
-        """Return the thresholds from the result of `to_dict`."""
-        return cls(
-            **{
-                **fields,
-                "objectives": tuple(Objective(**o) for o in fields["objectives"]),
-                "limits": tuple(Limit(**limit) for limit in fields["limits"]),
-                "baseline": Evaluation.from_dict(fields["baseline"]),
-                "primary": Metric(**fields["primary"]),
-                "metrics": {name: Metric(**m) for name, m in fields["metrics"].items()},
-            }
-        )
 
     def interim_result(self, found: Evaluation) -> InterimResult:
         """Return the interim result of an evaluation after its first turns."""

@@ -1,0 +1,124 @@
+"""The contract of a pipeline: named stages that turn a configuration into an evaluation."""
+
+import time
+import traceback
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+from tunefront.evaluators.benchmark.outcome import Judge
+from tunefront.evaluators.evaluation.evaluation import Evaluation
+from tunefront.evaluators.isolation.process import last_lines
+from tunefront.evaluators.store.disk import is_full
+from tunefront.spaces import (
+    Configuration,
+    EvaluationError,
+    FailureCause,
+    Resources,
+    WorkloadError,
+)
+
+from .stage_runner import StageRunner
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfirmationRound:
+    """What is to be measured again in a round.
+
+    Attributes:
+        number: Number of the round, from 0; for example the seed of a training run.
+        seconds: Time for the measurements, s.
+        precision: Relative half-width of the interval of every ratio at which to stop.
+    """
+
+    number: int
+    seconds: float
+    precision: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundResult:
+    """Result of one configuration in a confirmation round.
+
+    Attributes:
+        rates: Items per second of each turn; empty if the pipeline does not measure in turns.
+        clean: Whether each turn was undisturbed.
+        figures: Values by metric.
+    """
+
+    rates: Sequence[float]
+    clean: Sequence[bool]
+    figures: Mapping[str, float]
+
+
+class Pipeline(ABC):
+    """The stages of an evaluation, in their order; an object has no state between calls."""
+
+    stages: ClassVar[tuple[str, ...]]
+    """Names of the stages; a trial's record says in which one it failed."""
+
+    @abstractmethod
+    def resources(self, configuration: Configuration) -> Resources:
+        """Return what a complete configuration needs while it is measured."""
+
+    @abstractmethod
+    def evaluate(
+        self, run: StageRunner, configuration: Configuration, monitor: Judge
+    ) -> Evaluation:
+        """Evaluate a complete configuration.
+
+        Args:
+            run: Runs the stages, each under its name in `stages`.
+            configuration: The configuration.
+            monitor: Decides on an interim evaluation whether to stop early.
+
+        Raises:
+            EvaluationError: With its cause, if a stage fails.
+        """
+
+    @abstractmethod
+    def confirm(
+        self, run: StageRunner, group: Sequence[Configuration], wanted: ConfirmationRound
+    ) -> Sequence[RoundResult | None]:
+        """Measure complete configurations again; the first is the reference of all ratios.
+
+        Returns:
+            A result for each configuration. None for one that failed, and for all if the first
+            can't be built.
+        """
+
+
+def run_pipeline(
+    pipeline: Pipeline, run: StageRunner, configuration: Configuration, monitor: Judge
+) -> Evaluation:
+    """Evaluate a complete configuration; any error becomes a failed evaluation."""
+    start = time.perf_counter()
+    try:
+        found = pipeline.evaluate(run, configuration, monitor)
+    except Exception as error:  # the trial's border: any error is recorded as its result
+        _note_unexpected(error, run.log)
+        found = Evaluation(
+            status="failed",
+            cause=_cause(error),
+            stage=run.current,
+            message=str(error) or type(error).__name__,
+            log=tuple(last_lines(run.log)),
+        )
+    run.seconds["total"] = time.perf_counter() - start
+    return replace(found, seconds=run.seconds, reused=tuple(run.reused))
+
+
+def _note_unexpected(error: Exception, log: Path) -> None:
+    """Write the traceback of an unexpected error to the log."""
+    if not isinstance(error, EvaluationError | WorkloadError):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a") as stream:
+            traceback.print_exc(file=stream)
+
+
+def _cause(error: Exception) -> FailureCause:
+    if is_full(error):
+        return "disk full"
+    return error.cause if isinstance(error, EvaluationError) else "exception"

@@ -1,0 +1,186 @@
+"""The products of a configuration in the store, each made by a task if it is missing."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tunefront.evaluators.evaluation.settings import devices, memory_limit
+from tunefront.evaluators.isolation.call import function_name
+from tunefront.evaluators.isolation.preload import BUILD_IMPORTS, imports_of
+from tunefront.evaluators.isolation.task import RequestT, Task
+from tunefront.evaluators.store.store import environment_of, key_of
+from tunefront.spaces import Configuration, detect_hardware
+
+from .keys import candidate_key, content_of, model_key, quality_key
+from .stage_runner import StageRunner
+from .tasks.build import BuildRequest, build
+from .tasks.export import ExportRequest, write_export
+from .tasks.model_stage import ModelStage
+from .tasks.quality import QualityRequest, QualityStopping, write_candidate_quality
+from .tasks.reference import ReferenceRequest, write_reference
+from .tasks.requests import RequestFiles, write_requests
+from .workload import catalog_for
+
+
+class Products:
+    """The products of one configuration: requests, reference, candidate, quality.
+
+    Args:
+        run: Keeps the products and runs the tasks that make them.
+        configuration: The complete configuration.
+    """
+
+    def __init__(self, run: StageRunner, configuration: Configuration) -> None:
+        self._run = run
+        self._setting = run.setting
+        self._configuration = configuration
+        self._candidate_key = candidate_key(run.setting, configuration)
+        self._model_key = model_key(run.setting, configuration)
+
+    def requests(self, cores: Sequence[int]) -> Path:
+        """Return the folder of the requests that speed is measured with."""
+        setting = self._setting
+        batch_size = self._configuration.integer("batch_size")
+        count = setting.protocol.requests
+        key = key_of(
+            kind="requests",
+            workload=setting.fingerprint,
+            spec=content_of(setting.workload),
+            batch_size=batch_size,
+            count=count,
+        )
+
+        def task(folder: Path) -> Task[None]:
+            request = RequestFiles(
+                workload=setting.workload, batch_size=batch_size, count=count, folder=folder
+            )
+            return self._task(write_requests, request, cores, setting.timeouts.build_s)
+
+        return self._run.keep("requests", key, task)
+
+    def reference(self, cores: Sequence[int]) -> Path:
+        """Return the folder of the unchanged module's quality and predictions."""
+        setting = self._setting
+        key = key_of(
+            kind="reference",
+            workload=setting.fingerprint,
+            spec=content_of(setting.workload),
+            environment=environment_of(detect_hardware()),
+        )
+
+        def task(folder: Path) -> Task[None]:
+            request = ReferenceRequest(workload=setting.workload, folder=folder)
+            return self._task(write_reference, request, cores, setting.timeouts.quality_s)
+
+        return self._run.keep("reference", key, task)
+
+    def candidate(self, cores: Sequence[int]) -> Path:
+        """Return the folder of the built candidate."""
+        model = ModelStage(
+            workload=self._setting.workload,
+            configuration=self._configuration,
+            store=Path(self._setting.store),
+            model_key=self._model_key,
+        )
+
+        def task(folder: Path) -> Task[None]:
+            request = BuildRequest(model=model, folder=folder)
+            return self._task(build, request, cores, self._setting.timeouts.build_s)
+
+        return self._run.keep("candidate", self._candidate_key, task)
+
+    def quality(self, candidate: Path, reference: Path, cores: Sequence[int]) -> Path:
+        """Return the folder of the candidate's quality; its evaluation can stop early."""
+        key, stopping = self._quality_key(), self._stopping()
+        if stopping is not None and self._run.store.find(key) is None:
+            # A result that stopped early is valid only for its limit and baseline.
+            baseline = candidate_key(self._setting, Configuration(self._setting.baseline))
+            key = key_of(
+                kind="limited quality",
+                quality=key,
+                baseline=baseline,
+                limit=stopping.limit,
+                keeping_counts=stopping.keeping_counts,
+            )
+        return self._run.keep(
+            "quality",
+            key,
+            lambda folder: self.quality_task(folder, candidate, reference, cores, stopping),
+        )
+
+    def quality_task(
+        self,
+        folder: Path,
+        candidate: Path,
+        reference: Path,
+        cores: Sequence[int],
+        stopping: QualityStopping | None = None,
+    ) -> Task[None]:
+        """Return the task that writes a candidate's quality to a folder."""
+        request = QualityRequest(
+            workload=self._setting.workload,
+            candidate=candidate,
+            reference=reference,
+            threads=len(cores),
+            folder=folder,
+            stopping=stopping,
+        )
+        timeout_s = self._setting.timeouts.quality_s
+        return self._task(write_candidate_quality, request, cores, timeout_s)
+
+    def export_task(self, folder: Path, cores: Sequence[int]) -> Task[None]:
+        """Return the task that fills a folder with an export; the candidate is built if missing."""
+        request = ExportRequest(
+            workload=self._setting.workload,
+            candidate=self.candidate(cores),
+            requests=self.requests(cores),
+            threads=self._configuration.integer("threads"),
+            folder=folder,
+        )
+        return self._task(write_export, request, cores, self._setting.timeouts.build_s)
+
+    def _quality_key(self) -> str:
+        return quality_key(self._setting, self._configuration)
+
+    def _stopping(self) -> QualityStopping | None:
+        """Return when to stop the quality evaluation early.
+
+        None without a limit, without a stored quality of the baseline, and for a candidate that is
+        the baseline's.
+        """
+        setting = self._setting
+        if setting.quality_limit is None or not setting.baseline:
+            return None
+        baseline = quality_key(setting, Configuration(setting.baseline))
+        path = self._run.store.find(baseline)
+        if path is None or baseline == self._quality_key():
+            return None
+        return QualityStopping(
+            limit=setting.quality_limit,
+            keeping_counts=not setting.quality_matters,
+            baseline=path,
+        )
+
+    def _task(
+        self,
+        function: Callable[[RequestT], None],
+        request: RequestT,
+        cores: Sequence[int],
+        timeout_s: float,
+    ) -> Task[None]:
+        """Return a task that fills a folder, with the imports of a build."""
+        return Task(
+            function=function_name(function),
+            request=request,
+            result=type(None),
+            imports=BUILD_IMPORTS,
+            needs=imports_of(
+                catalog_for(self._setting.workload),
+                self._setting.workload.task,
+                self._configuration,
+            ),
+            log=self._run.log,
+            timeout_s=timeout_s,
+            cores=cores,
+            environment=devices(),
+            memory_mb=memory_limit(self._setting, self._configuration),
+        )

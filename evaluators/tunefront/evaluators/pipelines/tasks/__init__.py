@@ -1,0 +1,1 @@
+"""The pipelines' tasks: functions that run in fresh processes, with their requests and results."""

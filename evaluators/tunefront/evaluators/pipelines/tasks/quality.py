@@ -1,0 +1,76 @@
+"""The task that evaluates a candidate's quality."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tunefront.evaluators.exports.open import open_candidate
+from tunefront.evaluators.pipelines.workload import build_workload
+from tunefront.evaluators.statistics.paired_quality import QualityLimit
+from tunefront.evaluators.workloads.base import Workload
+from tunefront.evaluators.workloads.outputs import write_samples
+from tunefront.evaluators.workloads.quality import read_items, read_predictions, write_quality
+from tunefront.evaluators.workloads.sequential import LOOKS
+from tunefront.evaluators.workloads.spec import WorkloadSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QualityStopping:
+    """When to stop a quality evaluation early.
+
+    Attributes:
+        limit: Largest allowed drop in percent of the baseline's quality.
+        keeping_counts: Whether to stop also once the limit is certainly kept.
+        baseline: Folder of the baseline's quality.
+    """
+
+    limit: float
+    keeping_counts: bool
+    baseline: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QualityRequest:
+    """A quality evaluation.
+
+    Attributes:
+        workload: The workload.
+        candidate: Folder of the candidate.
+        reference: Folder of the reference's quality.
+        threads: Threads of the process.
+        folder: Folder to write the quality to.
+        stopping: When to stop early; None evaluates all items.
+    """
+
+    workload: WorkloadSpec
+    candidate: Path
+    reference: Path
+    threads: int
+    folder: Path
+    stopping: QualityStopping | None = None
+
+
+def write_candidate_quality(request: QualityRequest) -> None:
+    """Write the candidate's quality and example outputs."""
+    workload = build_workload(request.workload)
+    candidate = open_candidate(request.candidate, threads=request.threads)
+    stopping = request.stopping
+    try:
+        predictions = read_predictions(request.reference)
+        enough = None if stopping is None else _limit(workload, stopping).decided
+        result = workload.quality(candidate, predictions or None, enough)
+        samples = workload.samples(candidate, result)
+    finally:
+        candidate.close()
+    write_quality(result, request.folder)
+    write_samples(samples, request.folder)
+
+
+def _limit(workload: Workload, stopping: QualityStopping) -> QualityLimit:
+    return QualityLimit(
+        base=read_items(stopping.baseline),
+        scale=workload.primary.scale,
+        direction=workload.primary.direction,
+        bound=stopping.limit / 100,
+        keeping_counts=stopping.keeping_counts,
+        looks=len(LOOKS),
+    )

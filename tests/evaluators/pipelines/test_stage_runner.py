@@ -1,0 +1,221 @@
+"""Stages of a pipeline other than inference: a training run of two processes with a curve."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tunefront.evaluators import (
+    Evaluation,
+    EvaluationSettings,
+    InterimResult,
+    Isolation,
+    Judge,
+    Measurement,
+    WorkloadSpec,
+    builtin_catalog,
+    plain_look,
+)
+from tunefront.evaluators.evaluation.evaluation import WAITING
+from tunefront.evaluators.isolation.interim import Decision, Interim
+from tunefront.evaluators.isolation.task import Task
+from tunefront.evaluators.pipelines.base import (
+    ConfirmationRound,
+    Pipeline,
+    RoundResult,
+    run_pipeline,
+)
+from tunefront.evaluators.pipelines.stage_runner import StageRunner
+from tunefront.evaluators.store.store import key_of
+from tunefront.spaces import Configuration, Resources
+
+HERE = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Data:
+    """The request of the task that prepares data."""
+
+    folder: Path
+    fails: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """The request of the task that trains."""
+
+    data: Path
+    steps: int
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """What a training run has reached."""
+
+    steps: int
+    loss: float
+
+
+class TrainingPipeline(Pipeline):
+    """Prepares data once, then trains with two processes and reports the loss."""
+
+    stages = ("data", "train")
+
+    def __init__(self, *, fails: bool = False) -> None:
+        self._fails = fails
+
+    def resources(self, configuration: Configuration) -> Resources:
+        return Resources(processes=2, threads=1, gpus=0)
+
+    def evaluate(
+        self, run: StageRunner, configuration: Configuration, monitor: Judge
+    ) -> Evaluation:
+        with run.stage("data", Resources(processes=1, threads=1, gpus=0)):
+            data = run.keep("data", key_of(kind="toy data"), self._data(run))
+        curve: list[tuple[int, float]] = []
+        ended: list[InterimResult] = []
+
+        def decide(interim: Interim) -> Decision:
+            curve.append((interim.step, interim.measurements["loss"].value))
+            ended.append(monitor(Evaluation(status="ok", measurements=interim.measurements)))
+            return Decision(stop=ended[-1].ended, reason=ended[-1].hopeless)
+
+        with run.stage("train"):
+            found = run.run(self._task(run, data), decide)
+        return Evaluation(
+            status="ok",
+            measurements={"loss": Measurement.exact(found.loss, "")},
+            first_look=ended[-1],
+            facts={"steps": found.steps},
+            curves={"loss": tuple(curve)},
+        )
+
+    def confirm(
+        self, run: StageRunner, group: Sequence[Configuration], wanted: ConfirmationRound
+    ) -> Sequence[RoundResult | None]:
+        data = run.keep("data", key_of(kind="toy data"), self._data(run))
+        results: list[RoundResult | None] = []
+        for _ in group:
+            found = run.run(self._task(run, data, seed=wanted.number))
+            results.append(RoundResult(rates=(), clean=(), figures={"loss": found.loss}))
+        return results
+
+    def _data(self, run: StageRunner) -> Callable[[Path], Task[None]]:
+        return lambda folder: Task(
+            function="training:prepare",
+            request=Data(folder=folder, fails=self._fails),
+            result=type(None),
+            imports=("numpy",),
+            log=run.log,
+            timeout_s=60,
+        )
+
+    def _task(self, run: StageRunner, data: Path, seed: int = 0) -> Task[Trained]:
+        return Task(
+            function="training:train",
+            request=Training(data=data, steps=5, seed=seed),
+            result=Trained,
+            imports=("numpy",),
+            log=run.log,
+            timeout_s=60,
+            processes=2,
+        )
+
+
+@pytest.fixture(scope="module")
+def isolation() -> Iterator[Isolation]:
+    """The tasks' functions are found beside this file's folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        before = os.environ.get("PYTHONPATH")
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(HERE), before])))
+        found = Isolation()
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def setting(tmp_path: Path) -> EvaluationSettings:
+    spec = WorkloadSpec(task="causal-lm", model="m", folder=str(tmp_path), data="d")
+    return EvaluationSettings(workload=spec, fingerprint="f", store=str(tmp_path / "store"))
+
+
+CONFIGURATION = builtin_catalog().complete({"runtime": "torch"})
+
+
+def evaluated(
+    pipeline: Pipeline,
+    setting: EvaluationSettings,
+    isolation: Isolation,
+    tmp_path: Path,
+    monitor: Judge = plain_look,
+) -> tuple[Evaluation, list[str]]:
+    """The evaluation, and the stages that began."""
+    begun: list[str] = []
+    with StageRunner(setting, isolation, tmp_path / "log", pipeline.stages, begun.append) as run:
+        return run_pipeline(pipeline, run, CONFIGURATION, monitor), begun
+
+
+def test_a_pipeline_has_stages_of_its_own_and_a_curve(
+    setting: EvaluationSettings, isolation: Isolation, tmp_path: Path
+) -> None:
+    pipeline = TrainingPipeline()
+    found, begun = evaluated(pipeline, setting, isolation, tmp_path)
+    assert found.status == "ok", (found.message, found.log)
+    assert begun == ["data", "train"]
+    assert set(found.seconds) == {"data", "train", WAITING, "total"}
+    assert found.curves == {"loss": tuple((step, 1 / step) for step in range(1, 6))}
+    assert found.reused == ()
+    again, _ = evaluated(pipeline, setting, isolation, tmp_path)
+    assert again.reused == ("data",)
+
+
+def test_a_trial_that_trains_is_stopped_early(
+    setting: EvaluationSettings, isolation: Isolation, tmp_path: Path
+) -> None:
+    def judge(found: Evaluation) -> InterimResult:
+        poor = found.measurements["loss"].value < 0.4
+        return InterimResult(speed=None, hopeless="out of reach" if poor else "", ended=poor)
+
+    found, _ = evaluated(TrainingPipeline(), setting, isolation, tmp_path, judge)
+    assert found.facts["steps"] == 3
+    assert found.first_look == InterimResult(speed=None, hopeless="out of reach", ended=True)
+
+
+def test_a_failure_names_the_pipeline_s_stage(
+    setting: EvaluationSettings, isolation: Isolation, tmp_path: Path
+) -> None:
+    found, _ = evaluated(TrainingPipeline(fails=True), setting, isolation, tmp_path)
+    assert (found.status, found.stage, found.cause) == ("failed", "data", "exception")
+    assert found.message == "ValueError: no data today"
+    assert "ValueError: no data today" in found.log
+    assert list((tmp_path / "store").glob("*/*")) == []
+
+
+def test_a_stage_that_the_pipeline_does_not_have_is_refused(
+    setting: EvaluationSettings, isolation: Isolation, tmp_path: Path
+) -> None:
+    class Wrong(TrainingPipeline):
+        def evaluate(
+            self, run: StageRunner, configuration: Configuration, monitor: Judge
+        ) -> Evaluation:
+            with run.stage("build"):
+                return Evaluation(status="ok")
+
+    found, begun = evaluated(Wrong(), setting, isolation, tmp_path)
+    assert found.message == "unknown stage 'build'; the stages are data, train"
+    assert begun == []
+    assert "Traceback" in (tmp_path / "log").read_text()
+
+
+def test_a_round_of_training_runs_has_another_seed(
+    setting: EvaluationSettings, isolation: Isolation, tmp_path: Path
+) -> None:
+    pipeline = TrainingPipeline()
+    wanted = [ConfirmationRound(number=n, seconds=1.0, precision=0.1) for n in range(2)]
+    with StageRunner(setting, isolation, tmp_path / "log", pipeline.stages) as run:
+        first, second = (pipeline.confirm(run, [CONFIGURATION], one) for one in wanted)
+    assert first == [RoundResult(rates=(), clean=(), figures={"loss": 0.2})]
+    assert second == [RoundResult(rates=(), clean=(), figures={"loss": 1.2})]
