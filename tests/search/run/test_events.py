@@ -47,6 +47,7 @@ def test_a_finished_trial_is_recorded_whole(
     finished = TrialFinished(
         trial=trial(3, load().baseline, started=started, throughput=900.0),
         sentence="9.0x the throughput",
+        remarks=(),
         front=(0, 3),
         left=5,
         pace_s=2.5,

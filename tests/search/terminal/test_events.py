@@ -163,7 +163,7 @@ def finished(
     ) -> str:
         own = replace(evaluation(), seconds=seconds, doubts=warnings)
         one = replace(trial(1, load().baseline, evaluation=own), expected_s=expected_s)
-        given = {"left": 0, "pace_s": None, "seconds_left": None, **fields}
+        given = {"remarks": (), "left": 0, "pace_s": None, "seconds_left": None, **fields}
         event = TrialFinished(
             trial=one,
             sentence="2.0x the throughput",
@@ -188,20 +188,10 @@ def test_a_finished_trial_states_its_time_and_what_is_left(finished: Callable[..
     assert unbounded == " [30 s; 2 to go, about 1 min]"
 
 
-def test_a_finished_trial_states_its_warnings(finished: Callable[..., str]) -> None:
-    text = finished({"total": 30.0}, warnings=("interval ±7%, wanted ±3%", "hot"))
-    assert text == "; warnings: interval ±7%, wanted ±3%, hot [30 s]"
-
-
-def test_a_finished_trial_states_the_limits_that_it_breaks(
-    load: Callable[..., Experiment], trial: Callable[..., Trial]
-) -> None:
-    experiment = load()
-    one = trial(1, experiment.baseline, "infeasible", broken=experiment.limits, quality_drop=9.0)
-    event = TrialFinished(
-        trial=one, sentence="slow", front=(), left=0, pace_s=None, seconds_left=None
-    )
-    assert event_text(event) == f"{one.name()}: slow; breaks quality_drop <= 5 [0 s]"
+def test_a_finished_trial_states_its_remarks_once(finished: Callable[..., str]) -> None:
+    remarks = ("beyond limits: a 3 (limit a <= 1)", "warnings: hot")
+    text = finished({"total": 30.0}, warnings=("hot",), remarks=remarks)
+    assert text == "; beyond limits: a 3 (limit a <= 1); warnings: hot [30 s]"
 
 
 def test_events_of_the_live_display_have_no_text(trial: Callable[..., Trial]) -> None:

@@ -163,6 +163,7 @@ class TrialFinished:
     Attributes:
         trial: The trial.
         sentence: Its comparison with the baseline as a text.
+        remarks: Texts on missed limits and on warnings.
         front: Numbers of the trials on the front.
         left: Number of trials that can still be started.
         pace_s: Expected seconds between the ends of two trials; None if unknown.
@@ -171,6 +172,7 @@ class TrialFinished:
 
     trial: Trial
     sentence: str
+    remarks: tuple[str, ...]
     front: tuple[int, ...]
     left: int
     pace_s: float | None

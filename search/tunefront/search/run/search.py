@@ -296,7 +296,8 @@ class _SearchRun:
         self.on_event(
             TrialFinished(
                 trial=trial,
-                sentence="; ".join([view.sentence, *view.remarks]),
+                sentence=view.sentence,
+                remarks=view.remarks,
                 front=tuple(on_front.number for on_front in result.front.trials),
                 left=self.runner.left(),
                 pace_s=estimate.mean_s / self.runner.concurrent if estimate else None,

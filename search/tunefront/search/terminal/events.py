@@ -126,11 +126,8 @@ def _(event: TrialStarted) -> str:
 @_text.register
 def _(event: TrialFinished) -> str:
     trial = event.trial
-    broken = f"; breaks {trial.cause}" if trial.broken else ""
-    warnings = ", ".join(trial.evaluation.doubts) if trial.evaluation else ""
-    warned = f"; warnings: {warnings}" if warnings else ""
-    pace = f"[{_seconds(trial)}{_left(event)}]"
-    return f"{trial.name()}: {event.sentence}{broken}{warned} {pace}"
+    text = "; ".join([event.sentence, *event.remarks])
+    return f"{trial.name()}: {text} [{_seconds(trial)}{_left(event)}]"
 
 
 def _seconds(trial: Trial) -> str:
