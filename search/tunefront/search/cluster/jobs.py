@@ -104,7 +104,7 @@ def placement_of(
     """Return a trial's Ray request: one bundle, so that cores and GPUs are on one node.
 
     Args:
-        configuration: The trial's configuration.
+        configuration: The trial's complete configuration.
         alone: Whether trials run one at a time on this machine. Every trial then requests one core,
             so that Ray reuses one worker: a new worker would have to load the runtimes again.
         places: The node pool; any node if None.

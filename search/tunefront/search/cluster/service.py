@@ -17,10 +17,11 @@ from typing import Any
 
 import psutil
 
+from tunefront.evaluators import WorkloadSpec, catalog_for
 from tunefront.evaluators.isolation.call import run_plain
 from tunefront.evaluators.isolation.codec import from_plain, to_plain
 from tunefront.evaluators.pipelines.base import RoundResult
-from tunefront.spaces import ClusterError
+from tunefront.spaces import ClusterError, Configuration
 
 from .channel import Channel
 from .jobs import RUN_TURNS, TurnsJob, placement_of
@@ -87,7 +88,7 @@ def _run_trials(channel: Channel, order: Mapping[str, Any], folder: Path, places
     tuner = tune.Tuner(
         tune.with_resources(
             tune.with_parameters(trainable, body=order["body"]),
-            lambda job: placement_of(job["configuration"], alone=alone, places=places),
+            lambda job: placement_of(_completed(job), alone=alone, places=places),
         ),
         tune_config=tune.TuneConfig(
             search_alg=ChannelSearcher(channel, folder, MOST_RAY_TRIALS),
@@ -102,6 +103,12 @@ def _run_trials(channel: Channel, order: Mapping[str, Any], folder: Path, places
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def _completed(job: Mapping[str, Any]) -> Configuration:
+    """Return the complete configuration of a job in plain values."""
+    workload = from_plain(WorkloadSpec, job["setting"]["workload"])
+    return catalog_for(workload).complete(job["configuration"])
+
+
 def _run_turns(job: TurnsJob, places: NodePool) -> Sequence[RoundResult | None]:
     """Run a confirmation round in a worker with the largest number of cores and GPUs of a target.
 
@@ -109,7 +116,8 @@ def _run_turns(job: TurnsJob, places: NodePool) -> Sequence[RoundResult | None]:
     """
     import ray
 
-    targets = job.configurations
+    complete = catalog_for(job.setting.workload).complete
+    targets = [complete(configuration) for configuration in job.configurations]
     if not places.room_for(targets[0]):  # the reference of all ratios
         return [None] * len(targets)
     able = [configuration for configuration in targets if places.room_for(configuration)]
