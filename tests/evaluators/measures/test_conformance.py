@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.extensions.toy_measure.toy_measure import PageFaults
 
 from tunefront.evaluators import (
     BUILTIN_MEASURES,
@@ -28,8 +29,6 @@ from tunefront.evaluators.measures import energy
 from tunefront.evaluators.measures.processes import with_descendants
 from tunefront.evaluators.statistics.timing import Block
 from tunefront.spaces import Gpu, detect_hardware
-
-from .page_faults import PageFaults
 
 MEASURES: Sequence[Measure] = (*BUILTIN_MEASURES, PageFaults())
 CONFIGURATION = builtin_catalog().complete({"runtime": "torch", "threads": 1, "batch_size": 1})

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.evaluators.conftest import QUICK, TORCH
-from tests.evaluators.measures.page_faults import PageFaults
+from tests.extensions.toy_measure.toy_measure import PageFaults
 from tests.processors import PROCESSORS, hardware_with
 
 from tunefront.evaluators import (

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from tests.evaluators.measures.page_faults import PageFaults
+from tests.extensions.toy_measure.toy_measure import PageFaults
 
 from tunefront.evaluators import BUILTIN_MEASURES, Metric
 from tunefront.search import Experiment
@@ -63,9 +63,9 @@ def test_a_rate_and_a_price_make_a_cost(laptop: Hardware) -> None:
 
 
 def test_a_user_s_measure_says_why_it_is_not_there(
-    laptop: Hardware, monkeypatch: pytest.MonkeyPatch
+    load: Callable[..., Experiment], laptop: Hardware, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(PageFaults, "obstacle", lambda *_: "page faults are not counted here")
-    found = why_not_measured("page_faults", laptop, MEASURES)
+    found = why_not_measured("page_faults", laptop, load().workload, MEASURES)
     assert found == "page faults are not counted here"
-    assert why_not_measured("no_such_metric", laptop, MEASURES) == ""
+    assert why_not_measured("no_such_metric", laptop, load().workload, MEASURES) == ""

@@ -52,14 +52,13 @@ def copy_candidate(candidate: Path, folder: Path, threads: int) -> CandidateReco
 
 def _copy_extensions(files: Sequence[str], folder: Path) -> tuple[str, ...]:
     """Copy extension files and the Python files beside them; return paths relative to `folder`."""
-    copied: list[str] = []
-    for number, file in enumerate(map(Path, files)):
-        target = Path(EXTENSIONS, str(number))
-        (folder / target).mkdir(parents=True)
-        for beside in file.parent.glob("*.py"):
-            shutil.copyfile(beside, folder / target / beside.name)
-        copied.append(str(target / file.name))
-    return tuple(copied)
+    parents = list(dict.fromkeys(Path(file).parent for file in files))
+    for number, parent in enumerate(parents):
+        (folder / EXTENSIONS / str(number)).mkdir(parents=True)
+        for file in parent.glob("*.py"):
+            shutil.copyfile(file, folder / EXTENSIONS / str(number) / file.name)
+    named = (Path(file) for file in files)
+    return tuple(f"{EXTENSIONS}/{parents.index(file.parent)}/{file.name}" for file in named)
 
 
 def write_server(folder: Path, inputs: Sequence[TensorSpec], request: Inputs) -> None:

@@ -1,6 +1,9 @@
-"""The built-in measures."""
+"""The built-in measures, and those of extensions."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import cast
+
+from tunefront.spaces import Catalog
 
 from .base import Measure
 from .energy import Energy
@@ -15,3 +18,12 @@ BUILTIN_MEASURES: Sequence[Measure] = (
     MachineLoad(),
     GpuState(),
 )
+
+
+def measures_of(catalog: Catalog) -> tuple[Measure, ...]:
+    """Return the built-in measures, and those that the extensions of a catalogue provide."""
+    added = (
+        cast(Callable[[], Measure], catalog.provided("measure", name))()
+        for name in catalog.names("measure")
+    )
+    return (*BUILTIN_MEASURES, *added)

@@ -9,7 +9,7 @@ Every task runs in a fresh process (isolation/process.py); products of stages ar
 (store/store.py).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +36,7 @@ from tunefront.evaluators.isolation.preload import BUILD_IMPORTS, imports_of
 from tunefront.evaluators.isolation.process import Isolation
 from tunefront.evaluators.isolation.task import Task
 from tunefront.evaluators.measures.base import Measure
-from tunefront.evaluators.measures.builtin import BUILTIN_MEASURES
+from tunefront.evaluators.measures.builtin import BUILTIN_MEASURES, measures_of
 from tunefront.evaluators.measures.gpu import Gpus
 from tunefront.evaluators.measures.memory import folder_mb
 from tunefront.evaluators.statistics.measurement import Measurement
@@ -48,6 +48,7 @@ from tunefront.spaces import (
     Configuration,
     EvaluationError,
     Resources,
+    Value,
     WorkloadError,
     resources_of,
 )
@@ -235,16 +236,27 @@ def runner_of(
 
 
 def describe_workload(
-    workload: WorkloadSpec, isolation: Isolation, log: Path
+    workload: WorkloadSpec,
+    isolation: Isolation,
+    log: Path,
+    configuration: Mapping[str, Value] | None = None,
 ) -> WorkloadDescription:
     """Check a workload's model and data in a fresh process; return its fingerprint and size.
+
+    Args:
+        workload: The workload.
+        isolation: Starts the fresh process.
+        log: File for its output.
+        configuration: The configuration to check with, such as the baseline; defaults if None.
 
     Raises:
         WorkloadError: If the model or the data can't be used.
     """
     task = Task(
         function=function_name(describe),
-        request=DescribeRequest(workload=workload),
+        request=DescribeRequest(
+            workload=workload, configuration=catalog_for(workload).complete(configuration or {})
+        ),
         result=WorkloadDescription,
         imports=BUILD_IMPORTS,
         needs=imports_of(catalog_for(workload), workload.task),
@@ -264,7 +276,7 @@ def evaluate(
     log: Path,
     on_stage: OnStage = lambda stage: None,
     judge: Judge = plain_look,
-    measures: Sequence[Measure] = BUILTIN_MEASURES,
+    measures: Sequence[Measure] | None = None,
 ) -> Evaluation:
     """Evaluate a configuration: build and evaluate quality unless stored, then measure.
 
@@ -277,14 +289,17 @@ def evaluate(
         log: File for the output of the tasks.
         on_stage: Called with each stage when it begins.
         judge: The early-stop rule, applied to the interim result after the first turns.
-        measures: What is watched while the candidate runs, beside its timing.
+        measures: What is watched while the candidate runs, beside its timing; the built-in
+            measures and those of the workload's extensions if None.
 
     Raises:
         SpaceError: If the configuration is not complete.
     """
-    catalog_for(setting.workload).check_complete(configuration)
+    catalog = catalog_for(setting.workload)
+    catalog.check_complete(configuration)
+    pipeline = InferencePipeline(measures_of(catalog) if measures is None else measures)
     with runner_of(setting, isolation, log, on_stage) as run:
-        return run_pipeline(InferencePipeline(measures), run, configuration, judge)
+        return run_pipeline(pipeline, run, configuration, judge)
 
 
 def contender(

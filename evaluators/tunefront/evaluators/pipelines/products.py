@@ -18,7 +18,7 @@ from .tasks.model_stage import ModelStage
 from .tasks.quality import QualityRequest, QualityStopping, write_candidate_quality
 from .tasks.reference import ReferenceRequest, write_reference
 from .tasks.requests import RequestFiles, write_requests
-from .workload import catalog_for
+from .workload import catalog_for, declared_values
 
 
 class Products:
@@ -39,7 +39,8 @@ class Products:
     def requests(self, cores: Sequence[int]) -> Path:
         """Return the folder of the requests that speed is measured with."""
         setting = self._setting
-        batch_size = self._configuration.integer("batch_size")
+        configuration = self._configuration
+        batch_size = configuration.integer("batch_size")
         count = setting.protocol.requests
         key = key_of(
             kind="requests",
@@ -47,28 +48,39 @@ class Products:
             spec=content_of(setting.workload),
             batch_size=batch_size,
             count=count,
+            declared=dict(declared_values(setting.workload, configuration)),
         )
 
         def task(folder: Path) -> Task[None]:
             request = RequestFiles(
-                workload=setting.workload, batch_size=batch_size, count=count, folder=folder
+                workload=setting.workload,
+                configuration=configuration,
+                count=count,
+                folder=folder,
             )
             return self._task(write_requests, request, cores, setting.timeouts.build_s)
 
         return self._run.keep("requests", key, task)
 
     def reference(self, cores: Sequence[int]) -> Path:
-        """Return the folder of the unchanged module's quality and predictions."""
+        """Return the folder of the unchanged module's quality and predictions.
+
+        It has the baseline's values of declared choices.
+        """
         setting = self._setting
+        configuration = Configuration(setting.baseline) if setting.baseline else self._configuration
         key = key_of(
             kind="reference",
             workload=setting.fingerprint,
             spec=content_of(setting.workload),
             environment=environment_of(detect_hardware()),
+            declared=dict(declared_values(setting.workload, configuration)),
         )
 
         def task(folder: Path) -> Task[None]:
-            request = ReferenceRequest(workload=setting.workload, folder=folder)
+            request = ReferenceRequest(
+                workload=setting.workload, configuration=configuration, folder=folder
+            )
             return self._task(write_reference, request, cores, setting.timeouts.quality_s)
 
         return self._run.keep("reference", key, task)
@@ -118,6 +130,7 @@ class Products:
         """Return the task that writes a candidate's quality to a folder."""
         request = QualityRequest(
             workload=self._setting.workload,
+            configuration=self._configuration,
             candidate=candidate,
             reference=reference,
             threads=len(cores),
@@ -131,6 +144,7 @@ class Products:
         """Return the task that fills a folder with an export; the candidate is built if missing."""
         request = ExportRequest(
             workload=self._setting.workload,
+            configuration=self._configuration,
             candidate=self.candidate(cores),
             requests=self.requests(cores),
             threads=self._configuration.integer("threads"),

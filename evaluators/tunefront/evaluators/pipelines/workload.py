@@ -6,7 +6,7 @@ from typing import cast
 from tunefront.evaluators.extensions import catalog_of
 from tunefront.evaluators.workloads.base import Workload
 from tunefront.evaluators.workloads.spec import WorkloadSpec
-from tunefront.spaces import Catalog, Metric
+from tunefront.spaces import Catalog, Configuration, Metric
 
 
 def catalog_for(spec: WorkloadSpec) -> Catalog:
@@ -14,14 +14,26 @@ def catalog_for(spec: WorkloadSpec) -> Catalog:
     return catalog_of(spec.extensions, spec.declared)
 
 
-def build_workload(spec: WorkloadSpec) -> Workload:
+def build_workload(spec: WorkloadSpec, configuration: Configuration | None = None) -> Workload:
     """Return the workload of a description; nothing is loaded yet.
+
+    Args:
+        spec: The description.
+        configuration: The configuration that is evaluated, for workloads that depend on it.
 
     Raises:
         SpaceError: If no extension provides its task; the message suggests the nearest.
     """
     build = catalog_for(spec).provided("workload", spec.task)
-    return cast(Callable[[WorkloadSpec], Workload], build)(spec)
+    workload = cast(Callable[[WorkloadSpec], Workload], build)(spec)
+    if configuration is not None:
+        workload.configure(configuration)
+    return workload
+
+
+def declared_values(spec: WorkloadSpec, configuration: Configuration) -> Configuration:
+    """Return the values of the choices that the experiment declares."""
+    return Configuration({name: configuration[name] for name in sorted(spec.declared)})
 
 
 def quality_metrics(spec: WorkloadSpec) -> Mapping[str, Metric]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tunefront.evaluators.interfaces.tensors import Inputs, TensorSpec
 from tunefront.evaluators.statistics.arrays import Array
+from tunefront.spaces import Configuration
 from tunefront.spaces.metric import Metric
 
 from .outputs import Sample
@@ -47,6 +48,13 @@ class Workload(ABC):
     architecture: Architecture
     metrics: tuple[Metric, ...]
     inputs: tuple[TensorSpec, ...]
+
+    def configure(self, configuration: Configuration) -> None:
+        """Receive the configuration that is evaluated; called before any other method, if at all.
+
+        Most workloads do not depend on it: techniques and runtimes apply the choices.
+        """
+        return
 
     @abstractmethod
     def load(self) -> "torch.nn.Module":

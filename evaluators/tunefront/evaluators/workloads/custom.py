@@ -1,6 +1,7 @@
 """User-defined workloads: Python callables imported from the experiment's folder."""
 
 import importlib
+import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -13,7 +14,7 @@ from tunefront.evaluators.interfaces.tensors import Inputs, TensorSpec
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.statistics.estimates import mean_of
 from tunefront.evaluators.statistics.measurement import Measurement
-from tunefront.spaces import EvaluationError, WorkloadError
+from tunefront.spaces import Configuration, EvaluationError, WorkloadError
 from tunefront.spaces.metric import Metric
 
 from .base import EnoughItems, Run, Workload
@@ -35,12 +36,16 @@ class Custom(Workload):
     `quality(run)` returns one number, or one number per item; `run(request)` returns arrays.
     `samples(run)` is optional and returns a few dicts with the texts `input` and `output`, and
     optionally `expected`, `right`, and `item`, the index among the numbers of `quality`.
+
+    A callable with a parameter `configuration` receives the values of all choices by name, those
+    that the experiment declares included.
     """
 
     task = "custom"
 
     def __init__(self, spec: WorkloadSpec) -> None:
         self.spec = spec
+        self.configuration: Configuration | None = None
         self.architecture = spec.architecture or "other"
         self.metrics = (
             Metric(
@@ -50,6 +55,10 @@ class Custom(Workload):
                 summary=f"what {spec.quality} returns",
             ),
         )
+
+    def configure(self, configuration: Configuration) -> None:
+        """Keep the configuration for the callables that receive it."""
+        self.configuration = configuration
 
     def load(self) -> "torch.nn.Module":
         """Load the module that the user's callable returns.
@@ -188,7 +197,10 @@ class Custom(Workload):
         function = getattr(sys.modules[self._module(written)], written.partition(":")[2], None)
         if not callable(function):
             raise WorkloadError(f"workload: {written} is not a function of that module")
-        return cast(Callable[..., object], function)(*arguments)
+        named: dict[str, object] = {}
+        if "configuration" in inspect.signature(function).parameters:
+            named["configuration"] = dict(self.configuration or {})
+        return cast(Callable[..., object], function)(*arguments, **named)
 
 
 def _sample(name: str, place: int, row: object) -> Sample:

@@ -13,6 +13,7 @@ from tunefront.evaluators import (
     evaluate,
     plain_look,
 )
+from tunefront.evaluators.measures.builtin import measures_of
 from tunefront.evaluators.pipelines.base import ConfirmationRound, RoundResult
 from tunefront.evaluators.pipelines.inference import InferencePipeline, runner_of
 from tunefront.search.sampling.early_stopping.thresholds import StoppingThresholds
@@ -87,7 +88,7 @@ def run_turns(job: TurnsJob) -> Sequence[RoundResult | None]:
     catalog = catalog_for(job.setting.workload)
     group = [catalog.complete(configuration) for configuration in job.configurations]
     with runner_of(job.setting, _isolation_of_this_worker(), job.log) as run:
-        return InferencePipeline().confirm(run, group, job.wanted)
+        return InferencePipeline(measures_of(catalog)).confirm(run, group, job.wanted)
 
 
 def _isolation_of_this_worker() -> Isolation:

@@ -107,7 +107,7 @@ def _judge(
         log, made = Path(name, "log"), Path(name, "quality")
         made.mkdir()
         try:
-            described = describe_workload(experiment.workload, isolation, log)
+            described = describe_workload(experiment.workload, isolation, log, experiment.baseline)
             content = described.fingerprint
             setting = setting_of(experiment, content)
             configuration = experiment.space.catalog.complete(manifest["configuration"])

@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Sequence
 
 from tunefront.evaluators import (
-    BUILTIN_MEASURES,
     Measure,
     Metric,
     WorkloadSpec,
+    catalog_for,
     measured_metrics,
     quality_metrics,
 )
+from tunefront.evaluators.measures.builtin import measures_of
 from tunefront.spaces import Hardware
 
 QUALITY_DROP = Metric(
@@ -52,7 +53,7 @@ def metrics_of(
     *,
     priced: bool,
     needed: Iterable[str] = (),
-    measures: Sequence[Measure] = BUILTIN_MEASURES,
+    measures: Sequence[Measure] | None = None,
 ) -> dict[str, Metric]:
     """Return all metrics that trials of an experiment can have, by name.
 
@@ -61,12 +62,12 @@ def metrics_of(
         hardware: The machine.
         priced: Whether the machine's price is known.
         needed: Metrics that are included even if this machine cannot measure them.
-        measures: The measures of the search.
+        measures: The measures of the search; those of the workload's catalogue if None.
     """
     wanted = frozenset(needed)
     able = [
         measure
-        for measure in measures
+        for measure in _measures(workload, measures)
         if measure.obstacle(hardware, None) is None
         or any(metric.name in wanted for metric in measure.metrics)
     ]
@@ -80,12 +81,20 @@ def metrics_of(
 
 
 def why_not_measured(
-    name: str, hardware: Hardware, measures: Sequence[Measure] = BUILTIN_MEASURES
+    name: str,
+    hardware: Hardware,
+    workload: WorkloadSpec,
+    measures: Sequence[Measure] | None = None,
 ) -> str:
     """Return why a known metric is not measured; empty if there is no such metric."""
+    measures = _measures(workload, measures)
     if name in cost_metrics(measured_metrics(measures).values()):
         return "it needs the key price_per_hour"
     for measure in measures:
         if any(metric.name == name for metric in measure.metrics):
             return measure.obstacle(hardware, None) or ""
     return ""
+
+
+def _measures(workload: WorkloadSpec, measures: Sequence[Measure] | None) -> Sequence[Measure]:
+    return measures_of(catalog_for(workload)) if measures is None else measures

@@ -164,13 +164,14 @@ class _Resolver:
         self.hardware = hardware
         self.smoke = smoke
         self.recorded = recorded
+        self._spec: WorkloadSpec | None = None
 
     def experiment(self) -> Experiment:
         section = self.section
         prepare = self._prepare()
         declared = {n: one for n, one in section.space.items() if is_declaration(one)}
         catalog = self._catalog(declared)
-        workload = self._workload(prepare, catalog, declared)
+        workload = self._spec = self._workload(prepare, catalog, declared)
         space = self._space(catalog)
         metrics = self._metrics(workload)
         limits = self._limits(metrics)
@@ -223,7 +224,9 @@ class _Resolver:
 
     def _why_not(self, name: str) -> str:
         """Return why an existing metric is not measured here; empty if the metric is unknown."""
-        reason = why_not_measured(name, self.hardware)
+        if self._spec is None:
+            return ""
+        reason = why_not_measured(name, self.hardware, self._spec)
         return f"; {reason}" if reason else ""
 
     def _fail(self, key: Sequence[str], message: object) -> ExperimentError:

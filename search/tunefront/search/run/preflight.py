@@ -93,7 +93,7 @@ def check_workload(
     isolation = Isolation()
     try:
         log = experiment.results / "logs" / "workload.log"
-        described = describe_workload(experiment.workload, isolation, log)
+        described = describe_workload(experiment.workload, isolation, log, experiment.baseline)
     finally:
         isolation.close()
     return setting_of(experiment, described.fingerprint), described

@@ -33,10 +33,10 @@ def build(request: BuildRequest) -> None:
     model = request.model
     configuration = model.configuration
     store = Store(model.store)
-    workload = build_workload(model.workload)
+    workload = build_workload(model.workload, configuration)
     module = workload.load()
     reference_parameters = _weights(module)[0]
-    calibration = calibration_requests(model.workload)
+    calibration = calibration_requests(model.workload, configuration)
     apply_techniques(module, model, calibration)
     parameters, zeros = _weights(module)
     source = Source(

@@ -5,15 +5,17 @@ from dataclasses import dataclass
 from tunefront.evaluators.pipelines.workload import build_workload
 from tunefront.evaluators.store.store import fingerprint_of
 from tunefront.evaluators.workloads.spec import WorkloadSpec
+from tunefront.spaces import Configuration
 
 from .model_stage import calibration_of, use_own_cores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DescribeRequest:
-    """The workload to describe."""
+    """The workload to describe, with a complete configuration."""
 
     workload: WorkloadSpec
+    configuration: Configuration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,14 +36,14 @@ class WorkloadDescription:
 def describe(request: DescribeRequest) -> WorkloadDescription:
     """Check that model and data can be read; return the workload's fingerprint and size."""
     spec = request.workload
-    workload = build_workload(spec)
+    workload = build_workload(spec, request.configuration)
     use_own_cores()
     module = workload.load()
     workload.requests(2, 1)
     files = [*workload.files()]
     if spec.calibration is not None:
-        files += calibration_of(spec).files()
-        calibration_of(spec).requests(2, 1)
+        files += calibration_of(spec, request.configuration).files()
+        calibration_of(spec, request.configuration).requests(2, 1)
     return WorkloadDescription(
         fingerprint=fingerprint_of(tuple(files)),
         parameters=sum(p.numel() for p in module.parameters()),

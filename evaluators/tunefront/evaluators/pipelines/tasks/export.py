@@ -13,6 +13,7 @@ from tunefront.evaluators.exports.folder import (
 from tunefront.evaluators.interfaces.tensors import read_requests
 from tunefront.evaluators.pipelines.workload import build_workload
 from tunefront.evaluators.workloads.spec import WorkloadSpec
+from tunefront.spaces import Configuration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +22,7 @@ class ExportRequest:
 
     Attributes:
         workload: The workload.
+        configuration: The complete configuration of the candidate.
         candidate: Folder of the candidate.
         requests: Folder of the requests; the first is recorded with its outputs.
         threads: Threads that the export runs with.
@@ -28,6 +30,7 @@ class ExportRequest:
     """
 
     workload: WorkloadSpec
+    configuration: Configuration
     candidate: Path
     requests: Path
     threads: int
@@ -37,7 +40,7 @@ class ExportRequest:
 def write_export(request: ExportRequest) -> None:
     """Write the candidate's files, scripts, recorded outputs and processor."""
     folder = request.folder
-    workload = build_workload(request.workload)
+    workload = build_workload(request.workload, request.configuration)
     record = copy_candidate(request.candidate, folder, request.threads)
     workload.save_processor(folder / PROCESSOR)
     first = read_requests(request.requests)[0]

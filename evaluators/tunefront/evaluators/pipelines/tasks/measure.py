@@ -36,6 +36,8 @@ def measure(request: MeasureRequest) -> ReadBack:
             if a choice did not take effect.
     """
     made = read_requests(request.requests)
+    if request.workload.extensions:
+        catalog_for(request.workload)  # makes the modules of the user's measures importable
     client = TurnClient(request.address, request.place)
     calls = client.calls()
     if next(calls, "end") != "load":

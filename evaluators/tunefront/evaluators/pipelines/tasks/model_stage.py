@@ -47,14 +47,14 @@ def use_own_cores() -> None:
     torch.set_num_threads(len(os.sched_getaffinity(0)))
 
 
-def calibration_of(spec: WorkloadSpec) -> Workload:
+def calibration_of(spec: WorkloadSpec, configuration: Configuration | None = None) -> Workload:
     """Return the workload with its calibration data, or with its own data if it names none."""
-    return build_workload(replace(spec, data=spec.calibration or spec.data))
+    return build_workload(replace(spec, data=spec.calibration or spec.data), configuration)
 
 
-def calibration_requests(spec: WorkloadSpec) -> list[Inputs]:
+def calibration_requests(spec: WorkloadSpec, configuration: Configuration) -> list[Inputs]:
     """Return the requests that techniques and builds are calibrated with."""
-    return calibration_of(spec).requests(CALIBRATION_BATCH, CALIBRATION_REQUESTS)
+    return calibration_of(spec, configuration).requests(CALIBRATION_BATCH, CALIBRATION_REQUESTS)
 
 
 def apply_techniques(

@@ -36,8 +36,8 @@ def count_products(request: ProductsRequest) -> dict[str, float]:
 
     use_own_cores()
     spec = request.model.workload
-    module = build_workload(spec).load()
-    apply_techniques(module, request.model, calibration_requests(spec))
+    module = build_workload(spec, request.model.configuration).load()
+    apply_techniques(module, request.model, calibration_requests(spec, request.model.configuration))
     made = read_requests(request.requests)
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         for inputs in made:

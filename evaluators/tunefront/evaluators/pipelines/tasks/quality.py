@@ -11,6 +11,7 @@ from tunefront.evaluators.workloads.outputs import write_samples
 from tunefront.evaluators.workloads.quality import read_items, read_predictions, write_quality
 from tunefront.evaluators.workloads.sequential import LOOKS
 from tunefront.evaluators.workloads.spec import WorkloadSpec
+from tunefront.spaces import Configuration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,7 @@ class QualityRequest:
 
     Attributes:
         workload: The workload.
+        configuration: The complete configuration of the candidate.
         candidate: Folder of the candidate.
         reference: Folder of the reference's quality.
         threads: Threads of the process.
@@ -42,6 +44,7 @@ class QualityRequest:
     """
 
     workload: WorkloadSpec
+    configuration: Configuration
     candidate: Path
     reference: Path
     threads: int
@@ -51,7 +54,7 @@ class QualityRequest:
 
 def write_candidate_quality(request: QualityRequest) -> None:
     """Write the candidate's quality and example outputs."""
-    workload = build_workload(request.workload)
+    workload = build_workload(request.workload, request.configuration)
     candidate = open_candidate(request.candidate, threads=request.threads)
     stopping = request.stopping
     try:

@@ -7,6 +7,7 @@ import numpy as np
 
 from tunefront.evaluators.pipelines.workload import build_workload
 from tunefront.evaluators.workloads.spec import WorkloadSpec
+from tunefront.spaces import Configuration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,20 +16,22 @@ class RequestFiles:
 
     Attributes:
         workload: The workload.
-        batch_size: Items in a request.
+        configuration: The complete configuration; it has the items in a request.
         count: Number of requests.
         folder: Folder to write them to.
     """
 
     workload: WorkloadSpec
-    batch_size: int
+    configuration: Configuration
     count: int
     folder: Path
 
 
 def write_requests(request: RequestFiles) -> None:
     """Write one file for each request."""
-    workload = build_workload(request.workload)
-    for place, inputs in enumerate(workload.requests(request.batch_size, request.count)):
+    workload = build_workload(request.workload, request.configuration)
+    for place, inputs in enumerate(
+        workload.requests(request.configuration.integer("batch_size"), request.count)
+    ):
         path = request.folder / f"request_{place:03}.npz"
         np.savez(path, allow_pickle=False, **dict(inputs))

@@ -1,10 +1,10 @@
-"""A user's measure, in a file outside the source tree: page faults of the candidate's processes."""
+"""A measure of a user: page faults of the candidate's processes."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tunefront.evaluators import Measure, Measurement, Metric, Reading, Timing
-from tunefront.spaces import Configuration, Hardware
+from tunefront.spaces import Configuration, Extension, Hardware
 
 FAULTS = Metric(
     name="page_faults",
@@ -13,6 +13,10 @@ FAULTS = Metric(
     summary="pages that the candidate's processes had to map, loading included",
     kind="memory",
     single_reading=True,
+)
+
+EXTENSION = Extension(
+    name="page-faults", metrics=(FAULTS,), provides={"measure": "toy_measure:PageFaults"}
 )
 
 
