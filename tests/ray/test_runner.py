@@ -8,6 +8,7 @@ from itertools import combinations
 import pytest
 
 from tunefront.evaluators import EvaluationSettings, builtin_catalog
+from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.search.cluster.jobs import placement_of
 from tunefront.search.cluster.worker import result_file
 from tunefront.search.run.runner import Runner
@@ -122,7 +123,7 @@ def test_what_was_running_when_a_driver_ended_is_settled(
     told, orphaned = study.ask(finished), study.ask(lost)
     result = result_file(experiment.results, told)
     result.parent.mkdir(parents=True)
-    result.write_text(json.dumps(bodies.answer()))
+    result.write_text(json.dumps(to_plain(bodies.answer())))
 
     trials = run_all(experiment, "quick")
 

@@ -22,9 +22,9 @@ from tunefront.evaluators.evaluation.evaluation import WAITING
 from tunefront.evaluators.isolation.interim import Decision, Interim
 from tunefront.evaluators.isolation.task import Task
 from tunefront.evaluators.pipelines.base import (
-    ConfirmationRound,
     Pipeline,
     RoundResult,
+    RoundSettings,
     run_pipeline,
 )
 from tunefront.evaluators.pipelines.stage_runner import StageRunner
@@ -94,7 +94,7 @@ class TrainingPipeline(Pipeline):
         )
 
     def confirm(
-        self, run: StageRunner, group: Sequence[Configuration], wanted: ConfirmationRound
+        self, run: StageRunner, group: Sequence[Configuration], wanted: RoundSettings
     ) -> Sequence[RoundResult | None]:
         data = run.keep("data", key_of(kind="toy data"), self._data(run))
         results: list[RoundResult | None] = []
@@ -214,7 +214,7 @@ def test_a_round_of_training_runs_has_another_seed(
     setting: EvaluationSettings, isolation: Isolation, tmp_path: Path
 ) -> None:
     pipeline = TrainingPipeline()
-    wanted = [ConfirmationRound(number=n, seconds=1.0, precision=0.1) for n in range(2)]
+    wanted = [RoundSettings(number=n, seconds=1.0, precision=0.1) for n in range(2)]
     with StageRunner(setting, isolation, tmp_path / "log", pipeline.stages) as run:
         first, second = (pipeline.confirm(run, [CONFIGURATION], one) for one in wanted)
     assert first == [RoundResult(rates=(), clean=(), figures={"loss": 0.2})]

@@ -22,7 +22,7 @@ from tunefront.evaluators import (
 )
 from tunefront.evaluators.isolation.codec import from_plain, to_plain
 from tunefront.evaluators.pipelines import inference
-from tunefront.evaluators.pipelines.base import ConfirmationRound
+from tunefront.evaluators.pipelines.base import RoundSettings
 from tunefront.evaluators.statistics.timing import Block
 from tunefront.search.cluster import jobs as module
 from tunefront.search.cluster.jobs import Job, TurnsJob, run_job, run_turns
@@ -42,7 +42,7 @@ def turns_job(*configurations: Configuration, seconds: float = 9.0) -> TurnsJob:
             workload=spec, fingerprint="abc", store="/nowhere", protocol=Protocol(turns=4)
         ),
         log=Path("/nowhere/log"),
-        wanted=ConfirmationRound(number=0, seconds=seconds, precision=0.05),
+        wanted=RoundSettings(number=0, seconds=seconds, precision=0.05),
     )
     return from_plain(TurnsJob, json.loads(json.dumps(to_plain(job))))
 

@@ -32,7 +32,7 @@ def study(
     found.ask(others[2])
     found.spend(12.5)
     found.set_forecast(7, 0.25)
-    found.set_confirmation(Confirmation(rounds={}, asked=[0]))
+    found.set_confirmation(Confirmation(rounds={}, asked=(0,)))
     return found
 
 
@@ -46,7 +46,7 @@ def test_both_ways_of_reading_say_the_same(study: Study) -> None:
     assert one.baseline() == other.baseline()
     for name in ("identity", "search_id", "spent_s", "forecast"):
         assert getattr(one, name) == getattr(other, name)
-    assert one.confirmation() == other.confirmation() == Confirmation(rounds={}, asked=[0])
+    assert one.confirmation() == other.confirmation() == Confirmation(rounds={}, asked=(0,))
 
 
 def test_what_was_read_can_be_written_to(study: Study) -> None:

@@ -24,7 +24,7 @@ from .stage_runner import StageRunner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ConfirmationRound:
+class RoundSettings:
     """What is to be measured again in a round.
 
     Attributes:
@@ -80,7 +80,7 @@ class Pipeline(ABC):
 
     @abstractmethod
     def confirm(
-        self, run: StageRunner, group: Sequence[Configuration], wanted: ConfirmationRound
+        self, run: StageRunner, group: Sequence[Configuration], wanted: RoundSettings
     ) -> Sequence[RoundResult | None]:
         """Measure complete configurations again; the first is the reference of all ratios.
 

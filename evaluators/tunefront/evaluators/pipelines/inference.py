@@ -53,7 +53,7 @@ from tunefront.spaces import (
     resources_of,
 )
 
-from .base import ConfirmationRound, Pipeline, RoundResult, run_pipeline
+from .base import Pipeline, RoundResult, RoundSettings, run_pipeline
 from .products import Products
 from .stage_runner import OnStage, StageRunner
 from .tasks.describe import DescribeRequest, WorkloadDescription, describe
@@ -97,7 +97,7 @@ class InferencePipeline(Pipeline):
             return self._measure(run, own, quality, monitor)
 
     def confirm(
-        self, run: StageRunner, group: Sequence[Configuration], wanted: ConfirmationRound
+        self, run: StageRunner, group: Sequence[Configuration], wanted: RoundSettings
     ) -> Sequence[RoundResult | None]:
         """Measure the group interleaved, in fresh processes; see `Pipeline.confirm`."""
         able: dict[int, Target] = {}

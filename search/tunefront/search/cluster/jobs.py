@@ -14,7 +14,7 @@ from tunefront.evaluators import (
     plain_look,
 )
 from tunefront.evaluators.measures.builtin import measures_of
-from tunefront.evaluators.pipelines.base import ConfirmationRound, RoundResult
+from tunefront.evaluators.pipelines.base import RoundResult, RoundSettings
 from tunefront.evaluators.pipelines.inference import InferencePipeline, runner_of
 from tunefront.search.sampling.early_stopping.thresholds import StoppingThresholds
 from tunefront.search.study.live_stage import note_stage
@@ -77,7 +77,7 @@ class TurnsJob:
     configurations: Sequence[Configuration]
     setting: EvaluationSettings
     log: Path
-    wanted: ConfirmationRound
+    wanted: RoundSettings
 
 
 RUN_TURNS = "tunefront.search.cluster.jobs:run_turns"

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tunefront.evaluators import EvaluationSettings, Gpus, Metric, kept_turns
-from tunefront.evaluators.pipelines.base import ConfirmationRound, RoundResult
+from tunefront.evaluators.pipelines.base import RoundResult, RoundSettings
 from tunefront.search.cluster.jobs import TurnsJob
 from tunefront.search.cluster.supervisor import RayLost, RaySupervisor
 from tunefront.search.experiment.experiment import Experiment
@@ -236,7 +236,7 @@ class _Turns:
             configurations=group.configurations,
             setting=self._setting,
             log=self._study.experiment.results / "logs" / f"confirmation-{done}.log",
-            wanted=ConfirmationRound(
+            wanted=RoundSettings(
                 number=done,
                 seconds=seconds,
                 precision=CONFIRMED_PRECISION * self._study.experiment.confirmation.rounds**0.5,
