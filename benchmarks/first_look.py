@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tunefront.evaluators.benchmark.interleaved import LOOK_TURNS
+from tunefront.evaluators.benchmark.interleaved import INTERIM_TURNS
 from tunefront.search import Experiment, Trial, load_experiment, recorded_result
 from tunefront.search.sampling.early_stopping.reliability import (
     interim_result_of,
@@ -58,7 +58,7 @@ def replay(experiment: Experiment, trials: Sequence[Trial]) -> Replayed:
         over = look is not None and look.ended
         ended += over
         wrong += over and trial.number in front
-        taken += LOOK_TURNS if over else turns(trial)
+        taken += INTERIM_TURNS if over else turns(trial)
     return Replayed(
         trials=sum(interim_result_of(trial) is not None for trial in trials),
         ended=ended,
@@ -70,11 +70,11 @@ def replay(experiment: Experiment, trials: Sequence[Trial]) -> Replayed:
 
 def ended_at_look(experiment: Experiment, so_far: Sequence[Trial], trial: Trial) -> Trial:
     """The trial with what its first look says; as few turns where that ends it."""
-    race, look = thresholds_for(experiment, so_far, trial.number), interim_result_of(trial)
-    if race is None or look is None or trial.evaluation is None:
+    thresholds, look = thresholds_for(experiment, so_far, trial.number), interim_result_of(trial)
+    if thresholds is None or look is None or trial.evaluation is None:
         return trial
     early = replace(trial.evaluation, relative=look.speed)
-    seen = race.interim_result(early)
+    seen = thresholds.interim_result(early)
     return replace(
         trial, evaluation=replace(early if seen.ended else trial.evaluation, first_look=seen)
     )

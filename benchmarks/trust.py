@@ -36,11 +36,11 @@ from tunefront.evaluators import (
     Target,
     WorkloadSpec,
     builtin_catalog,
-    contender,
     describe_workload,
     evaluate,
     paired_change,
     ratio_interval,
+    target_of,
 )
 from tunefront.evaluators.isolation.cores import lease_cores
 from tunefront.evaluators.isolation.preload import open_imports
@@ -132,28 +132,28 @@ class Laboratory:
     def candidate(self, depth: int, threads: int) -> Target:
         """A built model of that depth."""
         configuration = builtin_catalog().complete({"runtime": "onnxruntime", "threads": threads})
-        return contender(self.setting(depth), configuration, self.isolation, self.log)
+        return target_of(self.setting(depth), configuration, self.isolation, self.log)
 
-    def ours(self, contenders: Sequence[Target]) -> list[Verdict]:
+    def ours(self, targets: Sequence[Target]) -> list[Verdict]:
         """The speed of each over the first's, as a confirmation finds it."""
         setting = self.setting(BASE)
-        rounds: list[list[np.ndarray]] = [[] for _ in contenders]
+        rounds: list[list[np.ndarray]] = [[] for _ in targets]
         for _ in range(ROUNDS):
             found = play_round(
                 setting,
-                contenders,
+                targets,
                 self.isolation,
                 self.log,
-                SECONDS_EACH * len(contenders),
+                SECONDS_EACH * len(targets),
                 CONFIRMED_PRECISION * ROUNDS**0.5,
             )
             base = found[0]
-            for place, sitting in enumerate(found):
-                if sitting is None or base is None:
+            for place, target_result in enumerate(found):
+                if target_result is None or base is None:
                     raise RuntimeError(f"candidate {place} failed; see {self.log}")
-                clean = np.array(sitting.clean) & np.array(base.clean)
+                clean = np.array(target_result.clean) & np.array(base.clean)
                 kept = clean if clean.sum() >= max(3, len(clean) // 3) else np.ones_like(clean)
-                ratios = np.array(sitting.rates) / np.array(base.rates)
+                ratios = np.array(target_result.rates) / np.array(base.rates)
                 rounds[place].append(ratios[kept])
         return [Verdict(value=v, low=lo, high=hi) for v, lo, hi in map(ratio_interval, rounds)]
 

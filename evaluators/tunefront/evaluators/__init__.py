@@ -9,7 +9,7 @@ from tunefront.evaluators.benchmark.interleaved import (
     TargetResult,
     take_turns,
 )
-from tunefront.evaluators.benchmark.outcome import Judge, plain_look, speed_against
+from tunefront.evaluators.benchmark.outcome import InterimRule, plain_interim, speed_against
 from tunefront.evaluators.evaluation.built import CandidateRecord
 from tunefront.evaluators.evaluation.evaluation import Evaluation, InterimResult
 from tunefront.evaluators.evaluation.metrics import measured_metrics
@@ -23,10 +23,10 @@ from tunefront.evaluators.measures.base import Measure, Reading
 from tunefront.evaluators.measures.builtin import BUILTIN_MEASURES
 from tunefront.evaluators.measures.energy import energy_is_counted
 from tunefront.evaluators.pipelines.inference import (
-    contender,
     describe_workload,
     evaluate,
     export_candidate,
+    target_of,
 )
 from tunefront.evaluators.pipelines.keys import candidate_key
 from tunefront.evaluators.pipelines.profile import profile_candidate
@@ -60,9 +60,9 @@ __all__ = [
     "EvaluationSettings",
     "Gpus",
     "InterimResult",
+    "InterimRule",
     "InterleavedRun",
     "Isolation",
-    "Judge",
     "Measure",
     "Measurement",
     "Metric",
@@ -88,7 +88,6 @@ __all__ = [
     "candidate_key",
     "catalog_for",
     "catalog_of",
-    "contender",
     "describe_workload",
     "energy_is_counted",
     "evaluate",
@@ -99,7 +98,7 @@ __all__ = [
     "load",
     "measured_metrics",
     "paired_change",
-    "plain_look",
+    "plain_interim",
     "prepared_folder",
     "profile_candidate",
     "quality_metrics",
@@ -109,4 +108,5 @@ __all__ = [
     "speed_against",
     "stages_folder",
     "take_turns",
+    "target_of",
 ]

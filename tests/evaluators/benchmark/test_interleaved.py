@@ -17,11 +17,11 @@ from tunefront.evaluators import (
     TargetResult,
     Timing,
     builtin_catalog,
-    contender,
     energy_is_counted,
     take_turns,
+    target_of,
 )
-from tunefront.evaluators.benchmark.interleaved import LOOK_TURNS
+from tunefront.evaluators.benchmark.interleaved import INTERIM_TURNS
 from tunefront.spaces import EvaluationError, Value
 
 CORES = len(os.sched_getaffinity(0))
@@ -36,7 +36,7 @@ def ready(lm_setting: EvaluationSettings, isolation: Isolation, tmp_path: Path) 
         chosen = builtin_catalog().complete(
             {"runtime": "torch", "threads": 1, "batch_size": 1, **values}
         )
-        return contender(lm_setting, chosen, isolation, tmp_path / "log")
+        return target_of(lm_setting, chosen, isolation, tmp_path / "log")
 
     return make
 
@@ -80,9 +80,9 @@ def test_contenders_take_turns_in_processes_of_their_own(
     lm_setting: EvaluationSettings, isolation: Isolation, ready: ContenderOf, tmp_path: Path
 ) -> None:
     until = Until(4)
-    contenders = [ready(), ready(runtime="onnxruntime", batch_size=4)]
-    session = take_turns(lm_setting, contenders, isolation, tmp_path / "log", until)
-    own, other = (well(sitting) for sitting in session.sittings)
+    targets = [ready(), ready(runtime="onnxruntime", batch_size=4)]
+    session = take_turns(lm_setting, targets, isolation, tmp_path / "log", until)
+    own, other = (well(target_result) for target_result in session.target_results)
     assert len(own.timing.blocks) == len(other.timing.blocks) == 4
     assert until.shown == [2] * 4
     assert until.elapsed_s == sorted(until.elapsed_s)
@@ -119,13 +119,13 @@ def test_a_first_look_sees_what_the_end_would_and_may_end_it(
         seen.append(session)
         return True
 
-    contenders = [ready(), ready(batch_size=4)]
+    targets = [ready(), ready(batch_size=4)]
     log = tmp_path / "log"
-    session = take_turns(lm_setting, contenders, isolation, log, Until(40), ends_early)
+    session = take_turns(lm_setting, targets, isolation, log, Until(40), ends_early)
     assert len(seen) == 1
-    for first, last in zip(seen[0].sittings, session.sittings, strict=True):
+    for first, last in zip(seen[0].target_results, session.target_results, strict=True):
         early, end = well(first), well(last)
-        assert len(end.timing.blocks) == len(early.timing.blocks) == LOOK_TURNS
+        assert len(end.timing.blocks) == len(early.timing.blocks) == INTERIM_TURNS
         assert early.facts.items() <= end.facts.items()
         assert early.facts["load_s"] > 0 and "runtime" not in early.facts
         for name, figure in early.measurements.items():
@@ -148,9 +148,9 @@ def test_a_first_look_is_taken_once(
         seen.append(session)
         return False
 
-    until = Until(2 * LOOK_TURNS)
+    until = Until(2 * INTERIM_TURNS)
     session = take_turns(lm_setting, [ready()], isolation, tmp_path / "log", until, goes_on)
-    assert len(well(session.sittings[0]).timing.blocks) == 2 * LOOK_TURNS
+    assert len(well(session.target_results[0]).timing.blocks) == 2 * INTERIM_TURNS
     assert len(seen) == 1
 
 
@@ -167,9 +167,9 @@ def test_a_disturbed_turn_is_no_look(
     def ends_early(session: InterleavedRun) -> bool:
         raise AssertionError(session)
 
-    until = Until(2 * LOOK_TURNS)
+    until = Until(2 * INTERIM_TURNS)
     session = take_turns(lm_setting, [ready()], isolation, tmp_path / "log", until, ends_early)
-    assert len(well(session.sittings[0]).timing.blocks) == 2 * LOOK_TURNS
+    assert len(well(session.target_results[0]).timing.blocks) == 2 * INTERIM_TURNS
 
 
 def test_one_that_fails_leaves_and_the_others_go_on(
@@ -180,9 +180,9 @@ def test_one_that_fails_leaves_and_the_others_go_on(
     tmp_path: Path,
 ) -> None:
     until = Until(3)
-    contenders = [ready(), broken, ready(batch_size=2)]
-    session = take_turns(lm_setting, contenders, isolation, tmp_path / "log", until)
-    first, failed, last = session.sittings
+    targets = [ready(), broken, ready(batch_size=2)]
+    session = take_turns(lm_setting, targets, isolation, tmp_path / "log", until)
+    first, failed, last = session.target_results
     assert len(well(first).timing.blocks) == len(well(last).timing.blocks) == 3
     assert isinstance(failed, EvaluationError)
     assert "no-such-runtime" in str(failed)
@@ -197,9 +197,9 @@ def test_where_the_first_one_fails_nothing_goes_on(
     tmp_path: Path,
 ) -> None:
     until = Until(3)
-    contenders = [broken, ready()]
-    session = take_turns(lm_setting, contenders, isolation, tmp_path / "log", until)
-    assert isinstance(session.sittings[0], EvaluationError)
+    targets = [broken, ready()]
+    session = take_turns(lm_setting, targets, isolation, tmp_path / "log", until)
+    assert isinstance(session.target_results[0], EvaluationError)
     assert until.shown == []
 
 
@@ -208,7 +208,7 @@ def test_one_that_takes_too_long_to_load_is_given_up(
 ) -> None:
     hasty = replace(lm_setting, timeouts=replace(lm_setting.timeouts, measure_s=0.001))
     session = take_turns(hasty, [ready()], isolation, tmp_path / "log", Until(3))
-    (failed,) = session.sittings
+    (failed,) = session.target_results
     assert isinstance(failed, EvaluationError)
     assert str(failed) == "not done after 0.001 s (see `timeouts`)"
     assert failed.cause == "timeout"
@@ -218,9 +218,9 @@ def test_one_that_takes_too_long_to_load_is_given_up(
 def test_replicas_run_at_the_same_time_beside_a_single_one(
     lm_setting: EvaluationSettings, isolation: Isolation, ready: ContenderOf, tmp_path: Path
 ) -> None:
-    contenders = [ready(replicas=2), ready()]
-    session = take_turns(lm_setting, contenders, isolation, tmp_path / "log", Until(3))
-    pair, single = (well(sitting) for sitting in session.sittings)
+    targets = [ready(replicas=2), ready()]
+    session = take_turns(lm_setting, targets, isolation, tmp_path / "log", Until(3))
+    pair, single = (well(target_result) for target_result in session.target_results)
     assert [len(turn) for turn in pair.timing.blocks] == [2] * 3
     assert [len(turn) for turn in single.timing.blocks] == [1] * 3
     assert pair.timing.clock == "wall"
@@ -267,7 +267,7 @@ def test_energy_is_measured_where_a_counter_runs(
 
     monkeypatch.setattr("tunefront.evaluators.measures.energy.EnergyMeter", Meter)
     session = take_turns(lm_setting, [ready(batch_size=2)], isolation, tmp_path / "log", Until(3))
-    found = well(session.sittings[0])
+    found = well(session.target_results[0])
     # The untimed request at the start of each block uses energy, too.
     items = sum(2 * (turn[0].request_s.size + 1) for turn in found.timing.blocks)
     assert found.measurements["energy_per_item"].value == pytest.approx(9.0 / items)

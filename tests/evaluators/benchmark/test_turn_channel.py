@@ -26,7 +26,7 @@ def nobody_is_gone(place: int) -> None:
 
 
 @pytest.fixture
-def turnstile() -> Iterator[TurnChannel]:
+def channel() -> Iterator[TurnChannel]:
     with TurnChannel(3) as found:
         yield found
 
@@ -51,66 +51,66 @@ class Sitter(threading.Thread):
         seat._socket.close()
 
 
-def seated(turnstile: TurnChannel, places: Sequence[int]) -> list[Sitter]:
-    sitters = [Sitter(turnstile.address, place) for place in places]
-    turnstile.seated(places, LIMIT_S, nobody_is_gone)
+def seated(channel: TurnChannel, places: Sequence[int]) -> list[Sitter]:
+    sitters = [Sitter(channel.address, place) for place in places]
+    channel.seated(places, LIMIT_S, nobody_is_gone)
     return sitters
 
 
-def dismissed(turnstile: TurnChannel, sitters: Sequence[Sitter]) -> None:
-    turnstile.dismiss([sitter.place for sitter in sitters])
+def dismissed(channel: TurnChannel, sitters: Sequence[Sitter]) -> None:
+    channel.dismiss([sitter.place for sitter in sitters])
     for sitter in sitters:
         sitter.join(LIMIT_S)
         assert not sitter.is_alive()
 
 
-def test_only_who_is_called_answers(turnstile: TurnChannel) -> None:
-    sitters = seated(turnstile, [0, 1, 2])
-    (answer,) = turnstile.call([1], "block", LIMIT_S, nobody_is_gone)
+def test_only_who_is_called_answers(channel: TurnChannel) -> None:
+    sitters = seated(channel, [0, 1, 2])
+    (answer,) = channel.call([1], "block", LIMIT_S, nobody_is_gone)
     assert (answer["word"], answer["place_was"]) == ("block", 1)
-    dismissed(turnstile, sitters)
+    dismissed(channel, sitters)
     assert [sitter.words for sitter in sitters] == [["end"], ["block", "end"], ["end"]]
 
 
-def test_answers_come_in_the_order_of_the_places(turnstile: TurnChannel) -> None:
-    sitters = seated(turnstile, [0, 1, 2])
+def test_answers_come_in_the_order_of_the_places(channel: TurnChannel) -> None:
+    sitters = seated(channel, [0, 1, 2])
     for places in ([2, 0], [0, 1, 2], [1, 2, 0]):
-        answers = turnstile.call(places, "block", LIMIT_S, nobody_is_gone)
+        answers = channel.call(places, "block", LIMIT_S, nobody_is_gone)
         assert [answer["place_was"] for answer in answers] == places
         assert all(len(answer["long"]) == 3_000_000 for answer in answers)
-    dismissed(turnstile, sitters)
+    dismissed(channel, sitters)
 
 
-def test_a_reply_that_arrives_while_another_is_waited_for_is_kept(turnstile: TurnChannel) -> None:
-    sitters = seated(turnstile, [0, 1, 2])
-    turnstile.send([0, 1, 2], "load")
+def test_a_reply_that_arrives_while_another_is_waited_for_is_kept(channel: TurnChannel) -> None:
+    sitters = seated(channel, [0, 1, 2])
+    channel.send([0, 1, 2], "load")
     for place in (1, 2, 0):
-        (reply,) = turnstile.replies([place], LIMIT_S, nobody_is_gone)
+        (reply,) = channel.replies([place], LIMIT_S, nobody_is_gone)
         assert (reply["word"], reply["place_was"]) == ("load", place)
     with pytest.raises(EvaluationError, match="not done after 0 s"):
-        turnstile.replies([1], 0.0, nobody_is_gone)
-    dismissed(turnstile, sitters)
+        channel.replies([1], 0.0, nobody_is_gone)
+    dismissed(channel, sitters)
 
 
-def test_a_client_says_which_process_it_is(turnstile: TurnChannel) -> None:
-    sitter = Sitter(turnstile.address, 0)
-    (first,) = turnstile.seated([0], LIMIT_S, nobody_is_gone)
+def test_a_client_says_which_process_it_is(channel: TurnChannel) -> None:
+    sitter = Sitter(channel.address, 0)
+    (first,) = channel.seated([0], LIMIT_S, nobody_is_gone)
     assert first == {"place": 0, "pid": os.getpid()}
-    dismissed(turnstile, [sitter])
+    dismissed(channel, [sitter])
 
 
 def test_who_sat_down_while_another_was_waited_for_is_not_waited_for_again(
-    turnstile: TurnChannel,
+    channel: TurnChannel,
 ) -> None:
-    sitters = seated(turnstile, [0, 1, 2])
-    assert turnstile.seated([2, 1], 0.0, nobody_is_gone) == []
-    dismissed(turnstile, sitters)
+    sitters = seated(channel, [0, 1, 2])
+    assert channel.seated([2, 1], 0.0, nobody_is_gone) == []
+    dismissed(channel, sitters)
 
 
 def test_closing_ends_whoever_sits_there() -> None:
-    with TurnChannel(2) as turnstile:
-        sitters = seated(turnstile, [0, 1])
-        address = Path(turnstile.address)
+    with TurnChannel(2) as channel:
+        sitters = seated(channel, [0, 1])
+        address = Path(channel.address)
         assert address.is_socket()
         assert address.parent.stat().st_mode & 0o077 == 0
     for sitter in sitters:
@@ -126,20 +126,20 @@ def test_a_temporary_folder_with_a_long_name_is_not_used(
     long = tmp_path / ("x" * 120)
     long.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(long))
-    with TurnChannel(1) as turnstile:
-        assert len(turnstile.address) < 108  # what Linux allows
-        dismissed(turnstile, seated(turnstile, [0]))
+    with TurnChannel(1) as channel:
+        assert len(channel.address) < 108  # what Linux allows
+        dismissed(channel, seated(channel, [0]))
     assert not list(long.iterdir())
 
 
-def test_who_never_comes_is_not_waited_for_for_ever(turnstile: TurnChannel) -> None:
+def test_who_never_comes_is_not_waited_for_for_ever(channel: TurnChannel) -> None:
     with pytest.raises(EvaluationError) as caught:
-        turnstile.seated([0], 0.1, nobody_is_gone)
+        channel.seated([0], 0.1, nobody_is_gone)
     assert str(caught.value) == "not done after 0.1 s (see `timeouts`)"
     assert caught.value.cause == "timeout"
 
 
-def test_who_says_nothing_is_looked_after(turnstile: TurnChannel) -> None:
+def test_who_says_nothing_is_looked_after(channel: TurnChannel) -> None:
     looked: list[int] = []
 
     def gone(place: int) -> None:
@@ -148,7 +148,7 @@ def test_who_says_nothing_is_looked_after(turnstile: TurnChannel) -> None:
             raise EvaluationError("it has ended", cause="crash")
 
     with pytest.raises(EvaluationError, match="it has ended"):
-        turnstile.seated([0, 2], LIMIT_S, gone)
+        channel.seated([0, 2], LIMIT_S, gone)
     assert looked == [0, 2, 0, 2]
 
 
@@ -170,19 +170,19 @@ def slim() -> Iterator[Isolation]:
 class Hall:
     """A turnstile with real processes before it."""
 
-    def __init__(self, turnstile: TurnChannel, children: Sequence[Child[dict[str, Any]]]) -> None:
-        self.turnstile = turnstile
+    def __init__(self, channel: TurnChannel, children: Sequence[Child[dict[str, Any]]]) -> None:
+        self.channel = channel
         self.children = children
 
     def call(self, places: Sequence[int], word: str, timeout_s: float = LIMIT_S) -> list[Any]:
-        return [*self.turnstile.call(places, word, timeout_s, self.check)]
+        return [*self.channel.call(places, word, timeout_s, self.check)]
 
     def check(self, place: int) -> None:
         self.children[place].check()
 
 
 @pytest.fixture
-def hall(turnstile: TurnChannel, slim: Isolation, tmp_path: Path) -> Iterator[Hall]:
+def hall(channel: TurnChannel, slim: Isolation, tmp_path: Path) -> Iterator[Hall]:
     """Three processes that sit."""
     with ExitStack() as stack:
         children = [
@@ -190,7 +190,7 @@ def hall(turnstile: TurnChannel, slim: Isolation, tmp_path: Path) -> Iterator[Ha
                 slim.start(
                     Task(
                         function="faulty:sits",
-                        request={"address": turnstile.address, "place": place},
+                        request={"address": channel.address, "place": place},
                         result=dict,
                         imports=open_imports(builtin_catalog(), "onnxruntime"),
                         log=tmp_path / "log",
@@ -200,15 +200,15 @@ def hall(turnstile: TurnChannel, slim: Isolation, tmp_path: Path) -> Iterator[Ha
             )
             for place in range(3)
         ]
-        made = Hall(turnstile, children)
-        turnstile.seated([0, 1, 2], LIMIT_S, made.check)
+        made = Hall(channel, children)
+        channel.seated([0, 1, 2], LIMIT_S, made.check)
         yield made
 
 
 def test_processes_take_turns_and_leave_their_results(hall: Hall) -> None:
     for place in (0, 1, 2, 1, 0):
         assert hall.call([place], f"turn{place}")[0]["word"] == f"turn{place}"
-    hall.turnstile.dismiss([0, 1, 2])
+    hall.channel.dismiss([0, 1, 2])
     words = [child.result()["words"] for child in hall.children]
     assert words == [["turn0"] * 2, ["turn1"] * 2, ["turn2"]]
 
@@ -241,11 +241,11 @@ def test_a_replica_that_dies_ends_the_turn_of_all(hall: Hall) -> None:
     assert hall.call([0], "block")[0]["place_was"] == 0
 
 
-def test_who_ends_before_reading_its_call_is_found_out(turnstile: TurnChannel) -> None:
+def test_who_ends_before_reading_its_call_is_found_out(channel: TurnChannel) -> None:
     """As one does that is killed just before its turn, when there is no memory left."""
-    seat = TurnClient(turnstile.address, 0)
-    turnstile.seated([0], LIMIT_S, nobody_is_gone)
-    turnstile.dismiss([0])
+    seat = TurnClient(channel.address, 0)
+    channel.seated([0], LIMIT_S, nobody_is_gone)
+    channel.dismiss([0])
     seat._lines.close()
     seat._socket.close()
 
@@ -253,7 +253,7 @@ def test_who_ends_before_reading_its_call_is_found_out(turnstile: TurnChannel) -
         raise EvaluationError("killed by SIGKILL", cause="oom")
 
     with pytest.raises(EvaluationError, match="killed by SIGKILL"):
-        turnstile.call([0], "block", LIMIT_S, gone)
+        channel.call([0], "block", LIMIT_S, gone)
 
 
 def test_a_process_that_hangs_runs_out_of_time(hall: Hall) -> None:
@@ -264,7 +264,7 @@ def test_a_process_that_hangs_runs_out_of_time(hall: Hall) -> None:
 
 
 def test_calling_who_has_left_is_found_out(hall: Hall) -> None:
-    hall.turnstile.dismiss([1])
+    hall.channel.dismiss([1])
     with pytest.raises(EvaluationError, match="ended before its turn") as caught:
         hall.call([1], "block")
     assert caught.value.cause == "crash"
@@ -272,7 +272,7 @@ def test_calling_who_has_left_is_found_out(hall: Hall) -> None:
 
 
 def test_a_process_that_ends_before_it_sits_is_found_out(
-    turnstile: TurnChannel, slim: Isolation, tmp_path: Path
+    channel: TurnChannel, slim: Isolation, tmp_path: Path
 ) -> None:
     task = Task(
         function="faulty:segfaults",
@@ -283,4 +283,4 @@ def test_a_process_that_ends_before_it_sits_is_found_out(
         timeout_s=LIMIT_S,
     )
     with slim.start(task) as child, pytest.raises(EvaluationError, match="SIGSEGV"):
-        turnstile.seated([0], LIMIT_S, lambda place: child.check())
+        channel.seated([0], LIMIT_S, lambda place: child.check())

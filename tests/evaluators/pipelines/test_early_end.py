@@ -20,7 +20,7 @@ from tunefront.evaluators import (
     evaluate,
     speed_against,
 )
-from tunefront.evaluators.benchmark.interleaved import LOOK_TURNS
+from tunefront.evaluators.benchmark.interleaved import INTERIM_TURNS
 from tunefront.evaluators.isolation.codec import from_plain, to_plain
 from tunefront.spaces import Configuration
 
@@ -158,7 +158,7 @@ def test_measuring_ends_where_the_first_look_says_so(
     found = evaluate(patient, own, isolation, tmp_path / "log", judge=judge)
     assert found.status == "ok", (found.message, found.log)
     assert len(seen) == 1
-    assert len(found.blocks) == LOOK_TURNS
+    assert len(found.blocks) == INTERIM_TURNS
     assert found.first_look == InterimResult(
         speed=speed_against(seen[0]), hopeless="too slow", ended=True
     )

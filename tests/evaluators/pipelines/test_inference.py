@@ -29,11 +29,11 @@ from tunefront.evaluators import (
     WorkloadSpec,
     builtin_catalog,
     candidate_key,
-    contender,
     describe_workload,
     energy_is_counted,
     evaluate,
     profile_candidate,
+    target_of,
 )
 from tunefront.evaluators.benchmark.outcome import doubts_of, relative_throughput
 from tunefront.evaluators.isolation.codec import from_plain, to_plain
@@ -207,12 +207,12 @@ def test_a_baseline_that_does_not_fit_into_memory_stays_out(
 def test_the_relative_throughput_is_one_of_items() -> None:
     """Twice the passes a second, each of four times the items: eight times the items."""
 
-    def sitting(seconds: float, batch_size: int) -> TargetResult:
+    def target_result(seconds: float, batch_size: int) -> TargetResult:
         block = Block(request_s=np.full((1, 2), seconds), cpu_s=seconds, wait_s=0.0)
         timing = Timing(blocks=[[block]] * 6, items=2 * batch_size)
         return TargetResult(timing=timing, measurements={}, facts={})
 
-    found = relative_throughput(sitting(0.05, 4), sitting(0.1, 1))
+    found = relative_throughput(target_result(0.05, 4), target_result(0.1, 1))
     assert (found.value, found.low, found.high) == pytest.approx((8.0, 8.0, 8.0))
     assert found.samples == 6
 
@@ -421,5 +421,5 @@ def test_a_configuration_that_is_not_complete_is_refused_with_the_missing_choice
     with pytest.raises(SpaceError, match=told):
         candidate_key(lm_setting, Configuration(values))
     with pytest.raises(SpaceError, match=told):
-        contender(lm_setting, Configuration(values), isolation, tmp_path / "log")
+        target_of(lm_setting, Configuration(values), isolation, tmp_path / "log")
     assert list(tmp_path.iterdir()) == []

@@ -123,18 +123,18 @@ def test_a_candidate_that_is_being_measured_is_not_evicted(
 
     def clear_and_take_turns(
         setting: EvaluationSettings,
-        contenders: Sequence[Any],
+        targets: Sequence[Any],
         isolation: Isolation,
         log: Path,
         *asked: Any,
     ) -> Any:
         def enough(timings: Sequence[Timing], elapsed_s: float) -> bool:
             clear(shelves(tmp_path / "store"))
-            read = [folder for c in contenders for folder in (c.candidate, c.requests)]
+            read = [folder for c in targets for folder in (c.candidate, c.requests)]
             kept.append([folder.is_dir() for folder in read])
             return bool(asked[0](timings, elapsed_s))
 
-        return plain(setting, contenders, isolation, log, enough, *asked[1:])
+        return plain(setting, targets, isolation, log, enough, *asked[1:])
 
     monkeypatch.setattr(module, "take_turns", clear_and_take_turns)
     found = evaluate(setting, own, isolation, tmp_path / "log")

@@ -11,12 +11,12 @@ from tunefront.evaluators import (
     Evaluation,
     EvaluationSettings,
     InterimResult,
+    InterimRule,
     Isolation,
-    Judge,
     Measurement,
     WorkloadSpec,
     builtin_catalog,
-    plain_look,
+    plain_interim,
 )
 from tunefront.evaluators.evaluation.evaluation import WAITING
 from tunefront.evaluators.isolation.interim import Decision, Interim
@@ -71,7 +71,7 @@ class TrainingPipeline(Pipeline):
         return Resources(processes=2, threads=1, gpus=0)
 
     def evaluate(
-        self, run: StageRunner, configuration: Configuration, monitor: Judge
+        self, run: StageRunner, configuration: Configuration, monitor: InterimRule
     ) -> Evaluation:
         with run.stage("data", Resources(processes=1, threads=1, gpus=0)):
             data = run.keep("data", key_of(kind="toy data"), self._data(run))
@@ -150,7 +150,7 @@ def evaluated(
     setting: EvaluationSettings,
     isolation: Isolation,
     tmp_path: Path,
-    monitor: Judge = plain_look,
+    monitor: InterimRule = plain_interim,
 ) -> tuple[Evaluation, list[str]]:
     """The evaluation, and the stages that began."""
     begun: list[str] = []
@@ -199,7 +199,7 @@ def test_a_stage_that_the_pipeline_does_not_have_is_refused(
 ) -> None:
     class Wrong(TrainingPipeline):
         def evaluate(
-            self, run: StageRunner, configuration: Configuration, monitor: Judge
+            self, run: StageRunner, configuration: Configuration, monitor: InterimRule
         ) -> Evaluation:
             with run.stage("build"):
                 return Evaluation(status="ok")

@@ -31,7 +31,7 @@ def test_portions_are_drawn_at_random_the_same_at_every_call() -> None:
     assert first[0].tolist() != list(range(100))
 
 
-class Judge:
+class InterimRule:
     """Judges by the place's number; keeps what it was asked for."""
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class Judge:
 
 
 def test_without_a_question_all_are_judged_in_one_go() -> None:
-    score = Judge()
+    score = InterimRule()
     items, weights = judge(500, score, None)
     assert len(score.asked) == 1
     assert items.tolist() == [2.0 * place for place in range(500)]
@@ -53,7 +53,7 @@ def test_without_a_question_all_are_judged_in_one_go() -> None:
 
 @pytest.mark.parametrize("yes_at", [1, 2, 3])
 def test_judging_ends_at_the_look_that_says_so(yes_at: int) -> None:
-    score, looks = Judge(), list[int]()
+    score, looks = InterimRule(), list[int]()
 
     def enough(items: Array, weights: Array) -> bool:
         assert (items[weights > 0] == 2.0 * judged(weights)).all()
@@ -73,12 +73,12 @@ def test_who_is_never_satisfied_gets_all_and_is_not_asked_at_the_end() -> None:
         asked.append(int((weights > 0).sum()))
         return False
 
-    found = judge(800, Judge(), never)
-    whole = judge(800, Judge(), None)
+    found = judge(800, InterimRule(), never)
+    whole = judge(800, InterimRule(), None)
     assert all(np.array_equal(a, b) for a, b in zip(found, whole, strict=True))
     assert asked == [100, 200, 400]
 
 
 def test_few_items_are_not_worth_a_look() -> None:
-    _, weights = judge(2 * LEAST_ITEMS - 1, Judge(), lambda items, weights: True)
+    _, weights = judge(2 * LEAST_ITEMS - 1, InterimRule(), lambda items, weights: True)
     assert (weights > 0).all()

@@ -69,15 +69,15 @@ class Turns:
     def __call__(
         self,
         setting: EvaluationSettings,
-        contenders: Sequence[Target],
+        targets: Sequence[Target],
         isolation: object,
         log: Path,
         enough: Any,
     ) -> InterleavedRun:
-        self.seen = list(contenders)
+        self.seen = list(targets)
         while self.turns == 0 or not enough(self.timings(), float(self.turns)):
             self.turns += 1
-        sittings: list[TargetResult | EvaluationError] = [
+        target_results: list[TargetResult | EvaluationError] = [
             EvaluationError("it died", cause="crash")
             if place in self.fails
             else TargetResult(
@@ -87,10 +87,10 @@ class Turns:
             )
             for place, timing in enumerate(self.timings())
         ]
-        return InterleavedRun(sittings=sittings, machine={}, waited_s=0.0)
+        return InterleavedRun(target_results=target_results, machine={}, waited_s=0.0)
 
 
-def contender(setting: EvaluationSettings, configuration: Configuration, *_: object) -> Target:
+def target(setting: EvaluationSettings, configuration: Configuration, *_: object) -> Target:
     """One that can't be built any more is among them."""
     if configuration == GONE:
         raise EvaluationError("no such kernel", cause="unsupported")
@@ -104,7 +104,7 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Any:
     def install(seconds: Sequence[Sequence[float]], fails: Sequence[int] = ()) -> Turns:
         turns = Turns(seconds, fails)
         monkeypatch.setattr(inference, "take_turns", turns)
-        monkeypatch.setattr(inference, "contender", contender)
+        monkeypatch.setattr(inference, "target_of", target)
         return turns
 
     return install
@@ -147,7 +147,7 @@ def test_a_worker_completes_configurations(play: Any, monkeypatch: pytest.Monkey
 def test_who_fails_or_can_not_be_built_says_nothing(play: Any) -> None:
     turns = play([[0.5], [0.25]], fails=[1])
     found = run_turns(turns_job(BASELINE, GONE, FAST))
-    assert [contender.configuration for contender in turns.seen] == [BASELINE, FAST]
+    assert [target.configuration for target in turns.seen] == [BASELINE, FAST]
     assert found[0] is not None
     assert [*found[1:]] == [None, None]
 

@@ -13,11 +13,11 @@ from tunefront.search.front.picks import front_of
 from tunefront.search.run.confirm import (
     Group,
     confirmation_seconds,
+    counterpart_of,
     finalists,
     groups_of,
     rounds_of,
     to_confirm,
-    twin_of,
 )
 from tunefront.search.study.confirmation import Confirmation, Round
 from tunefront.spaces import Configuration, Value
@@ -50,8 +50,8 @@ def numbers(trials: Sequence[Trial]) -> list[int]:
 
 def test_a_twin_is_the_baselines_model_run_as_another_is() -> None:
     other = configuration(runtime="openvino", batch_size=8, threads=2)
-    twin = twin_of(Configuration(BASELINE), other, builtin_catalog())
-    assert twin == configuration(batch_size=8, threads=2)
+    counterpart = counterpart_of(Configuration(BASELINE), other, builtin_catalog())
+    assert counterpart == configuration(batch_size=8, threads=2)
 
 
 def five(trial: TrialOf) -> list[Trial]:
@@ -130,7 +130,7 @@ def case(trial: TrialOf, experiment: Experiment, **memory: float) -> list[Trial]
     ]
 
 
-def twin(experiment: Experiment, **values: Value) -> Configuration:
+def counterpart(experiment: Experiment, **values: Value) -> Configuration:
     return Configuration({**experiment.baseline, **values})
 
 
@@ -142,7 +142,7 @@ def test_all_who_fit_take_part_in_the_same_turns_with_baseline_and_twins(
     assert numbers(group.finalists) == [1, 2, 3, 4]
     assert group.configurations == (
         *(t.configuration for t in chosen),
-        twin(experiment, batch_size=8),
+        counterpart(experiment, batch_size=8),
     )
 
 
@@ -170,8 +170,8 @@ def test_groups_fit_into_memory(
         assert len(set(group.configurations)) == len(group.configurations)
         for member in group.finalists:
             assert member.configuration in group.configurations
-            twin = twin_of(experiment.baseline, member.configuration, member.catalog)
-            assert twin in group.configurations
+            counterpart = counterpart_of(experiment.baseline, member.configuration, member.catalog)
+            assert counterpart in group.configurations
         assert len(group.finalists) == 1 or 100 * len(group.configurations) <= memory_mb
 
 
@@ -211,8 +211,10 @@ def test_a_twin_that_can_not_run_is_left_out(load: Load, trial: TrialOf) -> None
         )
         for number, values in enumerate(changes)
     ]
-    twin = twin_of(experiment.baseline, chosen[1].configuration, experiment.space.catalog)
-    assert experiment.space.obstacle(twin)
+    counterpart = counterpart_of(
+        experiment.baseline, chosen[1].configuration, experiment.space.catalog
+    )
+    assert experiment.space.obstacle(counterpart)
     (group,) = groups_of(experiment, chosen, {"peak_memory_mb": 1000.0})
     assert group.configurations == tuple(t.configuration for t in chosen)
 
@@ -252,7 +254,7 @@ def test_confirmation_takes_its_share_of_the_whole(
 # What a round says
 
 
-def sitting(*rates: float, clean: Sequence[bool] = ()) -> RoundResult:
+def target_result(*rates: float, clean: Sequence[bool] = ()) -> RoundResult:
     return RoundResult(
         rates=rates,
         clean=list(clean) or [True] * len(rates),
@@ -268,12 +270,12 @@ def group(experiment: Experiment, trial: TrialOf) -> Group:
 
 
 SITTINGS = (
-    sitting(10, 20, 40),
-    sitting(20, 40, 80),
-    sitting(60, 160, 480),
-    sitting(20, 40, 160),
-    sitting(60, 120, 240),
-    sitting(30, 30, 30),
+    target_result(10, 20, 40),
+    target_result(20, 40, 80),
+    target_result(60, 160, 480),
+    target_result(20, 40, 160),
+    target_result(60, 120, 240),
+    target_result(30, 30, 30),
 )
 
 
@@ -305,16 +307,16 @@ def test_without_the_baseline_a_round_says_nothing(group: Group) -> None:
 def test_turns_in_which_somebody_was_in_the_way_do_not_count(group: Group) -> None:
     clean = [True, True, False, True, True, True, True]
     other = [True, True, True, True, False, True, True]
-    sittings = [sitting(*[10] * 7, clean=clean)]
-    sittings += [sitting(*range(10, 80, 10), clean=other)] * 5
-    one = rounds_of(group, sittings)[1]
+    target_results = [target_result(*[10] * 7, clean=clean)]
+    target_results += [target_result(*range(10, 80, 10), clean=other)] * 5
+    one = rounds_of(group, target_results)[1]
     assert one is not None
     assert one.ratios == [1.0, 2.0, 4.0, 6.0, 7.0]
     assert one.quiet
 
 
 def test_a_round_that_others_disturbed_throughout_says_so(group: Group) -> None:
-    busy = [sitting(*[10] * 6, clean=[False] * 6), *[sitting(*[20] * 6)] * 5]
+    busy = [target_result(*[10] * 6, clean=[False] * 6), *[target_result(*[20] * 6)] * 5]
     found = rounds_of(group, busy)
     assert found[0] is not None and not found[0].quiet
     assert found[1] is not None and not found[1].quiet
@@ -323,6 +325,6 @@ def test_a_round_that_others_disturbed_throughout_says_so(group: Group) -> None:
 
 def test_turns_that_only_one_of_two_has_taken_do_not_count(group: Group) -> None:
     """Whoever failed at the end of the round has fewer."""
-    one = rounds_of(group, [SITTINGS[0], sitting(20, 40), *SITTINGS[2:]])[1]
+    one = rounds_of(group, [SITTINGS[0], target_result(20, 40), *SITTINGS[2:]])[1]
     assert one is not None
     assert one.ratios == [2.0, 2.0]

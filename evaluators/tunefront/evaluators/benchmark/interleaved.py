@@ -96,13 +96,13 @@ class InterleavedRun:
     """An interleaved run.
 
     Attributes:
-        sittings: For each target its result, or the error that ended it.
+        target_results: For each target its result, or the error that ended it.
         machine: State of the machine: load, foreign CPU time, clocks, and GPUs if used.
         waited_s: Seconds spent waiting for a quiet machine.
         queued_s: Seconds spent waiting for free cores, before the run.
     """
 
-    sittings: Sequence[TargetResult | EvaluationError]
+    target_results: Sequence[TargetResult | EvaluationError]
     machine: Mapping[str, float]
     waited_s: float
     queued_s: float = 0.0
@@ -112,13 +112,13 @@ EnoughTurns = Callable[[Sequence[Timing], float], bool]
 """Whether the timings so far suffice; also takes the seconds since the first turn, less waiting."""
 EndsEarly = Callable[[InterleavedRun], bool]
 """Whether to stop early, given the interim result of the run."""
-LOOK_TURNS = 3
+INTERIM_TURNS = 3
 """Undisturbed turns of each target after which the interim result is taken."""
 
 
 def take_turns(
     setting: EvaluationSettings,
-    contenders: Sequence[Target],
+    targets: Sequence[Target],
     isolation: Isolation,
     log: Path,
     enough: EnoughTurns,
@@ -132,7 +132,7 @@ def take_turns(
 
     Args:
         setting: The evaluation settings.
-        contenders: The targets.
+        targets: The targets.
         isolation: Starts the processes.
         log: File for the processes' output.
         enough: Called after every turn; the run ends when it returns True.
@@ -143,20 +143,20 @@ def take_turns(
     Raises:
         TimeoutError: If the cores are not free within an hour.
     """
-    wanted = max(contender.resources.cores for contender in contenders)
-    places = sum(contender.replicas for contender in contenders)
-    read = [folder for c in contenders for folder in (c.candidate, c.requests)]
+    wanted = max(target.resources.cores for target in targets)
+    places = sum(target.replicas for target in targets)
+    read = [folder for c in targets for folder in (c.candidate, c.requests)]
     start = time.monotonic()
     with (
         in_use(*read),
         lease_cores(wanted) as cores,
-        TurnChannel(places) as turnstile,
+        TurnChannel(places) as channel,
         ExitStack() as stack,
     ):
         queued_s = time.monotonic() - start
-        benchmark = _Benchmark(setting, turnstile, cores, measures)
-        for contender in contenders:
-            benchmark.add(contender, isolation, log, stack)
+        benchmark = _Benchmark(setting, channel, cores, measures)
+        for target in targets:
+            benchmark.add(target, isolation, log, stack)
         return replace(benchmark.play(enough, ends_early), queued_s=queued_s)
 
 
@@ -165,15 +165,15 @@ class _Participant:
 
     def __init__(
         self,
-        contender: Target,
+        target: Target,
         places: Sequence[int],
         children: Sequence[Child[ReadBack]],
         measures: Sequence[Measure],
     ) -> None:
-        self.contender = contender
+        self.target = target
         self.places = places
         self.children = dict(zip(places, children, strict=True))
-        self.items, self.tokens = size_of_pass(read_requests(contender.requests))
+        self.items, self.tokens = size_of_pass(read_requests(target.requests))
         self.blocks: list[list[Block]] = []
         self.pids: list[int] = []
         self.load_s = self.warmup_s = 0.0
@@ -193,7 +193,7 @@ class _Participant:
             blocks=tuple(self.blocks),
             items=self.items,
             tokens=self.tokens,
-            threads=self.contender.clocked_by,
+            threads=self.target.clocked_by,
         )
 
     @property
@@ -226,14 +226,14 @@ class _Participant:
     def measure(self) -> TargetResult:
         """Return the result of the turns so far, without properties read back."""
         timing = self.timing
-        measurements = {**speed_of(timing), **built_measurements(self.contender.candidate)}
+        measurements = {**speed_of(timing), **built_measurements(self.target.candidate)}
         for reading in self._readings:
             measurements |= reading.measurements(timing)
         facts = {"load_s": self.load_s, "warmup_s": self.warmup_s, "clock": timing.clock}
         self.result = TargetResult(timing=timing, measurements=measurements, facts=facts)
         return self.result
 
-    def sitting(self) -> TargetResult | EvaluationError:
+    def target_result(self) -> TargetResult | EvaluationError:
         """Return the target's result or error; call it after `end` was sent to its processes."""
         if self.failure is not None:
             return self.failure
@@ -252,29 +252,29 @@ class _Benchmark:
     def __init__(
         self,
         setting: EvaluationSettings,
-        turnstile: TurnChannel,
+        channel: TurnChannel,
         cores: Sequence[int],
         measures: Sequence[Measure],
     ) -> None:
         self._setting = setting
         self._protocol = setting.protocol
-        self._turnstile = turnstile
+        self._turnstile = channel
         self._cores = cores
         self._measures = measures
         self._players: list[_Participant] = []
         self._waited_s = 0.0
 
-    def add(self, contender: Target, isolation: Isolation, log: Path, stack: ExitStack) -> None:
+    def add(self, target: Target, isolation: Isolation, log: Path, stack: ExitStack) -> None:
         """Start a target's processes, without waiting."""
-        first = sum(len(player.places) for player in self._players)
-        places = range(first, first + contender.replicas)
-        measures = self._applicable("candidate", [contender.configuration])
+        first = sum(len(participant.places) for participant in self._players)
+        places = range(first, first + target.replicas)
+        measures = self._applicable("candidate", [target.configuration])
         tasks = [
-            self._task(contender, replica, place, log, measures)
+            self._task(target, replica, place, log, measures)
             for replica, place in enumerate(places)
         ]
         children = [stack.enter_context(isolation.start(task)) for task in tasks]
-        self._players.append(_Participant(contender, places, children, measures))
+        self._players.append(_Participant(target, places, children, measures))
 
     def _applicable(
         self, scope: MeasureScope, configurations: Sequence[Configuration]
@@ -289,16 +289,16 @@ class _Benchmark:
         ]
 
     def _task(
-        self, contender: Target, replica: int, place: int, log: Path, measures: Sequence[Measure]
+        self, target: Target, replica: int, place: int, log: Path, measures: Sequence[Measure]
     ) -> Task[ReadBack]:
-        configuration = contender.configuration
+        configuration = target.configuration
         workload = self._setting.workload
         catalog = catalog_of(workload.extensions, workload.declared)
         request = MeasureRequest(
             workload=workload,
-            candidate=contender.candidate,
+            candidate=target.candidate,
             configuration=configuration,
-            requests=contender.requests,
+            requests=target.requests,
             protocol=self._protocol,
             address=self._turnstile.address,
             place=place,
@@ -311,7 +311,7 @@ class _Benchmark:
             imports=open_imports(catalog, configuration.text("runtime")),
             log=log,
             timeout_s=self._setting.timeouts.measure_s,
-            cores=self._cores[replica * contender.cores : (replica + 1) * contender.cores],
+            cores=self._cores[replica * target.cores : (replica + 1) * target.cores],
             environment=devices(),
             memory_mb=memory_limit(self._setting, configuration),
         )
@@ -323,19 +323,19 @@ class _Benchmark:
         """
         self._load()
         self._wait()
-        for player in self._present():
-            if replies := self._call(player, "warm"):
-                player.warmup_s = replies[0]["warmup_s"]
+        for participant in self._present():
+            if replies := self._call(participant, "warm"):
+                participant.warmup_s = replies[0]["warmup_s"]
         machine = self._machine_readings()
         start = time.monotonic() - self._waited_s
         while (present := self._present()) and self._players[0] in present:
             turn = len(self._players[0].blocks)
-            for player in present if turn % 2 == 0 else reversed(present):
-                self._block(player)
-            timings = [player.timing for player in self._present()]
+            for participant in present if turn % 2 == 0 else reversed(present):
+                self._block(participant)
+            timings = [participant.timing for participant in self._present()]
             if not timings or enough(timings, time.monotonic() - start - self._waited_s):
                 break
-            if ends_early and min(int(t.clean.sum()) for t in timings) >= LOOK_TURNS:
+            if ends_early and min(int(t.clean.sum()) for t in timings) >= INTERIM_TURNS:
                 if self._look(ends_early, machine):
                     break
                 ends_early = None
@@ -343,84 +343,88 @@ class _Benchmark:
             if any(timing.clock == "wall" and not timing.clean[-1] for timing in timings):
                 self._wait()
         state = _state_of(machine)
-        for player in self._present():
-            self._measure(player)
-            self._turnstile.dismiss(player.places)
-        sittings = [player.sitting() for player in self._players]
-        return InterleavedRun(sittings=sittings, machine=state, waited_s=self._waited_s)
+        for participant in self._present():
+            self._measure(participant)
+            self._turnstile.dismiss(participant.places)
+        target_results = [participant.target_result() for participant in self._players]
+        return InterleavedRun(target_results=target_results, machine=state, waited_s=self._waited_s)
 
     def _load(self) -> None:
         """Begin the readings of all targets, then load their models at the same time."""
         limit_s, channel = self._setting.timeouts.measure_s, self._turnstile
-        for player in self._players:
+        for participant in self._players:
             started = self._ask(
-                player, lambda p: self._turnstile.seated(p.places, limit_s, p.check)
+                participant, lambda p: self._turnstile.seated(p.places, limit_s, p.check)
             )
             if started:
-                player.start_readings([int(one["pid"]) for one in started], self._cores)
-        for player in self._present():
-            channel.send(player.places, "load")
-        for player in self._present():
+                participant.start_readings([int(one["pid"]) for one in started], self._cores)
+        for participant in self._present():
+            channel.send(participant.places, "load")
+        for participant in self._present():
             loaded = self._ask(
-                player, lambda p: self._turnstile.replies(p.places, limit_s, p.check)
+                participant, lambda p: self._turnstile.replies(p.places, limit_s, p.check)
             )
             if loaded:
-                player.load_s = loaded[0]["load_s"]
+                participant.load_s = loaded[0]["load_s"]
 
     def _machine_readings(self) -> list[Reading]:
         """Begin the readings of the machine's state."""
-        pids = [pid for player in self._present() for pid in player.pids]
-        used = [player.contender.configuration for player in self._players]
+        pids = [pid for participant in self._present() for pid in participant.pids]
+        used = [participant.target.configuration for participant in self._players]
         return [m.start(pids, self._cores) for m in self._applicable("machine", used)]
 
     def _look(self, ends_early: EndsEarly, machine: Sequence[Reading]) -> bool:
         """Take the interim result and return whether to stop; False if a target fails meanwhile."""
         state = _state_of(machine)
-        results = [self._measure(player) for player in self._present()]
+        results = [self._measure(participant) for participant in self._present()]
         found = [result for result in results if result is not None]
         if len(found) < len(results):
             return False
-        return ends_early(InterleavedRun(sittings=found, machine=state, waited_s=self._waited_s))
+        return ends_early(
+            InterleavedRun(target_results=found, machine=state, waited_s=self._waited_s)
+        )
 
-    def _measure(self, player: _Participant) -> TargetResult | None:
+    def _measure(self, participant: _Participant) -> TargetResult | None:
         """Return a target's result so far; None if it has no turns or fails."""
-        if not player.blocks:
+        if not participant.blocks:
             return None
-        if player.reports:
-            if not (replies := self._call(player, "report")):
+        if participant.reports:
+            if not (replies := self._call(participant, "report")):
                 return None
-            player.take_reports(replies)
-        return player.measure()
+            participant.take_reports(replies)
+        return participant.measure()
 
     def _present(self) -> list[_Participant]:
-        return [player for player in self._players if player.failure is None]
+        return [participant for participant in self._players if participant.failure is None]
 
     def _wait(self) -> None:
         left_s = self._protocol.wait_s - self._waited_s
         if left_s > 0:
             self._waited_s += wait_until_quiet(self._cores, left_s)
 
-    def _block(self, player: _Participant) -> None:
+    def _block(self, participant: _Participant) -> None:
         """Run one turn of one target: a block of each of its replicas."""
-        player.before_block()
-        if replies := self._call(player, "block"):
-            player.add_turn([from_plain(Block, reply) for reply in replies])
+        participant.before_block()
+        if replies := self._call(participant, "block"):
+            participant.add_turn([from_plain(Block, reply) for reply in replies])
 
-    def _call(self, player: _Participant, word: str) -> list[Mapping[str, Any]]:
+    def _call(self, participant: _Participant, word: str) -> list[Mapping[str, Any]]:
         limit_s = self._setting.timeouts.measure_s
-        return self._ask(player, lambda p: self._turnstile.call(p.places, word, limit_s, p.check))
+        return self._ask(
+            participant, lambda p: self._turnstile.call(p.places, word, limit_s, p.check)
+        )
 
     def _ask(
-        self, player: _Participant, ask: Callable[[_Participant], list[Mapping[str, Any]]]
+        self, participant: _Participant, ask: Callable[[_Participant], list[Mapping[str, Any]]]
     ) -> list[Mapping[str, Any]]:
         """Return the replies of `ask`; on an error record it, kill the target, and return []."""
         try:
-            return ask(player)
+            return ask(participant)
         except WorkloadError as error:
-            player.failure = EvaluationError(str(error), cause="exception")
+            participant.failure = EvaluationError(str(error), cause="exception")
         except EvaluationError as error:
-            player.failure = error
-        for child in player.children.values():
+            participant.failure = error
+        for child in participant.children.values():
             child.end()
         return []
 

@@ -17,7 +17,7 @@ from .interleaved import InterleavedRun, TargetResult
 
 MOST_STEAL = 0.05
 """Share of CPU time taken by the hypervisor above which a warning is recorded."""
-Judge = Callable[[Evaluation], InterimResult]
+InterimRule = Callable[[Evaluation], InterimResult]
 """An early-stop rule: the decision on the evaluation of the first turns."""
 
 
@@ -27,7 +27,7 @@ def measured(protocol: Protocol, session: InterleavedRun) -> Evaluation:
     Raises:
         EvaluationError: With its cause, if the first target failed.
     """
-    own, *others = session.sittings
+    own, *others = session.target_results
     if isinstance(own, EvaluationError):
         raise own
     beside = next((other for other in others if isinstance(other, TargetResult)), None)
@@ -51,7 +51,7 @@ def speed_against(evaluation: Evaluation) -> Measurement | None:
     return evaluation.relative or (evaluation.measurements[rate.name] if rate else None)
 
 
-def plain_look(evaluation: Evaluation) -> InterimResult:
+def plain_interim(evaluation: Evaluation) -> InterimResult:
     """Return an interim result that never stops the trial."""
     return InterimResult(speed=speed_against(evaluation))
 
@@ -102,7 +102,7 @@ class InterimMonitor:
         judge: The early-stop rule.
     """
 
-    def __init__(self, found: Callable[[InterleavedRun], Evaluation], judge: Judge) -> None:
+    def __init__(self, found: Callable[[InterleavedRun], Evaluation], judge: InterimRule) -> None:
         self._found = found
         self._judge = judge
         self._seen: InterimResult | None = None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
-from tunefront.evaluators.benchmark.outcome import Judge
+from tunefront.evaluators.benchmark.outcome import InterimRule
 from tunefront.evaluators.evaluation.evaluation import Evaluation
 from tunefront.evaluators.isolation.process import last_lines
 from tunefront.evaluators.store.disk import is_full
@@ -65,7 +65,7 @@ class Pipeline(ABC):
 
     @abstractmethod
     def evaluate(
-        self, run: StageRunner, configuration: Configuration, monitor: Judge
+        self, run: StageRunner, configuration: Configuration, monitor: InterimRule
     ) -> Evaluation:
         """Evaluate a complete configuration.
 
@@ -91,7 +91,7 @@ class Pipeline(ABC):
 
 
 def run_pipeline(
-    pipeline: Pipeline, run: StageRunner, configuration: Configuration, monitor: Judge
+    pipeline: Pipeline, run: StageRunner, configuration: Configuration, monitor: InterimRule
 ) -> Evaluation:
     """Evaluate a complete configuration; any error becomes a failed evaluation."""
     start = time.perf_counter()

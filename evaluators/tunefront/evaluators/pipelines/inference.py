@@ -22,10 +22,10 @@ from tunefront.evaluators.benchmark.interleaved import (
 )
 from tunefront.evaluators.benchmark.outcome import (
     InterimMonitor,
-    Judge,
+    InterimRule,
     digits,
     measured,
-    plain_look,
+    plain_interim,
 )
 from tunefront.evaluators.evaluation.evaluation import Evaluation
 from tunefront.evaluators.evaluation.protocol import enough
@@ -82,7 +82,7 @@ class InferencePipeline(Pipeline):
         return resources_of(configuration)
 
     def evaluate(
-        self, run: StageRunner, configuration: Configuration, monitor: Judge
+        self, run: StageRunner, configuration: Configuration, monitor: InterimRule
     ) -> Evaluation:
         """Build and evaluate quality unless stored, then measure; see `Pipeline.evaluate`."""
         products, building = Products(run, configuration), _building(run.setting)
@@ -103,10 +103,10 @@ class InferencePipeline(Pipeline):
         able: dict[int, Target] = {}
         for place, configuration in enumerate(group):
             with suppress(EvaluationError):  # its trial succeeded; a later build can still fail
-                able[place] = contender(run.setting, configuration, run.isolation, run.log)
+                able[place] = target_of(run.setting, configuration, run.isolation, run.log)
         if 0 not in able:
             return [None] * len(group)
-        sittings = play_round(
+        target_results = play_round(
             run.setting,
             list(able.values()),
             run.isolation,
@@ -114,10 +114,12 @@ class InferencePipeline(Pipeline):
             wanted.seconds,
             wanted.precision,
         )
-        found = dict(zip(able, sittings, strict=True))
+        found = dict(zip(able, target_results, strict=True))
         return [found.get(place) for place in range(len(group))]
 
-    def _measure(self, run: StageRunner, own: Target, quality: Path, monitor: Judge) -> Evaluation:
+    def _measure(
+        self, run: StageRunner, own: Target, quality: Path, monitor: InterimRule
+    ) -> Evaluation:
         protocol = run.setting.protocol
 
         def found(session: InterleavedRun) -> Evaluation:
@@ -127,18 +129,18 @@ class InferencePipeline(Pipeline):
             beside = timings[1] if len(timings) > 1 else None
             return enough(timings[0], elapsed_s, protocol, beside)
 
-        looker = InterimMonitor(found, monitor)
+        interim = InterimMonitor(found, monitor)
         session = take_turns(
             run.setting,
             [own, *_baseline_target(run, own)],
             run.isolation,
             run.log,
             suffice,
-            looker.ends,
+            interim.ends,
             self._measures,
         )
         run.waited(session.queued_s + session.waited_s)
-        return looker.noted(found(session))
+        return interim.noted(found(session))
 
 
 def _building(setting: EvaluationSettings) -> Resources:
@@ -170,24 +172,24 @@ def _baseline_target(run: StageRunner, own: Target) -> list[Target]:
         return []
     if baseline["device"] != own.configuration["device"]:
         return []
-    reference = contender(setting, baseline, run.isolation, run.log)
+    reference = target_of(setting, baseline, run.isolation, run.log)
     return [reference] if _fits([own, reference]) else []
 
 
-def _fits(contenders: Sequence[Target]) -> bool:
+def _fits(targets: Sequence[Target]) -> bool:
     """Return whether all targets together fit into free memory, and GPU memory if one is used."""
     import psutil
 
-    needed = sum(c.replicas * ROOM * folder_mb(c.candidate) + ROOM_MB for c in contenders)
+    needed = sum(c.replicas * ROOM * folder_mb(c.candidate) + ROOM_MB for c in targets)
     rooms = [psutil.virtual_memory().available / 2**20]
-    if any(c.resources.gpus for c in contenders):
+    if any(c.resources.gpus for c in targets):
         rooms.append(Gpus().free_mb() or 0.0)
     return bool(needed <= min(rooms))
 
 
 def play_round(
     setting: EvaluationSettings,
-    contenders: Sequence[Target],
+    targets: Sequence[Target],
     isolation: Isolation,
     log: Path,
     seconds: float,
@@ -197,7 +199,7 @@ def play_round(
 
     Args:
         setting: The evaluation settings, which set the minimum number of turns.
-        contenders: The measurement targets; the first is the reference.
+        targets: The measurement targets; the first is the reference.
         isolation: Starts the processes of the targets.
         log: The log file for the output of the processes.
         seconds: Time for the turns, s.
@@ -211,17 +213,17 @@ def play_round(
             return True
         return all(half_width(own, timings[0]) <= precision for own in timings[1:])
 
-    session = take_turns(setting, contenders, isolation, log, satisfied)
-    return [_round_result(sitting) for sitting in session.sittings]
+    session = take_turns(setting, targets, isolation, log, satisfied)
+    return [_round_result(target_result) for target_result in session.target_results]
 
 
-def _round_result(sitting: TargetResult | EvaluationError) -> RoundResult | None:
-    if isinstance(sitting, EvaluationError):
+def _round_result(target_result: TargetResult | EvaluationError) -> RoundResult | None:
+    if isinstance(target_result, EvaluationError):
         return None
     return RoundResult(
-        rates=(sitting.timing.rate * sitting.timing.items).tolist(),
-        clean=sitting.timing.clean.tolist(),
-        figures={name: m.value for name, m in sitting.measurements.items()},
+        rates=(target_result.timing.rate * target_result.timing.items).tolist(),
+        clean=target_result.timing.clean.tolist(),
+        figures={name: m.value for name, m in target_result.measurements.items()},
     )
 
 
@@ -275,7 +277,7 @@ def evaluate(
     isolation: Isolation,
     log: Path,
     on_stage: OnStage = lambda stage: None,
-    judge: Judge = plain_look,
+    judge: InterimRule = plain_interim,
     measures: Sequence[Measure] | None = None,
 ) -> Evaluation:
     """Evaluate a configuration: build and evaluate quality unless stored, then measure.
@@ -302,7 +304,7 @@ def evaluate(
         return run_pipeline(pipeline, run, configuration, judge)
 
 
-def contender(
+def target_of(
     setting: EvaluationSettings, configuration: Configuration, isolation: Isolation, log: Path
 ) -> Target:
     """Return a configuration as a measurement target; products missing in the store are built.

@@ -17,7 +17,7 @@ from tunefront.evaluators.store.locks import in_use
 from tunefront.evaluators.store.store import Store, key_of
 from tunefront.spaces import Catalog, Configuration, EvaluationError
 
-from .inference import contender
+from .inference import target_of
 from .keys import candidate_key, model_key
 from .profiler import check_profiler
 from .tasks.build import BuildRequest, build_marked
@@ -87,7 +87,7 @@ class _Profiling:
         self.held = held
 
     def run(self, trace: Path) -> Profile:
-        found = contender(self.setting, self.configuration, self.isolation, self.log)
+        found = target_of(self.setting, self.configuration, self.isolation, self.log)
         self.held.enter_context(in_use(found.candidate, found.requests))
         marked, products = self._marked(), self._products(found)
         with lease_cores(found.cores) as cores:

@@ -11,7 +11,7 @@ from tunefront.evaluators import (
     Isolation,
     catalog_for,
     evaluate,
-    plain_look,
+    plain_interim,
 )
 from tunefront.evaluators.measures.builtin import measures_of
 from tunefront.evaluators.pipelines.base import RoundResult, RoundSettings
@@ -37,14 +37,14 @@ class Job:
         configuration: The configuration to evaluate; the worker completes it.
         setting: The evaluation settings of the search.
         folder: The search's folder; results and logs are written below it.
-        race: The early-stopping thresholds; None if the trial is never stopped early.
+        thresholds: The early-stopping thresholds; None if the trial is never stopped early.
     """
 
     number: int
     configuration: Configuration
     setting: EvaluationSettings
     folder: Path
-    race: StoppingThresholds | None = None
+    thresholds: StoppingThresholds | None = None
 
 
 _isolation: Isolation | None = None
@@ -58,7 +58,7 @@ def run_job(job: Job) -> Evaluation:
         _isolation_of_this_worker(),
         log_file(job.folder, job.number),
         on_stage=lambda stage: note_stage(job.folder, job.number, stage),
-        judge=job.race.interim_result if job.race is not None else plain_look,
+        judge=job.thresholds.interim_result if job.thresholds is not None else plain_interim,
     )
 
 

@@ -55,7 +55,9 @@ def finalists(experiment: Experiment, front: Front, trials: Sequence[Trial]) -> 
     return baseline + list(chosen.values())[: experiment.confirmation.finalists]
 
 
-def twin_of(baseline: Configuration, other: Configuration, catalog: Catalog) -> Configuration:
+def counterpart_of(
+    baseline: Configuration, other: Configuration, catalog: Catalog
+) -> Configuration:
     """Return the baseline at the execution settings of `other`: batch size, threads, replicas."""
     execution = {n: v for n, v in other.items() if catalog.stages[n] == "execution"}
     return Configuration({**baseline, **execution})
@@ -119,9 +121,13 @@ def groups_of(
 
 def _members(experiment: Experiment, together: Sequence[Trial]) -> tuple[Configuration, ...]:
     baseline = experiment.baseline
-    twins = [twin_of(baseline, trial.configuration, trial.catalog) for trial in together]
+    counterparts = [
+        counterpart_of(baseline, trial.configuration, trial.catalog) for trial in together
+    ]
     own = [trial.configuration for trial in together]
-    able = [twin for twin in twins if not experiment.space.obstacle(twin)]
+    able = [
+        counterpart for counterpart in counterparts if not experiment.space.obstacle(counterpart)
+    ]
     return tuple(dict.fromkeys([experiment.baseline, *own, *able]))
 
 
@@ -217,8 +223,8 @@ class _Turns:
         found: dict[int, list[Round | None]] = {}
         for done in range(rounds):
             for group in groups:
-                sittings = self._play(group, seconds / rounds / len(groups), done)
-                for number, seen in rounds_of(group, sittings).items():
+                target_results = self._play(group, seconds / rounds / len(groups), done)
+                for number, seen in rounds_of(group, target_results).items():
                     found.setdefault(number, []).append(seen)
             on_round(done + 1, rounds)
         return found
@@ -262,14 +268,16 @@ def confirmation_seconds(
     return planned if seconds_left is None else max(0.0, min(planned, seconds_left))
 
 
-def rounds_of(group: Group, sittings: Sequence[RoundResult | None]) -> dict[int, Round | None]:
+def rounds_of(
+    group: Group, target_results: Sequence[RoundResult | None]
+) -> dict[int, Round | None]:
     """Return a round's ratios and measurements by trial number; None for a trial that failed.
 
     Args:
         group: The group that was measured.
-        sittings: The result of each configuration of the group; None if it failed.
+        target_results: The result of each configuration of the group; None if it failed.
     """
-    seen = dict(zip(group.configurations, sittings, strict=True))
+    seen = dict(zip(group.configurations, target_results, strict=True))
     baseline = group.configurations[0]
     base = seen[baseline]
     found: dict[int, Round | None] = {0: None}
@@ -278,8 +286,8 @@ def rounds_of(group: Group, sittings: Sequence[RoundResult | None]) -> dict[int,
         found[0] = Round(ratios=ratios, figures=base.figures, quiet=_quiet(base, base))
     for trial in group.finalists:
         own = seen[trial.configuration]
-        twin = twin_of(baseline, trial.configuration, trial.catalog)
-        alike = None if twin in (baseline, trial.configuration) else seen.get(twin)
+        counterpart = counterpart_of(baseline, trial.configuration, trial.catalog)
+        alike = None if counterpart in (baseline, trial.configuration) else seen.get(counterpart)
         found[trial.number] = (
             Round(
                 ratios=_ratios(own, base),

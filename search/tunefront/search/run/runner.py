@@ -249,7 +249,7 @@ class Runner:
             configuration=trial.configuration,
             setting=replace(self.setting, timeouts=self._timeouts()),
             folder=experiment.results,
-            race=thresholds_for(experiment, self.study.trials(), trial.number),
+            thresholds=thresholds_for(experiment, self.study.trials(), trial.number),
         )
 
     def _timeouts(self) -> Timeouts:

@@ -136,15 +136,15 @@ def test_what_ended_at_its_look_says_nothing_of_looks(
 def test_who_is_behind_in_everything_ends(
     trusted: list[Trial], experiment: Experiment, seen: EvaluationOf
 ) -> None:
-    race = thresholds_for(experiment, trusted, CONTROL_EVERY + 1)
-    assert race is not None
+    thresholds = thresholds_for(experiment, trusted, CONTROL_EVERY + 1)
+    assert thresholds is not None
     best = trusted[-1]
-    behind = race.interim_result(seen(8.0, 600.0))
+    behind = thresholds.interim_result(seen(8.0, 600.0))
     assert behind.hopeless == f"interim result: {best.name()} is better in every objective"
     assert behind.ended
     assert behind.speed == times(8.0)
     for speed, memory in ((8.0, 400.0), (12.0, 600.0), (9.8, 600.0)):
-        assert race.interim_result(seen(speed, memory)) == InterimResult(speed=times(speed))
+        assert thresholds.interim_result(seen(speed, memory)) == InterimResult(speed=times(speed))
 
 
 def test_a_look_may_miss_as_far_as_looks_have_missed(
@@ -152,42 +152,42 @@ def test_a_look_may_miss_as_far_as_looks_have_missed(
 ) -> None:
     """Looks that were 10 % off: what seems 25 % slower may still be ahead."""
     rough = [looked(n, 2.0**n, 2.0**n * (1.1 if n % 2 else 0.9)) for n in range(10)]
-    race = thresholds_for(experiment, rough, 11)
-    assert race is not None
-    assert not race.interim_result(seen(0.75 * 2**9, 600.0)).ended
-    assert race.interim_result(seen(0.6 * 2**9, 600.0)).ended
+    thresholds = thresholds_for(experiment, rough, 11)
+    assert thresholds is not None
+    assert not thresholds.interim_result(seen(0.75 * 2**9, 600.0)).ended
+    assert thresholds.interim_result(seen(0.6 * 2**9, 600.0)).ended
 
 
 def test_a_look_with_a_wide_interval_ends_nothing_within_it(
     trusted: list[Trial], experiment: Experiment, seen: EvaluationOf
 ) -> None:
-    race = thresholds_for(experiment, trusted, 11)
-    assert race is not None
-    assert race.interim_result(seen(8.0, 600.0, spread=0.1)).ended
-    assert not race.interim_result(seen(8.0, 600.0, spread=0.3)).ended
+    thresholds = thresholds_for(experiment, trusted, 11)
+    assert thresholds is not None
+    assert thresholds.interim_result(seen(8.0, 600.0, spread=0.1)).ended
+    assert not thresholds.interim_result(seen(8.0, 600.0, spread=0.3)).ended
 
 
 def test_a_limit_out_of_reach_ends(
     load: Callable[..., Experiment], looked: TrialOf, trusted: list[Trial], seen: EvaluationOf
 ) -> None:
     strict = load("limits.latency_ms=<= 2", "limits.quality_drop=<= 5%")
-    race = thresholds_for(strict, trusted, 11)
-    assert race is not None
+    thresholds = thresholds_for(strict, trusted, 11)
+    assert thresholds is not None
     assert (
-        race.interim_result(seen(3.0, 1.0)).hopeless
+        thresholds.interim_result(seen(3.0, 1.0)).hopeless
         == "interim result: latency_ms <= 2 is out of reach"
     )
-    assert not race.interim_result(seen(4.95, 1.0)).ended
-    told = race.interim_result(seen(20.0, 1.0, loss=20.0)).hopeless
+    assert not thresholds.interim_result(seen(4.95, 1.0)).ended
+    told = thresholds.interim_result(seen(20.0, 1.0, loss=20.0)).hopeless
     assert told == "interim result: quality_drop <= 5 is out of reach"
 
 
 def test_one_in_eight_goes_on_whatever_is_seen(
     trusted: list[Trial], experiment: Experiment, seen: EvaluationOf
 ) -> None:
-    race = thresholds_for(experiment, trusted, 2 * CONTROL_EVERY)
-    assert race is not None
-    found = race.interim_result(seen(2.0, 600.0))
+    thresholds = thresholds_for(experiment, trusted, 2 * CONTROL_EVERY)
+    assert thresholds is not None
+    found = thresholds.interim_result(seen(2.0, 600.0))
     assert found.hopeless
     assert not found.ended
 
@@ -195,11 +195,11 @@ def test_one_in_eight_goes_on_whatever_is_seen(
 def test_a_race_travels_as_json(
     trusted: list[Trial], experiment: Experiment, seen: EvaluationOf
 ) -> None:
-    race = thresholds_for(experiment, trusted, 11)
-    assert race is not None
-    again = from_plain(StoppingThresholds, json.loads(json.dumps(to_plain(race))))
+    thresholds = thresholds_for(experiment, trusted, 11)
+    assert thresholds is not None
+    again = from_plain(StoppingThresholds, json.loads(json.dumps(to_plain(thresholds))))
     for found in (seen(8.0, 600.0), seen(12.0, 600.0), seen(12.0, 1.0, loss=30.0)):
-        assert again.interim_result(found) == race.interim_result(found)
+        assert again.interim_result(found) == thresholds.interim_result(found)
 
 
 def test_who_does_not_want_it_gets_all_turns(
