@@ -130,7 +130,7 @@ def test_a_night_in_the_background_is_looked_at_stopped_and_gone_on_with(night: 
     }
 
     def let_go() -> None:
-        night.wait_until(lambda: "stopping: " in night.log())
+        night.wait_until(lambda: "stopping (" in night.log())
         hold.unlink()
 
     threading.Thread(target=let_go).start()
@@ -140,7 +140,7 @@ def test_a_night_in_the_background_is_looked_at_stopped_and_gone_on_with(night: 
     goes_on = f"`tunefront run {night.file} --set budget.trials=6` resumes it"
     assert f"stopped; {goes_on}" in stopped.stderr
     assert night.pid is None
-    assert "stopping: " in night.log()
+    assert "stopping (" in night.log()
     assert f"interrupted; {goes_on}" in night.log()
     assert f"not running; {goes_on}" in night.cli("status").stdout
     assert "nothing to stop" in night.cli("stop").stderr
