@@ -170,7 +170,7 @@ def test_stopping_now_drops_what_is_running(night: Night) -> None:
     assert night.pid == pid
     hasty = night.cli("stop", "--now")
     assert hasty.returncode == 0, hasty.stderr
-    assert f"`kill -9 {pid}` loses nothing that is finished" in hasty.stderr
+    assert f"`kill -9 {pid}`; finished trials are kept" in hasty.stderr
     assert "resumes it" in patient.communicate(timeout=300)[1]
     assert patient.returncode == 0
     assert night.pid is None
