@@ -107,7 +107,7 @@ def test_a_space_in_which_nothing_can_run(folder: Path) -> None:
         *("--set", "baseline={}"),
     )
     assert code == 2
-    assert "can't run here: onnxruntime does not compute in bf16" in told
+    assert "can't run here: onnxruntime does not support precision bf16; it supports fp32" in told
 
 
 def test_a_space_in_which_only_the_baseline_can_run(folder: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_space_in_which_only_the_baseline_can_run(folder: Path) -> None:
     )
     assert code == 2
     assert "nothing of the space can run here, of 1 configuration: " in told
-    assert "onnxruntime does not compute in bf16 (1)" in told
+    assert "onnxruntime does not support precision bf16; it supports fp32 (1)" in told
     assert "--dry-run" in told
 
 

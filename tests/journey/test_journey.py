@@ -114,7 +114,7 @@ def test_the_summary_holds_picture_and_tables(journey: Journey) -> None:
     assert "report.html" in found
     record = json.loads((journey.results / "search.json").read_text())
     reasons = [dropped["reason"] for dropped in record["space"]["dropped"]]
-    assert "onnxruntime does not compute in bf16" in reasons
+    assert "onnxruntime does not support precision bf16; it supports fp32" in reasons
 
 
 def test_the_report_lies_beside_the_record_and_is_written_anew(
@@ -123,7 +123,7 @@ def test_the_report_lies_beside_the_record_and_is_written_anew(
     beside = journey.results / "report.html"
     assert f"report: {beside}" in journey.first.stderr
     whole = beside.read_text(encoding="utf-8")
-    assert "onnxruntime does not compute in bf16" in whole
+    assert "onnxruntime does not support precision bf16; it supports fp32" in whole
     named = tmp_path / "mine.html"
     again = journey.cli("report", journey.file, "--output", named)
     assert (again.returncode, again.stdout) == (0, f"{named}\n"), again.stderr
