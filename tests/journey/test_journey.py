@@ -85,7 +85,7 @@ def test_mlflow_has_a_run_a_trial_and_a_summary(journey: Journey) -> None:
         assert run.info.status == "FINISHED"
         assert run.data.tags["status"] in ("ok", "infeasible")
         assert run.data.tags["front"] in ("true", "false")
-        assert run.data.tags["trust"].partition(":")[0] in ("yes", "no")
+        assert run.data.tags["trust"].partition(":")[0] in ("confirmed", "single", "unconfirmed")
         if run.data.tags["status"] == "ok":
             assert 0 <= run.data.metrics["front_chance"] <= 1
         assert run.data.tags["mlflow.runColor"].startswith("#")
