@@ -39,9 +39,10 @@ def declared_kind(name: str, written: Mapping[str, object]) -> ChoiceKind:
         raise SpaceError(
             f"{name}: changes_outputs must be true or false, but got {changes_outputs!r}"
         )
-    default = written.get("default", values[0])
-    if default not in values:
-        raise SpaceError(f"{name}: default must be one of {values}, but got {default!r}")
+    wanted = written.get("default", values[0])
+    default = next((value for value in values if value == wanted), None)
+    if default is None:
+        raise SpaceError(f"{name}: default must be one of {values}, but got {wanted!r}")
     numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
     numbers = [float(value) for value in values] if numeric else []
     return ChoiceKind(

@@ -52,7 +52,8 @@ def broken(ready: ContenderOf, tmp_path: Path) -> Target:
     record = folder / "candidate.json"
     fields = json.loads(record.read_text())
     record.unlink()
-    record.write_text(json.dumps({**fields, "runtime": "no-such-runtime"}))
+    fields["configuration"]["runtime"] = "no-such-runtime"
+    record.write_text(json.dumps(fields))
     return replace(fine, candidate=folder)
 
 
