@@ -85,6 +85,11 @@ class RuntimeCase:
             reference_parameters=1,
         )
 
+    @cached_property
+    def module(self) -> torch.nn.Module:
+        """The torch module that outputs are compared with."""
+        return self.make_source().module
+
     def open(self, threads: int = 1) -> Candidate:
         """Open the built candidate."""
         settings = self.record.settings
@@ -93,5 +98,5 @@ class RuntimeCase:
     def reference(self, request: Inputs) -> Array:
         """Return the output of the torch module."""
         with torch.no_grad():
-            output: Array = self.make_source().module(**tensors(request)).numpy()
+            output: Array = self.module(**tensors(request)).numpy()
         return output
