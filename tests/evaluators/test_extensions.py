@@ -25,6 +25,12 @@ EXTENSION = Extension(name="{name}", choices=(KIND,))
 """
 
 
+@pytest.fixture(autouse=True)
+def own_import_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders that a test adds, one with a name of the standard library, are removed again."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+
+
 def written(folder: Path, name: str) -> Path:
     file = folder / f"{name}.py"
     file.write_text(EXTENSION.format(name=name))

@@ -94,7 +94,8 @@ def installed_extensions() -> tuple[Extension, ...]:
 def extensions_in(file: Path) -> tuple[Extension, ...]:
     """Import a file and return the extensions that it defines at module level.
 
-    Its folder is added to the import path, so that `provides` can name its modules.
+    Its folder is added to the end of the import path, so that `provides` can name its modules and
+    none of them hides an installed one.
 
     Raises:
         ExperimentError: If it can't be imported, its name is taken, or it defines no extension.
@@ -113,7 +114,7 @@ def _imported(file: Path) -> ModuleType:
     if not file.is_file() or file.suffix != ".py":
         raise ExperimentError(f"extensions: {file} is not a Python file; name an existing .py file")
     if str(file.parent) not in sys.path:
-        sys.path.insert(0, str(file.parent))
+        sys.path.append(str(file.parent))
     try:
         module = importlib.import_module(file.stem)
     except Exception as error:  # a user's file can raise anything
