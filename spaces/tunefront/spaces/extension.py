@@ -114,8 +114,7 @@ class Extension:
         requires: What must be installed.
         metrics: Metrics that it measures.
         provides: The classes that implement contracts, by contract (`runtime`, `workload`,
-            `profiler`, `technique`, `measure`, `pipeline`, `read_back`), as `module:name`;
-            imported on use.
+            `profiler`, `technique`, `measure`, `read_back`), as `module:name`; imported on use.
         imports: Modules that fork servers import once, before they fork: for a runtime to `build`
             and to `open` a candidate, for a task to `load` its model. A function named after a
             colon is called.

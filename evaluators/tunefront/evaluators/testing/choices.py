@@ -63,7 +63,7 @@ def its_read_back_is_provided(catalog: Catalog, name: str) -> None:
 
 
 def its_values_have_different_labels(catalog: Catalog, name: str) -> None:
-    """Different values give different labels, so that trials can be told by their names.
+    """Different values give different labels, so that the labels identify a trial.
 
     Raises:
         NotConformant: If two values have the same label.

@@ -86,7 +86,7 @@ def _tried(subject: str, check: Callable[..., None], *arguments: object) -> Chec
     name = check.__name__.replace("_", " ")
     try:
         check(*arguments)
-    except Exception as error:  # a user's code can raise anything; the suite goes on
+    except Exception as error:  # a user's code can raise anything; the next case still runs
         problem = str(error) or type(error).__name__
         return CheckResult(subject=subject, check=name, problem=problem)
     return CheckResult(subject=subject, check=name)
