@@ -66,6 +66,8 @@ def numbers(rows: list[dict[str, Any]]) -> list[int]:
 
 
 def check_rows(page: "Page", result: Result, expected: list[int]) -> list[dict[str, Any]]:
+    """The count stands above the table before its rows are drawn."""
+    page.wait_for_function(f"(count) => ({ROWS})().length >= count", arg=len(expected))
     rows: list[dict[str, Any]] = page.evaluate(ROWS)
     assert numbers(rows) == expected
     for row, number in zip(rows, expected, strict=True):
