@@ -16,6 +16,7 @@ from tests.caches import new_cache
 from tunefront.evaluators import Evaluation, Measurement, WorkloadDescription
 from tunefront.evaluators import load as load_export
 from tunefront.evaluators.exports.registry import Reference
+from tunefront.evaluators.interfaces.tensors import TensorEndpoint
 from tunefront.search import Experiment, load_experiment
 from tunefront.search.cli import main
 from tunefront.search.results.metadata import recorded_result, write_record
@@ -259,6 +260,7 @@ def test_the_candidate_becomes_champion_and_is_loaded(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", searched.store)
     monkeypatch.setenv("TMPDIR", str(searched.folder))
     model = load_export(f"models:/{NAME}@champion")
+    assert isinstance(model, TensorEndpoint)
     with np.load(registered / "samples.npz") as samples:
         np.testing.assert_allclose(
             model({"input": samples["input_input"]})[0], samples["output_0"], atol=1e-5

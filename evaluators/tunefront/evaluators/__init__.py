@@ -15,7 +15,7 @@ from tunefront.evaluators.evaluation.evaluation import Evaluation, InterimResult
 from tunefront.evaluators.evaluation.metrics import measured_metrics
 from tunefront.evaluators.evaluation.protocol import Protocol
 from tunefront.evaluators.evaluation.settings import EvaluationSettings, Timeouts
-from tunefront.evaluators.exports.open import script_of
+from tunefront.evaluators.exports.open import deployment_of
 from tunefront.evaluators.exports.registry import load
 from tunefront.evaluators.extensions import builtin_catalog, catalog_of
 from tunefront.evaluators.isolation.process import Isolation
@@ -88,6 +88,7 @@ __all__ = [
     "candidate_key",
     "catalog_for",
     "catalog_of",
+    "deployment_of",
     "describe_workload",
     "energy_is_counted",
     "evaluate",
@@ -104,7 +105,6 @@ __all__ = [
     "quality_metrics",
     "ratio_interval",
     "reference_rate",
-    "script_of",
     "speed_against",
     "stages_folder",
     "take_turns",

@@ -136,7 +136,7 @@ def make_source(shared_store: Store) -> Callable[..., Source]:
 
         module = MODULES[name]()
         return Source(
-            module=module,
+            module=lambda: module,
             inputs=INPUTS,
             calibration=calibration(),
             shared=shared,

@@ -14,9 +14,9 @@ import pytest
 from _pytest.mark import ParameterSet
 from tests.processors import hardware_under_test, running_hardware
 
-from tunefront.evaluators.evaluation.built import Facts
-from tunefront.evaluators.exports.open import script_of
-from tunefront.evaluators.runtimes.base import Source
+from tunefront.evaluators.interfaces.builtin import interface_of
+from tunefront.evaluators.interfaces.endpoint import Facts
+from tunefront.evaluators.runtimes.base import Built, Source
 from tunefront.evaluators.runtimes.number_format import layers_not_kept, number_kept
 from tunefront.evaluators.testing.cases import RuntimeCase
 from tunefront.evaluators.testing.runtimes import RUNTIME_CHECKS, cosine
@@ -161,7 +161,7 @@ def test_the_group_size_is_applied(
     configuration = configuration_of(runtime, quantization="w4 rtn", group_size=64)
     loaded = RUNTIME_OF[runtime]
     settings = loaded.build(make_source("decoder"), configuration, tmp_path)
-    facts = loaded.load(tmp_path, configuration, settings, threads=1).facts()
+    facts = loaded.open(Built(folder=tmp_path, settings=settings), configuration).facts()
     assert facts["group_size"] == 64
 
 
@@ -206,13 +206,14 @@ def test_the_script_runs_without_tunefront(build: Build, runtime: str, tmp_path:
     import subprocess
 
     case = build((runtime, "fp32", "none", "decoder"))
-    record = case.record
+    deployment = case.runtime.deployment(case.built, case.configuration)
+    assert deployment is not None
     shutil.copytree(case.folder, tmp_path, dirs_exist_ok=True)
     request = request_of(2, 16)
     (output,) = case.open()(request)
     samples = {f"input_{name}": array for name, array in request.items()} | {"output_0": output}
     np.savez(tmp_path / "samples.npz", allow_pickle=False, **samples)
-    script = script_of(record)
+    script = deployment.script + interface_of("tensors").sample_script
     assert "tunefront" not in script
     (tmp_path / "run.py").write_text(script)
     done = subprocess.run(

@@ -11,9 +11,9 @@ import pytest
 import torch
 import transformers
 
-from tunefront.evaluators.interfaces.tensors import Inputs, TensorSpec
+from tunefront.evaluators.interfaces.tensors import Inputs, TensorEndpoint, TensorSpec
 from tunefront.evaluators.interfaces.torch_tensors import tensors
-from tunefront.evaluators.runtimes.base import Source
+from tunefront.evaluators.runtimes.base import Built, Source
 from tunefront.evaluators.runtimes.torch.tensor_parallel import save_shardable
 from tunefront.evaluators.store.store import Store, key_of
 from tunefront.evaluators.workloads.base import Architecture
@@ -143,13 +143,12 @@ def source_of(shared_store: Store, tmp_path: Path) -> MakeSource:
             return tmp_path / product
 
         return Source(
-            module=module,
+            module=lambda: module,
             inputs=PIXELS if name == "vit" else INPUTS,
             calibration=[some_request(name, 4, 24)],
             shared=shared,
             hardware=detect_hardware(),
             architecture=architecture,
-            pretrained=pretrained_of(module),
         )
 
     return make
@@ -207,11 +206,12 @@ def test_a_graph_is_fused_as_its_declared_architecture(
 
 
 def same_outputs(source: Source, folder: Path, name: str) -> None:
-    candidate = RUNTIME_OF["onnxruntime"].load(folder, PLAIN, {}, threads=1)
+    candidate = RUNTIME_OF["onnxruntime"].open(Built(folder=folder, settings={}), PLAIN)
     for batch, length in ((1, 7), (3, 30)):
         request = some_request(name, batch, length)
         with torch.no_grad():
-            wanted = source.module(**tensors(request)).numpy()
+            wanted = source.module()(**tensors(request)).numpy()
+        assert isinstance(candidate, TensorEndpoint)
         found = candidate(request)[0]
         if wanted.ndim == 3:  # what a decoder says at padding means nothing
             kept = request["attention_mask"].astype(bool)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -18,16 +19,17 @@ import pytest
 from tunefront.evaluators.evaluation.built import CandidateRecord
 from tunefront.evaluators.exports.folder import (
     RUN_SCRIPT,
-    can_be_served,
-    read_recorded_outputs,
     write_recorded_outputs,
     write_server,
 )
-from tunefront.evaluators.exports.open import script_of
+from tunefront.evaluators.exports.open import deployment_of
+from tunefront.evaluators.interfaces.builtin import interface_of
 from tunefront.evaluators.runtimes.base import Source
 from tunefront.spaces import detect_hardware
 
 from .conftest import INPUTS, RUNTIME_OF, configuration_of, request_of
+
+TENSORS = interface_of("tensors")
 
 START_S = 90
 
@@ -90,7 +92,7 @@ def served(
         return shared / name
 
     source = Source(
-        module=flat(),
+        module=cache(flat),
         inputs=INPUTS,
         calibration=calibration(),
         shared=made,
@@ -104,9 +106,10 @@ def served(
         reference_parameters=1,
     )
     record.write(folder)
-    (folder / RUN_SCRIPT).write_text(script_of(record))
+    script = deployment_of(folder, record).script
+    (folder / RUN_SCRIPT).write_text(script + TENSORS.sample_script)
     write_server(folder, INPUTS, request_of(2, 16))
-    write_recorded_outputs(folder, request_of(2, 16))
+    write_recorded_outputs(folder, TENSORS, request_of(2, 16))
     server = Server(folder)
     yield folder, server
     server.process.send_signal(signal.SIGTERM)
@@ -128,7 +131,7 @@ def test_its_answer_is_what_was_recorded(served: tuple[Path, Server]) -> None:
     before = server.health()["answered"]
     status, answer = server.predict(example.stdout)
     assert status == 200, answer
-    (recorded,) = read_recorded_outputs(folder)[1]
+    (recorded,) = TENSORS.read_sample(folder)[1]
     (output,) = answer["outputs"]
     np.testing.assert_allclose(np.array(output, dtype=np.float32), recorded, rtol=1e-5, atol=1e-6)
     assert server.health()["answered"] == before + 1
@@ -201,8 +204,9 @@ def test_every_script_opens_and_runs(runtime: str) -> None:
         parameters=1,
         reference_parameters=1,
     )
-    assert can_be_served(record) is (runtime != "sharded")
-    body = ast.parse(script_of(record)).body
+    deployment = deployment_of(Path(), record)
+    assert bool(deployment.not_served) is (runtime == "sharded")
+    body = ast.parse(deployment.script + TENSORS.sample_script).body
     functions = {f.name: len(f.args.args) for f in body if isinstance(f, ast.FunctionDef)}
     assert functions.items() >= {"load": 0, "run": 2}.items()
     assert ast.unparse(body[-1]).startswith("if __name__ == '__main__':")

@@ -13,12 +13,15 @@ import pytest
 
 from tunefront.evaluators.evaluation.protocol import Protocol, enough
 from tunefront.evaluators.exports.verification import time_alone
+from tunefront.evaluators.interfaces.base import no_collection
+from tunefront.evaluators.interfaces.builtin import RequestSet, interface_of
+from tunefront.evaluators.interfaces.endpoint import Facts
+from tunefront.evaluators.interfaces.load import Load
 from tunefront.evaluators.interfaces.tensors import (
     Inputs,
+    TensorEndpoint,
     items_of,
-    no_collection,
     run_block,
-    size_of_pass,
     speed_of,
     tokens_of,
     warm_up,
@@ -79,7 +82,7 @@ def clocked(monkeypatch: pytest.MonkeyPatch) -> type[Clock]:
             monkeypatch.setattr(time, "perf_counter_ns", lambda: round(self.now * 1e9))
 
             monkeypatch.setattr(
-                "tunefront.evaluators.exports.verification.ProcessWatch", lambda: Watch(self)
+                "tunefront.evaluators.exports.verification.ProcessWatch", lambda _: Watch(self)
             )
 
     return Installed
@@ -96,8 +99,8 @@ def block(
 
 def sized(requests: Sequence[Inputs]) -> dict[str, Any]:
     """Items and tokens of a pass, as `Timing` takes them."""
-    items, tokens = size_of_pass(requests)
-    return {"items": items, "tokens": tokens}
+    size = interface_of("tensors").size(requests)
+    return {"items": size.items, "tokens": size.tokens}
 
 
 def timing_of(
@@ -164,10 +167,25 @@ def test_the_garbage_collector_rests_while_something_is_timed() -> None:
 
 # Alone
 
+ALONE = RequestSet(interface=interface_of("tensors"), load=Load(), requests=REQUESTS)
+
+
+class Clocked(TensorEndpoint):
+    """An endpoint whose calls take what a clock says."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+
+    def call(self, inputs: Inputs) -> Sequence[Array]:
+        return self.clock.call(inputs)
+
+    def facts(self) -> Facts:
+        return {}
+
 
 def test_steady_times_stop_at_the_least_number_of_turns(clocked: type[Clock]) -> None:
     clock = clocked([0.01])
-    timing = time_alone(clock.call, REQUESTS, Protocol(seconds=100, turns=6, block_s=0.02))
+    timing = time_alone(Clocked(clock), ALONE, Protocol(seconds=100, turns=6, block_s=0.02))
     assert len(timing.blocks) == 6
     assert all(len(turn) == 1 for turn in timing.blocks)
 
@@ -176,7 +194,7 @@ def test_noisy_times_are_repeated_until_the_time_is_up(clocked: type[Clock]) -> 
     random = np.random.default_rng(0)
     clock = clocked(list(random.lognormal(-3, 1.0, size=9973)))
     protocol = Protocol(seconds=20, turns=6, precision=0.001, block_s=0.01)
-    timing = time_alone(clock.call, REQUESTS, protocol)
+    timing = time_alone(Clocked(clock), ALONE, protocol)
     spent = sum(turn[0].wall_s for turn in timing.blocks)
     assert 10 <= spent <= 25  # a third of a turn's requests fetches the caches
     assert len(timing.blocks) > 50
@@ -184,7 +202,7 @@ def test_noisy_times_are_repeated_until_the_time_is_up(clocked: type[Clock]) -> 
 
 def test_a_very_slow_candidate_is_not_measured_for_ever(clocked: type[Clock]) -> None:
     clock = clocked([10.0])
-    timing = time_alone(clock.call, REQUESTS, Protocol(seconds=1, turns=6))
+    timing = time_alone(Clocked(clock), ALONE, Protocol(seconds=1, turns=6))
     assert len(timing.blocks) == 3
 
 

@@ -12,7 +12,7 @@ import pytest
 from tunefront.evaluators import WorkloadSpec, build_workload
 from tunefront.evaluators.interfaces.tensors import Inputs
 from tunefront.evaluators.statistics.arrays import Array
-from tunefront.evaluators.workloads.base import Run, Workload
+from tunefront.evaluators.workloads.base import Run, TensorWorkload
 
 if TYPE_CHECKING:
     import torch
@@ -69,11 +69,11 @@ class Case:
 
     Attributes:
         workload: The workload.
-        module: What its `load` returned.
+        module: What its `load_module` returned.
         items: Rows that requests are made of.
     """
 
-    workload: Workload
+    workload: TensorWorkload
     module: "torch.nn.Module"
     items: int
 
@@ -278,4 +278,5 @@ def case(spec: WorkloadSpec) -> Case:
         spec.task, len(TEXTS)
     )
     workload = build_workload(spec)
-    return Case(workload=workload, module=workload.load(), items=items)
+    assert isinstance(workload, TensorWorkload)
+    return Case(workload=workload, module=workload.load_module(), items=items)

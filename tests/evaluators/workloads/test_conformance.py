@@ -23,7 +23,7 @@ from tunefront.evaluators.runtimes.base import Source
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.store.store import fingerprint_of
 from tunefront.evaluators.workloads import sequential as portions_module
-from tunefront.evaluators.workloads.base import Architecture, Workload
+from tunefront.evaluators.workloads.base import Architecture, TensorWorkload
 from tunefront.evaluators.workloads.quality import read_items, read_metrics, write_quality
 from tunefront.evaluators.workloads.sequential import ItemIndices, portions
 from tunefront.spaces import EvaluationError, WorkloadError, detect_hardware
@@ -42,7 +42,7 @@ def test_every_task_has_its_workload() -> None:
     tasks = catalog.names("workload")
     assert "causal-lm" in tasks
     for task in tasks:
-        assert cast(type[Workload], catalog.provided("workload", task)).task == task
+        assert cast(type[TensorWorkload], catalog.provided("workload", task)).task == task
 
 
 def same(first: list[Inputs], second: list[Inputs]) -> bool:

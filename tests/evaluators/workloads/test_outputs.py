@@ -9,8 +9,9 @@ import pytest
 
 from tunefront.evaluators import WorkloadSpec, build_workload
 from tunefront.evaluators.interfaces.tensors import Inputs
+from tunefront.evaluators.pipelines.workload import AnyWorkload
 from tunefront.evaluators.statistics.arrays import Array
-from tunefront.evaluators.workloads.base import Run, Workload
+from tunefront.evaluators.workloads.base import Run
 from tunefront.evaluators.workloads.causal_lm import CONTINUED, NO_WORD
 from tunefront.evaluators.workloads.outputs import (
     LONGEST_TEXT,
@@ -117,10 +118,10 @@ def talking(custom_spec: WorkloadSpec, custom_folder: Path, tmp_path: Path) -> W
     )
 
 
-def module_run(workload: Workload) -> Run:
+def module_run(workload: AnyWorkload) -> Run:
     import torch
 
-    module = workload.load()
+    module = workload.load_module()
 
     def run(inputs: Inputs) -> list[Array]:
         with torch.inference_mode():

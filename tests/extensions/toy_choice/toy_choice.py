@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tunefront.evaluators.evaluation.built import CandidateRecord, Facts
+from tunefront.evaluators.evaluation.built import CandidateRecord
+from tunefront.evaluators.interfaces.endpoint import Facts
 from tunefront.evaluators.interfaces.tensors import Inputs
 from tunefront.evaluators.techniques.base import Plan, Technique
 from tunefront.spaces import ChoiceKind, Configuration, Extension

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tunefront.evaluators.evaluation.built import Facts
-from tunefront.evaluators.interfaces.tensors import Inputs
-from tunefront.evaluators.runtimes.base import Candidate, Runtime, Source
+from tunefront.evaluators.interfaces.endpoint import Facts
+from tunefront.evaluators.interfaces.tensors import Inputs, TensorEndpoint
+from tunefront.evaluators.runtimes.base import Built, Deployment, Runtime, Source
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.spaces import Configuration, Extension, Requirement
 
@@ -36,28 +36,22 @@ class NumpyRuntime(Runtime):
         self, source: Source, configuration: Configuration, folder: Path
     ) -> Mapping[str, object]:
         """Save the weights."""
-        state = source.module.state_dict()
+        state = source.module().state_dict()
         np.savez(folder / WEIGHTS_FILE, **{name: t.numpy() for name, t in state.items()})
         return {"input": source.inputs[0].name}
 
-    def load(
-        self,
-        folder: Path,
-        configuration: Configuration,
-        settings: Mapping[str, object],
-        threads: int,
-    ) -> Candidate:
+    def open(self, built: Built, configuration: Configuration) -> TensorEndpoint:
         """Open the weights."""
-        return NumpyCandidate(folder / WEIGHTS_FILE, str(settings["input"]), threads)
+        name, threads = str(built.settings["input"]), configuration.integer("threads")
+        return NumpyEndpoint(built.folder / WEIGHTS_FILE, name, threads)
 
-    def script(
-        self, configuration: Configuration, settings: Mapping[str, object], threads: int
-    ) -> str:
+    def deployment(self, built: Built, configuration: Configuration) -> Deployment:
         """Return a script that needs numpy only."""
-        return _SCRIPT.format(file=WEIGHTS_FILE, input=settings["input"])
+        script = _SCRIPT.format(file=WEIGHTS_FILE, input=built.settings["input"])
+        return Deployment(script=script, requirements=("numpy",))
 
 
-class NumpyCandidate(Candidate):
+class NumpyEndpoint(TensorEndpoint):
     """The layers, applied in order with a ReLU between them."""
 
     def __init__(self, path: Path, name: str, threads: int) -> None:
@@ -66,7 +60,7 @@ class NumpyCandidate(Candidate):
         self._name = name
         self._threads = threads
 
-    def __call__(self, inputs: Inputs) -> Sequence[Array]:
+    def call(self, inputs: Inputs) -> Sequence[Array]:
         """Run one request."""
         values = np.asarray(inputs[self._name])
         matrices = [name for name in self._state if name.endswith(".weight")]

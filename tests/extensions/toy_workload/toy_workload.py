@@ -9,7 +9,7 @@ import numpy as np
 from tunefront.evaluators.interfaces.tensors import Inputs, TensorSpec
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.statistics.estimates import mean_of
-from tunefront.evaluators.workloads.base import EnoughItems, Run, Workload
+from tunefront.evaluators.workloads.base import EnoughItems, Run, TensorWorkload
 from tunefront.evaluators.workloads.quality import Quality
 from tunefront.evaluators.workloads.spec import WorkloadSpec
 from tunefront.spaces import Extension, Metric
@@ -27,7 +27,7 @@ def numbers(seed: int, count: int) -> Array:
     return np.random.default_rng(seed).normal(size=(count, 4)).astype(np.float32)
 
 
-class Addition(Workload):
+class Addition(TensorWorkload):
     """A network that adds the first two numbers; quality is how near it comes."""
 
     task = "addition"
@@ -45,7 +45,7 @@ class Addition(Workload):
     def __init__(self, spec: WorkloadSpec) -> None:
         self.spec = spec
 
-    def load(self) -> "torch.nn.Module":
+    def load_module(self) -> "torch.nn.Module":
         """Return the network; its weights are written down instead of learned."""
         import torch
 

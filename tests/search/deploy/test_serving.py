@@ -6,17 +6,19 @@ its user and its command; no image is built.
 
 import importlib.metadata
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tunefront.evaluators import CandidateRecord, builtin_catalog
+from tunefront.evaluators import CandidateRecord, builtin_catalog, deployment_of
+from tunefront.evaluators.runtimes.base import Deployment
 from tunefront.search.deploy.serving import (
     dockerfile,
-    requirements_of,
     serving_versions,
     serving_words,
 )
+from tunefront.spaces import Configuration
 
 VERSIONS = {
     **{"torch": "2.13.0+cpu", "onnxruntime": "1.32.0", "openvino": "2026.4.0"},
@@ -24,15 +26,17 @@ VERSIONS = {
 }
 
 
-def record(runtime: str, ranks: int = 1) -> CandidateRecord:
+def deployment(runtime: str, ranks: int = 1) -> Deployment:
     catalog = builtin_catalog()
     values = catalog.complete({"runtime": runtime, "tensor_parallel": ranks})
-    return CandidateRecord(
+    record = CandidateRecord(
         configuration=catalog.up_to(values, "runtime"),
-        settings={},
+        settings={"options": {}},
         parameters=1,
         reference_parameters=1,
+        execution=Configuration({"threads": 1}),
     )
+    return deployment_of(Path(), record)
 
 
 def instructions(text: str) -> list[tuple[str, str]]:
@@ -43,7 +47,7 @@ def instructions(text: str) -> list[tuple[str, str]]:
 
 
 def written(runtime: str, **versions: str) -> dict[str, Any]:
-    found = instructions(dockerfile(record(runtime), {**VERSIONS, **versions}, "mine"))
+    found = instructions(dockerfile(deployment(runtime), {**VERSIONS, **versions}, "mine"))
     return {name: [rest for word, rest in found if word == name] for name, _ in found}
 
 
@@ -55,7 +59,7 @@ def test_versions_are_exact_and_nobody_is_root(runtime: str) -> None:
     assert found["FROM"] == ["python:3.11-slim"]
     (install,) = [line for line in found["RUN"] if line.startswith("pip")]
     pinned = [word for word in install.split() if "==" in word]
-    needed = (requirements_of(record(runtime)), "numpy", "fastapi", "uvicorn")
+    needed = (*deployment(runtime).requirements, "numpy", "fastapi", "uvicorn")
     assert pinned == [f"{name}=={VERSIONS[name]}" for name in needed]
     assert found["USER"] == ["serve"]
     assert any("useradd" in line and line.endswith(" serve") for line in found["RUN"])
@@ -81,16 +85,16 @@ def test_compiled_code_gets_its_openmp() -> None:
 
 
 def test_versions_are_those_installed_here() -> None:
-    found = serving_versions()
-    assert set(found) == {"numpy", "fastapi", "uvicorn"}
+    found = serving_versions(deployment("torch"))
+    assert set(found) == {"torch", "numpy", "fastapi", "uvicorn"}
     assert found["fastapi"] == importlib.metadata.version("fastapi")
 
 
 def test_the_readme_says_how_to_serve_and_what_can_not_be() -> None:
-    told = serving_words(record("torch"))
+    told = serving_words(deployment("torch"))
     assert "pip install torch numpy fastapi uvicorn" in told
     assert "docker build" in told
-    assert "compiled for the processor" in serving_words(record("inductor"))
-    shared = serving_words(record("torch", ranks=2))
+    assert "compiled for the processor" in serving_words(deployment("inductor"))
+    shared = serving_words(deployment("torch", ranks=2))
     assert shared.startswith("There is no `serve.py`: 2 processes share this model")
     assert "torchrun --nproc-per-node 2 run.py" in shared

@@ -15,7 +15,7 @@ from typing import Any
 from tunefront.evaluators.evaluation.built import built_measurements
 from tunefront.evaluators.evaluation.settings import EvaluationSettings, devices, memory_limit
 from tunefront.evaluators.extensions import catalog_of
-from tunefront.evaluators.interfaces.tensors import read_requests, size_of_pass, speed_of
+from tunefront.evaluators.interfaces.builtin import RequestSet
 from tunefront.evaluators.isolation.codec import from_plain
 from tunefront.evaluators.isolation.cores import lease_cores
 from tunefront.evaluators.isolation.preload import open_imports
@@ -24,6 +24,7 @@ from tunefront.evaluators.isolation.task import Task
 from tunefront.evaluators.measures.base import Measure, MeasureScope, Reading
 from tunefront.evaluators.measures.builtin import BUILTIN_MEASURES
 from tunefront.evaluators.measures.machine import wait_until_quiet
+from tunefront.evaluators.measures.processes import with_descendants
 from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.evaluators.statistics.timing import Block, Timing
 from tunefront.evaluators.store.locks import in_use
@@ -173,13 +174,14 @@ class _Participant:
         self.target = target
         self.places = places
         self.children = dict(zip(places, children, strict=True))
-        self.items, self.tokens = size_of_pass(read_requests(target.requests))
+        self.made = RequestSet.read(target.requests)
+        self.size = self.made.size
         self.blocks: list[list[Block]] = []
         self.pids: list[int] = []
         self.load_s = self.warmup_s = 0.0
         self.result: TargetResult | None = None
         self.failure: EvaluationError | None = None
-        self._measures = measures
+        self._measures: Sequence[Measure] = measures
         self._readings: list[Reading] = []
 
     def check(self, place: int) -> None:
@@ -191,8 +193,8 @@ class _Participant:
         """A copy of the timing so far; later blocks do not change it."""
         return Timing(
             blocks=tuple(self.blocks),
-            items=self.items,
-            tokens=self.tokens,
+            items=self.size.items,
+            tokens=self.size.tokens,
             threads=self.target.clocked_by,
         )
 
@@ -205,6 +207,20 @@ class _Participant:
         """Begin the readings of its processes, before they load the model."""
         self.pids = list(pids)
         self._readings = [measure.start(self.pids, cores) for measure in self._measures]
+
+    def add_processes(self, loaded: Sequence[Mapping[str, Any]]) -> None:
+        """Watch the processes that the endpoints have started elsewhere than below their own.
+
+        An endpoint on another machine has none: what is read of processes is left out then.
+        """
+        if any(one["processes"] is None for one in loaded):
+            self._measures, self._readings = (), []
+            return
+        watched = {pid for own in self.pids for pid in with_descendants(own)}
+        others = [int(pid) for one in loaded for pid in one["processes"] if pid not in watched]
+        self.pids += others
+        for reading in self._readings:
+            reading.add_processes(others)
 
     def before_block(self) -> None:
         """Read what is read before a turn."""
@@ -226,7 +242,10 @@ class _Participant:
     def measure(self) -> TargetResult:
         """Return the result of the turns so far, without properties read back."""
         timing = self.timing
-        measurements = {**speed_of(timing), **built_measurements(self.target.candidate)}
+        measurements = {
+            **self.made.interface.measurements(timing),
+            **built_measurements(self.target.candidate),
+        }
         for reading in self._readings:
             measurements |= reading.measurements(timing)
         facts = {"load_s": self.load_s, "warmup_s": self.warmup_s, "clock": timing.clock}
@@ -366,6 +385,7 @@ class _Benchmark:
             )
             if loaded:
                 participant.load_s = loaded[0]["load_s"]
+                participant.add_processes(loaded)
 
     def _machine_readings(self) -> list[Reading]:
         """Begin the readings of the machine's state."""

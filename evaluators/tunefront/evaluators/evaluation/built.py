@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tunefront.evaluators.isolation.codec import from_plain, to_plain
 from tunefront.evaluators.measures.memory import folder_mb
 from tunefront.evaluators.statistics.measurement import Measurement
-from tunefront.spaces import Configuration, ExportError, Value
+from tunefront.spaces import Configuration, ExportError
 from tunefront.spaces.metric import Metric
 
 WEIGHTS_SIZE = Metric(
@@ -29,13 +29,6 @@ def built_measurements(folder: Path) -> dict[str, Measurement]:
 
 CANDIDATE_FILE = "candidate.json"
 
-Facts = Mapping[str, Value]
-"""The read-back of a running candidate: its actual properties, by choice name where one fits.
-
-`weight_bits`: mean bits per weight, over weight tensors of at least two dimensions; `sparsity`:
-share of zeros among these weights; `parameters`: their number.
-"""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CandidateRecord:
@@ -45,11 +38,14 @@ class CandidateRecord:
 
     Attributes:
         configuration: The configuration that it was built for: choices up to the runtime stage.
-        settings: Values that the runtime's `build` returned and its `load` needs.
-        parameters: Number of weights of the module that it was built from.
-        reference_parameters: Number of weights of the reference module, before any technique.
+        settings: Values that the runtime's `build` returned and its `open` needs.
+        parameters: Number of weights of the module that it was built from; 0 if no module was
+            loaded.
+        reference_parameters: Number of weights of the reference module, before any technique; 0 if
+            no module was loaded.
         sparsity: Share of zeros among the weights of the module that it was built from.
-        threads: Default number of threads that it is opened with.
+        execution: Choices of the execution stage that it is opened with unless others are given.
+        interface: Name of the interface by which it is called.
         extensions: Files with the extensions that it needs; relative to its folder in an export.
     """
 
@@ -58,8 +54,14 @@ class CandidateRecord:
     parameters: int
     reference_parameters: int
     sparsity: float = 0.0
-    threads: int = 1
+    execution: Configuration = field(default_factory=lambda: Configuration({}))
+    interface: str = "tensors"
     extensions: tuple[str, ...] = ()
+
+    @property
+    def complete(self) -> Configuration:
+        """The complete configuration that it is opened with unless another is given."""
+        return Configuration({**self.configuration, **self.execution})
 
     @property
     def runtime(self) -> str:

@@ -3,7 +3,7 @@
 candidate.json, model files     the measured candidate, copied
 processor/                      tokenizer or image processor
 extensions/                     the user's extension files that the candidate needs
-samples.npz                     recorded inputs and outputs
+samples.npz (or sample.json)    recorded inputs and outputs
 run.py                          runs the model without tunefront
 serve.py, inputs.json           serves the model over HTTP without tunefront; its input rules
 Dockerfile                      builds an image that runs serve.py
@@ -19,16 +19,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tunefront.evaluators.evaluation.built import CandidateRecord
-from tunefront.evaluators.exports.open import open_candidate, script_of
+from tunefront.evaluators.exports.open import deployment_of, open_candidate
+from tunefront.evaluators.interfaces.builtin import AnyInterface
 from tunefront.evaluators.interfaces.tensors import Inputs, TensorSpec
-from tunefront.evaluators.statistics.arrays import Array
-from tunefront.spaces import ExportError
+from tunefront.evaluators.runtimes.base import Deployment
+from tunefront.spaces import Configuration, ExportError
 
 MANIFEST = "manifest.json"
-SAMPLES = "samples.npz"
 RUN_SCRIPT = "run.py"
 SERVER = "serve.py"
 INPUTS = "inputs.json"
@@ -40,14 +38,25 @@ MANIFEST_FORMAT = 1
 BLOCK = 2**20
 
 
-def copy_candidate(candidate: Path, folder: Path, threads: int) -> CandidateRecord:
-    """Copy the candidate and write run.py; the export is opened with `threads` threads."""
-    shutil.copytree(candidate, folder, dirs_exist_ok=True)
+def copy_candidate(
+    candidate: Path, folder: Path, configuration: Configuration, interface: AnyInterface
+) -> Deployment:
+    """Copy the candidate and write run.py; the export is opened with the configuration.
+
+    Raises:
+        ExportError: If the runtime can't be exported.
+    """
     read = CandidateRecord.read(candidate)
-    record = replace(read, threads=threads, extensions=_copy_extensions(read.extensions, folder))
-    record.write(folder)
-    (folder / RUN_SCRIPT).write_text(script_of(CandidateRecord.read(folder)))
-    return record
+    execution = {n: v for n, v in configuration.items() if n not in read.configuration}
+    deployment = deployment_of(candidate, replace(read, execution=Configuration(execution)))
+    shutil.copytree(candidate, folder, dirs_exist_ok=True)
+    replace(
+        read,
+        execution=Configuration(execution),
+        extensions=_copy_extensions(read.extensions, folder),
+    ).write(folder)
+    (folder / RUN_SCRIPT).write_text(deployment.script + interface.sample_script)
+    return deployment
 
 
 def _copy_extensions(files: Sequence[str], folder: Path) -> tuple[str, ...]:
@@ -71,37 +80,14 @@ def write_server(folder: Path, inputs: Sequence[TensorSpec], request: Inputs) ->
     shutil.copyfile(Path(__file__).with_name("serve.py"), folder / SERVER)
 
 
-def can_be_served(record: CandidateRecord) -> bool:
-    """Return whether one process can serve it; ranks of a sharded model are started together."""
-    return record.configuration["tensor_parallel"] == 1
-
-
-def write_recorded_outputs(folder: Path, request: Inputs) -> None:
-    """Run one request through the export and record its inputs and outputs."""
-    candidate = open_candidate(folder)
+def write_recorded_outputs(folder: Path, interface: AnyInterface, request: Any) -> None:
+    """Run one request through the export and record it with its response."""
+    endpoint = open_candidate(folder)
     try:
-        outputs = candidate(request)
+        response = interface.respond(endpoint, request)
     finally:
-        candidate.close()
-    arrays = {f"input_{name}": array for name, array in request.items()}
-    arrays |= {f"output_{place}": array for place, array in enumerate(outputs)}
-    np.savez(folder / SAMPLES, allow_pickle=False, **arrays)
-
-
-def read_recorded_outputs(folder: Path) -> tuple[Inputs, Sequence[Array]]:
-    """Read the recorded inputs and outputs.
-
-    Raises:
-        ExportError: If they can't be read.
-    """
-    try:
-        with np.load(folder / SAMPLES, allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError) as error:
-        raise ExportError(f"{folder / SAMPLES} can't be read: {error}") from error
-    inputs = {name[6:]: array for name, array in found.items() if name.startswith("input_")}
-    places = sorted(int(name[7:]) for name in found if name.startswith("output_"))
-    return inputs, [found[f"output_{place}"] for place in places]
+        endpoint.close()
+    interface.write_sample(request, response, folder)
 
 
 def write_manifest(folder: Path, fields: Mapping[str, Any]) -> None:

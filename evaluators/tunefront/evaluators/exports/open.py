@@ -6,8 +6,9 @@ from typing import cast
 
 from tunefront.evaluators.evaluation.built import CANDIDATE_FILE, CandidateRecord
 from tunefront.evaluators.extensions import catalog_of
-from tunefront.evaluators.runtimes.base import Candidate, Runtime
-from tunefront.spaces import Catalog, ExportError, SpaceError
+from tunefront.evaluators.interfaces.endpoint import Endpoint
+from tunefront.evaluators.runtimes.base import Built, Deployment, Runtime
+from tunefront.spaces import Catalog, Configuration, ExportError, SpaceError
 
 
 def runtime_of(catalog: Catalog, name: str) -> Runtime:
@@ -19,12 +20,12 @@ def runtime_of(catalog: Catalog, name: str) -> Runtime:
     return cast(Callable[[], Runtime], catalog.provided("runtime", name))()
 
 
-def open_candidate(folder: str | Path, threads: int | None = None) -> Candidate:
-    """Open a built candidate or an export: a callable from named arrays to a list of arrays.
+def open_candidate(folder: str | Path, configuration: Configuration | None = None) -> Endpoint:
+    """Open a built candidate or an export.
 
     Args:
         folder: Folder of the candidate or export.
-        threads: Number of threads of the process; the recorded number if None.
+        configuration: The complete configuration that it runs with; the recorded one if None.
 
     Raises:
         ExportError: If the folder is not a candidate, or its runtime is not installed.
@@ -36,22 +37,26 @@ def open_candidate(folder: str | Path, threads: int | None = None) -> Candidate:
     except SpaceError as error:
         raise ExportError(f"{path / CANDIDATE_FILE}: {error}") from error
     try:
-        return runtime.load(path, record.configuration, record.settings, threads or record.threads)
+        built = Built(folder=path, settings=record.settings)
+        return runtime.open(built, configuration or record.complete)
     except ImportError as error:
         raise ExportError(f"{path} needs {error.name}; install it and try again") from error
 
 
-def script_of(record: CandidateRecord) -> str:
-    """Return the Python program that runs the folder on its samples.npz without tunefront."""
+def deployment_of(folder: Path, record: CandidateRecord) -> Deployment:
+    """Return how a candidate runs without tunefront.
+
+    Args:
+        folder: Folder of the candidate or export.
+        record: Its record.
+
+    Raises:
+        ExportError: If its runtime can't be exported.
+    """
     runtime = runtime_of(catalog_of(record.extensions), record.runtime)
-    return runtime.script(record.configuration, record.settings, record.threads) + _ON_SAMPLES
-
-
-_ON_SAMPLES = """
-
-if __name__ == "__main__":
-    samples = np.load(HERE / "samples.npz")
-    output = run(load(), {n[6:]: samples[n] for n in samples if n.startswith("input_")})[0]
-    difference = np.abs(output - samples["output_0"]).max()
-    print("output", output.shape, "| largest difference", difference)
-"""
+    found = runtime.deployment(Built(folder=folder, settings=record.settings), record.complete)
+    if found is None:
+        raise ExportError(
+            f"runtime {record.runtime} can't be exported; export a trial of another runtime"
+        )
+    return found

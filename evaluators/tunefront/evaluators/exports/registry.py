@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tunefront.evaluators.runtimes.base import Candidate
-from tunefront.spaces import ExportError
+from tunefront.evaluators.evaluation.built import CandidateRecord
+from tunefront.evaluators.interfaces.endpoint import Endpoint
+from tunefront.spaces import Configuration, ExportError
 
 from .folder import MANIFEST, read_manifest, tampered
-from .open import open_candidate as load_folder
+from .open import open_candidate
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -62,8 +63,10 @@ class Reference:
         return f"{SCHEME}{self.name}" + (f"@{self.alias}" if self.alias else f"/{self.version}")
 
 
-def load(folder: str | Path, threads: int | None = None) -> Candidate:
-    """Open a built candidate or an export: a callable from named arrays to a list of arrays.
+def load(folder: str | Path, threads: int | None = None) -> Endpoint:
+    """Open a built candidate or an export.
+
+    With the interface `tensors` the endpoint is a callable from named arrays to a list of arrays.
 
     Args:
         folder: Folder of an export, or `models:/NAME@champion` for a registered one. A registered
@@ -74,7 +77,7 @@ def load(folder: str | Path, threads: int | None = None) -> Candidate:
         ExportError: If it is not an export or has changed, or its runtime is not installed.
     """
     if not str(folder).startswith(SCHEME):
-        return load_folder(folder, threads)
+        return _opened(Path(folder), threads)
     kept = Path(tempfile.mkdtemp(prefix="tunefront-"))
     try:
         fetched, version = fetch(Reference.parse(str(folder)), kept)
@@ -82,12 +85,19 @@ def load(folder: str | Path, threads: int | None = None) -> Candidate:
             raise ExportError(f"{folder} is not what was exported: {SWAPPED}")
         if problems := tampered(fetched, read_manifest(fetched)):
             raise ExportError(f"{folder} is not what was exported: {'; '.join(problems)}")
-        candidate = load_folder(fetched, threads)
+        endpoint = _opened(fetched, threads)
     except BaseException:
         shutil.rmtree(kept, ignore_errors=True)
         raise
-    weakref.finalize(candidate, shutil.rmtree, kept, ignore_errors=True)
-    return candidate
+    weakref.finalize(endpoint, shutil.rmtree, kept, ignore_errors=True)
+    return endpoint
+
+
+def _opened(folder: Path, threads: int | None) -> Endpoint:
+    recorded = CandidateRecord.read(folder).complete
+    if threads is None:
+        return open_candidate(folder, recorded)
+    return open_candidate(folder, Configuration({**recorded, "threads": threads}))
 
 
 def fetch(

@@ -6,6 +6,7 @@ are not required.
 """
 
 import json
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -13,34 +14,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from tunefront.evaluators.evaluation.built import CandidateRecord
 from tunefront.evaluators.evaluation.protocol import Protocol, enough
 from tunefront.evaluators.exports.open import open_candidate
-from tunefront.evaluators.interfaces.tensors import (
-    LATENCY,
-    Call,
-    Inputs,
-    no_collection,
-    run_block,
-    size_of_pass,
-    speed_of,
-    warm_up,
-)
+from tunefront.evaluators.interfaces.base import Comparison, no_collection
+from tunefront.evaluators.interfaces.builtin import RequestSet, interface_of
+from tunefront.evaluators.interfaces.endpoint import Endpoint
+from tunefront.evaluators.interfaces.load import Load
 from tunefront.evaluators.measures.machine import ProcessWatch
 from tunefront.evaluators.measures.memory import PEAK_MEMORY, tree_memory_mb
-from tunefront.evaluators.statistics.arrays import Array
+from tunefront.evaluators.measures.processes import with_descendants
 from tunefront.evaluators.statistics.timing import Block, Timing
 from tunefront.spaces import ExportError, detect_hardware
 
-from .folder import read_manifest, read_recorded_outputs, tampered
+from .folder import read_manifest, tampered
 
 MISMATCH = 5
-TOLERANCE: Mapping[str, float] = {"fp32": 1e-3, "bf16": 3e-2, "fp16": 1e-2}
-"""Largest allowed difference of an output, relative to the largest recorded output, by precision.
-
-Other processors round differently; on the same processor differences are close to zero.
-"""
 SPEED_TOLERANCE = 0.25
 """Largest allowed relative increase of latency and memory on the same machine.
 
@@ -87,64 +76,55 @@ class ExportRun:
     """The findings of running an export in this process.
 
     Attributes:
-        outputs: Outputs for the recorded inputs.
-        facts: Read-back of the candidate.
-        figures: By metric: latency of the recorded request; peak memory of this process and its
-            descendants.
+        outputs: The response to the recorded request, compared with the recorded one.
+        facts: Read-back of the endpoint.
+        figures: By metric: time of the recorded request, alone; peak memory of the endpoint's
+            processes and their descendants.
     """
 
-    outputs: Sequence[Array]
+    outputs: Comparison
     facts: Mapping[str, Any]
     figures: Mapping[str, float]
 
 
 def run_sample(folder: Path, seconds: float) -> ExportRun:
     """Open the export and time its recorded request for about `seconds`."""
-    inputs, _ = read_recorded_outputs(folder)
-    candidate = open_candidate(folder)
+    record = CandidateRecord.read(folder)
+    interface = interface_of(record.interface)
+    request, recorded = interface.read_sample(folder)
+    endpoint = open_candidate(folder)
     try:
-        outputs = candidate(inputs)
-        timing = time_alone(candidate, [inputs], Protocol(seconds=seconds, requests=1))
-        _, peak_mb = tree_memory_mb()
-        facts = candidate.facts()
+        now = interface.respond(endpoint, request)
+        alone = RequestSet(interface=interface, load=Load(), requests=[request])
+        timing = time_alone(endpoint, alone, Protocol(seconds=seconds, requests=1))
+        peak_mb = sum(tree_memory_mb(pid)[1] for pid in _trees(endpoint))
+        facts = endpoint.facts()
     finally:
-        candidate.close()
-    latency = speed_of(timing)[LATENCY.name].value
+        endpoint.close()
+    first = next(m for m in interface.metrics if m.direction == "minimize")
+    measured = interface.measurements(timing)[first.name].value
     return ExportRun(
-        outputs=outputs,
+        outputs=interface.compare(recorded, now, record.configuration.text("precision")),
         facts=facts,
-        figures={LATENCY.name: latency, PEAK_MEMORY.name: peak_mb},
+        figures={first.name: measured, PEAK_MEMORY.name: peak_mb},
     )
+
+
+def _trees(endpoint: Endpoint) -> list[int]:
+    """Return this process, and those of the endpoint that are not its descendants."""
+    own = with_descendants(os.getpid())
+    return [os.getpid(), *(pid for pid in endpoint.processes() or () if pid not in own)]
 
 
 def _running(folder: Path, manifest: Mapping[str, Any], seconds: float) -> list[Check]:
-    _, recorded = read_recorded_outputs(folder)
     sample = run_sample(folder, seconds)
     same_machine = manifest["hardware"]["fingerprint"] == detect_hardware().fingerprint
+    outputs = sample.outputs
     return [
-        _outputs(recorded, sample.outputs, manifest),
+        Check(name="outputs", holds=outputs.holds, detail=outputs.detail),
         _facts(sample.facts, manifest),
         *(_figure(n, value, manifest, same_machine) for n, value in sample.figures.items()),
     ]
-
-
-def _outputs(
-    recorded: Sequence[Array], again: Sequence[Array], manifest: Mapping[str, Any]
-) -> Check:
-    tolerance = TOLERANCE[manifest["facts"]["precision"]]
-    worst = 0.0
-    for before, now in zip(recorded, again, strict=True):
-        if before.shape != now.shape:
-            return Check(
-                name="outputs", holds=False, detail=f"shape {now.shape}, recorded {before.shape}"
-            )
-        scale = max(float(np.abs(before).max()), 1e-12)
-        worst = max(worst, float(np.abs(now - before).max()) / scale)
-    return Check(
-        name="outputs",
-        holds=bool(worst <= tolerance),
-        detail=f"largest difference {worst:.1e} of the largest output (allowed {tolerance:g})",
-    )
 
 
 def _facts(facts: Mapping[str, Any], manifest: Mapping[str, Any]) -> Check:
@@ -195,21 +175,22 @@ def main(arguments: Sequence[str]) -> int:
     return 0 if passed(checks) else MISMATCH
 
 
-def time_alone(call: Call, requests: Sequence[Inputs], protocol: Protocol) -> Timing:
+def time_alone(endpoint: Endpoint, made: RequestSet, protocol: Protocol) -> Timing:
     """Warm up, then time blocks until the protocol is satisfied, without interleaving."""
     blocks: list[list[Block]] = []
-    items, tokens = size_of_pass(requests)
+    size, interface = made.size, made.interface
     with no_collection():
-        warm_up(call, requests, protocol.seconds)
-        watch = ProcessWatch()
+        interface.warm_up(endpoint, made.requests, made.load, protocol.seconds)
+        watch = ProcessWatch(endpoint.processes() or ())
         start = time.perf_counter()
         while not blocks or not enough(
-            Timing(blocks=tuple(blocks), items=items, tokens=tokens),
+            Timing(blocks=tuple(blocks), items=size.items, tokens=size.tokens),
             time.perf_counter() - start,
             protocol,
         ):
-            blocks.append([run_block(call, requests, protocol.block_s, watch)])
-    return Timing(blocks=blocks, items=items, tokens=tokens)
+            block = interface.run_block(endpoint, made.requests, made.load, protocol.block_s, watch)
+            blocks.append([block])
+    return Timing(blocks=blocks, items=size.items, tokens=size.tokens)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,10 @@
 """The interface `tensors`: requests of named arrays, their files, and timed blocks."""
 
-import gc
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
@@ -17,7 +15,12 @@ from tunefront.evaluators.statistics.intervals import (
 )
 from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.evaluators.statistics.timing import Block, Timing
+from tunefront.spaces import EvaluationError, ExportError
 from tunefront.spaces.metric import Metric
+
+from .base import Comparison, CpuClock, Interface, PassSize, until_steady
+from .endpoint import Endpoint
+from .load import Load
 
 LATENCY = Metric(
     name="latency_ms",
@@ -81,31 +84,136 @@ class TensorSpec:
 Call = Callable[[Inputs], Sequence[Array]]
 
 
-class CpuClock(Protocol):
-    """CPU time of this process and its children (`ProcessWatch` of measures/machine.py is one)."""
+SAMPLES = "samples.npz"
+"""File of an export with a recorded request and its outputs."""
+TOLERANCE: Mapping[str, float] = {"fp32": 1e-3, "bf16": 3e-2, "fp16": 1e-2}
+"""Largest allowed difference of an output, relative to the largest recorded output, by precision.
 
-    def start(self) -> None:
-        """Start counting."""
+Other processors round differently; on the same processor differences are close to zero.
+"""
 
-    def stop(self) -> tuple[float, float]:
-        """Return CPU seconds and the seconds that threads waited for a core since `start`."""
-        ...
+
+class TensorEndpoint(Endpoint):
+    """An endpoint that maps named arrays to arrays."""
+
+    @abstractmethod
+    def call(self, inputs: Inputs) -> Sequence[Array]:
+        """Run one request and return the module's outputs; floating-point outputs are fp32."""
+
+    def __call__(self, inputs: Inputs) -> Sequence[Array]:
+        """Run one request; the same as `call`."""
+        return self.call(inputs)
+
+
+class Tensors(Interface[Inputs, Sequence[Array], TensorEndpoint]):
+    """Requests of named arrays, called one after another in one thread."""
+
+    name = "tensors"
+    endpoint = TensorEndpoint
+    metrics = TENSOR_METRICS
+    sample_script = """
+
+if __name__ == "__main__":
+    samples = np.load(HERE / "samples.npz")
+    output = run(load(), {n[6:]: samples[n] for n in samples if n.startswith("input_")})[0]
+    difference = np.abs(output - samples["output_0"]).max()
+    print("output", output.shape, "| largest difference", difference)
+"""
+
+    def write(self, requests: Sequence[Inputs], folder: Path) -> None:
+        """Write one file of arrays for each request."""
+        for place, inputs in enumerate(requests):
+            np.savez(folder / f"request_{place:03}.npz", allow_pickle=False, **dict(inputs))
+
+    def read(self, folder: Path) -> list[Inputs]:
+        """Read the requests in the order of their names."""
+        made: list[Inputs] = []
+        for path in sorted(folder.glob("request_*.npz")):
+            with np.load(path, allow_pickle=False) as arrays:
+                made.append({name: arrays[name] for name in arrays.files})
+        return made
+
+    def size(self, requests: Sequence[Inputs]) -> PassSize:
+        """Return the items and tokens of all requests; see `tokens_of`."""
+        counts = [tokens_of(request) for request in requests]
+        tokens = None if None in counts else sum(count for count in counts if count is not None)
+        return PassSize(items=sum(items_of(request) for request in requests), tokens=tokens)
+
+    def respond(self, endpoint: TensorEndpoint, request: Inputs) -> Sequence[Array]:
+        """Run one request.
+
+        Raises:
+            EvaluationError: If an output is not finite (cause "invalid output").
+        """
+        outputs = endpoint.call(request)
+        if not all(np.isfinite(output).all() for output in outputs):
+            raise EvaluationError("outputs hold NaN or infinite values", cause="invalid output")
+        return outputs
+
+    def run_pass(self, endpoint: TensorEndpoint, requests: Sequence[Inputs], load: Load) -> float:
+        """Run all requests once and return the seconds."""
+        return sum(_one_pass(endpoint.call, requests))
+
+    def run_block(
+        self,
+        endpoint: TensorEndpoint,
+        requests: Sequence[Inputs],
+        load: Load,
+        least_s: float,
+        watch: CpuClock,
+    ) -> Block:
+        """Time whole passes; see the function `run_block`."""
+        return run_block(endpoint.call, requests, least_s, watch)
+
+    def measurements(self, timing: Timing) -> Mapping[str, Measurement]:
+        """Return the speed metrics; see `speed_of`."""
+        return speed_of(timing)
+
+    def write_sample(self, request: Inputs, response: Sequence[Array], folder: Path) -> None:
+        """Write `samples.npz`."""
+        arrays = {f"input_{name}": array for name, array in request.items()}
+        arrays |= {f"output_{place}": array for place, array in enumerate(response)}
+        np.savez(folder / SAMPLES, allow_pickle=False, **arrays)
+
+    def read_sample(self, folder: Path) -> tuple[Inputs, Sequence[Array]]:
+        """Read `samples.npz`.
+
+        Raises:
+            ExportError: If it can't be read.
+        """
+        try:
+            with np.load(folder / SAMPLES, allow_pickle=False) as arrays:
+                found = {name: arrays[name] for name in arrays.files}
+        except (OSError, ValueError) as error:
+            raise ExportError(f"{folder / SAMPLES} can't be read: {error}") from error
+        inputs = {name[6:]: array for name, array in found.items() if name.startswith("input_")}
+        places = sorted(int(name[7:]) for name in found if name.startswith("output_"))
+        return inputs, [found[f"output_{place}"] for place in places]
+
+    def compare(
+        self, recorded: Sequence[Array], now: Sequence[Array], precision: str
+    ) -> Comparison:
+        """Compare outputs by their largest difference; see `TOLERANCE`."""
+        allowed, worst = TOLERANCE[precision], 0.0
+        if len(recorded) != len(now):
+            return Comparison(holds=False, detail=f"{len(now)} outputs, recorded {len(recorded)}")
+        for before, after in zip(recorded, now, strict=True):
+            if before.shape != after.shape:
+                detail = f"shape {after.shape}, recorded {before.shape}"
+                return Comparison(holds=False, detail=detail)
+            if not np.isfinite(after).all():
+                return Comparison(holds=False, detail="outputs hold NaN or infinite values")
+            scale = max(float(np.abs(before).max()), 1e-12)
+            worst = max(worst, float(np.abs(after - before).max()) / scale)
+        return Comparison(
+            holds=bool(worst <= allowed),
+            detail=f"largest difference {worst:.1e} of the largest output (allowed {allowed:g})",
+        )
 
 
 def warm_up(call: Call, requests: Sequence[Inputs], limit_s: float) -> float:
-    """Run passes until two in a row differ by at most 5 %, or until `limit_s` has passed.
-
-    Returns:
-        Seconds taken. At least two passes run, and the limit is checked between passes only.
-    """
-    start = time.perf_counter()
-    before = sum(_one_pass(call, requests))
-    while True:
-        now = sum(_one_pass(call, requests))
-        elapsed = time.perf_counter() - start
-        if abs(now - before) <= 0.05 * before or elapsed > limit_s:
-            return elapsed
-        before = now
+    """Run passes until they are steady; return the seconds taken, see `until_steady`."""
+    return until_steady(lambda: sum(_one_pass(call, requests)), limit_s)
 
 
 def run_block(call: Call, requests: Sequence[Inputs], least_s: float, watch: CpuClock) -> Block:
@@ -121,17 +229,6 @@ def run_block(call: Call, requests: Sequence[Inputs], least_s: float, watch: Cpu
         passes.append(_one_pass(call, requests))
     cpu_s, wait_s = watch.stop()
     return Block(request_s=np.array(passes), cpu_s=cpu_s, wait_s=wait_s, untimed=1)
-
-
-@contextmanager
-def no_collection() -> Iterator[None]:
-    """Disable the garbage collector, whose pauses would distort timings."""
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def _one_pass(call: Call, requests: Sequence[Inputs]) -> list[float]:
@@ -168,15 +265,6 @@ def speed_of(timing: Timing) -> dict[str, Measurement]:
     }
 
 
-def read_requests(folder: Path) -> list[Inputs]:
-    """Read the requests (`request_*.npz`) in a folder, in the order of their names."""
-    made: list[Inputs] = []
-    for path in sorted(folder.glob("request_*.npz")):
-        with np.load(path, allow_pickle=False) as arrays:
-            made.append({name: arrays[name] for name in arrays.files})
-    return made
-
-
 def items_of(request: Inputs) -> int:
     """Return the number of items in a request: the size of its first dimension."""
     return len(next(iter(request.values())))
@@ -186,10 +274,3 @@ def tokens_of(request: Inputs) -> int | None:
     """Return the tokens in a request without padding; None if it has no `attention_mask`."""
     mask = request.get("attention_mask")
     return None if mask is None else int(mask.sum())
-
-
-def size_of_pass(requests: Sequence[Inputs]) -> tuple[int, int | None]:
-    """Return the items and tokens of all requests; tokens are None if one request has no text."""
-    counts = [tokens_of(request) for request in requests]
-    tokens = None if None in counts else sum(count for count in counts if count is not None)
-    return sum(items_of(request) for request in requests), tokens

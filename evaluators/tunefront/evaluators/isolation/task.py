@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
 
-RequestT = TypeVar("RequestT")
+TaskRequestT = TypeVar("TaskRequestT")
 ResultT = TypeVar("ResultT")
 
 

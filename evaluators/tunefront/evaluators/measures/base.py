@@ -18,6 +18,13 @@ class Reading:
     Its methods are called in the process that controls the benchmark, never during a timed block.
     """
 
+    def add_processes(self, processes: Sequence[int]) -> None:
+        """Watch further processes, from now on: those of an engine that was just opened.
+
+        Args:
+            processes: Ids of processes that are no descendants of those that are watched already.
+        """
+
     def before_block(self) -> None:
         """Read before the candidate's turn; its processes sleep and start right afterwards."""
 

@@ -126,10 +126,15 @@ class ProcessWatch:
     """CPU time of this process and its children, and the time their threads waited for a core.
 
     The children are those that exist at construction.
+
+    Args:
+        others: Further processes to watch, with their children, such as an engine's.
     """
 
-    def __init__(self) -> None:
-        self._children = with_descendants(os.getpid())[1:]
+    def __init__(self, others: Sequence[int] = ()) -> None:
+        own = with_descendants(os.getpid())
+        further = [pid for other in others for pid in with_descendants(other)]
+        self._children = list(dict.fromkeys(pid for pid in (*own, *further) if pid != own[0]))
         self.start()
 
     def start(self) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from tunefront.evaluators.evaluation.settings import devices, memory_limit
 from tunefront.evaluators.isolation.call import function_name
 from tunefront.evaluators.isolation.preload import BUILD_IMPORTS, imports_of
-from tunefront.evaluators.isolation.task import RequestT, Task
+from tunefront.evaluators.isolation.task import TaskRequestT, Task
 from tunefront.evaluators.store.store import environment_of, key_of
 from tunefront.spaces import Configuration, detect_hardware
 
@@ -147,7 +147,6 @@ class Products:
             configuration=self._configuration,
             candidate=self.candidate(cores),
             requests=self.requests(cores),
-            threads=self._configuration.integer("threads"),
             folder=folder,
         )
         return self._task(write_export, request, cores, self._setting.timeouts.build_s)
@@ -176,8 +175,8 @@ class Products:
 
     def _task(
         self,
-        function: Callable[[RequestT], None],
-        request: RequestT,
+        function: Callable[[TaskRequestT], None],
+        request: TaskRequestT,
         cores: Sequence[int],
         timeout_s: float,
     ) -> Task[None]:

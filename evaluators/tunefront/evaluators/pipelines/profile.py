@@ -11,7 +11,7 @@ from tunefront.evaluators.isolation.call import function_name
 from tunefront.evaluators.isolation.cores import lease_cores
 from tunefront.evaluators.isolation.preload import BUILD_IMPORTS, imports_of, open_imports
 from tunefront.evaluators.isolation.process import Isolation
-from tunefront.evaluators.isolation.task import RequestT, ResultT, Task
+from tunefront.evaluators.isolation.task import TaskRequestT, ResultT, Task
 from tunefront.evaluators.profiling.profile import Profile, Roofline
 from tunefront.evaluators.store.locks import in_use
 from tunefront.evaluators.store.store import Store, key_of
@@ -153,7 +153,10 @@ class _Profiling:
         )
 
     def _build(
-        self, function: Callable[[RequestT], ResultT], request: RequestT, result: type[ResultT]
+        self,
+        function: Callable[[TaskRequestT], ResultT],
+        request: TaskRequestT,
+        result: type[ResultT],
     ) -> ResultT:
         """Run a task with the imports, the cores and the time of a build."""
         with lease_cores(self.setting.build_cores) as cores:
@@ -164,8 +167,8 @@ class _Profiling:
 
     def _measure(
         self,
-        function: Callable[[RequestT], ResultT],
-        request: RequestT,
+        function: Callable[[TaskRequestT], ResultT],
+        request: TaskRequestT,
         result: type[ResultT],
         imports: Sequence[str],
         cores: Sequence[int],
@@ -174,8 +177,8 @@ class _Profiling:
 
     def _task(
         self,
-        function: Callable[[RequestT], ResultT],
-        request: RequestT,
+        function: Callable[[TaskRequestT], ResultT],
+        request: TaskRequestT,
         result: type[ResultT],
         imports: Sequence[str],
         cores: Sequence[int],

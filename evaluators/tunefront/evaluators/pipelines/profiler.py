@@ -4,14 +4,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
+from tunefront.evaluators.evaluation.built import CandidateRecord
 from tunefront.evaluators.exports.open import runtime_of
 from tunefront.evaluators.extensions import catalog_of
+from tunefront.evaluators.interfaces.tensors import TensorEndpoint
 from tunefront.evaluators.profiling.job import ProfileJob, ProfilerResult, middle_mean
 from tunefront.evaluators.profiling.profile import Profile, merged
-from tunefront.evaluators.runtimes.base import Candidate, LoadFolder
-from tunefront.spaces import Catalog, EvaluationError
+from tunefront.evaluators.runtimes.base import Built, OpenFolder
+from tunefront.spaces import Catalog, Configuration, EvaluationError
 
-Profiler = Callable[[ProfileJob, LoadFolder], ProfilerResult]
+Profiler = Callable[[ProfileJob, OpenFolder], ProfilerResult]
 """The contract `profiler` of an extension of a runtime."""
 
 
@@ -40,10 +42,15 @@ def profile_job(job: ProfileJob) -> Profile:
     check_profiler(catalog, record.runtime)
     runtime = runtime_of(catalog, record.runtime)
 
-    def load(folder: Path) -> Candidate:
-        return runtime.load(folder, record.configuration, record.settings, job.threads)
+    configuration = Configuration({**record.complete, "threads": job.threads})
 
-    found = cast(Profiler, catalog.provided("profiler", record.runtime))(job, load)
+    def open_folder(folder: Path) -> TensorEndpoint:
+        settings = CandidateRecord.read(folder).settings
+        endpoint = runtime.open(Built(folder=folder, settings=settings), configuration)
+        assert isinstance(endpoint, TensorEndpoint)
+        return endpoint
+
+    found = cast(Profiler, catalog.provided("profiler", record.runtime))(job, open_folder)
     rows = merged(found.rows, found.counted)
     return Profile(
         rows=rows,

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import cast
 
-from tunefront.evaluators.evaluation.built import CandidateRecord, Facts
+from tunefront.evaluators.evaluation.built import CandidateRecord
+from tunefront.evaluators.interfaces.endpoint import Facts
 from tunefront.spaces import Catalog, Configuration
 
 ReadBackFunction = Callable[[Configuration, Facts, CandidateRecord], str | None]

@@ -1,7 +1,7 @@
 """The workload and the catalogue of a workload's description."""
 
 from collections.abc import Callable, Mapping
-from typing import cast
+from typing import Any, cast
 
 from tunefront.evaluators.extensions import catalog_of
 from tunefront.evaluators.workloads.base import Workload
@@ -14,7 +14,10 @@ def catalog_for(spec: WorkloadSpec) -> Catalog:
     return catalog_of(spec.extensions, spec.declared)
 
 
-def build_workload(spec: WorkloadSpec, configuration: Configuration | None = None) -> Workload:
+AnyWorkload = Workload[Any, Any]
+
+
+def build_workload(spec: WorkloadSpec, configuration: Configuration | None = None) -> AnyWorkload:
     """Return the workload of a description; nothing is loaded yet.
 
     Args:
@@ -25,7 +28,7 @@ def build_workload(spec: WorkloadSpec, configuration: Configuration | None = Non
         SpaceError: If no extension provides its task; the message suggests the nearest.
     """
     build = catalog_for(spec).provided("workload", spec.task)
-    workload = cast(Callable[[WorkloadSpec], Workload], build)(spec)
+    workload = cast(Callable[[WorkloadSpec], AnyWorkload], build)(spec)
     if configuration is not None:
         workload.configure(configuration)
     return workload

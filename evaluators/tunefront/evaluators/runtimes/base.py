@@ -1,4 +1,4 @@
-"""The contracts of a runtime (module -> folder -> candidate) and of an open candidate."""
+"""The contract of a runtime: it builds a model into a folder and opens the folder."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -6,14 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tunefront.evaluators.evaluation.built import Facts
-from tunefront.evaluators.interfaces.tensors import Inputs, TensorSpec
-from tunefront.evaluators.statistics.arrays import Array
+from tunefront.evaluators.interfaces.endpoint import Endpoint
+from tunefront.evaluators.interfaces.generation import GenerationRequest
+from tunefront.evaluators.interfaces.tensors import Inputs, TensorEndpoint, TensorSpec
 from tunefront.evaluators.workloads.base import Architecture
-from tunefront.spaces import Configuration, Hardware
+from tunefront.spaces import Configuration, EvaluationError, Hardware
 
 if TYPE_CHECKING:
     import torch
+
+CHECKPOINT = "checkpoint"
+"""Name of the shared folder with the checkpoint of a changed model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,57 +24,100 @@ class Source:
     """The input of a build.
 
     Attributes:
-        module: The module after the techniques: fp32, on the CPU, in eval mode.
-        inputs: Inputs of the module.
-        calibration: Real requests, for activation ranges; the first is also the example request.
+        module: Returns the module after the techniques: fp32, on the CPU, in eval mode; the same
+            one at every call. It is loaded at the first call.
         shared: Returns the folder of this name that all builds of the module share; if it does not
             exist, the function given fills a new, empty folder.
         hardware: The target machine.
+        inputs: Inputs of the module; empty if the workload's interface is not `tensors`.
+        calibration: Real requests of the interface `tensors`, for activation ranges; the first is
+            also the example request.
+        prompts: Real requests of the interface `generation`.
         architecture: Kind of network of the module, as declared by the workload.
-        pretrained: The `transformers` model inside the module, if there is one; its weights can be
-            saved as a checkpoint.
+        unchanged: The checkpoint that the user named, if no technique changes the model.
     """
 
-    module: "torch.nn.Module"
-    inputs: tuple[TensorSpec, ...]
-    calibration: Sequence[Inputs]
+    module: "Callable[[], torch.nn.Module]"
     shared: Callable[[str, Callable[[Path], None]], Path]
     hardware: Hardware
+    inputs: tuple[TensorSpec, ...] = ()
+    calibration: Sequence[Inputs] = ()
+    prompts: Sequence[GenerationRequest] = ()
     architecture: Architecture = "other"
-    pretrained: "torch.nn.Module | None" = None
+    unchanged: Path | None = None
 
     @property
     def example(self) -> Inputs:
         """A real request with at least two items."""
         return self.calibration[0]
 
+    def pretrained(self) -> "torch.nn.Module | None":
+        """Return the `transformers` model inside the module; None if there is none."""
+        from tunefront.evaluators.workloads.modules import pretrained_of
 
-class Candidate(ABC):
-    """An open candidate, which can be called."""
+        return pretrained_of(self.module())
 
-    @abstractmethod
-    def __call__(self, inputs: Inputs) -> Sequence[Array]:
-        """Run one request and return the module's outputs; floating-point outputs are fp32."""
+    def checkpoint(self) -> Path:
+        """Return a folder with the model's `config.json` and `*.safetensors`.
 
-    @abstractmethod
-    def facts(self) -> Facts:
-        """Return the actual properties of the running model, by choice name.
+        Only techniques make it necessary to load the torch module for that.
 
-        Besides the choices that can be read back these are `weight_bits`, `sparsity` and
-        `parameters`. This can allocate memory; call it after memory has been measured.
+        Raises:
+            EvaluationError: If the model has no checkpoint (cause "unsupported").
         """
+        return self.unchanged or self.shared(CHECKPOINT, self._save_checkpoint)
 
-    def close(self) -> None:
-        """End the processes that the candidate started, if any."""
-        return
+    def _save_checkpoint(self, folder: Path) -> None:
+        pretrained = self.pretrained()
+        if pretrained is None:
+            raise EvaluationError(
+                f"{type(self.module()).__name__} is no model of transformers and has no checkpoint "
+                "that a runtime could convert",
+                cause="unsupported",
+            )
+        pretrained.save_pretrained(folder)  # type: ignore[operator]
 
 
-LoadFolder = Callable[[Path], Candidate]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """A built candidate.
+
+    Attributes:
+        folder: The folder that `Runtime.build` filled.
+        settings: What it returned.
+    """
+
+    folder: Path
+    settings: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """How an export runs without tunefront.
+
+    Attributes:
+        script: A short Python module that opens and runs the folder. It has the folder in `HERE`
+            and defines `load()` and `run(model, request)`. For `tensors` it imports numpy as `np`
+            and a request is named arrays; for `generation` it imports `json`, and `run(model,
+            prompt, new_tokens)` returns a list of token ids. It becomes run.py.
+        requirements: Distributions that the script needs, by the name on the package index.
+        not_served: Why the folder can't be served over HTTP by one process; empty if it can.
+        compiled: Whether the folder holds code compiled for this processor, which needs the
+            system's OpenMP library.
+    """
+
+    script: str
+    requirements: tuple[str, ...]
+    not_served: str = ""
+    compiled: bool = False
+
+
+OpenFolder = Callable[[Path], TensorEndpoint]
 """Opens a folder that holds a build of one candidate."""
 
 
 class Runtime(ABC):
-    """A runtime: builds a torch module for one way of running it, and opens the result."""
+    """A runtime: builds a model for one way of running it, and opens the result."""
 
     name: str
 
@@ -79,43 +125,32 @@ class Runtime(ABC):
     def build(
         self, source: Source, configuration: Configuration, folder: Path
     ) -> Mapping[str, object]:
-        """Fill an empty folder with all files that `load` needs, without pickle.
+        """Fill an empty folder with all files that `open` needs, without pickle.
+
+        A runtime that starts a server writes how it is started: a candidate is always a folder.
 
         Args:
-            source: The module and its calibration requests.
+            source: The model and its calibration requests.
             configuration: The complete configuration.
             folder: The empty folder.
 
         Returns:
-            Settings for `load` that are not in the files, as plain JSON values.
+            Settings for `open` that are not in the files, as plain JSON values.
 
         Raises:
-            EvaluationError: If the module can't be built (cause "unsupported").
+            EvaluationError: If the model can't be built (cause "unsupported").
         """
 
     @abstractmethod
-    def load(
-        self,
-        folder: Path,
-        configuration: Configuration,
-        settings: Mapping[str, object],
-        threads: int,
-    ) -> Candidate:
-        """Open a folder that `build` filled, ready to run.
+    def open(self, built: Built, configuration: Configuration) -> Endpoint:
+        """Open a folder that `build` filled, ready to be called.
 
         Args:
-            folder: The folder that `build` filled.
-            configuration: The choices of the build up to the runtime stage.
-            settings: The return value of `build`.
-            threads: Number of threads of this process.
+            built: The folder and its settings.
+            configuration: The complete configuration, with the execution stage's choices: threads,
+                batch size and so on.
         """
 
-    @abstractmethod
-    def script(
-        self, configuration: Configuration, settings: Mapping[str, object], threads: int
-    ) -> str:
-        """Return a short Python module that opens and runs the folder without tunefront.
-
-        It imports numpy as `np`, has its folder in `HERE`, and defines `load()` and
-        `run(model, inputs)`; run.py contains this module, and serve.py imports run.py.
-        """
+    def deployment(self, built: Built, configuration: Configuration) -> Deployment | None:
+        """Return how the folder runs elsewhere; None if it can't be exported."""
+        return None

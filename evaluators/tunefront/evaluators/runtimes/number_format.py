@@ -4,7 +4,8 @@ import math
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from tunefront.evaluators.evaluation.built import CandidateRecord, Facts
+from tunefront.evaluators.evaluation.built import CandidateRecord
+from tunefront.evaluators.interfaces.endpoint import Facts
 from tunefront.spaces import NOT_QUANTIZED, Configuration, Value
 
 KEPT_LAYERS = "kept_layers"

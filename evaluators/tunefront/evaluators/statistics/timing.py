@@ -1,8 +1,8 @@
 """Timed blocks of a candidate, and the rates and latencies computed from them."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -34,17 +34,22 @@ class Block:
         cpu_s: CPU seconds of the process and its children during the block.
         wait_s: Seconds that their threads waited for a core, summed over threads.
         untimed: Number of requests that ran before the timed ones, in the same turn.
+        span_s: Wall seconds from the first request to the end of the last one, if requests
+            overlap; None if they ran one after another.
+        samples: Further values of the requests by name, which the interface reads.
     """
 
     request_s: npt.NDArray[np.float64]
     cpu_s: float
     wait_s: float
     untimed: int = 0
+    span_s: float | None = None
+    samples: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
 
     @cached_property
     def wall_s(self) -> float:
         """Wall seconds of the block."""
-        return float(self.request_s.sum())
+        return float(self.request_s.sum()) if self.span_s is None else self.span_s
 
     @property
     def clean(self) -> bool:
@@ -59,7 +64,7 @@ class Timing:
     Attributes:
         blocks: Blocks by turn, then by replica; the replicas of a turn ran at the same time. The
             sequence must not change afterwards.
-        items: Items in a pass.
+        items: What the interface's rate counts, in a pass: items, or generated tokens.
         tokens: Tokens in a pass, without padding; None if requests contain no text.
         threads: Threads of each replica; None if CPU time can't be the clock. CPU time is used
             only for one thread and one replica.

@@ -2,16 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from tunefront.evaluators.evaluation.built import CandidateRecord
-from tunefront.evaluators.interfaces.tensors import Inputs, TensorSpec
+from tunefront.evaluators.interfaces.tensors import Inputs, TensorEndpoint, TensorSpec
 from tunefront.evaluators.interfaces.torch_tensors import tensors
-from tunefront.evaluators.runtimes.base import Candidate, Runtime, Source
+from tunefront.evaluators.runtimes.base import Built, Runtime, Source
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.spaces import Catalog, Configuration, Hardware, TunefrontError
 
@@ -46,7 +46,7 @@ def layered_source(hardware: Hardware, shared: Path) -> Source:
         return shared / name
 
     return Source(
-        module=layered_module(),
+        module=cache(layered_module),
         inputs=(TensorSpec(name="input", dims=("batch", FEATURES)),),
         calibration=[feature_request(4, 0, seed) for seed in range(4)],
         shared=get_or_make,
@@ -88,12 +88,22 @@ class RuntimeCase:
     @cached_property
     def module(self) -> torch.nn.Module:
         """The torch module that outputs are compared with."""
-        return self.make_source().module
+        return self.make_source().module()
 
-    def open(self, threads: int = 1) -> Candidate:
+    @property
+    def built(self) -> Built:
+        """The built candidate."""
+        return Built(folder=self.folder, settings=self.record.settings)
+
+    def open(self, threads: int = 1) -> TensorEndpoint:
         """Open the built candidate."""
-        settings = self.record.settings
-        return self.runtime.load(self.folder, self.configuration, settings, threads)
+        configuration = Configuration({**self.configuration, "threads": threads})
+        endpoint = self.runtime.open(self.built, configuration)
+        if not isinstance(endpoint, TensorEndpoint):
+            raise NotConformant(
+                f"open() must return a TensorEndpoint, but returned {type(endpoint).__name__}"
+            )
+        return endpoint
 
     def reference(self, request: Inputs) -> Array:
         """Return the output of the torch module."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from tunefront.evaluators.exports.open import runtime_of
 from tunefront.evaluators.extensions import builtin_catalog
 from tunefront.evaluators.pipelines.workload import build_workload, catalog_for
+from tunefront.evaluators.workloads.base import TensorWorkload
 from tunefront.evaluators.workloads.spec import WorkloadSpec
 from tunefront.spaces import Catalog, Hardware, Value, supported_formats
 
@@ -51,9 +52,11 @@ def check_additions(spec: WorkloadSpec, hardware: Hardware) -> Iterator[CheckRes
         if name not in known.names("runtime"):
             yield from _runtime(catalog, name, hardware)
     if spec.task not in known.names("workload"):
-        case = WorkloadCase(build_workload(spec))
-        for workload_check in WORKLOAD_CHECKS:
-            yield _tried(f"workload {spec.task}", workload_check, case)
+        workload = build_workload(spec)
+        if isinstance(workload, TensorWorkload):
+            case = WorkloadCase(workload)
+            for workload_check in WORKLOAD_CHECKS:
+                yield _tried(f"workload {spec.task}", workload_check, case)
 
 
 def _runtime(catalog: Catalog, name: str, hardware: Hardware) -> Iterator[CheckResult]:

@@ -10,7 +10,7 @@ import torch
 from tunefront.evaluators.interfaces.tensors import Inputs
 from tunefront.evaluators.interfaces.torch_tensors import tensors
 from tunefront.evaluators.statistics.arrays import Array
-from tunefront.evaluators.workloads.base import Workload
+from tunefront.evaluators.workloads.base import TensorWorkload
 
 from .cases import NotConformant
 
@@ -23,12 +23,12 @@ class WorkloadCase:
         workload: The workload.
     """
 
-    workload: Workload
+    workload: TensorWorkload
 
     @cached_property
     def module(self) -> torch.nn.Module:
         """The reference module."""
-        return self.workload.load()
+        return self.workload.load_module()
 
     def run(self, request: Inputs) -> Sequence[Array]:
         """Run the module on a request."""
@@ -37,16 +37,16 @@ class WorkloadCase:
 
 
 def the_module_is_fp32_on_the_cpu_in_eval_mode(case: WorkloadCase) -> None:
-    """`load` returns an fp32 module on the CPU in eval mode.
+    """`load_module` returns an fp32 module on the CPU in eval mode.
 
     Raises:
         NotConformant: If it does not.
     """
     floats = [p for p in case.module.parameters() if p.is_floating_point()]
     if {p.dtype for p in floats} - {torch.float32} or {p.device.type for p in floats} - {"cpu"}:
-        raise NotConformant("load() must return a module in fp32 on the CPU")
+        raise NotConformant("load_module() must return a module in fp32 on the CPU")
     if any(part.training for part in case.module.modules()):
-        raise NotConformant("load() must return a module in eval mode; call .eval()")
+        raise NotConformant("load_module() must return a module in eval mode; call .eval()")
 
 
 def requests_have_the_declared_shape(case: WorkloadCase) -> None:

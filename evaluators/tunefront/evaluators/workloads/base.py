@@ -2,11 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Generic, Literal, TypeVar
 
+from tunefront.evaluators.interfaces.base import RequestT
+from tunefront.evaluators.interfaces.generation import GenerationEndpoint, GenerationRequest
+from tunefront.evaluators.interfaces.load import Load
 from tunefront.evaluators.interfaces.tensors import Inputs, TensorSpec
 from tunefront.evaluators.statistics.arrays import Array
-from tunefront.spaces import Configuration
+from tunefront.spaces import Configuration, EvaluationError
 from tunefront.spaces.metric import Metric
 
 from .outputs import Sample
@@ -32,22 +35,26 @@ positions; `vision`: a network over images; `other`: nothing is assumed.
 """
 
 
-class Workload(ABC):
+CallerT = TypeVar("CallerT")
+
+
+class Workload(ABC, Generic[RequestT, CallerT]):
     """A workload: the model that is optimized, its data and its quality metric.
 
-    Constructors only store their arguments; the methods do the work.
+    Constructors only store their arguments; the methods do the work. Derive from `TensorWorkload`
+    or `GenerationWorkload`.
 
     Attributes:
         task: Name of the task in experiment files.
+        interface: Name of the interface by which candidates are called.
         metrics: Metrics that `quality` reports; the first is the primary one (see `quality_drop`).
-        inputs: Inputs of the module, in the order of its `forward`.
-        architecture: Kind of network of the module.
+        architecture: Kind of network of the model.
     """
 
     task: str
-    architecture: Architecture
+    interface: ClassVar[str]
     metrics: tuple[Metric, ...]
-    inputs: tuple[TensorSpec, ...]
+    architecture: Architecture = "other"
 
     def configure(self, configuration: Configuration) -> None:
         """Receive the configuration that is evaluated; called before any other method, if at all.
@@ -57,15 +64,16 @@ class Workload(ABC):
         return
 
     @abstractmethod
-    def load(self) -> "torch.nn.Module":
-        """Load the reference module: fp32, on the CPU, in eval mode, tensors in, one tensor out.
+    def load_module(self) -> "torch.nn.Module":
+        """Load the reference module: fp32, on the CPU, in eval mode.
 
         Raises:
             WorkloadError: If the model is missing, unreadable or not trusted.
+            EvaluationError: If the model is no torch module (cause "unsupported").
         """
 
     @abstractmethod
-    def requests(self, batch_size: int, count: int) -> list[Inputs]:
+    def requests(self, batch_size: int, count: int) -> list[RequestT]:
         """Return `count` real requests of `batch_size` items each, the same ones at every call.
 
         Raises:
@@ -74,13 +82,17 @@ class Workload(ABC):
 
     @abstractmethod
     def quality(
-        self, run: Run, reference: Mapping[str, Array] | None, enough: EnoughItems | None = None
+        self,
+        run: CallerT,
+        reference: Mapping[str, Array] | None,
+        enough: EnoughItems | None = None,
     ) -> Quality:
         """Evaluate the quality of a candidate over the workload's items.
 
         Args:
-            run: Runs the candidate on one request.
-            reference: `predictions` of the reference module; None for the reference module itself.
+            run: Runs the candidate: for `tensors` a function of one request, for `generation` the
+                endpoint.
+            reference: `predictions` of the reference; None for the reference itself.
             enough: Called after each portion of the items; evaluation stops when it returns True.
                 The metrics then cover the evaluated items only. None evaluates all items.
 
@@ -93,11 +105,23 @@ class Workload(ABC):
         """The first of `metrics`: the metric that `quality_drop` is computed from."""
         return self.metrics[0]
 
-    def samples(self, run: Run, quality: Quality) -> Sequence[Sample]:
+    def load(self) -> Load:
+        """Return when the requests are sent; one at a time unless the workload says otherwise."""
+        return Load()
+
+    def reference(self) -> CallerT | None:
+        """Return the unchanged model, whose predictions candidates are compared with; or None."""
+        return None
+
+    def checkpoint(self) -> "Path | None":
+        """Return the folder with the model's config.json and safetensors; None if it has none."""
+        return None
+
+    def samples(self, run: CallerT, quality: Quality) -> Sequence[Sample]:
         """Return example outputs for the items of `sequential.sampled`, the same ones for all.
 
         Args:
-            run: Runs the candidate on one request.
+            run: Runs the candidate, as for `quality`.
             quality: Result of `quality` for this candidate.
         """
         return ()
@@ -109,3 +133,46 @@ class Workload(ABC):
     def save_processor(self, folder: "Path") -> None:
         """Save the tokenizer or image processor, if there is one, to a folder, for exports."""
         return
+
+
+class TensorWorkload(Workload[Inputs, Run]):
+    """A workload whose model is a torch module: tensors in, one tensor out.
+
+    Attributes:
+        inputs: Inputs of the module, in the order of its `forward`.
+    """
+
+    interface = "tensors"
+    inputs: tuple[TensorSpec, ...]
+
+    def reference(self) -> Run:
+        """Return a function that runs the unchanged module."""
+        import torch
+
+        from tunefront.evaluators.interfaces.torch_tensors import tensors
+
+        module = self.load_module()
+
+        def run(inputs: Inputs) -> list[Array]:
+            with torch.inference_mode():
+                return [module(**tensors(inputs)).numpy()]
+
+        return run
+
+
+class GenerationWorkload(Workload[GenerationRequest, GenerationEndpoint]):
+    """A workload whose model generates text; requests are single prompts, whatever `batch_size`."""
+
+    interface = "generation"
+    architecture: Architecture = "decoder"
+
+    def load_module(self) -> "torch.nn.Module":
+        """Raise an error: engines convert the checkpoint, and techniques have no module.
+
+        Raises:
+            EvaluationError: Always (cause "unsupported").
+        """
+        raise EvaluationError(
+            f"task {self.task} has no torch module, which techniques and this runtime need",
+            cause="unsupported",
+        )

@@ -14,7 +14,7 @@ from tunefront.evaluators.workloads.sources.hub import load_auto, load_processor
 from tunefront.evaluators.workloads.sources.text import TOKEN_INPUTS, TokenRows, batches, tokenize
 from tunefront.spaces.metric import Metric
 
-from .base import EnoughItems, Run, Workload
+from .base import EnoughItems, Run, TensorWorkload
 from .outputs import NOT_FINITE, Sample, shortened
 from .quality import Quality, finite
 from .sequential import ItemIndices, judge, judged, sampled
@@ -30,7 +30,7 @@ NO_WORD = "(tokens that stand for nothing)"
 """Output text of an example where the generated tokens decode to an empty string."""
 
 
-class CausalLM(Workload):
+class CausalLM(TensorWorkload):
     """A causal language model, evaluated on whole texts by the scores of every next token.
 
     Data: rows with a column `text`; each row is one item, truncated to `max_length` tokens.
@@ -58,7 +58,7 @@ class CausalLM(Workload):
     def __init__(self, spec: WorkloadSpec) -> None:
         self.spec = spec
 
-    def load(self) -> "torch.nn.Module":
+    def load_module(self) -> "torch.nn.Module":
         """Map ids and mask `(batch, sequence)` to fp32 logits `(batch, sequence, vocabulary)`."""
         from .modules import LogitsModule
 

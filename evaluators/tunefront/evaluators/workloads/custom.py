@@ -17,7 +17,7 @@ from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.spaces import Configuration, EvaluationError, WorkloadError
 from tunefront.spaces.metric import Metric
 
-from .base import EnoughItems, Run, Workload
+from .base import EnoughItems, Run, TensorWorkload
 from .outputs import Sample, shortened
 from .quality import Quality
 from .sequential import SAMPLED
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import torch
 
 
-class Custom(Workload):
+class Custom(TensorWorkload):
     """A workload whose model, requests and quality are Python callables.
 
     `model()` returns a module whose `forward` takes the inputs by name and returns one tensor (in
@@ -60,7 +60,7 @@ class Custom(Workload):
         """Keep the configuration for the callables that receive it."""
         self.configuration = configuration
 
-    def load(self) -> "torch.nn.Module":
+    def load_module(self) -> "torch.nn.Module":
         """Load the module that the user's callable returns.
 
         Raises:

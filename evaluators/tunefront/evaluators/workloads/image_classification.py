@@ -14,7 +14,7 @@ from tunefront.evaluators.workloads.sources.data import DataRow, read_rows
 from tunefront.evaluators.workloads.sources.hub import load_auto, load_processor, model_files
 from tunefront.spaces import WorkloadError
 
-from .base import EnoughItems, Run, Workload
+from .base import EnoughItems, Run, TensorWorkload
 from .classification import METRICS, example_outputs, labels_of, quality_of
 from .outputs import Sample, shortened
 from .quality import Quality, finite
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _QUALITY_BATCH = 16
 
 
-class ImageClassification(Workload):
+class ImageClassification(TensorWorkload):
     """An image classifier.
 
     Data: rows with the columns `image` (a path, relative to the data file; in parquet also
@@ -44,7 +44,7 @@ class ImageClassification(Workload):
     def __init__(self, spec: WorkloadSpec) -> None:
         self.spec = spec
 
-    def load(self) -> "torch.nn.Module":
+    def load_module(self) -> "torch.nn.Module":
         """Map pixels `(batch, channels, height, width)` to logits `(batch, classes)`, fp32."""
         from .modules import ImageLogitsModule
 

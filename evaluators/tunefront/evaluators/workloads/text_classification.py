@@ -23,7 +23,7 @@ from tunefront.evaluators.workloads.sources.text import (
     tokenize_texts,
 )
 
-from .base import EnoughItems, Run, Workload
+from .base import EnoughItems, Run, TensorWorkload
 from .classification import METRICS, example_outputs, labels_of, quality_of
 from .outputs import Sample, shortened
 from .quality import Quality, finite
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _QUALITY_BATCH = 16
 
 
-class TextClassification(Workload):
+class TextClassification(TensorWorkload):
     """A text classifier. Data: rows with the columns `text` and `label`."""
 
     task = "text-classification"
@@ -47,7 +47,7 @@ class TextClassification(Workload):
     def __init__(self, spec: WorkloadSpec) -> None:
         self.spec = spec
 
-    def load(self) -> "torch.nn.Module":
+    def load_module(self) -> "torch.nn.Module":
         """Map token ids and mask `(batch, sequence)` to logits `(batch, classes)`, fp32."""
         from .modules import TextLogitsModule
 

@@ -26,7 +26,7 @@ from tunefront.evaluators.workloads.sources.text import (
 )
 from tunefront.spaces.metric import Metric
 
-from .base import EnoughItems, Run, Workload
+from .base import EnoughItems, Run, TensorWorkload
 from .outputs import NOT_FINITE, Sample, shortened
 from .quality import Quality, finite
 from .sequential import ItemIndices, judge, judged, sampled
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _QUALITY_BATCH = 16
 
 
-class TextEmbedding(Workload):
+class TextEmbedding(TensorWorkload):
     """A text encoder whose vectors are compared by cosine similarity.
 
     Data: rows with the columns `query` and `document`; equal documents are merged. Every query is
@@ -72,7 +72,7 @@ class TextEmbedding(Workload):
     def __init__(self, spec: WorkloadSpec) -> None:
         self.spec = spec
 
-    def load(self) -> "torch.nn.Module":
+    def load_module(self) -> "torch.nn.Module":
         """Map token ids and mask `(batch, sequence)` to fp32 unit vectors `(batch, dimensions)`."""
         from .modules import EmbeddingModule
 

@@ -13,11 +13,13 @@ from tunefront.evaluators import CandidateRecord, EvaluationSettings, Isolation,
 from tunefront.evaluators.exports.folder import (
     CONFIGURATION,
     README,
-    can_be_served,
+    SERVER,
     read_manifest,
     write_manifest,
 )
+from tunefront.evaluators.exports.open import deployment_of
 from tunefront.evaluators.isolation.codec import to_plain
+from tunefront.evaluators.runtimes.base import Deployment
 from tunefront.search.experiment.document import slug_of
 from tunefront.search.results.metadata import read_record
 from tunefront.search.results.result import Result, figure
@@ -25,7 +27,7 @@ from tunefront.search.study.trial import Trial
 from tunefront.spaces import ExportError, detect_hardware, show
 
 from .rounds import Rounds, measure_rounds
-from .serving import DOCKERFILE, dockerfile, requirements_of, serving_versions, serving_words
+from .serving import DOCKERFILE, dockerfile, serving_versions, serving_words
 from .verify import Verification, verify
 
 
@@ -97,18 +99,20 @@ def _fill(result: Result, trial: Trial, setting: EvaluationSettings, folder: Pat
         export_candidate(setting, trial.complete, isolation, log, folder)
     finally:
         isolation.close()
-    fields = _manifest(result, trial, measure_rounds(folder))
+    deployment = deployment_of(folder, CandidateRecord.read(folder))
+    fields = _manifest(result, trial, measure_rounds(folder), deployment)
     resolved = {"configuration": dict(trial.configuration), "experiment": result.experiment.written}
     (folder / CONFIGURATION).write_text(json.dumps(resolved, indent=2, default=str) + "\n")
-    record = CandidateRecord.read(folder)
-    if can_be_served(record):
+    if (folder / SERVER).is_file():
         tag = slug_of(result.experiment.name)
-        (folder / DOCKERFILE).write_text(dockerfile(record, fields["versions"], tag))
-    (folder / README).write_text(_readme(result, trial, record, fields))
+        (folder / DOCKERFILE).write_text(dockerfile(deployment, fields["versions"], tag))
+    (folder / README).write_text(_readme(result, trial, deployment, fields))
     write_manifest(folder, fields)
 
 
-def _manifest(result: Result, trial: Trial, sample: Rounds) -> dict[str, Any]:
+def _manifest(
+    result: Result, trial: Trial, sample: Rounds, deployment: Deployment
+) -> dict[str, Any]:
     hardware = detect_hardware()
     experiment = result.experiment
     return {
@@ -130,16 +134,14 @@ def _manifest(result: Result, trial: Trial, sample: Rounds) -> dict[str, Any]:
             "isa": sorted(hardware.isa),
         },
         "versions": {
+            **serving_versions(deployment),
             **hardware.libraries,
-            **serving_versions(),
             "python": sys.version.split()[0],
         },
     }
 
 
-def _readme(
-    result: Result, trial: Trial, record: CandidateRecord, fields: Mapping[str, Any]
-) -> str:
+def _readme(result: Result, trial: Trial, deployment: Deployment, fields: Mapping[str, Any]) -> str:
     figures = "\n".join(
         f"| {name} | {figure(m)} | {m.low:.4g} to {m.high:.4g} | {m.unit} | {m.samples} |"
         for name, m in trial.measurements.items()
@@ -152,7 +154,7 @@ def _readme(
 
 ## Run it
 
-    pip install {requirements_of(record)} numpy
+    pip install {" ".join(dict.fromkeys((*deployment.requirements, "numpy")))}
     python run.py
 
 `run.py` needs nothing else; it runs the recorded inputs in `samples.npz` and prints how far the
@@ -167,7 +169,7 @@ FOLDER` checks files, outputs, choices, speed and memory.
 
 ## Serve it
 
-{serving_words(record)}
+{serving_words(deployment)}
 ## What it is
 
 {choices}

@@ -3,12 +3,9 @@
 import importlib.metadata
 from collections.abc import Mapping
 
-from tunefront.evaluators import CandidateRecord
-from tunefront.evaluators.exports.folder import can_be_served
+from tunefront.evaluators.runtimes.base import Deployment
 
 DOCKERFILE = "Dockerfile"
-RUNS_ON = {"torch": "torch", "inductor": "torch"}
-"""The distribution of a runtime, if its name differs from the runtime's."""
 SERVES_WITH = ("numpy", "fastapi", "uvicorn")
 _WHEELS = "https://download.pytorch.org/whl"
 _TEMPLATE = """\
@@ -37,52 +34,44 @@ RUN apt-get update && apt-get install -y --no-install-recommends libgomp1 \\
 """
 
 
-def requirements_of(record: CandidateRecord) -> str:
-    """Return the name of the distribution that runs the export."""
-    return RUNS_ON.get(record.runtime, record.runtime)
+def serving_versions(deployment: Deployment) -> dict[str, str]:
+    """Return the installed versions of what the export and its server need."""
+    names = (*deployment.requirements, *SERVES_WITH)
+    return {name: importlib.metadata.version(name) for name in names}
 
 
-def serving_versions() -> dict[str, str]:
-    """Return the installed versions of the libraries that serving needs besides the runtime."""
-    return {name: importlib.metadata.version(name) for name in SERVES_WITH}
-
-
-def dockerfile(record: CandidateRecord, versions: Mapping[str, str], tag: str) -> str:
+def dockerfile(deployment: Deployment, versions: Mapping[str, str], tag: str) -> str:
     """Return the Dockerfile of an image that serves the export.
 
     Args:
-        record: The candidate's record.
+        deployment: How the export runs.
         versions: Versions from the manifest: of the runtime, the serving libraries and Python.
         tag: The image's name in the Dockerfile's comment.
     """
-    names = (requirements_of(record), *SERVES_WITH)
-    local = versions["torch"].partition("+")[2] if names[0] == "torch" else ""
+    names = dict.fromkeys((*deployment.requirements, *SERVES_WITH))
+    local = versions["torch"].partition("+")[2] if "torch" in names else ""
     return _TEMPLATE.format(
         tag=tag,
         python=".".join(versions["python"].split(".")[:2]),
-        system=_COMPILED if record.runtime == "inductor" else "",
+        system=_COMPILED if deployment.compiled else "",
         index=f" --extra-index-url {_WHEELS}/{local}" if local else "",
         pinned=" ".join(f"{name}=={versions[name]}" for name in names),
         health=_HEALTH,
     )
 
 
-def serving_words(record: CandidateRecord) -> str:
+def serving_words(deployment: Deployment) -> str:
     """Return the README's section about serving."""
-    if not can_be_served(record):
-        ranks = record.configuration["tensor_parallel"]
-        return (
-            f"There is no `serve.py`: {ranks} processes share this model, and one that serves "
-            f"HTTP can't start them.\n`torchrun --nproc-per-node {ranks} run.py` runs it."
-        )
+    if deployment.not_served:
+        return f"There is no `serve.py`: {deployment.not_served}.\n"
     compiled = (
-        "\nInductor's code was compiled for the processor above and asks for its instructions.\n"
-        if record.runtime == "inductor"
+        "\nThe code was compiled for the processor above and needs its instructions.\n"
+        if deployment.compiled
         else ""
     )
     return f"""\
-    pip install {requirements_of(record)} {" ".join(SERVES_WITH)}
-    python serve.py                              # http://127.0.0.1:8000; --help tells the rest
+    pip install {" ".join(dict.fromkeys((*deployment.requirements, *SERVES_WITH)))}
+    python serve.py                              # http://127.0.0.1:8000; --help lists options
     python serve.py --example > request.json     # the recorded request
     curl --data @request.json http://127.0.0.1:8000/predict
 

@@ -1,15 +1,18 @@
 """The task that builds a candidate: the model stage and the runtime stage."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tunefront.evaluators.evaluation.built import CandidateRecord
 from tunefront.evaluators.exports.open import runtime_of
 from tunefront.evaluators.pipelines.workload import build_workload, catalog_for
 from tunefront.evaluators.runtimes.base import Source
 from tunefront.evaluators.store.store import Store, key_of
-from tunefront.spaces import detect_hardware
+from tunefront.evaluators.techniques.pruning import active_techniques
+from tunefront.evaluators.workloads.base import TensorWorkload
+from tunefront.spaces import Configuration, detect_hardware
 
 from .model_stage import ModelStage, apply_techniques, calibration_requests, use_own_cores
 
@@ -26,41 +29,71 @@ class BuildRequest:
 
 
 def build(request: BuildRequest) -> None:
-    """Run the model stage and the runtime stage: fill the candidate's folder."""
-    from tunefront.evaluators.workloads.modules import pretrained_of
+    """Run the model stage and the runtime stage: fill the candidate's folder.
 
+    The torch module is loaded if techniques change it or the runtime asks for it.
+    """
     use_own_cores()
     model = request.model
-    configuration = model.configuration
-    store = Store(model.store)
+    configuration, catalog = model.configuration, catalog_for(model.workload)
+    stage = _Module(model)
+    if changed := bool(active_techniques(catalog, configuration)):
+        stage.module  # noqa: B018
     workload = build_workload(model.workload, configuration)
-    module = workload.load()
-    reference_parameters = _weights(module)[0]
-    calibration = calibration_requests(model.workload, configuration)
-    apply_techniques(module, model, calibration)
-    parameters, zeros = _weights(module)
+    tensors = isinstance(workload, TensorWorkload)
+    store = Store(model.store)
     source = Source(
-        module=module,
-        inputs=workload.inputs,
-        calibration=calibration,
+        module=lambda: stage.module,
         shared=lambda name, make: store.get_or_make(
             key_of(kind="shared", name=name, model=model.model_key), make
         ),
         hardware=detect_hardware(),
+        inputs=workload.inputs if isinstance(workload, TensorWorkload) else (),
+        calibration=stage.calibration if tensors else (),
+        prompts=() if tensors else stage.calibration,
         architecture=workload.architecture,
-        pretrained=pretrained_of(module),
+        unchanged=None if changed else workload.checkpoint(),
     )
-    catalog = catalog_for(model.workload)
     runtime = runtime_of(catalog, configuration.text("runtime"))
     settings = runtime.build(source, configuration, request.folder)
+    built = catalog.up_to(configuration, "runtime")
+    defaults = {n: v for n, v in catalog.defaults.items() if n not in built}
     CandidateRecord(
-        configuration=catalog.up_to(configuration, "runtime"),
+        configuration=built,
         settings=settings,
-        parameters=parameters,
-        reference_parameters=reference_parameters,
-        sparsity=zeros / max(parameters, 1),
+        parameters=stage.parameters,
+        reference_parameters=stage.reference_parameters,
+        sparsity=stage.zeros / max(stage.parameters, 1),
+        execution=Configuration(defaults),
+        interface=workload.interface,
         extensions=model.workload.extensions,
     ).write(request.folder)
+
+
+class _Module:
+    """The torch module after the model stage, loaded on first use, and its weights.
+
+    Weights are counted in tensors of two or more dimensions; the numbers are 0 before it is loaded.
+    """
+
+    def __init__(self, stage: ModelStage) -> None:
+        self._stage = stage
+        self.parameters = self.reference_parameters = self.zeros = 0
+
+    @cached_property
+    def calibration(self) -> list[Any]:
+        """The requests that techniques and the build are calibrated with."""
+        return calibration_requests(self._stage.workload, self._stage.configuration)
+
+    @cached_property
+    def module(self) -> "torch.nn.Module":
+        """The module with the techniques applied."""
+        stage = self._stage
+        module = build_workload(stage.workload, stage.configuration).load_module()
+        self.reference_parameters = _weights(module)[0]
+        apply_techniques(module, stage, self.calibration)
+        self.parameters, self.zeros = _weights(module)
+        return module
 
 
 def _weights(module: "torch.nn.Module") -> tuple[int, int]:

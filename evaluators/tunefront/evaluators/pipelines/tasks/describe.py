@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from tunefront.evaluators.pipelines.workload import build_workload
 from tunefront.evaluators.store.store import fingerprint_of
+from tunefront.evaluators.workloads.base import TensorWorkload
 from tunefront.evaluators.workloads.spec import WorkloadSpec
 from tunefront.spaces import Configuration
 
@@ -24,7 +25,7 @@ class WorkloadDescription:
 
     Attributes:
         fingerprint: Hash of the content of its files.
-        parameters: Number of parameters of the module; 0 if unknown.
+        parameters: Number of parameters of the module; 0 if unknown or without a torch module.
         module: Name of the module's class; empty if unknown.
     """
 
@@ -38,7 +39,7 @@ def describe(request: DescribeRequest) -> WorkloadDescription:
     spec = request.workload
     workload = build_workload(spec, request.configuration)
     use_own_cores()
-    module = workload.load()
+    module = workload.load_module() if isinstance(workload, TensorWorkload) else None
     workload.requests(2, 1)
     files = [*workload.files()]
     if spec.calibration is not None:
@@ -46,6 +47,6 @@ def describe(request: DescribeRequest) -> WorkloadDescription:
         calibration_of(spec, request.configuration).requests(2, 1)
     return WorkloadDescription(
         fingerprint=fingerprint_of(tuple(files)),
-        parameters=sum(p.numel() for p in module.parameters()),
-        module=type(module).__name__,
+        parameters=0 if module is None else sum(p.numel() for p in module.parameters()),
+        module="" if module is None else type(module).__name__,
     )

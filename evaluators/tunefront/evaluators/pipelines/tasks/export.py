@@ -5,13 +5,13 @@ from pathlib import Path
 
 from tunefront.evaluators.exports.folder import (
     PROCESSOR,
-    can_be_served,
     copy_candidate,
     write_recorded_outputs,
     write_server,
 )
-from tunefront.evaluators.interfaces.tensors import read_requests
+from tunefront.evaluators.interfaces.builtin import RequestSet
 from tunefront.evaluators.pipelines.workload import build_workload
+from tunefront.evaluators.workloads.base import TensorWorkload
 from tunefront.evaluators.workloads.spec import WorkloadSpec
 from tunefront.spaces import Configuration
 
@@ -25,7 +25,6 @@ class ExportRequest:
         configuration: The complete configuration of the candidate.
         candidate: Folder of the candidate.
         requests: Folder of the requests; the first is recorded with its outputs.
-        threads: Threads that the export runs with.
         folder: The export's folder.
     """
 
@@ -33,7 +32,6 @@ class ExportRequest:
     configuration: Configuration
     candidate: Path
     requests: Path
-    threads: int
     folder: Path
 
 
@@ -41,9 +39,10 @@ def write_export(request: ExportRequest) -> None:
     """Write the candidate's files, scripts, recorded outputs and processor."""
     folder = request.folder
     workload = build_workload(request.workload, request.configuration)
-    record = copy_candidate(request.candidate, folder, request.threads)
+    made = RequestSet.read(request.requests)
+    first = made.requests[0]
+    deployment = copy_candidate(request.candidate, folder, request.configuration, made.interface)
     workload.save_processor(folder / PROCESSOR)
-    first = read_requests(request.requests)[0]
-    if can_be_served(record):
+    if isinstance(workload, TensorWorkload) and not deployment.not_served:
         write_server(folder, workload.inputs, first)
-    write_recorded_outputs(folder, first)
+    write_recorded_outputs(folder, made.interface, first)

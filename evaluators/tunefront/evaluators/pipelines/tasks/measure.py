@@ -1,27 +1,20 @@
 """The task that runs a candidate's turns and reads back its properties."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from importlib import import_module
-
-import numpy as np
 
 from tunefront.evaluators.benchmark.messages import MeasureRequest, ReadBack
 from tunefront.evaluators.benchmark.turn_channel import TurnClient
 from tunefront.evaluators.evaluation.built import CandidateRecord
 from tunefront.evaluators.exports.open import open_candidate
-from tunefront.evaluators.interfaces.tensors import (
-    Inputs,
-    no_collection,
-    read_requests,
-    run_block,
-    warm_up,
-)
+from tunefront.evaluators.interfaces.base import no_collection
+from tunefront.evaluators.interfaces.builtin import RequestSet
+from tunefront.evaluators.interfaces.endpoint import Endpoint
 from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.evaluators.measures.machine import ProcessWatch
 from tunefront.evaluators.pipelines.read_back import not_applied
 from tunefront.evaluators.pipelines.workload import catalog_for
-from tunefront.evaluators.runtimes.base import Candidate
 from tunefront.spaces import EvaluationError
 
 
@@ -35,7 +28,7 @@ def measure(request: MeasureRequest) -> ReadBack:
         EvaluationError: With the cause "invalid output" if outputs are not finite, "not applied"
             if a choice did not take effect.
     """
-    made = read_requests(request.requests)
+    made = RequestSet.read(request.requests)
     if request.workload.extensions:
         catalog_for(request.workload)  # makes the modules of the user's measures importable
     client = TurnClient(request.address, request.place)
@@ -44,34 +37,29 @@ def measure(request: MeasureRequest) -> ReadBack:
         return ReadBack()
     folder, configuration = request.candidate, request.configuration
     start = time.perf_counter()
-    candidate = open_candidate(folder, threads=configuration.integer("threads"))
+    endpoint = open_candidate(folder, configuration)
     load_s = time.perf_counter() - start
     try:
-        _check_outputs(candidate, made[0])
-        client.say({"load_s": load_s})
+        made.interface.respond(endpoint, made.requests[0])
+        processes = endpoint.processes()
+        client.say({"load_s": load_s, "processes": processes and list(processes)})
         with no_collection():
-            _take_turns(client, calls, candidate, made, request)
-        facts = candidate.facts()
+            _take_turns(client, calls, endpoint, made, request)
+        facts = endpoint.facts()
         catalog, record = catalog_for(request.workload), CandidateRecord.read(folder)
         problem = not_applied(catalog, configuration, facts, record)
         if problem is not None:
             raise EvaluationError(problem, cause="not applied")
         return ReadBack(facts=to_plain(facts))
     finally:
-        candidate.close()
-
-
-def _check_outputs(candidate: Candidate, request: Inputs) -> None:
-    outputs = candidate(request)
-    if not all(np.isfinite(output).all() for output in outputs):
-        raise EvaluationError("outputs hold NaN or infinite values", cause="invalid output")
+        endpoint.close()
 
 
 def _take_turns(
     client: TurnClient,
     calls: Iterator[str],
-    candidate: Candidate,
-    made: Sequence[Inputs],
+    endpoint: Endpoint,
+    made: RequestSet,
     request: MeasureRequest,
 ) -> None:
     """Serve the calls of the turn channel until `end`.
@@ -79,18 +67,19 @@ def _take_turns(
     `warm` runs the warm-up, `report` replies with the results of the functions `inside`, any other
     call runs a timed block.
     """
-    watch = ProcessWatch()
+    interface, protocol = made.interface, request.protocol
+    watch = ProcessWatch(endpoint.processes() or ())
     for word in calls:
         if word == "end":
             return
         if word == "warm":
-            warmup_s = warm_up(candidate, made, request.protocol.seconds)
+            warmup_s = interface.warm_up(endpoint, made.requests, made.load, protocol.seconds)
             watch.settle()
             client.say({"warmup_s": warmup_s})
         elif word == "report":
             client.say({"reports": {name: _called(name) for name in request.inside}})
         else:
-            block = run_block(candidate, made, request.protocol.block_s, watch)
+            block = interface.run_block(endpoint, made.requests, made.load, protocol.block_s, watch)
             watch.settle()
             client.say(to_plain(block))
 

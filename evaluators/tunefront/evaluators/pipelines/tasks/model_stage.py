@@ -4,13 +4,12 @@ import json
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tunefront.evaluators.interfaces.tensors import Inputs
-from tunefront.evaluators.pipelines.workload import build_workload, catalog_for
+from tunefront.evaluators.pipelines.workload import AnyWorkload, build_workload, catalog_for
 from tunefront.evaluators.store.store import Store, key_of
 from tunefront.evaluators.techniques.pruning import active_techniques
-from tunefront.evaluators.workloads.base import Workload
 from tunefront.evaluators.workloads.spec import WorkloadSpec
 from tunefront.spaces import Configuration
 
@@ -47,13 +46,13 @@ def use_own_cores() -> None:
     torch.set_num_threads(len(os.sched_getaffinity(0)))
 
 
-def calibration_of(spec: WorkloadSpec, configuration: Configuration | None = None) -> Workload:
+def calibration_of(spec: WorkloadSpec, configuration: Configuration | None = None) -> AnyWorkload:
     """Return the workload with its calibration data, or with its own data if it names none."""
     return build_workload(replace(spec, data=spec.calibration or spec.data), configuration)
 
 
-def calibration_requests(spec: WorkloadSpec, configuration: Configuration) -> list[Inputs]:
-    """Return the requests that techniques and builds are calibrated with."""
+def calibration_requests(spec: WorkloadSpec, configuration: Configuration) -> list[Any]:
+    """Return the requests that techniques and builds are calibrated with, of its interface."""
     return calibration_of(spec, configuration).requests(CALIBRATION_BATCH, CALIBRATION_REQUESTS)
 
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunefront.evaluators.evaluation.built import CandidateRecord
-from tunefront.evaluators.interfaces.tensors import no_collection, read_requests
+from tunefront.evaluators.interfaces.base import no_collection
+from tunefront.evaluators.interfaces.builtin import RequestSet
 from tunefront.evaluators.pipelines.workload import build_workload
 from tunefront.evaluators.profiling.job import ProfileJob
 from tunefront.evaluators.profiling.profile import Profile, Roofline
@@ -36,9 +37,9 @@ def count_products(request: ProductsRequest) -> dict[str, float]:
 
     use_own_cores()
     spec = request.model.workload
-    module = build_workload(spec, request.model.configuration).load()
+    module = build_workload(spec, request.model.configuration).load_module()
     apply_techniques(module, request.model, calibration_requests(spec, request.model.configuration))
-    made = read_requests(request.requests)
+    made = RequestSet.read(request.requests).requests
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         for inputs in made:
             module(**tensors(inputs))
@@ -104,7 +105,7 @@ def profile(request: ProfileRequest) -> Profile:
         marked=request.marked,
         record=CandidateRecord.read(request.candidate),
         threads=request.threads,
-        requests=read_requests(request.requests),
+        requests=RequestSet.read(request.requests).requests,
         seconds=request.seconds,
         trace=request.trace,
         products=request.products,

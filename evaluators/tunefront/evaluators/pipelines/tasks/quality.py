@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunefront.evaluators.exports.open import open_candidate
-from tunefront.evaluators.pipelines.workload import build_workload
+from tunefront.evaluators.pipelines.workload import AnyWorkload, build_workload
 from tunefront.evaluators.statistics.paired_quality import QualityLimit
-from tunefront.evaluators.workloads.base import Workload
 from tunefront.evaluators.workloads.outputs import write_samples
 from tunefront.evaluators.workloads.quality import read_items, read_predictions, write_quality
 from tunefront.evaluators.workloads.sequential import LOOKS
@@ -55,20 +54,21 @@ class QualityRequest:
 def write_candidate_quality(request: QualityRequest) -> None:
     """Write the candidate's quality and example outputs."""
     workload = build_workload(request.workload, request.configuration)
-    candidate = open_candidate(request.candidate, threads=request.threads)
+    configuration = Configuration({**request.configuration, "threads": request.threads})
+    endpoint = open_candidate(request.candidate, configuration)
     stopping = request.stopping
     try:
         predictions = read_predictions(request.reference)
         enough = None if stopping is None else _limit(workload, stopping).decided
-        result = workload.quality(candidate, predictions or None, enough)
-        samples = workload.samples(candidate, result)
+        result = workload.quality(endpoint, predictions or None, enough)
+        samples = workload.samples(endpoint, result)
     finally:
-        candidate.close()
+        endpoint.close()
     write_quality(result, request.folder)
     write_samples(samples, request.folder)
 
 
-def _limit(workload: Workload, stopping: QualityStopping) -> QualityLimit:
+def _limit(workload: AnyWorkload, stopping: QualityStopping) -> QualityLimit:
     return QualityLimit(
         base=read_items(stopping.baseline),
         scale=workload.primary.scale,

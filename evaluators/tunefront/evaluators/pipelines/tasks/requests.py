@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
+from tunefront.evaluators.interfaces.builtin import RequestSet, interface_of
 from tunefront.evaluators.pipelines.workload import build_workload
 from tunefront.evaluators.workloads.spec import WorkloadSpec
 from tunefront.spaces import Configuration
@@ -28,10 +27,11 @@ class RequestFiles:
 
 
 def write_requests(request: RequestFiles) -> None:
-    """Write one file for each request."""
+    """Write the requests of the workload and their load."""
     workload = build_workload(request.workload, request.configuration)
-    for place, inputs in enumerate(
-        workload.requests(request.configuration.integer("batch_size"), request.count)
-    ):
-        path = request.folder / f"request_{place:03}.npz"
-        np.savez(path, allow_pickle=False, **dict(inputs))
+    made = RequestSet(
+        interface=interface_of(workload.interface),
+        load=workload.load(),
+        requests=workload.requests(request.configuration.integer("batch_size"), request.count),
+    )
+    made.write(request.folder)

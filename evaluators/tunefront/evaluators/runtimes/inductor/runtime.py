@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tunefront.evaluators.evaluation.built import Facts
-from tunefront.evaluators.interfaces.tensors import Inputs
-from tunefront.evaluators.runtimes.base import Candidate, Runtime, Source
+from tunefront.evaluators.interfaces.endpoint import Facts
+from tunefront.evaluators.interfaces.tensors import Inputs, TensorEndpoint
+from tunefront.evaluators.runtimes.base import Built, Deployment, Runtime, Source
 from tunefront.evaluators.runtimes.number_format import (
     KEPT_LAYERS,
     NumberFormat,
@@ -44,7 +44,7 @@ class Inductor(Runtime):
 
         os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
         wanted = NumberFormat.of(configuration)
-        module, kept = convert(source.module, wanted)
+        module, kept = convert(source.module(), wanted)
         program = export_program(module, source)
         if configuration.text("device") == "cuda":
             from torch.export.passes import move_to_device_pass
@@ -62,29 +62,24 @@ class Inductor(Runtime):
             raise EvaluationError(f"inductor: {error}", cause="unsupported") from error
         return {KEPT_LAYERS: kept}
 
-    def load(
-        self,
-        folder: Path,
-        configuration: Configuration,
-        settings: Mapping[str, object],
-        threads: int,
-    ) -> Candidate:
+    def open(self, built: Built, configuration: Configuration) -> TensorEndpoint:
         """Open the package."""
         import torch
 
-        torch.set_num_threads(threads)
-        return InductorCandidate(folder / PACKAGE_FILE, configuration, settings)
+        torch.set_num_threads(configuration.integer("threads"))
+        return InductorEndpoint(built.folder / PACKAGE_FILE, configuration, built.settings)
 
-    def script(
-        self, configuration: Configuration, settings: Mapping[str, object], threads: int
-    ) -> str:
+    def deployment(self, built: Built, configuration: Configuration) -> Deployment:
         """Return a script that needs torch and numpy only."""
-        return _SCRIPT.format(
-            file=PACKAGE_FILE, device=configuration.text("device"), threads=threads
+        script = _SCRIPT.format(
+            file=PACKAGE_FILE,
+            device=configuration.text("device"),
+            threads=configuration.integer("threads"),
         )
+        return Deployment(script=script, requirements=("torch",), compiled=True)
 
 
-class InductorCandidate(Candidate):
+class InductorEndpoint(TensorEndpoint):
     """An open package."""
 
     def __init__(
@@ -97,7 +92,7 @@ class InductorCandidate(Candidate):
         self._device = configuration.text("device")
         self._model: Any = torch._inductor.aoti_load_package(str(path))
 
-    def __call__(self, inputs: Inputs) -> Sequence[Array]:
+    def call(self, inputs: Inputs) -> Sequence[Array]:
         """Run one request; on a GPU the copies to and from it are included, as in production."""
         import torch
 

@@ -22,7 +22,7 @@ def _export(source: Source, folder: Path) -> None:
 
     from tunefront.evaluators.runtimes.export_program import export_program
 
-    program = export_program(source.module, source)
+    program = export_program(source.module(), source)
     try:
         exported = torch.onnx.export(
             program,

@@ -17,17 +17,17 @@ from tunefront.evaluators.profiling.job import (
 )
 from tunefront.evaluators.profiling.kinds import onnx_kind
 from tunefront.evaluators.profiling.profile import ProfileRow, between
-from tunefront.evaluators.runtimes.base import LoadFolder
+from tunefront.evaluators.runtimes.base import OpenFolder
 
-from .runtime import ONNX_FILE, OnnxCandidate
+from .runtime import ONNX_FILE, OnnxEndpoint
 
 _Event = Mapping[str, Any]
 
 
-def profile_onnx(job: ProfileJob, load: LoadFolder) -> ProfilerResult:
+def profile_onnx(job: ProfileJob, open_folder: OpenFolder) -> ProfilerResult:
     """Profile from the session's trace; the time of a call outside its nodes is its own row."""
-    plain = load(job.folder)
-    seen = OnnxCandidate(job.folder / ONNX_FILE, job.threads, trace=str(job.trace.with_suffix("")))
+    plain = open_folder(job.folder)
+    seen = OnnxEndpoint(job.folder / ONNX_FILE, job.threads, trace=str(job.trace.with_suffix("")))
     for candidate in (plain, seen):
         warm_up(candidate, job.requests, job.seconds)
     before = timed_passes(plain, job.requests, 3)

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tunefront.evaluators.evaluation.built import Facts
-from tunefront.evaluators.interfaces.tensors import Inputs
-from tunefront.evaluators.runtimes.base import Candidate, Runtime, Source
+from tunefront.evaluators.interfaces.endpoint import Facts
+from tunefront.evaluators.interfaces.tensors import Inputs, TensorEndpoint
+from tunefront.evaluators.runtimes.base import Built, Deployment, Runtime, Source
 from tunefront.evaluators.runtimes.number_format import NumberFormat, quantization_facts
 from tunefront.evaluators.runtimes.weights import WeightStatistics, total
 from tunefront.evaluators.statistics.arrays import Array
@@ -51,24 +51,17 @@ class OnnxRuntime(Runtime):
             raise EvaluationError(f"onnxruntime: {error}", cause="unsupported") from error
         return {}
 
-    def load(
-        self,
-        folder: Path,
-        configuration: Configuration,
-        settings: Mapping[str, object],
-        threads: int,
-    ) -> Candidate:
+    def open(self, built: Built, configuration: Configuration) -> TensorEndpoint:
         """Open a session."""
-        return OnnxCandidate(folder / ONNX_FILE, threads)
+        return OnnxEndpoint(built.folder / ONNX_FILE, configuration.integer("threads"))
 
-    def script(
-        self, configuration: Configuration, settings: Mapping[str, object], threads: int
-    ) -> str:
+    def deployment(self, built: Built, configuration: Configuration) -> Deployment:
         """Return a script that needs onnxruntime and numpy only."""
-        return _SCRIPT.format(file=ONNX_FILE, threads=threads)
+        script = _SCRIPT.format(file=ONNX_FILE, threads=configuration.integer("threads"))
+        return Deployment(script=script, requirements=("onnxruntime",))
 
 
-class OnnxCandidate(Candidate):
+class OnnxEndpoint(TensorEndpoint):
     """An inference session.
 
     Args:
@@ -92,7 +85,7 @@ class OnnxCandidate(Candidate):
             str(path), options, providers=["CPUExecutionProvider"]
         )
 
-    def __call__(self, inputs: Inputs) -> Sequence[Array]:
+    def call(self, inputs: Inputs) -> Sequence[Array]:
         """Run one request."""
         outputs: Sequence[Array] = self._session.run(None, dict(inputs))
         return outputs

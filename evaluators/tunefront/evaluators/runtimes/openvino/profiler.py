@@ -17,9 +17,9 @@ from tunefront.evaluators.profiling.job import (
 from tunefront.evaluators.profiling.kinds import openvino_kind
 from tunefront.evaluators.profiling.profile import ProfileRow, between
 from tunefront.evaluators.profiling.work import Shape
-from tunefront.evaluators.runtimes.base import LoadFolder
+from tunefront.evaluators.runtimes.base import OpenFolder
 
-from .runtime import IR_FILE, OpenVinoCandidate
+from .runtime import IR_FILE, OpenVinoEndpoint
 
 _BITS = {"f32": 32, "i32": 32, "i64": 64, "bf16": 16, "f16": 16, "u4": 4, "i4": 4, "nf4": 4}
 LEAST_RUNS = 40
@@ -29,13 +29,13 @@ Counters are means in whole microseconds since compilation, thus too coarse afte
 """
 
 
-def profile_openvino(job: ProfileJob, load: LoadFolder) -> ProfilerResult:
+def profile_openvino(job: ProfileJob, open_folder: OpenFolder) -> ProfilerResult:
     """Profile from the counters; the time of a call outside its nodes is its own row."""
-    plain = load(job.folder)
+    plain = open_folder(job.folder)
     options = job.record.settings["options"]
     assert isinstance(options, dict)
     counting = {**options, "INFERENCE_NUM_THREADS": job.threads, "PERF_COUNT": True}
-    seen = OpenVinoCandidate(job.folder / IR_FILE, counting)
+    seen = OpenVinoEndpoint(job.folder / IR_FILE, counting)
     for candidate in (plain, seen):
         warm_up(candidate, job.requests, job.seconds)
     before = timed_passes(plain, job.requests, 3)
@@ -72,7 +72,7 @@ class _Work:
     moved_bytes: float
 
 
-def _work(candidate: OpenVinoCandidate, job: ProfileJob) -> dict[str, _Work]:
+def _work(candidate: OpenVinoEndpoint, job: ProfileJob) -> dict[str, _Work]:
     """Compute the work by node from the plugin's shapes in every request."""
     seen: dict[str, list[_Work]] = {}
     for request in job.requests:

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from tunefront.evaluators.evaluation.built import Facts
-from tunefront.evaluators.interfaces.tensors import Inputs
-from tunefront.evaluators.runtimes.base import Candidate, Runtime, Source
+from tunefront.evaluators.interfaces.endpoint import Facts
+from tunefront.evaluators.interfaces.tensors import Inputs, TensorEndpoint
+from tunefront.evaluators.runtimes.base import Built, Deployment, Runtime, Source
 from tunefront.evaluators.runtimes.number_format import NumberFormat, quantization_facts
 from tunefront.evaluators.runtimes.weights import WeightStatistics, total
 from tunefront.evaluators.statistics.arrays import Array
@@ -44,7 +44,7 @@ class OpenVino(Runtime):
 
         from tunefront.evaluators.runtimes.export_program import export_program
 
-        program = export_program(source.module, source)
+        program = export_program(source.module(), source)
         wanted = NumberFormat.of(configuration)
         try:
             model = openvino.convert_model(program)
@@ -64,28 +64,17 @@ class OpenVino(Runtime):
             raise EvaluationError(told, cause="disk full") from error
         return {"options": _options(wanted)}
 
-    def load(
-        self,
-        folder: Path,
-        configuration: Configuration,
-        settings: Mapping[str, object],
-        threads: int,
-    ) -> Candidate:
+    def open(self, built: Built, configuration: Configuration) -> TensorEndpoint:
         """Compile for this processor."""
-        options = settings["options"]
-        assert isinstance(options, dict)
-        return OpenVinoCandidate(folder / IR_FILE, {**options, "INFERENCE_NUM_THREADS": threads})
+        return OpenVinoEndpoint(built.folder / IR_FILE, _opened_with(built, configuration))
 
-    def script(
-        self, configuration: Configuration, settings: Mapping[str, object], threads: int
-    ) -> str:
+    def deployment(self, built: Built, configuration: Configuration) -> Deployment:
         """Return a script that needs openvino and numpy only."""
-        options = settings["options"]
-        assert isinstance(options, dict)
-        return _SCRIPT.format(file=IR_FILE, options={**options, "INFERENCE_NUM_THREADS": threads})
+        script = _SCRIPT.format(file=IR_FILE, options=_opened_with(built, configuration))
+        return Deployment(script=script, requirements=("openvino",))
 
 
-class OpenVinoCandidate(Candidate):
+class OpenVinoEndpoint(TensorEndpoint):
     """A compiled model with one inference request."""
 
     def __init__(self, path: Path, options: Mapping[str, object]) -> None:
@@ -98,7 +87,7 @@ class OpenVinoCandidate(Candidate):
         self._request: Any = self._compiled.create_infer_request()
         self._inputs = [port.get_any_name() for port in self._compiled.inputs]
 
-    def __call__(self, inputs: Inputs) -> Sequence[Array]:
+    def call(self, inputs: Inputs) -> Sequence[Array]:
         """Run one request."""
         # The graph omits inputs that it does not use.
         result = self._request.infer({name: inputs[name] for name in self._inputs})
@@ -175,6 +164,13 @@ def _tensor(port: Any) -> Tensor:
     known = tuple(shape.to_shape()) if shape.is_static else (0,)
     formats = port.get_node().rt_info["outputPrecisions"].astype(str).split(",")
     return known, formats[min(port.get_index(), len(formats) - 1)]
+
+
+def _opened_with(built: Built, configuration: Configuration) -> dict[str, object]:
+    """Return the options of the build with the number of threads."""
+    options = built.settings["options"]
+    assert isinstance(options, dict)
+    return {**options, "INFERENCE_NUM_THREADS": configuration.integer("threads")}
 
 
 def _quiet() -> None:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tunefront.evaluators.interfaces.tensors import warm_up
+from tunefront.evaluators.interfaces.tensors import TensorEndpoint, warm_up
 from tunefront.evaluators.profiling.job import (
     ProfileJob,
     ProfilerResult,
@@ -22,16 +22,16 @@ from tunefront.evaluators.profiling.trace import (
     rows_on_cpu,
     rows_on_gpu,
 )
-from tunefront.evaluators.runtimes.base import Candidate, LoadFolder
+from tunefront.evaluators.runtimes.base import OpenFolder
 
 FEWEST_PLACES = 0.8
 """Minimum share of the graph's operators found in the trace for modules to be reported."""
 
 
-def profile_torch(job: ProfileJob, load: LoadFolder) -> ProfilerResult:
+def profile_torch(job: ProfileJob, open_folder: OpenFolder) -> ProfilerResult:
     """Profile from a Chrome trace; modules are assigned by the order of the program's operators."""
-    plain = load(job.folder)
-    seen = plain if job.marked is None else load(job.marked)
+    plain = open_folder(job.folder)
+    seen = plain if job.marked is None else open_folder(job.marked)
     for candidate in (plain, seen):
         warm_up(candidate, job.requests, job.seconds)
     before = timed_passes(plain, job.requests, 3)
@@ -66,7 +66,7 @@ def profile_torch(job: ProfileJob, load: LoadFolder) -> ProfilerResult:
     )
 
 
-def _record(candidate: Candidate, job: ProfileJob, passes: int) -> None:
+def _record(candidate: TensorEndpoint, job: ProfileJob, passes: int) -> None:
     """Run all requests under the profiler and write the trace; one profiled pass is a warm-up."""
     from torch.profiler import ProfilerActivity, profile, record_function
 
@@ -93,13 +93,13 @@ def _kept(requests: Sequence[Span], in_pass: int) -> list[int]:
     return [place * in_pass + step for place in middle(passes) for step in range(in_pass)]
 
 
-def _graph(candidate: Candidate) -> list[CallSite]:
+def _graph(candidate: TensorEndpoint) -> list[CallSite]:
     """Return the operators of an exported program in order; none for a compiled package."""
     from torch._ops import OpOverload
 
-    from .runtime import TorchCandidate
+    from .runtime import TorchEndpoint
 
-    if not isinstance(candidate, TorchCandidate):
+    if not isinstance(candidate, TorchEndpoint):
         return []
     found: list[CallSite] = []
     for node in candidate.graph.nodes:

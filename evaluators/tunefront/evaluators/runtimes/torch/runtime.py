@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tunefront.evaluators.evaluation.built import Facts
-from tunefront.evaluators.interfaces.tensors import Inputs
-from tunefront.evaluators.runtimes.base import Candidate, Runtime, Source
+from tunefront.evaluators.interfaces.endpoint import Facts
+from tunefront.evaluators.interfaces.tensors import Inputs, TensorEndpoint
+from tunefront.evaluators.runtimes.base import Built, Deployment, Runtime, Source
 from tunefront.evaluators.runtimes.number_format import (
     KEPT_LAYERS,
     NumberFormat,
@@ -40,7 +40,7 @@ class TorchEager(Runtime):
             return save_shardable(source, folder)
         from tunefront.evaluators.runtimes.export_program import convert, export_program
 
-        module, kept = convert(source.module, NumberFormat.of(configuration))
+        module, kept = convert(source.module(), NumberFormat.of(configuration))
         program = export_program(module, source)
         if configuration.text("device") == "cuda":
             from torch.export.passes import move_to_device_pass
@@ -51,38 +51,33 @@ class TorchEager(Runtime):
         torch.export.save(program, folder / PROGRAM_FILE)
         return {KEPT_LAYERS: kept}
 
-    def load(
-        self,
-        folder: Path,
-        configuration: Configuration,
-        settings: Mapping[str, object],
-        threads: int,
-    ) -> Candidate:
+    def open(self, built: Built, configuration: Configuration) -> TensorEndpoint:
         """Open the program, or start the ranks that share the model."""
         import torch
 
         if configuration.integer("tensor_parallel") > 1:
-            from .tensor_parallel import ShardedCandidate
+            from .tensor_parallel import ShardedEndpoint
 
-            return ShardedCandidate(folder, configuration, threads)
-        torch.set_num_threads(threads)
-        program = torch.export.load(folder / PROGRAM_FILE)
-        return TorchCandidate(program, configuration, settings)
+            return ShardedEndpoint(built.folder, configuration)
+        torch.set_num_threads(configuration.integer("threads"))
+        program = torch.export.load(built.folder / PROGRAM_FILE)
+        return TorchEndpoint(program, configuration, built.settings)
 
-    def script(
-        self, configuration: Configuration, settings: Mapping[str, object], threads: int
-    ) -> str:
+    def deployment(self, built: Built, configuration: Configuration) -> Deployment:
         """Return a script that needs torch and numpy (transformers for tensor parallelism)."""
         if configuration.integer("tensor_parallel") > 1:
-            from .tensor_parallel import script
+            from .tensor_parallel import sharded_deployment
 
-            return script(configuration, threads)
-        return _SCRIPT.format(
-            file=PROGRAM_FILE, device=configuration.text("device"), threads=threads
+            return sharded_deployment(configuration)
+        script = _SCRIPT.format(
+            file=PROGRAM_FILE,
+            device=configuration.text("device"),
+            threads=configuration.integer("threads"),
         )
+        return Deployment(script=script, requirements=("torch",))
 
 
-class TorchCandidate(Candidate):
+class TorchEndpoint(TensorEndpoint):
     """An exported program, run eagerly."""
 
     def __init__(
@@ -101,7 +96,7 @@ class TorchCandidate(Candidate):
         """Operators in execution order, each with the module it came from."""
         return self._module.graph
 
-    def __call__(self, inputs: Inputs) -> Sequence[Array]:
+    def call(self, inputs: Inputs) -> Sequence[Array]:
         """Run one request; on a GPU the copies to and from it are included, as in production."""
         import torch
 

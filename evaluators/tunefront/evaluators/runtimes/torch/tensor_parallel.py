@@ -17,10 +17,10 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from tunefront.evaluators.evaluation.built import Facts
-from tunefront.evaluators.interfaces.tensors import Inputs
+from tunefront.evaluators.interfaces.endpoint import Facts
+from tunefront.evaluators.interfaces.tensors import Inputs, TensorEndpoint
 from tunefront.evaluators.interfaces.torch_tensors import DTYPES, NAME_OF
-from tunefront.evaluators.runtimes.base import Candidate, Source
+from tunefront.evaluators.runtimes.base import Deployment, Source
 from tunefront.evaluators.runtimes.weights import WeightStatistics, total
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.spaces import NOT_QUANTIZED, Configuration, EvaluationError
@@ -39,9 +39,9 @@ def save_shardable(source: Source, folder: Path) -> Mapping[str, object]:
     Raises:
         EvaluationError: If `transformers` has no tensor-parallel plan (cause "unsupported").
     """
-    model: Any = source.pretrained
+    model: Any = source.pretrained()
     if model is None or not getattr(model.config, "base_model_tp_plan", None):
-        named = type(source.module if model is None else model).__name__
+        named = type(source.module() if model is None else model).__name__
         raise EvaluationError(
             f"{named} has no tensor-parallel plan in transformers", cause="unsupported"
         )
@@ -49,11 +49,12 @@ def save_shardable(source: Source, folder: Path) -> Mapping[str, object]:
     return {}
 
 
-class ShardedCandidate(Candidate):
+class ShardedEndpoint(TensorEndpoint):
     """Rank 0 of a model that is sharded over several processes."""
 
-    def __init__(self, folder: Path, configuration: Configuration, threads: int) -> None:
+    def __init__(self, folder: Path, configuration: Configuration) -> None:
         self._ranks = configuration.integer("tensor_parallel")
+        threads = configuration.integer("threads")
         precision, device = configuration.text("precision"), configuration.text("device")
         self._rendezvous = tempfile.TemporaryDirectory(prefix="tunefront-")
         meeting = Path(self._rendezvous.name, "store")
@@ -74,7 +75,7 @@ class ShardedCandidate(Candidate):
         self._device = _device(device, 0)
         self._model = _join(folder, meeting, 0, self._ranks, precision, device, threads)
 
-    def __call__(self, inputs: Inputs) -> Sequence[Array]:
+    def call(self, inputs: Inputs) -> Sequence[Array]:
         """Run one request: broadcast it to all ranks and return this rank's output."""
         ids, mask = (torch.from_numpy(inputs[name]) for name in _INPUTS)
         _broadcast_shape((ids.shape[0], ids.shape[1]), self._device)
@@ -248,15 +249,21 @@ def _device():
 '''
 
 
-def script(configuration: Configuration, threads: int) -> str:
+def sharded_deployment(configuration: Configuration) -> Deployment:
     """Return the script that each of the processes runs, without tunefront."""
-    device = configuration.text("device")
-    return RANK_SCRIPT.format(
-        ranks=configuration.integer("tensor_parallel"),
-        threads=threads,
+    device, ranks = configuration.text("device"), configuration.integer("tensor_parallel")
+    script = RANK_SCRIPT.format(
+        ranks=ranks,
+        threads=configuration.integer("threads"),
         device=device,
         backend="nccl" if device == "cuda" else "gloo",
         dtype=str(DTYPES[configuration.text("precision")]).removeprefix("torch."),
+    )
+    return Deployment(
+        script=script,
+        requirements=("torch", "transformers"),
+        not_served=f"{ranks} processes share this model, and one that serves HTTP can't start "
+        f"them; `torchrun --nproc-per-node {ranks} run.py` runs it",
     )
 
 

@@ -1,0 +1,170 @@
+"""The contract of an interface: how endpoints are called, timed, recorded and compared."""
+
+import gc
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Generic, Protocol, TypeVar
+
+from tunefront.evaluators.statistics.measurement import Measurement
+from tunefront.evaluators.statistics.timing import Block, Timing
+from tunefront.spaces.metric import Metric
+
+from .endpoint import Endpoint
+from .load import Load
+
+STEADY = 0.05
+"""Largest relative difference of two passes in a row at which warm-up ends."""
+
+
+class CpuClock(Protocol):
+    """CPU time of the processes of an endpoint (`ProcessWatch` of measures/machine.py is one)."""
+
+    def start(self) -> None:
+        """Start counting."""
+
+    def stop(self) -> tuple[float, float]:
+        """Return CPU seconds and the seconds that threads waited for a core since `start`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassSize:
+    """The size of a pass over all requests.
+
+    Attributes:
+        items: What the interface's rate counts: items of tensors, generated tokens.
+        tokens: Tokens that are read, without padding; None if requests contain no text.
+    """
+
+    items: int
+    tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """A response compared with a recorded one.
+
+    Attributes:
+        holds: Whether it is the same, within what rounding can change.
+        detail: The difference found and the one that is allowed, as text.
+    """
+
+    holds: bool
+    detail: str
+
+
+RequestT = TypeVar("RequestT")
+ResponseT = TypeVar("ResponseT")
+EndpointT = TypeVar("EndpointT", bound=Endpoint)
+
+
+class Interface(ABC, Generic[RequestT, ResponseT, EndpointT]):
+    """An interface: request and response types, and what is timed; it has no state.
+
+    Attributes:
+        name: Its name in extensions and files.
+        endpoint: The class of its endpoints.
+        metrics: The metrics of `measurements`, in the order of their listings.
+        sample_script: End of an export's run.py: runs the recorded request and compares.
+    """
+
+    name: ClassVar[str]
+    endpoint: type[EndpointT]
+    metrics: ClassVar[tuple[Metric, ...]]
+    sample_script: ClassVar[str] = ""
+
+    @abstractmethod
+    def write(self, requests: Sequence[RequestT], folder: Path) -> None:
+        """Write requests to files in a folder."""
+
+    @abstractmethod
+    def read(self, folder: Path) -> list[RequestT]:
+        """Read the requests that `write` wrote."""
+
+    @abstractmethod
+    def size(self, requests: Sequence[RequestT]) -> PassSize:
+        """Return the size of a pass over requests."""
+
+    @abstractmethod
+    def respond(self, endpoint: EndpointT, request: RequestT) -> ResponseT:
+        """Run one request.
+
+        Raises:
+            EvaluationError: If the response is not usable (cause "invalid output").
+        """
+
+    @abstractmethod
+    def run_pass(self, endpoint: EndpointT, requests: Sequence[RequestT], load: Load) -> float:
+        """Run all requests once and return the wall seconds."""
+
+    @abstractmethod
+    def run_block(
+        self,
+        endpoint: EndpointT,
+        requests: Sequence[RequestT],
+        load: Load,
+        least_s: float,
+        watch: CpuClock,
+    ) -> Block:
+        """Time whole passes for at least `least_s` seconds."""
+
+    @abstractmethod
+    def measurements(self, timing: Timing) -> Mapping[str, Measurement]:
+        """Return the measurements of `metrics`, from the included turns."""
+
+    @abstractmethod
+    def write_sample(self, request: RequestT, response: ResponseT, folder: Path) -> None:
+        """Record a request with its response in an export."""
+
+    @abstractmethod
+    def read_sample(self, folder: Path) -> tuple[RequestT, ResponseT]:
+        """Read what `write_sample` recorded.
+
+        Raises:
+            ExportError: If it can't be read.
+        """
+
+    @abstractmethod
+    def compare(self, recorded: ResponseT, now: ResponseT, precision: str) -> Comparison:
+        """Compare a response with the recorded one, computed in a number format."""
+
+    def warm_up(
+        self, endpoint: EndpointT, requests: Sequence[RequestT], load: Load, limit_s: float
+    ) -> float:
+        """Run passes until they are steady; return the seconds taken, see `until_steady`."""
+        return until_steady(lambda: self.run_pass(endpoint, requests, load), limit_s)
+
+
+def until_steady(run_pass: Callable[[], float], limit_s: float) -> float:
+    """Run passes until two in a row differ by at most `STEADY`, or `limit_s` has passed.
+
+    Args:
+        run_pass: Runs a pass and returns its seconds.
+        limit_s: Largest duration in seconds; it is checked between passes only.
+
+    Returns:
+        Seconds taken. At least two passes run.
+    """
+    start = time.perf_counter()
+    before = run_pass()
+    while True:
+        now = run_pass()
+        elapsed = time.perf_counter() - start
+        if abs(now - before) <= STEADY * before or elapsed > limit_s:
+            return elapsed
+        before = now
+
+
+@contextmanager
+def no_collection() -> Iterator[None]:
+    """Disable the garbage collector, whose pauses would distort timings."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
