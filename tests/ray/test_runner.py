@@ -15,7 +15,7 @@ from tunefront.search.run.runner import Runner
 from tunefront.search.run.stopping import Stopping
 from tunefront.search.study.study import TRIAL_ATTEMPTS, Study
 from tunefront.search.study.trial import Trial
-from tunefront.spaces import Configuration
+from tunefront.spaces import Configuration, resources_of
 
 from . import bodies
 from .conftest import LoadFile, RunAll
@@ -74,8 +74,9 @@ def test_a_trial_asks_for_what_it_needs_in_one_group(
     configuration: dict[str, str | int], bundle: dict[str, float]
 ) -> None:
     complete = builtin_catalog().complete(configuration)
-    assert placement_of(complete).bundles == [bundle]
-    assert placement_of(complete, alone=True).bundles == [{**bundle, "CPU": 1.0}]
+    needed = resources_of(complete)
+    assert placement_of(needed).bundles == [bundle]
+    assert placement_of(needed, alone=True).bundles == [{**bundle, "CPU": 1.0}]
 
 
 def test_no_configuration_runs_twice(load_file: LoadFile, run_all: RunAll) -> None:

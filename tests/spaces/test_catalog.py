@@ -153,7 +153,7 @@ def test_an_extension_adds_values_to_a_known_choice() -> None:
     assert dict(found.kind("runtime").words or {}) == {"a": "the first", "b": "the second"}
     assert found.label(Configuration({"runtime": "b"})) == "b"
     assert found.label(Configuration({"runtime": "b"}), narrow=True) == "bb"
-    assert found.label(Configuration({"runtime": "a"})) == ""
+    assert found.label(Configuration({"runtime": "a"})) == "defaults"
 
 
 @pytest.mark.parametrize(

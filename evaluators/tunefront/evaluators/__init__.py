@@ -22,14 +22,18 @@ from tunefront.evaluators.isolation.process import Isolation
 from tunefront.evaluators.measures.base import Measure, Reading
 from tunefront.evaluators.measures.builtin import BUILTIN_MEASURES
 from tunefront.evaluators.measures.energy import energy_is_counted
-from tunefront.evaluators.pipelines.inference import (
+from tunefront.evaluators.pipelines.inference import target_of
+from tunefront.evaluators.pipelines.keys import candidate_key
+from tunefront.evaluators.pipelines.profile import profile_candidate
+from tunefront.evaluators.pipelines.selection import (
+    confirm_round,
     describe_workload,
     evaluate,
     export_candidate,
-    target_of,
+    pipeline_of,
+    resources_for,
+    workload_metrics,
 )
-from tunefront.evaluators.pipelines.keys import candidate_key
-from tunefront.evaluators.pipelines.profile import profile_candidate
 from tunefront.evaluators.pipelines.tasks.describe import WorkloadDescription
 from tunefront.evaluators.pipelines.workload import build_workload, catalog_for, quality_metrics
 from tunefront.evaluators.profiling.profile import (
@@ -88,6 +92,7 @@ __all__ = [
     "candidate_key",
     "catalog_for",
     "catalog_of",
+    "confirm_round",
     "deployment_of",
     "describe_workload",
     "energy_is_counted",
@@ -99,14 +104,17 @@ __all__ = [
     "load",
     "measured_metrics",
     "paired_change",
+    "pipeline_of",
     "plain_interim",
     "prepared_folder",
     "profile_candidate",
     "quality_metrics",
     "ratio_interval",
     "reference_rate",
+    "resources_for",
     "speed_against",
     "stages_folder",
     "take_turns",
     "target_of",
+    "workload_metrics",
 ]

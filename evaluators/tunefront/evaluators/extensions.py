@@ -16,7 +16,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 
-from tunefront.spaces import SHARED, Catalog, ExperimentError, Extension, declared_kind
+from tunefront.spaces import EXPERIMENT, SHARED, Catalog, ExperimentError, Extension, declared_kind
 
 from .runtimes.inductor.extension import EXTENSION as _INDUCTOR
 from .runtimes.onnxruntime.extension import EXTENSION as _ONNXRUNTIME
@@ -67,7 +67,7 @@ def _catalog(files: tuple[str, ...], declared: str) -> Catalog:
     kinds = tuple(declared_kind(name, one) for name, one in json.loads(declared).items())
     added = [one for file in files for one in extensions_in(Path(file))]
     if kinds:
-        added.append(Extension(name="experiment", choices=kinds, origin="the experiment"))
+        added.append(Extension(name=EXPERIMENT, choices=kinds, origin="the experiment"))
     return builtin_catalog().extended(*added) if added else builtin_catalog()
 
 

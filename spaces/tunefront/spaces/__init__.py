@@ -4,6 +4,7 @@ Pure Python: no torch, ray, optuna or mlflow.
 """
 
 from .catalog import (
+    EXPERIMENT,
     KNOWN_GOOD,
     NOT_QUANTIZED,
     PRESETS,
@@ -43,6 +44,7 @@ __all__ = [
     "KNOWN_GOOD",
     "NOT_QUANTIZED",
     "PRESETS",
+    "EXPERIMENT",
     "SHARED",
     "STAGES",
     "CacheError",

@@ -112,9 +112,15 @@ class Extension:
         excludes: Combinations that can't run, each with its reason.
         rules: Further rules that exclude combinations.
         requires: What must be installed.
-        metrics: Metrics that it measures.
+        metrics: Metrics that it measures: of a measure, or of a task's own pipeline. Those of a
+            pipeline with the kind `quality` are the quality of a trial, the primary one first.
+        interfaces: For a runtime or a task: names of the interfaces by which it is called; a
+            runtime can run the tasks that have one of its own.
+        uses: For a task with a pipeline of its own: the choices of other extensions that it
+            applies; an experiment cannot set further ones. None: all of them.
         provides: The classes that implement contracts, by contract (`runtime`, `workload`,
-            `profiler`, `technique`, `measure`, `read_back`), as `module:name`; imported on use.
+            `pipeline`, `profiler`, `technique`, `measure`, `read_back`), as `module:name`; imported
+            on use. A task provides a `workload`, or a `pipeline` that needs none.
         imports: Modules that fork servers import once, before they fork: for a runtime to `build`
             and to `open` a candidate, for a task to `load` its model. A function named after a
             colon is called.
@@ -131,6 +137,8 @@ class Extension:
     rules: tuple[Rule, ...] = ()
     requires: tuple[Requirement, ...] = ()
     metrics: tuple[Metric, ...] = ()
+    interfaces: frozenset[str] = frozenset({"tensors"})
+    uses: frozenset[str] | None = None
     provides: Mapping[str, str] = field(default_factory=dict)
     imports: Mapping[Purpose, tuple[str, ...]] = field(default_factory=dict)
     origin: str = ""

@@ -14,6 +14,7 @@ from tunefront.evaluators import (
     InterimRule,
     Isolation,
     Measurement,
+    WorkloadDescription,
     WorkloadSpec,
     builtin_catalog,
     plain_interim,
@@ -66,6 +67,11 @@ class TrainingPipeline(Pipeline):
 
     def __init__(self, *, fails: bool = False) -> None:
         self._fails = fails
+
+    def describe(
+        self, spec: WorkloadSpec, configuration: Configuration, isolation: Isolation, log: Path
+    ) -> WorkloadDescription:
+        return WorkloadDescription(fingerprint="toy")
 
     def resources(self, configuration: Configuration) -> Resources:
         return Resources(processes=2, threads=1, gpus=0)

@@ -149,6 +149,14 @@ if __name__ == "__main__":
     print(len(tokens), "tokens |", "as recorded" if tokens == sample["tokens"] else "different")
 """
 
+    usage = """\
+from tunefront.evaluators import load
+from tunefront.evaluators.interfaces.generation import GenerationRequest, generate
+engine = load("path/to/this/folder")
+responses = generate(engine, [GenerationRequest(prompt=(1, 2, 3), new_tokens=8)])
+engine.close()
+"""
+
     def write(self, requests: Sequence[GenerationRequest], folder: Path) -> None:
         """Write `requests.json`."""
         rows = [{"prompt": list(one.prompt), "new_tokens": one.new_tokens} for one in requests]
@@ -357,9 +365,11 @@ class _Run:
 
     def _collect(self, timeout_s: float) -> None:
         for event in self._endpoint.poll(timeout_s):
+            sent = self._sent.get(event.request)
+            if sent is None:  # a request that was cancelled before this run
+                continue
             if event.error:
                 raise EvaluationError(f"a request failed: {event.error}", cause="exception")
-            sent = self._sent[event.request]
             sent.tokens += event.tokens
             sent.arrival_s += [event.arrival_s - sent.sent_s] * len(event.tokens)
             if event.end:

@@ -120,6 +120,12 @@ if __name__ == "__main__":
     print("output", output.shape, "| largest difference", difference)
 """
 
+    usage = """\
+from tunefront.evaluators import load
+model = load("path/to/this/folder")
+outputs = model(inputs)  # inputs by name, as in samples.npz without "input_"; a list
+"""
+
     def write(self, requests: Sequence[Inputs], folder: Path) -> None:
         """Write one file of arrays for each request."""
         for place, inputs in enumerate(requests):

@@ -137,6 +137,7 @@ def _become_child(request: Mapping[str, Any]) -> None:
     if request["cores"]:
         os.sched_setaffinity(0, request["cores"])
     os.environ.update(request["environment"])
+    sys.path += [path for path in request["paths"] if path not in sys.path]
     os.environ["TMPDIR"] = tempfile.tempdir = request["scratch"]
     os.chdir(request["scratch"])
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -236,6 +236,7 @@ class Child(Generic[ResultT]):
             "scratch": str(work),
             "cores": list(task.cores_of(rank)),
             "environment": {**own, **environment},
+            "paths": list(task.paths),
             "memory_mb": task.memory_mb,
         }
 

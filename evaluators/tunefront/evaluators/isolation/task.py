@@ -32,6 +32,7 @@ class Task(Generic[ResultT]):
         processes: Number of processes.
         cores: CPU affinity, in equal parts for each process; that of the fork server if empty.
         environment: Environment variables set in addition.
+        paths: Folders at the end of the import path, where modules of a user's extensions are.
         memory_mb: Limit of the private memory of each process in MB (2**20 bytes); none if 0.
     """
 
@@ -45,6 +46,7 @@ class Task(Generic[ResultT]):
     processes: int = 1
     cores: Sequence[int] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    paths: Sequence[str] = ()
     memory_mb: int = 0
 
     def __post_init__(self) -> None:

@@ -10,17 +10,20 @@ from typing import ClassVar
 
 from tunefront.evaluators.benchmark.outcome import InterimRule
 from tunefront.evaluators.evaluation.evaluation import Evaluation
-from tunefront.evaluators.isolation.process import last_lines
+from tunefront.evaluators.isolation.process import Isolation, last_lines
 from tunefront.evaluators.store.disk import is_full
+from tunefront.evaluators.workloads.spec import WorkloadSpec
 from tunefront.spaces import (
     Configuration,
     EvaluationError,
+    ExportError,
     FailureCause,
     Resources,
     WorkloadError,
 )
 
 from .stage_runner import StageRunner
+from .tasks.describe import WorkloadDescription
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +63,23 @@ class Pipeline(ABC):
     """Names of the stages; a trial's record says in which one it failed."""
 
     @abstractmethod
+    def describe(
+        self, spec: WorkloadSpec, configuration: Configuration, isolation: Isolation, log: Path
+    ) -> WorkloadDescription:
+        """Check that the workload can be evaluated; return its fingerprint.
+
+        Args:
+            spec: The workload.
+            configuration: A complete configuration to check with.
+            isolation: Starts fresh processes.
+            log: File for their output.
+
+        Raises:
+            WorkloadError: If its files can't be used.
+            EvaluationError: With its cause, if the check fails otherwise.
+        """
+
+    @abstractmethod
     def resources(self, configuration: Configuration) -> Resources:
         """Return what a complete configuration needs while it is measured."""
 
@@ -88,6 +108,15 @@ class Pipeline(ABC):
             A result for each configuration. None for one that failed, and for all if the first
             can't be built.
         """
+
+    def export(self, run: StageRunner, configuration: Configuration, folder: Path) -> None:
+        """Fill an empty folder with an export of a complete configuration.
+
+        Raises:
+            EvaluationError: With its cause, if it can't be built or run.
+            ExportError: If trials have no export.
+        """
+        raise ExportError(f"task {run.setting.workload.task}: its trials have no export")
 
 
 def run_pipeline(

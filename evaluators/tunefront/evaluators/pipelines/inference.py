@@ -9,7 +9,7 @@ Every task runs in a fresh process (isolation/process.py); products of stages ar
 (store/store.py).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +25,6 @@ from tunefront.evaluators.benchmark.outcome import (
     InterimRule,
     digits,
     measured,
-    plain_interim,
 )
 from tunefront.evaluators.evaluation.evaluation import Evaluation
 from tunefront.evaluators.evaluation.protocol import enough
@@ -36,7 +35,7 @@ from tunefront.evaluators.isolation.preload import BUILD_IMPORTS, imports_of
 from tunefront.evaluators.isolation.process import Isolation
 from tunefront.evaluators.isolation.task import Task
 from tunefront.evaluators.measures.base import Measure
-from tunefront.evaluators.measures.builtin import BUILTIN_MEASURES, measures_of
+from tunefront.evaluators.measures.builtin import BUILTIN_MEASURES
 from tunefront.evaluators.measures.gpu import Gpus
 from tunefront.evaluators.measures.memory import folder_mb
 from tunefront.evaluators.statistics.measurement import Measurement
@@ -48,12 +47,10 @@ from tunefront.spaces import (
     Configuration,
     EvaluationError,
     Resources,
-    Value,
-    WorkloadError,
     resources_of,
 )
 
-from .base import Pipeline, RoundResult, RoundSettings, run_pipeline
+from .base import Pipeline, RoundResult, RoundSettings
 from .products import Products
 from .stage_runner import OnStage, StageRunner
 from .tasks.describe import DescribeRequest, WorkloadDescription, describe
@@ -76,6 +73,21 @@ class InferencePipeline(Pipeline):
 
     def __init__(self, measures: Sequence[Measure] = BUILTIN_MEASURES) -> None:
         self._measures = measures
+
+    def describe(
+        self, spec: WorkloadSpec, configuration: Configuration, isolation: Isolation, log: Path
+    ) -> WorkloadDescription:
+        """Load model and data once in a fresh process; see `Pipeline.describe`."""
+        task = Task(
+            function=function_name(describe),
+            request=DescribeRequest(workload=spec, configuration=configuration),
+            result=WorkloadDescription,
+            imports=BUILD_IMPORTS,
+            needs=imports_of(catalog_for(spec), spec.task),
+            log=log,
+            timeout_s=Timeouts().build_s,
+        )
+        return isolation.run(task)
 
     def resources(self, configuration: Configuration) -> Resources:
         """Return the resources of all processes of the candidate."""
@@ -116,6 +128,11 @@ class InferencePipeline(Pipeline):
         )
         found = dict(zip(able, target_results, strict=True))
         return [found.get(place) for place in range(len(group))]
+
+    def export(self, run: StageRunner, configuration: Configuration, folder: Path) -> None:
+        """Copy the candidate with scripts and recorded outputs; see `Pipeline.export`."""
+        with lease_cores(run.setting.build_cores) as cores:
+            run.run(Products(run, configuration).export_task(folder, cores))
 
     def _measure(
         self, run: StageRunner, own: Target, quality: Path, monitor: InterimRule
@@ -237,73 +254,6 @@ def runner_of(
     return StageRunner(setting, isolation, log, InferencePipeline.stages, on_stage)
 
 
-def describe_workload(
-    workload: WorkloadSpec,
-    isolation: Isolation,
-    log: Path,
-    configuration: Mapping[str, Value] | None = None,
-) -> WorkloadDescription:
-    """Check a workload's model and data in a fresh process; return its fingerprint and size.
-
-    Args:
-        workload: The workload.
-        isolation: Starts the fresh process.
-        log: File for its output.
-        configuration: The configuration to check with, such as the baseline; defaults if None.
-
-    Raises:
-        WorkloadError: If the model or the data can't be used.
-    """
-    task = Task(
-        function=function_name(describe),
-        request=DescribeRequest(
-            workload=workload, configuration=catalog_for(workload).complete(configuration or {})
-        ),
-        result=WorkloadDescription,
-        imports=BUILD_IMPORTS,
-        needs=imports_of(catalog_for(workload), workload.task),
-        log=log,
-        timeout_s=Timeouts().build_s,
-    )
-    try:
-        return isolation.run(task)
-    except EvaluationError as error:
-        raise WorkloadError(f"workload: {error} ({error.cause}); see {log}") from error
-
-
-def evaluate(
-    setting: EvaluationSettings,
-    configuration: Configuration,
-    isolation: Isolation,
-    log: Path,
-    on_stage: OnStage = lambda stage: None,
-    judge: InterimRule = plain_interim,
-    measures: Sequence[Measure] | None = None,
-) -> Evaluation:
-    """Evaluate a configuration: build and evaluate quality unless stored, then measure.
-
-    Any error of the evaluation becomes a failed evaluation instead of being raised.
-
-    Args:
-        setting: The evaluation settings.
-        configuration: The configuration to evaluate; it must be complete.
-        isolation: Starts the fresh processes.
-        log: File for the output of the tasks.
-        on_stage: Called with each stage when it begins.
-        judge: The early-stop rule, applied to the interim result after the first turns.
-        measures: What is watched while the candidate runs, beside its timing; the built-in
-            measures and those of the workload's extensions if None.
-
-    Raises:
-        SpaceError: If the configuration is not complete.
-    """
-    catalog = catalog_for(setting.workload)
-    catalog.check_complete(configuration)
-    pipeline = InferencePipeline(measures_of(catalog) if measures is None else measures)
-    with runner_of(setting, isolation, log, on_stage) as run:
-        return run_pipeline(pipeline, run, configuration, judge)
-
-
 def target_of(
     setting: EvaluationSettings, configuration: Configuration, isolation: Isolation, log: Path
 ) -> Target:
@@ -349,19 +299,3 @@ def judge_candidate(
         products = Products(run, configuration)
         run.run(products.quality_task(folder, candidate, products.reference(cores), cores))
     return read_metrics(folder)
-
-
-def export_candidate(
-    setting: EvaluationSettings,
-    configuration: Configuration,
-    isolation: Isolation,
-    log: Path,
-    folder: Path,
-) -> None:
-    """Fill `folder` with an export of the configuration; missing products are built again.
-
-    Raises:
-        EvaluationError: With its cause, if it can't be built or run.
-    """
-    with runner_of(setting, isolation, log) as run, lease_cores(setting.build_cores) as cores:
-        run.run(Products(run, configuration).export_task(folder, cores))

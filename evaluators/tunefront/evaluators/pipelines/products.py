@@ -6,7 +6,7 @@ from pathlib import Path
 from tunefront.evaluators.evaluation.settings import devices, memory_limit
 from tunefront.evaluators.isolation.call import function_name
 from tunefront.evaluators.isolation.preload import BUILD_IMPORTS, imports_of
-from tunefront.evaluators.isolation.task import TaskRequestT, Task
+from tunefront.evaluators.isolation.task import Task, TaskRequestT
 from tunefront.evaluators.store.store import environment_of, key_of
 from tunefront.spaces import Configuration, detect_hardware
 

@@ -11,7 +11,7 @@ from tunefront.evaluators.isolation.call import function_name
 from tunefront.evaluators.isolation.cores import lease_cores
 from tunefront.evaluators.isolation.preload import BUILD_IMPORTS, imports_of, open_imports
 from tunefront.evaluators.isolation.process import Isolation
-from tunefront.evaluators.isolation.task import TaskRequestT, ResultT, Task
+from tunefront.evaluators.isolation.task import ResultT, Task, TaskRequestT
 from tunefront.evaluators.profiling.profile import Profile, Roofline
 from tunefront.evaluators.store.locks import in_use
 from tunefront.evaluators.store.store import Store, key_of
@@ -30,7 +30,7 @@ from .tasks.profile import (
     find_roofline,
     profile,
 )
-from .workload import catalog_for
+from .workload import catalog_for, has_pipeline
 
 PROFILED_S = 1.0
 """Approximate seconds for which requests are profiled."""
@@ -58,6 +58,10 @@ def profile_candidate(
     """
     catalog = catalog_for(setting.workload)
     catalog.check_complete(configuration)
+    if has_pipeline(setting.workload):
+        raise EvaluationError(
+            f"trials of task {setting.workload.task} have no profile", cause="unsupported"
+        )
     check_profiler(catalog, configuration.text("runtime"))
     if configuration.integer("tensor_parallel") > 1:
         raise EvaluationError(

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -134,7 +135,7 @@ class StageRunner:
         return path
 
     def run(self, task: Task[ResultT], monitor: Monitor | None = None) -> ResultT:
-        """Run a task and return its result.
+        """Run a task and return its result; it can import modules beside the user's extensions.
 
         Args:
             task: The task.
@@ -143,7 +144,9 @@ class StageRunner:
         Raises:
             EvaluationError: With its cause, if the task fails.
         """
-        return self.isolation.run(task, monitor)
+        files = self.setting.workload.extensions
+        paths = dict.fromkeys((*task.paths, *(str(Path(file).parent) for file in files)))
+        return self.isolation.run(replace(task, paths=tuple(paths)), monitor)
 
     def _needed_bytes(self) -> int:
         """Return the free bytes needed for a build: a minimum, more for large safetensors files."""

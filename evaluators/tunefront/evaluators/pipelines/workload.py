@@ -6,7 +6,7 @@ from typing import Any, cast
 from tunefront.evaluators.extensions import catalog_of
 from tunefront.evaluators.workloads.base import Workload
 from tunefront.evaluators.workloads.spec import WorkloadSpec
-from tunefront.spaces import Catalog, Configuration, Metric
+from tunefront.spaces import Catalog, Configuration, Metric, WorkloadError
 
 
 def catalog_for(spec: WorkloadSpec) -> Catalog:
@@ -34,11 +34,29 @@ def build_workload(spec: WorkloadSpec, configuration: Configuration | None = Non
     return workload
 
 
+def has_pipeline(spec: WorkloadSpec) -> bool:
+    """Return whether the workload's task has a pipeline of its own."""
+    return spec.task in catalog_for(spec).names("pipeline")
+
+
 def declared_values(spec: WorkloadSpec, configuration: Configuration) -> Configuration:
     """Return the values of the choices that the experiment declares."""
     return Configuration({name: configuration[name] for name in sorted(spec.declared)})
 
 
 def quality_metrics(spec: WorkloadSpec) -> Mapping[str, Metric]:
-    """Return the quality metrics of the workload by name, the primary metric first."""
+    """Return the quality metrics of the workload by name, the primary metric first.
+
+    Raises:
+        WorkloadError: If the task has a pipeline of its own without a metric of quality.
+    """
+    if has_pipeline(spec):
+        own = catalog_for(spec).extension(spec.task).metrics
+        found = {metric.name: metric for metric in own if metric.kind == "quality"}
+        if not found:
+            raise WorkloadError(
+                f"task {spec.task}: one of the metrics of its extension must have the kind "
+                "'quality', so that trials can be compared with the baseline"
+            )
+        return found
     return {metric.name: metric for metric in build_workload(spec).metrics}

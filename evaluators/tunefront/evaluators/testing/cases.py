@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -36,20 +36,21 @@ def layered_module() -> torch.nn.Module:
     return torch.nn.Sequential(*layers, torch.nn.ReLU(), torch.nn.Linear(128, 32)).eval()
 
 
+def kept_below(root: Path, name: str, make: Callable[[Path], None]) -> Path:
+    """Return a folder of this name below `root`; it is made if it does not exist."""
+    if not (root / name).exists():
+        (root / name).mkdir(parents=True)
+        make(root / name)
+    return root / name
+
+
 def layered_source(hardware: Hardware, shared: Path) -> Source:
     """Return a source of `layered_module`; what builds share is kept below `shared`."""
-
-    def get_or_make(name: str, make: Callable[[Path], None]) -> Path:
-        if not (shared / name).exists():
-            (shared / name).mkdir(parents=True)
-            make(shared / name)
-        return shared / name
-
     return Source(
         module=cache(layered_module),
         inputs=(TensorSpec(name="input", dims=("batch", FEATURES)),),
         calibration=[feature_request(4, 0, seed) for seed in range(4)],
-        shared=get_or_make,
+        shared=partial(kept_below, shared),
         hardware=hardware,
     )
 

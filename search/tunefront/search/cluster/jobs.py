@@ -1,24 +1,23 @@
 """Jobs of a worker (a trial, a confirmation round), their execution and their Ray resources."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tunefront.evaluators import (
     Evaluation,
     EvaluationSettings,
     Isolation,
     catalog_for,
+    confirm_round,
     evaluate,
     plain_interim,
 )
-from tunefront.evaluators.measures.builtin import measures_of
 from tunefront.evaluators.pipelines.base import RoundResult, RoundSettings
-from tunefront.evaluators.pipelines.inference import InferencePipeline, runner_of
 from tunefront.search.sampling.early_stopping.thresholds import StoppingThresholds
 from tunefront.search.study.live_stage import note_stage
-from tunefront.spaces import Configuration
+from tunefront.spaces import Configuration, Resources
 
 from .nodes import NodePool
 from .resources import ray_resources_of
@@ -87,8 +86,7 @@ def run_turns(job: TurnsJob) -> Sequence[RoundResult | None]:
     """Run a confirmation round in this worker; see `Pipeline.confirm` for the result."""
     catalog = catalog_for(job.setting.workload)
     group = [catalog.complete(configuration) for configuration in job.configurations]
-    with runner_of(job.setting, _isolation_of_this_worker(), job.log) as run:
-        return InferencePipeline(measures_of(catalog)).confirm(run, group, job.wanted)
+    return confirm_round(job.setting, group, _isolation_of_this_worker(), job.log, job.wanted)
 
 
 def _isolation_of_this_worker() -> Isolation:
@@ -100,19 +98,19 @@ def _isolation_of_this_worker() -> Isolation:
 
 
 def placement_of(
-    configuration: Mapping[str, Any], *, alone: bool = False, places: NodePool | None = None
+    needed: Resources, *, alone: bool = False, places: NodePool | None = None
 ) -> "PlacementGroupFactory":
     """Return a trial's Ray request: one bundle, so that cores and GPUs are on one node.
 
     Args:
-        configuration: The trial's complete configuration.
+        needed: What the trial needs while it is measured.
         alone: Whether trials run one at a time on this machine. Every trial then requests one core,
             so that Ray reuses one worker: a new worker would have to load the runtimes again.
         places: The node pool; any node if None.
     """
     from ray.tune import PlacementGroupFactory
 
-    bundle = ray_resources_of(configuration)
+    bundle = ray_resources_of(needed)
     if alone:
         bundle["CPU"] = 1.0
     selector = places.selector() if places is not None else {}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tunefront.spaces import ClusterError, Hardware, detect_hardware
+from tunefront.spaces import ClusterError, Hardware, Resources, detect_hardware
 
 from .resources import ray_resources_of
 
@@ -53,9 +53,9 @@ class NodePool:
             return per_node
         return sum(max(1, min(per_node, int(node.cores))) for node in self.nodes)
 
-    def room_for(self, configuration: Mapping[str, Any]) -> bool:
-        """Return whether any node has the cores and GPUs for a trial of this configuration."""
-        needs = ray_resources_of(configuration)
+    def room_for(self, needed: Resources) -> bool:
+        """Return whether any node has the cores and GPUs that a trial needs."""
+        needs = ray_resources_of(needed)
         return not self.nodes or any(
             needs["CPU"] <= node.cores and needs.get("GPU", 0.0) <= node.gpus for node in self.nodes
         )

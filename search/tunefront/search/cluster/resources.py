@@ -3,15 +3,11 @@
 from collections.abc import Mapping
 
 from tunefront.search.text import counted
-from tunefront.spaces import Value, resources_of
+from tunefront.spaces import Resources
 
 
-def ray_resources_of(configuration: Mapping[str, Value]) -> dict[str, float]:
-    """Return a core per thread of every process, and on CUDA a GPU per process, all on one node.
-
-    The configuration must be complete.
-    """
-    needed = resources_of(configuration)
+def ray_resources_of(needed: Resources) -> dict[str, float]:
+    """Return a core per thread of every process, and its GPUs, all on one node."""
     found = {"CPU": float(needed.cores)}
     return {**found, "GPU": float(needed.gpus)} if needed.gpus else found
 

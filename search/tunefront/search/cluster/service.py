@@ -17,11 +17,11 @@ from typing import Any
 
 import psutil
 
-from tunefront.evaluators import WorkloadSpec, catalog_for
+from tunefront.evaluators import WorkloadSpec, resources_for
 from tunefront.evaluators.isolation.call import run_plain
 from tunefront.evaluators.isolation.codec import from_plain, to_plain
 from tunefront.evaluators.pipelines.base import RoundResult
-from tunefront.spaces import ClusterError, Configuration
+from tunefront.spaces import ClusterError, Resources
 
 from .channel import Channel
 from .jobs import RUN_TURNS, TurnsJob, placement_of
@@ -88,7 +88,7 @@ def _run_trials(channel: Channel, order: Mapping[str, Any], folder: Path, places
     tuner = tune.Tuner(
         tune.with_resources(
             tune.with_parameters(trainable, body=order["body"]),
-            lambda job: placement_of(_completed(job), alone=alone, places=places),
+            lambda job: placement_of(_resources(job), alone=alone, places=places),
         ),
         tune_config=tune.TuneConfig(
             search_alg=ChannelSearcher(channel, folder, MOST_RAY_TRIALS),
@@ -103,10 +103,10 @@ def _run_trials(channel: Channel, order: Mapping[str, Any], folder: Path, places
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _completed(job: Mapping[str, Any]) -> Configuration:
-    """Return the complete configuration of a job in plain values."""
+def _resources(job: Mapping[str, Any]) -> Resources:
+    """Return what a job in plain values needs."""
     workload = from_plain(WorkloadSpec, job["setting"]["workload"])
-    return catalog_for(workload).complete(job["configuration"])
+    return resources_for(workload, job["configuration"])
 
 
 def _run_turns(job: TurnsJob, places: NodePool) -> Sequence[RoundResult | None]:
@@ -116,12 +116,12 @@ def _run_turns(job: TurnsJob, places: NodePool) -> Sequence[RoundResult | None]:
     """
     import ray
 
-    complete = catalog_for(job.setting.workload).complete
-    targets = [complete(configuration) for configuration in job.configurations]
-    if not places.room_for(targets[0]):  # the reference of all ratios
+    needed = {one: resources_for(job.setting.workload, one) for one in job.configurations}
+    targets = job.configurations
+    if not places.room_for(needed[targets[0]]):  # the reference of all ratios
         return [None] * len(targets)
-    able = [configuration for configuration in targets if places.room_for(configuration)]
-    needs = [ray_resources_of(configuration) for configuration in able]
+    able = [configuration for configuration in targets if places.room_for(needed[configuration])]
+    needs = [ray_resources_of(needed[configuration]) for configuration in able]
     task = ray.remote(run_plain).options(
         num_cpus=max(need["CPU"] for need in needs),
         num_gpus=max(need.get("GPU", 0.0) for need in needs),

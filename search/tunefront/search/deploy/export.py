@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+import textwrap
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from tunefront.evaluators.exports.folder import (
     write_manifest,
 )
 from tunefront.evaluators.exports.open import deployment_of
+from tunefront.evaluators.interfaces.builtin import interface_of
 from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.evaluators.runtimes.base import Deployment
 from tunefront.search.experiment.document import slug_of
@@ -106,7 +108,7 @@ def _fill(result: Result, trial: Trial, setting: EvaluationSettings, folder: Pat
     if (folder / SERVER).is_file():
         tag = slug_of(result.experiment.name)
         (folder / DOCKERFILE).write_text(dockerfile(deployment, fields["versions"], tag))
-    (folder / README).write_text(_readme(result, trial, deployment, fields))
+    (folder / README).write_text(_readme(result, trial, deployment, folder, fields))
     write_manifest(folder, fields)
 
 
@@ -141,12 +143,15 @@ def _manifest(
     }
 
 
-def _readme(result: Result, trial: Trial, deployment: Deployment, fields: Mapping[str, Any]) -> str:
+def _readme(
+    result: Result, trial: Trial, deployment: Deployment, folder: Path, fields: Mapping[str, Any]
+) -> str:
     figures = "\n".join(
         f"| {name} | {figure(m)} | {m.low:.4g} to {m.high:.4g} | {m.unit} | {m.samples} |"
         for name, m in trial.measurements.items()
     )
-    choices = "\n".join(f"- {name}: {value}" for name, value in trial.configuration.items())
+    choices = "\n".join(f"- {name}: {show(value)}" for name, value in trial.configuration.items())
+    interface = interface_of(CandidateRecord.read(folder).interface)
     return f"""\
 # {result.experiment.name}, trial {trial.number}
 
@@ -157,13 +162,10 @@ def _readme(result: Result, trial: Trial, deployment: Deployment, fields: Mappin
     pip install {" ".join(dict.fromkeys((*deployment.requirements, "numpy")))}
     python run.py
 
-`run.py` needs nothing else; it runs the recorded inputs in `samples.npz` and prints how far the
-outputs are from the recorded ones. With Tunefront's evaluators installed:
+`run.py` needs nothing else; it runs the recorded request and compares the response with the
+recorded one. With Tunefront's evaluators installed:
 
-    from tunefront.evaluators import load
-    model = load("path/to/this/folder")
-    outputs = model(inputs)  # inputs by name, as in samples.npz without "input_"; a list
-
+{textwrap.indent(interface.usage, "    ")}
 `processor/` holds the tokenizer or image processor, where the model has one. `tunefront verify
 FOLDER` checks files, outputs, choices, speed and memory.
 

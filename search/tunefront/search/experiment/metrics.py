@@ -9,6 +9,7 @@ from tunefront.evaluators import (
     catalog_for,
     measured_metrics,
     quality_metrics,
+    workload_metrics,
 )
 from tunefront.evaluators.measures.builtin import measures_of
 from tunefront.spaces import Hardware
@@ -71,7 +72,7 @@ def metrics_of(
         if measure.obstacle(hardware, None) is None
         or any(metric.name in wanted for metric in measure.metrics)
     ]
-    measured = measured_metrics(able)
+    measured = workload_metrics(workload, able)
     return {
         **measured,
         **quality_metrics(workload),

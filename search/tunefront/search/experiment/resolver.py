@@ -172,6 +172,7 @@ class _Resolver:
         declared = {n: one for n, one in section.space.items() if is_declaration(one)}
         catalog = self._catalog(declared)
         workload = self._spec = self._workload(prepare, catalog, declared)
+        self._check_used(catalog, workload.task)
         space = self._space(catalog)
         metrics = self._metrics(workload)
         limits = self._limits(metrics)
@@ -215,6 +216,18 @@ class _Resolver:
             written=self.document.values,
             smoke=self.smoke,
         )
+
+    def _check_used(self, catalog: Catalog, task: str) -> None:
+        """Refuse choices that the task's pipeline does not apply."""
+        if (used := catalog.used_by(task)) is None:
+            return
+        for key, names in (("space", self.section.space), ("baseline", self.section.baseline)):
+            for name in names:
+                if name not in used:
+                    listed = ", ".join(sorted(used)) or "none"
+                    raise self._fail(
+                        [key, name], f"task {task} does not apply this choice; it applies {listed}"
+                    )
 
     def _metrics(self, workload: WorkloadSpec) -> Mapping[str, Metric]:
         """Return the metrics that this machine can measure; a record has those that it names."""
@@ -288,7 +301,7 @@ class _Resolver:
         declared: Mapping[str, Mapping[str, object]],
     ) -> WorkloadSpec:
         fields = self.section.workload.model_dump()
-        if (task := fields["task"]) not in (tasks := catalog.names("workload")):
+        if (task := fields["task"]) not in (tasks := catalog.tasks):
             raise self._fail(
                 ["workload", "task"], f"unknown value {task!r}{did_you_mean(task, tasks)}"
             )

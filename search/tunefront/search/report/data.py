@@ -26,6 +26,8 @@ from .outputs import answers_of
 from .sections import account_of
 
 SCHEMA = 1
+DRAWN_LAST = ("baseline", "front", "recommended")
+"""Roles whose curves lie above the others."""
 LONGEST_MESSAGE_KEPT = 600
 """Maximum number of characters of a message in the page; the record has the whole message."""
 
@@ -72,6 +74,7 @@ def report_data(
         "trials": [_trial(view, inputs) for view in result.views.values()],
         "history": [[number, round(share, 5)] for number, share in history_of(result)],
         "importance": [_importance(result, place) for place in range(len(experiment.objectives))],
+        "curves": _curves(result),
         "answers": answers_of(result, samples),
         **account_of(result, record),
     }
@@ -167,6 +170,19 @@ def _trial(view: TrialView, inputs: PickInputs) -> dict[str, Any]:
     }
     known = inputs.trials.get(trial.number)
     return found if known is None else found | _measured(view, known)
+
+
+def _curves(result: Result) -> list[dict[str, Any]]:
+    """Return by metric the values that trials reported by step; the best trials are drawn last."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for view in sorted(result.views.values(), key=lambda view: view.role in DRAWN_LAST):
+        curves = view.trial.evaluation.curves if view.trial.evaluation is not None else {}
+        for metric, points in curves.items():
+            shown = [[step, value] for step, value in points if math.isfinite(value)]
+            line = {"trial": view.trial.number, "role": view.role, "points": shown}
+            if shown:
+                found.setdefault(metric, []).append(line)
+    return [{"metric": metric, "lines": lines} for metric, lines in found.items()]
 
 
 def _measured(view: TrialView, known: TrialInputs) -> dict[str, Any]:

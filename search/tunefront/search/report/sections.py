@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tunefront.evaluators.pipelines.inference import InferencePipeline
+from tunefront.evaluators import pipeline_of
 from tunefront.search.experiment.experiment import Budget, Experiment, bound
 from tunefront.search.results.result import Result, early_ends
 from tunefront.search.text import counted
@@ -122,7 +122,7 @@ def _budget(budget: Budget) -> str:
 def _stages(result: Result) -> list[dict[str, Any]]:
     """Return by stage the seconds of all trials, and the number of trials with such a time."""
     found = []
-    for stage in InferencePipeline.stages:
+    for stage in pipeline_of(result.experiment.workload).stages:
         spent = [
             float(trial.evaluation.seconds[stage])
             for trial in result.trials

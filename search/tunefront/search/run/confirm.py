@@ -316,5 +316,7 @@ def _quiet(own: RoundResult, base: RoundResult) -> bool:
 def _clean(own: RoundResult, base: RoundResult) -> npt.NDArray[np.bool_]:
     """Return for each turn whether both configurations were undisturbed, shape `(turns,)`."""
     turns = min(len(own.rates), len(base.rates))
-    both: npt.NDArray[np.bool_] = np.array(own.clean[:turns]) & np.array(base.clean[:turns])
+    both: npt.NDArray[np.bool_] = np.array(own.clean[:turns], dtype=bool) & np.array(
+        base.clean[:turns], dtype=bool
+    )
     return both

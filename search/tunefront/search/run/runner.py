@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tunefront.evaluators import Evaluation, EvaluationSettings, Timeouts
+from tunefront.evaluators import Evaluation, EvaluationSettings, Timeouts, resources_for
 from tunefront.evaluators.isolation.codec import from_plain
 from tunefront.search.cluster.jobs import Job
 from tunefront.search.cluster.nodes import NodePool
@@ -23,7 +23,7 @@ from tunefront.search.study.inferred_failures import ExcludedConfigurations
 from tunefront.search.study.live_stage import delete_stage, delete_stages
 from tunefront.search.study.study import Study
 from tunefront.search.study.trial import Trial
-from tunefront.spaces import ClusterError, Configuration, StudyError
+from tunefront.spaces import ClusterError, Configuration, Resources, StudyError
 
 from .events import (
     ConfigurationsTooLarge,
@@ -158,8 +158,7 @@ class Runner:
         Raises:
             ClusterError: If the baseline fits on no node.
         """
-        catalog = self.study.experiment.space.catalog
-        baseline = catalog.complete(self.study.experiment.baseline)
+        baseline = self._resources(self.study.experiment.baseline)
         if not pool.room_for(baseline):
             raise ClusterError(
                 "no node of the cluster has room for the baseline "
@@ -170,10 +169,15 @@ class Runner:
         self.concurrent = pool.concurrent_trials(self.concurrent_per_node)
         recorded = self.study.trials()
         untried = self.runnable - {trial.configuration for trial in recorded}
-        small = [c for c in untried if not pool.room_for(catalog.complete(c))]
+        small = [c for c in untried if not pool.room_for(self._resources(c))]
         if new := self.excluded.add_too_large(small):
             self.on_event(ConfigurationsTooLarge(configurations=new))
-        self.unfinished = [n for n in self.unfinished if pool.room_for(recorded[n].complete)]
+        self.unfinished = [
+            n for n in self.unfinished if pool.room_for(self._resources(recorded[n].configuration))
+        ]
+
+    def _resources(self, configuration: Configuration) -> Resources:
+        return resources_for(self.study.experiment.workload, configuration)
 
     def stop_reason(self) -> StopReason | None:
         """Return why no further trial is started, without querying the sampler; None if one is."""

@@ -43,6 +43,10 @@ SUMMARY = "★ summary"
 TRIAL = "trial"
 MADE_FOR = "tunefront.trial"
 SEARCH = "tunefront.search_id"
+CURVE = "curve/"
+"""Start of the names of metrics that have a value for each step."""
+MOST_IN_A_BATCH = 1000
+"""Values that MLflow takes in one call."""
 _PASSING = ("picks", "proposed", "reason", "stage")
 """Tags that are cleared when they no longer apply. `pick` belongs to the user: never written."""
 
@@ -154,12 +158,12 @@ class Projection(Tracker):
             run_id=known.run_id,
             status="FAILED" if trial.status == "failed" else "FINISHED",
             tags={**known.tags, **tags, **lost, TRIAL: key},
-            metrics={**known.metrics, **_metrics(view)},
+            metrics={**known.metrics, **_metrics(view), **_last_of_curves(trial)},
             params={**{name: show(v) for name, v in trial.configuration.items()}, **known.params},
         )
         if wanted == known:
             return False
-        self._log(known, wanted)
+        self._log(known, wanted, trial)
         if known.status != wanted.status:
             ended = trial.ended.timestamp() if trial.ended else time.time()
             self._client.set_terminated(
@@ -178,14 +182,24 @@ class Projection(Tracker):
         )
         return _Known.of(run)
 
-    def _log(self, known: _Known, wanted: _Known) -> None:
-        """Write new values in one batch; MLflow stores parameters first and tags last."""
+    def _log(self, known: _Known, wanted: _Known, trial: Trial | None = None) -> None:
+        """Write new values in one batch; MLflow stores parameters first and tags last.
+
+        Curves are written before, each value with its step.
+        """
         from mlflow.entities import Metric, Param, RunTag
 
         now = int(time.time() * 1000)
-        metrics = [
-            Metric(n, v, now, 0) for n, v in wanted.metrics.items() if known.metrics.get(n) != v
+        new = {n: v for n, v in wanted.metrics.items() if known.metrics.get(n) != v}
+        curves = [
+            Metric(name, value, now, step)
+            for name, points in _curves(trial).items()
+            if name in new
+            for step, value in points
         ]
+        for first in range(0, len(curves), MOST_IN_A_BATCH):
+            self._client.log_batch(known.run_id, metrics=curves[first : first + MOST_IN_A_BATCH])
+        metrics = [Metric(n, v, now, 0) for n, v in new.items() if not n.startswith(CURVE)]
         params = [Param(n, v) for n, v in wanted.params.items() if n not in known.params]
         tags = [RunTag(n, t) for n, t in wanted.tags.items() if known.tags.get(n) != t]
         if metrics or params or tags:
@@ -312,6 +326,22 @@ def _tags(view: TrialView, result: Result) -> dict[str, str]:
         tags["facts"] = json.dumps(dict(evaluation.facts))
         tags["machine"] = json.dumps(dict(evaluation.machine))
     return tags
+
+
+def _curves(trial: Trial | None) -> dict[str, list[tuple[int, float]]]:
+    """Return the curves of a trial by MLflow's name; values that are not finite are left out."""
+    evaluation = trial.evaluation if trial is not None else None
+    curves = evaluation.curves if evaluation is not None else {}
+    found = {
+        f"{CURVE}{name}": [(step, value) for step, value in points if math.isfinite(value)]
+        for name, points in curves.items()
+    }
+    return {name: points for name, points in found.items() if points}
+
+
+def _last_of_curves(trial: Trial) -> dict[str, float]:
+    """Return the last value of each curve, which is the one that MLflow shows in tables."""
+    return {name: points[-1][1] for name, points in _curves(trial).items()}
 
 
 def _metrics(view: TrialView) -> dict[str, float]:

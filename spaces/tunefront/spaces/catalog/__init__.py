@@ -2,7 +2,7 @@
 
 from tunefront.spaces.extension import Extension
 
-from .catalog import Catalog
+from .catalog import EXPERIMENT, Catalog
 from .execution import EXTENSION as _EXECUTION
 from .formats import NumberFormatSupport, number_formats, supported_formats
 from .numerics import EXTENSION as _NUMERICS
@@ -18,6 +18,7 @@ __all__ = [
     "KNOWN_GOOD",
     "NOT_QUANTIZED",
     "PRESETS",
+    "EXPERIMENT",
     "SHARED",
     "Catalog",
     "NumberFormatSupport",

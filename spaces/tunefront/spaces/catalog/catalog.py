@@ -1,22 +1,29 @@
 """The catalogue: every known choice and rule, collected from extensions into one value."""
 
 import importlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
-from tunefront.spaces.choice import Condition, Stage, Value
+from tunefront.spaces.choice import Stage, Value
 from tunefront.spaces.choice_kind import ChoiceKind
 from tunefront.spaces.configuration import Configuration, show
 from tunefront.spaces.errors import SpaceError, did_you_mean
-from tunefront.spaces.extension import Exclusion, Extension, Purpose, Requirement
+from tunefront.spaces.extension import Extension, Purpose, Requirement
 from tunefront.spaces.hardware import Hardware
 from tunefront.spaces.rules import Context, Rule
 
-_Values = Mapping[str, Value]
-_Check = Callable[[Hardware, _Values], str | None]
-"""Returns the reason why complete values can't run on a machine, or None."""
+from .extension_rules import (
+    exclusion_rules,
+    interface_rules,
+    requirement_rules,
+    support_rules,
+)
 
+_Values = Mapping[str, Value]
+
+EXPERIMENT = "experiment"
+"""Name of the extension with the choices that an experiment declares."""
 _LABEL_STAGES: tuple[Stage, ...] = ("runtime", "model", "execution")
 
 
@@ -43,11 +50,12 @@ class Catalog:
             {name: kind.default for name, kind in self.kinds.items()}
         )
         self._conditional = tuple(kind for kind in self.kinds.values() if kind.when)
-        supports = _support_rules(self.extensions, self.kinds)
-        excludes = _exclusion_rules(self.extensions, self.kinds)
+        supports = support_rules(self.extensions, self.kinds)
+        excludes = exclusion_rules(self.extensions, self.kinds)
         self._format_rules = (*supports, *excludes)
         self.rules: tuple[Rule, ...] = (
-            *_requirement_rules(self.extensions, self.kinds),
+            *requirement_rules(self.extensions, self.kinds),
+            *interface_rules(self.extensions, self.kinds),
             *supports,
             *(rule for extension in self.extensions for rule in extension.rules),
             *excludes,
@@ -91,6 +99,27 @@ class Catalog:
             )
         module, _, attribute = written.partition(":")
         return getattr(importlib.import_module(module), attribute)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the tasks: extensions that provide a workload or a pipeline."""
+        names = (*self.names("workload"), *self.names("pipeline"))
+        return tuple(dict.fromkeys(names))
+
+    def used_by(self, task: str) -> frozenset[str] | None:
+        """Return the choices that a task can use; None if all.
+
+        Beside those that its extension lists these are its own choices and those that the
+        experiment declares.
+        """
+        extension = self.extension(task)
+        if extension.uses is None:
+            return None
+        declared = {kind.name for kind in extension.choices}
+        for other in self.extensions:
+            if other.name == EXPERIMENT:
+                declared |= {kind.name for kind in other.choices}
+        return extension.uses | declared
 
     def extension(self, name: str) -> Extension:
         """Return the extension of that name; KeyError if there is none."""
@@ -178,7 +207,8 @@ class Catalog:
         """Return the most informative choices: `openvino bf16 w8 static b8 t2`.
 
         A choice is shown with its `short` name before the value, unless it has its default (see
-        `ChoiceKind.label_default`). Choices of the runtime stage come first.
+        `ChoiceKind.label_default`). Choices of the runtime stage come first. It is `defaults` if
+        there is nothing else to show.
 
         Args:
             configuration: The configuration; choices without a value are left out.
@@ -189,7 +219,7 @@ class Catalog:
             for name, kind in self.kinds.items():
                 if kind.stage == stage and name in configuration:
                     parts.append(self._labelled(kind, configuration, narrow=narrow))
-        return " ".join(part for part in parts if part)
+        return " ".join(part for part in parts if part) or "defaults"
 
     def _labelled(self, kind: ChoiceKind, values: Configuration, *, narrow: bool) -> str:
         value = values[kind.name]
@@ -284,131 +314,3 @@ def _provided(extensions: Sequence[Extension]) -> Mapping[tuple[str, str], str]:
                 raise SpaceError(f"two extensions provide the {contract} {extension.name!r}")
             found[contract, extension.name] = written
     return MappingProxyType(found)
-
-
-def _grouped(
-    name: str, checks: Sequence[tuple[tuple[Condition, ...], tuple[str, ...], _Check]]
-) -> tuple[Rule, ...]:
-    """Return one rule for all checks that depend on the same choices.
-
-    Args:
-        name: Name of the rules.
-        checks: Of each check its conditions, further choices that it reads, and the check itself.
-    """
-    by_choices: dict[tuple[str, ...], list[tuple[tuple[Condition, ...], _Check]]] = {}
-    for conditions, others, check in checks:
-        read = tuple(dict.fromkeys([*(c.choice for c in conditions), *others]))
-        by_choices.setdefault(read, []).append((conditions, check))
-    return tuple(
-        Rule(name=name, choices=read, reason=_first_reason(read, tuple(group)))
-        for read, group in by_choices.items()
-    )
-
-
-def _first_reason(
-    read: tuple[str, ...], checks: tuple[tuple[tuple[Condition, ...], _Check], ...]
-) -> Callable[..., str | None]:
-    def reason(context: Context, *given: Value) -> str | None:
-        values = dict(zip(read, given, strict=True))
-        for conditions, check in checks:
-            if all(condition.holds(values[condition.choice]) for condition in conditions):
-                found = check(context.hardware, values)
-                if found is not None:
-                    return found
-        return None
-
-    return reason
-
-
-def _active_when(extension: Extension, kinds: Mapping[str, ChoiceKind]) -> tuple[Condition, ...]:
-    """Return the conditions under which an extension and the choices of its values are active."""
-    inherited = (condition for name in extension.values for condition in kinds[name].when)
-    return (*extension.conditions, *inherited)
-
-
-def _requirement_rules(
-    extensions: Sequence[Extension], kinds: Mapping[str, ChoiceKind]
-) -> tuple[Rule, ...]:
-    together: dict[tuple[Condition, ...], list[Requirement]] = {}
-    for extension in extensions:
-        for requirement in extension.requires:
-            conditions = (*_active_when(extension, kinds), *requirement.when)
-            together.setdefault(conditions, []).append(requirement)
-    return _grouped(
-        "library", [(conditions, (), _lacking(some)) for conditions, some in together.items()]
-    )
-
-
-def _lacking(requirements: Sequence[Requirement]) -> _Check:
-    def check(hardware: Hardware, _: _Values) -> str | None:
-        missing = [one for one in requirements if one.version_on(hardware) is None]
-        if not missing:
-            return None
-        return f"{', '.join(one.name for one in missing)} not installed{missing[0].hint()}"
-
-    return check
-
-
-def _exclusion_rules(
-    extensions: Sequence[Extension], kinds: Mapping[str, ChoiceKind]
-) -> tuple[Rule, ...]:
-    """Return the rules of exclusions; those that hold on every machine come first."""
-    excludes = [(extension, one) for extension in extensions for one in extension.excludes]
-    return _grouped(
-        "excluded",
-        [
-            (
-                _active_when(extension, kinds),
-                (
-                    *(condition.choice for condition in exclusion.when),
-                    *(("device",) if exclusion.unless_isa else ()),
-                ),
-                _excluding(exclusion),
-            )
-            for extension, exclusion in sorted(excludes, key=lambda pair: bool(pair[1].unless_isa))
-        ],
-    )
-
-
-def _excluding(exclusion: Exclusion) -> _Check:
-    def check(hardware: Hardware, values: _Values) -> str | None:
-        return exclusion.reason if exclusion.applies(values, hardware) else None
-
-    return check
-
-
-def _support_rules(
-    extensions: Sequence[Extension], kinds: Mapping[str, ChoiceKind]
-) -> tuple[Rule, ...]:
-    """Return a rule for each choice that some runtime lists in `supports`, in catalogue order."""
-    runtimes = {one.name: one for one in extensions if "runtime" in one.values}
-    listed = {name for runtime in runtimes.values() for name in runtime.supports}
-    if unknown := sorted(listed - set(kinds)):
-        raise SpaceError(
-            f"supports names the unknown choice {unknown[0]!r}{did_you_mean(unknown[0], kinds)}"
-        )
-    return tuple(
-        Rule(
-            name="support",
-            choices=("runtime", name, *(condition.choice for condition in kind.when)),
-            reason=_unsupported(kind, runtimes),
-        )
-        for name, kind in kinds.items()
-        if name in listed
-    )
-
-
-def _unsupported(kind: ChoiceKind, runtimes: Mapping[str, Extension]) -> Callable[..., str | None]:
-    def reason(_: Context, runtime: Value, value: Value, *others: Value) -> str | None:
-        extension = runtimes.get(str(runtime))
-        if extension is None or value == kind.default and kind.name not in extension.supports:
-            return None
-        if not all(c.holds(other) for c, other in zip(kind.when, others, strict=True)):
-            return None
-        supported = extension.supports.get(kind.name, frozenset({kind.default}))
-        if supported is None or value in supported:
-            return None
-        named = ", ".join(sorted(map(show, supported)))
-        return f"{runtime} does not support {kind.name} {show(value)}; it supports {named}"
-
-    return reason

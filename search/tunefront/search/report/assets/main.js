@@ -58,6 +58,7 @@ class Page {
     byId("importance").replaceChildren(...importanceParts(report));
     byId("importance").before(how);
     byId("answers").hidden = !report.answers;
+    byId("curves-section").hidden = !report.curves.length;
     byId("answered").replaceChildren(...(report.answers ? answersParts(report) : []));
     byId("stages").replaceChildren(...stagesPart(report));
     const open = (number, button) => {
@@ -174,6 +175,8 @@ class Page {
     for (const [id, part] of Object.entries({ history: historyPart, pace: pacePart })) {
       byId(id).replaceChildren(...part(this.report, byId(id).clientWidth || 400));
     }
+    const width = Math.min(byId("curves").clientWidth || 400, 560);
+    byId("curves").replaceChildren(...curveParts(this.report, width));
   }
 
   draw() {

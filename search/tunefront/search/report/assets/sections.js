@@ -65,6 +65,28 @@ function pacePart(report, width) {
   return [title, picture, el("p", { class: "quiet" }, told)];
 }
 
+/** A chart for each metric that trials reported by step: a line for each trial. */
+function curveParts(report, width) {
+  const height = 240;
+  return report.curves.map(({ metric, lines }) => {
+    const points = lines.flatMap((line) => line.points);
+    const across = { label: "step", values: points.map(([step]) => step) };
+    const up = { label: metric, values: points.map(([, value]) => value) };
+    const { x, y, axes } = framed(width, height, across, up);
+    const path = ({ trial, role, points: own }) => {
+      const steps = own.map(([step, value]) => `${x.at(step)} ${y.at(value)}`);
+      const name = report.trials.find(({ number }) => number === trial).name;
+      const line = svg("path", { class: `curve ${role}`, d: `M${steps.join("L")}` });
+      line.append(svg("title", {}, name));
+      return line;
+    };
+    const told = `${metric} by step of ${lines.length} trials`;
+    const shape = { viewBox: `0 0 ${width} ${height}`, width, height, role: "img" };
+    const picture = svg("svg", { ...shape, "aria-label": told }, axes, ...lines.map(path));
+    return el("div", {}, el("h3", {}, metric), picture);
+  });
+}
+
 function stagesPart(report) {
   const title = el("h3", {}, "Time by stage");
   if (!report.stages.length) return [title, el("p", {}, "No trial has ended.")];

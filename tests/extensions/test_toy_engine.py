@@ -1,0 +1,130 @@
+"""A generation engine in a process of its own, from the experiment file to a verified export."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tunefront.evaluators.evaluation.evaluation import Evaluation
+from tunefront.search import run_search
+from tunefront.search.cli import tunefront as cli
+from tunefront.search.run.search import RunResult
+
+TOY = Path(__file__).parent / "toy_engine" / "toy_engine.py"
+EXPERIMENT = """
+name: engine
+extensions: [toy_engine.py]
+workload: {task: counting, model: model}
+space:
+  runtime: [torch, counter]
+  slots: [1, 2]
+baseline: {runtime: counter, slots: 1}
+objectives: {output_tokens_per_second: maximize, time_to_first_token_ms: minimize}
+budget: {trials: 2}
+sampler: grid
+measurement: {seconds: 0.2, turns: 3, wait: 0}
+confirmation: {finalists: 1, rounds: 1}
+"""
+SPEED = {"output_tokens_per_second", "time_to_first_token_ms", "time_per_token_ms"}
+TunefrontCall = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The experiment beside a copy of the toy and its model."""
+    folder = tmp_path_factory.mktemp("engine")
+    shutil.copyfile(TOY, folder / TOY.name)
+    (folder / "model").mkdir()
+    (folder / "model" / "config.json").write_text('{"step": 3, "size": 100}')
+    file = folder / "experiment.yaml"
+    file.write_text(EXPERIMENT)
+    return file
+
+
+@pytest.fixture(scope="module")
+def done(experiment: Path) -> RunResult:
+    """The search, run once."""
+    return run_search(experiment)
+
+
+def tunefront(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(cli, [str(argument) for argument in arguments])
+
+
+def evaluations(done: RunResult) -> list[Evaluation]:
+    found = [trial.evaluation for trial in done.result.trials]
+    assert all(one is not None and one.status == "ok" for one in found), [
+        one and one.message for one in found
+    ]
+    return [one for one in found if one is not None]
+
+
+def test_the_conformance_suites_run_over_it(experiment: Path) -> None:
+    found = tunefront("doctor", experiment, "--check")
+    assert found.exit_code == 0, found.output
+    subjects = {line[4:].partition(":")[0] for line in found.output.splitlines()}
+    assert subjects == {"choice slots", "runtime counter (fp32 16)", "workload counting"}
+
+
+def test_a_runtime_without_the_interface_is_left_out_with_the_reason(experiment: Path) -> None:
+    found = tunefront("run", experiment, "--dry-run")
+    assert found.exit_code == 0, found.output
+    assert "torch has the interface tensors, but task counting needs generation" in found.output
+
+
+def test_streams_of_tokens_are_timed(done: RunResult) -> None:
+    for found in evaluations(done):
+        assert found.measurements.keys() >= {*SPEED, "right_tokens", "peak_memory_mb"}
+        assert "throughput" not in found.measurements
+        assert found.measurements["right_tokens"].value == 1.0
+        speed = {name: found.measurements[name].value for name in SPEED}
+        assert all(value > 0 for value in speed.values())
+        # A token takes at least half a millisecond in the engine, which bounds the rate.
+        assert speed["output_tokens_per_second"] < 2000
+        assert speed["time_per_token_ms"] > 0.5
+
+
+def test_choices_are_read_back_from_the_engine(done: RunResult) -> None:
+    assert [found.facts["slots"] for found in evaluations(done)] == [1, 2]
+
+
+def test_the_memory_of_the_engine_s_process_is_measured(done: RunResult) -> None:
+    """The engine is a second Python: more than the process that sends the requests."""
+    for found in evaluations(done):
+        assert found.measurements["model_memory_mb"].value > 5
+
+
+def test_mlflow_and_the_report_have_it(done: RunResult) -> None:
+    import mlflow
+
+    from tunefront.search.tracking.store import tracking_uri
+
+    client = mlflow.MlflowClient(tracking_uri=tracking_uri(done.result.experiment))
+    found = client.get_experiment_by_name("engine")
+    assert found is not None
+    runs = client.search_runs([found.experiment_id])
+    assert sum("time_to_first_token_ms" in run.data.metrics for run in runs) >= 2
+    assert "output_tokens_per_second" in (done.folder / "report.html").read_text()
+
+
+def test_an_export_is_verified_and_runs_alone(
+    done: RunResult, experiment: Path, tmp_path: Path
+) -> None:
+    import subprocess
+    import sys
+
+    folder = tmp_path / "export"
+    found = tunefront("export", experiment, "1", "--output", folder)
+    assert found.exit_code == 0, found.output
+    assert "8 of 8 tokens are the recorded ones" in found.output
+    ran = subprocess.run(
+        [sys.executable, "-I", folder / "run.py"], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout == "8 tokens | as recorded\n"
+    sample = json.loads((folder / "sample.json").read_text())
+    sample["tokens"][0] += 1
+    (folder / "sample.json").write_text(json.dumps(sample))
+    assert "sample.json has changed" in tunefront("verify", folder).output
