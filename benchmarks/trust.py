@@ -151,7 +151,7 @@ class Laboratory:
             for place, target_result in enumerate(found):
                 if target_result is None or base is None:
                     raise RuntimeError(f"candidate {place} failed; see {self.log}")
-                clean = np.array(target_result.clean) & np.array(base.clean)
+                clean = np.array(target_result.undisturbed) & np.array(base.undisturbed)
                 kept = clean if clean.sum() >= max(3, len(clean) // 3) else np.ones_like(clean)
                 ratios = np.array(target_result.rates) / np.array(base.rates)
                 rounds[place].append(ratios[kept])
@@ -330,7 +330,7 @@ def _replayed(
         direction="maximize",
         bound=bound,
         keeping_counts=False,
-        looks=len(LOOKS),
+        interim_tests=len(LOOKS),
     )
     _, weights = judge(
         own.shape[1], lambda places: (shuffled[0, places], shuffled[1, places]), limit.decided

@@ -88,7 +88,7 @@ def trial(job: Job) -> Evaluation:
     mark.touch()
     if stage == "worker":
         os.kill(os.getpid(), signal.SIGKILL)
-    setting = job.setting
+    setting = job.settings
     if stage in ("model", "runtime", "quality"):  # made here, not found in the store
         setting = replace(setting, store=str(folder / "stores" / str(job.number)))
     if not stage:  # the first one of a worker waits for imports

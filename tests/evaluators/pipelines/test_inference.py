@@ -35,7 +35,7 @@ from tunefront.evaluators import (
     profile_candidate,
     target_of,
 )
-from tunefront.evaluators.benchmark.outcome import doubts_of, relative_throughput
+from tunefront.evaluators.benchmark.outcome import relative_throughput, warnings_of
 from tunefront.evaluators.isolation.codec import from_plain, to_plain
 from tunefront.evaluators.pipelines import stage_runner
 from tunefront.evaluators.pipelines.inference import InferencePipeline
@@ -62,7 +62,7 @@ def test_an_evaluation_measures_everything(
     assert set(found.measurements) == SPEED | MEMORY | counted | {"perplexity", "agreement"}
     assert found.relative is None
     assert len(found.blocks) >= lm_setting.protocol.turns
-    assert (found.facts["judged"], found.facts["items"]) == (24, 24)
+    assert (found.facts["evaluated_items"], found.facts["items"]) == (24, 24)
     assert found.facts["clock"] in ("cpu", "wall")
     for measurement in found.measurements.values():
         assert measurement.low <= measurement.value <= measurement.high
@@ -259,11 +259,11 @@ WILD = [1.0, 2.0, 1.0, 2.0, 1.0, 2.0, 1.0]
 def test_doubts_are_told_in_words(
     timing: Timing, machine: dict[str, float], told: tuple[str, ...]
 ) -> None:
-    assert doubts_of(timing, machine, Protocol(), None) == told
+    assert warnings_of(timing, machine, Protocol(), None) == told
 
 
 def test_what_drifts_together_with_the_baseline_is_not_doubted() -> None:
-    assert doubts_of(turns(WILD), QUIET, Protocol(), turns(WILD)) == ()
+    assert warnings_of(turns(WILD), QUIET, Protocol(), turns(WILD)) == ()
 
 
 def test_keys_depend_on_choices_up_to_the_runtime_stage(lm_setting: EvaluationSettings) -> None:

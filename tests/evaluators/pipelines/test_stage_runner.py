@@ -81,14 +81,14 @@ class TrainingPipeline(Pipeline):
         def decide(interim: Interim) -> Decision:
             curve.append((interim.step, interim.measurements["loss"].value))
             ended.append(monitor(Evaluation(status="ok", measurements=interim.measurements)))
-            return Decision(stop=ended[-1].ended, reason=ended[-1].hopeless)
+            return Decision(stop=ended[-1].stopped, reason=ended[-1].reason)
 
         with run.stage("train"):
             found = run.run(self._task(run, data), decide)
         return Evaluation(
             status="ok",
             measurements={"loss": Measurement.exact(found.loss, "")},
-            first_look=ended[-1],
+            interim=ended[-1],
             facts={"steps": found.steps},
             curves={"loss": tuple(curve)},
         )
@@ -100,7 +100,7 @@ class TrainingPipeline(Pipeline):
         results: list[RoundResult | None] = []
         for _ in group:
             found = run.run(self._task(run, data, seed=wanted.number))
-            results.append(RoundResult(rates=(), clean=(), figures={"loss": found.loss}))
+            results.append(RoundResult(rates=(), undisturbed=(), values={"loss": found.loss}))
         return results
 
     def _data(self, run: StageRunner) -> Callable[[Path], Task[None]]:
@@ -177,11 +177,11 @@ def test_a_trial_that_trains_is_stopped_early(
 ) -> None:
     def judge(found: Evaluation) -> InterimResult:
         poor = found.measurements["loss"].value < 0.4
-        return InterimResult(speed=None, hopeless="out of reach" if poor else "", ended=poor)
+        return InterimResult(speed=None, reason="out of reach" if poor else "", stopped=poor)
 
     found, _ = evaluated(TrainingPipeline(), setting, isolation, tmp_path, judge)
     assert found.facts["steps"] == 3
-    assert found.first_look == InterimResult(speed=None, hopeless="out of reach", ended=True)
+    assert found.interim == InterimResult(speed=None, reason="out of reach", stopped=True)
 
 
 def test_a_failure_names_the_pipeline_s_stage(
@@ -217,5 +217,5 @@ def test_a_round_of_training_runs_has_another_seed(
     wanted = [RoundSettings(number=n, seconds=1.0, precision=0.1) for n in range(2)]
     with StageRunner(setting, isolation, tmp_path / "log", pipeline.stages) as run:
         first, second = (pipeline.confirm(run, [CONFIGURATION], one) for one in wanted)
-    assert first == [RoundResult(rates=(), clean=(), figures={"loss": 0.2})]
-    assert second == [RoundResult(rates=(), clean=(), figures={"loss": 1.2})]
+    assert first == [RoundResult(rates=(), undisturbed=(), values={"loss": 0.2})]
+    assert second == [RoundResult(rates=(), undisturbed=(), values={"loss": 1.2})]

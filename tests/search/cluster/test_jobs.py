@@ -38,7 +38,7 @@ def turns_job(*configurations: Configuration, seconds: float = 9.0) -> TurnsJob:
     spec = WorkloadSpec(task="causal-lm", model="m", folder="/nowhere", data="d")
     job = TurnsJob(
         configurations=configurations,
-        setting=EvaluationSettings(
+        settings=EvaluationSettings(
             workload=spec, fingerprint="abc", store="/nowhere", protocol=Protocol(turns=4)
         ),
         log=Path("/nowhere/log"),
@@ -118,8 +118,8 @@ def test_a_round_says_rates_and_figures_of_everybody(play: Any) -> None:
     assert fast is not None
     assert base.rates == pytest.approx([6.0] * 4)
     assert fast.rates == pytest.approx([12.0] * 4)
-    assert fast.clean == [True] * 4
-    assert fast.figures == {"peak_memory_mb": 7.0}
+    assert fast.undisturbed == [True] * 4
+    assert fast.values == {"peak_memory_mb": 7.0}
 
 
 def test_a_worker_completes_configurations(play: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,8 +139,8 @@ def test_a_worker_completes_configurations(play: Any, monkeypatch: pytest.Monkey
         return Evaluation(status="ok")
 
     monkeypatch.setattr(module, "evaluate", note)
-    setting = turns_job(short).setting
-    run_job(Job(number=3, configuration=short, setting=setting, folder=Path("/nowhere")))
+    setting = turns_job(short).settings
+    run_job(Job(number=3, configuration=short, settings=setting, folder=Path("/nowhere")))
     assert evaluated == [builtin_catalog().complete(short)]
 
 

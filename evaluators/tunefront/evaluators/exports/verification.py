@@ -89,13 +89,13 @@ class ExportRun:
     Attributes:
         outputs: Outputs for the recorded inputs.
         facts: Read-back of the candidate.
-        figures: By metric: latency of the recorded request; peak memory of this process and its
+        values: By metric: latency of the recorded request; peak memory of this process and its
             descendants.
     """
 
     outputs: Sequence[Array]
     facts: Mapping[str, Any]
-    figures: Mapping[str, float]
+    values: Mapping[str, float]
 
 
 def run_sample(folder: Path, seconds: float) -> ExportRun:
@@ -113,7 +113,7 @@ def run_sample(folder: Path, seconds: float) -> ExportRun:
     return ExportRun(
         outputs=outputs,
         facts=facts,
-        figures={LATENCY.name: latency, PEAK_MEMORY.name: peak_mb},
+        values={LATENCY.name: latency, PEAK_MEMORY.name: peak_mb},
     )
 
 
@@ -124,7 +124,7 @@ def _running(folder: Path, manifest: Mapping[str, Any], seconds: float) -> list[
     return [
         _outputs(recorded, sample.outputs, manifest),
         _facts(sample.facts, manifest),
-        *(_figure(n, value, manifest, same_machine) for n, value in sample.figures.items()),
+        *(_figure(n, value, manifest, same_machine) for n, value in sample.values.items()),
     ]
 
 
@@ -161,7 +161,7 @@ def _facts(facts: Mapping[str, Any], manifest: Mapping[str, Any]) -> Check:
 
 
 def _figure(name: str, value: float, manifest: Mapping[str, Any], same_machine: bool) -> Check:
-    recorded = float(manifest["sample_figures"][name])
+    recorded = float(manifest["sample_values"][name])
     change = value / recorded - 1 if recorded else 0.0
     detail = f"{value:.4g}, recorded {recorded:.4g} ({change:+.0%})"
     if not same_machine:
@@ -183,7 +183,7 @@ def main(arguments: Sequence[str]) -> int:
     folder, seconds = Path(arguments[0]), float(arguments[1])
     if "--sample" in arguments:
         sample = run_sample(folder, seconds)
-        print(json.dumps({"facts": dict(sample.facts), "figures": dict(sample.figures)}))
+        print(json.dumps({"facts": dict(sample.facts), "values": dict(sample.values)}))
         return 0
     try:
         checks = run_verification(folder, seconds)

@@ -44,13 +44,13 @@ class RoundResult:
 
     Attributes:
         rates: Items per second of each turn; empty if the pipeline does not measure in turns.
-        clean: Whether each turn was undisturbed.
-        figures: Values by metric.
+        undisturbed: Whether each turn was undisturbed.
+        values: Values by metric.
     """
 
     rates: Sequence[float]
-    clean: Sequence[bool]
-    figures: Mapping[str, float]
+    undisturbed: Sequence[bool]
+    values: Mapping[str, float]
 
 
 class Pipeline(ABC):

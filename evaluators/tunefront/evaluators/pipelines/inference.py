@@ -155,8 +155,8 @@ def _with_quality(found: Evaluation, quality: Path) -> Evaluation:
         found,
         measurements={**found.measurements, **read_metrics(quality)},
         items=(digits(values), digits(weights)),
-        samples=read_samples(quality),
-        facts={**found.facts, "judged": int((weights > 0).sum()), "items": len(weights)},
+        outputs=read_samples(quality),
+        facts={**found.facts, "evaluated_items": int((weights > 0).sum()), "items": len(weights)},
     )
 
 
@@ -222,8 +222,8 @@ def _round_result(target_result: TargetResult | EvaluationError) -> RoundResult 
         return None
     return RoundResult(
         rates=(target_result.timing.rate * target_result.timing.items).tolist(),
-        clean=target_result.timing.clean.tolist(),
-        figures={name: m.value for name, m in target_result.measurements.items()},
+        undisturbed=target_result.timing.clean.tolist(),
+        values={name: m.value for name, m in target_result.measurements.items()},
     )
 
 
@@ -277,7 +277,7 @@ def evaluate(
     isolation: Isolation,
     log: Path,
     on_stage: OnStage = lambda stage: None,
-    judge: InterimRule = plain_interim,
+    interim_rule: InterimRule = plain_interim,
     measures: Sequence[Measure] | None = None,
 ) -> Evaluation:
     """Evaluate a configuration: build and evaluate quality unless stored, then measure.
@@ -290,7 +290,7 @@ def evaluate(
         isolation: Starts the fresh processes.
         log: File for the output of the tasks.
         on_stage: Called with each stage when it begins.
-        judge: The early-stop rule, applied to the interim result after the first turns.
+        interim_rule: The early-stop rule, applied to the interim result after the first turns.
         measures: What is watched while the candidate runs, beside its timing; the built-in
             measures and those of the workload's extensions if None.
 
@@ -301,7 +301,7 @@ def evaluate(
     catalog.check_complete(configuration)
     pipeline = InferencePipeline(measures_of(catalog) if measures is None else measures)
     with runner_of(setting, isolation, log, on_stage) as run:
-        return run_pipeline(pipeline, run, configuration, judge)
+        return run_pipeline(pipeline, run, configuration, interim_rule)
 
 
 def target_of(

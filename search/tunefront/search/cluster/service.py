@@ -51,7 +51,7 @@ def main() -> None:
             threading.Thread(target=_send_heartbeats, args=(channel,), daemon=True).start()
             _serve(channel, folder / "tune", usable_nodes(nodes))
     except ClusterError as error:
-        channel.send(kind="refused", why=str(error))
+        channel.send(kind="refused", reason=str(error))
 
 
 def _nodes(search: Path) -> list[Node]:
@@ -116,7 +116,7 @@ def _run_turns(job: TurnsJob, places: NodePool) -> Sequence[RoundResult | None]:
     """
     import ray
 
-    complete = catalog_for(job.setting.workload).complete
+    complete = catalog_for(job.settings.workload).complete
     targets = [complete(configuration) for configuration in job.configurations]
     if not places.room_for(targets[0]):  # the reference of all ratios
         return [None] * len(targets)

@@ -200,7 +200,7 @@ def to_confirm(
     """
     known = confirmed(trials, confirmation, experiment.metrics)
     chosen = finalists(experiment, front_of(experiment, known), trials)
-    new = [trial for trial in chosen[1:] if trial.number not in confirmation.asked]
+    new = [trial for trial in chosen[1:] if trial.number not in confirmation.finalists]
     return [*chosen[:1], *new]
 
 
@@ -240,7 +240,7 @@ class _Turns:
             raise _Stopped
         job = TurnsJob(
             configurations=group.configurations,
-            setting=self._setting,
+            settings=self._setting,
             log=self._study.experiment.results / "logs" / f"confirmation-{done}.log",
             wanted=RoundSettings(
                 number=done,
@@ -283,7 +283,7 @@ def rounds_of(
     found: dict[int, Round | None] = {0: None}
     if base:
         ratios = [1.0] * len(base.rates)
-        found[0] = Round(ratios=ratios, figures=base.figures, quiet=_quiet(base, base))
+        found[0] = Round(ratios=ratios, values=base.values, undisturbed=_undisturbed(base, base))
     for trial in group.finalists:
         own = seen[trial.configuration]
         counterpart = counterpart_of(baseline, trial.configuration, trial.catalog)
@@ -291,9 +291,9 @@ def rounds_of(
         found[trial.number] = (
             Round(
                 ratios=_ratios(own, base),
-                alike=_ratios(own, alike) if alike else (),
-                figures=own.figures,
-                quiet=_quiet(own, base),
+                same_execution_ratios=_ratios(own, alike) if alike else (),
+                values=own.values,
+                undisturbed=_undisturbed(own, base),
             )
             if own and base
             else None
@@ -303,18 +303,20 @@ def rounds_of(
 
 def _ratios(own: RoundResult, base: RoundResult) -> list[float]:
     """Return the throughput ratio of each included turn: undisturbed turns if enough, else all."""
-    kept = kept_turns(_clean(own, base))
+    kept = kept_turns(_undisturbed_turns(own, base))
     return [own.rates[turn] / base.rates[turn] for turn in map(int, np.flatnonzero(kept))]
 
 
-def _quiet(own: RoundResult, base: RoundResult) -> bool:
+def _undisturbed(own: RoundResult, base: RoundResult) -> bool:
     """Return whether all included turns were undisturbed."""
-    clean = _clean(own, base)
+    clean = _undisturbed_turns(own, base)
     return bool(clean[kept_turns(clean)].all())
 
 
-def _clean(own: RoundResult, base: RoundResult) -> npt.NDArray[np.bool_]:
+def _undisturbed_turns(own: RoundResult, base: RoundResult) -> npt.NDArray[np.bool_]:
     """Return for each turn whether both configurations were undisturbed, shape `(turns,)`."""
     turns = min(len(own.rates), len(base.rates))
-    both: npt.NDArray[np.bool_] = np.array(own.clean[:turns]) & np.array(base.clean[:turns])
+    both: npt.NDArray[np.bool_] = np.array(own.undisturbed[:turns]) & np.array(
+        base.undisturbed[:turns]
+    )
     return both

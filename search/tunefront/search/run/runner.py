@@ -247,7 +247,7 @@ class Runner:
         return Job(
             number=trial.number,
             configuration=trial.configuration,
-            setting=replace(self.setting, timeouts=self._timeouts()),
+            settings=replace(self.setting, timeouts=self._timeouts()),
             folder=experiment.results,
             thresholds=thresholds_for(experiment, self.study.trials(), trial.number),
         )

@@ -57,8 +57,8 @@ class Page {
     const how = el("p", { class: "quiet" }, IMPORTANCE);
     byId("importance").replaceChildren(...importanceParts(report));
     byId("importance").before(how);
-    byId("answers").hidden = !report.answers;
-    byId("answered").replaceChildren(...(report.answers ? answersParts(report) : []));
+    byId("answers").hidden = !report.outputs;
+    byId("answered").replaceChildren(...(report.outputs ? answersParts(report) : []));
     byId("stages").replaceChildren(...stagesPart(report));
     const open = (number, button) => {
       const trial = report.trials.find((one) => one.number === number);
