@@ -75,7 +75,12 @@ def evaluation(configuration: Configuration, random: np.random.Generator) -> Eva
         },
         items=(tuple(items.tolist()), (1.0,) * ITEMS),
         relative=around(speed / 20, "x", 0.02),
-        facts={"runtime": "torch", "threads": int(threads), "judged": ITEMS, "items": ITEMS},
+        facts={
+            "runtime": "torch",
+            "threads": int(threads),
+            "evaluated_items": ITEMS,
+            "items": ITEMS,
+        },
         machine={"load": 1.0, "steal": 0.0, "foreign": 0.01},
         blocks=tuple(random.normal(10, 0.1, size=30).tolist()),
         seconds={"prepare": 0.1, "build": 4.0, "quality": 2.0, "measure": 5.0, "total": 11.1},
@@ -94,7 +99,7 @@ def make(folder: Path, trials: int) -> None:
     study = Study.open(experiment, {"model and data": "made up"})
     write_record(experiment, enumeration, WorkloadDescription(fingerprint="made up"))
     for configuration in chosen:
-        number = study.ask(configuration, why="to fill the record")
+        number = study.ask(configuration, reason="to fill the record")
         study.tell(number, evaluation(configuration, random))
 
 

@@ -38,7 +38,7 @@ def _runnable(path: str) -> frozenset[Configuration]:
 def trial(
     values: dict[str, Any],
     path: str,
-    setting: Mapping[str, Any],
+    settings: Mapping[str, Any],
     base: float,
     cant_run: Mapping[str, float],
 ) -> None:
@@ -47,7 +47,7 @@ def trial(
     Args:
         values: A value for every choice.
         path: The experiment's file.
-        setting: What all evaluations share.
+        settings: What all evaluations share.
         base: The baseline's quality.
         cant_run: What is reported where the combination can't run.
     """
@@ -59,7 +59,7 @@ def trial(
         tune.report({**cant_run, RAN: False})
         return
     with tempfile.TemporaryDirectory(prefix="tunefront-") as folder:
-        own = replace(from_plain(EvaluationSettings, setting), store=folder)
+        own = replace(from_plain(EvaluationSettings, settings), store=folder)
         complete = builtin_catalog().complete(configuration)
         found = evaluate(own, complete, _isolation(), Path(folder, "log"))
     if found.status == "failed":

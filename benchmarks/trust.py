@@ -109,7 +109,7 @@ class Laboratory:
         self.log = folder / "log"
         self._settings: dict[int, EvaluationSettings] = {}
 
-    def setting(self, depth: int) -> EvaluationSettings:
+    def settings(self, depth: int) -> EvaluationSettings:
         """The workload of that depth."""
         if depth not in self._settings:
             spec = WorkloadSpec(
@@ -132,15 +132,15 @@ class Laboratory:
     def candidate(self, depth: int, threads: int) -> Target:
         """A built model of that depth."""
         configuration = builtin_catalog().complete({"runtime": "onnxruntime", "threads": threads})
-        return target_of(self.setting(depth), configuration, self.isolation, self.log)
+        return target_of(self.settings(depth), configuration, self.isolation, self.log)
 
     def ours(self, targets: Sequence[Target]) -> list[Verdict]:
         """The speed of each over the first's, as a confirmation finds it."""
-        setting = self.setting(BASE)
+        settings = self.settings(BASE)
         rounds: list[list[np.ndarray]] = [[] for _ in targets]
         for _ in range(ROUNDS):
             found = play_round(
-                setting,
+                settings,
                 targets,
                 self.isolation,
                 self.log,
@@ -151,7 +151,7 @@ class Laboratory:
             for place, target_result in enumerate(found):
                 if target_result is None or base is None:
                     raise RuntimeError(f"candidate {place} failed; see {self.log}")
-                clean = np.array(target_result.clean) & np.array(base.clean)
+                clean = np.array(target_result.undisturbed) & np.array(base.undisturbed)
                 kept = clean if clean.sum() >= max(3, len(clean) // 3) else np.ones_like(clean)
                 ratios = np.array(target_result.rates) / np.array(base.rates)
                 rounds[place].append(ratios[kept])
@@ -268,7 +268,7 @@ def true_speedup(laboratory: Laboratory, rounds: int = 3) -> float:
     seen: list[np.ndarray] = []
     for _ in range(rounds):
         first, second = play_round(
-            replace(laboratory.setting(BASE), protocol=Protocol(turns=40)),
+            replace(laboratory.settings(BASE), protocol=Protocol(turns=40)),
             pair,
             laboratory.isolation,
             laboratory.log,
@@ -291,14 +291,14 @@ def early_end(folder: Path, orders: int = 300) -> dict[str, dict[str, float]]:
     """
     experiment = load_experiment(HERE.parent / "experiments" / "minilm")
     prepare(experiment.prepare, lambda line: None)
-    setting, _ = check_workload(experiment, lambda line: None)
+    settings, _ = check_workload(experiment, lambda line: None)
     quick = Protocol(seconds=0.2, turns=3, requests=1, wait_s=0.0, reference=False)
-    setting = replace(setting, protocol=quick, quality_limit=None, store=str(folder / "quality"))
+    settings = replace(settings, protocol=quick, quality_limit=None, store=str(folder / "quality"))
     isolation = Isolation()
     judged: list[np.ndarray] = []
     for choices in ({}, *JUDGED):
         configuration = builtin_catalog().complete({**experiment.baseline, **choices})
-        found = evaluate(setting, configuration, isolation, folder / "log")
+        found = evaluate(settings, configuration, isolation, folder / "log")
         judged.append(np.array(found.items))
         print(f"\r  {len(judged)} of {len(JUDGED) + 1}", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
@@ -330,7 +330,7 @@ def _replayed(
         direction="maximize",
         bound=bound,
         keeping_counts=False,
-        looks=len(LOOKS),
+        interim_tests=len(LOOKS),
     )
     _, weights = judge(
         own.shape[1], lambda places: (shuffled[0, places], shuffled[1, places]), limit.decided

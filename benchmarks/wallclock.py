@@ -123,7 +123,7 @@ class Violations:
         return [limit.violation(loss) for limit in self.limits]
 
 
-def theirs(experiment: Experiment, setting: EvaluationSettings, clock: Clock, seed: int) -> None:
+def theirs(experiment: Experiment, settings: EvaluationSettings, clock: Clock, seed: int) -> None:
     """Ray Tune with `OptunaSearch(TPESampler)`, every trial evaluated whole."""
     import optuna
     import ray
@@ -132,10 +132,10 @@ def theirs(experiment: Experiment, setting: EvaluationSettings, clock: Clock, se
     from ray.tune.search.optuna import OptunaSearch
 
     plain = replace(
-        setting,
+        settings,
         baseline={},
         quality_limit=None,
-        protocol=replace(setting.protocol, reference=False),
+        protocol=replace(settings.protocol, reference=False),
     )
     violations = Violations(experiment.limits)
 
@@ -173,7 +173,7 @@ def theirs(experiment: Experiment, setting: EvaluationSettings, clock: Clock, se
     body = tune.with_parameters(
         rival_trial,
         path=str(experiment.path),
-        setting=to_plain(plain),
+        settings=to_plain(plain),
         base=clock.replay.base,
         cant_run=cant_run,
     )
@@ -224,11 +224,11 @@ def main() -> None:
         shutil.copytree(folder.parent, copy, ignore=shutil.ignore_patterns("results"))
         experiment = load_experiment(copy / folder.name)
         prepare(experiment.prepare, print)
-        setting, _ = check_workload(experiment, print)
+        settings, _ = check_workload(experiment, print)
         replay = Replay(experiment, rows)
         sides: Mapping[str, Callable[[Clock], None]] = {
             "ours": lambda clock: ours(experiment, clock, options.seed),
-            "theirs": lambda clock: theirs(experiment, setting, clock, options.seed),
+            "theirs": lambda clock: theirs(experiment, settings, clock, options.seed),
         }
         for side, start in sides.items():
             if options.only not in (None, side):

@@ -137,12 +137,12 @@ def test_finalists_were_measured_again(journey: Journey) -> None:
 
     confirmation = Study.read(load_experiment(journey.file)).confirmation()
     assert set(confirmation.rounds) >= {0}
-    assert set(confirmation.rounds) <= set(confirmation.asked)
+    assert set(confirmation.rounds) <= set(confirmation.finalists)
     for number, rounds in confirmation.rounds.items():
         # The baseline takes part whenever new finalists are looked for.
         assert len(rounds) == 2 or (number == 0 and len(rounds) in (4, 6))
         assert all(len(found.ratios) >= 3 for found in rounds)
-        assert all(found.figures["throughput"] > 0 for found in rounds)
+        assert all(found.values["throughput"] > 0 for found in rounds)
 
 
 def test_show_prints_csv_that_parses(journey: Journey) -> None:
@@ -173,7 +173,7 @@ def test_pick_applies_other_limits_without_running_trials(journey: Journey) -> N
     assert loose.returncode == 0
     result = json.loads(loose.stdout)
     assert result["schema"] == 1
-    assert result["picks"][0]["why"] == "best throughput within limits"
+    assert result["picks"][0]["reason"] == "best throughput within limits"
     none = journey.cli("pick", journey.file, "--limit", "latency_ms<=0.000001")
     assert none.returncode == 3
     assert "nothing keeps the limits; the nearest" in none.stdout
@@ -193,9 +193,9 @@ def test_compare_shows_what_differs(journey: Journey) -> None:
     assert "samples otherwise than 000" in shown.stdout
     told = json.loads(journey.cli("compare", journey.file, *names, "--format", "json").stdout)
     assert [trial["number"] for trial in told["trials"]] == numbers
-    assert len(told["samples"]) == 12
-    for sample in told["samples"]:
-        assert all(answer["output"] and answer["quality"] for answer in sample["answers"])
+    assert len(told["items"]) == 12
+    for sample in told["items"]:
+        assert all(answer["output"] and answer["quality"] for answer in sample["outputs"])
     table = journey.cli("compare", journey.file, *names, "--format", "csv").stdout
     rows = list(csv.DictReader(io.StringIO(table)))
     assert [row["kind"] for row in rows].count("output") == 12

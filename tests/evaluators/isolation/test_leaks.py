@@ -44,14 +44,16 @@ def written(
 ) -> Path:
     """A folder with `store`, `logs` and `export` of one evaluation."""
     folder = tmp_path_factory.mktemp(request.param)
-    setting = replace(lm_setting, store=str(folder / "store"))
+    settings = replace(lm_setting, store=str(folder / "store"))
     configuration = builtin_catalog().complete(
         {"runtime": request.param, "threads": 1, "batch_size": 2}
     )
-    found = evaluate(setting, configuration, told, folder / "logs" / "trial.log")
+    found = evaluate(settings, configuration, told, folder / "logs" / "trial.log")
     assert found.status == "ok", (found.message, found.log)
     (folder / "export").mkdir()
-    export_candidate(setting, configuration, told, folder / "logs" / "trial.log", folder / "export")
+    export_candidate(
+        settings, configuration, told, folder / "logs" / "trial.log", folder / "export"
+    )
     (folder / "evaluation").write_text(str(to_plain(found)))
     return folder
 

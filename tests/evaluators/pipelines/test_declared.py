@@ -41,7 +41,7 @@ DECLARED: dict[str, dict[str, object]] = {
 
 
 @pytest.fixture(scope="module")
-def setting(
+def settings(
     lm_setting: EvaluationSettings,
     isolation: Isolation,
     tmp_path_factory: pytest.TempPathFactory,
@@ -61,12 +61,12 @@ def setting(
 
 
 def test_functions_receive_the_configuration_and_quality_is_not_reused_across_outputs(
-    setting: EvaluationSettings, isolation: Isolation, tmp_path: Path
+    settings: EvaluationSettings, isolation: Isolation, tmp_path: Path
 ) -> None:
     """Choices of the execution stage build nothing again; only some change the quality."""
-    complete = catalog_for(setting.workload).complete
+    complete = catalog_for(settings.workload).complete
     found = [
-        evaluate(setting, complete(values), isolation, tmp_path / "log")
+        evaluate(settings, complete(values), isolation, tmp_path / "log")
         for values in (
             {"width": 16, "level": 1},
             {"width": 16, "level": 2},

@@ -35,17 +35,17 @@ def long_setting(
     (folder / "data.jsonl").write_text("\n".join((rows * 14)[:320]) + "\n")
     spec = replace(lm_spec, data=str(folder / "data.jsonl"))
     described = describe_workload(spec, isolation, folder / "log")
-    setting = EvaluationSettings(
+    settings = EvaluationSettings(
         workload=spec,
         fingerprint=described.fingerprint,
         store=str(folder / "store"),
         protocol=replace(QUICK, reference=False),
         baseline=TORCH,
     )
-    found = evaluate(setting, builtin_catalog().complete(TORCH), isolation, folder / "log")
+    found = evaluate(settings, builtin_catalog().complete(TORCH), isolation, folder / "log")
     assert found.status == "ok", (found.message, found.log)
-    assert found.facts["judged"] == 320
-    return setting
+    assert found.facts["evaluated_items"] == 320
+    return settings
 
 
 PRUNED = builtin_catalog().complete(
@@ -54,12 +54,12 @@ PRUNED = builtin_catalog().complete(
 
 
 def judged_with(
-    setting: EvaluationSettings,
+    settings: EvaluationSettings,
     isolation: Isolation,
     folder: Path,
     configuration: Configuration = PRUNED,
 ) -> Evaluation:
-    found = evaluate(setting, configuration, isolation, folder / "log")
+    found = evaluate(settings, configuration, isolation, folder / "log")
     assert found.status == "ok", (found.message, found.log)
     return found
 
@@ -71,7 +71,7 @@ def test_judging_ends_early_where_the_limit_is_decided(
     strict = replace(long_setting, quality_limit=-50.0)
     found = judged_with(strict, isolation, tmp_path)
     values, weights = (np.array(part) for part in found.items)
-    assert found.facts["judged"] == (weights > 0).sum() == 40
+    assert found.facts["evaluated_items"] == (weights > 0).sum() == 40
     assert found.facts["items"] == len(weights) == 320
     mean = float(np.average(values, weights=weights))
     assert found.measurements["perplexity"].value == pytest.approx(np.exp(mean), rel=1e-5)
@@ -85,9 +85,9 @@ def test_a_limit_that_is_kept_ends_judging_where_quality_is_no_objective(
     long_setting: EvaluationSettings, isolation: Isolation, tmp_path: Path
 ) -> None:
     lax = replace(long_setting, quality_limit=1e6, quality_matters=False)
-    assert judged_with(lax, isolation, tmp_path).facts["judged"] == 40
+    assert judged_with(lax, isolation, tmp_path).facts["evaluated_items"] == 40
     mattering = replace(lax, quality_matters=True)
-    assert judged_with(mattering, isolation, tmp_path).facts["judged"] == 320
+    assert judged_with(mattering, isolation, tmp_path).facts["evaluated_items"] == 320
 
 
 def test_the_baseline_is_always_judged_whole(
@@ -97,14 +97,14 @@ def test_the_baseline_is_always_judged_whole(
     other_batch = builtin_catalog().complete({**TORCH, "batch_size": 2})
     for configuration in (builtin_catalog().complete(TORCH), other_batch):
         found = judged_with(strict, isolation, tmp_path, configuration)
-        assert found.facts["judged"] == 320
+        assert found.facts["evaluated_items"] == 320
 
 
 def test_a_candidate_before_the_baseline_is_judged_whole(
     long_setting: EvaluationSettings, isolation: Isolation, tmp_path: Path
 ) -> None:
     strict = replace(long_setting, quality_limit=-50.0, store=str(tmp_path / "store"))
-    assert judged_with(strict, isolation, tmp_path).facts["judged"] == 320
+    assert judged_with(strict, isolation, tmp_path).facts["evaluated_items"] == 320
 
 
 def test_what_ended_early_beside_one_baseline_is_no_answer_beside_another(
@@ -113,7 +113,7 @@ def test_what_ended_early_beside_one_baseline_is_no_answer_beside_another(
     """The store is shared by all searches: another may have the same limit, another baseline."""
     own = builtin_catalog().complete({**PRUNED, "pruning_ratio": 0.25})
     strict = replace(long_setting, quality_limit=-50.0)
-    assert judged_with(strict, isolation, tmp_path, own).facts["judged"] == 40
+    assert judged_with(strict, isolation, tmp_path, own).facts["evaluated_items"] == 40
     other = builtin_catalog().complete({**PRUNED, "pruning_ratio": 0.5})
     elsewhere = replace(strict, baseline=dict(other))
     judged_with(elsewhere, isolation, tmp_path, other)
@@ -128,13 +128,13 @@ def test_what_was_judged_whole_serves_every_limit(
     for limit in (-50.0, -60.0):
         early = replace(long_setting, quality_limit=limit)
         found = judged_with(early, isolation, tmp_path, own)
-        assert found.facts["judged"] == 40
+        assert found.facts["evaluated_items"] == 40
         assert "quality" not in found.reused
     whole = judged_with(long_setting, isolation, tmp_path, own)
-    assert whole.facts["judged"] == 320
+    assert whole.facts["evaluated_items"] == 320
     served = judged_with(replace(long_setting, quality_limit=-70.0), isolation, tmp_path, own)
     assert "quality" in served.reused
-    assert served.facts["judged"] == 320
+    assert served.facts["evaluated_items"] == 320
 
 
 def test_measuring_ends_where_the_first_look_says_so(
@@ -153,21 +153,21 @@ def test_measuring_ends_where_the_first_look_says_so(
 
     def judge(found: Evaluation) -> InterimResult:
         seen.append(found)
-        return InterimResult(speed=speed_against(found), hopeless="too slow", ended=True)
+        return InterimResult(speed=speed_against(found), reason="too slow", stopped=True)
 
-    found = evaluate(patient, own, isolation, tmp_path / "log", judge=judge)
+    found = evaluate(patient, own, isolation, tmp_path / "log", interim_rule=judge)
     assert found.status == "ok", (found.message, found.log)
     assert len(seen) == 1
     assert len(found.blocks) == INTERIM_TURNS
-    assert found.first_look == InterimResult(
-        speed=speed_against(seen[0]), hopeless="too slow", ended=True
+    assert found.interim == InterimResult(
+        speed=speed_against(seen[0]), reason="too slow", stopped=True
     )
     assert found.relative == seen[0].relative is not None
     assert found.items == seen[0].items
-    assert found.doubts == ("too slow",)
+    assert found.warnings == ("too slow",)
     assert from_plain(Evaluation, json.loads(json.dumps(to_plain(found)))) == found
     whole = evaluate(patient, own, isolation, tmp_path / "log")
     assert len(whole.blocks) >= 9
-    assert whole.first_look is not None
-    assert not whole.first_look.ended
-    assert whole.first_look.hopeless == ""
+    assert whole.interim is not None
+    assert not whole.interim.stopped
+    assert whole.interim.reason == ""

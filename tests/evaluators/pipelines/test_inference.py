@@ -35,7 +35,7 @@ from tunefront.evaluators import (
     profile_candidate,
     target_of,
 )
-from tunefront.evaluators.benchmark.outcome import doubts_of, relative_throughput
+from tunefront.evaluators.benchmark.outcome import relative_throughput, warnings_of
 from tunefront.evaluators.isolation.codec import from_plain, to_plain
 from tunefront.evaluators.pipelines import stage_runner
 from tunefront.evaluators.pipelines.inference import InferencePipeline
@@ -48,9 +48,9 @@ MEMORY = {"peak_memory_mb", "model_memory_mb", "weights_mb"}
 
 
 def run(
-    setting: EvaluationSettings, isolation: Isolation, folder: Path, **values: str | float
+    settings: EvaluationSettings, isolation: Isolation, folder: Path, **values: str | float
 ) -> Evaluation:
-    return evaluate(setting, builtin_catalog().complete(values), isolation, folder / "trial.log")
+    return evaluate(settings, builtin_catalog().complete(values), isolation, folder / "trial.log")
 
 
 def test_an_evaluation_measures_everything(
@@ -62,7 +62,7 @@ def test_an_evaluation_measures_everything(
     assert set(found.measurements) == SPEED | MEMORY | counted | {"perplexity", "agreement"}
     assert found.relative is None
     assert len(found.blocks) >= lm_setting.protocol.turns
-    assert (found.facts["judged"], found.facts["items"]) == (24, 24)
+    assert (found.facts["evaluated_items"], found.facts["items"]) == (24, 24)
     assert found.facts["clock"] in ("cpu", "wall")
     for measurement in found.measurements.values():
         assert measurement.low <= measurement.value <= measurement.high
@@ -139,9 +139,9 @@ def test_the_baseline_runs_beside_a_candidate(
     lm_setting: EvaluationSettings, isolation: Isolation, tmp_path: Path
 ) -> None:
     """The ratio is one of items a second, whatever the batch sizes, and comes within turns."""
-    setting = replace(lm_setting, baseline=TORCH)
+    settings = replace(lm_setting, baseline=TORCH)
     own = builtin_catalog().complete({**TORCH, "runtime": "onnxruntime", "batch_size": 4})
-    found = evaluate(setting, own, isolation, tmp_path / "log")
+    found = evaluate(settings, own, isolation, tmp_path / "log")
     assert found.status == "ok", (found.message, found.log)
     relative = found.relative
     assert relative is not None
@@ -149,7 +149,7 @@ def test_the_baseline_runs_beside_a_candidate(
     assert 3 <= relative.samples <= len(found.blocks)
     assert 0 < relative.low <= relative.value <= relative.high
     assert from_plain(Evaluation, to_plain(found)) == found
-    assert from_plain(EvaluationSettings, json.loads(json.dumps(to_plain(setting)))) == setting
+    assert from_plain(EvaluationSettings, json.loads(json.dumps(to_plain(settings)))) == settings
 
 
 @pytest.mark.parametrize(
@@ -164,9 +164,9 @@ def test_the_baseline_runs_beside_a_candidate(
 def test_where_nothing_can_be_compared_a_candidate_runs_alone(
     lm_setting: EvaluationSettings, isolation: Isolation, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
-    setting = replace(lm_setting, **{"baseline": TORCH, **changes})
+    settings = replace(lm_setting, **{"baseline": TORCH, **changes})
     own = builtin_catalog().complete({**TORCH, "runtime": "onnxruntime"})
-    found = evaluate(setting, own, isolation, tmp_path / "log")
+    found = evaluate(settings, own, isolation, tmp_path / "log")
     assert found.status == "ok", (found.message, found.log)
     assert found.relative is None
 
@@ -175,19 +175,19 @@ def test_a_candidate_that_fails_beside_the_baseline_is_told_by_its_own_failure(
     lm_setting: EvaluationSettings, isolation: Isolation, tmp_path: Path
 ) -> None:
     """The candidate's built files are damaged, so that it can't be loaded."""
-    setting = replace(lm_setting, store=str(tmp_path / "store"), baseline=TORCH)
+    settings = replace(lm_setting, store=str(tmp_path / "store"), baseline=TORCH)
     own = builtin_catalog().complete({**TORCH, "runtime": "onnxruntime"})
-    assert evaluate(setting, own, isolation, tmp_path / "log").status == "ok"
-    for path in setting_candidate(setting, own).glob("*.onnx"):
+    assert evaluate(settings, own, isolation, tmp_path / "log").status == "ok"
+    for path in setting_candidate(settings, own).glob("*.onnx"):
         path.write_bytes(b"damaged")
-    found = evaluate(setting, own, isolation, tmp_path / "log")
+    found = evaluate(settings, own, isolation, tmp_path / "log")
     assert (found.status, found.stage) == ("failed", "measure")
     assert "onnx" in found.message.lower()
 
 
-def setting_candidate(setting: EvaluationSettings, configuration: Configuration) -> Path:
+def setting_candidate(settings: EvaluationSettings, configuration: Configuration) -> Path:
     """The folder of a built candidate."""
-    return Store(Path(setting.store)).path(candidate_key(setting, configuration))
+    return Store(Path(settings.store)).path(candidate_key(settings, configuration))
 
 
 def test_a_baseline_that_does_not_fit_into_memory_stays_out(
@@ -197,9 +197,9 @@ def test_a_baseline_that_does_not_fit_into_memory_stays_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sys.modules["tunefront.evaluators.pipelines.inference"], "ROOM_MB", 1e9)
-    setting = replace(lm_setting, baseline=TORCH)
+    settings = replace(lm_setting, baseline=TORCH)
     own = builtin_catalog().complete({**TORCH, "runtime": "onnxruntime"})
-    found = evaluate(setting, own, isolation, tmp_path / "log")
+    found = evaluate(settings, own, isolation, tmp_path / "log")
     assert found.status == "ok", (found.message, found.log)
     assert found.relative is None
 
@@ -259,11 +259,11 @@ WILD = [1.0, 2.0, 1.0, 2.0, 1.0, 2.0, 1.0]
 def test_doubts_are_told_in_words(
     timing: Timing, machine: dict[str, float], told: tuple[str, ...]
 ) -> None:
-    assert doubts_of(timing, machine, Protocol(), None) == told
+    assert warnings_of(timing, machine, Protocol(), None) == told
 
 
 def test_what_drifts_together_with_the_baseline_is_not_doubted() -> None:
-    assert doubts_of(turns(WILD), QUIET, Protocol(), turns(WILD)) == ()
+    assert warnings_of(turns(WILD), QUIET, Protocol(), turns(WILD)) == ()
 
 
 def test_keys_depend_on_choices_up_to_the_runtime_stage(lm_setting: EvaluationSettings) -> None:

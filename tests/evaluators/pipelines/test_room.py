@@ -23,20 +23,20 @@ def test_nothing_is_built_where_room_is_short(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    setting = replace(lm_setting, store=str(tmp_path / "store"))
+    settings = replace(lm_setting, store=str(tmp_path / "store"))
     own = builtin_catalog().complete(TORCH)
     monkeypatch.setattr(stage_runner, "LEAST_FREE_BYTES", 2**60)
-    found = evaluate(setting, own, isolation, tmp_path / "log")
+    found = evaluate(settings, own, isolation, tmp_path / "log")
     assert (found.status, found.cause, found.stage) == ("failed", "disk full", "prepare")
-    assert f"{setting.store}: " in found.message
+    assert f"{settings.store}: " in found.message
     assert "1073741824.00 GB are needed to build" in found.message
     assert "`tunefront cache --limit SIZE`" in found.message
     assert not list((tmp_path / "store").glob("*/*"))
     monkeypatch.undo()
-    assert evaluate(setting, own, isolation, tmp_path / "log").status == "ok"
+    assert evaluate(settings, own, isolation, tmp_path / "log").status == "ok"
     monkeypatch.setattr(stage_runner, "LEAST_FREE_BYTES", 2**60)
     # What is found needs no room.
-    assert evaluate(setting, own, isolation, tmp_path / "log").status == "ok"
+    assert evaluate(settings, own, isolation, tmp_path / "log").status == "ok"
 
 
 def test_a_large_model_needs_more_room(
@@ -50,8 +50,8 @@ def test_a_large_model_needs_more_room(
     asked: list[int] = []
     monkeypatch.setattr(module, "make_room", lambda _, needed: asked.append(needed))
     monkeypatch.setattr(module, "LEAST_FREE_BYTES", 10)
-    setting = replace(lm_setting, store=str(tmp_path / "store"))
-    evaluate(setting, builtin_catalog().complete(TORCH), isolation, tmp_path / "log")
+    settings = replace(lm_setting, store=str(tmp_path / "store"))
+    evaluate(settings, builtin_catalog().complete(TORCH), isolation, tmp_path / "log")
     weights = lm_setting.workload.path("model") / "model.safetensors"
     assert set(asked) == {3 * weights.stat().st_size}
     assert len(asked) == 4  # requests, candidate, reference, quality
@@ -115,14 +115,14 @@ def test_a_candidate_that_is_being_measured_is_not_evicted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """However hard somebody tries, beside its turns."""
-    setting = replace(lm_setting, store=str(tmp_path / "store"), baseline=TORCH)
+    settings = replace(lm_setting, store=str(tmp_path / "store"), baseline=TORCH)
     own = builtin_catalog().complete({**TORCH, "runtime": "onnxruntime"})
     module: Any = sys.modules["tunefront.evaluators.pipelines.inference"]
     plain = module.take_turns
     kept: list[list[bool]] = []
 
     def clear_and_take_turns(
-        setting: EvaluationSettings,
+        settings: EvaluationSettings,
         targets: Sequence[Any],
         isolation: Isolation,
         log: Path,
@@ -134,10 +134,10 @@ def test_a_candidate_that_is_being_measured_is_not_evicted(
             kept.append([folder.is_dir() for folder in read])
             return bool(asked[0](timings, elapsed_s))
 
-        return plain(setting, targets, isolation, log, enough, *asked[1:])
+        return plain(settings, targets, isolation, log, enough, *asked[1:])
 
     monkeypatch.setattr(module, "take_turns", clear_and_take_turns)
-    found = evaluate(setting, own, isolation, tmp_path / "log")
+    found = evaluate(settings, own, isolation, tmp_path / "log")
     assert found.status == "ok", (found.message, found.log)
     assert found.relative is not None
     assert kept and all(all(there) for there in kept)

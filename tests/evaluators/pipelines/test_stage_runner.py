@@ -87,14 +87,14 @@ class TrainingPipeline(Pipeline):
         def decide(interim: Interim) -> Decision:
             curve.append((interim.step, interim.measurements["loss"].value))
             ended.append(monitor(Evaluation(status="ok", measurements=interim.measurements)))
-            return Decision(stop=ended[-1].ended, reason=ended[-1].hopeless)
+            return Decision(stop=ended[-1].stopped, reason=ended[-1].reason)
 
         with run.stage("train"):
             found = run.run(self._task(run, data), decide)
         return Evaluation(
             status="ok",
             measurements={"loss": Measurement.exact(found.loss, "")},
-            first_look=ended[-1],
+            interim=ended[-1],
             facts={"steps": found.steps},
             curves={"loss": tuple(curve)},
         )
@@ -106,7 +106,7 @@ class TrainingPipeline(Pipeline):
         results: list[RoundResult | None] = []
         for _ in group:
             found = run.run(self._task(run, data, seed=wanted.number))
-            results.append(RoundResult(rates=(), clean=(), figures={"loss": found.loss}))
+            results.append(RoundResult(rates=(), undisturbed=(), values={"loss": found.loss}))
         return results
 
     def _data(self, run: StageRunner) -> Callable[[Path], Task[None]]:
@@ -143,7 +143,7 @@ def isolation() -> Iterator[Isolation]:
 
 
 @pytest.fixture
-def setting(tmp_path: Path) -> EvaluationSettings:
+def settings(tmp_path: Path) -> EvaluationSettings:
     spec = WorkloadSpec(task="causal-lm", model="m", folder=str(tmp_path), data="d")
     return EvaluationSettings(workload=spec, fingerprint="f", store=str(tmp_path / "store"))
 
@@ -153,47 +153,47 @@ CONFIGURATION = builtin_catalog().complete({"runtime": "torch"})
 
 def evaluated(
     pipeline: Pipeline,
-    setting: EvaluationSettings,
+    settings: EvaluationSettings,
     isolation: Isolation,
     tmp_path: Path,
     monitor: InterimRule = plain_interim,
 ) -> tuple[Evaluation, list[str]]:
     """The evaluation, and the stages that began."""
     begun: list[str] = []
-    with StageRunner(setting, isolation, tmp_path / "log", pipeline.stages, begun.append) as run:
+    with StageRunner(settings, isolation, tmp_path / "log", pipeline.stages, begun.append) as run:
         return run_pipeline(pipeline, run, CONFIGURATION, monitor), begun
 
 
 def test_a_pipeline_has_stages_of_its_own_and_a_curve(
-    setting: EvaluationSettings, isolation: Isolation, tmp_path: Path
+    settings: EvaluationSettings, isolation: Isolation, tmp_path: Path
 ) -> None:
     pipeline = TrainingPipeline()
-    found, begun = evaluated(pipeline, setting, isolation, tmp_path)
+    found, begun = evaluated(pipeline, settings, isolation, tmp_path)
     assert found.status == "ok", (found.message, found.log)
     assert begun == ["data", "train"]
     assert set(found.seconds) == {"data", "train", WAITING, "total"}
     assert found.curves == {"loss": tuple((step, 1 / step) for step in range(1, 6))}
     assert found.reused == ()
-    again, _ = evaluated(pipeline, setting, isolation, tmp_path)
+    again, _ = evaluated(pipeline, settings, isolation, tmp_path)
     assert again.reused == ("data",)
 
 
 def test_a_trial_that_trains_is_stopped_early(
-    setting: EvaluationSettings, isolation: Isolation, tmp_path: Path
+    settings: EvaluationSettings, isolation: Isolation, tmp_path: Path
 ) -> None:
     def judge(found: Evaluation) -> InterimResult:
         poor = found.measurements["loss"].value < 0.4
-        return InterimResult(speed=None, hopeless="out of reach" if poor else "", ended=poor)
+        return InterimResult(speed=None, reason="out of reach" if poor else "", stopped=poor)
 
-    found, _ = evaluated(TrainingPipeline(), setting, isolation, tmp_path, judge)
+    found, _ = evaluated(TrainingPipeline(), settings, isolation, tmp_path, judge)
     assert found.facts["steps"] == 3
-    assert found.first_look == InterimResult(speed=None, hopeless="out of reach", ended=True)
+    assert found.interim == InterimResult(speed=None, reason="out of reach", stopped=True)
 
 
 def test_a_failure_names_the_pipeline_s_stage(
-    setting: EvaluationSettings, isolation: Isolation, tmp_path: Path
+    settings: EvaluationSettings, isolation: Isolation, tmp_path: Path
 ) -> None:
-    found, _ = evaluated(TrainingPipeline(fails=True), setting, isolation, tmp_path)
+    found, _ = evaluated(TrainingPipeline(fails=True), settings, isolation, tmp_path)
     assert (found.status, found.stage, found.cause) == ("failed", "data", "exception")
     assert found.message == "ValueError: no data today"
     assert "ValueError: no data today" in found.log
@@ -201,7 +201,7 @@ def test_a_failure_names_the_pipeline_s_stage(
 
 
 def test_a_stage_that_the_pipeline_does_not_have_is_refused(
-    setting: EvaluationSettings, isolation: Isolation, tmp_path: Path
+    settings: EvaluationSettings, isolation: Isolation, tmp_path: Path
 ) -> None:
     class Wrong(TrainingPipeline):
         def evaluate(
@@ -210,18 +210,18 @@ def test_a_stage_that_the_pipeline_does_not_have_is_refused(
             with run.stage("build"):
                 return Evaluation(status="ok")
 
-    found, begun = evaluated(Wrong(), setting, isolation, tmp_path)
+    found, begun = evaluated(Wrong(), settings, isolation, tmp_path)
     assert found.message == "unknown stage 'build'; the stages are data, train"
     assert begun == []
     assert "Traceback" in (tmp_path / "log").read_text()
 
 
 def test_a_round_of_training_runs_has_another_seed(
-    setting: EvaluationSettings, isolation: Isolation, tmp_path: Path
+    settings: EvaluationSettings, isolation: Isolation, tmp_path: Path
 ) -> None:
     pipeline = TrainingPipeline()
     wanted = [RoundSettings(number=n, seconds=1.0, precision=0.1) for n in range(2)]
-    with StageRunner(setting, isolation, tmp_path / "log", pipeline.stages) as run:
+    with StageRunner(settings, isolation, tmp_path / "log", pipeline.stages) as run:
         first, second = (pipeline.confirm(run, [CONFIGURATION], one) for one in wanted)
-    assert first == [RoundResult(rates=(), clean=(), figures={"loss": 0.2})]
-    assert second == [RoundResult(rates=(), clean=(), figures={"loss": 1.2})]
+    assert first == [RoundResult(rates=(), undisturbed=(), values={"loss": 0.2})]
+    assert second == [RoundResult(rates=(), undisturbed=(), values={"loss": 1.2})]

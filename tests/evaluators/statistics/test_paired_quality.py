@@ -177,7 +177,7 @@ def limit_of(
         direction=direction,
         bound=BOUND,
         keeping_counts=keeping_counts,
-        looks=len(LOOKS),
+        interim_tests=len(LOOKS),
     )
 
 

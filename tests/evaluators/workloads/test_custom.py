@@ -82,9 +82,9 @@ def test_floats_are_cast_at_its_border(
     if reason := catalog.refusal(values, detect_hardware()):
         pytest.skip(reason)
     described = describe_workload(spec, isolation, tmp_path / "log")
-    setting = replace(lm_setting, workload=spec, fingerprint=described.fingerprint)
+    settings = replace(lm_setting, workload=spec, fingerprint=described.fingerprint)
     configuration = catalog.complete({**values, "batch_size": 2})
-    found = evaluate(setting, configuration, isolation, tmp_path / "log")
+    found = evaluate(settings, configuration, isolation, tmp_path / "log")
     assert found.status == "ok", (found.message, found.log)
     assert found.facts["precision"] == "bf16"
     assert found.measurements["score"].value > 0.98
@@ -107,8 +107,8 @@ def test_a_quality_that_is_no_figure_is_a_failure_that_names_it(
 ) -> None:
     spec = replace(spec, quality=f"plain_network:{quality}")
     described = describe_workload(spec, isolation, tmp_path / "log")
-    setting = replace(lm_setting, workload=spec, fingerprint=described.fingerprint)
+    settings = replace(lm_setting, workload=spec, fingerprint=described.fingerprint)
     configuration = builtin_catalog().complete({"runtime": "torch"})
-    found = evaluate(setting, configuration, isolation, tmp_path / "log")
+    found = evaluate(settings, configuration, isolation, tmp_path / "log")
     assert (found.status, found.stage, found.cause) == ("failed", "quality", "invalid output")
     assert message in found.message

@@ -126,8 +126,8 @@ class LineFitting(Pipeline):
         results: list[RoundResult | None] = []
         for configuration in group:
             found = run.run(self._task(run, configuration, seed=wanted.number + 1))
-            figures = {LOSS.name: found.loss, STEP_TIME.name: found.step_ms}
-            results.append(RoundResult(rates=(), clean=(), figures=figures))
+            values = {LOSS.name: found.loss, STEP_TIME.name: found.step_ms}
+            results.append(RoundResult(rates=(), undisturbed=(), values=values))
         return results
 
     def _task(self, run: StageRunner, configuration: Configuration, seed: int = 0) -> Task[Fitted]:

@@ -38,7 +38,7 @@ def turns_job(*configurations: Configuration, seconds: float = 9.0) -> TurnsJob:
     spec = WorkloadSpec(task="causal-lm", model="m", folder="/nowhere", data="d")
     job = TurnsJob(
         configurations=configurations,
-        setting=EvaluationSettings(
+        settings=EvaluationSettings(
             workload=spec, fingerprint="abc", store="/nowhere", protocol=Protocol(turns=4)
         ),
         log=Path("/nowhere/log"),
@@ -68,7 +68,7 @@ class Turns:
 
     def __call__(
         self,
-        setting: EvaluationSettings,
+        settings: EvaluationSettings,
         targets: Sequence[Target],
         isolation: object,
         log: Path,
@@ -90,7 +90,7 @@ class Turns:
         return InterleavedRun(target_results=target_results, machine={}, waited_s=0.0)
 
 
-def target(setting: EvaluationSettings, configuration: Configuration, *_: object) -> Target:
+def target(settings: EvaluationSettings, configuration: Configuration, *_: object) -> Target:
     """One that can't be built any more is among them."""
     if configuration == GONE:
         raise EvaluationError("no such kernel", cause="unsupported")
@@ -118,8 +118,8 @@ def test_a_round_says_rates_and_figures_of_everybody(play: Any) -> None:
     assert fast is not None
     assert base.rates == pytest.approx([6.0] * 4)
     assert fast.rates == pytest.approx([12.0] * 4)
-    assert fast.clean == [True] * 4
-    assert fast.figures == {"peak_memory_mb": 7.0}
+    assert fast.undisturbed == [True] * 4
+    assert fast.values == {"peak_memory_mb": 7.0}
 
 
 def test_a_worker_completes_configurations(play: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,14 +133,14 @@ def test_a_worker_completes_configurations(play: Any, monkeypatch: pytest.Monkey
     evaluated: list[Configuration] = []
 
     def note(
-        setting: EvaluationSettings, configuration: Configuration, *_: object, **__: object
+        settings: EvaluationSettings, configuration: Configuration, *_: object, **__: object
     ) -> Evaluation:
         evaluated.append(configuration)
         return Evaluation(status="ok")
 
     monkeypatch.setattr(module, "evaluate", note)
-    setting = turns_job(short).setting
-    run_job(Job(number=3, configuration=short, setting=setting, folder=Path("/nowhere")))
+    settings = turns_job(short).settings
+    run_job(Job(number=3, configuration=short, settings=settings, folder=Path("/nowhere")))
     assert evaluated == [builtin_catalog().complete(short)]
 
 

@@ -23,7 +23,7 @@ def compare(load: Callable[..., Experiment], evaluation: Callable[..., Evaluatio
     study = Study.open(experiment, {"test": "yes"})
     for threads, output in ((1, "as before"), (2, "another thing")):
         samples = (Sample(item=0, input="go on", output=output),)
-        ended = replace(evaluation(items=[2.0, 3.0]), samples=samples)
+        ended = replace(evaluation(items=[2.0, 3.0]), outputs=samples)
         study.tell(study.ask(Configuration({**experiment.baseline, "threads": threads})), ended)
     (command,) = (command for command in COMMANDS if command.name == "compare")
 

@@ -25,8 +25,8 @@ def manifest(latency: float = 10.0, memory: float = 500.0, **more: Any) -> dict[
     figures = {"latency_ms": latency, "peak_memory_mb": memory}
     return {
         "hardware": HERE,
-        "sample_figures": figures,
-        "sample_spread": {name: to_plain(figure(value)) for name, value in figures.items()},
+        "sample_values": figures,
+        "sample_measurements": {name: to_plain(figure(value)) for name, value in figures.items()},
         "sample_probe": {"compute_ms": 4.0, "memory_ms": 8.0},
         **more,
     }
@@ -40,7 +40,7 @@ def rounds(
 ) -> Rounds:
     return Rounds(
         facts={},
-        figures={"latency_ms": figure(latency), "peak_memory_mb": figure(memory)},
+        measurements={"latency_ms": figure(latency), "peak_memory_mb": figure(memory)},
         probe=probe or {"compute_ms": 4.0, "memory_ms": 8.0},
         machine={"foreign": foreign, "steal": 0.0, "load": 1.0},
     )
@@ -71,7 +71,7 @@ def test_what_processes_differ_by_for_no_reason_is_no_drift() -> None:
 def test_a_slower_machine_is_no_drift_and_is_said() -> None:
     slower = {"compute_ms": 4.0, "memory_ms": 12.0}
     found = judged(manifest(), rounds(14.0, probe=slower))["latency_ms"]
-    assert found.verdict == "not judged"
+    assert found.verdict == "not compared"
     assert found.detail == "the machine itself is 1.50 times slower than when it was recorded"
     beyond = judged(manifest(), rounds(20.0, probe=slower))["latency_ms"]
     assert beyond.verdict == "drifted"
@@ -82,7 +82,7 @@ def test_a_slower_machine_is_no_drift_and_is_said() -> None:
 
 def test_a_busy_machine_is_no_drift_and_is_said() -> None:
     found = judged(manifest(), rounds(25.0, foreign=0.5))["latency_ms"]
-    assert found.verdict == "not judged"
+    assert found.verdict == "not compared"
     assert found.detail == "others took 50% of the cores' time meanwhile"
     assert judged(manifest(), rounds(10.0, foreign=0.5))["latency_ms"].verdict == "holds"
     assert judged(manifest(), rounds(1000.0, foreign=0.5))["latency_ms"].verdict == "drifted"
@@ -91,13 +91,13 @@ def test_a_busy_machine_is_no_drift_and_is_said() -> None:
 
 def test_another_machine_s_figures_are_not_judged() -> None:
     for finding in judged_figures(manifest(), rounds(100.0, 5000.0), "elsewhere"):
-        assert finding.verdict == "not judged"
+        assert finding.verdict == "not compared"
         assert finding.detail == "recorded on another machine: Made-up CPU"
 
 
 def test_a_figure_that_was_not_recorded_is_no_finding() -> None:
     written = manifest()
-    del written["sample_spread"]["latency_ms"]
+    del written["sample_measurements"]["latency_ms"]
     assert list(judged(written, rounds())) == ["peak_memory_mb"]
 
 

@@ -1,4 +1,4 @@
-"""A real, tiny export measured again: holds, drifted, not judged, again and again."""
+"""A real, tiny export measured again: holds, drifted, not compared, again and again."""
 
 import json
 import shutil
@@ -49,12 +49,12 @@ def exported(
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TUNEFRONT_CACHE", str(folder / "cache"))
         experiment = load_experiment(folder)
-        setting, described = check_workload(experiment, lambda line: None)
+        settings, described = check_workload(experiment, lambda line: None)
         study = Study.open(experiment, {"test": "yes"})
         write_record(experiment, experiment.space.enumerate(), described)
         trial = study.tell(study.ask(experiment.baseline), evaluation(score=1.0))
         result = result_of(experiment, study.trials(), Confirmation())
-        export_trial(result, trial, setting, folder / "export")
+        export_trial(result, trial, settings, folder / "export")
         yield folder / "export"
 
 
@@ -96,8 +96,8 @@ def test_an_export_records_what_a_recheck_needs(exported: Path) -> None:
     manifest = read_manifest(exported)
     assert Path(manifest["experiment_file"]) == exported.parent / "experiment.yaml"
     assert manifest["judged_on"]
-    for name, value in manifest["sample_figures"].items():
-        spread = manifest["sample_spread"][name]
+    for name, value in manifest["sample_values"].items():
+        spread = manifest["sample_measurements"][name]
         assert spread["low"] <= value == spread["value"] <= spread["high"]
         assert spread["samples"] == 3
     assert set(manifest["sample_probe"]) == {"compute_ms", "memory_ms"}
@@ -105,7 +105,7 @@ def test_an_export_records_what_a_recheck_needs(exported: Path) -> None:
 
 
 def test_an_export_that_was_left_alone_holds(exported: Path, once: None) -> None:
-    """Its speed may be not judged, where others are busy on this machine."""
+    """Its speed may be not compared, where others are busy on this machine."""
     done = cli(exported)
     assert done.return_value == 0, done.stdout
     told = " ".join(done.stdout.split())
@@ -127,9 +127,9 @@ def test_what_is_worse_than_recorded_has_drifted(copy: Callable[..., Path], once
     """Recorded figures that nothing on this machine reaches: exit code 5, everything judged."""
     folder = copy()
     manifest = dict(read_manifest(folder))
-    manifest["sample_figures"] = {n: v / 1e3 for n, v in manifest["sample_figures"].items()}
-    spread = manifest["sample_spread"]
-    manifest["sample_spread"] = {name: times(spread[name], 1e-3) for name in spread}
+    manifest["sample_values"] = {n: v / 1e3 for n, v in manifest["sample_values"].items()}
+    spread = manifest["sample_measurements"]
+    manifest["sample_measurements"] = {name: times(spread[name], 1e-3) for name in spread}
     scores = manifest["measurements"]
     manifest["measurements"] = {**scores, "score": times(scores["score"], 1.5)}
     (folder / "manifest.json").write_text(json.dumps(manifest))
@@ -177,7 +177,7 @@ def test_other_data_is_not_judged_and_named_experiments_are(
 
     assert judge().detail == "the manifest names no experiment; name its file with --experiment"
     found = judge(named=exported.parent)
-    assert (found.metric, found.verdict) == ("score", "not judged")
+    assert (found.metric, found.verdict) == ("score", "not compared")
     assert found.detail == "model or data are not those that it was judged with"
     assert found.now is not None
     lost = judge(named=exported.parent, measurements={})
@@ -222,8 +222,8 @@ def made_up(folder: Path, *verdicts: str) -> Recheck:
 
 def test_the_verdict_is_that_of_the_worst_finding(tmp_path: Path) -> None:
     assert made_up(tmp_path, "holds", "drifted").verdict == "drifted"
-    assert made_up(tmp_path, "holds", "not judged").verdict == "holds"
-    assert made_up(tmp_path, "not judged").verdict == "not judged"
+    assert made_up(tmp_path, "holds", "not compared").verdict == "holds"
+    assert made_up(tmp_path, "not compared").verdict == "not compared"
 
 
 def test_a_schedule_ends_with_drift_and_says_a_line_each_time(

@@ -60,14 +60,14 @@ def measured(
         "perplexity": around(10 * (1 + drop / 100), "", 2.0),
         "quality_drop": around(drop, "%", 20 * spread),
     }
-    doubts = ("others took the cores in 2 of 7 turns",) if number % 11 == 3 else ()
+    warnings = ("others took the cores in 2 of 7 turns",) if number % 11 == 3 else ()
     seconds = {"prepare": 0.1, "build": 4.0 + number % 3, "quality": 2.0, "measure": 5.0}
     evaluation = Evaluation(
         status="ok",
         measurements=figures,
         seconds={**seconds, "total": sum(seconds.values())},
-        doubts=doubts,
-        facts={"judged": 50 if number % 9 == 4 else 100, "items": 100},
+        warnings=warnings,
+        facts={"evaluated_items": 50 if number % 9 == 4 else 100, "items": 100},
     )
     begin = BEGIN + timedelta(seconds=20 * number)
     return Trial(
@@ -79,7 +79,7 @@ def measured(
         evaluation=evaluation,
         started=begin,
         ended=begin + timedelta(seconds=12),
-        why="covers values that were not tried yet" if number < 8 else "expected to add 2.0 %",
+        reason="covers values that were not tried yet" if number < 8 else "expected to add 2.0 %",
         expected_s=None if number < 2 else 11.0,
     )
 
@@ -127,8 +127,8 @@ def result(experiment: Experiment, search: Search) -> Result:
     """Sixty trials, three of them confirmed."""
     figures = {"throughput": 20.0, "peak_memory_mb": 330.0}
     rounds = {
-        number: [Round(ratios=[ratio, 1.01 * ratio, 0.99 * ratio], figures=figures)] * 2
+        number: [Round(ratios=[ratio, 1.01 * ratio, 0.99 * ratio], values=figures)] * 2
         for number, ratio in ((0, 1.0), (3, 4.0), (5, 5.0))
     }
-    found = Confirmation(rounds=rounds, asked=[0, 3, 5])
+    found = Confirmation(rounds=rounds, finalists=[0, 3, 5])
     return result_of(experiment, search(spread=0.2), found)

@@ -28,7 +28,7 @@ def test_it_is_plain_json_with_no_number_lost(result: Result, data: dict[str, An
     assert again == data
     for trial, row in zip(result.trials, again["trials"], strict=True):
         for name, measurement in trial.measurements.items():
-            value, low, high, samples = row["figures"][name]
+            value, low, high, samples = row["measurements"][name]
             known = measurement.value, measurement.low, measurement.high, measurement.samples
             assert (value, low, high, samples) == known
 
@@ -90,7 +90,7 @@ def test_failures_are_grouped_and_the_most_frequent_comes_first(
 
 
 def test_lessons_and_what_was_left_out_are_told(result: Result, data: dict[str, Any]) -> None:
-    assert data["lessons"] == [str(lesson) for lesson in result.lessons] != []
+    assert data["inferred_failures"] == [str(failure) for failure in result.inferred_failures] != []
     assert data["space"] == {"configurations": 1024, "runnable": 1000}
     assert data["dropped"] == [
         {"count": 24, "reason": "torch has no such thing", "values": data["dropped"][0]["values"]}
@@ -152,7 +152,7 @@ def test_a_figure_that_is_no_number_is_kept_as_such(experiment: Experiment, sear
     figures = {**trials[1].measurements, "latency_ms": nothing}
     trials[1] = replace(trials[1], measurements=figures)
     told = report_data(result_of(experiment, trials, NOTHING), {})
-    assert told["trials"][1]["figures"]["latency_ms"] == ["NaN", "-Infinity", "Infinity", 1]
+    assert told["trials"][1]["measurements"]["latency_ms"] == ["NaN", "-Infinity", "Infinity", 1]
 
 
 def test_bars_of_quality_are_those_of_its_change(data: dict[str, Any], result: Result) -> None:

@@ -59,7 +59,7 @@ def test_without_answers_of_two_trials_there_is_no_such_part(
     assert answers_of(result, {0: samples[0]}) is None
     others = {number: found for number, found in samples.items() if number}
     assert answers_of(result, others) is None, "nothing to compare them with"
-    assert report_data(result, RECORD)["answers"] is None
+    assert report_data(result, RECORD)["outputs"] is None
 
 
 def test_the_report_beside_the_record_holds_them(

@@ -94,7 +94,7 @@ def test_the_colours_are_those_of_the_other_pictures(page: str) -> None:
 def test_names_that_look_like_tags_break_nothing(experiment: Experiment, search: Search) -> None:
     trials = search(20)
     trials[3] = failed(trials[3], NASTY)
-    trials[4] = replace(trials[4], why=NASTY)
+    trials[4] = replace(trials[4], reason=NASTY)
     named = replace(experiment, name=NASTY, path=Path(f"{NASTY}.yaml"))
     record = {**RECORD, "machine": {"summary": NASTY}}
     page = report_html(result_of(named, trials, Confirmation()), record)

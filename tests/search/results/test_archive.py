@@ -148,7 +148,7 @@ def test_trials_of_another_form_are_told(begun: Callable[..., Experiment]) -> No
         )
         connection.commit()
     with pytest.raises(
-        StudyError, match="trial 0 is recorded in form [0-9]+, but this version reads"
+        StudyError, match="trial 0 is recorded in format [0-9]+, but this version reads"
     ):
         read_search(experiment.results)
 

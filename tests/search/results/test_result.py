@@ -42,7 +42,7 @@ def round_of(
     *ratios: float, alike: Sequence[float] = (), throughput: float = 100.0, memory: float = 500.0
 ) -> Round:
     figures = {"throughput": throughput, "peak_memory_mb": memory}
-    return Round(ratios=ratios, alike=alike, figures=figures)
+    return Round(ratios=ratios, same_execution_ratios=alike, values=figures)
 
 
 BASE = round_of(1.0, 1.0, 1.0)
@@ -152,7 +152,7 @@ def test_trust_is_shown_with_the_chance_to_be_on_the_front(
     experiment: Experiment, row: TrialOf, trial: TrialOf, evaluation: Callable[..., Evaluation]
 ) -> None:
     """Trial 1 dominates trials 0 and 2."""
-    doubted = replace(evaluation(), doubts=("others took the cores",))
+    doubted = replace(evaluation(), warnings=("others took the cores",))
     trials = [
         row(0, 100, 500),
         row(1, 300, 400),
@@ -176,7 +176,7 @@ def test_a_confirmation_that_was_disturbed_leaves_a_trial_unconfirmed(
     experiment: Experiment, row: TrialOf, evaluation: Callable[..., Evaluation]
 ) -> None:
     quiet = round_of(3.0, 3.0, 3.0, memory=400.0)
-    noisy = replace(quiet, quiet=False)
+    noisy = replace(quiet, undisturbed=False)
     trials = [row(0, 100, 500), replace(row(1, 300, 400), evaluation=evaluation())]
 
     def result_with(*rounds: Round) -> Result:
@@ -263,8 +263,8 @@ def test_choices_that_are_not_active_are_told_as_such(trial: TrialOf) -> None:
 def test_who_was_not_judged_to_the_end_is_told_with_the_items(
     experiment: Experiment, row: TrialOf, evaluation: Callable[..., Evaluation]
 ) -> None:
-    early = replace(evaluation(), facts={"judged": 64, "items": 512})
-    whole = replace(evaluation(), facts={"judged": 512, "items": 512})
+    early = replace(evaluation(), facts={"evaluated_items": 64, "items": 512})
+    whole = replace(evaluation(), facts={"evaluated_items": 512, "items": 512})
     first, second = row(0, 100, 500), row(1, 100, 500, quality_drop=21.0)
     trials = [replace(first, evaluation=whole), replace(second, evaluation=early)]
     told = sentence(experiment, *trials)
@@ -286,7 +286,7 @@ def test_the_result_of_a_record_includes_its_confirmation(
     ):
         found = evaluation(throughput=throughput, quality_drop=0.0)
         study.tell(study.ask(configuration), found)
-    confirmation = Confirmation(rounds={0: [BASE], 1: [round_of(3.0, 3.0, 3.0)]}, asked=[0, 1])
+    confirmation = Confirmation(rounds={0: [BASE], 1: [round_of(3.0, 3.0, 3.0)]}, finalists=[0, 1])
     study.set_confirmation(confirmation)
     result = study_result(study, limits=(), prefer="throughput")
     expected = result_of(experiment, study.trials(), confirmation, (), "throughput")

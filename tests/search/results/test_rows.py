@@ -56,16 +56,16 @@ def test_a_record_says_everything_about_a_trial(
     assert from_plain(Measurement, found["measurements"]["throughput"]).value == 100
     assert found["broken_limits"] == ["quality_drop <= 5"]
     assert found["seconds"] == {"total": 1.0}
-    assert found["doubts"] == []
+    assert found["warnings"] == []
     assert (found["started"], found["ended"]) == ("2024-05-01T22:30:00", None)
 
 
 def test_a_record_says_what_is_to_be_doubted(
     trial: TrialOf, evaluation: Callable[..., Evaluation]
 ) -> None:
-    doubted = replace(evaluation(), doubts=("others took the cores in 5 of 7 turns",))
+    doubted = replace(evaluation(), warnings=("others took the cores in 5 of 7 turns",))
     found = trial_record(trial(1, evaluation=doubted))
-    assert found["doubts"] == ["others took the cores in 5 of 7 turns"]
+    assert found["warnings"] == ["others took the cores in 5 of 7 turns"]
 
 
 def test_a_record_says_how_a_trial_failed(result: Result) -> None:

@@ -130,7 +130,7 @@ def test_places_and_changes_are_those_of_brute_force(
         for trials, standing in zip(sides, (row.before, row.after), strict=True):
             place, better = brute_place(trials, row.configuration)
             assert standing.place == place
-            told = standing.why.partition(";")[0].removeprefix("by ").split(", ")
+            told = standing.reason.partition(";")[0].removeprefix("by ").split(", ")
             if place == "beaten" and "..." not in told:
                 assert {int(number) for number in told} == better
         pair = [
@@ -146,10 +146,10 @@ def test_places_and_changes_are_those_of_brute_force(
         ]
         before, after = pair
         if before is None or after is None:
-            assert (row.figures, row.multiples) == ({}, {})
+            assert (row.values, row.multiples) == ({}, {})
             continue
         for name in FIGURES:
-            assert row.figures[name].change == pytest.approx(
+            assert row.values[name].change == pytest.approx(
                 after.value(name) / before.value(name) - 1
             )
             ratio = (after.value(name) / sides[1][0].value(name)) / (
@@ -223,7 +223,7 @@ def test_on_other_hardware_only_multiples_of_each_baseline_are_compared(
     assert not found.same_hardware
     assert [d.name for d in found.differences] == ["machine", "torch"]
     for row in found.rows:
-        assert row.figures == {}
+        assert row.values == {}
         for change in row.multiples.values():
             assert change.verdict == "can't be told apart"
             assert change.change == pytest.approx(0.0, abs=1e-9)
@@ -237,9 +237,9 @@ def test_with_other_baselines_multiples_are_not_compared(
     turned = [replace(trials[1], number=0), replace(trials[0], number=1), *trials[2:]]
     here = compare_searches(search(trials), search(turned))
     assert all(row.multiples == {} for row in here.rows)
-    assert all(row.figures for row in here.rows)
+    assert all(row.values for row in here.rows)
     there = compare_searches(search(trials), search(turned, OTHER))
-    assert all(row.figures == row.multiples == {} for row in there.rows)
+    assert all(row.values == row.multiples == {} for row in there.rows)
     assert there.shares is None
 
 
@@ -252,8 +252,8 @@ def test_a_baseline_that_failed_leaves_no_multiples(
     assert not found.same_baseline
     row = rows_by_number(found)[0]
     assert row.after.place == "failed"
-    assert row.after.why == "failed at measure (oom): no memory left"
-    assert row.figures == {}
+    assert row.after.reason == "failed at measure (oom): no memory left"
+    assert row.values == {}
 
 
 def test_why_a_configuration_is_not_on_the_other_front(
@@ -279,12 +279,12 @@ def test_why_a_configuration_is_not_on_the_other_front(
     )
     rows = rows_by_number(compare_searches(search(before), search(after, of=smaller)))
     why = "quality_drop 10 % (limit quality_drop <= 5 %)"
-    assert (rows[1].after.place, rows[1].after.why) == ("beyond limits", why)
-    assert (rows[2].after.place, rows[2].after.why) == ("not ended", "")
+    assert (rows[1].after.place, rows[1].after.reason) == ("beyond limits", why)
+    assert (rows[2].after.place, rows[2].after.reason) == ("not ended", "")
     assert rows[3].after.place == "not tried"
-    assert rows[3].after.why == "not in its space: precision bf16"
+    assert rows[3].after.reason == "not in its space: precision bf16"
     here = rows_by_number(compare_searches(search(before), search(after[:2])))
-    assert (here[2].after.place, here[2].after.why) == ("not tried", "")
+    assert (here[2].after.place, here[2].after.reason) == ("not tried", "")
 
 
 def test_what_is_beaten_by_a_hair_can_not_be_told_apart(
@@ -295,7 +295,7 @@ def test_what_is_beaten_by_a_hair_can_not_be_told_apart(
     before = [measured(0, base, (100, 500, 10.0)), measured(1, other, (99, 400, 10.0))]
     after = [measured(0, base, (100, 500, 10.0)), measured(1, other, (99.9, 500.5, 10.001))]
     row = rows_by_number(compare_searches(search(before), search(after)))[1]
-    assert row.after.why == "by 000; can't be told apart from 000"
+    assert row.after.reason == "by 000; can't be told apart from 000"
 
 
 def test_a_configuration_is_the_same_whatever_the_file_names(
@@ -376,7 +376,7 @@ def test_where_objectives_differ_the_common_ones_are_compared(
     found = compare_searches(search(trials), search(trials, of=fewer))
     assert [o.metric for o in found.objectives] == ["throughput", "peak_memory_mb"]
     assert found.shares is None
-    assert set(found.rows[0].figures) == {"throughput", "peak_memory_mb"}
+    assert set(found.rows[0].values) == {"throughput", "peak_memory_mb"}
 
 
 def test_a_comparison_travels_as_json_and_csv(experiment: Experiment, search: SearchOf) -> None:
@@ -400,5 +400,5 @@ def test_a_comparison_travels_as_json_and_csv(experiment: Experiment, search: Se
     rows = list(csv.DictReader(io.StringIO(search_comparison_csv(found))))
     assert len(rows) == 3 * len(found.rows)
     baseline = next(r for r in rows if r["trial_before"] == r["trial_after"] == "0")
-    assert float(baseline["figure_before"]) == 100.0
-    assert baseline["figure_verdict"] == "can't be told apart"
+    assert float(baseline["value_before"]) == 100.0
+    assert baseline["value_verdict"] == "can't be told apart"

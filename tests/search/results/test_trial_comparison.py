@@ -66,7 +66,7 @@ def comparison(
         trials.append(made)
     result = result_of(load(), trials, Confirmation(rounds={}))
     known = {number: samples(outputs) for number, outputs in enumerate(OUTPUTS)}
-    return TrialComparison(result=result, trials=trials, samples=known)
+    return TrialComparison(result=result, trials=trials, outputs=known)
 
 
 def printed(part: object, width: int = 80) -> str:
@@ -92,7 +92,7 @@ def test_only_what_differs_is_in_the_table(comparison: TrialComparison) -> None:
 def test_figures_have_their_interval_and_their_ratio_to_the_first(
     comparison: TrialComparison,
 ) -> None:
-    (row,) = (row for row in comparison.figures if row.metric.name == "throughput")
+    (row,) = (row for row in comparison.metrics if row.metric.name == "throughput")
     assert [row.ratio(place) for place in range(3)] == [1.0, 2.0, 3.0]
     told = printed(comparison_table(comparison), 120)
     assert "200 (2x)" in told
@@ -104,23 +104,23 @@ def test_a_figure_that_is_missing_or_not_positive_has_no_ratio(comparison: Trial
     base, other, _ = comparison.trials
     failed = replace(other, status="failed", measurements={})
     compared = replace(comparison, trials=[base, failed])
-    assert [row.ratio(1) for row in compared.figures] == [None] * 4
+    assert [row.ratio(1) for row in compared.metrics] == [None] * 4
     assert "\n" not in alike_line(compared)
-    (drop,) = (row for row in comparison.figures if row.metric.name == "quality_drop")
+    (drop,) = (row for row in comparison.metrics if row.metric.name == "quality_drop")
     assert drop.ratio(1) is None
 
 
 def test_items_that_differ_most_come_first(comparison: TrialComparison) -> None:
-    assert [(row.item, row.others) for row in comparison.items] == [(1, 2), (2, 1), (0, 0)]
+    assert [(row.item, row.differing) for row in comparison.items] == [(1, 2), (2, 1), (0, 0)]
     swapped = replace(comparison, trials=comparison.trials[::-1])
-    assert [(row.item, row.others) for row in swapped.items] == [(2, 2), (1, 2), (0, 0)]
+    assert [(row.item, row.differing) for row in swapped.items] == [(2, 2), (1, 2), (0, 0)]
 
 
 def test_differences_count_what_both_were_judged_on(comparison: TrialComparison) -> None:
     second, third = comparison.differences
-    assert (second.others, second.samples) == (1, 3)
+    assert (second.differing, second.outputs) == (1, 3)
     assert (second.worse, second.better, second.items) == ([1], [], 4)
-    assert (third.others, third.samples) == (2, 3)
+    assert (third.differing, third.outputs) == (2, 3)
     assert (third.worse, third.better, third.items) == ([], [2], 3), "0.1 % is no difference"
     assert difference_words(second, comparison.trials[0], comparison.primary) == (
         "001 openvino b1 t1: answers 1 of 3 samples otherwise than 000; perplexity differs by "
@@ -139,7 +139,7 @@ def test_hits_that_are_lost_are_worse(
     ended = [evaluation(items=items) for items in hits]
     trials = [trial(number, evaluation=one, **figures) for number, one in enumerate(ended)]
     result = result_of(load(text), trials, Confirmation(rounds={}))
-    (found,) = TrialComparison(result=result, trials=trials, samples={}).differences
+    (found,) = TrialComparison(result=result, trials=trials, outputs={}).differences
     assert (found.worse, found.better, found.items) == ([0, 2], [1], 3)
     assert item_quality(trials[1], 1, result.experiment.primary) == 1.0
 
@@ -156,7 +156,7 @@ def test_samples_fit_into_80_columns_and_nothing_is_markup(comparison: TrialComp
     long = [
         replace(s, input="word " * 32, output=f"{s.output} {'x' * 150}") for s in samples("abc")
     ]
-    compared = replace(comparison, samples={**comparison.samples, 1: long})
+    compared = replace(comparison, outputs={**comparison.outputs, 1: long})
     told = "".join(printed(table) for table in sample_tables(compared, 3))
     told += printed(comparison_table(compared))
     assert max(map(len, told.splitlines())) <= 80
@@ -189,14 +189,14 @@ def test_an_item_shows_what_was_asked_and_a_line_a_trial(comparison: TrialCompar
 def test_right_and_wrong_answers_are_told_with_their_score(comparison: TrialComparison) -> None:
     judged = Sample(item=0, input="q", output="d", right=True, score=0.71, score_name="cosine")
     known = {0: [judged], 1: [replace(judged, output="e", right=False, score=0.5)]}
-    compared = replace(comparison, trials=comparison.trials[:2], samples=known)
+    compared = replace(comparison, trials=comparison.trials[:2], outputs=known)
     (table,) = sample_tables(compared, 5)
     told = " ".join(printed(table).split())
     assert "asked q cosine" in told
     assert "d right 0.710" in told
     assert "e wrong 0.500" in told
     alike = {0: [replace(judged, expected="d")], 1: [replace(judged, expected="d")]}
-    (table,) = sample_tables(replace(compared, samples=alike), 5)
+    (table,) = sample_tables(replace(compared, outputs=alike), 5)
     told = " ".join(printed(table).split())
     assert told.endswith("asked q cosine all 2 d right 0.710"), "nobody needs to be told the data"
 
@@ -204,7 +204,7 @@ def test_right_and_wrong_answers_are_told_with_their_score(comparison: TrialComp
 def test_where_no_answers_are_recorded_items_are_compared_by_quality(
     comparison: TrialComparison,
 ) -> None:
-    compared = replace(comparison, samples={})
+    compared = replace(comparison, outputs={})
     assert [row.item for row in compared.items] == [2, 1]
     told = sample_lines(compared)
     assert told[-1].startswith("no answers are recorded (this workload gives none in words")
@@ -212,7 +212,7 @@ def test_where_no_answers_are_recorded_items_are_compared_by_quality(
     lines = [" ".join(line.split()) for line in printed(table).splitlines() if line.strip()]
     assert lines[0] == "1 of 2: item 2"
     assert lines[1:3] == ["perplexity", "000 torch b1 t1 20.09"]
-    partly = replace(comparison, samples={0: comparison.samples[0]})
+    partly = replace(comparison, outputs={0: comparison.outputs[0]})
     told = sample_lines(partly)
     assert told[-1] == "no answers are recorded of 001, 002: measured before they were kept"
     assert "answers" not in told[0].split(": ")[1]
@@ -220,7 +220,7 @@ def test_where_no_answers_are_recorded_items_are_compared_by_quality(
 
 def test_trials_without_items_have_nothing_to_compare(comparison: TrialComparison) -> None:
     bare = [replace(t, evaluation=None) for t in comparison.trials[:2]]
-    compared = replace(comparison, trials=bare, samples={})
+    compared = replace(comparison, trials=bare, outputs={})
     assert compared.items == []
     assert sample_lines(compared)[0] == "001 openvino b1 t1: nothing to compare item by item"
 
@@ -232,24 +232,24 @@ def test_json_holds_everything(comparison: TrialComparison) -> None:
     assert record["ratios"]["throughput"] == [1.0, 2.0, 3.0]
     assert record["differences"][0] == {
         "trial": 1,
-        "samples": 3,
-        "other_answers": 1,
+        "outputs": 3,
+        "differing_outputs": 1,
         "items": 4,
         "better": [],
         "worse": [1],
     }
-    first = record["samples"][0]
+    first = record["items"][0]
     assert (first["item"], first["input"], first["expected"]) == (1, "text 1", "the end of 1")
-    assert [answer["output"] for answer in first["answers"]] == ["b", "x", "y"]
-    assert [answer["differs"] for answer in first["answers"]] == [False, True, True]
-    assert [answer["quality"] for answer in first["answers"]] == [7.389, 12.18, 7.389]
+    assert [answer["output"] for answer in first["outputs"]] == ["b", "x", "y"]
+    assert [answer["differs"] for answer in first["outputs"]] == [False, True, True]
+    assert [answer["quality"] for answer in first["outputs"]] == [7.389, 12.18, 7.389]
 
 
 def test_csv_has_a_column_a_trial(comparison: TrialComparison) -> None:
     rows = list(csv.DictReader(io.StringIO(trial_comparison_csv(comparison))))
     found = {(row["kind"], row["name"]): [row["000"], row["001"], row["002"]] for row in rows}
     assert found["choice", "runtime"] == ["torch", "openvino", "openvino"]
-    assert found["figure_low", "throughput"] == ["90.0", "180.0", "270.0"]
+    assert found["measurement_low", "throughput"] == ["90.0", "180.0", "270.0"]
     assert found["ratio", "throughput"] == ["1.0", "2.0", "3.0"]
     assert found["input", "item 1"] == ["text 1"] * 3
     assert found["output", "item 1"] == ["b", "x", "y"]

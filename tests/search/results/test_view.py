@@ -25,7 +25,7 @@ def result(
 ) -> Result:
     """Return a result with one trial of every role."""
     beyond = QUALITY | {"quality_drop": 9.0}
-    noisy = replace(evaluation(), doubts=("interval ±9%, wanted ±3%",))
+    noisy = replace(evaluation(), warnings=("interval ±9%, wanted ±3%",))
     trials = [
         trial(0, throughput=100.0, peak_memory_mb=500.0, **QUALITY),
         trial(1, {"threads": 2}, throughput=400.0, peak_memory_mb=450.0, **QUALITY),

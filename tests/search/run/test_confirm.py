@@ -80,7 +80,7 @@ def test_near_ties_come_after_the_front(experiment: Experiment, trial: TrialOf) 
 
 
 def rounds(ratio: float, throughput: float, count: int = 2) -> list[Round]:
-    return [Round(ratios=[ratio] * 6, figures={"throughput": throughput})] * count
+    return [Round(ratios=[ratio] * 6, values={"throughput": throughput})] * count
 
 
 def test_whoever_was_asked_before_is_not_asked_again(
@@ -88,9 +88,9 @@ def test_whoever_was_asked_before_is_not_asked_again(
 ) -> None:
     trials = five(trial)
     assert set(numbers(to_confirm(experiment, trials, Confirmation()))) == {0, 2, 3, 4}
-    some = Confirmation(rounds={0: rounds(1, 100), 2: rounds(3, 300)}, asked=[0, 2, 4])
+    some = Confirmation(rounds={0: rounds(1, 100), 2: rounds(3, 300)}, finalists=[0, 2, 4])
     assert numbers(to_confirm(experiment, trials, some)) == [0, 3]
-    everybody = Confirmation(asked=[0, 2, 3, 4])
+    everybody = Confirmation(finalists=[0, 2, 3, 4])
     assert numbers(to_confirm(experiment, trials, everybody)) == [0]
 
 
@@ -104,7 +104,7 @@ def test_whoever_comes_onto_the_front_when_others_fall_back_is_asked(
         for n, (speed, memory) in enumerate(figures)
     ]
     assert numbers(to_confirm(experiment, trials, Confirmation())) == [0, 2]
-    fallen = Confirmation(rounds={0: rounds(1, 100), 2: rounds(1.1, 110)}, asked=[0, 2])
+    fallen = Confirmation(rounds={0: rounds(1, 100), 2: rounds(1.1, 110)}, finalists=[0, 2])
     assert numbers(to_confirm(experiment, trials, fallen)) == [0, 1]
 
 
@@ -257,8 +257,8 @@ def test_confirmation_takes_its_share_of_the_whole(
 def target_result(*rates: float, clean: Sequence[bool] = ()) -> RoundResult:
     return RoundResult(
         rates=rates,
-        clean=list(clean) or [True] * len(rates),
-        figures={"throughput": rates[0]},
+        undisturbed=list(clean) or [True] * len(rates),
+        values={"throughput": rates[0]},
     )
 
 
@@ -282,11 +282,17 @@ SITTINGS = (
 def test_ratios_are_taken_within_a_turn(group: Group) -> None:
     found = rounds_of(group, SITTINGS)
     assert found == {
-        0: Round(ratios=[1.0, 1.0, 1.0], figures={"throughput": 10}),
-        1: Round(ratios=[2.0, 2.0, 2.0], figures={"throughput": 20}),
-        2: Round(ratios=[6.0, 8.0, 12.0], alike=[3.0, 4.0, 3.0], figures={"throughput": 60}),
-        3: Round(ratios=[2.0, 2.0, 4.0], figures={"throughput": 20}),
-        4: Round(ratios=[6.0, 6.0, 6.0], alike=[2.0, 4.0, 8.0], figures={"throughput": 60}),
+        0: Round(ratios=[1.0, 1.0, 1.0], values={"throughput": 10}),
+        1: Round(ratios=[2.0, 2.0, 2.0], values={"throughput": 20}),
+        2: Round(
+            ratios=[6.0, 8.0, 12.0],
+            same_execution_ratios=[3.0, 4.0, 3.0],
+            values={"throughput": 60},
+        ),
+        3: Round(ratios=[2.0, 2.0, 4.0], values={"throughput": 20}),
+        4: Round(
+            ratios=[6.0, 6.0, 6.0], same_execution_ratios=[2.0, 4.0, 8.0], values={"throughput": 60}
+        ),
     }
 
 
@@ -297,7 +303,7 @@ def test_who_failed_has_no_round_and_the_others_have(group: Group) -> None:
     without_twin = rounds_of(group, [*SITTINGS[:5], None])
     four = without_twin[4]
     assert four is not None
-    assert (four.ratios, four.alike) == ([6.0, 6.0, 6.0], ())
+    assert (four.ratios, four.same_execution_ratios) == ([6.0, 6.0, 6.0], ())
 
 
 def test_without_the_baseline_a_round_says_nothing(group: Group) -> None:
@@ -312,14 +318,14 @@ def test_turns_in_which_somebody_was_in_the_way_do_not_count(group: Group) -> No
     one = rounds_of(group, target_results)[1]
     assert one is not None
     assert one.ratios == [1.0, 2.0, 4.0, 6.0, 7.0]
-    assert one.quiet
+    assert one.undisturbed
 
 
 def test_a_round_that_others_disturbed_throughout_says_so(group: Group) -> None:
     busy = [target_result(*[10] * 6, clean=[False] * 6), *[target_result(*[20] * 6)] * 5]
     found = rounds_of(group, busy)
-    assert found[0] is not None and not found[0].quiet
-    assert found[1] is not None and not found[1].quiet
+    assert found[0] is not None and not found[0].undisturbed
+    assert found[1] is not None and not found[1].undisturbed
     assert found[1].ratios == [2.0] * 6
 
 

@@ -12,11 +12,11 @@ Load = Callable[..., Experiment]
 
 def test_candidates_are_measured_beside_the_experiments_baseline(load: Load) -> None:
     experiment = load("measurement.wait=7", "measurement.reference=false")
-    setting = setting_of(experiment, "abc")
-    assert setting.baseline == experiment.space.catalog.complete(experiment.baseline)
-    assert setting.fingerprint == "abc"
-    assert setting.protocol == experiment.protocol
-    assert (setting.protocol.wait_s, setting.protocol.reference) == (7.0, False)
+    settings = setting_of(experiment, "abc")
+    assert settings.baseline == experiment.space.catalog.complete(experiment.baseline)
+    assert settings.fingerprint == "abc"
+    assert settings.protocol == experiment.protocol
+    assert (settings.protocol.wait_s, settings.protocol.reference) == (7.0, False)
 
 
 @pytest.mark.parametrize(

@@ -159,10 +159,10 @@ def test_interrupted_trials_run_again_where_a_node_has_room(runner: Callable[...
 
 def test_no_step_lasts_beyond_the_deadline(runner: Callable[..., Runner]) -> None:
     job = started(runner(100.0, []))
-    timeouts = job.setting.timeouts
+    timeouts = job.settings.timeouts
     assert 90 < timeouts.build_s <= 100
     assert 90 < timeouts.measure_s <= 100
-    assert started(runner(None, [])).setting.timeouts == Timeouts()
+    assert started(runner(None, [])).settings.timeouts == Timeouts()
 
 
 def test_a_trial_ended_by_the_deadline_is_left_for_the_next_run(

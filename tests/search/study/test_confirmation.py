@@ -21,7 +21,7 @@ def confirmed_with(trials: Sequence[Trial], confirmation: Confirmation) -> list[
 
 
 def round_of(*ratios: float, alike: Sequence[float] = (), **figures: float) -> Round:
-    return Round(ratios=ratios, alike=tuple(alike), figures=figures)
+    return Round(ratios=ratios, same_execution_ratios=tuple(alike), values=figures)
 
 
 BASE = (round_of(1, 1, throughput=90.0), round_of(1, 1, throughput=110.0))
@@ -32,7 +32,7 @@ OWN = (
 
 
 def test_a_confirmation_is_kept_as_plain_values() -> None:
-    confirmation = Confirmation(rounds={0: BASE, 3: OWN}, asked=(0, 3, 4))
+    confirmation = Confirmation(rounds={0: BASE, 3: OWN}, finalists=(0, 3, 4))
     again = from_plain(Confirmation, json.loads(json.dumps(to_plain(confirmation))))
     assert again == confirmation
     assert from_plain(Confirmation, {}) == Confirmation()
@@ -42,7 +42,7 @@ def test_the_speed_up_is_the_ratio_over_all_rounds() -> None:
     confirmation = Confirmation(rounds={0: BASE, 3: OWN})
     for found, part in (
         (confirmation.speedup(3), "ratios"),
-        (confirmation.speedup_alike(3), "alike"),
+        (confirmation.same_execution_speedup(3), "same_execution_ratios"),
     ):
         assert found is not None
         ends = ratio_interval([np.array(getattr(each, part)) for each in OWN])
@@ -53,10 +53,10 @@ def test_the_speed_up_is_the_ratio_over_all_rounds() -> None:
 def test_what_was_not_measured_again_has_no_speed_up() -> None:
     confirmation = Confirmation(rounds={0: BASE, 1: [round_of(2.0, 2.0), round_of(2.0)]})
     assert confirmation.speedup(7) is None
-    assert confirmation.speedup_alike(0) is None
-    assert confirmation.speedup_alike(1) is None
+    assert confirmation.same_execution_speedup(0) is None
+    assert confirmation.same_execution_speedup(1) is None
     some = Confirmation(rounds={1: [round_of(2.0, alike=[1.0]), round_of(2.0)]})
-    assert some.speedup_alike(1) is None
+    assert some.same_execution_speedup(1) is None
 
 
 def test_without_a_throughput_what_was_measured_again_is_confirmed(trial: TrialOf) -> None:
@@ -66,7 +66,7 @@ def test_without_a_throughput_what_was_measured_again_is_confirmed(trial: TrialO
         0: [round_of(peak_memory_mb=480.0), round_of(peak_memory_mb=500.0)],
         3: [round_of(peak_memory_mb=250.0), round_of(peak_memory_mb=270.0)],
     }
-    base, own = confirmed_with(trials, Confirmation(rounds=rounds, asked=[0, 3]))
+    base, own = confirmed_with(trials, Confirmation(rounds=rounds, finalists=[0, 3]))
     assert base.value("peak_memory_mb") == 490.0
     assert (own.value("peak_memory_mb"), own.value("loss")) == (260.0, 2.1)
     assert set(own.measurements) == {"peak_memory_mb", "loss"}
@@ -85,15 +85,15 @@ def test_rounds_without_ratios_confirm_no_throughput(trial: TrialOf) -> None:
 def test_more_rounds_are_added_to_those_there_are() -> None:
     first = Confirmation().with_rounds({0: BASE, 1: OWN})
     second = first.with_rounds({0: BASE[:1], 2: OWN[:1]})
-    assert first == Confirmation(rounds={0: BASE, 1: OWN}, asked=(0, 1))
+    assert first == Confirmation(rounds={0: BASE, 1: OWN}, finalists=(0, 1))
     assert second.rounds == {0: (*BASE, BASE[0]), 1: OWN, 2: OWN[:1]}
-    assert second.asked == (0, 1, 2)
+    assert second.finalists == (0, 1, 2)
 
 
 def test_who_failed_in_any_of_its_rounds_has_none_but_was_asked() -> None:
     found = Confirmation().with_rounds({0: BASE, 1: [OWN[0], None], 2: [None]})
     assert found.rounds == {0: BASE}
-    assert found.asked == (0, 1, 2)
+    assert found.finalists == (0, 1, 2)
 
 
 def test_who_fails_later_keeps_what_it_had() -> None:

@@ -73,14 +73,14 @@ def test_the_study_hands_samples_to_their_file(
 ) -> None:
     experiment = load()
     study = Study.open(experiment, {"test": "yes"})
-    told = from_plain(Evaluation, to_plain(replace(evaluation(), samples=SAMPLES)))
-    assert told.samples == SAMPLES, "they travel from the worker as JSON"
+    told = from_plain(Evaluation, to_plain(replace(evaluation(), outputs=SAMPLES)))
+    assert told.outputs == SAMPLES, "they travel from the worker as JSON"
     first = study.tell(study.ask(experiment.baseline), told)
     second = study.tell(
         study.ask(Configuration({**experiment.baseline, "threads": 2})), evaluation()
     )
     assert first.evaluation is not None
-    assert first.evaluation.samples == ()
+    assert first.evaluation.outputs == ()
     assert b"out \\u2713" not in (experiment.results / STUDY_FILE).read_bytes()
     assert outputs_of(experiment, [first, second]) == {0: SAMPLES}
 
@@ -89,5 +89,5 @@ def test_an_evaluation_from_before_samples_can_be_read(
     evaluation: Callable[..., Evaluation], trial: Callable[..., Trial]
 ) -> None:
     fields = json.loads(json.dumps(to_plain(evaluation())))
-    del fields["samples"]
-    assert from_plain(Evaluation, fields).samples == ()
+    del fields["outputs"]
+    assert from_plain(Evaluation, fields).outputs == ()

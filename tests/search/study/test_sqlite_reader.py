@@ -26,13 +26,13 @@ def study(
     found = Study.open(load(), {"model": "a", "machine": "b"})
     runnable = found.experiment.space.enumerate().runnable
     others = [c for c in runnable if c != found.experiment.baseline]
-    found.tell(found.ask(found.experiment.baseline, why="the baseline"), evaluation())
+    found.tell(found.ask(found.experiment.baseline, reason="the baseline"), evaluation())
     found.tell(found.ask(others[0], expected_s=3.5), failure())
     found.tell(found.ask(others[1]), evaluation(throughput=300.0))
     found.ask(others[2])
     found.spend(12.5)
     found.set_forecast(7, 0.25)
-    found.set_confirmation(Confirmation(rounds={}, asked=(0,)))
+    found.set_confirmation(Confirmation(rounds={}, finalists=(0,)))
     return found
 
 
@@ -46,7 +46,7 @@ def test_both_ways_of_reading_say_the_same(study: Study) -> None:
     assert one.baseline() == other.baseline()
     for name in ("identity", "search_id", "spent_s", "forecast"):
         assert getattr(one, name) == getattr(other, name)
-    assert one.confirmation() == other.confirmation() == Confirmation(rounds={}, asked=(0,))
+    assert one.confirmation() == other.confirmation() == Confirmation(rounds={}, finalists=(0,))
 
 
 def test_what_was_read_can_be_written_to(study: Study) -> None:
@@ -93,6 +93,6 @@ def test_what_is_not_as_expected_is_left_to_optuna(study: Study, tmp_path: Path)
 def test_values_that_are_no_json_are_left_to_optuna(study: Study) -> None:
     path = study.experiment.results / STUDY_FILE
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute("UPDATE trial_user_attributes SET value_json = '{' WHERE key = 'why'")
+        connection.execute("UPDATE trial_user_attributes SET value_json = '{' WHERE key = 'reason'")
         connection.commit()
     assert read_study(path, study.experiment.slug) is None

@@ -80,10 +80,10 @@ def test_what_is_asked_is_what_is_recorded(begun: Study) -> None:
 
 
 def test_why_a_trial_was_proposed_stays_with_it(begun: Study, evaluation: EvaluationOf) -> None:
-    number = begun.ask(fast(begun), why="expected to add 3 % to the front")
-    assert begun.trial(number).why == "expected to add 3 % to the front"
-    assert begun.tell(number, evaluation()).why == "expected to add 3 % to the front"
-    assert begun.trial(0).why == ""
+    number = begun.ask(fast(begun), reason="expected to add 3 % to the front")
+    assert begun.trial(number).reason == "expected to add 3 % to the front"
+    assert begun.tell(number, evaluation()).reason == "expected to add 3 % to the front"
+    assert begun.trial(0).reason == ""
 
 
 def test_a_baseline_outside_the_listed_values_is_recorded_as_it_is(
@@ -341,12 +341,12 @@ def test_what_was_not_its_fault_does_not_count(begun: Study) -> None:
 
 def test_a_trial_is_in_the_record_whole_or_not_at_all(begun: Study) -> None:
     """No row without its configuration, whenever another process looks."""
-    begun.ask(fast(begun), why="because", expected_s=12.5)
+    begun.ask(fast(begun), reason="because", expected_s=12.5)
     row = stored(begun, 1)
     assert row.state == optuna.trial.TrialState.RUNNING
     assert row.params == dict(fast(begun))
     trial = Study.read(begun.experiment).trial(1)
-    assert (trial.why, trial.expected_s, trial.attempt) == ("because", 12.5, 1)
+    assert (trial.reason, trial.expected_s, trial.attempt) == ("because", 12.5, 1)
 
 
 def test_what_was_spent_is_kept(begun: Study) -> None:
@@ -412,8 +412,8 @@ def test_what_ended_is_not_settled_again(begun: Study, evaluation: EvaluationOf)
 
 def test_the_confirmation_is_recorded(begun: Study) -> None:
     assert begun.confirmation() == Confirmation()
-    rounds = {0: [Round(ratios=[1.0], figures={"throughput": 100.5})]}
-    confirmation = Confirmation(rounds=rounds, asked=[0, 3])
+    rounds = {0: [Round(ratios=[1.0], values={"throughput": 100.5})]}
+    confirmation = Confirmation(rounds=rounds, finalists=[0, 3])
     begun.set_confirmation(confirmation)
     read = Study.read(begun.experiment).confirmation()
     assert to_plain(read) == to_plain(confirmation)

@@ -27,7 +27,7 @@ def test_warnings_are_part_of_the_note(
     text: str,
 ) -> None:
     figures = {"throughput": 100.0, "peak_memory_mb": 500.0, "perplexity": 10.0}
-    own = trial(1, evaluation=replace(evaluation(), doubts=warnings), quality_drop=0.0, **figures)
+    own = trial(1, evaluation=replace(evaluation(), warnings=warnings), quality_drop=0.0, **figures)
     result = result_of(load(), [trial(0, quality_drop=0.0, **figures), own], Confirmation())
     note, _, command = search_note(result.view(own), result).partition("\n\n    ")
     assert command == f"tunefront export {result.experiment.path} 1"

@@ -39,7 +39,7 @@ def told(experiment: Experiment, evaluations: list[Evaluation]) -> Result:
 
 def answering(ended: Evaluation, words: str) -> Evaluation:
     samples = [Sample(item=i, input=f"text {i}", output=f"{words} {i}") for i in range(ITEMS)]
-    return replace(ended, samples=tuple(samples), items=((2.0,) * ITEMS, (1.0,) * ITEMS))
+    return replace(ended, outputs=tuple(samples), items=((2.0,) * ITEMS, (1.0,) * ITEMS))
 
 
 @pytest.fixture

@@ -230,7 +230,7 @@ def test_a_search_without_throughput_and_memory_is_written_whole(
             measurements=figures,
             items=((1.0,), (1.0,)),
             relative=Measurement.exact(2.0, "x"),
-            first_look=InterimResult(speed=None),
+            interim=InterimResult(speed=None),
         )
         study.tell(study.ask(configuration), ended)
     result = result_of(experiment, Study.read(experiment).trials(), Confirmation())

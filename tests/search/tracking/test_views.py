@@ -27,7 +27,7 @@ FRONT = View(
     order="metrics.`throughput`",
     ascending=False,
     columns={"tags.`role`": 150, "metrics.`throughput`": 110},
-    charts=[Charts(title="Trade-offs", cards=[scatter("a", "b")], abreast=1, height_px=300)],
+    charts=[Charts(title="Trade-offs", cards=[scatter("a", "b")], columns=1, height_px=300)],
 )
 
 

@@ -118,7 +118,7 @@ INTERIM_TURNS = 3
 
 
 def take_turns(
-    setting: EvaluationSettings,
+    settings: EvaluationSettings,
     targets: Sequence[Target],
     isolation: Isolation,
     log: Path,
@@ -132,7 +132,7 @@ def take_turns(
     others are measured only to be compared with it.
 
     Args:
-        setting: The evaluation settings.
+        settings: The evaluation settings.
         targets: The targets.
         isolation: Starts the processes.
         log: File for the processes' output.
@@ -155,7 +155,7 @@ def take_turns(
         ExitStack() as stack,
     ):
         queued_s = time.monotonic() - start
-        benchmark = _Benchmark(setting, channel, cores, measures)
+        benchmark = _Benchmark(settings, channel, cores, measures)
         for target in targets:
             benchmark.add(target, isolation, log, stack)
         return replace(benchmark.play(enough, ends_early), queued_s=queued_s)
@@ -270,13 +270,13 @@ class _Benchmark:
 
     def __init__(
         self,
-        setting: EvaluationSettings,
+        settings: EvaluationSettings,
         channel: TurnChannel,
         cores: Sequence[int],
         measures: Sequence[Measure],
     ) -> None:
-        self._setting = setting
-        self._protocol = setting.protocol
+        self._settings = settings
+        self._protocol = settings.protocol
         self._turnstile = channel
         self._cores = cores
         self._measures = measures
@@ -311,7 +311,7 @@ class _Benchmark:
         self, target: Target, replica: int, place: int, log: Path, measures: Sequence[Measure]
     ) -> Task[ReadBack]:
         configuration = target.configuration
-        workload = self._setting.workload
+        workload = self._settings.workload
         catalog = catalog_of(workload.extensions, workload.declared)
         request = MeasureRequest(
             workload=workload,
@@ -329,10 +329,10 @@ class _Benchmark:
             result=ReadBack,
             imports=open_imports(catalog, configuration.text("runtime")),
             log=log,
-            timeout_s=self._setting.timeouts.measure_s,
+            timeout_s=self._settings.timeouts.measure_s,
             cores=self._cores[replica * target.cores : (replica + 1) * target.cores],
             environment=devices(),
-            memory_mb=memory_limit(self._setting, configuration),
+            memory_mb=memory_limit(self._settings, configuration),
         )
 
     def play(self, enough: EnoughTurns, ends_early: EndsEarly | None) -> InterleavedRun:
@@ -370,7 +370,7 @@ class _Benchmark:
 
     def _load(self) -> None:
         """Begin the readings of all targets, then load their models at the same time."""
-        limit_s, channel = self._setting.timeouts.measure_s, self._turnstile
+        limit_s, channel = self._settings.timeouts.measure_s, self._turnstile
         for participant in self._players:
             started = self._ask(
                 participant, lambda p: self._turnstile.seated(p.places, limit_s, p.check)
@@ -429,7 +429,7 @@ class _Benchmark:
             participant.add_turn([from_plain(Block, reply) for reply in replies])
 
     def _call(self, participant: _Participant, word: str) -> list[Mapping[str, Any]]:
-        limit_s = self._setting.timeouts.measure_s
+        limit_s = self._settings.timeouts.measure_s
         return self._ask(
             participant, lambda p: self._turnstile.call(p.places, word, limit_s, p.check)
         )

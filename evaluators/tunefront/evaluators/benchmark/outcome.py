@@ -21,13 +21,13 @@ InterimRule = Callable[[Evaluation], InterimResult]
 """An early-stop rule: the decision on the evaluation of the first turns."""
 
 
-def measured(protocol: Protocol, session: InterleavedRun) -> Evaluation:
+def measured(protocol: Protocol, run: InterleavedRun) -> Evaluation:
     """Return the evaluation of the first target; the next one that succeeded is its baseline.
 
     Raises:
         EvaluationError: With its cause, if the first target failed.
     """
-    own, *others = session.target_results
+    own, *others = run.target_results
     if isinstance(own, EvaluationError):
         raise own
     beside = next((other for other in others if isinstance(other, TargetResult)), None)
@@ -35,9 +35,9 @@ def measured(protocol: Protocol, session: InterleavedRun) -> Evaluation:
         status="ok",
         measurements=own.measurements,
         relative=relative_throughput(own, beside) if beside else None,
-        facts={**own.facts, "waited_s": session.waited_s},
-        machine=session.machine,
-        doubts=doubts_of(own.timing, session.machine, protocol, beside.timing if beside else None),
+        facts={**own.facts, "waited_s": run.waited_s},
+        machine=run.machine,
+        warnings=warnings_of(own.timing, run.machine, protocol, beside.timing if beside else None),
         blocks=digits(own.timing.latency_s * 1e3),
     )
 
@@ -64,7 +64,7 @@ def relative_throughput(own: TargetResult, beside: TargetResult) -> Measurement:
     return Measurement(value=value, unit="x", low=low, high=high, samples=len(seen))
 
 
-def doubts_of(
+def warnings_of(
     timing: Timing, machine: Mapping[str, float], protocol: Protocol, beside: Timing | None
 ) -> tuple[str, ...]:
     """Return warnings: wide interval, disturbed turns, hypervisor steal, throttled GPU.
@@ -99,18 +99,20 @@ class InterimMonitor:
 
     Args:
         found: Returns the evaluation of an interleaved run.
-        judge: The early-stop rule.
+        interim_rule: The early-stop rule.
     """
 
-    def __init__(self, found: Callable[[InterleavedRun], Evaluation], judge: InterimRule) -> None:
+    def __init__(
+        self, found: Callable[[InterleavedRun], Evaluation], interim_rule: InterimRule
+    ) -> None:
         self._found = found
-        self._judge = judge
+        self._interim_rule = interim_rule
         self._seen: InterimResult | None = None
 
-    def ends(self, session: InterleavedRun) -> bool:
+    def ends(self, run: InterleavedRun) -> bool:
         """Return whether to stop early, given the interim run."""
-        self._seen = self._judge(self._found(session))
-        return self._seen.ended
+        self._seen = self._interim_rule(self._found(run))
+        return self._seen.stopped
 
     def noted(self, found: Evaluation) -> Evaluation:
         """Return the final evaluation with the interim result added.
@@ -118,5 +120,5 @@ class InterimMonitor:
         If the trial was stopped early, the reason for that replaces the warnings.
         """
         seen = self._seen
-        doubts = (seen.hopeless,) if seen is not None and seen.ended else found.doubts
-        return replace(found, first_look=seen, doubts=doubts)
+        warnings = (seen.reason,) if seen is not None and seen.stopped else found.warnings
+        return replace(found, interim=seen, warnings=warnings)

@@ -19,14 +19,14 @@ class InterimResult:
     Attributes:
         speed: Throughput relative to the baseline's, or absolute if the baseline was not measured
             interleaved; None if the workload has no throughput.
-        hopeless: Why the trial cannot reach the front; empty if it can.
-        ended: Whether the trial was stopped early. A control trial that cannot reach the front is
+        reason: Why the trial cannot reach the front; empty if it can.
+        stopped: Whether the trial was stopped early. A control trial that cannot reach the front is
             run to its end.
     """
 
     speed: Measurement | None
-    hopeless: str = ""
-    ended: bool = False
+    reason: str = ""
+    stopped: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,13 +38,13 @@ class Evaluation:
         measurements: Measurements by metric name; empty if it failed.
         items: Values of the primary metric for each item, and the items' weights, for paired
             comparisons; the weight is 0 if quality evaluation stopped before the item.
-        samples: Example outputs: what the model answered to a few items.
+        outputs: Example outputs for a few items.
         relative: Throughput relative to the baseline's in the same turns; None if the baseline was
             not measured interleaved with it.
-        first_look: The interim result after the first turns; None if measuring ended without one.
+        interim: The interim result after the first turns; None if measuring ended without one.
         facts: Properties read back from the running candidate, and data on how it was measured.
         machine: State of the machine during measuring (`MachineState`, and of GPUs if used).
-        doubts: Warnings: reasons to trust the measurements less; empty without any.
+        warnings: Warnings: reasons to trust the measurements less; empty without any.
         blocks: Median request latency of each turn in ms, disturbed turns included.
         curves: Values that were reported while it ran, by metric: each a step and the value.
         seconds: Seconds by stage, without waiting; `waiting` for cores in use and for a quiet
@@ -59,12 +59,12 @@ class Evaluation:
     status: Literal["ok", "failed"]
     measurements: Mapping[str, Measurement] = field(default_factory=dict)
     items: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
-    samples: tuple[Sample, ...] = ()
+    outputs: tuple[Sample, ...] = ()
     relative: Measurement | None = None
-    first_look: InterimResult | None = None
+    interim: InterimResult | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     machine: Mapping[str, float] = field(default_factory=dict)
-    doubts: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     blocks: tuple[float, ...] = ()
     curves: Mapping[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)

@@ -52,12 +52,12 @@ class EvaluationSettings:
     quality_matters: bool = True
 
 
-def memory_limit(setting: EvaluationSettings, configuration: Configuration) -> int:
+def memory_limit(settings: EvaluationSettings, configuration: Configuration) -> int:
     """Return the memory limit in MB of a configuration's processes; 0 means no limit.
 
     On CUDA there is none: CUDA reserves far more address space than it uses and would fail.
     """
-    return 0 if configuration["device"] == "cuda" else setting.memory_mb
+    return 0 if configuration["device"] == "cuda" else settings.memory_mb
 
 
 def devices() -> dict[str, str]:

@@ -34,7 +34,7 @@ README = "README.md"
 PROCESSOR = "processor"
 EXTENSIONS = "extensions"
 CONFIGURATION = "configuration.json"
-MANIFEST_FORMAT = 1
+MANIFEST_FORMAT = 2
 BLOCK = 2**20
 
 

@@ -78,13 +78,13 @@ class ExportRun:
     Attributes:
         outputs: The response to the recorded request, compared with the recorded one.
         facts: Read-back of the endpoint.
-        figures: By metric: time of the recorded request, alone; peak memory of the endpoint's
+        values: By metric: time of the recorded request, alone; peak memory of the endpoint's
             processes and their descendants.
     """
 
     outputs: Comparison
     facts: Mapping[str, Any]
-    figures: Mapping[str, float]
+    values: Mapping[str, float]
 
 
 def run_sample(folder: Path, seconds: float) -> ExportRun:
@@ -106,7 +106,7 @@ def run_sample(folder: Path, seconds: float) -> ExportRun:
     return ExportRun(
         outputs=interface.compare(recorded, now, record.configuration.text("precision")),
         facts=facts,
-        figures={first.name: measured, PEAK_MEMORY.name: peak_mb},
+        values={first.name: measured, PEAK_MEMORY.name: peak_mb},
     )
 
 
@@ -123,7 +123,7 @@ def _running(folder: Path, manifest: Mapping[str, Any], seconds: float) -> list[
     return [
         Check(name="outputs", holds=outputs.holds, detail=outputs.detail),
         _facts(sample.facts, manifest),
-        *(_figure(n, value, manifest, same_machine) for n, value in sample.figures.items()),
+        *(_figure(n, value, manifest, same_machine) for n, value in sample.values.items()),
     ]
 
 
@@ -141,7 +141,7 @@ def _facts(facts: Mapping[str, Any], manifest: Mapping[str, Any]) -> Check:
 
 
 def _figure(name: str, value: float, manifest: Mapping[str, Any], same_machine: bool) -> Check:
-    recorded = float(manifest["sample_figures"][name])
+    recorded = float(manifest["sample_values"][name])
     change = value / recorded - 1 if recorded else 0.0
     detail = f"{value:.4g}, recorded {recorded:.4g} ({change:+.0%})"
     if not same_machine:
@@ -163,7 +163,7 @@ def main(arguments: Sequence[str]) -> int:
     folder, seconds = Path(arguments[0]), float(arguments[1])
     if "--sample" in arguments:
         sample = run_sample(folder, seconds)
-        print(json.dumps({"facts": dict(sample.facts), "figures": dict(sample.figures)}))
+        print(json.dumps({"facts": dict(sample.facts), "values": dict(sample.values)}))
         return 0
     try:
         checks = run_verification(folder, seconds)

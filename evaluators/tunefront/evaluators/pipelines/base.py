@@ -47,13 +47,13 @@ class RoundResult:
 
     Attributes:
         rates: Items per second of each turn; empty if the pipeline does not measure in turns.
-        clean: Whether each turn was undisturbed.
-        figures: Values by metric.
+        undisturbed: Whether each turn was undisturbed.
+        values: Values by metric.
     """
 
     rates: Sequence[float]
-    clean: Sequence[bool]
-    figures: Mapping[str, float]
+    undisturbed: Sequence[bool]
+    values: Mapping[str, float]
 
 
 class Pipeline(ABC):
@@ -116,7 +116,7 @@ class Pipeline(ABC):
             EvaluationError: With its cause, if it can't be built or run.
             ExportError: If trials have no export.
         """
-        raise ExportError(f"task {run.setting.workload.task}: its trials have no export")
+        raise ExportError(f"task {run.settings.workload.task}: its trials have no export")
 
 
 def run_pipeline(

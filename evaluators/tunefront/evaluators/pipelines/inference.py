@@ -97,7 +97,7 @@ class InferencePipeline(Pipeline):
         self, run: StageRunner, configuration: Configuration, monitor: InterimRule
     ) -> Evaluation:
         """Build and evaluate quality unless stored, then measure; see `Pipeline.evaluate`."""
-        products, building = Products(run, configuration), _building(run.setting)
+        products, building = Products(run, configuration), _building(run.settings)
         with run.stage("prepare", building) as cores:
             requests = products.requests(cores)
         with run.stage("build", building) as cores:
@@ -115,11 +115,11 @@ class InferencePipeline(Pipeline):
         able: dict[int, Target] = {}
         for place, configuration in enumerate(group):
             with suppress(EvaluationError):  # its trial succeeded; a later build can still fail
-                able[place] = target_of(run.setting, configuration, run.isolation, run.log)
+                able[place] = target_of(run.settings, configuration, run.isolation, run.log)
         if 0 not in able:
             return [None] * len(group)
         target_results = play_round(
-            run.setting,
+            run.settings,
             list(able.values()),
             run.isolation,
             run.log,
@@ -131,13 +131,13 @@ class InferencePipeline(Pipeline):
 
     def export(self, run: StageRunner, configuration: Configuration, folder: Path) -> None:
         """Copy the candidate with scripts and recorded outputs; see `Pipeline.export`."""
-        with lease_cores(run.setting.build_cores) as cores:
+        with lease_cores(run.settings.build_cores) as cores:
             run.run(Products(run, configuration).export_task(folder, cores))
 
     def _measure(
         self, run: StageRunner, own: Target, quality: Path, monitor: InterimRule
     ) -> Evaluation:
-        protocol = run.setting.protocol
+        protocol = run.settings.protocol
 
         def found(session: InterleavedRun) -> Evaluation:
             return _with_quality(measured(protocol, session), quality)
@@ -148,7 +148,7 @@ class InferencePipeline(Pipeline):
 
         interim = InterimMonitor(found, monitor)
         session = take_turns(
-            run.setting,
+            run.settings,
             [own, *_baseline_target(run, own)],
             run.isolation,
             run.log,
@@ -160,9 +160,9 @@ class InferencePipeline(Pipeline):
         return interim.noted(found(session))
 
 
-def _building(setting: EvaluationSettings) -> Resources:
+def _building(settings: EvaluationSettings) -> Resources:
     """Return the resources of all stages but measuring."""
-    return Resources(processes=1, threads=setting.build_cores, gpus=0)
+    return Resources(processes=1, threads=settings.build_cores, gpus=0)
 
 
 def _with_quality(found: Evaluation, quality: Path) -> Evaluation:
@@ -172,8 +172,8 @@ def _with_quality(found: Evaluation, quality: Path) -> Evaluation:
         found,
         measurements={**found.measurements, **read_metrics(quality)},
         items=(digits(values), digits(weights)),
-        samples=read_samples(quality),
-        facts={**found.facts, "judged": int((weights > 0).sum()), "items": len(weights)},
+        outputs=read_samples(quality),
+        facts={**found.facts, "evaluated_items": int((weights > 0).sum()), "items": len(weights)},
     )
 
 
@@ -183,13 +183,13 @@ def _baseline_target(run: StageRunner, own: Target) -> list[Target]:
     Nothing if the protocol has no reference, the configuration is the baseline, their devices
     differ, or both together do not fit into memory.
     """
-    setting = run.setting
-    baseline = Configuration(setting.baseline)
-    if not setting.protocol.reference or not baseline or baseline == own.configuration:
+    settings = run.settings
+    baseline = Configuration(settings.baseline)
+    if not settings.protocol.reference or not baseline or baseline == own.configuration:
         return []
     if baseline["device"] != own.configuration["device"]:
         return []
-    reference = target_of(setting, baseline, run.isolation, run.log)
+    reference = target_of(settings, baseline, run.isolation, run.log)
     return [reference] if _fits([own, reference]) else []
 
 
@@ -205,7 +205,7 @@ def _fits(targets: Sequence[Target]) -> bool:
 
 
 def play_round(
-    setting: EvaluationSettings,
+    settings: EvaluationSettings,
     targets: Sequence[Target],
     isolation: Isolation,
     log: Path,
@@ -215,7 +215,7 @@ def play_round(
     """Run interleaved turns until every ratio to the first target is precise, or time is up.
 
     Args:
-        setting: The evaluation settings, which set the minimum number of turns.
+        settings: The evaluation settings, which set the minimum number of turns.
         targets: The measurement targets; the first is the reference.
         isolation: Starts the processes of the targets.
         log: The log file for the output of the processes.
@@ -224,13 +224,13 @@ def play_round(
     """
 
     def satisfied(timings: Sequence[Timing], elapsed_s: float) -> bool:
-        if len(timings[0].blocks) < setting.protocol.turns:
+        if len(timings[0].blocks) < settings.protocol.turns:
             return False
         if elapsed_s >= seconds:
             return True
         return all(half_width(own, timings[0]) <= precision for own in timings[1:])
 
-    session = take_turns(setting, targets, isolation, log, satisfied)
+    session = take_turns(settings, targets, isolation, log, satisfied)
     return [_round_result(target_result) for target_result in session.target_results]
 
 
@@ -239,30 +239,30 @@ def _round_result(target_result: TargetResult | EvaluationError) -> RoundResult 
         return None
     return RoundResult(
         rates=(target_result.timing.rate * target_result.timing.items).tolist(),
-        clean=target_result.timing.clean.tolist(),
-        figures={name: m.value for name, m in target_result.measurements.items()},
+        undisturbed=target_result.timing.clean.tolist(),
+        values={name: m.value for name, m in target_result.measurements.items()},
     )
 
 
 def runner_of(
-    setting: EvaluationSettings,
+    settings: EvaluationSettings,
     isolation: Isolation,
     log: Path,
     on_stage: OnStage = lambda stage: None,
 ) -> StageRunner:
     """Return a runner of the inference pipeline's stages; see `StageRunner`."""
-    return StageRunner(setting, isolation, log, InferencePipeline.stages, on_stage)
+    return StageRunner(settings, isolation, log, InferencePipeline.stages, on_stage)
 
 
 def target_of(
-    setting: EvaluationSettings, configuration: Configuration, isolation: Isolation, log: Path
+    settings: EvaluationSettings, configuration: Configuration, isolation: Isolation, log: Path
 ) -> Target:
     """Return a configuration as a measurement target; products missing in the store are built.
 
     Raises:
         EvaluationError: With its cause, if it can't be built.
     """
-    with runner_of(setting, isolation, log) as run, lease_cores(setting.build_cores) as cores:
+    with runner_of(settings, isolation, log) as run, lease_cores(settings.build_cores) as cores:
         products = Products(run, configuration)
         return Target(
             configuration=configuration,
@@ -272,7 +272,7 @@ def target_of(
 
 
 def judge_candidate(
-    setting: EvaluationSettings,
+    settings: EvaluationSettings,
     configuration: Configuration,
     candidate: Path,
     isolation: Isolation,
@@ -282,7 +282,7 @@ def judge_candidate(
     """Evaluate the quality of a candidate or an export again, ignoring stored results.
 
     Args:
-        setting: The evaluation settings.
+        settings: The evaluation settings.
         configuration: The configuration of the candidate.
         candidate: Folder of the candidate or export.
         isolation: Starts the fresh processes.
@@ -295,7 +295,7 @@ def judge_candidate(
     Raises:
         EvaluationError: With its cause, if the evaluation fails.
     """
-    with runner_of(setting, isolation, log) as run, lease_cores(setting.build_cores) as cores:
+    with runner_of(settings, isolation, log) as run, lease_cores(settings.build_cores) as cores:
         products = Products(run, configuration)
         run.run(products.quality_task(folder, candidate, products.reference(cores), cores))
     return read_metrics(folder)

@@ -12,38 +12,38 @@ from tunefront.spaces import Configuration, Value, detect_hardware
 from .workload import catalog_for
 
 
-def candidate_key(setting: EvaluationSettings, configuration: Configuration) -> str:
+def candidate_key(settings: EvaluationSettings, configuration: Configuration) -> str:
     """Return the store key of the built candidate."""
-    catalog = catalog_for(setting.workload)
-    return _key("runtime", setting, configuration, catalog.up_to(configuration, "runtime"))
+    catalog = catalog_for(settings.workload)
+    return _key("runtime", settings, configuration, catalog.up_to(configuration, "runtime"))
 
 
-def model_key(setting: EvaluationSettings, configuration: Configuration) -> str:
+def model_key(settings: EvaluationSettings, configuration: Configuration) -> str:
     """Return the store key of the model stage's product."""
-    catalog = catalog_for(setting.workload)
-    return _key("model", setting, configuration, catalog.up_to(configuration, "model"))
+    catalog = catalog_for(settings.workload)
+    return _key("model", settings, configuration, catalog.up_to(configuration, "model"))
 
 
-def quality_key(setting: EvaluationSettings, configuration: Configuration) -> str:
+def quality_key(settings: EvaluationSettings, configuration: Configuration) -> str:
     """Return the store key of the candidate's quality.
 
     It covers every choice that changes outputs, those of the execution stage included.
     """
-    catalog = catalog_for(setting.workload)
-    return _key("quality", setting, configuration, catalog.outputs_of(configuration))
+    catalog = catalog_for(settings.workload)
+    return _key("quality", settings, configuration, catalog.outputs_of(configuration))
 
 
 def _key(
     kind: str,
-    setting: EvaluationSettings,
+    settings: EvaluationSettings,
     configuration: Configuration,
     choices: Mapping[str, Value],
 ) -> str:
-    catalog_for(setting.workload).check_complete(configuration)
+    catalog_for(settings.workload).check_complete(configuration)
     return key_of(
         kind=kind,
-        workload=setting.fingerprint,
-        spec=content_of(setting.workload),
+        workload=settings.fingerprint,
+        spec=content_of(settings.workload),
         choices=_plain(choices),
         environment=environment_of(detect_hardware()),
     )

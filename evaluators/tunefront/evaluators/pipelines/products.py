@@ -31,34 +31,34 @@ class Products:
 
     def __init__(self, run: StageRunner, configuration: Configuration) -> None:
         self._run = run
-        self._setting = run.setting
+        self._settings = run.settings
         self._configuration = configuration
-        self._candidate_key = candidate_key(run.setting, configuration)
-        self._model_key = model_key(run.setting, configuration)
+        self._candidate_key = candidate_key(run.settings, configuration)
+        self._model_key = model_key(run.settings, configuration)
 
     def requests(self, cores: Sequence[int]) -> Path:
         """Return the folder of the requests that speed is measured with."""
-        setting = self._setting
+        settings = self._settings
         configuration = self._configuration
         batch_size = configuration.integer("batch_size")
-        count = setting.protocol.requests
+        count = settings.protocol.requests
         key = key_of(
             kind="requests",
-            workload=setting.fingerprint,
-            spec=content_of(setting.workload),
+            workload=settings.fingerprint,
+            spec=content_of(settings.workload),
             batch_size=batch_size,
             count=count,
-            declared=dict(declared_values(setting.workload, configuration)),
+            declared=dict(declared_values(settings.workload, configuration)),
         )
 
         def task(folder: Path) -> Task[None]:
             request = RequestFiles(
-                workload=setting.workload,
+                workload=settings.workload,
                 configuration=configuration,
                 count=count,
                 folder=folder,
             )
-            return self._task(write_requests, request, cores, setting.timeouts.build_s)
+            return self._task(write_requests, request, cores, settings.timeouts.build_s)
 
         return self._run.keep("requests", key, task)
 
@@ -67,36 +67,38 @@ class Products:
 
         It has the baseline's values of declared choices.
         """
-        setting = self._setting
-        configuration = Configuration(setting.baseline) if setting.baseline else self._configuration
+        settings = self._settings
+        configuration = (
+            Configuration(settings.baseline) if settings.baseline else self._configuration
+        )
         key = key_of(
             kind="reference",
-            workload=setting.fingerprint,
-            spec=content_of(setting.workload),
+            workload=settings.fingerprint,
+            spec=content_of(settings.workload),
             environment=environment_of(detect_hardware()),
-            declared=dict(declared_values(setting.workload, configuration)),
+            declared=dict(declared_values(settings.workload, configuration)),
         )
 
         def task(folder: Path) -> Task[None]:
             request = ReferenceRequest(
-                workload=setting.workload, configuration=configuration, folder=folder
+                workload=settings.workload, configuration=configuration, folder=folder
             )
-            return self._task(write_reference, request, cores, setting.timeouts.quality_s)
+            return self._task(write_reference, request, cores, settings.timeouts.quality_s)
 
         return self._run.keep("reference", key, task)
 
     def candidate(self, cores: Sequence[int]) -> Path:
         """Return the folder of the built candidate."""
         model = ModelStage(
-            workload=self._setting.workload,
+            workload=self._settings.workload,
             configuration=self._configuration,
-            store=Path(self._setting.store),
+            store=Path(self._settings.store),
             model_key=self._model_key,
         )
 
         def task(folder: Path) -> Task[None]:
             request = BuildRequest(model=model, folder=folder)
-            return self._task(build, request, cores, self._setting.timeouts.build_s)
+            return self._task(build, request, cores, self._settings.timeouts.build_s)
 
         return self._run.keep("candidate", self._candidate_key, task)
 
@@ -105,7 +107,7 @@ class Products:
         key, stopping = self._quality_key(), self._stopping()
         if stopping is not None and self._run.store.find(key) is None:
             # A result that stopped early is valid only for its limit and baseline.
-            baseline = candidate_key(self._setting, Configuration(self._setting.baseline))
+            baseline = candidate_key(self._settings, Configuration(self._settings.baseline))
             key = key_of(
                 kind="limited quality",
                 quality=key,
@@ -129,7 +131,7 @@ class Products:
     ) -> Task[None]:
         """Return the task that writes a candidate's quality to a folder."""
         request = QualityRequest(
-            workload=self._setting.workload,
+            workload=self._settings.workload,
             configuration=self._configuration,
             candidate=candidate,
             reference=reference,
@@ -137,22 +139,22 @@ class Products:
             folder=folder,
             stopping=stopping,
         )
-        timeout_s = self._setting.timeouts.quality_s
+        timeout_s = self._settings.timeouts.quality_s
         return self._task(write_candidate_quality, request, cores, timeout_s)
 
     def export_task(self, folder: Path, cores: Sequence[int]) -> Task[None]:
         """Return the task that fills a folder with an export; the candidate is built if missing."""
         request = ExportRequest(
-            workload=self._setting.workload,
+            workload=self._settings.workload,
             configuration=self._configuration,
             candidate=self.candidate(cores),
             requests=self.requests(cores),
             folder=folder,
         )
-        return self._task(write_export, request, cores, self._setting.timeouts.build_s)
+        return self._task(write_export, request, cores, self._settings.timeouts.build_s)
 
     def _quality_key(self) -> str:
-        return quality_key(self._setting, self._configuration)
+        return quality_key(self._settings, self._configuration)
 
     def _stopping(self) -> QualityStopping | None:
         """Return when to stop the quality evaluation early.
@@ -160,16 +162,16 @@ class Products:
         None without a limit, without a stored quality of the baseline, and for a candidate that is
         the baseline's.
         """
-        setting = self._setting
-        if setting.quality_limit is None or not setting.baseline:
+        settings = self._settings
+        if settings.quality_limit is None or not settings.baseline:
             return None
-        baseline = quality_key(setting, Configuration(setting.baseline))
+        baseline = quality_key(settings, Configuration(settings.baseline))
         path = self._run.store.find(baseline)
         if path is None or baseline == self._quality_key():
             return None
         return QualityStopping(
-            limit=setting.quality_limit,
-            keeping_counts=not setting.quality_matters,
+            limit=settings.quality_limit,
+            keeping_counts=not settings.quality_matters,
             baseline=path,
         )
 
@@ -187,13 +189,13 @@ class Products:
             result=type(None),
             imports=BUILD_IMPORTS,
             needs=imports_of(
-                catalog_for(self._setting.workload),
-                self._setting.workload.task,
+                catalog_for(self._settings.workload),
+                self._settings.workload.task,
                 self._configuration,
             ),
             log=self._run.log,
             timeout_s=timeout_s,
             cores=cores,
             environment=devices(),
-            memory_mb=memory_limit(self._setting, self._configuration),
+            memory_mb=memory_limit(self._settings, self._configuration),
         )

@@ -37,7 +37,7 @@ PROFILED_S = 1.0
 
 
 def profile_candidate(
-    setting: EvaluationSettings,
+    settings: EvaluationSettings,
     configuration: Configuration,
     isolation: Isolation,
     log: Path,
@@ -46,7 +46,7 @@ def profile_candidate(
     """Profile a configuration with its runtime's profiler, in a fresh process.
 
     Args:
-        setting: The evaluation settings.
+        settings: The evaluation settings.
         configuration: The complete configuration to profile; of several replicas only one runs.
         isolation: Starts the fresh processes.
         log: File for the output of the tasks.
@@ -56,11 +56,11 @@ def profile_candidate(
         EvaluationError: With its cause, if it can't be built, run or profiled; the cause is
             "unsupported" with tensor parallelism or without a profiler.
     """
-    catalog = catalog_for(setting.workload)
+    catalog = catalog_for(settings.workload)
     catalog.check_complete(configuration)
-    if has_pipeline(setting.workload):
+    if has_pipeline(settings.workload):
         raise EvaluationError(
-            f"trials of task {setting.workload.task} have no profile", cause="unsupported"
+            f"trials of task {settings.workload.task} have no profile", cause="unsupported"
         )
     check_profiler(catalog, configuration.text("runtime"))
     if configuration.integer("tensor_parallel") > 1:
@@ -70,7 +70,7 @@ def profile_candidate(
             cause="unsupported",
         )
     with ExitStack() as held:
-        return _Profiling(setting, configuration, isolation, log, held).run(trace)
+        return _Profiling(settings, configuration, isolation, log, held).run(trace)
 
 
 class _Profiling:
@@ -78,20 +78,20 @@ class _Profiling:
 
     def __init__(
         self,
-        setting: EvaluationSettings,
+        settings: EvaluationSettings,
         configuration: Configuration,
         isolation: Isolation,
         log: Path,
         held: ExitStack,
     ) -> None:
-        self.setting = setting
+        self.settings = settings
         self.configuration = configuration
         self.isolation = isolation
         self.log = log
         self.held = held
 
     def run(self, trace: Path) -> Profile:
-        found = target_of(self.setting, self.configuration, self.isolation, self.log)
+        found = target_of(self.settings, self.configuration, self.isolation, self.log)
         self.held.enter_context(in_use(found.candidate, found.requests))
         marked, products = self._marked(), self._products(found)
         with lease_cores(found.cores) as cores:
@@ -123,8 +123,8 @@ class _Profiling:
         """
         if not self._compiled or self.configuration["device"] != "cpu":
             return None
-        key = key_of(kind="marked", candidate=candidate_key(self.setting, self.configuration))
-        store = Store(Path(self.setting.store))
+        key = key_of(kind="marked", candidate=candidate_key(self.settings, self.configuration))
+        store = Store(Path(self.settings.store))
         return self.held.enter_context(store.held(key, self._build_marked))
 
     def _build_marked(self, folder: Path) -> None:
@@ -141,7 +141,7 @@ class _Profiling:
     @property
     def catalog(self) -> Catalog:
         """The catalogue of the configuration."""
-        return catalog_for(self.setting.workload)
+        return catalog_for(self.settings.workload)
 
     @property
     def _compiled(self) -> bool:
@@ -150,10 +150,10 @@ class _Profiling:
     @property
     def _model(self) -> ModelStage:
         return ModelStage(
-            workload=self.setting.workload,
+            workload=self.settings.workload,
             configuration=self.configuration,
-            store=Path(self.setting.store),
-            model_key=model_key(self.setting, self.configuration),
+            store=Path(self.settings.store),
+            model_key=model_key(self.settings, self.configuration),
         )
 
     def _build(
@@ -163,10 +163,10 @@ class _Profiling:
         result: type[ResultT],
     ) -> ResultT:
         """Run a task with the imports, the cores and the time of a build."""
-        with lease_cores(self.setting.build_cores) as cores:
+        with lease_cores(self.settings.build_cores) as cores:
             task = self._task(function, request, result, BUILD_IMPORTS, cores)
-            needs = imports_of(self.catalog, self.setting.workload.task, self.configuration)
-            timeout_s = self.setting.timeouts.build_s
+            needs = imports_of(self.catalog, self.settings.workload.task, self.configuration)
+            timeout_s = self.settings.timeouts.build_s
             return self.isolation.run(replace(task, needs=needs, timeout_s=timeout_s))
 
     def _measure(
@@ -193,8 +193,8 @@ class _Profiling:
             result=result,
             imports=imports,
             log=self.log,
-            timeout_s=self.setting.timeouts.measure_s,
+            timeout_s=self.settings.timeouts.measure_s,
             cores=cores,
             environment=devices(),
-            memory_mb=memory_limit(self.setting, self.configuration),
+            memory_mb=memory_limit(self.settings, self.configuration),
         )

@@ -69,12 +69,12 @@ def workload_metrics(spec: WorkloadSpec, measures: Sequence[Measure]) -> Mapping
 
 
 def evaluate(
-    setting: EvaluationSettings,
+    settings: EvaluationSettings,
     configuration: Configuration,
     isolation: Isolation,
     log: Path,
     on_stage: OnStage = lambda stage: None,
-    judge: InterimRule = plain_interim,
+    interim_rule: InterimRule = plain_interim,
     measures: Sequence[Measure] | None = None,
 ) -> Evaluation:
     """Evaluate a configuration by the workload's pipeline.
@@ -82,34 +82,34 @@ def evaluate(
     Any error of the evaluation becomes a failed evaluation instead of being raised.
 
     Args:
-        setting: The evaluation settings.
+        settings: The evaluation settings.
         configuration: The configuration to evaluate; it must be complete.
         isolation: Starts the fresh processes.
         log: File for the output of the tasks.
         on_stage: Called with each stage when it begins.
-        judge: The early-stop rule, applied to the interim result.
+        interim_rule: The early-stop rule, applied to the interim result.
         measures: What is watched while the candidate runs, beside its timing; the built-in
             measures and those of the workload's extensions if None.
 
     Raises:
         SpaceError: If the configuration is not complete.
     """
-    catalog_for(setting.workload).check_complete(configuration)
-    pipeline = pipeline_of(setting.workload, measures)
-    with StageRunner(setting, isolation, log, pipeline.stages, on_stage) as run:
-        return run_pipeline(pipeline, run, configuration, judge)
+    catalog_for(settings.workload).check_complete(configuration)
+    pipeline = pipeline_of(settings.workload, measures)
+    with StageRunner(settings, isolation, log, pipeline.stages, on_stage) as run:
+        return run_pipeline(pipeline, run, configuration, interim_rule)
 
 
 def confirm_round(
-    setting: EvaluationSettings,
+    settings: EvaluationSettings,
     group: Sequence[Configuration],
     isolation: Isolation,
     log: Path,
     wanted: RoundSettings,
 ) -> Sequence[RoundResult | None]:
     """Measure complete configurations again; see `Pipeline.confirm`."""
-    pipeline = pipeline_of(setting.workload)
-    with StageRunner(setting, isolation, log, pipeline.stages) as run:
+    pipeline = pipeline_of(settings.workload)
+    with StageRunner(settings, isolation, log, pipeline.stages) as run:
         return pipeline.confirm(run, group, wanted)
 
 
@@ -138,7 +138,7 @@ def describe_workload(
 
 
 def export_candidate(
-    setting: EvaluationSettings,
+    settings: EvaluationSettings,
     configuration: Configuration,
     isolation: Isolation,
     log: Path,
@@ -150,6 +150,6 @@ def export_candidate(
         EvaluationError: With its cause, if it can't be built or run.
         ExportError: If trials of the workload, or of the runtime, have no export.
     """
-    pipeline = pipeline_of(setting.workload)
-    with StageRunner(setting, isolation, log, pipeline.stages) as run:
+    pipeline = pipeline_of(settings.workload)
+    with StageRunner(settings, isolation, log, pipeline.stages) as run:
         pipeline.export(run, configuration, folder)

@@ -34,7 +34,7 @@ class StageRunner:
     that are used against eviction until it is closed.
 
     Args:
-        setting: The evaluation settings.
+        settings: The evaluation settings.
         isolation: Starts the fresh processes.
         log: File for the output of the tasks.
         stages: Names of the pipeline's stages, in their order.
@@ -43,16 +43,16 @@ class StageRunner:
 
     def __init__(
         self,
-        setting: EvaluationSettings,
+        settings: EvaluationSettings,
         isolation: Isolation,
         log: Path,
         stages: Sequence[str],
         on_stage: OnStage = lambda stage: None,
     ) -> None:
-        self.setting = setting
+        self.settings = settings
         self.isolation = isolation
         self.log = log
-        self.store = Store(Path(setting.store))
+        self.store = Store(Path(settings.store))
         self.seconds: dict[str, float] = {WAITING: 0.0}
         """Seconds by stage, without waiting; and seconds of waiting."""
         self.reused: list[str] = []
@@ -144,12 +144,12 @@ class StageRunner:
         Raises:
             EvaluationError: With its cause, if the task fails.
         """
-        files = self.setting.workload.extensions
+        files = self.settings.workload.extensions
         paths = dict.fromkeys((*task.paths, *(str(Path(file).parent) for file in files)))
         return self.isolation.run(replace(task, paths=tuple(paths)), monitor)
 
     def _needed_bytes(self) -> int:
         """Return the free bytes needed for a build: a minimum, more for large safetensors files."""
-        spec = self.setting.workload
+        spec = self.settings.workload
         weights = sum(size_of(file) for file in spec.path(spec.model).glob("*.safetensors"))
         return max(LEAST_FREE_BYTES, MODEL_COPIES * weights)

@@ -90,8 +90,8 @@ class QualityLimit:
         direction: Direction of the primary metric.
         bound: The largest allowed drop, as a share of the baseline's metric.
         keeping_counts: Whether the evaluation also stops early when the limit is clearly met.
-        looks: Number of interim tests; together they err with at most 5 % probability on each side
-            (Bonferroni).
+        interim_tests: Number of interim tests; together they err with at most 5 % probability on
+            each side (Bonferroni).
     """
 
     base: Array
@@ -99,7 +99,7 @@ class QualityLimit:
     direction: Direction
     bound: float
     keeping_counts: bool
-    looks: int
+    interim_tests: int
 
     def decided(self, items: Array, weights: Array) -> bool:
         """Return whether the items evaluated so far decide the limit.
@@ -108,7 +108,7 @@ class QualityLimit:
             items: Values of the items, shape `(items,)`.
             weights: Their weights, shape `(items,)`; 0 for items not yet evaluated.
         """
-        tail = 0.05 / self.looks
+        tail = 0.05 / self.interim_tests
         own = np.stack([items, weights])
         _, low, high = paired_change(own, self.base, self.scale, tail)
         if self.direction == "maximize":

@@ -34,14 +34,14 @@ class Job:
     Attributes:
         number: The trial's number.
         configuration: The configuration to evaluate; the worker completes it.
-        setting: The evaluation settings of the search.
+        settings: The evaluation settings of the search.
         folder: The search's folder; results and logs are written below it.
         thresholds: The early-stopping thresholds; None if the trial is never stopped early.
     """
 
     number: int
     configuration: Configuration
-    setting: EvaluationSettings
+    settings: EvaluationSettings
     folder: Path
     thresholds: StoppingThresholds | None = None
 
@@ -52,12 +52,12 @@ _isolation: Isolation | None = None
 def run_job(job: Job) -> Evaluation:
     """Evaluate a job in this worker and record the current stage in the search's folder."""
     return evaluate(
-        job.setting,
-        catalog_for(job.setting.workload).complete(job.configuration),
+        job.settings,
+        catalog_for(job.settings.workload).complete(job.configuration),
         _isolation_of_this_worker(),
         log_file(job.folder, job.number),
         on_stage=lambda stage: note_stage(job.folder, job.number, stage),
-        judge=job.thresholds.interim_result if job.thresholds is not None else plain_interim,
+        interim_rule=job.thresholds.interim_result if job.thresholds is not None else plain_interim,
     )
 
 
@@ -68,13 +68,13 @@ class TurnsJob:
     Attributes:
         configurations: The configurations to measure in turns; the first is the reference. The
             worker completes them.
-        setting: The evaluation settings of the search.
+        settings: The evaluation settings of the search.
         log: The log file for the output of the measured processes.
         wanted: The round.
     """
 
     configurations: Sequence[Configuration]
-    setting: EvaluationSettings
+    settings: EvaluationSettings
     log: Path
     wanted: RoundSettings
 
@@ -84,9 +84,9 @@ RUN_TURNS = "tunefront.search.cluster.jobs:run_turns"
 
 def run_turns(job: TurnsJob) -> Sequence[RoundResult | None]:
     """Run a confirmation round in this worker; see `Pipeline.confirm` for the result."""
-    catalog = catalog_for(job.setting.workload)
+    catalog = catalog_for(job.settings.workload)
     group = [catalog.complete(configuration) for configuration in job.configurations]
-    return confirm_round(job.setting, group, _isolation_of_this_worker(), job.log, job.wanted)
+    return confirm_round(job.settings, group, _isolation_of_this_worker(), job.log, job.wanted)
 
 
 def _isolation_of_this_worker() -> Isolation:

@@ -51,7 +51,7 @@ def main() -> None:
             threading.Thread(target=_send_heartbeats, args=(channel,), daemon=True).start()
             _serve(channel, folder / "tune", usable_nodes(nodes))
     except ClusterError as error:
-        channel.send(kind="refused", why=str(error))
+        channel.send(kind="refused", reason=str(error))
 
 
 def _nodes(search: Path) -> list[Node]:
@@ -105,7 +105,7 @@ def _run_trials(channel: Channel, order: Mapping[str, Any], folder: Path, places
 
 def _resources(job: Mapping[str, Any]) -> Resources:
     """Return what a job in plain values needs."""
-    workload = from_plain(WorkloadSpec, job["setting"]["workload"])
+    workload = from_plain(WorkloadSpec, job["settings"]["workload"])
     return resources_for(workload, job["configuration"])
 
 
@@ -116,7 +116,7 @@ def _run_turns(job: TurnsJob, places: NodePool) -> Sequence[RoundResult | None]:
     """
     import ray
 
-    needed = {one: resources_for(job.setting.workload, one) for one in job.configurations}
+    needed = {one: resources_for(job.settings.workload, one) for one in job.configurations}
     targets = job.configurations
     if not places.room_for(needed[targets[0]]):  # the reference of all ratios
         return [None] * len(targets)

@@ -247,7 +247,7 @@ class _Service:
         except RayLost as error:
             raise ClusterError(f"Ray did not start: {error}; see {self._log}") from error
         if message["kind"] == "refused":
-            raise ClusterError(message["why"])
+            raise ClusterError(message["reason"])
         self._core = [psutil.Process(pid) for pid in message["pids"]]
         return tuple(Node(**node) for node in message["nodes"])
 

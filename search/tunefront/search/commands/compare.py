@@ -50,7 +50,7 @@ def compare_command(experiment: Path, trials: Sequence[str], count: int, style: 
     result = recorded_result(open_search(experiment))
     found = _named(result, trials)
     samples = outputs_of(result.experiment, found)
-    comparison = TrialComparison(result=result, trials=found, samples=samples)
+    comparison = TrialComparison(result=result, trials=found, outputs=samples)
     if style == "json":
         click.echo(json.dumps(trial_comparison_record(comparison), indent=1))
     elif style == "csv":

@@ -35,8 +35,8 @@ def recheck_command(
     """Measure an export again and compare speed, memory and quality with the recorded values.
 
     Exit code 5 if a metric has drifted. A difference that other hardware or load on this machine
-    can explain is reported as not judged. Every recheck is appended to FOLDER.rechecks.jsonl, next
-    to the export.
+    can explain is reported as not compared. Every recheck is appended to FOLDER.rechecks.jsonl,
+    next to the export.
 
     \b
     tunefront recheck deploy/minilm

@@ -2,7 +2,7 @@
 
 Absolute values change with the machine, and an export has no baseline to compare with. A fixed
 probe measures how fast the machine is now, and the machine's state how busy it is. Changes that
-these can explain are reported as "not judged"; only what they cannot explain is drift.
+these can explain are reported as "not compared"; only what they cannot explain is drift.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from tunefront.evaluators.isolation.codec import from_plain, to_plain
 
 from .rounds import Rounds
 
-DriftVerdict = Literal["holds", "drifted", "not judged"]
+DriftVerdict = Literal["holds", "drifted", "not compared"]
 LEAST_DRIFT = 0.05
 """Smallest relative change of latency and memory that is drift; day-to-day variation is smaller."""
 LEAST_QUALITY_DRIFT = 5e-4
@@ -33,7 +33,7 @@ class Finding:
         metric: The name of the metric or check.
         recorded: The measurement recorded in the export; None for a check.
         now: The current measurement; None if there is none.
-        verdict: `holds`, `drifted` or `not judged`.
+        verdict: `holds`, `drifted` or `not compared`.
         detail: The reason as text; can be empty.
     """
 
@@ -68,18 +68,18 @@ def judged_figures(manifest: Mapping[str, Any], rounds: Rounds, fingerprint: str
     Args:
         manifest: The export's manifest.
         rounds: The current measurements.
-        fingerprint: This machine's fingerprint; metrics of another machine are `not judged`.
+        fingerprint: This machine's fingerprint; metrics of another machine are `not compared`.
     """
     recorded = _recorded(manifest)
     found: list[Finding] = []
-    for name, now in rounds.figures.items():
+    for name, now in rounds.measurements.items():
         if name not in recorded:
             continue
         before = recorded[name]
         if manifest["hardware"]["fingerprint"] != fingerprint:
             told = f"recorded on another machine: {manifest['hardware']['summary']}"
             found.append(
-                Finding(metric=name, recorded=before, now=now, verdict="not judged", detail=told)
+                Finding(metric=name, recorded=before, now=now, verdict="not compared", detail=told)
             )
         elif measured_metrics()[name].kind == "speed":
             found.append(_speed(name, before, now, manifest["sample_probe"], rounds))
@@ -121,7 +121,7 @@ def _speed(
         if explained > 1:
             detail = f"more than the machine explains (x{explained:.2f})"
     elif _beyond(before, now, 1.0):
-        verdict, detail = "not judged", told
+        verdict, detail = "not compared", told
     return Finding(metric=name, recorded=before, now=now, verdict=verdict, detail=detail)
 
 
@@ -139,5 +139,6 @@ def _beyond(before: Measurement, now: Measurement, stretch: float) -> bool:
 def _recorded(manifest: Mapping[str, Any]) -> dict[str, Measurement]:
     """Return the recorded measurements of the export by metric."""
     return {
-        name: from_plain(Measurement, fields) for name, fields in manifest["sample_spread"].items()
+        name: from_plain(Measurement, fields)
+        for name, fields in manifest["sample_measurements"].items()
     }

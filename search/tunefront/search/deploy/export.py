@@ -59,14 +59,14 @@ def _words(configuration: Mapping[str, Any]) -> str:
 
 
 def export_trial(
-    result: Result, trial: Trial, setting: EvaluationSettings, target: Path
+    result: Result, trial: Trial, settings: EvaluationSettings, target: Path
 ) -> Verification:
     """Export a measured trial and verify the export in a fresh process.
 
     Args:
         result: The result of the search, for the README and the manifest.
         trial: The trial to export.
-        setting: The evaluation settings of the search.
+        settings: The evaluation settings of the search.
         target: The folder to write; must not exist yet.
 
     Raises:
@@ -83,7 +83,7 @@ def export_trial(
     shutil.rmtree(made, ignore_errors=True)
     made.mkdir()
     try:
-        _fill(result, trial, setting, made)
+        _fill(result, trial, settings, made)
         verification = verify(made)
         if not verification.passed:
             failed = "; ".join(f"{c.name}: {c.detail}" for c in verification.checks if not c.holds)
@@ -94,11 +94,11 @@ def export_trial(
     return replace(verification, folder=target)
 
 
-def _fill(result: Result, trial: Trial, setting: EvaluationSettings, folder: Path) -> None:
+def _fill(result: Result, trial: Trial, settings: EvaluationSettings, folder: Path) -> None:
     isolation = Isolation()
     log = result.experiment.results / "logs" / f"export-{trial.number:05}.log"
     try:
-        export_candidate(setting, trial.complete, isolation, log, folder)
+        export_candidate(settings, trial.complete, isolation, log, folder)
     finally:
         isolation.close()
     deployment = deployment_of(folder, CandidateRecord.read(folder))

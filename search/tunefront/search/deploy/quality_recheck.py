@@ -30,7 +30,7 @@ def judge_again(
 
     Returns:
         A finding for every recorded quality metric; if quality can't be evaluated, a single
-        `not judged` finding with the reason.
+        `not compared` finding with the reason.
 
     Raises:
         ExperimentError: If `named` is given and can't be used.
@@ -40,9 +40,9 @@ def judge_again(
     except TunefrontError as error:
         if named is not None:
             raise
-        return [_not_judged(f"{error}")]
+        return [_not_compared(f"{error}")]
     if isinstance(experiment, str):
-        return [_not_judged(experiment)]
+        return [_not_compared(experiment)]
     recorded = {
         name: from_plain(Measurement, manifest["measurements"][name])
         for name in quality_metrics(experiment.workload)
@@ -52,12 +52,12 @@ def judge_again(
         told = (
             f"{experiment.path} judges {experiment.primary.name}, which the export does not record"
         )
-        return [_not_judged(told)]
+        return [_not_compared(told)]
     say(f"judging quality: {experiment.path}")
     try:
         content, now = _judge(folder, manifest, experiment)
     except (EvaluationError, WorkloadError) as error:
-        return [_not_judged(str(error))]
+        return [_not_compared(str(error))]
     return _findings(manifest, experiment, recorded, content, now)
 
 
@@ -75,7 +75,7 @@ def _findings(
             metric=name,
             recorded=before,
             now=now[name],
-            verdict="not judged",
+            verdict="not compared",
             detail="model or data are not those that it was judged with",
         )
         if other
@@ -109,12 +109,12 @@ def _judge(
         try:
             described = describe_workload(experiment.workload, isolation, log, experiment.baseline)
             content = described.fingerprint
-            setting = setting_of(experiment, content)
+            settings = setting_of(experiment, content)
             configuration = experiment.space.catalog.complete(manifest["configuration"])
-            return content, judge_candidate(setting, configuration, folder, isolation, log, made)
+            return content, judge_candidate(settings, configuration, folder, isolation, log, made)
         finally:
             isolation.close()
 
 
-def _not_judged(why: str) -> Finding:
-    return Finding(metric="quality", verdict="not judged", detail=why)
+def _not_compared(why: str) -> Finding:
+    return Finding(metric="quality", verdict="not compared", detail=why)

@@ -41,9 +41,9 @@ class Recheck:
 
     @property
     def verdict(self) -> DriftVerdict:
-        """`drifted` if any finding drifted, else `holds` if any holds, else `not judged`."""
+        """`drifted` if any finding drifted, else `holds` if any holds, else `not compared`."""
         found = {finding.verdict for finding in self.findings}
-        return "drifted" if "drifted" in found else "holds" if "holds" in found else "not judged"
+        return "drifted" if "drifted" in found else "holds" if "holds" in found else "not compared"
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""

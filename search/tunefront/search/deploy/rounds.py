@@ -28,22 +28,24 @@ class Rounds:
 
     Attributes:
         facts: The read-back of the export in the first round.
-        figures: The measurements by metric, with the interval over the rounds.
+        measurements: The measurements by metric, with the interval over the rounds.
         probe: The median times of the fixed probe, ms (`evaluators/exports/machine_speed.py`).
         machine: The largest value over the rounds of each of: the share of the cores' time taken
             by other processes (`foreign`) and by the hypervisor (`steal`), the load average.
     """
 
     facts: Mapping[str, Any]
-    figures: Mapping[str, Measurement]
+    measurements: Mapping[str, Measurement]
     probe: Mapping[str, float]
     machine: Mapping[str, float]
 
     def manifest_fields(self) -> dict[str, Any]:
         """Return the fields that the export's manifest stores."""
         return {
-            "sample_figures": {name: figure.value for name, figure in self.figures.items()},
-            "sample_spread": {name: to_plain(figure) for name, figure in self.figures.items()},
+            "sample_values": {name: figure.value for name, figure in self.measurements.items()},
+            "sample_measurements": {
+                name: to_plain(figure) for name, figure in self.measurements.items()
+            },
             "sample_probe": dict(self.probe),
             "sample_machine": dict(self.machine),
         }
@@ -68,10 +70,12 @@ def measure_rounds(folder: Path, say: Say = lambda line: None) -> Rounds:
         sample, state = _watched(folder)
         samples.append(sample)
         states.append(state)
-    names = samples[0]["figures"]
+    names = samples[0]["values"]
     return Rounds(
         facts=samples[0]["facts"],
-        figures={name: of_rounds([s["figures"][name] for s in samples], name) for name in names},
+        measurements={
+            name: of_rounds([s["values"][name] for s in samples], name) for name in names
+        },
         probe={name: statistics.median(p[name] for p in probes) for name in probes[0]},
         machine={name: max(state[name] for state in states) for name in states[0]},
     )

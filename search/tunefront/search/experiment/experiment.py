@@ -106,7 +106,7 @@ class Experiment:
         written: Values of the file, with overrides applied.
         overrides: The applied `a.b=value` overrides.
         smoke: Whether this is a quick check, whose measurements are not meaningful.
-        kept_in: Folder of the record if it is not the default one next to the file.
+        record_folder: Folder of the record if it is not the default one next to the file.
     """
 
     name: str
@@ -132,7 +132,7 @@ class Experiment:
     written: Mapping[str, Any]
     overrides: tuple[str, ...] = ()
     smoke: bool = False
-    kept_in: Path | None = None
+    record_folder: Path | None = None
 
     @property
     def slug(self) -> str:
@@ -141,8 +141,8 @@ class Experiment:
 
     @property
     def results(self) -> Path:
-        """Folder of the record: `kept_in`, else `results/SLUG` next to the file."""
-        return self.kept_in or self.path.parent.absolute() / "results" / self.slug
+        """Folder of the record: `record_folder`, else `results/SLUG` next to the file."""
+        return self.record_folder or self.path.parent.absolute() / "results" / self.slug
 
     @property
     def primary(self) -> Metric:

@@ -97,7 +97,7 @@ def recorded_experiment(
         path=folder, values={**values, "budget": budget, "workload": workload}, lines={}
     )
     resolver = _Resolver(document, _validated(document), hardware, smoke, recorded=True)
-    return replace(resolver.experiment(), written=written, kept_in=folder.absolute())
+    return replace(resolver.experiment(), written=written, record_folder=folder.absolute())
 
 
 _TO_RUN = ("prepare", "warm_start")

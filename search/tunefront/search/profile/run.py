@@ -38,13 +38,13 @@ class ProfiledTrial:
     folder: Path
 
 
-def profile_trial(result: Result, trial: Trial, setting: EvaluationSettings) -> ProfiledTrial:
+def profile_trial(result: Result, trial: Trial, settings: EvaluationSettings) -> ProfiledTrial:
     """Profile a measured trial and write its files, replacing an earlier profile of it.
 
     Args:
         result: The result of the search.
         trial: The trial to profile.
-        setting: The evaluation settings of the search.
+        settings: The evaluation settings of the search.
 
     Raises:
         ExperimentError: If the trial was not measured, or the search is a quick check.
@@ -66,7 +66,7 @@ def profile_trial(result: Result, trial: Trial, setting: EvaluationSettings) -> 
     shutil.rmtree(made, ignore_errors=True)
     made.mkdir(parents=True)
     try:
-        profile = _profile(result, trial, setting, made)
+        profile = _profile(result, trial, settings, made)
         found = ProfiledTrial(
             trial=trial,
             profile=profile,
@@ -83,11 +83,13 @@ def profile_trial(result: Result, trial: Trial, setting: EvaluationSettings) -> 
     return found
 
 
-def _profile(result: Result, trial: Trial, setting: EvaluationSettings, folder: Path) -> Profile:
+def _profile(result: Result, trial: Trial, settings: EvaluationSettings, folder: Path) -> Profile:
     log = result.experiment.results / "logs" / f"profile-{trial.number:05}.log"
     isolation = Isolation()
     try:
-        return profile_candidate(setting, trial.complete, isolation, log, folder.absolute() / TRACE)
+        return profile_candidate(
+            settings, trial.complete, isolation, log, folder.absolute() / TRACE
+        )
     except EvaluationError as error:
         raise EvaluationError(
             f"trial {trial.number} can't be profiled: {error} ({error.cause}); see {log}",

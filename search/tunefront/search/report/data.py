@@ -75,7 +75,7 @@ def report_data(
         "history": [[number, round(share, 5)] for number, share in history_of(result)],
         "importance": [_importance(result, place) for place in range(len(experiment.objectives))],
         "curves": _curves(result),
-        "answers": answers_of(result, samples),
+        "outputs": answers_of(result, samples),
         **account_of(result, record),
     }
 
@@ -144,7 +144,7 @@ def _importance(result: Result, place: int) -> dict[str, Any]:
     found = importance_of(result.trials, experiment.space.choices, experiment.objectives[place])
     return {
         "objective": found.objective,
-        "told": str(found),
+        "text": str(found),
         "shares": [[name, round(share, 4)] for name, share in found.shares.items()],
     }
 
@@ -159,7 +159,7 @@ def _trial(view: TrialView, inputs: PickInputs) -> dict[str, Any]:
         "sentence": view.sentence[:LONGEST_MESSAGE_KEPT],
         "trust": view.trust,
         "chance": view.chance,
-        "why": trial.why[:LONGEST_MESSAGE_KEPT],
+        "reason": trial.reason[:LONGEST_MESSAGE_KEPT],
         "attempt": trial.attempt,
         "cause": trial.cause,
         "stage": evaluation.stage if evaluation is not None else None,
@@ -188,7 +188,7 @@ def _curves(result: Result) -> list[dict[str, Any]]:
 def _measured(view: TrialView, known: TrialInputs) -> dict[str, Any]:
     """Return a trial's measurements, its error bars, and the values that decide the picks."""
     return {
-        "figures": {
+        "measurements": {
             name: [number(m.value), number(m.low), number(m.high), m.samples]
             for name, m in view.trial.measurements.items()
         },

@@ -24,7 +24,7 @@ def answers_of(result: Result, samples: Mapping[int, Sequence[Sample]]) -> dict[
     trials = [trial for trial in {**base, **picked}.values() if trial.number in samples]
     if len(trials) < 2 or trials[0] is not result.baseline:
         return None
-    comparison = TrialComparison(result=result, trials=trials, samples=samples)
+    comparison = TrialComparison(result=result, trials=trials, outputs=samples)
     return {
         "metric": comparison.primary.name,
         "trials": [trial.number for trial in trials],
@@ -37,13 +37,13 @@ def answers_of(result: Result, samples: Mapping[int, Sequence[Sample]]) -> dict[
 
 
 def _item(row: ItemRow) -> dict[str, Any]:
-    assert row.asked is not None
+    assert row.example is not None
     return {
         "item": row.item,
-        "asked": one_line(row.asked.input),
-        "expected": one_line(row.asked.expected) if row.asked.expected else "",
-        "outputs": [None if s is None else one_line(s.output) for s in row.samples],
-        "right": [None if s is None else s.right for s in row.samples],
+        "input": one_line(row.example.input),
+        "expected": one_line(row.example.expected) if row.example.expected else "",
+        "outputs": [None if s is None else one_line(s.output) for s in row.outputs],
+        "right": [None if s is None else s.right for s in row.outputs],
         "quality": list(row.quality),
-        "others": row.others,
+        "differing": row.differing,
     }

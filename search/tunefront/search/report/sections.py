@@ -24,7 +24,7 @@ def account_of(result: Result, record: Mapping[str, Any]) -> dict[str, Any]:
     space = record.get("space", {})
     return {
         "failures": _failures(result),
-        "lessons": [str(lesson) for lesson in result.lessons],
+        "inferred_failures": [str(failure) for failure in result.inferred_failures],
         "space": {name: space.get(name) for name in ("configurations", "runnable")},
         "dropped": [
             {

@@ -53,7 +53,7 @@ class RecordedSearch:
         return str(self.record.get("workload", {}).get("fingerprint", ""))
 
     @property
-    def begun(self) -> datetime | None:
+    def started(self) -> datetime | None:
         """The start of the first trial; None if not recorded."""
         return min((t.started for t in self.result.trials if t.started), default=None)
 

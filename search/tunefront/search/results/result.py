@@ -21,7 +21,7 @@ from tunefront.search.text import counted
 from tunefront.spaces import show
 
 from .failures import FailureGroup, failures_of
-from .view import TrialView, TrialViews, judged_items
+from .view import TrialView, TrialViews, evaluated_items
 
 
 @dataclass(frozen=True, kw_only=True)  # no slots: a cached property needs a __dict__
@@ -48,7 +48,7 @@ class Result:
         return next((t for t in self.trials if t.number == 0 and t.measured), None)
 
     @cached_property
-    def lessons(self) -> list[InferredFailure]:
+    def inferred_failures(self) -> list[InferredFailure]:
         """The inferred failures: configurations that failed trials exclude."""
         return inferred_failures_of(self.trials)
 
@@ -151,7 +151,7 @@ def early_ends(trials: Sequence[Trial], objectives: Sequence[Objective]) -> str:
 
 
 def _judging_ends(trials: Sequence[Trial]) -> str:
-    counts = [judged_items(trial) for trial in trials]
+    counts = [evaluated_items(trial) for trial in trials]
     ended = sum(judged < items for judged, items in counts)
     if not ended:
         return ""

@@ -17,11 +17,11 @@ from .result import Result
 def trial_record(trial: Trial) -> dict[str, Any]:
     """Return everything recorded about a trial as plain JSON values."""
     evaluation = trial.evaluation
-    look = evaluation.first_look if evaluation else None
+    look = evaluation.interim if evaluation else None
     return {
         "number": trial.number,
         "status": trial.status,
-        "why": trial.why,
+        "reason": trial.reason,
         "attempt": trial.attempt,
         "expected_s": trial.expected_s,
         "configuration": dict(trial.configuration),
@@ -31,8 +31,8 @@ def trial_record(trial: Trial) -> dict[str, Any]:
         "stage": evaluation.stage if evaluation else None,
         "message": evaluation.message if evaluation else "",
         "log": list(evaluation.log) if evaluation else [],
-        "doubts": list(evaluation.doubts) if evaluation else [],
-        "first_look": asdict(look) if look else None,
+        "warnings": list(evaluation.warnings) if evaluation else [],
+        "interim": asdict(look) if look else None,
         "facts": dict(evaluation.facts) if evaluation else {},
         "machine": dict(evaluation.machine) if evaluation else {},
         "seconds": dict(evaluation.seconds) if evaluation else {},

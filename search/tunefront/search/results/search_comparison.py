@@ -30,7 +30,7 @@ class SearchRow:
         configuration: The configuration without choices that have their default value.
         before: Its standing in the earlier search.
         after: Its standing in the later search.
-        figures: The change of every objective in absolute values; empty if the hardware differs or
+        values: The change of every objective in absolute values; empty if the hardware differs or
             the configuration was not measured in both searches.
         multiples: The change of every objective as a multiple of each search's own baseline; empty
             if the baselines are different configurations or it was not measured in both searches.
@@ -39,7 +39,7 @@ class SearchRow:
     configuration: Configuration
     before: Standing
     after: Standing
-    figures: Mapping[str, Change]
+    values: Mapping[str, Change]
     multiples: Mapping[str, Change]
 
     @property
@@ -233,13 +233,13 @@ def _rows(
     rows: list[SearchRow] = []
     for configuration in configurations:
         one, other = (side.standing(configuration) for side in sides)
-        figures, multiples = judge.changes(one.trial, other.trial)
+        values, multiples = judge.changes(one.trial, other.trial)
         rows.append(
             SearchRow(
                 configuration=configuration,
                 before=one,
                 after=other,
-                figures=figures,
+                values=values,
                 multiples=multiples,
             )
         )
@@ -282,8 +282,8 @@ class _Comparer:
         """Return the absolute changes and those of multiples of the baseline, by objective."""
         if before is None or after is None or not (before.measured and after.measured):
             return {}, {}
-        figures = self._figures(before, after) if self._hardware else {}
-        return figures, self._multiples(before, after) if self._baseline else {}
+        values = self._figures(before, after) if self._hardware else {}
+        return values, self._multiples(before, after) if self._baseline else {}
 
     def _figures(self, before: Trial, after: Trial) -> dict[str, Change]:
         found: dict[str, Change] = {}

@@ -20,12 +20,12 @@ class Standing:
     Attributes:
         trial: The trial; None if the configuration was not tried.
         place: On the front, or the class of reasons why not.
-        why: The reason as text; empty on the front and if no reason is known.
+        reason: The reason as text; empty on the front and if no reason is known.
     """
 
     trial: Trial | None
     place: Position
-    why: str = ""
+    reason: str = ""
 
 
 class Side:
@@ -43,24 +43,24 @@ class Side:
             if key not in self.trials or (trial.measured and not self.trials[key].measured):
                 self.trials[key] = trial
         self._front = search.result.front.trials
-        self._lessons = search.result.lessons
+        self._inferred_failures = search.result.inferred_failures
 
     def standing(self, configuration: Configuration) -> Standing:
         """Return the standing of a configuration without default values."""
         trial = self.trials.get(configuration)
         if trial is None:
-            return Standing(trial=None, place="not tried", why=self._not_tried(configuration))
+            return Standing(trial=None, place="not tried", reason=self._not_tried(configuration))
         if trial.status == "running":
             return Standing(trial=trial, place="not ended")
         view = self.search.result.view(trial)
         if not trial.measured:
-            return Standing(trial=trial, place="failed", why=view.sentence)
+            return Standing(trial=trial, place="failed", reason=view.sentence)
         if view.on_front:
             return Standing(trial=trial, place="front")
         if view.misses:
             why = ", ".join(miss.text for miss in view.misses)
-            return Standing(trial=trial, place="beyond limits", why=why)
-        return Standing(trial=trial, place="beaten", why=self._beaten(view))
+            return Standing(trial=trial, place="beyond limits", reason=why)
+        return Standing(trial=trial, place="beaten", reason=self._beaten(view))
 
     def _not_tried(self, configuration: Configuration) -> str:
         """Return why a configuration could not be tried; empty if no obstacle is known."""
@@ -77,10 +77,11 @@ class Side:
         if obstacle is not None:
             return f"can't run there: {obstacle}"
         whole = space.member(configuration)
-        lesson = next(
-            (one for one in self._lessons if one.covers(whole, space.catalog.defaults)), None
+        inferred = next(
+            (one for one in self._inferred_failures if one.covers(whole, space.catalog.defaults)),
+            None,
         )
-        return f"skipped: {lesson.reason}" if lesson is not None else ""
+        return f"skipped: {inferred.reason}" if inferred is not None else ""
 
     def _beaten(self, view: TrialView) -> str:
         """List the front trials at least as good in all objectives, and which of them are tied."""

@@ -23,7 +23,7 @@ SAME_ITEM = 0.01
 """Largest difference of an item's quality that counts as equal; right and wrong differ by more."""
 ITEMS = 12
 """Number of items compared by their quality if no outputs are recorded."""
-OWN_WAY = ("waited_s", "warmup_s", "judged", "items")
+OWN_WAY = ("waited_s", "warmup_s", "evaluated_items", "items")
 """Facts about the evaluation, not about the candidate."""
 
 
@@ -80,31 +80,31 @@ class ItemRow:
 
     Attributes:
         item: Index of the item in the quality data.
-        samples: The output of each trial; None if not recorded.
+        outputs: The output of each trial; None if not recorded.
         quality: The quality of each trial on this item; None if not evaluated.
         distance: The largest absolute difference of quality to the first trial's: relative for a
             linear metric, a difference of logarithms for a metric of scale `log`.
     """
 
     item: int
-    samples: Sequence[Sample | None]
+    outputs: Sequence[Sample | None]
     quality: Sequence[float | None]
     distance: float
 
     @property
-    def asked(self) -> Sample | None:
+    def example(self) -> Sample | None:
         """The first recorded output of any trial, which holds the item's input; None if none is."""
-        return next((sample for sample in self.samples if sample is not None), None)
+        return next((sample for sample in self.outputs if sample is not None), None)
 
-    def other(self, place: int) -> bool:
+    def differs(self, place: int) -> bool:
         """Return whether a trial's output differs from the first one's."""
-        own, base = self.samples[place], self.samples[0]
+        own, base = self.outputs[place], self.outputs[0]
         return own is not None and base is not None and own.output != base.output
 
     @property
-    def others(self) -> int:
+    def differing(self) -> int:
         """The number of trials whose output differs from the first one's."""
-        return sum(self.other(place) for place in range(len(self.samples)))
+        return sum(self.differs(place) for place in range(len(self.outputs)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,16 +113,16 @@ class TrialDifference:
 
     Attributes:
         trial: The trial.
-        others: Number of outputs that differ.
-        samples: Number of outputs recorded for both trials.
+        differing: Number of outputs that differ.
+        outputs: Number of outputs recorded for both trials.
         better: Items on which the trial is better, largest difference first.
         worse: Items on which the trial is worse, largest difference first.
         items: Number of items that both were evaluated on.
     """
 
     trial: Trial
-    others: int
-    samples: int
+    differing: int
+    outputs: int
     better: Sequence[int]
     worse: Sequence[int]
     items: int
@@ -135,12 +135,12 @@ class TrialComparison:
     Attributes:
         result: The result of the search.
         trials: The trials; the first is the reference.
-        samples: The recorded outputs by trial number.
+        outputs: The recorded outputs by trial number.
     """
 
     result: Result
     trials: Sequence[Trial]
-    samples: Mapping[int, Sequence[Sample]]
+    outputs: Mapping[int, Sequence[Sample]]
 
     @cached_property
     def primary(self) -> Metric:
@@ -171,7 +171,7 @@ class TrialComparison:
         ]
 
     @cached_property
-    def figures(self) -> list[MetricRow]:
+    def metrics(self) -> list[MetricRow]:
         """Every metric that any of the trials has."""
         return [
             MetricRow(metric=metric, cells=[t.measurements.get(name) for t in self.trials])
@@ -185,7 +185,7 @@ class TrialComparison:
 
         Sorted by the number of differing outputs, then by distance, largest first.
         """
-        known = [{s.item: s for s in self.samples.get(t.number, ())} for t in self.trials]
+        known = [{s.item: s for s in self.outputs.get(t.number, ())} for t in self.trials]
         places = sorted({item for samples in known for item in samples})
         distances = [_distances(self.trials[0], t, self.primary) for t in self.trials]
         if not places:
@@ -193,13 +193,13 @@ class TrialComparison:
         rows = [
             ItemRow(
                 item=place,
-                samples=[samples.get(place) for samples in known],
+                outputs=[samples.get(place) for samples in known],
                 quality=[item_quality(trial, place, self.primary) for trial in self.trials],
                 distance=max((abs(_at(d, place)) for d in distances), default=0.0),
             )
             for place in places
         ]
-        return sorted(rows, key=lambda row: (-row.others, -row.distance, row.item))
+        return sorted(rows, key=lambda row: (-row.differing, -row.distance, row.item))
 
     @cached_property
     def differences(self) -> list[TrialDifference]:
@@ -209,11 +209,11 @@ class TrialComparison:
 
     def _difference(self, first: Trial, place: int, trial: Trial) -> TrialDifference:
         distances = _distances(first, trial, self.primary)
-        both = [row for row in self.items if row.samples[0] and row.samples[place]]
+        both = [row for row in self.items if row.outputs[0] and row.outputs[place]]
         return TrialDifference(
             trial=trial,
-            others=sum(row.other(place) for row in both),
-            samples=len(both),
+            differing=sum(row.differs(place) for row in both),
+            outputs=len(both),
             better=_beyond(distances),
             worse=_beyond(-distances),
             items=int(np.isfinite(distances).sum()),
@@ -278,9 +278,9 @@ def _fact(value: object) -> str:
 def difference_words(found: TrialDifference, first: Trial, primary: Metric) -> str:
     """Describe a difference: `007 torch: answers 3 of 12 samples otherwise than 000; ...`."""
     told: list[str] = []
-    if found.samples:
+    if found.outputs:
         told.append(
-            f"answers {found.others} of {counted(found.samples, 'sample')} otherwise than "
+            f"answers {found.differing} of {counted(found.outputs, 'sample')} otherwise than "
             f"{first.number:03}"
         )
     if found.items:

@@ -201,7 +201,7 @@ class TrialViews(Mapping[int, TrialView]):
             on_front=on_front,
             sentence=self._sentence(trial, speedup, saving),
             trust=self._trust(trial),
-            warnings=trial.evaluation.doubts if trial.evaluation is not None else (),
+            warnings=trial.evaluation.warnings if trial.evaluation is not None else (),
             chance=self._front.chances.get(number),
             ties=tuple(tied.number for tied in self._front.ties.get(number, ())),
             picks=picks,
@@ -226,9 +226,9 @@ class TrialViews(Mapping[int, TrialView]):
         if not trial.measured:
             return "none"
         if trial.number in self._confirmation.rounds:
-            return "unconfirmed" if self._confirmation.doubt(trial.number) else "confirmed"
-        doubts = trial.evaluation.doubts if trial.evaluation is not None else ()
-        return "unconfirmed" if doubts else "single"
+            return "unconfirmed" if self._confirmation.warning(trial.number) else "confirmed"
+        warnings = trial.evaluation.warnings if trial.evaluation is not None else ()
+        return "unconfirmed" if warnings else "single"
 
     def _misses(self, trial: Trial) -> Iterator[Miss]:
         for limit in self._limits:
@@ -288,7 +288,7 @@ class TrialViews(Mapping[int, TrialView]):
         if speedup is None or rate is None:
             return ""
         text = _times(speedup, rate.name, "the", "less")
-        alike = self._confirmation.speedup_alike(trial.number)
+        alike = self._confirmation.same_execution_speedup(trial.number)
         if alike is not None:
             text += f" ({alike.value:.1f}x at the same batch size and threads)"
         return text
@@ -312,11 +312,11 @@ def _quality(trial: Trial) -> str:
     spread = f" ± {half:.1f}" if half > 0 else ""
     change = round(-drop.value, 1)
     text = f"quality {change:+.1f} %{spread}" if change else f"quality 0.0 %{spread}"
-    judged, items = judged_items(trial)
+    judged, items = evaluated_items(trial)
     return f"{text} on {judged} of {items} items" if judged < items else text
 
 
-def judged_items(trial: Trial) -> tuple[int, int]:
+def evaluated_items(trial: Trial) -> tuple[int, int]:
     """Return the number of items a trial was evaluated on, and of all; less if stopped early."""
     facts = trial.evaluation.facts if trial.evaluation is not None else {}
-    return int(facts.get("judged", 0)), int(facts.get("items", 0))
+    return int(facts.get("evaluated_items", 0)), int(facts.get("items", 0))

@@ -148,7 +148,7 @@ def _peak_mb(
 
 def confirm(
     study: Study,
-    setting: EvaluationSettings,
+    settings: EvaluationSettings,
     host: RaySupervisor,
     *,
     on_round: OnRound = lambda done, of: None,
@@ -159,7 +159,7 @@ def confirm(
 
     Args:
         study: The record; the confirmation is stored in it.
-        setting: The evaluation settings shared by all evaluations.
+        settings: The evaluation settings shared by all evaluations.
         host: The Ray supervisor that runs the rounds.
         on_round: Called with the number of completed and of planned rounds.
         seconds_left: Seconds until the deadline; None without a deadline.
@@ -180,7 +180,7 @@ def confirm(
         if len(chosen) < 2 or (attempt and planned <= 0):
             break
         groups = groups_of(experiment, chosen, rooms_mb(experiment.metrics.values()))
-        turns = _Turns(study, setting, host, stopped)
+        turns = _Turns(study, settings, host, stopped)
         try:
             found = turns.rounds(groups, max(planned, 0.0), on_round)
         except _Stopped:
@@ -200,7 +200,7 @@ def to_confirm(
     """
     known = confirmed(trials, confirmation, experiment.metrics)
     chosen = finalists(experiment, front_of(experiment, known), trials)
-    new = [trial for trial in chosen[1:] if trial.number not in confirmation.asked]
+    new = [trial for trial in chosen[1:] if trial.number not in confirmation.finalists]
     return [*chosen[:1], *new]
 
 
@@ -208,10 +208,10 @@ class _Turns:
     """Runner of the rounds of all groups, one after the other on Ray."""
 
     def __init__(
-        self, study: Study, setting: EvaluationSettings, host: RaySupervisor, stopped: Stopped
+        self, study: Study, settings: EvaluationSettings, host: RaySupervisor, stopped: Stopped
     ) -> None:
         self._study = study
-        self._setting = replace(setting, protocol=replace(setting.protocol, turns=LEAST_TURNS))
+        self._settings = replace(settings, protocol=replace(settings.protocol, turns=LEAST_TURNS))
         self._host = host
         self._stopped = stopped
 
@@ -240,7 +240,7 @@ class _Turns:
             raise _Stopped
         job = TurnsJob(
             configurations=group.configurations,
-            setting=self._setting,
+            settings=self._settings,
             log=self._study.experiment.results / "logs" / f"confirmation-{done}.log",
             wanted=RoundSettings(
                 number=done,
@@ -283,7 +283,7 @@ def rounds_of(
     found: dict[int, Round | None] = {0: None}
     if base:
         ratios = [1.0] * len(base.rates)
-        found[0] = Round(ratios=ratios, figures=base.figures, quiet=_quiet(base, base))
+        found[0] = Round(ratios=ratios, values=base.values, undisturbed=_undisturbed(base, base))
     for trial in group.finalists:
         own = seen[trial.configuration]
         counterpart = counterpart_of(baseline, trial.configuration, trial.catalog)
@@ -291,9 +291,9 @@ def rounds_of(
         found[trial.number] = (
             Round(
                 ratios=_ratios(own, base),
-                alike=_ratios(own, alike) if alike else (),
-                figures=own.figures,
-                quiet=_quiet(own, base),
+                same_execution_ratios=_ratios(own, alike) if alike else (),
+                values=own.values,
+                undisturbed=_undisturbed(own, base),
             )
             if own and base
             else None
@@ -303,20 +303,20 @@ def rounds_of(
 
 def _ratios(own: RoundResult, base: RoundResult) -> list[float]:
     """Return the throughput ratio of each included turn: undisturbed turns if enough, else all."""
-    kept = kept_turns(_clean(own, base))
+    kept = kept_turns(_undisturbed_turns(own, base))
     return [own.rates[turn] / base.rates[turn] for turn in map(int, np.flatnonzero(kept))]
 
 
-def _quiet(own: RoundResult, base: RoundResult) -> bool:
+def _undisturbed(own: RoundResult, base: RoundResult) -> bool:
     """Return whether all included turns were undisturbed."""
-    clean = _clean(own, base)
+    clean = _undisturbed_turns(own, base)
     return bool(clean[kept_turns(clean)].all())
 
 
-def _clean(own: RoundResult, base: RoundResult) -> npt.NDArray[np.bool_]:
+def _undisturbed_turns(own: RoundResult, base: RoundResult) -> npt.NDArray[np.bool_]:
     """Return for each turn whether both configurations were undisturbed, shape `(turns,)`."""
     turns = min(len(own.rates), len(base.rates))
-    both: npt.NDArray[np.bool_] = np.array(own.clean[:turns], dtype=bool) & np.array(
-        base.clean[:turns], dtype=bool
+    both: npt.NDArray[np.bool_] = np.array(own.undisturbed[:turns], dtype=bool) & np.array(
+        base.undisturbed[:turns], dtype=bool
     )
     return both

@@ -130,14 +130,14 @@ def run_search(
         prepare(experiment.prepare, on_event)
         if experiment.prepare is not None:
             stack.enter_context(in_use(experiment.prepare.folder))
-        setting, described = check_workload(experiment, on_event)
+        settings, described = check_workload(experiment, on_event)
         if fresh and (archived := archive_record(experiment)) is not None:
             on_event(RecordArchived(folder=archived))
         study = Study.open(experiment, identity(experiment, described))
         if recorded := len(study.trials()):
             on_event(_resumed(recorded, read_record(experiment), enumeration))
         write_record(experiment, enumeration, described)
-        return _SearchRun(experiment, study, setting, enumeration, on_event, start).run()
+        return _SearchRun(experiment, study, settings, enumeration, on_event, start).run()
 
 
 class _SearchRun:
@@ -147,14 +147,14 @@ class _SearchRun:
         self,
         experiment: Experiment,
         study: Study,
-        setting: EvaluationSettings,
+        settings: EvaluationSettings,
         enumeration: Enumeration,
         on_event: OnEvent,
         start: float,
     ) -> None:
         self.experiment = experiment
         self.study = study
-        self.setting = setting
+        self.settings = settings
         self.enumeration = enumeration
         self.on_event = on_event
         self.start = start
@@ -218,7 +218,7 @@ class _SearchRun:
                 self._report_progress("confirming the finalists")
                 confirm(
                     self.study,
-                    self.setting,
+                    self.settings,
                     host,
                     on_round=self._on_round,
                     seconds_left=self._seconds_left(),
@@ -269,7 +269,7 @@ class _SearchRun:
             self.study,
             build_sampler(self.experiment, self.enumeration.runnable),
             self.enumeration.runnable,
-            self.setting,
+            self.settings,
             concurrent=self.experiment.concurrent_trials,
             stopping=Stopping.of(
                 self.experiment.budget,

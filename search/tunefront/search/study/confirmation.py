@@ -21,17 +21,17 @@ class Round:
 
     Attributes:
         ratios: Its rate divided by the baseline's, one ratio for each turn.
-        alike: Its rate divided by that of the baseline's model at the same execution
-            settings (batch size, threads, replicas), one ratio for each turn; empty if the baseline
-            already has these settings, or its model cannot run with them.
-        figures: Values by metric.
-        quiet: Whether the included turns were undisturbed by other processes.
+        same_execution_ratios: Its rate divided by that of the baseline's model at the same
+            execution settings (batch size, threads, replicas), one ratio for each turn; empty if
+            the baseline already has these settings, or its model cannot run with them.
+        values: Values by metric.
+        undisturbed: Whether the included turns were undisturbed by other processes.
     """
 
     ratios: Sequence[float]
-    alike: Sequence[float] = ()
-    figures: Mapping[str, float] = field(default_factory=dict)
-    quiet: bool = True
+    same_execution_ratios: Sequence[float] = ()
+    values: Mapping[str, float] = field(default_factory=dict)
+    undisturbed: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,11 +40,11 @@ class Confirmation:
 
     Attributes:
         rounds: Results in each round, by number, of the finalists that completed all rounds.
-        asked: Numbers of all finalists, including those that failed in a round.
+        finalists: Numbers of all finalists, including those that failed in a round.
     """
 
     rounds: Mapping[int, Sequence[Round]] = field(default_factory=dict)
-    asked: Sequence[int] = ()
+    finalists: Sequence[int] = ()
 
     def with_rounds(self, found: Mapping[int, Sequence[Round | None]]) -> "Confirmation":
         """Return a copy with more rounds.
@@ -56,24 +56,24 @@ class Confirmation:
         whole = {number: [r for r in rounds if r] for number, rounds in found.items()}
         rounds = {n: (*self.rounds.get(n, ()), *whole[n]) for n in found if all(found[n])}
         return Confirmation(
-            rounds={**self.rounds, **rounds}, asked=tuple(sorted({*self.asked, *found}))
+            rounds={**self.rounds, **rounds}, finalists=tuple(sorted({*self.finalists, *found}))
         )
 
     def speedup(self, number: int) -> Measurement | None:
         """Return rate / baseline rate within turns; None if not confirmed."""
         return _ratio([found.ratios for found in self.rounds.get(number, ())])
 
-    def speedup_alike(self, number: int) -> Measurement | None:
+    def same_execution_speedup(self, number: int) -> Measurement | None:
         """Return rate / that of the baseline's model at the same execution settings.
 
         Ratios are formed within turns; None if any round has no such ratios.
         """
-        return _ratio([found.alike for found in self.rounds.get(number, ())])
+        return _ratio([found.same_execution_ratios for found in self.rounds.get(number, ())])
 
-    def doubt(self, number: int) -> str:
+    def warning(self, number: int) -> str:
         """Return a warning if most rounds were disturbed by other processes, else an empty text."""
         rounds = self.rounds.get(number, ())
-        noisy = sum(not found.quiet for found in rounds)
+        noisy = sum(not found.undisturbed for found in rounds)
         if 2 * noisy <= len(rounds):
             return ""
         return f"others took the cores in {noisy} of {len(rounds)} rounds of confirmation"
@@ -121,9 +121,9 @@ def _confirmed(
     known = [metrics[name] for name in trial.measurements if name in metrics]
     measured = _remeasured(trial, confirmation.rounds[trial.number], known)
     measured |= _following(trial, confirmation, known, level)
-    evaluation, doubt = trial.evaluation, confirmation.doubt(trial.number)
-    if evaluation is not None and doubt:
-        evaluation = replace(evaluation, doubts=(*evaluation.doubts, doubt))
+    evaluation, warning = trial.evaluation, confirmation.warning(trial.number)
+    if evaluation is not None and warning:
+        evaluation = replace(evaluation, warnings=(*evaluation.warnings, warning))
     return replace(trial, measurements={**trial.measurements, **measured}, evaluation=evaluation)
 
 
@@ -133,7 +133,7 @@ def _remeasured(
     """Return the metrics that each round measures on its own: median of the rounds and range."""
     found: dict[str, Measurement] = {}
     for metric in metrics:
-        values = [one.figures[metric.name] for one in rounds if metric.name in one.figures]
+        values = [one.values[metric.name] for one in rounds if metric.name in one.values]
         if values and metric.follows == "none":
             found[metric.name] = _of_rounds(values, trial.measurements[metric.name].unit)
     return found
@@ -175,9 +175,7 @@ def _rate(
 ) -> Measurement | None:
     """Return the confirmed reference rate; None if the rounds have none."""
     if trial.number == 0:
-        found = [
-            one.figures[rate.name] for one in confirmation.rounds[0] if rate.name in one.figures
-        ]
+        found = [one.values[rate.name] for one in confirmation.rounds[0] if rate.name in one.values]
         if not found:
             return None
         drift = level.value / float(np.median(found))

@@ -33,11 +33,11 @@ _ID = "search_id"
 _OBJECTIVES = "objectives"
 _CONFIRMATION = "confirmation"
 _ATTEMPT = "attempt"
-_WHY = "why"
+_REASON = "reason"
 _EXPECTED = "expected_s"
 _SPENT = "spent_s"
 _HOUR = "another_hour"
-RECORD_FORMAT = "4"
+RECORD_FORMAT = "5"
 """Version of the record format; a record in another format cannot be resumed."""
 TRIAL_ATTEMPTS = 3
 """Number of times a trial is started if its worker, node or driver exits before it ends."""
@@ -118,18 +118,18 @@ class Study:
         return str(self._source.user_attrs[_ID])
 
     def ask(
-        self, configuration: Configuration, why: str = "", expected_s: float | None = None
+        self, configuration: Configuration, reason: str = "", expected_s: float | None = None
     ) -> int:
         """Add a running trial of a configuration and return its number.
 
         Args:
             configuration: The configuration.
-            why: Text: why it was proposed.
+            reason: Text: why it was proposed.
             expected_s: Expected duration in seconds.
         """
         import optuna
 
-        attributes = {_CONFIGURATION: dict(configuration), _ATTEMPT: 1, _WHY: why}
+        attributes = {_CONFIGURATION: dict(configuration), _ATTEMPT: 1, _REASON: reason}
         trial = optuna.trial.create_trial(
             state=optuna.trial.TrialState.RUNNING,
             params=dict(configuration),
@@ -177,8 +177,8 @@ class Study:
         """
         import optuna
 
-        write_trial_outputs(self.experiment.results, number, evaluation.samples)
-        evaluation = replace(evaluation, samples=())
+        write_trial_outputs(self.experiment.results, number, evaluation.outputs)
+        evaluation = replace(evaluation, outputs=())
         trial = self._trial(number)
         baseline = None if number == 0 else self.baseline()
         measurements = self._measurements(evaluation, baseline)
@@ -321,7 +321,7 @@ class Study:
         except (KeyError, CodecError) as error:
             raise StudyError(
                 f"{self.experiment.results / STUDY_FILE}: trial {frozen.number} is recorded in "
-                f"form {self.identity.get('record', 1)}, but this version reads form "
+                f"format {self.identity.get('record', 1)}, but this version reads format "
                 f"{RECORD_FORMAT}: the version that wrote it reads it"
             ) from error
 
@@ -382,7 +382,7 @@ def _proposal_fields(frozen: "optuna.trial.FrozenTrial | ReadTrial") -> dict[str
     """Return the `Trial` fields for reason, attempt and expected duration."""
     attributes = frozen.user_attrs
     return {
-        "why": str(attributes.get(_WHY, "")),
+        "reason": str(attributes.get(_REASON, "")),
         "attempt": int(attributes.get(_ATTEMPT, 1)),
         "expected_s": attributes.get(_EXPECTED),
     }

@@ -28,7 +28,7 @@ class Trial:
         broken: Limits that are broken.
         started: When the trial was started.
         ended: When its result was recorded.
-        why: Text: why it was proposed.
+        reason: Text: why it was proposed.
         attempt: Number of times it was started.
         expected_s: Duration expected at the start, in seconds; None if unknown.
     """
@@ -42,7 +42,7 @@ class Trial:
     broken: tuple[Limit, ...] = ()
     started: datetime | None = None
     ended: datetime | None = None
-    why: str = ""
+    reason: str = ""
     attempt: int = 1
     expected_s: float | None = None
 

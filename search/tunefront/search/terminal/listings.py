@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     from tunefront.search.deploy.verify import Verification
     from tunefront.search.run.listing import Search
 
-CHECK_MARKS: Mapping[bool | None, str] = {True: "holds", False: "DOES NOT HOLD", None: "not judged"}
+CHECK_MARKS: Mapping[bool | None, str] = {
+    True: "holds",
+    False: "DOES NOT HOLD",
+    None: "not compared",
+}
 
 
 def verification_table(verification: "Verification") -> "Table":

@@ -13,7 +13,7 @@ from .tables import table_of
 if TYPE_CHECKING:
     from rich.table import Table
 
-VERDICT_TEXTS = {"holds": "holds", "drifted": "DRIFTED", "not judged": "not judged"}
+VERDICT_TEXTS = {"holds": "holds", "drifted": "DRIFTED", "not compared": "not compared"}
 
 
 def recheck_table(found: Recheck) -> "Table":
@@ -48,8 +48,8 @@ def recheck_lines(found: Recheck) -> list[str]:
 def recheck_line(found: Recheck) -> str:
     """Format a recheck as one line: `14:05:10 holds: latency_ms 2.1 ms (+1.2 %), ...`."""
     parts = [_short(f) for f in found.findings if f.now is not None or f.verdict == "drifted"]
-    skipped = [f.metric for f in found.findings if f.verdict == "not judged"]
-    told = f"; not judged: {', '.join(skipped)}" if skipped else ""
+    skipped = [f.metric for f in found.findings if f.verdict == "not compared"]
+    told = f"; not compared: {', '.join(skipped)}" if skipped else ""
     return f"{found.at:%H:%M:%S} {VERDICT_TEXTS[found.verdict]}: {', '.join(parts)}{told}"
 
 

@@ -75,7 +75,7 @@ def failure_lines(result: Result) -> list[str]:
         f"see `tunefront show {result.experiment.path} {group.trials[0].number}`"
         for group in result.failures
     ]
-    return lines + [str(lesson) for lesson in result.lessons]
+    return lines + [str(failure) for failure in result.inferred_failures]
 
 
 def ties_line(result: Result) -> str:
@@ -113,8 +113,8 @@ def trial_lines(result: Result, trial: Trial) -> list[str]:
     if trial.status != "failed":
         lines.insert(1, f"  {view.sentence}")
     lines += [f"    {name}: {show(value)}" for name, value in trial.configuration.items()]
-    if trial.why:
-        lines.append(f"  proposed: {trial.why}")
+    if trial.reason:
+        lines.append(f"  proposed: {trial.reason}")
     if trial.attempt > 1:
         lines.append(f"  started {trial.attempt} times: the worker process died each time before")
     if trial.measurements:
@@ -145,7 +145,7 @@ def result_record(result: Result) -> dict[str, Any]:
         "headline": result.headline(),
         "trials": len(result.trials),
         "failed": sum(trial.status == "failed" for trial in result.trials),
-        "skipped": [str(lesson) for lesson in result.lessons],
+        "skipped": [str(failure) for failure in result.inferred_failures],
         "front": [trial.number for trial in result.front.trials],
         "picks": [_pick_record(pick, result.view(pick.trial)) for pick in result.front.picks],
     }
@@ -155,7 +155,7 @@ def _pick_record(pick: Pick, view: TrialView) -> dict[str, Any]:
     return {
         "name": pick.name,
         "trial": view.number,
-        "why": pick.reason,
+        "reason": pick.reason,
         "against_baseline": view.sentence,
         "ties": list(view.ties),
         "front_chance": view.chance,

@@ -48,8 +48,8 @@ def _who(search: RecordedSearch) -> str:
     folder = search.folder
     shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
     told = f"{search.experiment.name} ({shown}): {result.counts()}"
-    if search.begun is not None and search.ended is not None:
-        told += f", {search.begun:%Y-%m-%d %H:%M} to {search.ended:%Y-%m-%d %H:%M}"
+    if search.started is not None and search.ended is not None:
+        told += f", {search.started:%Y-%m-%d %H:%M} to {search.ended:%Y-%m-%d %H:%M}"
     return told
 
 
@@ -96,7 +96,7 @@ def _place(standing: Standing) -> str:
 
 def _why(row: SearchRow) -> str:
     """Return why the configuration is missing on one front; empty if it is on both."""
-    return row.before.why or row.after.why
+    return row.before.reason or row.after.reason
 
 
 def _changes_table(comparison: SearchComparison, shown: Sequence[SearchRow]) -> "Table":
@@ -111,7 +111,7 @@ def _changes_table(comparison: SearchComparison, shown: Sequence[SearchRow]) -> 
             name = objective.metric
             cells = [_label(row) if place == 0 else "", name]
             if comparison.same_hardware:
-                cells += _cells(row.figures.get(name))
+                cells += _cells(row.values.get(name))
             if comparison.same_baseline:
                 cells += _cells(row.multiples.get(name))
             rows.append(cells)
@@ -144,7 +144,7 @@ def _counts(comparison: SearchComparison) -> list[str]:
     lines = [f"{counted(len(common), 'configuration')} measured in both, {basis}:"]
     for objective in comparison.objectives:
         name = objective.metric
-        maps = [row.multiples if comparison.same_baseline else row.figures for row in common]
+        maps = [row.multiples if comparison.same_baseline else row.values for row in common]
         found = [changes[name].verdict for changes in maps if name in changes]
         if found:
             lines.append(
@@ -161,7 +161,7 @@ def _level(comparison: SearchComparison, common: Sequence[SearchRow]) -> list[st
         return []
     base = next(row for row in common if _baseline(row))
     moved = [
-        f"{n} {change_text(c)}" for n, c in base.figures.items() if c.verdict != INDISTINGUISHABLE
+        f"{n} {change_text(c)}" for n, c in base.values.items() if c.verdict != INDISTINGUISHABLE
     ]
     if not moved:
         return []
@@ -186,7 +186,7 @@ def _recommended(comparison: SearchComparison) -> list[str]:
 
 
 def _told(standing: Standing) -> str:
-    why = f": {standing.why}" if standing.why else ""
+    why = f": {standing.reason}" if standing.reason else ""
     return f"{_place(standing)}{why}"
 
 
@@ -225,7 +225,7 @@ def _search_record(search: RecordedSearch) -> dict[str, Any]:
         "name": search.experiment.name,
         "folder": str(search.folder),
         "trials": len(search.result.trials),
-        "begun": search.begun.isoformat() if search.begun else None,
+        "started": search.started.isoformat() if search.started else None,
         "ended": search.ended.isoformat() if search.ended else None,
         "front": [trial.number for trial in search.result.front.trials],
         "recommended": recommended.number if recommended is not None else None,
@@ -238,7 +238,7 @@ def _row_record(row: SearchRow) -> dict[str, Any]:
         "configuration": dict(row.configuration),
         "before": _standing_record(row.before),
         "after": _standing_record(row.after),
-        "figures": _changes_record(row.figures),
+        "values": _changes_record(row.values),
         "multiples": _changes_record(row.multiples),
     }
 
@@ -246,7 +246,7 @@ def _row_record(row: SearchRow) -> dict[str, Any]:
 def _standing_record(standing: Standing) -> dict[str, Any]:
     trial: Trial | None = standing.trial
     number = trial.number if trial is not None else None
-    return {"trial": number, "place": standing.place, "why": standing.why}
+    return {"trial": number, "place": standing.place, "reason": standing.reason}
 
 
 def _changes_record(changes: Mapping[str, Change]) -> dict[str, Any]:
@@ -255,10 +255,17 @@ def _changes_record(changes: Mapping[str, Change]) -> dict[str, Any]:
 
 def search_comparison_csv(comparison: SearchComparison) -> str:
     """Format the comparison as CSV, one row per configuration and objective."""
-    header = ["configuration", "trial_before", "place_before", "trial_after", "place_after", "why"]
-    header.append("objective")
+    header = [
+        "configuration",
+        "trial_before",
+        "place_before",
+        "trial_after",
+        "place_after",
+        "reason",
+        "objective",
+    ]
     parts = ("before", "after", "change", "low", "high", "verdict")
-    for basis in ("figure", "multiple"):
+    for basis in ("value", "multiple"):
         header += [f"{basis}_{part}" for part in parts]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -267,7 +274,7 @@ def search_comparison_csv(comparison: SearchComparison) -> str:
         sides = [cell for s in (row.before, row.after) for cell in (_number(s), s.place)]
         for objective in comparison.objectives:
             cells = [_label(row), *sides, _why(row), objective.metric]
-            for changes in (row.figures, row.multiples):
+            for changes in (row.values, row.multiples):
                 cells += _parts(changes.get(objective.metric))
             writer.writerow(cells)
     return text.getvalue()

@@ -36,7 +36,7 @@ def comparison_table(comparison: TrialComparison) -> "Table":
         table.add_column(Text(trial.name()), overflow="fold")
     for row in _differing([*comparison.choices, *comparison.facts]):
         table.add_row(row.name, *map(Text, row.cells))
-    for found in comparison.figures:
+    for found in comparison.metrics:
         if found.differs:
             cells = [_figure_cell(found, place) for place in range(len(found.cells))]
             table.add_row(_named(found), *map(Text, cells))
@@ -72,7 +72,7 @@ def alike_line(comparison: TrialComparison) -> str:
     told = [f"{row.name} {row.cells[0]}" for row in rows if row.cells[0] != "-"]
     told += [
         f"{row.metric.name} {figure(row.cells[0])} {row.metric.unit}".strip()
-        for row in comparison.figures
+        for row in comparison.metrics
         if not row.differs and row.cells[0] is not None
     ]
     return f"the same in all: {', '.join(told)}" if told else ""
@@ -82,7 +82,7 @@ def sample_lines(comparison: TrialComparison) -> list[str]:
     """Format how much the trials differ item by item, and which trials have no outputs recorded."""
     first = comparison.trials[0]
     told = [difference_words(d, first, comparison.primary) for d in comparison.differences]
-    missing = [t for t in comparison.trials if t.measured and t.number not in comparison.samples]
+    missing = [t for t in comparison.trials if t.measured and t.number not in comparison.outputs]
     if missing and len(missing) == sum(trial.measured for trial in comparison.trials):
         why = "this workload gives none in words, or it was measured before they were kept"
         told.append(f"no answers are recorded ({why}); below are items by their quality")
@@ -103,7 +103,7 @@ def _sample_table(comparison: TrialComparison, row: ItemRow, title: str) -> "Tab
     from rich.table import Table
     from rich.text import Text
 
-    others = f"; {row.others} of {len(row.samples) - 1} answer otherwise" if row.asked else ""
+    others = f"; {row.differing} of {len(row.outputs) - 1} answer otherwise" if row.example else ""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.title = Text(f"{title}{others}", style="bold")
     table.min_width = table.title.cell_len  # rich folds a title that is wider than its table
@@ -124,33 +124,35 @@ def _asked_rows(comparison: TrialComparison, row: ItemRow) -> Iterator[tuple[str
 
     The expected output is omitted if all outputs are right.
     """
-    asked = row.asked
+    asked = row.example
     if asked is None:
         yield "", "", comparison.primary.name
         return
     figure_name = asked.score_name if asked.right is not None else comparison.primary.name
     yield "asked", one_line(asked.input), figure_name
-    if asked.expected and not all(sample and sample.right for sample in row.samples):
+    if asked.expected and not all(sample and sample.right for sample in row.outputs):
         yield "the data", one_line(asked.expected), ""
 
 
 def _answer_rows(comparison: TrialComparison, row: ItemRow) -> Iterator[tuple[str, str, str]]:
     """Yield one row per trial with its output and quality; a single row if all outputs agree."""
-    known = [sample for sample in row.samples if sample is not None]
-    if not row.others and len(known) == len(row.samples):
+    known = [sample for sample in row.outputs if sample is not None]
+    if not row.differing and len(known) == len(row.outputs):
         figures = dict.fromkeys(_judged(row, place) for place in range(len(known)))
         yield f"all {len(known)}", one_line(known[0].output), "\n".join(figures)
         return
     for place, trial in enumerate(comparison.trials):
-        sample = row.samples[place]
-        same = place and sample is not None and row.samples[0] is not None and not row.other(place)
+        sample = row.outputs[place]
+        same = (
+            place and sample is not None and row.outputs[0] is not None and not row.differs(place)
+        )
         told = "-" if sample is None else "(the same)" if same else one_line(sample.output)
-        yield trial.short_name(), told if row.asked is not None else "", _judged(row, place)
+        yield trial.short_name(), told if row.example is not None else "", _judged(row, place)
 
 
 def _judged(row: ItemRow, place: int) -> str:
     """Format an output as `right 0.710`, or as its quality if no output is right or wrong."""
-    sample, quality = row.samples[place], row.quality[place]
+    sample, quality = row.outputs[place], row.quality[place]
     if sample is not None and sample.right is not None:
         told = "right" if sample.right else "wrong"
         return told if sample.score is None else f"{told} {sample.score:.3f}"
@@ -165,13 +167,13 @@ def trial_comparison_record(comparison: TrialComparison) -> dict[str, Any]:
         "trials": [trial_record(trial) for trial in comparison.trials],
         "ratios": {
             row.metric.name: [row.ratio(place) for place in range(len(row.cells))]
-            for row in comparison.figures
+            for row in comparison.metrics
         },
         "differences": [
             {
                 "trial": found.trial.number,
-                "samples": found.samples,
-                "other_answers": found.others,
+                "outputs": found.outputs,
+                "differing_outputs": found.differing,
                 "items": found.items,
                 "better": list(found.better),
                 "worse": list(found.worse),
@@ -179,16 +181,16 @@ def trial_comparison_record(comparison: TrialComparison) -> dict[str, Any]:
             for found in comparison.differences
         ],
         "metric": comparison.primary.name,
-        "samples": [_item_record(comparison, row) for row in comparison.items],
+        "items": [_item_record(comparison, row) for row in comparison.items],
     }
 
 
 def _item_record(comparison: TrialComparison, row: ItemRow) -> dict[str, Any]:
     return {
         "item": row.item,
-        "input": row.asked.input if row.asked is not None else None,
-        "expected": row.asked.expected if row.asked is not None else None,
-        "answers": [
+        "input": row.example.input if row.example is not None else None,
+        "expected": row.example.expected if row.example is not None else None,
+        "outputs": [
             {
                 "trial": trial.number,
                 "output": sample.output if sample is not None else None,
@@ -196,10 +198,10 @@ def _item_record(comparison: TrialComparison, row: ItemRow) -> dict[str, Any]:
                 "score": sample.score if sample is not None else None,
                 "score_name": sample.score_name if sample is not None else "",
                 "quality": row.quality[place],
-                "differs": row.other(place),
+                "differs": row.differs(place),
             }
             for place, (trial, sample) in enumerate(
-                zip(comparison.trials, row.samples, strict=True)
+                zip(comparison.trials, row.outputs, strict=True)
             )
         ],
     }
@@ -212,7 +214,7 @@ def trial_comparison_csv(comparison: TrialComparison) -> str:
     writer.writerow(["kind", "name", "unit", *(f"{t.number:03}" for t in comparison.trials)])
     for kind, rows in (("choice", comparison.choices), ("fact", comparison.facts)):
         writer.writerows([kind, row.name, "", *row.cells] for row in rows)
-    for found in comparison.figures:
+    for found in comparison.metrics:
         writer.writerows(_figure_rows(found))
     for row in comparison.items:
         writer.writerows(_item_rows(comparison, row))
@@ -221,16 +223,20 @@ def trial_comparison_csv(comparison: TrialComparison) -> str:
 
 def _figure_rows(row: MetricRow) -> Iterator[list[str]]:
     name, unit = row.metric.name, row.metric.unit
-    for kind, end in (("figure", "value"), ("figure_low", "low"), ("figure_high", "high")):
+    for kind, end in (
+        ("measurement", "value"),
+        ("measurement_low", "low"),
+        ("measurement_high", "high"),
+    ):
         yield [kind, name, unit, *("" if c is None else repr(getattr(c, end)) for c in row.cells)]
     yield ["ratio", name, "", *(_text(row.ratio(place)) for place in range(len(row.cells)))]
 
 
 def _item_rows(comparison: TrialComparison, row: ItemRow) -> Iterator[list[str]]:
     name = f"item {row.item}"
-    if row.asked is not None:
+    if row.example is not None:
         for field in ("input", "output", "expected", "right", "score"):
-            cells = ["" if s is None else _text(getattr(s, field)) for s in row.samples]
+            cells = ["" if s is None else _text(getattr(s, field)) for s in row.outputs]
             if any(cells):
                 yield [field, name, "", *cells]
     yield ["quality", name, comparison.primary.name, *map(_text, row.quality)]

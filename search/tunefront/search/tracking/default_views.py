@@ -125,16 +125,16 @@ def _pairs(result: Result) -> Charts:
     """Return a scatter chart for every pair of objectives."""
     objectives = [objective.metric for objective in result.experiment.objectives]
     cards = [scatter(x, y) for x, y in combinations(objectives, 2)]
-    return Charts(title="Trade-offs", cards=cards, abreast=min(max(len(cards), 1), 3))
+    return Charts(title="Trade-offs", cards=cards, columns=min(max(len(cards), 1), 3))
 
 
 def _charts(result: Result, base_run: str | None) -> Sequence[Charts]:
     objectives = [objective.metric for objective in result.experiment.objectives]
     ways = parallel(_varied(result), objectives)
-    found = [_pairs(result), Charts(title="Choices and objectives", cards=[ways], abreast=1)]
+    found = [_pairs(result), Charts(title="Choices and objectives", cards=[ways], columns=1)]
     if base_run is not None:
         cards = [difference_chart(base_run)]
         found.append(
-            Charts(title="Difference to the baseline", cards=cards, abreast=1, height_px=560)
+            Charts(title="Difference to the baseline", cards=cards, columns=1, height_px=560)
         )
     return [charts for charts in found if charts.cards]

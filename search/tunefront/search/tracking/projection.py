@@ -312,8 +312,8 @@ def _tags(view: TrialView, result: Result) -> dict[str, str]:
         "mlflow.note.content": search_note(view, result),
         "mlflow.source.name": f"tunefront run {result.experiment.path}",
     }
-    if trial.why:
-        tags["proposed"] = trial.why
+    if trial.reason:
+        tags["proposed"] = trial.reason
     if view.picks:
         tags["picks"] = view.role_text
     if trial.cause:

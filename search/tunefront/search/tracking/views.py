@@ -41,13 +41,13 @@ class Charts:
     Attributes:
         title: The heading.
         cards: The settings of each chart.
-        abreast: Number of cards per row.
+        columns: Number of cards per row.
         height_px: Height of a card in pixels.
     """
 
     title: str
     cards: Sequence[Mapping[str, Any]]
-    abreast: int = 2
+    columns: int = 2
     height_px: int = 380
 
 
@@ -197,7 +197,7 @@ def _card(uuid: str, section: str, chart: Mapping[str, Any]) -> dict[str, Any]:
 def _section(key: str, name: str, charts: Charts | None = None) -> dict[str, object]:
     """Return a section of charts; without charts, a hidden section of those MLflow generates."""
     shown = charts is not None
-    layout = {} if charts is None else {"columns": charts.abreast, "cardHeight": charts.height_px}
+    layout = {} if charts is None else {"columns": charts.columns, "cardHeight": charts.height_px}
     return {
         "uuid": key,
         "name": name,

@@ -55,7 +55,7 @@ def looked(experiment: Experiment, seen: EvaluationOf) -> TrialOf:
     """A trial that is so many times as fast as the baseline, and seemed to be `first`."""
 
     def make(number: int, speed: float, first: float, memory: float = 500.0, **look: Any) -> Trial:
-        found = replace(seen(speed, memory), first_look=InterimResult(speed=times(first), **look))
+        found = replace(seen(speed, memory), interim=InterimResult(speed=times(first), **look))
         return Trial(
             number=number,
             configuration=Configuration({"threads": number + 1}),
@@ -106,20 +106,20 @@ def test_equal_speeds_share_their_rank(looked: TrialOf, experiment: Experiment) 
     same = [looked(n, 1.0, 1 + n) for n in range(10)]
     assert reliability_of(same, experiment.objectives).correlation == 0.0
     assert reliability_of([], experiment.objectives) == InterimReliability(
-        trials=0, correlation=0.0, deviation=0.0, ended=0, checked=0, wrong=0
+        trials=0, correlation=0.0, deviation=0.0, stopped=0, controls=0, wrong=0
     )
 
 
 def test_one_that_was_wrong_ends_all_trust(
     trusted: list[Trial], looked: TrialOf, experiment: Experiment
 ) -> None:
-    right = [*trusted, looked(16, 5, 5, 600.0, hopeless=BEATEN)]
+    right = [*trusted, looked(16, 5, 5, 600.0, reason=BEATEN)]
     found = reliability_of(right, experiment.objectives)
-    assert (found.checked, found.wrong, found.trusted) == (1, 0, True)
+    assert (found.controls, found.wrong, found.trusted) == (1, 0, True)
     assert found.describe().endswith("0 trials stopped early, 1 control trials agreed")
-    wrong = [*trusted, looked(16, 5, 5, 1.0, hopeless=BEATEN)]
+    wrong = [*trusted, looked(16, 5, 5, 1.0, reason=BEATEN)]
     found = reliability_of(wrong, experiment.objectives)
-    assert (found.checked, found.wrong, found.trusted) == (1, 1, False)
+    assert (found.controls, found.wrong, found.trusted) == (1, 1, False)
     assert found.describe().endswith("but 1 of 1 control trials disagreed: not used")
     assert thresholds_for(experiment, wrong, 17) is None
 
@@ -127,9 +127,9 @@ def test_one_that_was_wrong_ends_all_trust(
 def test_what_ended_at_its_look_says_nothing_of_looks(
     trusted: list[Trial], looked: TrialOf, experiment: Experiment
 ) -> None:
-    ended = looked(11, 2, 9, hopeless=BEATEN, ended=True)
+    ended = looked(11, 2, 9, reason=BEATEN, stopped=True)
     found = reliability_of([*trusted, ended], experiment.objectives)
-    assert (found.trials, found.ended) == (10, 1)
+    assert (found.trials, found.stopped) == (10, 1)
     assert found.describe().endswith("1.00: 1 trial stopped early")
 
 
@@ -140,8 +140,8 @@ def test_who_is_behind_in_everything_ends(
     assert thresholds is not None
     best = trusted[-1]
     behind = thresholds.interim_result(seen(8.0, 600.0))
-    assert behind.hopeless == f"interim result: {best.name()} is better in every objective"
-    assert behind.ended
+    assert behind.reason == f"interim result: {best.name()} is better in every objective"
+    assert behind.stopped
     assert behind.speed == times(8.0)
     for speed, memory in ((8.0, 400.0), (12.0, 600.0), (9.8, 600.0)):
         assert thresholds.interim_result(seen(speed, memory)) == InterimResult(speed=times(speed))
@@ -154,8 +154,8 @@ def test_a_look_may_miss_as_far_as_looks_have_missed(
     rough = [looked(n, 2.0**n, 2.0**n * (1.1 if n % 2 else 0.9)) for n in range(10)]
     thresholds = thresholds_for(experiment, rough, 11)
     assert thresholds is not None
-    assert not thresholds.interim_result(seen(0.75 * 2**9, 600.0)).ended
-    assert thresholds.interim_result(seen(0.6 * 2**9, 600.0)).ended
+    assert not thresholds.interim_result(seen(0.75 * 2**9, 600.0)).stopped
+    assert thresholds.interim_result(seen(0.6 * 2**9, 600.0)).stopped
 
 
 def test_a_look_with_a_wide_interval_ends_nothing_within_it(
@@ -163,8 +163,8 @@ def test_a_look_with_a_wide_interval_ends_nothing_within_it(
 ) -> None:
     thresholds = thresholds_for(experiment, trusted, 11)
     assert thresholds is not None
-    assert thresholds.interim_result(seen(8.0, 600.0, spread=0.1)).ended
-    assert not thresholds.interim_result(seen(8.0, 600.0, spread=0.3)).ended
+    assert thresholds.interim_result(seen(8.0, 600.0, spread=0.1)).stopped
+    assert not thresholds.interim_result(seen(8.0, 600.0, spread=0.3)).stopped
 
 
 def test_a_limit_out_of_reach_ends(
@@ -174,11 +174,11 @@ def test_a_limit_out_of_reach_ends(
     thresholds = thresholds_for(strict, trusted, 11)
     assert thresholds is not None
     assert (
-        thresholds.interim_result(seen(3.0, 1.0)).hopeless
+        thresholds.interim_result(seen(3.0, 1.0)).reason
         == "interim result: latency_ms <= 2 is out of reach"
     )
-    assert not thresholds.interim_result(seen(4.95, 1.0)).ended
-    told = thresholds.interim_result(seen(20.0, 1.0, loss=20.0)).hopeless
+    assert not thresholds.interim_result(seen(4.95, 1.0)).stopped
+    told = thresholds.interim_result(seen(20.0, 1.0, loss=20.0)).reason
     assert told == "interim result: quality_drop <= 5 is out of reach"
 
 
@@ -188,8 +188,8 @@ def test_one_in_eight_goes_on_whatever_is_seen(
     thresholds = thresholds_for(experiment, trusted, 2 * CONTROL_EVERY)
     assert thresholds is not None
     found = thresholds.interim_result(seen(2.0, 600.0))
-    assert found.hopeless
-    assert not found.ended
+    assert found.reason
+    assert not found.stopped
 
 
 def test_a_race_travels_as_json(

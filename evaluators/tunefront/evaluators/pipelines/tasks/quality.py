@@ -75,5 +75,5 @@ def _limit(workload: AnyWorkload, stopping: QualityStopping) -> QualityLimit:
         direction=workload.primary.direction,
         bound=stopping.limit / 100,
         keeping_counts=stopping.keeping_counts,
-        looks=len(LOOKS),
+        interim_tests=len(LOOKS),
     )

@@ -81,16 +81,16 @@ class Card {
       broken.length ? `breaks ${broken.map(limitText).join(", ")}` : "",
       ties.length ? `can't be told apart from ${numbers(ties)}` : "",
       trial.warnings.length ? `warnings: ${trial.warnings.join("; ")}` : "",
-      trial.why ? `proposed: ${trial.why}` : "",
+      trial.reason ? `proposed: ${trial.reason}` : "",
       trial.attempt > 1 ? `started ${trial.attempt} times` : "",
       trial.status === "failed" ? trial.message : "",
     ].filter(Boolean);
   }
 
   figures(trial) {
-    const metrics = Object.keys(this.report.metrics).filter((name) => name in trial.figures);
+    const metrics = Object.keys(this.report.metrics).filter((name) => name in trial.measurements);
     const rows = metrics.map((name) => {
-      const { value, low, high } = trial.figures[name];
+      const { value, low, high } = trial.measurements[name];
       const unit = el("span", { class: "quiet" }, unitText(this.report, name));
       const ends = low < high ? `${figureText(low)} to ${figureText(high)}` : "";
       const cells = [el("td", { class: "number" }, figureText(value))];

@@ -132,7 +132,7 @@ class Limits {
   preference(changed) {
     const measured = this.report.trials.filter((trial) => trial.measured);
     const usual = this.report.prefer || "the gain in all objectives";
-    const all = (metric) => measured.every((trial) => metric in trial.figures);
+    const all = (metric) => measured.every((trial) => metric in trial.measurements);
     const others = Object.keys(this.report.metrics).filter(all);
     const options = others.map((metric) => el("option", { value: metric }, metric));
     this.choice = el("select", {}, el("option", { value: "" }, usual), ...options);

@@ -57,9 +57,9 @@ class Page {
     const how = el("p", { class: "quiet" }, IMPORTANCE);
     byId("importance").replaceChildren(...importanceParts(report));
     byId("importance").before(how);
-    byId("answers").hidden = !report.answers;
+    byId("answers").hidden = !report.outputs;
     byId("curves-section").hidden = !report.curves.length;
-    byId("answered").replaceChildren(...(report.answers ? answersParts(report) : []));
+    byId("answered").replaceChildren(...(report.outputs ? answersParts(report) : []));
     byId("stages").replaceChildren(...stagesPart(report));
     const open = (number, button) => {
       const trial = report.trials.find((one) => one.number === number);

@@ -3,7 +3,7 @@
 const ITEMS_SHOWN = 4;
 
 function answersParts(report) {
-  const { differences, items } = report.answers;
+  const { differences, items } = report.outputs;
   const told = differences.map((text) => el("li", {}, text));
   const [first, rest] = [items.slice(0, ITEMS_SHOWN), items.slice(ITEMS_SHOWN)];
   const nodes = [el("ul", {}, ...told), ...first.map((item) => answersItem(report, item))];
@@ -14,7 +14,7 @@ function answersParts(report) {
 
 /** One item: what was asked, what the data says, a row a trial. */
 function answersItem(report, item) {
-  const { trials, metric } = report.answers;
+  const { trials, metric } = report.outputs;
   const rows = trials.map((number, place) => {
     const { name } = report.trials.find((trial) => trial.number === number);
     const right = item.right[place];
@@ -25,6 +25,6 @@ function answersItem(report, item) {
   });
   const judged = item.right.every((right) => right === null) ? metric : "";
   if (item.expected) rows.unshift(["the data", item.expected, ""]);
-  const asked = el("p", {}, el("span", { class: "quiet" }, `item ${item.item}: `), item.asked);
+  const asked = el("p", {}, el("span", { class: "quiet" }, `item ${item.item}: `), item.input);
   return el("div", {}, asked, table(["trial", "answer", judged], rows));
 }

@@ -8,27 +8,27 @@ function readReport(text) {
   for (const trial of report.trials) {
     trial.measured = trial.status === "ok" || trial.status === "infeasible";
     if (!trial.measured) continue;
-    for (const [name, parts] of Object.entries(trial.figures)) {
+    for (const [name, parts] of Object.entries(trial.measurements)) {
       const [value, low, high] = parts.map(Number);
-      trial.figures[name] = { value, low, high, samples: parts[3] };
+      trial.measurements[name] = { value, low, high, samples: parts[3] };
     }
     for (const name in trial.bars) trial.bars[name] = trial.bars[name].map(Number);
     trial.low = trial.low.map(Number);
     trial.high = trial.high.map(Number);
     trial.gain = trial.gain === null ? null : Number(trial.gain);
-    trial.costs = report.objectives.map((o) => o.sign * trial.figures[o.metric].value);
+    trial.costs = report.objectives.map((o) => o.sign * trial.measurements[o.metric].value);
   }
   return report;
 }
 
-const valueOf = (trial, metric) => trial.figures[metric].value;
+const valueOf = (trial, metric) => trial.measurements[metric].value;
 const keeps = (limit, value) => (limit.test === "<=" ? value <= limit.bound : value >= limit.bound);
 const limitText = (limit) => `${limit.metric} ${limit.test} ${general(limit.bound)}`;
 
 /** The measured trials that keep all limits. */
 function within(trials, limits) {
   const kept = (trial) =>
-    limits.every((l) => l.metric in trial.figures && keeps(l, valueOf(trial, l.metric)));
+    limits.every((l) => l.metric in trial.measurements && keeps(l, valueOf(trial, l.metric)));
   return trials.filter((trial) => trial.measured && kept(trial));
 }
 
@@ -105,7 +105,7 @@ function recommended(report, best, prefer) {
 
 /** The best by a metric, and in words what can't be told apart from it by that metric. */
 function bestAsTold(report, trials, metric, chosen, other, word) {
-  const ends = (t) => ({ low: [t.figures[metric].low], high: [t.figures[metric].high] });
+  const ends = (t) => ({ low: [t.measurements[metric].low], high: [t.measurements[metric].high] });
   const top = bestBy(report, trials, metric);
   const near = (t) => alike(ends(t), ends(top), report.rules.smallest_difference);
   const equal = trials.filter(near);
@@ -166,7 +166,7 @@ function picksOf(report, front, ties, limits, prefer) {
     const simple = (t) => [t.changes, size === null ? 0 : valueOf(t, size)];
     const chosen = firstLeast([trial, ...ties(trial)], simple);
     if (chosen !== trial) reason += ", tied; the one closest to the baseline was chosen";
-    const unsure = limits.filter((limit) => !certain(limit, chosen.figures[limit.metric]));
+    const unsure = limits.filter((limit) => !certain(limit, chosen.measurements[limit.metric]));
     if (unsure.length) {
       reason += `; meets ${unsure.map(limitText).join(" and ")} on the estimate; the 95 % interval crosses the limit`;
     }
@@ -201,7 +201,7 @@ function nearestMisses(trials, limits, count = 3) {
     Math.max(
       ...limits.map(
         (l) =>
-          l.metric in trial.figures
+          l.metric in trial.measurements
             ? beyond(l, valueOf(trial, l.metric)) / Math.max(Math.abs(l.bound), 1e-9)
             : Infinity,
       ),

@@ -1,10 +1,10 @@
 // How the search went: what matters, the front's growth, time, failures, machine and protocol.
 
 function importanceParts(report) {
-  return report.importance.map(({ objective, told, shares }) => {
+  return report.importance.map(({ objective, text, shares }) => {
     const rows = shares.map(([name, share]) => [name, share, percent(share)]);
     const shown = rows.length ? bars(rows) : null;
-    return el("div", {}, el("h3", {}, objective), shown, el("p", { class: "quiet" }, told));
+    return el("div", {}, el("h3", {}, objective), shown, el("p", { class: "quiet" }, text));
   });
 }
 
@@ -108,8 +108,8 @@ function failureParts(report, open) {
     });
     parts.push(el("h3", {}, "Failed"), table(["stage", "cause", "trials", "message"], rows));
   } else parts.push(el("p", {}, "No trial failed."));
-  if (report.lessons.length) {
-    const items = report.lessons.map((lesson) => el("li", {}, lesson));
+  if (report.inferred_failures.length) {
+    const items = report.inferred_failures.map((failure) => el("li", {}, failure));
     parts.push(el("h3", {}, "What the failures taught"), el("ul", {}, ...items));
   }
   if (report.dropped.length) {

@@ -13,7 +13,7 @@ function columnsOf(report) {
   metrics.push(...report.limits.map((limit) => limit.metric));
   const { loss } = report.rules;
   if (report.metrics[loss]) metrics.push(loss);
-  const found = (trial, metric) => (trial.measured ? trial.figures[metric] : undefined);
+  const found = (trial, metric) => (trial.measured ? trial.measurements[metric] : undefined);
   return [
     { title: "role", key: roleText, show: roleText, moves: true },
     { title: "trust", key: trustText, show: trustText, moves: true },

@@ -32,16 +32,16 @@ class InterimReliability:
         trials: Number of trials with both interim and final speed.
         correlation: Spearman correlation of interim and final speed; 0 below two trials.
         deviation: Root mean square of log(interim speed / final speed).
-        ended: Number of trials stopped early.
-        checked: Number of control trials: they would have been stopped, but ran to the end.
+        stopped: Number of trials stopped early.
+        controls: Number of control trials: they would have been stopped, but ran to the end.
         wrong: Number of control trials that are on the front.
     """
 
     trials: int
     correlation: float
     deviation: float
-    ended: int
-    checked: int
+    stopped: int
+    controls: int
     wrong: int
 
     @property
@@ -56,11 +56,13 @@ class InterimReliability:
             return ""
         found = f"rank correlation of interim and final speeds {self.correlation:.2f}"
         if self.wrong:
-            return f"{found}, but {self.wrong} of {self.checked} control trials disagreed: not used"
+            return (
+                f"{found}, but {self.wrong} of {self.controls} control trials disagreed: not used"
+            )
         if not self.trusted:
             return f"{found}; not used below {LEAST_CORRELATION:g}"
-        checked = f", {self.checked} control trials agreed" if self.checked else ""
-        return f"{found}: {counted(self.ended, 'trial')} stopped early{checked}"
+        controls = f", {self.controls} control trials agreed" if self.controls else ""
+        return f"{found}: {counted(self.stopped, 'trial')} stopped early{controls}"
 
 
 def reliability_of(trials: Sequence[Trial], objectives: Sequence[Objective]) -> InterimReliability:
@@ -68,18 +70,18 @@ def reliability_of(trials: Sequence[Trial], objectives: Sequence[Objective]) -> 
     interim = [
         (trial, result) for trial in trials if (result := interim_result_of(trial)) is not None
     ]
-    whole = [(trial, result) for trial, result in interim if not result.ended]
+    whole = [(trial, result) for trial, result in interim if not result.stopped]
     pairs = [(result.speed, _speed(trial)) for trial, result in whole]
     known = [[first.value, all_.value] for first, all_ in pairs if first and all_]
     logs = np.log(known).reshape(-1, 2)
-    checked = [trial for trial, result in whole if result.hopeless]
+    controls = [trial for trial, result in whole if result.reason]
     return InterimReliability(
         trials=len(known),
         correlation=_rank_correlation(logs),
         deviation=float(np.sqrt(np.mean(np.diff(logs) ** 2))) if len(logs) else 0.0,
-        ended=len(interim) - len(whole),
-        checked=len(checked),
-        wrong=sum(trial in checked for trial in nondominated_trials(trials, objectives)),
+        stopped=len(interim) - len(whole),
+        controls=len(controls),
+        wrong=sum(trial in controls for trial in nondominated_trials(trials, objectives)),
     )
 
 
@@ -87,7 +89,7 @@ def interim_result_of(trial: Trial) -> InterimResult | None:
     """Return a trial's interim result; None if the trial was not measured or has none."""
     if not trial.measured or trial.evaluation is None:
         return None
-    return trial.evaluation.first_look
+    return trial.evaluation.interim
 
 
 def _speed(trial: Trial) -> Measurement | None:

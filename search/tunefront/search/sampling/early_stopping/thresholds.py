@@ -59,7 +59,7 @@ class StoppingThresholds:
         """Return the interim result of an evaluation after its first turns."""
         why = self._unreachable(found)
         return InterimResult(
-            speed=speed_against(found), hopeless=why, ended=bool(why) and not self.control
+            speed=speed_against(found), reason=why, stopped=bool(why) and not self.control
         )
 
     def _unreachable(self, found: Evaluation) -> str:
@@ -142,4 +142,4 @@ def _least(figure: Measurement, objective: Objective) -> float:
 
 def _slim(baseline: Evaluation) -> Evaluation:
     """Return the baseline without the fields that a comparison does not need."""
-    return replace(baseline, samples=(), blocks=(), log=(), facts={}, machine={})
+    return replace(baseline, outputs=(), blocks=(), log=(), facts={}, machine={})
