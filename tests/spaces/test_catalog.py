@@ -9,6 +9,7 @@ from tests.processors import PROCESSORS, hardware_with
 
 from tunefront.evaluators import builtin_catalog
 from tunefront.spaces import (
+    EXPERIMENT,
     PRESETS,
     STAGES,
     Catalog,
@@ -296,3 +297,51 @@ def test_outputs_depend_on_execution_choices_that_change_them() -> None:
     catalog = Catalog([Extension(name="x", choices=(kind("bits"), same, other))])
     complete = catalog.complete({"bits": 4, "speed": 2, "temperature": 1})
     assert catalog.outputs_of(complete) == Configuration({"bits": 4, "temperature": 1})
+
+
+@pytest.mark.parametrize(
+    ("task", "reason"),
+    [
+        ("text", "a has the interface tensors, but task text needs generation"),
+        ("vectors", None),
+        ("training", None),
+        ("unknown", None),
+    ],
+)
+def test_a_runtime_needs_the_interface_of_the_task(
+    task: str, reason: str | None, context: Callable[..., Context]
+) -> None:
+    catalog = Catalog(
+        [
+            Extension(name="shared", choices=(WORDS,)),
+            Extension(
+                name="text", interfaces=frozenset({"generation"}), provides={"workload": "m:T"}
+            ),
+            Extension(name="vectors", provides={"workload": "m:V"}),
+            Extension(
+                name="training", interfaces=frozenset({"other"}), provides={"pipeline": "m:P"}
+            ),
+            Extension(name="a"),
+        ]
+    )
+    (rule,) = [rule for rule in catalog.rules if rule.name == "interface"]
+    assert rule.reason(context(task), "a") == reason
+
+
+def test_a_task_uses_its_own_choices_the_experiment_s_and_those_that_it_lists() -> None:
+    catalog = Catalog(
+        [
+            Extension(name="shared", choices=(WORDS, kind("threads"))),
+            Extension(
+                name="training",
+                choices=(kind("steps"),),
+                uses=frozenset({"threads"}),
+                provides={"pipeline": "m:P"},
+            ),
+            Extension(name="other", provides={"workload": "m:W"}),
+            Extension(name=EXPERIMENT, choices=(kind("mine"),)),
+        ]
+    )
+    assert catalog.used_by("training") == frozenset({"threads", "steps", "mine"})
+    assert catalog.used_by("other") is None
+    assert catalog.tasks == ("other", "training")

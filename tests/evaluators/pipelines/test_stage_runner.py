@@ -18,6 +18,7 @@ from tunefront.evaluators import (
     WorkloadSpec,
     builtin_catalog,
     plain_interim,
+    quality_metrics,
 )
 from tunefront.evaluators.evaluation.evaluation import WAITING
 from tunefront.evaluators.isolation.interim import Decision, Interim
@@ -30,7 +31,7 @@ from tunefront.evaluators.pipelines.base import (
 )
 from tunefront.evaluators.pipelines.stage_runner import StageRunner
 from tunefront.evaluators.store.store import key_of
-from tunefront.spaces import Configuration, Resources
+from tunefront.spaces import Configuration, Extension, Metric, Resources, WorkloadError
 
 HERE = Path(__file__).parents[1]
 
@@ -225,3 +226,17 @@ def test_a_round_of_training_runs_has_another_seed(
         first, second = (pipeline.confirm(run, [CONFIGURATION], one) for one in wanted)
     assert first == [RoundResult(rates=(), undisturbed=(), values={"loss": 0.2})]
     assert second == [RoundResult(rates=(), undisturbed=(), values={"loss": 1.2})]
+
+
+def test_a_task_whose_pipeline_measures_no_quality_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from tunefront.evaluators.pipelines import workload
+
+    speed = Metric(name="step_ms", unit="ms", direction="minimize", summary="", kind="training")
+    task = Extension(name="train", metrics=(speed,), provides={"pipeline": "m:P"})
+    catalog = builtin_catalog().extended(task)
+    monkeypatch.setattr(workload, "catalog_for", lambda spec: catalog)
+    spec = WorkloadSpec(task="train", model="m", folder="")
+    with pytest.raises(WorkloadError, match="task train: one of the metrics of its extension"):
+        quality_metrics(spec)
