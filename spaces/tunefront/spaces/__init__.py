@@ -41,10 +41,10 @@ from .rules import Context, Rule
 from .space import SearchSpace, build_space
 
 __all__ = [
+    "EXPERIMENT",
     "KNOWN_GOOD",
     "NOT_QUANTIZED",
     "PRESETS",
-    "EXPERIMENT",
     "SHARED",
     "STAGES",
     "CacheError",

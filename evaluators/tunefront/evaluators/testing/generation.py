@@ -26,7 +26,7 @@ from tunefront.spaces import Catalog, Configuration
 from .cases import NotConformant
 
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".joblib")
-END_S = 10.0
+ENDPOINT_END_S = 10.0
 """Seconds within which processes of a closed endpoint must have ended."""
 
 
@@ -129,7 +129,7 @@ def a_cancelled_request_does_not_disturb_the_next(case: EngineCase) -> None:
     with closing(case.open()) as endpoint:
         number = endpoint.submit(GenerationRequest(prompt=prompt.prompt, new_tokens=64))
         endpoint.cancel(number)
-        deadline = time.monotonic() + END_S
+        deadline = time.monotonic() + ENDPOINT_END_S
         ended = False
         while not ended and time.monotonic() < deadline:
             events = endpoint.poll(0.1)
@@ -152,7 +152,7 @@ def its_processes_end_with_it(case: EngineCase) -> None:
         others = [pid for pid in endpoint.processes() or () if pid != this]
         if lost := [pid for pid in others if not psutil.pid_exists(pid)]:
             raise NotConformant(f"processes() must list running processes, but {lost[0]} is none")
-    deadline = time.monotonic() + END_S
+    deadline = time.monotonic() + ENDPOINT_END_S
     while left := [pid for pid in others if _runs(pid)]:
         if time.monotonic() > deadline:
             raise NotConformant(f"close() must end the endpoint's processes, but {left[0]} runs")

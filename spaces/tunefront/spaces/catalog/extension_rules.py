@@ -10,12 +10,12 @@ from tunefront.spaces.extension import Exclusion, Extension, Requirement
 from tunefront.spaces.hardware import Hardware
 from tunefront.spaces.rules import Context, Rule
 
-Check = Callable[[Hardware, Mapping[str, Value]], str | None]
+ConfigurationCheck = Callable[[Hardware, Mapping[str, Value]], str | None]
 """Returns the reason why complete values can't run on a machine, or None."""
 
 
 def _grouped(
-    name: str, checks: Sequence[tuple[tuple[Condition, ...], tuple[str, ...], Check]]
+    name: str, checks: Sequence[tuple[tuple[Condition, ...], tuple[str, ...], ConfigurationCheck]]
 ) -> tuple[Rule, ...]:
     """Return one rule for all checks that depend on the same choices.
 
@@ -23,7 +23,7 @@ def _grouped(
         name: Name of the rules.
         checks: Of each check its conditions, further choices that it reads, and the check itself.
     """
-    by_choices: dict[tuple[str, ...], list[tuple[tuple[Condition, ...], Check]]] = {}
+    by_choices: dict[tuple[str, ...], list[tuple[tuple[Condition, ...], ConfigurationCheck]]] = {}
     for conditions, others, check in checks:
         read = tuple(dict.fromkeys([*(c.choice for c in conditions), *others]))
         by_choices.setdefault(read, []).append((conditions, check))
@@ -34,7 +34,7 @@ def _grouped(
 
 
 def _first_reason(
-    read: tuple[str, ...], checks: tuple[tuple[tuple[Condition, ...], Check], ...]
+    read: tuple[str, ...], checks: tuple[tuple[tuple[Condition, ...], ConfigurationCheck], ...]
 ) -> Callable[..., str | None]:
     def reason(context: Context, *given: Value) -> str | None:
         values = dict(zip(read, given, strict=True))
@@ -68,7 +68,7 @@ def requirement_rules(
     )
 
 
-def _lacking(requirements: Sequence[Requirement]) -> Check:
+def _lacking(requirements: Sequence[Requirement]) -> ConfigurationCheck:
     def check(hardware: Hardware, _: Mapping[str, Value]) -> str | None:
         missing = [one for one in requirements if one.version_on(hardware) is None]
         if not missing:
@@ -99,7 +99,7 @@ def exclusion_rules(
     )
 
 
-def _excluding(exclusion: Exclusion) -> Check:
+def _excluding(exclusion: Exclusion) -> ConfigurationCheck:
     def check(hardware: Hardware, values: Mapping[str, Value]) -> str | None:
         return exclusion.reason if exclusion.applies(values, hardware) else None
 
