@@ -1,5 +1,6 @@
 """Memory as the kernel counts it."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -130,3 +131,20 @@ def test_a_file_that_is_mapped_counts_once_it_is_touched() -> None:
     assert found["mapped"] < BLOCK_MB / 4
     assert found["after"] == pytest.approx(BLOCK_MB, rel=0.1)
     assert found["peak"] == pytest.approx(BLOCK_MB, rel=0.1)
+
+
+def test_an_engine_s_processes_count_instead_of_the_one_that_sends_requests() -> None:
+    reading = HostMemory().start([os.getpid()], [])
+    engine = subprocess.Popen(
+        [sys.executable, "-c", "b = bytearray(60 * 2**20); print(1, flush=True); input()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert engine.stdout is not None
+    engine.stdout.readline()
+    reading.watch([engine.pid])
+    found = reading.measurements(Timing(blocks=[], items=1))
+    own = process_memory_mb(engine.pid)[1]
+    engine.communicate(b"\n")
+    assert found["peak_memory_mb"].value == pytest.approx(own, abs=5)
+    assert found["model_memory_mb"].value == found["peak_memory_mb"].value > 60

@@ -208,19 +208,21 @@ class _Participant:
         self.pids = list(pids)
         self._readings = [measure.start(self.pids, cores) for measure in self._measures]
 
-    def add_processes(self, loaded: Sequence[Mapping[str, Any]]) -> None:
-        """Watch the processes that the endpoints have started elsewhere than below their own.
+    def watch_endpoints(self, loaded: Sequence[Mapping[str, Any]]) -> None:
+        """Watch the processes that do the work, if they are others than those that were started.
 
         An endpoint on another machine has none: what is read of processes is left out then.
         """
         if any(one["processes"] is None for one in loaded):
             self._measures, self._readings = (), []
             return
-        watched = {pid for own in self.pids for pid in with_descendants(own)}
-        others = [int(pid) for one in loaded for pid in one["processes"] if pid not in watched]
-        self.pids += others
+        working = [int(pid) for one in loaded for pid in one["processes"]]
+        if working == self.pids:
+            return
         for reading in self._readings:
-            reading.add_processes(others)
+            reading.watch(working)
+        known = {pid for own in self.pids for pid in with_descendants(own)}
+        self.pids += [pid for pid in working if pid not in known]
 
     def before_block(self) -> None:
         """Read what is read before a turn."""
@@ -385,7 +387,7 @@ class _Benchmark:
             )
             if loaded:
                 participant.load_s = loaded[0]["load_s"]
-                participant.add_processes(loaded)
+                participant.watch_endpoints(loaded)
 
     def _machine_readings(self) -> list[Reading]:
         """Begin the readings of the machine's state."""

@@ -6,7 +6,6 @@ are not required.
 """
 
 import json
-import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -23,7 +22,6 @@ from tunefront.evaluators.interfaces.endpoint import Endpoint
 from tunefront.evaluators.interfaces.load import Load
 from tunefront.evaluators.measures.machine import ProcessWatch
 from tunefront.evaluators.measures.memory import PEAK_MEMORY, tree_memory_mb
-from tunefront.evaluators.measures.processes import with_descendants
 from tunefront.evaluators.statistics.timing import Block, Timing
 from tunefront.spaces import ExportError, detect_hardware
 
@@ -97,7 +95,7 @@ def run_sample(folder: Path, seconds: float) -> ExportRun:
         now = interface.respond(endpoint, request)
         alone = RequestSet(interface=interface, load=Load(), requests=[request])
         timing = time_alone(endpoint, alone, Protocol(seconds=seconds, requests=1))
-        peak_mb = sum(tree_memory_mb(pid)[1] for pid in _trees(endpoint))
+        peak_mb = sum(tree_memory_mb(pid)[1] for pid in endpoint.processes() or ())
         facts = endpoint.facts()
     finally:
         endpoint.close()
@@ -108,12 +106,6 @@ def run_sample(folder: Path, seconds: float) -> ExportRun:
         facts=facts,
         values={first.name: measured, PEAK_MEMORY.name: peak_mb},
     )
-
-
-def _trees(endpoint: Endpoint) -> list[int]:
-    """Return this process, and those of the endpoint that are not its descendants."""
-    own = with_descendants(os.getpid())
-    return [os.getpid(), *(pid for pid in endpoint.processes() or () if pid not in own)]
 
 
 def _running(folder: Path, manifest: Mapping[str, Any], seconds: float) -> list[Check]:

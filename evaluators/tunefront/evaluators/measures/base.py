@@ -18,11 +18,14 @@ class Reading:
     Its methods are called in the process that controls the benchmark, never during a timed block.
     """
 
-    def add_processes(self, processes: Sequence[int]) -> None:
-        """Watch further processes, from now on: those of an engine that was just opened.
+    def watch(self, processes: Sequence[int]) -> None:
+        """Watch these processes instead of those given at the start.
+
+        Called after loading, if an engine in processes of its own does the work: the process that
+        only sends requests to it does not count.
 
         Args:
-            processes: Ids of processes that are no descendants of those that are watched already.
+            processes: Ids of the engine's processes, one for each replica or more.
         """
 
     def before_block(self) -> None:

@@ -84,9 +84,9 @@ class _MemoryReading(Reading):
     def __init__(self, processes: Sequence[int]) -> None:
         self._idle_mb = {pid: tree_memory_mb(pid)[0] for pid in processes}
 
-    def add_processes(self, processes: Sequence[int]) -> None:
-        """Count further processes whole: their libraries belong to the engine."""
-        self._idle_mb |= dict.fromkeys(processes, 0.0)
+    def watch(self, processes: Sequence[int]) -> None:
+        """Count these processes whole: their libraries belong to the engine."""
+        self._idle_mb = {pid: self._idle_mb.get(pid, 0.0) for pid in processes}
 
     def measurements(self, timing: Timing) -> Mapping[str, Measurement]:
         """Return the peaks so far.

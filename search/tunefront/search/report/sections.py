@@ -64,7 +64,10 @@ def _machine(record: Mapping[str, Any]) -> list[list[str]]:
         ["machine", str(machine.get("summary", ""))],
         ["instruction sets", ", ".join(machine.get("isa", ()))],
         ["libraries", ", ".join(f"{name} {version}" for name, version in libraries.items())],
-        ["model and data", ", ".join(f"{name} {value}" for name, value in workload.items())],
+        [
+            "model and data",
+            ", ".join(f"{name} {value}" for name, value in workload.items() if value),
+        ],
     ]
     return [row for row in rows if row[1]]
 
