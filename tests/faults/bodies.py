@@ -88,17 +88,17 @@ def trial(job: Job) -> Evaluation:
     mark.touch()
     if stage == "worker":
         os.kill(os.getpid(), signal.SIGKILL)
-    setting = job.settings
+    settings = job.settings
     if stage in ("model", "runtime", "quality"):  # made here, not found in the store
-        setting = replace(setting, store=str(folder / "stores" / str(job.number)))
+        settings = replace(settings, store=str(folder / "stores" / str(job.number)))
     if not stage:  # the first one of a worker waits for imports
-        setting = replace(setting, timeouts=Timeouts())
+        settings = replace(settings, timeouts=Timeouts())
     if fault.startswith("hangs"):
-        hasty = replace(setting.timeouts, **{TIMEOUT_OF[stage]: HANG_S})
-        setting = replace(setting, timeouts=hasty)
+        hasty = replace(settings.timeouts, **{TIMEOUT_OF[stage]: HANG_S})
+        settings = replace(settings, timeouts=hasty)
     isolation = Faulty(stage, fault) if stage else _undisturbed()
     log = folder / "logs" / f"{job.number:05}.log"
-    return evaluate(setting, builtin_catalog().complete(job.configuration), isolation, log)
+    return evaluate(settings, builtin_catalog().complete(job.configuration), isolation, log)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

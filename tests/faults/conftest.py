@@ -106,7 +106,7 @@ def searched(
     def on_event(event: Event) -> None:
         said.append(event_text(event))
 
-    setting, described = check_workload(experiment, on_event)
+    settings, described = check_workload(experiment, on_event)
     study = Study.open(experiment, {"workload": described.fingerprint})
     (experiment.results / "faults.json").write_text(json.dumps(plan))
     runnable = experiment.space.enumerate().runnable
@@ -115,7 +115,7 @@ def searched(
             study,
             build_sampler(experiment, runnable),
             runnable,
-            replace(setting, memory_mb=MEMORY_MB),  # memory is out soon
+            replace(settings, memory_mb=MEMORY_MB),  # memory is out soon
             concurrent=1,
             stopping=Stopping(trials=trials),
             on_trial=lambda trial: during(runner, host, trial),

@@ -68,7 +68,7 @@ class Turns:
 
     def __call__(
         self,
-        setting: EvaluationSettings,
+        settings: EvaluationSettings,
         targets: Sequence[Target],
         isolation: object,
         log: Path,
@@ -90,7 +90,7 @@ class Turns:
         return InterleavedRun(target_results=target_results, machine={}, waited_s=0.0)
 
 
-def target(setting: EvaluationSettings, configuration: Configuration, *_: object) -> Target:
+def target(settings: EvaluationSettings, configuration: Configuration, *_: object) -> Target:
     """One that can't be built any more is among them."""
     if configuration == GONE:
         raise EvaluationError("no such kernel", cause="unsupported")
@@ -133,14 +133,14 @@ def test_a_worker_completes_configurations(play: Any, monkeypatch: pytest.Monkey
     evaluated: list[Configuration] = []
 
     def note(
-        setting: EvaluationSettings, configuration: Configuration, *_: object, **__: object
+        settings: EvaluationSettings, configuration: Configuration, *_: object, **__: object
     ) -> Evaluation:
         evaluated.append(configuration)
         return Evaluation(status="ok")
 
     monkeypatch.setattr(module, "evaluate", note)
-    setting = turns_job(short).settings
-    run_job(Job(number=3, configuration=short, settings=setting, folder=Path("/nowhere")))
+    settings = turns_job(short).settings
+    run_job(Job(number=3, configuration=short, settings=settings, folder=Path("/nowhere")))
     assert evaluated == [builtin_catalog().complete(short)]
 
 

@@ -14,8 +14,8 @@ from tunefront.evaluators import CandidateRecord, builtin_catalog
 from tunefront.search.deploy.serving import (
     dockerfile,
     requirements_of,
+    serving_text,
     serving_versions,
-    serving_words,
 )
 
 VERSIONS = {
@@ -87,10 +87,10 @@ def test_versions_are_those_installed_here() -> None:
 
 
 def test_the_readme_says_how_to_serve_and_what_can_not_be() -> None:
-    told = serving_words(record("torch"))
+    told = serving_text(record("torch"))
     assert "pip install torch numpy fastapi uvicorn" in told
     assert "docker build" in told
-    assert "compiled for the processor" in serving_words(record("inductor"))
-    shared = serving_words(record("torch", ranks=2))
+    assert "compiled for the processor" in serving_text(record("inductor"))
+    shared = serving_text(record("torch", ranks=2))
     assert shared.startswith("There is no `serve.py`: 2 processes share this model")
     assert "torchrun --nproc-per-node 2 run.py" in shared

@@ -17,7 +17,7 @@ from tunefront.evaluators import Evaluation, Isolation, evaluate, profile_candid
 from tunefront.search import Experiment, Trial, load_experiment, recorded_result
 from tunefront.search.cli import tunefront
 from tunefront.search.profile.run import DATA, PICTURE, TABLE, TRACE, profile_trial
-from tunefront.search.results.metadata import recorded_setting, write_record
+from tunefront.search.results.metadata import recorded_settings, write_record
 from tunefront.search.run.preflight import check_workload
 from tunefront.search.study.study import Study
 from tunefront.search.terminal.profile import profile_lines, profile_tables
@@ -56,11 +56,11 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Searched]:
     os.environ.update(variables(folder))
     os.environ.pop("MLFLOW_TRACKING_URI", None)
     experiment = load_experiment(small_experiment(folder))
-    setting, described = check_workload(experiment, lambda line: None)
+    settings, described = check_workload(experiment, lambda line: None)
     study = Study.open(experiment, {"workload": described.fingerprint})
     isolation = Isolation()
     baseline = experiment.space.catalog.complete(experiment.baseline)
-    found = evaluate(setting, baseline, isolation, folder / "trial.log")
+    found = evaluate(settings, baseline, isolation, folder / "trial.log")
     isolation.close()
     study.tell(study.ask(experiment.baseline), found)
     write_record(experiment, experiment.space.enumerate(), described)
@@ -117,23 +117,23 @@ def test_what_has_no_figures_is_refused(
     searched: Searched, trial: Callable[..., Trial], failure: Callable[..., Evaluation]
 ) -> None:
     result = recorded_result(searched.experiment)
-    setting = recorded_setting(searched.experiment)
+    settings = recorded_settings(searched.experiment)
     failed = replace(trial(3, {"threads": 1}, "failed"), evaluation=failure())
     with pytest.raises(ExperimentError, match="trial 3 failed: only measured trials are profiled"):
-        profile_trial(result, failed, setting)
+        profile_trial(result, failed, settings)
     smoke = replace(result, experiment=replace(searched.experiment, smoke=True))
     with pytest.raises(ExperimentError, match="a quick check is not profiled"):
-        profile_trial(smoke, result.trials[0], setting)
+        profile_trial(smoke, result.trials[0], settings)
 
 
 def test_what_can_not_be_profiled_leaves_nothing_behind(
     searched: Searched, trial: Callable[..., Trial]
 ) -> None:
     result = recorded_result(searched.experiment)
-    setting = recorded_setting(searched.experiment)
+    settings = recorded_settings(searched.experiment)
     shared = trial(7, {"runtime": "torch", "tensor_parallel": 2}, throughput=1.0)
     with pytest.raises(EvaluationError, match=r"trial 7 can't be profiled: .* \(unsupported\)"):
-        profile_trial(result, shared, setting)
+        profile_trial(result, shared, settings)
     names = [path.name for path in (searched.experiment.results / "profiles").iterdir()]
     assert names == ["000"]
 
@@ -143,7 +143,11 @@ def test_kernels_that_inductor_compiled_are_seen(searched: Searched, tmp_path: P
     chosen = catalog.complete({**searched.experiment.baseline, "runtime": "inductor"})
     isolation = Isolation()
     found = profile_candidate(
-        recorded_setting(searched.experiment), chosen, isolation, tmp_path / "log", tmp_path / TRACE
+        recorded_settings(searched.experiment),
+        chosen,
+        isolation,
+        tmp_path / "log",
+        tmp_path / TRACE,
     )
     isolation.close()
     names = {row.operator for row in found.rows}

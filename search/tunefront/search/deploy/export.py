@@ -20,12 +20,12 @@ from tunefront.evaluators.exports.folder import (
 from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.search.experiment.document import slug_of
 from tunefront.search.results.metadata import read_record
-from tunefront.search.results.result import Result, figure
+from tunefront.search.results.result import Result, format_value
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import ExportError, detect_hardware, show
 
 from .rounds import Rounds, measure_rounds
-from .serving import DOCKERFILE, dockerfile, requirements_of, serving_versions, serving_words
+from .serving import DOCKERFILE, dockerfile, requirements_of, serving_text, serving_versions
 from .verify import Verification, verify
 
 
@@ -55,14 +55,14 @@ def _words(configuration: Mapping[str, Any]) -> str:
 
 
 def export_trial(
-    result: Result, trial: Trial, setting: EvaluationSettings, target: Path
+    result: Result, trial: Trial, settings: EvaluationSettings, target: Path
 ) -> Verification:
     """Export a measured trial and verify the export in a fresh process.
 
     Args:
         result: The result of the search, for the README and the manifest.
         trial: The trial to export.
-        setting: The evaluation settings of the search.
+        settings: The evaluation settings of the search.
         target: The folder to write; must not exist yet.
 
     Raises:
@@ -75,26 +75,26 @@ def export_trial(
     if target.exists():
         raise ExportError(f"{target} exists already; remove it, or name another with --output")
     target.parent.mkdir(parents=True, exist_ok=True)
-    made = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(made, ignore_errors=True)
-    made.mkdir()
+    partial = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
     try:
-        _fill(result, trial, setting, made)
-        verification = verify(made)
+        _fill(result, trial, settings, partial)
+        verification = verify(partial)
         if not verification.passed:
             failed = "; ".join(f"{c.name}: {c.detail}" for c in verification.checks if not c.holds)
             raise ExportError(f"trial {trial.number} does not survive its export: {failed}")
-        made.rename(target)
+        partial.rename(target)
     finally:
-        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
     return replace(verification, folder=target)
 
 
-def _fill(result: Result, trial: Trial, setting: EvaluationSettings, folder: Path) -> None:
+def _fill(result: Result, trial: Trial, settings: EvaluationSettings, folder: Path) -> None:
     isolation = Isolation()
     log = result.experiment.results / "logs" / f"export-{trial.number:05}.log"
     try:
-        export_candidate(setting, trial.complete, isolation, log, folder)
+        export_candidate(settings, trial.complete, isolation, log, folder)
     finally:
         isolation.close()
     fields = _manifest(result, trial, measure_rounds(folder))
@@ -140,8 +140,8 @@ def _manifest(result: Result, trial: Trial, sample: Rounds) -> dict[str, Any]:
 def _readme(
     result: Result, trial: Trial, record: CandidateRecord, fields: Mapping[str, Any]
 ) -> str:
-    figures = "\n".join(
-        f"| {name} | {figure(m)} | {m.low:.4g} to {m.high:.4g} | {m.unit} | {m.samples} |"
+    rows = "\n".join(
+        f"| {name} | {format_value(m)} | {m.low:.4g} to {m.high:.4g} | {m.unit} | {m.samples} |"
         for name, m in trial.measurements.items()
     )
     choices = "\n".join(f"- {name}: {value}" for name, value in trial.configuration.items())
@@ -167,7 +167,7 @@ FOLDER` checks files, outputs, choices, speed and memory.
 
 ## Serve it
 
-{serving_words(record)}
+{serving_text(record)}
 ## What it is
 
 {choices}
@@ -179,5 +179,5 @@ data; sha256 sums are in `manifest.json`.
 
 | metric | value | 95 % interval | unit | samples |
 |---|---|---|---|---|
-{figures}
+{rows}
 """

@@ -67,7 +67,7 @@ def dockerfile(record: CandidateRecord, versions: Mapping[str, str], tag: str) -
     )
 
 
-def serving_words(record: CandidateRecord) -> str:
+def serving_text(record: CandidateRecord) -> str:
     """Return the README's section about serving."""
     if not can_be_served(record):
         ranks = record.configuration["tensor_parallel"]

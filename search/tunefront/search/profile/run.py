@@ -38,13 +38,13 @@ class ProfiledTrial:
     folder: Path
 
 
-def profile_trial(result: Result, trial: Trial, setting: EvaluationSettings) -> ProfiledTrial:
+def profile_trial(result: Result, trial: Trial, settings: EvaluationSettings) -> ProfiledTrial:
     """Profile a measured trial and write its files, replacing an earlier profile of it.
 
     Args:
         result: The result of the search.
         trial: The trial to profile.
-        setting: The evaluation settings of the search.
+        settings: The evaluation settings of the search.
 
     Raises:
         ExperimentError: If the trial was not measured, or the search is a quick check.
@@ -62,32 +62,34 @@ def profile_trial(result: Result, trial: Trial, setting: EvaluationSettings) -> 
             f"see `tunefront show {experiment.path} {trial.number}`"
         )
     folder = experiment.results / "profiles" / f"{trial.number:03}"
-    made = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(made, ignore_errors=True)
-    made.mkdir(parents=True)
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
     try:
-        profile = _profile(result, trial, setting, made)
+        profile = _profile(result, trial, settings, partial)
         found = ProfiledTrial(
             trial=trial,
             profile=profile,
             suggestions=_suggestions(result, trial, profile),
             folder=folder,
         )
-        write_whole(made / DATA, json.dumps(profile_record(found), indent=1) + "\n")
-        write_whole(made / TABLE, profile_csv(profile))
-        draw_profile(profile, f"{trial.name()}: where the time goes", made / PICTURE)
+        write_whole(partial / DATA, json.dumps(profile_record(found), indent=1) + "\n")
+        write_whole(partial / TABLE, profile_csv(profile))
+        draw_profile(profile, f"{trial.name()}: where the time goes", partial / PICTURE)
         shutil.rmtree(folder, ignore_errors=True)
-        made.rename(folder)
+        partial.rename(folder)
     finally:
-        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
     return found
 
 
-def _profile(result: Result, trial: Trial, setting: EvaluationSettings, folder: Path) -> Profile:
+def _profile(result: Result, trial: Trial, settings: EvaluationSettings, folder: Path) -> Profile:
     log = result.experiment.results / "logs" / f"profile-{trial.number:05}.log"
     isolation = Isolation()
     try:
-        return profile_candidate(setting, trial.complete, isolation, log, folder.absolute() / TRACE)
+        return profile_candidate(
+            settings, trial.complete, isolation, log, folder.absolute() / TRACE
+        )
     except EvaluationError as error:
         raise EvaluationError(
             f"trial {trial.number} can't be profiled: {error} ({error.cause}); see {log}",

@@ -52,7 +52,7 @@ class Runner:
         study: The record.
         sampler: The sampler that proposes configurations.
         runnable: The configurations that can run.
-        setting: The evaluation settings shared by all evaluations.
+        settings: The evaluation settings shared by all evaluations.
         concurrent: Maximum number of concurrent trials on each machine.
         stopping: The stopping policy.
         on_trial: Called with each trial when it ends.
@@ -66,7 +66,7 @@ class Runner:
         study: Study,
         sampler: Sampler,
         runnable: Sequence[Configuration],
-        setting: EvaluationSettings,
+        settings: EvaluationSettings,
         *,
         concurrent: int,
         stopping: Stopping,
@@ -79,7 +79,7 @@ class Runner:
         self.sampler = sampler
         self.runnable = frozenset(runnable)
         self.excluded = ExcludedConfigurations(runnable, study.experiment.space.catalog)
-        self.setting = setting
+        self.settings = settings
         self.concurrent_per_node = concurrent
         self.concurrent = concurrent
         self.stopping = stopping
@@ -122,7 +122,7 @@ class Runner:
         self.running.clear()
         delete_stages(self.results.parent)
 
-    def run(self, host: RaySupervisor) -> None:
+    def run(self, supervisor: RaySupervisor) -> None:
         """Run trials until the search ends; restart Ray if it exits.
 
         Raises:
@@ -133,9 +133,9 @@ class Runner:
         restarts = 0
         while (reason := self.stop_reason()) is None:
             ended = self._ended
-            self._fit_to_nodes(host.node_pool)
+            self._fit_to_nodes(supervisor.node_pool)
             try:
-                host.trials(self, self.concurrent, self.body)
+                supervisor.trials(self, self.concurrent, self.body)
             except RayLost as error:
                 restarts = 1 if self._ended > ended else restarts + 1
                 if restarts > RESTARTS:
@@ -145,10 +145,10 @@ class Runner:
                     ) from error
                 self.on_event(RayRestarted(problem=str(error)))
                 self.reconcile()
-                host.restart()
+                supervisor.restart()
         if reason.cause == "disk full":
             raise StudyError(
-                f"{reason.text}; free space on the disk of {self.setting.store} (see `tunefront "
+                f"{reason.text}; free space on the disk of {self.settings.store} (see `tunefront "
                 "cache`), then run the same command again"
             )
 
@@ -247,14 +247,14 @@ class Runner:
         return Job(
             number=trial.number,
             configuration=trial.configuration,
-            settings=replace(self.setting, timeouts=self._timeouts()),
+            settings=replace(self.settings, timeouts=self._timeouts()),
             folder=experiment.results,
             thresholds=thresholds_for(experiment, self.study.trials(), trial.number),
         )
 
     def _timeouts(self) -> Timeouts:
         """Return the timeouts, shortened to the deadline (each at least `LEAST_TIMEOUT_S`)."""
-        given, seconds_left = self.setting.timeouts, self.stopping.seconds_left()
+        given, seconds_left = self.settings.timeouts, self.stopping.seconds_left()
         if seconds_left is None:
             return given
         left = max(LEAST_TIMEOUT_S, seconds_left)

@@ -130,14 +130,14 @@ def run_search(
         prepare(experiment.prepare, on_event)
         if experiment.prepare is not None:
             stack.enter_context(in_use(experiment.prepare.folder))
-        setting, described = check_workload(experiment, on_event)
+        settings, described = check_workload(experiment, on_event)
         if fresh and (archived := archive_record(experiment)) is not None:
             on_event(RecordArchived(folder=archived))
         study = Study.open(experiment, identity(experiment, described))
         if recorded := len(study.trials()):
             on_event(_resumed(recorded, read_record(experiment), enumeration))
         write_record(experiment, enumeration, described)
-        return _SearchRun(experiment, study, setting, enumeration, on_event, start).run()
+        return _SearchRun(experiment, study, settings, enumeration, on_event, start).run()
 
 
 class _SearchRun:
@@ -147,14 +147,14 @@ class _SearchRun:
         self,
         experiment: Experiment,
         study: Study,
-        setting: EvaluationSettings,
+        settings: EvaluationSettings,
         enumeration: Enumeration,
         on_event: OnEvent,
         start: float,
     ) -> None:
         self.experiment = experiment
         self.study = study
-        self.setting = setting
+        self.settings = settings
         self.enumeration = enumeration
         self.on_event = on_event
         self.start = start
@@ -205,12 +205,14 @@ class _SearchRun:
         self._report_progress(f"joining the cluster at {address}" if address else "starting Ray")
         with (
             _interruptible(runner, self.on_event),
-            RaySupervisor(self.experiment.results, detect_hardware().cores) as host,
+            RaySupervisor(self.experiment.results, detect_hardware().cores) as supervisor,
         ):
-            if host.nodes:
-                concurrent = host.node_pool.concurrent_trials(self.experiment.concurrent_trials)
-                self.on_event(ClusterJoined(nodes=host.nodes, concurrent=concurrent))
-            runner.run(host)
+            if supervisor.nodes:
+                concurrent = supervisor.node_pool.concurrent_trials(
+                    self.experiment.concurrent_trials
+                )
+                self.on_event(ClusterJoined(nodes=supervisor.nodes, concurrent=concurrent))
+            runner.run(supervisor)
             if (reason := runner.stop_reason()) is not None and not runner.stopped:
                 self.on_event(TrialsEnded(reason=reason))
             if not runner.stopped and self._to_confirm():
@@ -218,8 +220,8 @@ class _SearchRun:
                 self._report_progress("confirming the finalists")
                 confirm(
                     self.study,
-                    self.setting,
-                    host,
+                    self.settings,
+                    supervisor,
                     on_round=self._on_round,
                     seconds_left=self._seconds_left(),
                     stopped=lambda: runner.stopped,
@@ -269,7 +271,7 @@ class _SearchRun:
             self.study,
             build_sampler(self.experiment, self.enumeration.runnable),
             self.enumeration.runnable,
-            self.setting,
+            self.settings,
             concurrent=self.experiment.concurrent_trials,
             stopping=Stopping.of(
                 self.experiment.budget,
