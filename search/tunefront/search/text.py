@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-Say = Callable[[str], None]
+OnMessage = Callable[[str], None]
 """Callback with one line of text per event."""
 MOST_LISTED = 5
 """Maximum number of trials that are listed in full."""

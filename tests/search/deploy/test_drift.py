@@ -9,7 +9,7 @@ import pytest
 from tunefront.evaluators import Direction, Measurement
 from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.evaluators.measures.machine import QUIET
-from tunefront.search.deploy.drift import BUSY, Finding, judged_figures, judged_quality
+from tunefront.search.deploy.drift import BUSY, Finding, measurement_findings, quality_finding
 from tunefront.search.deploy.rounds import Rounds, of_rounds
 
 HERE = {"fingerprint": "here", "summary": "Made-up CPU"}
@@ -47,7 +47,7 @@ def rounds(
 
 
 def judged(written: Mapping[str, Any], now: Rounds) -> dict[str, Finding]:
-    return {f.metric: f for f in judged_figures(written, now, "here")}
+    return {f.metric: f for f in measurement_findings(written, now, "here")}
 
 
 def test_what_is_as_it_was_holds_and_what_is_better_too() -> None:
@@ -90,7 +90,7 @@ def test_a_busy_machine_is_no_drift_and_is_said() -> None:
 
 
 def test_another_machine_s_figures_are_not_judged() -> None:
-    for finding in judged_figures(manifest(), rounds(100.0, 5000.0), "elsewhere"):
+    for finding in measurement_findings(manifest(), rounds(100.0, 5000.0), "elsewhere"):
         assert finding.verdict == "not compared"
         assert finding.detail == "recorded on another machine: Made-up CPU"
 
@@ -115,15 +115,15 @@ def test_a_figure_that_was_not_recorded_is_no_finding() -> None:
 def test_quality_drifts_where_it_is_worse_than_its_interval(
     value: float, direction: Direction, verdict: str
 ) -> None:
-    assert judged_quality("accuracy", figure(0.9), figure(value), direction).verdict == verdict
+    assert quality_finding("accuracy", figure(0.9), figure(value), direction).verdict == verdict
 
 
 def test_a_rounding_of_an_exact_quality_is_no_drift() -> None:
     exact = Measurement.exact(0.9, "")
     now = Measurement.exact(0.8999, "")
-    assert judged_quality("score", exact, now, "maximize").verdict == "holds"
+    assert quality_finding("score", exact, now, "maximize").verdict == "holds"
     now = Measurement.exact(0.8990, "")
-    assert judged_quality("score", exact, now, "maximize").verdict == "drifted"
+    assert quality_finding("score", exact, now, "maximize").verdict == "drifted"
 
 
 def test_rounds_keep_every_round_in_their_interval() -> None:

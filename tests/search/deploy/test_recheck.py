@@ -165,14 +165,14 @@ def test_changed_files_are_drift_and_nothing_of_them_is_run(copy: Callable[..., 
 def test_other_data_is_not_judged_and_named_experiments_are(
     copy: Callable[..., Path], exported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tunefront.search.deploy.quality_recheck import judge_again
+    from tunefront.search.deploy.quality_recheck import reevaluate_quality
 
     folder = copy(judged_on="something else", experiment_file=None)
     manifest = read_manifest(folder)
 
     def judge(**changed: Any) -> Finding:
         named = changed.pop("named", None)
-        (found,) = judge_again(folder, {**manifest, **changed}, named, lambda line: None)
+        (found,) = reevaluate_quality(folder, {**manifest, **changed}, named, lambda line: None)
         return found
 
     assert judge().detail == "the manifest names no experiment; name its file with --experiment"

@@ -15,8 +15,8 @@ from tunefront.evaluators import CandidateRecord, builtin_catalog, deployment_of
 from tunefront.evaluators.runtimes.base import Deployment
 from tunefront.search.deploy.serving import (
     dockerfile,
+    serving_text,
     serving_versions,
-    serving_words,
 )
 from tunefront.spaces import Configuration
 
@@ -91,10 +91,10 @@ def test_versions_are_those_installed_here() -> None:
 
 
 def test_the_readme_says_how_to_serve_and_what_can_not_be() -> None:
-    told = serving_words(deployment("torch"))
+    told = serving_text(deployment("torch"))
     assert "pip install torch numpy fastapi uvicorn" in told
     assert "docker build" in told
-    assert "compiled for the processor" in serving_words(deployment("inductor"))
-    shared = serving_words(deployment("torch", ranks=2))
+    assert "compiled for the processor" in serving_text(deployment("inductor"))
+    shared = serving_text(deployment("torch", ranks=2))
     assert shared.startswith("There is no `serve.py`: 2 processes share this model")
     assert "torchrun --nproc-per-node 2 run.py" in shared

@@ -21,8 +21,8 @@ from tunefront.search.profile.advice import (
     Situation,
     Suggestion,
     Tried,
+    option_text,
     suggestions_for,
-    told,
     tried_of,
 )
 from tunefront.spaces import Value
@@ -135,10 +135,10 @@ def test_options_say_what_is_in_the_space_and_what_can_run(load: Callable[..., E
     bf16, fp16 = found["precision"].options
     assert (bf16.value, bf16.in_space, bf16.obstacle) == ("bf16", True, "")
     assert (fp16.value, fp16.in_space) == ("fp16", False)
-    assert told(bf16) == "bf16: in this space; never tried"
+    assert option_text(bf16) == "bf16: in this space; never tried"
     static = found["quantization_method"].options[0]
     assert static.value == "static"
-    assert "not in this space; not with this trial's other choices (" in told(static)
+    assert "not in this space; not with this trial's other choices (" in option_text(static)
     (threads,) = found["threads"].options
     assert (threads.value, threads.in_space) == (2, True)
     (ratio,) = found["pruning_ratio"].options
@@ -176,13 +176,13 @@ def test_the_record_tells_what_a_value_did(trial: Callable[..., Trial]) -> None:
     now = trials[0].complete
     found = tried_of(trials, THROUGHPUT, 0, now, {"precision": "bf16"})
     assert found == Tried(trials=3, failed=1, pairs=2, speedup=2.0, best=(4, 9.0))
-    told_of = told(Option(value="bf16", in_space=True, obstacle="", tried=found))
+    told_of = option_text(Option(value="bf16", in_space=True, obstacle="", tried=found))
     assert told_of == (
         "bf16: in this space; 2.00x the throughput, median of 2 pairs that differ in this; "
         "failed 1 of 4 times"
     )
     alone = tried_of(trials[:1] + trials[4:5], THROUGHPUT, 0, now, {"precision": "bf16"})
     assert alone == Tried(trials=1, failed=0, pairs=0, speedup=None, best=(4, 9.0))
-    words = told(Option(value="bf16", in_space=True, obstacle="", tried=alone))
+    words = option_text(Option(value="bf16", in_space=True, obstacle="", tried=alone))
     assert words.endswith("the fastest with it is 004, 9.00x the throughput of this trial")
     assert tried_of(trials, THROUGHPUT, 0, now, {"precision": "fp16"}).best is None

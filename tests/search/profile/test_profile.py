@@ -17,7 +17,7 @@ from tunefront.evaluators import Evaluation, Isolation, evaluate, profile_candid
 from tunefront.search import Experiment, Trial, load_experiment, recorded_result
 from tunefront.search.cli import tunefront
 from tunefront.search.profile.run import DATA, PICTURE, TABLE, TRACE, profile_trial
-from tunefront.search.results.metadata import recorded_setting, write_record
+from tunefront.search.results.metadata import recorded_settings, write_record
 from tunefront.search.run.preflight import check_workload
 from tunefront.search.study.study import Study
 from tunefront.search.terminal.profile import profile_lines, profile_tables
@@ -117,7 +117,7 @@ def test_what_has_no_figures_is_refused(
     searched: Searched, trial: Callable[..., Trial], failure: Callable[..., Evaluation]
 ) -> None:
     result = recorded_result(searched.experiment)
-    settings = recorded_setting(searched.experiment)
+    settings = recorded_settings(searched.experiment)
     failed = replace(trial(3, {"threads": 1}, "failed"), evaluation=failure())
     with pytest.raises(ExperimentError, match="trial 3 failed: only measured trials are profiled"):
         profile_trial(result, failed, settings)
@@ -130,7 +130,7 @@ def test_what_can_not_be_profiled_leaves_nothing_behind(
     searched: Searched, trial: Callable[..., Trial]
 ) -> None:
     result = recorded_result(searched.experiment)
-    settings = recorded_setting(searched.experiment)
+    settings = recorded_settings(searched.experiment)
     shared = trial(7, {"runtime": "torch", "tensor_parallel": 2}, throughput=1.0)
     with pytest.raises(EvaluationError, match=r"trial 7 can't be profiled: .* \(unsupported\)"):
         profile_trial(result, shared, settings)
@@ -143,7 +143,11 @@ def test_kernels_that_inductor_compiled_are_seen(searched: Searched, tmp_path: P
     chosen = catalog.complete({**searched.experiment.baseline, "runtime": "inductor"})
     isolation = Isolation()
     found = profile_candidate(
-        recorded_setting(searched.experiment), chosen, isolation, tmp_path / "log", tmp_path / TRACE
+        recorded_settings(searched.experiment),
+        chosen,
+        isolation,
+        tmp_path / "log",
+        tmp_path / TRACE,
     )
     isolation.close()
     names = {row.operator for row in found.rows}

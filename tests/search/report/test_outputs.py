@@ -11,7 +11,7 @@ import pytest
 from tunefront.evaluators import Sample
 from tunefront.search import Result
 from tunefront.search.report.data import report_data
-from tunefront.search.report.outputs import answers_of
+from tunefront.search.report.outputs import output_comparison
 from tunefront.search.report.page import report_html, write_report
 from tunefront.search.study.outputs import write_trial_outputs
 
@@ -42,7 +42,7 @@ def samples(result: Result) -> Mapping[int, Sequence[Sample]]:
 def test_items_that_differ_come_first(
     result: Result, samples: Mapping[int, Sequence[Sample]]
 ) -> None:
-    told = answers_of(result, samples)
+    told = output_comparison(result, samples)
     assert told is not None
     assert told["trials"][0] == 0
     assert set(told["trials"]) == set(samples)
@@ -55,10 +55,10 @@ def test_items_that_differ_come_first(
 def test_without_answers_of_two_trials_there_is_no_such_part(
     result: Result, samples: Mapping[int, Sequence[Sample]]
 ) -> None:
-    assert answers_of(result, {}) is None
-    assert answers_of(result, {0: samples[0]}) is None
+    assert output_comparison(result, {}) is None
+    assert output_comparison(result, {0: samples[0]}) is None
     others = {number: found for number, found in samples.items() if number}
-    assert answers_of(result, others) is None, "nothing to compare them with"
+    assert output_comparison(result, others) is None, "nothing to compare them with"
     assert report_data(result, RECORD)["outputs"] is None
 
 

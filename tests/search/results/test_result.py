@@ -7,7 +7,13 @@ import pytest
 
 from tunefront.evaluators import Evaluation, Measurement
 from tunefront.search import Experiment, Result, Trial, result_of
-from tunefront.search.results.result import choices_of, early_ends, figure, rounded, study_result
+from tunefront.search.results.result import (
+    choices_of,
+    early_ends,
+    format_value,
+    rounded,
+    study_result,
+)
 from tunefront.search.study.confirmation import Confirmation, Round
 from tunefront.search.study.study import Study
 
@@ -247,7 +253,7 @@ def test_limits_and_preference_of_the_moment_reach_the_front(
     [(1234.5678, "1235"), (0.0123456, "0.01235"), (12_345.6, "12,346"), (-20_000.0, "-20,000")],
 )
 def test_a_figure_has_four_digits(value: float, told: str) -> None:
-    assert figure(Measurement.exact(value, "ms")) == told
+    assert format_value(Measurement.exact(value, "ms")) == told
 
 
 @pytest.mark.parametrize(("value", "kept"), [(1234.5678, 1235), (0.0123456, 0.01235), (0, 0)])

@@ -13,14 +13,14 @@ from tunefront.evaluators import Evaluation, Sample
 from tunefront.search import Experiment, Trial, result_of
 from tunefront.search.results.trial_comparison import (
     TrialComparison,
-    difference_words,
+    difference_text,
     item_quality,
 )
 from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.terminal.trial_comparison import (
-    alike_line,
     comparison_table,
     counted_samples,
+    equal_line,
     sample_lines,
     sample_tables,
     trial_comparison_csv,
@@ -83,7 +83,7 @@ def test_only_what_differs_is_in_the_table(comparison: TrialComparison) -> None:
     assert "weight_bits" in told
     for same in ("threads", "isa", "waited_s", "peak_memory_mb", "status"):
         assert same not in told
-    assert alike_line(comparison) == (
+    assert equal_line(comparison) == (
         "the same in all: threads 1, status ok, isa x, peak_memory_mb 500 MB, perplexity 10, "
         "quality_drop 0 %"
     )
@@ -105,7 +105,7 @@ def test_a_figure_that_is_missing_or_not_positive_has_no_ratio(comparison: Trial
     failed = replace(other, status="failed", measurements={})
     compared = replace(comparison, trials=[base, failed])
     assert [row.ratio(1) for row in compared.metrics] == [None] * 4
-    assert "\n" not in alike_line(compared)
+    assert "\n" not in equal_line(compared)
     (drop,) = (row for row in comparison.metrics if row.metric.name == "quality_drop")
     assert drop.ratio(1) is None
 
@@ -122,7 +122,7 @@ def test_differences_count_what_both_were_judged_on(comparison: TrialComparison)
     assert (second.worse, second.better, second.items) == ([1], [], 4)
     assert (third.differing, third.outputs) == (2, 3)
     assert (third.worse, third.better, third.items) == ([], [2], 3), "0.1 % is no difference"
-    assert difference_words(second, comparison.trials[0], comparison.primary) == (
+    assert difference_text(second, comparison.trials[0], comparison.primary) == (
         "001 openvino b1 t1: answers 1 of 3 samples otherwise than 000; perplexity differs by "
         "more than 1% on 1 of 4 items (1 worse, 0 better)"
     )

@@ -100,7 +100,7 @@ def test_the_next_driver_is_asked_anew(experiment: Experiment, start: Start) -> 
 def test_stopping_waits_until_the_driver_has_ended(experiment: Experiment, start: Start) -> None:
     process = start(1)
     said: list[str] = []
-    stop_search(experiment, now=False, say=said.append)
+    stop_search(experiment, now=False, on_message=said.append)
     assert driver_of(experiment) is None
     assert said[0] == f"asked the driver (pid {process.pid}) to stop after its running trials"
     assert said[-1] == f"stopped; `tunefront run {experiment.path}` starts it"

@@ -5,14 +5,14 @@ from collections.abc import Callable
 import pytest
 
 from tunefront.search import Experiment
-from tunefront.search.experiment.evaluation_settings import setting_of
+from tunefront.search.experiment.evaluation_settings import settings_of
 
 Load = Callable[..., Experiment]
 
 
 def test_candidates_are_measured_beside_the_experiments_baseline(load: Load) -> None:
     experiment = load("measurement.wait=7", "measurement.reference=false")
-    settings = setting_of(experiment, "abc")
+    settings = settings_of(experiment, "abc")
     assert settings.baseline == experiment.space.catalog.complete(experiment.baseline)
     assert settings.fingerprint == "abc"
     assert settings.protocol == experiment.protocol
@@ -33,7 +33,7 @@ def test_candidates_are_measured_beside_the_experiments_baseline(load: Load) -> 
 def test_the_tightest_bound_on_the_loss_may_end_judging(
     load: Load, overrides: tuple[str, ...], limit: float | None
 ) -> None:
-    assert setting_of(load(*overrides), "abc").quality_limit == limit
+    assert settings_of(load(*overrides), "abc").quality_limit == limit
 
 
 @pytest.mark.parametrize(
@@ -44,4 +44,4 @@ def test_quality_matters_where_it_is_an_objective(
     load: Load, objective: str, matters: bool
 ) -> None:
     experiment = load(f"objectives={{{objective}: maximize}}")
-    assert setting_of(experiment, "abc").quality_matters is matters
+    assert settings_of(experiment, "abc").quality_matters is matters

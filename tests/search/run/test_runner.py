@@ -15,7 +15,7 @@ from tunefront.search.cluster.nodes import Node, NodePool
 from tunefront.search.run.runner import Runner
 from tunefront.search.run.stopping import FULL, PATIENCE, Stopping
 from tunefront.search.sampling.base import Proposal, Sampler
-from tunefront.search.study.live_stage import note_stage, stages_seen
+from tunefront.search.study.live_stage import note_stage, stage_versions
 from tunefront.search.study.study import Study
 from tunefront.search.study.trial import candidate_of
 from tunefront.search.terminal.events import event_text
@@ -361,6 +361,6 @@ def test_running_trials_are_known_and_their_stages_deleted(
     own.tell(numbers[0], evaluation())
     own.worker_exited(numbers[1])
     assert list(own.running) == numbers[2:]
-    assert [name for name, _ in stages_seen(results)] == ["00003.stage"]
+    assert [name for name, _ in stage_versions(results)] == ["00003.stage"]
     own.reconcile()
-    assert (own.running, stages_seen(results)) == ({}, [])
+    assert (own.running, stage_versions(results)) == ({}, [])

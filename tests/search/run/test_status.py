@@ -87,7 +87,7 @@ def test_a_driver_that_can_not_be_seen_is_told_as_such(
             .startswith("running (pid of another user, container")
         )
         with pytest.raises(StudyError, match="process of another user, container or machine"):
-            stop_search(experiment, now=False, say=lambda line: None)
+            stop_search(experiment, now=False, on_message=lambda line: None)
 
 
 def test_a_search_that_has_ended_has_nothing_to_go_on_with(
@@ -268,5 +268,5 @@ def test_watching_shows_every_change_and_ends_with_the_driver(
 
 def test_where_nothing_runs_there_is_nothing_to_stop(experiment: Experiment) -> None:
     said: list[str] = []
-    stop_search(experiment, now=False, say=said.append)
+    stop_search(experiment, now=False, on_message=said.append)
     assert said == ["Made up: no driver runs; nothing to stop"]

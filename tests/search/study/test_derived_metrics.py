@@ -7,7 +7,7 @@ import pytest
 
 from tunefront.evaluators import Evaluation, Measurement, Metric, measured_metrics
 from tunefront.search import Experiment
-from tunefront.search.study.derived_metrics import costs, figures_of, steadied
+from tunefront.search.study.derived_metrics import costs, measurements_of, steadied
 
 EvaluationOf = Callable[..., Evaluation]
 Load = Callable[..., Experiment]
@@ -40,7 +40,7 @@ def own(evaluation: EvaluationOf) -> Evaluation:
 def test_speed_is_the_ratio_to_the_baseline_on_the_baselines_machine(
     load: Load, own: Evaluation, baseline: Evaluation
 ) -> None:
-    found = figures_of(load(), replace(own, relative=TWICE), baseline)
+    found = measurements_of(load(), replace(own, relative=TWICE), baseline)
     throughput = found["throughput"]
     assert (throughput.low, throughput.value, throughput.high) == pytest.approx((190, 200, 220))
     assert (throughput.unit, throughput.samples) == ("items/s", 7)
@@ -71,8 +71,8 @@ def test_without_a_ratio_or_a_baseline_speed_stays_as_it_was_measured(
     load: Load, own: Evaluation, baseline: Evaluation
 ) -> None:
     experiment = load()
-    alone = figures_of(experiment, own, baseline)
-    first = figures_of(experiment, replace(own, relative=TWICE), None)
+    alone = measurements_of(experiment, own, baseline)
+    first = measurements_of(experiment, replace(own, relative=TWICE), None)
     for found in (alone, first):
         for name, figure in own.measurements.items():
             assert found[name] == figure
@@ -82,12 +82,14 @@ def test_the_loss_of_quality_is_against_the_baseline(
     load: Load, own: Evaluation, baseline: Evaluation
 ) -> None:
     experiment = load()
-    assert figures_of(experiment, own, baseline)["quality_drop"].value == pytest.approx(4.0)
-    assert figures_of(experiment, baseline, None)["quality_drop"] == Measurement.exact(0.0, "%")
+    assert measurements_of(experiment, own, baseline)["quality_drop"].value == pytest.approx(4.0)
+    assert measurements_of(experiment, baseline, None)["quality_drop"] == Measurement.exact(
+        0.0, "%"
+    )
 
 
 def test_without_quality_there_is_no_loss_of_it(load: Load, failure: EvaluationOf) -> None:
-    assert figures_of(load(), failure(), None) == {}
+    assert measurements_of(load(), failure(), None) == {}
 
 
 def test_costs_are_the_price_of_a_million(own: Evaluation) -> None:
@@ -116,6 +118,6 @@ def test_costs_follow_the_speed_on_the_baselines_machine(
     load: Load, own: Evaluation, baseline: Evaluation
 ) -> None:
     experiment = load("price_per_hour=3.6")
-    found = figures_of(experiment, replace(own, relative=TWICE), baseline)
+    found = measurements_of(experiment, replace(own, relative=TWICE), baseline)
     assert found["cost_per_million_items"].value == pytest.approx(5.0)
     assert found["cost_per_million_tokens"].value == pytest.approx(0.1)

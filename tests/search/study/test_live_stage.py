@@ -17,7 +17,7 @@ from tunefront.search.study.live_stage import (
     note_stage,
     stage_file,
     stage_of,
-    stages_seen,
+    stage_versions,
 )
 from tunefront.search.study.study import Study
 
@@ -37,14 +37,14 @@ def test_what_was_said_last_is_read_until_it_is_forgotten(tmp_path: Path) -> Non
 
 
 def test_every_change_is_seen(tmp_path: Path) -> None:
-    seen = [stages_seen(tmp_path)]
+    seen = [stage_versions(tmp_path)]
     for number, stage in ((1, "build"), (2, "build"), (2, "measure")):
         note_stage(tmp_path, number, stage)
-        seen.append(stages_seen(tmp_path))
+        seen.append(stage_versions(tmp_path))
         time.sleep(0.02)  # the clock of files ticks
     delete_stages(tmp_path)
     assert len({tuple(look) for look in seen}) == 4
-    assert stages_seen(tmp_path) == []
+    assert stage_versions(tmp_path) == []
 
 
 def test_a_disk_that_can_not_be_written_fails_no_trial(tmp_path: Path) -> None:

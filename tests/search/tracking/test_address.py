@@ -12,7 +12,7 @@ import pytest
 from tunefront.search import Experiment
 from tunefront.search.tracking import address
 from tunefront.search.tracking.address import ADDRESS_FILE, front_page_of, remember, shown_by
-from tunefront.search.tracking.server import note_server, say_front
+from tunefront.search.tracking.server import note_server, print_front_link
 from tunefront.search.tracking.views import View
 
 FRONT = View(key="front", title="1", filter="a", order="b", ascending=True, columns={})
@@ -23,9 +23,9 @@ FILTERS = (
 TOLD = """
 import sys
 from tunefront.search import load_experiment
-from tunefront.search.tracking.server import say_front
+from tunefront.search.tracking.server import print_front_link
 
-say_front(load_experiment(sys.argv[1]), print)
+print_front_link(load_experiment(sys.argv[1]), print)
 assert not {"mlflow", "ray", "optuna", "torch", "matplotlib"} & set(sys.modules)
 """
 
@@ -42,7 +42,7 @@ def experiment(load: Callable[..., Experiment], monkeypatch: pytest.MonkeyPatch)
 
 def said(experiment: Experiment) -> list[str]:
     lines: list[str] = []
-    say_front(experiment, lines.append)
+    print_front_link(experiment, lines.append)
     return lines
 
 

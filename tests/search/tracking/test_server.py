@@ -53,7 +53,7 @@ def free_port() -> int:
 
 def serve_quietly(experiment: Experiment, port: int) -> list[str]:
     said: list[str] = []
-    serve(experiment, port=port, detach=True, opened=False, say=said.append)
+    serve(experiment, port=port, detach=True, opened=False, on_message=said.append)
     return said
 
 

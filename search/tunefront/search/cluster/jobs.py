@@ -98,7 +98,7 @@ def _isolation_of_this_worker() -> Isolation:
 
 
 def placement_of(
-    needed: Resources, *, alone: bool = False, places: NodePool | None = None
+    needed: Resources, *, alone: bool = False, node_pool: NodePool | None = None
 ) -> "PlacementGroupFactory":
     """Return a trial's Ray request: one bundle, so that cores and GPUs are on one node.
 
@@ -106,14 +106,14 @@ def placement_of(
         needed: What the trial needs while it is measured.
         alone: Whether trials run one at a time on this machine. Every trial then requests one core,
             so that Ray reuses one worker: a new worker would have to load the runtimes again.
-        places: The node pool; any node if None.
+        node_pool: The node pool; any node if None.
     """
     from ray.tune import PlacementGroupFactory
 
     bundle = ray_resources_of(needed)
     if alone:
         bundle["CPU"] = 1.0
-    selector = places.selector() if places is not None else {}
+    selector = node_pool.selector() if node_pool is not None else {}
     if not selector:
         return PlacementGroupFactory([bundle])
     return PlacementGroupFactory([bundle], bundle_label_selector=[selector])

@@ -67,17 +67,19 @@ def _nodes(search: Path) -> list[Node]:
     return nodes
 
 
-def _serve(channel: Channel, folder: Path, places: NodePool) -> None:
+def _serve(channel: Channel, folder: Path, node_pool: NodePool) -> None:
     while (order := channel.receive()) is not None:
         if order["do"] == "trials":
-            _run_trials(channel, order, folder, places)
+            _run_trials(channel, order, folder, node_pool)
             channel.send(kind="done")
         else:
-            found = _run_turns(from_plain(TurnsJob, order["job"]), places)
+            found = _run_turns(from_plain(TurnsJob, order["job"]), node_pool)
             channel.send(kind="done", result=to_plain(found))
 
 
-def _run_trials(channel: Channel, order: Mapping[str, Any], folder: Path, places: NodePool) -> None:
+def _run_trials(
+    channel: Channel, order: Mapping[str, Any], folder: Path, node_pool: NodePool
+) -> None:
     """Run the driver's jobs as Tune trials, with reused actors and each trial's own resources."""
     from ray import tune
 
@@ -88,7 +90,7 @@ def _run_trials(channel: Channel, order: Mapping[str, Any], folder: Path, places
     tuner = tune.Tuner(
         tune.with_resources(
             tune.with_parameters(trainable, body=order["body"]),
-            lambda job: placement_of(_resources(job), alone=alone, places=places),
+            lambda job: placement_of(_resources(job), alone=alone, node_pool=node_pool),
         ),
         tune_config=tune.TuneConfig(
             search_alg=ChannelSearcher(channel, folder, MOST_RAY_TRIALS),
@@ -109,7 +111,7 @@ def _resources(job: Mapping[str, Any]) -> Resources:
     return resources_for(workload, job["configuration"])
 
 
-def _run_turns(job: TurnsJob, places: NodePool) -> Sequence[RoundResult | None]:
+def _run_turns(job: TurnsJob, node_pool: NodePool) -> Sequence[RoundResult | None]:
     """Run a confirmation round in a worker with the largest number of cores and GPUs of a target.
 
     The result is None for a target that fits no node, and for all if the first one fits none.
@@ -118,14 +120,14 @@ def _run_turns(job: TurnsJob, places: NodePool) -> Sequence[RoundResult | None]:
 
     needed = {one: resources_for(job.settings.workload, one) for one in job.configurations}
     targets = job.configurations
-    if not places.room_for(needed[targets[0]]):  # the reference of all ratios
+    if not node_pool.room_for(needed[targets[0]]):  # the reference of all ratios
         return [None] * len(targets)
-    able = [configuration for configuration in targets if places.room_for(needed[configuration])]
-    needs = [ray_resources_of(needed[configuration]) for configuration in able]
+    able = [target for target in targets if node_pool.room_for(needed[target])]
+    needs = [ray_resources_of(needed[target]) for target in able]
     task = ray.remote(run_plain).options(
         num_cpus=max(need["CPU"] for need in needs),
         num_gpus=max(need.get("GPU", 0.0) for need in needs),
-        label_selector=places.selector() or None,
+        label_selector=node_pool.selector() or None,
     )
     plain = ray.get(task.remote(RUN_TURNS, to_plain(replace(job, configurations=able))))
     found = iter(from_plain(list[RoundResult | None], plain))

@@ -32,7 +32,7 @@ with_experiment = click.argument("experiment", type=click.Path(path_type=Path))
 with_smoke = click.option("--smoke", is_flag=True, help="Use the record of the quick check.")
 
 
-def say(line: str) -> None:
+def print_message(line: str) -> None:
     """Print a message on stderr; stdout is for data only."""
     click.echo(line, err=True)
 
@@ -136,7 +136,7 @@ def export_and_verify(
     folder, verification = export_or_verify(result, trial, output, keep=keep)
     print_table(verification_table(verification))
     if remark := verification.remark():
-        say(remark)
+        print_message(remark)
     outcome = "exported and verified" if verification.passed else "verification failed"
     click.echo(f"{outcome}: {folder}")
     return verification
@@ -151,12 +151,12 @@ def export_or_verify(
     """
     from tunefront.search.deploy.export import check_export_of, default_folder, export_trial
     from tunefront.search.deploy.verify import verify as verify_folder
-    from tunefront.search.results.metadata import recorded_setting
+    from tunefront.search.results.metadata import recorded_settings
 
     folder = output or default_folder(result, trial)
     if keep and folder.is_dir():
         check_export_of(result, trial, folder)
-        say(f"{trial.name()} is exported already")
+        print_message(f"{trial.name()} is exported already")
         return folder, verify_folder(folder)
-    say(f"exporting {trial.name()}")
-    return folder, export_trial(result, trial, recorded_setting(result.experiment), folder)
+    print_message(f"exporting {trial.name()}")
+    return folder, export_trial(result, trial, recorded_settings(result.experiment), folder)

@@ -8,7 +8,7 @@ import click
 
 from tunefront.spaces import CacheError
 
-from .arguments import say
+from .arguments import print_message
 
 
 @click.command("cache")
@@ -39,7 +39,7 @@ def cache_command(limit: str | None, cleared: bool, style: str) -> None:
         return
     print_table(cache_table(found))
     if cleared or wanted is not None:
-        say(removed_line(found, removed, 0 if wanted is None else wanted))
+        print_message(removed_line(found, removed, 0 if wanted is None else wanted))
 
 
 SIZE_UNITS: Mapping[str, int] = {"MB": 2**20, "GB": 2**30, "TB": 2**40}

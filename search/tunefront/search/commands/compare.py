@@ -82,16 +82,16 @@ def print_trial_comparison(comparison: "TrialComparison", count: int) -> None:
     """Print the table of differences, then the `count` items whose outputs differ most."""
     from tunefront.search.terminal.tables import print_table
     from tunefront.search.terminal.trial_comparison import (
-        alike_line,
         comparison_table,
         counted_samples,
+        equal_line,
         sample_lines,
         sample_tables,
     )
 
     print_table(comparison_table(comparison))
-    if alike := alike_line(comparison):
-        click.echo(alike)
+    if equal := equal_line(comparison):
+        click.echo(equal)
     if count:
         click.echo("\n".join(["", *sample_lines(comparison), ""]))
         for table in sample_tables(comparison, count):

@@ -7,7 +7,7 @@ import click
 
 from tunefront.search.exit_codes import ExitCode
 
-from .arguments import export_and_verify, find, say, searched_experiment, with_experiment
+from .arguments import export_and_verify, find, print_message, searched_experiment, with_experiment
 
 if TYPE_CHECKING:
     from tunefront.search.deploy.verify import Verification
@@ -71,7 +71,7 @@ def _picked(result: "Result") -> list["Trial"]:
 
     tagged = Runs(result.experiment).tagged()
     for name, value in tagged.others:
-        say(f"left out: {name}, whose tag {PICK} is {value!r}, not 'yes'")
+        print_message(f"left out: {name}, whose tag {PICK} is {value!r}, not 'yes'")
     trials = [result.trials[number] for number in tagged.trials]
     for trial in trials:
         if not trial.measured:
@@ -79,7 +79,7 @@ def _picked(result: "Result") -> list["Trial"]:
                 f"trial {trial.number} {trial.status}: only measured trials are exported; "
                 f"remove the tag {PICK} from its run"
             )
-    say(f"{counted(len(trials), 'trial')} tagged {PICK}=yes")
+    print_message(f"{counted(len(trials), 'trial')} tagged {PICK}=yes")
     return trials
 
 

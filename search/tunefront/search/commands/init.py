@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from .arguments import say
+from .arguments import print_message
 
 
 @click.command("init")
@@ -26,4 +26,4 @@ def init_command(path: Path, task: str, model: str, data: str) -> None:
     from tunefront.search.experiment.starter import write_starter
 
     write_starter(path, task=task, model=model, data=data)
-    say(f"wrote {path}; next: tunefront run {path} --dry-run")
+    print_message(f"wrote {path}; next: tunefront run {path} --dry-run")

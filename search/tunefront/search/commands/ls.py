@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from .arguments import (
-    say,
+    print_message,
 )
 
 
@@ -31,4 +31,4 @@ def ls_command(folder: Path, style: str) -> None:
     elif found:
         print_table(searches_table(found))
     else:
-        say(f"no search below {folder.absolute()}; start one with `tunefront run FILE`")
+        print_message(f"no search below {folder.absolute()}; start one with `tunefront run FILE`")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .arguments import find, say, searched_experiment, with_experiment, with_format
+from .arguments import find, print_message, searched_experiment, with_experiment, with_format
 
 if TYPE_CHECKING:
     from tunefront.search.profile.run import ProfiledTrial
@@ -29,7 +29,7 @@ def profile_command(experiment: Path, trial: str | None, style: str) -> None:
     tunefront profile experiments/minilm 38 --format json
     """
     from tunefront.search.profile.run import profile_csv, profile_record, profile_trial
-    from tunefront.search.results.metadata import recorded_result, recorded_setting
+    from tunefront.search.results.metadata import recorded_result, recorded_settings
     from tunefront.search.run.preflight import prepare
     from tunefront.search.terminal.events import event_text
     from tunefront.search.terminal.profile import profile_lines, profile_tables
@@ -38,9 +38,9 @@ def profile_command(experiment: Path, trial: str | None, style: str) -> None:
     loaded = searched_experiment(experiment)
     result = recorded_result(loaded)
     chosen = find(result, trial) if trial else result.front.recommended or result.trials[0]
-    prepare(loaded.prepare, lambda event: say(event_text(event)))
-    say(f"profiling {chosen.name()}")
-    found = profile_trial(result, chosen, recorded_setting(loaded))
+    prepare(loaded.prepare, lambda event: print_message(event_text(event)))
+    print_message(f"profiling {chosen.name()}")
+    found = profile_trial(result, chosen, recorded_settings(loaded))
     if style == "json":
         click.echo(json.dumps(profile_record(found), indent=2))
     elif style == "csv":
@@ -52,7 +52,9 @@ def profile_command(experiment: Path, trial: str | None, style: str) -> None:
         measured = None if latency is None else chosen.measurements.get(latency.name)
         measured_ms = None if measured is None else measured.value
         click.echo("\n".join(profile_lines(found.profile, found.suggestions, measured_ms)))
-    say(f"\nprofile: {found.folder} (profile.png, trace.json for chrome://tracing or Perfetto)")
+    print_message(
+        f"\nprofile: {found.folder} (profile.png, trace.json for chrome://tracing or Perfetto)"
+    )
     _log(result, found)
 
 
@@ -65,6 +67,8 @@ def _log(result: "Result", found: "ProfiledTrial") -> None:
     try:
         link = add_to_mlflow(result, found, Study.read(result.experiment).search_id)
     except TrackingError as error:
-        say(f"MLflow does not have it: {error}; the files stay, and the same command tries again")
+        print_message(
+            f"MLflow does not have it: {error}; the files stay, and the same command tries again"
+        )
     else:
-        say(f"MLflow:  {link}")
+        print_message(f"MLflow:  {link}")

@@ -6,7 +6,7 @@ import click
 
 from tunefront.search.exit_codes import ExitCode
 
-from .arguments import say
+from .arguments import print_message
 from .registry_options import _fetched, _print, _write_verified, with_store
 
 
@@ -36,7 +36,7 @@ def promote_command(model: str, experiment: Path | None) -> int:
         verification = verify_version(folder, version)
         _print(verification, "table")
         if not verification.passed:
-            say(f"not promoted: {written}; the {CHAMPION} is what it was")
+            print_message(f"not promoted: {written}; the {CHAMPION} is what it was")
             return ExitCode.VERIFICATION_FAILED
         _write_verified(verification, version, store)
         before = promote_version(version, store)

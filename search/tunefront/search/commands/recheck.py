@@ -10,7 +10,7 @@ import click
 
 from tunefront.search.exit_codes import ExitCode
 
-from .arguments import say
+from .arguments import print_message
 
 if TYPE_CHECKING:
     from tunefront.search.deploy.recheck import Recheck
@@ -58,7 +58,7 @@ def recheck_command(
             print_table(history_table(found))
         return 0
     while True:
-        checked = recheck_folder(folder, experiment, say if pause_s is None else _silent)
+        checked = recheck_folder(folder, experiment, print_message if pause_s is None else _silent)
         keep(checked)
         _print_recheck(checked, style, single=pause_s is None)
         if checked.verdict == "drifted":

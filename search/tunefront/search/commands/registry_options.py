@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .arguments import say, searched_experiment
+from .arguments import print_message, searched_experiment
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -31,7 +31,7 @@ def _fetched(written: str, experiment: Path | None) -> "Iterator[tuple[Path, Mod
 
     reference, store = Reference.parse(written), _store(written, experiment)
     with fetched(reference, store) as (folder, version):
-        say(f"{reference} is version {version.version}")
+        print_message(f"{reference} is version {version.version}")
         yield folder, version, store
 
 
@@ -57,7 +57,9 @@ def _write_verified(verification: "Verification", version: "ModelVersion", store
 
     if verification.passed:
         write_verified(version, store, verification)
-        say(f"written on version {version.version} of {version.name}: verified, when and where")
+        print_message(
+            f"written on version {version.version} of {version.name}: verified, when and where"
+        )
 
 
 def _print(verification: "Verification", style: str) -> None:
@@ -71,5 +73,5 @@ def _print(verification: "Verification", style: str) -> None:
     else:
         print_table(verification_table(verification))
         if remark := verification.remark():
-            say(remark)
+            print_message(remark)
         click.echo("verified" if verification.passed else "verification failed")

@@ -13,8 +13,8 @@ from .arguments import (
     export_and_verify,
     export_or_verify,
     print_closing,
+    print_message,
     print_result,
-    say,
     with_experiment,
     with_format,
     with_overrides,
@@ -140,28 +140,30 @@ def _detach(experiment: "Experiment", *, exported: bool, fresh: bool, style: str
     arguments += ["--smoke"] if experiment.smoke else []
     arguments += ["--export"] if exported else []
     arguments += ["--fresh"] if fresh else []
-    return detach(experiment, arguments, say)
+    return detach(experiment, arguments, print_message)
 
 
 def _print_next_steps(finished: "RunResult", written: Path) -> None:
     from tunefront.search.results.metadata import read_record, resume_command
     from tunefront.search.results.result import early_ends
-    from tunefront.search.tracking.server import say_front
+    from tunefront.search.tracking.server import print_front_link
 
     result, smoke = finished.result, finished.result.experiment.smoke
     counts = f"{result.counts()}, {finished.seconds / 60:.1f} min"
-    say("")
+    print_message("")
     saved = early_ends(result.trials, result.experiment.objectives)
     echo(["; ".join(filter(None, (counts, saved)))], err=True)
     echo(["", f"  {result.headline()}", ""], err=True)
     if finished.link:
-        say_front(result.experiment, say)
+        print_front_link(result.experiment, print_message)
     if finished.outcome == "interrupted":
         command = resume_command(result.experiment, read_record(result.experiment))
-        say(f"next:   interrupted; `{command}` resumes it")
+        print_message(f"next:   interrupted; `{command}` resumes it")
     elif smoke:
-        say(f"a quick check, its measurements are not meaningful; next: tunefront run {written}")
+        print_message(
+            f"a quick check, its measurements are not meaningful; next: tunefront run {written}"
+        )
     elif result.baseline is None:
-        say(f"next:   tunefront show {written} 0, for the baseline's error message")
+        print_message(f"next:   tunefront show {written} 0, for the baseline's error message")
     else:
-        say(f"next:   tunefront show {written} | pick | compare | export")
+        print_message(f"next:   tunefront show {written} | pick | compare | export")

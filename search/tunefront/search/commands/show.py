@@ -8,9 +8,9 @@ import click
 from .arguments import (
     find,
     print_closing,
+    print_message,
     print_result,
     print_trials,
-    say,
     with_experiment,
     with_format,
 )
@@ -39,7 +39,7 @@ def show_command(experiment: Path, trial: str | None, everything: bool, style: s
     from tunefront.search.results.rows import trial_record
     from tunefront.search.terminal.result import trial_lines, trials_table
     from tunefront.search.terminal.tables import print_table
-    from tunefront.search.tracking.server import say_front
+    from tunefront.search.tracking.server import print_front_link
 
     result = recorded_result(open_search(experiment))
     if trial is not None:
@@ -57,4 +57,4 @@ def show_command(experiment: Path, trial: str | None, everything: bool, style: s
         print_table(trials_table(result, result.trials))
     else:
         print_trials(result, result.trials, style)
-    say_front(result.experiment, say)
+    print_front_link(result.experiment, print_message)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from .arguments import (
+    print_message,
     print_trials,
-    say,
     searched_experiment,
     with_experiment,
     with_format,
@@ -38,7 +38,7 @@ def status_command(experiment: Path, smoke: bool, watch: bool, style: str) -> No
     from tunefront.search.run.status import status_of
     from tunefront.search.run.status import watch as watch_search
     from tunefront.search.terminal.result import result_record
-    from tunefront.search.tracking.server import say_front
+    from tunefront.search.tracking.server import print_front_link
 
     loaded = searched_experiment(experiment, smoke=smoke)
     if watch:
@@ -54,7 +54,7 @@ def status_command(experiment: Path, smoke: bool, watch: bool, style: str) -> No
     elif style == "json":
         known = {} if found.result is None else result_record(found.result)
         click.echo(json.dumps({**known, "run": found.fields()}, indent=2))
-    say_front(loaded, say)
+    print_front_link(loaded, print_message)
 
 
 class _Changes:

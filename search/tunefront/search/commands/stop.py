@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from .arguments import (
-    say,
+    print_message,
     searched_experiment,
     with_experiment,
     with_smoke,
@@ -27,4 +27,4 @@ def stop_command(experiment: Path, smoke: bool, now: bool) -> None:
     """
     from tunefront.search.run.status import stop_search
 
-    stop_search(searched_experiment(experiment, smoke=smoke), now=now, say=say)
+    stop_search(searched_experiment(experiment, smoke=smoke), now=now, on_message=print_message)

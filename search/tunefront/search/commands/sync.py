@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from .arguments import (
-    say,
+    print_message,
     searched_experiment,
     with_experiment,
     with_smoke,
@@ -31,6 +31,6 @@ def sync_command(experiment: Path, smoke: bool) -> None:
         f"MLflow holds all {counted(done.trials, 'trial')}, {done.written} of them written now"
     )
     click.echo(f"front:  {done.link}")
-    say(f"        (served by `tunefront ui {experiment}`)")
+    print_message(f"        (served by `tunefront ui {experiment}`)")
     if done.obstacle:
-        say(event_text(ViewsUnavailable(obstacle=done.obstacle)))
+        print_message(event_text(ViewsUnavailable(obstacle=done.obstacle)))

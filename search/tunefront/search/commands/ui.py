@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from .arguments import (
-    say,
+    print_message,
     searched_experiment,
     with_experiment,
 )
@@ -28,6 +28,6 @@ def ui_command(experiment: Path, port: int, detach: bool, stop: bool, opened: bo
 
     loaded = searched_experiment(experiment)
     if stop:
-        say(stop_server(loaded))
+        print_message(stop_server(loaded))
         return
-    serve(loaded, port=port, detach=detach, opened=opened, say=say)
+    serve(loaded, port=port, detach=detach, opened=opened, on_message=print_message)

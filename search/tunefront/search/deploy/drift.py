@@ -62,7 +62,9 @@ class Finding:
         }
 
 
-def judged_figures(manifest: Mapping[str, Any], rounds: Rounds, fingerprint: str) -> list[Finding]:
+def measurement_findings(
+    manifest: Mapping[str, Any], rounds: Rounds, fingerprint: str
+) -> list[Finding]:
     """Compare current latency and memory with the values recorded in the manifest.
 
     Args:
@@ -77,9 +79,11 @@ def judged_figures(manifest: Mapping[str, Any], rounds: Rounds, fingerprint: str
             continue
         before = recorded[name]
         if manifest["hardware"]["fingerprint"] != fingerprint:
-            told = f"recorded on another machine: {manifest['hardware']['summary']}"
+            detail = f"recorded on another machine: {manifest['hardware']['summary']}"
             found.append(
-                Finding(metric=name, recorded=before, now=now, verdict="not compared", detail=told)
+                Finding(
+                    metric=name, recorded=before, now=now, verdict="not compared", detail=detail
+                )
             )
         elif measured_metrics()[name].kind == "speed":
             found.append(_speed(name, before, now, manifest["sample_probe"], rounds))
@@ -90,7 +94,7 @@ def judged_figures(manifest: Mapping[str, Any], rounds: Rounds, fingerprint: str
     return found
 
 
-def judged_quality(
+def quality_finding(
     name: str, recorded: Measurement, now: Measurement, direction: Direction
 ) -> Finding:
     """Compare a quality metric with its recorded interval; an improvement holds."""
@@ -110,10 +114,10 @@ def _speed(
     busy = rounds.machine["foreign"] + rounds.machine["steal"]
     shifts = [rounds.probe[name] / probe[name] for name in probe if name in rounds.probe]
     explained = max(1.0, 1 / max(1 - busy, 0.1), *shifts)
-    told = f"the machine itself is {explained:.2f} times slower than when it was recorded"
+    reason = f"the machine itself is {explained:.2f} times slower than when it was recorded"
     if busy > BUSY:
         explained *= BUSY_FACTOR
-        told = f"others took {busy:.0%} of the cores' time meanwhile"
+        reason = f"others took {busy:.0%} of the cores' time meanwhile"
     verdict: DriftVerdict = "holds"
     detail = ""
     if _beyond(before, now, explained):
@@ -121,7 +125,7 @@ def _speed(
         if explained > 1:
             detail = f"more than the machine explains (x{explained:.2f})"
     elif _beyond(before, now, 1.0):
-        verdict, detail = "not compared", told
+        verdict, detail = "not compared", reason
     return Finding(metric=name, recorded=before, now=now, verdict=verdict, detail=detail)
 
 

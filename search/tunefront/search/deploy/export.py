@@ -24,12 +24,12 @@ from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.evaluators.runtimes.base import Deployment
 from tunefront.search.experiment.document import slug_of
 from tunefront.search.results.metadata import read_record
-from tunefront.search.results.result import Result, figure
+from tunefront.search.results.result import Result, format_value
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import ExportError, detect_hardware, show
 
 from .rounds import Rounds, measure_rounds
-from .serving import DOCKERFILE, dockerfile, serving_versions, serving_words
+from .serving import DOCKERFILE, dockerfile, serving_text, serving_versions
 from .verify import Verification, verify
 
 
@@ -79,18 +79,18 @@ def export_trial(
     if target.exists():
         raise ExportError(f"{target} exists already; remove it, or name another with --output")
     target.parent.mkdir(parents=True, exist_ok=True)
-    made = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(made, ignore_errors=True)
-    made.mkdir()
+    partial = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
     try:
-        _fill(result, trial, settings, made)
-        verification = verify(made)
+        _fill(result, trial, settings, partial)
+        verification = verify(partial)
         if not verification.passed:
             failed = "; ".join(f"{c.name}: {c.detail}" for c in verification.checks if not c.holds)
             raise ExportError(f"trial {trial.number} does not survive its export: {failed}")
-        made.rename(target)
+        partial.rename(target)
     finally:
-        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
     return replace(verification, folder=target)
 
 
@@ -146,8 +146,8 @@ def _manifest(
 def _readme(
     result: Result, trial: Trial, deployment: Deployment, folder: Path, fields: Mapping[str, Any]
 ) -> str:
-    figures = "\n".join(
-        f"| {name} | {figure(m)} | {m.low:.4g} to {m.high:.4g} | {m.unit} | {m.samples} |"
+    rows = "\n".join(
+        f"| {name} | {format_value(m)} | {m.low:.4g} to {m.high:.4g} | {m.unit} | {m.samples} |"
         for name, m in trial.measurements.items()
     )
     choices = "\n".join(f"- {name}: {show(value)}" for name, value in trial.configuration.items())
@@ -171,7 +171,7 @@ FOLDER` checks files, outputs, choices, speed and memory.
 
 ## Serve it
 
-{serving_words(deployment)}
+{serving_text(deployment)}
 ## What it is
 
 {choices}
@@ -183,5 +183,5 @@ data; sha256 sums are in `manifest.json`.
 
 | metric | value | 95 % interval | unit | samples |
 |---|---|---|---|---|
-{figures}
+{rows}
 """

@@ -8,17 +8,17 @@ from typing import Any
 from tunefront.evaluators import Isolation, Measurement, describe_workload, quality_metrics
 from tunefront.evaluators.isolation.codec import from_plain
 from tunefront.evaluators.pipelines.inference import judge_candidate
-from tunefront.search.experiment.evaluation_settings import setting_of
+from tunefront.search.experiment.evaluation_settings import settings_of
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.resolver import load_experiment
-from tunefront.search.text import Say
+from tunefront.search.text import OnMessage
 from tunefront.spaces import EvaluationError, TunefrontError, WorkloadError
 
-from .drift import Finding, judged_quality
+from .drift import Finding, quality_finding
 
 
-def judge_again(
-    folder: Path, manifest: Mapping[str, Any], named: Path | None, say: Say
+def reevaluate_quality(
+    folder: Path, manifest: Mapping[str, Any], named: Path | None, on_message: OnMessage
 ) -> list[Finding]:
     """Evaluate the export's quality again and compare it with the recorded values.
 
@@ -26,7 +26,7 @@ def judge_again(
         folder: The export.
         manifest: Its manifest.
         named: The experiment file; the one named in the manifest if None.
-        say: Called with one line before the evaluation.
+        on_message: Called with one line before the evaluation.
 
     Returns:
         A finding for every recorded quality metric; if quality can't be evaluated, a single
@@ -49,13 +49,13 @@ def judge_again(
         if name in manifest["measurements"]
     }
     if not recorded:
-        told = (
+        detail = (
             f"{experiment.path} judges {experiment.primary.name}, which the export does not record"
         )
-        return [_not_compared(told)]
-    say(f"judging quality: {experiment.path}")
+        return [_not_compared(detail)]
+    on_message(f"judging quality: {experiment.path}")
     try:
-        content, now = _judge(folder, manifest, experiment)
+        content, now = _evaluate_quality(folder, manifest, experiment)
     except (EvaluationError, WorkloadError) as error:
         return [_not_compared(str(error))]
     return _findings(manifest, experiment, recorded, content, now)
@@ -79,7 +79,7 @@ def _findings(
             detail="model or data are not those that it was judged with",
         )
         if other
-        else judged_quality(name, before, now[name], metrics[name].direction)
+        else quality_finding(name, before, now[name], metrics[name].direction)
         for name, before in recorded.items()
         if name in now
     ]
@@ -98,20 +98,22 @@ def _experiment(manifest: Mapping[str, Any], named: Path | None) -> Experiment |
     return load_experiment(written, overrides, smoke=bool(manifest.get("smoke")))
 
 
-def _judge(
+def _evaluate_quality(
     folder: Path, manifest: Mapping[str, Any], experiment: Experiment
 ) -> tuple[str, dict[str, Measurement]]:
     """Evaluate quality; return the fingerprint of model and data, and the measurements."""
     isolation = Isolation()
     with tempfile.TemporaryDirectory(prefix="tunefront-") as name:
-        log, made = Path(name, "log"), Path(name, "quality")
-        made.mkdir()
+        log, quality = Path(name, "log"), Path(name, "quality")
+        quality.mkdir()
         try:
             described = describe_workload(experiment.workload, isolation, log, experiment.baseline)
             content = described.fingerprint
-            settings = setting_of(experiment, content)
+            settings = settings_of(experiment, content)
             configuration = experiment.space.catalog.complete(manifest["configuration"])
-            return content, judge_candidate(settings, configuration, folder, isolation, log, made)
+            return content, judge_candidate(
+                settings, configuration, folder, isolation, log, quality
+            )
         finally:
             isolation.close()
 

@@ -8,12 +8,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tunefront.search.text import Say
+from tunefront.search.text import OnMessage
 from tunefront.spaces import ExportError, detect_hardware
 from tunefront.spaces.hardware import LIBRARIES
 
-from .drift import DriftVerdict, Finding, judged_figures
-from .quality_recheck import judge_again
+from .drift import DriftVerdict, Finding, measurement_findings
+from .quality_recheck import reevaluate_quality
 from .rounds import measure_rounds
 from .verify import verify
 
@@ -58,13 +58,13 @@ class Recheck:
         }
 
 
-def recheck_export(folder: Path, experiment: Path | None, say: Say) -> Recheck:
+def recheck_export(folder: Path, experiment: Path | None, on_message: OnMessage) -> Recheck:
     """Check an export's files, outputs and choices; if they hold, measure speed and quality again.
 
     Args:
         folder: The export.
         experiment: The experiment file for the quality; the one named in the manifest if None.
-        say: Called with a line for every step.
+        on_message: Called with a line for every step.
 
     Raises:
         ExportError: If the folder is no export, or does not run.
@@ -77,7 +77,7 @@ def recheck_export(folder: Path, experiment: Path | None, say: Say) -> Recheck:
     if not folder.is_dir():
         raise ExportError(f"{folder} is not a folder; name what `tunefront export` wrote")
     manifest = read_manifest(folder)
-    say("checking files and outputs")
+    on_message("checking files and outputs")
     checks = [c for c in verify(folder, VERIFY_SECONDS).checks if c.name in DECIDING]
     findings = [
         Finding(metric=c.name, verdict="holds" if c.holds else "drifted", detail=c.detail)
@@ -85,10 +85,10 @@ def recheck_export(folder: Path, experiment: Path | None, say: Say) -> Recheck:
     ]
     machine: Mapping[str, float] = {}
     if all(finding.verdict == "holds" for finding in findings):
-        rounds = measure_rounds(folder, say)
+        rounds = measure_rounds(folder, on_message)
         machine = rounds.machine
-        findings += judged_figures(manifest, rounds, detect_hardware().fingerprint)
-        findings += judge_again(folder, manifest, experiment, say)
+        findings += measurement_findings(manifest, rounds, detect_hardware().fingerprint)
+        findings += reevaluate_quality(folder, manifest, experiment, on_message)
     return Recheck(
         folder=folder,
         at=datetime.now(),

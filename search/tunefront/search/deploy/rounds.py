@@ -13,7 +13,7 @@ from typing import Any
 
 from tunefront.evaluators import Measurement, measured_metrics
 from tunefront.evaluators.isolation.codec import to_plain
-from tunefront.search.text import Say
+from tunefront.search.text import OnMessage
 from tunefront.spaces import ExportError
 
 ROUNDS = 3
@@ -42,21 +42,23 @@ class Rounds:
     def manifest_fields(self) -> dict[str, Any]:
         """Return the fields that the export's manifest stores."""
         return {
-            "sample_values": {name: figure.value for name, figure in self.measurements.items()},
+            "sample_values": {
+                name: measurement.value for name, measurement in self.measurements.items()
+            },
             "sample_measurements": {
-                name: to_plain(figure) for name, figure in self.measurements.items()
+                name: to_plain(measurement) for name, measurement in self.measurements.items()
             },
             "sample_probe": dict(self.probe),
             "sample_machine": dict(self.machine),
         }
 
 
-def measure_rounds(folder: Path, say: Say = lambda line: None) -> Rounds:
+def measure_rounds(folder: Path, on_message: OnMessage = lambda line: None) -> Rounds:
     """Run an export's recorded request in fresh processes, one after the other.
 
     Args:
         folder: The export.
-        say: Called before each round.
+        on_message: Called before each round.
 
     Raises:
         ExportError: If the export does not run.
@@ -65,7 +67,7 @@ def measure_rounds(folder: Path, say: Say = lambda line: None) -> Rounds:
     probes: list[Mapping[str, float]] = []
     states: list[Mapping[str, float]] = []
     for done in range(ROUNDS):
-        say(f"measuring: round {done + 1} of {ROUNDS}")
+        on_message(f"measuring: round {done + 1} of {ROUNDS}")
         probes.append(_run(["tunefront.evaluators.exports.machine_speed"]))
         sample, state = _watched(folder)
         samples.append(sample)

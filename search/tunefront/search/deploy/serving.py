@@ -60,7 +60,7 @@ def dockerfile(deployment: Deployment, versions: Mapping[str, str], tag: str) ->
     )
 
 
-def serving_words(deployment: Deployment) -> str:
+def serving_text(deployment: Deployment) -> str:
     """Return the README's section about serving."""
     if deployment.not_served:
         return f"There is no `serve.py`: {deployment.not_served}.\n"

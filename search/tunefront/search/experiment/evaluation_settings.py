@@ -11,7 +11,7 @@ from tunefront.spaces import detect_hardware
 from .experiment import Experiment
 from .metrics import QUALITY_DROP
 
-JUDGING = ("task", "max_length", "items", "metric", "direction", "inputs", "quality")
+QUALITY_KEYS = ("task", "max_length", "items", "metric", "direction", "inputs", "quality")
 """Workload keys, other than model and data, that measurements depend on."""
 
 
@@ -19,7 +19,7 @@ TRIAL_MEMORY_SHARE = 0.9
 """Share of the machine's memory available to all concurrent trials together."""
 
 
-def setting_of(experiment: Experiment, fingerprint: str) -> EvaluationSettings:
+def settings_of(experiment: Experiment, fingerprint: str) -> EvaluationSettings:
     """Return the settings shared by all evaluations of the search.
 
     Args:
@@ -63,10 +63,10 @@ def identity(experiment: Experiment, described: WorkloadDescription) -> dict[str
     """
     hardware = detect_hardware()
     spec = to_plain(experiment.workload)
-    judging = {name: spec[name] for name in JUDGING if spec[name] is not None}
+    settings = {name: spec[name] for name in QUALITY_KEYS if spec[name] is not None}
     return {
         "model and data": described.fingerprint,
-        "workload": ", ".join(f"{name} {value}" for name, value in judging.items()),
+        "workload": ", ".join(f"{name} {value}" for name, value in settings.items()),
         "machine": f"{hardware.summary()} [{hardware.fingerprint}]",
         "libraries": ", ".join(f"{n} {v}" for n, v in sorted(hardware.libraries.items())),
     }

@@ -45,7 +45,7 @@ def chances(
     random = np.random.default_rng(seed)
     spread = (high - low) / (2 * 1.96)
     drawn = np.flatnonzero(
-        ~_hopeless(middle - FAR_DEVIATIONS * spread, middle + FAR_DEVIATIONS * spread)
+        ~_surely_dominated(middle - FAR_DEVIATIONS * spread, middle + FAR_DEVIATIONS * spread)
     )
     counts = np.zeros(len(middle))
     for _ in range(draws):
@@ -55,7 +55,7 @@ def chances(
     return found
 
 
-def _hopeless(best: Costs, worst: Costs) -> npt.NDArray[np.bool_]:
+def _surely_dominated(best: Costs, worst: Costs) -> npt.NDArray[np.bool_]:
     """Return the mask of rows whose best case another row's worst case dominates, `(trials,)`.
 
     Such rows need no sampling and cannot keep another row off the front: dominance is

@@ -93,12 +93,12 @@ def front_of(
     baseline = next((trial for trial in trials if trial.number == 0 and trial.measured), None)
     metrics = deciding(experiment, trials)
     picks = _picks(experiment, best, ties, baseline, prefer, bounds, metrics)
-    seen = zip(kept, chances(*spread), strict=True)
+    trial_chances = zip(kept, chances(*spread), strict=True)
     return Front(
         trials=tuple(best),
         ties=ties,
         picks=picks,
-        chances={trial.number: float(chance) for trial, chance in seen},
+        chances={trial.number: float(chance) for trial, chance in trial_chances},
     )
 
 
@@ -215,11 +215,11 @@ def _picks(
     add(RECOMMENDED, trial, reason)
     first = found[0].trial
     if speed is not None:
-        fastest, alike = _best_as_told(best, speed, first, size, "the smallest")
-        add("fastest", fastest, f"best {speed.name} on the front{alike}")
+        fastest, ties_note = _best_with_ties(best, speed, first, size, "the smallest")
+        add("fastest", fastest, f"best {speed.name} on the front{ties_note}")
     if size is not None:
-        smallest, alike = _best_as_told(best, size, first, speed, "the fastest")
-        add("smallest", smallest, f"least {size.name} on the front{alike}")
+        smallest, ties_note = _best_with_ties(best, size, first, speed, "the fastest")
+        add("smallest", smallest, f"least {size.name} on the front{ties_note}")
     if quality is not None:
         best_quality = _best_quality(best, quality, first, speed)
         add("highest quality", best_quality, f"best {quality.name} on the front")
@@ -278,7 +278,7 @@ def _best_by(trials: Sequence[Trial], metric: Metric) -> Trial:
     return min(trials, key=lambda trial: sign * trial.value(metric.name))
 
 
-def _best_as_told(
+def _best_with_ties(
     trials: Sequence[Trial], metric: Metric, recommended: Trial, other: Metric | None, word: str
 ) -> tuple[Trial, str]:
     """Return the best trial by `metric` and a text about its ties in that metric.
@@ -292,8 +292,8 @@ def _best_as_told(
         other: Metric that breaks ties; None if there is none.
         word: Text that describes the best trial by `other`.
     """
-    figures = [trial.measurements[metric.name] for trial in trials]
-    low, high = (np.array([[getattr(f, end)] for f in figures]) for end in ("low", "high"))
+    measurements = [trial.measurements[metric.name] for trial in trials]
+    low, high = (np.array([[getattr(f, end)] for f in measurements]) for end in ("low", "high"))
     top = trials.index(_best_by(trials, metric))
     equal = [trials[int(i)] for i in np.flatnonzero(indistinguishable(low, high, top))]
     best = trials[top] if other is None else _best_by(equal, other)

@@ -386,7 +386,7 @@ def _others(trial: Trial, choices: Iterable[str]) -> frozenset[tuple[str, Value]
     return frozenset((n, value) for n, value in trial.complete.items() if n not in left_out)
 
 
-def told(option: Option) -> str:
+def option_text(option: Option) -> str:
     """Describe the recorded evidence about a value."""
     tried = option.tried
     parts = ["in this space" if option.in_space else "not in this space"]

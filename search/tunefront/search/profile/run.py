@@ -62,24 +62,24 @@ def profile_trial(result: Result, trial: Trial, settings: EvaluationSettings) ->
             f"see `tunefront show {experiment.path} {trial.number}`"
         )
     folder = experiment.results / "profiles" / f"{trial.number:03}"
-    made = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(made, ignore_errors=True)
-    made.mkdir(parents=True)
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
     try:
-        profile = _profile(result, trial, settings, made)
+        profile = _profile(result, trial, settings, partial)
         found = ProfiledTrial(
             trial=trial,
             profile=profile,
             suggestions=_suggestions(result, trial, profile),
             folder=folder,
         )
-        write_whole(made / DATA, json.dumps(profile_record(found), indent=1) + "\n")
-        write_whole(made / TABLE, profile_csv(profile))
-        draw_profile(profile, f"{trial.name()}: where the time goes", made / PICTURE)
+        write_whole(partial / DATA, json.dumps(profile_record(found), indent=1) + "\n")
+        write_whole(partial / TABLE, profile_csv(profile))
+        draw_profile(profile, f"{trial.name()}: where the time goes", partial / PICTURE)
         shutil.rmtree(folder, ignore_errors=True)
-        made.rename(folder)
+        partial.rename(folder)
     finally:
-        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
     return found
 
 

@@ -22,7 +22,7 @@ from tunefront.spaces import Value, show
 
 from .history import history_of
 from .importance import importance_of
-from .outputs import answers_of
+from .outputs import output_comparison
 from .sections import account_of
 
 SCHEMA = 1
@@ -75,7 +75,7 @@ def report_data(
         "history": [[number, round(share, 5)] for number, share in history_of(result)],
         "importance": [_importance(result, place) for place in range(len(experiment.objectives))],
         "curves": _curves(result),
-        "outputs": answers_of(result, samples),
+        "outputs": output_comparison(result, samples),
         **account_of(result, record),
     }
 
@@ -124,17 +124,17 @@ def _rules(inputs: PickInputs) -> dict[str, Any]:
 
 def _choices(result: Result) -> dict[str, Any]:
     """Return the choices that vary among the trials, and the values of the fixed ones."""
-    seen: dict[str, set[Value | None]] = {}
+    used: dict[str, set[Value | None]] = {}
     for trial in result.trials:
         for name in trial.configuration:
-            seen.setdefault(name, set())
-    for name, values in seen.items():
+            used.setdefault(name, set())
+    for name, values in used.items():
         values.update(trial.configuration.get(name) for trial in result.trials)
-    listed = [choice.name for choice in result.experiment.space.choices if choice.name in seen]
-    names = [*listed, *(name for name in seen if name not in listed)]
-    fixed = {name: next(iter(seen[name])) for name in names if len(seen[name]) == 1}
+    listed = [choice.name for choice in result.experiment.space.choices if choice.name in used]
+    names = [*listed, *(name for name in used if name not in listed)]
+    fixed = {name: next(iter(used[name])) for name in names if len(used[name]) == 1}
     return {
-        "choices": [name for name in names if len(seen[name]) > 1],
+        "choices": [name for name in names if len(used[name]) > 1],
         "fixed": {name: show(value) for name, value in fixed.items() if value is not None},
     }
 

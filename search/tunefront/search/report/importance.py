@@ -87,10 +87,10 @@ def importance_of(
     if len(measured) < LEAST_EXPLAINED_TRIALS or not varied:
         return found
     features = encode([trial.configuration for trial in measured], varied)
-    figures, _, _ = learnable(measured, objective)
-    if float(np.ptp(figures)) <= SAME_VALUE * float(np.abs(figures).max()):
+    values, _, _ = learnable(measured, objective)
+    if float(np.ptp(values)) <= SAME_VALUE * float(np.abs(values).max()):
         return replace(found, same=True)
-    missed, missed_without = _misses(features, figures, random)
+    missed, missed_without = _misses(features, values, random)
     r2 = 1.0 - missed
     effects = np.clip((missed_without - missed) / 2, 0.0, 1.0)
     named = [(choice.name, float(share)) for choice, share in zip(varied, effects, strict=True)]
@@ -104,7 +104,7 @@ def importance_of(
 
 
 def _misses(
-    features: Features, figures: Floats, random: np.random.Generator
+    features: Features, values: Floats, random: np.random.Generator
 ) -> tuple[float, Floats]:
     """Return the cross-validated mean squared error / variance: as is, and per resampled choice.
 
@@ -114,37 +114,37 @@ def _misses(
     missed = 0.0
     missed_without = np.zeros(choices)
     order = random.permutation(count)
-    for asked in np.array_split(order, FOLDS):
-        known = np.setdiff1d(order, asked)
-        process = _learnt(features, figures, known, random)
-        distances = features.distances(known, asked)
-        truth = figures[asked]
-        missed += float(np.square(truth - process.predict(distances)[0]).sum())
+    for held_out in np.array_split(order, FOLDS):
+        known = np.setdiff1d(order, held_out)
+        model = _learnt(features, values, known, random)
+        distances = features.distances(known, held_out)
+        truth = values[held_out]
+        missed += float(np.square(truth - model.predict(distances)[0]).sum())
         for choice in range(choices):
             for _ in range(DRAWS):
-                drawn = random.choice(count, size=len(asked))
+                drawn = random.choice(count, size=len(held_out))
                 changed = distances.copy()
                 places = features.codes[known, choice], features.codes[drawn, choice]
                 changed[choice] = features.tables[choice][np.ix_(*places)]
-                off = np.square(truth - process.predict(changed)[0]).sum()
+                off = np.square(truth - model.predict(changed)[0]).sum()
                 missed_without[choice] += float(off) / DRAWS
-    whole = float(np.square(figures - figures.mean()).sum())
+    whole = float(np.square(values - values.mean()).sum())
     return missed / whole, missed_without / whole
 
 
 def _learnt(
-    features: Features, figures: Floats, known: Indices, random: np.random.Generator
+    features: Features, values: Floats, known: Indices, random: np.random.Generator
 ) -> GaussianProcess:
     """Fit a Gaussian process to the `known` rows.
 
     The noise level is a hyperparameter, not taken from measured intervals: the intervals of quality
     include the spread between items, which is shared by all trials.
     """
-    noise = np.zeros(len(figures))
+    noise = np.zeros(len(values))
     few = len(known) <= EXPLAINED_FROM
     some = known if few else random.choice(known, EXPLAINED_FROM, replace=False)
-    process = fit(features.distances(some, some), figures[some], noise[some])
+    model = fit(features.distances(some, some), values[some], noise[some])
     if few:
-        return process
+        return model
     between = features.distances(known, known)
-    return fit(between, figures[known], noise[known], process.parameters, learn=False)
+    return fit(between, values[known], noise[known], model.parameters, learn=False)

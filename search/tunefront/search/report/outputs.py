@@ -5,11 +5,13 @@ from typing import Any
 
 from tunefront.evaluators import Sample
 from tunefront.search.results.result import Result
-from tunefront.search.results.trial_comparison import ItemRow, TrialComparison, difference_words
+from tunefront.search.results.trial_comparison import ItemRow, TrialComparison, difference_text
 from tunefront.search.text import one_line
 
 
-def answers_of(result: Result, samples: Mapping[int, Sequence[Sample]]) -> dict[str, Any] | None:
+def output_comparison(
+    result: Result, samples: Mapping[int, Sequence[Sample]]
+) -> dict[str, Any] | None:
     """Return the items with outputs to compare, those that differ most first.
 
     Args:
@@ -29,7 +31,7 @@ def answers_of(result: Result, samples: Mapping[int, Sequence[Sample]]) -> dict[
         "metric": comparison.primary.name,
         "trials": [trial.number for trial in trials],
         "differences": [
-            difference_words(found, trials[0], comparison.primary)
+            difference_text(found, trials[0], comparison.primary)
             for found in comparison.differences
         ],
         "items": [_item(row) for row in comparison.items],

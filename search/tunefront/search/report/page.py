@@ -108,11 +108,11 @@ def _colours() -> str:
 def _counts(data: Mapping[str, Any]) -> str:
     """Describe the numbers of trials by status, and the baseline."""
     trials = data["trials"]
-    told = {
+    kinds = {
         "beyond the limits": sum(trial["status"] == "infeasible" for trial in trials),
         "failed": sum(trial["status"] == "failed" for trial in trials),
     }
-    counts = [f"{len(trials)} trials", *(f"{count} {name}" for name, count in told.items())]
+    counts = [f"{len(trials)} trials", *(f"{count} {name}" for name, count in kinds.items())]
     base = next((t["name"] for t in trials if t["number"] == data["baseline"]), None)
     compared = f"; compared with the baseline, {base}" if base is not None else ""
     quick = " A quick check: its figures don't count." if data["smoke"] else ""
@@ -126,6 +126,6 @@ def _picks(data: Mapping[str, Any]) -> str:
     for pick in data["picks"]:
         trial = trials[pick["trial"]]
         cells = [trial["name"], trial["sentence"], pick["reason"]]
-        told = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
-        rows.append(f'<tr><th scope="row">{escape(pick["name"])}</th>{told}</tr>')
+        row = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+        rows.append(f'<tr><th scope="row">{escape(pick["name"])}</th>{row}</tr>')
     return "\n".join(rows)

@@ -94,9 +94,9 @@ def _protocol(result: Result) -> list[list[str]]:
 
 def _turns(experiment: Experiment) -> str:
     protocol = experiment.protocol
-    beside = "in turns with the baseline" if protocol.reference else "by itself"
+    how = "in turns with the baseline" if protocol.reference else "by itself"
     return (
-        f"{beside}, {protocol.turns} turns at the least (slow ones fewer), {protocol.seconds:g} s "
+        f"{how}, {protocol.turns} turns at the least (slow ones fewer), {protocol.seconds:g} s "
         f"at the most, until the interval is ± {protocol.precision:.0%}; waits up to "
         f"{protocol.wait_s:g} s for a quiet machine; "
         f"{counted(experiment.concurrent_trials, 'trial')} at a time"
@@ -104,11 +104,11 @@ def _turns(experiment: Experiment) -> str:
 
 
 def _confirmed(result: Result) -> str:
-    asked = result.experiment.confirmation
+    planned = result.experiment.confirmation
     numbers = ", ".join(f"{number:03}" for number in sorted(result.confirmation.rounds))
     return (
-        f"{asked.finalists} finalists measured again, {asked.rounds} rounds of fresh processes in "
-        f"turns with the baseline; confirmed: {numbers or 'none'}"
+        f"{planned.finalists} finalists measured again, {planned.rounds} rounds of fresh processes "
+        f"in turns with the baseline; confirmed: {numbers or 'none'}"
     )
 
 

@@ -76,7 +76,7 @@ def change_of(
         change, low, high = (end - 1 for end in quotient(after, before))
     else:
         change, low, high = difference(after, before)
-    return _judged(before, after, (change, low, high), relative, direction, least)
+    return _verdict(before, after, (change, low, high), relative, direction, least)
 
 
 def paired(
@@ -97,8 +97,8 @@ def paired(
     if own.shape != base.shape or own.shape[1] < 2 or not ((own[1] > 0) & (base[1] > 0)).all():
         return None
     ends = paired_change(own, base, metric.scale)
-    figures = before.measurements[metric.name], after.measurements[metric.name]
-    return _judged(*figures, ends, True, metric.direction, least)
+    pair = before.measurements[metric.name], after.measurements[metric.name]
+    return _verdict(*pair, ends, True, metric.direction, least)
 
 
 def against(own: Trial, base: Trial, metric: Metric, primary: Metric) -> Measurement | None:
@@ -108,20 +108,22 @@ def against(own: Trial, base: Trial, metric: Metric, primary: Metric) -> Measure
     measured in the same turns or on the same items get the paired interval, which leaves out the
     spread of the baseline's own value.
     """
-    figure, level = seen(own, metric), seen(base, metric)
+    measurement, level = seen(own, metric), seen(base, metric)
     if metric.name == QUALITY_DROP.name:
-        return figure  # already relative to the baseline
-    if figure.value <= 0 or level.value <= 0:
+        return measurement  # already relative to the baseline
+    if measurement.value <= 0 or level.value <= 0:
         return None
     if own.number == base.number:
-        return replace(figure, value=1.0, unit="x", low=1.0, high=1.0)
+        return replace(measurement, value=1.0, unit="x", low=1.0, high=1.0)
     if metric.name == primary.name and QUALITY_DROP.name in own.measurements:
         return _from_loss(own.measurements[QUALITY_DROP.name], primary.direction)
     if _in_turns(own, metric):
-        ends = tuple(end / level.value for end in (figure.value, figure.low, figure.high))
+        ends = tuple(
+            end / level.value for end in (measurement.value, measurement.low, measurement.high)
+        )
     else:
-        ends = quotient(figure, level)
-    return replace(figure, value=ends[0], unit="x", low=ends[1], high=ends[2])
+        ends = quotient(measurement, level)
+    return replace(measurement, value=ends[0], unit="x", low=ends[1], high=ends[2])
 
 
 def seen(trial: Trial, metric: Metric) -> Measurement:
@@ -129,11 +131,11 @@ def seen(trial: Trial, metric: Metric) -> Measurement:
 
     A single reading has no interval, but the memory of processes of one candidate varies a little.
     """
-    figure = trial.measurements[metric.name]
-    if not metric.single_reading or figure.samples > 1:
-        return figure
-    half = SMALLEST_DIFFERENCE * figure.value
-    return replace(figure, low=figure.value - half, high=figure.value + half)
+    measurement = trial.measurements[metric.name]
+    if not metric.single_reading or measurement.samples > 1:
+        return measurement
+    half = SMALLEST_DIFFERENCE * measurement.value
+    return replace(measurement, low=measurement.value - half, high=measurement.value + half)
 
 
 def absolute(own: Trial, base: Trial | None, metric: Metric) -> Measurement:
@@ -142,14 +144,14 @@ def absolute(own: Trial, base: Trial | None, metric: Metric) -> Measurement:
     The interval of an interleaved metric covers only the ratio to the baseline; the baseline's own
     interval is added to it in quadrature on the log scale.
     """
-    figure = seen(own, metric)
+    measurement = seen(own, metric)
     if base is None or own.number == base.number or not _in_turns(own, metric):
-        return figure
+        return measurement
     level = base.measurements[metric.name]
-    down = math.hypot(_below(figure), _below(level))
-    up = math.hypot(_above(figure), _above(level))
-    low, high = figure.value * math.exp(-down), figure.value * math.exp(up)
-    return replace(figure, low=low, high=high)
+    down = math.hypot(_below(measurement), _below(level))
+    up = math.hypot(_above(measurement), _above(level))
+    low, high = measurement.value * math.exp(-down), measurement.value * math.exp(up)
+    return replace(measurement, low=low, high=high)
 
 
 def least_of(metric: Metric) -> float:
@@ -159,7 +161,7 @@ def least_of(metric: Metric) -> float:
     return SAME_QUALITY if metric.kind == "quality" else SMALLEST_DIFFERENCE
 
 
-def _judged(
+def _verdict(
     before: Measurement,
     after: Measurement,
     ends: tuple[float, float, float],
@@ -183,8 +185,8 @@ def _judged(
 
 
 def _in_turns(own: Trial, metric: Metric) -> bool:
-    beside = own.evaluation is not None and own.evaluation.relative is not None
-    return beside and metric.follows != "none" and own.value(metric.name) > 0
+    interleaved = own.evaluation is not None and own.evaluation.relative is not None
+    return interleaved and metric.follows != "none" and own.value(metric.name) > 0
 
 
 def _from_loss(loss: Measurement, direction: Direction) -> Measurement | None:
@@ -197,12 +199,12 @@ def _from_loss(loss: Measurement, direction: Direction) -> Measurement | None:
     return Measurement(value=value, unit="x", low=ends[0], high=ends[1], samples=loss.samples)
 
 
-def _below(figure: Measurement) -> float:
+def _below(measurement: Measurement) -> float:
     """Return `log(value / low)`, or `(value - low) / value` if the interval reaches zero."""
-    if figure.low <= 0:
-        return (figure.value - figure.low) / figure.value
-    return max(0.0, math.log(figure.value / figure.low))
+    if measurement.low <= 0:
+        return (measurement.value - measurement.low) / measurement.value
+    return max(0.0, math.log(measurement.value / measurement.low))
 
 
-def _above(figure: Measurement) -> float:
-    return max(0.0, math.log(figure.high / figure.value))
+def _above(measurement: Measurement) -> float:
+    return max(0.0, math.log(measurement.high / measurement.value))

@@ -10,7 +10,7 @@ from typing import Any
 
 from tunefront.evaluators import EvaluationSettings, WorkloadDescription
 from tunefront.evaluators.isolation.codec import to_plain
-from tunefront.search.experiment.evaluation_settings import setting_of
+from tunefront.search.experiment.evaluation_settings import settings_of
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.schema import BudgetSection, ExperimentSection
 from tunefront.search.study.atomic_write import write_whole
@@ -140,7 +140,7 @@ def writes_log(experiment: Experiment) -> bool:
     return path.is_file() and os.path.samestat(path.stat(), os.fstat(2))
 
 
-def recorded_setting(experiment: Experiment) -> EvaluationSettings:
+def recorded_settings(experiment: Experiment) -> EvaluationSettings:
     """Return the evaluation settings of a recorded search.
 
     Raises:
@@ -149,4 +149,4 @@ def recorded_setting(experiment: Experiment) -> EvaluationSettings:
     record = read_record(experiment)
     if not record:
         raise ExperimentError(f"{experiment.name}: nothing has been run; {experiment.results}")
-    return setting_of(experiment, str(record["workload"]["fingerprint"]))
+    return settings_of(experiment, str(record["workload"]["fingerprint"]))

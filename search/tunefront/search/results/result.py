@@ -70,10 +70,10 @@ class Result:
     def counts(self) -> str:
         """Return a text such as `12 trials, 2 failed, 5 skipped, 3 on the front`."""
         failed = sum(trial.status == "failed" for trial in self.trials)
-        parts = [(failed, "failed"), (self.skipped, "skipped")]
-        told = [f"{count} {word}" for count, word in parts if count]
+        counts = [(failed, "failed"), (self.skipped, "skipped")]
+        parts = [f"{count} {word}" for count, word in counts if count]
         trials = counted(len(self.trials), "trial")
-        return ", ".join([trials, *told, f"{len(self.front.trials)} on the front"])
+        return ", ".join([trials, *parts, f"{len(self.front.trials)} on the front"])
 
     def headline(self) -> str:
         """Describe the recommended trial in one line, or the reason why there is none."""
@@ -121,11 +121,11 @@ def result_of(
         limits: Limits; the experiment's if None.
         prefer: Metric that decides the recommendation; the experiment's if None.
     """
-    figures = confirmed(trials, confirmation, experiment.metrics)
+    measured = confirmed(trials, confirmation, experiment.metrics)
     return Result(
         experiment=experiment,
-        trials=tuple(figures),
-        front=front_of(experiment, figures, limits, prefer),
+        trials=tuple(measured),
+        front=front_of(experiment, measured, limits, prefer),
         confirmation=confirmation,
         limits=tuple(experiment.limits if limits is None else limits),
     )
@@ -146,20 +146,22 @@ def study_result(
 
 def early_ends(trials: Sequence[Trial], objectives: Sequence[Objective]) -> str:
     """Describe what early stopping has saved; empty if no trial was stopped early."""
-    told = (_judging_ends(trials), reliability_of(trials, objectives).describe())
-    return "; ".join(filter(None, told))
+    parts = (_quality_stops(trials), reliability_of(trials, objectives).describe())
+    return "; ".join(filter(None, parts))
 
 
-def _judging_ends(trials: Sequence[Trial]) -> str:
+def _quality_stops(trials: Sequence[Trial]) -> str:
     counts = [evaluated_items(trial) for trial in trials]
-    ended = sum(judged < items for judged, items in counts)
-    if not ended:
+    stopped = sum(evaluated < items for evaluated, items in counts)
+    if not stopped:
         return ""
-    share = 1 - sum(judged for judged, _ in counts) / sum(items for _, items in counts)
-    return f"judging ended early in {ended} of {len(counts)} trials: {share:.0%} of the items saved"
+    share = 1 - sum(evaluated for evaluated, _ in counts) / sum(items for _, items in counts)
+    return (
+        f"judging ended early in {stopped} of {len(counts)} trials: {share:.0%} of the items saved"
+    )
 
 
-def figure(measurement: Measurement) -> str:
+def format_value(measurement: Measurement) -> str:
     """Format a value with four significant digits (from 10,000 on as an integer), without unit."""
     value = measurement.value
     return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"

@@ -17,7 +17,7 @@ from .result import Result
 def trial_record(trial: Trial) -> dict[str, Any]:
     """Return everything recorded about a trial as plain JSON values."""
     evaluation = trial.evaluation
-    look = evaluation.interim if evaluation else None
+    interim = evaluation.interim if evaluation else None
     return {
         "number": trial.number,
         "status": trial.status,
@@ -32,7 +32,7 @@ def trial_record(trial: Trial) -> dict[str, Any]:
         "message": evaluation.message if evaluation else "",
         "log": list(evaluation.log) if evaluation else [],
         "warnings": list(evaluation.warnings) if evaluation else [],
-        "interim": asdict(look) if look else None,
+        "interim": asdict(interim) if interim else None,
         "facts": dict(evaluation.facts) if evaluation else {},
         "machine": dict(evaluation.machine) if evaluation else {},
         "seconds": dict(evaluation.seconds) if evaluation else {},

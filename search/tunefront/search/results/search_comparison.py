@@ -141,10 +141,10 @@ def _objectives_in_common(before: RecordedSearch, after: RecordedSearch) -> tupl
         )
     common = tuple(o for o in one.objectives if o in other.objectives)
     if not common:
-        told = " and ".join(_objectives(experiment.objectives) for experiment in (one, other))
+        text = " and ".join(_objectives(experiment.objectives) for experiment in (one, other))
         raise ExperimentError(
             f"two searches need at least one objective in common, in the same direction, but got "
-            f"{told}"
+            f"{text}"
         )
     return common
 
@@ -168,12 +168,12 @@ def _same_baseline(before: RecordedSearch, after: RecordedSearch) -> bool:
 def _differences(
     before: RecordedSearch, after: RecordedSearch
 ) -> tuple[tuple[SearchDifference, ...], tuple[str, ...]]:
-    told = [_told(before), _told(after)]
-    names = list(dict.fromkeys([*told[0], *told[1]]))
+    sides = [_properties(before), _properties(after)]
+    names = list(dict.fromkeys([*sides[0], *sides[1]]))
     found: list[SearchDifference] = []
     same: list[str] = []
     for name in names:
-        one, other = told[0].get(name, "-"), told[1].get(name, "-")
+        one, other = sides[0].get(name, "-"), sides[1].get(name, "-")
         if one == other:
             same.append(name)
         elif name == "libraries":
@@ -193,18 +193,18 @@ def _libraries(before: RecordedSearch, after: RecordedSearch) -> list[SearchDiff
     ]
 
 
-def _told(search: RecordedSearch) -> dict[str, str]:
+def _properties(search: RecordedSearch) -> dict[str, str]:
     """Describe the conditions that a search's measurements and front depend on, by name."""
     experiment, protocol = search.experiment, search.experiment.protocol
     spec = to_plain(experiment.workload)
-    judging = ("model", "data", "revision", "max_length", "items", "metric", "direction")
+    names = ("model", "data", "revision", "max_length", "items", "metric", "direction")
     price = experiment.price_per_hour
     plain = experiment.space.catalog.without_defaults(experiment.baseline)
     return {
         "machine": f"{search.machine['summary']} [{search.machine['fingerprint']}]",
         "libraries": ", ".join(f"{n} {v}" for n, v in sorted(search.machine["libraries"].items())),
         "model and data": search.content or "not recorded",
-        "workload": ", ".join(f"{n} {spec[n]}" for n in judging if spec[n] is not None),
+        "workload": ", ".join(f"{n} {spec[n]}" for n in names if spec[n] is not None),
         "baseline": plain.label() or "every choice at its default",
         "objectives": _objectives(experiment.objectives),
         "limits": ", ".join(map(str, experiment.limits)) or "none",
@@ -228,12 +228,12 @@ def _rows(
     before: RecordedSearch, after: RecordedSearch, objectives: Sequence[Objective]
 ) -> list[SearchRow]:
     sides = [Side(before), Side(after)]
-    judge = _Comparer(before, after, objectives)
+    comparer = _Comparer(before, after, objectives)
     configurations = dict.fromkeys([*sides[0].trials, *sides[1].trials])
     rows: list[SearchRow] = []
     for configuration in configurations:
         one, other = (side.standing(configuration) for side in sides)
-        values, multiples = judge.changes(one.trial, other.trial)
+        values, multiples = comparer.changes(one.trial, other.trial)
         rows.append(
             SearchRow(
                 configuration=configuration,
@@ -282,10 +282,10 @@ class _Comparer:
         """Return the absolute changes and those of multiples of the baseline, by objective."""
         if before is None or after is None or not (before.measured and after.measured):
             return {}, {}
-        values = self._figures(before, after) if self._hardware else {}
+        values = self._value_changes(before, after) if self._hardware else {}
         return values, self._multiples(before, after) if self._baseline else {}
 
-    def _figures(self, before: Trial, after: Trial) -> dict[str, Change]:
+    def _value_changes(self, before: Trial, after: Trial) -> dict[str, Change]:
         found: dict[str, Change] = {}
         for metric in self._metrics:
             least = least_of(metric)

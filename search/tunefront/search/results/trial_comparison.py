@@ -17,7 +17,7 @@ from tunefront.search.study.trial import Trial
 from tunefront.search.text import counted
 from tunefront.spaces import show
 
-from .result import Result, choices_of, figure
+from .result import Result, choices_of, format_value
 
 SAME_ITEM = 0.01
 """Largest difference of an item's quality that counts as equal; right and wrong differ by more."""
@@ -63,7 +63,7 @@ class MetricRow:
     @property
     def differs(self) -> bool:
         """Whether any trial's formatted value differs from the first one's."""
-        return len({figure(cell) if cell is not None else "-" for cell in self.cells}) > 1
+        return len({format_value(cell) if cell is not None else "-" for cell in self.cells}) > 1
 
     def ratio(self, place: int) -> float | None:
         """Return a trial's value / the first trial's; None unless both are positive."""
@@ -157,14 +157,14 @@ class TrialComparison:
     def facts(self) -> list[TrialRow]:
         """Status, reliability and read-back facts, without choices and metrics."""
         trust = [self.result.view(trial).trust_text for trial in self.trials]
-        told = [
+        first = [
             TrialRow(name="status", cells=[_status(trial) for trial in self.trials]),
             TrialRow(name="trust", cells=trust),
         ]
         found = [t.evaluation.facts if t.evaluation is not None else {} for t in self.trials]
         known = {*OWN_WAY, *(row.name for row in self.choices), *self.result.experiment.metrics}
         names = [n for n in dict.fromkeys(name for facts in found for name in facts)]
-        return told + [
+        return first + [
             TrialRow(name=n, cells=[_fact(facts[n]) if n in facts else "-" for facts in found])
             for n in names
             if n not in known
@@ -238,12 +238,12 @@ def _distances(first: Trial, trial: Trial, primary: Metric) -> Distances:
     found = [t.evaluation.items if t.evaluation is not None else ((), ()) for t in (first, trial)]
     count = min(len(values) for values, _ in found)
     base, own = (np.array(values[:count]) for values, _ in found)
-    judged = np.all([np.array(weights[:count]) > 0 for _, weights in found], axis=0)
+    evaluated = np.all([np.array(weights[:count]) > 0 for _, weights in found], axis=0)
     apart = own - base
     if primary.scale == "linear":
         apart = apart / np.where(base == 0, 1.0, np.abs(base))
     sign = 1.0 if primary.direction == "maximize" else -1.0
-    return np.where(judged, sign * apart, np.nan)
+    return np.where(evaluated, sign * apart, np.nan)
 
 
 def _at(distances: Distances, item: int) -> float:
@@ -275,19 +275,19 @@ def _fact(value: object) -> str:
     return json.dumps(value)
 
 
-def difference_words(found: TrialDifference, first: Trial, primary: Metric) -> str:
+def difference_text(found: TrialDifference, first: Trial, primary: Metric) -> str:
     """Describe a difference: `007 torch: answers 3 of 12 samples otherwise than 000; ...`."""
-    told: list[str] = []
+    parts: list[str] = []
     if found.outputs:
-        told.append(
+        parts.append(
             f"answers {found.differing} of {counted(found.outputs, 'sample')} otherwise than "
             f"{first.number:03}"
         )
     if found.items:
         worse, better = len(found.worse), len(found.better)
-        parts = f" ({worse} worse, {better} better)" if worse + better else ""
-        told.append(
+        direction = f" ({worse} worse, {better} better)" if worse + better else ""
+        parts.append(
             f"{primary.name} differs by more than {SAME_ITEM:.0%} on {worse + better} of "
-            f"{counted(found.items, 'item')}{parts}"
+            f"{counted(found.items, 'item')}{direction}"
         )
-    return f"{found.trial.name()}: {'; '.join(told) or 'nothing to compare item by item'}"
+    return f"{found.trial.name()}: {'; '.join(parts) or 'nothing to compare item by item'}"

@@ -312,8 +312,8 @@ def _quality(trial: Trial) -> str:
     spread = f" ± {half:.1f}" if half > 0 else ""
     change = round(-drop.value, 1)
     text = f"quality {change:+.1f} %{spread}" if change else f"quality 0.0 %{spread}"
-    judged, items = evaluated_items(trial)
-    return f"{text} on {judged} of {items} items" if judged < items else text
+    evaluated, items = evaluated_items(trial)
+    return f"{text} on {evaluated} of {items} items" if evaluated < items else text
 
 
 def evaluated_items(trial: Trial) -> tuple[int, int]:

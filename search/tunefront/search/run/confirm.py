@@ -149,7 +149,7 @@ def _peak_mb(
 def confirm(
     study: Study,
     settings: EvaluationSettings,
-    host: RaySupervisor,
+    supervisor: RaySupervisor,
     *,
     on_round: OnRound = lambda done, of: None,
     seconds_left: float | None = None,
@@ -160,7 +160,7 @@ def confirm(
     Args:
         study: The record; the confirmation is stored in it.
         settings: The evaluation settings shared by all evaluations.
-        host: The Ray supervisor that runs the rounds.
+        supervisor: The Ray supervisor that runs the rounds.
         on_round: Called with the number of completed and of planned rounds.
         seconds_left: Seconds until the deadline; None without a deadline.
         stopped: Queried before each group of each round. If it returns True, incomplete rounds are
@@ -180,7 +180,7 @@ def confirm(
         if len(chosen) < 2 or (attempt and planned <= 0):
             break
         groups = groups_of(experiment, chosen, rooms_mb(experiment.metrics.values()))
-        turns = _Turns(study, settings, host, stopped)
+        turns = _Turns(study, settings, supervisor, stopped)
         try:
             found = turns.rounds(groups, max(planned, 0.0), on_round)
         except _Stopped:
@@ -208,11 +208,15 @@ class _Turns:
     """Runner of the rounds of all groups, one after the other on Ray."""
 
     def __init__(
-        self, study: Study, settings: EvaluationSettings, host: RaySupervisor, stopped: Stopped
+        self,
+        study: Study,
+        settings: EvaluationSettings,
+        supervisor: RaySupervisor,
+        stopped: Stopped,
     ) -> None:
         self._study = study
         self._settings = replace(settings, protocol=replace(settings.protocol, turns=LEAST_TURNS))
-        self._host = host
+        self._supervisor = supervisor
         self._stopped = stopped
 
     def rounds(
@@ -224,8 +228,8 @@ class _Turns:
         for done in range(rounds):
             for group in groups:
                 target_results = self._play(group, seconds / rounds / len(groups), done)
-                for number, seen in rounds_of(group, target_results).items():
-                    found.setdefault(number, []).append(seen)
+                for number, result in rounds_of(group, target_results).items():
+                    found.setdefault(number, []).append(result)
             on_round(done + 1, rounds)
         return found
 
@@ -249,10 +253,10 @@ class _Turns:
             ),
         )
         try:
-            return self._host.turns(job)
+            return self._supervisor.turns(job)
         except RayLost:
-            self._host.restart()
-            return self._host.turns(job)
+            self._supervisor.restart()
+            return self._supervisor.turns(job)
 
 
 def confirmation_seconds(
@@ -277,21 +281,21 @@ def rounds_of(
         group: The group that was measured.
         target_results: The result of each configuration of the group; None if it failed.
     """
-    seen = dict(zip(group.configurations, target_results, strict=True))
+    results = dict(zip(group.configurations, target_results, strict=True))
     baseline = group.configurations[0]
-    base = seen[baseline]
+    base = results[baseline]
     found: dict[int, Round | None] = {0: None}
     if base:
         ratios = [1.0] * len(base.rates)
         found[0] = Round(ratios=ratios, values=base.values, undisturbed=_undisturbed(base, base))
     for trial in group.finalists:
-        own = seen[trial.configuration]
+        own = results[trial.configuration]
         counterpart = counterpart_of(baseline, trial.configuration, trial.catalog)
-        alike = None if counterpart in (baseline, trial.configuration) else seen.get(counterpart)
+        same = None if counterpart in (baseline, trial.configuration) else results.get(counterpart)
         found[trial.number] = (
             Round(
                 ratios=_ratios(own, base),
-                same_execution_ratios=_ratios(own, alike) if alike else (),
+                same_execution_ratios=_ratios(own, same) if same else (),
                 values=own.values,
                 undisturbed=_undisturbed(own, base),
             )

@@ -18,7 +18,7 @@ from pathlib import Path
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.results.metadata import log_path
 from tunefront.search.study.lock import Locked, hold_lock, holder
-from tunefront.search.text import Say
+from tunefront.search.text import OnMessage
 from tunefront.spaces import StudyError
 
 DRIVER_START_S = 60.0
@@ -61,13 +61,13 @@ def driver_of(experiment: Experiment) -> int | None:
     return holder(lock_path(experiment))
 
 
-def detach(experiment: Experiment, arguments: Sequence[str], say: Say) -> int:
+def detach(experiment: Experiment, arguments: Sequence[str], on_message: OnMessage) -> int:
     """Start a driver in the background.
 
     Args:
         experiment: The experiment.
         arguments: The arguments of its `tunefront run`.
-        say: Called with one line per event.
+        on_message: Called with one line per event.
 
     Returns:
         0 once the driver runs; its exit code if it exits at once.
@@ -85,13 +85,13 @@ def detach(experiment: Experiment, arguments: Sequence[str], say: Say) -> int:
         with log.open("rb") as output:
             output.seek(start)
             lines = output.read().decode(errors="replace").splitlines()
-        say("\n".join(lines[-LAST_LINES:]))
+        on_message("\n".join(lines[-LAST_LINES:]))
         return code
     smoke = " --smoke" if experiment.smoke else ""
-    say(f"{experiment.name} runs in the background (pid {process.pid})")
-    say(f"watch: tunefront status {experiment.path}{smoke} --watch")
-    say(f"stop:  tunefront stop {experiment.path}{smoke}")
-    say(f"log:   {log}")
+    on_message(f"{experiment.name} runs in the background (pid {process.pid})")
+    on_message(f"watch: tunefront status {experiment.path}{smoke} --watch")
+    on_message(f"stop:  tunefront stop {experiment.path}{smoke}")
+    on_message(f"log:   {log}")
     return 0
 
 

@@ -12,7 +12,7 @@ from tunefront.evaluators import (
     describe_workload,
 )
 from tunefront.evaluators.store.store import make_once
-from tunefront.search.experiment.evaluation_settings import setting_of
+from tunefront.search.experiment.evaluation_settings import settings_of
 from tunefront.search.experiment.experiment import Experiment, Prepare
 from tunefront.search.study.study import STUDY_FILE
 from tunefront.search.text import counted
@@ -96,4 +96,4 @@ def check_workload(
         described = describe_workload(experiment.workload, isolation, log, experiment.baseline)
     finally:
         isolation.close()
-    return setting_of(experiment, described.fingerprint), described
+    return settings_of(experiment, described.fingerprint), described

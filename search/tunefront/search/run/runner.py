@@ -122,7 +122,7 @@ class Runner:
         self.running.clear()
         delete_stages(self.results.parent)
 
-    def run(self, host: RaySupervisor) -> None:
+    def run(self, supervisor: RaySupervisor) -> None:
         """Run trials until the search ends; restart Ray if it exits.
 
         Raises:
@@ -133,9 +133,9 @@ class Runner:
         restarts = 0
         while (reason := self.stop_reason()) is None:
             ended = self._ended
-            self._fit_to_nodes(host.node_pool)
+            self._fit_to_nodes(supervisor.node_pool)
             try:
-                host.trials(self, self.concurrent, self.body)
+                supervisor.trials(self, self.concurrent, self.body)
             except RayLost as error:
                 restarts = 1 if self._ended > ended else restarts + 1
                 if restarts > RESTARTS:
@@ -145,7 +145,7 @@ class Runner:
                     ) from error
                 self.on_event(RayRestarted(problem=str(error)))
                 self.reconcile()
-                host.restart()
+                supervisor.restart()
         if reason.cause == "disk full":
             raise StudyError(
                 f"{reason.text}; free space on the disk of {self.settings.store} (see `tunefront "

@@ -205,12 +205,14 @@ class _SearchRun:
         self._report_progress(f"joining the cluster at {address}" if address else "starting Ray")
         with (
             _interruptible(runner, self.on_event),
-            RaySupervisor(self.experiment.results, detect_hardware().cores) as host,
+            RaySupervisor(self.experiment.results, detect_hardware().cores) as supervisor,
         ):
-            if host.nodes:
-                concurrent = host.node_pool.concurrent_trials(self.experiment.concurrent_trials)
-                self.on_event(ClusterJoined(nodes=host.nodes, concurrent=concurrent))
-            runner.run(host)
+            if supervisor.nodes:
+                concurrent = supervisor.node_pool.concurrent_trials(
+                    self.experiment.concurrent_trials
+                )
+                self.on_event(ClusterJoined(nodes=supervisor.nodes, concurrent=concurrent))
+            runner.run(supervisor)
             if (reason := runner.stop_reason()) is not None and not runner.stopped:
                 self.on_event(TrialsEnded(reason=reason))
             if not runner.stopped and self._to_confirm():
@@ -219,7 +221,7 @@ class _SearchRun:
                 confirm(
                     self.study,
                     self.settings,
-                    host,
+                    supervisor,
                     on_round=self._on_round,
                     seconds_left=self._seconds_left(),
                     stopped=lambda: runner.stopped,

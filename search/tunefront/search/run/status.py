@@ -9,10 +9,10 @@ from typing import Any
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.results.metadata import read_record, recorded_trials, resume_command
 from tunefront.search.results.result import Result, study_result
-from tunefront.search.study.live_stage import STARTING, LiveStage, stage_of, stages_seen
+from tunefront.search.study.live_stage import STARTING, LiveStage, stage_of, stage_versions
 from tunefront.search.study.study import STUDY_FILE, Study
 from tunefront.search.study.trial import Trial
-from tunefront.search.text import Say, counted
+from tunefront.search.text import OnMessage, counted
 from tunefront.spaces import StudyError
 
 from .driver_process import driver_of, request_stop
@@ -191,12 +191,12 @@ def watch(experiment: Experiment, show: Callable[[SearchStatus], None]) -> None:
     Raises:
         StudyError: If nothing is recorded and no driver runs.
     """
-    seen: object = None
+    last_version: object = None
     shown: list[str] = []
     while True:
         version = _version(experiment)
-        if version != seen:
-            seen = version
+        if version != last_version:
+            last_version = version
             status = status_of(experiment)
             if status.lines() != shown:
                 shown = status.lines()
@@ -212,7 +212,7 @@ def _version(experiment: Experiment) -> tuple[object, ...]:
     The driver is read first: it writes the record before it exits, so no last write is missed.
     """
     values: list[object] = [driver_of(experiment)]
-    values += stages_seen(experiment.results)
+    values += stage_versions(experiment.results)
     for name in (STUDY_FILE, "search.json"):
         try:
             found = (experiment.results / name).stat()
@@ -222,39 +222,39 @@ def _version(experiment: Experiment) -> tuple[object, ...]:
     return tuple(values)
 
 
-def stop_search(experiment: Experiment, *, now: bool, say: Say) -> None:
+def stop_search(experiment: Experiment, *, now: bool, on_message: OnMessage) -> None:
     """Ask the driver to stop, and wait until it has exited.
 
     Args:
         experiment: The experiment.
         now: Whether running trials are dropped.
-        say: Called with one line per event.
+        on_message: Called with one line per event.
 
     Raises:
         StudyError: If the driver can't be signalled: another user, container or machine.
     """
     pid = request_stop(experiment, now=now)
     if pid is None:
-        say(f"{experiment.name}: no driver runs; nothing to stop")
+        on_message(f"{experiment.name}: no driver runs; nothing to stop")
         return
-    say(f"asked the driver (pid {pid}) to stop{'' if now else ' after its running trials'}")
+    on_message(f"asked the driver (pid {pid}) to stop{'' if now else ' after its running trials'}")
     if now:
-        say(f"if it does not stop: `kill -9 {pid}`; finished trials are kept")
+        on_message(f"if it does not stop: `kill -9 {pid}`; finished trials are kept")
     texts: list[str] = []
 
     def wait(status: SearchStatus) -> None:
         waiting = _waiting_for(status)
         if status.driver == pid and waiting not in texts[-1:]:
             texts.append(waiting)
-            say(waiting)
+            on_message(waiting)
 
     try:
         watch(experiment, wait)
     except StudyError:  # the driver exited before it had created a record
-        say(f"stopped; `{resume_command(experiment, {})}` starts it")
+        on_message(f"stopped; `{resume_command(experiment, {})}` starts it")
         return
     command = resume_command(experiment, read_record(experiment))
-    say(f"stopped; `{command}` resumes it")
+    on_message(f"stopped; `{command}` resumes it")
 
 
 def _waiting_for(status: SearchStatus) -> str:

@@ -132,8 +132,10 @@ class EhviSampler(Sampler):
         to the nearest tried configuration, plus a small random number that breaks ties.
         """
         places = self._features.codes
-        seen = [np.bincount(places[tried, j], minlength=len(t)) for j, t in enumerate(self._tables)]
-        rare = sum(1.0 / (1 + counts[places[rows, j]]) for j, counts in enumerate(seen))
+        observed = [
+            np.bincount(places[tried, j], minlength=len(t)) for j, t in enumerate(self._tables)
+        ]
+        rare = sum(1.0 / (1 + counts[places[rows, j]]) for j, counts in enumerate(observed))
         score = np.asarray(rare) + 1e-3 * self._random.random(len(rows))
         if len(tried):
             near = sum(
@@ -231,7 +233,7 @@ class EhviSampler(Sampler):
         """Return the acquisition terms of `rows`, the configurations left in the pool."""
         running = self._rows([trial for trial in trials if trial.status == "running"])
         mean, deviation = predictions.targets()
-        costs, counted = predictions.seen()
+        costs, counted = predictions.training_values()
         # Running trials are assumed to end as predicted (kriging believer).
         costs = np.concatenate([costs, mean[predictions.indices_of(running)]])
         counted = np.append(counted, np.ones(len(running), dtype=np.bool_))
@@ -268,12 +270,12 @@ class EhviSampler(Sampler):
             some = self._random.choice(len(values), size=PARAMETERS_FROM, replace=False)
             part = between[:, some][:, :, some]
             start = fit(part, values[some], noise[some], start).parameters
-            process = fit(between, values, noise, start, learn=False)
+            model = fit(between, values, noise, start, learn=False)
         else:
-            process = fit(between, values, noise, start, learn=learn)
+            model = fit(between, values, noise, start, learn=learn)
         if learn:
-            self._parameters[name] = len(values), process.parameters
-        return process
+            self._parameters[name] = len(values), model.parameters
+        return model
 
     def _pending_penalty(self, rows: Indices, running: Indices) -> Floats:
         """Return the penalty factor 1 - 0.8 exp(-2 d), d the distance to the nearest running trial.

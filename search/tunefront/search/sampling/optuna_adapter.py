@@ -242,14 +242,14 @@ class _ListedSpace:
 
     def _trial(self, trial: FrozenTrial, objectives: Sequence[Objective]) -> Trial:
         places = [axis.place(trial.params[name]) for name, axis in self._axes.items()]
-        figures = dict(zip((o.metric for o in objectives), trial.values or (), strict=False))
-        figures |= {name: trial.constraints[name] for name in self._limits if figures}
+        measurements = dict(zip((o.metric for o in objectives), trial.values or (), strict=False))
+        measurements |= {name: trial.constraints[name] for name in self._limits if measurements}
         return Trial(
             number=trial.number,
             configuration=self._configuration(places),
             catalog=Catalog(()),
             status=_status(trial),
-            measurements={n: Measurement.exact(v, "") for n, v in figures.items()},
+            measurements={n: Measurement.exact(v, "") for n, v in measurements.items()},
         )
 
 

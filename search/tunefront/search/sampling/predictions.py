@@ -45,15 +45,15 @@ class _Group:
 
     Args:
         features: Encoded configurations.
-        seen: Rows of the trials, in the order in which they were added.
+        rows: Rows of the trials, in the order in which they were added.
         predictions: One prediction for each target.
     """
 
     def __init__(
-        self, features: Features, seen: Indices, predictions: Sequence[Prediction]
+        self, features: Features, rows: Indices, predictions: Sequence[Prediction]
     ) -> None:
         self._features = features
-        self._seen = seen
+        self._rows = rows
         self._predictions = predictions
 
     def add(self, new: Indices, values: Sequence[tuple[float, float]], across: Floats) -> None:
@@ -65,10 +65,10 @@ class _Group:
             across: Distances to the predicted configurations for each choice,
                 `(choices, predicted)`.
         """
-        near = self._features.distances(self._seen, new)[:, :, 0]
+        near = self._features.distances(self._rows, new)[:, :, 0]
         for prediction, (value, noise) in zip(self._predictions, values, strict=True):
             prediction.add(value, noise, near, across)
-        self._seen = np.append(self._seen, new)
+        self._rows = np.append(self._rows, new)
 
     def posteriors(self) -> list[tuple[Floats, Floats]]:
         """Return mean and standard deviation for each target, `(predicted,)` each."""
@@ -143,8 +143,8 @@ class Predictions:
     ) -> _Group:
         """Return predictions for named targets, each given as values and variances."""
         between = self._features.distances(rows, rows)
-        processes = [self._fitted(name, between, *values) for name, values in known.items()]
-        predictions = [Prediction(process, across, self._room) for process in processes]
+        models = [self._fitted(name, between, *values) for name, values in known.items()]
+        predictions = [Prediction(model, across, self._room) for model in models]
         return _Group(self._features, rows, predictions)
 
     def include(self, rows: Indices) -> bool:
@@ -186,7 +186,7 @@ class Predictions:
         means, deviations = zip(*self._targets.posteriors()[: len(self._objectives)], strict=True)
         return np.stack(means, axis=1), np.stack(deviations, axis=1)
 
-    def seen(self) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    def training_values(self) -> tuple[Floats, npt.NDArray[np.bool_]]:
         """Return the training values, `(trials, objectives)`, and the mask of feasible trials."""
         return np.stack(self._costs), np.array(self._counted)
 

@@ -12,7 +12,7 @@ SMALLEST_SHARE = 1e-12
 """Lower end of a speed-up's interval, as a share of it, below which a time has no finite end."""
 
 
-def figures_of(
+def measurements_of(
     experiment: Experiment, evaluation: Evaluation, baseline: Evaluation | None
 ) -> dict[str, Measurement]:
     """Return all measurements of a trial by metric.
@@ -22,12 +22,12 @@ def figures_of(
         evaluation: The trial's evaluation.
         baseline: The baseline's evaluation; None for the baseline itself, or if it failed.
     """
-    return figures_from(
+    return derive_measurements(
         evaluation, baseline, experiment.primary, experiment.metrics, experiment.price_per_hour
     )
 
 
-def figures_from(
+def derive_measurements(
     evaluation: Evaluation,
     baseline: Evaluation | None,
     primary: Metric,
@@ -43,25 +43,25 @@ def figures_from(
         metrics: All metrics of the experiment, by name.
         price_per_hour: Price of the machine; None if not given.
     """
-    figures = dict(evaluation.measurements)
-    measured = [metrics[name] for name in figures if name in metrics]
+    measurements = dict(evaluation.measurements)
+    measured = [metrics[name] for name in measurements if name in metrics]
     rate = reference_rate(measured)
     if evaluation.relative is not None and baseline is not None and rate is not None:
         base = baseline.measurements.get(rate.name)
         if base is not None:
-            figures |= steadied(figures, measured, evaluation.relative, base.value)
-    figures |= costs(figures, measured, price_per_hour)
-    if primary.name in figures:
-        figures[QUALITY_DROP.name] = (
+            measurements |= steadied(measurements, measured, evaluation.relative, base.value)
+    measurements |= costs(measurements, measured, price_per_hour)
+    if primary.name in measurements:
+        measurements[QUALITY_DROP.name] = (
             quality_drop(primary, evaluation, baseline)
             if baseline is not None
             else Measurement.exact(0.0, QUALITY_DROP.unit)
         )
-    return figures
+    return measurements
 
 
 def steadied(
-    figures: Mapping[str, Measurement],
+    measurements: Mapping[str, Measurement],
     metrics: Iterable[Metric],
     relative: Measurement,
     base: float,
@@ -73,7 +73,7 @@ def steadied(
     Metrics that follow the speed-up get the ratio's relative interval, too.
 
     Args:
-        figures: Measurements of the trial, by metric.
+        measurements: Measurements of the trial, by metric.
         metrics: The metrics of these measurements.
         relative: Reference rate divided by the baseline's in the same turns.
         base: The baseline's reference rate in trial 0.
@@ -82,17 +82,19 @@ def steadied(
     rate = reference_rate(speeds)
     if rate is None:
         return {}
-    factor = relative.value * base / figures[rate.name].value
+    factor = relative.value * base / measurements[rate.name].value
     found: dict[str, Measurement] = {}
     for metric in speeds:
         scale = factor if metric.direction == "maximize" else 1 / factor
-        figure = times(figures[metric.name], scale)
-        found[metric.name] = following(metric, figure.value, figure, relative) or figure
+        measurement = times(measurements[metric.name], scale)
+        found[metric.name] = (
+            following(metric, measurement.value, measurement, relative) or measurement
+        )
     return found
 
 
 def following(
-    metric: Metric, value: float, figure: Measurement, speedup: Measurement
+    metric: Metric, value: float, measurement: Measurement, speedup: Measurement
 ) -> Measurement | None:
     """Return a measurement with the relative interval of a speed-up.
 
@@ -101,7 +103,7 @@ def following(
     Args:
         metric: The metric.
         value: Its value, at this speed-up.
-        figure: A measurement of it, for the unit.
+        measurement: A measurement of it, for the unit.
         speedup: The speed-up, or the reference rate, with its interval.
     """
     if metric.follows == "none":
@@ -109,25 +111,30 @@ def following(
     low, high = speedup.low / speedup.value, speedup.high / speedup.value
     if metric.follows == "time":
         low, high = 1 / high, 1 / max(low, SMALLEST_SHARE)
-    return replace(figure, value=value, low=value * low, high=value * high, samples=speedup.samples)
+    return replace(
+        measurement, value=value, low=value * low, high=value * high, samples=speedup.samples
+    )
 
 
-def times(figure: Measurement, factor: float) -> Measurement:
+def times(measurement: Measurement, factor: float) -> Measurement:
     """Return a measurement in another unit: value and interval multiplied by a factor."""
     return replace(
-        figure, value=figure.value * factor, low=figure.low * factor, high=figure.high * factor
+        measurement,
+        value=measurement.value * factor,
+        low=measurement.low * factor,
+        high=measurement.high * factor,
     )
 
 
 def costs(
-    figures: Mapping[str, Measurement], metrics: Iterable[Metric], price_per_hour: float | None
+    measurements: Mapping[str, Measurement], metrics: Iterable[Metric], price_per_hour: float | None
 ) -> dict[str, Measurement]:
     """Return the cost of a million of what each rate counts; empty if no price is given."""
     if price_per_hour is None:
         return {}
     found: dict[str, Measurement] = {}
     for rate in rates_of(metrics):
-        cost, speed = cost_metric(rate), figures[rate.name]
+        cost, speed = cost_metric(rate), measurements[rate.name]
         price = price_per_hour / 3600 * 1e6
         found[cost.name] = Measurement(
             value=price / speed.value,

@@ -90,14 +90,14 @@ def exclusions_by_failure(
     A configuration is counted for the first one that covers it. The result equals that of
     `ExcludedConfigurations(...).update(trials)` on all of the space, without listing it.
     """
-    inferred = inferred_failures_of(trials)
-    counts, defaults = space.count(inferred), space.catalog.defaults
+    failures = inferred_failures_of(trials)
+    counts, defaults = space.count(failures), space.catalog.defaults
     for tried in {trial.configuration for trial in trials}:
-        covering = (n for n, one in enumerate(inferred) if one.covers(tried, defaults))
+        covering = (n for n, one in enumerate(failures) if one.covers(tried, defaults))
         first = next(covering, None)
         if first is not None and space.holds(tried):
             counts[first] -= 1
-    return [(inferred, count) for inferred, count in zip(inferred, counts, strict=True) if count]
+    return [(failure, count) for failure, count in zip(failures, counts, strict=True) if count]
 
 
 class ExcludedConfigurations:

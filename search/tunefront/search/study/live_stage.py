@@ -62,7 +62,7 @@ def stage_of(folder: Path, number: int) -> LiveStage | None:
     return LiveStage(stage=str(found["stage"]), since=float(found["since"]))
 
 
-def stages_seen(folder: Path) -> list[tuple[str, int]]:
+def stage_versions(folder: Path) -> list[tuple[str, int]]:
     """Return names and modification times (ns) of all stage files, to detect changes."""
     seen: list[tuple[str, int]] = []
     for path in (folder / "trials").glob("[!.]*.stage"):

@@ -17,7 +17,7 @@ from tunefront.search.experiment.experiment import Experiment
 from tunefront.spaces import Catalog, Configuration, StudyError
 
 from .confirmation import Confirmation
-from .derived_metrics import figures_of
+from .derived_metrics import measurements_of
 from .outputs import write_trial_outputs
 from .sqlite_reader import ReadStudy, ReadTrial, read_study
 from .trial import Trial, TrialStatus
@@ -222,7 +222,7 @@ class Study:
     ) -> dict[str, Measurement]:
         base = baseline.evaluation if baseline is not None else None
         base = base if base is not None and base.status == "ok" else None
-        return figures_of(self.experiment, evaluation, base)
+        return measurements_of(self.experiment, evaluation, base)
 
     def _trial(self, number: int) -> "optuna.Trial":
         import optuna

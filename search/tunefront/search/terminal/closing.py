@@ -9,7 +9,7 @@ from tunefront.evaluators import Measurement
 from tunefront.search.experiment.metrics import QUALITY_DROP
 from tunefront.search.experiment.objective import Objective
 from tunefront.search.front.pareto import SMALLEST_DIFFERENCE, nondominated
-from tunefront.search.results.result import Result, figure
+from tunefront.search.results.result import Result, format_value
 from tunefront.search.results.view import TrialRole
 from tunefront.search.study.trial import Trial
 from tunefront.search.text import counted
@@ -87,9 +87,9 @@ def close_call_lines(result: Result) -> list[str]:
         return []
     lines = ["close calls, which no figure tells apart:"]
     for one, other in pairs[:CALLS]:
-        told = "; ".join(_why(result, o, one, other) for o in result.experiment.objectives)
+        text = "; ".join(_why(result, o, one, other) for o in result.experiment.objectives)
         head = f"  {one.number:03} and {other.number:03}: "
-        lines += wrap(head + told, LINE, subsequent_indent=" " * len(head), break_on_hyphens=False)
+        lines += wrap(head + text, LINE, subsequent_indent=" " * len(head), break_on_hyphens=False)
     if len(pairs) > CALLS:
         lines.append(f"  and {counted(len(pairs) - CALLS, 'more pair')}: see `=` in the table")
     return lines
@@ -120,7 +120,7 @@ def _why(result: Result, objective: Objective, one: Trial, other: Trial) -> str:
 
 def _spread(found: Measurement) -> str:
     half = (found.high - found.low) / 2
-    return f"{figure(found)} ± {half:.2g}" if half > 0 else figure(found)
+    return f"{format_value(found)} ± {half:.2g}" if half > 0 else format_value(found)
 
 
 def _reason(first: Measurement, second: Measurement) -> str:

@@ -24,7 +24,7 @@ def plan_lines(experiment: Experiment, enumeration: Enumeration) -> list[str]:
         f"space: {counted(enumeration.total, 'configuration')}, {len(enumeration.runnable):,} can "
         f"run here, {counted(len(candidates), 'different model')} to build",
         f"plan: {counted(trials, 'trial')}{hours}, {experiment.concurrent_trials} at a time, "
-        f"sampler {experiment.sampler}{_confirmation_words(experiment)}",
+        f"sampler {experiment.sampler}{_confirmation_text(experiment)}",
         *([f"first: the front of {experiment.warm_start}"] if experiment.warm_start else []),
         _estimate_line(experiment, trials, len(candidates)),
         f"baseline: {experiment.baseline.label()}",
@@ -45,7 +45,7 @@ def plan_lines(experiment: Experiment, enumeration: Enumeration) -> list[str]:
     return lines
 
 
-def _confirmation_words(experiment: Experiment) -> str:
+def _confirmation_text(experiment: Experiment) -> str:
     wanted = experiment.confirmation
     if not wanted.finalists:
         return ", no confirmation"
@@ -91,12 +91,12 @@ def doctor_lines(hardware: Hardware, catalog: Catalog) -> list[str]:
         missing = catalog.missing(name, hardware)
         have = ", ".join(f"{one.name} {one.version_on(hardware)}" for one in needed)
         hint = missing[0].hint() if missing else ""
-        told = f"missing {', '.join(one.name for one in missing)}{hint}" if missing else have
-        lines.append(f"{'--' if missing else 'ok'}  {name:12} {told}")
+        text = f"missing {', '.join(one.name for one in missing)}{hint}" if missing else have
+        lines.append(f"{'--' if missing else 'ok'}  {name:12} {text}")
     for name, extra in (("transformers", "hf"), ("torchao", "quantization")):
         version = hardware.libraries.get(name)
-        told = version or f"missing; pip install 'tunefront[{extra}]'"
-        lines.append(f"{'ok' if version else '--'}  {name:12} {told}")
+        text = version or f"missing; pip install 'tunefront[{extra}]'"
+        lines.append(f"{'ok' if version else '--'}  {name:12} {text}")
     for name in ("ray", "optuna", "mlflow"):
         lines.append(f"ok  {name:12} {version_of(name)}")
     lines += ["", "number formats on this processor:", *_format_lines(hardware, catalog)]

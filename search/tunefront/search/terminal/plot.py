@@ -105,7 +105,7 @@ def plot(
         edge = "+" if cell in named else "|"
         lines.append(f"{named.get(cell, ''):>{margin}} {edge}{''.join(field[cell])}".rstrip())
     lines.append(" " * (margin + 2) + _ruler(across))
-    lines.append(" " * (margin + 2) + _figures(across).rstrip())
+    lines.append(" " * (margin + 2) + _tick_labels(across).rstrip())
     title = f"{x_title}{', log scale' if across.log else ''}"
     return [*lines, f"{title:>{margin + 2 + width}}"]
 
@@ -128,16 +128,16 @@ def _name(field: list[list[str]], row: int, cell: int, name: str) -> None:
     if not name:
         return
     middle = cell - len(name) // 2
-    for beside, start in ((row, cell + 1), (row, cell - len(name)), (row + 1, middle),
+    for line, start in ((row, cell + 1), (row, cell - len(name)), (row + 1, middle),
                           (row - 1, middle)):  # fmt: skip
         end = start + len(name)
-        if not 0 <= beside < len(field) or start < 0 or end > len(field[beside]):
+        if not 0 <= line < len(field) or start < 0 or end > len(field[line]):
             continue
         # Require a blank on each side except next to the point's own mark.
-        first = start if beside == row and start == cell + 1 else max(0, start - 1)
-        last = end if beside == row and end == cell else end + 1
-        if all(letter == " " for letter in field[beside][first:last]):
-            field[beside][start:end] = name
+        first = start if line == row and start == cell + 1 else max(0, start - 1)
+        last = end if line == row and end == cell else end + 1
+        if all(letter == " " for letter in field[line][first:last]):
+            field[line][start:end] = name
             return
 
 
@@ -146,7 +146,7 @@ def _ruler(axis: Axis) -> str:
     return "".join("+" if cell in named else "-" for cell in range(axis.cells))
 
 
-def _figures(axis: Axis) -> str:
+def _tick_labels(axis: Axis) -> str:
     """Return the line of labels below the ticks, shifted so that the outer ones fit."""
     row = [" "] * axis.cells
     for cell, text in _named(axis).items():

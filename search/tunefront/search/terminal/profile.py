@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tunefront.evaluators import Part, Profile, RooflineBound
-from tunefront.search.profile.advice import Suggestion, told
+from tunefront.search.profile.advice import Suggestion, option_text
 from tunefront.search.profile.chart import shortened_name
 from tunefront.search.text import counted
 from tunefront.spaces import show
@@ -20,7 +20,7 @@ LARGE_OVERHEAD = 0.25
 """Relative overhead of the profiler from which on shares of small operators are unreliable."""
 SLOW = 1.3
 """Ratio to the trial's latency from which on a request is reported as disturbed."""
-BOUND_WORDS: Mapping[RooflineBound, str] = {
+BOUND_LABELS: Mapping[RooflineBound, str] = {
     "compute": "compute-bound",
     "memory": "memory-bound",
     "overhead": "overhead",
@@ -58,7 +58,7 @@ def _table(name: str, parts: Sequence[Part], profile: Profile, title: str) -> "T
             "-" if part.gflops is None else f"{part.gflops:.1f}",
             "-" if part.gflops is None else f"{part.gflops / profile.roofline.peak_gflops:.0%}",
             "-" if part.moved_bytes is None else f"{part.moved_bytes / 1e6:.2f}",
-            BOUND_WORDS[part.bound],
+            BOUND_LABELS[part.bound],
         ]
         for part in parts
     ]
@@ -108,12 +108,12 @@ def _roofline_lines(profile: Profile) -> list[str]:
             share = part.gflops / peaks.peak_gflops
             lines.append(
                 f"  {name}: {part.gflops:,.1f} GFLOP/s, {share:.0%} of the peak: "
-                f"{BOUND_WORDS[part.bound]}"
+                f"{BOUND_LABELS[part.bound]}"
             )
             if share > 1:
                 lines.append("  above the peak: this runtime's products beat the one measured here")
     bounds = sorted(profile.bounds().items(), key=lambda item: -item[1])
-    shares = ", ".join(f"{BOUND_WORDS[b]} {share:.0%}" for b, share in bounds if share >= 0.005)
+    shares = ", ".join(f"{BOUND_LABELS[b]} {share:.0%}" for b, share in bounds if share >= 0.005)
     lines.append(f"of the time, row by row: {shares}")
     return lines
 
@@ -126,5 +126,5 @@ def suggestion_lines(suggestions: Sequence[Suggestion]) -> list[str]:
     for suggestion in suggestions:
         lines.append(f"  {suggestion.choice} (now {show(suggestion.now)})")
         lines += [f"    {reason}" for reason in suggestion.reasons]
-        lines += [f"      {told(option)}" for option in suggestion.options]
+        lines += [f"      {option_text(option)}" for option in suggestion.options]
     return lines

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from tunefront.evaluators import Measurement
 from tunefront.search.deploy.drift import Finding
 from tunefront.search.deploy.recheck import Recheck
-from tunefront.search.results.result import figure
+from tunefront.search.results.result import format_value
 
 from .tables import table_of
 
@@ -49,8 +49,8 @@ def recheck_line(found: Recheck) -> str:
     """Format a recheck as one line: `14:05:10 holds: latency_ms 2.1 ms (+1.2 %), ...`."""
     parts = [_short(f) for f in found.findings if f.now is not None or f.verdict == "drifted"]
     skipped = [f.metric for f in found.findings if f.verdict == "not compared"]
-    told = f"; not compared: {', '.join(skipped)}" if skipped else ""
-    return f"{found.at:%H:%M:%S} {VERDICT_TEXTS[found.verdict]}: {', '.join(parts)}{told}"
+    text = f"; not compared: {', '.join(skipped)}" if skipped else ""
+    return f"{found.at:%H:%M:%S} {VERDICT_TEXTS[found.verdict]}: {', '.join(parts)}{text}"
 
 
 def history_table(rechecks: Sequence[Mapping[str, Any]]) -> "Table":
@@ -64,8 +64,8 @@ def history_table(rechecks: Sequence[Mapping[str, Any]]) -> "Table":
     for one in rechecks:
         drifts = {f["metric"]: f["drift"] for f in one["findings"]}
         wrong = [f["metric"] for f in one["findings"] if f["verdict"] == "drifted"]
-        told = f"{VERDICT_TEXTS[one['verdict']]}{': ' if wrong else ''}{', '.join(wrong)}"
-        rows.append([one["at"].replace("T", " "), *(_drift(drifts.get(n)) for n in names), told])
+        text = f"{VERDICT_TEXTS[one['verdict']]}{': ' if wrong else ''}{', '.join(wrong)}"
+        rows.append([one["at"].replace("T", " "), *(_drift(drifts.get(n)) for n in names), text])
     return table_of(["rechecked", *names, ""], rows)
 
 
@@ -74,14 +74,14 @@ def _short(finding: Finding) -> str:
         return f"{finding.metric} {VERDICT_TEXTS[finding.verdict]}: {finding.detail}"
     unit = f" {finding.now.unit}".rstrip()
     drifted = f" {VERDICT_TEXTS[finding.verdict]}" if finding.verdict == "drifted" else ""
-    return f"{finding.metric} {figure(finding.now)}{unit} ({_drift(finding.drift)}){drifted}"
+    return f"{finding.metric} {format_value(finding.now)}{unit} ({_drift(finding.drift)}){drifted}"
 
 
 def _cell(measurement: Measurement | None) -> str:
     if measurement is None:
         return "-"
     unit = f" {measurement.unit}".rstrip()
-    return f"{figure(measurement)}{unit} ({measurement.low:.4g} to {measurement.high:.4g})"
+    return f"{format_value(measurement)}{unit} ({measurement.low:.4g} to {measurement.high:.4g})"
 
 
 def _drift(share: float | None) -> str:

@@ -8,7 +8,7 @@ from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.search.experiment.objective import Limit
 from tunefront.search.front.picks import Pick, nearest_misses
 from tunefront.search.front.relaxation import relaxations
-from tunefront.search.results.result import Result, choices_of, figure
+from tunefront.search.results.result import Result, choices_of, format_value
 from tunefront.search.results.view import TrialView
 from tunefront.search.study.trial import Trial
 from tunefront.search.text import listed
@@ -51,7 +51,7 @@ def cells_of(view: TrialView, objectives: Sequence[str], most_ties: int = 3) -> 
         f"{view.number:03} ={ties}" if ties else f"{view.number:03}",
         f"failed: {view.trial.cause}" if role == "failed" else role,
         view.trust_text,
-        *(figure(measurements[name]) if name in measurements else "-" for name in objectives),
+        *(format_value(measurements[name]) if name in measurements else "-" for name in objectives),
     ]
 
 
@@ -120,7 +120,9 @@ def trial_lines(result: Result, trial: Trial) -> list[str]:
     if trial.measurements:
         lines.append("  figures (95 % interval, samples):")
     for name, m in trial.measurements.items():
-        lines.append(f"    {name}: {figure(m)} {m.unit} ({m.low:.4g} to {m.high:.4g}, {m.samples})")
+        lines.append(
+            f"    {name}: {format_value(m)} {m.unit} ({m.low:.4g} to {m.high:.4g}, {m.samples})"
+        )
     lines += [f"  beyond limits: {miss.text}" for miss in view.misses]
     evaluation = trial.evaluation
     if evaluation is None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.search.results.archive import RecordedSearch
 from tunefront.search.results.change import INDISTINGUISHABLE, Change
-from tunefront.search.results.result import figure
+from tunefront.search.results.result import format_value
 from tunefront.search.results.search_comparison import SearchComparison, SearchRow
 from tunefront.search.results.standing import Standing
 from tunefront.search.study.trial import Trial
@@ -40,17 +40,17 @@ def print_search_comparison(comparison: SearchComparison) -> None:
 
 def _head(comparison: SearchComparison) -> list[str]:
     sides = (("before", comparison.before), ("after ", comparison.after))
-    return [f"{name}  {_who(search)}" for name, search in sides]
+    return [f"{name}  {_search_line(search)}" for name, search in sides]
 
 
-def _who(search: RecordedSearch) -> str:
+def _search_line(search: RecordedSearch) -> str:
     result = search.result
     folder = search.folder
     shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
-    told = f"{search.experiment.name} ({shown}): {result.counts()}"
+    text = f"{search.experiment.name} ({shown}): {result.counts()}"
     if search.started is not None and search.ended is not None:
-        told += f", {search.started:%Y-%m-%d %H:%M} to {search.ended:%Y-%m-%d %H:%M}"
-    return told
+        text += f", {search.started:%Y-%m-%d %H:%M} to {search.ended:%Y-%m-%d %H:%M}"
+    return text
 
 
 def _differences_table(comparison: SearchComparison) -> "Table":
@@ -61,17 +61,17 @@ def _differences_table(comparison: SearchComparison) -> "Table":
 def _bases(comparison: SearchComparison) -> list[str]:
     lines = [f"the same: {', '.join(comparison.same) or 'nothing'}"]
     if comparison.same_hardware and comparison.same_baseline:
-        told = "figures are compared as they are, and as multiples of each search's own baseline"
+        text = "figures are compared as they are, and as multiples of each search's own baseline"
     elif comparison.same_hardware:
-        told = "the baselines differ: figures are compared as they are, not as multiples of them"
+        text = "the baselines differ: figures are compared as they are, not as multiples of them"
     elif comparison.same_baseline:
-        told = "other hardware: what is compared are multiples of each search's own baseline"
+        text = "other hardware: what is compared are multiples of each search's own baseline"
     else:
-        told = (
+        text = (
             "other hardware, and baselines that differ or failed: no figures can be compared, only "
             "who is on the fronts"
         )
-    return [*lines, told]
+    return [*lines, text]
 
 
 def _fronts_table(comparison: SearchComparison) -> "Table":
@@ -121,7 +121,12 @@ def _changes_table(comparison: SearchComparison, shown: Sequence[SearchRow]) -> 
 def _cells(change: Change | None) -> list[str]:
     if change is None:
         return ["-", "-", "-", "-"]
-    return [figure(change.before), figure(change.after), change_text(change), change.verdict]
+    return [
+        format_value(change.before),
+        format_value(change.after),
+        change_text(change),
+        change.verdict,
+    ]
 
 
 def change_text(change: Change) -> str:
@@ -180,12 +185,12 @@ def _recommended(comparison: SearchComparison) -> list[str]:
         return [*lines, "  the same configuration"]
     return [
         *lines,
-        f"  what was recommended before is, after: {_told(rows[0].after)}",
-        f"  what is recommended after was, before: {_told(rows[1].before)}",
+        f"  what was recommended before is, after: {_standing_text(rows[0].after)}",
+        f"  what is recommended after was, before: {_standing_text(rows[1].before)}",
     ]
 
 
-def _told(standing: Standing) -> str:
+def _standing_text(standing: Standing) -> str:
     why = f": {standing.reason}" if standing.reason else ""
     return f"{_place(standing)}{why}"
 

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tunefront.search.results.result import figure
+from tunefront.search.results.result import format_value
 from tunefront.search.results.rows import trial_record
 from tunefront.search.results.trial_comparison import (
     ItemRow,
     MetricRow,
     TrialComparison,
     TrialRow,
-    difference_words,
+    difference_text,
 )
 from tunefront.search.text import counted, one_line
 
@@ -38,7 +38,7 @@ def comparison_table(comparison: TrialComparison) -> "Table":
         table.add_row(row.name, *map(Text, row.cells))
     for found in comparison.metrics:
         if found.differs:
-            cells = [_figure_cell(found, place) for place in range(len(found.cells))]
+            cells = [_metric_cell(found, place) for place in range(len(found.cells))]
             table.add_row(_named(found), *map(Text, cells))
     return table
 
@@ -54,52 +54,52 @@ def _named(row: MetricRow) -> str:
     return f"{row.metric.name}\n{unit}" if shown else row.metric.name
 
 
-def _figure_cell(row: MetricRow, place: int) -> str:
+def _metric_cell(row: MetricRow, place: int) -> str:
     """Format a measurement: `164 (4.4x)`, and in a second line its interval, `160 to 168`."""
     found, ratio = row.cells[place], row.ratio(place)
     if found is None:
         return "-"
-    told = figure(found)
+    text = format_value(found)
     if place and ratio is not None:
-        told += f" ({ratio:.3g}x)"
-    low, high = (figure(replace(found, value=end)) for end in (found.low, found.high))
-    return f"{told}\n{low} to {high}" if low != high else told
+        text += f" ({ratio:.3g}x)"
+    low, high = (format_value(replace(found, value=end)) for end in (found.low, found.high))
+    return f"{text}\n{low} to {high}" if low != high else text
 
 
-def alike_line(comparison: TrialComparison) -> str:
+def equal_line(comparison: TrialComparison) -> str:
     """Format what all compared trials have in common; empty if nothing."""
     rows = [row for row in (*comparison.choices, *comparison.facts) if not row.differs]
-    told = [f"{row.name} {row.cells[0]}" for row in rows if row.cells[0] != "-"]
-    told += [
-        f"{row.metric.name} {figure(row.cells[0])} {row.metric.unit}".strip()
+    parts = [f"{row.name} {row.cells[0]}" for row in rows if row.cells[0] != "-"]
+    parts += [
+        f"{row.metric.name} {format_value(row.cells[0])} {row.metric.unit}".strip()
         for row in comparison.metrics
         if not row.differs and row.cells[0] is not None
     ]
-    return f"the same in all: {', '.join(told)}" if told else ""
+    return f"the same in all: {', '.join(parts)}" if parts else ""
 
 
 def sample_lines(comparison: TrialComparison) -> list[str]:
     """Format how much the trials differ item by item, and which trials have no outputs recorded."""
     first = comparison.trials[0]
-    told = [difference_words(d, first, comparison.primary) for d in comparison.differences]
+    lines = [difference_text(d, first, comparison.primary) for d in comparison.differences]
     missing = [t for t in comparison.trials if t.measured and t.number not in comparison.outputs]
     if missing and len(missing) == sum(trial.measured for trial in comparison.trials):
         why = "this workload gives none in words, or it was measured before they were kept"
-        told.append(f"no answers are recorded ({why}); below are items by their quality")
+        lines.append(f"no answers are recorded ({why}); below are items by their quality")
     elif missing:
         names = ", ".join(f"{trial.number:03}" for trial in missing)
-        told.append(f"no answers are recorded of {names}: measured before they were kept")
-    return told
+        lines.append(f"no answers are recorded of {names}: measured before they were kept")
+    return lines
 
 
 def sample_tables(comparison: TrialComparison, count: int) -> Iterator["Table"]:
     """Yield a table for each of the `count` items that differ most: the input, then each output."""
     total = len(comparison.items)
     for place, row in enumerate(comparison.items[:count], start=1):
-        yield _sample_table(comparison, row, f"{place} of {total}: item {row.item}")
+        yield _item_table(comparison, row, f"{place} of {total}: item {row.item}")
 
 
-def _sample_table(comparison: TrialComparison, row: ItemRow, title: str) -> "Table":
+def _item_table(comparison: TrialComparison, row: ItemRow, title: str) -> "Table":
     from rich.table import Table
     from rich.text import Text
 
@@ -111,51 +111,51 @@ def _sample_table(comparison: TrialComparison, row: ItemRow, title: str) -> "Tab
     table.add_column(max_width=24, overflow="fold")
     table.add_column(ratio=1, overflow="fold")
     table.add_column(justify="right", overflow="fold")
-    for cells in _asked_rows(comparison, row):
+    for cells in _input_rows(comparison, row):
         table.add_row(*(Text(cell, style="dim") for cell in cells))
-    for cells in _answer_rows(comparison, row):
+    for cells in _output_rows(comparison, row):
         table.add_row(*map(Text, cells))
     table.add_row("")
     return table
 
 
-def _asked_rows(comparison: TrialComparison, row: ItemRow) -> Iterator[tuple[str, str, str]]:
+def _input_rows(comparison: TrialComparison, row: ItemRow) -> Iterator[tuple[str, str, str]]:
     """Yield the rows of an item: its input and the score's name, then the expected output.
 
     The expected output is omitted if all outputs are right.
     """
-    asked = row.example
-    if asked is None:
+    example = row.example
+    if example is None:
         yield "", "", comparison.primary.name
         return
-    figure_name = asked.score_name if asked.right is not None else comparison.primary.name
-    yield "asked", one_line(asked.input), figure_name
-    if asked.expected and not all(sample and sample.right for sample in row.outputs):
-        yield "the data", one_line(asked.expected), ""
+    metric_name = example.score_name if example.right is not None else comparison.primary.name
+    yield "asked", one_line(example.input), metric_name
+    if example.expected and not all(sample and sample.right for sample in row.outputs):
+        yield "the data", one_line(example.expected), ""
 
 
-def _answer_rows(comparison: TrialComparison, row: ItemRow) -> Iterator[tuple[str, str, str]]:
+def _output_rows(comparison: TrialComparison, row: ItemRow) -> Iterator[tuple[str, str, str]]:
     """Yield one row per trial with its output and quality; a single row if all outputs agree."""
     known = [sample for sample in row.outputs if sample is not None]
     if not row.differing and len(known) == len(row.outputs):
-        figures = dict.fromkeys(_judged(row, place) for place in range(len(known)))
-        yield f"all {len(known)}", one_line(known[0].output), "\n".join(figures)
+        texts = dict.fromkeys(_quality_text(row, place) for place in range(len(known)))
+        yield f"all {len(known)}", one_line(known[0].output), "\n".join(texts)
         return
     for place, trial in enumerate(comparison.trials):
         sample = row.outputs[place]
         same = (
             place and sample is not None and row.outputs[0] is not None and not row.differs(place)
         )
-        told = "-" if sample is None else "(the same)" if same else one_line(sample.output)
-        yield trial.short_name(), told if row.example is not None else "", _judged(row, place)
+        text = "-" if sample is None else "(the same)" if same else one_line(sample.output)
+        yield trial.short_name(), text if row.example is not None else "", _quality_text(row, place)
 
 
-def _judged(row: ItemRow, place: int) -> str:
+def _quality_text(row: ItemRow, place: int) -> str:
     """Format an output as `right 0.710`, or as its quality if no output is right or wrong."""
     sample, quality = row.outputs[place], row.quality[place]
     if sample is not None and sample.right is not None:
-        told = "right" if sample.right else "wrong"
-        return told if sample.score is None else f"{told} {sample.score:.3f}"
+        text = "right" if sample.right else "wrong"
+        return text if sample.score is None else f"{text} {sample.score:.3f}"
     return "-" if quality is None else f"{quality:.4g}"
 
 
@@ -215,13 +215,13 @@ def trial_comparison_csv(comparison: TrialComparison) -> str:
     for kind, rows in (("choice", comparison.choices), ("fact", comparison.facts)):
         writer.writerows([kind, row.name, "", *row.cells] for row in rows)
     for found in comparison.metrics:
-        writer.writerows(_figure_rows(found))
+        writer.writerows(_metric_rows(found))
     for row in comparison.items:
         writer.writerows(_item_rows(comparison, row))
     return text.getvalue()
 
 
-def _figure_rows(row: MetricRow) -> Iterator[list[str]]:
+def _metric_rows(row: MetricRow) -> Iterator[list[str]]:
     name, unit = row.metric.name, row.metric.unit
     for kind, end in (
         ("measurement", "value"),

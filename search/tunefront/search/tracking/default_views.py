@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 from tunefront.search.experiment.metrics import QUALITY_DROP
-from tunefront.search.results.result import Result, choices_of, figure
+from tunefront.search.results.result import Result, choices_of, format_value
 
 from .views import NAME_EDGES_PX, Charts, View, difference_chart, parallel, scatter, width_px
 
@@ -14,18 +14,18 @@ COMPARED = ("speedup_x", "memory_saving_x", QUALITY_DROP.name)
 STAGE_PX, WORDS_PX, REASON_PX = 90, 400, 420
 
 
-def views_of(result: Result, base_run: str | None, *, answers: bool = False) -> list[View]:
+def views_of(result: Result, base_run: str | None, *, has_outputs: bool = False) -> list[View]:
     """Return the views of a search, the front first.
 
     Args:
         result: The search's result.
         base_run: The id of the baseline's run; None if it has none.
-        answers: Whether runs contain outputs of the shortlist.
+        has_outputs: Whether runs contain outputs of the shortlist.
     """
     views = list(result.views.values())
     measured = sum(trial.measured for trial in result.trials)
     failed = sum(trial.status == "failed" for trial in result.trials)
-    figures, choices = _figures(result), _choices(result)
+    metrics, choices = _metric_columns(result), _choices(result)
     role = {"tags.`role`": width_px([view.role_text for view in views])}
     names_px = width_px([view.short_name for view in views], NAME_EDGES_PX)
     first = result.experiment.objectives[0]
@@ -39,7 +39,7 @@ def views_of(result: Result, base_run: str | None, *, answers: bool = False) -> 
             order=best,
             ascending=least,
             names_px=names_px,
-            columns={**role, **figures, **choices},
+            columns={**role, **metrics, **choices},
             charts=[_pairs(result)],
         ),
         View(
@@ -49,7 +49,7 @@ def views_of(result: Result, base_run: str | None, *, answers: bool = False) -> 
             order=best,
             ascending=least,
             names_px=names_px,
-            columns={**role, **figures, **choices, "attributes.`Description`": WORDS_PX},
+            columns={**role, **metrics, **choices, "attributes.`Description`": WORDS_PX},
             charts=[_pairs(result)],
         ),
         View(
@@ -61,7 +61,7 @@ def views_of(result: Result, base_run: str | None, *, answers: bool = False) -> 
             order="tags.`shortlist`" if crowded else best,
             ascending=False if crowded else least,
             names_px=names_px,
-            columns={**role, **figures, **choices},
+            columns={**role, **metrics, **choices},
             charts=_charts(result, base_run),
             mode="CHART",
         ),
@@ -74,11 +74,11 @@ def views_of(result: Result, base_run: str | None, *, answers: bool = False) -> 
             names_px=names_px,
             columns={"tags.`stage`": STAGE_PX, "tags.`reason`": REASON_PX, **choices},
         ),
-        *([_answers(best, least, names_px, {**role, **figures, **choices})] if answers else []),
+        *([_outputs(best, least, names_px, {**role, **metrics, **choices})] if has_outputs else []),
     ]
 
 
-def _answers(order: str, ascending: bool, names_px: int, columns: Mapping[str, int]) -> View:
+def _outputs(order: str, ascending: bool, names_px: int, columns: Mapping[str, int]) -> View:
     """Return the view that shows the outputs of the shortlist side by side."""
     return View(
         key="answers",
@@ -97,7 +97,7 @@ def _part(count: int) -> str:
     return f" ({PAGE} of {count})" if count > PAGE else ""
 
 
-def _figures(result: Result) -> Mapping[str, int]:
+def _metric_columns(result: Result) -> Mapping[str, int]:
     names = [objective.metric for objective in result.experiment.objectives]
     return {
         f"metrics.`{name}`": width_px([name, *_longest(result, name)])
@@ -106,7 +106,7 @@ def _figures(result: Result) -> Mapping[str, int]:
 
 
 def _longest(result: Result, metric: str) -> list[str]:
-    return [figure(t.measurements[metric]) for t in result.trials if metric in t.measurements]
+    return [format_value(t.measurements[metric]) for t in result.trials if metric in t.measurements]
 
 
 def _choices(result: Result) -> Mapping[str, int]:

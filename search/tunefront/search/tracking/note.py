@@ -4,14 +4,14 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tunefront.search.results.result import Result, choices_of, figure
+from tunefront.search.results.result import Result, choices_of, format_value
 from tunefront.search.results.view import TrialView
 from tunefront.search.study.trial import Trial
 from tunefront.search.text import MOST_LISTED, counted
 
 LONGEST_NOTE = 20_000
 """Characters to which the experiment's note is cut."""
-FRONT_ROWS, LESSONS, LONGEST_CELL = 25, 20, 400
+FRONT_ROWS, FAILURES_SHOWN, LONGEST_CELL = 25, 20, 400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +107,7 @@ def _front_table(result: Result, links: Links) -> list[str]:
     rows = [
         [
             _link(trial, links),
-            *(figure(trial.measurements[name]) for name in objectives),
+            *(format_value(trial.measurements[name]) for name in objectives),
             *choices_of(trial, choices).values(),
         ]
         for trial in result.front.trials[:FRONT_ROWS]
@@ -145,12 +145,14 @@ def _failures(result: Result, links: Links) -> list[str]:
 
 def _skipped(result: Result) -> list[str]:
     """Return the inferred failures with the number of configurations that each excludes."""
-    told = [
-        f"- {_plain(str(lesson))}: {counted(count, 'configuration')}"
-        for lesson, count in result.ruled_out
+    lines = [
+        f"- {_plain(str(failure))}: {counted(count, 'configuration')}"
+        for failure, count in result.ruled_out
     ]
-    left = len(told) - LESSONS
-    return told[:LESSONS] + ([f"- and {left} more lessons: see the report"] if left > 0 else [])
+    left = len(lines) - FAILURES_SHOWN
+    return lines[:FAILURES_SHOWN] + (
+        [f"- and {left} more inferred failures: see the report"] if left > 0 else []
+    )
 
 
 def _several(trials: Sequence[Trial], links: Links) -> str:

@@ -153,11 +153,11 @@ class Projection(Tracker):
         known = self._runs.get(key) or self._make_run(trial, result)
         view = result.view(trial)
         tags = {name: text[:LONGEST_TAG] for name, text in _tags(view, result).items()}
-        lost = {name: "" for name in _PASSING if name in known.tags and name not in tags}
+        cleared = {name: "" for name in _PASSING if name in known.tags and name not in tags}
         wanted = _Known(
             run_id=known.run_id,
             status="FAILED" if trial.status == "failed" else "FINISHED",
-            tags={**known.tags, **tags, **lost, TRIAL: key},
+            tags={**known.tags, **tags, **cleared, TRIAL: key},
             metrics={**known.metrics, **_metrics(view), **_last_of_curves(trial)},
             params={**{name: show(v) for name, v in trial.configuration.items()}, **known.params},
         )
@@ -224,8 +224,8 @@ class Projection(Tracker):
         """Return the views of the search."""
         baseline = result.baseline
         base_run = self.run_id(baseline) if baseline is not None else None
-        answers = any(LOGGED in run.tags for run in self._runs.values())
-        return views_of(result, base_run, answers=answers)
+        has_outputs = any(LOGGED in run.tags for run in self._runs.values())
+        return views_of(result, base_run, has_outputs=has_outputs)
 
     def add_files(self, trial: Trial, folder: Path, below: str) -> str:
         """Log a folder's files below a name in the trial's run; return their address.

@@ -30,7 +30,7 @@ from tunefront.evaluators.exports.registry import (
 from tunefront.evaluators.exports.verification import Check
 from tunefront.search.deploy.verify import Verification, verify
 from tunefront.search.experiment.document import slug_of
-from tunefront.search.results.result import Result, figure
+from tunefront.search.results.result import Result, format_value
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import ExportError, TrackingError, detect_hardware, show
 
@@ -174,7 +174,7 @@ class Registry:
             f"[Trial {trial.number}]({page}) of {result.experiment.name}, measured on "
             f"{detect_hardware().summary()}.",
             "",
-            *_figures(result, trial),
+            *_measurement_lines(result, trial),
             "",
             f"`tunefront verify models:/{self._name}@{CANDIDATE}` checks it where it is to run, "
             f"`tunefront promote {self._name}` makes it the {CHAMPION}.",
@@ -182,15 +182,15 @@ class Registry:
         return "\n".join(lines)[:LONGEST_DESCRIPTION]
 
 
-def _figures(result: Result, trial: Trial) -> list[str]:
+def _measurement_lines(result: Result, trial: Trial) -> list[str]:
     """Return the trial's and the baseline's measurements as a Markdown table."""
     baseline = result.baseline
     lines = ["| metric | this | 95 % interval | baseline | unit |", "|---|---|---|---|---|"]
     for name, found in trial.measurements.items():
         base = baseline.measurements.get(name) if baseline is not None else None
         ends = f"{found.low:.4g} to {found.high:.4g}"
-        told = "-" if base is None else figure(base)
-        lines.append(f"| {name} | {figure(found)} | {ends} | {told} | {found.unit} |")
+        base_text = "-" if base is None else format_value(base)
+        lines.append(f"| {name} | {format_value(found)} | {ends} | {base_text} | {found.unit} |")
     return lines
 
 
@@ -226,7 +226,7 @@ def write_verified(version: "ModelVersion", store: str, verification: Verificati
     Raises:
         TrackingError: If MLflow can't be written.
     """
-    told = {
+    tags = {
         "verified": "; ".join(f"{c.name}: {c.detail}" for c in verification.checks)[
             :LONGEST_DESCRIPTION
         ],
@@ -235,7 +235,7 @@ def write_verified(version: "ModelVersion", store: str, verification: Verificati
     }
     with _told():
         client = connect_to(store, make=False)
-        for name, value in told.items():
+        for name, value in tags.items():
             client.set_model_version_tag(version.name, str(version.version), name, value)
 
 

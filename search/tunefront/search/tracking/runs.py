@@ -131,9 +131,9 @@ class Runs:
         others = [(str(r.info.run_name), v) for r, v in values if v and v.lower() not in YES]
         trials = sorted(number for number in chosen if number is not None)
         if not trials:
-            told = "".join(f"; {name} has {PICK}={value}" for name, value in others)
+            text = "".join(f"; {name} has {PICK}={value}" for name, value in others)
             raise ExperimentError(
-                f"no run of {self.experiment.name!r} is tagged {PICK}=yes{told}; "
+                f"no run of {self.experiment.name!r} is tagged {PICK}=yes{text}; "
                 f"`tunefront ui {self.experiment.path}`, open a run, and under Tags add "
                 f"{PICK} with the value yes"
             )

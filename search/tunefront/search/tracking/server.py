@@ -17,7 +17,7 @@ from urllib.request import urlopen
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.study.atomic_write import write_whole
 from tunefront.search.study.study import Study
-from tunefront.search.text import Say
+from tunefront.search.text import OnMessage
 from tunefront.spaces import TrackingError
 
 from .address import front_page_of
@@ -83,7 +83,7 @@ def server_of(experiment: Experiment) -> MlflowServer | None:
     return found if found.store == store_name(experiment) and found.lives() else None
 
 
-def answers(address: str) -> bool:
+def responds(address: str) -> bool:
     """Return whether an MLflow server responds at an address."""
     try:
         with urlopen(f"{address}/health", timeout=HEALTH_TIMEOUT_S):
@@ -111,7 +111,9 @@ PORTS = 100
 """Number of ports above a taken one that are tried in order to suggest a free one."""
 
 
-def serve(experiment: Experiment, *, port: int, detach: bool, opened: bool, say: Say) -> None:
+def serve(
+    experiment: Experiment, *, port: int, detach: bool, opened: bool, on_message: OnMessage
+) -> None:
     """Serve the store until Ctrl-C, or in the background, and open the front.
 
     A server that is running already is used. Nothing is started if the store is a remote server.
@@ -120,14 +122,14 @@ def serve(experiment: Experiment, *, port: int, detach: bool, opened: bool, say:
         StudyError: If nothing is recorded.
         TrackingError: If the port is taken, the server does not start, or MLflow can't be written.
     """
-    page = _front_page(experiment, say)
+    page = _front_page(experiment, on_message)
     if tracking_uri(experiment).startswith("http"):
-        _show(f"{ui_address(experiment)}/{page}", opened, say)
+        _show(f"{ui_address(experiment)}/{page}", opened, on_message)
         return
     running = server_of(experiment)
-    if running is not None and answers(running.address):
-        _show(f"{running.address}/{page}", opened, say)
-        say(f"it was served already; end that with `tunefront ui {experiment.path} --stop`")
+    if running is not None and responds(running.address):
+        _show(f"{running.address}/{page}", opened, on_message)
+        on_message(f"it was served already; end that with `tunefront ui {experiment.path} --stop`")
         return
     _check_free(experiment, port)
     log = experiment.results.parent / "mlflow.log"
@@ -135,11 +137,13 @@ def serve(experiment: Experiment, *, port: int, detach: bool, opened: bool, say:
     server = note_server(experiment, process.pid, f"http://{HOST}:{port}")
     try:
         _wait(server, process, log)
-        _show(f"{server.address}/{page}", opened, say)
+        _show(f"{server.address}/{page}", opened, on_message)
         if detach:
-            say(f"served in the background; end it with `tunefront ui {experiment.path} --stop`")
+            on_message(
+                f"served in the background; end it with `tunefront ui {experiment.path} --stop`"
+            )
             return
-        say(f"Ctrl-C ends the server (its own words: {log})")
+        on_message(f"Ctrl-C ends the server (its own words: {log})")
         process.wait()
     except BaseException:
         _end(server, process)
@@ -159,14 +163,14 @@ def stop_server(experiment: Experiment) -> str:
     return "server ended"
 
 
-def _front_page(experiment: Experiment, say: Say) -> str:
+def _front_page(experiment: Experiment, on_message: OnMessage) -> str:
     """Return the front's relative address; write the search into the store if it is missing."""
     from .writer import sync
 
     Study.read(experiment)
     page = front_page_of(experiment)
     if page is None:
-        say("MLflow does not hold this search yet: writing it")
+        on_message("MLflow does not hold this search yet: writing it")
         sync(experiment)
         page = front_page_of(experiment)
     assert page is not None, "what was just written is there"
@@ -215,7 +219,7 @@ def _wait(server: MlflowServer, process: "subprocess.Popen[bytes]", log: Path) -
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise TrackingError(f"MLflow: the server ended at once; {log} says why")
-        if answers(server.address):
+        if responds(server.address):
             return
         time.sleep(0.3)
     raise TrackingError(f"MLflow: the server did not come up in {SERVER_START_S:.0f} s; see {log}")
@@ -226,19 +230,19 @@ def _end(server: MlflowServer, process: "subprocess.Popen[bytes]") -> None:
     process.poll()
 
 
-def _show(link: str, opened: bool, say: Say) -> None:
-    say(f"front: {link}")
+def _show(link: str, opened: bool, on_message: OnMessage) -> None:
+    on_message(f"front: {link}")
     screen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     if opened and (screen or sys.platform == "darwin"):
         webbrowser.open(link)
 
 
-def say_front(experiment: Experiment, say: Say) -> None:
+def print_front_link(experiment: Experiment, on_message: OnMessage) -> None:
     """Print the front's address in MLflow and the command that serves it, if it was written."""
     page = front_page_of(experiment)
     if page is None:
         return
     server = server_of(experiment)
-    say(f"front:  {server.address if server is not None else ui_address(experiment)}/{page}")
+    on_message(f"front:  {server.address if server is not None else ui_address(experiment)}/{page}")
     if server is None and not tracking_uri(experiment).startswith("http"):
-        say(f"        (served by `tunefront ui {experiment.path}`)")
+        on_message(f"        (served by `tunefront ui {experiment.path}`)")

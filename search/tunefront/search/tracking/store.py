@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 DEFAULT_UI = "http://127.0.0.1:5000"
 REACH_S = 10.0
-LONGEST_WORDS = 200
+LONGEST_ERROR = 200
 _DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
@@ -203,7 +203,7 @@ def error_text(error: BaseException) -> str:
             return deeper.strerror
         deeper = deeper.__cause__ or deeper.__context__
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return _plain(lines[0])[:LONGEST_WORDS]
+    return _plain(lines[0])[:LONGEST_ERROR]
 
 
 def _plain(text: str) -> str:

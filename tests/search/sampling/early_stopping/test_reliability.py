@@ -17,7 +17,7 @@ from tunefront.search.sampling.early_stopping.thresholds import (
     StoppingThresholds,
     thresholds_for,
 )
-from tunefront.search.study.derived_metrics import figures_of
+from tunefront.search.study.derived_metrics import measurements_of
 from tunefront.spaces import Configuration
 
 TrialOf = Callable[..., Trial]
@@ -61,7 +61,7 @@ def looked(experiment: Experiment, seen: EvaluationOf) -> TrialOf:
             configuration=Configuration({"threads": number + 1}),
             catalog=experiment.space.catalog,
             status="ok",
-            measurements=figures_of(experiment, found, seen(1.0) if number else None),
+            measurements=measurements_of(experiment, found, seen(1.0) if number else None),
             evaluation=found,
         )
 

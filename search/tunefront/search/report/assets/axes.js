@@ -2,7 +2,7 @@
 
 const FRAME = { left: 64, right: 16, top: 18, bottom: 44 };
 const FAR = 5; // positive figures further apart than this factor get a logarithmic axis
-const ALIKE = 1e-9; // figures nearer than this, as a share of them, are one figure
+const SAME = 1e-9; // figures nearer than this, as a share of them, are one figure
 
 /** From values to pixels between `from` and `to`; `ticks` are values worth a line. */
 function scaleOf(values, from, to, gap) {
@@ -10,7 +10,7 @@ function scaleOf(values, from, to, gap) {
   const most = Math.max(...values);
   const log = least > 0 && most / least > FAR;
   const unit = log ? Math.log10 : (value) => value;
-  const same = most - least <= ALIKE * Math.max(Math.abs(least), Math.abs(most));
+  const same = most - least <= SAME * Math.max(Math.abs(least), Math.abs(most));
   const room = same ? Math.abs(least) * 0.1 || 1 : (unit(most) - unit(least)) * 0.07;
   const [low, high] = [unit(least) - room, unit(most) + room];
   const at = (value) => {

@@ -58,18 +58,18 @@ class Card {
 
   parts(view, trial) {
     const { report } = this;
-    const told = [el("h3", {}, trial.name), el("p", {}, trial.sentence)];
-    told.push(el("p", { class: "quiet" }, `${roleText(view, trial)}; ${trustText(view, trial)}`));
-    told.push(...this.remarks(view, trial).map((text) => el("p", { class: "quiet" }, text)));
-    if (trial.measured) told.push(this.figures(trial));
+    const parts = [el("h3", {}, trial.name), el("p", {}, trial.sentence)];
+    parts.push(el("p", { class: "quiet" }, `${roleText(view, trial)}; ${trustText(view, trial)}`));
+    parts.push(...this.remarks(view, trial).map((text) => el("p", { class: "quiet" }, text)));
+    if (trial.measured) parts.push(this.measurements(trial));
     const names = Object.keys(trial.configuration).filter((n) => report.choices.includes(n));
     const choices = names.map((name) => `${name} ${choiceText(trial.configuration[name])}`);
-    told.push(el("p", {}, choices.join(", ")));
+    parts.push(el("p", {}, choices.join(", ")));
     if (report.commands.export) {
       const word = trial.measured ? "export" : "show";
-      told.push(el("p", {}, command(`${report.commands[word]} ${trial.number}`)));
+      parts.push(el("p", {}, command(`${report.commands[word]} ${trial.number}`)));
     }
-    return told;
+    return parts;
   }
 
   remarks(view, trial) {
@@ -87,13 +87,13 @@ class Card {
     ].filter(Boolean);
   }
 
-  figures(trial) {
+  measurements(trial) {
     const metrics = Object.keys(this.report.metrics).filter((name) => name in trial.measurements);
     const rows = metrics.map((name) => {
       const { value, low, high } = trial.measurements[name];
       const unit = el("span", { class: "quiet" }, unitText(this.report, name));
-      const ends = low < high ? `${figureText(low)} to ${figureText(high)}` : "";
-      const cells = [el("td", { class: "number" }, figureText(value))];
+      const ends = low < high ? `${valueText(low)} to ${valueText(high)}` : "";
+      const cells = [el("td", { class: "number" }, valueText(value))];
       cells.push(el("td", { class: "quiet number" }, ends));
       return el("tr", {}, el("th", { scope: "row" }, name, unit), ...cells);
     });

@@ -116,8 +116,8 @@ class PairPicture {
 
   note(count, frame) {
     if (!count) return null;
-    const told = `${count} outside`;
-    return svg("text", { x: frame.right, y: frame.top - 6, class: "tick end" }, told);
+    const text = `${count} outside`;
+    return svg("text", { x: frame.right, y: frame.top - 6, class: "tick end" }, text);
   }
 
   /** What is beyond a limit, shaded; of a loss of quality, on the axis of the quality itself. */

@@ -24,7 +24,7 @@ const numbers = (trials, most = 8) =>
 const percent = (share) => `${Math.round(100 * share)} %`;
 
 /** A figure in four significant digits, without its unit. */
-function figureText(value) {
+function valueText(value) {
   return Math.abs(value) >= 1e4 ? Math.round(value).toLocaleString("en-US") : general(value, 4);
 }
 
@@ -77,11 +77,11 @@ function table(header, rows) {
 /** Horizontal bars, one a row: [name, share of the longest, what is said]. */
 function bars(rows) {
   const longest = Math.max(...rows.map((row) => row[1]), 1e-12);
-  const row = ([name, amount, told]) => {
+  const row = ([name, amount, text]) => {
     const bar = el("span", { class: "bar" });
     bar.style.width = `${(100 * amount) / longest}%`;
     const track = el("td", { class: "track" }, bar);
-    return el("tr", {}, el("th", { scope: "row" }, name), track, el("td", {}, told));
+    return el("tr", {}, el("th", { scope: "row" }, name), track, el("td", {}, text));
   };
   return el("table", { class: "bars" }, el("tbody", {}, ...rows.map(row)));
 }

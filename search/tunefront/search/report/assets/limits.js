@@ -70,8 +70,8 @@ class Control {
     if (!this.slider) return;
     const place = this.bound === null ? this.loose : this.nearest();
     this.slider.value = place;
-    const told = this.bound === null ? "any" : `${general(this.bound)} ${this.unit}`;
-    this.slider.setAttribute("aria-valuetext", told);
+    const text = this.bound === null ? "any" : `${general(this.bound)} ${this.unit}`;
+    this.slider.setAttribute("aria-valuetext", text);
     this.number.value = this.bound === null ? "" : String(this.bound);
   }
 

@@ -47,10 +47,10 @@ class Page {
       this.limits.reset();
       this.update();
     });
-    const sign = ([role, told]) => {
+    const sign = ([role, text]) => {
       const place = { left: 11, top: 11, role };
       const picture = svg("svg", { width: 22, height: 22, "aria-hidden": "true" }, marker(place));
-      return el("span", {}, picture, told);
+      return el("span", {}, picture, text);
     };
     byId("legend").replaceChildren(...Object.entries(LEGEND).map(sign));
     byId("pairs").replaceChildren(...this.pictures.map((picture) => el("div", {}, picture.node)));
@@ -59,7 +59,7 @@ class Page {
     byId("importance").before(how);
     byId("answers").hidden = !report.outputs;
     byId("curves-section").hidden = !report.curves.length;
-    byId("answered").replaceChildren(...(report.outputs ? answersParts(report) : []));
+    byId("answered").replaceChildren(...(report.outputs ? outputsParts(report) : []));
     byId("stages").replaceChildren(...stagesPart(report));
     const open = (number, button) => {
       const trial = report.trials.find((one) => one.number === number);
@@ -117,14 +117,14 @@ class Page {
   pickRow({ name, trial, reason, ties }) {
     const button = el("button", { type: "button", class: "sort" }, trial.name);
     button.addEventListener("click", () => this.keep(trial, under(button), button));
-    const told = ties.length ? `${reason}; can't be told apart from ${numbers(ties, 5)}` : reason;
+    const text = ties.length ? `${reason}; can't be told apart from ${numbers(ties, 5)}` : reason;
     return el(
       "tr",
       { "data-pick": name, "data-trial": trial.number },
       el("th", { scope: "row" }, name),
       el("td", {}, button),
       el("td", {}, trial.sentence),
-      el("td", {}, told),
+      el("td", {}, text),
     );
   }
 
@@ -133,8 +133,8 @@ class Page {
     const { report, view } = this;
     return nearestMisses(report.trials, view.limits).map((trial) => {
       const broken = view.limits.filter((l) => !keeps(l, valueOf(trial, l.metric)));
-      const told = broken.map(
-        (l) => `${l.metric} ${figureText(valueOf(trial, l.metric))} (limit ${limitText(l)})`,
+      const text = broken.map(
+        (l) => `${l.metric} ${valueText(valueOf(trial, l.metric))} (limit ${limitText(l)})`,
       );
       return el(
         "tr",
@@ -142,7 +142,7 @@ class Page {
         el("th", { scope: "row" }, "nearest miss"),
         el("td", {}, trial.name),
         el("td", {}, trial.sentence),
-        el("td", {}, told.join(", ")),
+        el("td", {}, text.join(", ")),
       );
     });
   }
@@ -164,8 +164,8 @@ class Page {
     const all = report.trials.filter((trial) => trial.measured).length;
     const kept = `${view.keeps.size} of ${all} measured trials keep the limits`;
     const [first] = view.picks;
-    const told = first ? `; recommended: ${first.trial.name}` : "";
-    byId("now").textContent = kept + told;
+    const text = first ? `; recommended: ${first.trial.name}` : "";
+    byId("now").textContent = kept + text;
     const typed = view.moved && report.commands.pick ? [command(this.limits.command)] : [];
     byId("again").replaceChildren(...typed);
   }

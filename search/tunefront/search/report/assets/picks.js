@@ -47,7 +47,7 @@ function beats(one, other) {
 }
 
 /** Whether two trials can't be told apart in any objective. */
-function alike(one, other, smallest) {
+function tied(one, other, smallest) {
   return one.low.every((low, i) => {
     if (low <= other.high[i] && other.low[i] <= one.high[i]) return true;
     const middle = (low + one.high[i]) / 2;
@@ -104,10 +104,10 @@ function recommended(report, best, prefer) {
 }
 
 /** The best by a metric, and in words what can't be told apart from it by that metric. */
-function bestAsTold(report, trials, metric, chosen, other, word) {
+function bestWithTies(report, trials, metric, chosen, other, word) {
   const ends = (t) => ({ low: [t.measurements[metric].low], high: [t.measurements[metric].high] });
   const top = bestBy(report, trials, metric);
-  const near = (t) => alike(ends(t), ends(top), report.rules.smallest_difference);
+  const near = (t) => tied(ends(t), ends(top), report.rules.smallest_difference);
   const equal = trials.filter(near);
   const otherwise = other === null ? top : bestBy(report, equal, other);
   const best = equal.includes(chosen) ? chosen : otherwise;
@@ -152,7 +152,7 @@ function tiesAmong(report, kept) {
   return (trial) => {
     if (!known.has(trial)) {
       const same = (other) =>
-        other !== trial && alike(trial, other, report.rules.smallest_difference);
+        other !== trial && tied(trial, other, report.rules.smallest_difference);
       known.set(trial, kept.includes(trial) ? kept.filter(same) : []);
     }
     return known.get(trial);
@@ -175,11 +175,11 @@ function picksOf(report, front, ties, limits, prefer) {
   add("recommended", ...recommended(report, front, prefer || report.prefer));
   const first = found[0].trial;
   if (speed !== null) {
-    const [fastest, asFast] = bestAsTold(report, front, speed, first, size, "the smallest");
+    const [fastest, asFast] = bestWithTies(report, front, speed, first, size, "the smallest");
     add("fastest", fastest, `best ${speed} on the front${asFast}`);
   }
   if (size !== null) {
-    const [smallest, asSmall] = bestAsTold(report, front, size, first, speed, "the fastest");
+    const [smallest, asSmall] = bestWithTies(report, front, size, first, speed, "the fastest");
     add("smallest", smallest, `least ${size} on the front${asSmall}`);
   }
   if (quality !== null) {

@@ -25,15 +25,15 @@ function historyPart(report, width) {
   const { x, y } = plane;
   const steps = report.history.map(([number, share]) => `H${x.at(number)}V${y.at(share)}`);
   const path = `M${x.at(0)} ${y.at(0)}${steps.join("")}H${x.at(last)}`;
-  const told = `99 % of what the front came to was there after trial ${three(nearly)}.`;
+  const text = `99 % of what the front came to was there after trial ${three(nearly)}.`;
   const picture = svg(
     "svg",
-    { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": told },
+    { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": text },
     plane.axes,
     svg("path", { class: "line", d: path }),
   );
   const how = "Hypervolume of the trials within the experiment's limits, over that of all of them.";
-  return [title, picture, el("p", { class: "quiet" }, `${told} ${how}`)];
+  return [title, picture, el("p", { class: "quiet" }, `${text} ${how}`)];
 }
 
 /** What trials took over what was expected. */
@@ -52,17 +52,17 @@ function pacePart(report, width) {
   const dot = (t) =>
     svg("circle", { cx: x.at(t.expected_s), cy: y.at(t.seconds), r: 3, class: "mark dominated" });
   const { median, low: least, high: most, trials } = report.pace;
-  const told =
+  const text =
     `Half of ${trials} trials took less than ${general(median, 3)} times what was expected, ` +
     `nine in ten ${general(least, 3)} to ${general(most, 3)} times.`;
   const picture = svg(
     "svg",
-    { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": told },
+    { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": text },
     plane.axes,
     svg("path", { class: "limit", d: same }),
     ...timed.map(dot),
   );
-  return [title, picture, el("p", { class: "quiet" }, told)];
+  return [title, picture, el("p", { class: "quiet" }, text)];
 }
 
 /** A chart for each metric that trials reported by step: a line for each trial. */
@@ -95,8 +95,8 @@ function stagesPart(report) {
     const share = all > 0 ? seconds / all : 0;
     return [stage, seconds, `${secondsText(seconds)} (${percent(share)})`];
   });
-  const told = `${secondsText(all)} of all trials together, confirmation not counted.`;
-  return [title, bars(rows), el("p", { class: "quiet" }, told)];
+  const text = `${secondsText(all)} of all trials together, confirmation not counted.`;
+  return [title, bars(rows), el("p", { class: "quiet" }, text)];
 }
 
 function failureParts(report, open) {
@@ -114,10 +114,10 @@ function failureParts(report, open) {
   }
   if (report.dropped.length) {
     const { configurations, runnable } = report.space;
-    const told = `${configurations} configurations, of which ${runnable} can run here.`;
+    const text = `${configurations} configurations, of which ${runnable} can run here.`;
     const rows = report.dropped.map((d) => [String(d.count), d.reason, d.values]);
     const header = ["configurations", "reason", "at"];
-    parts.push(el("h3", {}, "Left out before the first trial"), el("p", {}, told));
+    parts.push(el("h3", {}, "Left out before the first trial"), el("p", {}, text));
     parts.push(table(header, rows));
   }
   return parts;
@@ -138,8 +138,8 @@ function protocolParts(report) {
   const fixed = Object.entries(report.fixed).map(([name, value]) => `${name} ${value}`);
   const rows = [...report.machine, ...report.protocol];
   if (fixed.length) rows.push(["the same in all trials", fixed.join(", ")]);
-  const lines = rows.map(([name, told]) =>
-    el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, told)),
+  const lines = rows.map(([name, text]) =>
+    el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, text)),
   );
   return [el("div", { class: "wide" }, el("table", {}, el("tbody", {}, ...lines)))];
 }

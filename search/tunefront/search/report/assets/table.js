@@ -41,8 +41,8 @@ function columnsOf(report) {
 
 function figureCell(figure) {
   if (!figure) return "-";
-  const text = el("span", {}, figureText(figure.value));
-  text.title = `${figureText(figure.low)} to ${figureText(figure.high)}`;
+  const text = el("span", {}, valueText(figure.value));
+  text.title = `${valueText(figure.low)} to ${valueText(figure.high)}`;
   return text;
 }
 

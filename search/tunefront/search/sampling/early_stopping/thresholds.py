@@ -16,7 +16,7 @@ from tunefront.evaluators import (
 )
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.objective import Limit, Objective
-from tunefront.search.study.derived_metrics import figures_from
+from tunefront.search.study.derived_metrics import derive_measurements
 from tunefront.search.study.trial import Trial
 
 from .reliability import nondominated_trials, reliability_of
@@ -64,17 +64,19 @@ class StoppingThresholds:
 
     def _unreachable(self, found: Evaluation) -> str:
         """Return why the trial can no longer keep a limit or reach the front; empty if it can."""
-        figures = figures_from(
+        measurements = derive_measurements(
             found, self.baseline, self.primary, self.metrics, self.price_per_hour
         )
         for limit in self.limits:
-            figure = figures.get(limit.metric)
-            if figure is not None and not limit.kept(self._best(figure, limit)):
+            measurement = measurements.get(limit.metric)
+            if measurement is not None and not limit.kept(self._best(measurement, limit)):
                 return f"interim result: {limit} is out of reach"
-        if any(objective.metric not in figures for objective in self.objectives):
+        if any(objective.metric not in measurements for objective in self.objectives):
             return ""
         best = {
-            o.metric: self._best(figures[o.metric], o) if o.timed else figures[o.metric].value
+            o.metric: self._best(measurements[o.metric], o)
+            if o.timed
+            else measurements[o.metric].value
             for o in self.objectives
         }
         for name, other in self.front.items():
@@ -83,18 +85,18 @@ class StoppingThresholds:
                 return f"interim result: {name} is better in every objective"
         return ""
 
-    def _best(self, figure: Measurement, goal: Objective | Limit) -> float:
+    def _best(self, measurement: Measurement, goal: Objective | Limit) -> float:
         """Return the best final value that the interim measurement still allows.
 
         A metric that depends on timing can improve by the margin. For others the better end of the
         interval is used: memory is exact so far and can only grow.
         """
         if not goal.timed:
-            return figure.low if goal.sign > 0 else figure.high
+            return measurement.low if goal.sign > 0 else measurement.high
         factor = math.exp(self.margin)
         if goal.sign > 0:
-            return min(figure.low, figure.value / factor)
-        return max(figure.high, figure.value * factor)
+            return min(measurement.low, measurement.value / factor)
+        return max(measurement.high, measurement.value * factor)
 
 
 def thresholds_for(
@@ -134,10 +136,10 @@ def _front(trials: Sequence[Trial], objectives: Sequence[Objective]) -> dict[str
     }
 
 
-def _least(figure: Measurement, objective: Objective) -> float:
+def _least(measurement: Measurement, objective: Objective) -> float:
     if not objective.timed:
-        return figure.value
-    return figure.high if objective.sign > 0 else figure.low
+        return measurement.value
+    return measurement.high if objective.sign > 0 else measurement.low
 
 
 def _slim(baseline: Evaluation) -> Evaluation:

@@ -22,7 +22,7 @@ class ExpectedSeconds:
     def __init__(self, candidates: int) -> None:
         self._weights = {reused: np.zeros(candidates) for reused in (True, False)}
         self._sums = {reused: np.zeros(candidates) for reused in (True, False)}
-        self._seen = {True: False, False: False}
+        self._known = {True: False, False: False}
 
     def add(self, trial: Trial, distances: Floats) -> None:
         """Add a measured trial.
@@ -37,7 +37,7 @@ class ExpectedSeconds:
         weights = np.exp(-SHARPNESS * distances)
         self._weights[reused] += weights
         self._sums[reused] += np.log(seconds) * weights
-        self._seen[reused] = True
+        self._known[reused] = True
 
     def of(self, built: npt.NDArray[np.bool_]) -> Floats:
         """Return the expected seconds, `(candidates,)`; ones if no duration is known.
@@ -45,10 +45,10 @@ class ExpectedSeconds:
         Args:
             built: Whether the configuration's candidate is already built, `(candidates,)`.
         """
-        if not any(self._seen.values()):
+        if not any(self._known.values()):
             return np.ones(len(built))
-        whole = self._mean(False) if self._seen[False] else self._mean(True) / REUSED
-        without = self._mean(True) if self._seen[True] else whole * REUSED
+        whole = self._mean(False) if self._known[False] else self._mean(True) / REUSED
+        without = self._mean(True) if self._known[True] else whole * REUSED
         return np.where(built, np.minimum(without, whole), whole)
 
     def _mean(self, reused: bool) -> Floats:

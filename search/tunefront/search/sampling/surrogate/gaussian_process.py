@@ -46,7 +46,7 @@ class GaussianProcess:
 
         Args:
             distances: Distances from training to test points for each choice,
-                `(choices, seen, predicted)`.
+                `(choices, observed, predicted)`.
         """
         cross = self.kernel(distances)
         mean = cross.T @ self.weights
@@ -85,9 +85,10 @@ def fit(
     """Fit a Gaussian process with maximum a posteriori parameters (L-BFGS-B).
 
     Args:
-        distances: Distances between training points for each choice, `(choices, seen, seen)`.
-        values: Training values, `(seen,)`.
-        noise: Measurement variance of each value, `(seen,)`.
+        distances: Distances between training points for each choice,
+            `(choices, observed, observed)`.
+        values: Training values, `(observed,)`.
+        noise: Measurement variance of each value, `(observed,)`.
         start: Initial parameters; None starts at the prior means.
         learn: Whether to optimise the parameters; if False, `start` is used unchanged.
     """
