@@ -17,6 +17,8 @@ from tunefront.spaces import Catalog, Configuration, Hardware, TunefrontError
 
 FEATURES = 64
 """Numbers in an item of the small module."""
+OPEN_THREADS = 2
+"""Threads that candidates are opened with."""
 
 
 class NotConformant(TunefrontError):
@@ -90,10 +92,20 @@ class RuntimeCase:
         """The torch module that outputs are compared with."""
         return self.make_source().module
 
-    def open(self, threads: int = 1) -> Candidate:
-        """Open the built candidate."""
+    @cached_property
+    def candidate(self) -> Candidate:
+        """The built candidate, opened when it is first needed; the checks share it."""
+        return self.open()
+
+    def open(self) -> Candidate:
+        """Open the built candidate once more."""
         settings = self.record.settings
-        return self.runtime.load(self.folder, self.configuration, settings, threads)
+        return self.runtime.load(self.folder, self.configuration, settings, OPEN_THREADS)
+
+    def close(self) -> None:
+        """Close the shared candidate if it was opened."""
+        if "candidate" in self.__dict__:
+            self.candidate.close()
 
     def reference(self, request: Inputs) -> Array:
         """Return the output of the torch module."""
