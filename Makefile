@@ -31,7 +31,8 @@ test-all: test
 test-emulated: setup
 	TUNEFRONT_TEST_PROCESSOR=avx2 TUNEFRONT_TEST_EMULATED=1 \
 		qemu-x86_64 -cpu Haswell $(BIN)/python -m pytest \
-		tests/evaluators/runtimes/test_conformance.py -k "(onnxruntime or openvino) and not script"
+		tests/evaluators/runtimes/test_conformance_onnxruntime.py \
+		tests/evaluators/runtimes/test_conformance_openvino.py -k "not script"
 
 lint: setup
 	$(BIN)/ruff check .

@@ -1,7 +1,8 @@
 """Small modules of both architectures, with real layers and random weights."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from tunefront.evaluators.exports.open import runtime_of
 from tunefront.evaluators.interfaces.tensors import Inputs, TensorSpec
 from tunefront.evaluators.runtimes.base import Source
 from tunefront.evaluators.store.store import Store, key_of
+from tunefront.evaluators.testing.cases import RuntimeCase
 from tunefront.evaluators.workloads.modules import EmbeddingModule, LogitsModule
 from tunefront.spaces import Configuration, Hardware, Value, number_formats
 
@@ -47,6 +49,12 @@ def formats_of(runtime: str, hardware: Hardware) -> list[tuple[str, str]]:
     ]
 
 
+def precisions_of(runtime: str, quantization: str) -> list[str]:
+    """The precisions that a runtime supports with a quantization."""
+    formats = formats_of(runtime, hardware_under_test())
+    return [precision for precision, found in formats if found == quantization]
+
+
 def request_of(batch: int, length: int, seed: int = 0) -> Inputs:
     """Random tokens; the last row of several is padded."""
     random = np.random.default_rng(seed)
@@ -57,14 +65,14 @@ def request_of(batch: int, length: int, seed: int = 0) -> Inputs:
     return {"input_ids": ids, "attention_mask": mask}
 
 
-def decoder() -> torch.nn.Module:
-    """A Llama of two layers."""
+def decoder(layers: int = 1) -> torch.nn.Module:
+    """A Llama of few layers."""
     torch.manual_seed(0)
     config = transformers.LlamaConfig(
         vocab_size=VOCABULARY,
         hidden_size=64,
         intermediate_size=128,
-        num_hidden_layers=2,
+        num_hidden_layers=layers,
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=128,
@@ -73,14 +81,14 @@ def decoder() -> torch.nn.Module:
     return LogitsModule(transformers.LlamaForCausalLM(config)).eval()
 
 
-def encoder() -> torch.nn.Module:
-    """A BERT of two layers, mean-pooled."""
+def encoder(layers: int = 1) -> torch.nn.Module:
+    """A BERT of few layers, mean-pooled."""
     torch.manual_seed(0)
     config = transformers.BertConfig(
         vocab_size=VOCABULARY,
         hidden_size=64,
         intermediate_size=128,
-        num_hidden_layers=2,
+        num_hidden_layers=layers,
         num_attention_heads=4,
         max_position_embeddings=128,
     )
@@ -111,11 +119,30 @@ def flat() -> torch.nn.Module:
     return Flat().eval()
 
 
-MODULES = {"decoder": decoder, "encoder": encoder, "flat": flat}
+MODULES: Mapping[str, Callable[[], torch.nn.Module]] = {
+    "decoder": decoder,
+    "encoder": encoder,
+    "flat": flat,
+}
 
 
 def calibration() -> Sequence[Inputs]:
     return [request_of(4, 24, seed) for seed in range(4)]
+
+
+class Case(NamedTuple):
+    """A runtime with one of `MODULES` in a number format."""
+
+    runtime: str
+    module: str
+    precision: str = "fp32"
+    quantization: str = "none"
+
+
+class Build(Protocol):
+    """Returns the case of a runtime and a module with the choices named."""
+
+    def __call__(self, case: Case, **choices: Value) -> RuntimeCase: ...
 
 
 @pytest.fixture(scope="session")
@@ -123,7 +150,7 @@ def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return Store(tmp_path_factory.mktemp("store"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_source(shared_store: Store) -> Callable[..., Source]:
     """A fresh source of one of `MODULES`; what builds share is kept for the session.
 
@@ -144,3 +171,29 @@ def make_source(shared_store: Store) -> Callable[..., Source]:
         )
 
     return make
+
+
+@pytest.fixture(scope="module")
+def build(
+    make_source: Callable[[str], Source], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Build]:
+    """Each candidate is built and opened once a file, by the first test that needs it."""
+    built: dict[tuple[str, Configuration], RuntimeCase] = {}
+
+    def make(case: Case, **choices: Value) -> RuntimeCase:
+        configuration = configuration_of(case.runtime, case.precision, case.quantization, **choices)
+        key = (case.module, configuration)
+        if key not in built:
+            built[key] = RuntimeCase(
+                catalog=CATALOG,
+                runtime=RUNTIME_OF[case.runtime],
+                configuration=configuration,
+                make_source=lambda: make_source(case.module),
+                folder=tmp_path_factory.mktemp("built"),
+                make_request=request_of,
+            )
+        return built[key]
+
+    yield make
+    for one in built.values():
+        one.close()

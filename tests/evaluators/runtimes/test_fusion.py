@@ -25,7 +25,16 @@ from tunefront.evaluators.workloads.modules import (
 )
 from tunefront.spaces import EvaluationError, detect_hardware
 
-from .conftest import INPUTS, MODULES, RUNTIME_OF, VOCABULARY, configuration_of, request_of
+from .conftest import (
+    INPUTS,
+    RUNTIME_OF,
+    VOCABULARY,
+    configuration_of,
+    decoder,
+    encoder,
+    flat,
+    request_of,
+)
 
 PLAIN = configuration_of("onnxruntime")
 
@@ -111,7 +120,9 @@ def vit() -> torch.nn.Module:
 
 
 ALL: Mapping[str, Callable[[], torch.nn.Module]] = {
-    **MODULES,
+    "decoder": lambda: decoder(LAYERS),
+    "encoder": lambda: encoder(LAYERS),
+    "flat": flat,
     "own": own,
     "gpt2": gpt2,
     "vit": vit,
@@ -137,7 +148,8 @@ def source_of(shared_store: Store, tmp_path: Path) -> MakeSource:
 
         def shared(product: str, fill: Callable[[Path], None]) -> Path:
             if product == "onnx":
-                return shared_store.get_or_make(key_of(product=product, module=name), fill)
+                key = key_of(product=product, module=name, layers=LAYERS)
+                return shared_store.get_or_make(key, fill)
             (tmp_path / product).mkdir()
             fill(tmp_path / product)
             return tmp_path / product

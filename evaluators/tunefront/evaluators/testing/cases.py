@@ -17,6 +17,8 @@ from tunefront.spaces import Catalog, Configuration, Hardware, TunefrontError
 
 FEATURES = 64
 """Numbers in an item of the small module."""
+OPEN_THREADS = 2
+"""Threads that candidates are opened with."""
 
 
 class NotConformant(TunefrontError):
@@ -96,15 +98,25 @@ class RuntimeCase:
         """The built candidate."""
         return Built(folder=self.folder, settings=self.record.settings)
 
-    def open(self, threads: int = 1) -> TensorEndpoint:
-        """Open the built candidate."""
-        configuration = Configuration({**self.configuration, "threads": threads})
+    @cached_property
+    def endpoint(self) -> TensorEndpoint:
+        """The built candidate, opened when it is first needed; the checks share it."""
+        return self.open()
+
+    def open(self) -> TensorEndpoint:
+        """Open the built candidate once more."""
+        configuration = Configuration({**self.configuration, "threads": OPEN_THREADS})
         endpoint = self.runtime.open(self.built, configuration)
         if not isinstance(endpoint, TensorEndpoint):
             raise NotConformant(
                 f"open() must return a TensorEndpoint, but returned {type(endpoint).__name__}"
             )
         return endpoint
+
+    def close(self) -> None:
+        """Close the shared endpoint if it was opened."""
+        if "endpoint" in self.__dict__:
+            self.endpoint.close()
 
     def reference(self, request: Inputs) -> Array:
         """Return the output of the torch module."""

@@ -11,7 +11,7 @@ import numpy as np
 from tunefront.evaluators.pipelines.read_back import not_applied
 from tunefront.evaluators.statistics.arrays import Array
 
-from .cases import NotConformant, RuntimeCase
+from .cases import OPEN_THREADS, NotConformant, RuntimeCase
 
 _SIZES = ((1, 7), (3, 24), (4, 50))
 """Batch sizes and lengths that are tried."""
@@ -46,26 +46,21 @@ def outputs_are_close_at_every_size(case: RuntimeCase) -> None:
     Raises:
         NotConformant: If not; with the size and the cosine.
     """
-    candidate = case.open()
-    try:
-        for batch, length in _SIZES:
-            request = case.make_request(batch, length, 100 + batch)
-            expected = case.reference(request)
-            output = candidate(request)[0]
-            if output.shape != expected.shape or output.dtype != np.float32:
-                raise NotConformant(
-                    f"outputs must be float32 of shape {expected.shape}, but are {output.dtype} of "
-                    f"shape {output.shape}"
-                )
-            mask = request.get("attention_mask")
-            found, least = cosine(output, expected, mask), least_cosine(case)
-            if found < least:
-                raise NotConformant(
-                    f"outputs at batch size {batch} must have a cosine of at least {least:g} with "
-                    f"the module's, but it is {found:.6f}"
-                )
-    finally:
-        candidate.close()
+    for batch, length in _SIZES:
+        request = case.make_request(batch, length, 100 + batch)
+        expected = case.reference(request)
+        output = case.endpoint(request)[0]
+        if output.shape != expected.shape or output.dtype != np.float32:
+            raise NotConformant(
+                f"outputs must be float32 of shape {expected.shape}, but are {output.dtype} of "
+                f"shape {output.shape}"
+            )
+        found = cosine(output, expected, request.get("attention_mask"))
+        if found < (least := least_cosine(case)):
+            raise NotConformant(
+                f"outputs at batch size {batch} must have a cosine of at least {least:g} with "
+                f"the module's, but it is {found:.6f}"
+            )
 
 
 def choices_are_read_back(case: RuntimeCase) -> None:
@@ -74,32 +69,27 @@ def choices_are_read_back(case: RuntimeCase) -> None:
     Raises:
         NotConformant: If one is not, or facts about the weights are missing.
     """
-    threads = min(2, case.configuration.integer("threads") + 1)
-    candidate = case.open(threads=threads)
-    try:
-        facts = candidate.facts()
-    finally:
-        candidate.close()
+    facts = case.endpoint.facts()
     if missing := {"runtime", "weight_bits", "sparsity", "parameters"} - set(facts):
         raise NotConformant(f"facts() must hold {sorted(missing)[0]}, but does not")
-    asked = case.catalog.complete({**case.configuration, "threads": threads})
+    asked = case.catalog.complete({**case.configuration, "threads": OPEN_THREADS})
     if (problem := not_applied(case.catalog, asked, facts, case.record)) is not None:
         raise NotConformant(problem)
 
 
 def loading_again_gives_the_same_outputs(case: RuntimeCase) -> None:
-    """Two candidates opened from the folder return the same outputs.
+    """A candidate that is opened once more returns the same outputs.
 
     Raises:
         NotConformant: If they differ.
     """
     request = case.make_request(2, 16, 0)
-    outputs: list[Array] = []
-    for _ in range(2):
-        candidate = case.open()
-        outputs.append(candidate(request)[0])
-        candidate.close()
-    if not np.array_equal(outputs[0], outputs[1]):
+    again = case.open()
+    try:
+        output = again(request)[0]
+    finally:
+        again.close()
+    if not np.array_equal(output, case.endpoint(request)[0]):
         raise NotConformant("outputs must be the same after loading again, but they differ")
 
 

@@ -101,7 +101,7 @@ def _runtime(
                 make_source=partial(layered_source, hardware, Path(folder, "shared")),
                 folder=built,
             )
-            for check in RUNTIME_CHECKS:
+            for check in (*RUNTIME_CHECKS, RuntimeCase.close):
                 yield _tried(f"runtime {name} ({_format(values)})", check, case)
 
 
