@@ -47,7 +47,7 @@ from tunefront.evaluators.isolation.preload import open_imports
 from tunefront.evaluators.isolation.task import Task
 from tunefront.evaluators.pipelines.inference import play_round
 from tunefront.evaluators.statistics.paired_quality import QualityLimit
-from tunefront.evaluators.workloads.sequential import LOOKS, judge
+from tunefront.evaluators.workloads.sequential import LOOKS, evaluate_items
 from tunefront.search.experiment.resolver import load_experiment
 from tunefront.search.front.pareto import SMALLEST_DIFFERENCE
 from tunefront.search.run.confirm import CONFIRMED_PRECISION, LEAST_TURNS
@@ -332,7 +332,7 @@ def _replayed(
         keeping_counts=False,
         interim_tests=len(LOOKS),
     )
-    _, weights = judge(
+    _, weights = evaluate_items(
         own.shape[1], lambda places: (shuffled[0, places], shuffled[1, places]), limit.decided
     )
     share = float((weights > 0).mean())

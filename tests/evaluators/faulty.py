@@ -80,7 +80,7 @@ def sits(payload: Mapping[str, Any]) -> dict[str, object]:
             raise EvaluationError("no such kernel", cause="unsupported")
         if word == "hang":
             time.sleep(600)
-        seat.say({"word": word, "place_was": payload["place"], "at": time.monotonic()})
+        seat.send_reply({"word": word, "place_was": payload["place"], "at": time.monotonic()})
     return {"words": words}
 
 

@@ -3,13 +3,9 @@
 Imports and works where Ray, Optuna and MLflow are absent; torch is imported when it is needed.
 """
 
-from tunefront.evaluators.benchmark.interleaved import (
-    InterleavedRun,
-    Target,
-    TargetResult,
-    take_turns,
-)
+from tunefront.evaluators.benchmark.interleaved import InterleavedRun, take_turns
 from tunefront.evaluators.benchmark.outcome import InterimRule, plain_interim, speed_against
+from tunefront.evaluators.benchmark.target import Target, TargetResult
 from tunefront.evaluators.evaluation.built import CandidateRecord
 from tunefront.evaluators.evaluation.evaluation import Evaluation, InterimResult
 from tunefront.evaluators.evaluation.metrics import measured_metrics

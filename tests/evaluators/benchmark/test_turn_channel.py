@@ -46,26 +46,26 @@ class Sitter(threading.Thread):
             self.words.append(word)
             if word == "end":
                 break
-            seat.say({"word": word, "place_was": self.place, "long": "x" * 3_000_000})
+            seat.send_reply({"word": word, "place_was": self.place, "long": "x" * 3_000_000})
         seat._lines.close()
         seat._socket.close()
 
 
-def seated(channel: TurnChannel, places: Sequence[int]) -> list[Sitter]:
+def connected(channel: TurnChannel, places: Sequence[int]) -> list[Sitter]:
     sitters = [Sitter(channel.address, place) for place in places]
-    channel.seated(places, LIMIT_S, nobody_is_gone)
+    channel.connected(places, LIMIT_S, nobody_is_gone)
     return sitters
 
 
 def dismissed(channel: TurnChannel, sitters: Sequence[Sitter]) -> None:
-    channel.dismiss([sitter.place for sitter in sitters])
+    channel.send_end([sitter.place for sitter in sitters])
     for sitter in sitters:
         sitter.join(LIMIT_S)
         assert not sitter.is_alive()
 
 
 def test_only_who_is_called_answers(channel: TurnChannel) -> None:
-    sitters = seated(channel, [0, 1, 2])
+    sitters = connected(channel, [0, 1, 2])
     (answer,) = channel.call([1], "block", LIMIT_S, nobody_is_gone)
     assert (answer["word"], answer["place_was"]) == ("block", 1)
     dismissed(channel, sitters)
@@ -73,7 +73,7 @@ def test_only_who_is_called_answers(channel: TurnChannel) -> None:
 
 
 def test_answers_come_in_the_order_of_the_places(channel: TurnChannel) -> None:
-    sitters = seated(channel, [0, 1, 2])
+    sitters = connected(channel, [0, 1, 2])
     for places in ([2, 0], [0, 1, 2], [1, 2, 0]):
         answers = channel.call(places, "block", LIMIT_S, nobody_is_gone)
         assert [answer["place_was"] for answer in answers] == places
@@ -82,7 +82,7 @@ def test_answers_come_in_the_order_of_the_places(channel: TurnChannel) -> None:
 
 
 def test_a_reply_that_arrives_while_another_is_waited_for_is_kept(channel: TurnChannel) -> None:
-    sitters = seated(channel, [0, 1, 2])
+    sitters = connected(channel, [0, 1, 2])
     channel.send([0, 1, 2], "load")
     for place in (1, 2, 0):
         (reply,) = channel.replies([place], LIMIT_S, nobody_is_gone)
@@ -94,7 +94,7 @@ def test_a_reply_that_arrives_while_another_is_waited_for_is_kept(channel: TurnC
 
 def test_a_client_says_which_process_it_is(channel: TurnChannel) -> None:
     sitter = Sitter(channel.address, 0)
-    (first,) = channel.seated([0], LIMIT_S, nobody_is_gone)
+    (first,) = channel.connected([0], LIMIT_S, nobody_is_gone)
     assert first == {"place": 0, "pid": os.getpid()}
     dismissed(channel, [sitter])
 
@@ -102,14 +102,14 @@ def test_a_client_says_which_process_it_is(channel: TurnChannel) -> None:
 def test_who_sat_down_while_another_was_waited_for_is_not_waited_for_again(
     channel: TurnChannel,
 ) -> None:
-    sitters = seated(channel, [0, 1, 2])
-    assert channel.seated([2, 1], 0.0, nobody_is_gone) == []
+    sitters = connected(channel, [0, 1, 2])
+    assert channel.connected([2, 1], 0.0, nobody_is_gone) == []
     dismissed(channel, sitters)
 
 
 def test_closing_ends_whoever_sits_there() -> None:
     with TurnChannel(2) as channel:
-        sitters = seated(channel, [0, 1])
+        sitters = connected(channel, [0, 1])
         address = Path(channel.address)
         assert address.is_socket()
         assert address.parent.stat().st_mode & 0o077 == 0
@@ -128,13 +128,13 @@ def test_a_temporary_folder_with_a_long_name_is_not_used(
     monkeypatch.setattr(tempfile, "tempdir", str(long))
     with TurnChannel(1) as channel:
         assert len(channel.address) < 108  # what Linux allows
-        dismissed(channel, seated(channel, [0]))
+        dismissed(channel, connected(channel, [0]))
     assert not list(long.iterdir())
 
 
 def test_who_never_comes_is_not_waited_for_for_ever(channel: TurnChannel) -> None:
     with pytest.raises(EvaluationError) as caught:
-        channel.seated([0], 0.1, nobody_is_gone)
+        channel.connected([0], 0.1, nobody_is_gone)
     assert str(caught.value) == "not done after 0.1 s (see `timeouts`)"
     assert caught.value.cause == "timeout"
 
@@ -148,7 +148,7 @@ def test_who_says_nothing_is_looked_after(channel: TurnChannel) -> None:
             raise EvaluationError("it has ended", cause="crash")
 
     with pytest.raises(EvaluationError, match="it has ended"):
-        channel.seated([0, 2], LIMIT_S, gone)
+        channel.connected([0, 2], LIMIT_S, gone)
     assert looked == [0, 2, 0, 2]
 
 
@@ -201,14 +201,14 @@ def hall(channel: TurnChannel, slim: Isolation, tmp_path: Path) -> Iterator[Hall
             for place in range(3)
         ]
         made = Hall(channel, children)
-        channel.seated([0, 1, 2], LIMIT_S, made.check)
+        channel.connected([0, 1, 2], LIMIT_S, made.check)
         yield made
 
 
 def test_processes_take_turns_and_leave_their_results(hall: Hall) -> None:
     for place in (0, 1, 2, 1, 0):
         assert hall.call([place], f"turn{place}")[0]["word"] == f"turn{place}"
-    hall.channel.dismiss([0, 1, 2])
+    hall.channel.send_end([0, 1, 2])
     words = [child.result()["words"] for child in hall.children]
     assert words == [["turn0"] * 2, ["turn1"] * 2, ["turn2"]]
 
@@ -244,8 +244,8 @@ def test_a_replica_that_dies_ends_the_turn_of_all(hall: Hall) -> None:
 def test_who_ends_before_reading_its_call_is_found_out(channel: TurnChannel) -> None:
     """As one does that is killed just before its turn, when there is no memory left."""
     seat = TurnClient(channel.address, 0)
-    channel.seated([0], LIMIT_S, nobody_is_gone)
-    channel.dismiss([0])
+    channel.connected([0], LIMIT_S, nobody_is_gone)
+    channel.send_end([0])
     seat._lines.close()
     seat._socket.close()
 
@@ -264,7 +264,7 @@ def test_a_process_that_hangs_runs_out_of_time(hall: Hall) -> None:
 
 
 def test_calling_who_has_left_is_found_out(hall: Hall) -> None:
-    hall.channel.dismiss([1])
+    hall.channel.send_end([1])
     with pytest.raises(EvaluationError, match="ended before its turn") as caught:
         hall.call([1], "block")
     assert caught.value.cause == "crash"
@@ -283,4 +283,4 @@ def test_a_process_that_ends_before_it_sits_is_found_out(
         timeout_s=LIMIT_S,
     )
     with slim.start(task) as child, pytest.raises(EvaluationError, match="SIGSEGV"):
-        channel.seated([0], LIMIT_S, lambda place: child.check())
+        channel.connected([0], LIMIT_S, lambda place: child.check())

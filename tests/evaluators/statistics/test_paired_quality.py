@@ -13,7 +13,7 @@ from scipy import stats
 from tunefront.evaluators import paired_change
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.statistics.paired_quality import QualityLimit
-from tunefront.evaluators.workloads.sequential import LOOKS, ItemIndices, judge
+from tunefront.evaluators.workloads.sequential import LOOKS, ItemIndices, evaluate_items
 from tunefront.spaces.metric import Direction, Scale
 
 ITEMS = 400
@@ -187,7 +187,7 @@ def judged(own: Array, limit: QualityLimit) -> tuple[int, float]:
     def score(places: ItemIndices) -> tuple[Array, Array]:
         return own[0][places], own[1][places]
 
-    items, weights = judge(own.shape[1], score, limit.decided)
+    items, weights = evaluate_items(own.shape[1], score, limit.decided)
     change, _, _ = paired_change(stacked(items, weights), limit.base, limit.scale)
     return int((weights > 0).sum()), loss_of(change, limit.direction)
 

@@ -7,8 +7,8 @@ from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.workloads.sequential import (
     LEAST_ITEMS,
     ItemIndices,
-    judge,
-    judged,
+    evaluate_items,
+    evaluated,
     portions,
 )
 
@@ -44,11 +44,11 @@ class InterimRule:
 
 def test_without_a_question_all_are_judged_in_one_go() -> None:
     score = InterimRule()
-    items, weights = judge(500, score, None)
+    items, weights = evaluate_items(500, score, None)
     assert len(score.asked) == 1
     assert items.tolist() == [2.0 * place for place in range(500)]
     assert weights.tolist() == [place + 1.0 for place in range(500)]
-    assert judged(weights).tolist() == list(range(500))
+    assert evaluated(weights).tolist() == list(range(500))
 
 
 @pytest.mark.parametrize("yes_at", [1, 2, 3])
@@ -56,14 +56,14 @@ def test_judging_ends_at_the_look_that_says_so(yes_at: int) -> None:
     score, looks = InterimRule(), list[int]()
 
     def enough(items: Array, weights: Array) -> bool:
-        assert (items[weights > 0] == 2.0 * judged(weights)).all()
+        assert (items[weights > 0] == 2.0 * evaluated(weights)).all()
         assert not items[weights == 0].any()
         looks.append(int((weights > 0).sum()))
         return len(looks) == yes_at
 
-    _, weights = judge(800, score, enough)
+    _, weights = evaluate_items(800, score, enough)
     assert looks == [100, 200, 400][:yes_at]
-    assert judged(weights).tolist() == sorted(np.concatenate(portions(800)[:yes_at]).tolist())
+    assert evaluated(weights).tolist() == sorted(np.concatenate(portions(800)[:yes_at]).tolist())
 
 
 def test_who_is_never_satisfied_gets_all_and_is_not_asked_at_the_end() -> None:
@@ -73,12 +73,12 @@ def test_who_is_never_satisfied_gets_all_and_is_not_asked_at_the_end() -> None:
         asked.append(int((weights > 0).sum()))
         return False
 
-    found = judge(800, InterimRule(), never)
-    whole = judge(800, InterimRule(), None)
+    found = evaluate_items(800, InterimRule(), never)
+    whole = evaluate_items(800, InterimRule(), None)
     assert all(np.array_equal(a, b) for a, b in zip(found, whole, strict=True))
     assert asked == [100, 200, 400]
 
 
 def test_few_items_are_not_worth_a_look() -> None:
-    _, weights = judge(2 * LEAST_ITEMS - 1, InterimRule(), lambda items, weights: True)
+    _, weights = evaluate_items(2 * LEAST_ITEMS - 1, InterimRule(), lambda items, weights: True)
     assert (weights > 0).all()

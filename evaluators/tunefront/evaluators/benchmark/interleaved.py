@@ -12,84 +12,29 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tunefront.evaluators.evaluation.built import built_measurements
 from tunefront.evaluators.evaluation.settings import EvaluationSettings, devices, memory_limit
 from tunefront.evaluators.extensions import catalog_of
-from tunefront.evaluators.interfaces.builtin import RequestSet
 from tunefront.evaluators.isolation.codec import from_plain
 from tunefront.evaluators.isolation.cores import lease_cores
 from tunefront.evaluators.isolation.preload import open_imports
-from tunefront.evaluators.isolation.process import Child, Isolation
+from tunefront.evaluators.isolation.process import Isolation
 from tunefront.evaluators.isolation.task import Task
 from tunefront.evaluators.measures.base import Measure, MeasureScope, Reading
 from tunefront.evaluators.measures.builtin import BUILTIN_MEASURES
 from tunefront.evaluators.measures.machine import wait_until_quiet
-from tunefront.evaluators.measures.processes import with_descendants
-from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.evaluators.statistics.timing import Block, Timing
 from tunefront.evaluators.store.locks import in_use
 from tunefront.spaces import (
     Configuration,
     EvaluationError,
-    Resources,
     WorkloadError,
     detect_hardware,
-    resources_of,
 )
 
 from .messages import MEASURE, MeasureRequest, ReadBack
+from .participant import Participant
+from .target import Target, TargetResult
 from .turn_channel import TurnChannel
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """A measurement target: a built candidate of an interleaved run.
-
-    Attributes:
-        configuration: The configuration that it runs with; complete.
-        candidate: Folder of the built candidate.
-        requests: Folder of the requests for its batch size.
-    """
-
-    configuration: Configuration
-    candidate: Path
-    requests: Path
-
-    @property
-    def resources(self) -> Resources:
-        """Resources of all its processes together."""
-        return resources_of(self.configuration)
-
-    @property
-    def replicas(self) -> int:
-        """Number of replicas: copies of the model that run at the same time."""
-        return self.configuration.integer("replicas")
-
-    @property
-    def cores(self) -> int:
-        """Cores of each replica, for all its ranks."""
-        return self.resources.cores // self.replicas
-
-    @property
-    def clocked_by(self) -> int | None:
-        """Threads of each replica if CPU time can be the clock; None on other devices."""
-        return None if self.resources.gpus else self.cores
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TargetResult:
-    """A target result: the timing and measurements of one target.
-
-    Attributes:
-        timing: Its timed blocks.
-        measurements: Speed, size on disk, and what the measures of the run report.
-        facts: Seconds of loading and of warm-up, the clock that was used and, after the last turn,
-            properties read back from the running candidate.
-    """
-
-    timing: Timing
-    measurements: Mapping[str, Measurement]
-    facts: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,8 +82,8 @@ def take_turns(
         isolation: Starts the processes.
         log: File for the processes' output.
         enough: Called after every turn; the run ends when it returns True.
-        ends_early: Called once, when each target has `LOOK_TURNS` undisturbed turns; the run ends
-            if it returns True.
+        ends_early: Called once, when each target has `INTERIM_TURNS` undisturbed turns; the run
+            ends if it returns True.
         measures: What is watched beside the timing; a measure with an obstacle is left out.
 
     Raises:
@@ -161,112 +106,6 @@ def take_turns(
         return replace(benchmark.play(enough, ends_early), queued_s=queued_s)
 
 
-class _Participant:
-    """A target in an interleaved benchmark: its processes, its blocks and readings so far."""
-
-    def __init__(
-        self,
-        target: Target,
-        places: Sequence[int],
-        children: Sequence[Child[ReadBack]],
-        measures: Sequence[Measure],
-    ) -> None:
-        self.target = target
-        self.places = places
-        self.children = dict(zip(places, children, strict=True))
-        self.made = RequestSet.read(target.requests)
-        self.size = self.made.size
-        self.blocks: list[list[Block]] = []
-        self.pids: list[int] = []
-        self.load_s = self.warmup_s = 0.0
-        self.result: TargetResult | None = None
-        self.failure: EvaluationError | None = None
-        self._measures: Sequence[Measure] = measures
-        self._readings: list[Reading] = []
-
-    def check(self, place: int) -> None:
-        """Raise an error if the process at this place has ended."""
-        self.children[place].check()
-
-    @property
-    def timing(self) -> Timing:
-        """A copy of the timing so far; later blocks do not change it."""
-        return Timing(
-            blocks=tuple(self.blocks),
-            items=self.size.items,
-            tokens=self.size.tokens,
-            threads=self.target.clocked_by,
-        )
-
-    @property
-    def reports(self) -> bool:
-        """Whether a measure needs values that the processes read themselves."""
-        return any(measure.inside for measure in self._measures)
-
-    def start_readings(self, pids: Sequence[int], cores: Sequence[int]) -> None:
-        """Begin the readings of its processes, before they load the model."""
-        self.pids = list(pids)
-        self._readings = [measure.start(self.pids, cores) for measure in self._measures]
-
-    def watch_endpoints(self, loaded: Sequence[Mapping[str, Any]]) -> None:
-        """Watch the processes that do the work, if they are others than those that were started.
-
-        An endpoint on another machine has none: what is read of processes is left out then.
-        """
-        if any(one["processes"] is None for one in loaded):
-            self._measures, self._readings = (), []
-            return
-        working = [int(pid) for one in loaded for pid in one["processes"]]
-        if working == self.pids:
-            return
-        for reading in self._readings:
-            reading.watch(working)
-        known = {pid for own in self.pids for pid in with_descendants(own)}
-        self.pids += [pid for pid in working if pid not in known]
-
-    def before_block(self) -> None:
-        """Read what is read before a turn."""
-        for reading in self._readings:
-            reading.before_block()
-
-    def add_turn(self, blocks: list[Block]) -> None:
-        """Keep the blocks of a turn and read what is read after it."""
-        for reading in self._readings:
-            reading.after_block(blocks)
-        self.blocks.append(blocks)
-
-    def take_reports(self, replies: Sequence[Mapping[str, Any]]) -> None:
-        """Give the values that the processes have read to the measures that need them."""
-        for measure, reading in zip(self._measures, self._readings, strict=True):
-            if measure.inside:
-                reading.take_reports([reply["reports"][measure.inside] for reply in replies])
-
-    def measure(self) -> TargetResult:
-        """Return the result of the turns so far, without properties read back."""
-        timing = self.timing
-        measurements = {
-            **self.made.interface.measurements(timing),
-            **built_measurements(self.target.candidate),
-        }
-        for reading in self._readings:
-            measurements |= reading.measurements(timing)
-        facts = {"load_s": self.load_s, "warmup_s": self.warmup_s, "clock": timing.clock}
-        self.result = TargetResult(timing=timing, measurements=measurements, facts=facts)
-        return self.result
-
-    def target_result(self) -> TargetResult | EvaluationError:
-        """Return the target's result or error; call it after `end` was sent to its processes."""
-        if self.failure is not None:
-            return self.failure
-        if self.result is None:
-            return EvaluationError("not measured: the reference candidate failed first", "crash")
-        try:
-            first, *_ = [child.result() for child in self.children.values()]
-        except EvaluationError as error:
-            return error
-        return replace(self.result, facts={**first.facts, **self.result.facts})
-
-
 class _Benchmark:
     """An interleaved benchmark: starts the targets' processes and runs their turns."""
 
@@ -279,15 +118,15 @@ class _Benchmark:
     ) -> None:
         self._settings = settings
         self._protocol = settings.protocol
-        self._turnstile = channel
+        self._channel = channel
         self._cores = cores
         self._measures = measures
-        self._players: list[_Participant] = []
+        self._participants: list[Participant] = []
         self._waited_s = 0.0
 
     def add(self, target: Target, isolation: Isolation, log: Path, stack: ExitStack) -> None:
         """Start a target's processes, without waiting."""
-        first = sum(len(participant.places) for participant in self._players)
+        first = sum(len(participant.places) for participant in self._participants)
         places = range(first, first + target.replicas)
         measures = self._applicable("candidate", [target.configuration])
         tasks = [
@@ -295,7 +134,7 @@ class _Benchmark:
             for replica, place in enumerate(places)
         ]
         children = [stack.enter_context(isolation.start(task)) for task in tasks]
-        self._players.append(_Participant(target, places, children, measures))
+        self._participants.append(Participant(target, places, children, measures))
 
     def _applicable(
         self, scope: MeasureScope, configurations: Sequence[Configuration]
@@ -321,7 +160,7 @@ class _Benchmark:
             configuration=configuration,
             requests=target.requests,
             protocol=self._protocol,
-            address=self._turnstile.address,
+            address=self._channel.address,
             place=place,
             inside=tuple(measure.inside for measure in measures if measure.inside),
         )
@@ -349,15 +188,15 @@ class _Benchmark:
                 participant.warmup_s = replies[0]["warmup_s"]
         machine = self._machine_readings()
         start = time.monotonic() - self._waited_s
-        while (present := self._present()) and self._players[0] in present:
-            turn = len(self._players[0].blocks)
+        while (present := self._present()) and self._participants[0] in present:
+            turn = len(self._participants[0].blocks)
             for participant in present if turn % 2 == 0 else reversed(present):
                 self._block(participant)
             timings = [participant.timing for participant in self._present()]
             if not timings or enough(timings, time.monotonic() - start - self._waited_s):
                 break
             if ends_early and min(int(t.clean.sum()) for t in timings) >= INTERIM_TURNS:
-                if self._look(ends_early, machine):
+                if self._take_interim(ends_early, machine):
                     break
                 ends_early = None
             # CPU time excludes the time that other processes used the core; wall time does not.
@@ -366,16 +205,16 @@ class _Benchmark:
         state = _state_of(machine)
         for participant in self._present():
             self._measure(participant)
-            self._turnstile.dismiss(participant.places)
-        target_results = [participant.target_result() for participant in self._players]
+            self._channel.send_end(participant.places)
+        target_results = [participant.target_result() for participant in self._participants]
         return InterleavedRun(target_results=target_results, machine=state, waited_s=self._waited_s)
 
     def _load(self) -> None:
         """Begin the readings of all targets, then load their models at the same time."""
-        limit_s, channel = self._settings.timeouts.measure_s, self._turnstile
-        for participant in self._players:
+        limit_s, channel = self._settings.timeouts.measure_s, self._channel
+        for participant in self._participants:
             started = self._ask(
-                participant, lambda p: self._turnstile.seated(p.places, limit_s, p.check)
+                participant, lambda p: self._channel.connected(p.places, limit_s, p.check)
             )
             if started:
                 participant.start_readings([int(one["pid"]) for one in started], self._cores)
@@ -383,7 +222,7 @@ class _Benchmark:
             channel.send(participant.places, "load")
         for participant in self._present():
             loaded = self._ask(
-                participant, lambda p: self._turnstile.replies(p.places, limit_s, p.check)
+                participant, lambda p: self._channel.replies(p.places, limit_s, p.check)
             )
             if loaded:
                 participant.load_s = loaded[0]["load_s"]
@@ -392,10 +231,10 @@ class _Benchmark:
     def _machine_readings(self) -> list[Reading]:
         """Begin the readings of the machine's state."""
         pids = [pid for participant in self._present() for pid in participant.pids]
-        used = [participant.target.configuration for participant in self._players]
+        used = [participant.target.configuration for participant in self._participants]
         return [m.start(pids, self._cores) for m in self._applicable("machine", used)]
 
-    def _look(self, ends_early: EndsEarly, machine: Sequence[Reading]) -> bool:
+    def _take_interim(self, ends_early: EndsEarly, machine: Sequence[Reading]) -> bool:
         """Take the interim result and return whether to stop; False if a target fails meanwhile."""
         state = _state_of(machine)
         results = [self._measure(participant) for participant in self._present()]
@@ -406,7 +245,7 @@ class _Benchmark:
             InterleavedRun(target_results=found, machine=state, waited_s=self._waited_s)
         )
 
-    def _measure(self, participant: _Participant) -> TargetResult | None:
+    def _measure(self, participant: Participant) -> TargetResult | None:
         """Return a target's result so far; None if it has no turns or fails."""
         if not participant.blocks:
             return None
@@ -416,28 +255,28 @@ class _Benchmark:
             participant.take_reports(replies)
         return participant.measure()
 
-    def _present(self) -> list[_Participant]:
-        return [participant for participant in self._players if participant.failure is None]
+    def _present(self) -> list[Participant]:
+        return [participant for participant in self._participants if participant.failure is None]
 
     def _wait(self) -> None:
         left_s = self._protocol.wait_s - self._waited_s
         if left_s > 0:
             self._waited_s += wait_until_quiet(self._cores, left_s)
 
-    def _block(self, participant: _Participant) -> None:
+    def _block(self, participant: Participant) -> None:
         """Run one turn of one target: a block of each of its replicas."""
         participant.before_block()
         if replies := self._call(participant, "block"):
             participant.add_turn([from_plain(Block, reply) for reply in replies])
 
-    def _call(self, participant: _Participant, word: str) -> list[Mapping[str, Any]]:
+    def _call(self, participant: Participant, word: str) -> list[Mapping[str, Any]]:
         limit_s = self._settings.timeouts.measure_s
         return self._ask(
-            participant, lambda p: self._turnstile.call(p.places, word, limit_s, p.check)
+            participant, lambda p: self._channel.call(p.places, word, limit_s, p.check)
         )
 
     def _ask(
-        self, participant: _Participant, ask: Callable[[_Participant], list[Mapping[str, Any]]]
+        self, participant: Participant, ask: Callable[[Participant], list[Mapping[str, Any]]]
     ) -> list[Mapping[str, Any]]:
         """Return the replies of `ask`; on an error record it, kill the target, and return []."""
         try:

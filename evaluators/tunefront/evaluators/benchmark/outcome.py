@@ -13,7 +13,8 @@ from tunefront.evaluators.statistics.timing import Timing, half_width, ratios
 from tunefront.spaces import EvaluationError
 from tunefront.spaces.metric import reference_rate
 
-from .interleaved import InterleavedRun, TargetResult
+from .interleaved import InterleavedRun
+from .target import TargetResult
 
 MOST_STEAL = 0.05
 """Share of CPU time taken by the hypervisor above which a warning is recorded."""
@@ -30,14 +31,17 @@ def measured(protocol: Protocol, run: InterleavedRun) -> Evaluation:
     own, *others = run.target_results
     if isinstance(own, EvaluationError):
         raise own
-    beside = next((other for other in others if isinstance(other, TargetResult)), None)
+    baseline = next((other for other in others if isinstance(other, TargetResult)), None)
+    beside = baseline.timing if baseline else None
     return Evaluation(
         status="ok",
         measurements=own.measurements,
-        relative=relative_throughput(own, beside) if beside else None,
+        relative=relative_throughput(own, baseline) if baseline else None,
         facts={**own.facts, "waited_s": run.waited_s},
         machine=run.machine,
-        warnings=warnings_of(own.timing, run.machine, protocol, beside.timing if beside else None),
+        warnings=warnings_of(
+            own.timing, run.machine, protocol, baseline.timing if baseline else None
+        ),
         blocks=digits(own.timing.latency_s * 1e3),
     )
 
@@ -56,16 +60,16 @@ def plain_interim(evaluation: Evaluation) -> InterimResult:
     return InterimResult(speed=speed_against(evaluation))
 
 
-def relative_throughput(own: TargetResult, beside: TargetResult) -> Measurement:
+def relative_throughput(own: TargetResult, baseline: TargetResult) -> Measurement:
     """Return the ratio of two targets' throughputs (items per second) in the same turns."""
-    seen = ratios(own.timing, beside.timing)
-    scale = own.timing.items / beside.timing.items
+    seen = ratios(own.timing, baseline.timing)
+    scale = own.timing.items / baseline.timing.items
     value, low, high = (scale * end for end in ratio_interval([seen]))
     return Measurement(value=value, unit="x", low=low, high=high, samples=len(seen))
 
 
 def warnings_of(
-    timing: Timing, machine: Mapping[str, float], protocol: Protocol, beside: Timing | None
+    timing: Timing, machine: Mapping[str, float], protocol: Protocol, baseline: Timing | None
 ) -> tuple[str, ...]:
     """Return warnings: wide interval, disturbed turns, hypervisor steal, throttled GPU.
 
@@ -73,10 +77,10 @@ def warnings_of(
         timing: Timing of the candidate.
         machine: State of the machine during the turns.
         protocol: The measurement protocol.
-        beside: Timing of the baseline in the same turns, or None.
+        baseline: Timing of the baseline in the same turns, or None.
     """
     found: list[str] = []
-    half = half_width(timing, beside)
+    half = half_width(timing, baseline)
     if half > 1.5 * protocol.precision:
         found.append(f"interval ±{half:.0%}, wanted ±{protocol.precision:.0%}")
     disturbed = len(timing.clean) - int(timing.clean.sum())
@@ -114,7 +118,7 @@ class InterimMonitor:
         self._seen = self._interim_rule(self._found(run))
         return self._seen.stopped
 
-    def noted(self, found: Evaluation) -> Evaluation:
+    def with_interim(self, found: Evaluation) -> Evaluation:
         """Return the final evaluation with the interim result added.
 
         If the trial was stopped early, the reason for that replaces the warnings.

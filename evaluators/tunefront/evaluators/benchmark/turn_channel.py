@@ -1,7 +1,7 @@
 """Turn channel: one process runs, the others block on a socket until they are called.
 
-The calling side is a `Turnstile`, each process has a `Seat`. Messages are JSON objects, one per
-line, over a Unix socket in a folder that only this user can access.
+The calling side is a `TurnChannel`, each process has a `TurnClient`. Messages are JSON objects, one
+per line, over a Unix socket in a folder that only this user can access.
 """
 
 import contextlib
@@ -38,9 +38,9 @@ class TurnClient:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.connect(address)
         self._lines = self._socket.makefile("r", encoding="utf-8")
-        self.say({"place": place, "pid": os.getpid()})
+        self.send_reply({"place": place, "pid": os.getpid()})
 
-    def say(self, message: Mapping[str, Any]) -> None:
+    def send_reply(self, message: Mapping[str, Any]) -> None:
         """Send a message."""
         self._socket.sendall(json.dumps(message).encode() + b"\n")
 
@@ -65,7 +65,7 @@ class TurnChannel:
         self._listener.listen(places)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ, None)
-        self._seats: dict[int, socket.socket] = {}
+        self._connected: dict[int, socket.socket] = {}
         self._pending: dict[socket.socket, bytes] = {}
         self._replies: dict[int, Mapping[str, Any]] = {}
 
@@ -81,7 +81,7 @@ class TurnChannel:
         self.close()
 
     def close(self) -> None:
-        """Close all connections, which ends `Seat.calls` in the processes; remove the socket."""
+        """Close all connections, which ends `calls` in the processes; remove the socket."""
         for connection in [self._listener, *self._pending]:
             with contextlib.suppress(KeyError):
                 self._selector.unregister(connection)
@@ -89,7 +89,7 @@ class TurnChannel:
         self._selector.close()
         self._folder.cleanup()
 
-    def seated(
+    def connected(
         self, places: Sequence[int], timeout_s: float, gone: Gone
     ) -> list[Mapping[str, Any]]:
         """Wait until some processes have connected; return their first messages, with `pid`.
@@ -102,7 +102,7 @@ class TurnChannel:
         Raises:
             EvaluationError: If `timeout_s` seconds have passed, or as `gone` raises it.
         """
-        known = self._seats.keys() - self._replies.keys()  # these have been returned before
+        known = self._connected.keys() - self._replies.keys()  # these have been returned before
         return self.replies([place for place in places if place not in known], timeout_s, gone)
 
     def call(
@@ -122,7 +122,7 @@ class TurnChannel:
         self.send(places, word)
         return self.replies(places, timeout_s, gone)
 
-    def dismiss(self, places: Sequence[int]) -> None:
+    def send_end(self, places: Sequence[int]) -> None:
         """Send `end` to some processes: there are no more turns."""
         self.send(places, "end")
 
@@ -131,7 +131,7 @@ class TurnChannel:
         message = json.dumps({"call": word}).encode() + b"\n"
         for place in places:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError, KeyError):
-                self._seats[place].sendall(message)
+                self._connected[place].sendall(message)
 
     def replies(
         self, places: Sequence[int], timeout_s: float, gone: Gone
@@ -156,13 +156,13 @@ class TurnChannel:
                 )
             ready = self._selector.select(timeout=CHANNEL_POLL_S)
             for key, _ in ready:
-                self._replies.update(self._heard(key.fileobj))  # type: ignore[arg-type]
+                self._replies.update(self._received(key.fileobj))  # type: ignore[arg-type]
             if not ready:
                 for place in places:
                     gone(place)
         return [self._replies.pop(place) for place in places]
 
-    def _heard(self, source: socket.socket) -> list[tuple[int, Mapping[str, Any]]]:
+    def _received(self, source: socket.socket) -> list[tuple[int, Mapping[str, Any]]]:
         """Receive from one socket; return each complete message with the number of its process."""
         if source is self._listener:
             connection, _ = self._listener.accept()
@@ -177,12 +177,12 @@ class TurnChannel:
             self._selector.unregister(source)
             return []
         *lines, self._pending[source] = (self._pending[source] + block).split(b"\n")
-        return [self._placed(source, json.loads(line)) for line in lines]
+        return [self._with_place(source, json.loads(line)) for line in lines]
 
-    def _placed(
+    def _with_place(
         self, source: socket.socket, message: Mapping[str, Any]
     ) -> tuple[int, Mapping[str, Any]]:
         if "place" in message:
-            self._seats[int(message["place"])] = source
-        place = next(place for place, seat in self._seats.items() if seat is source)
+            self._connected[int(message["place"])] = source
+        place = next(place for place, connection in self._connected.items() if connection is source)
         return place, message

@@ -31,7 +31,7 @@ class Protocol:
 
 
 def enough(
-    timing: Timing, elapsed_s: float, protocol: Protocol, beside: Timing | None = None
+    timing: Timing, elapsed_s: float, protocol: Protocol, baseline: Timing | None = None
 ) -> bool:
     """Return whether the turns so far suffice.
 
@@ -42,11 +42,11 @@ def enough(
         timing: Timing of the candidate.
         elapsed_s: Seconds since the first turn, without waiting.
         protocol: The measurement protocol.
-        beside: Timing of the baseline in the same turns; then the interval is that of the ratio.
+        baseline: Timing of the baseline in the same turns; then the interval is that of the ratio.
     """
     turns = len(timing.blocks)
     if elapsed_s >= 3 * protocol.seconds and turns >= SLOW_TURNS:
         return True
     if turns < protocol.turns or timing.clean.sum() < min(turns, protocol.turns):
         return False
-    return elapsed_s >= protocol.seconds or half_width(timing, beside) <= protocol.precision
+    return elapsed_s >= protocol.seconds or half_width(timing, baseline) <= protocol.precision

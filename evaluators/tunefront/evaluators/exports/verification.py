@@ -126,10 +126,10 @@ def _facts(facts: Mapping[str, Any], manifest: Mapping[str, Any]) -> Check:
         for name, value in recorded.items()
         if facts.get(name) != value
     ]
-    told = ", ".join(
+    listed = ", ".join(
         f"{name} {value}" for name, value in recorded.items() if not isinstance(value, float)
     )
-    return Check(name="choices", holds=not wrong, detail="; ".join(wrong) or told)
+    return Check(name="choices", holds=not wrong, detail="; ".join(wrong) or listed)
 
 
 def _figure(name: str, value: float, manifest: Mapping[str, Any], same_machine: bool) -> Check:

@@ -14,18 +14,14 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from tunefront.evaluators.benchmark.interleaved import (
-    InterleavedRun,
-    Target,
-    TargetResult,
-    take_turns,
-)
+from tunefront.evaluators.benchmark.interleaved import InterleavedRun, take_turns
 from tunefront.evaluators.benchmark.outcome import (
     InterimMonitor,
     InterimRule,
     digits,
     measured,
 )
+from tunefront.evaluators.benchmark.target import Target, TargetResult
 from tunefront.evaluators.evaluation.evaluation import Evaluation
 from tunefront.evaluators.evaluation.protocol import enough
 from tunefront.evaluators.evaluation.settings import EvaluationSettings, Timeouts
@@ -139,15 +135,15 @@ class InferencePipeline(Pipeline):
     ) -> Evaluation:
         protocol = run.settings.protocol
 
-        def found(session: InterleavedRun) -> Evaluation:
-            return _with_quality(measured(protocol, session), quality)
+        def found(interleaved: InterleavedRun) -> Evaluation:
+            return _with_quality(measured(protocol, interleaved), quality)
 
         def suffice(timings: Sequence[Timing], elapsed_s: float) -> bool:
-            beside = timings[1] if len(timings) > 1 else None
-            return enough(timings[0], elapsed_s, protocol, beside)
+            baseline = timings[1] if len(timings) > 1 else None
+            return enough(timings[0], elapsed_s, protocol, baseline)
 
         interim = InterimMonitor(found, monitor)
-        session = take_turns(
+        interleaved = take_turns(
             run.settings,
             [own, *_baseline_target(run, own)],
             run.isolation,
@@ -156,8 +152,8 @@ class InferencePipeline(Pipeline):
             interim.ends,
             self._measures,
         )
-        run.waited(session.queued_s + session.waited_s)
-        return interim.noted(found(session))
+        run.waited(interleaved.queued_s + interleaved.waited_s)
+        return interim.with_interim(found(interleaved))
 
 
 def _building(settings: EvaluationSettings) -> Resources:
@@ -230,8 +226,8 @@ def play_round(
             return True
         return all(half_width(own, timings[0]) <= precision for own in timings[1:])
 
-    session = take_turns(settings, targets, isolation, log, satisfied)
-    return [_round_result(target_result) for target_result in session.target_results]
+    run = take_turns(settings, targets, isolation, log, satisfied)
+    return [_round_result(target_result) for target_result in run.target_results]
 
 
 def _round_result(target_result: TargetResult | EvaluationError) -> RoundResult | None:
@@ -271,7 +267,7 @@ def target_of(
         )
 
 
-def judge_candidate(
+def measure_quality_again(
     settings: EvaluationSettings,
     configuration: Configuration,
     candidate: Path,

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from tunefront.evaluators.benchmark.interleaved import Target
+from tunefront.evaluators.benchmark.target import Target
 from tunefront.evaluators.evaluation.settings import EvaluationSettings, devices, memory_limit
 from tunefront.evaluators.isolation.call import function_name
 from tunefront.evaluators.isolation.cores import lease_cores
@@ -96,8 +96,10 @@ class _Profiling:
         marked, products = self._marked(), self._products(found)
         with lease_cores(found.cores) as cores:
             # In a separate process: torch, imported into another runtime's process, can deadlock.
-            asked = RooflineRequest(configuration=self.configuration)
-            roofline = self._measure(find_roofline, asked, Roofline, BUILD_IMPORTS, cores)
+            roofline_request = RooflineRequest(configuration=self.configuration)
+            roofline = self._measure(
+                find_roofline, roofline_request, Roofline, BUILD_IMPORTS, cores
+            )
             request = ProfileRequest(
                 candidate=found.candidate,
                 marked=marked,

@@ -149,11 +149,11 @@ class Profile:
         shares: dict[RooflineBound, float] = dict.fromkeys(
             ("compute", "memory", "overhead", "unknown"), 0
         )
-        for _, share, bound in self.judged():
+        for _, share, bound in self.bounded_rows():
             shares[bound] += share
         return shares
 
-    def judged(self) -> list[tuple[ProfileRow, float, RooflineBound]]:
+    def bounded_rows(self) -> list[tuple[ProfileRow, float, RooflineBound]]:
         """Return every row with its share of the time and its bound."""
         return [
             (

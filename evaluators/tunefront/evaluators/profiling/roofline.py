@@ -38,8 +38,8 @@ def measure_roofline(device: str, precision: str, method: str, threads: int) -> 
         if found is None:
             dtype = DTYPES[precision]
             found = _peak(device, precision, lambda size: _random(size, dtype, device), torch.mm)
-        gflops, told = found
-        return Roofline(peak_gflops=gflops, peak_gb_s=_copy_gb_s(device), matmul=told)
+        gflops, product = found
+        return Roofline(peak_gflops=gflops, peak_gb_s=_copy_gb_s(device), matmul=product)
 
 
 def _random(size: int, dtype: "torch.dtype", device: str) -> "torch.Tensor":

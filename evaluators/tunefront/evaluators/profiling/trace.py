@@ -47,15 +47,15 @@ class Span:
     @classmethod
     def of(cls, event: _Event) -> "Span":
         """Convert a complete event (`ph: X`) of a trace."""
-        told = event.get("args", {})
+        arguments = event.get("args", {})
         return cls(
             name=str(event["name"]),
             start_us=float(event["ts"]),
             end_us=float(event["ts"]) + float(event["dur"]),
-            shapes=told.get("Input Dims", ()),
-            types=told.get("Input type", ()),
-            texts=told.get("Concrete Inputs", ()),
-            number=int(told.get("External id", -1)),
+            shapes=arguments.get("Input Dims", ()),
+            types=arguments.get("Input type", ()),
+            texts=arguments.get("Concrete Inputs", ()),
+            number=int(arguments.get("External id", -1)),
         )
 
     @property

@@ -121,20 +121,20 @@ class Timing:
         return block.cpu_s if self.clock == "cpu" else block.wall_s
 
 
-def ratios(own: Timing, beside: Timing) -> npt.NDArray[np.float64]:
+def ratios(own: Timing, baseline: Timing) -> npt.NDArray[np.float64]:
     """Return the ratio of two candidates' rates in each turn that is included for both.
 
     It is a ratio of passes per second; a pass is one over each candidate's own requests.
     """
-    return (own.rate / beside.rate)[kept_turns(own.clean & beside.clean)]
+    return (own.rate / baseline.rate)[kept_turns(own.clean & baseline.clean)]
 
 
-def half_width(own: Timing, beside: Timing | None = None) -> float:
+def half_width(own: Timing, baseline: Timing | None = None) -> float:
     """Return the relative half-width of the 95 % interval of the rate.
 
-    With `beside`, that of the ratio to the rate of `beside`.
+    With `baseline`, that of the ratio to the rate of `baseline`.
     """
-    rates = own.rate[own.kept] if beside is None else ratios(own, beside)
+    rates = own.rate[own.kept] if baseline is None else ratios(own, baseline)
     middle, _, high = trimmed_interval(np.log(rates))
     return math.expm1(high - middle)
 

@@ -17,7 +17,7 @@ from tunefront.spaces.metric import Metric
 from .base import EnoughItems, Run, TensorWorkload
 from .outputs import NOT_FINITE, Sample, shortened
 from .quality import Quality, finite
-from .sequential import ItemIndices, judge, judged, sampled
+from .sequential import ItemIndices, evaluate_items, evaluated, sampled
 from .spec import WorkloadSpec
 
 if TYPE_CHECKING:
@@ -86,8 +86,8 @@ class CausalLM(TensorWorkload):
             losses, counts = np.array([rows[place][:2] for place in places.tolist()]).T
             return losses / counts, counts
 
-        items, weights = judge(len(self._rows.ids), score, enough)
-        places = judged(weights)
+        items, weights = evaluate_items(len(self._rows.ids), score, enough)
+        places = evaluated(weights)
         tokens = np.concatenate([chosen[place] for place in places.tolist()])
         compared = tokens if reference is None else self._tokens_at(reference["tokens"], places)
         metrics = {

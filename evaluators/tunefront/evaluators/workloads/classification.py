@@ -13,7 +13,7 @@ from tunefront.spaces.metric import Metric
 from .base import EnoughItems
 from .outputs import NOT_FINITE, Sample, shortened
 from .quality import Quality
-from .sequential import ItemIndices, judge, judged
+from .sequential import ItemIndices, evaluate_items, evaluated
 
 METRICS = (
     Metric(
@@ -72,8 +72,8 @@ def quality_of(
         classes[places] = classify(places).argmax(axis=-1)
         return (classes[places] == labels[places]).astype(np.float64), np.ones(len(places))
 
-    items, weights = judge(len(labels), score, enough)
-    places = judged(weights)
+    items, weights = evaluate_items(len(labels), score, enough)
+    places = evaluated(weights)
     compared = classes if reference is None else reference["classes"]
     metrics = {
         "accuracy": mean_of(items[places]),

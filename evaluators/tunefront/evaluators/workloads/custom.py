@@ -218,5 +218,5 @@ def _sample(name: str, place: int, row: object) -> Sample:
             f"samples: {name} must return dicts of texts named input and output (expected, too, if "
             f"known; right as True or False; item as a number from 0), but got {row!r}"
         )
-    asked, answered, expected = (shortened(str(text)) for text in texts)
-    return Sample(item=item, input=asked, output=answered, expected=expected, right=right)
+    source, output, expected = (shortened(str(text)) for text in texts)
+    return Sample(item=item, input=source, output=output, expected=expected, right=right)

@@ -37,7 +37,7 @@ def _order(count: int) -> ItemIndices:
     return np.random.default_rng(0).permutation(count)
 
 
-def judge(count: int, score: Score, enough: EnoughItems | None) -> tuple[Array, Array]:
+def evaluate_items(count: int, score: Score, enough: EnoughItems | None) -> tuple[Array, Array]:
     """Evaluate the items, portion by portion.
 
     Args:
@@ -58,6 +58,6 @@ def judge(count: int, score: Score, enough: EnoughItems | None) -> tuple[Array, 
     return items, weights
 
 
-def judged(weights: Array) -> npt.NDArray[Any]:
+def evaluated(weights: Array) -> npt.NDArray[Any]:
     """Return the indices of the evaluated items."""
     return np.flatnonzero(weights > 0)

@@ -29,7 +29,7 @@ from tunefront.spaces.metric import Metric
 from .base import EnoughItems, Run, TensorWorkload
 from .outputs import NOT_FINITE, Sample, shortened
 from .quality import Quality, finite
-from .sequential import ItemIndices, judge, judged, sampled
+from .sequential import ItemIndices, evaluate_items, evaluated, sampled
 from .spec import WorkloadSpec
 
 if TYPE_CHECKING:
@@ -123,8 +123,8 @@ class TextEmbedding(TensorWorkload):
             ranks[places] = rank_of_right(embed(places + count), documents, right[places])
             return (ranks[places] == 1).astype(np.float64), np.ones(len(places))
 
-        items, weights = judge(len(right), score, enough)
-        places = judged(weights)
+        items, weights = evaluate_items(len(right), score, enough)
+        places = evaluated(weights)
         known = np.concatenate([np.arange(count), places + count])
         matrix = np.stack([vectors[place] for place in known.tolist()])
         compared = matrix if reference is None else reference["vectors"][known]
@@ -142,7 +142,7 @@ class TextEmbedding(TensorWorkload):
         texts = list(self._documents)
         vectors = quality.predictions["vectors"]
         documents, queries = vectors[: len(texts)], vectors[len(texts) :]
-        row_of = {place: row for row, place in enumerate(judged(quality.weights).tolist())}
+        row_of = {place: row for row, place in enumerate(evaluated(quality.weights).tolist())}
         found: list[Sample] = []
         for place in sampled(len(self._data)).tolist():
             right = str(self._data[place]["document"])

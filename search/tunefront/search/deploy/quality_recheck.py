@@ -7,7 +7,7 @@ from typing import Any
 
 from tunefront.evaluators import Isolation, Measurement, describe_workload, quality_metrics
 from tunefront.evaluators.isolation.codec import from_plain
-from tunefront.evaluators.pipelines.inference import judge_candidate
+from tunefront.evaluators.pipelines.inference import measure_quality_again
 from tunefront.search.experiment.evaluation_settings import settings_of
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.resolver import load_experiment
@@ -111,7 +111,7 @@ def _evaluate_quality(
             content = described.fingerprint
             settings = settings_of(experiment, content)
             configuration = experiment.space.catalog.complete(manifest["configuration"])
-            return content, judge_candidate(
+            return content, measure_quality_again(
                 settings, configuration, folder, isolation, log, quality
             )
         finally:

@@ -139,7 +139,7 @@ def profile_csv(profile: Profile) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*names, "share", "bound"])
-    for row, share, bound in profile.judged():
+    for row, share, bound in profile.bounded_rows():
         fields = asdict(row)
         cells = ["" if fields[name] is None else fields[name] for name in names]
         writer.writerow([*cells, share, bound])

@@ -42,7 +42,7 @@ def measure(request: MeasureRequest) -> ReadBack:
     try:
         made.interface.respond(endpoint, made.requests[0])
         processes = endpoint.processes()
-        client.say({"load_s": load_s, "processes": processes and list(processes)})
+        client.send_reply({"load_s": load_s, "processes": processes and list(processes)})
         with no_collection():
             _take_turns(client, calls, endpoint, made, request)
         facts = endpoint.facts()
@@ -75,13 +75,13 @@ def _take_turns(
         if word == "warm":
             warmup_s = interface.warm_up(endpoint, made.requests, made.load, protocol.seconds)
             watch.settle()
-            client.say({"warmup_s": warmup_s})
+            client.send_reply({"warmup_s": warmup_s})
         elif word == "report":
-            client.say({"reports": {name: _called(name) for name in request.inside}})
+            client.send_reply({"reports": {name: _called(name) for name in request.inside}})
         else:
             block = interface.run_block(endpoint, made.requests, made.load, protocol.block_s, watch)
             watch.settle()
-            client.say(to_plain(block))
+            client.send_reply(to_plain(block))
 
 
 def _called(name: str) -> Mapping[str, float]:

@@ -1,0 +1,122 @@
+"""A target in a running benchmark: its processes, its blocks and the readings of its measures."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from tunefront.evaluators.evaluation.built import built_measurements
+from tunefront.evaluators.interfaces.builtin import RequestSet
+from tunefront.evaluators.isolation.process import Child
+from tunefront.evaluators.measures.base import Measure, Reading
+from tunefront.evaluators.measures.processes import with_descendants
+from tunefront.evaluators.statistics.timing import Block, Timing
+from tunefront.spaces import EvaluationError
+
+from .messages import ReadBack
+from .target import Target, TargetResult
+
+
+class Participant:
+    """A target in an interleaved benchmark: its processes, its blocks and readings so far."""
+
+    def __init__(
+        self,
+        target: Target,
+        places: Sequence[int],
+        children: Sequence[Child[ReadBack]],
+        measures: Sequence[Measure],
+    ) -> None:
+        self.target = target
+        self.places = places
+        self.children = dict(zip(places, children, strict=True))
+        self.made = RequestSet.read(target.requests)
+        self.size = self.made.size
+        self.blocks: list[list[Block]] = []
+        self.pids: list[int] = []
+        self.load_s = self.warmup_s = 0.0
+        self.result: TargetResult | None = None
+        self.failure: EvaluationError | None = None
+        self._measures: Sequence[Measure] = measures
+        self._readings: list[Reading] = []
+
+    def check(self, place: int) -> None:
+        """Raise an error if the process at this place has ended."""
+        self.children[place].check()
+
+    @property
+    def timing(self) -> Timing:
+        """A copy of the timing so far; later blocks do not change it."""
+        return Timing(
+            blocks=tuple(self.blocks),
+            items=self.size.items,
+            tokens=self.size.tokens,
+            threads=self.target.clocked_by,
+        )
+
+    @property
+    def reports(self) -> bool:
+        """Whether a measure needs values that the processes read themselves."""
+        return any(measure.inside for measure in self._measures)
+
+    def start_readings(self, pids: Sequence[int], cores: Sequence[int]) -> None:
+        """Begin the readings of its processes, before they load the model."""
+        self.pids = list(pids)
+        self._readings = [measure.start(self.pids, cores) for measure in self._measures]
+
+    def watch_endpoints(self, loaded: Sequence[Mapping[str, Any]]) -> None:
+        """Watch the processes that do the work, if they are others than those that were started.
+
+        An endpoint on another machine has none: what is read of processes is left out then.
+        """
+        if any(one["processes"] is None for one in loaded):
+            self._measures, self._readings = (), []
+            return
+        working = [int(pid) for one in loaded for pid in one["processes"]]
+        if working == self.pids:
+            return
+        for reading in self._readings:
+            reading.watch(working)
+        known = {pid for own in self.pids for pid in with_descendants(own)}
+        self.pids += [pid for pid in working if pid not in known]
+
+    def before_block(self) -> None:
+        """Read what is read before a turn."""
+        for reading in self._readings:
+            reading.before_block()
+
+    def add_turn(self, blocks: list[Block]) -> None:
+        """Keep the blocks of a turn and read what is read after it."""
+        for reading in self._readings:
+            reading.after_block(blocks)
+        self.blocks.append(blocks)
+
+    def take_reports(self, replies: Sequence[Mapping[str, Any]]) -> None:
+        """Give the values that the processes have read to the measures that need them."""
+        for measure, reading in zip(self._measures, self._readings, strict=True):
+            if measure.inside:
+                reading.take_reports([reply["reports"][measure.inside] for reply in replies])
+
+    def measure(self) -> TargetResult:
+        """Return the result of the turns so far, without properties read back."""
+        timing = self.timing
+        measurements = {
+            **self.made.interface.measurements(timing),
+            **built_measurements(self.target.candidate),
+        }
+        for reading in self._readings:
+            measurements |= reading.measurements(timing)
+        facts = {"load_s": self.load_s, "warmup_s": self.warmup_s, "clock": timing.clock}
+        self.result = TargetResult(timing=timing, measurements=measurements, facts=facts)
+        return self.result
+
+    def target_result(self) -> TargetResult | EvaluationError:
+        """Return the target's result or error; call it after `end` was sent to its processes."""
+        if self.failure is not None:
+            return self.failure
+        if self.result is None:
+            return EvaluationError("not measured: the reference candidate failed first", "crash")
+        try:
+            first, *_ = [child.result() for child in self.children.values()]
+        except EvaluationError as error:
+            return error
+        return replace(self.result, facts={**first.facts, **self.result.facts})
