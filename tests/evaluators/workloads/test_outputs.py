@@ -28,12 +28,12 @@ from tunefront.spaces import WorkloadError
 from .conftest import Case, constant_run
 
 
-def evaluated(case: Case) -> Quality:
+def evaluated_places(case: Case) -> Quality:
     return case.workload.quality(case.run, None)
 
 
 def test_answers_are_in_words_and_of_fixed_number(case: Case) -> None:
-    samples = case.workload.samples(case.run, evaluated(case))
+    samples = case.workload.samples(case.run, evaluated_places(case))
     if case.workload.task == "custom":  # the user's functions say nothing in words
         assert samples == ()
         return
@@ -51,7 +51,7 @@ def test_answers_are_in_words_and_of_fixed_number(case: Case) -> None:
 
 def test_all_candidates_are_asked_the_same(case: Case, spec: WorkloadSpec) -> None:
     """Also one that is broken, in a process that knows nothing of the first."""
-    own = case.workload.samples(case.run, evaluated(case))
+    own = case.workload.samples(case.run, evaluated_places(case))
     again = build_workload(spec)
 
     def one_bit(inputs: Inputs) -> list[Array]:
@@ -65,14 +65,14 @@ def test_all_candidates_are_asked_the_same(case: Case, spec: WorkloadSpec) -> No
 
 
 def test_answers_are_the_same_at_every_call(case: Case, spec: WorkloadSpec) -> None:
-    first = case.workload.samples(case.run, evaluated(case))
+    first = case.workload.samples(case.run, evaluated_places(case))
     again = build_workload(spec)
     assert list(first) == list(again.samples(case.run, again.quality(case.run, None)))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_outputs_that_are_not_finite_are_told_as_that(case: Case, value: float) -> None:
-    quality = evaluated(case)
+    quality = evaluated_places(case)
     broken = {n: a * value if a.dtype.kind == "f" else a for n, a in quality.predictions.items()}
     run = constant_run(case, value)
     with np.errstate(invalid="ignore"):
@@ -83,7 +83,7 @@ def test_outputs_that_are_not_finite_are_told_as_that(case: Case, value: float) 
 
 
 def test_right_answers_are_those_that_quality_counts(case: Case) -> None:
-    quality = evaluated(case)
+    quality = evaluated_places(case)
     for sample in case.workload.samples(case.run, quality):
         if sample.right is not None:
             assert sample.right == (sample.output == sample.expected)

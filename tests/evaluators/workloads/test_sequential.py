@@ -8,7 +8,7 @@ from tunefront.evaluators.workloads.sequential import (
     LEAST_ITEMS,
     ItemIndices,
     evaluate_items,
-    evaluated,
+    evaluated_places,
     portions,
 )
 
@@ -48,7 +48,7 @@ def test_without_a_question_all_are_judged_in_one_go() -> None:
     assert len(score.asked) == 1
     assert items.tolist() == [2.0 * place for place in range(500)]
     assert weights.tolist() == [place + 1.0 for place in range(500)]
-    assert evaluated(weights).tolist() == list(range(500))
+    assert evaluated_places(weights).tolist() == list(range(500))
 
 
 @pytest.mark.parametrize("yes_at", [1, 2, 3])
@@ -56,14 +56,16 @@ def test_judging_ends_at_the_look_that_says_so(yes_at: int) -> None:
     score, looks = InterimRule(), list[int]()
 
     def enough(items: Array, weights: Array) -> bool:
-        assert (items[weights > 0] == 2.0 * evaluated(weights)).all()
+        assert (items[weights > 0] == 2.0 * evaluated_places(weights)).all()
         assert not items[weights == 0].any()
         looks.append(int((weights > 0).sum()))
         return len(looks) == yes_at
 
     _, weights = evaluate_items(800, score, enough)
     assert looks == [100, 200, 400][:yes_at]
-    assert evaluated(weights).tolist() == sorted(np.concatenate(portions(800)[:yes_at]).tolist())
+    assert evaluated_places(weights).tolist() == sorted(
+        np.concatenate(portions(800)[:yes_at]).tolist()
+    )
 
 
 def test_who_is_never_satisfied_gets_all_and_is_not_asked_at_the_end() -> None:

@@ -39,9 +39,7 @@ def measured(protocol: Protocol, run: InterleavedRun) -> Evaluation:
         relative=relative_throughput(own, baseline) if baseline else None,
         facts={**own.facts, "waited_s": run.waited_s},
         machine=run.machine,
-        warnings=warnings_of(
-            own.timing, run.machine, protocol, baseline.timing if baseline else None
-        ),
+        warnings=warnings_of(own.timing, run.machine, protocol, beside),
         blocks=digits(own.timing.latency_s * 1e3),
     )
 

@@ -17,7 +17,7 @@ from tunefront.spaces.metric import Metric
 from .base import EnoughItems, Run, TensorWorkload
 from .outputs import NOT_FINITE, Sample, shortened
 from .quality import Quality, finite
-from .sequential import ItemIndices, evaluate_items, evaluated, sampled
+from .sequential import ItemIndices, evaluate_items, evaluated_places, sampled
 from .spec import WorkloadSpec
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class CausalLM(TensorWorkload):
             return losses / counts, counts
 
         items, weights = evaluate_items(len(self._rows.ids), score, enough)
-        places = evaluated(weights)
+        places = evaluated_places(weights)
         tokens = np.concatenate([chosen[place] for place in places.tolist()])
         compared = tokens if reference is None else self._tokens_at(reference["tokens"], places)
         metrics = {

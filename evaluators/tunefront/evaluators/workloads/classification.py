@@ -13,7 +13,7 @@ from tunefront.spaces.metric import Metric
 from .base import EnoughItems
 from .outputs import NOT_FINITE, Sample, shortened
 from .quality import Quality
-from .sequential import ItemIndices, evaluate_items, evaluated
+from .sequential import ItemIndices, evaluate_items, evaluated_places
 
 METRICS = (
     Metric(
@@ -73,7 +73,7 @@ def quality_of(
         return (classes[places] == labels[places]).astype(np.float64), np.ones(len(places))
 
     items, weights = evaluate_items(len(labels), score, enough)
-    places = evaluated(weights)
+    places = evaluated_places(weights)
     compared = classes if reference is None else reference["classes"]
     metrics = {
         "accuracy": mean_of(items[places]),

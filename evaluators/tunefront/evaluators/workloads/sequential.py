@@ -58,6 +58,6 @@ def evaluate_items(count: int, score: Score, enough: EnoughItems | None) -> tupl
     return items, weights
 
 
-def evaluated(weights: Array) -> npt.NDArray[Any]:
+def evaluated_places(weights: Array) -> npt.NDArray[Any]:
     """Return the indices of the evaluated items."""
     return np.flatnonzero(weights > 0)

@@ -29,7 +29,7 @@ from tunefront.spaces.metric import Metric
 from .base import EnoughItems, Run, TensorWorkload
 from .outputs import NOT_FINITE, Sample, shortened
 from .quality import Quality, finite
-from .sequential import ItemIndices, evaluate_items, evaluated, sampled
+from .sequential import ItemIndices, evaluate_items, evaluated_places, sampled
 from .spec import WorkloadSpec
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class TextEmbedding(TensorWorkload):
             return (ranks[places] == 1).astype(np.float64), np.ones(len(places))
 
         items, weights = evaluate_items(len(right), score, enough)
-        places = evaluated(weights)
+        places = evaluated_places(weights)
         known = np.concatenate([np.arange(count), places + count])
         matrix = np.stack([vectors[place] for place in known.tolist()])
         compared = matrix if reference is None else reference["vectors"][known]
@@ -142,7 +142,9 @@ class TextEmbedding(TensorWorkload):
         texts = list(self._documents)
         vectors = quality.predictions["vectors"]
         documents, queries = vectors[: len(texts)], vectors[len(texts) :]
-        row_of = {place: row for row, place in enumerate(evaluated(quality.weights).tolist())}
+        row_of = {
+            place: row for row, place in enumerate(evaluated_places(quality.weights).tolist())
+        }
         found: list[Sample] = []
         for place in sampled(len(self._data)).tolist():
             right = str(self._data[place]["document"])
