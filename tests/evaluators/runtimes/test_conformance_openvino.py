@@ -1,5 +1,8 @@
 """OpenVINO keeps the contract of runtimes."""
 
+import subprocess
+import sys
+
 import pytest
 from tests.processors import running_hardware
 
@@ -9,7 +12,7 @@ from .conformance import (
     group_size_is_applied,
     quantization_read_back,
 )
-from .conftest import MODULES, Build, Case, formats_of, precisions_of
+from .conftest import CATALOG, MODULES, Build, Case, formats_of, precisions_of
 
 
 class TestOpenVino(Conformance):
@@ -37,3 +40,15 @@ def test_the_read_back_sees_that_activations_stay_in_bf16(build: Build) -> None:
 
 def test_the_group_size_is_applied(build: Build) -> None:
     group_size_is_applied(build, "openvino")
+
+
+def test_a_fork_server_imports_openvino_without_its_telemetry() -> None:
+    imports = CATALOG.imports("openvino", "open")
+    program = f"""
+from tunefront.evaluators.isolation.preload import load_installed
+load_installed({imports!r})
+import openvino.tools.ovc.telemetry_utils as used
+print(used.tm.__name__)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.split() == ["openvino.tools.ovc.telemetry_stub"], done.stderr

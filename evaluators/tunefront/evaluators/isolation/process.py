@@ -120,7 +120,6 @@ class _Server:
             **os.environ,
             "OPENBLAS_NUM_THREADS": "1",
             "TOKENIZERS_PARALLELISM": "false",
-            "OPENVINO_TELEMETRY_DISABLE": "1",
             "HF_HUB_DISABLE_TELEMETRY": "1",
             "PYTHONUNBUFFERED": "1",
         }

@@ -4,6 +4,7 @@ from tunefront.evaluators.isolation.preload import PROGRAMS
 from tunefront.evaluators.runtimes.instructions import BF16
 from tunefront.spaces import Condition, Exclusion, Extension, Requirement
 
+_NO_TELEMETRY = "tunefront.evaluators.runtimes.openvino.telemetry:without_telemetry"
 _BELOW_8_BITS = Condition(choice="quantization_bits", test="<", operands=(8,))
 _8_BITS = Condition(choice="quantization_bits", test="==", operands=(8,))
 _BF16 = Condition(choice="precision", test="==", operands=("bf16",))
@@ -50,7 +51,7 @@ EXTENSION = Extension(
         Requirement(distribution="openvino", extra="openvino"),
         Requirement(distribution="nncf", extra="openvino"),
     ),
-    imports={"build": PROGRAMS, "open": ("numpy", "openvino")},
+    imports={"build": PROGRAMS, "open": ("numpy", _NO_TELEMETRY, "openvino")},
     provides={
         "runtime": "tunefront.evaluators.runtimes.openvino.runtime:OpenVino",
         "profiler": "tunefront.evaluators.runtimes.openvino.profiler:profile_openvino",

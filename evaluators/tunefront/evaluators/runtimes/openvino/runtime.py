@@ -1,6 +1,5 @@
 """OpenVINO on the CPU: precision by hint, int8 and int4 by NNCF (`model.xml`, `model.bin`)."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,8 @@ from tunefront.evaluators.runtimes.number_format import NumberFormat, quantizati
 from tunefront.evaluators.runtimes.weights import WeightStatistics, total
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.spaces import Configuration, EvaluationError, Value
+
+from .telemetry import without_telemetry
 
 IR_FILE = "model.xml"
 Tensor = tuple[tuple[int, ...], str]
@@ -34,34 +35,23 @@ class OpenVino(Runtime):
     def build(
         self, source: Source, configuration: Configuration, folder: Path
     ) -> Mapping[str, object]:
-        """Convert the exported program, quantize and save it.
+        """Convert the exported program, once for all builds of the module; quantize and save it.
 
         Raises:
             EvaluationError: If converting (cause "unsupported") or saving ("disk full") fails.
         """
-        _quiet()
+        without_telemetry()
         import openvino
 
-        from tunefront.evaluators.runtimes.export_program import export_program
-
-        program = export_program(source.module(), source)
+        converted = source.shared("openvino", lambda folder: _convert(source, folder)) / IR_FILE
         wanted = NumberFormat.of(configuration)
         try:
-            model = openvino.convert_model(program)
-            model = _quantize(model, source, wanted)
+            model = _quantize(openvino.Core().read_model(converted), source, wanted)
             if wanted.precision == "bf16":
                 _guard_gated_mlp(model)
         except Exception as error:  # both tools raise many types; all mean: not convertible
             raise EvaluationError(f"openvino: {error}", cause="unsupported") from error
-        half = wanted.precision == "bf16"
-        try:
-            openvino.save_model(model, folder / IR_FILE, compress_to_fp16=half)
-        except RuntimeError as error:
-            if "iostream error" not in str(error):
-                raise
-            # OpenVINO deletes the incomplete file, so free space is no evidence afterwards.
-            told = f"openvino: {folder / IR_FILE} could not be written, no room left: {error}"
-            raise EvaluationError(told, cause="disk full") from error
+        _save(model, folder, half=wanted.precision == "bf16")
         return {"options": _options(wanted)}
 
     def open(self, built: Built, configuration: Configuration) -> TensorEndpoint:
@@ -78,7 +68,7 @@ class OpenVinoEndpoint(TensorEndpoint):
     """A compiled model with one inference request."""
 
     def __init__(self, path: Path, options: Mapping[str, object]) -> None:
-        _quiet()
+        without_telemetry()
         import openvino
 
         self._path = path
@@ -173,9 +163,32 @@ def _opened_with(built: Built, configuration: Configuration) -> dict[str, object
     return {**options, "INFERENCE_NUM_THREADS": configuration.integer("threads")}
 
 
-def _quiet() -> None:
-    """Disable OpenVINO's telemetry."""
-    os.environ.setdefault("OPENVINO_TELEMETRY_DISABLE", "1")
+def _convert(source: Source, folder: Path) -> None:
+    """Save the fp32 graph of a module."""
+    import openvino
+
+    from tunefront.evaluators.runtimes.export_program import export_program
+
+    program = export_program(source.module(), source)
+    try:
+        model = openvino.convert_model(program)
+    except Exception as error:  # the converter raises many types; all mean: not convertible
+        raise EvaluationError(f"openvino: {error}", cause="unsupported") from error
+    _save(model, folder, half=False)
+
+
+def _save(model: Any, folder: Path, *, half: bool) -> None:
+    """Save a graph, with floating-point weights in 16 bits or as they are."""
+    import openvino
+
+    try:
+        openvino.save_model(model, folder / IR_FILE, compress_to_fp16=half)
+    except RuntimeError as error:
+        if "iostream error" not in str(error):
+            raise
+        # OpenVINO deletes the incomplete file, so free space is no evidence afterwards.
+        told = f"openvino: {folder / IR_FILE} could not be written, no room left: {error}"
+        raise EvaluationError(told, cause="disk full") from error
 
 
 def _options(wanted: NumberFormat) -> dict[str, str | int | float]:
