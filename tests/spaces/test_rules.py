@@ -243,7 +243,7 @@ def test_what_a_sharded_model_can_not_do(
 
 def test_only_language_models_are_sharded(context: ContextOf) -> None:
     here = context(task="text-embedding", parallel_on_cpu=True)
-    told = "tensor parallelism is there for causal-lm, not for text-embedding"
+    told = "tensor parallelism is supported for causal-lm, not for text-embedding"
     assert obstacle(here, tensor_parallel=2) == told
     assert obstacle(here, tensor_parallel=1) is None
 

@@ -1,4 +1,4 @@
-"""Extensions: what a folder or a user's file adds to the space, as pure data beside its code."""
+"""Extensions: what a folder or a user's file adds to the space, as pure data next to its code."""
 
 import shutil
 from collections.abc import Mapping
@@ -95,7 +95,7 @@ NOTHING: Mapping[str, Mapping[Value, str]] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extension:
-    """What a folder (or a user's file) adds to the space; pure data, kept beside its code.
+    """What a folder (or a user's file) adds to the space; pure data, stored next to its code.
 
     An extension that adds values to a known choice is active in configurations that have one of
     these values; its requirements and exclusions apply there only. Without `values` it is always

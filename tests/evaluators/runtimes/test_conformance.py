@@ -194,7 +194,7 @@ def test_the_most_sensitive_layers_stay_unquantized(
         fewer = {**facts, "kept_layers": int(facts["kept_layers"]) - 1}
         if share:
             assert layers_not_kept(case.configuration, fewer, case.record) == (
-                f"sensitive_layers_kept: 0.5 asked for, but {fewer['kept_layers']} of {layers} "
+                f"sensitive_layers_kept: 0.5 requested, but {fewer['kept_layers']} of {layers} "
                 "linear layers are unquantized"
             )
     assert errors[1] < errors[0]

@@ -83,7 +83,7 @@ def test_a_slower_machine_is_no_drift_and_is_said() -> None:
 def test_a_busy_machine_is_no_drift_and_is_said() -> None:
     found = judged(manifest(), rounds(25.0, foreign=0.5))["latency_ms"]
     assert found.verdict == "not compared"
-    assert found.detail == "others took 50% of the cores' time meanwhile"
+    assert found.detail == "other processes used 50% of the cores' time during the rounds"
     assert judged(manifest(), rounds(10.0, foreign=0.5))["latency_ms"].verdict == "holds"
     assert judged(manifest(), rounds(1000.0, foreign=0.5))["latency_ms"].verdict == "drifted"
     assert BUSY == QUIET

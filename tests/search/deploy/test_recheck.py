@@ -178,10 +178,10 @@ def test_other_data_is_not_judged_and_named_experiments_are(
     assert judge().detail == "the manifest names no experiment; name its file with --experiment"
     found = judge(named=exported.parent)
     assert (found.metric, found.verdict) == ("score", "not compared")
-    assert found.detail == "model or data are not those that it was judged with"
+    assert found.detail == "model or data differ from those of the recorded quality"
     assert found.now is not None
     lost = judge(named=exported.parent, measurements={})
-    assert "judges score, which the export does not record" in lost.detail
+    assert "evaluates score, which the export does not record" in lost.detail
     with pytest.raises(ExperimentError, match="does not exist"):
         judge(named=folder / "nowhere.yaml")
     other = folder.parent / "other.yaml"

@@ -106,7 +106,7 @@ def ends(*rows: tuple[float, float]) -> tuple[Costs, Costs]:
 
 
 def pairs(low: Costs, high: Costs) -> npt.NDArray[np.bool_]:
-    """Which rows can't be told apart from which, `(trials, trials)`."""
+    """Which rows tied with which, `(trials, trials)`."""
     return np.stack([indistinguishable(low, high, row) for row in range(len(low))])
 
 

@@ -169,13 +169,12 @@ def test_the_smallest_is_not_called_by_what_can_not_be_told_apart(
     told = pick_named(front, "smallest")
     assert told.trial.number == 1
     assert told.reason == (
-        "least peak_memory_mb on the front (by that can't be told apart from 004, 002; the "
-        "recommended of them)"
+        "least peak_memory_mb on the front (tied with 004, 002; the recommended of them)"
     )
     more = [*trials[1:], row(3, 60, 150), row(5, 55, 149.9)]
     other = front_of(experiment, more, prefer="throughput")
     assert pick_named(other, "smallest").trial.number == 3
-    assert pick_named(other, "smallest").reason.endswith("from 005; the fastest of them)")
+    assert pick_named(other, "smallest").reason.endswith("(tied with 005; the fastest of them)")
 
 
 def test_the_fastest_of_those_that_can_not_be_told_apart_is_the_smallest(
@@ -184,9 +183,7 @@ def test_the_fastest_of_those_that_can_not_be_told_apart_is_the_smallest(
     trials = [row(0, 100, 500), row(1, 1000, 600), row(2, 998, 590), row(3, 300, 50)]
     told = pick_named(front_of(experiment, trials), "fastest")
     assert told.trial.number == 2
-    assert told.reason == (
-        "best throughput on the front (by that can't be told apart from 001; the smallest of them)"
-    )
+    assert told.reason == ("best throughput on the front (tied with 001; the smallest of them)")
 
 
 def test_the_recommended_trial_gains_most_over_the_baseline(
@@ -440,7 +437,7 @@ def test_one_of_speed_and_memory_is_enough_for_its_own_pick(
     found = front_of(bare, trials)
     assert set(picked(found)) == {"recommended", "smallest", "highest quality", "knee"}
     reason = pick_named(found, "smallest").reason
-    assert reason.startswith("least peak_memory_mb on the front (by that can't be told apart from")
+    assert reason.startswith("least peak_memory_mb on the front (tied with")
     assert "the fastest" not in reason
     some = [*trials[:2], trial(2, perplexity=11.0, agreement=0.95)]
     assert "smallest" not in picked(front_of(bare, some)), "not all have it"

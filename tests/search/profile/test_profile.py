@@ -162,7 +162,7 @@ def test_a_profiler_that_takes_much_is_told_of() -> None:
     slow = replace(SMALL, request_ms=0.5)
     lines = profile_lines(slow, [])
     assert "under the profiler 1.000 ms (+100%)" in lines[0]
-    assert "operators that do little look larger than they are" in lines[1]
+    assert "small operators appear larger than they are" in lines[1]
     assert lines[-1] == "no choice of the catalogue addresses this"
     assert not any("look larger" in line for line in profile_lines(SMALL, []))
     assert any("slower than in its trial" in line for line in profile_lines(SMALL, [], 0.5))

@@ -276,7 +276,7 @@ def test_where_nothing_keeps_the_limits_the_nearest_misses_are_shown(
     field.fill("1e9")
     field.press("Enter")
     limits, _ = typed_limits(page, result.experiment)
-    assert "nothing keeps the limits" in page.locator("h1").inner_text()
+    assert "no trial meets the limits" in page.locator("h1").inner_text()
     rows = page.locator("#picks tr[data-miss]").all()
     assert [int(str(row.get_attribute("data-miss"))) for row in rows] == [
         trial.number for trial in nearest_misses(result.trials, limits)

@@ -67,7 +67,7 @@ def test_of_noise_nothing_is_claimed(experiment: Experiment, search: Search) -> 
     assert importance.r2 is not None
     assert importance.r2 < BELIEVED
     assert importance.shares == {}
-    assert str(importance).startswith("can't be told: R² ")
+    assert str(importance).startswith("not estimated: R² ")
 
 
 @pytest.mark.parametrize("case", ["few", "constant", "one configuration"])
@@ -81,7 +81,7 @@ def test_where_there_is_nothing_to_learn_from_that_is_said(
         trials = [replace(t, configuration=trials[0].configuration) for t in trials]
     importance = found(experiment, trials, 1)
     assert importance.r2 is None
-    told = f"can't be told from {importance.trials} measured trials"
+    told = f"not estimated from {importance.trials} measured trials"
     if case == "constant":
         told = f"the same in all {importance.trials} measured trials: no choice moves it"
     assert str(importance) == told

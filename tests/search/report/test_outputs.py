@@ -49,7 +49,7 @@ def test_items_that_differ_come_first(
     assert [item["item"] for item in told["items"]] == [2, 0, 1, 3, 4, 5]
     assert told["items"][0]["outputs"][0] == "end ⏎ of 2"
     assert len(told["differences"]) == len(told["trials"]) - 1
-    assert any("answers 1 of 6 samples otherwise than 000" in t for t in told["differences"])
+    assert any("1 of 6 outputs differs from 000" in t for t in told["differences"])
 
 
 def test_without_answers_of_two_trials_there_is_no_such_part(
@@ -84,7 +84,7 @@ def text_of(browser: "Browser", tmp_path: Path) -> Iterator[Callable[[str], str]
             page.on("console", lambda message: said.append(message.text))
             page.on("pageerror", lambda error: said.append(str(error)))
             page.goto(path.as_uri())
-            section = page.locator("#answers")
+            section = page.locator("#outputs")
             return section.inner_text() if section.is_visible() else ""
 
         yield text_of

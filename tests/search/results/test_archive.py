@@ -110,13 +110,13 @@ def test_what_a_record_does_not_say_is_named(begun: Callable[..., Experiment]) -
     record = json.loads((experiment.results / METADATA_FILE).read_text())
     del record["experiment"]
     (experiment.results / METADATA_FILE).write_text(json.dumps(record))
-    with pytest.raises(StudyError, match="does not say 'experiment': it is incomplete"):
+    with pytest.raises(StudyError, match="lacks 'experiment': it is incomplete"):
         read_search(experiment.results)
     change(experiment, experiment={}, machine={**record["machine"], "cpu": "x"})
-    with pytest.raises(StudyError, match="what was searched can't be read"):
+    with pytest.raises(StudyError, match="the experiment can't be read"):
         read_search(experiment.results)
     change(experiment, machine={"summary": "a toaster"})
-    with pytest.raises(StudyError, match="does not say 'cpu'"):
+    with pytest.raises(StudyError, match="lacks 'cpu'"):
         read_search(experiment.results)
 
 
@@ -177,7 +177,7 @@ def test_what_was_put_aside_is_compared_with_what_came_after(
     assert "the same: machine, libraries, model and data" in told
     assert "front (001) front (001)" in told
     assert "throughput 200 400 +100 % (+100 to +100) better" in told
-    assert "throughput: 1 better, 0 worse, 1 can't be told apart" in told
+    assert "throughput: 1 better, 0 worse, 1 tied" in told
     record = json.loads(cli("diff", aside, experiment.path, "--format", "json").output)
     assert record["before"]["folder"] == str(aside)
     assert record["same_hardware"]
@@ -200,7 +200,7 @@ def test_the_baseline_s_own_change_is_said(
         connection.commit()
     told = cli("diff", one.path, other.path).output
     assert (
-        "the baseline itself changed, and with it every figure as it is: throughput -20 %" in told
+        "the baseline itself changed, and with it all direct comparisons: throughput -20 %" in told
     )
 
 
@@ -211,13 +211,13 @@ def test_fronts_of_other_machines_are_told_apart_from_what_was_found(
     machine = json.loads((other.results / METADATA_FILE).read_text())["machine"]
     change(other, machine={**machine, "fingerprint": "elsewhere", "summary": "Other, 1 core"})
     told = cli("diff", one.path, other.path).output
-    assert "other hardware: what is compared are multiples of each search's own baseline" in told
+    assert "other hardware: only multiples are compared" in told
     assert "[elsewhere]" in told
     base = begun("three", text=TEXT + "baseline: {runtime: torch, threads: 2}\n")
     here = cli("diff", one.path, base.path).output
-    assert "the baselines differ: figures are compared as they are" in here
+    assert "the baselines differ: values are compared directly" in here
     there = cli("diff", other.path, base.path).output
-    assert "no figures can be compared, only who is on the fronts" in there
+    assert "no values can be compared, only which configurations are on the fronts" in there
 
 
 def test_show_names_the_trials_there_are_where_a_word_is_none_of_them(

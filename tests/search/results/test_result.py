@@ -158,7 +158,7 @@ def test_trust_is_shown_with_the_chance_to_be_on_the_front(
     experiment: Experiment, row: TrialOf, trial: TrialOf, evaluation: Callable[..., Evaluation]
 ) -> None:
     """Trial 1 dominates trials 0 and 2."""
-    doubted = replace(evaluation(), warnings=("others took the cores",))
+    doubted = replace(evaluation(), warnings=("other processes used the cores",))
     trials = [
         row(0, 100, 500),
         row(1, 300, 400),
@@ -192,7 +192,7 @@ def test_a_confirmation_that_was_disturbed_leaves_a_trial_unconfirmed(
     assert result_with(quiet, quiet, noisy).view(trials[1]).trust == "confirmed"
     disturbed = result_with(quiet, noisy, noisy)
     assert disturbed.view(trials[1]).trust == "unconfirmed"
-    warning = "others took the cores in 2 of 3 rounds of confirmation"
+    warning = "other processes used the cores in 2 of 3 rounds of confirmation"
     assert disturbed.view(trials[1]).warnings == (warning,)
     assert disturbed.view(trials[0]).trust == "confirmed"
 
@@ -210,7 +210,7 @@ def test_the_headline_says_that_nothing_keeps_the_limits(
     experiment: Experiment, row: TrialOf
 ) -> None:
     beyond = row(0, 100, 500, quality_drop=9.0)
-    assert headline(experiment, beyond) == "nothing keeps the limits"
+    assert headline(experiment, beyond) == "no trial meets the limits"
 
 
 def test_the_headline_says_that_nothing_has_been_run(experiment: Experiment) -> None:
@@ -277,7 +277,7 @@ def test_who_was_not_judged_to_the_end_is_told_with_the_items(
     assert told.endswith("quality -21.0 % on 64 of 512 items")
     assert (
         early_ends(trials, experiment.objectives)
-        == "judging ended early in 1 of 2 trials: 44% of the items saved"
+        == "quality evaluation stopped early in 1 of 2 trials: 44% of the items saved"
     )
     assert early_ends(trials[:1], experiment.objectives) == ""
 

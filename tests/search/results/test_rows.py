@@ -63,9 +63,9 @@ def test_a_record_says_everything_about_a_trial(
 def test_a_record_says_what_is_to_be_doubted(
     trial: TrialOf, evaluation: Callable[..., Evaluation]
 ) -> None:
-    doubted = replace(evaluation(), warnings=("others took the cores in 5 of 7 turns",))
+    doubted = replace(evaluation(), warnings=("other processes used the cores in 5 of 7 turns",))
     found = trial_record(trial(1, evaluation=doubted))
-    assert found["warnings"] == ["others took the cores in 5 of 7 turns"]
+    assert found["warnings"] == ["other processes used the cores in 5 of 7 turns"]
 
 
 def test_a_record_says_how_a_trial_failed(result: Result) -> None:

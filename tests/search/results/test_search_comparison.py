@@ -225,7 +225,7 @@ def test_on_other_hardware_only_multiples_of_each_baseline_are_compared(
     for row in found.rows:
         assert row.values == {}
         for change in row.multiples.values():
-            assert change.verdict == "can't be told apart"
+            assert change.verdict == "tied"
             assert change.change == pytest.approx(0.0, abs=1e-9)
     assert found.shares == pytest.approx((1.0, 1.0))
 
@@ -295,7 +295,7 @@ def test_what_is_beaten_by_a_hair_can_not_be_told_apart(
     before = [measured(0, base, (100, 500, 10.0)), measured(1, other, (99, 400, 10.0))]
     after = [measured(0, base, (100, 500, 10.0)), measured(1, other, (99.9, 500.5, 10.001))]
     row = rows_by_number(compare_searches(search(before), search(after)))[1]
-    assert row.after.reason == "by 000; can't be told apart from 000"
+    assert row.after.reason == "by 000; tied with 000"
 
 
 def test_a_configuration_is_the_same_whatever_the_file_names(
@@ -401,4 +401,4 @@ def test_a_comparison_travels_as_json_and_csv(experiment: Experiment, search: Se
     assert len(rows) == 3 * len(found.rows)
     baseline = next(r for r in rows if r["trial_before"] == r["trial_after"] == "0")
     assert float(baseline["value_before"]) == 100.0
-    assert baseline["value_verdict"] == "can't be told apart"
+    assert baseline["value_verdict"] == "tied"

@@ -123,7 +123,7 @@ def test_differences_count_what_both_were_judged_on(comparison: TrialComparison)
     assert (third.differing, third.outputs) == (2, 3)
     assert (third.worse, third.better, third.items) == ([], [2], 3), "0.1 % is no difference"
     assert difference_text(second, comparison.trials[0], comparison.primary) == (
-        "001 openvino b1 t1: answers 1 of 3 samples otherwise than 000; perplexity differs by "
+        "001 openvino b1 t1: 1 of 3 outputs differs from 000; perplexity differs by "
         "more than 1% on 1 of 4 items (1 worse, 0 better)"
     )
 
@@ -167,18 +167,18 @@ def test_samples_fit_into_80_columns_and_nothing_is_markup(comparison: TrialComp
 def test_an_item_shows_what_was_asked_and_a_line_a_trial(comparison: TrialComparison) -> None:
     first, middle, last = (printed(table) for table in sample_tables(comparison, 3))
     assert [" ".join(line.split()) for line in first.splitlines() if line.strip()] == [
-        "1 of 3: item 1; 2 of 2 answer otherwise",
-        "asked text 1 perplexity",
-        "the data the end of 1",
+        "1 of 3: item 1; 2 of 2 outputs differ",
+        "input text 1 perplexity",
+        "expected the end of 1",
         "000 torch b1 t1 b 7.389",
         "001 ov b1 t1 x 12.18",
         "002 ov b8 t1 y 7.389",
     ]
     assert middle.count("(the same)") == 1
     assert [" ".join(line.split()) for line in last.splitlines() if line.strip()] == [
-        "3 of 3: item 0; 0 of 2 answer otherwise",
-        "asked text 0 perplexity",
-        "the data the end of 0",
+        "3 of 3: item 0; 0 of 2 outputs differ",
+        "input text 0 perplexity",
+        "expected the end of 0",
         "all 3 a 2.718",
         "2.721",
     ]
@@ -192,13 +192,13 @@ def test_right_and_wrong_answers_are_told_with_their_score(comparison: TrialComp
     compared = replace(comparison, trials=comparison.trials[:2], outputs=known)
     (table,) = sample_tables(compared, 5)
     told = " ".join(printed(table).split())
-    assert "asked q cosine" in told
+    assert "input q cosine" in told
     assert "d right 0.710" in told
     assert "e wrong 0.500" in told
     alike = {0: [replace(judged, expected="d")], 1: [replace(judged, expected="d")]}
     (table,) = sample_tables(replace(compared, outputs=alike), 5)
     told = " ".join(printed(table).split())
-    assert told.endswith("asked q cosine all 2 d right 0.710"), "nobody needs to be told the data"
+    assert told.endswith("input q cosine all 2 d right 0.710"), "nobody needs to be told the data"
 
 
 def test_where_no_answers_are_recorded_items_are_compared_by_quality(
@@ -207,14 +207,14 @@ def test_where_no_answers_are_recorded_items_are_compared_by_quality(
     compared = replace(comparison, outputs={})
     assert [row.item for row in compared.items] == [2, 1]
     told = sample_lines(compared)
-    assert told[-1].startswith("no answers are recorded (this workload gives none in words")
+    assert told[-1].startswith("no outputs are recorded (this workload returns no example outputs")
     (table, _) = sample_tables(compared, 5)
     lines = [" ".join(line.split()) for line in printed(table).splitlines() if line.strip()]
     assert lines[0] == "1 of 2: item 2"
     assert lines[1:3] == ["perplexity", "000 torch b1 t1 20.09"]
     partly = replace(comparison, outputs={0: comparison.outputs[0]})
     told = sample_lines(partly)
-    assert told[-1] == "no answers are recorded of 001, 002: measured before they were kept"
+    assert told[-1] == "no outputs are recorded of 001, 002: they were measured without"
     assert "answers" not in told[0].split(": ")[1]
 
 

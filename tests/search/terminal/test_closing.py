@@ -87,7 +87,7 @@ def test_one_trial_is_a_plot_too(answered: Callable[..., Result]) -> None:
 def test_a_close_call_says_who_and_why(answered: Callable[..., Result]) -> None:
     result = answered((100, 500, 10), (102, 502, 10), (300, 900, 10), spread=0.03)
     lines = close_call_lines(result)
-    assert lines[0] == "close calls, which no figure tells apart:"
+    assert lines[0] == "ties on the front, and why they are tied:"
     assert lines[1].startswith(("  000 and 001: throughput ", "  001 and 000: throughput "))
     assert all(line.startswith(" " * 15) for line in lines[2:])
     told = " ".join(" ".join(lines).split())

@@ -137,7 +137,7 @@ def test_the_sign_of_a_tie_is_explained(
     same = {"throughput": 1.0, "peak_memory_mb": 1.0, "perplexity": 9.0, "quality_drop": 0.0}
     trials = [trial(number, {"batch_size": number + 1}, **same) for number in range(2)]
     result = result_of(load(), trials, Confirmation(rounds={}))
-    assert ties_line(result) == "000 =1: can't be told apart from 001"
+    assert ties_line(result) == "000 =1: tied with 001"
     alone = result_of(load(), trials[:1], Confirmation(rounds={}))
     assert ties_line(alone) == ""
 
@@ -154,7 +154,7 @@ def test_missed_limits_are_printed_with_units(
     ]
     result = result_of(load(), [only], Confirmation(rounds={}), limits)
     assert miss_lines(result) == [
-        "nothing keeps the limits; the nearest:",
+        "no trial meets the limits; the nearest:",
         "  000 t1: latency_ms 12.3 ms (limit latency_ms <= 1.5 ms), "
         "perplexity 10 (limit perplexity <= 2)",
     ]
@@ -181,7 +181,7 @@ def test_a_figure_that_is_worse_is_no_mismatch_and_says_why() -> None:
 
     slow = verified(outputs=True, latency=False)
     assert marks(slow) == ["holds", "worse"]
-    assert slow.remark().startswith("latency_ms: worse than recorded, which decides nothing here")
+    assert slow.remark().startswith("latency_ms: worse than recorded, which is no failure")
     assert verified(outputs=True, latency=True).remark() == ""
     wrong = verified(outputs=False, latency=False)
     assert marks(wrong) == ["DOES NOT HOLD", "worse"]

@@ -123,11 +123,11 @@ def test_the_view_of_answers_is_there_where_answers_are(
     client = client_of(result.experiment)
     projection = project(result)
     views = projection.views(result)
-    assert [view.title for view in views if view.mode == "ARTIFACT"] == ["5 Answers side by side"]
+    assert [view.title for view in views if view.mode == "ARTIFACT"] == ["5 Outputs side by side"]
     tags = client.get_experiment(projection.experiment_id).tags
-    assert "mlflow.sharedViewState.answers" in tags
+    assert "mlflow.sharedViewState.outputs" in tags
     note = tags["mlflow.note.content"]
-    assert "viewStateShareKey=answers&compareRunsMode=ARTIFACT" in note
+    assert "viewStateShareKey=outputs&compareRunsMode=ARTIFACT" in note
     silent = told(load(), [evaluation()])
     projection = project(silent)
     assert all(view.mode != "ARTIFACT" for view in projection.views(silent))

@@ -106,7 +106,7 @@ def test_errors_in_a_line() -> None:
     assert error_text(refused) == "Connection refused"
     late = RuntimeError("a page of words")
     late.__context__ = TimeoutError("timed out")
-    assert error_text(late) == "no answer in time"
+    assert error_text(late) == "no response in time"
     assert error_text(RuntimeError("one\ntwo")) == "one"
     assert error_text(RuntimeError()) == "RuntimeError"
     assert error_text(RuntimeError("at http://me:secret@host/api")) == "at http://host/api"

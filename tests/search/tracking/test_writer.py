@@ -268,7 +268,7 @@ def test_a_store_that_can_not_be_written_gets_everything_later(
 
 
 def test_a_search_that_is_running_writes_by_itself(local: Night) -> None:
-    told = "another process writes Made up .*: a search that is running does so by itself"
+    told = "another process writes Made up .*: a running search writes it itself"
     with pytest.raises(TrackingError, match=told):
         sync(local.experiment)
     local.finish()

@@ -1,4 +1,4 @@
-"""The contract of a measure: what is watched while a candidate runs, beside its timing."""
+"""The contract of a measure: what is measured while a candidate runs, in addition to its timing."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -47,7 +47,7 @@ class Reading:
 
 
 class Measure(ABC):
-    """A measure: metrics that are read beside the timing of a candidate.
+    """A measure: metrics that are read during the timing of a candidate.
 
     A measure has no state; `start` begins a reading. Processes are read from outside by their ids,
     so that engines in processes of their own are measured like any other.
@@ -72,7 +72,7 @@ class Measure(ABC):
 
         Args:
             hardware: The machine.
-            configuration: The configuration that would be measured; None asks for the machine
+            configuration: The configuration that would be measured; None means the machine
                 alone: whether any configuration can be measured there.
         """
 

@@ -69,7 +69,7 @@ class InferencePipeline(Pipeline):
     """A model through a runtime: requests, candidate, quality, speed and memory.
 
     Args:
-        measures: What is watched while the candidate runs, beside its timing.
+        measures: What is measured while the candidate runs, in addition to its timing.
     """
 
     stages = ("prepare", "build", "quality", "measure")
@@ -291,7 +291,7 @@ def evaluate(
         log: File for the output of the tasks.
         on_stage: Called with each stage when it begins.
         interim_rule: The early-stop rule, applied to the interim result after the first turns.
-        measures: What is watched while the candidate runs, beside its timing; the built-in
+        measures: What is measured while the candidate runs, in addition to its timing; the built-in
             measures and those of the workload's extensions if None.
 
     Raises:

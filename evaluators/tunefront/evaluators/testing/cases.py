@@ -20,7 +20,7 @@ FEATURES = 64
 
 
 class NotConformant(TunefrontError):
-    """An extension breaks its contract; the message says how."""
+    """An extension breaks its contract; the message describes how."""
 
 
 def feature_request(batch: int, length: int, seed: int = 0) -> Inputs:
