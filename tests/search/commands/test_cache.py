@@ -37,9 +37,9 @@ def cache(
         monkeypatch.setattr(sys, "argv", ["tunefront", "cache", *arguments])
         with pytest.raises(SystemExit) as ended:
             main()
-        told = capfd.readouterr()
+        text = capfd.readouterr()
         assert isinstance(ended.value.code, int)
-        return ended.value.code, told.out, told.err
+        return ended.value.code, text.out, text.err
 
     return run
 
@@ -65,8 +65,8 @@ def fill(path: Path) -> None:
     path.write_bytes(b"x" * MB)
 
 
-def record(told: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(told)
+def record(expected: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(expected)
     return found
 
 
@@ -92,8 +92,8 @@ def test_folder_size_products_limit_and_oldest_are_told(cache: Cache, tmp_path: 
     add_prepared("quickstart-abc")
     code, out, err = cache()
     assert (code, err) == (0, "")
-    for told in (str(tmp_path / "cache"), "2, 2 MB", "2.00 GB", "last used", "1, 1 MB"):
-        assert told in out
+    for text in (str(tmp_path / "cache"), "2, 2 MB", "2.00 GB", "last used", "1, 1 MB"):
+        assert text in out
     found = record(cache("--format", "json")[1])
     assert (found["products"], found["size_mb"]) == (2, 2.0)
     assert found["prepared"] == {"folders": 1, "size_mb": 1.0}

@@ -34,10 +34,10 @@ def compare(load: Callable[..., Experiment], evaluation: Callable[..., Evaluatio
 
 
 def test_one_trial_is_compared_with_the_baseline(compare: Compare) -> None:
-    told = compare("1").stdout
-    assert "threads" in told
-    assert "1 of 1 output differs from 000" in told
-    assert "another thing" in told
+    text = compare("1").stdout
+    assert "threads" in text
+    assert "1 of 1 output differs from 000" in text
+    assert "another thing" in text
     both = compare("1", "--format", "json").stdout
     assert both == compare("baseline", "1", "1", "--format", "json").stdout
     assert [trial["number"] for trial in json.loads(both)["trials"]] == [0, 1]

@@ -108,11 +108,11 @@ def test_an_export_that_was_left_alone_holds(exported: Path, once: None) -> None
     """Its speed may be not compared, where others are busy on this machine."""
     done = cli(exported)
     assert done.return_value == 0, done.stdout
-    told = " ".join(done.stdout.split())
-    assert "DRIFTED" not in told
-    assert "files holds" in told.replace("- ", "")
-    assert "score" in told
-    assert f"holds: {exported}" in told
+    text = " ".join(done.stdout.split())
+    assert "DRIFTED" not in text
+    assert "files holds" in text.replace("- ", "")
+    assert "score" in text
+    assert f"holds: {exported}" in text
     assert "measuring: round 1 of 1" in done.stderr
     (kept,) = history(exported)
     assert kept["verdict"] == "holds"
@@ -149,9 +149,9 @@ def test_what_can_not_be_judged_here_is_said(copy: Callable[..., Path], once: No
     folder = copy(hardware=hardware, experiment_file="/nowhere/experiment.yaml")
     done = cli(folder)
     assert done.return_value == 0
-    told = " ".join(done.stdout.split())
-    assert told.count("recorded on another machine: Another CPU") == 2
-    assert "/nowhere/experiment.yaml is not here; name the experiment's file" in told
+    text = " ".join(done.stdout.split())
+    assert text.count("recorded on another machine: Another CPU") == 2
+    assert "/nowhere/experiment.yaml is not here; name the experiment's file" in text
 
 
 def test_changed_files_are_drift_and_nothing_of_them_is_run(copy: Callable[..., Path]) -> None:
@@ -284,9 +284,9 @@ def test_libraries_of_other_versions_are_named(
 
     newer = replace(detect_hardware(), libraries={"onnxruntime": "99.0"})
     monkeypatch.setattr(module, "detect_hardware", lambda: newer)
-    told = module._libraries(read_manifest(exported))
-    assert any(line.startswith("onnxruntime: ") and line.endswith("-> 99.0") for line in told)
-    assert any(line.endswith("-> not installed") for line in told)
+    text = module._libraries(read_manifest(exported))
+    assert any(line.startswith("onnxruntime: ") and line.endswith("-> 99.0") for line in text)
+    assert any(line.endswith("-> not installed") for line in text)
 
 
 def test_libraries_that_are_as_recorded_are_not_named(exported: Path) -> None:

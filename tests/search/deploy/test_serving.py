@@ -87,9 +87,9 @@ def test_versions_are_those_installed_here() -> None:
 
 
 def test_the_readme_says_how_to_serve_and_what_can_not_be() -> None:
-    told = serving_text(record("torch"))
-    assert "pip install torch numpy fastapi uvicorn" in told
-    assert "docker build" in told
+    text = serving_text(record("torch"))
+    assert "pip install torch numpy fastapi uvicorn" in text
+    assert "docker build" in text
     assert "compiled for the processor" in serving_text(record("inductor"))
     shared = serving_text(record("torch", ranks=2))
     assert shared.startswith("There is no `serve.py`: 2 processes share this model")

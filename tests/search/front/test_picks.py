@@ -166,9 +166,9 @@ def test_the_smallest_is_not_called_by_what_can_not_be_told_apart(
     trials = [row(0, 100, 500), row(1, 1000, 201), row(2, 50, 200), row(4, 90, 200.5)]
     front = front_of(experiment, trials, prefer="throughput")
     assert numbers(front.trials) == [1, 4, 2]
-    told = pick_named(front, "smallest")
-    assert told.trial.number == 1
-    assert told.reason == (
+    text = pick_named(front, "smallest")
+    assert text.trial.number == 1
+    assert text.reason == (
         "least peak_memory_mb on the front (tied with 004, 002; the recommended of them)"
     )
     more = [*trials[1:], row(3, 60, 150), row(5, 55, 149.9)]
@@ -181,9 +181,9 @@ def test_the_fastest_of_those_that_can_not_be_told_apart_is_the_smallest(
     experiment: Experiment, row: TrialOf
 ) -> None:
     trials = [row(0, 100, 500), row(1, 1000, 600), row(2, 998, 590), row(3, 300, 50)]
-    told = pick_named(front_of(experiment, trials), "fastest")
-    assert told.trial.number == 2
-    assert told.reason == ("best throughput on the front (tied with 001; the smallest of them)")
+    text = pick_named(front_of(experiment, trials), "fastest")
+    assert text.trial.number == 2
+    assert text.reason == ("best throughput on the front (tied with 001; the smallest of them)")
 
 
 def test_the_recommended_trial_gains_most_over_the_baseline(
@@ -192,8 +192,8 @@ def test_the_recommended_trial_gains_most_over_the_baseline(
     trials = [row(0, 100, 100), row(1, 400, 90), row(2, 300, 45), row(3, 100, 40)]
     front = front_of(experiment, trials)
     assert picked(front)["recommended"] == 2
-    told = "greatest mean gain over the baseline in all objectives"
-    assert front.picks[0].reason == told
+    text = "greatest mean gain over the baseline in all objectives"
+    assert front.picks[0].reason == text
 
 
 def test_gains_are_ratios_so_that_units_do_not_count(experiment: Experiment, row: TrialOf) -> None:
@@ -250,8 +250,8 @@ def test_the_experiment_may_prefer_a_metric(load: Callable[..., Experiment], row
 def test_preferring_an_unknown_metric_is_refused(experiment: Experiment, row: TrialOf) -> None:
     with pytest.raises(ExperimentError) as caught:
         front_of(experiment, [row(0, 100, 500)], prefer="throughputs")
-    told = "prefer: unknown metric 'throughputs'; did you mean 'throughput'?"
-    assert str(caught.value) == told
+    text = "prefer: unknown metric 'throughputs'; did you mean 'throughput'?"
+    assert str(caught.value) == text
 
 
 def test_trials_that_can_not_be_told_apart_are_ties(experiment: Experiment, trial: TrialOf) -> None:
@@ -305,11 +305,11 @@ def test_ties_go_to_the_simplest_and_say_so(experiment: Experiment, row: TrialOf
     front = front_of(experiment, trials)
     assert numbers(front.trials) == [1]
     assert set(picked(front).values()) == {2}
-    told = pick_named(front, "fastest")
-    assert told.reason == (
+    text = pick_named(front, "fastest")
+    assert text.reason == (
         "best throughput on the front, tied; the one closest to the baseline was chosen"
     )
-    assert numbers(told.ties) == [1]
+    assert numbers(text.ties) == [1]
     without = front_of(experiment, [trials[0], trials[1], trials[3]])
     assert pick_named(without, "fastest").reason == "best throughput on the front"
 
@@ -466,6 +466,6 @@ def test_a_preference_for_what_was_not_measured_is_refused(
     bare: Experiment, trial: TrialOf
 ) -> None:
     trials = [trial(n, perplexity=10.0 + n, agreement=0.9 + n / 100) for n in range(2)]
-    told = "prefer: throughput was not measured in this search; name one of agreement, perplexity"
-    with pytest.raises(ExperimentError, match=re.escape(told)):
+    text = "prefer: throughput was not measured in this search; name one of agreement, perplexity"
+    with pytest.raises(ExperimentError, match=re.escape(text)):
         front_of(bare, trials, prefer="throughput")

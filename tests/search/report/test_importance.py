@@ -81,10 +81,10 @@ def test_where_there_is_nothing_to_learn_from_that_is_said(
         trials = [replace(t, configuration=trials[0].configuration) for t in trials]
     importance = found(experiment, trials, 1)
     assert importance.r2 is None
-    told = f"not estimated from {importance.trials} measured trials"
+    text = f"not estimated from {importance.trials} measured trials"
     if case == "constant":
-        told = f"the same in all {importance.trials} measured trials: no choice moves it"
-    assert str(importance) == told
+        text = f"the same in all {importance.trials} measured trials: no choice moves it"
+    assert str(importance) == text
 
 
 def test_of_many_trials_a_part_is_looked_at_and_the_same_every_time(

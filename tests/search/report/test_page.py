@@ -101,10 +101,10 @@ def test_names_that_look_like_tags_break_nothing(experiment: Experiment, search:
     plain = report_html(result_of(experiment, trials, Confirmation()), RECORD)
     assert [tag for tag, _ in Tags(page).tags] == [tag for tag, _ in Tags(plain).tags]
     assert len(Tags(page).scripts) == 2
-    told = data_in(page)
-    assert told["name"] == NASTY
-    assert told["trials"][3]["message"] == NASTY
-    assert dict(told["machine"])["machine"] == NASTY
+    text = data_in(page)
+    assert text["name"] == NASTY
+    assert text["trials"][3]["message"] == NASTY
+    assert dict(text["machine"])["machine"] == NASTY
 
 
 def test_letters_that_are_none_are_replaced(experiment: Experiment, tmp_path: Path) -> None:
@@ -143,6 +143,6 @@ def test_the_same_result_gives_the_same_page(result: Result, page: str) -> None:
 
 
 def test_nothing_to_recommend_is_said(experiment: Experiment) -> None:
-    told = data_page(report_data(result_of(experiment, [], Confirmation()), {}))
-    assert "No recommendation" in told
-    assert "nothing has been run" in told
+    text = data_page(report_data(result_of(experiment, [], Confirmation()), {}))
+    assert "No recommendation" in text
+    assert "nothing has been run" in text

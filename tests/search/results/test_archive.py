@@ -121,14 +121,15 @@ def test_what_a_record_does_not_say_is_named(begun: Callable[..., Experiment]) -
 
 
 @pytest.mark.parametrize(
-    ("text", "told"), [("{", "can't be read"), ("[]", "keys and values are needed, but got list")]
+    ("text", "expected"),
+    [("{", "can't be read"), ("[]", "keys and values are needed, but got list")],
 )
 def test_what_is_no_record_is_refused(
-    begun: Callable[..., Experiment], text: str, told: str
+    begun: Callable[..., Experiment], text: str, expected: str
 ) -> None:
     experiment = begun("one")
     (experiment.results / METADATA_FILE).write_text(text)
-    with pytest.raises(StudyError, match=told):
+    with pytest.raises(StudyError, match=expected):
         read_search(experiment.results)
 
 
@@ -172,12 +173,12 @@ def test_what_was_put_aside_is_compared_with_what_came_after(
     assert aside is not None
     experiment = begun("one", 4.0)
     done = cli("diff", aside, experiment.path)
-    told = " ".join(done.output.split())
-    assert told.startswith("before Made up (")
-    assert "the same: machine, libraries, model and data" in told
-    assert "front (001) front (001)" in told
-    assert "throughput 200 400 +100 % (+100 to +100) better" in told
-    assert "throughput: 1 better, 0 worse, 1 tied" in told
+    text = " ".join(done.output.split())
+    assert text.startswith("before Made up (")
+    assert "the same: machine, libraries, model and data" in text
+    assert "front (001) front (001)" in text
+    assert "throughput 200 400 +100 % (+100 to +100) better" in text
+    assert "throughput: 1 better, 0 worse, 1 tied" in text
     record = json.loads(cli("diff", aside, experiment.path, "--format", "json").output)
     assert record["before"]["folder"] == str(aside)
     assert record["same_hardware"]
@@ -198,9 +199,9 @@ def test_the_baseline_s_own_change_is_said(
             (slower,),
         )
         connection.commit()
-    told = cli("diff", one.path, other.path).output
+    text = cli("diff", one.path, other.path).output
     assert (
-        "the baseline itself changed, and with it all direct comparisons: throughput -20 %" in told
+        "the baseline itself changed, and with it all direct comparisons: throughput -20 %" in text
     )
 
 
@@ -210,9 +211,9 @@ def test_fronts_of_other_machines_are_told_apart_from_what_was_found(
     one, other = begun("one"), begun("two")
     machine = json.loads((other.results / METADATA_FILE).read_text())["machine"]
     change(other, machine={**machine, "fingerprint": "elsewhere", "summary": "Other, 1 core"})
-    told = cli("diff", one.path, other.path).output
-    assert "other hardware: only multiples are compared" in told
-    assert "[elsewhere]" in told
+    message = cli("diff", one.path, other.path).output
+    assert "other hardware: only multiples are compared" in message
+    assert "[elsewhere]" in message
     base = begun("three", text=TEXT + "baseline: {runtime: torch, threads: 2}\n")
     here = cli("diff", one.path, base.path).output
     assert "the baselines differ: values are compared directly" in here

@@ -55,7 +55,7 @@ BASE = round_of(1.0, 1.0, 1.0)
 
 
 @pytest.mark.parametrize(
-    ("throughput", "memory", "drop", "told"),
+    ("throughput", "memory", "drop", "expected"),
     [
         (440, 250, 0.3, "4.4x the throughput, 2.0x less memory, quality -0.3 %"),
         (50, 1000, -1.25, "2.0x less throughput, 2.0x more memory, quality +1.2 %"),
@@ -66,10 +66,15 @@ BASE = round_of(1.0, 1.0, 1.0)
     ],
 )
 def test_a_trial_is_told_against_the_baseline(
-    experiment: Experiment, row: TrialOf, throughput: float, memory: float, drop: float, told: str
+    experiment: Experiment,
+    row: TrialOf,
+    throughput: float,
+    memory: float,
+    drop: float,
+    expected: str,
 ) -> None:
     own = row(1, throughput, memory, quality_drop=drop)
-    assert sentence(experiment, row(0, 100, 500), own) == told
+    assert sentence(experiment, row(0, 100, 500), own) == expected
 
 
 def test_the_spread_of_the_quality_is_told(experiment: Experiment, trial: TrialOf) -> None:
@@ -95,8 +100,8 @@ def test_a_failure_is_told_with_stage_cause_and_first_line(
     experiment: Experiment, row: TrialOf, trial: TrialOf, failure: Callable[..., Evaluation]
 ) -> None:
     failed = trial(1, status="failed", evaluation=failure("oom", "no memory\nlong trace"))
-    told = "failed at measure (oom): no memory"
-    assert sentence(experiment, row(0, 100, 500), failed) == told
+    text = "failed at measure (oom): no memory"
+    assert sentence(experiment, row(0, 100, 500), failed) == text
 
 
 @pytest.mark.parametrize("status", ["running", "failed"])
@@ -107,8 +112,8 @@ def test_a_trial_without_an_evaluation_is_told_by_its_status(
 
 
 def test_a_figure_that_means_nothing_is_left_out(experiment: Experiment, row: TrialOf) -> None:
-    told = "2.0x less memory, the same quality"
-    assert sentence(experiment, row(0, 0, 500), row(1, 100, 250)) == told
+    text = "2.0x less memory, the same quality"
+    assert sentence(experiment, row(0, 0, 500), row(1, 100, 250)) == text
 
 
 def test_the_confirmed_speed_up_is_told_once_there_is_one(
@@ -119,14 +124,14 @@ def test_the_confirmed_speed_up_is_told_once_there_is_one(
         0: [BASE, round_of(1.0, 1.0, 1.0, throughput=200.0)],
         1: [round_of(3.1, 3.0, 3.0, throughput=300.0), round_of(2.9, 3.0, 3.0, throughput=800.0)],
     }
-    told = sentence(
+    text = sentence(
         experiment, row(0, 100, 500), row(1, 900, 500), confirmation=Confirmation(rounds=rounds)
     )
-    assert told.startswith("3.0x the throughput, the same memory")
+    assert text.startswith("3.0x the throughput, the same memory")
 
 
 @pytest.mark.parametrize(
-    ("alike", "told"),
+    ("alike", "expected"),
     [
         ((1.5, 1.6, 1.4), "3.0x the throughput (1.5x at the same batch size and threads)"),
         ((0.8,), "3.0x the throughput (0.8x at the same batch size and threads)"),
@@ -134,11 +139,11 @@ def test_the_confirmed_speed_up_is_told_once_there_is_one(
     ],
 )
 def test_how_much_of_the_speed_up_is_the_models_is_told(
-    experiment: Experiment, row: TrialOf, alike: tuple[float, ...], told: str
+    experiment: Experiment, row: TrialOf, alike: tuple[float, ...], expected: str
 ) -> None:
     confirmation = Confirmation(rounds={0: [BASE], 1: [round_of(3.0, 3.0, 3.0, alike=alike)]})
     trials = row(0, 100, 500), row(1, 900, 500)
-    assert sentence(experiment, *trials, confirmation=confirmation).startswith(told)
+    assert sentence(experiment, *trials, confirmation=confirmation).startswith(expected)
 
 
 def test_confirmed_figures_take_the_place_of_the_first_ones(
@@ -202,8 +207,8 @@ def headline(experiment: Experiment, *trials: Trial) -> str:
 
 
 def test_the_headline_is_the_recommended_trial(experiment: Experiment, row: TrialOf) -> None:
-    told = "001 t2: 4.0x the throughput, the same memory, the same quality"
-    assert headline(experiment, row(0, 100, 500), row(1, 400, 500)) == told
+    text = "001 t2: 4.0x the throughput, the same memory, the same quality"
+    assert headline(experiment, row(0, 100, 500), row(1, 400, 500)) == text
 
 
 def test_the_headline_says_that_nothing_keeps_the_limits(
@@ -249,11 +254,11 @@ def test_limits_and_preference_of_the_moment_reach_the_front(
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "expected"),
     [(1234.5678, "1235"), (0.0123456, "0.01235"), (12_345.6, "12,346"), (-20_000.0, "-20,000")],
 )
-def test_a_figure_has_four_digits(value: float, told: str) -> None:
-    assert format_value(Measurement.exact(value, "ms")) == told
+def test_a_figure_has_four_digits(value: float, expected: str) -> None:
+    assert format_value(Measurement.exact(value, "ms")) == expected
 
 
 @pytest.mark.parametrize(("value", "kept"), [(1234.5678, 1235), (0.0123456, 0.01235), (0, 0)])
@@ -262,8 +267,8 @@ def test_a_rounded_number_has_four_digits(value: float, kept: float) -> None:
 
 
 def test_choices_that_are_not_active_are_told_as_such(trial: TrialOf) -> None:
-    told = choices_of(trial(1, {"runtime": "torch", "threads": 2}), ["threads", "pruning_method"])
-    assert told == {"threads": "2", "pruning_method": "-"}
+    text = choices_of(trial(1, {"runtime": "torch", "threads": 2}), ["threads", "pruning_method"])
+    assert text == {"threads": "2", "pruning_method": "-"}
 
 
 def test_who_was_not_judged_to_the_end_is_told_with_the_items(
@@ -273,8 +278,8 @@ def test_who_was_not_judged_to_the_end_is_told_with_the_items(
     whole = replace(evaluation(), facts={"evaluated_items": 512, "items": 512})
     first, second = row(0, 100, 500), row(1, 100, 500, quality_drop=21.0)
     trials = [replace(first, evaluation=whole), replace(second, evaluation=early)]
-    told = sentence(experiment, *trials)
-    assert told.endswith("quality -21.0 % on 64 of 512 items")
+    text = sentence(experiment, *trials)
+    assert text.endswith("quality -21.0 % on 64 of 512 items")
     assert (
         early_ends(trials, experiment.objectives)
         == "quality evaluation stopped early in 1 of 2 trials: 44% of the items saved"

@@ -70,8 +70,8 @@ def test_a_record_says_what_is_to_be_doubted(
 
 def test_a_record_says_how_a_trial_failed(result: Result) -> None:
     found = trial_record(result.trials[2])
-    told = (found["cause"], found["stage"], found["message"])
-    assert told == ("timeout", "measure", "no memory left")
+    lines = (found["cause"], found["stage"], found["message"])
+    assert lines == ("timeout", "measure", "no memory left")
     assert found["measurements"] == {}
 
 

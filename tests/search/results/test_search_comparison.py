@@ -130,9 +130,9 @@ def test_places_and_changes_are_those_of_brute_force(
         for trials, standing in zip(sides, (row.before, row.after), strict=True):
             place, better = brute_place(trials, row.configuration)
             assert standing.place == place
-            told = standing.reason.partition(";")[0].removeprefix("by ").split(", ")
-            if place == "beaten" and "..." not in told:
-                assert {int(number) for number in told} == better
+            text = standing.reason.partition(";")[0].removeprefix("by ").split(", ")
+            if place == "beaten" and "..." not in text:
+                assert {int(number) for number in text} == better
         pair = [
             next(
                 (
@@ -321,9 +321,9 @@ def test_other_limits_and_data_are_said_first(
     )
     trials = made_up(experiment, 5, 10)
     found = compare_searches(search(trials), search(trials, content="f11", of=strict))
-    told = {d.name: (d.before, d.after) for d in found.differences}
-    assert told["model and data"] == ("f00", "f11")
-    assert told["limits"] == ("quality_drop <= 5", "quality_drop <= 1")
+    text = {d.name: (d.before, d.after) for d in found.differences}
+    assert text["model and data"] == ("f00", "f11")
+    assert text["limits"] == ("quality_drop <= 5", "quality_drop <= 1")
     assert {"machine", "objectives", "baseline"} <= set(found.same)
 
 

@@ -77,12 +77,12 @@ def printed(part: object, width: int = 80) -> str:
 
 
 def test_only_what_differs_is_in_the_table(comparison: TrialComparison) -> None:
-    told = printed(comparison_table(comparison), 120)
-    assert "runtime" in told
-    assert "batch_size" in told
-    assert "weight_bits" in told
+    text = printed(comparison_table(comparison), 120)
+    assert "runtime" in text
+    assert "batch_size" in text
+    assert "weight_bits" in text
     for same in ("threads", "isa", "waited_s", "peak_memory_mb", "status"):
-        assert same not in told
+        assert same not in text
     assert equal_line(comparison) == (
         "the same in all: threads 1, status ok, isa x, peak_memory_mb 500 MB, perplexity 10, "
         "quality_drop 0 %"
@@ -94,10 +94,10 @@ def test_figures_have_their_interval_and_their_ratio_to_the_first(
 ) -> None:
     (row,) = (row for row in comparison.metrics if row.metric.name == "throughput")
     assert [row.ratio(place) for place in range(3)] == [1.0, 2.0, 3.0]
-    told = printed(comparison_table(comparison), 120)
-    assert "200 (2x)" in told
-    assert "180 to 220" in told
-    assert "(1x)" not in told
+    text = printed(comparison_table(comparison), 120)
+    assert "200 (2x)" in text
+    assert "180 to 220" in text
+    assert "(1x)" not in text
 
 
 def test_a_figure_that_is_missing_or_not_positive_has_no_ratio(comparison: TrialComparison) -> None:
@@ -157,11 +157,11 @@ def test_samples_fit_into_80_columns_and_nothing_is_markup(comparison: TrialComp
         replace(s, input="word " * 32, output=f"{s.output} {'x' * 150}") for s in samples("abc")
     ]
     compared = replace(comparison, outputs={**comparison.outputs, 1: long})
-    told = "".join(printed(table) for table in sample_tables(compared, 3))
-    told += printed(comparison_table(compared))
-    assert max(map(len, told.splitlines())) <= 80
-    assert "[bold]z[/]" in told
-    assert told.count("x") > 300, "nothing is cut"
+    text = "".join(printed(table) for table in sample_tables(compared, 3))
+    text += printed(comparison_table(compared))
+    assert max(map(len, text.splitlines())) <= 80
+    assert "[bold]z[/]" in text
+    assert text.count("x") > 300, "nothing is cut"
 
 
 def test_an_item_shows_what_was_asked_and_a_line_a_trial(comparison: TrialComparison) -> None:
@@ -191,14 +191,14 @@ def test_right_and_wrong_answers_are_told_with_their_score(comparison: TrialComp
     known = {0: [judged], 1: [replace(judged, output="e", right=False, score=0.5)]}
     compared = replace(comparison, trials=comparison.trials[:2], outputs=known)
     (table,) = sample_tables(compared, 5)
-    told = " ".join(printed(table).split())
-    assert "input q cosine" in told
-    assert "d right 0.710" in told
-    assert "e wrong 0.500" in told
+    text = " ".join(printed(table).split())
+    assert "input q cosine" in text
+    assert "d right 0.710" in text
+    assert "e wrong 0.500" in text
     alike = {0: [replace(judged, expected="d")], 1: [replace(judged, expected="d")]}
     (table,) = sample_tables(replace(compared, outputs=alike), 5)
-    told = " ".join(printed(table).split())
-    assert told.endswith("input q cosine all 2 d right 0.710"), "nobody needs to be told the data"
+    text = " ".join(printed(table).split())
+    assert text.endswith("input q cosine all 2 d right 0.710"), "nobody needs to be told the data"
 
 
 def test_where_no_answers_are_recorded_items_are_compared_by_quality(

@@ -96,8 +96,8 @@ def test_what_a_trial_is_at_is_what_its_worker_said(progress: ProgressOf) -> Non
         RunningTrial(trial="005 t6", stage="starting", seconds=6.0, expected_s=8.0),
     )
     stages = {5: LiveStage(stage="quality", since=(NOON - timedelta(seconds=1)).timestamp())}
-    told = at(progress(), 2, stages=stages).now[0]
-    assert (told.stage, told.seconds) == ("evaluating quality", 3.0)
+    text = at(progress(), 2, stages=stages).now[0]
+    assert (text.stage, text.seconds) == ("evaluating quality", 3.0)
     ahead = {5: LiveStage(stage="build", since=(NOON + timedelta(seconds=9)).timestamp())}
     assert at(progress(), 2, stages=ahead).now[0].seconds == 0, "another machine's clock"
 
@@ -151,9 +151,9 @@ def test_a_sign_of_life_is_one_line(progress: ProgressOf) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"),
+    ("seconds", "expected"),
     [(-1, "0 s"), (59.4, "59 s"), (60, "1 min"), (3540, "59 min"), (3599, "1 h 00 min"),
      (4320, "1 h 12 min")],
 )  # fmt: skip
-def test_times_are_spoken(seconds: float, told: str) -> None:
-    assert duration_text(seconds) == told
+def test_times_are_spoken(seconds: float, expected: str) -> None:
+    assert duration_text(seconds) == expected

@@ -226,8 +226,8 @@ def test_the_budget_is_the_one_that_the_search_was_started_with(
     record = read_record(experiment)
     assert recorded_trials(record) == planned
     written = [word for text in overrides for word in ("--set", f"'{text}'")]
-    told = resume_command(later, record)
-    assert told == " ".join(["tunefront", "run", str(later.path), *written])
+    message = resume_command(later, record)
+    assert message == " ".join(["tunefront", "run", str(later.path), *written])
 
 
 def test_a_quick_check_goes_on_as_one(load: Load) -> None:

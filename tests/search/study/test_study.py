@@ -107,11 +107,11 @@ def test_a_trial_under_way_has_no_figures(study: Study) -> None:
 def test_a_trial_within_limits_is_ok_and_keeps_everything(
     begun: Study, evaluation: EvaluationOf
 ) -> None:
-    told = evaluation(throughput=300.0, perplexity=10.4, spread=0.1)
-    trial = begun.tell(begun.ask(fast(begun)), told)
+    text = evaluation(throughput=300.0, perplexity=10.4, spread=0.1)
+    trial = begun.tell(begun.ask(fast(begun)), text)
     assert trial.status == "ok"
-    assert trial.evaluation == told
-    assert trial.measurements["throughput"] == told.measurements["throughput"]
+    assert trial.evaluation == text
+    assert trial.measurements["throughput"] == text.measurements["throughput"]
     assert trial.value("quality_drop") == pytest.approx(4.0)
     assert trial.started is not None and trial.ended is not None
     assert trial == begun.trial(1) == Study.read(begun.experiment).trial(1)
@@ -243,8 +243,8 @@ def test_two_searches_have_different_ids(study: Study, load: Load) -> None:
 
 
 def test_another_identity_is_refused_and_told_apart(begun: Study) -> None:
-    told = refusal(begun.experiment, {**IDENTITY, "machine": "a server", "libraries": "torch 3"})
-    assert told == (
+    text = refusal(begun.experiment, {**IDENTITY, "machine": "a server", "libraries": "torch 3"})
+    assert text == (
         "RESULTS holds measurements of something else (libraries: was torch 2, is torch 3; "
         "machine: was a laptop, is a server); start again with --fresh, or under another name"
     )
@@ -294,10 +294,10 @@ def test_a_record_of_another_search_is_refused(experiment: Experiment) -> None:
 def test_what_is_no_record_is_refused(experiment: Experiment) -> None:
     experiment.results.mkdir(parents=True)
     (experiment.results / STUDY_FILE).write_text("not a database, but long enough to be one" * 99)
-    told = f"{re.escape(str(experiment.results / STUDY_FILE))} can't be opened: "
-    with pytest.raises(StudyError, match=told):
+    text = f"{re.escape(str(experiment.results / STUDY_FILE))} can't be opened: "
+    with pytest.raises(StudyError, match=text):
         Study.read(experiment)
-    with pytest.raises(StudyError, match=told):
+    with pytest.raises(StudyError, match=text):
         Study.open(experiment, IDENTITY)
 
 
@@ -382,10 +382,10 @@ def test_a_space_that_has_grown_keeps_what_was_measured(
 
 def test_another_baseline_is_refused(begun: Study, laptop: Hardware) -> None:
     other = load_experiment(begun.experiment.path, ["baseline={batch_size: 8}"], hardware=laptop)
-    told = refusal(other)
-    assert told.startswith("RESULTS compares with runtime=torch")
-    assert "but the file's baseline is runtime=torch batch_size=8" in told
-    assert told.endswith("start again with --fresh, or under another name")
+    text = refusal(other)
+    assert text.startswith("RESULTS compares with runtime=torch")
+    assert "but the file's baseline is runtime=torch batch_size=8" in text
+    assert text.endswith("start again with --fresh, or under another name")
 
 
 def test_a_record_of_another_form_is_refused(begun: Study, monkeypatch: pytest.MonkeyPatch) -> None:

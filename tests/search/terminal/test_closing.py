@@ -90,19 +90,19 @@ def test_a_close_call_says_who_and_why(answered: Callable[..., Result]) -> None:
     assert lines[0] == "ties on the front, and why they are tied:"
     assert lines[1].startswith(("  000 and 001: throughput ", "  001 and 000: throughput "))
     assert all(line.startswith(" " * 15) for line in lines[2:])
-    told = " ".join(" ".join(lines).split())
-    assert "100 ± 3" in told and "items/s" in told
-    assert "their intervals overlap" in told
-    assert "less than 1% apart" in told
-    assert "002" not in told
+    text = " ".join(" ".join(lines).split())
+    assert "100 ± 3" in text and "items/s" in text
+    assert "their intervals overlap" in text
+    assert "less than 1% apart" in text
+    assert "002" not in text
 
 
 def test_quality_is_compared_as_the_ties_are(answered: Callable[..., Result]) -> None:
     """On the same items: two perplexities that differ are one quality where the drop is one."""
     result = answered((100, 500, 10.0), (100, 500, 10.5), overrides=(THREE,))
-    told = " ".join(close_call_lines(result))
-    assert "quality_drop 0 and 0 % (the same)" in told
-    assert "perplexity" not in told
+    text = " ".join(close_call_lines(result))
+    assert "quality_drop 0 and 0 % (the same)" in text
+    assert "perplexity" not in text
 
 
 def test_many_close_calls_are_counted(answered: Callable[..., Result]) -> None:

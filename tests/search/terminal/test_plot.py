@@ -151,7 +151,7 @@ def test_a_plot_fits_eighty_columns(scale: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "told"), [(0, "0"), (0.01234, "0.0123"), (12.34, "12.3"), (12345.6, "12,346")]
+    ("value", "expected"), [(0, "0"), (0.01234, "0.0123"), (12.34, "12.3"), (12345.6, "12,346")]
 )
-def test_figures_are_short(value: float, told: str) -> None:
-    assert short(value) == told
+def test_figures_are_short(value: float, expected: str) -> None:
+    assert short(value) == expected

@@ -116,11 +116,11 @@ def test_the_result_is_shown_first_and_the_export_is_one_click_away(
     block = page.locator("pre").first
     block.wait_for(state="visible")
     assert block.inner_text().strip() == command_of(recommended, result)
-    told = page.locator("body").inner_text()
+    text = page.locator("body").inner_text()
     for pick in result.front.picks:
-        assert command_of(pick.trial, result) in told
-    assert re.search(r"4 failed, \d+ configurations skipped", told)
-    assert "implied by trial" in told
+        assert command_of(pick.trial, result) in text
+    assert re.search(r"4 failed, \d+ configurations skipped", text)
+    assert "implied by trial" in text
 
 
 def test_the_picks_have_a_view(opened: Opened, store: Store) -> None:

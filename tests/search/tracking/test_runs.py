@@ -77,14 +77,14 @@ def test_a_run_is_seen_in_what_is_written(written: str, run: str | None) -> None
 
 
 @pytest.mark.parametrize(
-    ("written", "told"),
+    ("written", "expected"),
     [
         ("http://127.0.0.1:5000/#/experiments/7", "is not the page of a run; open the run and"),
         (f"http://h/#/compare-runs?runs={RUN},{OTHER}", "names 2 runs; name one"),
     ],
 )
-def test_another_page_is_no_run(written: str, told: str) -> None:
-    with pytest.raises(ExperimentError, match=told):
+def test_another_page_is_no_run(written: str, expected: str) -> None:
+    with pytest.raises(ExperimentError, match=expected):
         run_named_in(written)
 
 

@@ -178,8 +178,8 @@ def test_a_limit_out_of_reach_ends(
         == "interim result: latency_ms <= 2 is out of reach"
     )
     assert not thresholds.interim_result(seen(4.95, 1.0)).stopped
-    told = thresholds.interim_result(seen(20.0, 1.0, loss=20.0)).reason
-    assert told == "interim result: quality_drop <= 5 is out of reach"
+    text = thresholds.interim_result(seen(20.0, 1.0, loss=20.0)).reason
+    assert text == "interim result: quality_drop <= 5 is out of reach"
 
 
 def test_one_in_eight_goes_on_whatever_is_seen(
