@@ -104,7 +104,7 @@ def test_fp16_is_not_emulated(context: ContextOf) -> None:
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_a_gpu_computes_in_low_precision_beside_any_processor(
+def test_a_gpu_computes_in_low_precision_next_to_any_processor(
     context: ContextOf, precision: str
 ) -> None:
     assert obstacle(context(**OLD_CPU), precision=precision, device="cuda") is None

@@ -70,7 +70,7 @@ def record(expected: str) -> dict[str, Any]:
     return found
 
 
-def test_an_empty_cache_is_told(cache: Cache, tmp_path: Path) -> None:
+def test_an_empty_cache_is_reported(cache: Cache, tmp_path: Path) -> None:
     code, out, _ = cache("--format", "json")
     assert code == 0
     assert record(out) == {
@@ -86,7 +86,7 @@ def test_an_empty_cache_is_told(cache: Cache, tmp_path: Path) -> None:
     assert not (tmp_path / "cache").exists()
 
 
-def test_folder_size_products_limit_and_oldest_are_told(cache: Cache, tmp_path: Path) -> None:
+def test_folder_size_products_limit_and_oldest_are_reported(cache: Cache, tmp_path: Path) -> None:
     add("one", 30)
     add("other", 2)
     add_prepared("quickstart-abc")
@@ -113,7 +113,7 @@ def test_a_limit_evicts_down_to_it_whatever_was_used_lately(cache: Cache) -> Non
     assert "removed 0 folders" in cache("--limit", "1MB")[2]
 
 
-def test_what_is_in_use_stays_and_is_told(cache: Cache) -> None:
+def test_what_is_in_use_stays_and_is_reported(cache: Cache) -> None:
     held, free, prepared = add("held", 3), add("free", 2), add_prepared("quickstart-abc")
     with in_use(held):
         assert "removed 1 folders, 1 MB; 1 in use stay" in cache("--limit", "0.1MB")[2]

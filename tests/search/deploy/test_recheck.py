@@ -144,7 +144,7 @@ def test_what_is_worse_than_recorded_has_drifted(copy: Callable[..., Path], once
     assert found["outputs"] == "holds"
 
 
-def test_what_can_not_be_judged_here_is_said(copy: Callable[..., Path], once: None) -> None:
+def test_what_can_not_be_evaluated_here_is_reported(copy: Callable[..., Path], once: None) -> None:
     hardware = {"fingerprint": "elsewhere", "summary": "Another CPU", "isa": []}
     folder = copy(hardware=hardware, experiment_file="/nowhere/experiment.yaml")
     done = cli(folder)
@@ -162,7 +162,7 @@ def test_changed_files_are_drift_and_nothing_of_them_is_run(copy: Callable[..., 
     assert verdicts(done) == {"files": "drifted"}
 
 
-def test_other_data_is_not_judged_and_named_experiments_are(
+def test_other_data_is_not_compared_and_named_experiments_are(
     copy: Callable[..., Path], exported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tunefront.search.deploy.quality_recheck import reevaluate_quality

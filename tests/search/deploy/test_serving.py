@@ -48,7 +48,7 @@ def written(runtime: str, **versions: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("runtime", builtin_catalog().names("runtime"))
-def test_versions_are_exact_and_nobody_is_root(runtime: str) -> None:
+def test_versions_are_exact_and_the_user_is_not_root(runtime: str) -> None:
     found = written(runtime)
     known = {"FROM", "RUN", "ENV", "WORKDIR", "COPY", "USER", "EXPOSE", "HEALTHCHECK", "CMD"}
     assert set(found) == known

@@ -101,7 +101,7 @@ def test_sections_reach_the_experiment(load: Load) -> None:
     assert experiment.sampler == "grid"
 
 
-def test_results_lie_beside_the_file_under_the_name(load: Load) -> None:
+def test_results_lie_next_to_the_file_under_the_name(load: Load) -> None:
     experiment = load()
     assert experiment.slug == "made-up"
     assert experiment.results == experiment.path.parent / "results" / "made-up"
@@ -187,7 +187,7 @@ def test_a_preset_is_a_space(load: Load, preset: str) -> None:
     assert names == {*PRESETS[preset], "quantization_bits"}
 
 
-def test_what_stands_beside_a_preset_overrules_it(load: Load) -> None:
+def test_what_stands_next_to_a_preset_overrules_it(load: Load) -> None:
     experiment = load("space={preset: cpu-latency, threads: [2], replicas: [1, 2]}")
     assert values_of(experiment, "threads") == (2,)
     assert values_of(experiment, "replicas") == (1, 2)

@@ -81,7 +81,7 @@ def test_a_key_that_a_section_needs_is_missed_in_its_line(load: Load) -> None:
     assert message == "FILE:2: workload.model: this key is needed, but it is missing"
 
 
-def test_all_problems_are_told_at_once(load: Load) -> None:
+def test_all_problems_are_reported_at_once(load: Load) -> None:
     lines = refusal(load, "workload.modle=x", "seed=-1", "sampler=tp").splitlines()
     assert [line.split(": ")[1] for line in lines] == ["workload.modle", "sampler", "seed"]
 

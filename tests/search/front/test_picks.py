@@ -159,7 +159,7 @@ def test_without_such_objectives_throughput_and_peak_memory_decide(
     assert pick_named(front, "highest quality").reason == "best perplexity on the front"
 
 
-def test_the_smallest_is_not_called_by_what_can_not_be_told_apart(
+def test_the_smallest_is_not_chosen_by_differences_within_the_intervals(
     experiment: Experiment, row: TrialOf
 ) -> None:
     """0.5 % of memory is nothing; 1 is ten times as fast, and 3 smaller beyond doubt."""
@@ -177,9 +177,7 @@ def test_the_smallest_is_not_called_by_what_can_not_be_told_apart(
     assert pick_named(other, "smallest").reason.endswith("(tied with 005; the fastest of them)")
 
 
-def test_the_fastest_of_those_that_can_not_be_told_apart_is_the_smallest(
-    experiment: Experiment, row: TrialOf
-) -> None:
+def test_the_fastest_of_tied_trials_is_the_smallest(experiment: Experiment, row: TrialOf) -> None:
     trials = [row(0, 100, 500), row(1, 1000, 600), row(2, 998, 590), row(3, 300, 50)]
     text = pick_named(front_of(experiment, trials), "fastest")
     assert text.trial.number == 2
@@ -201,7 +199,7 @@ def test_gains_are_ratios_so_that_units_do_not_count(experiment: Experiment, row
     assert picked(front_of(experiment, trials))["recommended"] == 2
 
 
-def test_a_gain_of_figures_that_are_not_positive_is_their_difference(
+def test_a_gain_of_values_that_are_not_positive_is_their_difference(
     load: Callable[..., Experiment], row: TrialOf
 ) -> None:
     experiment = load("objectives={quality_drop: minimize, throughput: maximize}")
@@ -254,7 +252,7 @@ def test_preferring_an_unknown_metric_is_refused(experiment: Experiment, row: Tr
     assert str(caught.value) == text
 
 
-def test_trials_that_can_not_be_told_apart_are_ties(experiment: Experiment, trial: TrialOf) -> None:
+def test_trials_with_overlapping_intervals_are_ties(experiment: Experiment, trial: TrialOf) -> None:
     figures = [(100.0, 500.0), (104.0, 500.0), (150.0, 500.0), (150.0, 700.0)]
     trials = [
         trial(i, spread=0.03, throughput=speed, peak_memory_mb=memory, quality_drop=0.0)
@@ -314,7 +312,7 @@ def test_ties_go_to_the_simplest_and_say_so(experiment: Experiment, row: TrialOf
     assert pick_named(without, "fastest").reason == "best throughput on the front"
 
 
-def test_chances_are_told_for_everybody_within_limits(
+def test_chances_are_reported_for_all_trials_within_limits(
     experiment: Experiment, trial: TrialOf, row: TrialOf
 ) -> None:
     trials = [
@@ -400,7 +398,7 @@ def test_a_ratio_above_one_is_better_whatever_the_direction(
 
 
 @pytest.mark.parametrize(("own", "base"), [(0.0, 1.0), (1.0, 0.0), (-1.0, 1.0)])
-def test_a_ratio_of_figures_that_are_not_positive_means_nothing(
+def test_a_ratio_of_values_that_are_not_positive_means_nothing(
     experiment: Experiment, row: TrialOf, own: float, base: float
 ) -> None:
     assert ratio(row(1, own, 1), row(0, base, 1), experiment.metrics["throughput"]) is None

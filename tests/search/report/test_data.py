@@ -89,7 +89,9 @@ def test_failures_are_grouped_and_the_most_frequent_comes_first(
     assert len(text["trials"][6]["message"]) == LONGEST_MESSAGE_KEPT
 
 
-def test_lessons_and_what_was_left_out_are_told(result: Result, data: dict[str, Any]) -> None:
+def test_inferred_failures_and_what_was_left_out_are_reported(
+    result: Result, data: dict[str, Any]
+) -> None:
     assert data["inferred_failures"] == [str(failure) for failure in result.inferred_failures] != []
     assert data["space"] == {"configurations": 1024, "runnable": 1000}
     assert data["dropped"] == [
@@ -98,7 +100,7 @@ def test_lessons_and_what_was_left_out_are_told(result: Result, data: dict[str, 
     assert data["dropped"][0]["values"] == "runtime torch, precision bf16 or fp8"
 
 
-def test_machine_protocol_and_time_are_told(data: dict[str, Any]) -> None:
+def test_machine_protocol_and_time_are_reported(data: dict[str, Any]) -> None:
     assert dict(data["machine"])["machine"] == "Made-up CPU, 8 cores"
     protocol = dict(data["protocol"])
     assert protocol["confirmation"].endswith("confirmed: 000, 003, 005")
@@ -135,7 +137,7 @@ def test_commands_name_the_file_as_a_shell_reads_it(
 
 
 @pytest.mark.parametrize("what", ["nothing run", "all failed"])
-def test_a_search_without_figures_has_a_report(
+def test_a_search_without_values_has_a_report(
     experiment: Experiment, search: Search, what: str
 ) -> None:
     trials = [] if what == "nothing run" else [failed(trial) for trial in search(10)[:9]]
@@ -146,7 +148,7 @@ def test_a_search_without_figures_has_a_report(
     assert json.dumps(text, allow_nan=False)
 
 
-def test_a_figure_that_is_no_number_is_kept_as_such(experiment: Experiment, search: Search) -> None:
+def test_a_value_that_is_no_number_is_kept_as_such(experiment: Experiment, search: Search) -> None:
     trials = search(10)
     nothing = Measurement(value=math.nan, unit="ms", low=-math.inf, high=math.inf, samples=1)
     figures = {**trials[1].measurements, "latency_ms": nothing}

@@ -61,7 +61,7 @@ def test_shares_are_those_of_the_variance(experiment: Experiment, search: Search
     assert importance.shares["threads"] == pytest.approx(0, abs=0.01)
 
 
-def test_of_noise_nothing_is_claimed(experiment: Experiment, search: Search) -> None:
+def test_noise_alone_has_no_importance(experiment: Experiment, search: Search) -> None:
     random = np.random.default_rng(3)
     importance = found(experiment, with_figure(search(), lambda t: random.uniform(1, 2)), 1)
     assert importance.r2 is not None
@@ -71,7 +71,7 @@ def test_of_noise_nothing_is_claimed(experiment: Experiment, search: Search) -> 
 
 
 @pytest.mark.parametrize("case", ["few", "constant", "one configuration"])
-def test_where_there_is_nothing_to_learn_from_that_is_said(
+def test_where_there_is_nothing_to_learn_from_that_is_reported(
     experiment: Experiment, search: Search, case: str
 ) -> None:
     trials = search(LEAST_EXPLAINED_TRIALS if case == "few" else 40)

@@ -52,7 +52,7 @@ def test_items_that_differ_come_first(
     assert any("1 of 6 outputs differs from 000" in t for t in text["differences"])
 
 
-def test_without_answers_of_two_trials_there_is_no_such_part(
+def test_without_outputs_of_two_trials_there_is_no_such_part(
     result: Result, samples: Mapping[int, Sequence[Sample]]
 ) -> None:
     assert output_comparison(result, {}) is None
@@ -62,7 +62,7 @@ def test_without_answers_of_two_trials_there_is_no_such_part(
     assert report_data(result, RECORD)["outputs"] is None
 
 
-def test_the_report_beside_the_record_holds_them(
+def test_the_report_next_to_the_record_holds_them(
     result: Result, samples: Mapping[int, Sequence[Sample]]
 ) -> None:
     own = replace(result, experiment=replace(result.experiment, name="with answers"))

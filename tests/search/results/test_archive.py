@@ -141,7 +141,7 @@ def test_a_file_that_was_never_run_has_no_record(tmp_path: Path) -> None:
         read_search(tmp_path / "nowhere")
 
 
-def test_trials_of_another_form_are_told(begun: Callable[..., Experiment]) -> None:
+def test_trials_of_another_form_are_reported(begun: Callable[..., Experiment]) -> None:
     experiment = begun("one")
     with closing(sqlite3.connect(experiment.results / "study.db")) as connection:
         connection.execute(
@@ -187,7 +187,7 @@ def test_what_was_put_aside_is_compared_with_what_came_after(
     assert len(rows) == 1 + 2 * 2
 
 
-def test_the_baseline_s_own_change_is_said(
+def test_the_baseline_s_own_change_is_reported(
     begun: Callable[..., Experiment], evaluation: EvaluationOf
 ) -> None:
     one, other = begun("one"), begun("two")
@@ -205,7 +205,7 @@ def test_the_baseline_s_own_change_is_said(
     )
 
 
-def test_fronts_of_other_machines_are_told_apart_from_what_was_found(
+def test_fronts_of_other_machines_are_compared_by_multiples_of_the_baseline(
     begun: Callable[..., Experiment],
 ) -> None:
     one, other = begun("one"), begun("two")

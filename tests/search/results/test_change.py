@@ -91,7 +91,7 @@ def test_a_change_that_is_too_small_to_matter_is_none_whatever_the_intervals() -
     assert change_of(before, after, "minimize", 0.01).verdict == TIED
 
 
-def test_figures_that_are_not_positive_are_compared_by_their_difference() -> None:
+def test_values_that_are_not_positive_are_compared_by_their_difference() -> None:
     found = change_of(around(-1.0, 0.1), around(2.0, 0.1), "minimize")
     assert not found.relative
     assert found.change == pytest.approx(3.0)
@@ -103,7 +103,7 @@ def experiment(load: Callable[..., Experiment]) -> Experiment:
     return load("objectives={throughput: maximize, peak_memory_mb: minimize, perplexity: minimize}")
 
 
-def test_one_look_at_memory_has_the_spread_of_processes(
+def test_a_single_reading_of_memory_has_the_spread_of_processes(
     experiment: Experiment, trial: TrialOf
 ) -> None:
     memory = experiment.metrics["peak_memory_mb"]
@@ -189,7 +189,7 @@ def test_quality_of_two_searches_is_compared_item_by_item(
     assert paired(rows[0], rows[1], primary, False, least) is None
 
 
-def test_items_that_were_not_all_judged_are_not_paired(
+def test_items_that_were_not_all_evaluated_are_not_paired(
     experiment: Experiment, trial: TrialOf, evaluation: EvaluationOf
 ) -> None:
     whole = trial(0, perplexity=9.0, evaluation=evaluation([1.0, 2.0, 3.0]))

@@ -65,7 +65,7 @@ BASE = round_of(1.0, 1.0, 1.0)
         (106, 470, 0.0, "1.1x the throughput, 1.1x less memory, the same quality"),
     ],
 )
-def test_a_trial_is_told_against_the_baseline(
+def test_a_trial_is_reported_against_the_baseline(
     experiment: Experiment,
     row: TrialOf,
     throughput: float,
@@ -77,7 +77,7 @@ def test_a_trial_is_told_against_the_baseline(
     assert sentence(experiment, row(0, 100, 500), own) == expected
 
 
-def test_the_spread_of_the_quality_is_told(experiment: Experiment, trial: TrialOf) -> None:
+def test_the_spread_of_the_quality_is_reported(experiment: Experiment, trial: TrialOf) -> None:
     figures = {"throughput": 100.0, "peak_memory_mb": 500.0, "perplexity": 10.0}
     base = trial(0, **figures, quality_drop=0.0)
     own = trial(1, **figures, quality_drop=2.0, spread=0.25)
@@ -92,11 +92,11 @@ def test_a_change_of_nothing_has_no_sign(experiment: Experiment, row: TrialOf, d
     assert sentence(experiment, row(0, 100, 500), own).endswith(", quality 0.0 % ± 1.9")
 
 
-def test_the_baseline_is_told_as_such(experiment: Experiment, row: TrialOf) -> None:
+def test_the_baseline_is_reported_as_such(experiment: Experiment, row: TrialOf) -> None:
     assert sentence(experiment, row(0, 100, 500)) == "the baseline"
 
 
-def test_a_failure_is_told_with_stage_cause_and_first_line(
+def test_a_failure_is_reported_with_stage_cause_and_first_line(
     experiment: Experiment, row: TrialOf, trial: TrialOf, failure: Callable[..., Evaluation]
 ) -> None:
     failed = trial(1, status="failed", evaluation=failure("oom", "no memory\nlong trace"))
@@ -105,18 +105,18 @@ def test_a_failure_is_told_with_stage_cause_and_first_line(
 
 
 @pytest.mark.parametrize("status", ["running", "failed"])
-def test_a_trial_without_an_evaluation_is_told_by_its_status(
+def test_a_trial_without_an_evaluation_is_reported_by_its_status(
     experiment: Experiment, row: TrialOf, trial: TrialOf, status: str
 ) -> None:
     assert sentence(experiment, row(0, 100, 500), trial(1, status=status)) == status
 
 
-def test_a_figure_that_means_nothing_is_left_out(experiment: Experiment, row: TrialOf) -> None:
+def test_a_value_that_means_nothing_is_left_out(experiment: Experiment, row: TrialOf) -> None:
     text = "2.0x less memory, the same quality"
     assert sentence(experiment, row(0, 0, 500), row(1, 100, 250)) == text
 
 
-def test_the_confirmed_speed_up_is_told_once_there_is_one(
+def test_the_confirmed_speed_up_is_reported_once_there_is_one(
     experiment: Experiment, row: TrialOf
 ) -> None:
     """Nine times by the trial itself; three times within turns, whatever the machine did."""
@@ -138,7 +138,7 @@ def test_the_confirmed_speed_up_is_told_once_there_is_one(
         ((), "3.0x the throughput, "),
     ],
 )
-def test_how_much_of_the_speed_up_is_the_models_is_told(
+def test_how_much_of_the_speed_up_is_the_models_is_reported(
     experiment: Experiment, row: TrialOf, alike: tuple[float, ...], expected: str
 ) -> None:
     confirmation = Confirmation(rounds={0: [BASE], 1: [round_of(3.0, 3.0, 3.0, alike=alike)]})
@@ -146,7 +146,7 @@ def test_how_much_of_the_speed_up_is_the_models_is_told(
     assert sentence(experiment, *trials, confirmation=confirmation).startswith(expected)
 
 
-def test_confirmed_figures_take_the_place_of_the_first_ones(
+def test_confirmed_values_take_the_place_of_the_first_ones(
     experiment: Experiment, row: TrialOf
 ) -> None:
     rounds = {0: [BASE], 1: [round_of(2.0, 2.0, 2.0, throughput=999.0, memory=510.0)]}
@@ -257,7 +257,7 @@ def test_limits_and_preference_of_the_moment_reach_the_front(
     ("value", "expected"),
     [(1234.5678, "1235"), (0.0123456, "0.01235"), (12_345.6, "12,346"), (-20_000.0, "-20,000")],
 )
-def test_a_figure_has_four_digits(value: float, expected: str) -> None:
+def test_a_value_has_four_digits(value: float, expected: str) -> None:
     assert format_value(Measurement.exact(value, "ms")) == expected
 
 
@@ -266,12 +266,12 @@ def test_a_rounded_number_has_four_digits(value: float, kept: float) -> None:
     assert rounded(value) == kept
 
 
-def test_choices_that_are_not_active_are_told_as_such(trial: TrialOf) -> None:
+def test_choices_that_are_not_active_are_reported_as_such(trial: TrialOf) -> None:
     text = choices_of(trial(1, {"runtime": "torch", "threads": 2}), ["threads", "pruning_method"])
     assert text == {"threads": "2", "pruning_method": "-"}
 
 
-def test_who_was_not_judged_to_the_end_is_told_with_the_items(
+def test_a_trial_whose_quality_evaluation_stopped_early_is_reported_with_its_items(
     experiment: Experiment, row: TrialOf, evaluation: Callable[..., Evaluation]
 ) -> None:
     early = replace(evaluation(), facts={"evaluated_items": 64, "items": 512})

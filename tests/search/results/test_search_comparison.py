@@ -310,7 +310,7 @@ def test_a_configuration_is_the_same_whatever_the_file_names(
     assert found.same_baseline
 
 
-def test_other_limits_and_data_are_said_first(
+def test_other_limits_and_data_are_reported_first(
     experiment: Experiment, search: SearchOf, load: Callable[..., Experiment]
 ) -> None:
     strict = load(

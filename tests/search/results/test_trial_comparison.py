@@ -89,7 +89,7 @@ def test_only_what_differs_is_in_the_table(comparison: TrialComparison) -> None:
     )
 
 
-def test_figures_have_their_interval_and_their_ratio_to_the_first(
+def test_values_have_their_interval_and_their_ratio_to_the_first(
     comparison: TrialComparison,
 ) -> None:
     (row,) = (row for row in comparison.metrics if row.metric.name == "throughput")
@@ -100,7 +100,7 @@ def test_figures_have_their_interval_and_their_ratio_to_the_first(
     assert "(1x)" not in text
 
 
-def test_a_figure_that_is_missing_or_not_positive_has_no_ratio(comparison: TrialComparison) -> None:
+def test_a_value_that_is_missing_or_not_positive_has_no_ratio(comparison: TrialComparison) -> None:
     base, other, _ = comparison.trials
     failed = replace(other, status="failed", measurements={})
     compared = replace(comparison, trials=[base, failed])
@@ -116,7 +116,7 @@ def test_items_that_differ_most_come_first(comparison: TrialComparison) -> None:
     assert [(row.item, row.differing) for row in swapped.items] == [(2, 2), (1, 2), (0, 0)]
 
 
-def test_differences_count_what_both_were_judged_on(comparison: TrialComparison) -> None:
+def test_differences_count_what_both_were_evaluated_on(comparison: TrialComparison) -> None:
     second, third = comparison.differences
     assert (second.differing, second.outputs) == (1, 3)
     assert (second.worse, second.better, second.items) == ([1], [], 4)
@@ -186,7 +186,7 @@ def test_an_item_shows_what_was_asked_and_a_line_a_trial(comparison: TrialCompar
     assert counted_samples(comparison, 3) == ""
 
 
-def test_right_and_wrong_answers_are_told_with_their_score(comparison: TrialComparison) -> None:
+def test_right_and_wrong_outputs_are_reported_with_their_score(comparison: TrialComparison) -> None:
     judged = Sample(item=0, input="q", output="d", right=True, score=0.71, score_name="cosine")
     known = {0: [judged], 1: [replace(judged, output="e", right=False, score=0.5)]}
     compared = replace(comparison, trials=comparison.trials[:2], outputs=known)
@@ -201,21 +201,23 @@ def test_right_and_wrong_answers_are_told_with_their_score(comparison: TrialComp
     assert text.endswith("input q cosine all 2 d right 0.710"), "nobody needs to be told the data"
 
 
-def test_where_no_answers_are_recorded_items_are_compared_by_quality(
+def test_where_no_outputs_are_recorded_items_are_compared_by_quality(
     comparison: TrialComparison,
 ) -> None:
     compared = replace(comparison, outputs={})
     assert [row.item for row in compared.items] == [2, 1]
-    told = sample_lines(compared)
-    assert told[-1].startswith("no outputs are recorded (this workload returns no example outputs")
+    messages = sample_lines(compared)
+    assert messages[-1].startswith(
+        "no outputs are recorded (this workload returns no example outputs"
+    )
     (table, _) = sample_tables(compared, 5)
     lines = [" ".join(line.split()) for line in printed(table).splitlines() if line.strip()]
     assert lines[0] == "1 of 2: item 2"
     assert lines[1:3] == ["perplexity", "000 torch b1 t1 20.09"]
     partly = replace(comparison, outputs={0: comparison.outputs[0]})
-    told = sample_lines(partly)
-    assert told[-1] == "no outputs are recorded of 001, 002: they were measured without"
-    assert "answers" not in told[0].split(": ")[1]
+    messages = sample_lines(partly)
+    assert messages[-1] == "no outputs are recorded of 001, 002: they were measured without"
+    assert "outputs" not in messages[0].split(": ")[1]
 
 
 def test_trials_without_items_have_nothing_to_compare(comparison: TrialComparison) -> None:

@@ -90,7 +90,7 @@ def test_now_asks_twice(experiment: Experiment, start: Start) -> None:
     assert process.communicate(timeout=300)[0] == "asked 1\nasked 2\n"
 
 
-def test_the_next_driver_is_asked_anew(experiment: Experiment, start: Start) -> None:
+def test_the_next_driver_is_asked_again(experiment: Experiment, start: Start) -> None:
     for _ in range(2):
         process = start(1)
         request_stop(experiment, now=False)

@@ -84,5 +84,5 @@ def test_a_record_that_can_not_be_read_is_listed_with_that(
     assert "can't be opened" in search.summary
 
 
-def test_where_there_is_none_the_next_step_is_told(tmp_path: Path) -> None:
+def test_where_there_is_none_the_next_step_is_reported(tmp_path: Path) -> None:
     assert f"no search below {tmp_path}; start one with `tunefront run FILE`" in ls(tmp_path)

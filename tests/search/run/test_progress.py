@@ -85,7 +85,7 @@ def test_the_best_so_far_and_ties_are_those_of_the_result(progress: ProgressOf) 
     assert (picture.front, picture.ties) == (3, 3)
 
 
-def test_time_goes_on_between_two_changes(progress: ProgressOf) -> None:
+def test_time_passes_between_two_changes(progress: ProgressOf) -> None:
     assert at(progress()).elapsed_s == 55
     assert at(progress(), 3).elapsed_s == 58
 
@@ -116,7 +116,7 @@ def test_confirmation_is_part_of_what_is_left(progress: ProgressOf) -> None:
     assert picture.left_s == pytest.approx(64 + (40 + 64) / 3)
 
 
-def test_where_the_clock_ends_it_the_trials_that_fit_are_told(progress: ProgressOf) -> None:
+def test_where_the_clock_ends_it_the_trials_that_fit_are_reported(progress: ProgressOf) -> None:
     picture = at(progress(ALONE, "budget.hours=2", trials_s=36.0, all_s=180.0), 1)
     assert picture.left_s == 179
     assert picture.end == "at 12:03 (budget.hours 2): time for about 3 of 6 more trials"

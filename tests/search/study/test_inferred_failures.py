@@ -103,7 +103,7 @@ def test_the_baseline_teaches_nothing(failed: Failed) -> None:
     )
 
 
-def test_a_lesson_within_another_is_not_told(failed: Failed) -> None:
+def test_an_inferred_failure_within_another_is_not_told(failed: Failed) -> None:
     own = {"runtime": "torch", "precision": "fp32"}
     trials = [
         failed(1, {**own, "batch_size": 64}, "oom", "measure"),

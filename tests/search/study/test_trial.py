@@ -25,7 +25,7 @@ LIMITS = (
     ("status", "measured"),
     [("running", False), ("ok", True), ("infeasible", True), ("failed", False)],
 )
-def test_only_what_was_measured_has_figures(
+def test_only_what_was_measured_has_values(
     trial: TrialOf, status: TrialStatus, measured: bool
 ) -> None:
     assert trial(1, status=status).measured is measured

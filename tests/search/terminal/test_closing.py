@@ -84,7 +84,7 @@ def test_one_trial_is_a_plot_too(answered: Callable[..., Result]) -> None:
     assert sum("*" in line for line in lines[:-1]) == 1
 
 
-def test_a_close_call_says_who_and_why(answered: Callable[..., Result]) -> None:
+def test_a_tie_names_both_trials_and_the_reason(answered: Callable[..., Result]) -> None:
     result = answered((100, 500, 10), (102, 502, 10), (300, 900, 10), spread=0.03)
     lines = close_call_lines(result)
     assert lines[0] == "ties on the front, and why they are tied:"

@@ -82,7 +82,7 @@ def test_doctor_lists_the_number_formats_of_the_processor(processor: str, laptop
     assert bool(narrow) == here.int8_products_saturate
 
 
-def test_a_plan_of_one_is_told_in_the_singular(load: Callable[..., Experiment]) -> None:
+def test_a_plan_of_one_is_reported_in_the_singular(load: Callable[..., Experiment]) -> None:
     experiment = load(
         "space={runtime: [torch]}", "budget.trials=1", "confirmation={finalists: 1, rounds: 1}"
     )
@@ -99,7 +99,7 @@ def test_a_plan_without_confirmation_says_so(load: Callable[..., Experiment]) ->
     assert any(line.endswith("sampler ehvi, no confirmation") for line in lines)
 
 
-def test_failures_are_told_by_cause_with_what_they_rule_out(
+def test_failures_are_reported_by_cause_with_what_they_rule_out(
     load: Callable[..., Experiment],
     trial: Callable[..., Trial],
     failure: Callable[..., Evaluation],
@@ -119,7 +119,7 @@ def test_failures_are_told_by_cause_with_what_they_rule_out(
     assert failure_lines(result_of(experiment, trials[:1], Confirmation(rounds={}))) == []
 
 
-def test_picks_of_one_trial_are_told_together(
+def test_picks_of_one_trial_are_reported_together(
     load: Callable[..., Experiment], trial: Callable[..., Trial]
 ) -> None:
     fast = {"throughput": 9.0, "peak_memory_mb": 9.0, "perplexity": 9.0, "quality_drop": 0.0}
@@ -168,7 +168,7 @@ def test_what_stands_in_brackets_is_printed(capsys: pytest.CaptureFixture[str]) 
     assert "a [red]word[/red]" in text
 
 
-def test_a_figure_that_is_worse_is_no_mismatch_and_says_why() -> None:
+def test_a_value_that_is_worse_is_no_mismatch_and_says_why() -> None:
     def verified(*, outputs: bool, latency: bool) -> Verification:
         checks = (
             Check(name="outputs", holds=outputs, detail="d"),

@@ -193,7 +193,7 @@ def test_a_server_that_comes_late_gets_everything(
     assert search.finish()
 
 
-def test_a_server_that_stays_away_is_said_with_what_is_missing(
+def test_an_unreachable_server_is_reported_with_what_is_missing(
     remote: Server, night: Callable[[], Night]
 ) -> None:
     search = night()
@@ -216,7 +216,7 @@ def test_a_server_that_stays_away_is_said_with_what_is_missing(
     assert sync(search.experiment).written == 0
 
 
-def test_the_end_of_the_night_does_not_wait_for_a_server_that_is_silent(
+def test_the_end_of_a_search_does_not_wait_for_a_server_that_does_not_respond(
     remote: Server, night: Callable[[], Night], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "600")
