@@ -1,9 +1,9 @@
-"""A model of one's own for Tunefront: three functions, nothing else is asked for.
+"""A custom model for Tunefront: three functions are all that is required.
 
-The network takes the noise off 8 x 8 images of digits. There is no ready-made task for that, so
-this module says what the model is (`model`), what requests look like (`inputs`), and how good a
-candidate is (`quality`). Images are scikit-learn's; the weights are trained at first use, in
-about ten seconds, and kept beside this file as safetensors.
+The network removes the noise from 8 x 8 images of digits. There is no built-in task for that, so
+this module defines the model (`model`), the requests (`inputs`), and the quality of a candidate
+(`quality`). The images are scikit-learn's; the weights are trained at first use, in about ten
+seconds, and stored next to this file as safetensors.
 """
 
 import os

@@ -117,7 +117,7 @@ def test_a_space_in_which_only_the_baseline_can_run(folder: Path) -> None:
         *("--set", "baseline={runtime: torch, precision: fp32}"),
     )
     assert code == 2
-    assert "nothing of the space can run here, of 1 configuration: " in told
+    assert "no configuration of the space can run here, of 1 configuration: " in told
     assert "onnxruntime does not support precision bf16; it supports fp32 (1)" in told
     assert "--dry-run" in told
 

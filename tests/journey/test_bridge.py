@@ -298,7 +298,7 @@ def test_a_version_that_is_not_what_was_registered_is_refused(
     before = searched.client.get_registered_model(NAME).aliases.get("champion")
     code, out, said = cli("promote", f"models:/{NAME}/{swapped}")
     assert (code, told in " ".join(out.split())) == (5, True)
-    assert f"not promoted: models:/{NAME}/{swapped}; the champion is what it was" in said
+    assert f"not promoted: models:/{NAME}/{swapped}; the champion is unchanged" in said
     assert searched.client.get_registered_model(NAME).aliases.get("champion") == before
     assert "verified" not in searched.client.get_model_version(NAME, swapped).tags
     changed = tmp_path / "changed"

@@ -136,7 +136,7 @@ def test_a_night_in_the_background_is_looked_at_stopped_and_gone_on_with(night: 
     threading.Thread(target=let_go).start()
     stopped = night.cli("stop")
     assert stopped.returncode == 0, stopped.stderr
-    assert f"asked the driver (pid {pid}) to stop" in stopped.stderr
+    assert f"sent the driver (pid {pid}) a request to stop" in stopped.stderr
     goes_on = f"`tunefront run {night.file} --set budget.trials=6` resumes it"
     assert f"stopped; {goes_on}" in stopped.stderr
     assert night.pid is None
@@ -165,7 +165,7 @@ def test_stopping_now_drops_what_is_running(night: Night) -> None:
         env=night.environment,
     )
     assert patient.stderr is not None
-    assert f"asked the driver (pid {pid})" in patient.stderr.readline()
+    assert f"sent the driver (pid {pid}) a request to stop" in patient.stderr.readline()
     assert re.match(r"waiting for 1 trial: \d+ torch b", patient.stderr.readline())
     assert night.pid == pid
     hasty = night.cli("stop", "--now")

@@ -83,7 +83,13 @@ def test_there_is_one_block_and_what_was_said_stays(
     lines = {line for screen in during for line in screen.lines if line.startswith("now   0")}
     doings = {line.split(": ")[1].split(" for ")[0] for line in lines}
     assert "measuring" in doings
-    assert doings <= {"starting", "preparing requests", "building", "judging quality", "measuring"}
+    assert doings <= {
+        "starting",
+        "preparing requests",
+        "building",
+        "evaluating quality",
+        "measuring",
+    }
 
     screen = run.screen
     assert screen.cursor_shown

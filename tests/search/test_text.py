@@ -6,14 +6,15 @@ from tunefront.search.text import counted, listed
 
 
 @pytest.mark.parametrize(
-    ("count", "told"), [(0, "0 trials"), (1, "1 trial"), (2, "2 trials"), (1234, "1,234 trials")]
+    ("count", "expected"),
+    [(0, "0 trials"), (1, "1 trial"), (2, "2 trials"), (1234, "1,234 trials")],
 )
-def test_things_are_counted(count: int, told: str) -> None:
-    assert counted(count, "trial") == told
+def test_things_are_counted(count: int, expected: str) -> None:
+    assert counted(count, "trial") == expected
 
 
 @pytest.mark.parametrize(
-    ("numbers", "told"),
+    ("numbers", "expected"),
     [
         ([], ""),
         ([7], "007"),
@@ -21,5 +22,7 @@ def test_things_are_counted(count: int, told: str) -> None:
         (range(40), "000, 001, 002, 003, ..., 039"),
     ],
 )
-def test_of_many_numbers_the_first_and_the_last_are_named(numbers: list[int], told: str) -> None:
-    assert listed(numbers) == told
+def test_of_many_numbers_the_first_and_the_last_are_named(
+    numbers: list[int], expected: str
+) -> None:
+    assert listed(numbers) == expected

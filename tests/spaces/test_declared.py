@@ -16,7 +16,7 @@ def test_numbers_are_ordered_and_words_are_not() -> None:
     assert flags.choice([True, False]).values == (True, False)
 
 
-def test_outputs_change_unless_said_otherwise() -> None:
+def test_outputs_change_unless_specified_otherwise() -> None:
     written = {"values": [1, 2], "stage": "execution"}
     assert declared_kind("x", written).changes_outputs
     assert not declared_kind("x", {**written, "changes_outputs": False}).changes_outputs

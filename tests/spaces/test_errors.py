@@ -30,5 +30,5 @@ def test_without_a_near_name_all_are_listed_in_order() -> None:
     assert did_you_mean("zzz", ["threads", "runtime"]) == "; known: runtime, threads"
 
 
-def test_without_any_name_nothing_is_said() -> None:
+def test_without_any_name_nothing_is_reported() -> None:
     assert did_you_mean("zzz", []) == ""

@@ -165,7 +165,7 @@ def test_conditions_that_are_no_mapping_are_refused(when: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "told"),
+    ("written", "expected"),
     [
         ({"low": 1, "hihg": 4}, "threads: unknown key 'hihg'; did you mean 'high'?"),
         ({"high": 4}, "threads: a range needs low and high, but low is missing"),
@@ -188,8 +188,8 @@ def test_conditions_that_are_no_mapping_are_refused(when: object) -> None:
         ([], "space: threads: at least one value is needed, but got none"),
     ],
 )
-def test_a_range_that_is_none_is_refused(written: object, told: str) -> None:
-    assert refusal(WHOLE, written) == told
+def test_a_range_that_is_none_is_refused(written: object, expected: str) -> None:
+    assert refusal(WHOLE, written) == expected
 
 
 @pytest.mark.parametrize("step", [0, -1, "2", True, float("nan")])
@@ -218,8 +218,8 @@ def test_a_range_of_a_great_many_values_is_refused() -> None:
 
 
 def test_words_have_no_range() -> None:
-    told = "quantization: a list of words is needed, but got a range"
-    assert refusal(WORDS, {"low": 1, "high": 2}) == told
+    text = "quantization: a list of words is needed, but got a range"
+    assert refusal(WORDS, {"low": 1, "high": 2}) == text
 
 
 BITS = ChoiceKind(

@@ -48,7 +48,7 @@ def test_what_is_not_chosen_runs(context: ContextOf) -> None:
 
 
 @pytest.mark.parametrize(
-    ("runtime", "told"),
+    ("runtime", "expected"),
     [
         ("torch", "torch not installed"),
         ("inductor", "torch not installed"),
@@ -59,15 +59,15 @@ def test_what_is_not_chosen_runs(context: ContextOf) -> None:
         ("openvino", "openvino, nncf not installed; pip install 'tunefront[openvino]'"),
     ],
 )
-def test_a_runtime_needs_its_libraries(context: ContextOf, runtime: str, told: str) -> None:
-    assert obstacle(context(libraries={}), runtime=runtime) == told
+def test_a_runtime_needs_its_libraries(context: ContextOf, runtime: str, expected: str) -> None:
+    assert obstacle(context(libraries={}), runtime=runtime) == expected
     assert obstacle(context(), runtime=runtime) is None
 
 
 def test_only_what_is_missing_is_named(context: ContextOf) -> None:
     installed = {"onnx": "1", "onnxscript": "1"}
-    told = obstacle(context(libraries=installed), runtime="onnxruntime")
-    assert told == "onnxruntime not installed; pip install 'tunefront[onnxruntime]'"
+    text = obstacle(context(libraries=installed), runtime="onnxruntime")
+    assert text == "onnxruntime not installed; pip install 'tunefront[onnxruntime]'"
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
@@ -89,8 +89,8 @@ def test_bf16_runs_on_processors_that_have_it(context: ContextOf, isa: str) -> N
 
 
 def test_bf16_is_not_emulated(context: ContextOf) -> None:
-    told = "this processor has no bf16 instructions: it would be emulated"
-    assert obstacle(context(**OLD_CPU), precision="bf16") == told
+    text = "this processor has no bf16 instructions: it would be emulated"
+    assert obstacle(context(**OLD_CPU), precision="bf16") == text
 
 
 @pytest.mark.parametrize("isa", ["avx512_fp16", "asimdhp"])
@@ -99,12 +99,12 @@ def test_fp16_runs_on_processors_that_have_it(context: ContextOf, isa: str) -> N
 
 
 def test_fp16_is_not_emulated(context: ContextOf) -> None:
-    told = "this processor has no fp16 arithmetic: it would be emulated"
-    assert obstacle(context(**OLD_CPU), precision="fp16") == told
+    text = "this processor has no fp16 arithmetic: it would be emulated"
+    assert obstacle(context(**OLD_CPU), precision="fp16") == text
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_a_gpu_computes_in_low_precision_beside_any_processor(
+def test_a_gpu_computes_in_low_precision_next_to_any_processor(
     context: ContextOf, precision: str
 ) -> None:
     assert obstacle(context(**OLD_CPU), precision=precision, device="cuda") is None
@@ -112,9 +112,9 @@ def test_a_gpu_computes_in_low_precision_beside_any_processor(
 
 @pytest.mark.parametrize("runtime", ["torch", "inductor"])
 def test_quantization_in_torch_needs_torchao(context: ContextOf, runtime: str) -> None:
-    told = "torchao not installed; pip install 'tunefront[quantization]'"
+    text = "torchao not installed; pip install 'tunefront[quantization]'"
     quantized: dict[str, Value] = {"runtime": runtime, **DYNAMIC}
-    assert obstacle(context(**WITHOUT_TORCHAO), **quantized) == told
+    assert obstacle(context(**WITHOUT_TORCHAO), **quantized) == text
     assert obstacle(context(), **quantized) is None
     assert obstacle(context(**WITHOUT_TORCHAO), runtime=runtime) is None
 
@@ -126,7 +126,7 @@ def test_quantization_elsewhere_does_not_need_torchao(context: ContextOf, runtim
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "expected"),
     [
         (
             {"runtime": "onnxruntime", "precision": "bf16"},
@@ -155,9 +155,9 @@ def test_quantization_elsewhere_does_not_need_torchao(context: ContextOf, runtim
     ],
 )
 def test_a_runtime_runs_what_it_claims_only(
-    context: ContextOf, values: dict[str, Value], told: str
+    context: ContextOf, values: dict[str, Value], expected: str
 ) -> None:
-    assert obstacle(context(), **values) == told
+    assert obstacle(context(), **values) == expected
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
@@ -173,14 +173,14 @@ def test_on_every_processor_exactly_the_supported_formats_run(
 
 
 def test_a_reason_names_what_the_processor_lacks(context: ContextOf) -> None:
-    told = "this processor has no VNNI instructions: openvino would quantize the weights only"
+    text = "this processor has no VNNI instructions: openvino would quantize the weights only"
     values: dict[str, Value] = {"runtime": "openvino", **DYNAMIC}
-    assert obstacle(context(isa=PROCESSORS["avx2"]), **values) == told
+    assert obstacle(context(isa=PROCESSORS["avx2"]), **values) == text
     assert obstacle(context(isa=PROCESSORS["avx2-vnni"]), **values) is None
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "expected"),
     [
         ({"threads": 5}, "5 threads = 5 cores, but this machine offers 4"),
         (
@@ -193,8 +193,10 @@ def test_a_reason_names_what_the_processor_lacks(context: ContextOf) -> None:
         ),
     ],
 )
-def test_every_thread_needs_a_core(context: ContextOf, values: dict[str, Value], told: str) -> None:
-    assert obstacle(context(cores=4), **values) == told
+def test_every_thread_needs_a_core(
+    context: ContextOf, values: dict[str, Value], expected: str
+) -> None:
+    assert obstacle(context(cores=4), **values) == expected
 
 
 @pytest.mark.parametrize("values", [{"threads": 4}, {"threads": 2, "replicas": 2}])
@@ -216,13 +218,13 @@ def test_replicas_need_a_gpu_each(context: ContextOf) -> None:
 
 
 def test_ranks_on_the_processor_must_be_allowed(context: ContextOf) -> None:
-    told = "needs GPUs; set allow_parallel_on_cpu: true to run the ranks as CPU processes"
-    assert obstacle(context(), tensor_parallel=2) == told
+    text = "needs GPUs; set allow_parallel_on_cpu: true to run the ranks as CPU processes"
+    assert obstacle(context(), tensor_parallel=2) == text
     assert obstacle(context(parallel_on_cpu=True), tensor_parallel=2) is None
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "expected"),
     [
         (
             {"runtime": "inductor"},
@@ -234,17 +236,17 @@ def test_ranks_on_the_processor_must_be_allowed(context: ContextOf) -> None:
     ],
 )
 def test_what_a_sharded_model_can_not_do(
-    context: ContextOf, values: dict[str, Value], told: str
+    context: ContextOf, values: dict[str, Value], expected: str
 ) -> None:
     here = context(parallel_on_cpu=True)
-    assert obstacle(here, tensor_parallel=2, **values) == told
+    assert obstacle(here, tensor_parallel=2, **values) == expected
     assert obstacle(here, tensor_parallel=1, **values) is None
 
 
 def test_only_language_models_are_sharded(context: ContextOf) -> None:
     here = context(task="text-embedding", parallel_on_cpu=True)
-    told = "tensor parallelism is there for causal-lm, not for text-embedding"
-    assert obstacle(here, tensor_parallel=2) == told
+    text = "tensor parallelism is supported for causal-lm, not for text-embedding"
+    assert obstacle(here, tensor_parallel=2) == text
     assert obstacle(here, tensor_parallel=1) is None
 
 
@@ -254,21 +256,21 @@ def test_only_language_models_are_sharded(context: ContextOf) -> None:
 def test_single_zeros_gain_nothing_in_dense_matrices(
     context: ContextOf, values: dict[str, Value]
 ) -> None:
-    told = (
+    text = (
         "zeros in dense matrices gain nothing; only openvino stores them packed, with static 8 bits"
     )
-    assert obstacle(context(), pruning_ratio=0.5, pruning_method="magnitude", **values) == told
+    assert obstacle(context(), pruning_ratio=0.5, pruning_method="magnitude", **values) == text
 
 
 @pytest.mark.parametrize(
-    ("ratio", "told"), [(0.25, "packed weights gain nothing below half zeros"), (0.5, None)]
+    ("ratio", "expected"), [(0.25, "packed weights gain nothing below half zeros"), (0.5, None)]
 )
 def test_packed_weights_gain_from_half_zeros_on(
-    context: ContextOf, ratio: float, told: str | None
+    context: ContextOf, ratio: float, expected: str | None
 ) -> None:
     packed: dict[str, Value] = {"runtime": "openvino", **STATIC}
     values: dict[str, Value] = {"pruning_ratio": ratio, "pruning_method": "magnitude", **packed}
-    assert obstacle(context(), **values) == told
+    assert obstacle(context(), **values) == expected
 
 
 @pytest.mark.parametrize("method", ["ffn-channels", "heads", "layers"])
@@ -282,5 +284,5 @@ def test_the_method_does_not_matter_where_nothing_is_cut(context: ContextOf) -> 
 
 def test_the_most_telling_reason_comes_first(context: ContextOf) -> None:
     nothing = context(libraries={}, cores=1, **OLD_CPU)
-    told = obstacle(nothing, runtime="openvino", precision="bf16", threads=8)
-    assert told == "openvino, nncf not installed; pip install 'tunefront[openvino]'"
+    text = obstacle(nothing, runtime="openvino", precision="bf16", threads=8)
+    assert text == "openvino, nncf not installed; pip install 'tunefront[openvino]'"

@@ -236,8 +236,8 @@ def test_a_drop_says_which_rule_spoke_at_what_and_how_often(context: ContextOf) 
         "threads": [1, 2, 32],
     }
     found = build_space(written, context(), CATALOG).enumerate()
-    told = [(d.rule, d.reason, d.count, dict(d.values)) for d in found.dropped]
-    assert told == [
+    lines = [(d.rule, d.reason, d.count, dict(d.values)) for d in found.dropped]
+    assert lines == [
         (
             "cores",
             "32 threads = 32 cores, but this machine offers 16",

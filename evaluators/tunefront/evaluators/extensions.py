@@ -130,7 +130,7 @@ def _imported(file: Path) -> ModuleType:
 
 
 def content_of_extensions(files: Iterable[str]) -> str:
-    """Return a hash of the content of extension files and of Python files beside them.
+    """Return a hash of the content of extension files and of Python files next to them.
 
     Empty without files. It is part of the keys of everything that an extension can change.
     """

@@ -1,4 +1,4 @@
-"""Extensions: what a folder or a user's file adds to the space, as pure data beside its code."""
+"""Extensions: what a folder or a user's file adds to the space, as pure data next to its code."""
 
 import shutil
 from collections.abc import Mapping
@@ -95,7 +95,7 @@ NOTHING: Mapping[str, Mapping[Value, str]] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extension:
-    """What a folder (or a user's file) adds to the space; pure data, kept beside its code.
+    """What a folder (or a user's file) adds to the space; pure data, stored next to its code.
 
     An extension that adds values to a known choice is active in configurations that have one of
     these values; its requirements and exclusions apply there only. Without `values` it is always
@@ -115,8 +115,8 @@ class Extension:
         metrics: Metrics that it measures: of a measure, or of a task's own pipeline. Those of a
             pipeline with the kind `quality` are the quality of a trial, the primary one first.
         interfaces: For a runtime or a task: names of the interfaces by which it is called; a
-            runtime can run the tasks that have one of its own.
-        uses: For a task with a pipeline of its own: the choices of other extensions that it
+            runtime can run the tasks that have one of them in common.
+        uses: For a task with its own pipeline: the choices of other extensions that it
             applies; an experiment cannot set further ones. None: all of them.
         provides: The classes that implement contracts, by contract (`runtime`, `workload`,
             `pipeline`, `profiler`, `technique`, `measure`, `read_back`), as `module:name`; imported

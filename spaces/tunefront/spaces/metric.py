@@ -23,7 +23,7 @@ Occupies = Literal["host", "gpu", "none"]
 class Metric:
     """A metric that trials are compared by.
 
-    Nothing else lists names of metrics: what needs to know a metric's part asks these attributes.
+    Nothing else lists names of metrics: other code reads these attributes.
 
     Attributes:
         name: Its key in files and records.
@@ -31,11 +31,11 @@ class Metric:
         direction: Whether lower or higher values are better.
         summary: One-line description.
         scale: `linear` if the metric is the mean of its items, `log` if it is exp of that mean.
-        kind: What it tells: `speed`, `memory`, `quality`, `energy`, `cost` or `training`. Quality
+        kind: Category: `speed`, `memory`, `quality`, `energy`, `cost` or `training`. Quality
             is measured on the same items for all trials, so its interval is no noise between them.
         follows: How it follows from the speed-up against the baseline, in value and interval:
             `rate` if it is proportional to it, `time` if it is inversely proportional, `none` if it
-            has a value and an interval of its own.
+            has its own value and interval.
         single_reading: Whether each process is read once, so that the metric of one trial has no
             interval although another process of the same candidate would differ a little.
         reference_rate: Whether speed-ups are ratios of this metric; its `follows` is `rate`. A

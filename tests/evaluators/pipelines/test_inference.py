@@ -241,7 +241,7 @@ WILD = [1.0, 2.0, 1.0, 2.0, 1.0, 2.0, 1.0]
         (
             turns([1.0] * 7, [0.0, 0.0, *[1.0] * 5]),
             QUIET,
-            ("others took the cores in 5 of 7 turns",),
+            ("other processes used the cores in 5 of 7 turns",),
         ),
         (
             turns([1.0] * 7),
@@ -385,7 +385,7 @@ def test_a_choice_that_did_not_take_effect_is_a_failure(
     target.symlink_to(store / own[:2] / own)
     found = evaluate(lied, wrong, isolation, tmp_path / "log")
     assert (found.status, found.cause) == ("failed", "not applied")
-    assert "precision: fp32 asked for, but the running candidate has bf16" in found.message
+    assert "precision: fp32 requested, but the running candidate has bf16" in found.message
 
 
 def test_a_workload_that_can_not_be_read_is_refused(

@@ -56,7 +56,7 @@ def test_rows_are_all_of_the_request_and_the_trace_opens(profiled: Profiled, run
 
 def test_operators_of_a_program_are_told_by_module(profiled: Profiled) -> None:
     found, _ = profiled(replicas=2)
-    assert found.notes == ["one of 2 replicas, alone: beside the others it may be slower"]
+    assert found.notes == ["one of 2 replicas, alone: it can be slower when all of them run"]
     linear = [row for row in found.rows if row.operator == "aten::linear"]
     assert linear and {row.kind for row in linear} == {"matmul"}
     modules = {row.module or "" for row in linear}

@@ -110,7 +110,7 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Any:
     return install
 
 
-def test_a_round_says_rates_and_figures_of_everybody(play: Any) -> None:
+def test_a_round_returns_rates_and_values_of_all_configurations(play: Any) -> None:
     """Three items a pass."""
     play([[0.5], [0.25]])
     base, fast = run_turns(turns_job(BASELINE, FAST))

@@ -37,9 +37,9 @@ def cache(
         monkeypatch.setattr(sys, "argv", ["tunefront", "cache", *arguments])
         with pytest.raises(SystemExit) as ended:
             main()
-        told = capfd.readouterr()
+        text = capfd.readouterr()
         assert isinstance(ended.value.code, int)
-        return ended.value.code, told.out, told.err
+        return ended.value.code, text.out, text.err
 
     return run
 
@@ -65,12 +65,12 @@ def fill(path: Path) -> None:
     path.write_bytes(b"x" * MB)
 
 
-def record(told: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(told)
+def record(expected: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(expected)
     return found
 
 
-def test_an_empty_cache_is_told(cache: Cache, tmp_path: Path) -> None:
+def test_an_empty_cache_is_reported(cache: Cache, tmp_path: Path) -> None:
     code, out, _ = cache("--format", "json")
     assert code == 0
     assert record(out) == {
@@ -86,14 +86,14 @@ def test_an_empty_cache_is_told(cache: Cache, tmp_path: Path) -> None:
     assert not (tmp_path / "cache").exists()
 
 
-def test_folder_size_products_limit_and_oldest_are_told(cache: Cache, tmp_path: Path) -> None:
+def test_folder_size_products_limit_and_oldest_are_reported(cache: Cache, tmp_path: Path) -> None:
     add("one", 30)
     add("other", 2)
     add_prepared("quickstart-abc")
     code, out, err = cache()
     assert (code, err) == (0, "")
-    for told in (str(tmp_path / "cache"), "2, 2 MB", "2.00 GB", "last used", "1, 1 MB"):
-        assert told in out
+    for text in (str(tmp_path / "cache"), "2, 2 MB", "2.00 GB", "last used", "1, 1 MB"):
+        assert text in out
     found = record(cache("--format", "json")[1])
     assert (found["products"], found["size_mb"]) == (2, 2.0)
     assert found["prepared"] == {"folders": 1, "size_mb": 1.0}
@@ -113,7 +113,7 @@ def test_a_limit_evicts_down_to_it_whatever_was_used_lately(cache: Cache) -> Non
     assert "removed 0 folders" in cache("--limit", "1MB")[2]
 
 
-def test_what_is_in_use_stays_and_is_told(cache: Cache) -> None:
+def test_what_is_in_use_stays_and_is_reported(cache: Cache) -> None:
     held, free, prepared = add("held", 3), add("free", 2), add_prepared("quickstart-abc")
     with in_use(held):
         assert "removed 1 folders, 1 MB; 1 in use stay" in cache("--limit", "0.1MB")[2]

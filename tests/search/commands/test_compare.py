@@ -34,10 +34,10 @@ def compare(load: Callable[..., Experiment], evaluation: Callable[..., Evaluatio
 
 
 def test_one_trial_is_compared_with_the_baseline(compare: Compare) -> None:
-    told = compare("1").stdout
-    assert "threads" in told
-    assert "answers 1 of 1 sample otherwise than 000" in told
-    assert "another thing" in told
+    text = compare("1").stdout
+    assert "threads" in text
+    assert "1 of 1 output differs from 000" in text
+    assert "another thing" in text
     both = compare("1", "--format", "json").stdout
     assert both == compare("baseline", "1", "1", "--format", "json").stdout
     assert [trial["number"] for trial in json.loads(both)["trials"]] == [0, 1]
@@ -45,7 +45,7 @@ def test_one_trial_is_compared_with_the_baseline(compare: Compare) -> None:
 
 def test_the_baseline_alone_is_no_comparison(compare: Compare) -> None:
     with pytest.raises(
-        ExperimentError, match="at least one trial beside the baseline is needed, but got only 000"
+        ExperimentError, match="at least one trial besides the baseline is needed, but got only 000"
     ) as caught:
         raise compare("baseline").exception or AssertionError
     assert "--all` lists them" in str(caught.value)

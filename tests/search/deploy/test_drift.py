@@ -68,7 +68,7 @@ def test_what_processes_differ_by_for_no_reason_is_no_drift() -> None:
     assert judged(manifest(), rounds(10.45, 522.5))["peak_memory_mb"].verdict == "holds"
 
 
-def test_a_slower_machine_is_no_drift_and_is_said() -> None:
+def test_a_slower_machine_is_no_drift_and_is_reported() -> None:
     slower = {"compute_ms": 4.0, "memory_ms": 12.0}
     found = judged(manifest(), rounds(14.0, probe=slower))["latency_ms"]
     assert found.verdict == "not compared"
@@ -80,22 +80,22 @@ def test_a_slower_machine_is_no_drift_and_is_said() -> None:
     assert judged(manifest(), rounds(14.0, 600.0, slower))["peak_memory_mb"].verdict == "drifted"
 
 
-def test_a_busy_machine_is_no_drift_and_is_said() -> None:
+def test_a_busy_machine_is_no_drift_and_is_reported() -> None:
     found = judged(manifest(), rounds(25.0, foreign=0.5))["latency_ms"]
     assert found.verdict == "not compared"
-    assert found.detail == "others took 50% of the cores' time meanwhile"
+    assert found.detail == "other processes used 50% of the cores' time during the rounds"
     assert judged(manifest(), rounds(10.0, foreign=0.5))["latency_ms"].verdict == "holds"
     assert judged(manifest(), rounds(1000.0, foreign=0.5))["latency_ms"].verdict == "drifted"
     assert BUSY == QUIET
 
 
-def test_another_machine_s_figures_are_not_judged() -> None:
+def test_another_machine_s_values_are_not_compared() -> None:
     for finding in measurement_findings(manifest(), rounds(100.0, 5000.0), "elsewhere"):
         assert finding.verdict == "not compared"
         assert finding.detail == "recorded on another machine: Made-up CPU"
 
 
-def test_a_figure_that_was_not_recorded_is_no_finding() -> None:
+def test_a_value_that_was_not_recorded_is_no_finding() -> None:
     written = manifest()
     del written["sample_measurements"]["latency_ms"]
     assert list(judged(written, rounds())) == ["peak_memory_mb"]
@@ -135,7 +135,7 @@ def test_rounds_keep_every_round_in_their_interval() -> None:
     assert (alone.low, alone.value, alone.high, alone.unit) == (5.0, 5.0, 5.0, "MB")
 
 
-def test_an_interval_of_rounds_holds_the_true_figure_as_often_as_it_says() -> None:
+def test_an_interval_of_rounds_holds_the_true_value_as_often_as_it_says() -> None:
     """At least 95 % of 1,000; it holds all rounds, too, and so more."""
     drawn = np.exp(np.random.default_rng(0).normal(0.0, 0.03, (1000, 3)))
     intervals = [of_rounds(values.tolist(), "latency_ms") for values in drawn]

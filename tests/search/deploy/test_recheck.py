@@ -108,11 +108,11 @@ def test_an_export_that_was_left_alone_holds(exported: Path, once: None) -> None
     """Its speed may be not compared, where others are busy on this machine."""
     done = cli(exported)
     assert done.return_value == 0, done.stdout
-    told = " ".join(done.stdout.split())
-    assert "DRIFTED" not in told
-    assert "files holds" in told.replace("- ", "")
-    assert "score" in told
-    assert f"holds: {exported}" in told
+    text = " ".join(done.stdout.split())
+    assert "DRIFTED" not in text
+    assert "files holds" in text.replace("- ", "")
+    assert "score" in text
+    assert f"holds: {exported}" in text
     assert "measuring: round 1 of 1" in done.stderr
     (kept,) = history(exported)
     assert kept["verdict"] == "holds"
@@ -144,14 +144,14 @@ def test_what_is_worse_than_recorded_has_drifted(copy: Callable[..., Path], once
     assert found["outputs"] == "holds"
 
 
-def test_what_can_not_be_judged_here_is_said(copy: Callable[..., Path], once: None) -> None:
+def test_what_can_not_be_evaluated_here_is_reported(copy: Callable[..., Path], once: None) -> None:
     hardware = {"fingerprint": "elsewhere", "summary": "Another CPU", "isa": []}
     folder = copy(hardware=hardware, experiment_file="/nowhere/experiment.yaml")
     done = cli(folder)
     assert done.return_value == 0
-    told = " ".join(done.stdout.split())
-    assert told.count("recorded on another machine: Another CPU") == 2
-    assert "/nowhere/experiment.yaml is not here; name the experiment's file" in told
+    text = " ".join(done.stdout.split())
+    assert text.count("recorded on another machine: Another CPU") == 2
+    assert "/nowhere/experiment.yaml is not here; name the experiment's file" in text
 
 
 def test_changed_files_are_drift_and_nothing_of_them_is_run(copy: Callable[..., Path]) -> None:
@@ -162,7 +162,7 @@ def test_changed_files_are_drift_and_nothing_of_them_is_run(copy: Callable[..., 
     assert verdicts(done) == {"files": "drifted"}
 
 
-def test_other_data_is_not_judged_and_named_experiments_are(
+def test_other_data_is_not_compared_and_named_experiments_are(
     copy: Callable[..., Path], exported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tunefront.search.deploy.quality_recheck import reevaluate_quality
@@ -178,10 +178,10 @@ def test_other_data_is_not_judged_and_named_experiments_are(
     assert judge().detail == "the manifest names no experiment; name its file with --experiment"
     found = judge(named=exported.parent)
     assert (found.metric, found.verdict) == ("score", "not compared")
-    assert found.detail == "model or data are not those that it was judged with"
+    assert found.detail == "model or data differ from those of the recorded quality"
     assert found.now is not None
     lost = judge(named=exported.parent, measurements={})
-    assert "judges score, which the export does not record" in lost.detail
+    assert "evaluates score, which the export does not record" in lost.detail
     with pytest.raises(ExperimentError, match="does not exist"):
         judge(named=folder / "nowhere.yaml")
     other = folder.parent / "other.yaml"
@@ -284,9 +284,9 @@ def test_libraries_of_other_versions_are_named(
 
     newer = replace(detect_hardware(), libraries={"onnxruntime": "99.0"})
     monkeypatch.setattr(module, "detect_hardware", lambda: newer)
-    told = module._libraries(read_manifest(exported))
-    assert any(line.startswith("onnxruntime: ") and line.endswith("-> 99.0") for line in told)
-    assert any(line.endswith("-> not installed") for line in told)
+    text = module._libraries(read_manifest(exported))
+    assert any(line.startswith("onnxruntime: ") and line.endswith("-> 99.0") for line in text)
+    assert any(line.endswith("-> not installed") for line in text)
 
 
 def test_libraries_that_are_as_recorded_are_not_named(exported: Path) -> None:

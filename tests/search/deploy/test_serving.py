@@ -52,7 +52,7 @@ def written(runtime: str, **versions: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("runtime", builtin_catalog().names("runtime"))
-def test_versions_are_exact_and_nobody_is_root(runtime: str) -> None:
+def test_versions_are_exact_and_the_user_is_not_root(runtime: str) -> None:
     found = written(runtime)
     known = {"FROM", "RUN", "ENV", "WORKDIR", "COPY", "USER", "EXPOSE", "HEALTHCHECK", "CMD"}
     assert set(found) == known
@@ -91,9 +91,9 @@ def test_versions_are_those_installed_here() -> None:
 
 
 def test_the_readme_says_how_to_serve_and_what_can_not_be() -> None:
-    told = serving_text(deployment("torch"))
-    assert "pip install torch numpy fastapi uvicorn" in told
-    assert "docker build" in told
+    text = serving_text(deployment("torch"))
+    assert "pip install torch numpy fastapi uvicorn" in text
+    assert "docker build" in text
     assert "compiled for the processor" in serving_text(deployment("inductor"))
     shared = serving_text(deployment("torch", ranks=2))
     assert shared.startswith("There is no `serve.py`: 2 processes share this model")

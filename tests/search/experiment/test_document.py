@@ -85,7 +85,7 @@ def test_a_place_is_the_line_of_the_nearest_key(
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("a: 1\nb: 2\na: 3\n", "FILE:3: a stands twice (first in line 1); keep one"),
         ("b:\n  c: 1\n  c: 2\n", "FILE:3: b.c stands twice (first in line 2); keep one"),
@@ -93,8 +93,8 @@ def test_a_place_is_the_line_of_the_nearest_key(
         ("{a: 1, a: 1}", "FILE:1: a stands twice (first in line 1); keep one"),
     ],
 )
-def test_a_key_that_stands_twice_is_refused(file: Path, text: str, told: str) -> None:
-    assert refusal(file, text) == told
+def test_a_key_that_stands_twice_is_refused(file: Path, text: str, expected: str) -> None:
+    assert refusal(file, text) == expected
 
 
 def test_the_same_key_in_two_sections_is_two_keys(file: Path) -> None:
@@ -109,7 +109,7 @@ def test_a_file_must_hold_keys_and_values(file: Path, text: str, kind: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("a: 1\nb: [", "FILE:2: not YAML: expected the node content, but found '<stream end>'"),
         ("a: 1\n b: 2", "FILE:2: not YAML: mapping values are not allowed here"),
@@ -125,8 +125,8 @@ def test_a_file_must_hold_keys_and_values(file: Path, text: str, kind: str) -> N
         ),
     ],
 )
-def test_what_is_not_yaml_is_refused_with_its_line(file: Path, text: str, told: str) -> None:
-    assert refusal(file, text).startswith(told)
+def test_what_is_not_yaml_is_refused_with_its_line(file: Path, text: str, expected: str) -> None:
+    assert refusal(file, text).startswith(expected)
 
 
 def test_what_is_not_text_is_refused(file: Path) -> None:
@@ -157,8 +157,8 @@ def test_of_two_overrides_the_later_one_counts(file: Path) -> None:
 
 @pytest.mark.parametrize("override", ["a", "", "=1", "a.=1", ".a=1", "a..b=1"])
 def test_an_override_names_a_key_and_a_value(file: Path, override: str) -> None:
-    told = f"--set: a.b=value is needed, but got {override!r}"
-    assert refusal(file, "a: 1", override) == told
+    text = f"--set: a.b=value is needed, but got {override!r}"
+    assert refusal(file, "a: 1", override) == text
 
 
 def test_an_override_below_a_value_is_refused(file: Path) -> None:

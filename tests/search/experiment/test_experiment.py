@@ -101,7 +101,7 @@ def test_sections_reach_the_experiment(load: Load) -> None:
     assert experiment.sampler == "grid"
 
 
-def test_results_lie_beside_the_file_under_the_name(load: Load) -> None:
+def test_results_lie_next_to_the_file_under_the_name(load: Load) -> None:
     experiment = load()
     assert experiment.slug == "made-up"
     assert experiment.results == experiment.path.parent / "results" / "made-up"
@@ -187,7 +187,7 @@ def test_a_preset_is_a_space(load: Load, preset: str) -> None:
     assert names == {*PRESETS[preset], "quantization_bits"}
 
 
-def test_what_stands_beside_a_preset_overrules_it(load: Load) -> None:
+def test_what_stands_next_to_a_preset_overrules_it(load: Load) -> None:
     experiment = load("space={preset: cpu-latency, threads: [2], replicas: [1, 2]}")
     assert values_of(experiment, "threads") == (2,)
     assert values_of(experiment, "replicas") == (1, 2)
@@ -296,7 +296,7 @@ def test_a_smoke_run_is_short_whatever_is_asked_for(load: Load) -> None:
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "expected"),
     [
         (
             "workload.architecture=decodr",
@@ -393,21 +393,23 @@ def test_a_smoke_run_is_short_whatever_is_asked_for(load: Load) -> None:
         ),
     ],
 )
-def test_what_can_not_stand_is_refused_with_its_place(load: Load, override: str, told: str) -> None:
-    assert refusal(load, override).startswith(told)
+def test_what_can_not_stand_is_refused_with_its_place(
+    load: Load, override: str, expected: str
+) -> None:
+    assert refusal(load, override).startswith(expected)
 
 
 def test_a_missing_script_is_refused(load: Load) -> None:
-    told = refusal(load, "prepare=nowhere.py")
+    text = refusal(load, "prepare=nowhere.py")
     assert re.fullmatch(
-        r"FILE: prepare: /\S+/nowhere\.py does not exist; name a Python script", told
+        r"FILE: prepare: /\S+/nowhere\.py does not exist; name a Python script", text
     )
 
 
 def test_a_workload_without_its_data_is_refused(load: Load) -> None:
-    told = refusal(load, "workload.data=null")
-    assert told.startswith("FILE:2: workload: ")
-    assert told.endswith("task causal-lm needs 'data', but it is missing")
+    text = refusal(load, "workload.data=null")
+    assert text.startswith("FILE:2: workload: ")
+    assert text.endswith("task causal-lm needs 'data', but it is missing")
 
 
 EXTENSION = """\
@@ -436,10 +438,10 @@ def test_an_extension_file_adds_its_choices(load: Load, tmp_path: Path) -> None:
 def test_an_extension_that_can_not_be_read_is_refused(load: Load, tmp_path: Path) -> None:
     empty = tmp_path / "empty_for_tests.py"
     empty.write_text("")
-    told = refusal(load, f"extensions=[{empty}]")
-    assert told.startswith(f"FILE: extensions: {empty} defines no Extension at module level")
-    told = refusal(load, "extensions=[nowhere.py]")
-    assert re.match(r"FILE: extensions: /\S+/nowhere\.py is not a Python file", told)
+    text = refusal(load, f"extensions=[{empty}]")
+    assert text.startswith(f"FILE: extensions: {empty} defines no Extension at module level")
+    text = refusal(load, "extensions=[nowhere.py]")
+    assert re.match(r"FILE: extensions: /\S+/nowhere\.py is not a Python file", text)
 
 
 def test_a_choice_is_declared_with_its_values_and_its_stage(load: Load) -> None:
@@ -450,7 +452,7 @@ def test_a_choice_is_declared_with_its_values_and_its_stage(load: Load) -> None:
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "expected"),
     [
         (
             "space.beams={values: [1], stage: later}",
@@ -464,9 +466,9 @@ def test_a_choice_is_declared_with_its_values_and_its_stage(load: Load) -> None:
     ],
 )
 def test_a_declaration_that_is_wrong_is_refused_with_its_place(
-    load: Load, override: str, told: str
+    load: Load, override: str, expected: str
 ) -> None:
-    assert refusal(load, override) == told
+    assert refusal(load, override) == expected
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:

@@ -65,15 +65,15 @@ def test_a_metric_in_percent_may_say_so(written: str) -> None:
     "written", [5, None, ["<= 5"], "5", "< 5", "= 5", "<= five", "<=", "", "%"]
 )
 def test_what_is_no_limit_is_refused(written: object) -> None:
-    told = f"a limit is written '<= NUMBER' or '>= NUMBER', but got {written!r}"
-    assert refusal(LATENCY, written) == told
+    text = f"a limit is written '<= NUMBER' or '>= NUMBER', but got {written!r}"
+    assert refusal(LATENCY, written) == text
 
 
 def test_percent_of_another_unit_is_refused() -> None:
-    told = "latency_ms is in ms, not in percent; write '<= 5'"
-    assert refusal(LATENCY, "<= 5%") == told
-    told = "accuracy is in plain numbers, not in percent; write '>= 0.9'"
-    assert refusal(ACCURACY, ">= 0.9%") == told
+    text = "latency_ms is in ms, not in percent; write '<= 5'"
+    assert refusal(LATENCY, "<= 5%") == text
+    text = "accuracy is in plain numbers, not in percent; write '>= 0.9'"
+    assert refusal(ACCURACY, ">= 0.9%") == text
 
 
 @pytest.mark.parametrize("number", ["1e", "--1", "1.2.3", "+", "e5"])
@@ -102,7 +102,7 @@ FORM = "limit: 'latency_ms<=NUMBER' or 'latency_ms>=NUMBER' is needed"
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("latency<=12", "limit: unknown metric 'latency'; did you mean 'latency_ms'?"),
         ("<=12", "limit: unknown metric '<=12'; known: energy_per_item, "),
@@ -110,10 +110,10 @@ FORM = "limit: 'latency_ms<=NUMBER' or 'latency_ms>=NUMBER' is needed"
         ("latency_ms<12", f"{FORM}, but got 'latency_ms<12'"),
     ],
 )
-def test_what_is_no_limit_on_the_command_line_is_refused(text: str, told: str) -> None:
+def test_what_is_no_limit_on_the_command_line_is_refused(text: str, expected: str) -> None:
     with pytest.raises(ExperimentError) as caught:
         Limit.parse_expression(text, METRICS)
-    assert str(caught.value).startswith(told)
+    assert str(caught.value).startswith(expected)
 
 
 def test_a_limit_is_shown_as_it_is_written() -> None:
@@ -143,8 +143,8 @@ def test_no_number_keeps_no_limit() -> None:
 def test_limits_that_no_value_keeps_together_are_refused() -> None:
     with pytest.raises(ExperimentError) as caught:
         check_limits((limit("<=", 5.0), limit(">=", 6.0)))
-    told = "limits contradict each other: latency_ms >= 6 and latency_ms <= 5"
-    assert str(caught.value) == told
+    text = "limits contradict each other: latency_ms >= 6 and latency_ms <= 5"
+    assert str(caught.value) == text
 
 
 def test_limits_that_some_value_keeps_may_stand_together() -> None:

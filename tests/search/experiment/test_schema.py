@@ -18,7 +18,7 @@ def refusal(load: Load, *overrides: str, text: str | None = None) -> str:
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "expected"),
     [
         ("objective=1", "FILE: objective: unknown key; did you mean 'objectives'?"),
         ("workload.modle=x", "FILE:2: workload.modle: unknown key; did you mean 'model'?"),
@@ -28,12 +28,14 @@ def refusal(load: Load, *overrides: str, text: str | None = None) -> str:
         ("confirmation.round=3", "FILE: confirmation.round: unknown key; did you mean 'rounds'?"),
     ],
 )
-def test_an_unknown_key_is_answered_with_the_nearest(load: Load, override: str, told: str) -> None:
-    assert refusal(load, override) == told
+def test_an_unknown_key_is_answered_with_the_nearest(
+    load: Load, override: str, expected: str
+) -> None:
+    assert refusal(load, override) == expected
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "expected"),
     [
         (
             "workload.task=causal_lm",
@@ -54,8 +56,10 @@ def test_an_unknown_key_is_answered_with_the_nearest(load: Load, override: str, 
         ),
     ],
 )
-def test_an_unknown_word_is_answered_with_the_nearest(load: Load, override: str, told: str) -> None:
-    assert refusal(load, override) == told
+def test_an_unknown_word_is_answered_with_the_nearest(
+    load: Load, override: str, expected: str
+) -> None:
+    assert refusal(load, override) == expected
 
 
 @pytest.mark.parametrize("key", ["name", "workload", "space", "objectives"])
@@ -67,19 +71,19 @@ def test_a_key_that_is_needed_is_missed(load: Load, key: str) -> None:
         "objectives": "objectives: {throughput: maximize}",
     }
     del lines[key]
-    told = refusal(load, text="\n".join(lines.values()))
-    assert told == f"FILE: {key}: this key is needed, but it is missing"
+    message = refusal(load, text="\n".join(lines.values()))
+    assert message == f"FILE: {key}: this key is needed, but it is missing"
 
 
 def test_a_key_that_a_section_needs_is_missed_in_its_line(load: Load) -> None:
     text = "name: x\nworkload:\n  task: causal-lm\nspace: {threads: [1]}\nobjectives: {}\n"
-    told = refusal(load, text=text)
-    assert told == "FILE:2: workload.model: this key is needed, but it is missing"
+    message = refusal(load, text=text)
+    assert message == "FILE:2: workload.model: this key is needed, but it is missing"
 
 
-def test_all_problems_are_told_at_once(load: Load) -> None:
-    told = refusal(load, "workload.modle=x", "seed=-1", "sampler=tp").splitlines()
-    assert [line.split(": ")[1] for line in told] == ["workload.modle", "sampler", "seed"]
+def test_all_problems_are_reported_at_once(load: Load) -> None:
+    lines = refusal(load, "workload.modle=x", "seed=-1", "sampler=tp").splitlines()
+    assert [line.split(": ")[1] for line in lines] == ["workload.modle", "sampler", "seed"]
 
 
 @pytest.mark.parametrize(
@@ -98,12 +102,12 @@ def test_all_problems_are_told_at_once(load: Load) -> None:
 )
 def test_whole_numbers_have_bounds(load: Load, key: str, low: int, high: int | None) -> None:
     load(f"{key}={low}")
-    told = f"{key}: greater than or equal to {low} is needed, but got {low - 1}"
-    assert refusal(load, f"{key}={low - 1}").endswith(told)
+    text = f"{key}: greater than or equal to {low} is needed, but got {low - 1}"
+    assert refusal(load, f"{key}={low - 1}").endswith(text)
     if high is not None:
         load(f"{key}={high}")
-        told = f"{key}: less than or equal to {high} is needed, but got {high + 1}"
-        assert refusal(load, f"{key}={high + 1}").endswith(told)
+        text = f"{key}: less than or equal to {high} is needed, but got {high + 1}"
+        assert refusal(load, f"{key}={high + 1}").endswith(text)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +132,7 @@ def test_times_and_shares_are_positive(load: Load, key: str, value: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "expected"),
     [
         ("measurement.seconds=3601", "less than or equal to 3600 is needed, but got 3601"),
         ("measurement.precision=1", "less than 1 is needed, but got 1"),
@@ -150,8 +154,8 @@ def test_times_and_shares_are_positive(load: Load, key: str, value: str) -> None
         ("workload.trust_remote_code=5", "a valid boolean, unable to interpret input is needed, "),
     ],
 )
-def test_what_is_of_another_kind_is_refused(load: Load, override: str, told: str) -> None:
-    assert f"{override.partition('=')[0]}: {told}" in refusal(load, override)
+def test_what_is_of_another_kind_is_refused(load: Load, override: str, expected: str) -> None:
+    assert f"{override.partition('=')[0]}: {expected}" in refusal(load, override)
 
 
 @pytest.mark.parametrize("override", ["name=''", f"name={'x' * 81}", "workload.model=''"])
@@ -166,5 +170,5 @@ def test_a_metric_is_named_in_lower_case(load: Load, metric: str) -> None:
 
 def test_a_key_that_is_no_text_is_refused(load: Load) -> None:
     text = "name: x\nworkload: {task: causal-lm, model: m, data: d}\n"
-    told = refusal(load, text=f"{text}space: {{threads: [1]}}\nobjectives: {{}}\n1: 2\n")
-    assert told.startswith("FILE:5: 1: ")
+    message = refusal(load, text=f"{text}space: {{threads: [1]}}\nobjectives: {{}}\n1: 2\n")
+    assert message.startswith("FILE:5: 1: ")

@@ -106,7 +106,7 @@ def ends(*rows: tuple[float, float]) -> tuple[Costs, Costs]:
 
 
 def pairs(low: Costs, high: Costs) -> npt.NDArray[np.bool_]:
-    """Which rows can't be told apart from which, `(trials, trials)`."""
+    """Which rows tied with which, `(trials, trials)`."""
     return np.stack([indistinguishable(low, high, row) for row in range(len(low))])
 
 
@@ -124,7 +124,7 @@ def pairs(low: Costs, high: Costs) -> npt.NDArray[np.bool_]:
         ((0.0, 0.0), (1e-9, 1e-9), False),
     ],
 )
-def test_figures_are_apart_where_intervals_are_and_by_more_than_a_percent(
+def test_values_are_apart_where_intervals_are_and_by_more_than_a_percent(
     one: tuple[float, float], other: tuple[float, float], same: bool
 ) -> None:
     found = pairs(*ends(one, other))
@@ -185,7 +185,7 @@ def test_without_spread_chances_are_the_front(costs: Costs) -> None:
 
 
 @given(grids(least=1), st.integers(1, 3))
-def test_somebody_is_on_the_front_in_every_draw(costs: Costs, half: int) -> None:
+def test_every_draw_has_a_front(costs: Costs, half: int) -> None:
     found = chances(costs, costs - half, costs + half, draws=20)
     assert found.sum() >= 1.0 - 1e-9
     assert ((found >= 0) & (found <= 1)).all()

@@ -159,34 +159,29 @@ def test_without_such_objectives_throughput_and_peak_memory_decide(
     assert pick_named(front, "highest quality").reason == "best perplexity on the front"
 
 
-def test_the_smallest_is_not_called_by_what_can_not_be_told_apart(
+def test_the_smallest_is_not_chosen_by_differences_within_the_intervals(
     experiment: Experiment, row: TrialOf
 ) -> None:
     """0.5 % of memory is nothing; 1 is ten times as fast, and 3 smaller beyond doubt."""
     trials = [row(0, 100, 500), row(1, 1000, 201), row(2, 50, 200), row(4, 90, 200.5)]
     front = front_of(experiment, trials, prefer="throughput")
     assert numbers(front.trials) == [1, 4, 2]
-    told = pick_named(front, "smallest")
-    assert told.trial.number == 1
-    assert told.reason == (
-        "least peak_memory_mb on the front (by that can't be told apart from 004, 002; the "
-        "recommended of them)"
+    text = pick_named(front, "smallest")
+    assert text.trial.number == 1
+    assert text.reason == (
+        "least peak_memory_mb on the front (tied with 004, 002; the recommended of them)"
     )
     more = [*trials[1:], row(3, 60, 150), row(5, 55, 149.9)]
     other = front_of(experiment, more, prefer="throughput")
     assert pick_named(other, "smallest").trial.number == 3
-    assert pick_named(other, "smallest").reason.endswith("from 005; the fastest of them)")
+    assert pick_named(other, "smallest").reason.endswith("(tied with 005; the fastest of them)")
 
 
-def test_the_fastest_of_those_that_can_not_be_told_apart_is_the_smallest(
-    experiment: Experiment, row: TrialOf
-) -> None:
+def test_the_fastest_of_tied_trials_is_the_smallest(experiment: Experiment, row: TrialOf) -> None:
     trials = [row(0, 100, 500), row(1, 1000, 600), row(2, 998, 590), row(3, 300, 50)]
-    told = pick_named(front_of(experiment, trials), "fastest")
-    assert told.trial.number == 2
-    assert told.reason == (
-        "best throughput on the front (by that can't be told apart from 001; the smallest of them)"
-    )
+    text = pick_named(front_of(experiment, trials), "fastest")
+    assert text.trial.number == 2
+    assert text.reason == ("best throughput on the front (tied with 001; the smallest of them)")
 
 
 def test_the_recommended_trial_gains_most_over_the_baseline(
@@ -195,8 +190,8 @@ def test_the_recommended_trial_gains_most_over_the_baseline(
     trials = [row(0, 100, 100), row(1, 400, 90), row(2, 300, 45), row(3, 100, 40)]
     front = front_of(experiment, trials)
     assert picked(front)["recommended"] == 2
-    told = "greatest mean gain over the baseline in all objectives"
-    assert front.picks[0].reason == told
+    text = "greatest mean gain over the baseline in all objectives"
+    assert front.picks[0].reason == text
 
 
 def test_gains_are_ratios_so_that_units_do_not_count(experiment: Experiment, row: TrialOf) -> None:
@@ -204,7 +199,7 @@ def test_gains_are_ratios_so_that_units_do_not_count(experiment: Experiment, row
     assert picked(front_of(experiment, trials))["recommended"] == 2
 
 
-def test_a_gain_of_figures_that_are_not_positive_is_their_difference(
+def test_a_gain_of_values_that_are_not_positive_is_their_difference(
     load: Callable[..., Experiment], row: TrialOf
 ) -> None:
     experiment = load("objectives={quality_drop: minimize, throughput: maximize}")
@@ -253,11 +248,11 @@ def test_the_experiment_may_prefer_a_metric(load: Callable[..., Experiment], row
 def test_preferring_an_unknown_metric_is_refused(experiment: Experiment, row: TrialOf) -> None:
     with pytest.raises(ExperimentError) as caught:
         front_of(experiment, [row(0, 100, 500)], prefer="throughputs")
-    told = "prefer: unknown metric 'throughputs'; did you mean 'throughput'?"
-    assert str(caught.value) == told
+    text = "prefer: unknown metric 'throughputs'; did you mean 'throughput'?"
+    assert str(caught.value) == text
 
 
-def test_trials_that_can_not_be_told_apart_are_ties(experiment: Experiment, trial: TrialOf) -> None:
+def test_trials_with_overlapping_intervals_are_ties(experiment: Experiment, trial: TrialOf) -> None:
     figures = [(100.0, 500.0), (104.0, 500.0), (150.0, 500.0), (150.0, 700.0)]
     trials = [
         trial(i, spread=0.03, throughput=speed, peak_memory_mb=memory, quality_drop=0.0)
@@ -308,16 +303,16 @@ def test_ties_go_to_the_simplest_and_say_so(experiment: Experiment, row: TrialOf
     front = front_of(experiment, trials)
     assert numbers(front.trials) == [1]
     assert set(picked(front).values()) == {2}
-    told = pick_named(front, "fastest")
-    assert told.reason == (
+    text = pick_named(front, "fastest")
+    assert text.reason == (
         "best throughput on the front, tied; the one closest to the baseline was chosen"
     )
-    assert numbers(told.ties) == [1]
+    assert numbers(text.ties) == [1]
     without = front_of(experiment, [trials[0], trials[1], trials[3]])
     assert pick_named(without, "fastest").reason == "best throughput on the front"
 
 
-def test_chances_are_told_for_everybody_within_limits(
+def test_chances_are_reported_for_all_trials_within_limits(
     experiment: Experiment, trial: TrialOf, row: TrialOf
 ) -> None:
     trials = [
@@ -403,7 +398,7 @@ def test_a_ratio_above_one_is_better_whatever_the_direction(
 
 
 @pytest.mark.parametrize(("own", "base"), [(0.0, 1.0), (1.0, 0.0), (-1.0, 1.0)])
-def test_a_ratio_of_figures_that_are_not_positive_means_nothing(
+def test_a_ratio_of_values_that_are_not_positive_means_nothing(
     experiment: Experiment, row: TrialOf, own: float, base: float
 ) -> None:
     assert ratio(row(1, own, 1), row(0, base, 1), experiment.metrics["throughput"]) is None
@@ -440,7 +435,7 @@ def test_one_of_speed_and_memory_is_enough_for_its_own_pick(
     found = front_of(bare, trials)
     assert set(picked(found)) == {"recommended", "smallest", "highest quality", "knee"}
     reason = pick_named(found, "smallest").reason
-    assert reason.startswith("least peak_memory_mb on the front (by that can't be told apart from")
+    assert reason.startswith("least peak_memory_mb on the front (tied with")
     assert "the fastest" not in reason
     some = [*trials[:2], trial(2, perplexity=11.0, agreement=0.95)]
     assert "smallest" not in picked(front_of(bare, some)), "not all have it"
@@ -469,6 +464,6 @@ def test_a_preference_for_what_was_not_measured_is_refused(
     bare: Experiment, trial: TrialOf
 ) -> None:
     trials = [trial(n, perplexity=10.0 + n, agreement=0.9 + n / 100) for n in range(2)]
-    told = "prefer: throughput was not measured in this search; name one of agreement, perplexity"
-    with pytest.raises(ExperimentError, match=re.escape(told)):
+    text = "prefer: throughput was not measured in this search; name one of agreement, perplexity"
+    with pytest.raises(ExperimentError, match=re.escape(text)):
         front_of(bare, trials, prefer="throughput")

@@ -26,12 +26,12 @@ def row(trial: Callable[..., Trial]) -> Callable[..., Trial]:
     return make
 
 
-def told(experiment: Experiment, trials: list[Trial], *limits: Limit) -> list[tuple[str, int]]:
+def relaxed(experiment: Experiment, trials: list[Trial], *limits: Limit) -> list[tuple[str, int]]:
     found = relaxations(experiment, trials, limits)
     return [(str(relaxation), relaxation.trial.number) for relaxation in found]
 
 
-def test_each_limit_gives_way_alone(experiment: Experiment, row: Callable[..., Trial]) -> None:
+def test_each_limit_is_relaxed_alone(experiment: Experiment, row: Callable[..., Trial]) -> None:
     """2 breaks the drop, 3 the memory, 4 both; the recommended one within both is 1."""
     trials = [
         row(0, 100.0, 440.0, 0.0),
@@ -40,7 +40,7 @@ def test_each_limit_gives_way_alone(experiment: Experiment, row: Callable[..., T
         row(3, 900.0, 501.5, 0.5),
         row(4, 2000.0, 900.0, 9.0),
     ]
-    assert told(experiment, trials, DROP, MEMORY) == [
+    assert relaxed(experiment, trials, DROP, MEMORY) == [
         ("quality_drop <= 1 relaxed to 1.24", 2),
         ("peak_memory_mb <= 450 relaxed to 502", 3),
     ]
@@ -48,28 +48,30 @@ def test_each_limit_gives_way_alone(experiment: Experiment, row: Callable[..., T
         assert relaxation.relaxed.kept(relaxation.trial.value(relaxation.limit.metric))
 
 
-def test_a_limit_that_is_in_nobody_s_way_buys_nothing(
+def test_relaxing_a_limit_that_excludes_no_trial_gains_nothing(
     experiment: Experiment, row: Callable[..., Trial]
 ) -> None:
     trials = [row(0, 100.0, 440.0, 0.0), row(1, 200.0, 430.0, 0.5), row(2, 50.0, 430.0, 9.0)]
-    assert told(experiment, trials, DROP, MEMORY) == []
+    assert relaxed(experiment, trials, DROP, MEMORY) == []
 
 
-def test_where_nothing_keeps_a_limit_the_way_out_is_told(
+def test_where_no_trial_meets_a_limit_the_relaxation_is_reported(
     experiment: Experiment, row: Callable[..., Trial]
 ) -> None:
     trials = [row(0, 100.0, 440.0, 0.0), row(1, 120.4, 440.0, 0.0)]
-    assert told(experiment, trials, SPEED) == [("throughput >= 150 relaxed to 120", 1)]
+    assert relaxed(experiment, trials, SPEED) == [("throughput >= 150 relaxed to 120", 1)]
 
 
-def test_nothing_measured_buys_nothing(experiment: Experiment, trial: Callable[..., Trial]) -> None:
-    assert told(experiment, [trial(0, status="failed")], DROP) == []
+def test_without_measured_trials_no_relaxation_gains_anything(
+    experiment: Experiment, trial: Callable[..., Trial]
+) -> None:
+    assert relaxed(experiment, [trial(0, status="failed")], DROP) == []
 
 
 def test_a_bound_of_nothing_stays_nothing(
     experiment: Experiment, row: Callable[..., Trial]
 ) -> None:
     gain = Limit(metric="quality_drop", test="<=", bound=-1.0)
-    assert told(experiment, [row(0, 100.0, 440.0, 0.0)], gain) == [
+    assert relaxed(experiment, [row(0, 100.0, 440.0, 0.0)], gain) == [
         ("quality_drop <= -1 relaxed to 0", 0)
     ]

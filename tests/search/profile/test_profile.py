@@ -113,7 +113,7 @@ def test_data_goes_to_stdout_while_another_process_writes_mlflow(searched: Searc
     assert sum(float(row["share"]) for row in rows) == pytest.approx(1)
 
 
-def test_what_has_no_figures_is_refused(
+def test_what_has_no_values_is_refused(
     searched: Searched, trial: Callable[..., Trial], failure: Callable[..., Evaluation]
 ) -> None:
     result = recorded_result(searched.experiment)
@@ -158,11 +158,11 @@ def test_kernels_that_inductor_compiled_are_seen(searched: Searched, tmp_path: P
     assert found.by_module() == []
 
 
-def test_a_profiler_that_takes_much_is_told_of() -> None:
+def test_a_profiler_that_takes_much_time_is_reported() -> None:
     slow = replace(SMALL, request_ms=0.5)
     lines = profile_lines(slow, [])
     assert "under the profiler 1.000 ms (+100%)" in lines[0]
-    assert "operators that do little look larger than they are" in lines[1]
+    assert "small operators appear larger than they are" in lines[1]
     assert lines[-1] == "no choice of the catalogue addresses this"
     assert not any("look larger" in line for line in profile_lines(SMALL, []))
     assert any("slower than in its trial" in line for line in profile_lines(SMALL, [], 0.5))

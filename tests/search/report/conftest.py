@@ -60,7 +60,7 @@ def measured(
         "perplexity": around(10 * (1 + drop / 100), "", 2.0),
         "quality_drop": around(drop, "%", 20 * spread),
     }
-    warnings = ("others took the cores in 2 of 7 turns",) if number % 11 == 3 else ()
+    warnings = ("other processes used the cores in 2 of 7 turns",) if number % 11 == 3 else ()
     seconds = {"prepare": 0.1, "build": 4.0 + number % 3, "quality": 2.0, "measure": 5.0}
     evaluation = Evaluation(
         status="ok",

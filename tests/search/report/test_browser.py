@@ -68,7 +68,7 @@ def page(opened: Callable[..., "Page"], result: Result) -> "Page":
     return opened(report_html(result, RECORD))
 
 
-def told(front: Front) -> list[list[Any]]:
+def pick_rows(front: Front) -> list[list[Any]]:
     return [
         [pick.name, pick.trial.number, pick.reason, [trial.number for trial in pick.ties]]
         for pick in front.picks
@@ -109,14 +109,14 @@ def test_whatever_the_limits_the_browser_picks_what_python_picks(
         found = page.evaluate(FRONT, [plain(limits), str(prefer)])
         assert found["front"] == [trial.number for trial in front.trials]
         assert sorted(found["kept"]) == sorted(front.chances)
-        assert found["picks"] == told(front), (limits, prefer)
+        assert found["picks"] == pick_rows(front), (limits, prefer)
         if limits:
             assert found["misses"] == [trial.number for trial in nearest_misses(trials, limits)]
         nothing += not front.trials
     assert 0 < nothing < 60
 
 
-def test_figures_that_are_nearly_the_same_are_ties_in_the_browser_too(
+def test_values_that_are_nearly_the_same_are_ties_in_the_browser_too(
     opened: Callable[..., "Page"], experiment: Experiment, search: Search
 ) -> None:
     """Narrow intervals that lean to one side, about 1 % apart: what counts are their middles."""
@@ -154,13 +154,13 @@ def test_without_a_baseline_and_with_a_preference_the_picks_are_the_same_too(
     for chosen in (experiment, preferring):
         page = opened(report_html(result_of(chosen, trials, Confirmation()), RECORD))
         found = page.evaluate(FRONT, [plain(chosen.limits), ""])
-        assert found["picks"] == told(front_of(chosen, trials))
+        assert found["picks"] == pick_rows(front_of(chosen, trials))
 
 
 @pytest.mark.parametrize(
     "gone", [{"throughput", "latency_ms"}, {"peak_memory_mb"}, {"throughput", "peak_memory_mb"}]
 )
-def test_figures_that_no_trial_has_are_missing_in_the_browser_too(
+def test_values_that_no_trial_has_are_missing_in_the_browser_too(
     opened: Callable[..., "Page"],
     load: Callable[..., Experiment],
     experiment: Experiment,
@@ -178,7 +178,7 @@ def test_figures_that_no_trial_has_are_missing_in_the_browser_too(
     for limits in (bare.limits, (), (*bare.limits, out_of_reach)):
         front = front_of(bare, trials, limits)
         found = page.evaluate(FRONT, [plain(limits), ""])
-        assert found["picks"] == told(front)
+        assert found["picks"] == pick_rows(front)
         if limits:
             assert found["misses"] == [t.number for t in nearest_misses(trials, limits)]
     names = {pick.name for pick in front_of(bare, trials).picks}
@@ -276,7 +276,7 @@ def test_where_nothing_keeps_the_limits_the_nearest_misses_are_shown(
     field.fill("1e9")
     field.press("Enter")
     limits, _ = typed_limits(page, result.experiment)
-    assert "nothing keeps the limits" in page.locator("h1").inner_text()
+    assert "no trial meets the limits" in page.locator("h1").inner_text()
     rows = page.locator("#picks tr[data-miss]").all()
     assert [int(str(row.get_attribute("data-miss"))) for row in rows] == [
         trial.number for trial in nearest_misses(result.trials, limits)

@@ -68,6 +68,6 @@ def test_a_constant_objective_is_drawn(
         for ticks in (picture["across"], picture["up"]):
             assert len(ticks) >= 2, "an axis that can be read"
             assert len(set(ticks)) == len(ticks), "no figure twice"
-    told = f"the same in all {sum(t.measured for t in trials)} measured trials"
-    assert told in page.locator("#importance").inner_text()
+    text = f"the same in all {sum(t.measured for t in trials)} measured trials"
+    assert text in page.locator("#importance").inner_text()
     assert said == []

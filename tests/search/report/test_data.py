@@ -49,13 +49,13 @@ def test_the_report_shows_the_result_that_the_terminal_shows(
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "expected"),
     [(1.5, 1.5), (math.inf, "Infinity"), (-math.inf, "-Infinity"), (math.nan, "NaN")],
 )
 def test_what_json_has_no_number_for_is_written_as_javascript_reads_it(
-    value: float, told: float | str
+    value: float, expected: float | str
 ) -> None:
-    assert number(value) == told
+    assert number(value) == expected
 
 
 def test_only_choices_that_vary_are_columns(
@@ -64,9 +64,9 @@ def test_only_choices_that_vary_are_columns(
     assert data["choices"] == ["runtime", "precision", "quantization_bits", "batch_size", "threads"]
     torch = [t for t in search() if t.configuration["runtime"] == "torch"]
     torch = [replace(trial, number=place) for place, trial in enumerate(torch)]
-    told = report_data(result_of(experiment, torch, NOTHING), {})
-    assert "runtime" not in told["choices"]
-    assert told["fixed"]["runtime"] == "torch"
+    text = report_data(result_of(experiment, torch, NOTHING), {})
+    assert "runtime" not in text["choices"]
+    assert text["fixed"]["runtime"] == "torch"
 
 
 def test_failures_are_grouped_and_the_most_frequent_comes_first(
@@ -77,8 +77,8 @@ def test_failures_are_grouped_and_the_most_frequent_comes_first(
     crash = Evaluation(status="failed", cause="crash", stage="build", message="x" * 5000)
     trials[6] = replace(trials[6], status="failed", measurements={}, evaluation=crash)
     trials[7] = replace(trials[7], status="failed", measurements={}, evaluation=None)
-    told = report_data(result_of(experiment, trials, NOTHING), RECORD)
-    first, *others = told["failures"]
+    text = report_data(result_of(experiment, trials, NOTHING), RECORD)
+    first, *others = text["failures"]
     assert (first["stage"], first["cause"]) == ("measure", "oom")
     assert first["trials"] == [5, 12, 25, 38, 51]
     assert first["messages"] == 2
@@ -86,10 +86,12 @@ def test_failures_are_grouped_and_the_most_frequent_comes_first(
         ("build", "crash", [6]),
         ("-", "unknown", [7]),
     ]
-    assert len(told["trials"][6]["message"]) == LONGEST_MESSAGE_KEPT
+    assert len(text["trials"][6]["message"]) == LONGEST_MESSAGE_KEPT
 
 
-def test_lessons_and_what_was_left_out_are_told(result: Result, data: dict[str, Any]) -> None:
+def test_inferred_failures_and_what_was_left_out_are_reported(
+    result: Result, data: dict[str, Any]
+) -> None:
     assert data["inferred_failures"] == [str(failure) for failure in result.inferred_failures] != []
     assert data["space"] == {"configurations": 1024, "runnable": 1000}
     assert data["dropped"] == [
@@ -98,13 +100,13 @@ def test_lessons_and_what_was_left_out_are_told(result: Result, data: dict[str, 
     assert data["dropped"][0]["values"] == "runtime torch, precision bf16 or fp8"
 
 
-def test_machine_protocol_and_time_are_told(data: dict[str, Any]) -> None:
+def test_machine_protocol_and_time_are_reported(data: dict[str, Any]) -> None:
     assert dict(data["machine"])["machine"] == "Made-up CPU, 8 cores"
     protocol = dict(data["protocol"])
     assert protocol["confirmation"].endswith("confirmed: 000, 003, 005")
     assert protocol["budget"] == "60 trials, 8 h"
     assert protocol["unconfirmed"] == "4 of 60 trials"
-    assert protocol["saved"].startswith("judging ended early in ")
+    assert protocol["saved"].startswith("quality evaluation stopped early in ")
     assert [stage["stage"] for stage in data["stages"]] == [
         "prepare",
         "build",
@@ -129,30 +131,30 @@ def test_commands_name_the_file_as_a_shell_reads_it(
     from pathlib import Path
 
     odd = replace(experiment, path=Path("my files/it's.yaml"))
-    told = report_data(result_of(odd, search(10), NOTHING), {})
-    assert told["commands"]["export"] == """tunefront export 'my files/it'"'"'s.yaml'"""
+    text = report_data(result_of(odd, search(10), NOTHING), {})
+    assert text["commands"]["export"] == """tunefront export 'my files/it'"'"'s.yaml'"""
     assert report_data(result_of(load(smoke=True), [], NOTHING), {})["commands"] == {}
 
 
 @pytest.mark.parametrize("what", ["nothing run", "all failed"])
-def test_a_search_without_figures_has_a_report(
+def test_a_search_without_values_has_a_report(
     experiment: Experiment, search: Search, what: str
 ) -> None:
     trials = [] if what == "nothing run" else [failed(trial) for trial in search(10)[:9]]
-    told = report_data(result_of(experiment, trials, NOTHING), {})
-    assert told["picks"] == told["history"] == told["stages"] == []
-    assert told["pace"] is None
-    assert told["baseline"] is None
-    assert json.dumps(told, allow_nan=False)
+    text = report_data(result_of(experiment, trials, NOTHING), {})
+    assert text["picks"] == text["history"] == text["stages"] == []
+    assert text["pace"] is None
+    assert text["baseline"] is None
+    assert json.dumps(text, allow_nan=False)
 
 
-def test_a_figure_that_is_no_number_is_kept_as_such(experiment: Experiment, search: Search) -> None:
+def test_a_value_that_is_no_number_is_kept_as_such(experiment: Experiment, search: Search) -> None:
     trials = search(10)
     nothing = Measurement(value=math.nan, unit="ms", low=-math.inf, high=math.inf, samples=1)
     figures = {**trials[1].measurements, "latency_ms": nothing}
     trials[1] = replace(trials[1], measurements=figures)
-    told = report_data(result_of(experiment, trials, NOTHING), {})
-    assert told["trials"][1]["measurements"]["latency_ms"] == ["NaN", "-Infinity", "Infinity", 1]
+    text = report_data(result_of(experiment, trials, NOTHING), {})
+    assert text["trials"][1]["measurements"]["latency_ms"] == ["NaN", "-Infinity", "Infinity", 1]
 
 
 def test_bars_of_quality_are_those_of_its_change(data: dict[str, Any], result: Result) -> None:
@@ -167,6 +169,6 @@ def test_bars_of_quality_are_those_of_its_change(data: dict[str, Any], result: R
 def test_trials_need_not_be_measured_all(trial: Callable[..., Trial], load: Any) -> None:
     figures = {"throughput": 1.0, "peak_memory_mb": 1.0, "perplexity": 1.0, "quality_drop": 0.0}
     trials = [trial(0, status="failed"), trial(1, **figures)]
-    told = report_data(result_of(load(), trials, NOTHING), {})
-    assert told["trials"][1]["gain"] is None
-    assert told["picks"][0]["trial"] == 1
+    text = report_data(result_of(load(), trials, NOTHING), {})
+    assert text["trials"][1]["gain"] is None
+    assert text["picks"][0]["trial"] == 1

@@ -61,17 +61,17 @@ def test_shares_are_those_of_the_variance(experiment: Experiment, search: Search
     assert importance.shares["threads"] == pytest.approx(0, abs=0.01)
 
 
-def test_of_noise_nothing_is_claimed(experiment: Experiment, search: Search) -> None:
+def test_noise_alone_has_no_importance(experiment: Experiment, search: Search) -> None:
     random = np.random.default_rng(3)
     importance = found(experiment, with_figure(search(), lambda t: random.uniform(1, 2)), 1)
     assert importance.r2 is not None
     assert importance.r2 < BELIEVED
     assert importance.shares == {}
-    assert str(importance).startswith("can't be told: R² ")
+    assert str(importance).startswith("not estimated: R² ")
 
 
 @pytest.mark.parametrize("case", ["few", "constant", "one configuration"])
-def test_where_there_is_nothing_to_learn_from_that_is_said(
+def test_where_there_is_nothing_to_learn_from_that_is_reported(
     experiment: Experiment, search: Search, case: str
 ) -> None:
     trials = search(LEAST_EXPLAINED_TRIALS if case == "few" else 40)
@@ -81,10 +81,10 @@ def test_where_there_is_nothing_to_learn_from_that_is_said(
         trials = [replace(t, configuration=trials[0].configuration) for t in trials]
     importance = found(experiment, trials, 1)
     assert importance.r2 is None
-    told = f"can't be told from {importance.trials} measured trials"
+    text = f"not estimated from {importance.trials} measured trials"
     if case == "constant":
-        told = f"the same in all {importance.trials} measured trials: no choice moves it"
-    assert str(importance) == told
+        text = f"the same in all {importance.trials} measured trials: no choice moves it"
+    assert str(importance) == text
 
 
 def test_of_many_trials_a_part_is_looked_at_and_the_same_every_time(

@@ -42,17 +42,17 @@ def samples(result: Result) -> Mapping[int, Sequence[Sample]]:
 def test_items_that_differ_come_first(
     result: Result, samples: Mapping[int, Sequence[Sample]]
 ) -> None:
-    told = output_comparison(result, samples)
-    assert told is not None
-    assert told["trials"][0] == 0
-    assert set(told["trials"]) == set(samples)
-    assert [item["item"] for item in told["items"]] == [2, 0, 1, 3, 4, 5]
-    assert told["items"][0]["outputs"][0] == "end ⏎ of 2"
-    assert len(told["differences"]) == len(told["trials"]) - 1
-    assert any("answers 1 of 6 samples otherwise than 000" in t for t in told["differences"])
+    text = output_comparison(result, samples)
+    assert text is not None
+    assert text["trials"][0] == 0
+    assert set(text["trials"]) == set(samples)
+    assert [item["item"] for item in text["items"]] == [2, 0, 1, 3, 4, 5]
+    assert text["items"][0]["outputs"][0] == "end ⏎ of 2"
+    assert len(text["differences"]) == len(text["trials"]) - 1
+    assert any("1 of 6 outputs differs from 000" in t for t in text["differences"])
 
 
-def test_without_answers_of_two_trials_there_is_no_such_part(
+def test_without_outputs_of_two_trials_there_is_no_such_part(
     result: Result, samples: Mapping[int, Sequence[Sample]]
 ) -> None:
     assert output_comparison(result, {}) is None
@@ -62,7 +62,7 @@ def test_without_answers_of_two_trials_there_is_no_such_part(
     assert report_data(result, RECORD)["outputs"] is None
 
 
-def test_the_report_beside_the_record_holds_them(
+def test_the_report_next_to_the_record_holds_them(
     result: Result, samples: Mapping[int, Sequence[Sample]]
 ) -> None:
     own = replace(result, experiment=replace(result.experiment, name="with answers"))
@@ -84,7 +84,7 @@ def text_of(browser: "Browser", tmp_path: Path) -> Iterator[Callable[[str], str]
             page.on("console", lambda message: said.append(message.text))
             page.on("pageerror", lambda error: said.append(str(error)))
             page.goto(path.as_uri())
-            section = page.locator("#answers")
+            section = page.locator("#outputs")
             return section.inner_text() if section.is_visible() else ""
 
         yield text_of
@@ -96,9 +96,9 @@ def test_a_browser_shows_them(
     samples: Mapping[int, Sequence[Sample]],
     text_of: Callable[[str], str],
 ) -> None:
-    told = text_of(report_html(result, RECORD, samples))
-    assert "item 2: text 2" in told
-    assert " ".join(NASTY.split()) in told
-    assert "2 more" in told
-    assert "item 5" not in told, "those that differ less are folded away"
+    text = text_of(report_html(result, RECORD, samples))
+    assert "item 2: text 2" in text
+    assert " ".join(NASTY.split()) in text
+    assert "2 more" in text
+    assert "item 5" not in text, "those that differ less are folded away"
     assert text_of(report_html(result, RECORD)) == ""

@@ -101,10 +101,10 @@ def test_names_that_look_like_tags_break_nothing(experiment: Experiment, search:
     plain = report_html(result_of(experiment, trials, Confirmation()), RECORD)
     assert [tag for tag, _ in Tags(page).tags] == [tag for tag, _ in Tags(plain).tags]
     assert len(Tags(page).scripts) == 2
-    told = data_in(page)
-    assert told["name"] == NASTY
-    assert told["trials"][3]["message"] == NASTY
-    assert dict(told["machine"])["machine"] == NASTY
+    text = data_in(page)
+    assert text["name"] == NASTY
+    assert text["trials"][3]["message"] == NASTY
+    assert dict(text["machine"])["machine"] == NASTY
 
 
 def test_letters_that_are_none_are_replaced(experiment: Experiment, tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_a_quick_check_says_so_and_offers_no_export(
     assert data_in(page)["commands"] == {}
 
 
-def test_it_is_written_beside_the_record_or_where_somebody_says(
+def test_it_is_written_next_to_the_record_or_to_the_given_path(
     result: Result, tmp_path: Path
 ) -> None:
     beside = write_report(result, RECORD)
@@ -142,7 +142,7 @@ def test_the_same_result_gives_the_same_page(result: Result, page: str) -> None:
     assert report_html(result, RECORD) == page
 
 
-def test_nothing_to_recommend_is_said(experiment: Experiment) -> None:
-    told = data_page(report_data(result_of(experiment, [], Confirmation()), {}))
-    assert "No recommendation" in told
-    assert "nothing has been run" in told
+def test_nothing_to_recommend_is_reported(experiment: Experiment) -> None:
+    text = data_page(report_data(result_of(experiment, [], Confirmation()), {}))
+    assert "No recommendation" in text
+    assert "nothing has been run" in text

@@ -110,25 +110,26 @@ def test_what_a_record_does_not_say_is_named(begun: Callable[..., Experiment]) -
     record = json.loads((experiment.results / METADATA_FILE).read_text())
     del record["experiment"]
     (experiment.results / METADATA_FILE).write_text(json.dumps(record))
-    with pytest.raises(StudyError, match="does not say 'experiment': it is incomplete"):
+    with pytest.raises(StudyError, match="lacks 'experiment': it is incomplete"):
         read_search(experiment.results)
     change(experiment, experiment={}, machine={**record["machine"], "cpu": "x"})
-    with pytest.raises(StudyError, match="what was searched can't be read"):
+    with pytest.raises(StudyError, match="the experiment can't be read"):
         read_search(experiment.results)
     change(experiment, machine={"summary": "a toaster"})
-    with pytest.raises(StudyError, match="does not say 'cpu'"):
+    with pytest.raises(StudyError, match="lacks 'cpu'"):
         read_search(experiment.results)
 
 
 @pytest.mark.parametrize(
-    ("text", "told"), [("{", "can't be read"), ("[]", "keys and values are needed, but got list")]
+    ("text", "expected"),
+    [("{", "can't be read"), ("[]", "keys and values are needed, but got list")],
 )
 def test_what_is_no_record_is_refused(
-    begun: Callable[..., Experiment], text: str, told: str
+    begun: Callable[..., Experiment], text: str, expected: str
 ) -> None:
     experiment = begun("one")
     (experiment.results / METADATA_FILE).write_text(text)
-    with pytest.raises(StudyError, match=told):
+    with pytest.raises(StudyError, match=expected):
         read_search(experiment.results)
 
 
@@ -140,7 +141,7 @@ def test_a_file_that_was_never_run_has_no_record(tmp_path: Path) -> None:
         read_search(tmp_path / "nowhere")
 
 
-def test_trials_of_another_form_are_told(begun: Callable[..., Experiment]) -> None:
+def test_trials_of_another_form_are_reported(begun: Callable[..., Experiment]) -> None:
     experiment = begun("one")
     with closing(sqlite3.connect(experiment.results / "study.db")) as connection:
         connection.execute(
@@ -172,12 +173,12 @@ def test_what_was_put_aside_is_compared_with_what_came_after(
     assert aside is not None
     experiment = begun("one", 4.0)
     done = cli("diff", aside, experiment.path)
-    told = " ".join(done.output.split())
-    assert told.startswith("before Made up (")
-    assert "the same: machine, libraries, model and data" in told
-    assert "front (001) front (001)" in told
-    assert "throughput 200 400 +100 % (+100 to +100) better" in told
-    assert "throughput: 1 better, 0 worse, 1 can't be told apart" in told
+    text = " ".join(done.output.split())
+    assert text.startswith("before Made up (")
+    assert "the same: machine, libraries, model and data" in text
+    assert "front (001) front (001)" in text
+    assert "throughput 200 400 +100 % (+100 to +100) better" in text
+    assert "throughput: 1 better, 0 worse, 1 tied" in text
     record = json.loads(cli("diff", aside, experiment.path, "--format", "json").output)
     assert record["before"]["folder"] == str(aside)
     assert record["same_hardware"]
@@ -186,7 +187,7 @@ def test_what_was_put_aside_is_compared_with_what_came_after(
     assert len(rows) == 1 + 2 * 2
 
 
-def test_the_baseline_s_own_change_is_said(
+def test_the_baseline_s_own_change_is_reported(
     begun: Callable[..., Experiment], evaluation: EvaluationOf
 ) -> None:
     one, other = begun("one"), begun("two")
@@ -198,26 +199,26 @@ def test_the_baseline_s_own_change_is_said(
             (slower,),
         )
         connection.commit()
-    told = cli("diff", one.path, other.path).output
+    text = cli("diff", one.path, other.path).output
     assert (
-        "the baseline itself changed, and with it every figure as it is: throughput -20 %" in told
+        "the baseline itself changed, and with it all direct comparisons: throughput -20 %" in text
     )
 
 
-def test_fronts_of_other_machines_are_told_apart_from_what_was_found(
+def test_fronts_of_other_machines_are_compared_by_multiples_of_the_baseline(
     begun: Callable[..., Experiment],
 ) -> None:
     one, other = begun("one"), begun("two")
     machine = json.loads((other.results / METADATA_FILE).read_text())["machine"]
     change(other, machine={**machine, "fingerprint": "elsewhere", "summary": "Other, 1 core"})
-    told = cli("diff", one.path, other.path).output
-    assert "other hardware: what is compared are multiples of each search's own baseline" in told
-    assert "[elsewhere]" in told
+    message = cli("diff", one.path, other.path).output
+    assert "other hardware: only multiples are compared" in message
+    assert "[elsewhere]" in message
     base = begun("three", text=TEXT + "baseline: {runtime: torch, threads: 2}\n")
     here = cli("diff", one.path, base.path).output
-    assert "the baselines differ: figures are compared as they are" in here
+    assert "the baselines differ: values are compared directly" in here
     there = cli("diff", other.path, base.path).output
-    assert "no figures can be compared, only who is on the fronts" in there
+    assert "no values can be compared, only which configurations are on the fronts" in there
 
 
 def test_show_names_the_trials_there_are_where_a_word_is_none_of_them(

@@ -10,7 +10,7 @@ import pytest
 from tunefront.evaluators import Direction, Evaluation, Measurement
 from tunefront.search import Experiment, Trial
 from tunefront.search.results.change import (
-    INDISTINGUISHABLE,
+    TIED,
     absolute,
     against,
     change_of,
@@ -58,7 +58,7 @@ def test_without_a_change_a_quotient_is_beyond_its_interval_once_in_twenty() -> 
         found = change_of(
             lognormal(math.exp(one), 0.02), lognormal(math.exp(other), 0.02), "minimize"
         )
-        beyond += found.verdict != INDISTINGUISHABLE
+        beyond += found.verdict != TIED
     assert beyond / 4000 == pytest.approx(0.05, abs=0.011)
 
 
@@ -73,7 +73,7 @@ def test_the_interval_of_a_difference_adds_both_errors() -> None:
         (11.0, "minimize", "worse"),
         (9.0, "maximize", "worse"),
         (9.0, "minimize", "better"),
-        (10.05, "minimize", INDISTINGUISHABLE),
+        (10.05, "minimize", TIED),
     ],
 )
 def test_better_and_worse_follow_the_direction(
@@ -88,10 +88,10 @@ def test_better_and_worse_follow_the_direction(
 def test_a_change_that_is_too_small_to_matter_is_none_whatever_the_intervals() -> None:
     before, after = around(10.0, 0.0), around(10.09, 0.0)
     assert change_of(before, after, "minimize").verdict == "worse"
-    assert change_of(before, after, "minimize", 0.01).verdict == INDISTINGUISHABLE
+    assert change_of(before, after, "minimize", 0.01).verdict == TIED
 
 
-def test_figures_that_are_not_positive_are_compared_by_their_difference() -> None:
+def test_values_that_are_not_positive_are_compared_by_their_difference() -> None:
     found = change_of(around(-1.0, 0.1), around(2.0, 0.1), "minimize")
     assert not found.relative
     assert found.change == pytest.approx(3.0)
@@ -103,7 +103,7 @@ def experiment(load: Callable[..., Experiment]) -> Experiment:
     return load("objectives={throughput: maximize, peak_memory_mb: minimize, perplexity: minimize}")
 
 
-def test_one_look_at_memory_has_the_spread_of_processes(
+def test_a_single_reading_of_memory_has_the_spread_of_processes(
     experiment: Experiment, trial: TrialOf
 ) -> None:
     memory = experiment.metrics["peak_memory_mb"]
@@ -185,11 +185,11 @@ def test_quality_of_two_searches_is_compared_item_by_item(
     assert found.verdict == "worse"
     assert found.change == pytest.approx(math.expm1((worse - items).mean()))
     before, after = (row.measurements["perplexity"] for row in rows)
-    assert change_of(before, after, "minimize", least).verdict == INDISTINGUISHABLE
+    assert change_of(before, after, "minimize", least).verdict == TIED
     assert paired(rows[0], rows[1], primary, False, least) is None
 
 
-def test_items_that_were_not_all_judged_are_not_paired(
+def test_items_that_were_not_all_evaluated_are_not_paired(
     experiment: Experiment, trial: TrialOf, evaluation: EvaluationOf
 ) -> None:
     whole = trial(0, perplexity=9.0, evaluation=evaluation([1.0, 2.0, 3.0]))

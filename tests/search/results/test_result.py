@@ -55,7 +55,7 @@ BASE = round_of(1.0, 1.0, 1.0)
 
 
 @pytest.mark.parametrize(
-    ("throughput", "memory", "drop", "told"),
+    ("throughput", "memory", "drop", "expected"),
     [
         (440, 250, 0.3, "4.4x the throughput, 2.0x less memory, quality -0.3 %"),
         (50, 1000, -1.25, "2.0x less throughput, 2.0x more memory, quality +1.2 %"),
@@ -65,14 +65,19 @@ BASE = round_of(1.0, 1.0, 1.0)
         (106, 470, 0.0, "1.1x the throughput, 1.1x less memory, the same quality"),
     ],
 )
-def test_a_trial_is_told_against_the_baseline(
-    experiment: Experiment, row: TrialOf, throughput: float, memory: float, drop: float, told: str
+def test_a_trial_is_reported_against_the_baseline(
+    experiment: Experiment,
+    row: TrialOf,
+    throughput: float,
+    memory: float,
+    drop: float,
+    expected: str,
 ) -> None:
     own = row(1, throughput, memory, quality_drop=drop)
-    assert sentence(experiment, row(0, 100, 500), own) == told
+    assert sentence(experiment, row(0, 100, 500), own) == expected
 
 
-def test_the_spread_of_the_quality_is_told(experiment: Experiment, trial: TrialOf) -> None:
+def test_the_spread_of_the_quality_is_reported(experiment: Experiment, trial: TrialOf) -> None:
     figures = {"throughput": 100.0, "peak_memory_mb": 500.0, "perplexity": 10.0}
     base = trial(0, **figures, quality_drop=0.0)
     own = trial(1, **figures, quality_drop=2.0, spread=0.25)
@@ -87,31 +92,31 @@ def test_a_change_of_nothing_has_no_sign(experiment: Experiment, row: TrialOf, d
     assert sentence(experiment, row(0, 100, 500), own).endswith(", quality 0.0 % ± 1.9")
 
 
-def test_the_baseline_is_told_as_such(experiment: Experiment, row: TrialOf) -> None:
+def test_the_baseline_is_reported_as_such(experiment: Experiment, row: TrialOf) -> None:
     assert sentence(experiment, row(0, 100, 500)) == "the baseline"
 
 
-def test_a_failure_is_told_with_stage_cause_and_first_line(
+def test_a_failure_is_reported_with_stage_cause_and_first_line(
     experiment: Experiment, row: TrialOf, trial: TrialOf, failure: Callable[..., Evaluation]
 ) -> None:
     failed = trial(1, status="failed", evaluation=failure("oom", "no memory\nlong trace"))
-    told = "failed at measure (oom): no memory"
-    assert sentence(experiment, row(0, 100, 500), failed) == told
+    text = "failed at measure (oom): no memory"
+    assert sentence(experiment, row(0, 100, 500), failed) == text
 
 
 @pytest.mark.parametrize("status", ["running", "failed"])
-def test_a_trial_without_an_evaluation_is_told_by_its_status(
+def test_a_trial_without_an_evaluation_is_reported_by_its_status(
     experiment: Experiment, row: TrialOf, trial: TrialOf, status: str
 ) -> None:
     assert sentence(experiment, row(0, 100, 500), trial(1, status=status)) == status
 
 
-def test_a_figure_that_means_nothing_is_left_out(experiment: Experiment, row: TrialOf) -> None:
-    told = "2.0x less memory, the same quality"
-    assert sentence(experiment, row(0, 0, 500), row(1, 100, 250)) == told
+def test_a_value_that_means_nothing_is_left_out(experiment: Experiment, row: TrialOf) -> None:
+    text = "2.0x less memory, the same quality"
+    assert sentence(experiment, row(0, 0, 500), row(1, 100, 250)) == text
 
 
-def test_the_confirmed_speed_up_is_told_once_there_is_one(
+def test_the_confirmed_speed_up_is_reported_once_there_is_one(
     experiment: Experiment, row: TrialOf
 ) -> None:
     """Nine times by the trial itself; three times within turns, whatever the machine did."""
@@ -119,29 +124,29 @@ def test_the_confirmed_speed_up_is_told_once_there_is_one(
         0: [BASE, round_of(1.0, 1.0, 1.0, throughput=200.0)],
         1: [round_of(3.1, 3.0, 3.0, throughput=300.0), round_of(2.9, 3.0, 3.0, throughput=800.0)],
     }
-    told = sentence(
+    text = sentence(
         experiment, row(0, 100, 500), row(1, 900, 500), confirmation=Confirmation(rounds=rounds)
     )
-    assert told.startswith("3.0x the throughput, the same memory")
+    assert text.startswith("3.0x the throughput, the same memory")
 
 
 @pytest.mark.parametrize(
-    ("alike", "told"),
+    ("alike", "expected"),
     [
         ((1.5, 1.6, 1.4), "3.0x the throughput (1.5x at the same batch size and threads)"),
         ((0.8,), "3.0x the throughput (0.8x at the same batch size and threads)"),
         ((), "3.0x the throughput, "),
     ],
 )
-def test_how_much_of_the_speed_up_is_the_models_is_told(
-    experiment: Experiment, row: TrialOf, alike: tuple[float, ...], told: str
+def test_how_much_of_the_speed_up_is_the_models_is_reported(
+    experiment: Experiment, row: TrialOf, alike: tuple[float, ...], expected: str
 ) -> None:
     confirmation = Confirmation(rounds={0: [BASE], 1: [round_of(3.0, 3.0, 3.0, alike=alike)]})
     trials = row(0, 100, 500), row(1, 900, 500)
-    assert sentence(experiment, *trials, confirmation=confirmation).startswith(told)
+    assert sentence(experiment, *trials, confirmation=confirmation).startswith(expected)
 
 
-def test_confirmed_figures_take_the_place_of_the_first_ones(
+def test_confirmed_values_take_the_place_of_the_first_ones(
     experiment: Experiment, row: TrialOf
 ) -> None:
     rounds = {0: [BASE], 1: [round_of(2.0, 2.0, 2.0, throughput=999.0, memory=510.0)]}
@@ -158,7 +163,7 @@ def test_trust_is_shown_with_the_chance_to_be_on_the_front(
     experiment: Experiment, row: TrialOf, trial: TrialOf, evaluation: Callable[..., Evaluation]
 ) -> None:
     """Trial 1 dominates trials 0 and 2."""
-    doubted = replace(evaluation(), warnings=("others took the cores",))
+    doubted = replace(evaluation(), warnings=("other processes used the cores",))
     trials = [
         row(0, 100, 500),
         row(1, 300, 400),
@@ -192,7 +197,7 @@ def test_a_confirmation_that_was_disturbed_leaves_a_trial_unconfirmed(
     assert result_with(quiet, quiet, noisy).view(trials[1]).trust == "confirmed"
     disturbed = result_with(quiet, noisy, noisy)
     assert disturbed.view(trials[1]).trust == "unconfirmed"
-    warning = "others took the cores in 2 of 3 rounds of confirmation"
+    warning = "other processes used the cores in 2 of 3 rounds of confirmation"
     assert disturbed.view(trials[1]).warnings == (warning,)
     assert disturbed.view(trials[0]).trust == "confirmed"
 
@@ -202,15 +207,15 @@ def headline(experiment: Experiment, *trials: Trial) -> str:
 
 
 def test_the_headline_is_the_recommended_trial(experiment: Experiment, row: TrialOf) -> None:
-    told = "001 t2: 4.0x the throughput, the same memory, the same quality"
-    assert headline(experiment, row(0, 100, 500), row(1, 400, 500)) == told
+    text = "001 t2: 4.0x the throughput, the same memory, the same quality"
+    assert headline(experiment, row(0, 100, 500), row(1, 400, 500)) == text
 
 
 def test_the_headline_says_that_nothing_keeps_the_limits(
     experiment: Experiment, row: TrialOf
 ) -> None:
     beyond = row(0, 100, 500, quality_drop=9.0)
-    assert headline(experiment, beyond) == "nothing keeps the limits"
+    assert headline(experiment, beyond) == "no trial meets the limits"
 
 
 def test_the_headline_says_that_nothing_has_been_run(experiment: Experiment) -> None:
@@ -249,11 +254,11 @@ def test_limits_and_preference_of_the_moment_reach_the_front(
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "expected"),
     [(1234.5678, "1235"), (0.0123456, "0.01235"), (12_345.6, "12,346"), (-20_000.0, "-20,000")],
 )
-def test_a_figure_has_four_digits(value: float, told: str) -> None:
-    assert format_value(Measurement.exact(value, "ms")) == told
+def test_a_value_has_four_digits(value: float, expected: str) -> None:
+    assert format_value(Measurement.exact(value, "ms")) == expected
 
 
 @pytest.mark.parametrize(("value", "kept"), [(1234.5678, 1235), (0.0123456, 0.01235), (0, 0)])
@@ -261,23 +266,23 @@ def test_a_rounded_number_has_four_digits(value: float, kept: float) -> None:
     assert rounded(value) == kept
 
 
-def test_choices_that_are_not_active_are_told_as_such(trial: TrialOf) -> None:
-    told = choices_of(trial(1, {"runtime": "torch", "threads": 2}), ["threads", "pruning_method"])
-    assert told == {"threads": "2", "pruning_method": "-"}
+def test_choices_that_are_not_active_are_reported_as_such(trial: TrialOf) -> None:
+    text = choices_of(trial(1, {"runtime": "torch", "threads": 2}), ["threads", "pruning_method"])
+    assert text == {"threads": "2", "pruning_method": "-"}
 
 
-def test_who_was_not_judged_to_the_end_is_told_with_the_items(
+def test_a_trial_whose_quality_evaluation_stopped_early_is_reported_with_its_items(
     experiment: Experiment, row: TrialOf, evaluation: Callable[..., Evaluation]
 ) -> None:
     early = replace(evaluation(), facts={"evaluated_items": 64, "items": 512})
     whole = replace(evaluation(), facts={"evaluated_items": 512, "items": 512})
     first, second = row(0, 100, 500), row(1, 100, 500, quality_drop=21.0)
     trials = [replace(first, evaluation=whole), replace(second, evaluation=early)]
-    told = sentence(experiment, *trials)
-    assert told.endswith("quality -21.0 % on 64 of 512 items")
+    text = sentence(experiment, *trials)
+    assert text.endswith("quality -21.0 % on 64 of 512 items")
     assert (
         early_ends(trials, experiment.objectives)
-        == "judging ended early in 1 of 2 trials: 44% of the items saved"
+        == "quality evaluation stopped early in 1 of 2 trials: 44% of the items saved"
     )
     assert early_ends(trials[:1], experiment.objectives) == ""
 

@@ -60,18 +60,18 @@ def test_a_record_says_everything_about_a_trial(
     assert (found["started"], found["ended"]) == ("2024-05-01T22:30:00", None)
 
 
-def test_a_record_says_what_is_to_be_doubted(
+def test_a_record_contains_the_warnings(
     trial: TrialOf, evaluation: Callable[..., Evaluation]
 ) -> None:
-    doubted = replace(evaluation(), warnings=("others took the cores in 5 of 7 turns",))
+    doubted = replace(evaluation(), warnings=("other processes used the cores in 5 of 7 turns",))
     found = trial_record(trial(1, evaluation=doubted))
-    assert found["warnings"] == ["others took the cores in 5 of 7 turns"]
+    assert found["warnings"] == ["other processes used the cores in 5 of 7 turns"]
 
 
 def test_a_record_says_how_a_trial_failed(result: Result) -> None:
     found = trial_record(result.trials[2])
-    told = (found["cause"], found["stage"], found["message"])
-    assert told == ("timeout", "measure", "no memory left")
+    lines = (found["cause"], found["stage"], found["message"])
+    assert lines == ("timeout", "measure", "no memory left")
     assert found["measurements"] == {}
 
 
@@ -83,7 +83,7 @@ def test_trials_come_back_from_json(result: Result) -> None:
     assert json.loads(trials_json(result.trials)) == [trial_record(t) for t in result.trials]
 
 
-def test_the_header_names_choices_and_figures_with_their_ends(result: Result) -> None:
+def test_the_header_names_choices_and_values_with_their_ends(result: Result) -> None:
     header, _ = rows(result, result.trials)
     assert header[:5] == ["number", "status", "runtime", "batch_size", "threads"]
     assert header[5:8] == ["throughput", "throughput_low", "throughput_high"]
@@ -91,7 +91,7 @@ def test_the_header_names_choices_and_figures_with_their_ends(result: Result) ->
     assert "latency_ms" not in header
 
 
-def test_only_figures_that_some_trial_has_get_a_column(result: Result) -> None:
+def test_only_values_that_some_trial_has_get_a_column(result: Result) -> None:
     header, table = rows(result, result.trials[2:])
     assert header == ["number", "status", "runtime", "batch_size", "threads", "cause"]
     assert table == [
@@ -108,7 +108,7 @@ def test_csv_has_a_row_for_every_trial_and_a_cell_for_everything(result: Result)
     assert all(None not in row.values() and None not in row for row in found)
 
 
-def test_figures_in_csv_lose_no_digits(result: Result, trial: TrialOf) -> None:
+def test_values_in_csv_lose_no_digits(result: Result, trial: TrialOf) -> None:
     exact = trial(9, throughput=0.1 + 0.2)
     (found,) = csv.DictReader(trials_csv(result, [exact]).splitlines())
     assert float(found["throughput"]) == 0.1 + 0.2

@@ -130,9 +130,9 @@ def test_places_and_changes_are_those_of_brute_force(
         for trials, standing in zip(sides, (row.before, row.after), strict=True):
             place, better = brute_place(trials, row.configuration)
             assert standing.place == place
-            told = standing.reason.partition(";")[0].removeprefix("by ").split(", ")
-            if place == "beaten" and "..." not in told:
-                assert {int(number) for number in told} == better
+            text = standing.reason.partition(";")[0].removeprefix("by ").split(", ")
+            if place == "beaten" and "..." not in text:
+                assert {int(number) for number in text} == better
         pair = [
             next(
                 (
@@ -225,7 +225,7 @@ def test_on_other_hardware_only_multiples_of_each_baseline_are_compared(
     for row in found.rows:
         assert row.values == {}
         for change in row.multiples.values():
-            assert change.verdict == "can't be told apart"
+            assert change.verdict == "tied"
             assert change.change == pytest.approx(0.0, abs=1e-9)
     assert found.shares == pytest.approx((1.0, 1.0))
 
@@ -295,7 +295,7 @@ def test_what_is_beaten_by_a_hair_can_not_be_told_apart(
     before = [measured(0, base, (100, 500, 10.0)), measured(1, other, (99, 400, 10.0))]
     after = [measured(0, base, (100, 500, 10.0)), measured(1, other, (99.9, 500.5, 10.001))]
     row = rows_by_number(compare_searches(search(before), search(after)))[1]
-    assert row.after.reason == "by 000; can't be told apart from 000"
+    assert row.after.reason == "by 000; tied with 000"
 
 
 def test_a_configuration_is_the_same_whatever_the_file_names(
@@ -310,7 +310,7 @@ def test_a_configuration_is_the_same_whatever_the_file_names(
     assert found.same_baseline
 
 
-def test_other_limits_and_data_are_said_first(
+def test_other_limits_and_data_are_reported_first(
     experiment: Experiment, search: SearchOf, load: Callable[..., Experiment]
 ) -> None:
     strict = load(
@@ -321,9 +321,9 @@ def test_other_limits_and_data_are_said_first(
     )
     trials = made_up(experiment, 5, 10)
     found = compare_searches(search(trials), search(trials, content="f11", of=strict))
-    told = {d.name: (d.before, d.after) for d in found.differences}
-    assert told["model and data"] == ("f00", "f11")
-    assert told["limits"] == ("quality_drop <= 5", "quality_drop <= 1")
+    text = {d.name: (d.before, d.after) for d in found.differences}
+    assert text["model and data"] == ("f00", "f11")
+    assert text["limits"] == ("quality_drop <= 5", "quality_drop <= 1")
     assert {"machine", "objectives", "baseline"} <= set(found.same)
 
 
@@ -401,4 +401,4 @@ def test_a_comparison_travels_as_json_and_csv(experiment: Experiment, search: Se
     assert len(rows) == 3 * len(found.rows)
     baseline = next(r for r in rows if r["trial_before"] == r["trial_after"] == "0")
     assert float(baseline["value_before"]) == 100.0
-    assert baseline["value_verdict"] == "can't be told apart"
+    assert baseline["value_verdict"] == "tied"

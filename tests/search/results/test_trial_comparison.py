@@ -77,30 +77,30 @@ def printed(part: object, width: int = 80) -> str:
 
 
 def test_only_what_differs_is_in_the_table(comparison: TrialComparison) -> None:
-    told = printed(comparison_table(comparison), 120)
-    assert "runtime" in told
-    assert "batch_size" in told
-    assert "weight_bits" in told
+    text = printed(comparison_table(comparison), 120)
+    assert "runtime" in text
+    assert "batch_size" in text
+    assert "weight_bits" in text
     for same in ("threads", "isa", "waited_s", "peak_memory_mb", "status"):
-        assert same not in told
+        assert same not in text
     assert equal_line(comparison) == (
         "the same in all: threads 1, status ok, isa x, peak_memory_mb 500 MB, perplexity 10, "
         "quality_drop 0 %"
     )
 
 
-def test_figures_have_their_interval_and_their_ratio_to_the_first(
+def test_values_have_their_interval_and_their_ratio_to_the_first(
     comparison: TrialComparison,
 ) -> None:
     (row,) = (row for row in comparison.metrics if row.metric.name == "throughput")
     assert [row.ratio(place) for place in range(3)] == [1.0, 2.0, 3.0]
-    told = printed(comparison_table(comparison), 120)
-    assert "200 (2x)" in told
-    assert "180 to 220" in told
-    assert "(1x)" not in told
+    text = printed(comparison_table(comparison), 120)
+    assert "200 (2x)" in text
+    assert "180 to 220" in text
+    assert "(1x)" not in text
 
 
-def test_a_figure_that_is_missing_or_not_positive_has_no_ratio(comparison: TrialComparison) -> None:
+def test_a_value_that_is_missing_or_not_positive_has_no_ratio(comparison: TrialComparison) -> None:
     base, other, _ = comparison.trials
     failed = replace(other, status="failed", measurements={})
     compared = replace(comparison, trials=[base, failed])
@@ -116,14 +116,14 @@ def test_items_that_differ_most_come_first(comparison: TrialComparison) -> None:
     assert [(row.item, row.differing) for row in swapped.items] == [(2, 2), (1, 2), (0, 0)]
 
 
-def test_differences_count_what_both_were_judged_on(comparison: TrialComparison) -> None:
+def test_differences_count_what_both_were_evaluated_on(comparison: TrialComparison) -> None:
     second, third = comparison.differences
     assert (second.differing, second.outputs) == (1, 3)
     assert (second.worse, second.better, second.items) == ([1], [], 4)
     assert (third.differing, third.outputs) == (2, 3)
     assert (third.worse, third.better, third.items) == ([], [2], 3), "0.1 % is no difference"
     assert difference_text(second, comparison.trials[0], comparison.primary) == (
-        "001 openvino b1 t1: answers 1 of 3 samples otherwise than 000; perplexity differs by "
+        "001 openvino b1 t1: 1 of 3 outputs differs from 000; perplexity differs by "
         "more than 1% on 1 of 4 items (1 worse, 0 better)"
     )
 
@@ -157,28 +157,28 @@ def test_samples_fit_into_80_columns_and_nothing_is_markup(comparison: TrialComp
         replace(s, input="word " * 32, output=f"{s.output} {'x' * 150}") for s in samples("abc")
     ]
     compared = replace(comparison, outputs={**comparison.outputs, 1: long})
-    told = "".join(printed(table) for table in sample_tables(compared, 3))
-    told += printed(comparison_table(compared))
-    assert max(map(len, told.splitlines())) <= 80
-    assert "[bold]z[/]" in told
-    assert told.count("x") > 300, "nothing is cut"
+    text = "".join(printed(table) for table in sample_tables(compared, 3))
+    text += printed(comparison_table(compared))
+    assert max(map(len, text.splitlines())) <= 80
+    assert "[bold]z[/]" in text
+    assert text.count("x") > 300, "nothing is cut"
 
 
 def test_an_item_shows_what_was_asked_and_a_line_a_trial(comparison: TrialComparison) -> None:
     first, middle, last = (printed(table) for table in sample_tables(comparison, 3))
     assert [" ".join(line.split()) for line in first.splitlines() if line.strip()] == [
-        "1 of 3: item 1; 2 of 2 answer otherwise",
-        "asked text 1 perplexity",
-        "the data the end of 1",
+        "1 of 3: item 1; 2 of 2 outputs differ",
+        "input text 1 perplexity",
+        "expected the end of 1",
         "000 torch b1 t1 b 7.389",
         "001 ov b1 t1 x 12.18",
         "002 ov b8 t1 y 7.389",
     ]
     assert middle.count("(the same)") == 1
     assert [" ".join(line.split()) for line in last.splitlines() if line.strip()] == [
-        "3 of 3: item 0; 0 of 2 answer otherwise",
-        "asked text 0 perplexity",
-        "the data the end of 0",
+        "3 of 3: item 0; 0 of 2 outputs differ",
+        "input text 0 perplexity",
+        "expected the end of 0",
         "all 3 a 2.718",
         "2.721",
     ]
@@ -186,36 +186,38 @@ def test_an_item_shows_what_was_asked_and_a_line_a_trial(comparison: TrialCompar
     assert counted_samples(comparison, 3) == ""
 
 
-def test_right_and_wrong_answers_are_told_with_their_score(comparison: TrialComparison) -> None:
+def test_right_and_wrong_outputs_are_reported_with_their_score(comparison: TrialComparison) -> None:
     judged = Sample(item=0, input="q", output="d", right=True, score=0.71, score_name="cosine")
     known = {0: [judged], 1: [replace(judged, output="e", right=False, score=0.5)]}
     compared = replace(comparison, trials=comparison.trials[:2], outputs=known)
     (table,) = sample_tables(compared, 5)
-    told = " ".join(printed(table).split())
-    assert "asked q cosine" in told
-    assert "d right 0.710" in told
-    assert "e wrong 0.500" in told
+    text = " ".join(printed(table).split())
+    assert "input q cosine" in text
+    assert "d right 0.710" in text
+    assert "e wrong 0.500" in text
     alike = {0: [replace(judged, expected="d")], 1: [replace(judged, expected="d")]}
     (table,) = sample_tables(replace(compared, outputs=alike), 5)
-    told = " ".join(printed(table).split())
-    assert told.endswith("asked q cosine all 2 d right 0.710"), "nobody needs to be told the data"
+    text = " ".join(printed(table).split())
+    assert text.endswith("input q cosine all 2 d right 0.710"), "nobody needs to be told the data"
 
 
-def test_where_no_answers_are_recorded_items_are_compared_by_quality(
+def test_where_no_outputs_are_recorded_items_are_compared_by_quality(
     comparison: TrialComparison,
 ) -> None:
     compared = replace(comparison, outputs={})
     assert [row.item for row in compared.items] == [2, 1]
-    told = sample_lines(compared)
-    assert told[-1].startswith("no answers are recorded (this workload gives none in words")
+    messages = sample_lines(compared)
+    assert messages[-1].startswith(
+        "no outputs are recorded (this workload returns no example outputs"
+    )
     (table, _) = sample_tables(compared, 5)
     lines = [" ".join(line.split()) for line in printed(table).splitlines() if line.strip()]
     assert lines[0] == "1 of 2: item 2"
     assert lines[1:3] == ["perplexity", "000 torch b1 t1 20.09"]
     partly = replace(comparison, outputs={0: comparison.outputs[0]})
-    told = sample_lines(partly)
-    assert told[-1] == "no answers are recorded of 001, 002: measured before they were kept"
-    assert "answers" not in told[0].split(": ")[1]
+    messages = sample_lines(partly)
+    assert messages[-1] == "no outputs are recorded of 001, 002: they were measured without"
+    assert "outputs" not in messages[0].split(": ")[1]
 
 
 def test_trials_without_items_have_nothing_to_compare(comparison: TrialComparison) -> None:

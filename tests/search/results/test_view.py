@@ -140,5 +140,5 @@ def test_a_picked_trial_that_ties_with_the_front_belongs_to_it(
     assert [found.number for found in result.front.trials] == [1]
     views: dict[int, TrialView] = dict(result.views)
     assert (views[0].role, views[0].on_front) == ("recommended", True)
-    assert (views[0].ties, views[0].ties_text) == ((1,), "can't be told apart from 001")
+    assert (views[0].ties, views[0].ties_text) == ((1,), "tied with 001")
     assert [view.number for view in result.shortlist] == [1, 0]

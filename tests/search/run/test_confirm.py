@@ -48,7 +48,7 @@ def numbers(trials: Sequence[Trial]) -> list[int]:
 # Who
 
 
-def test_a_twin_is_the_baselines_model_run_as_another_is() -> None:
+def test_a_counterpart_is_the_baselines_model_at_the_execution_settings_of_a_finalist() -> None:
     other = configuration(runtime="openvino", batch_size=8, threads=2)
     counterpart = counterpart_of(Configuration(BASELINE), other, builtin_catalog())
     assert counterpart == configuration(batch_size=8, threads=2)
@@ -134,7 +134,7 @@ def counterpart(experiment: Experiment, **values: Value) -> Configuration:
     return Configuration({**experiment.baseline, **values})
 
 
-def test_all_who_fit_take_part_in_the_same_turns_with_baseline_and_twins(
+def test_finalists_that_fit_are_measured_in_one_group_with_baseline_and_counterparts(
     experiment: Experiment, trial: TrialOf
 ) -> None:
     chosen = case(trial, experiment)
@@ -175,7 +175,7 @@ def test_groups_fit_into_memory(
         assert len(group.finalists) == 1 or 100 * len(group.configurations) <= memory_mb
 
 
-def test_a_finalist_counts_what_it_takes_and_a_twin_what_the_baseline_takes(
+def test_a_finalist_needs_its_memory_and_a_counterpart_the_baselines(
     experiment: Experiment, trial: TrialOf
 ) -> None:
     chosen = case(trial, experiment, of_0=50.0, of_1=10.0, of_4=1000.0)
@@ -199,7 +199,7 @@ def test_memory_of_the_gpu_counts_as_well(experiment: Experiment, trial: TrialOf
     assert len(groups_of(experiment, chosen, {**plenty, "gpu_device_mb": 599.0})) == 2
 
 
-def test_a_twin_that_can_not_run_is_left_out(load: Load, trial: TrialOf) -> None:
+def test_a_counterpart_that_can_not_run_is_left_out(load: Load, trial: TrialOf) -> None:
     """Sixteen threads are more than this machine's cores."""
     experiment = load()
     changes: Sequence[Mapping[str, Value]] = ({}, {"runtime": "openvino", "threads": 16})
@@ -296,7 +296,7 @@ def test_ratios_are_taken_within_a_turn(group: Group) -> None:
     }
 
 
-def test_who_failed_has_no_round_and_the_others_have(group: Group) -> None:
+def test_a_failed_finalist_has_no_round_and_the_others_have(group: Group) -> None:
     without_2 = rounds_of(group, [*SITTINGS[:2], None, *SITTINGS[3:]])
     assert without_2[2] is None
     assert all(without_2[number] is not None for number in (0, 1, 3, 4))
@@ -310,7 +310,7 @@ def test_without_the_baseline_a_round_says_nothing(group: Group) -> None:
     assert set(rounds_of(group, [None, *SITTINGS[1:]]).values()) == {None}
 
 
-def test_turns_in_which_somebody_was_in_the_way_do_not_count(group: Group) -> None:
+def test_disturbed_turns_do_not_count(group: Group) -> None:
     clean = [True, True, False, True, True, True, True]
     other = [True, True, True, True, False, True, True]
     target_results = [target_result(*[10] * 7, clean=clean)]
@@ -321,7 +321,7 @@ def test_turns_in_which_somebody_was_in_the_way_do_not_count(group: Group) -> No
     assert one.undisturbed
 
 
-def test_a_round_that_others_disturbed_throughout_says_so(group: Group) -> None:
+def test_a_round_that_was_disturbed_throughout_has_a_warning(group: Group) -> None:
     busy = [target_result(*[10] * 6, clean=[False] * 6), *[target_result(*[20] * 6)] * 5]
     found = rounds_of(group, busy)
     assert found[0] is not None and not found[0].undisturbed

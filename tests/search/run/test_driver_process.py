@@ -90,7 +90,7 @@ def test_now_asks_twice(experiment: Experiment, start: Start) -> None:
     assert process.communicate(timeout=300)[0] == "asked 1\nasked 2\n"
 
 
-def test_the_next_driver_is_asked_anew(experiment: Experiment, start: Start) -> None:
+def test_the_next_driver_is_asked_again(experiment: Experiment, start: Start) -> None:
     for _ in range(2):
         process = start(1)
         request_stop(experiment, now=False)
@@ -102,7 +102,9 @@ def test_stopping_waits_until_the_driver_has_ended(experiment: Experiment, start
     said: list[str] = []
     stop_search(experiment, now=False, on_message=said.append)
     assert driver_of(experiment) is None
-    assert said[0] == f"asked the driver (pid {process.pid}) to stop after its running trials"
+    assert (
+        said[0] == f"sent the driver (pid {process.pid}) a request to stop after its running trials"
+    )
     assert said[-1] == f"stopped; `tunefront run {experiment.path}` starts it"
 
 
@@ -121,7 +123,7 @@ def test_a_process_that_only_has_the_drivers_old_number_is_left_alone(
     ("status", "stopped", "outcome", "code"),
     [
         ("ok", False, "done", 0),
-        ("infeasible", False, "nothing within limits", 3),
+        ("infeasible", False, "no trial within limits", 3),
         ("failed", False, "baseline failed", 4),
         ("failed", True, "interrupted", 130),
     ],
@@ -146,7 +148,7 @@ def test_a_failed_baseline_is_called_that(
         outcome=found, result=result, link="", folder=Path(), seconds=0.0, signal=signalled
     )
     assert finished.exit_code == code
-    assert _outcome(result_of(experiment, [], Confirmation()), False) == "nothing within limits"
+    assert _outcome(result_of(experiment, [], Confirmation()), False) == "no trial within limits"
 
 
 def test_the_signal_decides_the_exit_code() -> None:

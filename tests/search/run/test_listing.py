@@ -49,9 +49,9 @@ def test_the_one_that_changed_last_is_first(
     found = searches_below(tmp_path)
     assert [search.folder for search in found] == [new.results, old.results]
     assert [search.summary for search in found] == ["000 torch b1 t1: the baseline"] * 2
-    told = ls(tmp_path)
-    assert "1 of 8 trials (1 ok)" in told
-    assert "000 torch b1 t1: the baseline" in told
+    text = ls(tmp_path)
+    assert "1 of 8 trials (1 ok)" in text
+    assert "000 torch b1 t1: the baseline" in text
     fields = json.loads(ls(tmp_path, "--format", "json"))
     assert [entry["search"] for entry in fields] == ["new", "old"]
     assert (fields[0]["trials"], fields[0]["running"]) == (1, False)
@@ -84,5 +84,5 @@ def test_a_record_that_can_not_be_read_is_listed_with_that(
     assert "can't be opened" in search.summary
 
 
-def test_where_there_is_none_the_next_step_is_told(tmp_path: Path) -> None:
+def test_where_there_is_none_the_next_step_is_reported(tmp_path: Path) -> None:
     assert f"no search below {tmp_path}; start one with `tunefront run FILE`" in ls(tmp_path)

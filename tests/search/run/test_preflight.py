@@ -10,7 +10,7 @@ from tunefront.search.experiment.evaluation_settings import settings_of
 Load = Callable[..., Experiment]
 
 
-def test_candidates_are_measured_beside_the_experiments_baseline(load: Load) -> None:
+def test_candidates_are_measured_next_to_the_experiments_baseline(load: Load) -> None:
     experiment = load("measurement.wait=7", "measurement.reference=false")
     settings = settings_of(experiment, "abc")
     assert settings.baseline == experiment.space.catalog.complete(experiment.baseline)
@@ -30,7 +30,7 @@ def test_candidates_are_measured_beside_the_experiments_baseline(load: Load) -> 
         (("measurement.early_stop=false",), None),
     ],
 )
-def test_the_tightest_bound_on_the_loss_may_end_judging(
+def test_the_tightest_bound_on_the_loss_may_end_quality_evaluation(
     load: Load, overrides: tuple[str, ...], limit: float | None
 ) -> None:
     assert settings_of(load(*overrides), "abc").quality_limit == limit

@@ -85,7 +85,7 @@ def test_the_best_so_far_and_ties_are_those_of_the_result(progress: ProgressOf) 
     assert (picture.front, picture.ties) == (3, 3)
 
 
-def test_time_goes_on_between_two_changes(progress: ProgressOf) -> None:
+def test_time_passes_between_two_changes(progress: ProgressOf) -> None:
     assert at(progress()).elapsed_s == 55
     assert at(progress(), 3).elapsed_s == 58
 
@@ -96,8 +96,8 @@ def test_what_a_trial_is_at_is_what_its_worker_said(progress: ProgressOf) -> Non
         RunningTrial(trial="005 t6", stage="starting", seconds=6.0, expected_s=8.0),
     )
     stages = {5: LiveStage(stage="quality", since=(NOON - timedelta(seconds=1)).timestamp())}
-    told = at(progress(), 2, stages=stages).now[0]
-    assert (told.stage, told.seconds) == ("evaluating quality", 3.0)
+    text = at(progress(), 2, stages=stages).now[0]
+    assert (text.stage, text.seconds) == ("evaluating quality", 3.0)
     ahead = {5: LiveStage(stage="build", since=(NOON + timedelta(seconds=9)).timestamp())}
     assert at(progress(), 2, stages=ahead).now[0].seconds == 0, "another machine's clock"
 
@@ -116,7 +116,7 @@ def test_confirmation_is_part_of_what_is_left(progress: ProgressOf) -> None:
     assert picture.left_s == pytest.approx(64 + (40 + 64) / 3)
 
 
-def test_where_the_clock_ends_it_the_trials_that_fit_are_told(progress: ProgressOf) -> None:
+def test_where_the_clock_ends_it_the_trials_that_fit_are_reported(progress: ProgressOf) -> None:
     picture = at(progress(ALONE, "budget.hours=2", trials_s=36.0, all_s=180.0), 1)
     assert picture.left_s == 179
     assert picture.end == "at 12:03 (budget.hours 2): time for about 3 of 6 more trials"
@@ -151,9 +151,9 @@ def test_a_sign_of_life_is_one_line(progress: ProgressOf) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"),
+    ("seconds", "expected"),
     [(-1, "0 s"), (59.4, "59 s"), (60, "1 min"), (3540, "59 min"), (3599, "1 h 00 min"),
      (4320, "1 h 12 min")],
 )  # fmt: skip
-def test_times_are_spoken(seconds: float, told: str) -> None:
-    assert duration_text(seconds) == told
+def test_times_are_spoken(seconds: float, expected: str) -> None:
+    assert duration_text(seconds) == expected

@@ -42,7 +42,7 @@ def other(experiment: Experiment, threads: int) -> Configuration:
     return Configuration({**experiment.baseline, "threads": threads, "batch_size": 8})
 
 
-def test_a_search_that_has_not_ended_says_what_goes_on(
+def test_an_unfinished_search_reports_what_runs(
     experiment: Experiment, study: Study, failure: Callable[..., Evaluation]
 ) -> None:
     study.tell(study.ask(other(experiment, 2)), failure("timeout", "it hung"))
@@ -63,7 +63,7 @@ def test_a_search_that_has_not_ended_says_what_goes_on(
     }
 
 
-def test_a_search_that_runs_says_who_runs_it(experiment: Experiment, study: Study) -> None:
+def test_a_running_search_reports_its_driver(experiment: Experiment, study: Study) -> None:
     import os
 
     with only_driver(experiment):
@@ -75,7 +75,7 @@ def test_a_search_that_runs_says_who_runs_it(experiment: Experiment, study: Stud
     assert status.fields()["resume_command"] is None
 
 
-def test_a_driver_that_can_not_be_seen_is_told_as_such(
+def test_a_driver_that_can_not_be_seen_is_reported_as_such(
     experiment: Experiment, study: Study
 ) -> None:
     path = lock_path(experiment)
@@ -111,7 +111,7 @@ def test_a_trial_that_was_running_when_the_driver_ended_is_to_be_run(
     assert "1 of 1 trials (1 interrupted); not running; `" in status.lines()[0]
 
 
-def test_what_another_hour_would_buy_is_told(
+def test_the_forecast_for_another_hour_is_reported(
     experiment: Experiment, study: Study, evaluation: Callable[..., Evaluation]
 ) -> None:
     assert status_of(experiment).forecast_text() == ""
@@ -226,11 +226,11 @@ def test_the_budget_is_the_one_that_the_search_was_started_with(
     record = read_record(experiment)
     assert recorded_trials(record) == planned
     written = [word for text in overrides for word in ("--set", f"'{text}'")]
-    told = resume_command(later, record)
-    assert told == " ".join(["tunefront", "run", str(later.path), *written])
+    message = resume_command(later, record)
+    assert message == " ".join(["tunefront", "run", str(later.path), *written])
 
 
-def test_a_quick_check_goes_on_as_one(load: Load) -> None:
+def test_a_quick_check_is_resumed_as_a_quick_check(load: Load) -> None:
     experiment = load(smoke=True)
     assert resume_command(experiment, {}) == f"tunefront run {experiment.path} --smoke"
 

@@ -27,7 +27,7 @@ NAMED = ("runtime", "precision", "quantization_bits", "quantization_method", "ba
 Load = Callable[..., Experiment]
 
 
-def told(load: Load, objective: str, *overrides: str) -> list[str]:
+def proposed(load: Load, objective: str, *overrides: str) -> list[str]:
     experiment = load(*overrides, text=FILE.replace("OBJECTIVE", objective))
     found = known_good(experiment, experiment.space.enumerate().runnable)
     return [
@@ -43,7 +43,7 @@ def told(load: Load, objective: str, *overrides: str) -> list[str]:
 def test_it_stays_near_the_baseline_and_takes_the_batches_that_serve(
     load: Load, objective: str, batch: int
 ) -> None:
-    assert told(load, objective) == [
+    assert proposed(load, objective) == [
         f"openvino fp32 8 static {batch}",
         f"openvino fp32 16 {batch}",
         f"onnxruntime fp32 8 dynamic {batch}",
@@ -51,14 +51,14 @@ def test_it_stays_near_the_baseline_and_takes_the_batches_that_serve(
 
 
 def test_what_the_space_does_not_have_is_left_out(load: Load) -> None:
-    found = told(
+    found = proposed(
         load,
         "throughput: maximize",
         "space.runtime=[torch, openvino]",
         "space.quantization_bits=[16]",
     )
     assert found == ["openvino fp32 16 8"]
-    assert told(load, "throughput: maximize", "space.runtime=[torch]") == []
+    assert proposed(load, "throughput: maximize", "space.runtime=[torch]") == []
 
 
 def test_a_search_begins_with_it(load: Load) -> None:

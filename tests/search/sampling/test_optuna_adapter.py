@@ -94,7 +94,7 @@ def test_only_what_can_run_is_proposed() -> None:
 
 def test_what_can_not_run_at_all_is_an_error() -> None:
     rule = "runnable must hold for some combination of threads, kind, share, but it does for none"
-    with pytest.raises(ValueError, match=re.escape(f"{rule} of 120; see what it says of {{")):
+    with pytest.raises(ValueError, match=re.escape(f"{rule} of 120; see its result for {{")):
         search(FrontSampler(SPACE, runnable=lambda p: False), 1)
 
 

@@ -38,35 +38,35 @@ def first_proposals(experiment: Experiment, trial: Callable[..., Trial], count: 
     runnable = experiment.space.enumerate().runnable
     sampler = build_sampler(experiment, runnable)
     trials = [trial(0, experiment.baseline, throughput=1.0, peak_memory_mb=1.0, quality_drop=0.0)]
-    told: list[str] = []
+    text: list[str] = []
     for number in range(1, count + 1):
         proposed = sampler.propose(trials)
         assert proposed is not None
         configuration = proposed.configuration
-        told.append(f"{configuration['runtime']} {configuration['threads']}: {proposed.reason}")
+        text.append(f"{configuration['runtime']} {configuration['threads']}: {proposed.reason}")
         trials.append(trial(number, configuration, "failed"))
-    return told
+    return text
 
 
 def test_the_other_front_is_tried_first(
     load: Load, other: Experiment, trial: Callable[..., Trial]
 ) -> None:
     warm = load(f"warm_start={other.path}")
-    told = first_proposals(warm, trial, 3)
-    assert told[:2] == [
+    text = first_proposals(warm, trial, 3)
+    assert text[:2] == [
         "openvino 2: on the front of elsewhere",
         "torch 1: on the front of elsewhere",
     ]
-    assert "elsewhere" not in told[2]
+    assert "elsewhere" not in text[2]
 
 
 def test_what_this_space_does_not_have_is_left_out(
     load: Load, other: Experiment, trial: Callable[..., Trial]
 ) -> None:
     warm = load(f"warm_start={other.path}", "space.runtime=[torch]")
-    told = first_proposals(warm, trial, 2)
-    assert told[0] == "torch 1: on the front of elsewhere"
-    assert "elsewhere" not in told[1]
+    text = first_proposals(warm, trial, 2)
+    assert text[0] == "torch 1: on the front of elsewhere"
+    assert "elsewhere" not in text[1]
 
 
 def test_nothing_is_proposed_twice(

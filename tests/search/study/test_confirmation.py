@@ -151,7 +151,7 @@ def test_confirmed_throughput_is_the_ratio_times_the_baselines_median(
     assert found[2:] == trials[2:]
 
 
-def test_figures_of_their_own_are_the_rounds_median_and_range(trials: list[Trial]) -> None:
+def test_values_of_their_own_are_the_rounds_median_and_range(trials: list[Trial]) -> None:
     own = confirmed_with(trials, Confirmation(rounds={0: BASE, 1: OWN}))[1]
     assert own.measurements["peak_memory_mb"] == Measurement(
         value=260, unit="MB", low=250, high=270, samples=2
@@ -176,7 +176,7 @@ def test_what_follows_from_the_throughput_follows_it(trials: list[Trial]) -> Non
     assert own["latency_ms"].samples == 6
 
 
-def test_a_figure_that_the_trial_does_not_have_is_not_made_up(trial: TrialOf) -> None:
+def test_a_value_that_the_trial_does_not_have_is_not_made_up(trial: TrialOf) -> None:
     plain = [trial(n, throughput=100.0, peak_memory_mb=500.0) for n in range(2)]
     own = confirmed_with(plain, Confirmation(rounds={0: BASE, 1: OWN}))[1]
     assert set(own.measurements) == {"throughput", "peak_memory_mb"}

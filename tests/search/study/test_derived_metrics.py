@@ -61,7 +61,7 @@ def test_metrics_that_follow_the_speed_up_have_its_relative_interval(own: Evalua
     assert (other.low, other.high) == pytest.approx((6 * 0.9, 6 * 1.1))
 
 
-def test_figures_that_were_not_measured_are_not_made_up(evaluation: EvaluationOf) -> None:
+def test_values_that_were_not_measured_are_not_made_up(evaluation: EvaluationOf) -> None:
     plain = evaluation(latency_ms=10.0)
     found = steadied(plain.measurements, metrics_in(plain), TWICE, 100.0)
     assert set(found) == {"throughput", "latency_ms"}

@@ -48,9 +48,9 @@ def test_out_of_memory_rules_out_what_needs_more_of_the_same_candidate(failed: F
     assert not ruled_out(trials, **same, batch_size=16, threads=2)
     assert not ruled_out(trials, runtime="torch", precision="bf16", batch_size=64)
     assert not ruled_out(trials, runtime="openvino", precision="fp32", batch_size=64)
-    told = str(inferred_failures_of(trials)[0])
-    assert "batch_size>=32" in told
-    assert "skipped, implied by trial 41 (out of memory)" in told
+    text = str(inferred_failures_of(trials)[0])
+    assert "batch_size>=32" in text
+    assert "skipped, implied by trial 41 (out of memory)" in text
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_the_baseline_teaches_nothing(failed: Failed) -> None:
     )
 
 
-def test_a_lesson_within_another_is_not_told(failed: Failed) -> None:
+def test_an_inferred_failure_within_another_is_not_told(failed: Failed) -> None:
     own = {"runtime": "torch", "precision": "fp32"}
     trials = [
         failed(1, {**own, "batch_size": 64}, "oom", "measure"),

@@ -72,7 +72,7 @@ def experiment(load: Callable[..., Experiment]) -> Experiment:
     return experiment
 
 
-def test_status_says_what_runs_while_somebody_runs_it(experiment: Experiment) -> None:
+def test_status_reports_running_trials_while_a_driver_runs(experiment: Experiment) -> None:
     with only_driver(experiment):
         assert "now: 001 torch b1 t1: starting" in status_of(experiment).lines()
         note_stage(experiment.results, 1, "build")

@@ -32,7 +32,7 @@ def start_holder(path: Path) -> "subprocess.Popen[str]":
     return process
 
 
-def test_a_lock_tells_who_holds_it(tmp_path: Path) -> None:
+def test_a_lock_names_its_holder(tmp_path: Path) -> None:
     path = tmp_path / "new" / "lock"
     assert holder(path) is None
     with hold_lock(path):
@@ -74,7 +74,7 @@ def test_a_process_id_that_does_not_hold_the_lock_is_not_believed(
     process.communicate()
 
 
-def test_a_look_does_not_keep_a_holder_out(tmp_path: Path) -> None:
+def test_reading_a_lock_does_not_block_its_holder(tmp_path: Path) -> None:
     """Who looks takes the lock for an instant; who wants to hold it waits that long."""
     import fcntl
     import threading

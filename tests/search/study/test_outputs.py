@@ -73,9 +73,9 @@ def test_the_study_hands_samples_to_their_file(
 ) -> None:
     experiment = load()
     study = Study.open(experiment, {"test": "yes"})
-    told = from_plain(Evaluation, to_plain(replace(evaluation(), outputs=SAMPLES)))
-    assert told.outputs == SAMPLES, "they travel from the worker as JSON"
-    first = study.tell(study.ask(experiment.baseline), told)
+    text = from_plain(Evaluation, to_plain(replace(evaluation(), outputs=SAMPLES)))
+    assert text.outputs == SAMPLES, "they travel from the worker as JSON"
+    first = study.tell(study.ask(experiment.baseline), text)
     second = study.tell(
         study.ask(Configuration({**experiment.baseline, "threads": 2})), evaluation()
     )

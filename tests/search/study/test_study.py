@@ -73,7 +73,7 @@ def test_trials_are_numbered_as_they_are_asked(study: Study, evaluation: Evaluat
     assert [trial.status for trial in study.trials()] == ["running", "running", "ok"]
 
 
-def test_what_is_asked_is_what_is_recorded(begun: Study) -> None:
+def test_the_proposed_configuration_is_recorded(begun: Study) -> None:
     number = begun.ask(fast(begun))
     assert begun.trial(number).configuration == fast(begun)
     assert stored(begun, number).params == dict(fast(begun))
@@ -98,7 +98,7 @@ def test_a_baseline_outside_the_listed_values_is_recorded_as_it_is(
     assert stored(study, 1).params == dict(fast(study))
 
 
-def test_a_trial_under_way_has_no_figures(study: Study) -> None:
+def test_a_trial_under_way_has_no_values(study: Study) -> None:
     trial = study.trial(study.ask(study.experiment.baseline))
     assert (trial.status, dict(trial.measurements), trial.ended) == ("running", {}, None)
     assert trial.started is not None
@@ -107,11 +107,11 @@ def test_a_trial_under_way_has_no_figures(study: Study) -> None:
 def test_a_trial_within_limits_is_ok_and_keeps_everything(
     begun: Study, evaluation: EvaluationOf
 ) -> None:
-    told = evaluation(throughput=300.0, perplexity=10.4, spread=0.1)
-    trial = begun.tell(begun.ask(fast(begun)), told)
+    text = evaluation(throughput=300.0, perplexity=10.4, spread=0.1)
+    trial = begun.tell(begun.ask(fast(begun)), text)
     assert trial.status == "ok"
-    assert trial.evaluation == told
-    assert trial.measurements["throughput"] == told.measurements["throughput"]
+    assert trial.evaluation == text
+    assert trial.measurements["throughput"] == text.measurements["throughput"]
     assert trial.value("quality_drop") == pytest.approx(4.0)
     assert trial.started is not None and trial.ended is not None
     assert trial == begun.trial(1) == Study.read(begun.experiment).trial(1)
@@ -139,7 +139,7 @@ def test_a_trial_beyond_a_limit_is_infeasible_and_says_which(
     assert trial.value("quality_drop") == pytest.approx(10.0)
 
 
-def test_limits_changed_afterwards_are_judged_by_the_record(
+def test_limits_changed_afterwards_are_evaluated_by_the_record(
     begun: Study, evaluation: EvaluationOf, laptop: Hardware
 ) -> None:
     begun.tell(begun.ask(fast(begun)), evaluation(perplexity=11.0))
@@ -168,7 +168,7 @@ def test_a_failed_trial_has_a_cause_and_no_values(begun: Study, failure: Evaluat
     assert not frozen.constraints
 
 
-def test_figures_of_a_failed_trial_are_no_figures(begun: Study, evaluation: EvaluationOf) -> None:
+def test_values_of_a_failed_trial_are_no_values(begun: Study, evaluation: EvaluationOf) -> None:
     failed = replace(evaluation(perplexity=99.0), status="failed", cause="not applied")
     trial = begun.tell(begun.ask(fast(begun)), failed)
     assert (dict(trial.measurements), trial.broken) == ({}, ())
@@ -230,7 +230,7 @@ print(trials_json(Study.read(load_experiment(sys.argv[1])).trials()))
     assert found[1]["measurements"]["throughput"]["value"] == 300
 
 
-def test_a_record_goes_on_where_it_was(begun: Study) -> None:
+def test_a_record_is_resumed(begun: Study) -> None:
     again = Study.open(begun.experiment, IDENTITY)
     assert again.search_id == begun.search_id
     assert again.identity == {**IDENTITY, "record": RECORD_FORMAT}
@@ -242,9 +242,9 @@ def test_two_searches_have_different_ids(study: Study, load: Load) -> None:
     assert Study.open(load(), IDENTITY).search_id != study.search_id
 
 
-def test_another_identity_is_refused_and_told_apart(begun: Study) -> None:
-    told = refusal(begun.experiment, {**IDENTITY, "machine": "a server", "libraries": "torch 3"})
-    assert told == (
+def test_another_identity_is_refused_with_the_differences(begun: Study) -> None:
+    text = refusal(begun.experiment, {**IDENTITY, "machine": "a server", "libraries": "torch 3"})
+    assert text == (
         "RESULTS holds measurements of something else (libraries: was torch 2, is torch 3; "
         "machine: was a laptop, is a server); start again with --fresh, or under another name"
     )
@@ -294,10 +294,10 @@ def test_a_record_of_another_search_is_refused(experiment: Experiment) -> None:
 def test_what_is_no_record_is_refused(experiment: Experiment) -> None:
     experiment.results.mkdir(parents=True)
     (experiment.results / STUDY_FILE).write_text("not a database, but long enough to be one" * 99)
-    told = f"{re.escape(str(experiment.results / STUDY_FILE))} can't be opened: "
-    with pytest.raises(StudyError, match=told):
+    text = f"{re.escape(str(experiment.results / STUDY_FILE))} can't be opened: "
+    with pytest.raises(StudyError, match=text):
         Study.read(experiment)
-    with pytest.raises(StudyError, match=told):
+    with pytest.raises(StudyError, match=text):
         Study.open(experiment, IDENTITY)
 
 
@@ -323,7 +323,7 @@ def test_what_was_running_when_a_driver_ended_is_run_again_under_its_number(begu
     assert len(study.trials()) == 2
 
 
-def test_what_ends_whatever_runs_it_is_a_crash_in_the_end(begun: Study) -> None:
+def test_a_trial_whose_worker_dies_every_time_is_recorded_as_a_crash(begun: Study) -> None:
     number = begun.ask(fast(begun))
     starts = 1
     while begun.restart(number) is not None:
@@ -332,7 +332,7 @@ def test_what_ends_whatever_runs_it_is_a_crash_in_the_end(begun: Study) -> None:
     assert (begun.trial(1).status, begun.trial(1).cause) == ("failed", "crash")
 
 
-def test_what_was_not_its_fault_does_not_count(begun: Study) -> None:
+def test_a_restart_that_the_trial_did_not_cause_is_no_attempt(begun: Study) -> None:
     number = begun.ask(fast(begun))
     for _ in range(2 * TRIAL_ATTEMPTS):
         assert begun.restart(number, counted=False) is not None
@@ -349,7 +349,7 @@ def test_a_trial_is_in_the_record_whole_or_not_at_all(begun: Study) -> None:
     assert (trial.reason, trial.expected_s, trial.attempt) == ("because", 12.5, 1)
 
 
-def test_what_was_spent_is_kept(begun: Study) -> None:
+def test_the_seconds_spent_are_recorded(begun: Study) -> None:
     assert begun.spent_s == 0
     begun.spend(12.5)
     assert Study.read(begun.experiment).spent_s == 12.5
@@ -382,10 +382,10 @@ def test_a_space_that_has_grown_keeps_what_was_measured(
 
 def test_another_baseline_is_refused(begun: Study, laptop: Hardware) -> None:
     other = load_experiment(begun.experiment.path, ["baseline={batch_size: 8}"], hardware=laptop)
-    told = refusal(other)
-    assert told.startswith("RESULTS compares with runtime=torch")
-    assert "but the file's baseline is runtime=torch batch_size=8" in told
-    assert told.endswith("start again with --fresh, or under another name")
+    text = refusal(other)
+    assert text.startswith("RESULTS compares with runtime=torch")
+    assert "but the file's baseline is runtime=torch batch_size=8" in text
+    assert text.endswith("start again with --fresh, or under another name")
 
 
 def test_a_record_of_another_form_is_refused(begun: Study, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -393,7 +393,7 @@ def test_a_record_of_another_form_is_refused(begun: Study, monkeypatch: pytest.M
     assert f"record: was {RECORD_FORMAT}, is 1" in refusal(begun.experiment)
 
 
-def test_results_that_were_finished_but_not_told_are_told(
+def test_results_that_were_finished_but_not_recorded_are_recorded(
     begun: Study, evaluation: EvaluationOf, failure: EvaluationOf
 ) -> None:
     for _ in range(2):

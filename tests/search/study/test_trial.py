@@ -25,7 +25,7 @@ LIMITS = (
     ("status", "measured"),
     [("running", False), ("ok", True), ("infeasible", True), ("failed", False)],
 )
-def test_only_what_was_measured_has_figures(
+def test_only_what_was_measured_has_values(
     trial: TrialOf, status: TrialStatus, measured: bool
 ) -> None:
     assert trial(1, status=status).measured is measured
@@ -52,7 +52,7 @@ def test_a_fine_trial_has_no_cause(trial: TrialOf) -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "expected"),
     [
         (
             {
@@ -86,9 +86,9 @@ def test_a_fine_trial_has_no_cause(trial: TrialOf) -> None:
     ],
 )
 def test_a_label_tells_what_differs_from_the_plain_model(
-    values: Mapping[str, Value], told: str
+    values: Mapping[str, Value], expected: str
 ) -> None:
-    assert builtin_catalog().label(Configuration(values)) == told
+    assert builtin_catalog().label(Configuration(values)) == expected
 
 
 def test_a_name_starts_with_the_number(trial: TrialOf) -> None:
@@ -98,7 +98,7 @@ def test_a_name_starts_with_the_number(trial: TrialOf) -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "expected"),
     [
         (STATIC, "007 ov w8 static"),
         (
@@ -117,6 +117,6 @@ def test_a_name_starts_with_the_number(trial: TrialOf) -> None:
     ],
 )
 def test_a_short_name_fits_narrow_columns(
-    trial: TrialOf, values: Mapping[str, Value], told: str
+    trial: TrialOf, values: Mapping[str, Value], expected: str
 ) -> None:
-    assert trial(7, values).short_name() == told
+    assert trial(7, values).short_name() == expected

@@ -84,25 +84,25 @@ def test_one_trial_is_a_plot_too(answered: Callable[..., Result]) -> None:
     assert sum("*" in line for line in lines[:-1]) == 1
 
 
-def test_a_close_call_says_who_and_why(answered: Callable[..., Result]) -> None:
+def test_a_tie_names_both_trials_and_the_reason(answered: Callable[..., Result]) -> None:
     result = answered((100, 500, 10), (102, 502, 10), (300, 900, 10), spread=0.03)
     lines = close_call_lines(result)
-    assert lines[0] == "close calls, which no figure tells apart:"
+    assert lines[0] == "ties on the front, and why they are tied:"
     assert lines[1].startswith(("  000 and 001: throughput ", "  001 and 000: throughput "))
     assert all(line.startswith(" " * 15) for line in lines[2:])
-    told = " ".join(" ".join(lines).split())
-    assert "100 ± 3" in told and "items/s" in told
-    assert "their intervals overlap" in told
-    assert "less than 1% apart" in told
-    assert "002" not in told
+    text = " ".join(" ".join(lines).split())
+    assert "100 ± 3" in text and "items/s" in text
+    assert "their intervals overlap" in text
+    assert "less than 1% apart" in text
+    assert "002" not in text
 
 
 def test_quality_is_compared_as_the_ties_are(answered: Callable[..., Result]) -> None:
     """On the same items: two perplexities that differ are one quality where the drop is one."""
     result = answered((100, 500, 10.0), (100, 500, 10.5), overrides=(THREE,))
-    told = " ".join(close_call_lines(result))
-    assert "quality_drop 0 and 0 % (the same)" in told
-    assert "perplexity" not in told
+    text = " ".join(close_call_lines(result))
+    assert "quality_drop 0 and 0 % (the same)" in text
+    assert "perplexity" not in text
 
 
 def test_many_close_calls_are_counted(answered: Callable[..., Result]) -> None:

@@ -152,9 +152,9 @@ def test_a_heartbeat_line_follows_a_silence(progress: Progress) -> None:
         deadline = time.monotonic() + 60
         while stream.getvalue().count("\n") < 2 and time.monotonic() < deadline:
             time.sleep(0.01)
-    told = stream.getvalue().splitlines()
-    assert len(told) >= 2
-    assert all(line.endswith("starting Ray; 0 of 6 trials") for line in told)
+    printed = stream.getvalue().splitlines()
+    assert len(printed) >= 2
+    assert all(line.endswith("starting Ray; 0 of 6 trials") for line in printed)
 
 
 def test_a_message_is_wrapped_between_words() -> None:

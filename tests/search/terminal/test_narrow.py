@@ -57,7 +57,7 @@ def test_long_lines_are_broken_below_the_beginning_of_their_text() -> None:
     ]
 
 
-def test_what_is_said_of_a_long_name_stands_below_it() -> None:
+def test_what_is_reported_of_a_long_name_stands_below_it() -> None:
     names = "recommended, fastest, highest quality"
     lines = [f"  {names}  017 torch b8: 7.7x the throughput", f"  {'':{len(names)}}  best of all"]
     assert fitted(lines, 50) == [

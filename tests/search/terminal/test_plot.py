@@ -22,9 +22,7 @@ def nearest(axis: Axis, value: float) -> int:
 
 
 @given(FIGURES, st.integers(min_value=2, max_value=80))
-def test_a_figure_is_in_the_cell_whose_own_figure_is_nearest(
-    values: list[float], cells: int
-) -> None:
+def test_a_value_is_in_the_cell_whose_own_value_is_nearest(values: list[float], cells: int) -> None:
     axis = Axis.over(values, cells)
     for value in values:
         cell = axis.cell(value)
@@ -63,7 +61,7 @@ def marks(lines: list[str], width: int, height: int) -> dict[str, tuple[int, int
     }
 
 
-def test_marks_stand_where_their_figures_are() -> None:
+def test_marks_stand_where_their_values_are() -> None:
     random = np.random.default_rng(3)
     points = [
         Point(x=float(x), y=float(y), mark=chr(ord("a") + place))
@@ -80,7 +78,7 @@ def test_marks_stand_where_their_figures_are() -> None:
     assert found == {mark: place for place, mark in seen.items()}
 
 
-def test_axes_have_figures_and_titles() -> None:
+def test_axes_have_values_and_titles() -> None:
     points = [Point(x=10, y=400, mark="a"), Point(x=4000, y=600, mark="b")]
     assert plot(points, "speed, items/s", "memory, MB", width=20, height=5) == [
         "memory, MB",
@@ -95,7 +93,7 @@ def test_axes_have_figures_and_titles() -> None:
     ]
 
 
-def test_near_figures_have_digits_enough_to_differ() -> None:
+def test_near_values_have_digits_enough_to_differ() -> None:
     points = [Point(x=1, y=277.1, mark="a"), Point(x=1, y=277.6, mark="b")]
     lines = plot(points, "x", "y", width=20, height=3)
     assert [line.split()[0] for line in lines[1:4]] == ["277.6", "277.4", "277.1"]
@@ -112,7 +110,7 @@ def test_a_name_stands_where_there_is_room_and_hides_no_mark() -> None:
     assert lines[1].endswith("+a b002          003c"), "nothing is written over, no two touch"
 
 
-def test_a_name_that_has_no_room_beside_its_mark_stands_above_or_below_it() -> None:
+def test_a_name_that_has_no_room_next_to_its_mark_stands_above_or_below_it() -> None:
     between = [Point(x=x, y=0, mark=".") for x in (9, 11)]
     points = [Point(x=0, y=2, mark="."), Point(x=20, y=-2, mark="."), *between]
     lines = plot([*points, Point(x=10, y=0, mark="a", name="012")], "x", "y", width=21, height=5)
@@ -128,7 +126,7 @@ def test_a_name_that_has_no_room_beside_its_mark_stands_above_or_below_it() -> N
         ([(0.0, 0.0)], PLOT_WIDTH // 2, HEIGHT // 2),
     ],
 )
-def test_one_figure_lies_in_the_middle(
+def test_one_value_lies_in_the_middle(
     points: list[tuple[float, float]], column: int, row: int
 ) -> None:
     lines = plot([Point(x=x, y=y, mark="a") for x, y in points], "x", "y")
@@ -151,7 +149,7 @@ def test_a_plot_fits_eighty_columns(scale: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "told"), [(0, "0"), (0.01234, "0.0123"), (12.34, "12.3"), (12345.6, "12,346")]
+    ("value", "expected"), [(0, "0"), (0.01234, "0.0123"), (12.34, "12.3"), (12345.6, "12,346")]
 )
-def test_figures_are_short(value: float, told: str) -> None:
-    assert short(value) == told
+def test_values_are_short(value: float, expected: str) -> None:
+    assert short(value) == expected

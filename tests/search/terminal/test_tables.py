@@ -21,12 +21,12 @@ from tunefront.spaces import Hardware, number_formats
 
 def test_the_plan_names_what_is_run_and_what_is_left_out(load: Callable[..., Experiment]) -> None:
     experiment = load("space.threads=[1, 16]", "space.batch_size={low: 1, high: 16}")
-    told = plan_lines(experiment, experiment.space.enumerate())
-    assert "space: 64 configurations, 32 can run here, 2 different models to build" in told
-    assert "  runtime (runtime): torch, openvino" in told
-    assert "limits: quality_drop <= 5 %" in told
-    assert "  batch_size (execution): 1, 2, 3, ..., 15, 16 (16 values)" in told
-    assert told[-1].startswith("  32: 16 threads = 16 cores, but this machine offers 8")
+    lines = plan_lines(experiment, experiment.space.enumerate())
+    assert "space: 64 configurations, 32 can run here, 2 different models to build" in lines
+    assert "  runtime (runtime): torch, openvino" in lines
+    assert "limits: quality_drop <= 5 %" in lines
+    assert "  batch_size (execution): 1, 2, 3, ..., 15, 16 (16 values)" in lines
+    assert lines[-1].startswith("  32: 16 threads = 16 cores, but this machine offers 8")
 
 
 def test_the_plan_of_another_processor_names_what_it_lacks(
@@ -38,8 +38,8 @@ def test_the_plan_of_another_processor_names_what_it_lacks(
         "baseline={}",
     )
     experiment = load(*written, hardware=replace(laptop, isa=PROCESSORS["avx2"]))
-    told = plan_lines(experiment, experiment.space.enumerate())
-    assert told[told.index("left out:") + 1 :] == [
+    lines = plan_lines(experiment, experiment.space.enumerate())
+    assert lines[lines.index("left out:") + 1 :] == [
         "  6: this processor has no bf16 instructions: it would be emulated  "
         "[runtime=torch|openvino, precision=bf16]",
         "  3: onnxruntime does not support precision bf16; it supports fp32  "
@@ -57,9 +57,9 @@ def test_the_plan_of_another_processor_names_what_it_lacks(
 def test_doctor_lists_the_number_formats_of_the_processor(processor: str, laptop: Hardware) -> None:
     here = replace(laptop, isa=PROCESSORS[processor])
     catalog = builtin_catalog()
-    told = doctor_lines(here, catalog)
-    begin = told.index("number formats on this processor:") + 1
-    for line, runtime in zip(told[begin:], catalog.names("runtime"), strict=False):
+    lines = doctor_lines(here, catalog)
+    begin = lines.index("number formats on this processor:") + 1
+    for line, runtime in zip(lines[begin:], catalog.names("runtime"), strict=False):
         name, formats = line.split(maxsplit=1)
         assert name == runtime
         found = {
@@ -73,33 +73,33 @@ def test_doctor_lists_the_number_formats_of_the_processor(processor: str, laptop
             for support in number_formats(catalog, runtime, here)
             if support.refusal is None
         }
-    reasons = {line.split("  ")[-1].strip() for line in told[begin:] if line.startswith("--")}
+    reasons = {line.split("  ")[-1].strip() for line in lines[begin:] if line.startswith("--")}
     for runtime in catalog.names("runtime"):
         for support in number_formats(catalog, runtime, here):
             if support.lacking:
                 assert any(str(support.refusal) in reason for reason in reasons)
-    narrow = [line for line in told if "keep 8-bit weights to 7 bits" in line]
+    narrow = [line for line in lines if "keep 8-bit weights to 7 bits" in line]
     assert bool(narrow) == here.int8_products_saturate
 
 
-def test_a_plan_of_one_is_told_in_the_singular(load: Callable[..., Experiment]) -> None:
+def test_a_plan_of_one_is_reported_in_the_singular(load: Callable[..., Experiment]) -> None:
     experiment = load(
         "space={runtime: [torch]}", "budget.trials=1", "confirmation={finalists: 1, rounds: 1}"
     )
-    told = plan_lines(experiment, experiment.space.enumerate())
-    assert "space: 1 configuration, 1 can run here, 1 different model to build" in told
-    (plan,) = (line for line in told if line.startswith("plan: "))
+    lines = plan_lines(experiment, experiment.space.enumerate())
+    assert "space: 1 configuration, 1 can run here, 1 different model to build" in lines
+    (plan,) = (line for line in lines if line.startswith("plan: "))
     assert plan.startswith("plan: 1 trial, ")
     assert "then 1 finalist measured again, 1 round in turns" in plan
 
 
 def test_a_plan_without_confirmation_says_so(load: Callable[..., Experiment]) -> None:
     experiment = load("confirmation.finalists=0")
-    told = plan_lines(experiment, experiment.space.enumerate())
-    assert any(line.endswith("sampler ehvi, no confirmation") for line in told)
+    lines = plan_lines(experiment, experiment.space.enumerate())
+    assert any(line.endswith("sampler ehvi, no confirmation") for line in lines)
 
 
-def test_failures_are_told_by_cause_with_what_they_rule_out(
+def test_failures_are_reported_by_cause_with_what_they_rule_out(
     load: Callable[..., Experiment],
     trial: Callable[..., Trial],
     failure: Callable[..., Evaluation],
@@ -119,7 +119,7 @@ def test_failures_are_told_by_cause_with_what_they_rule_out(
     assert failure_lines(result_of(experiment, trials[:1], Confirmation(rounds={}))) == []
 
 
-def test_picks_of_one_trial_are_told_together(
+def test_picks_of_one_trial_are_reported_together(
     load: Callable[..., Experiment], trial: Callable[..., Trial]
 ) -> None:
     fast = {"throughput": 9.0, "peak_memory_mb": 9.0, "perplexity": 9.0, "quality_drop": 0.0}
@@ -137,7 +137,7 @@ def test_the_sign_of_a_tie_is_explained(
     same = {"throughput": 1.0, "peak_memory_mb": 1.0, "perplexity": 9.0, "quality_drop": 0.0}
     trials = [trial(number, {"batch_size": number + 1}, **same) for number in range(2)]
     result = result_of(load(), trials, Confirmation(rounds={}))
-    assert ties_line(result) == "000 =1: can't be told apart from 001"
+    assert ties_line(result) == "000 =1: tied with 001"
     alone = result_of(load(), trials[:1], Confirmation(rounds={}))
     assert ties_line(alone) == ""
 
@@ -154,7 +154,7 @@ def test_missed_limits_are_printed_with_units(
     ]
     result = result_of(load(), [only], Confirmation(rounds={}), limits)
     assert miss_lines(result) == [
-        "nothing keeps the limits; the nearest:",
+        "no trial meets the limits; the nearest:",
         "  000 t1: latency_ms 12.3 ms (limit latency_ms <= 1.5 ms), "
         "perplexity 10 (limit perplexity <= 2)",
     ]
@@ -163,12 +163,12 @@ def test_missed_limits_are_printed_with_units(
 def test_what_stands_in_brackets_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     """Rich would take it for markup, and leave it out."""
     print_table(table_of(["machine"], [["CPU [f00]"], ["a [red]word[/red]"]]))
-    told = capsys.readouterr().out
-    assert "CPU [f00]" in told
-    assert "a [red]word[/red]" in told
+    text = capsys.readouterr().out
+    assert "CPU [f00]" in text
+    assert "a [red]word[/red]" in text
 
 
-def test_a_figure_that_is_worse_is_no_mismatch_and_says_why() -> None:
+def test_a_value_that_is_worse_is_no_mismatch_and_says_why() -> None:
     def verified(*, outputs: bool, latency: bool) -> Verification:
         checks = (
             Check(name="outputs", holds=outputs, detail="d"),
@@ -181,7 +181,7 @@ def test_a_figure_that_is_worse_is_no_mismatch_and_says_why() -> None:
 
     slow = verified(outputs=True, latency=False)
     assert marks(slow) == ["holds", "worse"]
-    assert slow.remark().startswith("latency_ms: worse than recorded, which decides nothing here")
+    assert slow.remark().startswith("latency_ms: worse than recorded, which is no failure")
     assert verified(outputs=True, latency=True).remark() == ""
     wrong = verified(outputs=False, latency=False)
     assert marks(wrong) == ["DOES NOT HOLD", "worse"]

@@ -68,7 +68,7 @@ def test_the_next_store_is_a_copy_that_knows_its_own_place(
 
 
 @pytest.mark.parametrize("damage", ["cut short", "another's", "nothing"])
-def test_a_damaged_one_is_not_used_and_made_anew(made: Path, tmp_path: Path, damage: str) -> None:
+def test_a_damaged_one_is_not_used_and_made_again(made: Path, tmp_path: Path, damage: str) -> None:
     kept, target = empty_store(), tmp_path / "copy.db"
     whole = kept.read_bytes()
     kept.write_bytes(

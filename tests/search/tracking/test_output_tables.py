@@ -28,7 +28,7 @@ def experiment(load: Callable[..., Experiment], monkeypatch: pytest.MonkeyPatch)
     return load()
 
 
-def told(experiment: Experiment, evaluations: list[Evaluation]) -> Result:
+def result_with(experiment: Experiment, evaluations: list[Evaluation]) -> Result:
     """Return the result of a search whose trials ended like this."""
     study = Study.open(experiment, {"test": "yes"})
     for threads, ended in enumerate(evaluations, start=1):
@@ -47,7 +47,7 @@ def result(experiment: Experiment, evaluation: Callable[..., Evaluation]) -> Res
     """The baseline, a trial on the front, and one that is beaten."""
     fast, slow = evaluation(throughput=900.0), evaluation(throughput=1.0, peak_memory_mb=900.0)
     found = [(evaluation(), "base"), (fast, "fast"), (slow, "slow")]
-    return told(experiment, [answering(*one) for one in found])
+    return result_with(experiment, [answering(*one) for one in found])
 
 
 def project(result: Result) -> Projection:
@@ -93,7 +93,7 @@ def runs_of(projection: Projection) -> list[Any]:
     return list(client_of(projection.experiment).search_runs([projection.experiment_id]))
 
 
-def test_mlflow_reads_the_answers_of_the_shortlist_each_once(result: Result) -> None:
+def test_mlflow_reads_the_outputs_of_the_shortlist_each_once(result: Result) -> None:
     assert [trial.number for trial in result.front.trials] == [1]
     project(result)
     projection = project(result)
@@ -117,18 +117,18 @@ def test_a_table_whose_tag_was_not_written_any_more_is_completed(result: Result)
     assert [row["output"] for row in rows] == [f"fast {i}" for i in range(ITEMS)]
 
 
-def test_the_view_of_answers_is_there_where_answers_are(
+def test_the_view_of_outputs_is_there_where_outputs_are(
     result: Result, load: Callable[..., Experiment], evaluation: Callable[..., Evaluation]
 ) -> None:
     client = client_of(result.experiment)
     projection = project(result)
     views = projection.views(result)
-    assert [view.title for view in views if view.mode == "ARTIFACT"] == ["5 Answers side by side"]
+    assert [view.title for view in views if view.mode == "ARTIFACT"] == ["5 Outputs side by side"]
     tags = client.get_experiment(projection.experiment_id).tags
-    assert "mlflow.sharedViewState.answers" in tags
+    assert "mlflow.sharedViewState.outputs" in tags
     note = tags["mlflow.note.content"]
-    assert "viewStateShareKey=answers&compareRunsMode=ARTIFACT" in note
-    silent = told(load(), [evaluation()])
+    assert "viewStateShareKey=outputs&compareRunsMode=ARTIFACT" in note
+    silent = result_with(load(), [evaluation()])
     projection = project(silent)
     assert all(view.mode != "ARTIFACT" for view in projection.views(silent))
     silent_tags = client_of(silent.experiment).get_experiment(projection.experiment_id).tags

@@ -116,11 +116,11 @@ def test_the_result_is_shown_first_and_the_export_is_one_click_away(
     block = page.locator("pre").first
     block.wait_for(state="visible")
     assert block.inner_text().strip() == command_of(recommended, result)
-    told = page.locator("body").inner_text()
+    text = page.locator("body").inner_text()
     for pick in result.front.picks:
-        assert command_of(pick.trial, result) in told
-    assert re.search(r"4 failed, \d+ configurations skipped", told)
-    assert "implied by trial" in told
+        assert command_of(pick.trial, result) in text
+    assert re.search(r"4 failed, \d+ configurations skipped", text)
+    assert "implied by trial" in text
 
 
 def test_the_picks_have_a_view(opened: Opened, store: Store) -> None:
@@ -178,7 +178,7 @@ def test_without_views_the_link_filters(opened: Opened, store: Store) -> None:
 
 def test_a_server_of_the_same_store_is_used_again(store: Store) -> None:
     assert len({link.partition("/#")[0] for link in store.links.values()}) == 1
-    assert sum("it was served already" in line for line in store.said) == 2
+    assert sum("it is already served" in line for line in store.said) == 2
 
 
 def test_a_search_that_mlflow_does_not_hold_is_written_first(
@@ -188,7 +188,7 @@ def test_a_search_that_mlflow_does_not_hold_is_written_first(
     study = Study.open(experiment, {"test": "yes"})
     study.tell(study.ask(experiment.baseline), evaluation())
     said = ui(experiment, "--port", 1, "--detach", "--no-open")
-    assert said[0] == "MLflow does not hold this search yet: writing it"
+    assert said[0] == "MLflow has no runs of this search yet; writing them"
     assert said[1].startswith(f"front: {store.address}/#/experiments/")
     client = mlflow.MlflowClient(tracking_uri=tracking_uri(experiment))
     found = client.get_experiment_by_name("made up 1")

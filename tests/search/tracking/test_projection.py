@@ -149,7 +149,7 @@ def test_what_is_there_already_is_not_written_again(
     assert {run.info.run_id: run.to_dictionary() for run in runs_of(client, first)} == before
 
 
-def test_a_run_that_nobody_was_told_of_is_taken_for_its_trial(
+def test_a_run_whose_creation_was_not_acknowledged_is_adopted(
     result: Result, client: mlflow.MlflowClient
 ) -> None:
     projection = Projection(result.experiment, "search")
@@ -199,7 +199,7 @@ def test_a_trial_that_is_no_longer_a_pick_loses_the_name(
     assert picks(slow, fast) == ["2"]
 
 
-def test_figures_that_are_not_finite_are_left_out(
+def test_values_that_are_not_finite_are_left_out(
     result: Result, client: mlflow.MlflowClient, trial: Callable[..., Trial]
 ) -> None:
     projection = Projection(result.experiment, "search")

@@ -77,14 +77,14 @@ def test_a_run_is_seen_in_what_is_written(written: str, run: str | None) -> None
 
 
 @pytest.mark.parametrize(
-    ("written", "told"),
+    ("written", "expected"),
     [
         ("http://127.0.0.1:5000/#/experiments/7", "is not the page of a run; open the run and"),
         (f"http://h/#/compare-runs?runs={RUN},{OTHER}", "names 2 runs; name one"),
     ],
 )
-def test_another_page_is_no_run(written: str, told: str) -> None:
-    with pytest.raises(ExperimentError, match=told):
+def test_another_page_is_no_run(written: str, expected: str) -> None:
+    with pytest.raises(ExperimentError, match=expected):
         run_named_in(written)
 
 
@@ -98,7 +98,7 @@ def test_a_trial_is_found_by_run_and_by_address(result: Result, projection: Proj
     assert Runs(result.experiment).run_of(1) == run
 
 
-def test_a_run_that_is_none_of_a_trial_is_told(
+def test_a_run_that_is_none_of_a_trial_is_reported(
     result: Result, projection: Projection, client: mlflow.MlflowClient
 ) -> None:
     with pytest.raises(ExperimentError, match=rf"run {OTHER} is not in sqlite:///.*--all` lists"):
@@ -123,12 +123,12 @@ def test_mlflow_is_not_asked_where_no_run_is_named(
         find(result, RUN)
 
 
-def test_a_trial_without_a_run_is_told(result: Result, projection: Projection) -> None:
+def test_a_trial_without_a_run_is_reported(result: Result, projection: Projection) -> None:
     with pytest.raises(TrackingError, match="does not hold trial 7 yet; `tunefront sync"):
         Runs(result.experiment).run_of(7)
 
 
-def test_a_store_that_does_not_hold_the_search_is_told(
+def test_a_store_that_does_not_hold_the_search_is_reported(
     result: Result, projection: Projection, load: Callable[..., Experiment]
 ) -> None:
     other = load()

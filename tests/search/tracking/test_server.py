@@ -75,7 +75,7 @@ def test_nothing_is_served_before_anything_was_run(load: Callable[..., Experimen
         serve_quietly(load(), free_port())
 
 
-def test_a_server_that_ends_at_once_is_said(
+def test_a_server_that_ends_at_once_is_reported(
     experiment: Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")

@@ -58,7 +58,7 @@ def test_processes_that_make_a_store_at_once_all_use_it(experiment: Experiment) 
 
 @pytest.mark.usefixtures("cold")
 @pytest.mark.parametrize("after_s", [2.0, 4.0, 6.0])
-def test_a_store_whose_making_was_killed_is_made_anew(
+def test_a_store_whose_making_was_killed_is_made_again(
     experiment: Experiment, after_s: float
 ) -> None:
     killed = process(experiment.path, after_s)
@@ -81,7 +81,7 @@ def test_requests_fail_soon_unless_the_user_says_otherwise(
     assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "0"
 
 
-def test_a_store_that_is_none_is_said(experiment: Experiment) -> None:
+def test_a_store_that_is_none_is_reported(experiment: Experiment) -> None:
     path = experiment.results.parent / "mlflow.db"
     path.parent.mkdir(parents=True)
     path.write_text("not a database, but long enough to be looked at as one" * 10)
@@ -106,7 +106,7 @@ def test_errors_in_a_line() -> None:
     assert error_text(refused) == "Connection refused"
     late = RuntimeError("a page of words")
     late.__context__ = TimeoutError("timed out")
-    assert error_text(late) == "no answer in time"
+    assert error_text(late) == "no response in time"
     assert error_text(RuntimeError("one\ntwo")) == "one"
     assert error_text(RuntimeError()) == "RuntimeError"
     assert error_text(RuntimeError("at http://me:secret@host/api")) == "at http://host/api"

@@ -82,16 +82,16 @@ def test_a_view_holds_columns_widths_and_charts_by_heading() -> None:
 
 def test_another_major_version_gets_no_views() -> None:
     client: Any = Client()
-    told = write_views(client, "7", [FRONT], "4.0.0")
-    assert told == "the views for its page are known from 3.15 on, below 4.0; this is 4.0.0"
+    text = write_views(client, "7", [FRONT], "4.0.0")
+    assert text == "the views for its page are known from 3.15 on, below 4.0; this is 4.0.0"
     assert "this is ?" in write_views(client, "7", [FRONT], "")
     assert client.tags == {}
 
 
 def test_views_that_can_t_be_saved_are_done_without() -> None:
     client: Any = Client(refused="front")
-    told = write_views(client, "7", [FRONT], "3.17.2")
-    assert told == "the views for its page can't be saved: no such right"
+    text = write_views(client, "7", [FRONT], "3.17.2")
+    assert text == "the views for its page can't be saved: no such right"
 
 
 def test_links() -> None:

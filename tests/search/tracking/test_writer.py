@@ -193,7 +193,7 @@ def test_a_server_that_comes_late_gets_everything(
     assert search.finish()
 
 
-def test_a_server_that_stays_away_is_said_with_what_is_missing(
+def test_an_unreachable_server_is_reported_with_what_is_missing(
     remote: Server, night: Callable[[], Night]
 ) -> None:
     search = night()
@@ -203,10 +203,10 @@ def test_a_server_that_stays_away_is_said_with_what_is_missing(
     with killed(remote):
         search.trials(7)
         assert search.finish() == ""
-        told = search.said[-1]
-        assert "Connection refused" in told
-        assert "not there yet: 7 trials (002, 003, 004, 005, ..., 008) and the front" in told
-        assert f"`tunefront sync {search.experiment.path}`" in told
+        text = search.said[-1]
+        assert "Connection refused" in text
+        assert "not there yet: 7 trials (002, 003, 004, 005, ..., 008) and the front" in text
+        assert f"`tunefront sync {search.experiment.path}`" in text
         with pytest.raises(TrackingError, match="can't be reached"):
             sync(search.experiment)
     done = sync(search.experiment)
@@ -216,7 +216,7 @@ def test_a_server_that_stays_away_is_said_with_what_is_missing(
     assert sync(search.experiment).written == 0
 
 
-def test_the_end_of_the_night_does_not_wait_for_a_server_that_is_silent(
+def test_the_end_of_a_search_does_not_wait_for_a_server_that_does_not_respond(
     remote: Server, night: Callable[[], Night], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "600")
@@ -268,8 +268,8 @@ def test_a_store_that_can_not_be_written_gets_everything_later(
 
 
 def test_a_search_that_is_running_writes_by_itself(local: Night) -> None:
-    told = "another process writes Made up .*: a search that is running does so by itself"
-    with pytest.raises(TrackingError, match=told):
+    text = "another process writes Made up .*: a running search writes it itself"
+    with pytest.raises(TrackingError, match=text):
         sync(local.experiment)
     local.finish()
     assert sync(local.experiment).written == 0

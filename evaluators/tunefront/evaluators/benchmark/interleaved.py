@@ -1,6 +1,6 @@
 """Interleaved benchmark: candidates timed in turns (A B C, C B A, ...) on the same cores.
 
-Slow drift of the machine affects all candidates alike, so their ratios stay valid. Each candidate
+Slow drift of the machine affects all candidates equally, so their ratios stay valid. Each candidate
 runs in fresh processes, which sleep while another candidate runs. If other processes keep the
 machine busy, the next turn waits, up to `Protocol.wait_s` in total.
 """
@@ -84,7 +84,7 @@ def take_turns(
         enough: Called after every turn; the run ends when it returns True.
         ends_early: Called once, when each target has `INTERIM_TURNS` undisturbed turns; the run
             ends if it returns True.
-        measures: What is watched beside the timing; a measure with an obstacle is left out.
+        measures: Measured in addition to the timing; a measure with an obstacle is left out.
 
     Raises:
         TimeoutError: If the cores are not free within an hour.

@@ -83,7 +83,7 @@ def warnings_of(
         found.append(f"interval ±{half:.0%}, wanted ±{protocol.precision:.0%}")
     disturbed = len(timing.clean) - int(timing.clean.sum())
     if not timing.clean[timing.kept].all():
-        found.append(f"others took the cores in {disturbed} of {len(timing.clean)} turns")
+        found.append(f"other processes used the cores in {disturbed} of {len(timing.clean)} turns")
     if machine.get("steal", 0.0) > MOST_STEAL:
         found.append(f"the hypervisor took {machine['steal']:.0%} of the time")
     if machine.get("gpu_throttled", 0):

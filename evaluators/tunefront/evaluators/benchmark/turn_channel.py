@@ -1,7 +1,7 @@
 """Turn channel: one process runs, the others block on a socket until they are called.
 
-The calling side is a `TurnChannel`, each process has a `TurnClient`. Messages are JSON objects, one
-per line, over a Unix socket in a folder that only this user can access.
+The calling side is a `TurnChannel`, each process has a `TurnClient`. Messages are JSON objects,
+one per line, over a Unix socket in a folder that only this user can access.
 """
 
 import contextlib
@@ -81,7 +81,7 @@ class TurnChannel:
         self.close()
 
     def close(self) -> None:
-        """Close all connections, which ends `calls` in the processes; remove the socket."""
+        """Close all connections, which ends `TurnClient.calls`; remove the socket."""
         for connection in [self._listener, *self._pending]:
             with contextlib.suppress(KeyError):
                 self._selector.unregister(connection)
@@ -138,7 +138,7 @@ class TurnChannel:
     ) -> list[Mapping[str, Any]]:
         """Wait for the replies to `send`; return them in the order of `places`.
 
-        A reply that arrives while others are waited for is kept until it is asked for.
+        A reply that arrives while other replies are awaited is stored for a later call.
 
         Args:
             places: Numbers of the processes.

@@ -1,4 +1,4 @@
-"""Metrics that an evaluation measures, beside the workload's quality."""
+"""Metrics that an evaluation measures, in addition to the workload's quality."""
 
 from collections.abc import Mapping, Sequence
 

@@ -60,7 +60,7 @@ def copy_candidate(
 
 
 def _copy_extensions(files: Sequence[str], folder: Path) -> tuple[str, ...]:
-    """Copy extension files and the Python files beside them; return paths relative to `folder`."""
+    """Copy extension files and the Python files next to them; return paths relative to `folder`."""
     parents = list(dict.fromkeys(Path(file).parent for file in files))
     for number, parent in enumerate(parents):
         (folder / EXTENSIONS / str(number)).mkdir(parents=True)

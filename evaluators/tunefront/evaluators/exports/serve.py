@@ -34,7 +34,7 @@ _Array = npt.NDArray[Any]
 KINDS = {"i": "iu", "u": "iu", "f": "iuf", "b": "b"}
 """Array kinds that numbers in JSON can have, by the kind of the input (numpy's `dtype.kind`)."""
 KIND_NAMES = {"i": "whole numbers", "u": "whole numbers", "f": "numbers", "b": "true and false"}
-SEE = "GET /health tells what the inputs must be"
+SEE = "GET /health lists the inputs"
 
 
 class Refused(Exception):
@@ -249,7 +249,7 @@ def _about(folder: Path) -> dict[str, object]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Serve until a signal arrives, or print the recorded request."""
     parser = argparse.ArgumentParser(description="Serve the exported model over HTTP.")
-    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other machines ask")
+    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0: all machines")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--most-mb", type=float, default=16, help="size of a body")
     told = "how many times as large as the recorded request's an input may be"

@@ -17,7 +17,7 @@ share of zeros among these weights; `parameters`: their number.
 class Endpoint(ABC):
     """An open candidate; each interface adds the calls by which it is used.
 
-    An endpoint belongs to the process that opened it. It can start processes of its own, or send
+    An endpoint belongs to the process that opened it. It can start further processes, or send
     its requests to a server.
     """
 

@@ -183,7 +183,7 @@ engine.close()
         """Run one request alone.
 
         Raises:
-            EvaluationError: If it fails, or returns fewer tokens than asked for (cause "invalid
+            EvaluationError: If it fails, or returns fewer tokens than requested (cause "invalid
                 output").
         """
         return generate(endpoint, [request])[0]
@@ -306,7 +306,7 @@ def generate(
     """Run requests under a load, one at a time if none is given; return their responses in order.
 
     Raises:
-        EvaluationError: If a request fails, or returns fewer tokens than asked for (cause "invalid
+        EvaluationError: If a request fails, or returns fewer tokens than requested (cause "invalid
             output").
     """
     run = _Run(endpoint, load or Load())
@@ -326,7 +326,7 @@ class _Sent:
 
 
 class _Run:
-    """Sends requests when the load says so, and collects their tokens meanwhile.
+    """Sends requests when they are due by the load, and collects tokens meanwhile.
 
     Args:
         endpoint: The endpoint.

@@ -1,7 +1,7 @@
 """Interim reports of a running task, and the decisions that the parent process replies.
 
-Messages are JSON objects, one per line, over a Unix socket. Each process of a task has a connection
-of its own.
+Messages are JSON objects, one per line, over a Unix socket. Each process of a task has its own
+connection.
 """
 
 import json

@@ -104,7 +104,7 @@ class Isolation:
 
 @contextlib.contextmanager
 def _monitored(monitor: Monitor | None) -> Iterator[Mapping[str, str]]:
-    """Serve interim reports; yields the environment variables that tell a task where."""
+    """Serve interim reports; yields the environment variables with the address for a task."""
     if monitor is None:
         yield {}
         return

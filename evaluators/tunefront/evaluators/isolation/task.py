@@ -19,7 +19,7 @@ class Task(Generic[ResultT]):
     is that of rank 0; the first failure ends all processes and is the task's error.
 
     Attributes:
-        function: `module:function`. The function's annotations say how the request is read.
+        function: `module:function`. The function's annotations define how the request is decoded.
         request: Its only argument: a frozen dataclass that the codec supports. If it has a field
             `folder`, the task writes there.
         result: The type that the function returns.

@@ -1,4 +1,4 @@
-"""The contract of a measure: what is watched while a candidate runs, beside its timing."""
+"""The contract of a measure: what is measured while a candidate runs, in addition to its timing."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ class Reading:
     def watch(self, processes: Sequence[int]) -> None:
         """Watch these processes instead of those given at the start.
 
-        Called after loading, if an engine in processes of its own does the work: the process that
+        Called after loading, if an engine in separate processes does the work: the process that
         only sends requests to it does not count.
 
         Args:
@@ -57,7 +57,7 @@ class Reading:
 
 
 class Measure(ABC):
-    """A measure: metrics that are read beside the timing of a candidate.
+    """A measure: metrics that are read during the timing of a candidate.
 
     A measure has no state; `start` begins a reading. Processes are read from outside by their ids,
     so that engines in processes of their own are measured like any other.
@@ -82,7 +82,7 @@ class Measure(ABC):
 
         Args:
             hardware: The machine.
-            configuration: The configuration that would be measured; None asks for the machine
+            configuration: The configuration that would be measured; None means the machine
                 alone: whether any configuration can be measured there.
         """
 

@@ -173,7 +173,7 @@ class GpuState(Measure):
         return _gpu_obstacle(hardware, configuration)
 
     def start(self, processes: Sequence[int], cores: Sequence[int]) -> Reading:
-        """Begin a reading; it reads when it is asked for the state."""
+        """Begin a reading; it reads when `state` is called."""
         return _GpuStateReading()
 
 

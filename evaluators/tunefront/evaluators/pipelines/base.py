@@ -60,7 +60,7 @@ class Pipeline(ABC):
     """The stages of an evaluation, in their order; an object has no state between calls."""
 
     stages: ClassVar[tuple[str, ...]]
-    """Names of the stages; a trial's record says in which one it failed."""
+    """Names of the stages; a trial's record names the one in which it failed."""
 
     @abstractmethod
     def describe(

@@ -62,7 +62,7 @@ class InferencePipeline(Pipeline):
     """A model through a runtime: requests, candidate, quality, speed and memory.
 
     Args:
-        measures: What is watched while the candidate runs, beside its timing.
+        measures: What is measured while the candidate runs, in addition to its timing.
     """
 
     stages = ("prepare", "build", "quality", "measure")

@@ -115,7 +115,7 @@ class _Profiling:
             made = self._measure(profile, request, Profile, imports, cores)
         if found.replicas == 1:
             return made
-        alone = f"one of {found.replicas} replicas, alone: beside the others it may be slower"
+        alone = f"one of {found.replicas} replicas, alone: it can be slower when all of them run"
         return replace(made, notes=[*made.notes, alone])
 
     def _marked(self) -> Path | None:

@@ -28,10 +28,10 @@ def not_applied(
         if kind.name not in facts:
             if value == kind.default:
                 continue
-            return f"{kind.name}: {value} asked for, but {record.runtime} does not read it back"
+            return f"{kind.name}: {value} requested, but {record.runtime} does not read it back"
         if facts[kind.name] != value:
             return (
-                f"{kind.name}: {value} asked for, but the running candidate has {facts[kind.name]}"
+                f"{kind.name}: {value} requested, but the running candidate has {facts[kind.name]}"
             )
     for name in catalog.names("read_back"):
         check = cast(ReadBackFunction, catalog.provided("read_back", name))

@@ -34,8 +34,8 @@ def pipeline_of(spec: WorkloadSpec, measures: Sequence[Measure] | None = None) -
 
     Args:
         spec: The workload.
-        measures: What is watched beside the timing; the built-in measures and those of the
-            workload's extensions if None. A task's own pipeline has measures of its own.
+        measures: What is watched in addition to the timing; the built-in measures and those of the
+            workload's extensions if None. A task's own pipeline has its own measures.
     """
     catalog = catalog_for(spec)
     if has_pipeline(spec):
@@ -55,7 +55,7 @@ def resources_for(spec: WorkloadSpec, configuration: Mapping[str, Value]) -> Res
 
 
 def workload_metrics(spec: WorkloadSpec, measures: Sequence[Measure]) -> Mapping[str, Metric]:
-    """Return the metrics that evaluations of a workload measure, beside its quality, by name.
+    """Return the metrics that evaluations of a workload measure, without its quality, by name.
 
     Args:
         spec: The workload.
@@ -88,7 +88,7 @@ def evaluate(
         log: File for the output of the tasks.
         on_stage: Called with each stage when it begins.
         interim_rule: The early-stop rule, applied to the interim result.
-        measures: What is watched while the candidate runs, beside its timing; the built-in
+        measures: What is watched while the candidate runs; the built-in
             measures and those of the workload's extensions if None.
 
     Raises:

@@ -135,7 +135,7 @@ class StageRunner:
         return path
 
     def run(self, task: Task[ResultT], monitor: Monitor | None = None) -> ResultT:
-        """Run a task and return its result; it can import modules beside the user's extensions.
+        """Run a task and return its result; it can import modules of the extensions' folders.
 
         Args:
             task: The task.

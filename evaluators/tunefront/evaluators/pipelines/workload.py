@@ -35,7 +35,7 @@ def build_workload(spec: WorkloadSpec, configuration: Configuration | None = Non
 
 
 def has_pipeline(spec: WorkloadSpec) -> bool:
-    """Return whether the workload's task has a pipeline of its own."""
+    """Return whether the workload's task has its own pipeline."""
     return spec.task in catalog_for(spec).names("pipeline")
 
 
@@ -48,7 +48,7 @@ def quality_metrics(spec: WorkloadSpec) -> Mapping[str, Metric]:
     """Return the quality metrics of the workload by name, the primary metric first.
 
     Raises:
-        WorkloadError: If the task has a pipeline of its own without a metric of quality.
+        WorkloadError: If the task has its own pipeline without a metric of quality.
     """
     if has_pipeline(spec):
         own = catalog_for(spec).extension(spec.task).metrics

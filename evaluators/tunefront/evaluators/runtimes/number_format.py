@@ -99,6 +99,6 @@ def layers_not_kept(
     if layers and found == number_kept(share, layers):
         return None
     return (
-        f"sensitive_layers_kept: {share:g} asked for, but {found} of {layers} linear layers are "
+        f"sensitive_layers_kept: {share:g} requested, but {found} of {layers} linear layers are "
         "unquantized"
     )

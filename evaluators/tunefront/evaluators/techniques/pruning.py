@@ -46,9 +46,9 @@ def pruning_not_applied(
         sparsity = float(facts["sparsity"])
         if record.sparsity > 0 and sparsity >= LEAST_SPARSITY * record.sparsity:
             return None
-        return f"pruning_ratio: {ratio:g} asked for, but {sparsity:.3f} are zeros"
+        return f"pruning_ratio: {ratio:g} requested, but {sparsity:.3f} are zeros"
     if record.parameters >= record.reference_parameters:
         return (
-            f"pruning_ratio: {ratio:g} asked for, but all {record.parameters:,} parameters are left"
+            f"pruning_ratio: {ratio:g} requested, but all {record.parameters:,} parameters are left"
         )
     return None

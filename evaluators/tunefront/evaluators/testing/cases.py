@@ -22,7 +22,7 @@ OPEN_THREADS = 2
 
 
 class NotConformant(TunefrontError):
-    """An extension breaks its contract; the message says how."""
+    """An extension breaks its contract; the message describes how."""
 
 
 def feature_request(batch: int, length: int, seed: int = 0) -> Inputs:

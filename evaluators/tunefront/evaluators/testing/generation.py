@@ -209,7 +209,7 @@ ENGINE_CHECKS: tuple[Callable[[EngineCase], None], ...] = (
 
 
 def prompts_are_the_same_at_every_call(workload: GenerationWorkload) -> None:
-    """`requests` returns as many requests as asked for, each with a prompt, the same every time.
+    """`requests` returns the requested number of requests, each with a prompt, the same every time.
 
     Raises:
         NotConformant: If it does not.

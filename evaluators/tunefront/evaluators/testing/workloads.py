@@ -50,7 +50,7 @@ def the_module_is_fp32_on_the_cpu_in_eval_mode(case: WorkloadCase) -> None:
 
 
 def requests_have_the_declared_shape(case: WorkloadCase) -> None:
-    """`requests` returns as many requests of as many items as asked for, named as `inputs`.
+    """`requests` returns as many requests of as many items as requested, named as `inputs`.
 
     Raises:
         NotConformant: If it does not.

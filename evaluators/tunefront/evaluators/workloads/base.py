@@ -106,7 +106,7 @@ class Workload(ABC, Generic[RequestT, CallerT]):
         return self.metrics[0]
 
     def load(self) -> Load:
-        """Return when the requests are sent; one at a time unless the workload says otherwise."""
+        """Return when the requests are sent; one at a time by default."""
         return Load()
 
     def reference(self) -> CallerT | None:

@@ -70,8 +70,8 @@ def ray_session(cores: int, gpus: int | None = None, folder: Path | None = None)
         if not address:
             raise
         raise ClusterError(
-            f"RAY_ADDRESS={address}: no cluster answers there ({type(error).__name__}); start one "
-            "with `ray start --head`, set RAY_AUTH_MODE=token where it asks for a token, or unset "
+            f"RAY_ADDRESS={address}: no cluster responds there ({type(error).__name__}); start one "
+            "with `ray start --head`, set RAY_AUTH_MODE=token if it requires a token, or unset "
             "RAY_ADDRESS to run on this machine"
         ) from error
     try:

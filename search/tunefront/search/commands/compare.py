@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     type=click.IntRange(min=0),
     default=5,
     show_default=True,
-    help="Items shown with every trial's answer, those that differ most first.",
+    help="Items shown with every trial's output, largest difference first.",
 )
 @with_format
 def compare_command(experiment: Path, trials: Sequence[str], count: int, style: str) -> None:
@@ -72,7 +72,7 @@ def _named(result: "Result", names: Sequence[str]) -> list["Trial"]:
         found = {0: result.trials[0], **found}
     if len(found) == 1:
         raise ExperimentError(
-            "compare: at least one trial beside the baseline is needed, but got only "
+            "compare: at least one trial besides the baseline is needed, but got only "
             f"{result.trials[0].name()}; `tunefront show {result.experiment.path} --all` lists them"
         )
     return list(found.values())

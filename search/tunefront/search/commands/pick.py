@@ -42,7 +42,7 @@ def pick_command(experiment: Path, limits: Sequence[str], prefer: str | None, st
     result = study_result(Study.read(loaded), (*kept, *chosen), prefer)
     print_result(result, style)
     if style == "table" and (lines := relaxation_lines(result, (*kept, *chosen), prefer)):
-        click.echo("\n".join(["", "each limit alone could buy:", *lines]))
+        click.echo("\n".join(["", "relaxing one limit alone would gain:", *lines]))
     if result.front.trials:
         return 0
-    return ExitCode.NOTHING_WITHIN_LIMITS
+    return ExitCode.NO_TRIAL_WITHIN_LIMITS

@@ -36,7 +36,7 @@ def promote_command(model: str, experiment: Path | None) -> int:
         verification = verify_version(folder, version)
         _print(verification, "table")
         if not verification.passed:
-            print_message(f"not promoted: {written}; the {CHAMPION} is what it was")
+            print_message(f"not promoted: {written}; the {CHAMPION} is unchanged")
             return ExitCode.VERIFICATION_FAILED
         _write_verified(verification, version, store)
         before = promote_version(version, store)

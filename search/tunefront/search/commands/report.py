@@ -14,7 +14,7 @@ from .arguments import (
 @click.option(
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="The file to write; report.html beside the record where none is named.",
+    help="The file to write; by default report.html next to the record.",
 )
 def report_command(experiment: Path, output: Path | None) -> None:
     """Write the report of a search as one self-contained HTML page.

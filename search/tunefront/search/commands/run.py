@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @with_experiment
 @with_overrides
 @click.option("--dry-run", is_flag=True, help="Print the plan and what is left out; run nothing.")
-@click.option("--smoke", is_flag=True, help="A quick check; its figures are kept apart.")
+@click.option("--smoke", is_flag=True, help="Run a quick check; its record is separate.")
 @click.option("--fresh", is_flag=True, help="Archive an earlier record and start again.")
 @click.option(
     "--warm-start",

@@ -117,7 +117,7 @@ def _speed(
     reason = f"the machine itself is {explained:.2f} times slower than when it was recorded"
     if busy > BUSY:
         explained *= BUSY_FACTOR
-        reason = f"others took {busy:.0%} of the cores' time meanwhile"
+        reason = f"other processes used {busy:.0%} of the cores' time during the rounds"
     verdict: DriftVerdict = "holds"
     detail = ""
     if _beyond(before, now, explained):

@@ -49,11 +49,10 @@ def reevaluate_quality(
         if name in manifest["measurements"]
     }
     if not recorded:
-        detail = (
-            f"{experiment.path} judges {experiment.primary.name}, which the export does not record"
-        )
+        name = experiment.primary.name
+        detail = f"{experiment.path} evaluates {name}, which the export does not record"
         return [_not_compared(detail)]
-    on_message(f"judging quality: {experiment.path}")
+    on_message(f"evaluating quality: {experiment.path}")
     try:
         content, now = _evaluate_quality(folder, manifest, experiment)
     except (EvaluationError, WorkloadError) as error:
@@ -76,7 +75,7 @@ def _findings(
             recorded=before,
             now=now[name],
             verdict="not compared",
-            detail="model or data are not those that it was judged with",
+            detail="model or data differ from those of the recorded quality",
         )
         if other
         else quality_finding(name, before, now[name], metrics[name].direction)

@@ -28,7 +28,7 @@ _HEALTH = (
     "r.urlopen('http://127.0.0.1:8000/health', timeout=4)\"]"
 )
 _COMPILED = """\
-# What Inductor has compiled asks for the system's OpenMP.
+# Code compiled by Inductor needs the system's OpenMP.
 RUN apt-get update && apt-get install -y --no-install-recommends libgomp1 \\
     && rm -rf /var/lib/apt/lists/*
 """
@@ -71,14 +71,15 @@ def serving_text(deployment: Deployment) -> str:
     )
     return f"""\
     pip install {" ".join(dict.fromkeys((*deployment.requirements, *SERVES_WITH)))}
-    python serve.py                              # http://127.0.0.1:8000; --help lists options
+    python serve.py                              # http://127.0.0.1:8000; see --help
     python serve.py --example > request.json     # the recorded request
     curl --data @request.json http://127.0.0.1:8000/predict
 
-`GET /health` says what is served and what its inputs must be (`inputs.json`). `POST /predict`
-takes `{{"inputs": {{name: lists}}}}` and answers `{{"outputs": [lists]}}`, one request after the
-other, as it was measured; 422 says what is wrong with a request, 413 that it is too large, 503 that
-too many wait. It knows neither users nor encryption: without `--host` only this machine can ask.
+`GET /health` describes what is served and its inputs (`inputs.json`). `POST /predict`
+takes `{{"inputs": {{name: lists}}}}` and returns `{{"outputs": [lists]}}`, one request after the
+other, as it was measured; 422 explains what is wrong with a request, 413 means
+that it is too large, 503 that too many wait. There are neither users nor encryption: without
+`--host` only this machine can connect.
 
     docker build -t model . && docker run --rm -p 127.0.0.1:8000:8000 model
 

@@ -36,8 +36,8 @@ class Verification:
         if not self.passed or not worse:
             return ""
         return (
-            f"{worse}: worse than recorded, which decides nothing here, because other programs may "
-            "be in the way; `tunefront recheck FOLDER` measures in rounds and judges"
+            f"{worse}: worse than recorded, which is no failure, because other processes can "
+            "disturb a single measurement; `tunefront recheck FOLDER` measures in several rounds"
         )
 
 

@@ -67,7 +67,7 @@ def _text(task: str, model: str, data: str) -> str:
     )
     threads = [n for n in (1, 2, 4, 8, 16, 32) if n <= hardware.cores]
     return f"""\
-# What is optimized, what may be chosen, what counts. `tunefront run FILE --dry-run` explains it;
+# Workload, search space, objectives and limits. `tunefront run FILE --dry-run` prints the plan;
 # `tunefront doctor --choices` lists every choice.
 name: my {task}
 

@@ -302,9 +302,9 @@ def _best_with_ties(
         return chosen, ""
     others = listed([trial.number for trial in equal if trial is not chosen])
     if chosen is not recommended and other is None:
-        return chosen, f" (by that can't be told apart from {others})"
+        return chosen, f" (tied with {others})"
     role = "the recommended" if chosen is recommended else word
-    return chosen, f" (by that can't be told apart from {others}; {role} of them)"
+    return chosen, f" (tied with {others}; {role} of them)"
 
 
 def _best_quality(

@@ -1,7 +1,7 @@
 """Suggestions: choices that could address what a profile shows, with the evidence of the record.
 
 The rules are a table of conditions on the profile, each with a choice that could address it. A
-choice is worth trying, with no promise of success; its effect is reported from recorded trials
+choice is worth trying, without a guarantee of success; its effect is reported from recorded trials
 only.
 """
 
@@ -167,7 +167,7 @@ ADVICE_RULES: tuple[AdviceRule, ...] = (
         shows=lambda s: s.overhead(),
         choice="batch_size",
         values=(),
-        because="what every operator costs beside its work is shared by more items",
+        because="the fixed cost of every operator is shared by more items",
     ),
     AdviceRule(
         shows=lambda s: (

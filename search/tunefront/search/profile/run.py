@@ -53,8 +53,8 @@ def profile_trial(result: Result, trial: Trial, settings: EvaluationSettings) ->
     experiment = result.experiment
     if experiment.smoke:
         raise ExperimentError(
-            f"{experiment.name}: a quick check is not profiled, its figures don't count; "
-            f"run the search: tunefront run {experiment.path}"
+            f"{experiment.name}: a quick check is not profiled, because its measurements "
+            f"are not meaningful; run the search: tunefront run {experiment.path}"
         )
     if not trial.measured:
         raise ExperimentError(

@@ -59,10 +59,10 @@ class Importance:
         if self.same:
             return f"the same in all {self.trials} measured trials: no choice moves it"
         if self.r2 is None:
-            return f"can't be told from {self.trials} measured trials"
+            return f"not estimated from {self.trials} measured trials"
         by = f"R² {self.r2:.2f} on trials that the model had not seen"
         if not self.shares:
-            return f"can't be told: {by}, at least {BELIEVED:g} is needed"
+            return f"not estimated: {by}, at least {BELIEVED:g} is needed"
         return f"{by}, {'good' if self.r2 >= 0.8 else 'a rough guide'}; {self.trials} trials"
 
 

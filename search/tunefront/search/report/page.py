@@ -115,7 +115,7 @@ def _counts(data: Mapping[str, Any]) -> str:
     counts = [f"{len(trials)} trials", *(f"{count} {name}" for name, count in kinds.items())]
     base = next((t["name"] for t in trials if t["number"] == data["baseline"]), None)
     compared = f"; compared with the baseline, {base}" if base is not None else ""
-    quick = " A quick check: its figures don't count." if data["smoke"] else ""
+    quick = " A quick check: its measurements are not meaningful." if data["smoke"] else ""
     return f"{', '.join(counts)}{compared}.{quick}"
 
 

@@ -120,12 +120,12 @@ def experiment_of(folder: Path) -> Experiment:
         )
     except KeyError as error:
         raise StudyError(
-            f"{folder / METADATA_FILE} does not say {error.args[0]!r}: it is incomplete; the same "
-            "`tunefront run` command writes it anew, without a trial where all are done"
+            f"{folder / METADATA_FILE} lacks {error.args[0]!r}: it is incomplete; the same "
+            "`tunefront run` command writes it again; it runs no trial if all have finished"
         ) from error
     except TunefrontError as error:
         raise StudyError(
-            f"{folder / METADATA_FILE}: what was searched can't be read: {error}"
+            f"{folder / METADATA_FILE}: the experiment can't be read: {error}"
         ) from error
 
 

@@ -17,8 +17,8 @@ from tunefront.search.front.pareto import SMALLEST_DIFFERENCE
 from tunefront.search.front.picks import SAME_QUALITY
 from tunefront.search.study.trial import Trial
 
-ChangeVerdict = Literal["better", "worse", "can't be told apart"]
-INDISTINGUISHABLE: ChangeVerdict = "can't be told apart"
+ChangeVerdict = Literal["better", "worse", "tied"]
+TIED: ChangeVerdict = "tied"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +170,7 @@ def _verdict(
     least: float,
 ) -> Change:
     change, low, high = ends
-    verdict: ChangeVerdict = INDISTINGUISHABLE
+    verdict: ChangeVerdict = TIED
     if (low > 0 or high < 0) and abs(change) >= least:
         verdict = "better" if (change > 0) == (direction == "maximize") else "worse"
     return Change(

@@ -81,7 +81,7 @@ class Result:
         if self.baseline is None and self.trials and self.trials[0].status == "failed":
             return f"the baseline {self.view(self.trials[0]).sentence}"
         if recommended is None:
-            return "nothing keeps the limits" if self.trials else "nothing has been run"
+            return "no trial meets the limits" if self.trials else "nothing has been run"
         view = self.view(recommended)
         return f"{view.name}: {view.sentence}"
 
@@ -157,7 +157,8 @@ def _quality_stops(trials: Sequence[Trial]) -> str:
         return ""
     share = 1 - sum(evaluated for evaluated, _ in counts) / sum(items for _, items in counts)
     return (
-        f"judging ended early in {stopped} of {len(counts)} trials: {share:.0%} of the items saved"
+        f"quality evaluation stopped early in {stopped} of {len(counts)} trials: "
+        f"{share:.0%} of the items saved"
     )
 
 

@@ -211,7 +211,8 @@ def _properties(search: RecordedSearch) -> dict[str, str]:
         "prefer": experiment.prefer or "none",
         "price per hour": "none" if price is None else f"{price:g}",
         "measuring": f"{protocol.seconds:g} s, {protocol.requests} requests, at least "
-        f"{protocol.turns} turns{'' if protocol.reference else ', without the baseline beside it'}",
+        f"{protocol.turns} turns"
+        f"{'' if protocol.reference else ', not interleaved with the baseline'}",
         "space": "; ".join(
             f"{c.name} {_values(c.values)}" for c in experiment.space.choices if len(c.values) > 1
         ),

@@ -94,4 +94,4 @@ class Side:
         ]
         text = f"by {listed([other.number for other in better])}"
         tied = [other.number for other in better if other.number in view.ties]
-        return f"{text}; can't be told apart from {listed(tied)}" if tied else text
+        return f"{text}; tied with {listed(tied)}" if tied else text

@@ -276,12 +276,12 @@ def _fact(value: object) -> str:
 
 
 def difference_text(found: TrialDifference, first: Trial, primary: Metric) -> str:
-    """Describe a difference: `007 torch: answers 3 of 12 samples otherwise than 000; ...`."""
+    """Describe a difference: `007 torch: 3 of 12 outputs differ from 000; ...`."""
     parts: list[str] = []
     if found.outputs:
         parts.append(
-            f"answers {found.differing} of {counted(found.outputs, 'sample')} otherwise than "
-            f"{first.number:03}"
+            f"{found.differing} of {counted(found.outputs, 'output')} "
+            f"{'differs' if found.differing == 1 else 'differ'} from {first.number:03}"
         )
     if found.items:
         worse, better = len(found.worse), len(found.better)

@@ -1,4 +1,4 @@
-"""Views of trials: what all outputs say about a trial, computed once for each trial of a result.
+"""Views of trials: texts and numbers that all outputs show, computed once per trial of a result.
 
 Terminal, MLflow and report read a `TrialView`; none of them computes its parts again.
 """
@@ -57,7 +57,7 @@ class Miss:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialView:
-    """What all outputs say about one trial.
+    """The texts and numbers that all outputs show for one trial.
 
     Attributes:
         trial: The trial, with confirmed measurements if there are any.
@@ -129,7 +129,7 @@ class TrialView:
     def ties_text(self) -> str:
         """The text on tied trials; empty without ties."""
         named = ", ".join(f"{number:03}" for number in self.ties[:MOST_TIES])
-        return f"can't be told apart from {named}" if named else ""
+        return f"tied with {named}" if named else ""
 
     @property
     def remarks(self) -> tuple[str, ...]:

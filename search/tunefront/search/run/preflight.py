@@ -51,7 +51,7 @@ def runnable_or_error(experiment: Experiment) -> Enumeration:
     if not enumeration.runnable:
         reasons = "; ".join(f"{d.reason} ({d.count})" for d in enumeration.dropped[:5])
         raise SpaceError(
-            f"{experiment.path}: nothing of the space can run here, of "
+            f"{experiment.path}: no configuration of the space can run here, of "
             f"{counted(enumeration.total, 'configuration')}: {reasons}; see "
             f"`tunefront run {experiment.path} --dry-run`"
         )

@@ -59,10 +59,10 @@ from .runner import Runner
 from .sampler_factory import build_sampler
 from .stopping import Stopping
 
-Outcome = Literal["done", "nothing within limits", "baseline failed", "interrupted"]
+Outcome = Literal["done", "no trial within limits", "baseline failed", "interrupted"]
 EXIT_CODES: Mapping[Outcome, ExitCode] = {
     "done": ExitCode.DONE,
-    "nothing within limits": ExitCode.NOTHING_WITHIN_LIMITS,
+    "no trial within limits": ExitCode.NO_TRIAL_WITHIN_LIMITS,
     "baseline failed": ExitCode.BASELINE_FAILED,
     "interrupted": ExitCode.INTERRUPTED,
 }
@@ -325,7 +325,7 @@ def _outcome(result: Result, stopped: bool) -> Outcome:
         return "interrupted"
     if result.trials and result.trials[0].status == "failed":
         return "baseline failed"
-    return "done" if result.front.trials else "nothing within limits"
+    return "done" if result.front.trials else "no trial within limits"
 
 
 @contextmanager

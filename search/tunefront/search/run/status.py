@@ -223,7 +223,7 @@ def _version(experiment: Experiment) -> tuple[object, ...]:
 
 
 def stop_search(experiment: Experiment, *, now: bool, on_message: OnMessage) -> None:
-    """Ask the driver to stop, and wait until it has exited.
+    """Send the driver a stop request, and wait until it has exited.
 
     Args:
         experiment: The experiment.
@@ -237,7 +237,8 @@ def stop_search(experiment: Experiment, *, now: bool, on_message: OnMessage) -> 
     if pid is None:
         on_message(f"{experiment.name}: no driver runs; nothing to stop")
         return
-    on_message(f"asked the driver (pid {pid}) to stop{'' if now else ' after its running trials'}")
+    when = "" if now else " after its running trials"
+    on_message(f"sent the driver (pid {pid}) a request to stop{when}")
     if now:
         on_message(f"if it does not stop: `kill -9 {pid}`; finished trials are kept")
     texts: list[str] = []

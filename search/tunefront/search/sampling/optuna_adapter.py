@@ -185,7 +185,7 @@ class _ListedSpace:
         if not self._rows:
             raise ValueError(
                 f"runnable must hold for some combination of {', '.join(space)}, but it does for "
-                f"none of {len(listed)}; see what it says of {self._parameters(listed[0])}"
+                f"none of {len(listed)}; see its result for {self._parameters(listed[0])}"
             )
         self._sampler: EhviSampler | None = None
         self._limits: tuple[str, ...] = ()

@@ -134,7 +134,7 @@ class OptunaSampler(Sampler):
         self._study.tell(optuna_trial, state=optuna.trial.TrialState.FAIL)
 
     def _record(self, trials: Sequence[Trial]) -> None:
-        """Tell Optuna about newly ended trials; add measured ones that it did not propose."""
+        """Report newly ended trials to Optuna; add measured ones that it did not propose."""
         for trial in trials:
             if trial.status == "running" or trial.number in self._known:
                 continue

@@ -1,7 +1,7 @@
 """Results of confirmation: ratios of the reference rate within turns and metric values of rounds.
 
 A round is an interleaved measurement of the finalists and the baseline in fresh processes. Ratios
-are formed within a turn, so drift of the machine affects both rates alike.
+are formed within a turn, so drift of the machine affects both rates equally.
 """
 
 from collections.abc import Mapping, Sequence
@@ -76,7 +76,7 @@ class Confirmation:
         noisy = sum(not found.undisturbed for found in rounds)
         if 2 * noisy <= len(rounds):
             return ""
-        return f"others took the cores in {noisy} of {len(rounds)} rounds of confirmation"
+        return f"other processes used the cores in {noisy} of {len(rounds)} rounds of confirmation"
 
 
 def _ratio(rounds: Sequence[Sequence[float]]) -> Measurement | None:

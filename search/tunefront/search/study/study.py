@@ -453,7 +453,7 @@ def _same_objectives(experiment: Experiment, study: "optuna.Study") -> None:
     if known != now:
         text = [", ".join(f"{metric} ({way})" for metric, way in some) for some in (known, now)]
         raise StudyError(
-            f"{experiment.results} was searched for {text[0]}, but the file says {text[1]}; "
+            f"{experiment.results} was searched for {text[0]}, but the file has {text[1]}; "
             "start again with --fresh, or under another name"
         )
 

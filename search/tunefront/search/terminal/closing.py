@@ -85,7 +85,7 @@ def close_call_lines(result: Result) -> list[str]:
     pairs = _close_pairs(result)
     if not pairs:
         return []
-    lines = ["close calls, which no figure tells apart:"]
+    lines = ["ties on the front, and why they are tied:"]
     for one, other in pairs[:CALLS]:
         text = "; ".join(_why(result, o, one, other) for o in result.experiment.objectives)
         head = f"  {one.number:03} and {other.number:03}: "

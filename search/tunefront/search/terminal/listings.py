@@ -78,7 +78,10 @@ def cache_table(cache: "Cache") -> "Table":
         ["products", f"{len(cache.products)}, {_size(size_mb(cache.products))}"],
         ["limit", f"{_size(cache.limit_mb)} (TUNEFRONT_CACHE_LIMIT_GB)"],
         ["oldest", f"last used {oldest:%Y-%m-%d %H:%M}" if oldest else "-"],
-        ["prepared", f"{len(cache.prepared)}, {_size(size_mb(cache.prepared))} (beside the limit)"],
+        [
+            "prepared",
+            f"{len(cache.prepared)}, {_size(size_mb(cache.prepared))} (outside the limit)",
+        ],
     ]
     return table_of(["cache", "found"], rows)
 

@@ -83,7 +83,7 @@ def profile_lines(
     ]
     if profile.overhead > LARGE_OVERHEAD:
         lines.append(
-            "  the profiler takes much of that: operators that do little look larger than they are"
+            "  the profiler takes much of that: small operators appear larger than they are"
         )
     if measured_ms is not None and profile.request_ms > SLOW * measured_ms:
         lines.append(
@@ -111,7 +111,9 @@ def _roofline_lines(profile: Profile) -> list[str]:
                 f"{BOUND_LABELS[part.bound]}"
             )
             if share > 1:
-                lines.append("  above the peak: this runtime's products beat the one measured here")
+                lines.append(
+                    "  above the peak: faster than the matrix product that was measured here"
+                )
     bounds = sorted(profile.bounds().items(), key=lambda item: -item[1])
     shares = ", ".join(f"{BOUND_LABELS[b]} {share:.0%}" for b, share in bounds if share >= 0.005)
     lines.append(f"of the time, row by row: {shares}")

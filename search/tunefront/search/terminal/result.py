@@ -84,7 +84,7 @@ def ties_line(result: Result) -> str:
     if first is None:
         return ""
     other = first.ties[0]
-    return f"{first.number:03} ={other}: can't be told apart from {other:03}"
+    return f"{first.number:03} ={other}: tied with {other:03}"
 
 
 def relaxation_lines(result: Result, limits: Sequence[Limit], prefer: str | None) -> list[str]:
@@ -99,7 +99,7 @@ def miss_lines(result: Result) -> list[str]:
     measured = [trial for trial in result.trials if trial.measured]
     if not measured:
         return [result.headline()]
-    lines = ["nothing keeps the limits; the nearest:"]
+    lines = ["no trial meets the limits; the nearest:"]
     for trial in nearest_misses(measured, result.limits):
         view = result.view(trial)
         lines.append(f"  {view.name}: {', '.join(miss.text for miss in view.misses)}")
@@ -118,7 +118,7 @@ def trial_lines(result: Result, trial: Trial) -> list[str]:
     if trial.attempt > 1:
         lines.append(f"  started {trial.attempt} times: the worker process died each time before")
     if trial.measurements:
-        lines.append("  figures (95 % interval, samples):")
+        lines.append("  measurements (95 % interval, samples):")
     for name, m in trial.measurements.items():
         lines.append(
             f"    {name}: {format_value(m)} {m.unit} ({m.low:.4g} to {m.high:.4g}, {m.samples})"
@@ -131,7 +131,7 @@ def trial_lines(result: Result, trial: Trial) -> list[str]:
         lines.append(f"  failed at {evaluation.stage}: {evaluation.cause}: {evaluation.message}")
         lines += [f"    | {line}" for line in evaluation.log]
     lines += [f"  warning: {warning}" for warning in view.warnings]
-    for name, found in (("really ran", evaluation.facts), ("machine", evaluation.machine)):
+    for name, found in (("read-back", evaluation.facts), ("machine", evaluation.machine)):
         if found:
             lines.append(f"  {name}: {json.dumps(dict(found))}")
     seconds = {name: round(value, 2) for name, value in evaluation.seconds.items()}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.search.results.archive import RecordedSearch
-from tunefront.search.results.change import INDISTINGUISHABLE, Change
+from tunefront.search.results.change import TIED, Change
 from tunefront.search.results.result import format_value
 from tunefront.search.results.search_comparison import SearchComparison, SearchRow
 from tunefront.search.results.standing import Standing
@@ -61,15 +61,15 @@ def _differences_table(comparison: SearchComparison) -> "Table":
 def _bases(comparison: SearchComparison) -> list[str]:
     lines = [f"the same: {', '.join(comparison.same) or 'nothing'}"]
     if comparison.same_hardware and comparison.same_baseline:
-        text = "figures are compared as they are, and as multiples of each search's own baseline"
+        text = "values are compared directly, and as multiples of each search's own baseline"
     elif comparison.same_hardware:
-        text = "the baselines differ: figures are compared as they are, not as multiples of them"
+        text = "the baselines differ: values are compared directly, not as multiples of them"
     elif comparison.same_baseline:
-        text = "other hardware: what is compared are multiples of each search's own baseline"
+        text = "other hardware: only multiples are compared, those of each search's own baseline"
     else:
         text = (
-            "other hardware, and baselines that differ or failed: no figures can be compared, only "
-            "who is on the fronts"
+            "other hardware, and baselines that differ or failed: no values can be compared, only "
+            "which configurations are on the fronts"
         )
     return [*lines, text]
 
@@ -154,7 +154,7 @@ def _counts(comparison: SearchComparison) -> list[str]:
         if found:
             lines.append(
                 f"  {name}: {found.count('better')} better, {found.count('worse')} worse, "
-                f"{found.count(INDISTINGUISHABLE)} can't be told apart (by chance about "
+                f"{found.count(TIED)} tied (by chance about "
                 f"{BY_CHANCE * len(found):.1f} would be)"
             )
     return [*lines, *_level(comparison, common)]
@@ -165,12 +165,10 @@ def _level(comparison: SearchComparison, common: Sequence[SearchRow]) -> list[st
     if not (comparison.same_hardware and comparison.same_baseline):
         return []
     base = next(row for row in common if _baseline(row))
-    moved = [
-        f"{n} {change_text(c)}" for n, c in base.values.items() if c.verdict != INDISTINGUISHABLE
-    ]
+    moved = [f"{n} {change_text(c)}" for n, c in base.values.items() if c.verdict != TIED]
     if not moved:
         return []
-    return [f"the baseline itself changed, and with it every figure as it is: {', '.join(moved)}"]
+    return [f"the baseline itself changed, and with it all direct comparisons: {', '.join(moved)}"]
 
 
 def _recommended(comparison: SearchComparison) -> list[str]:
@@ -185,8 +183,8 @@ def _recommended(comparison: SearchComparison) -> list[str]:
         return [*lines, "  the same configuration"]
     return [
         *lines,
-        f"  what was recommended before is, after: {_standing_text(rows[0].after)}",
-        f"  what is recommended after was, before: {_standing_text(rows[1].before)}",
+        f"  recommended before; its place after: {_standing_text(rows[0].after)}",
+        f"  recommended after; its place before: {_standing_text(rows[1].before)}",
     ]
 
 

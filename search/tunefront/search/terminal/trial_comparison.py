@@ -84,11 +84,11 @@ def sample_lines(comparison: TrialComparison) -> list[str]:
     lines = [difference_text(d, first, comparison.primary) for d in comparison.differences]
     missing = [t for t in comparison.trials if t.measured and t.number not in comparison.outputs]
     if missing and len(missing) == sum(trial.measured for trial in comparison.trials):
-        why = "this workload gives none in words, or it was measured before they were kept"
-        lines.append(f"no answers are recorded ({why}); below are items by their quality")
+        why = "this workload returns no example outputs"
+        lines.append(f"no outputs are recorded ({why}); below are items by their quality")
     elif missing:
         names = ", ".join(f"{trial.number:03}" for trial in missing)
-        lines.append(f"no answers are recorded of {names}: measured before they were kept")
+        lines.append(f"no outputs are recorded of {names}: they were measured without")
     return lines
 
 
@@ -103,7 +103,7 @@ def _item_table(comparison: TrialComparison, row: ItemRow, title: str) -> "Table
     from rich.table import Table
     from rich.text import Text
 
-    others = f"; {row.differing} of {len(row.outputs) - 1} answer otherwise" if row.example else ""
+    others = f"; {row.differing} of {len(row.outputs) - 1} outputs differ" if row.example else ""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.title = Text(f"{title}{others}", style="bold")
     table.min_width = table.title.cell_len  # rich folds a title that is wider than its table
@@ -129,9 +129,9 @@ def _input_rows(comparison: TrialComparison, row: ItemRow) -> Iterator[tuple[str
         yield "", "", comparison.primary.name
         return
     metric_name = example.score_name if example.right is not None else comparison.primary.name
-    yield "asked", one_line(example.input), metric_name
+    yield "input", one_line(example.input), metric_name
     if example.expected and not all(sample and sample.right for sample in row.outputs):
-        yield "the data", one_line(example.expected), ""
+        yield "expected", one_line(example.expected), ""
 
 
 def _output_rows(comparison: TrialComparison, row: ItemRow) -> Iterator[tuple[str, str, str]]:

@@ -1,4 +1,4 @@
-"""The contract of trackers: where trials and results are shown beside the record."""
+"""The contract of trackers: where trials and results are shown in addition to the record."""
 
 from pathlib import Path
 from typing import Protocol

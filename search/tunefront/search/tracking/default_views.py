@@ -81,8 +81,8 @@ def views_of(result: Result, base_run: str | None, *, has_outputs: bool = False)
 def _outputs(order: str, ascending: bool, names_px: int, columns: Mapping[str, int]) -> View:
     """Return the view that shows the outputs of the shortlist side by side."""
     return View(
-        key="answers",
-        title="5 Answers side by side",
+        key="outputs",
+        title="5 Outputs side by side",
         filter="tags.shortlist = 'true'",
         order=order,
         ascending=ascending,

@@ -32,7 +32,7 @@ class Links:
 
 
 def search_note(view: TrialView, result: Result) -> str:
-    """Return a run's note: what there is to say about the trial, and its export or show command.
+    """Return a run's note: the trial's role, values and warnings, and its export or show command.
 
     MLflow shows it as the tooltip of a point.
     """

@@ -129,7 +129,9 @@ def serve(
     running = server_of(experiment)
     if running is not None and responds(running.address):
         _show(f"{running.address}/{page}", opened, on_message)
-        on_message(f"it was served already; end that with `tunefront ui {experiment.path} --stop`")
+        on_message(
+            f"it is already served; end the server with `tunefront ui {experiment.path} --stop`"
+        )
         return
     _check_free(experiment, port)
     log = experiment.results.parent / "mlflow.log"
@@ -143,7 +145,7 @@ def serve(
                 f"served in the background; end it with `tunefront ui {experiment.path} --stop`"
             )
             return
-        on_message(f"Ctrl-C ends the server (its own words: {log})")
+        on_message(f"Ctrl-C ends the server (its log: {log})")
         process.wait()
     except BaseException:
         _end(server, process)
@@ -170,10 +172,10 @@ def _front_page(experiment: Experiment, on_message: OnMessage) -> str:
     Study.read(experiment)
     page = front_page_of(experiment)
     if page is None:
-        on_message("MLflow does not hold this search yet: writing it")
+        on_message("MLflow has no runs of this search yet; writing them")
         sync(experiment)
         page = front_page_of(experiment)
-    assert page is not None, "what was just written is there"
+    assert page is not None, "sync writes the front page"
     return page
 
 
@@ -218,7 +220,7 @@ def _wait(server: MlflowServer, process: "subprocess.Popen[bytes]", log: Path) -
     deadline = time.monotonic() + SERVER_START_S
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise TrackingError(f"MLflow: the server ended at once; {log} says why")
+            raise TrackingError(f"MLflow: the server ended at once; see {log}")
         if responds(server.address):
             return
         time.sleep(0.3)

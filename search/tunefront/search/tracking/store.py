@@ -103,12 +103,12 @@ def _check_server(uri: str) -> None:
     except HTTPError as error:
         if error.code < 500:
             return
-        problem = f"answers {error.code}"
+        problem = f"responds with {error.code}"
     except (URLError, OSError, ValueError) as error:
         problem = str(getattr(error, "reason", error))
     raise TrackingError(
         f"MLflow: {shown} can't be reached ({problem}); start the server, "
-        "or unset MLFLOW_TRACKING_URI to keep a file beside the experiment"
+        "or unset MLFLOW_TRACKING_URI to keep a file next to the experiment"
     )
 
 
@@ -198,7 +198,7 @@ def error_text(error: BaseException) -> str:
     deeper: BaseException | None = error
     while deeper is not None:
         if isinstance(deeper, TimeoutError):
-            return "no answer in time"
+            return "no response in time"
         if isinstance(deeper, OSError) and deeper.strerror:
             return deeper.strerror
         deeper = deeper.__cause__ or deeper.__context__

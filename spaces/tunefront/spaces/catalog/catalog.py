@@ -109,7 +109,7 @@ class Catalog:
     def used_by(self, task: str) -> frozenset[str] | None:
         """Return the choices that a task can use; None if all.
 
-        Beside those that its extension lists these are its own choices and those that the
+        These are those that its extension lists, its own choices, and those that the
         experiment declares.
         """
         extension = self.extension(task)

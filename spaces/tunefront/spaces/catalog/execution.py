@@ -39,7 +39,7 @@ THREADS = ChoiceKind(
     name="threads",
     stage="execution",
     default=1,
-    help="Threads of one process; a trial asks for that many cores.",
+    help="Threads of one process; a trial requests that many cores.",
     low=1,
     high=1024,
     whole=True,
@@ -97,7 +97,7 @@ def _ranks(context: Context, tensor_parallel: Value, replicas: Value, device: Va
 def _sharded(context: Context, tensor_parallel: Value) -> str | None:
     if int(tensor_parallel) == 1 or context.task == "causal-lm":
         return None
-    return f"tensor parallelism is there for causal-lm, not for {context.task}"
+    return f"tensor parallelism is supported for causal-lm, not for {context.task}"
 
 
 EXTENSION = Extension(

@@ -1,6 +1,6 @@
 """The number formats that each runtime can run on a machine.
 
-`init`, `doctor`, the conformance suite and the tests ask this; the rules of a space come from the
+`init`, `doctor`, the conformance suite and the tests use this; the rules of a space come from the
 same extensions.
 """
 

@@ -9,7 +9,7 @@ RUNTIME = ChoiceKind(
     name="runtime",
     stage="runtime",
     default="torch",
-    help="What runs the model.",
+    help="The library that builds and runs the model.",
     words={},
     label_default=True,
 )

@@ -74,7 +74,7 @@ def trusted(looked: TrialOf) -> list[Trial]:
     return [looked(n, 1 + n, (1 + n) * (1.01 if n % 2 else 0.99), 500 - 10 * n) for n in range(10)]
 
 
-def test_looks_that_rank_as_all_turns_do_are_trusted(
+def test_interim_results_that_rank_as_all_turns_do_are_trusted(
     trusted: list[Trial], experiment: Experiment
 ) -> None:
     found = reliability_of(trusted, experiment.objectives)
@@ -89,7 +89,9 @@ def test_looks_that_rank_as_all_turns_do_are_trusted(
     assert reliability_of(trusted[:7], experiment.objectives).describe() == ""
 
 
-def test_looks_that_rank_otherwise_end_nothing(looked: TrialOf, experiment: Experiment) -> None:
+def test_interim_results_that_rank_otherwise_stop_nothing(
+    looked: TrialOf, experiment: Experiment
+) -> None:
     order = [3, 1, 9, 0, 5, 8, 2, 7, 4, 6]
     trials = [looked(n, 1 + n, 1 + seemed) for n, seemed in enumerate(order)]
     found = reliability_of(trials, experiment.objectives)
@@ -124,7 +126,7 @@ def test_one_that_was_wrong_ends_all_trust(
     assert thresholds_for(experiment, wrong, 17) is None
 
 
-def test_what_ended_at_its_look_says_nothing_of_looks(
+def test_trials_stopped_early_do_not_count_for_the_reliability(
     trusted: list[Trial], looked: TrialOf, experiment: Experiment
 ) -> None:
     ended = looked(11, 2, 9, reason=BEATEN, stopped=True)
@@ -147,7 +149,7 @@ def test_who_is_behind_in_everything_ends(
         assert thresholds.interim_result(seen(speed, memory)) == InterimResult(speed=times(speed))
 
 
-def test_a_look_may_miss_as_far_as_looks_have_missed(
+def test_the_margin_is_as_wide_as_the_largest_interim_error(
     looked: TrialOf, experiment: Experiment, seen: EvaluationOf
 ) -> None:
     """Looks that were 10 % off: what seems 25 % slower may still be ahead."""
@@ -158,7 +160,7 @@ def test_a_look_may_miss_as_far_as_looks_have_missed(
     assert thresholds.interim_result(seen(0.6 * 2**9, 600.0)).stopped
 
 
-def test_a_look_with_a_wide_interval_ends_nothing_within_it(
+def test_an_interim_result_with_a_wide_interval_stops_nothing_within_it(
     trusted: list[Trial], experiment: Experiment, seen: EvaluationOf
 ) -> None:
     thresholds = thresholds_for(experiment, trusted, 11)
@@ -178,11 +180,11 @@ def test_a_limit_out_of_reach_ends(
         == "interim result: latency_ms <= 2 is out of reach"
     )
     assert not thresholds.interim_result(seen(4.95, 1.0)).stopped
-    told = thresholds.interim_result(seen(20.0, 1.0, loss=20.0)).reason
-    assert told == "interim result: quality_drop <= 5 is out of reach"
+    text = thresholds.interim_result(seen(20.0, 1.0, loss=20.0)).reason
+    assert text == "interim result: quality_drop <= 5 is out of reach"
 
 
-def test_one_in_eight_goes_on_whatever_is_seen(
+def test_one_in_eight_trials_is_a_control_trial(
     trusted: list[Trial], experiment: Experiment, seen: EvaluationOf
 ) -> None:
     thresholds = thresholds_for(experiment, trusted, 2 * CONTROL_EVERY)

@@ -12,7 +12,7 @@ SAMPLES = 4000
 
 @pytest.mark.parametrize("objectives", [1, 2, 3])
 @pytest.mark.parametrize("points", [0, 1, 6])
-def test_it_is_the_mean_gain_of_sampled_figures(objectives: int, points: int) -> None:
+def test_it_is_the_mean_gain_of_sampled_values(objectives: int, points: int) -> None:
     """Standard errors of the sampled means; 5 of them are passed in 1 of a million cases."""
     random = np.random.default_rng(10 * objectives + points)
     front = random.random((points, objectives))

@@ -78,7 +78,7 @@ def test_what_was_seen_is_known_and_noise_is_not_believed() -> None:
     assert noisy.predict(between)[1].min() > deviation.max()
 
 
-def test_figures_that_are_all_the_same_are_survived() -> None:
+def test_values_that_are_all_the_same_are_survived() -> None:
     rows = np.arange(5)
     distances = encode(ALL, CHOICES).distances(rows, rows)
     mean, _ = fit(distances, np.full(5, 3.0), np.zeros(5)).predict(distances)

@@ -16,7 +16,7 @@ def distances(points: Floats, others: Floats) -> Floats:
 
 
 @pytest.mark.parametrize("noisy", [False, True])
-def test_one_figure_more_is_what_beginning_anew_says(noisy: bool) -> None:
+def test_an_added_value_gives_the_predictions_of_a_refit(noisy: bool) -> None:
     random = np.random.default_rng(3)
     points, asked = random.random((30, 2)), random.random((50, 2))
     values = 100 + 10 * points[:, 0] - 3 * points[:, 1] ** 2

@@ -31,7 +31,7 @@ class BuildRequest:
 def build(request: BuildRequest) -> None:
     """Run the model stage and the runtime stage: fill the candidate's folder.
 
-    The torch module is loaded if techniques change it or the runtime asks for it.
+    The torch module is loaded if techniques change it or the runtime needs it.
     """
     use_own_cores()
     model = request.model

@@ -55,7 +55,7 @@ def profile_onnx(job: ProfileJob, open_folder: OpenFolder) -> ProfilerResult:
         plain_ms=[*before, *after],
         passes=passes,
         facts=dict(plain.facts()),
-        notes=("modules are not known: ONNX Runtime tells nodes of its own fused graph",),
+        notes=("modules are not known: ONNX Runtime reports the nodes of its fused graph",),
     )
 
 

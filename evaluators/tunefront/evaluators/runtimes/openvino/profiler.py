@@ -57,7 +57,7 @@ def profile_openvino(job: ProfileJob, open_folder: OpenFolder) -> ProfilerResult
         passes=passes,
         facts=dict(plain.facts()),
         notes=(
-            "modules are not known: OpenVINO tells nodes of its own fused graph",
+            "modules are not known: OpenVINO reports the nodes of its fused graph",
             "OpenVINO counts whole microseconds: small operators are coarse, and one below half a "
             "microsecond is counted between operators; the trace has the counts one after another",
         ),

@@ -1,8 +1,8 @@
 // Axes: from values to pixels, ticks, an empty picture.
 
 const FRAME = { left: 64, right: 16, top: 18, bottom: 44 };
-const FAR = 5; // positive figures further apart than this factor get a logarithmic axis
-const SAME = 1e-9; // figures nearer than this, as a share of them, are one figure
+const FAR = 5; // positive values further apart than this factor get a logarithmic axis
+const SAME = 1e-9; // values closer than this relative difference are equal
 
 /** From values to pixels between `from` and `to`; `ticks` are values worth a line. */
 function scaleOf(values, from, to, gap) {

@@ -8,7 +8,7 @@ class Card {
     this.node.addEventListener("keydown", (event) => event.key === "Escape" && this.close());
   }
 
-  /** Show a trial beside a place, unless another one is kept open. */
+  /** Show a trial next to a place, unless another one is kept open. */
   show(view, trial, spot) {
     if (this.kept) return;
     this.trial = trial;
@@ -51,8 +51,8 @@ class Card {
     node.hidden = false;
     const { width, height } = node.getBoundingClientRect();
     const [wide, high] = [document.documentElement.clientWidth, window.innerHeight];
-    const beside = left + 18 + width < wide ? left + 18 : left - 18 - width;
-    node.style.left = `${Math.max(8, Math.min(beside, wide - width - 8))}px`;
+    const position = left + 18 + width < wide ? left + 18 : left - 18 - width;
+    node.style.left = `${Math.max(8, Math.min(position, wide - width - 8))}px`;
     node.style.top = `${Math.max(8, Math.min(top + 12, high - height - 8))}px`;
   }
 
@@ -79,7 +79,7 @@ class Card {
       : [];
     return [
       broken.length ? `breaks ${broken.map(limitText).join(", ")}` : "",
-      ties.length ? `can't be told apart from ${numbers(ties)}` : "",
+      ties.length ? `tied with ${numbers(ties)}` : "",
       trial.warnings.length ? `warnings: ${trial.warnings.join("; ")}` : "",
       trial.reason ? `proposed: ${trial.reason}` : "",
       trial.attempt > 1 ? `started ${trial.attempt} times` : "",

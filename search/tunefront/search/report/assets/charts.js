@@ -135,7 +135,7 @@ class PairPicture {
     return parts;
   }
 
-  /** Bands from what is on the front, or picked, to what can't be told from it. */
+  /** Bands from trials on the front, or picked, to those tied with them. */
   bands(view, inside) {
     const place = new Map(inside.map((p) => [p.trial, p]));
     const lines = [];
@@ -150,7 +150,7 @@ class PairPicture {
     return svg("g", { class: "ties" }, lines.length ? svg("path", { d: lines.join("") }) : null);
   }
 
-  /** A line along what nothing beats in these two metrics alone. */
+  /** A line along the trials that no other dominates in these two metrics. */
   edge(view) {
     const trials = view.front;
     if (trials.length < 2 || !this.x.metric) return null;
@@ -203,7 +203,7 @@ class PairPicture {
     return parts;
   }
 
-  /** Rings around a trial and those that can't be told from it. */
+  /** Rings around a trial and those tied with it. */
   mark(trial, ties) {
     const parts = [];
     for (const p of this.points) {

@@ -23,7 +23,7 @@ const numbers = (trials, most = 8) =>
   (trials.length > most ? ` and ${trials.length - most} more` : "");
 const percent = (share) => `${Math.round(100 * share)} %`;
 
-/** A figure in four significant digits, without its unit. */
+/** A value in four significant digits, without its unit. */
 function valueText(value) {
   return Math.abs(value) >= 1e4 ? Math.round(value).toLocaleString("en-US") : general(value, 4);
 }
@@ -74,7 +74,7 @@ function table(header, rows) {
   );
 }
 
-/** Horizontal bars, one a row: [name, share of the longest, what is said]. */
+/** Horizontal bars, one a row: [name, share of the longest, text]. */
 function bars(rows) {
   const longest = Math.max(...rows.map((row) => row[1]), 1e-12);
   const row = ([name, amount, text]) => {
@@ -94,7 +94,7 @@ function roleOf(view, trial) {
   return view.keeps.has(trial) ? "dominated" : "beyond";
 }
 
-/** What a trial is with the limits as they are set, in words. */
+/** The text for a trial's role under the current limits. */
 function roleText(view, trial) {
   if (trial.status === "running") return "running";
   if (!trial.measured) return `failed: ${trial.cause || "unknown"}`;

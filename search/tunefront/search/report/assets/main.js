@@ -57,9 +57,9 @@ class Page {
     const how = el("p", { class: "quiet" }, IMPORTANCE);
     byId("importance").replaceChildren(...importanceParts(report));
     byId("importance").before(how);
-    byId("answers").hidden = !report.outputs;
+    byId("outputs").hidden = !report.outputs;
     byId("curves-section").hidden = !report.curves.length;
-    byId("answered").replaceChildren(...(report.outputs ? outputsParts(report) : []));
+    byId("output-items").replaceChildren(...(report.outputs ? outputsParts(report) : []));
     byId("stages").replaceChildren(...stagesPart(report));
     const open = (number, button) => {
       const trial = report.trials.find((one) => one.number === number);
@@ -88,15 +88,15 @@ class Page {
 
   update() {
     this.view = this.seen();
-    this.answer();
+    this.headline();
     this.draw();
     this.table.update(this.view);
     this.state();
     this.card.update(this.view);
   }
 
-  /** The answer on top, and the picks, with the limits as they are set. */
-  answer() {
+  /** The headline and the picks under the current limits. */
+  headline() {
     const { report, view } = this;
     const [first] = view.picks;
     const measured = report.trials.some((trial) => trial.measured);
@@ -104,7 +104,7 @@ class Page {
       byId("label").textContent = first ? "Recommended" : "No recommendation";
       if (view.moved) byId("label").textContent += " with the limits set below";
     }
-    const found = first ? `${first.trial.name}: ${first.trial.sentence}` : "nothing keeps the limits";
+    const found = first ? `${first.trial.name}: ${first.trial.sentence}` : "no trial meets the limits";
     byId("headline").textContent = measured && view.moved ? found : report.headline;
     byId("differs").replaceChildren(...(first ? this.differing(first.trial) : []));
     const take = first && report.commands.export;
@@ -117,7 +117,7 @@ class Page {
   pickRow({ name, trial, reason, ties }) {
     const button = el("button", { type: "button", class: "sort" }, trial.name);
     button.addEventListener("click", () => this.keep(trial, under(button), button));
-    const text = ties.length ? `${reason}; can't be told apart from ${numbers(ties, 5)}` : reason;
+    const text = ties.length ? `${reason}; tied with ${numbers(ties, 5)}` : reason;
     return el(
       "tr",
       { "data-pick": name, "data-trial": trial.number },
@@ -128,7 +128,7 @@ class Page {
     );
   }
 
-  /** The nearest misses, where nothing keeps the limits. */
+  /** The nearest misses, where no trial meets the limits. */
   misses() {
     const { report, view } = this;
     return nearestMisses(report.trials, view.limits).map((trial) => {

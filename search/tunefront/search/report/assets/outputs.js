@@ -1,4 +1,4 @@
-// What the baseline and the picks answer to the same items, those that differ most first.
+// Outputs of the baseline and the picks for the same items, largest difference first.
 
 const ITEMS_SHOWN = 4;
 
@@ -12,19 +12,19 @@ function outputsParts(report) {
   return [...nodes, el("details", {}, more, ...rest.map((item) => outputsItem(report, item)))];
 }
 
-/** One item: what was asked, what the data says, a row a trial. */
+/** One item: its input, the expected output, and one row per trial. */
 function outputsItem(report, item) {
   const { trials, metric } = report.outputs;
   const rows = trials.map((number, place) => {
     const { name } = report.trials.find((trial) => trial.number === number);
     const right = item.right[place];
     const quality = item.quality[place];
-    const figure = quality === null ? "-" : valueText(quality);
-    const grade = right === null ? figure : right ? "right" : "wrong";
+    const shown = quality === null ? "-" : valueText(quality);
+    const grade = right === null ? shown : right ? "right" : "wrong";
     return [name, item.outputs[place] ?? "-", grade];
   });
   const grade = item.right.every((right) => right === null) ? metric : "";
   if (item.expected) rows.unshift(["the data", item.expected, ""]);
   const input = el("p", {}, el("span", { class: "quiet" }, `item ${item.item}: `), item.input);
-  return el("div", {}, input, table(["trial", "answer", grade], rows));
+  return el("div", {}, input, table(["trial", "output", grade], rows));
 }

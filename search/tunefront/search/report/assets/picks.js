@@ -2,7 +2,7 @@
 // The front and its picks, with any limits: what picks.py, front.py and objective.py do, once more.
 // Pure functions. A browser test holds both against each other, so what changes there changes here.
 
-/** The report as the page works with it: figures as {value, low, high, samples}. */
+/** The report as the page works with it: measurements as {value, low, high, samples}. */
 function readReport(text) {
   const report = JSON.parse(text);
   for (const trial of report.trials) {
@@ -32,12 +32,12 @@ function within(trials, limits) {
   return trials.filter((trial) => trial.measured && kept(trial));
 }
 
-/** Which rows nothing else beats; equal rows beat neither. */
+/** Which rows no other row dominates; equal rows do not dominate each other. */
 function nondominated(rows) {
-  return rows.map((row) => !rows.some((other) => beats(other, row)));
+  return rows.map((row) => !rows.some((other) => dominates(other, row)));
 }
 
-function beats(one, other) {
+function dominates(one, other) {
   let better = false;
   for (let i = 0; i < one.length; i++) {
     if (!(one[i] <= other[i])) return false;
@@ -46,7 +46,7 @@ function beats(one, other) {
   return better;
 }
 
-/** Whether two trials can't be told apart in any objective. */
+/** Whether two trials are tied in every objective. */
 function tied(one, other, smallest) {
   return one.low.every((low, i) => {
     if (low <= other.high[i] && other.low[i] <= one.high[i]) return true;
@@ -103,7 +103,7 @@ function recommended(report, best, prefer) {
   return [firstLeast(best, (trial) => -trial.gain), reason];
 }
 
-/** The best by a metric, and in words what can't be told apart from it by that metric. */
+/** The best trial by a metric, and a text about its ties in that metric. */
 function bestWithTies(report, trials, metric, chosen, other, word) {
   const ends = (t) => ({ low: [t.measurements[metric].low], high: [t.measurements[metric].high] });
   const top = bestBy(report, trials, metric);
@@ -113,9 +113,9 @@ function bestWithTies(report, trials, metric, chosen, other, word) {
   const best = equal.includes(chosen) ? chosen : otherwise;
   if (equal.length === 1) return [best, ""];
   const others = listed(equal.filter((t) => t !== best).map((t) => t.number));
-  if (best !== chosen && other === null) return [best, ` (by that can't be told apart from ${others})`];
+  if (best !== chosen && other === null) return [best, ` (tied with ${others})`];
   const role = best === chosen ? "the recommended" : word;
-  return [best, ` (by that can't be told apart from ${others}; ${role} of them)`];
+  return [best, ` (tied with ${others}; ${role} of them)`];
 }
 
 /** Numbers of trials as they are shown; of many the first ones and the last. */
@@ -146,7 +146,7 @@ function frontOf(report, limits, prefer) {
   return { kept, front, picks: picksOf(report, front, ties, limits, prefer), ties };
 }
 
-/** For a trial, those of `kept` that can't be told apart from it; looked up once. */
+/** For a trial, those of `kept` that are tied with it; computed once. */
 function tiesAmong(report, kept) {
   const known = new Map();
   return (trial) => {
@@ -191,7 +191,7 @@ function picksOf(report, front, ties, limits, prefer) {
 }
 
 /** Whether the whole interval keeps the limit. */
-const certain = (limit, figure) => keeps(limit, figure.low) && keeps(limit, figure.high);
+const certain = (limit, m) => keeps(limit, m.low) && keeps(limit, m.high);
 
 /** The measured trials that come nearest to the limits, by the worst relative violation. */
 function nearestMisses(trials, limits, count = 3) {

@@ -16,7 +16,7 @@ const IMPORTANCE =
 /** The hypervolume's history: a line of steps, and when it was nearly whole. */
 function historyPart(report, width) {
   const title = el("h3", {}, "How the front grew");
-  if (!report.history.length) return [title, el("p", {}, "Nothing keeps the limits.")];
+  if (!report.history.length) return [title, el("p", {}, "No trial meets the limits.")];
   const last = report.trials[report.trials.length - 1].number;
   const nearly = report.history.find(([, share]) => share >= 0.99)[0];
   const height = 240;
@@ -40,7 +40,7 @@ function historyPart(report, width) {
 function pacePart(report, width) {
   const title = el("h3", {}, "Expected and actual time of trials");
   const timed = report.trials.filter((t) => t.measured && t.expected_s && t.seconds);
-  if (!report.pace || !timed.length) return [title, el("p", {}, "Nothing was expected.")];
+  if (!report.pace || !timed.length) return [title, el("p", {}, "No trial has an expected time.")];
   const height = 240;
   const both = timed.flatMap((t) => [t.expected_s, t.seconds]);
   const across = { label: "expected, s", values: both };
@@ -80,9 +80,9 @@ function curveParts(report, width) {
       line.append(svg("title", {}, name));
       return line;
     };
-    const told = `${metric} by step of ${lines.length} trials`;
+    const label = `${metric} by step of ${lines.length} trials`;
     const shape = { viewBox: `0 0 ${width} ${height}`, width, height, role: "img" };
-    const picture = svg("svg", { ...shape, "aria-label": told }, axes, ...lines.map(path));
+    const picture = svg("svg", { ...shape, "aria-label": label }, axes, ...lines.map(path));
     return el("div", {}, el("h3", {}, metric), picture);
   });
 }
@@ -110,7 +110,7 @@ function failureParts(report, open) {
   } else parts.push(el("p", {}, "No trial failed."));
   if (report.inferred_failures.length) {
     const items = report.inferred_failures.map((failure) => el("li", {}, failure));
-    parts.push(el("h3", {}, "What the failures taught"), el("ul", {}, ...items));
+    parts.push(el("h3", {}, "Inferred failures"), el("ul", {}, ...items));
   }
   if (report.dropped.length) {
     const { configurations, runnable } = report.space;

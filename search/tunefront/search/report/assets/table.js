@@ -22,7 +22,7 @@ function columnsOf(report) {
       unit: unitText(report, metric),
       descends: report.metrics[metric].sign < 0,
       key: (view, trial) => found(trial, metric)?.value,
-      show: (view, trial) => figureCell(found(trial, metric)),
+      show: (view, trial) => valueCell(found(trial, metric)),
       number: true,
     })),
     ...report.choices.map((name) => ({
@@ -39,10 +39,10 @@ function columnsOf(report) {
   ];
 }
 
-function figureCell(figure) {
-  if (!figure) return "-";
-  const text = el("span", {}, valueText(figure.value));
-  text.title = `${valueText(figure.low)} to ${valueText(figure.high)}`;
+function valueCell(measurement) {
+  if (!measurement) return "-";
+  const text = el("span", {}, valueText(measurement.value));
+  text.title = `${valueText(measurement.low)} to ${valueText(measurement.high)}`;
   return text;
 }
 

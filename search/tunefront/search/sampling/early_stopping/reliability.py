@@ -1,7 +1,7 @@
 """Reliability of interim results.
 
 After a few turns an interim speed is available. Early stopping uses it only when enough trials
-show that interim and final speed rank trials alike (Spearman >= 0.9); thresholds.py then decides,
+show that interim and final speed rank trials equally (Spearman >= 0.9); thresholds.py then decides,
 with a margin of three standard deviations of the errors seen so far. Otherwise all trials run to
 the end.
 """
