@@ -16,8 +16,9 @@ demo: setup
 	$(BIN)/tunefront run experiments/quickstart --export
 	$(BIN)/tunefront ui experiments/quickstart --detach
 
+# BLAS with a thread for each core takes ten times the CPU time for matrices as small as the tests'.
 test: setup
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 # `make test`, what takes minutes, and what is claimed on a processor with AVX2 only: torch computes
 # as there, ONNX Runtime and OpenVINO run what is built for it on this machine's kernels.

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pickletools
+import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +24,21 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TUNEFRONT_CACHE", str(folder / "tunefront-cache"))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_temporary_folder(own_cache: None) -> Iterator[None]:
+    """A temporary folder of the process's own: leases of cores lie there, for which it would wait.
+
+    Its name is short, because Ray's sockets lie in it, too.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="tf", ignore_cleanup_errors=True) as folder,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("TMPDIR", folder)
+        patch.setattr(tempfile, "tempdir", folder)
         yield
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from tunefront.evaluators.statistics.arrays import Floats, Indices
 from tunefront.search.experiment.objective import Objective
@@ -90,7 +91,8 @@ def importance_of(
     values, _, _ = learnable(measured, objective)
     if float(np.ptp(values)) <= SAME_VALUE * float(np.abs(values).max()):
         return replace(found, same=True)
-    missed, missed_without = _misses(features, values, random)
+    with threadpool_limits(1, user_api="blas"):  # threads only cost, with matrices this small
+        missed, missed_without = _misses(features, values, random)
     r2 = 1.0 - missed
     effects = np.clip((missed_without - missed) / 2, 0.0, 1.0)
     named = [(choice.name, float(share)) for choice, share in zip(varied, effects, strict=True)]
