@@ -197,6 +197,6 @@ def test_a_missing_record_changes_nothing(folder: Path) -> None:
 
 def test_a_cluster_that_does_not_answer_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
-    told = r"^RAY_ADDRESS=127\.0\.0\.1:9: no cluster answers"
+    told = r"^RAY_ADDRESS=127\.0\.0\.1:9: no cluster responds"
     with pytest.raises(ClusterError, match=told), ray_session(1):
         pass

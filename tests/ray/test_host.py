@@ -108,7 +108,7 @@ def test_a_cluster_that_does_not_answer_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
-    told = r"^RAY_ADDRESS=127\.0\.0\.1:9: no cluster answers"
+    told = r"^RAY_ADDRESS=127\.0\.0\.1:9: no cluster responds"
     with pytest.raises(ClusterError, match=told), RaySupervisor(tmp_path, cores=1):
         pass
     assert not tagged(tmp_path)

@@ -125,7 +125,9 @@ def test_a_quick_check_says_so_and_offers_no_export(
 ) -> None:
     quick = replace(experiment, smoke=True)
     page = report_html(result_of(quick, search(10), Confirmation()), {})
-    assert "A quick check: its figures don't count." in unescape(page.partition("<main")[0])
+    assert "A quick check: its measurements are not meaningful." in unescape(
+        page.partition("<main")[0]
+    )
     assert data_in(page)["commands"] == {}
 
 

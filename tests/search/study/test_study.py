@@ -270,7 +270,7 @@ def test_other_objectives_are_refused(
     other = load_experiment(begun.experiment.path, [override], hardware=laptop)
     assert refusal(other) == (
         "RESULTS was searched for throughput (maximize), peak_memory_mb (minimize), "
-        f"but the file says {now}; start again with --fresh, or under another name"
+        f"but the file has {now}; start again with --fresh, or under another name"
     )
 
 

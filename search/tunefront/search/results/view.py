@@ -288,9 +288,9 @@ class TrialViews(Mapping[int, TrialView]):
         if speedup is None or rate is None:
             return ""
         text = _times(speedup, rate.name, "the", "less")
-        alike = self._confirmation.same_execution_speedup(trial.number)
-        if alike is not None:
-            text += f" ({alike.value:.1f}x at the same batch size and threads)"
+        same_execution = self._confirmation.same_execution_speedup(trial.number)
+        if same_execution is not None:
+            text += f" ({same_execution.value:.1f}x at the same batch size and threads)"
         return text
 
 

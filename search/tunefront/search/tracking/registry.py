@@ -106,7 +106,7 @@ class Registry:
             TrackingError: If MLflow can't be written.
         """
         sha = sha256_of(folder / MANIFEST)
-        with _told():
+        with _registry_errors():
             known = self._known(sha)
             version = known or self._make(trial, folder, sha)
             self._client.set_registered_model_alias(self._name, CANDIDATE, str(version.version))
@@ -233,7 +233,7 @@ def write_verified(version: "ModelVersion", store: str, verification: Verificati
         "verified_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "verified_on": f"{socket.gethostname()}: {detect_hardware().summary()}",
     }
-    with _told():
+    with _registry_errors():
         client = connect_to(store, make=False)
         for name, value in tags.items():
             client.set_model_version_tag(version.name, str(version.version), name, value)
@@ -245,7 +245,7 @@ def promote_version(version: "ModelVersion", store: str) -> str | None:
     Raises:
         TrackingError: If MLflow can't be written.
     """
-    with _told():
+    with _registry_errors():
         client = connect_to(store, make=False)
         before = client.get_registered_model(version.name).aliases.get(CHAMPION)
         client.set_registered_model_alias(version.name, CHAMPION, str(version.version))
@@ -253,7 +253,7 @@ def promote_version(version: "ModelVersion", store: str) -> str | None:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _registry_errors() -> Iterator[None]:
     """Convert exceptions of MLflow to `TrackingError`."""
     try:
         yield
