@@ -31,6 +31,8 @@ TRIALS = int(os.environ.get("TUNEFRONT_SOAK_TRIALS", "8"))
 KILLS = int(os.environ.get("TUNEFRONT_SOAK_KILLS", "2"))
 SAID = "said.txt"
 LONGEST_S = 900.0
+UNCONFIRMED = ("--set", "confirmation.finalists=0")
+"""Without the rounds that other tests are about."""
 COMMAND = [sys.executable, "-c", "from tunefront.search.cli import main; main()"]
 
 
@@ -149,7 +151,7 @@ def test_killed_at_random_moments_it_ends_as_if_it_never_was(
     ],
 )
 def test_the_end_of_ray_costs_a_restart_and_nothing_else(folder: Path, name: str) -> None:
-    driver = start(folder)
+    driver = start(folder, *UNCONFIRMED)
     wait_for(lambda: ended_trials(folder) >= 3, "the third trial")
 
     def named(process: psutil.Process) -> bool:
@@ -220,7 +222,7 @@ def test_a_killed_export_leaves_nothing_that_looks_like_one(undisturbed: Path) -
 def test_one_signal_lets_what_runs_end_and_the_same_command_goes_on(
     folder: Path, number: int, expected: int
 ) -> None:
-    driver = start(folder)
+    driver = start(folder, *UNCONFIRMED)
     wait_for(lambda: ended_trials(folder) >= 2, "the second trial")
     os.kill(driver.pid, number)
     code, told = finish(driver, folder)
@@ -229,7 +231,7 @@ def test_one_signal_lets_what_runs_end_and_the_same_command_goes_on(
     result = recorded_result(load_experiment(folder))
     assert all(trial.status == "ok" for trial in result.trials)
     assert 2 <= len(result.trials) < TRIALS
-    code, told = finish(start(folder), folder)
+    code, told = finish(start(folder, *UNCONFIRMED), folder)
     assert code == 0, told
     check_whole(folder)
 
