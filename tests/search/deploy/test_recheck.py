@@ -205,7 +205,7 @@ def test_what_is_no_export_is_refused(tmp_path: Path) -> None:
 def test_an_export_that_does_not_run_says_why(tmp_path: Path) -> None:
     from tunefront.search.deploy.rounds import measure_rounds
 
-    with pytest.raises(ExportError, match="the export does not run: .*samples.npz"):
+    with pytest.raises(ExportError, match="the export does not run: .*candidate.json"):
         measure_rounds(tmp_path)
 
 

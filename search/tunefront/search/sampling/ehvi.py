@@ -16,8 +16,8 @@ from threadpoolctl import threadpool_limits
 from tunefront.evaluators.statistics.arrays import Floats, Indices
 from tunefront.search.experiment.objective import Limit, Objective
 from tunefront.search.front.pareto import hypervolume, nondominated
+from tunefront.search.sampling.hypervolume_improvement import expected_hypervolume_improvement
 from tunefront.search.sampling.surrogate.encoding import encode
-from tunefront.search.sampling.surrogate.expected_improvement import expected_improvement
 from tunefront.search.sampling.surrogate.gaussian_process import GaussianProcess, fit
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import Choice, Configuration
@@ -244,7 +244,7 @@ class EhviSampler(Sampler):
             self._candidates[predictions.predicted], self._candidates[self._rows(measured)]
         )
         return Acquisition(
-            gain=expected_improvement(front, reference, mean, deviation),
+            gain=expected_hypervolume_improvement(front, reference, mean, deviation),
             covered=hypervolume(front, reference),
             feasibility=predictions.feasibility()[own],
             success=predictions.success()[own],

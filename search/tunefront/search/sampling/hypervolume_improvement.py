@@ -16,7 +16,7 @@ NUMBERS = 4_000_000
 """Array elements held in memory at once; larger inputs are processed in parts."""
 
 
-def expected_improvement(
+def expected_hypervolume_improvement(
     front: Floats, reference: Floats, mean: Floats, deviation: Floats
 ) -> Floats:
     """Return the expected hypervolume improvement, `(candidates,)`.
