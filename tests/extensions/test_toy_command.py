@@ -70,7 +70,7 @@ def test_two_processes_trained_on_half_of_the_data_each(done: RunResult) -> None
     import numpy as np
 
     x = np.random.default_rng(0).uniform(-1, 1, 64)
-    slope = 0.0
+    slope = loss = 0.0
     for _ in range(4):
         loss = ((slope * x - 3 * x) ** 2).mean()
         slope -= 0.1 * (2 * (slope * x - 3 * x) * x).mean()
