@@ -133,7 +133,7 @@ def most_sensitive_layers_stay_unquantized(build: Build, runtime: str, quantizat
         fewer = {**facts, "kept_layers": int(facts["kept_layers"]) - 1}
         if share:
             assert layers_not_kept(case.configuration, fewer, case.record) == (
-                f"sensitive_layers_kept: 0.5 asked for, but {fewer['kept_layers']} of {layers} "
+                f"sensitive_layers_kept: 0.5 requested, but {fewer['kept_layers']} of {layers} "
                 "linear layers are unquantized"
             )
     assert errors[1] < errors[0]

@@ -270,7 +270,7 @@ def test_only_a_pretrained_model_with_a_plan_is_shared_among_ranks(
     save_shardable(source_of("decoder", "decoder"), tmp_path)
     assert (tmp_path / "weights" / "model.safetensors").is_file()
     plain = Source(
-        module=Wrapped(),
+        module=Wrapped,
         inputs=INPUTS,
         calibration=[],
         shared=lambda *_: tmp_path,

@@ -76,7 +76,7 @@ def test_a_fine_trial_has_no_cause(trial: TrialOf) -> None:
         ({"runtime": "torch", "device": "cpu"}, "torch"),
         ({"runtime": "torch", "device": "cuda"}, "torch cuda"),
         ({"threads": 2, "batch_size": 8}, "b8 t2"),
-        ({"replicas": 1, "tensor_parallel": 1}, ""),
+        ({"replicas": 1, "tensor_parallel": 1}, "defaults"),
         ({"replicas": 2, "tensor_parallel": 4}, "tp4 r2"),
         ({"pruning_ratio": 0.0, "runtime": "torch"}, "torch"),
         (

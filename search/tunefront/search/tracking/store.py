@@ -125,8 +125,8 @@ def only_writer(experiment: Experiment) -> Iterator[None]:
             yield
     except Locked as error:
         raise TrackingError(
-            f"MLflow: another process writes {experiment.name} (lock: {path}): a search that is "
-            "running does so by itself"
+            f"MLflow: another process writes {experiment.name} (lock: {path}): a running search "
+            "writes it itself; `tunefront sync` is for searches that have ended"
         ) from error
 
 
