@@ -81,10 +81,11 @@ def test_streams_of_tokens_are_timed(done: RunResult) -> None:
         assert "throughput" not in found.measurements
         assert found.measurements["right_tokens"].value == 1.0
         speed = {name: found.measurements[name].value for name in SPEED}
-        assert all(value > 0 for value in speed.values())
-        # A token takes at least half a millisecond in the engine, which bounds the rate.
-        assert speed["output_tokens_per_second"] < 2000
-        assert speed["time_per_token_ms"] > 0.5
+        # A token takes at least half a millisecond in the engine. On a busy machine several arrive
+        # at once, so the time between them has no such bound.
+        assert 0 < speed["output_tokens_per_second"] < 2000
+        assert speed["time_to_first_token_ms"] > 0.5
+        assert speed["time_per_token_ms"] >= 0
 
 
 def test_choices_are_read_back_from_the_engine(done: RunResult) -> None:
