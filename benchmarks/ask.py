@@ -122,7 +122,7 @@ def ours(
 
 
 def theirs(space: Sequence[Choice], trials: Sequence[Trial]) -> list[float]:
-    """The same of TPE, the choices as a box."""
+    """The same of TPE, the choices as a box: an ordered choice is the place of its value."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
         directions=[o.direction for o in OBJECTIVES],
@@ -137,7 +137,12 @@ def theirs(space: Sequence[Choice], trials: Sequence[Trial]) -> list[float]:
     for trial in trials:
         study.add_trial(
             optuna.trial.create_trial(
-                params=dict(trial.configuration),
+                params={
+                    c.name: c.values.index(trial.configuration[c.name]) + 1
+                    if c.ordered
+                    else trial.configuration[c.name]
+                    for c in space
+                },
                 distributions=box,
                 values=[trial.value(o.metric) for o in OBJECTIVES],
             )
