@@ -48,7 +48,11 @@ def inputs(batch_size, count):
     if Path(__file__).with_name("slow").exists():
         Path(__file__).with_name("asleep").touch()
         time.sleep(600)
-    while Path(__file__).with_name("hold").exists():
+    sizes = Path(__file__).with_name("sizes")
+    sizes.mkdir(exist_ok=True)
+    (sizes / str(batch_size)).touch()
+    # One for the check of the data; trials of three more sizes can end while it is held.
+    while Path(__file__).with_name("hold").exists() and len(list(sizes.iterdir())) > 4:
         time.sleep(0.05)
     return [{"input": np.ones((batch_size, 4), dtype=np.float32)} for _ in range(count)]
 
@@ -100,6 +104,8 @@ def night(tmp_path: Path) -> Iterator[Night]:
 
 
 def test_a_night_in_the_background_is_looked_at_stopped_and_gone_on_with(night: Night) -> None:
+    hold = night.file.with_name("hold")
+    hold.touch()  # however quick trials are, the last one of six does not end
     started = night.cli("run", "--detach", "--set", "budget.trials=6")
     assert started.returncode == 0, started.stderr
     pid = night.pid
@@ -115,8 +121,6 @@ def test_a_night_in_the_background_is_looked_at_stopped_and_gone_on_with(night: 
         assert "is being run already" in second.stderr
 
     night.wait_until(lambda: night.ended() >= 2)
-    hold = night.file.with_name("hold")
-    hold.touch()  # however quick trials are, none is left to be the last one
     told = night.cli("status").stdout
     assert re.search(rf"of 6 trials \(.*\); running \(pid {pid}\)", told), told
     fields = json.loads(night.cli("status", "--format", "json").stdout)["run"]
