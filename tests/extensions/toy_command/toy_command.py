@@ -106,7 +106,7 @@ class LineFitting(Pipeline):
         def decide(interim: Interim) -> Decision:
             curve.append((interim.step, interim.measurements[LOSS.name].value))
             seen.append(monitor(Evaluation(status="ok", measurements=interim.measurements)))
-            return Decision(stop=False)
+            return Decision(stop=seen[-1].stopped, reason=seen[-1].reason)
 
         with run.stage("train", self.resources(configuration)):
             found = run.run(self._task(run, configuration), decide)
@@ -116,6 +116,7 @@ class LineFitting(Pipeline):
                 LOSS.name: Measurement.exact(found.loss, ""),
                 STEP_TIME.name: Measurement.exact(found.step_ms, "ms"),
             },
+            interim=seen[-1],
             curves={LOSS.name: tuple(curve)},
         )
 
@@ -150,14 +151,15 @@ def fit(request: Fit) -> Fitted:
     """Fit a line in this process and the other one."""
     rank, folder = int(os.environ["RANK"]), Path(os.environ["TUNEFRONT_RENDEZVOUS"]).parent
     x = np.random.default_rng(request.seed).uniform(-1, 1, 64)[rank::2]
-    y, slope, loss = 3 * x, 0.0, 0.0
+    y, slope, loss, step = 3 * x, 0.0, 0.0, 0
     start = time.perf_counter()
     for step in range(1, request.steps + 1):
         gradient, loss = exchange(folder, step, rank, x, y, slope)
         slope -= request.learning_rate * gradient
         measured = Measurement.exact(loss, "")
-        report_interim(Interim(step=step, measurements={LOSS.name: measured}))
-    return Fitted(loss=loss, step_ms=1e3 * (time.perf_counter() - start) / request.steps)
+        if report_interim(Interim(step=step, measurements={LOSS.name: measured})).stop:
+            break
+    return Fitted(loss=loss, step_ms=1e3 * (time.perf_counter() - start) / step)
 
 
 def exchange(

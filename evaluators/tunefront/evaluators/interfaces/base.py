@@ -67,14 +67,12 @@ class Interface(ABC, Generic[RequestT, ResponseT, EndpointT]):
 
     Attributes:
         name: Its name in extensions and files.
-        endpoint: The class of its endpoints.
         metrics: The metrics of `measurements`, in the order of their listings.
         sample_script: End of an export's run.py: runs the recorded request and compares.
         usage: Python lines that open an export and call it, for its README.
     """
 
     name: ClassVar[str]
-    endpoint: type[EndpointT]
     metrics: ClassVar[tuple[Metric, ...]]
     sample_script: ClassVar[str]
     usage: ClassVar[str]

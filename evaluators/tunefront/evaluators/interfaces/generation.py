@@ -139,7 +139,6 @@ class Generation(Interface[GenerationRequest, GenerationResponse, GenerationEndp
     """Generation under a load: a number of requests in progress, or a rate of requests."""
 
     name = "generation"
-    endpoint = GenerationEndpoint
     metrics = GENERATION_METRICS
     sample_script = """
 

@@ -109,7 +109,6 @@ class Tensors(Interface[Inputs, Sequence[Array], TensorEndpoint]):
     """Requests of named arrays, called one after another in one thread."""
 
     name = "tensors"
-    endpoint = TensorEndpoint
     metrics = TENSOR_METRICS
     sample_script = """
 

@@ -48,7 +48,7 @@ from tunefront.spaces import (
 
 from .base import Pipeline, RoundResult, RoundSettings
 from .products import Products
-from .stage_runner import OnStage, StageRunner
+from .stage_runner import StageRunner
 from .tasks.describe import DescribeRequest, WorkloadDescription, describe
 from .workload import catalog_for
 
@@ -240,14 +240,9 @@ def _round_result(target_result: TargetResult | EvaluationError) -> RoundResult 
     )
 
 
-def runner_of(
-    settings: EvaluationSettings,
-    isolation: Isolation,
-    log: Path,
-    on_stage: OnStage = lambda stage: None,
-) -> StageRunner:
+def runner_of(settings: EvaluationSettings, isolation: Isolation, log: Path) -> StageRunner:
     """Return a runner of the inference pipeline's stages; see `StageRunner`."""
-    return StageRunner(settings, isolation, log, InferencePipeline.stages, on_stage)
+    return StageRunner(settings, isolation, log, InferencePipeline.stages)
 
 
 def target_of(

@@ -102,6 +102,8 @@ def _fill(result: Result, trial: Trial, settings: EvaluationSettings, folder: Pa
     finally:
         isolation.close()
     deployment = deployment_of(folder, CandidateRecord.read(folder))
+    if not (folder / SERVER).is_file() and not deployment.not_served:
+        deployment = replace(deployment, not_served="it serves named arrays only")
     fields = _manifest(result, trial, measure_rounds(folder), deployment)
     resolved = {"configuration": dict(trial.configuration), "experiment": result.experiment.written}
     (folder / CONFIGURATION).write_text(json.dumps(resolved, indent=2, default=str) + "\n")
