@@ -121,6 +121,9 @@ def test_an_export_is_verified_and_runs_alone(
     found = tunefront("export", experiment, "1", "--output", folder)
     assert found.exit_code == 0, found.output
     assert "8 of 8 tokens are the recorded ones" in found.output
+    assert (
+        "There is no `serve.py`: it serves named arrays only." in (folder / "README.md").read_text()
+    )
     ran = subprocess.run(
         [sys.executable, "-I", folder / "run.py"], capture_output=True, text=True, check=True
     )

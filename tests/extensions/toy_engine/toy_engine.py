@@ -139,9 +139,7 @@ class CounterRuntime(Runtime):
 
     def deployment(self, built: Built, configuration: Configuration) -> Deployment:
         """Return a script that needs Python only."""
-        return Deployment(
-            script=_SCRIPT, requirements=(), not_served="the script counts for one caller"
-        )
+        return Deployment(script=_SCRIPT, requirements=())
 
 
 class CounterEndpoint(GenerationEndpoint):
