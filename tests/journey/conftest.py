@@ -1,12 +1,18 @@
 """One real search, end to end, that the tests of this folder look at."""
 
+import io
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
+
+from tunefront.search.cli import main
 
 EXPERIMENT = """\
 name: tiny journey
@@ -53,6 +59,25 @@ def command(
         timeout=timeout,
         check=False,
     )
+
+
+def in_process(
+    *arguments: str | Path, extra: Mapping[str, str]
+) -> "subprocess.CompletedProcess[str]":
+    """The command line in the test's process; for what starts no search and waits for none."""
+    words = [str(argument) for argument in arguments]
+    with (
+        patch.dict(os.environ, extra, clear=True),
+        patch.object(sys, "argv", ["tunefront", *words]),
+        patch.object(signal, "signal"),  # SIGTERM stays the test's own
+        redirect_stdout(io.StringIO()) as stdout,
+        redirect_stderr(io.StringIO()) as stderr,
+        pytest.raises(SystemExit) as ended,
+    ):
+        main()
+    code = ended.value.code
+    assert isinstance(code, int)
+    return subprocess.CompletedProcess(words, code, stdout.getvalue(), stderr.getvalue())
 
 
 class Journey:
