@@ -19,11 +19,12 @@ WORDS = tuple(SENTENCE.split())
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A cache of the tests' own, shared by the processes that run them; never the user's."""
+    """Caches of the tests' own, shared by the processes that run them; never the user's."""
     folder = tmp_path_factory.getbasetemp()
     folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TUNEFRONT_CACHE", str(folder / "tunefront-cache"))
+        patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(folder / "inductor-cache"))
         yield
 
 

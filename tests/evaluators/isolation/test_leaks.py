@@ -13,7 +13,9 @@ import torch
 from tunefront.evaluators import (
     EvaluationSettings,
     Isolation,
+    WorkloadSpec,
     builtin_catalog,
+    describe_workload,
     evaluate,
     export_candidate,
 )
@@ -35,18 +37,60 @@ def told() -> Iterator[Isolation]:
         found.close()
 
 
-@pytest.fixture(scope="module", params=builtin_catalog().names("runtime"))
+MODULE = """
+import numpy as np
+import torch
+
+def model():
+    return torch.nn.Linear(8, 4)
+
+def inputs(batch_size, count):
+    return [{"input": np.ones((batch_size, 8), dtype=np.float32)} for _ in range(count)]
+
+def quality(run):
+    return 1.0
+"""
+
+
+@pytest.fixture(scope="module")
+def small_setting(
+    lm_setting: EvaluationSettings, told: Isolation, tmp_path_factory: pytest.TempPathFactory
+) -> EvaluationSettings:
+    """A user's module of one layer."""
+    folder = tmp_path_factory.mktemp("small")
+    (folder / "small_network.py").write_text(MODULE)
+    spec = WorkloadSpec(
+        task="custom",
+        model="small_network:model",
+        folder=str(folder),
+        inputs="small_network:inputs",
+        quality="small_network:quality",
+        metric="score",
+    )
+    described = describe_workload(spec, told, folder / "log")
+    return replace(lm_setting, workload=spec, fingerprint=described.fingerprint)
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        # The language model comes with the tokenizer that exports hold.
+        ("torch", "lm_setting"),
+        *((name, "small_setting") for name in builtin_catalog().names("runtime")),
+    ],
+    ids="-".join,
+)
 def written(
     request: pytest.FixtureRequest,
-    lm_setting: EvaluationSettings,
     told: Isolation,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     """A folder with `store`, `logs` and `export` of one evaluation."""
-    folder = tmp_path_factory.mktemp(request.param)
-    settings = replace(lm_setting, store=str(folder / "store"))
+    runtime, fixture = request.param
+    folder = tmp_path_factory.mktemp(runtime)
+    settings = replace(request.getfixturevalue(fixture), store=str(folder / "store"))
     configuration = builtin_catalog().complete(
-        {"runtime": request.param, "threads": 1, "batch_size": 2}
+        {"runtime": runtime, "threads": 1, "batch_size": 2}
     )
     found = evaluate(settings, configuration, told, folder / "logs" / "trial.log")
     assert found.status == "ok", (found.message, found.log)

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from tunefront.evaluators import builtin_catalog
+from tunefront.evaluators import builtin_catalog, stages_folder
 from tunefront.evaluators.isolation.preload import (
     PROGRAMS,
     imports_of,
     load_installed,
     open_imports,
+    vector_instructions,
 )
 from tunefront.evaluators.isolation.process import Isolation
 from tunefront.evaluators.isolation.task import Task
@@ -109,3 +110,52 @@ def test_needs_are_those_of_the_task_and_of_what_is_built() -> None:
 def test_what_is_not_installed_is_left_out() -> None:
     load_installed(("no_such_module", "no_such_module:function", "colorsys"))
     assert "colorsys" in sys.modules
+
+
+@pytest.fixture
+def detected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Folders in which Inductor detected the instructions, in a cache of the test's own."""
+    from torch._inductor import cpu_vec_isa
+
+    found: list[Path] = []
+    monkeypatch.setenv("TUNEFRONT_CACHE", str(tmp_path))
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    monkeypatch.setattr(
+        cpu_vec_isa,
+        "pick_vec_isa",
+        lambda: found.append(Path(os.environ["TORCHINDUCTOR_CACHE_DIR"])),
+    )
+    return found
+
+
+def test_what_detects_instructions_is_compiled_once_for_all_processes(detected: list[Path]) -> None:
+    vector_instructions()
+    vector_instructions()
+    made, *used = detected
+    assert made.is_relative_to(stages_folder())
+    assert len(used) == 2
+    assert used[0] == used[1]
+    assert "TORCHINDUCTOR_CACHE_DIR" not in os.environ, "tasks have folders of their own"
+
+
+def test_a_user_s_own_inductor_cache_is_used(
+    detected: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "own")
+    vector_instructions()
+    assert detected == [Path("own")]
+
+
+def test_a_detection_that_fails_is_left_to_the_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torch._inductor import cpu_vec_isa
+
+    def fail() -> None:
+        raise RuntimeError("no compiler")
+
+    monkeypatch.setenv("TUNEFRONT_CACHE", str(tmp_path))
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    monkeypatch.setattr(cpu_vec_isa, "pick_vec_isa", fail)
+    vector_instructions()
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
