@@ -48,7 +48,7 @@ EXPECTED_NOISE = (
     "AG Grid: since",  # MLflow's table uses a name that the table's library will drop
     # MLflow draws the chart of parallel coordinates once before the browser has laid out its room,
     # on a busy machine more often, and then again: `WHOLE` is what it must have come to.
-    '<g> attribute transform: Expected number, "translate(NaN)"',
+    ': Expected number, "',  # of a path, a group or a text: coordinates that are NaN until then
     "<rect> attribute height: A negative value is not valid",
 )
 WHOLE = """() => [...document.querySelectorAll('*')].every((node) =>

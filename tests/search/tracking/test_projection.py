@@ -1,4 +1,4 @@
-"""MLflow on sqlite, for real: killed at every step, written twice, told late."""
+"""Writing to MLflow on sqlite: killed at every step, written twice, written late."""
 
 import subprocess
 import sys
@@ -21,8 +21,10 @@ from tunefront.search.tracking.writer import write_result
 from tunefront.spaces import Configuration
 
 KILLED = """
-import os, signal, sys
+import importlib, os, signal, sys
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 from tunefront.search import load_experiment
 from tunefront.search.results.metadata import recorded_result
@@ -57,7 +59,15 @@ def project(calls):
 
 experiment = load_experiment(sys.argv[1])
 result = recorded_result(experiment)
-import mlflow
+loaded = Path(sys.argv[1]).with_name("modules")
+if not os.fork():  # learn what is imported, so that the processes below need not import it
+    project(0)
+    loaded.write_text("\\n".join(sys.modules))
+    os._exit(0)
+assert os.wait()[1] == 0
+for name in loaded.read_text().splitlines():
+    with suppress(Exception):
+        importlib.import_module(name)
 calls, status = 0, None
 while status != 0:
     calls += 1
