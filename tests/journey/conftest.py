@@ -93,6 +93,10 @@ class Journey:
     def cli(self, *arguments: str | Path, **extra: str) -> "subprocess.CompletedProcess[str]":
         return command(*arguments, extra={**environment(self.cache), **extra})
 
+    def read(self, *arguments: str | Path, **extra: str) -> "subprocess.CompletedProcess[str]":
+        """The command line in this process; for what starts no search."""
+        return in_process(*arguments, extra={**environment(self.cache), **extra})
+
 
 @pytest.fixture(scope="session")
 def journey(lm_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Journey]:

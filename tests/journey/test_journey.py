@@ -41,7 +41,7 @@ def test_the_search_succeeds_and_prints_a_result(journey: Journey) -> None:
 
 
 def test_the_record_holds_every_trial_whole(journey: Journey) -> None:
-    shown = journey.cli("show", journey.file, "--all", "--format", "json")
+    shown = journey.read("show", journey.file, "--all", "--format", "json")
     trials = json.loads(shown.stdout)
     assert [trial["number"] for trial in trials] == list(range(TRIALS))
     assert len({json.dumps(t["configuration"], sort_keys=True) for t in trials}) == TRIALS
@@ -125,10 +125,10 @@ def test_the_report_lies_beside_the_record_and_is_written_anew(
     whole = beside.read_text(encoding="utf-8")
     assert "onnxruntime does not support precision bf16; it supports fp32" in whole
     named = tmp_path / "mine.html"
-    again = journey.cli("report", journey.file, "--output", named)
+    again = journey.read("report", journey.file, "--output", named)
     assert (again.returncode, again.stdout) == (0, f"{named}\n"), again.stderr
     assert "Recommended" in named.read_text(encoding="utf-8")
-    assert journey.cli("report", journey.file).stdout == f"{beside}\n"
+    assert journey.read("report", journey.file).stdout == f"{beside}\n"
 
 
 def test_finalists_were_measured_again(journey: Journey) -> None:
@@ -146,61 +146,61 @@ def test_finalists_were_measured_again(journey: Journey) -> None:
 
 
 def test_show_prints_csv_that_parses(journey: Journey) -> None:
-    shown = journey.cli("show", journey.file, "--all", "--format", "csv")
+    shown = journey.read("show", journey.file, "--all", "--format", "csv")
     rows = list(csv.DictReader(io.StringIO(shown.stdout)))
     assert len(rows) == TRIALS
     assert float(rows[0]["throughput"]) > 0
 
 
 def test_show_tells_everything_about_a_trial(journey: Journey) -> None:
-    shown = journey.cli("show", journey.file, "0")
+    shown = journey.read("show", journey.file, "0")
     assert "read-back" in shown.stdout
     assert "throughput" in shown.stdout
 
 
 def test_status_counts(journey: Journey) -> None:
-    told = journey.cli("status", journey.file).stdout.splitlines()[0]
+    told = journey.read("status", journey.file).stdout.splitlines()[0]
     assert told.startswith(f"tiny journey: {TRIALS} of {TRIALS} trials (")
     assert told.endswith("); not running")
-    rows = journey.cli("status", journey.file, "--format", "csv").stdout
-    assert rows == journey.cli("show", journey.file, "--all", "--format", "csv").stdout
-    told = journey.cli("status", journey.file, "--format", "json").stdout
+    rows = journey.read("status", journey.file, "--format", "csv").stdout
+    assert rows == journey.read("show", journey.file, "--all", "--format", "csv").stdout
+    told = journey.read("status", journey.file, "--format", "json").stdout
     assert json.loads(told)["run"]["planned"] == TRIALS
 
 
 def test_pick_applies_other_limits_without_running_trials(journey: Journey) -> None:
-    loose = journey.cli("pick", journey.file, "--prefer", "throughput", "--format", "json")
+    loose = journey.read("pick", journey.file, "--prefer", "throughput", "--format", "json")
     assert loose.returncode == 0
     result = json.loads(loose.stdout)
     assert result["schema"] == 1
     assert result["picks"][0]["reason"] == "best throughput within limits"
-    none = journey.cli("pick", journey.file, "--limit", "latency_ms<=0.000001")
+    none = journey.read("pick", journey.file, "--limit", "latency_ms<=0.000001")
     assert none.returncode == 3
     assert "no trial meets the limits; the nearest" in none.stdout
     assert none.stdout.count(" ms (limit latency_ms <= 1e-06 ms)") == 3
-    wrong = journey.cli("pick", journey.file, "--limit", "latncy_ms<=1")
+    wrong = journey.read("pick", journey.file, "--limit", "latncy_ms<=1")
     assert wrong.returncode == 2
     assert "did you mean 'latency_ms'" in wrong.stderr
 
 
 def test_compare_shows_what_differs(journey: Journey) -> None:
-    told = journey.cli("show", journey.file, "--all", "--format", "json").stdout
+    told = journey.read("show", journey.file, "--all", "--format", "json").stdout
     numbers = [trial["number"] for trial in json.loads(told) if trial["status"] != "failed"]
     names = [str(number) for number in numbers]
-    shown = journey.cli("compare", journey.file, *names)
+    shown = journey.read("compare", journey.file, *names)
     assert shown.returncode == 0, shown.stderr
     assert "throughput" in shown.stdout
     assert "from 000; " in shown.stdout
-    told = json.loads(journey.cli("compare", journey.file, *names, "--format", "json").stdout)
+    told = json.loads(journey.read("compare", journey.file, *names, "--format", "json").stdout)
     assert [trial["number"] for trial in told["trials"]] == numbers
     assert len(told["items"]) == 12
     for sample in told["items"]:
         assert all(answer["output"] and answer["quality"] for answer in sample["outputs"])
-    table = journey.cli("compare", journey.file, *names, "--format", "csv").stdout
+    table = journey.read("compare", journey.file, *names, "--format", "csv").stdout
     rows = list(csv.DictReader(io.StringIO(table)))
     assert [row["kind"] for row in rows].count("output") == 12
     assert {row["000"] for row in rows if row["name"] == "runtime"} == {"torch"}
-    missing = journey.cli("compare", journey.file, "99")
+    missing = journey.read("compare", journey.file, "99")
     assert missing.returncode == 2
     assert "there are 0 to 5" in missing.stderr
 
@@ -294,10 +294,10 @@ print("fine")
 
 
 def test_verify_says_what_holds(journey: Journey, exported: Path) -> None:
-    done = journey.cli("verify", exported)
+    done = journey.read("verify", exported)
     assert done.returncode == 0, done.stdout
     assert "verified" in done.stdout
-    checks = json.loads(journey.cli("verify", exported, "--format", "json").stdout)
+    checks = json.loads(journey.read("verify", exported, "--format", "json").stdout)
     assert [check["name"] for check in checks][:3] == ["files", "outputs", "choices"]
 
 
@@ -316,7 +316,7 @@ def test_a_tampered_export_is_refused(
         target.unlink()
     else:
         (copy / "extra.py").write_text("print('not ours')\n")
-    done = journey.cli("verify", copy)
+    done = journey.read("verify", copy)
     assert done.returncode == 5
     assert damage in done.stdout
 
@@ -339,20 +339,20 @@ def test_an_export_with_other_outputs_is_refused(
     manifest = json.loads((copy / "manifest.json").read_text())
     fields = {k: v for k, v in manifest.items() if k not in ("files", "format")}
     write_manifest(copy, fields)
-    done = journey.cli("verify", copy)
+    done = journey.read("verify", copy)
     assert done.returncode == 5
     assert "DOES NOT HOLD" in done.stdout
 
 
 def test_what_is_no_export_is_refused(journey: Journey, tmp_path: Path) -> None:
-    assert journey.cli("verify", tmp_path / "nowhere").returncode == 2
-    empty = journey.cli("verify", tmp_path)
+    assert journey.read("verify", tmp_path / "nowhere").returncode == 2
+    empty = journey.read("verify", tmp_path)
     assert empty.returncode == 2
     assert "no manifest.json here: it is no export" in " ".join(empty.stderr.split())
 
 
 def test_an_export_is_not_written_over(journey: Journey, exported: Path) -> None:
-    done = journey.cli("export", journey.file, "--output", exported)
+    done = journey.read("export", journey.file, "--output", exported)
     assert done.returncode == 2
     assert "exists already" in done.stderr
 
@@ -363,7 +363,7 @@ def test_a_second_driver_is_refused(journey: Journey) -> None:
     lock = journey.folder / "results" / ".tiny-journey.lock"
     with lock.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        done = journey.cli("run", journey.file)
+        done = journey.read("run", journey.file)
     assert done.returncode == 2
     assert "is being run already" in done.stderr
 
@@ -380,16 +380,16 @@ def test_another_model_under_the_same_name_is_refused(journey: Journey, tmp_path
 
 
 def test_the_cache_tells_what_it_holds(journey: Journey) -> None:
-    told = json.loads(journey.cli("cache", "--format", "json").stdout)
+    told = json.loads(journey.read("cache", "--format", "json").stdout)
     assert told["folder"] == str(journey.cache)
     assert told["products"] > TRIALS
     assert 0 < told["size_mb"] < told["limit_mb"]
-    shown = journey.cli("cache")
+    shown = journey.read("cache")
     assert f"{told['products']}, " in shown.stdout
 
 
 def test_a_limit_that_is_none_is_refused_before_the_night(journey: Journey) -> None:
-    done = journey.cli("run", journey.file, TUNEFRONT_CACHE_LIMIT_GB="much")
+    done = journey.read("run", journey.file, TUNEFRONT_CACHE_LIMIT_GB="much")
     assert done.returncode == 2
     assert "TUNEFRONT_CACHE_LIMIT_GB: a number of GB above 0 is needed, but got 'much'" in (
         done.stderr
