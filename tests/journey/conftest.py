@@ -64,7 +64,10 @@ def command(
 def in_process(
     *arguments: str | Path, extra: Mapping[str, str]
 ) -> "subprocess.CompletedProcess[str]":
-    """The command line in the test's process; for what starts no search and waits for none."""
+    """The command line in the test's process, for what starts no search.
+
+    The progress of `run` is missing from the result: it is printed to file descriptor 2.
+    """
     words = [str(argument) for argument in arguments]
     with (
         patch.dict(os.environ, extra, clear=True),

@@ -1,4 +1,4 @@
-"""Bad input is refused before the night, says what to do, and loses nothing."""
+"""Bad input is refused before the search starts, with a message that says what to do."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ from tests.caches import new_cache
 from tunefront.search.cluster.session import ray_session
 from tunefront.spaces import ClusterError
 
-from .conftest import EXPERIMENT, command, environment
+from .conftest import EXPERIMENT, command, environment, in_process
 
 CUSTOM = """\
 name: custom
@@ -18,7 +18,7 @@ space: {runtime: [torch], batch_size: [1, 2]}
 baseline: {runtime: torch, batch_size: 1}
 objectives: {throughput: maximize, score: maximize}
 budget: {trials: 2}
-measurement: {seconds: 0.2, turns: 3, wait: 0}
+measurement: {seconds: 0.2, turns: 3, wait: 0, reference: false}
 confirmation: {finalists: 0}
 """
 MODULE = """\
@@ -38,9 +38,9 @@ def raises(run):
 
 
 def run(folder: Path, *arguments: str, **extra: str) -> tuple[int, str]:
-    """Exit code and messages of `tunefront run` on the folder's file."""
+    """Exit code and error message of `tunefront run` on the folder's file."""
     variables = {**environment(new_cache(folder / "cache")), **extra}
-    done = command("run", folder / "experiment.yaml", *arguments, extra=variables)
+    done = in_process("run", folder / "experiment.yaml", *arguments, extra=variables)
     return done.returncode, done.stderr
 
 
@@ -51,10 +51,10 @@ def folder(tmp_path: Path, lm_folder: Path) -> Path:
 
 
 def test_a_model_folder_that_is_missing(folder: Path) -> None:
-    code, told = run(folder, "--set", "workload.model=./no/such/model")
+    code, message = run(folder, "--set", "workload.model=./no/such/model")
     assert code == 2
-    assert "model: './no/such/model' is neither a folder" in told
-    assert "hub id" in told
+    assert "model: './no/such/model' is neither a folder" in message
+    assert "hub id" in message
 
 
 def test_a_model_that_can_not_be_read(folder: Path) -> None:
@@ -62,100 +62,104 @@ def test_a_model_that_can_not_be_read(folder: Path) -> None:
     broken.mkdir()
     (broken / "config.json").write_text("{not json")
     (broken / "model.safetensors").write_bytes(b"no tensors")
-    code, told = run(folder, "--set", f"workload.model={broken}")
+    code, message = run(folder, "--set", f"workload.model={broken}")
     assert code == 2
-    assert str(broken) in told
-    assert "can't be loaded" in told
+    assert str(broken) in message
+    assert "can't be loaded" in message
 
 
 def test_a_bad_row_is_named_by_file_and_line(folder: Path) -> None:
     data = folder / "rows.jsonl"
     data.write_text('{"text": "a line of code"}\n{"txt": "a line of code"}\n')
-    code, told = run(folder, "--set", f"workload.data={data}")
+    code, message = run(folder, "--set", f"workload.data={data}")
     assert code == 2
-    assert f"{data}:2: column 'text' is missing or empty" in told
+    assert f"{data}:2: column 'text' is missing or empty" in message
 
 
-def test_a_baseline_that_fails_ends_the_night_at_once(tmp_path: Path) -> None:
+def test_a_baseline_that_fails_ends_the_search_at_once(tmp_path: Path) -> None:
     (tmp_path / "experiment.yaml").write_text(CUSTOM)
     (tmp_path / "mine.py").write_text(MODULE)
-    done = command(
-        "run", tmp_path / "experiment.yaml", extra=environment(new_cache(tmp_path / "cache"))
-    )
+    variables = environment(new_cache(tmp_path / "cache"))
+    done = command("run", tmp_path / "experiment.yaml", extra=variables)
     assert done.returncode == 4, done.stderr
     assert "the labels are gone" in done.stdout
-    trials = json.loads(
-        command(
-            *("show", tmp_path / "experiment.yaml", "--all", "--format", "json"),
-            extra=environment(new_cache(tmp_path / "cache")),
-        ).stdout
+    shown = in_process(
+        *("show", tmp_path / "experiment.yaml", "--all", "--format", "json"), extra=variables
     )
+    trials = json.loads(shown.stdout)
     assert [(t["number"], t["status"], t["stage"]) for t in trials] == [(0, "failed", "quality")]
 
 
 def test_an_objective_that_no_measure_produces(folder: Path) -> None:
-    code, told = run(folder, "--set", "objectives.latency_s=minimize")
+    code, message = run(folder, "--set", "objectives.latency_s=minimize")
     assert code == 2
-    assert "objectives.latency_s: no measure produces 'latency_s' for causal-lm" in told
-    assert "did you mean 'latency_ms'" in told
+    assert "objectives.latency_s: no measure produces 'latency_s' for causal-lm" in message
+    assert "did you mean 'latency_ms'" in message
 
 
 def test_a_space_in_which_nothing_can_run(folder: Path) -> None:
-    code, told = run(
+    code, message = run(
         folder,
         *("--set", "space={runtime: [onnxruntime], precision: [bf16]}"),
         *("--set", "baseline={}"),
     )
     assert code == 2
-    assert "can't run here: onnxruntime does not support precision bf16; it supports fp32" in told
+    assert (
+        "can't run here: onnxruntime does not support precision bf16; it supports fp32" in message
+    )
 
 
 def test_a_space_in_which_only_the_baseline_can_run(folder: Path) -> None:
-    code, told = run(
+    code, message = run(
         folder,
         *("--set", "space={runtime: [onnxruntime], precision: [bf16]}"),
         *("--set", "baseline={runtime: torch, precision: fp32}"),
     )
     assert code == 2
-    assert "no configuration of the space can run here, of 1 configuration: " in told
-    assert "onnxruntime does not support precision bf16; it supports fp32 (1)" in told
-    assert "--dry-run" in told
+    assert "no configuration of the space can run here, of 1 configuration: " in message
+    assert "onnxruntime does not support precision bf16; it supports fp32 (1)" in message
+    assert "--dry-run" in message
 
 
-def test_a_tracking_server_that_is_away_is_said_before_the_night(folder: Path) -> None:
-    code, told = run(folder, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
-    assert code == 2
-    assert "MLflow: http://127.0.0.1:9 can't be reached" in told
-    assert "unset MLFLOW_TRACKING_URI" in told
-    assert "checking model and data" not in told
+def test_a_tracking_server_that_is_away_is_reported_before_the_search(folder: Path) -> None:
+    variables = environment(new_cache(folder / "cache"))
+    variables["MLFLOW_TRACKING_URI"] = "http://127.0.0.1:9"
+    done = command("run", folder / "experiment.yaml", extra=variables)
+    assert done.returncode == 2
+    assert "MLflow: http://127.0.0.1:9 can't be reached" in done.stderr
+    assert "unset MLFLOW_TRACKING_URI" in done.stderr
+    assert "checking model and data" not in done.stderr
 
 
 def test_a_file_store_is_refused(folder: Path) -> None:
-    code, told = run(folder, MLFLOW_TRACKING_URI=str(folder / "mlruns"))
+    code, message = run(folder, MLFLOW_TRACKING_URI=str(folder / "mlruns"))
     assert code == 2
-    assert "use sqlite:///PATH or a server" in told
+    assert "use sqlite:///PATH or a server" in message
 
 
 def test_a_prepare_script_that_fails(folder: Path) -> None:
     (folder / "prepare.py").write_text("raise SystemExit(7)\n")
-    code, told = run(folder, "--set", "prepare=prepare.py")
-    assert code == 2
-    assert "prepare.py ended with exit code 7" in told
+    variables = environment(new_cache(folder / "cache"))
+    done = command(
+        *("run", folder / "experiment.yaml", "--set", "prepare=prepare.py"), extra=variables
+    )
+    assert done.returncode == 2
+    assert "prepare.py ended with exit code 7" in done.stderr
     assert not list((folder / "cache" / "prepared").iterdir())
 
 
-def test_slips_of_the_pen_on_the_command_line(folder: Path) -> None:
+def test_spelling_errors_on_the_command_line(folder: Path) -> None:
     variables = environment(new_cache(folder / "cache"))
-    unknown = command("rnu", extra=variables)
+    unknown = in_process("rnu", extra=variables)
     assert unknown.returncode == 2
     assert "did you mean 'run'" in unknown.stderr
-    missing = command("run", folder / "nowhere.yaml", extra=variables)
+    missing = in_process("run", folder / "nowhere.yaml", extra=variables)
     assert missing.returncode == 2
     assert "does not exist" in missing.stderr
-    early = command("show", folder / "experiment.yaml", extra=variables)
+    early = in_process("show", folder / "experiment.yaml", extra=variables)
     assert early.returncode == 2
     assert "start with `tunefront run" in early.stderr
-    option = command("run", folder / "experiment.yaml", "--dri-run", extra=variables)
+    option = in_process("run", folder / "experiment.yaml", "--dri-run", extra=variables)
     assert option.returncode == 2
 
 
@@ -163,40 +167,40 @@ def test_init_writes_a_file_that_loads(tmp_path: Path) -> None:
     variables = environment(new_cache(tmp_path / "cache"))
     for task in ("text-embedding", "causal-lm", "custom", "image-classification"):
         path = tmp_path / "new" / f"{task}.yaml"
-        assert command("init", path, "--task", task, extra=variables).returncode == 0
-        done = command("run", path, "--dry-run", extra=variables)
+        assert in_process("init", path, "--task", task, extra=variables).returncode == 0
+        done = in_process("run", path, "--dry-run", extra=variables)
         assert done.returncode == 0, done.stderr
         assert "can run here" in done.stdout
-    again = command("init", tmp_path / "new" / "custom.yaml", extra=variables)
+    again = in_process("init", tmp_path / "new" / "custom.yaml", extra=variables)
     assert again.returncode == 2
     assert "exists already" in again.stderr
-    wrong = command("init", tmp_path / "x.yaml", "--task", "causal-ml", extra=variables)
+    wrong = in_process("init", tmp_path / "x.yaml", "--task", "causal-ml", extra=variables)
     assert "did you mean 'causal-lm'" in wrong.stderr
 
 
-def test_doctor_says_what_is_there(tmp_path: Path) -> None:
+def test_doctor_lists_what_is_installed(tmp_path: Path) -> None:
     variables = environment(new_cache(tmp_path / "cache"))
-    shown = command("doctor", extra=variables)
+    shown = in_process("doctor", extra=variables)
     assert shown.returncode == 0
     assert "ok  torch" in shown.stdout
     assert "RAY_ADDRESS" in shown.stdout
-    choices = command("doctor", "--choices", extra=variables)
+    choices = in_process("doctor", "--choices", extra=variables)
     assert "tensor_parallel (runtime" in choices.stdout
 
 
-def test_an_experiment_from_several_sources_keeps_its_word(folder: Path) -> None:
-    code, told = run(folder, "--set", "budget.trials=zero", "--dry-run")
+def test_an_override_of_a_wrong_type(folder: Path) -> None:
+    code, message = run(folder, "--set", "budget.trials=zero", "--dry-run")
     assert code == 2
-    assert "budget.trials" in told and "'zero'" in told
+    assert "budget.trials" in message and "'zero'" in message
 
 
 def test_a_missing_record_changes_nothing(folder: Path) -> None:
-    command("status", folder / "experiment.yaml", extra=environment(new_cache(folder / "cache")))
+    in_process("status", folder / "experiment.yaml", extra=environment(new_cache(folder / "cache")))
     assert not (folder / "results").exists() or not list((folder / "results").rglob("study.db"))
 
 
-def test_a_cluster_that_does_not_answer_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cluster_that_does_not_respond_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
-    told = r"^RAY_ADDRESS=127\.0\.0\.1:9: no cluster responds"
-    with pytest.raises(ClusterError, match=told), ray_session(1):
+    message = r"^RAY_ADDRESS=127\.0\.0\.1:9: no cluster responds"
+    with pytest.raises(ClusterError, match=message), ray_session(1):
         pass
