@@ -1,7 +1,7 @@
-"""Trials whose steps go wrong: what a worker does, and what happens in its fresh processes.
+"""Trials with planned faults: what a worker does, and what happens in its fresh processes.
 
-The plan (`faults.json` in the search's folder) says which fault strikes which trial at which stage;
-everything else is the real path.
+The plan (`faults.json` in the search's folder) says which fault occurs at which stage of which
+trial; everything else is the real path.
 """
 
 import ctypes
@@ -38,16 +38,16 @@ TIMEOUT_OF = {
     "quality": "quality_s",
     "execution": "measure_s",
 }
-HANG_S = 4.0
-"""When the step that hangs counts as hung; all others may take their time."""
+HANG_S = 1.5
+"""Timeout of the step that hangs; that of the others is long."""
 ONCE = ("fills the disk", "dies once")
-"""Faults that are gone when the trial runs again."""
-SECRET_SLEEP = "7777"
-"""Of a grandchild, in seconds; a name by which tests find it."""
+"""Faults that do not occur when the trial runs again."""
+GRANDCHILD_SLEEP = "7777"
+"""Seconds that a grandchild sleeps, by which tests find it."""
 
 
 class Faulty(Isolation):
-    """The worker's isolation, but one step of the trial does something else first."""
+    """The worker's isolation, with a fault in one step of the trial."""
 
     def __init__(self, stage: str, fault: str) -> None:
         super().__init__()
@@ -59,21 +59,21 @@ class Faulty(Isolation):
         self, task: Task[ResultT], monitor: Monitor | None = None
     ) -> Iterator[Child[ResultT]]:
         if task.function == TASK_OF[self._stage]:
-            struck = Struck(
+            faulty = FaultyTask(
                 stage=self._stage,
                 fault=self._fault,
                 function=task.function,
                 request=to_plain(task.request),
                 folder=getattr(task.request, "folder", Path()),
             )
-            task = replace(task, function="tests.faults.bodies:strike", request=struck)
+            task = replace(task, function="tests.faults.bodies:run_with_fault", request=faulty)
         with _undisturbed().start(task, monitor) as child:
             yield child
 
 
 @cache
 def _undisturbed() -> Isolation:
-    """Of this worker, for trials that nothing strikes."""
+    """Return this worker's isolation, for trials without a fault."""
     return Isolation()
 
 
@@ -82,7 +82,7 @@ def trial(job: Job) -> Evaluation:
     folder = job.folder
     plan = json.loads((folder / "faults.json").read_text())
     stage, fault = plan.get(str(job.number), ("", ""))
-    mark = folder / f"struck-{job.number}"
+    mark = folder / f"started-{job.number}"
     if fault in ONCE and mark.exists():
         stage = ""
     mark.touch()
@@ -102,8 +102,8 @@ def trial(job: Job) -> Evaluation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Struck:
-    """A task of a trial and the fault that strikes it."""
+class FaultyTask:
+    """A task of a trial and its fault."""
 
     stage: str
     fault: str
@@ -112,22 +112,22 @@ class Struck:
     folder: Path
 
 
-def strike(struck: Struck) -> Any:
-    """A task in its fresh process, struck."""
+def run_with_fault(task: FaultyTask) -> Any:
+    """Run a task in its fresh process, with its fault."""
     from tunefront.evaluators.pipelines.tasks import build
 
-    fault = FAULTS[struck.fault]
-    if struck.stage == "model":
-        setattr(build, "apply_techniques", lambda *given: fault(struck.folder))  # noqa: B010
-    elif struck.stage == "runtime":
-        _strike_runtimes(fault)
+    fault = FAULTS[task.fault]
+    if task.stage == "model":
+        setattr(build, "apply_techniques", lambda *given: fault(task.folder))  # noqa: B010
+    elif task.stage == "runtime":
+        _add_to_runtime(fault)
     else:
-        fault(struck.folder)
-    return run_plain(struck.function, struck.request)
+        fault(task.folder)
+    return run_plain(task.function, task.request)
 
 
-def _strike_runtimes(fault: Callable[[Path], None]) -> None:
-    """Half of a candidate is written when the fault strikes."""
+def _add_to_runtime(fault: Callable[[Path], None]) -> None:
+    """Let the fault occur when half of a candidate is written."""
     from tunefront.evaluators import builtin_catalog
 
     runtime: Any = builtin_catalog().provided("runtime", "torch")
@@ -167,7 +167,7 @@ def _hangs(folder: Path) -> None:
 
 
 def _hangs_in_c(folder: Path) -> None:
-    """Holding the interpreter's lock."""
+    """Sleep with the interpreter's lock."""
     ctypes.PyDLL(None).sleep(600)
 
 
@@ -191,18 +191,18 @@ def _fills_the_disk(folder: Path) -> None:
 
 
 def _leaves_a_grandchild(folder: Path) -> None:
-    subprocess.Popen(["sleep", SECRET_SLEEP], start_new_session=True)
+    subprocess.Popen(["sleep", GRANDCHILD_SLEEP], start_new_session=True)
     raise ValueError("left a child behind")
 
 
 def _leaves_shared_memory(folder: Path) -> None:
-    """As a library does whose process is killed."""
-    Path(f"/dev/shm/torch_{os.getpid()}_struck").write_bytes(b"x" * 1000)
+    """Leave a segment, as a library whose process is killed."""
+    Path(f"/dev/shm/torch_{os.getpid()}_fault").write_bytes(b"x" * 1000)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _chatters(folder: Path) -> None:
-    """What looks like the protocol, and what is no text at all: none of it matters."""
+    """Print what looks like the protocol, and bytes that are no text."""
     print('{"id": 0, "status": 0}')
     os.write(1, b"\xff\xfe garbage\n" * 100)
 

@@ -1,9 +1,9 @@
-"""A small search of a user's own model, and one in which every kind of fault strikes."""
+"""A small search of a user's model, and one with planned faults in its trials."""
 
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,11 +36,12 @@ confirmation: {finalists: 2, rounds: 2}
 timeouts: {build: 60, quality: 60, measure: 60}
 """
 ROOT = Path(__file__).parents[2]
-MEMORY_MB = 2048
+MEMORY_MB = 1024
+"""Limit of each step of a trial; the tasks that fill the memory reach it quickly."""
 
 
 def small_experiment(folder: Path) -> Path:
-    """The experiment's file, in a folder with the user's module."""
+    """Write the experiment and the user's module; return the experiment's file."""
     (folder / "mine.py").write_text((Path(__file__).parent / "mine.py").read_text())
     path = folder / "experiment.yaml"
     path.write_text(EXPERIMENT)
@@ -48,7 +49,7 @@ def small_experiment(folder: Path) -> Path:
 
 
 def variables(folder: Path) -> dict[str, str]:
-    """A cache of its own, and no server; workers find the bodies of these tests."""
+    """Return an environment with a cache of its own, no server, and these tests on the path."""
     kept = {k: v for k, v in os.environ.items() if k not in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS")}
     path = os.pathsep.join([str(ROOT), *filter(None, sys.path)])
     cache = str(new_cache(folder / "cache"))
@@ -57,7 +58,7 @@ def variables(folder: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The process's environment as `variables` says; the folder that it is about."""
+    """Set the process's environment to `variables`; yield their folder."""
     folder = tmp_path_factory.mktemp("faults")
     before = dict(os.environ)
     os.environ.update(variables(folder))
@@ -66,64 +67,58 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     os.environ.update(before)
 
 
-Search = Callable[..., "Searched"]
-
-
-class Searched:
-    """A search that has ended.
+class FaultySearch:
+    """A search with planned faults: real study, real Ray, real evaluations.
 
     Attributes:
-        experiment: What was searched.
-        study: Its record.
-        trials: All of it.
-        said: Texts of the events.
+        experiment: The experiment.
+        events: Texts of the events.
     """
 
-    def __init__(self, experiment: Experiment, study: Study, said: Sequence[str]) -> None:
-        self.experiment = experiment
-        self.study = study
-        self.trials: Sequence[Trial] = study.trials()
-        self.said = said
+    def __init__(self, path: Path) -> None:
+        self.experiment: Experiment = load_experiment(path)
+        self.events: list[str] = []
+        settings, described = check_workload(self.experiment, self._on_event)
+        self._settings = replace(settings, memory_mb=MEMORY_MB)
+        self._fingerprint = described.fingerprint
+        self._runnable = self.experiment.space.enumerate().runnable
 
+    @property
+    def study(self) -> Study:
+        """The record, opened again."""
+        return Study.open(self.experiment, {"workload": self._fingerprint})
 
-def searched(
-    path: Path,
-    plan: Mapping[int, tuple[str, str]],
-    trials: int,
-    during: Callable[[Runner, RaySupervisor, Trial], None] = lambda runner, host, trial: None,
-) -> Searched:
-    """Run trials with planned faults: real study, real Ray, real evaluations.
+    def run(
+        self,
+        supervisor: RaySupervisor,
+        plan: Mapping[int, tuple[str, str]],
+        trials: int,
+        on_trial: Callable[[Trial], None] = lambda trial: None,
+    ) -> None:
+        """Run trials, as a driver does that resumes the search.
 
-    Args:
-        path: The experiment's file.
-        plan: Stage and fault by trial number.
-        trials: How many trials there are.
-        during: Called with every trial when it ends.
-    """
-    experiment = load_experiment(path)
-    said: list[str] = []
-
-    def on_event(event: Event) -> None:
-        said.append(event_text(event))
-
-    settings, described = check_workload(experiment, on_event)
-    study = Study.open(experiment, {"workload": described.fingerprint})
-    (experiment.results / "faults.json").write_text(json.dumps(plan))
-    runnable = experiment.space.enumerate().runnable
-    with RaySupervisor(experiment.results, cores=1, gpus=0) as host:
+        Args:
+            supervisor: Where they run.
+            plan: Stage and fault by trial number.
+            trials: How many trials the record has in the end.
+            on_trial: Called with every trial when it ends.
+        """
+        (self.experiment.results / "faults.json").write_text(json.dumps(plan))
         runner = Runner(
-            study,
-            build_sampler(experiment, runnable),
-            runnable,
-            replace(settings, memory_mb=MEMORY_MB),  # memory is out soon
+            self.study,
+            build_sampler(self.experiment, self._runnable),
+            self._runnable,
+            self._settings,
             concurrent=1,
             stopping=Stopping(trials=trials),
-            on_trial=lambda trial: during(runner, host, trial),
-            on_event=on_event,
+            on_trial=on_trial,
+            on_event=self._on_event,
             body="tests.faults.bodies:trial",
         )
         # Every fault occurs, whatever is inferred from the others.
-        runner.excluded = ExcludedConfigurations((), experiment.space.catalog)
+        runner.excluded = ExcludedConfigurations((), self.experiment.space.catalog)
         runner.reconcile()
-        runner.run(host)
-    return Searched(experiment, study, said)
+        runner.run(supervisor)
+
+    def _on_event(self, event: Event) -> None:
+        self.events.append(event_text(event))

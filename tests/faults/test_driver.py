@@ -17,7 +17,7 @@ import mlflow
 import psutil
 import pytest
 
-from tunefront.search import load_experiment, recorded_result
+from tunefront.search import Trial, load_experiment, recorded_result
 from tunefront.search.cluster.supervisor import TAG
 from tunefront.search.study.study import STUDY_FILE
 from tunefront.search.tracking.store import tracking_uri
@@ -35,6 +35,7 @@ COMMAND = [sys.executable, "-c", "from tunefront.search.cli import main; main()"
 BATCH_SIZES = TRIALS // 2
 """Trials 0 to `BATCH_SIZES - 1` are fp32 with ascending batch size; as many of bf16 follow."""
 HELD_TRIAL = 2
+STOPPING = "running trials finish first"
 HOLD, HELD = f"hold-{HELD_TRIAL + 1}", "held"
 """Files: the one holds the trials of a batch size, the other says that one waits (mine.py)."""
 
@@ -47,7 +48,8 @@ def folder(tmp_path: Path) -> Path:
 def driver_experiment(folder: Path) -> Path:
     """Write an experiment with `TRIALS` configurations; return its folder."""
     path = small_experiment(folder)
-    path.write_text(path.read_text().replace("high: 64", f"high: {BATCH_SIZES}"))
+    text = path.read_text().replace("high: 64", f"high: {BATCH_SIZES}")
+    path.write_text(text.replace("measure: 60", "measure: 900"))  # a held trial is measured
     return folder
 
 
@@ -163,7 +165,7 @@ def kill_ray(folder: Path, name: str) -> None:
         process.kill()
 
 
-def run_without_ray(folder: Path, name: str) -> "subprocess.Popen[bytes]":
+def run_and_kill_ray(folder: Path, name: str) -> "subprocess.Popen[bytes]":
     """Start a search, kill a process of Ray during a trial, and wait until that trial runs again.
 
     The trial is still held.
@@ -179,7 +181,7 @@ def run_without_ray(folder: Path, name: str) -> "subprocess.Popen[bytes]":
 def stop(driver: "subprocess.Popen[bytes]", folder: Path, number: int) -> Ended:
     """Send a signal to a driver whose trial is held; release the trial once the driver stops."""
     os.kill(driver.pid, number)
-    wait_for_output(folder, "running trials finish first")
+    wait_for_output(folder, STOPPING)
     release(folder)
     return finish(driver, folder)
 
@@ -218,31 +220,143 @@ class Disturbed:
 @pytest.fixture(scope="module")
 def disturbed(tmp_path_factory: pytest.TempPathFactory) -> Disturbed:
     folder = driver_experiment(tmp_path_factory.mktemp("disturbed"))
-    stopped = stop(run_without_ray(folder, "raylet"), folder, signal.SIGTERM)
+    stopped = stop(run_and_kill_ray(folder, "raylet"), folder, signal.SIGTERM)
     kill_at_random_moments(folder)
     return Disturbed(folder, stopped, finish(start(folder), folder))
 
 
 def test_ray_is_restarted_and_the_running_trial_is_repeated(disturbed: Disturbed) -> None:
     assert "Ray exited" in disturbed.stopped.output
-    result = recorded_result(load_experiment(disturbed.folder))
-    attempts = [trial.attempt for trial in result.trials[: HELD_TRIAL + 1]]
+    trials = recorded_result(load_experiment(disturbed.folder)).trials
+    attempts = [trial.attempt for trial in trials[: HELD_TRIAL + 1]]
     assert attempts == [1] * HELD_TRIAL + [2]
 
 
-def test_one_signal_lets_the_running_trial_end(disturbed: Disturbed) -> None:
+def test_sigterm_lets_the_running_trial_end_and_starts_no_other(disturbed: Disturbed) -> None:
     assert disturbed.stopped.code == 143
     assert "resumes it" in disturbed.stopped.output
     assert disturbed.stopped.trials == HELD_TRIAL + 1
 
 
-def test_a_search_killed_at_random_moments_ends_as_if_undisturbed(disturbed: Disturbed) -> None:
+def test_a_search_killed_at_random_moments_is_complete(disturbed: Disturbed) -> None:
     assert disturbed.ended.code == 0, disturbed.ended.output
     check_whole(disturbed.folder)
-    result = recorded_result(load_experiment(disturbed.folder))
-    configurations = [(t.complete["precision"], t.complete["batch_size"]) for t in result.trials]
-    sizes = range(1, BATCH_SIZES + 1)
-    assert configurations == [(p, size) for p in ("fp32", "bf16") for size in sizes]
-    values = {(t.complete["precision"], t.value("score"), t.value("weights_mb")) for t in result.trials}
-    print(values, [t.number for t in result.front.trials])
     assert not processes_of(disturbed.folder)
+
+
+def test_a_search_killed_at_random_moments_has_the_front_of_an_undisturbed_one(
+    disturbed: Disturbed,
+) -> None:
+    """Scores and weights depend on the precision only: no trial dominates another."""
+    result = recorded_result(load_experiment(disturbed.folder))
+    order = [(t.complete["precision"], t.complete["batch_size"]) for t in result.trials]
+    sizes = range(1, BATCH_SIZES + 1)
+    assert order == [(precision, size) for precision in ("fp32", "bf16") for size in sizes]
+    (fp32,) = {values_of(trial) for trial in result.trials[:BATCH_SIZES]}
+    (bf16,) = {values_of(trial) for trial in result.trials[BATCH_SIZES:]}
+    assert fp32[0] == 1.0 > bf16[0]
+    assert fp32[1] > bf16[1]
+    assert [trial.number for trial in result.front.trials] == list(range(TRIALS))
+
+
+def values_of(trial: Trial) -> tuple[float, float]:
+    return trial.value("score"), trial.value("weights_mb")
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", ["gcs_server", "service"])
+def test_a_search_goes_on_without_a_process_of_ray(folder: Path, name: str) -> None:
+    driver = run_and_kill_ray(folder, name)
+    release(folder)
+    ended = finish(driver, folder)
+    assert ended.code == 0, ended.output
+    assert "Ray exited" in ended.output
+    check_whole(folder)
+    assert not processes_of(folder)
+
+
+@pytest.mark.soak
+def test_confirmation_goes_on_without_the_raylet(folder: Path) -> None:
+    driver = start(folder)
+    wait_for_output(folder, "confirming the finalists")
+    kill_ray(folder, "raylet")
+    ended = finish(driver, folder)
+    assert ended.code == 0, ended.output
+    result = recorded_result(load_experiment(folder))
+    assert result.front.recommended is not None
+    assert result.front.recommended.number in result.confirmation.rounds
+    check_whole(folder)
+
+
+@pytest.mark.soak
+def test_an_interrupted_confirmation_is_repeated(folder: Path) -> None:
+    driver = start(folder)
+    wait_for_output(folder, "confirming the finalists")
+    os.kill(driver.pid, signal.SIGINT)
+    assert finish(driver, folder).code == 130
+    ended = finish(start(folder), folder)
+    assert ended.code == 0, ended.output
+    assert "confirming: 2 of 2 rounds" in ended.output
+    check_whole(folder)
+
+
+@pytest.mark.soak
+def test_a_killed_export_leaves_no_incomplete_one(disturbed: Disturbed) -> None:
+    folder = disturbed.folder
+    command = [*COMMAND, "export", str(folder)]
+    exports = folder / "results" / "small" / "exports"
+    for seconds in (2.0, 4.0):
+        export = subprocess.Popen(command, env=variables(folder), start_new_session=True)
+        time.sleep(seconds)
+        export.kill()
+        export.wait()
+        for made in exports.glob("[!.]*"):
+            verified = [*COMMAND, "verify", str(made)]
+            assert subprocess.run(verified, env=variables(folder), check=False).returncode == 0
+            shutil.rmtree(made)
+    assert subprocess.run(command, env=variables(folder), check=False).returncode == 0
+    assert [made.name.startswith(".") for made in exports.iterdir()] == [False]
+
+
+@pytest.mark.soak
+def test_sigint_lets_the_running_trial_end_and_the_same_command_resumes(folder: Path) -> None:
+    hold(folder)
+    driver = start(folder, *UNCONFIRMED)
+    wait_until_held(folder)
+    stopped = stop(driver, folder, signal.SIGINT)
+    assert (stopped.code, stopped.trials) == (130, HELD_TRIAL + 1)
+    assert "resumes it" in stopped.output
+    ended = finish(start(folder, *UNCONFIRMED), folder)
+    assert ended.code == 0, ended.output
+    check_whole(folder)
+
+
+@pytest.mark.soak
+def test_a_second_signal_ends_the_driver_and_the_running_trial(folder: Path) -> None:
+    hold(folder)
+    driver = start(folder)
+    wait_until_held(folder)
+    os.kill(driver.pid, signal.SIGINT)
+    wait_for_output(folder, STOPPING)
+    os.kill(driver.pid, signal.SIGINT)
+    ended = finish(driver, folder)  # although the trial is still held
+    assert (ended.code, ended.trials) == (130, HELD_TRIAL)
+    assert not processes_of(folder)
+    release(folder)
+    assert finish(start(folder), folder).code == 0
+    check_whole(folder)
+
+
+@pytest.mark.soak
+def test_a_second_driver_is_refused(folder: Path) -> None:
+    hold(folder)
+    driver = start(folder)
+    wait_until_held(folder)
+    second = subprocess.run(
+        [*COMMAND, "run", str(folder)], env=variables(folder), capture_output=True, text=True
+    )
+    assert second.returncode == 2
+    assert "is being run already" in second.stderr
+    release(folder)
+    assert finish(driver, folder).code == 0
+    check_whole(folder)
