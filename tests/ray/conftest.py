@@ -27,22 +27,24 @@ objectives: {throughput: maximize, perplexity: minimize}
 budget: {trials: 100}
 sampler: grid
 """
+MOST_TRIALS = 100
+IDENTITY = {"test": "yes"}
 LoadFile = Callable[[str], Experiment]
 RunAll = Callable[..., list[Trial]]
 
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RaySupervisor]:
-    """Ray with four logical GPUs and four logical cores; workers find the bodies in this folder."""
+    """Start Ray with four logical GPUs and cores; workers find the bodies in this folder."""
     root = str(Path(__file__).parents[2])
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     with RaySupervisor(tmp_path_factory.mktemp("ray"), cores=4, gpus=4) as up:
         yield up
 
 
-@pytest.fixture
-def load_file(tmp_path: Path) -> LoadFile:
-    """An experiment for a machine with four GPUs."""
+@pytest.fixture(scope="module")
+def load_file(tmp_path_factory: pytest.TempPathFactory) -> LoadFile:
+    """Return a function that loads an experiment, in a folder of its own, for four GPUs."""
     detected = detect_hardware()
     hardware = Hardware(
         cpu=detected.cpu,
@@ -53,20 +55,22 @@ def load_file(tmp_path: Path) -> LoadFile:
     )
 
     def load(space: str) -> Experiment:
-        path = tmp_path / "experiment.yaml"
+        path = tmp_path_factory.mktemp("experiment") / "experiment.yaml"
         path.write_text(FILE.replace("SPACE", space))
         return load_experiment(path, hardware=hardware)
 
     return load
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def run_all(host: RaySupervisor) -> RunAll:
-    """Run a search to its end with a body of bodies.py."""
+    """Return a function that runs a search to its end with a body of bodies.py."""
 
-    def run(experiment: Experiment, body: str, concurrent: int = 4) -> list[Trial]:
-        study = Study.open(experiment, {"test": "yes"})
-        runner = runner_of(study, body, concurrent)
+    def run(
+        experiment: Experiment, body: str, concurrent: int = 1, most: int = MOST_TRIALS
+    ) -> list[Trial]:
+        study = Study.open(experiment, IDENTITY)
+        runner = runner_of(study, body, concurrent, most)
         runner.reconcile()
         runner.run(host)
         return study.trials()
@@ -74,8 +78,8 @@ def run_all(host: RaySupervisor) -> RunAll:
     return run
 
 
-def runner_of(study: Study, body: str, concurrent: int = 4) -> Runner:
-    """A runner whose trials do what a function of bodies.py does."""
+def runner_of(study: Study, body: str, concurrent: int = 1, most: int = MOST_TRIALS) -> Runner:
+    """Return a runner whose trials do what a function of bodies.py does."""
     experiment = study.experiment
     runnable = experiment.space.enumerate().runnable
     return Runner(
@@ -84,7 +88,7 @@ def runner_of(study: Study, body: str, concurrent: int = 4) -> Runner:
         runnable,
         EvaluationSettings(workload=experiment.workload, fingerprint="f", store="unused"),
         concurrent=concurrent,
-        stopping=Stopping.of(experiment.budget, seconds=120),
+        stopping=Stopping(trials=most),
         on_trial=lambda trial: None,
         body=f"tests.ray.bodies:{body}",
     )

@@ -1,4 +1,4 @@
-"""A cluster that was there before: three nodes on this machine, one of them unlike it."""
+"""An existing cluster: three nodes on this machine, one of which has fewer cores."""
 
 import os
 import re
@@ -29,18 +29,18 @@ from tunefront.search.study.study import Study
 from tunefront.search.terminal.events import event_text
 from tunefront.spaces import ClusterError, detect_hardware
 
-from .conftest import LoadFile, runner_of
+from .conftest import IDENTITY, LoadFile, runner_of
 
-START = ("-c", "from ray.scripts.scripts import main; main()", "start", "--block")
-OFFER = ("--num-cpus=1", "--num-gpus=1", "--node-ip-address=127.0.0.1")
-START_S = 90.0
+START = ("-c", "from ray.scripts.scripts import main; main()", "start", "--block", "--no-monitor")
+OFFER = ("--num-cpus=1", "--num-gpus=1", "--node-ip-address=127.0.0.1", "--include-log-monitor=0")
+START_S = 600.0
 SECRET = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 """Nodes listen beyond the loopback, whatever address they are given."""
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Two nodes like this machine, one that may use but one of its cores; their address."""
+    """Start two nodes like this machine and one with one of its cores; yield their address."""
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("a node with fewer cores than this machine needs two")
     log = tmp_path_factory.mktemp("cluster") / "log"
@@ -71,7 +71,7 @@ def free_port() -> int:
 
 
 def start(log: Path, *options: str) -> "subprocess.Popen[bytes]":
-    """A node, as people start one; it ends with its process."""
+    """Start a node as a user does; it ends with its process."""
     root = str(Path(__file__).parents[2])
     path = os.pathsep.join([root, *filter(None, sys.path)])  # workers find the bodies
     quiet = {"PYTHONPATH": path, "RAY_USAGE_STATS_ENABLED": "0", **SECRET}
@@ -94,7 +94,7 @@ def wait_for(log: Path, processes: "list[subprocess.Popen[bytes]]") -> None:
 
 @contextmanager
 def one_core() -> Iterator[None]:
-    """What is started now may use one core."""
+    """Limit the processes that are started to one core."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(before)})
     try:
@@ -108,17 +108,17 @@ def node(**facts: object) -> Node:
     return Node(**{**fields, **facts})  # type: ignore[arg-type]
 
 
-def test_trials_run_on_all_nodes_like_this_machine_and_on_no_other(
-    cluster: str, load_file: LoadFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_trials_run_on_the_nodes_that_are_like_this_machine(
+    cluster: str, load_file: LoadFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", cluster)
     for name, value in SECRET.items():
         monkeypatch.setenv(name, value)
-    experiment = load_file("  batch_size: [1, 2, 4, 8]\n  tensor_parallel: [1, 4]")
-    study = Study.open(experiment, {"test": "yes"})
+    experiment = load_file("  batch_size: [1, 2, 4]\n  tensor_parallel: [1, 4]")
+    study = Study.open(experiment, IDENTITY)
     runner = runner_of(study, "meets_another", concurrent=1)
-    said: list[str] = []
-    runner.on_event = lambda event: said.append(event_text(event))
+    events: list[str] = []
+    runner.on_event = lambda event: events.append(event_text(event))
     with RaySupervisor(experiment.results, cores=1) as host:
         like = {node.id for node in host.node_pool.nodes}
         (unlike,) = (node for node in host.nodes if node.obstacle)
@@ -126,23 +126,23 @@ def test_trials_run_on_all_nodes_like_this_machine_and_on_no_other(
     assert unlike.obstacle.startswith("it is another machine")
     assert ", 1 core," in unlike.obstacle
     assert len(like) == 2
-    assert said == ["4 configurations left out: no node has enough cores or GPUs"]
+    assert events == ["3 configurations left out: no node has enough cores or GPUs"]
     assert runner.concurrent == 2
     trials = study.trials()
-    assert [trial.status for trial in trials] == ["ok"] * 4
+    assert [trial.status for trial in trials] == ["ok"] * 3
     assert {t.evaluation.facts["node"] for t in trials if t.evaluation} == like
 
 
-def test_a_search_whose_baseline_no_node_can_hold_is_refused(load_file: LoadFile) -> None:
+def test_a_search_is_refused_if_no_node_has_room_for_the_baseline(load_file: LoadFile) -> None:
     experiment = load_file("  batch_size: [1, 2]")
-    runner = runner_of(Study.open(experiment, {"test": "yes"}), "quick")
+    runner = runner_of(Study.open(experiment, IDENTITY), "quick")
     host = SimpleNamespace(node_pool=NodePool(nodes=(node(),)))
-    told = r"^no node of the cluster has room for the baseline \(.*\), which needs 1 core and 1 GPU"
-    with pytest.raises(ClusterError, match=told):
+    text = r"^no node of the cluster has room for the baseline \(.*\), which needs 1 core and 1 GPU"
+    with pytest.raises(ClusterError, match=text):
         runner.run(cast(RaySupervisor, host))
 
 
-def test_a_node_that_can_not_measure_says_why() -> None:
+def test_a_node_that_can_not_run_trials_has_a_reason() -> None:
     here = detect_hardware()
     same = {
         "summary": "s",
@@ -158,22 +158,22 @@ def test_a_node_that_can_not_measure_says_why() -> None:
     assert obstacle_of({**same, "folder": ""}, here) == "it does not see the search's folder"
 
 
-def test_a_cluster_without_a_node_that_can_measure_is_refused() -> None:
-    told = re.escape("RAY_ADDRESS=h:1: none of its nodes can run trials")
-    with pytest.raises(ClusterError, match=f"^{told}.*10.0.0.1: it is small; run `tunefront` on"):
+def test_a_cluster_without_a_node_that_can_run_trials_is_refused() -> None:
+    text = re.escape("RAY_ADDRESS=h:1: none of its nodes can run trials")
+    with pytest.raises(ClusterError, match=f"^{text}.*10.0.0.1: it is small; run `tunefront` on"):
         check_nodes([node(obstacle="it is small")], "h:1", Path("/f"))
-    with pytest.raises(ClusterError, match=f"^{told}.*no node offers a core"):
+    with pytest.raises(ClusterError, match=f"^{text}.*no node offers a core"):
         check_nodes([], "h:1", Path("/f"))
     check_nodes([node(), node(obstacle="it is small")], "h:1", Path("/f"))
 
 
-def test_as_many_at_a_time_as_the_nodes_hold() -> None:
+def test_concurrent_trials_are_the_sum_over_usable_nodes() -> None:
     assert NodePool().concurrent_trials(3) == 3
     nodes = [node(), node(cores=1.0), node(obstacle="it is small")]
     assert usable_nodes(nodes).concurrent_trials(3) == 4
 
 
-def test_what_all_nodes_must_see_is_below_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_folder_of_a_cluster_is_below_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
     long = Path("/a/folder/whose/name/is/longer/than/a/socket/may/be")
     assert not ray_folder_of(long).is_relative_to(long)
     monkeypatch.setenv("RAY_ADDRESS", "h:1")

@@ -1,8 +1,9 @@
-"""Ray Tune places and runs; the study decides and remembers."""
+"""The trial loop on a real Ray: placement, failures, and the end of a search."""
 
 import json
 import os
 import signal
+from dataclasses import dataclass
 from itertools import combinations
 
 import pytest
@@ -11,6 +12,7 @@ from tunefront.evaluators import EvaluationSettings, builtin_catalog
 from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.search.cluster.jobs import placement_of
 from tunefront.search.cluster.worker import result_file
+from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.run.runner import Runner
 from tunefront.search.run.stopping import Stopping
 from tunefront.search.study.study import TRIAL_ATTEMPTS, Study
@@ -18,7 +20,7 @@ from tunefront.search.study.trial import Trial
 from tunefront.spaces import Configuration, resources_of
 
 from . import bodies
-from .conftest import LoadFile, RunAll
+from .conftest import IDENTITY, LoadFile, RunAll
 
 
 def together(one: Trial, other: Trial) -> bool:
@@ -33,29 +35,37 @@ def devices(trial: Trial) -> set[str]:
     return set(filter(None, trial.evaluation.facts["devices"].split(",")))
 
 
-def test_four_trials_of_one_gpu_run_at_once_on_devices_of_their_own(
-    load_file: LoadFile, run_all: RunAll
-) -> None:
-    trials = run_all(load_file("  batch_size: [1, 2, 4, 8, 16]"), "meets_three_others")
-    assert len(trials) == 5
-    baseline, *others = trials
-    assert all(trial.status == "ok" for trial in trials), "they never met"
+@pytest.fixture(scope="module")
+def placed(load_file: LoadFile, run_all: RunAll) -> list[Trial]:
+    """Run the baseline, four trials of one GPU, and two trials of four."""
+    experiment = load_file("  tensor_parallel: [1, 4]\n  batch_size: [1, 2, 4, 8, 16]")
+    trials = run_all(experiment, "meets_three_others", concurrent=4, most=7)
+    assert len(trials) == 7
+    assert all(trial.status == "ok" for trial in trials), "four trials never ran at once"
+    return trials
+
+
+def test_four_trials_of_one_gpu_run_at_once_on_devices_of_their_own(placed: list[Trial]) -> None:
+    baseline, *others = placed
     assert not any(together(baseline, other) for other in others)
-    for one, other in combinations(others, 2):
+    for one, other in combinations(others[:4], 2):
         assert not devices(one) & devices(other)
-    assert all(len(devices(trial)) == 1 for trial in trials)
-    for trial in trials:
-        assert trial.evaluation is not None
-        assert trial.evaluation.facts["niceness"] == os.nice(0), "others would go before it"
+    assert all(len(devices(trial)) == 1 for trial in placed[:5])
 
 
-def test_a_trial_of_four_ranks_has_all_gpus_to_itself(load_file: LoadFile, run_all: RunAll) -> None:
-    trials = run_all(load_file("  tensor_parallel: [1, 4]\n  batch_size: [1, 2]"), "says_where")
-    wide = [trial for trial in trials if trial.configuration.get("tensor_parallel") == 4]
+def test_a_trial_of_four_ranks_has_all_gpus_to_itself(placed: list[Trial]) -> None:
+    wide = [trial for trial in placed if trial.configuration.get("tensor_parallel") == 4]
     assert len(wide) == 2
     for trial in wide:
         assert len(devices(trial)) == 4
-        assert not any(together(trial, other) for other in trials if other is not trial)
+        assert not any(together(trial, other) for other in placed if other is not trial)
+
+
+def test_workers_have_the_priority_of_the_driver(placed: list[Trial]) -> None:
+    """With Ray's default, other processes would take the cores first."""
+    for trial in placed:
+        assert trial.evaluation is not None
+        assert trial.evaluation.facts["niceness"] == os.nice(0)
 
 
 @pytest.mark.parametrize(
@@ -79,66 +89,76 @@ def test_a_trial_asks_for_what_it_needs_in_one_group(
     assert placement_of(needed, alone=True).bundles == [{**bundle, "CPU": 1.0}]
 
 
-def test_no_configuration_runs_twice(load_file: LoadFile, run_all: RunAll) -> None:
-    experiment = load_file("  batch_size: [1, 2, 4]\n  threads: [1, 2]")
-    trials = run_all(experiment, "quick")
-    assert len(trials) == 6
-    assert len({trial.configuration for trial in trials}) == 6
-    assert len((experiment.results / "ran.txt").read_text().splitlines()) == 6
-    assert all(trial.status == "ok" for trial in trials)
-    assert len(run_all(experiment, "quick")) == 6
-
-
 def test_a_baseline_that_fails_ends_the_search(load_file: LoadFile, run_all: RunAll) -> None:
     trials = run_all(load_file("  batch_size: [1, 2, 4]"), "fails")
     assert [(trial.status, trial.cause) for trial in trials] == [("failed", "unsupported")]
 
 
-@pytest.mark.parametrize(
-    ("body", "cause"),
-    [
-        ("dies_on_batch_2", "crash"),
-        ("raises_on_batch_2", "exception"),
-        ("is_not_a_number_on_batch_2", "invalid output"),
-    ],
-)
 def test_a_trial_that_goes_wrong_is_a_result_and_the_search_goes_on(
-    load_file: LoadFile, run_all: RunAll, body: str, cause: str
-) -> None:
-    trials = run_all(load_file("  batch_size: [1, 2, 4, 8]"), body)
-    by_batch = {trial.configuration["batch_size"]: trial for trial in trials}
-    assert len(trials) == 4
-    assert (by_batch[2].status, by_batch[2].cause) == ("failed", cause)
-    assert not by_batch[2].measurements
-    assert all(by_batch[size].status == "ok" for size in (1, 4, 8))
-
-
-def test_what_was_running_when_a_driver_ended_is_settled(
     load_file: LoadFile, run_all: RunAll
 ) -> None:
-    experiment = load_file("  batch_size: [1, 2, 4]")
-    study = Study.open(experiment, {"test": "yes"})
+    trials = run_all(load_file("  batch_size: [1, 2, 4, 8, 16]"), "goes_wrong")
+    causes = {trial.configuration["batch_size"]: trial.cause for trial in trials}
+    assert len(trials) == 5
+    assert causes == {1: "", 2: "crash", 4: "exception", 8: "invalid output", 16: ""}
+    for trial in trials:
+        assert trial.status == ("failed" if trial.cause else "ok")
+        assert bool(trial.measurements) == (trial.status == "ok")
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """A search whose earlier driver ended during two trials, one of which has a result.
+
+    Attributes:
+        experiment: The experiment.
+        trials: All trials at the end.
+        lost: Number of the trial without a result.
+    """
+
+    experiment: Experiment
+    trials: list[Trial]
+    lost: int
+
+
+@pytest.fixture(scope="module")
+def resumed(load_file: LoadFile, run_all: RunAll) -> Resumed:
+    experiment = load_file("  batch_size: [1, 2, 4]\n  threads: [1, 2]")
+    study = Study.open(experiment, IDENTITY)
     study.tell(study.ask(experiment.baseline), bodies.answer())
-    finished = Configuration({**experiment.baseline, "batch_size": 2})
-    lost = Configuration({**experiment.baseline, "batch_size": 4})
-    told, orphaned = study.ask(finished), study.ask(lost)
-    result = result_file(experiment.results, told)
+    finished = study.ask(Configuration({**experiment.baseline, "batch_size": 2}))
+    lost = study.ask(Configuration({**experiment.baseline, "batch_size": 4}))
+    result = result_file(experiment.results, finished)
     result.parent.mkdir(parents=True)
     result.write_text(json.dumps(to_plain(bodies.answer())))
-
-    trials = run_all(experiment, "quick")
-
-    assert [(trial.status, trial.attempt) for trial in trials] == [("ok", 1), ("ok", 1), ("ok", 2)]
-    assert trials[orphaned].configuration == lost
-    ran = (experiment.results / "ran.txt").read_text().splitlines()
-    assert [line.split()[0] for line in ran] == [str(orphaned)]
+    return Resumed(experiment, run_all(experiment, "quick"), lost)
 
 
-def test_a_configuration_that_ends_whatever_runs_it_is_not_run_for_ever(
+def test_trials_that_ran_when_a_driver_ended_are_recorded_or_repeated(resumed: Resumed) -> None:
+    attempts = [(trial.status, trial.attempt) for trial in resumed.trials]
+    expected = [("ok", 1)] * 6
+    expected[resumed.lost] = ("ok", 2)
+    assert attempts == expected
+    assert resumed.trials[resumed.lost].configuration["batch_size"] == 4
+
+
+def test_no_configuration_runs_twice(resumed: Resumed, run_all: RunAll) -> None:
+    assert len({trial.configuration for trial in resumed.trials}) == 6
+    ran = (resumed.experiment.results / "ran.txt").read_text().splitlines()
+    assert [int(line.split()[0]) for line in ran] == [resumed.lost, 3, 4, 5]
+    assert run_all(resumed.experiment, "quick") == resumed.trials
+
+
+def test_only_the_record_is_left(resumed: Resumed) -> None:
+    left = {path.name for path in resumed.experiment.results.rglob("*") if path.is_file()}
+    assert left == {"study.db", "ran.txt"}
+
+
+def test_a_trial_whose_drivers_always_end_has_a_largest_number_of_attempts(
     load_file: LoadFile,
 ) -> None:
     experiment = load_file("  batch_size: [1, 2]")
-    study = Study.open(experiment, {"test": "yes"})
+    study = Study.open(experiment, IDENTITY)
     study.tell(study.ask(experiment.baseline), bodies.answer())
     number = study.ask(Configuration({**experiment.baseline, "batch_size": 2}))
     attempts = 1
@@ -150,9 +170,9 @@ def test_a_configuration_that_ends_whatever_runs_it_is_not_run_for_ever(
     assert (trial.status, trial.cause, trial.attempt) == ("failed", "crash", TRIAL_ATTEMPTS)
 
 
-def test_the_end_is_the_budget_the_deadline_or_the_user(load_file: LoadFile) -> None:
+def test_a_search_ends_by_its_budget_a_signal_or_the_deadline(load_file: LoadFile) -> None:
     experiment = load_file("  batch_size: [1, 2, 4]")
-    study = Study.open(experiment, {"test": "yes"})
+    study = Study.open(experiment, IDENTITY)
     runner = Runner(
         study,
         None,  # type: ignore[arg-type]
@@ -173,10 +193,3 @@ def test_the_end_is_the_budget_the_deadline_or_the_user(load_file: LoadFile) -> 
     assert runner.next_job() is None
     runner.stopping, runner.signal = Stopping(deadline=0.0), 0
     assert runner.next_job() is None
-
-
-def test_nothing_is_left_behind_but_the_record(load_file: LoadFile, run_all: RunAll) -> None:
-    experiment = load_file("  batch_size: [1, 2]")
-    run_all(experiment, "quick")
-    left = {path.name for path in experiment.results.rglob("*") if path.is_file()}
-    assert left == {"study.db", "ran.txt"}
