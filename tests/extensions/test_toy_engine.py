@@ -25,7 +25,7 @@ baseline: {runtime: counter, slots: 1}
 objectives: {output_tokens_per_second: maximize, time_to_first_token_ms: minimize}
 budget: {trials: 2}
 sampler: grid
-measurement: {seconds: 0.2, turns: 3, wait: 0}
+measurement: {seconds: 0.05, turns: 3, wait: 0}
 confirmation: {finalists: 1, rounds: 1}
 """
 SPEED = {"output_tokens_per_second", "time_to_first_token_ms", "time_per_token_ms"}

@@ -32,7 +32,7 @@ baseline: {{runtime: torch, zeroed_below: 0.0, threads: 1}}
 objectives: {{throughput: maximize, closeness: maximize, page_faults: minimize}}
 budget: {{trials: 4}}
 sampler: grid
-measurement: {{seconds: 0.2, turns: 3, wait: 0}}
+measurement: {{seconds: 0.05, turns: 3, requests: 2, wait: 0}}
 confirmation: {{finalists: 0}}
 """
 TunefrontCall = Callable[..., Result]
