@@ -148,6 +148,7 @@ def test_a_node_that_can_not_run_trials_has_a_reason() -> None:
         "summary": "s",
         "fingerprint": here.fingerprint,
         "libraries": dict(here.libraries),
+        "variables": dict(here.variables),
         "folder": "/f",
     }
     assert obstacle_of(same, here) == ""
@@ -155,6 +156,8 @@ def test_a_node_that_can_not_run_trials_has_a_reason() -> None:
     assert other == "it is another machine (s)"
     older = obstacle_of({**same, "libraries": {**here.libraries, "torch": "1.0"}}, here)
     assert older == f"it has other libraries (torch 1.0, here {here.libraries['torch']})"
+    other = obstacle_of({**same, "variables": {**here.variables, "OMP_PLACES": "cores"}}, here)
+    assert other == "it has other environment variables (OMP_PLACES cores, here missing)"
     assert obstacle_of({**same, "folder": ""}, here) == "it does not see the search's folder"
 
 

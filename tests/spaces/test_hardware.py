@@ -65,6 +65,18 @@ def test_libraries_that_are_not_installed_are_left_out(monkeypatch: pytest.Monke
     assert set(detect_hardware.__wrapped__().libraries) == {"torch"}
 
 
+def test_variables_that_libraries_read_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without those that only say how many threads there are, or that libraries set themselves."""
+    for name in list(detect_hardware.__wrapped__().variables):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    monkeypatch.setenv("LD_PRELOAD", "")
+    for name in ("OMP_NUM_THREADS", "KMP_INIT_AT_FORK", "TORCHINDUCTOR_CACHE_DIR", "PATH"):
+        monkeypatch.setenv(name, "1")
+    found = detect_hardware.__wrapped__().variables
+    assert found == {"LD_PRELOAD": "", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+
+
 def test_cores_that_this_process_may_not_use_do_not_count() -> None:
     program = (
         "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))});"

@@ -20,8 +20,39 @@ LIBRARIES = (
     "onnxscript",
     "openvino",
     "nncf",
+    "tokenizers",
+    "numpy",
+    "tunefront",
 )
-"""Libraries that determine what can run, by distribution name."""
+"""Libraries that determine what can run and what comes out, by distribution name."""
+
+VARIABLES = (
+    "ATEN_",
+    "CUBLAS_",
+    "DNNL_",
+    "GOMP_",
+    "KMP_",
+    "LD_PRELOAD",
+    "MALLOC_",
+    "MKL_",
+    "NVIDIA_TF32_OVERRIDE",
+    "OMP_",
+    "ONEDNN_",
+    "OPENVINO_",
+    "ORT_",
+    "TORCHINDUCTOR_",
+)
+"""Beginnings of environment variables by which libraries choose kernels, memory and threads."""
+_WITHOUT_EFFECT = frozenset(
+    {
+        "KMP_DUPLICATE_LIB_OK",  # set by scikit-learn when it is imported
+        "KMP_INIT_AT_FORK",  # likewise
+        "MKL_NUM_THREADS",  # the number of threads is a choice
+        "OMP_NUM_THREADS",  # likewise; Ray sets it
+        "TORCHINDUCTOR_CACHE_DIR",
+        "TORCHINDUCTOR_COMPILE_THREADS",
+    }
+)
 
 INSTRUCTION_SETS = (
     "avx2",
@@ -60,6 +91,7 @@ class Hardware:
         isa: Instruction sets that matter for low precision.
         gpus: The visible GPUs.
         libraries: Versions of the installed libraries, by distribution name.
+        variables: Environment variables that libraries read; see `VARIABLES`.
     """
 
     cpu: str
@@ -68,6 +100,7 @@ class Hardware:
     isa: frozenset[str] = frozenset()
     gpus: tuple[Gpu, ...] = ()
     libraries: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    variables: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def fingerprint(self) -> str:
@@ -156,6 +189,14 @@ def _libraries() -> dict[str, str]:
     return versions
 
 
+def _variables() -> dict[str, str]:
+    return {
+        name: value
+        for name, value in sorted(os.environ.items())
+        if name.startswith(VARIABLES) and name not in _WITHOUT_EFFECT
+    }
+
+
 @cache
 def detect_hardware() -> Hardware:
     """Return the properties of this machine; reads files and NVML, imports no framework."""
@@ -167,4 +208,5 @@ def detect_hardware() -> Hardware:
         isa=isa,
         gpus=_gpus(),
         libraries=MappingProxyType(_libraries()),
+        variables=MappingProxyType(_variables()),
     )

@@ -89,9 +89,7 @@ def written(
     runtime, fixture = request.param
     folder = tmp_path_factory.mktemp(runtime)
     settings = replace(request.getfixturevalue(fixture), store=str(folder / "store"))
-    configuration = builtin_catalog().complete(
-        {"runtime": runtime, "threads": 1, "batch_size": 2}
-    )
+    configuration = builtin_catalog().complete({"runtime": runtime, "threads": 1, "batch_size": 2})
     found = evaluate(settings, configuration, told, folder / "logs" / "trial.log")
     assert found.status == "ok", (found.message, found.log)
     (folder / "export").mkdir()

@@ -4,12 +4,20 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tunefront.evaluators.store.eviction import clear, shelves
-from tunefront.evaluators.store.store import Store, cache_folder, fingerprint_of, key_of
+from tunefront.evaluators.store.store import (
+    Store,
+    cache_folder,
+    environment_of,
+    fingerprint_of,
+    key_of,
+)
+from tunefront.spaces import Hardware
 
 
 def fill(folder: Path) -> None:
@@ -164,3 +172,14 @@ def test_the_time_of_a_product_is_when_it_was_whole(tmp_path: Path) -> None:
 
     made = Store(tmp_path).get_or_make("k" * 32, slowly)
     assert time.time() - made.stat().st_mtime < 60
+
+
+def test_the_environment_of_a_key_is_machine_libraries_and_variables() -> None:
+    hardware = Hardware(cpu="Made-up CPU", cores=2, memory_mb=1024, libraries={"torch": "1.0"})
+    changed = (
+        replace(hardware, cores=4),
+        replace(hardware, libraries={"torch": "2.0"}),
+        replace(hardware, variables={"ONEDNN_MAX_CPU_ISA": "AVX2"}),
+    )
+    keys = {key_of(environment=environment_of(found)) for found in (hardware, *changed)}
+    assert len(keys) == 4

@@ -304,6 +304,8 @@ def test_the_files_of_a_workload_exist_and_make_its_fingerprint(
     assert files
     assert all(path.exists() for path in files)
     assert spec.data is None or spec.path(spec.data) in files
+    if spec.task == "image-classification":
+        assert {path.name for path in files} >= {f"{place}.png" for place in range(case.items)}
     assert fingerprint_of(files) == fingerprint_of(tuple(build_workload(spec).files()))
 
 

@@ -13,7 +13,7 @@ from tunefront.evaluators import (
     describe_workload,
     evaluate,
 )
-from tunefront.spaces import Value, detect_hardware
+from tunefront.spaces import Value, WorkloadError, detect_hardware
 
 MODULE = """
 import numpy as np
@@ -97,7 +97,7 @@ def test_floats_are_cast_at_its_border(
         ("a_word", "plain_network:a_word must return a number or numbers, but returned str"),
     ],
 )
-def test_a_quality_that_is_no_figure_is_a_failure_that_names_it(
+def test_a_quality_that_is_no_number_is_refused_and_a_failure_of_a_trial(
     quality: str,
     message: str,
     lm_setting: EvaluationSettings,
@@ -106,8 +106,9 @@ def test_a_quality_that_is_no_figure_is_a_failure_that_names_it(
     spec: WorkloadSpec,
 ) -> None:
     spec = replace(spec, quality=f"plain_network:{quality}")
-    described = describe_workload(spec, isolation, tmp_path / "log")
-    settings = replace(lm_setting, workload=spec, fingerprint=described.fingerprint)
+    with pytest.raises(WorkloadError, match=message):
+        describe_workload(spec, isolation, tmp_path / "log")
+    settings = replace(lm_setting, workload=spec, fingerprint=f"not checked: {quality}")
     configuration = builtin_catalog().complete({"runtime": "torch"})
     found = evaluate(settings, configuration, isolation, tmp_path / "log")
     assert (found.status, found.stage, found.cause) == ("failed", "quality", "invalid output")

@@ -1,8 +1,11 @@
 """Requests as torch tensors, and the torch dtypes of number formats. Imports torch."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
+
+from tunefront.evaluators.statistics.arrays import Array
+from tunefront.spaces import WorkloadError
 
 from .tensors import Inputs
 
@@ -19,3 +22,33 @@ NAME_OF = {dtype: name for name, dtype in DTYPES.items()}
 def tensors(inputs: Inputs, device: str = "cpu") -> dict[str, torch.Tensor]:
     """Return the arrays of a request as tensors on `device`."""
     return {name: torch.from_numpy(array).to(device) for name, array in inputs.items()}
+
+
+def run_of(module: torch.nn.Module) -> Callable[[Inputs], list[Array]]:
+    """Return a function that runs a module on one request.
+
+    Raises:
+        WorkloadError: By the function, if the module does not return one tensor.
+    """
+
+    def run(inputs: Inputs) -> list[Array]:
+        with torch.inference_mode():
+            output = module(**tensors(inputs))
+        if not isinstance(output, torch.Tensor):
+            raise WorkloadError(
+                f"model: its forward must return one tensor, but returned {_described(output)}; "
+                "wrap the module in one that returns the tensor to measure"
+            )
+        array: Array = output.numpy()
+        return [array]
+
+    return run
+
+
+def _described(output: object) -> str:
+    """Return the type of a module's output, with names or number of its parts."""
+    if isinstance(output, Mapping):
+        return f"{type(output).__name__} with {', '.join(map(repr, output))}"
+    if isinstance(output, tuple | list):
+        return f"{type(output).__name__} of {len(output)} parts"
+    return type(output).__name__

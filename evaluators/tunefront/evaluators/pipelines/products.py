@@ -49,6 +49,7 @@ class Products:
             batch_size=batch_size,
             count=count,
             declared=dict(declared_values(settings.workload, configuration)),
+            environment=environment_of(detect_hardware()),
         )
 
         def task(folder: Path) -> Task[None]:

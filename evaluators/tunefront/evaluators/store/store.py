@@ -124,8 +124,15 @@ def key_of(**parts: object) -> str:
 
 
 def environment_of(hardware: Hardware) -> Mapping[str, object]:
-    """Return what products depend on besides choices and workload: machine, library versions."""
-    return {"hardware": hardware.fingerprint, "libraries": dict(hardware.libraries)}
+    """Return what products depend on besides choices and workload.
+
+    That is the machine, the versions of libraries, and the environment variables that they read.
+    """
+    return {
+        "hardware": hardware.fingerprint,
+        "libraries": dict(hardware.libraries),
+        "variables": dict(hardware.variables),
+    }
 
 
 def fingerprint_of(paths: tuple[Path, ...]) -> str:

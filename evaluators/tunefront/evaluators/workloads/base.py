@@ -49,12 +49,19 @@ class Workload(ABC, Generic[RequestT, CallerT]):
         interface: Name of the interface by which candidates are called.
         metrics: Metrics that `quality` reports; the first is the primary one (see `quality_drop`).
         architecture: Kind of network of the model.
+        files_are_complete: Whether `files` is all that model, requests and quality depend on.
+            Otherwise the fingerprint also covers weights, requests, and what is read and imported
+            below the experiment's folder while the workload is checked.
+        check_s: Seconds of the reference's quality evaluation, at least one request of it, while
+            the workload is checked.
     """
 
     task: str
     interface: ClassVar[str]
     metrics: tuple[Metric, ...]
     architecture: Architecture = "other"
+    files_are_complete: ClassVar[bool] = False
+    check_s: ClassVar[float] = 10.0
 
     def configure(self, configuration: Configuration) -> None:
         """Receive the configuration that is evaluated; called before any other method, if at all.
@@ -147,17 +154,9 @@ class TensorWorkload(Workload[Inputs, Run]):
 
     def reference(self) -> Run:
         """Return a function that runs the unchanged module."""
-        import torch
+        from tunefront.evaluators.interfaces.torch_tensors import run_of
 
-        from tunefront.evaluators.interfaces.torch_tensors import tensors
-
-        module = self.load_module()
-
-        def run(inputs: Inputs) -> list[Array]:
-            with torch.inference_mode():
-                return [module(**tensors(inputs)).numpy()]
-
-        return run
+        return run_of(self.load_module())
 
 
 class GenerationWorkload(Workload[GenerationRequest, GenerationEndpoint]):

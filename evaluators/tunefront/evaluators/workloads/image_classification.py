@@ -37,6 +37,8 @@ class ImageClassification(TensorWorkload):
     """
 
     task = "image-classification"
+    files_are_complete = True
+    check_s = 0.0
     architecture = "vision"
     metrics = METRICS
     inputs = (TensorSpec(name="pixel_values", dims=("batch", 3, "height", "width")),)
@@ -121,8 +123,11 @@ class ImageClassification(TensorWorkload):
         return shortened(written, end=True) if isinstance(written, str) else f"row {place + 1}"
 
     def files(self) -> Sequence[Path]:
-        """Return the model's folder and the data file; the image files are not fingerprinted."""
-        return (*model_files(self.spec), self.spec.path(str(self.spec.data)))
+        """Return the model's folder, the data file and the image files that it names."""
+        data = self.spec.path(str(self.spec.data))
+        named = [row.get("image") for row in self._data]
+        images = {data.parent / name for name in named if isinstance(name, str)}
+        return (*model_files(self.spec), data, *sorted(images))
 
     def save_processor(self, folder: Path) -> None:
         """Save the image processor."""

@@ -40,6 +40,8 @@ class TextClassification(TensorWorkload):
     """A text classifier. Data: rows with the columns `text` and `label`."""
 
     task = "text-classification"
+    files_are_complete = True
+    check_s = 0.0
     architecture = "encoder"
     metrics = METRICS
     inputs = TOKEN_INPUTS

@@ -46,6 +46,8 @@ class TextEmbedding(TensorWorkload):
     """
 
     task = "text-embedding"
+    files_are_complete = True
+    check_s = 0.0
     architecture = "encoder"
     metrics = (
         Metric(

@@ -120,6 +120,7 @@ def _describe(folder: str) -> Mapping[str, Any]:
         "summary": hardware.summary(),
         "fingerprint": hardware.fingerprint,
         "libraries": dict(hardware.libraries),
+        "variables": dict(hardware.variables),
         "folder": folder if Path(folder).is_dir() else "",
     }
 
@@ -153,12 +154,15 @@ def obstacle_of(described: Mapping[str, Any], here: Hardware) -> str:
     """Return why a node can't run trials of a driver on this machine; empty if it can."""
     if described["fingerprint"] != here.fingerprint:
         return f"it is another machine ({described['summary']})"
-    there, own = described["libraries"], here.libraries
-    other = [
-        f"{name} {there.get(name, 'missing')}, here {own.get(name, 'missing')}"
-        for name in sorted({*there, *own})
-        if there.get(name) != own.get(name)
-    ]
-    if other:
-        return f"it has other libraries ({'; '.join(other)})"
+    for kind, there, own in (
+        ("libraries", described["libraries"], here.libraries),
+        ("environment variables", described["variables"], here.variables),
+    ):
+        other = [
+            f"{name} {there.get(name, 'missing')}, here {own.get(name, 'missing')}"
+            for name in sorted({*there, *own})
+            if there.get(name) != own.get(name)
+        ]
+        if other:
+            return f"it has other {kind} ({'; '.join(other)})"
     return "" if described["folder"] else "it does not see the search's folder"

@@ -69,4 +69,5 @@ def identity(experiment: Experiment, described: WorkloadDescription) -> dict[str
         "workload": ", ".join(f"{name} {value}" for name, value in settings.items()),
         "machine": f"{hardware.summary()} [{hardware.fingerprint}]",
         "libraries": ", ".join(f"{n} {v}" for n, v in sorted(hardware.libraries.items())),
+        "environment variables": ", ".join(f"{n}={v}" for n, v in hardware.variables.items()),
     }

@@ -104,6 +104,7 @@ def doctor_lines(hardware: Hardware, catalog: Catalog) -> list[str]:
     lines += ["", f"energy: {energy}", ""]
     for name in ("RAY_ADDRESS", "MLFLOW_TRACKING_URI", "CUDA_VISIBLE_DEVICES", "HF_HOME"):
         lines.append(f"{name}={shown_uri(os.environ.get(name, '(not set)'))}")
+    lines += [f"{name}={value}" for name, value in hardware.variables.items()]
     return lines
 
 
