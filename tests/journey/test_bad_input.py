@@ -73,7 +73,7 @@ def test_a_bad_row_is_named_by_file_and_line(folder: Path) -> None:
     data.write_text('{"text": "a line of code"}\n{"txt": "a line of code"}\n')
     code, message = run(folder, "--set", f"workload.data={data}")
     assert code == 2
-    assert f"{data}:2: column 'text' is missing or empty" in message
+    assert f"{data}:2: column 'text' is missing; the columns are txt; name the right one" in message
 
 
 def test_a_baseline_that_fails_ends_the_search_at_once(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from tunefront.evaluators.runtimes.base import Source
 from tunefront.evaluators.store.store import Store, key_of
 from tunefront.evaluators.testing.cases import RuntimeCase
 from tunefront.evaluators.workloads.modules import EmbeddingModule, LogitsModule
+from tunefront.evaluators.workloads.sources.encoder_modules import Pooling
 from tunefront.spaces import Configuration, Hardware, Value, number_formats
 
 VOCABULARY = 256
@@ -92,7 +93,7 @@ def encoder(layers: int = 1) -> torch.nn.Module:
         num_attention_heads=4,
         max_position_embeddings=128,
     )
-    return EmbeddingModule(transformers.BertModel(config), "mean").eval()
+    return EmbeddingModule(transformers.BertModel(config), [Pooling(["mean"])]).eval()
 
 
 class Flat(torch.nn.Module):

@@ -23,6 +23,7 @@ from tunefront.evaluators.workloads.modules import (
     LogitsModule,
     pretrained_of,
 )
+from tunefront.evaluators.workloads.sources.encoder_modules import Pooling
 from tunefront.spaces import EvaluationError, detect_hardware
 
 from .conftest import (
@@ -285,5 +286,5 @@ def test_only_a_pretrained_model_with_a_plan_is_shared_among_ranks(
 def test_the_pretrained_model_is_the_one_inside_tunefronts_own_modules() -> None:
     inner = torch.nn.Linear(1, 1)
     assert pretrained_of(LogitsModule(inner)) is inner
-    assert pretrained_of(EmbeddingModule(inner, "mean")) is inner
+    assert pretrained_of(EmbeddingModule(inner, [Pooling(["mean"])])) is inner
     assert pretrained_of(inner) is None

@@ -21,6 +21,7 @@ from tunefront.evaluators.techniques.blocks import (
 )
 from tunefront.evaluators.techniques.pruning import active_techniques
 from tunefront.evaluators.workloads.modules import EmbeddingModule, LogitsModule
+from tunefront.evaluators.workloads.sources.encoder_modules import Pooling
 from tunefront.spaces import EvaluationError
 
 CATALOG = builtin_catalog()
@@ -64,7 +65,7 @@ def bert() -> torch.nn.Module:
         num_hidden_layers=4,
         num_attention_heads=4,
     )
-    return EmbeddingModule(transformers.BertModel(config), "mean").eval()
+    return EmbeddingModule(transformers.BertModel(config), [Pooling(["mean"])]).eval()
 
 
 MODULES = {"llama": llama, "bert": bert}

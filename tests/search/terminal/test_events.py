@@ -57,6 +57,7 @@ def test_an_unknown_event_is_refused() -> None:
             "preparing model and data once: prepare.py -> /cache/a",
         ),
         (events.WorkloadCheckStarted(), "checking model and data"),
+        (events.WorkloadNoted(note="max_length 256: cut at 64"), "max_length 256: cut at 64"),
         (
             events.RecordArchived(folder=Path("/results/a.1")),
             "archived the earlier record: /results/a.1",

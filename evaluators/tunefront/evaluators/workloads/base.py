@@ -137,6 +137,10 @@ class Workload(ABC, Generic[RequestT, CallerT]):
         """Return the files and folders of the model and the data, for the fingerprint."""
         return ()
 
+    def notes(self) -> Sequence[str]:
+        """Return what differs from what the experiment says, such as a shorter maximum length."""
+        return ()
+
     def save_processor(self, folder: "Path") -> None:
         """Save the tokenizer or image processor, if there is one, to a folder, for exports."""
         return

@@ -11,7 +11,13 @@ from tunefront.evaluators.interfaces.tensors import Inputs
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.statistics.estimates import mean_of, perplexity_of
 from tunefront.evaluators.workloads.sources.hub import load_auto, load_processor, model_files
-from tunefront.evaluators.workloads.sources.text import TOKEN_INPUTS, TokenRows, batches, tokenize
+from tunefront.evaluators.workloads.sources.text import (
+    TOKEN_INPUTS,
+    TokenRows,
+    batches,
+    length_limit,
+    tokenize,
+)
 from tunefront.spaces.metric import Metric
 
 from .base import EnoughItems, Run, TensorWorkload
@@ -138,6 +144,10 @@ class CausalLM(TensorWorkload):
     def files(self) -> Sequence[Path]:
         """Return the model's folder and the data file."""
         return (*model_files(self.spec), self.spec.path(str(self.spec.data)))
+
+    def notes(self) -> Sequence[str]:
+        """Return a note if the model has fewer positions than `max_length`."""
+        return tuple(filter(None, [length_limit(self.spec).note]))
 
     def save_processor(self, folder: Path) -> None:
         """Save the tokenizer."""

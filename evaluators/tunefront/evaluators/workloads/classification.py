@@ -7,6 +7,7 @@ import numpy as np
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.statistics.estimates import mean_of
 from tunefront.evaluators.workloads.sources.data import DataRow
+from tunefront.evaluators.workloads.sources.hub import load_config
 from tunefront.spaces import WorkloadError
 from tunefront.spaces.metric import Metric
 
@@ -14,6 +15,7 @@ from .base import EnoughItems
 from .outputs import NOT_FINITE, Sample, shortened
 from .quality import Quality
 from .sequential import ItemIndices, evaluate_items, evaluated_places
+from .spec import WorkloadSpec
 
 METRICS = (
     Metric(
@@ -31,25 +33,52 @@ METRICS = (
 )
 
 
+def class_names(spec: WorkloadSpec) -> dict[str, int]:
+    """Return the class number by class name, from the model's configuration.
+
+    Raises:
+        WorkloadError: If the model is no classifier of one class an item.
+    """
+    config = load_config(spec)
+    if config.num_labels < 2 or config.problem_type not in (None, "single_label_classification"):
+        kind = config.problem_type or f"{config.num_labels} output"
+        raise WorkloadError(
+            f"model: {spec.model}: accuracy needs a classifier with one class an item, but its "
+            f"configuration says {kind}; use task custom for this model"
+        )
+    return {str(name): int(number) for number, name in config.id2label.items()}
+
+
 def labels_of(rows: Sequence[DataRow], names: Mapping[str, int], data: str) -> Array:
     """Return the class number of every row, shape `(items,)`; a label is a number or a class name.
 
     Raises:
-        WorkloadError: If a label is neither a number nor one of `names`; the message names the row.
+        WorkloadError: If a label is neither the number of a class nor one of `names`; the message
+            names the row.
     """
     numbers: list[int] = []
     for place, row in enumerate(rows, start=1):
         label = row.get("label")
-        if isinstance(label, str) and label in names:
-            numbers.append(names[label])
-        elif isinstance(label, int | float) or (isinstance(label, str) and label.isdigit()):
-            numbers.append(int(label))
-        else:
+        number = names.get(label) if isinstance(label, str) else None
+        number = _whole(label) if number is None else number
+        if number is None or not 0 <= number < len(names):
             raise WorkloadError(
-                f"data: {data}: row {place}: column 'label' must be a class number or one of "
-                f"{', '.join(sorted(names))}, but got {label!r}"
+                f"data: {data}: row {place}: column 'label' must be a class number from 0 to "
+                f"{len(names) - 1} or one of {', '.join(sorted(names))}, but got {label!r}"
             )
+        numbers.append(number)
     return np.array(numbers)
+
+
+def _whole(label: object) -> int | None:
+    """Return a label that is a whole number, also as text or with decimals that are 0."""
+    if isinstance(label, bool) or not isinstance(label, str | int | float):
+        return None
+    try:
+        number = float(label)
+    except ValueError:
+        return None
+    return int(number) if number.is_integer() else None
 
 
 def quality_of(

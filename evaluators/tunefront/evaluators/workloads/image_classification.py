@@ -10,23 +10,29 @@ import numpy as np
 
 from tunefront.evaluators.interfaces.tensors import Inputs, TensorSpec
 from tunefront.evaluators.statistics.arrays import Array
-from tunefront.evaluators.workloads.sources.data import DataRow, read_rows
-from tunefront.evaluators.workloads.sources.hub import load_auto, load_processor, model_files
+from tunefront.evaluators.workloads.sources.data import DataRow, data_rows
+from tunefront.evaluators.workloads.sources.hub import (
+    load_auto,
+    load_config,
+    load_processor,
+    model_files,
+)
 from tunefront.spaces import WorkloadError
 
 from .base import EnoughItems, Run, TensorWorkload
-from .classification import METRICS, example_outputs, labels_of, quality_of
+from .classification import METRICS, class_names, example_outputs, labels_of, quality_of
 from .outputs import Sample, shortened
 from .quality import Quality, finite
 from .sequential import ItemIndices, sampled
 from .spec import WorkloadSpec
-from .text_classification import label_names
 
 if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
 
 _QUALITY_BATCH = 16
+_MODES = {1: "L", 3: "RGB"}
+"""Pillow's modes by number of channels."""
 
 
 class ImageClassification(TensorWorkload):
@@ -41,10 +47,30 @@ class ImageClassification(TensorWorkload):
     check_s = 0.0
     architecture = "vision"
     metrics = METRICS
-    inputs = (TensorSpec(name="pixel_values", dims=("batch", 3, "height", "width")),)
 
     def __init__(self, spec: WorkloadSpec) -> None:
         self.spec = spec
+
+    @cached_property
+    def inputs(self) -> tuple[TensorSpec, ...]:  # type: ignore[override]
+        """Pixels with the model's number of channels."""
+        dims = ("batch", self._channels, "height", "width")
+        return (TensorSpec(name="pixel_values", dims=dims),)
+
+    @cached_property
+    def _channels(self) -> int:
+        """The model's number of channels; 3 if its configuration does not say.
+
+        Raises:
+            WorkloadError: If it is neither 1 nor 3.
+        """
+        found = getattr(load_config(self.spec), "num_channels", 3)
+        if found not in _MODES:
+            raise WorkloadError(
+                f"model: {self.spec.model} has {found} channels, but images are read with "
+                "1 (grey) or 3 (RGB); use task custom for this model"
+            )
+        return int(found)
 
     def load_module(self) -> "torch.nn.Module":
         """Map pixels `(batch, channels, height, width)` to logits `(batch, classes)`, fp32."""
@@ -54,17 +80,23 @@ class ImageClassification(TensorWorkload):
 
     @cached_property
     def _data(self) -> list[DataRow]:
-        return read_rows(self.spec.path(str(self.spec.data)), {}, limit=self.spec.items)
+        return data_rows(self.spec, {"image": object, "label": object})
 
     @cached_property
     def _pixels(self) -> Array:
         """All images, preprocessed: float32, shape `(items, channels, height, width)`."""
         processor = load_processor(self.spec, "AutoImageProcessor")
         images = [self._image(place, row) for place, row in enumerate(self._data, start=1)]
-        pixels: Array = np.asarray(processor(images=images, return_tensors="np")["pixel_values"])
+        found = processor(images=images, return_tensors="np", input_data_format="channels_last")
+        pixels: Array = np.asarray(found["pixel_values"])
         return pixels.astype(np.float32)
 
-    def _image(self, place: int, row: DataRow) -> "Image":
+    def _image(self, place: int, row: DataRow) -> Array:
+        """Return an image, uint8 `(height, width, channels)`."""
+        pixels = np.asarray(self._opened(place, row).convert(_MODES[self._channels]))
+        return pixels.reshape(*pixels.shape[:2], self._channels)
+
+    def _opened(self, place: int, row: DataRow) -> "Image":
         from PIL import Image, UnidentifiedImageError
 
         data = self.spec.path(str(self.spec.data))
@@ -72,9 +104,9 @@ class ImageClassification(TensorWorkload):
         stored = written.get("bytes") if isinstance(written, dict) else written
         try:
             if isinstance(stored, bytes):
-                return Image.open(io.BytesIO(stored)).convert("RGB")
+                return Image.open(io.BytesIO(stored))
             if isinstance(stored, str):
-                return Image.open(data.parent / stored).convert("RGB")
+                return Image.open(data.parent / stored)
         except (OSError, UnidentifiedImageError) as error:
             raise WorkloadError(
                 f"data: {data}: row {place}: image not readable: {error}"
@@ -108,14 +140,14 @@ class ImageClassification(TensorWorkload):
         return np.concatenate([run({"pixel_values": self._pixels[part]})[0] for part in parts])
 
     def _labels(self) -> Array:
-        return labels_of(self._data, label_names(self.spec), str(self.spec.data))
+        return labels_of(self._data, class_names(self.spec), str(self.spec.data))
 
     def samples(self, run: Run, quality: Quality) -> Sequence[Sample]:
         """Return image paths with the top-1 class and its probability."""
         places = sampled(len(self._data))
         paths = {place: self._called(place) for place in places.tolist()}
         logits = self._logits(run, places)
-        return example_outputs(paths, logits, self._labels(), label_names(self.spec))
+        return example_outputs(paths, logits, self._labels(), class_names(self.spec))
 
     def _called(self, place: int) -> str:
         """Return the image path as written in the data; the row number if the image is embedded."""

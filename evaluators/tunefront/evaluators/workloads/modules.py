@@ -1,5 +1,6 @@
 """Wrappers of pretrained models: named tensors in, one fp32 tensor out. Requires torch."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -69,20 +70,22 @@ class LogitsModule(PretrainedModule):
 
 
 class EmbeddingModule(PretrainedModule):
-    """A text encoder with pooling that returns unit vectors."""
+    """A text encoder with pooling that returns unit vectors.
 
-    def __init__(self, model: torch.nn.Module, pooling: str) -> None:
+    Args:
+        model: The transformer.
+        after: Modules that follow it, the first of which pools; see `encoder_modules`.
+    """
+
+    def __init__(self, model: torch.nn.Module, after: Sequence[torch.nn.Module]) -> None:
         super().__init__(model)
-        self.pooling = pooling
+        self.pooling, *more = after
+        self.more = torch.nn.Sequential(*more)
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """Map ids and mask `(batch, sequence)` to fp32 unit vectors `(batch, dimensions)`."""
         states = self.model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        if self.pooling == "cls":
-            pooled = states[:, 0]
-        else:
-            weights = attention_mask.unsqueeze(-1).to(states.dtype)
-            pooled = (states * weights).sum(1) / weights.sum(1).clamp(min=1)
+        pooled = self.more(self.pooling(states, attention_mask))
         return torch.nn.functional.normalize(pooled.float(), dim=-1)
 
 

@@ -19,6 +19,14 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
     "custom": ("inputs", "quality"),
 }
 """Keys that must be given, by task."""
+_COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "causal-lm": ("text",),
+    "text-embedding": ("query", "document"),
+    "text-classification": ("text", "label"),
+    "image-classification": ("image", "label"),
+    "custom": (),
+}
+"""Columns of the data, by task."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +39,7 @@ class WorkloadSpec:
             callable `package.module:function`.
         folder: Base of relative paths and callables: the experiment's folder.
         data: Data file of the text and image tasks.
+        columns: Name of a column in the data files where it differs from the task's.
         calibration: Data file for quantization ranges and pruning importances; `data` if None.
         revision: Commit of a hub model.
         trust_remote_code: Whether code that comes with the model is allowed to run.
@@ -51,6 +60,7 @@ class WorkloadSpec:
     model: str
     folder: str
     data: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
     calibration: str | None = None
     revision: str | None = None
     trust_remote_code: bool = False
@@ -79,6 +89,13 @@ class WorkloadSpec:
         for name in _NEEDED.get(self.task, ()):
             if getattr(self, name) is None:
                 raise WorkloadError(f"workload: task {self.task} needs {name!r}, but it is missing")
+        known = _COLUMNS.get(self.task, tuple(self.columns))
+        for name in self.columns:
+            if name not in known:
+                raise WorkloadError(
+                    f"columns: task {self.task} has {', '.join(known) or 'none'}, but got {name!r}"
+                    f"{did_you_mean(name, known)}"
+                )
         named = (self.model, self.inputs, self.quality, self.samples)
         callables = named if self.task == "custom" else ()
         for written in callables:

@@ -9,22 +9,22 @@ import numpy as np
 
 from tunefront.evaluators.interfaces.tensors import Inputs
 from tunefront.evaluators.statistics.arrays import Array
-from tunefront.evaluators.workloads.sources.data import DataRow, read_rows
+from tunefront.evaluators.workloads.sources.data import DataRow, data_rows
 from tunefront.evaluators.workloads.sources.hub import (
     load_auto,
     load_processor,
     model_files,
-    model_source,
 )
 from tunefront.evaluators.workloads.sources.text import (
     TOKEN_INPUTS,
     TokenRows,
     batches,
+    length_limit,
     tokenize_texts,
 )
 
 from .base import EnoughItems, Run, TensorWorkload
-from .classification import METRICS, example_outputs, labels_of, quality_of
+from .classification import METRICS, class_names, example_outputs, labels_of, quality_of
 from .outputs import Sample, shortened
 from .quality import Quality, finite
 from .sequential import ItemIndices, sampled
@@ -57,7 +57,7 @@ class TextClassification(TensorWorkload):
 
     @cached_property
     def _data(self) -> list[DataRow]:
-        return read_rows(self.spec.path(str(self.spec.data)), {"text": str}, limit=self.spec.items)
+        return data_rows(self.spec, {"text": str, "label": object})
 
     @cached_property
     def _tokens(self) -> TokenRows:
@@ -84,29 +84,23 @@ class TextClassification(TensorWorkload):
         return np.stack([logits[place] for place in places.tolist()])
 
     def _labels(self) -> Array:
-        return labels_of(self._data, label_names(self.spec), str(self.spec.data))
+        return labels_of(self._data, class_names(self.spec), str(self.spec.data))
 
     def samples(self, run: Run, quality: Quality) -> Sequence[Sample]:
         """Return texts with the top-1 class and its probability."""
         places = sampled(len(self._data))
         texts = {place: shortened(str(self._data[place]["text"])) for place in places.tolist()}
         logits = self._logits(run, places)
-        return example_outputs(texts, logits, self._labels(), label_names(self.spec))
+        return example_outputs(texts, logits, self._labels(), class_names(self.spec))
 
     def files(self) -> Sequence[Path]:
         """Return the model's folder and the data file."""
         return (*model_files(self.spec), self.spec.path(str(self.spec.data)))
 
+    def notes(self) -> Sequence[str]:
+        """Return a note if the model has fewer positions than `max_length`."""
+        return tuple(filter(None, [length_limit(self.spec).note]))
+
     def save_processor(self, folder: Path) -> None:
         """Save the tokenizer."""
         load_processor(self.spec, "AutoTokenizer").save_pretrained(folder)
-
-
-def label_names(spec: WorkloadSpec) -> dict[str, int]:
-    """Return the class number by class name, from the model's configuration."""
-    from transformers import AutoConfig
-
-    config = AutoConfig.from_pretrained(
-        model_source(spec), revision=spec.revision, trust_remote_code=spec.trust_remote_code
-    )
-    return {str(name): int(number) for name, number in (config.label2id or {}).items()}

@@ -1,6 +1,5 @@
 """Text encoders, evaluated by retrieval: find the document that belongs to a query."""
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -11,17 +10,22 @@ import numpy as np
 from tunefront.evaluators.interfaces.tensors import Inputs
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.statistics.estimates import mean_of
-from tunefront.evaluators.workloads.sources.data import DataRow, read_rows
+from tunefront.evaluators.workloads.sources.data import DataRow, data_rows
 from tunefront.evaluators.workloads.sources.hub import (
     load_auto,
     load_processor,
     model_files,
     model_source,
 )
+from tunefront.evaluators.workloads.sources.sentence_transformers import (
+    EncoderSettings,
+    encoder_settings,
+)
 from tunefront.evaluators.workloads.sources.text import (
     TOKEN_INPUTS,
     TokenRows,
     batches,
+    length_limit,
     tokenize_texts,
 )
 from tunefront.spaces.metric import Metric
@@ -77,14 +81,19 @@ class TextEmbedding(TensorWorkload):
     def load_module(self) -> "torch.nn.Module":
         """Map token ids and mask `(batch, sequence)` to fp32 unit vectors `(batch, dimensions)`."""
         from .modules import EmbeddingModule
+        from .sources.encoder_modules import built_modules
 
-        model = load_auto(self.spec, "AutoModel")
-        return EmbeddingModule(model, _pooling(model_source(self.spec))).eval()
+        after = built_modules(self._settings.modules)
+        return EmbeddingModule(load_auto(self.spec, "AutoModel"), after).eval()
+
+    @cached_property
+    def _settings(self) -> EncoderSettings:
+        return encoder_settings(model_source(self.spec))
 
     @cached_property
     def _data(self) -> list[DataRow]:
         columns = {"query": str, "document": str}
-        return read_rows(self.spec.path(str(self.spec.data)), columns, limit=self.spec.items)
+        return data_rows(self.spec, columns)
 
     @cached_property
     def _documents(self) -> dict[str, int]:
@@ -95,9 +104,11 @@ class TextEmbedding(TensorWorkload):
     @cached_property
     def _tokens(self) -> TokenRows:
         """Token rows of the documents, then of the queries."""
-        return tokenize_texts(
-            self.spec, [*self._documents, *(str(row["query"]) for row in self._data)]
-        )
+        texts = [*self._documents, *(str(row["query"]) for row in self._data)]
+        prepared = [self._settings.prompt + text for text in texts]
+        if self._settings.lower_case:
+            prepared = [text.lower() for text in prepared]
+        return tokenize_texts(self.spec, prepared, longest=self._settings.max_length)
 
     def requests(self, batch_size: int, count: int) -> list[Inputs]:
         """Return documents in file order, repeated from the start if there are too few."""
@@ -169,6 +180,10 @@ class TextEmbedding(TensorWorkload):
         """Return the model's folder and the data file."""
         return (*model_files(self.spec), self.spec.path(str(self.spec.data)))
 
+    def notes(self) -> Sequence[str]:
+        """Return a note if the model has fewer positions than `max_length`."""
+        return tuple(filter(None, [length_limit(self.spec).note]))
+
     def save_processor(self, folder: Path) -> None:
         """Save the tokenizer."""
         load_processor(self.spec, "AutoTokenizer").save_pretrained(folder)
@@ -186,11 +201,3 @@ def rank_of_right(queries: Array, documents: Array, right: Array) -> Array:
     own = scores[np.arange(len(queries)), right]
     ranks: Array = (scores >= own[:, None]).sum(axis=-1)
     return ranks
-
-
-def _pooling(source: str) -> str:
-    """Return `cls` if the folder's sentence-transformers configuration sets it, else `mean`."""
-    settings = Path(source, "1_Pooling", "config.json")
-    if settings.is_file() and json.loads(settings.read_text()).get("pooling_mode_cls_token"):
-        return "cls"
-    return "mean"

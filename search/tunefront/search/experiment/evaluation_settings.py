@@ -11,7 +11,16 @@ from tunefront.spaces import detect_hardware
 from .experiment import Experiment
 from .metrics import QUALITY_DROP
 
-QUALITY_KEYS = ("task", "max_length", "items", "metric", "direction", "inputs", "quality")
+QUALITY_KEYS = (
+    "task",
+    "columns",
+    "max_length",
+    "items",
+    "metric",
+    "direction",
+    "inputs",
+    "quality",
+)
 """Workload keys, other than model and data, that measurements depend on."""
 
 
@@ -63,7 +72,7 @@ def identity(experiment: Experiment, described: WorkloadDescription) -> dict[str
     """
     hardware = detect_hardware()
     spec = to_plain(experiment.workload)
-    settings = {name: spec[name] for name in QUALITY_KEYS if spec[name] is not None}
+    settings = {name: spec[name] for name in QUALITY_KEYS if spec[name]}
     return {
         "model and data": described.fingerprint,
         "workload": ", ".join(f"{name} {value}" for name, value in settings.items()),

@@ -18,6 +18,7 @@ class WorkloadSection(_Section):
     task: str = Field(min_length=1)
     model: str = Field(min_length=1)
     data: str | None = None
+    columns: dict[str, str] = Field(default_factory=dict)
     calibration: str | None = None
     revision: str | None = None
     trust_remote_code: bool = False

@@ -50,6 +50,17 @@ class WorkloadCheckStarted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WorkloadNoted:
+    """Something about model or data differs from what the experiment says.
+
+    Attributes:
+        note: What, for example a shorter maximum length.
+    """
+
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecordArchived:
     """An earlier record was archived.
 
@@ -273,6 +284,7 @@ Event = (
     TrackingUnreachable
     | PreparationStarted
     | WorkloadCheckStarted
+    | WorkloadNoted
     | RecordArchived
     | SearchResumed
     | NothingToRun

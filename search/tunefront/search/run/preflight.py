@@ -24,7 +24,13 @@ from tunefront.spaces import (
     WorkloadError,
 )
 
-from .events import OnEvent, PreparationStarted, TrackingUnreachable, WorkloadCheckStarted
+from .events import (
+    OnEvent,
+    PreparationStarted,
+    TrackingUnreachable,
+    WorkloadCheckStarted,
+    WorkloadNoted,
+)
 
 
 def check_tracking(experiment: Experiment, on_event: OnEvent, *, fresh: bool) -> None:
@@ -96,4 +102,6 @@ def check_workload(
         described = describe_workload(experiment.workload, isolation, log, experiment.baseline)
     finally:
         isolation.close()
+    for note in described.notes:
+        on_event(WorkloadNoted(note=note))
     return settings_of(experiment, described.fingerprint), described

@@ -27,6 +27,7 @@ from tunefront.search.run.events import (
     TrialsEnded,
     TrialStarted,
     WorkloadCheckStarted,
+    WorkloadNoted,
 )
 from tunefront.search.study.trial import Trial
 from tunefront.search.text import counted, listed
@@ -64,6 +65,11 @@ def _(event: PreparationStarted) -> str:
 @_text.register
 def _(event: WorkloadCheckStarted) -> str:
     return "checking model and data"
+
+
+@_text.register
+def _(event: WorkloadNoted) -> str:
+    return event.note
 
 
 @_text.register

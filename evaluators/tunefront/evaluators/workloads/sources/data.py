@@ -5,20 +5,28 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from tunefront.evaluators.workloads.spec import WorkloadSpec
 from tunefront.spaces import WorkloadError
 
 DataRow = Mapping[str, object]
 SUFFIXES = (".jsonl", ".csv", ".parquet", ".txt")
 
 
-def read_rows(path: Path, columns: Mapping[str, type], limit: int | None = None) -> list[DataRow]:
+def read_rows(
+    path: Path,
+    columns: Mapping[str, type],
+    limit: int | None = None,
+    names: Mapping[str, str] | None = None,
+) -> list[DataRow]:
     """Read and validate the rows of a data file.
 
     Args:
         path: A .jsonl, .csv, .parquet or .txt file. A text file has a row `{"text": ...}` for each
             paragraph (paragraphs are separated by blank lines).
-        columns: Columns that every row must have, with their types (`str`, `int`, `float`).
+        columns: Columns that every row must have, with their types (`str`, `int`, `float`, or
+            `object` for any).
         limit: Maximum number of rows.
+        names: Name of a column in the file where it differs from that in `columns`.
 
     Raises:
         WorkloadError: If the file is missing, empty or of an unknown format, or a row is invalid;
@@ -31,7 +39,7 @@ def read_rows(path: Path, columns: Mapping[str, type], limit: int | None = None)
         raise WorkloadError(f"data: {path}: one of {', '.join(SUFFIXES)} is needed")
     rows: list[DataRow] = []
     for line, row in readers[path.suffix](path):
-        rows.append(_checked(path, line, row, columns))
+        rows.append(_checked(path, line, row, columns, names or {}))
         if limit is not None and len(rows) == limit:
             break
     if not rows:
@@ -39,17 +47,37 @@ def read_rows(path: Path, columns: Mapping[str, type], limit: int | None = None)
     return rows
 
 
-def _checked(path: Path, line: int, row: object, columns: Mapping[str, type]) -> DataRow:
+def data_rows(spec: WorkloadSpec, columns: Mapping[str, type]) -> list[DataRow]:
+    """Read the rows of a workload's data; see `read_rows`."""
+    return read_rows(spec.path(str(spec.data)), columns, limit=spec.items, names=spec.columns)
+
+
+def _checked(
+    path: Path, line: int, row: object, columns: Mapping[str, type], names: Mapping[str, str]
+) -> DataRow:
     if not isinstance(row, dict):
         raise WorkloadError(f"data: {path}:{line}: an object with {', '.join(columns)} is needed")
     checked = dict(row)
     for name, kind in columns.items():
-        if name not in row or row[name] is None or row[name] == "":
-            raise WorkloadError(f"data: {path}:{line}: column {name!r} is missing or empty")
-        value = row[name]
-        if isinstance(value, bool) or not isinstance(value, kind):
-            checked[name] = _converted(path, line, name, value, kind)
+        written = names.get(name, name)
+        value = row.get(written)
+        if value is None or (isinstance(value, str) and not value.strip()):
+            raise WorkloadError(
+                f"data: {path}:{line}: column {written!r} is "
+                + ("blank" if written in row else f"missing; {_mapping_hint(name, row)}")
+            )
+        whole = isinstance(value, kind) and (kind is object or not isinstance(value, bool))
+        checked[name] = value if whole else _converted(path, line, written, value, kind)
     return checked
+
+
+def _mapping_hint(name: str, row: Mapping[str, object]) -> str:
+    """Return which columns a row has, and how to name another one."""
+    there = [str(column) for column in row]
+    return (
+        f"the columns are {', '.join(there)}; name the right one with "
+        f"workload.columns: {{{name}: {there[0] if there else '...'}}}"
+    )
 
 
 def _converted(path: Path, line: int, name: str, value: object, kind: type) -> object:
@@ -73,7 +101,7 @@ def _converted(path: Path, line: int, name: str, value: object, kind: type) -> o
 
 
 def _jsonl(path: Path) -> Iterator[tuple[int, object]]:
-    with path.open(encoding="utf-8", errors="strict") as lines:
+    with path.open(encoding="utf-8-sig", errors="strict") as lines:
         number = 0
         try:
             for number, line in enumerate(lines, start=1):
@@ -86,7 +114,7 @@ def _jsonl(path: Path) -> Iterator[tuple[int, object]]:
 
 
 def _csv(path: Path) -> Iterator[tuple[int, object]]:
-    with path.open(encoding="utf-8", newline="") as lines:
+    with path.open(encoding="utf-8-sig", newline="") as lines:
         reader = csv.DictReader(lines)
         try:
             for row in reader:
@@ -116,7 +144,7 @@ def _parquet(path: Path) -> Iterator[tuple[int, object]]:
 def _text(path: Path) -> Iterator[tuple[int, object]]:
     start, block = 1, list[str]()
     try:
-        lines: Sequence[str] = path.read_text(encoding="utf-8").splitlines()
+        lines: Sequence[str] = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise WorkloadError(f"data: {path}: not UTF-8: {error}") from error
     for number, line in enumerate([*lines, ""], start=1):

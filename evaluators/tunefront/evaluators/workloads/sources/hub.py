@@ -96,6 +96,22 @@ def load_auto(spec: WorkloadSpec, auto_class: str) -> "torch.nn.Module":
     return loaded
 
 
+def load_config(spec: WorkloadSpec) -> Any:
+    """Load the model's configuration; of a model of several parts that of the text part.
+
+    Raises:
+        WorkloadError: If loading fails.
+    """
+    source = model_source(spec)
+    try:
+        found = _transformers().AutoConfig.from_pretrained(
+            source, revision=spec.revision, trust_remote_code=spec.trust_remote_code
+        )
+    except Exception as error:  # transformers raises many types; all mean a failed load
+        raise WorkloadError(f"model: {source} has no usable configuration: {error}") from error
+    return found.get_text_config()
+
+
 def load_processor(spec: WorkloadSpec, auto_class: str) -> Any:
     """Load the tokenizer or image processor of the model.
 

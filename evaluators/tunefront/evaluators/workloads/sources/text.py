@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -10,8 +11,23 @@ from tunefront.evaluators.workloads.sequential import ItemIndices
 from tunefront.evaluators.workloads.spec import WorkloadSpec
 from tunefront.spaces import WorkloadError
 
-from .data import read_rows
-from .hub import load_processor
+from .data import data_rows
+from .hub import load_config, load_processor
+
+_POSITIONS_AFTER_PAD = frozenset(
+    {
+        "camembert",
+        "data2vec-text",
+        "longformer",
+        "mpnet",
+        "roberta",
+        "roberta-prelayernorm",
+        "xlm-roberta",
+        "xlm-roberta-xl",
+        "xmod",
+    }
+)
+"""Model types of `transformers` whose positions are counted from the padding token's id on."""
 
 TOKEN_INPUTS = (
     TensorSpec(name="input_ids", dims=("batch", "sequence")),
@@ -51,25 +67,80 @@ class TokenRows:
         ]
 
 
-def tokenize_texts(spec: WorkloadSpec, texts: Sequence[str], shortest: int = 1) -> TokenRows:
-    """Tokenize texts, truncated to `max_length`; texts below `shortest` tokens are left out.
+def tokenize_texts(
+    spec: WorkloadSpec, texts: Sequence[str], longest: int | None = None
+) -> TokenRows:
+    """Tokenize texts, truncated to the length that `length_limit` allows.
+
+    Args:
+        spec: The workload.
+        texts: The texts.
+        longest: Maximum length in tokens in addition to `max_length` and the model's positions.
+    """
+    tokenizer = load_processor(spec, "AutoTokenizer")
+    length = min(filter(None, (length_limit(spec).tokens, longest)))
+    ids = tokenizer(list(texts), truncation=True, max_length=length)["input_ids"]
+    if empty := [text for text, row in zip(texts, ids, strict=True) if not row]:
+        raise WorkloadError(
+            f"data: {spec.data}: the text {empty[0][:40]!r} has no token; correct or remove it"
+        )
+    return TokenRows(ids=ids, pad=_pad(spec, tokenizer))
+
+
+def _pad(spec: WorkloadSpec, tokenizer: Any) -> int:
+    """Return the token id for padding: the model's, which its classifier looks for, if it has one.
+
+    https://huggingface.co/docs/transformers: a decoder's classifier takes the last token that is
+    not `config.pad_token_id`.
+    """
+    known = (load_config(spec).pad_token_id, tokenizer.pad_token_id, 0)
+    return next(int(found) for found in known if isinstance(found, int) and found >= 0)
+
+
+def tokenize(spec: WorkloadSpec, column: str) -> TokenRows:
+    """Tokenize the data file's texts; those of one token have none to predict and are left out.
 
     Raises:
         WorkloadError: If no text remains.
     """
-    tokenizer = load_processor(spec, "AutoTokenizer")
-    encoded = tokenizer(list(texts), truncation=True, max_length=spec.max_length)["input_ids"]
-    ids = [row for row in encoded if len(row) >= shortest]
+    rows = data_rows(spec, {column: str})
+    found = tokenize_texts(spec, [str(row[column]) for row in rows])
+    ids = [row for row in found.ids if len(row) > 1]
     if not ids:
-        raise WorkloadError(f"data: {spec.data}: every text is shorter than {shortest} tokens")
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
-    return TokenRows(ids=ids, pad=int(pad))
+        raise WorkloadError(
+            f"data: {spec.data}: every text is shorter than 2 tokens; name longer texts"
+        )
+    return TokenRows(ids=ids, pad=found.pad)
 
 
-def tokenize(spec: WorkloadSpec, column: str) -> TokenRows:
-    """Tokenize the data file's texts of at least two tokens (one to predict)."""
-    rows = read_rows(spec.path(str(spec.data)), {column: str}, limit=spec.items)
-    return tokenize_texts(spec, [str(row[column]) for row in rows], shortest=2)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LengthLimit:
+    """The maximum length of a text.
+
+    Attributes:
+        tokens: The length.
+        note: Why it is below `max_length`; empty if it is not.
+    """
+
+    tokens: int
+    note: str = ""
+
+
+def length_limit(spec: WorkloadSpec) -> LengthLimit:
+    """Return the maximum length of a text: `max_length`, or the model's positions if fewer."""
+    config = load_config(spec)
+    positions = getattr(config, "max_position_embeddings", None)
+    if not isinstance(positions, int) or positions <= 0:
+        return LengthLimit(tokens=spec.max_length)
+    if config.model_type in _POSITIONS_AFTER_PAD:
+        positions -= int(config.pad_token_id or 0) + 1
+    if positions >= spec.max_length:
+        return LengthLimit(tokens=spec.max_length)
+    return LengthLimit(
+        tokens=positions,
+        note=f"max_length {spec.max_length}: the model has {positions} positions, so longer texts "
+        f"are cut at {positions} tokens",
+    )
 
 
 def batches(rows: TokenRows, size: int, places: ItemIndices) -> Iterator[tuple[list[int], Inputs]]:

@@ -9,7 +9,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from tunefront.evaluators.workloads.files_read import files_read
+from tunefront.evaluators.workloads.sources.files_read import files_read
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_libraries_that_are_installed_below_the_folder_do_not_count(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "tunefront.evaluators.workloads.files_read._INSTALLED", (f"{folder / 'data'}/",)
+        "tunefront.evaluators.workloads.sources.files_read._INSTALLED", (f"{folder / 'data'}/",)
     )
     with files_read(folder) as found:
         (folder / "data" / "rows.csv").read_text()

@@ -1,0 +1,145 @@
+"""Checks of a workload with its unchanged model, before anything is measured."""
+
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tunefront.evaluators.pipelines.workload import AnyWorkload
+from tunefront.evaluators.store.digest import digest_of
+from tunefront.evaluators.workloads.base import TensorWorkload
+from tunefront.spaces import TunefrontError, WorkloadError
+
+if TYPE_CHECKING:
+    import torch
+
+    from tunefront.evaluators.interfaces.tensors import Inputs
+    from tunefront.evaluators.statistics.arrays import Array
+
+MASK = "attention_mask"
+"""Input that is 0 at padding."""
+ROWS_CHECKED, REQUESTS_TRIED = 4, 8
+"""Items of the batch whose outputs are compared with those alone; requests it is chosen from."""
+ROUNDING = 1e-3
+"""Largest difference, relative to the largest output; fp32 differs by about 1e-6."""
+
+
+class _CheckedEnough(BaseException):
+    """The time for the check of the quality evaluation is over."""
+
+
+def check_runs(
+    workload: TensorWorkload, module: "torch.nn.Module", requests: "list[Inputs]"
+) -> None:
+    """Run one request, and the quality evaluation for `check_s` seconds, at least one request.
+
+    Raises:
+        WorkloadError: If either fails.
+    """
+    from tunefront.evaluators.interfaces.torch_tensors import run_of
+
+    plain = run_of(module)
+    _checked("model", lambda: plain(requests[0]))
+    _checked("model", lambda: _check_rows(workload, plain))
+    deadline = time.monotonic() + workload.check_s
+    calls = 0
+
+    def run(inputs: "Inputs") -> "list[Array]":
+        nonlocal calls
+        if calls and time.monotonic() >= deadline:
+            raise _CheckedEnough
+        calls += 1
+        return plain(inputs)
+
+    with suppress(_CheckedEnough):
+        _checked("quality", lambda: workload.quality(run, None, lambda items, weights: True))
+
+
+def _check_rows(workload: TensorWorkload, run: "Callable[[Inputs], list[Array]]") -> None:
+    """Compare the outputs of items in a padded batch with those of the items alone.
+
+    Raises:
+        WorkloadError: If they differ by more than rounding.
+    """
+    batch = _most_padded(workload.requests(ROWS_CHECKED, REQUESTS_TRIED))
+    together = run(batch)[0]
+    if together.ndim == 0 or len(together) != ROWS_CHECKED:
+        return
+    for row in range(ROWS_CHECKED):
+        alone = run(_alone(batch, row))[0][0]
+        shared = together[row][tuple(slice(0, size) for size in alone.shape)]
+        if not np.allclose(
+            shared, alone, rtol=ROUNDING, atol=ROUNDING * float(np.abs(alone).max())
+        ):
+            raise WorkloadError(
+                f"model: item {row + 1} has other outputs in a batch of {ROWS_CHECKED} than alone "
+                f"(largest difference {np.abs(shared - alone).max():.3g}), so batch sizes can't be "
+                "compared; padding must not change them: check the padding token of tokenizer and "
+                "config.json, and that the model uses the attention mask"
+            )
+
+
+def _most_padded(requests: "list[Inputs]") -> "Inputs":
+    """Return the request with the most padding; the first one if there is no mask."""
+    return min(requests, key=lambda one: one[MASK].mean() if MASK in one else 0.0)
+
+
+def _alone(batch: "Inputs", row: int) -> "Inputs":
+    """Return an item of a batch without its padding."""
+    if MASK not in batch:
+        return {name: array[row : row + 1] for name, array in batch.items()}
+    length = int(batch[MASK][row].sum())
+    width = batch[MASK].shape[1]
+    return {
+        name: array[row : row + 1, :length]
+        if array.shape[1:2] == (width,)
+        else array[row : row + 1]
+        for name, array in batch.items()
+    }
+
+
+def _checked(key: str, call: Callable[[], object]) -> None:
+    try:
+        call()
+    except TunefrontError:
+        raise
+    except Exception as error:  # a user's code can raise anything
+        raise WorkloadError(
+            f"{key}: the unchanged model can't be run: {type(error).__name__}: {error}"
+        ) from error
+
+
+def check_repeatable(
+    workload: AnyWorkload, module: "torch.nn.Module | None", requests: Iterable[object]
+) -> None:
+    """Raise WorkloadError if a second call returns other weights or requests."""
+    if module is not None and module_digest(workload.load_module()) != module_digest(module):
+        raise WorkloadError(
+            "model: the weights differ from one call to the next, but every process loads the "
+            "model anew; seed them with torch.manual_seed, or load them from a file"
+        )
+    if digest_of(workload.requests(2, 1)) != digest_of(requests):
+        raise WorkloadError(
+            "inputs: the requests differ from one call to the next, but all candidates are "
+            "measured with the same ones; use a fixed seed, e.g. numpy.random.default_rng(0)"
+        )
+
+
+def module_digest(module: "torch.nn.Module") -> str:
+    """Return a hash of a module's classes, parameters and buffers."""
+    classes = sorted({f"{type(m).__module__}.{type(m).__qualname__}" for m in module.modules()})
+    tensors = {
+        name: _plain_array(tensor)
+        for name, tensor in (*module.named_parameters(), *module.named_buffers())
+    }
+    return digest_of([classes, tensors])
+
+
+def _plain_array(tensor: "torch.Tensor") -> "Array":
+    """Return the bytes of a tensor of any dtype as an array."""
+    import torch
+
+    found: Array = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
+    return found
