@@ -57,7 +57,6 @@ def decoder(folder: Path, pad_token_id: int | None) -> None:
         n_embd=16,
         n_layer=1,
         n_head=2,
-        num_labels=2,
         pad_token_id=pad_token_id,
         initializer_range=0.5,
     )
@@ -73,8 +72,9 @@ def encoder(folder: Path, **settings: object) -> None:
         num_hidden_layers=1,
         num_attention_heads=2,
         intermediate_size=32,
-        **{"max_position_embeddings": 8, "num_labels": 2, **settings},
+        max_position_embeddings=8,
     )
+    config.update(settings)
     transformers.BertForSequenceClassification(config).save_pretrained(folder / "model")
     write_tokenizer(folder / "model", pad="[PAD]")
 
@@ -111,11 +111,11 @@ def test_texts_are_cut_at_the_positions_that_the_model_has(
     (tmp_path / "rows.jsonl").write_text(
         "".join(json.dumps({"text": " ".join(WORDS[:15]), "label": 0}) + "\n" for _ in range(4))
     )
-    note = "max_length 256: the model has 8 positions, so longer texts are cut at 8 tokens"
+    note = "4 of 4 texts are cut at 8 tokens, as many as the model reads (max_length is 256)"
     assert describe_workload(spec, isolation, tmp_path / "log").notes == (note,)
     (request,) = build_workload(spec).requests(2, 1)
     assert request["input_ids"].shape == (2, 8)
-    assert length_limit(replace(spec, max_length=4)).note == ""
+    assert build_workload(replace(spec, max_length=4)).notes() == ()
 
 
 def test_positions_after_the_padding_token_are_fewer(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_positions_after_the_padding_token_are_fewer(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     config.save_pretrained(tmp_path / "model")
     (tmp_path / "model" / "model.safetensors").touch()
-    assert length_limit(text_spec(tmp_path, max_length=1000)).tokens == 512
+    assert length_limit(text_spec(tmp_path, max_length=1000)) == 512
 
 
 def test_a_text_without_tokens_is_named(tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ def image_spec(folder: Path, channels: int) -> WorkloadSpec:
         embedding_size=8,
         hidden_sizes=[8, 16],
         depths=[1, 1],
-        num_labels=2,
+        id2label={0: "even", 1: "odd"},
         layer_type="basic",
     )
     transformers.ResNetForImageClassification(config).save_pretrained(folder / "model")

@@ -15,7 +15,7 @@ from tunefront.evaluators.workloads.sources.text import (
     TOKEN_INPUTS,
     TokenRows,
     batches,
-    length_limit,
+    length_notes,
     tokenize,
 )
 from tunefront.spaces.metric import Metric
@@ -146,8 +146,8 @@ class CausalLM(TensorWorkload):
         return (*model_files(self.spec), self.spec.path(str(self.spec.data)))
 
     def notes(self) -> Sequence[str]:
-        """Return a note if the model has fewer positions than `max_length`."""
-        return tuple(filter(None, [length_limit(self.spec).note]))
+        """Return a note if texts are cut at fewer tokens than `max_length`."""
+        return length_notes(self.spec, self._rows)
 
     def save_processor(self, folder: Path) -> None:
         """Save the tokenizer."""

@@ -1,6 +1,7 @@
 """Text encoders, evaluated by retrieval: find the document that belongs to a query."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +26,7 @@ from tunefront.evaluators.workloads.sources.text import (
     TOKEN_INPUTS,
     TokenRows,
     batches,
-    length_limit,
+    length_notes,
     tokenize_texts,
 )
 from tunefront.spaces.metric import Metric
@@ -112,7 +113,7 @@ class TextEmbedding(TensorWorkload):
 
     def requests(self, batch_size: int, count: int) -> list[Inputs]:
         """Return documents in file order, repeated from the start if there are too few."""
-        documents = TokenRows(ids=self._tokens.ids[: len(self._documents)], pad=self._tokens.pad)
+        documents = replace(self._tokens, ids=self._tokens.ids[: len(self._documents)])
         return documents.requests(batch_size, count)
 
     def quality(
@@ -181,8 +182,8 @@ class TextEmbedding(TensorWorkload):
         return (*model_files(self.spec), self.spec.path(str(self.spec.data)))
 
     def notes(self) -> Sequence[str]:
-        """Return a note if the model has fewer positions than `max_length`."""
-        return tuple(filter(None, [length_limit(self.spec).note]))
+        """Return a note if texts are cut at fewer tokens than `max_length`."""
+        return length_notes(self.spec, self._tokens)
 
     def save_processor(self, folder: Path) -> None:
         """Save the tokenizer."""

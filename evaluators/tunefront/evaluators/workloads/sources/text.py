@@ -43,10 +43,12 @@ class TokenRows:
     Attributes:
         ids: Token ids of each text.
         pad: Token id that pads shorter texts.
+        longest: Number of tokens at which longer texts were cut.
     """
 
     ids: Sequence[Sequence[int]]
     pad: int
+    longest: int
 
     def batch(self, indices: Sequence[int]) -> Inputs:
         """Return ids and mask of these texts, int64 `(batch, longest)`, padded on the right."""
@@ -70,7 +72,7 @@ class TokenRows:
 def tokenize_texts(
     spec: WorkloadSpec, texts: Sequence[str], longest: int | None = None
 ) -> TokenRows:
-    """Tokenize texts, truncated to the length that `length_limit` allows.
+    """Tokenize texts, truncated to `length_limit`.
 
     Args:
         spec: The workload.
@@ -78,13 +80,13 @@ def tokenize_texts(
         longest: Maximum length in tokens in addition to `max_length` and the model's positions.
     """
     tokenizer = load_processor(spec, "AutoTokenizer")
-    length = min(filter(None, (length_limit(spec).tokens, longest)))
+    length = min(filter(None, (length_limit(spec), longest)))
     ids = tokenizer(list(texts), truncation=True, max_length=length)["input_ids"]
     if empty := [text for text, row in zip(texts, ids, strict=True) if not row]:
         raise WorkloadError(
             f"data: {spec.data}: the text {empty[0][:40]!r} has no token; correct or remove it"
         )
-    return TokenRows(ids=ids, pad=_pad(spec, tokenizer))
+    return TokenRows(ids=ids, pad=_pad(spec, tokenizer), longest=length)
 
 
 def _pad(spec: WorkloadSpec, tokenizer: Any) -> int:
@@ -110,36 +112,28 @@ def tokenize(spec: WorkloadSpec, column: str) -> TokenRows:
         raise WorkloadError(
             f"data: {spec.data}: every text is shorter than 2 tokens; name longer texts"
         )
-    return TokenRows(ids=ids, pad=found.pad)
+    return TokenRows(ids=ids, pad=found.pad, longest=found.longest)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LengthLimit:
-    """The maximum length of a text.
-
-    Attributes:
-        tokens: The length.
-        note: Why it is below `max_length`; empty if it is not.
-    """
-
-    tokens: int
-    note: str = ""
-
-
-def length_limit(spec: WorkloadSpec) -> LengthLimit:
+def length_limit(spec: WorkloadSpec) -> int:
     """Return the maximum length of a text: `max_length`, or the model's positions if fewer."""
     config = load_config(spec)
     positions = getattr(config, "max_position_embeddings", None)
     if not isinstance(positions, int) or positions <= 0:
-        return LengthLimit(tokens=spec.max_length)
+        return spec.max_length
     if config.model_type in _POSITIONS_AFTER_PAD:
         positions -= int(config.pad_token_id or 0) + 1
-    if positions >= spec.max_length:
-        return LengthLimit(tokens=spec.max_length)
-    return LengthLimit(
-        tokens=positions,
-        note=f"max_length {spec.max_length}: the model has {positions} positions, so longer texts "
-        f"are cut at {positions} tokens",
+    return min(positions, spec.max_length)
+
+
+def length_notes(spec: WorkloadSpec, rows: TokenRows) -> tuple[str, ...]:
+    """Return a note if texts are cut at fewer tokens than `max_length`."""
+    cut = sum(len(row) == rows.longest for row in rows.ids)
+    if rows.longest >= spec.max_length or not cut:
+        return ()
+    return (
+        f"{cut} of {len(rows.ids)} texts are cut at {rows.longest} tokens, as many as the model "
+        f"reads (max_length is {spec.max_length})",
     )
 
 
