@@ -1,5 +1,6 @@
 """Metrics: name, unit, direction, kind, and how a metric depends on the speed-up."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -42,6 +43,9 @@ class Metric:
             workload measures at most one such metric.
         occupies: Memory that a running candidate occupies by this much: of the `host`, of a `gpu`,
             or `none`. Candidates run at the same time only if these fit together.
+        lowest: The smallest possible value; None if it is not known (0 for all but quality and
+            training).
+        highest: The largest possible value; None if there is none.
     """
 
     name: str
@@ -54,6 +58,17 @@ class Metric:
     single_reading: bool = False
     reference_rate: bool = False
     occupies: Occupies = "none"
+    lowest: float | None = None
+    highest: float | None = None
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The smallest and the largest possible value; infinite where there is none."""
+        known = 0.0 if self.kind in ("speed", "memory", "energy", "cost") else -math.inf
+        return (
+            known if self.lowest is None else self.lowest,
+            math.inf if self.highest is None else self.highest,
+        )
 
     @property
     def timed(self) -> bool:

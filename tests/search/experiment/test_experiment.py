@@ -131,6 +131,26 @@ def test_metrics_are_the_measured_ones_the_workloads_and_the_drop(load: Load) ->
 def test_a_custom_workload_names_its_own_metric(load: Load) -> None:
     experiment = load("workload.metric=mae", "objectives={mae: minimize}", text=CUSTOM)
     assert experiment.objectives == (Objective(metric="mae", direction="minimize"),)
+    assert experiment.primary.direction == "minimize", "as the objective says"
+
+
+@pytest.mark.parametrize(("limit", "direction"), [("<= 2", "minimize"), (">= 2", "maximize")])
+def test_a_custom_metric_s_direction_follows_from_a_limit(
+    limit: str, direction: str, load: Load
+) -> None:
+    experiment = load(
+        "workload.metric=mae",
+        "objectives={throughput: maximize}",
+        f"limits={{mae: '{limit}'}}",
+        text=CUSTOM,
+    )
+    assert experiment.primary.direction == direction
+
+
+def test_a_custom_metric_s_direction_is_asked_for_where_nothing_says_it(load: Load) -> None:
+    told = "workload.direction: is missing: write minimize or maximize, whichever is better for mae"
+    with pytest.raises(ExperimentError, match=told):
+        load("workload.metric=mae", "objectives={throughput: maximize}", "limits={}", text=CUSTOM)
 
 
 GPU_MACHINE = Gpu(name="Made-up GPU", memory_mb=1, capability=(9, 0))
@@ -231,15 +251,6 @@ def test_inactive_choices_are_no_part_of_the_baseline(load: Load) -> None:
     assert experiment.baseline == Configuration(
         {"pruning_ratio": 0.0, "runtime": "torch", "batch_size": 1, "threads": 1}
     )
-
-
-def test_a_metric_may_have_limits_on_both_sides(load: Load) -> None:
-    limits = load("limits.latency_ms=['>= 1', '<= 12']").limits
-    assert [str(limit) for limit in limits] == [
-        "quality_drop <= 5",
-        "latency_ms >= 1",
-        "latency_ms <= 12",
-    ]
 
 
 @pytest.mark.parametrize(("cores", "gpus", "trials"), [(8, 0, 4), (1, 0, 1), (8, 2, 2)])
@@ -379,9 +390,19 @@ def test_a_smoke_run_is_short_whatever_is_asked_for(load: Load) -> None:
             "but got 5",
         ),
         (
-            "limits.quality_drop=['<= 1', '>= 2']",
-            "FILE:13: limits: limits contradict each other: "
-            "quality_drop >= 2 and quality_drop <= 1",
+            "limits.quality_drop='>= 2'",
+            "FILE:14: limits.quality_drop: >= 2 refuses the better values: lower quality_drop is "
+            "better; write '<= NUMBER'",
+        ),
+        (
+            "limits.latency_ms='<= -1'",
+            "FILE:13: limits.latency_ms: no value can keep latency_ms <= -1: latency_ms is at "
+            "least 0",
+        ),
+        (
+            "objectives.throughput=minimize",
+            "FILE:11: objectives.throughput: minimize contradicts the metric, of which higher "
+            "values are better; write maximize",
         ),
         (
             "workload.model=${prepared}/model",

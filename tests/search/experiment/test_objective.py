@@ -17,11 +17,12 @@ from tunefront.evaluators import (
 )
 from tunefront.search import Limit, Objective
 from tunefront.search.experiment.metrics import QUALITY_DROP
-from tunefront.search.experiment.objective import Bound, check_limits, quality_drop
+from tunefront.search.experiment.objective import Bound, check_direction, quality_drop
 from tunefront.spaces import ExperimentError
 
 LATENCY = measured_metrics()["latency_ms"]
 ACCURACY = Metric(name="accuracy", unit="", direction="maximize", summary="")
+SHARE = Metric(name="share", unit="", direction="maximize", summary="", lowest=0.0, highest=1.0)
 ERROR = Metric(name="error", unit="", direction="minimize", summary="")
 PERPLEXITY = Metric(name="perplexity", unit="", direction="minimize", summary="", scale="log")
 METRICS = {**measured_metrics(), "quality_drop": QUALITY_DROP}
@@ -47,8 +48,8 @@ def test_an_objective_times_its_sign_is_to_be_minimized() -> None:
     ("written", "test", "bound"),
     [
         ("<= 12", "<=", 12.0),
-        (">=3.5", ">=", 3.5),
-        ("  <=  -1e-3  ", "<=", -0.001),
+        ("<=3.5", "<=", 3.5),
+        ("  <=  1e-3  ", "<=", 0.001),
         ("<= +.5", "<=", 0.5),
     ],
 )
@@ -140,18 +141,32 @@ def test_no_number_keeps_no_limit() -> None:
     assert not limit(">=", 10.0).kept(float("nan"))
 
 
-def test_limits_that_no_value_keeps_together_are_refused() -> None:
-    with pytest.raises(ExperimentError) as caught:
-        check_limits((limit("<=", 5.0), limit(">=", 6.0)))
-    text = "limits contradict each other: latency_ms >= 6 and latency_ms <= 5"
-    assert str(caught.value) == text
+@pytest.mark.parametrize(
+    ("metric", "written", "message"),
+    [
+        (LATENCY, ">= 5", ">= 5 refuses the better values: lower latency_ms is better; write '<="),
+        (SHARE, "<= 0.5", "<= 0.5 refuses the better values: higher share is better; write '>="),
+        (SHARE, ">= 1.5", "no value can keep share >= 1.5: share is between 0 and 1"),
+        (SHARE, ">= 0", "every value keeps share >= 0: share is between 0 and 1; remove the limit"),
+        (LATENCY, "<= -1e-3", "no value can keep latency_ms <= -0.001: latency_ms is at least 0"),
+    ],
+)
+def test_a_limit_that_decides_nothing_or_the_wrong_thing_is_refused(
+    metric: Metric, written: str, message: str
+) -> None:
+    assert refusal(metric, written).startswith(message)
 
 
-def test_limits_that_some_value_keeps_may_stand_together() -> None:
-    check_limits(())
-    check_limits((limit("<=", 5.0), limit(">=", 5.0)))
-    check_limits((limit("<=", 5.0), limit(">=", 6.0, "throughput")))
-    check_limits((limit(">=", 5.0), limit(">=", 6.0)))
+def test_a_limit_at_the_best_value_can_be_kept() -> None:
+    assert Limit.parse(SHARE, ">= 1").bound == 1
+    assert Limit.parse(QUALITY_DROP, "<= -5%").bound == -5
+
+
+def test_an_objective_against_its_metric_is_refused() -> None:
+    check_direction(SHARE, "maximize")
+    told = "minimize contradicts the metric, of which higher values are better; write maximize"
+    with pytest.raises(ExperimentError, match=told):
+        check_direction(SHARE, "minimize")
 
 
 def judged(

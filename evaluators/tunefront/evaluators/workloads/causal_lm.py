@@ -53,12 +53,15 @@ class CausalLM(TensorWorkload):
             direction="minimize",
             summary="exp of the mean loss a token on the workload's texts",
             scale="log",
+            lowest=1.0,
         ),
         Metric(
             name="agreement",
             unit="",
             direction="maximize",
             summary="share of next tokens that are the reference model's",
+            lowest=0.0,
+            highest=1.0,
         ),
     )
     inputs = TOKEN_INPUTS

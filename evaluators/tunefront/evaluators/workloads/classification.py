@@ -23,12 +23,16 @@ METRICS = (
         unit="",
         direction="maximize",
         summary="share of items whose likeliest class is the right one",
+        lowest=0.0,
+        highest=1.0,
     ),
     Metric(
         name="agreement",
         unit="",
         direction="maximize",
         summary="share of items whose likeliest class is the reference model's",
+        lowest=0.0,
+        highest=1.0,
     ),
 )
 

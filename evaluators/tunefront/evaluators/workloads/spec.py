@@ -11,12 +11,14 @@ from tunefront.spaces.metric import Direction
 from .base import Architecture
 
 ARCHITECTURES: tuple[str, ...] = get_args(Architecture)
+CUSTOM = "custom"
+"""The task whose metric the experiment names."""
 _NEEDED: Mapping[str, tuple[str, ...]] = {
     "causal-lm": ("data",),
     "text-embedding": ("data",),
     "text-classification": ("data",),
     "image-classification": ("data",),
-    "custom": ("inputs", "quality"),
+    CUSTOM: ("inputs", "quality"),
 }
 """Keys that must be given, by task."""
 _COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -24,7 +26,7 @@ _COLUMNS: Mapping[str, tuple[str, ...]] = {
     "text-embedding": ("query", "document"),
     "text-classification": ("text", "label"),
     "image-classification": ("image", "label"),
-    "custom": (),
+    CUSTOM: (),
 }
 """Columns of the data, by task."""
 
@@ -81,7 +83,7 @@ class WorkloadSpec:
                 f"architecture: unknown value {self.architecture!r}"
                 f"{did_you_mean(self.architecture, ARCHITECTURES)}"
             )
-        if self.architecture is not None and self.task != "custom":
+        if self.architecture is not None and self.task != CUSTOM:
             raise WorkloadError(
                 f"architecture: only task custom declares it, but the task is {self.task}, which "
                 "has its own; remove the key"
@@ -97,7 +99,7 @@ class WorkloadSpec:
                     f"{did_you_mean(name, known)}"
                 )
         named = (self.model, self.inputs, self.quality, self.samples)
-        callables = named if self.task == "custom" else ()
+        callables = named if self.task == CUSTOM else ()
         for written in callables:
             if written is not None and written.count(":") != 1:
                 raise WorkloadError(

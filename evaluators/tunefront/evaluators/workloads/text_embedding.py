@@ -60,18 +60,24 @@ class TextEmbedding(TensorWorkload):
             unit="",
             direction="maximize",
             summary="share of queries whose nearest document is the right one",
+            lowest=0.0,
+            highest=1.0,
         ),
         Metric(
             name="mrr",
             unit="",
             direction="maximize",
             summary="mean reciprocal rank of the right document",
+            lowest=0.0,
+            highest=1.0,
         ),
         Metric(
             name="cosine",
             unit="",
             direction="maximize",
             summary="mean cosine between a vector and the reference model's",
+            lowest=-1.0,
+            highest=1.0,
         ),
     )
     inputs = TOKEN_INPUTS

@@ -28,7 +28,7 @@ def pick_command(experiment: Path, limits: Sequence[str], prefer: str | None, st
     \b
     tunefront pick experiments/minilm --limit 'latency_ms<=12' --prefer throughput
     """
-    from tunefront.search.experiment.objective import Limit, check_limits
+    from tunefront.search.experiment.objective import Limit
     from tunefront.search.results.archive import open_search
     from tunefront.search.results.result import study_result
     from tunefront.search.study.study import Study
@@ -38,7 +38,6 @@ def pick_command(experiment: Path, limits: Sequence[str], prefer: str | None, st
     chosen = tuple(Limit.parse_expression(text, loaded.metrics) for text in limits)
     named = {limit.metric for limit in chosen}
     kept = tuple(limit for limit in loaded.limits if limit.metric not in named)
-    check_limits((*kept, *chosen))
     result = study_result(Study.read(loaded), (*kept, *chosen), prefer)
     print_result(result, style)
     if style == "table" and (lines := relaxation_lines(result, (*kept, *chosen), prefer)):

@@ -118,12 +118,14 @@ class Limit:
             raise ExperimentError(f"{number!r} is not a number") from error
         if not math.isfinite(bound):
             raise ExperimentError(f"a finite bound is needed, but got {number}")
-        return cls(
+        found = cls(
             metric=metric.name,
             test="<=" if test == "<=" else ">=",
             bound=bound,
             kind=metric.kind,
         )
+        _check_bound(metric, found)
+        return found
 
     @classmethod
     def parse_expression(cls, text: str, metrics: Mapping[str, Metric]) -> "Limit":
@@ -145,12 +147,39 @@ class Limit:
         return cls.parse(metrics[name], rest)
 
 
-def check_limits(limits: tuple[Limit, ...]) -> None:
-    """Raise ExperimentError for limits that no value can keep together."""
-    for low in (limit for limit in limits if limit.test == ">="):
-        for high in (limit for limit in limits if limit.test == "<="):
-            if low.metric == high.metric and low.bound > high.bound:
-                raise ExperimentError(f"limits contradict each other: {low} and {high}")
+def check_direction(metric: Metric, direction: Direction) -> None:
+    """Raise ExperimentError for an objective against the metric's own direction."""
+    if direction != metric.direction:
+        better = "higher" if metric.direction == "maximize" else "lower"
+        raise ExperimentError(
+            f"{direction} contradicts the metric, of which {better} values are better; write "
+            f"{metric.direction}"
+        )
+
+
+def _check_bound(metric: Metric, limit: Limit) -> None:
+    """Raise ExperimentError for a limit that only keeps bad values, or that decides nothing."""
+    right = "<=" if metric.direction == "minimize" else ">="
+    if limit.test != right:
+        better = "higher" if metric.direction == "maximize" else "lower"
+        raise ExperimentError(
+            f"{limit.test} {show(limit.bound)} refuses the better values: {better} {metric.name} "
+            f"is better; write '{right} NUMBER'"
+        )
+    best, worst = metric.range if right == "<=" else metric.range[::-1]
+    if not limit.kept(best):
+        raise ExperimentError(f"no value can keep {limit}: {metric.name} is {_range_text(metric)}")
+    if limit.kept(worst):
+        raise ExperimentError(
+            f"every value keeps {limit}: {metric.name} is {_range_text(metric)}; remove the limit"
+        )
+
+
+def _range_text(metric: Metric) -> str:
+    low, high = metric.range
+    if math.isinf(high):
+        return f"at least {show(low)}"
+    return f"between {show(low)} and {show(high)}"
 
 
 def quality_drop(primary: Metric, own: Evaluation, baseline: Evaluation) -> Measurement:

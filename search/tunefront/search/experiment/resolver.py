@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from tunefront.evaluators import (
+    Direction,
     Metric,
     Protocol,
     Timeouts,
@@ -18,6 +19,7 @@ from tunefront.evaluators import (
     catalog_of,
     prepared_folder,
 )
+from tunefront.evaluators.workloads.spec import CUSTOM
 from tunefront.spaces import (
     PRESETS,
     Catalog,
@@ -38,7 +40,7 @@ from tunefront.spaces import (
 from .document import Document, find_experiment, read_document, slug_of
 from .experiment import Budget, Experiment, Prepare
 from .metrics import metrics_of, why_not_measured
-from .objective import Limit, Objective, check_limits
+from .objective import Limit, Objective, check_direction
 from .schema import ExperimentSection
 
 SMOKE_SUFFIX = " (smoke)"
@@ -314,6 +316,7 @@ class _Resolver:
                 fields[name] = fields[name].replace(PREPARED, str(prepare.folder))
         if isinstance(fields["data"], str):
             fields["data"] = os.path.expanduser(fields["data"])
+        fields["direction"] = self._direction()
         try:
             return WorkloadSpec(
                 **fields,
@@ -323,6 +326,23 @@ class _Resolver:
             )
         except WorkloadError as error:
             raise self._fail(["workload"], error) from error
+
+    def _direction(self) -> Direction:
+        """Return the direction of a custom metric: as written, or as objective or limit imply."""
+        section = self.section
+        name = section.workload.metric
+        if section.workload.direction is not None or section.workload.task != CUSTOM:
+            return section.workload.direction or "maximize"
+        if name in section.objectives:
+            return section.objectives[name]
+        limit = str(section.limits.get(name, "")).strip()
+        if limit[:2] in ("<=", ">="):
+            return "minimize" if limit.startswith("<=") else "maximize"
+        raise self._fail(
+            ["workload", "direction"],
+            f"is missing: write minimize or maximize, whichever is better for {name}, which is "
+            "neither an objective nor a limit",
+        )
 
     def _space(self, catalog: Catalog) -> SearchSpace:
         written = dict(self.section.space)
@@ -382,6 +402,11 @@ class _Resolver:
                     f"no measure produces {name!r} for {self.section.workload.task}"
                     f"{self._why_not(name) or did_you_mean(name, metrics)}",
                 )
+        for name, direction in self.section.objectives.items():
+            try:
+                check_direction(metrics[name], direction)
+            except ExperimentError as error:
+                raise self._fail(["objectives", name], error) from error
         return tuple(
             Objective(metric=name, direction=direction, kind=metrics[name].kind)
             for name, direction in self.section.objectives.items()
@@ -402,12 +427,7 @@ class _Resolver:
                     f"unknown metric {name!r}{self._why_not(name) or did_you_mean(name, metrics)}",
                 )
             try:
-                texts: list[object] = written if isinstance(written, list) else [written]
-                limits += [Limit.parse(metrics[name], text) for text in texts]
+                limits.append(Limit.parse(metrics[name], written))
             except ExperimentError as error:
                 raise self._fail(["limits", name], error) from error
-        try:
-            check_limits(tuple(limits))
-        except ExperimentError as error:
-            raise self._fail(["limits"], error) from error
         return tuple(limits)

@@ -28,7 +28,7 @@ class WorkloadSection(_Section):
     quality: str | None = None
     samples: str | None = None
     metric: str = Field(default="score", pattern=r"^[a-z][a-z0-9_]*$")
-    direction: Direction = "maximize"
+    direction: Direction | None = None
     architecture: Architecture | None = None
 
 
