@@ -13,7 +13,7 @@ from .conftest import EXPERIMENT, command, environment, in_process
 
 CUSTOM = """\
 name: custom
-workload: {task: custom, model: "mine:model", inputs: "mine:inputs", quality: "mine:raises"}
+workload: {task: custom, model: "mine:model", inputs: "mine:inputs", quality: "mine:quality"}
 space: {runtime: [torch], batch_size: [1, 2]}
 baseline: {runtime: torch, batch_size: 1}
 objectives: {throughput: maximize, score: maximize}
@@ -30,7 +30,12 @@ def model():
     return torch.nn.Linear(4, 2)
 
 def inputs(batch_size, count):
+    if batch_size == 1:
+        raise RuntimeError("no batches of one")
     return [{"input": np.ones((batch_size, 4), dtype=np.float32)} for _ in range(count)]
+
+def quality(run):
+    return 1.0
 
 def raises(run):
     raise RuntimeError("the labels are gone")
@@ -82,12 +87,21 @@ def test_a_baseline_that_fails_ends_the_search_at_once(tmp_path: Path) -> None:
     variables = environment(new_cache(tmp_path / "cache"))
     done = command("run", tmp_path / "experiment.yaml", extra=variables)
     assert done.returncode == 4, done.stderr
-    assert "the labels are gone" in done.stdout
+    assert "no batches of one" in done.stdout
     shown = in_process(
         *("show", tmp_path / "experiment.yaml", "--all", "--format", "json"), extra=variables
     )
     trials = json.loads(shown.stdout)
-    assert [(t["number"], t["status"], t["stage"]) for t in trials] == [(0, "failed", "quality")]
+    assert [(t["number"], t["status"], t["stage"]) for t in trials] == [(0, "failed", "prepare")]
+
+
+def test_a_quality_function_that_fails_is_found_before_the_search(tmp_path: Path) -> None:
+    (tmp_path / "experiment.yaml").write_text(CUSTOM.replace("mine:quality", "mine:raises"))
+    (tmp_path / "mine.py").write_text(MODULE)
+    code, message = run(tmp_path)
+    assert code == 2
+    assert "quality: the unchanged model can't be run: RuntimeError: the labels" in message
+    assert not (tmp_path / "results" / "broken" / "study.db").exists()
 
 
 def test_an_objective_that_no_measure_produces(folder: Path) -> None:

@@ -95,6 +95,7 @@ def cli(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> C
     """The command line, in this process, measuring shortly: exit code, stdout, stderr."""
     monkeypatch.setattr("tunefront.search.deploy.verify.VERIFY_S", 0.2)
     monkeypatch.setattr("tunefront.search.deploy.rounds.ROUND_S", 0.2)
+    monkeypatch.setattr("tunefront.search.deploy.rounds.ROUNDS", 1)
 
     def call(*arguments: str | Path) -> tuple[int, str, str]:
         capfd.readouterr()

@@ -13,6 +13,7 @@ from tunefront.search.cluster.supervisor import (
     RayLost,
     RaySupervisor,
     end_processes,
+    processes_of,
     ray_folder_of,
 )
 from tunefront.spaces import ClusterError
@@ -105,8 +106,11 @@ def test_ray_listens_on_this_machine_only_and_is_restarted_when_it_ends(tmp_path
     killed = RaySupervisor(tmp_path, cores=1, gpus=0)  # of a driver that ends without `__exit__`
     killed.__enter__()
     assert {"raylet", "gcs_server"} <= names(tmp_path)
+    agents = [p for p in processes_of(tmp_path) if "Agent" in "".join(p.cmdline())]
+    assert agents, "they overwrite the tag"
     assert end_processes(tmp_path) > 2
     assert not tagged(tmp_path)
+    assert not [agent for agent in agents if agent.is_running()]
     killed.__exit__(None, None, None)
     check_nothing_left(tmp_path)
 

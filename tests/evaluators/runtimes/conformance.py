@@ -30,8 +30,8 @@ from .conftest import MODULES, Build, Case, formats_of, request_of
 
 COMPILED = {("encoder", "fp32", "none"), ("flat", "bf16", "w8 dynamic")}
 """Compiling takes long: beside the decoders these cases show that the other modules compile."""
-SOON = {("fp32", "none"), ("bf16", "w8 rtn")}
-"""What the compiled decoder, which takes longest, is every time; `make soak` tries the rest."""
+LATE = {("torch", "encoder", "bf16", "w8 dynamic"), ("torch", "decoder", "fp32", "w8 dynamic")}
+"""Cases of torch that take 10 s each; `make soak` tries them and all but one compiled decoder."""
 
 
 def cases_of(runtime: str) -> list[ParameterSet]:
@@ -45,8 +45,8 @@ def cases_of(runtime: str) -> list[ParameterSet]:
 
 
 def marked(case: Case) -> ParameterSet:
-    format_ = (case.precision, case.quantization)
-    late = case.runtime == "inductor" and case.module == "decoder" and format_ not in SOON
+    plain = (case.precision, case.quantization) == ("fp32", "none")
+    late = case in LATE or (case.runtime == "inductor" and case.module == "decoder" and not plain)
     return pytest.param(case, marks=[pytest.mark.soak] if late else [], id="-".join(case))
 
 

@@ -139,10 +139,10 @@ def test_a_text_without_tokens_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"num_labels": 1}, "accuracy needs a classifier .* its configuration says 1 output"),
+        ({"num_labels": 1}, "accuracy needs a classifier .* its configuration has 1 output"),
         (
             {"problem_type": "multi_label_classification"},
-            "its configuration says multi_label_classification; use task custom",
+            "its configuration has multi_label_classification; use task custom",
         ),
     ],
 )

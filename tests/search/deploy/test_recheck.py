@@ -48,6 +48,8 @@ def exported(
     (folder / "experiment.yaml").write_text(EXPERIMENT)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TUNEFRONT_CACHE", str(folder / "cache"))
+        patch.setattr("tunefront.search.deploy.rounds.ROUND_S", 0.2)
+        patch.setattr("tunefront.search.deploy.verify.VERIFY_S", 0.2)
         experiment = load_experiment(folder)
         settings, described = check_workload(experiment, lambda line: None)
         study = Study.open(experiment, {"test": "yes"})
@@ -76,6 +78,7 @@ def copy(exported: Path, tmp_path: Path) -> Callable[..., Path]:
 def once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A single round is enough."""
     monkeypatch.setattr("tunefront.search.deploy.rounds.ROUNDS", 1)
+    monkeypatch.setattr("tunefront.search.deploy.rounds.ROUND_S", 0.2)
 
 
 def cli(*arguments: str | Path) -> Result:

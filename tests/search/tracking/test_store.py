@@ -57,7 +57,7 @@ def test_processes_that_make_a_store_at_once_all_use_it(experiment: Experiment) 
 
 
 @pytest.mark.usefixtures("cold")
-@pytest.mark.parametrize("after_s", [2.0, 4.0, 6.0])
+@pytest.mark.parametrize("after_s", [2.0, 5.0])
 def test_a_store_whose_making_was_killed_is_made_again(
     experiment: Experiment, after_s: float
 ) -> None:

@@ -138,7 +138,7 @@ class Workload(ABC, Generic[RequestT, CallerT]):
         return ()
 
     def notes(self) -> Sequence[str]:
-        """Return what differs from what the experiment says, such as a shorter maximum length."""
+        """Return differences from the experiment file, such as a shorter maximum length."""
         return ()
 
     def save_processor(self, folder: "Path") -> None:

@@ -48,7 +48,7 @@ def class_names(spec: WorkloadSpec) -> dict[str, int]:
         kind = config.problem_type or f"{config.num_labels} output"
         raise WorkloadError(
             f"model: {spec.model}: accuracy needs a classifier with one class an item, but its "
-            f"configuration says {kind}; use task custom for this model"
+            f"configuration has {kind}; use task custom for this model"
         )
     return {str(name): int(number) for number, name in config.id2label.items()}
 

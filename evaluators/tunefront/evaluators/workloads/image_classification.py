@@ -59,7 +59,7 @@ class ImageClassification(TensorWorkload):
 
     @cached_property
     def _channels(self) -> int:
-        """The model's number of channels; 3 if its configuration does not say.
+        """The model's number of channels; 3 if its configuration has none.
 
         Raises:
             WorkloadError: If it is neither 1 nor 3.

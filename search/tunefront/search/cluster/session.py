@@ -53,6 +53,7 @@ def ray_session(cores: int, gpus: int | None = None, folder: Path | None = None)
 
     local: dict[str, Any] = {}
     if not address:
+        _without_monitors()
         local = {"num_cpus": cores, "num_gpus": gpus, "object_store_memory": OBJECT_STORE_BYTES}
         local |= {"_temp_dir": str(folder)} if folder is not None else {}
     try:
@@ -78,6 +79,20 @@ def ray_session(cores: int, gpus: int | None = None, folder: Path | None = None)
         yield
     finally:
         ray.shutdown()
+
+
+def _without_monitors() -> None:
+    """Keep a local Ray from starting its autoscaler, its log monitor and its dashboard server.
+
+    A local Ray does not scale, its logs are not shown, and its dashboard is off, but the server
+    runs nevertheless. A start takes 2.2 s of CPU time instead of 4.8 s. `ray.init` has no option
+    for it.
+    """
+    from ray._private.node import Node
+
+    for name in ("start_monitor", "start_log_monitor", "start_api_server"):
+        if hasattr(Node, name):
+            setattr(Node, name, lambda node, **options: None)
 
 
 def _check_reachable(address: str) -> None:

@@ -186,13 +186,13 @@ def ray_folder_of(folder: Path) -> Path:
 
 
 def end_processes(folder: Path) -> int:
-    """Kill all processes that carry this search's tag, and return how many ended.
+    """Kill all processes that carry this search's tag, and their descendants; return how many.
 
     Processes that start meanwhile are found by repeating; it stops if none of those found ends
     within 10 s.
     """
     ended = 0
-    while found := [p for p in psutil.process_iter() if _tag_of(p) == str(folder)]:
+    while found := processes_of(folder):
         for process in found:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
@@ -201,6 +201,18 @@ def end_processes(folder: Path) -> int:
         if len(alive) == len(found):
             break
     return ended
+
+
+def processes_of(folder: Path) -> list[psutil.Process]:
+    """Return the processes that carry a search's tag, and their descendants.
+
+    Ray's agents overwrite their environment, and the tag with it, when they set their title.
+    """
+    every = list(psutil.process_iter(["ppid"]))
+    found = {process.pid: process for process in every if _tag_of(process) == str(folder)}
+    while more := [p for p in every if p.info["ppid"] in found and p.pid not in found]:
+        found.update({process.pid: process for process in more})
+    return list(found.values())
 
 
 def _tag_of(process: psutil.Process) -> str | None:

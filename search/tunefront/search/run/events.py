@@ -51,7 +51,7 @@ class WorkloadCheckStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkloadNoted:
-    """Something about model or data differs from what the experiment says.
+    """Something about model or data differs from the experiment file.
 
     Attributes:
         note: What, for example a shorter maximum length.

@@ -36,7 +36,7 @@ class WorkloadDescription:
         fingerprint: Hash of all that model, requests and quality depend on.
         parameters: Number of parameters of the module; 0 if unknown or without a torch module.
         module: Name of the module's class; empty if unknown.
-        notes: What differs from what the experiment says, such as a shorter maximum length.
+        notes: Differences from the experiment file, such as a shorter maximum length.
     """
 
     fingerprint: str

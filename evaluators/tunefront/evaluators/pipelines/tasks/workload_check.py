@@ -118,7 +118,7 @@ def check_repeatable(
     if module is not None and module_digest(workload.load_module()) != module_digest(module):
         raise WorkloadError(
             "model: the weights differ from one call to the next, but every process loads the "
-            "model anew; seed them with torch.manual_seed, or load them from a file"
+            "model itself; seed them with torch.manual_seed, or load them from a file"
         )
     if digest_of(workload.requests(2, 1)) != digest_of(requests):
         raise WorkloadError(

@@ -1,4 +1,4 @@
-"""What a folder saved by sentence-transformers says: modules after the transformer, prompt, length.
+"""Settings in folders of sentence-transformers: modules after the transformer, prompt, length.
 
 The files are those that sentence-transformers 2 to 6 write. https://sbert.net
 """
@@ -22,8 +22,8 @@ _OLD_POOLING = {
     "pooling_mode_lasttoken": "lasttoken",
 }
 """Flags of versions before 6."""
-Kind = Literal["Pooling", "Dense", "LayerNorm", "Normalize"]
-_SUPPORTED: Mapping[str, Kind | None] = {
+ModuleKind = Literal["Pooling", "Dense", "LayerNorm", "Normalize"]
+_SUPPORTED: Mapping[str, ModuleKind | None] = {
     "Pooling": "Pooling",
     "Dense": "Dense",
     "LayerNorm": "LayerNorm",
@@ -42,7 +42,7 @@ class EncoderModule:
         settings: Its configuration.
     """
 
-    kind: Kind
+    kind: ModuleKind
     folder: Path = Path()
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -76,7 +76,7 @@ class EncoderSettings:
 
     Attributes:
         modules: Modules after the transformer, in order.
-        max_length: Maximum length of a text in tokens; None if not said.
+        max_length: Maximum length of a text in tokens; None if there is none.
         lower_case: Whether texts are converted to lower case.
         prompt: Text before every text.
     """
