@@ -29,7 +29,12 @@ from tunefront.spaces import Configuration, ExportError
 MINE = Path(__file__).parents[1] / "faults" / "mine.py"
 EXPERIMENT = """\
 name: bridge
-workload: {task: custom, model: "mine:model", inputs: "mine:inputs", quality: "mine:quality"}
+workload:
+  task: custom
+  model: mine:model
+  inputs: mine:inputs
+  quality: mine:quality
+  direction: maximize
 space: {batch_size: [1, 4]}
 baseline: {runtime: torch, precision: fp32, batch_size: 1, threads: 1}
 objectives: {throughput: maximize, peak_memory_mb: minimize}
