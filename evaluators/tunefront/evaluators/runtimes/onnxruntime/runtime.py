@@ -184,15 +184,22 @@ def _quantize(source: Path, target: Path, wanted: NumberFormat, *, narrow: bool)
 
 
 def _quantization(model: Any) -> dict[str, Value]:
-    operators = {node.op_type for node in model.graph.node}
-    if operators & {"MatMulInteger", "DynamicQuantizeMatMul", "MatMulIntegerToFloat"}:
-        return quantization_facts(8, "dynamic")
-    if "QuantizeLinear" in operators:
-        return quantization_facts(8, "static")
+    """Return the quantization by the types of the weights, whichever operators use them."""
     bits, groups = _nbits(model, "bits"), _nbits(model, "block_size")
-    if not bits:
+    if bits:
+        return quantization_facts(max(bits), "rtn", max(groups))
+    if not any(_is_8_bit_matrix(tensor) for tensor in model.graph.initializer):
         return quantization_facts()
-    return quantization_facts(max(bits), "rtn", max(groups))
+    operators = {node.op_type for node in model.graph.node}
+    # Ranges of activations that are known before the run are applied by these operators.
+    static = any(name == "QuantizeLinear" or name.startswith("QLinear") for name in operators)
+    return quantization_facts(8, "static" if static else "dynamic")
+
+
+def _is_8_bit_matrix(tensor: Any) -> bool:
+    from onnx import TensorProto
+
+    return len(tensor.dims) >= 2 and tensor.data_type in (TensorProto.INT8, TensorProto.UINT8)
 
 
 def _nbits(model: Any, name: str) -> set[int]:
