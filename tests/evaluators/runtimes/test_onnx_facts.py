@@ -30,7 +30,7 @@ def model_of(node: onnx.NodeProto, shape: tuple[int, ...], *tensors: onnx.Tensor
         list(tensors),
     )
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    return made.SerializeToString()
+    return bytes(made.SerializeToString())
 
 
 def convolution() -> tuple[bytes, tuple[int, ...]]:

@@ -183,14 +183,14 @@ def test_labels_are_checked_before_the_search(tmp_path: Path, isolation: Isolati
         describe_workload(spec, isolation, tmp_path / "log")
 
 
-@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB")])
+@pytest.mark.parametrize("channels", [1, 3])
 def test_images_have_as_many_channels_as_the_model(
-    channels: int, mode: str, tmp_path: Path, isolation: Isolation
+    channels: int, tmp_path: Path, isolation: Isolation
 ) -> None:
     spec = image_spec(tmp_path, channels)
     workload = build_workload(spec)
     assert isinstance(workload, TensorWorkload)
-    assert workload.inputs[0].dims == ("batch", channels, "height", "width")
+    assert workload.inputs[0].dims == ("batch", channels, 16, 16)
     assert workload.requests(2, 1)[0]["pixel_values"].shape == (2, channels, 16, 16)
     assert describe_workload(spec, isolation, tmp_path / "log").parameters > 0
 

@@ -12,7 +12,7 @@ from tunefront.spaces import Configuration, detect_hardware
 
 from .keys import candidate_key, content_of, model_key, quality_key
 from .stage_runner import StageRunner
-from .tasks.build import BuildRequest, build
+from .tasks.build import BuildRequest, build, outputs_key
 from .tasks.export import ExportRequest, write_export
 from .tasks.model_stage import ModelStage
 from .tasks.quality import QualityRequest, QualityStopping, write_candidate_quality
@@ -137,6 +137,7 @@ class Products:
             candidate=candidate,
             reference=reference,
             threads=len(cores),
+            outputs=self._run.store.path(outputs_key(self._model_key)),
             folder=folder,
             stopping=stopping,
         )

@@ -1,5 +1,6 @@
 """Export of a module by torch.export to a Python-free program, saved without pickle."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -30,6 +31,29 @@ def export_program(module: torch.nn.Module, source: Source) -> torch.export.Expo
     return _without_library_operators(program)
 
 
+def check_dynamic(program: torch.export.ExportedProgram, inputs: Sequence[TensorSpec]) -> None:
+    """Check a program that is run itself; converters can make a fixed dimension vary again.
+
+    Raises:
+        EvaluationError: If the traced program fixes a dimension that varies (cause "unsupported").
+    """
+    shapes = {
+        node.name: node.meta["val"].shape
+        for node in program.graph.nodes
+        if node.op == "placeholder" and isinstance(node.meta.get("val"), torch.Tensor)
+    }
+    for spec in inputs:
+        for axis, name in enumerate(spec.dims):
+            size = _number(shapes[spec.name][axis]) if spec.name in shapes else None
+            if isinstance(name, str) and size is not None:
+                raise EvaluationError(
+                    f"the model fixes dimension {axis} of {spec.name!r} to {size}, although it "
+                    "varies from request to request: it computes with the size as a number when "
+                    "it is traced",
+                    cause="unsupported",
+                )
+
+
 def _dynamic(spec: TensorSpec) -> dict[int, Any]:
     dim = torch.export.Dim
     return {
@@ -37,6 +61,12 @@ def _dynamic(spec: TensorSpec) -> dict[int, Any]:
         for axis, name in enumerate(spec.dims)
         if isinstance(name, str)
     }
+
+
+def _number(size: int | torch.SymInt) -> int | None:
+    """Return a traced size that is a number; None for one that varies."""
+    known: int | None = size if isinstance(size, int) else size.node.maybe_as_int()
+    return known
 
 
 def _without_library_operators(

@@ -53,8 +53,8 @@ class ImageClassification(TensorWorkload):
 
     @cached_property
     def inputs(self) -> tuple[TensorSpec, ...]:  # type: ignore[override]
-        """Pixels with the model's number of channels."""
-        dims = ("batch", self._channels, "height", "width")
+        """Pixels with the model's number of channels, in the size that the processor makes."""
+        dims = ("batch", *self._pixels.shape[1:])
         return (TensorSpec(name="pixel_values", dims=dims),)
 
     @cached_property

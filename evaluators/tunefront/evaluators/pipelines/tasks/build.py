@@ -1,7 +1,7 @@
 """The task that builds a candidate: the model stage and the runtime stage."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from tunefront.evaluators.workloads.base import TensorWorkload
 from tunefront.spaces import Configuration, detect_hardware
 
 from .model_stage import ModelStage, apply_techniques, calibration_requests, use_own_cores
+from .size_check import OTHER_BATCH, TRIED, write_outputs
 
 if TYPE_CHECKING:
     import torch
@@ -56,6 +57,8 @@ def build(request: BuildRequest) -> None:
     )
     runtime = runtime_of(catalog, configuration.text("runtime"))
     settings = runtime.build(source, configuration, request.folder)
+    if isinstance(workload, TensorWorkload):
+        store.get_or_make(outputs_key(model.model_key), partial(stage.write_outputs, workload))
     built = catalog.up_to(configuration, "runtime")
     defaults = {n: v for n, v in catalog.defaults.items() if n not in built}
     CandidateRecord(
@@ -68,6 +71,11 @@ def build(request: BuildRequest) -> None:
         interface=workload.interface,
         extensions=model.workload.extensions,
     ).write(request.folder)
+
+
+def outputs_key(model_key: str) -> str:
+    """Return the store key of the module's outputs at several sizes."""
+    return key_of(kind="module outputs", model=model_key)
 
 
 class _Module:
@@ -84,6 +92,13 @@ class _Module:
     def calibration(self) -> list[Any]:
         """The requests that techniques and the build are calibrated with."""
         return calibration_requests(self._stage.workload, self._stage.configuration)
+
+    def write_outputs(self, workload: TensorWorkload, folder: Path) -> None:
+        """Write the module's outputs at several sizes, which candidates are compared with."""
+        from tunefront.evaluators.interfaces.torch_tensors import run_of
+
+        requests = workload.requests(OTHER_BATCH, TRIED)
+        write_outputs(run_of(self.module), self.calibration[0], requests, folder)
 
     @cached_property
     def module(self) -> "torch.nn.Module":

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunefront.evaluators.exports.open import open_candidate
+from tunefront.evaluators.interfaces.tensors import TensorEndpoint
 from tunefront.evaluators.pipelines.workload import AnyWorkload, build_workload
 from tunefront.evaluators.statistics.paired_quality import QualityLimit
 from tunefront.evaluators.workloads.outputs import write_samples
@@ -11,6 +12,8 @@ from tunefront.evaluators.workloads.quality import read_items, read_predictions,
 from tunefront.evaluators.workloads.sequential import LOOKS
 from tunefront.evaluators.workloads.spec import WorkloadSpec
 from tunefront.spaces import Configuration
+
+from .size_check import check_outputs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +41,7 @@ class QualityRequest:
         candidate: Folder of the candidate.
         reference: Folder of the reference's quality.
         threads: Threads of the process.
+        outputs: Folder of the module's outputs at several sizes.
         folder: Folder to write the quality to.
         stopping: When to stop early; None evaluates all items.
     """
@@ -47,6 +51,7 @@ class QualityRequest:
     candidate: Path
     reference: Path
     threads: int
+    outputs: Path
     folder: Path
     stopping: QualityStopping | None = None
 
@@ -58,6 +63,8 @@ def write_candidate_quality(request: QualityRequest) -> None:
     endpoint = open_candidate(request.candidate, configuration)
     stopping = request.stopping
     try:
+        if isinstance(endpoint, TensorEndpoint) and request.outputs.is_dir():
+            check_outputs(endpoint, request.outputs)
         predictions = read_predictions(request.reference)
         enough = None if stopping is None else _limit(workload, stopping).decided
         result = workload.quality(endpoint, predictions or None, enough)

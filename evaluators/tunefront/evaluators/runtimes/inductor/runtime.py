@@ -40,12 +40,17 @@ class Inductor(Runtime):
         import torch
 
         from tunefront.evaluators.interfaces.torch_tensors import tensors
-        from tunefront.evaluators.runtimes.export_program import convert, export_program
+        from tunefront.evaluators.runtimes.export_program import (
+            check_dynamic,
+            convert,
+            export_program,
+        )
 
         os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
         wanted = NumberFormat.of(configuration)
         module, kept = convert(source.module(), wanted)
         program = export_program(module, source)
+        check_dynamic(program, source.inputs)
         if configuration.text("device") == "cuda":
             from torch.export.passes import move_to_device_pass
 

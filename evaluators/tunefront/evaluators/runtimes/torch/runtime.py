@@ -38,10 +38,15 @@ class TorchEager(Runtime):
             from .tensor_parallel import save_shardable
 
             return save_shardable(source, folder)
-        from tunefront.evaluators.runtimes.export_program import convert, export_program
+        from tunefront.evaluators.runtimes.export_program import (
+            check_dynamic,
+            convert,
+            export_program,
+        )
 
         module, kept = convert(source.module(), NumberFormat.of(configuration))
         program = export_program(module, source)
+        check_dynamic(program, source.inputs)
         if configuration.text("device") == "cuda":
             from torch.export.passes import move_to_device_pass
 
