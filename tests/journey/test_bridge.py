@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from tests.caches import new_cache
 
-from tunefront.evaluators import Evaluation, Measurement, WorkloadDescription
+from tunefront.evaluators import Evaluation, Isolation, Measurement, describe_workload
 from tunefront.evaluators import load as load_export
 from tunefront.evaluators.exports.registry import Reference
 from tunefront.evaluators.interfaces.tensors import TensorEndpoint
@@ -59,7 +59,9 @@ class Searched:
     def _search(self) -> None:
         """Two trials with made-up figures; what is exported is built from the record, for real."""
         experiment = self.experiment
-        described = WorkloadDescription(fingerprint="made up")
+        isolation = Isolation()
+        described = describe_workload(experiment.workload, isolation, self.folder / "log")
+        isolation.close()
         write_record(experiment, runnable_or_error(experiment), described)
         study = Study.open(experiment, {"test": "yes"})
         figures = {"throughput": 100.0, "peak_memory_mb": 300.0, "score": 1.0}
@@ -157,6 +159,23 @@ def models_of(searched: Searched) -> list[str]:
     outputs = searched.client.get_run(searched.runs[1]).outputs
     assert outputs is not None
     return [model.model_id for model in outputs.model_outputs]
+
+
+def test_a_changed_model_is_not_exported_for_the_measured_one(
+    searched: Searched, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cache holds no candidate, so it would be built from what is there now."""
+    monkeypatch.setenv("TUNEFRONT_CACHE", str(new_cache(tmp_path / "cache")))
+    source = searched.folder / "mine.py"
+    before = source.read_text()
+    source.write_text(before + "CHANGED = True\n")
+    target = tmp_path / "export"
+    code, _, said = cli("export", searched.experiment.path, "0", "--output", target)
+    source.write_text(before)
+    assert code == 2
+    assert "model and data have changed since the search (" in said
+    assert "restore them, or run `tunefront run " in said
+    assert not target.exists()
 
 
 def test_the_same_export_is_registered_once(searched: Searched, registered: Path, cli: Cli) -> None:

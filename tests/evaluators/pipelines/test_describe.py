@@ -155,7 +155,7 @@ def test_a_changed_model_is_measured_anew(
             "    def __init__(self, inner):\n        super().__init__()\n"
             "        self.inner = inner\n"
             "    def forward(self, input):\n        return self.inner(input), input\n",
-            "model: its forward must return one tensor, but returned tuple of 2 parts; wrap",
+            "model: its forward must return one tensor, but returned tuple of 2 parts; name",
         ),
         (
             "    return network\n",
@@ -163,7 +163,7 @@ def test_a_changed_model_is_measured_anew(
             "    def __init__(self, inner):\n        super().__init__()\n"
             "        self.inner = inner\n"
             "    def forward(self, input):\n        return {'out': self.inner(input)}\n",
-            "model: its forward must return one tensor, but returned dict with 'out'; wrap",
+            "model: its forward must return one tensor, but returned dict with 'out'; name",
         ),
         (
             "np.resize(rows, (batch_size, 4))",
@@ -186,3 +186,87 @@ def test_what_can_not_be_measured_is_refused_while_it_is_checked(
     path.write_text(path.read_text().replace(old, new))
     with pytest.raises(WorkloadError, match=message):
         fingerprint(folder)
+
+
+SEVERAL = """
+import numpy as np
+import torch
+
+
+class Several(torch.nn.Module):
+    def __init__(self, kind):
+        super().__init__()
+        self.first, self.second, self.kind = torch.nn.Linear(4, 3), torch.nn.Linear(3, 2), kind
+
+    def forward(self, input):
+        boxes = self.first(input)
+        scores = self.second(boxes)
+        return {"boxes": boxes, "scores": scores} if self.kind == "dict" else (boxes, scores)
+
+
+def model():
+    torch.manual_seed(0)
+    return Several("dict")
+
+
+def pair():
+    torch.manual_seed(0)
+    return Several("tuple")
+
+
+def inputs(batch_size, count):
+    return [{"input": np.ones((batch_size, 4), dtype=np.float32)} for _ in range(count)]
+
+
+def quality(run):
+    return float(run({"input": np.ones((3, 4), dtype=np.float32)})[0].shape[1])
+"""
+
+
+@pytest.fixture
+def several(tmp_path: Path) -> WorkloadSpec:
+    """A module with boxes of 3 features and scores of 2."""
+    (tmp_path / "several_outputs.py").write_text(SEVERAL)
+    return WorkloadSpec(
+        task="custom",
+        model="several_outputs:model",
+        folder=str(tmp_path),
+        inputs="several_outputs:inputs",
+        quality="several_outputs:quality",
+        metric="width",
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "output", "width"),
+    [("model", "scores", 2.0), ("model", "boxes", 3.0), ("pair", 1, 2.0)],
+)
+def test_the_output_that_the_workload_names_is_measured(
+    model: str,
+    output: str | int,
+    width: float,
+    several: WorkloadSpec,
+    lm_setting: EvaluationSettings,
+    isolation: Isolation,
+    tmp_path: Path,
+) -> None:
+    spec = replace(several, model=f"several_outputs:{model}", output=output)
+    described = describe_workload(spec, isolation, tmp_path / "log")
+    settings = replace(lm_setting, workload=spec, fingerprint=described.fingerprint)
+    chosen = builtin_catalog().complete({"runtime": "onnxruntime", "threads": 1})
+    found = evaluate(settings, chosen, isolation, tmp_path / "log")
+    assert found.status == "ok", (found.message, found.log)
+    assert found.measurements["width"].value == width
+
+
+def test_an_output_that_does_not_exist_is_refused(
+    several: WorkloadSpec, isolation: Isolation, tmp_path: Path
+) -> None:
+    told = "output: 'score' is not among the module's outputs: dict with 'boxes', 'scores'"
+    with pytest.raises(WorkloadError, match=told):
+        describe_workload(replace(several, output="score"), isolation, tmp_path / "log")
+
+
+def test_only_custom_workloads_choose_an_output() -> None:
+    with pytest.raises(WorkloadError, match="output: only task custom chooses among outputs"):
+        WorkloadSpec(task="causal-lm", model="m", folder="/", data="d", output="logits")

@@ -36,8 +36,9 @@ def run_of(module: torch.nn.Module) -> Callable[[Inputs], list[Array]]:
             output = module(**tensors(inputs))
         if not isinstance(output, torch.Tensor):
             raise WorkloadError(
-                f"model: its forward must return one tensor, but returned {_described(output)}; "
-                "wrap the module in one that returns the tensor to measure"
+                "model: its forward must return one tensor, but returned "
+                f"{described_output(output)}; name the tensor to measure with workload.output, a "
+                "name or an index"
             )
         array: Array = output.numpy()
         return [array]
@@ -45,8 +46,8 @@ def run_of(module: torch.nn.Module) -> Callable[[Inputs], list[Array]]:
     return run
 
 
-def _described(output: object) -> str:
-    """Return the type of a module's output, with names or number of its parts."""
+def described_output(output: object) -> str:
+    """Return the type of a module's output, with the names or the number of its parts."""
     if isinstance(output, Mapping):
         return f"{type(output).__name__} with {', '.join(map(repr, output))}"
     if isinstance(output, tuple | list):

@@ -12,6 +12,7 @@ from tunefront.evaluators.interfaces.builtin import interface_of
 from tunefront.evaluators.isolation.process import Isolation
 from tunefront.evaluators.measures.base import Measure
 from tunefront.evaluators.measures.builtin import measures_of
+from tunefront.evaluators.store.store import Store
 from tunefront.evaluators.workloads.spec import WorkloadSpec
 from tunefront.spaces import (
     Configuration,
@@ -24,6 +25,7 @@ from tunefront.spaces import (
 
 from .base import Pipeline, RoundResult, RoundSettings, run_pipeline
 from .inference import InferencePipeline
+from .keys import candidate_key
 from .stage_runner import OnStage, StageRunner
 from .tasks.describe import WorkloadDescription
 from .workload import build_workload, catalog_for, has_pipeline
@@ -135,6 +137,13 @@ def describe_workload(
         return pipeline_of(workload).describe(workload, completed, isolation, log)
     except EvaluationError as error:
         raise WorkloadError(f"workload: {error} ({error.cause}); see {log}") from error
+
+
+def is_built(settings: EvaluationSettings, configuration: Configuration) -> bool:
+    """Return whether the store holds the built candidate; a task's own pipeline decides itself."""
+    if has_pipeline(settings.workload):
+        return True
+    return Store(Path(settings.store)).find(candidate_key(settings, configuration)) is not None
 
 
 def export_candidate(

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 class Custom(TensorWorkload):
     """A workload whose model, requests and quality are Python callables.
 
-    `model()` returns a module whose `forward` takes the inputs by name and returns one tensor (in
-    bf16 and fp16, floating-point inputs are cast to the weights' type and outputs to fp32).
+    `model()` returns a module whose `forward` takes the inputs by name and returns one tensor, or
+    several of which the workload's `output` names one (in bf16 and fp16, floating-point inputs are
+    cast to the weights' type and outputs to fp32).
     `inputs(batch_size, count)` returns a list of requests (name to array, batch dimension first).
     `quality(run)` returns one number, or one number per item; `run(request)` returns arrays.
     `samples(run)` is optional and returns a few dicts with the texts `input` and `output`, and
@@ -76,7 +77,7 @@ class Custom(TensorWorkload):
             )
         from .modules import with_casts
 
-        return with_casts(module.eval())
+        return with_casts(module.eval(), self.spec.output)
 
     def requests(self, batch_size: int, count: int) -> list[Inputs]:
         """Return the requests of the user's callable.

@@ -1,20 +1,43 @@
 """Wrappers of pretrained models: named tensors in, one fp32 tensor out. Requires torch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 
+from tunefront.evaluators.interfaces.torch_tensors import described_output
+from tunefront.spaces import WorkloadError
 
-def with_casts(module: torch.nn.Module) -> torch.nn.Module:
+
+def with_casts(module: torch.nn.Module, output: str | int | None = None) -> torch.nn.Module:
     """Add hooks that cast floating-point inputs to the weights' type, and the output to fp32.
+
+    Args:
+        module: The module.
+        output: Name or index of the output to return, of a module that returns several.
 
     Returns:
         The same module.
     """
     module.register_forward_pre_hook(_cast_inputs, with_kwargs=True)
+    if output is not None:
+        module.register_forward_hook(partial(_select_output, output))
     module.register_forward_hook(_cast_output)
     return module
+
+
+def _select_output(which: str | int, module: torch.nn.Module, args: Any, output: Any) -> Any:
+    """Return an output by its name in a mapping or dataclass, or by its index in a tuple."""
+    if isinstance(output, Mapping) and which in output:
+        return output[which]
+    if isinstance(which, int) and isinstance(output, tuple | list) and -1 < which < len(output):
+        return output[which]
+    if isinstance(which, str) and isinstance(getattr(output, which, None), torch.Tensor):
+        return getattr(output, which)
+    raise WorkloadError(
+        f"output: {which!r} is not among the module's outputs: {described_output(output)}"
+    )
 
 
 def _cast_inputs(

@@ -49,6 +49,7 @@ class WorkloadSpec:
         items: Maximum number of items that quality is evaluated on; all if None.
         inputs: For `custom`: a callable (batch size, count) that returns requests.
         quality: For `custom`: a callable that evaluates a candidate.
+        output: For `custom`: name or index of the output to measure, of a module with several.
         samples: For `custom`: a callable that returns example outputs of a candidate, or None.
         metric: For `custom`: name of the metric that `quality` returns.
         direction: For `custom`: direction of that metric.
@@ -70,6 +71,7 @@ class WorkloadSpec:
     items: int | None = None
     inputs: str | None = None
     quality: str | None = None
+    output: str | int | None = None
     samples: str | None = None
     metric: str = "score"
     direction: Direction = "maximize"
@@ -98,6 +100,11 @@ class WorkloadSpec:
                     f"columns: task {self.task} has {', '.join(known) or 'none'}, but got {name!r}"
                     f"{did_you_mean(name, known)}"
                 )
+        if self.output is not None and self.task != CUSTOM:
+            raise WorkloadError(
+                f"output: only task {CUSTOM} chooses among outputs, but the task is {self.task}; "
+                "remove the key"
+            )
         named = (self.model, self.inputs, self.quality, self.samples)
         callables = named if self.task == CUSTOM else ()
         for written in callables:

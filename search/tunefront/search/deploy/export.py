@@ -10,7 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tunefront.evaluators import CandidateRecord, EvaluationSettings, Isolation, export_candidate
+from tunefront.evaluators import (
+    CandidateRecord,
+    EvaluationSettings,
+    Isolation,
+    describe_workload,
+    export_candidate,
+    is_built,
+)
 from tunefront.evaluators.exports.folder import (
     CONFIGURATION,
     README,
@@ -98,6 +105,8 @@ def _fill(result: Result, trial: Trial, settings: EvaluationSettings, folder: Pa
     isolation = Isolation()
     log = result.experiment.results / "logs" / f"export-{trial.number:05}.log"
     try:
+        if not is_built(settings, trial.complete):
+            _check_unchanged(result, settings, isolation, log)
         export_candidate(settings, trial.complete, isolation, log, folder)
     finally:
         isolation.close()
@@ -112,6 +121,20 @@ def _fill(result: Result, trial: Trial, settings: EvaluationSettings, folder: Pa
         (folder / DOCKERFILE).write_text(dockerfile(deployment, fields["versions"], tag))
     (folder / README).write_text(_readme(result, trial, deployment, folder, fields))
     write_manifest(folder, fields)
+
+
+def _check_unchanged(
+    result: Result, settings: EvaluationSettings, isolation: Isolation, log: Path
+) -> None:
+    """Raise ExportError if model or data, which a candidate would be built from, have changed."""
+    experiment = result.experiment
+    found = describe_workload(settings.workload, isolation, log, experiment.baseline).fingerprint
+    if found != settings.fingerprint:
+        raise ExportError(
+            f"model and data have changed since the search ({settings.fingerprint}, now {found}), "
+            "and the measured candidate is no longer in the cache; restore them, or run "
+            f"`tunefront run {experiment.path} --fresh`"
+        )
 
 
 def _manifest(

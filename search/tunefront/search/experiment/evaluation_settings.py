@@ -20,6 +20,7 @@ QUALITY_KEYS = (
     "direction",
     "inputs",
     "quality",
+    "output",
 )
 """Workload keys, other than model and data, that measurements depend on."""
 
@@ -72,7 +73,7 @@ def identity(experiment: Experiment, described: WorkloadDescription) -> dict[str
     """
     hardware = detect_hardware()
     spec = to_plain(experiment.workload)
-    settings = {name: spec[name] for name in QUALITY_KEYS if spec[name]}
+    settings = {name: spec[name] for name in QUALITY_KEYS if spec[name] not in (None, {})}
     return {
         "model and data": described.fingerprint,
         "workload": ", ".join(f"{name} {value}" for name, value in settings.items()),

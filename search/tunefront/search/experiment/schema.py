@@ -26,6 +26,7 @@ class WorkloadSection(_Section):
     items: int | None = Field(default=None, ge=1)
     inputs: str | None = None
     quality: str | None = None
+    output: str | int | None = None
     samples: str | None = None
     metric: str = Field(default="score", pattern=r"^[a-z][a-z0-9_]*$")
     direction: Direction | None = None

@@ -1,5 +1,6 @@
 """Data files: encodings, columns, blank values; errors name file, line and column."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ def test_a_byte_order_mark_is_no_part_of_the_data(name: str, content: str, tmp_p
 
 
 def test_columns_of_other_names_are_found(tmp_path: Path) -> None:
-    (tmp_path / "rows.csv").write_text("sentence,sentiment\ngood,1\n")
+    (tmp_path / "rows.csv").write_text("sentence,sentiment\ngood,1\nbad,0\n")
     spec = WorkloadSpec(
         task="text-classification",
         model="m",
@@ -34,8 +35,11 @@ def test_columns_of_other_names_are_found(tmp_path: Path) -> None:
         data="rows.csv",
         columns={"text": "sentence", "label": "sentiment"},
     )
-    (row,) = data_rows(spec, {"text": str, "label": object})
+    row, _ = data_rows(spec, {"text": str, "label": object})
     assert (row["text"], row["label"]) == ("good", "1")
+    told = "at least 2 rows are needed, so that a quality has an interval, but got 1"
+    with pytest.raises(WorkloadError, match=told):
+        data_rows(replace(spec, items=1), {"text": str, "label": object})
 
 
 def test_a_missing_column_is_named_with_those_that_are_there(tmp_path: Path) -> None:

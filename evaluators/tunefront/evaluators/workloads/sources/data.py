@@ -9,6 +9,8 @@ from tunefront.evaluators.workloads.spec import WorkloadSpec
 from tunefront.spaces import WorkloadError
 
 DataRow = Mapping[str, object]
+LEAST_ROWS = 2
+"""Fewest rows of a workload's data."""
 SUFFIXES = (".jsonl", ".csv", ".parquet", ".txt")
 
 
@@ -48,8 +50,19 @@ def read_rows(
 
 
 def data_rows(spec: WorkloadSpec, columns: Mapping[str, type]) -> list[DataRow]:
-    """Read the rows of a workload's data; see `read_rows`."""
-    return read_rows(spec.path(str(spec.data)), columns, limit=spec.items, names=spec.columns)
+    """Read the rows of a workload's data; see `read_rows`.
+
+    Raises:
+        WorkloadError: Also if there are fewer than `LEAST_ROWS`.
+    """
+    path = spec.path(str(spec.data))
+    rows = read_rows(path, columns, limit=spec.items, names=spec.columns)
+    if len(rows) < LEAST_ROWS:
+        raise WorkloadError(
+            f"data: {path}: at least {LEAST_ROWS} rows are needed, so that a quality has an "
+            f"interval, but got {len(rows)}"
+        )
+    return rows
 
 
 def _checked(
