@@ -52,8 +52,8 @@ class Workload(ABC, Generic[RequestT, CallerT]):
         files_are_complete: Whether `files` is all that model, requests and quality depend on.
             Otherwise the fingerprint also covers weights, requests, and what is read and imported
             below the experiment's folder while the workload is checked.
-        check_s: Seconds of the reference's quality evaluation, at least one request of it, while
-            the workload is checked.
+        calls_checked: Requests of the reference's quality evaluation that are run while the
+            workload is checked; a number, because what is read meanwhile is fingerprinted.
     """
 
     task: str
@@ -61,7 +61,7 @@ class Workload(ABC, Generic[RequestT, CallerT]):
     metrics: tuple[Metric, ...]
     architecture: Architecture = "other"
     files_are_complete: ClassVar[bool] = False
-    check_s: ClassVar[float] = 10.0
+    calls_checked: ClassVar[int] = 32
 
     def configure(self, configuration: Configuration) -> None:
         """Receive the configuration that is evaluated; called before any other method, if at all.

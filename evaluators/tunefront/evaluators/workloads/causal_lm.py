@@ -44,7 +44,7 @@ class CausalLM(TensorWorkload):
 
     task = "causal-lm"
     files_are_complete = True
-    check_s = 0.0
+    calls_checked = 1
     architecture = "decoder"
     metrics = (
         Metric(

@@ -44,7 +44,7 @@ class ImageClassification(TensorWorkload):
 
     task = "image-classification"
     files_are_complete = True
-    check_s = 0.0
+    calls_checked = 1
     architecture = "vision"
     metrics = METRICS
 

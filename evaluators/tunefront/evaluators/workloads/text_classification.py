@@ -41,7 +41,7 @@ class TextClassification(TensorWorkload):
 
     task = "text-classification"
     files_are_complete = True
-    check_s = 0.0
+    calls_checked = 1
     architecture = "encoder"
     metrics = METRICS
     inputs = TOKEN_INPUTS

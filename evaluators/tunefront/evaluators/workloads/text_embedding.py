@@ -52,7 +52,7 @@ class TextEmbedding(TensorWorkload):
 
     task = "text-embedding"
     files_are_complete = True
-    check_s = 0.0
+    calls_checked = 1
     architecture = "encoder"
     metrics = (
         Metric(

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tunefront.evaluators.pipelines.workload import build_workload
 from tunefront.evaluators.store.digest import digest_of
@@ -15,9 +14,6 @@ from tunefront.spaces import Configuration
 
 from .model_stage import calibration_of, use_own_cores
 from .workload_check import check_repeatable, check_runs, module_digest
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +44,7 @@ class WorkloadDescription:
 def describe(request: DescribeRequest) -> WorkloadDescription:
     """Check that model and data can be used; return the workload's fingerprint and size.
 
-    The module runs one request and, for `Workload.check_s`, the quality evaluation.
+    The module runs a few requests and a part of the quality evaluation.
     """
     spec = request.workload
     use_own_cores()

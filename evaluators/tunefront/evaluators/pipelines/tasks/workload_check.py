@@ -1,6 +1,5 @@
 """Checks of a workload with its unchanged model, before anything is measured."""
 
-import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -27,28 +26,27 @@ ROUNDING = 1e-3
 
 
 class _CheckedEnough(BaseException):
-    """The time for the check of the quality evaluation is over."""
+    """The quality evaluation has run as many requests as are checked."""
 
 
 def check_runs(
     workload: TensorWorkload, module: "torch.nn.Module", requests: "list[Inputs]"
 ) -> None:
-    """Run one request, and the quality evaluation for `check_s` seconds, at least one request.
+    """Run one request, a batch against its items, and `calls_checked` requests of the quality.
 
     Raises:
-        WorkloadError: If either fails.
+        WorkloadError: If one of them fails.
     """
     from tunefront.evaluators.interfaces.torch_tensors import run_of
 
     plain = run_of(module)
     _checked("model", lambda: plain(requests[0]))
     _checked("model", lambda: _check_rows(workload, plain))
-    deadline = time.monotonic() + workload.check_s
     calls = 0
 
     def run(inputs: "Inputs") -> "list[Array]":
         nonlocal calls
-        if calls and time.monotonic() >= deadline:
+        if calls == workload.calls_checked:
             raise _CheckedEnough
         calls += 1
         return plain(inputs)
