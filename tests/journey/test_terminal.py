@@ -12,7 +12,12 @@ from .terminal import COLUMNS, Screen, Typed
 
 FILE = """\
 name: on a terminal
-workload: {task: custom, model: "mine:model", inputs: "mine:inputs", quality: "mine:quality"}
+workload:
+  task: custom
+  model: mine:model
+  inputs: mine:inputs
+  quality: mine:quality
+  direction: maximize
 space: {runtime: [torch], batch_size: [1, 8]}
 baseline: {runtime: torch, batch_size: 1}
 objectives: {throughput: maximize, peak_memory_mb: minimize}

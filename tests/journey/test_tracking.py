@@ -30,7 +30,12 @@ from .conftest import command, environment
 START_S = 90
 EXPERIMENT = """\
 name: recorded
-workload: {task: custom, model: "mine:model", inputs: "mine:inputs", quality: "mine:quality"}
+workload:
+  task: custom
+  model: mine:model
+  inputs: mine:inputs
+  quality: mine:quality
+  direction: maximize
 space: {batch_size: [1, 2, 4]}
 baseline: {runtime: torch, precision: fp32, batch_size: 1, threads: 1}
 objectives: {throughput: maximize, peak_memory_mb: minimize}

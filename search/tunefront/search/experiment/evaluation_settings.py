@@ -52,16 +52,12 @@ def settings_of(experiment: Experiment, fingerprint: str) -> EvaluationSettings:
 
 
 def _quality_limit(experiment: Experiment) -> float | None:
-    """Return the tightest upper limit of the quality drop in percent.
+    """Return the limit of the quality drop in percent.
 
     None if there is none, or early stopping is off.
     """
-    bounds = [
-        limit.bound
-        for limit in experiment.limits
-        if limit.metric == QUALITY_DROP.name and limit.test == "<="
-    ]
-    return min(bounds) if bounds and experiment.early_stop else None
+    bounds = (one.bound for one in experiment.limits if one.metric == QUALITY_DROP.name)
+    return next(bounds, None) if experiment.early_stop else None
 
 
 def identity(experiment: Experiment, described: WorkloadDescription) -> dict[str, object]:
