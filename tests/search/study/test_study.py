@@ -259,8 +259,8 @@ def test_another_identity_is_refused_with_the_differences(begun: Study) -> None:
             "throughput (maximize), weights_mb (minimize)",
         ),
         (
-            "objectives={throughput: maximize, peak_memory_mb: maximize}",
-            "throughput (maximize), peak_memory_mb (maximize)",
+            "objectives={throughput: maximize, weights_mb: minimize}",
+            "throughput (maximize), weights_mb (minimize)",
         ),
     ],
 )
