@@ -258,10 +258,6 @@ def test_another_identity_is_refused_with_the_differences(begun: Study) -> None:
             "objectives={throughput: maximize, weights_mb: minimize}",
             "throughput (maximize), weights_mb (minimize)",
         ),
-        (
-            "objectives={throughput: maximize, weights_mb: minimize}",
-            "throughput (maximize), weights_mb (minimize)",
-        ),
     ],
 )
 def test_other_objectives_are_refused(
