@@ -181,6 +181,14 @@ def test_a_candidate_that_is_wrong_at_another_size_is_unsupported(
     assert caught.value.cause == "unsupported"
 
 
+def test_an_error_at_the_size_of_the_build_keeps_its_cause(written: Path) -> None:
+    def fails(x: Array) -> Array:
+        raise RuntimeError("can't allocate memory")
+
+    with pytest.raises(RuntimeError, match="can't allocate memory"):
+        check_outputs(Endpoint(fails), written)
+
+
 def test_of_large_outputs_a_part_is_kept(tmp_path: Path) -> None:
     wide = torch.nn.Linear(6, 5000)
     write_outputs(run_of(Named(wide)), request(4, 6), [request(3, 6)], tmp_path)
