@@ -151,10 +151,7 @@ class Laboratory:
             for place, target_result in enumerate(found):
                 if target_result is None or base is None:
                     raise RuntimeError(f"candidate {place} failed; see {self.log}")
-                clean = np.array(target_result.undisturbed) & np.array(base.undisturbed)
-                kept = clean if clean.sum() >= max(3, len(clean) // 3) else np.ones_like(clean)
-                ratios = np.array(target_result.rates) / np.array(base.rates)
-                rounds[place].append(ratios[kept])
+                rounds[place].append(np.array(target_result.ratios_to(base)))
         return [Verdict(value=v, low=lo, high=hi) for v, lo, hi in map(ratio_interval, rounds)]
 
     def plain(self, one: Target) -> np.ndarray:
@@ -277,7 +274,7 @@ def true_speedup(laboratory: Laboratory, rounds: int = 3) -> float:
         )
         if first is None or second is None:
             raise RuntimeError(f"a candidate failed; see {laboratory.log}")
-        seen.append(np.array(second.rates) / np.array(first.rates))
+        seen.append(np.array(second.ratios_to(first)))
     return ratio_interval(seen)[0]
 
 

@@ -34,7 +34,9 @@ from tunefront.evaluators.statistics.timing import (
     Timing,
     half_width,
     kept_turns,
+    pair_clock,
     ratios,
+    undisturbed_turns,
 )
 
 REQUESTS: list[Inputs] = [
@@ -289,6 +291,39 @@ def test_a_ratio_is_taken_turn_by_turn() -> None:
     assert half_width(own, beside) < 1e-9 < 0.1 < half_width(own)
 
 
+def loaded(seconds: float, threads: int, load: float, turns: int = 7) -> Timing:
+    """A candidate that a load makes slower by a share: its last thread waits for its core."""
+    slower = seconds * (1 + load)
+    one = block(slower, cpu_s=2 * threads * seconds, wait_s=2 * (slower - seconds))
+    return timing_of([one] * turns, threads=threads)
+
+
+@pytest.mark.parametrize("load", [0.0, 0.049, 0.5, 1.0])
+@pytest.mark.parametrize(("own", "beside"), [(1, 2), (2, 1), (1, 1), (2, 2)])
+def test_a_ratio_has_one_clock_so_that_a_load_on_both_leaves_it_as_it_is(
+    own: int, beside: int, load: float
+) -> None:
+    """One thread has CPU time as its clock, two have wall time; 4.9 % counts as undisturbed."""
+    one, other = loaded(0.05, own, load), loaded(0.1, beside, load)
+    assert one.clock == ("cpu" if own == 1 else "wall")
+    assert pair_clock(one, other) == pair_clock(other, one)
+    assert pair_clock(one, other) == ("cpu" if own == beside == 1 else "wall")
+    assert one.clean.all() == other.clean.all() == (load < 0.05)
+    np.testing.assert_allclose(ratios(one, other), 2.0)
+    assert half_width(one, other) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_pair_by_the_wall_clock_is_disturbed_where_either_is() -> None:
+    clean, dirty = block(0.1), block(0.2, cpu_s=0.2, wait_s=0.2)
+    single = timing_of([clean, dirty, clean], threads=1)
+    double = timing_of([dirty, clean, clean], threads=2)
+    assert (single.clock, double.clock) == ("cpu", "wall")
+    assert undisturbed_turns(single).tolist() == [True, False, True]
+    assert undisturbed_turns(single, single).tolist() == [True, False, True]
+    assert undisturbed_turns(single, double).tolist() == [False, False, True]
+    assert undisturbed_turns(double, single).tolist() == [False, False, True]
+
+
 # Whether it is enough
 
 
@@ -320,6 +355,15 @@ def test_turns_that_are_not_clean_are_made_up_for_until_three_times_the_time() -
     assert not enough(timing_of(turns), 20.0, PROTOCOL)
     assert enough(timing_of([*turns, block()]), 20.0, PROTOCOL)
     assert enough(timing_of(turns), 30.0, PROTOCOL)
+
+
+def test_turns_that_were_disturbed_for_the_reference_are_made_up_for_by_the_wall_clock() -> None:
+    dirty = block(0.1, cpu_s=0.1, wait_s=0.1)
+    for threads, done in ((1, True), (2, False)):
+        own = timing_of([block()] * 6, threads=1)
+        beside = timing_of([*[block()] * 3, *[dirty] * 3], threads=threads)
+        assert enough(own, 20.0, PROTOCOL, beside) is done
+        assert enough(own, 30.0, PROTOCOL, beside)
 
 
 def test_beside_a_reference_the_ratio_counts() -> None:
@@ -368,6 +412,9 @@ class Plain:
     def rate(self) -> list[float]:
         return [sum(len(b.request_s) / self.own_s(b) for b in turn) for turn in self.blocks]
 
+    def wall_rate(self) -> list[float]:
+        return [sum(len(b.request_s) / self.wall_s(b) for b in turn) for turn in self.blocks]
+
     def latency_s(self) -> list[float]:
         def typical(block: Block) -> float:
             return float(np.median(block.request_s) * self.own_s(block) / self.wall_s(block))
@@ -397,6 +444,7 @@ def test_what_is_computed_once_is_what_is_computed_anew_to_the_last_bit(
         for _ in range(2):  # the second time from what is kept
             assert timing.clock == plain.clock()
             assert timing.rate.tolist() == plain.rate()
+            assert timing.wall_rate.tolist() == plain.wall_rate()
             assert timing.latency_s.tolist() == plain.latency_s()
             assert timing.clean.tolist() == plain.clean()
             assert timing.kept.tolist() == plain.kept()

@@ -22,7 +22,7 @@ from tunefront.evaluators.isolation.task import Task
 from tunefront.evaluators.measures.base import Measure, MeasureScope, Reading
 from tunefront.evaluators.measures.builtin import BUILTIN_MEASURES
 from tunefront.evaluators.measures.machine import wait_until_quiet
-from tunefront.evaluators.statistics.timing import Block, Timing
+from tunefront.evaluators.statistics.timing import Block, Timing, pair_clock
 from tunefront.evaluators.store.locks import in_use
 from tunefront.spaces import (
     Configuration,
@@ -199,8 +199,7 @@ class _Benchmark:
                 if self._take_interim(ends_early, machine):
                     break
                 ends_early = None
-            # CPU time excludes the time that other processes used the core; wall time does not.
-            if any(timing.clock == "wall" and not timing.clean[-1] for timing in timings):
+            if last_turn_disturbed(timings):
                 self._wait()
         state = _state_of(machine)
         for participant in self._present():
@@ -288,6 +287,22 @@ class _Benchmark:
         for child in participant.children.values():
             child.end()
         return []
+
+
+def last_turn_disturbed(timings: Sequence[Timing]) -> bool:
+    """Return whether other processes changed a time of the last turn.
+
+    CPU time excludes the time that other processes used the core; wall time does not. With several
+    targets the times are those of the ratios to the first one: where such a ratio is one of wall
+    times, a disturbance of either side counts.
+    """
+    first, *others = timings
+    if not others:
+        return first.clock == "wall" and not first.clean[-1]
+    return any(
+        pair_clock(other, first) == "wall" and not (other.clean[-1] and first.clean[-1])
+        for other in others
+    )
 
 
 def _state_of(machine: Sequence[Reading]) -> dict[str, float]:

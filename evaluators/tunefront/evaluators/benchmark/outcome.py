@@ -9,7 +9,14 @@ from tunefront.evaluators.interfaces.builtin import INTERFACE_METRICS
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.statistics.intervals import ratio_interval
 from tunefront.evaluators.statistics.measurement import Measurement
-from tunefront.evaluators.statistics.timing import Timing, half_width, ratios
+from tunefront.evaluators.statistics.timing import (
+    Timing,
+    half_width,
+    kept_turns,
+    pair_clock,
+    ratios,
+    undisturbed_turns,
+)
 from tunefront.spaces import EvaluationError
 from tunefront.spaces.metric import reference_rate
 
@@ -33,11 +40,12 @@ def measured(protocol: Protocol, run: InterleavedRun) -> Evaluation:
         raise own
     baseline = next((other for other in others if isinstance(other, TargetResult)), None)
     beside = baseline.timing if baseline else None
+    clock = {"ratio_clock": pair_clock(own.timing, beside)} if beside else {}
     return Evaluation(
         status="ok",
         measurements=own.measurements,
         relative=relative_throughput(own, baseline) if baseline else None,
-        facts={**own.facts, "waited_s": run.waited_s},
+        facts={**own.facts, **clock, "waited_s": run.waited_s},
         machine=run.machine,
         warnings=warnings_of(own.timing, run.machine, protocol, beside),
         blocks=digits(own.timing.latency_s * 1e3),
@@ -81,9 +89,10 @@ def warnings_of(
     half = half_width(timing, baseline)
     if half > 1.5 * protocol.precision:
         found.append(f"interval ±{half:.0%}, wanted ±{protocol.precision:.0%}")
-    disturbed = len(timing.clean) - int(timing.clean.sum())
-    if not timing.clean[timing.kept].all():
-        found.append(f"other processes used the cores in {disturbed} of {len(timing.clean)} turns")
+    clean = undisturbed_turns(timing, baseline)
+    if not clean[kept_turns(clean)].all():
+        disturbed = len(clean) - int(clean.sum())
+        found.append(f"other processes used the cores in {disturbed} of {len(clean)} turns")
     if machine.get("steal", 0.0) > MOST_STEAL:
         found.append(f"the hypervisor took {machine['steal']:.0%} of the time")
     if machine.get("gpu_throttled", 0):

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tunefront.evaluators.statistics.timing import SLOW_TURNS, Timing, half_width
+from tunefront.evaluators.statistics.timing import SLOW_TURNS, Timing, half_width, undisturbed_turns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +35,9 @@ def enough(
 ) -> bool:
     """Return whether the turns so far suffice.
 
-    They do if at least `turns` of them are undisturbed, and either `seconds` have passed or the
-    interval is narrow enough; also after three times `seconds`, with at least `SLOW_TURNS` turns.
+    They do if at least `turns` of them are undisturbed (see `undisturbed_turns`), and either
+    `seconds` have passed or the interval is narrow enough; also after three times `seconds`, with
+    at least `SLOW_TURNS` turns.
 
     Args:
         timing: Timing of the candidate.
@@ -47,6 +48,6 @@ def enough(
     turns = len(timing.blocks)
     if elapsed_s >= 3 * protocol.seconds and turns >= SLOW_TURNS:
         return True
-    if turns < protocol.turns or timing.clean.sum() < min(turns, protocol.turns):
+    if turns < protocol.turns or undisturbed_turns(timing, baseline).sum() < protocol.turns:
         return False
     return elapsed_s >= protocol.seconds or half_width(timing, baseline) <= protocol.precision

@@ -8,9 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
+import numpy.typing as npt
+
 from tunefront.evaluators.benchmark.outcome import InterimRule
 from tunefront.evaluators.evaluation.evaluation import Evaluation
 from tunefront.evaluators.isolation.process import Isolation, last_lines
+from tunefront.evaluators.statistics.timing import kept_turns
 from tunefront.evaluators.store.disk import is_full
 from tunefront.evaluators.workloads.spec import WorkloadSpec
 from tunefront.spaces import (
@@ -46,14 +50,39 @@ class RoundResult:
     """Result of one configuration in a confirmation round.
 
     Attributes:
-        rates: Items per second of each turn; empty if the pipeline does not measure in turns.
+        rates: Items per second of wall time in each turn; empty if the pipeline does not measure in
+            turns.
         undisturbed: Whether each turn was undisturbed.
         values: Values by metric.
+        cpu_rates: Items per second of CPU time in each turn; empty unless CPU time can be the
+            clock.
     """
 
     rates: Sequence[float]
     undisturbed: Sequence[bool]
     values: Mapping[str, float]
+    cpu_rates: Sequence[float] = ()
+
+    def ratios_to(self, base: "RoundResult") -> list[float]:
+        """Return the ratio of the rates in each included turn, by one clock.
+
+        CPU time is the clock only if both have it. Turns are included as in `kept_turns`; those
+        that only one of the two has are left out.
+        """
+        by_cpu = bool(self.cpu_rates and base.cpu_rates)
+        rates, base_rates = (one.cpu_rates if by_cpu else one.rates for one in (self, base))
+        kept = kept_turns(self._both_undisturbed(base))
+        return [rates[turn] / base_rates[turn] for turn, keep in enumerate(kept) if keep]
+
+    def undisturbed_with(self, base: "RoundResult") -> bool:
+        """Return whether all included turns were undisturbed for both."""
+        clean = self._both_undisturbed(base)
+        return bool(clean[kept_turns(clean)].all())
+
+    def _both_undisturbed(self, base: "RoundResult") -> npt.NDArray[np.bool_]:
+        """Return for each turn that both have whether it was undisturbed for both."""
+        turns = zip(self.undisturbed, base.undisturbed, strict=False)
+        return np.array([own and other for own, other in turns], dtype=bool)
 
 
 class Pipeline(ABC):

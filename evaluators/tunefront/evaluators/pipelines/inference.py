@@ -227,16 +227,19 @@ def play_round(
         return all(half_width(own, timings[0]) <= precision for own in timings[1:])
 
     run = take_turns(settings, targets, isolation, log, satisfied)
-    return [_round_result(target_result) for target_result in run.target_results]
+    return [round_result_of(target_result) for target_result in run.target_results]
 
 
-def _round_result(target_result: TargetResult | EvaluationError) -> RoundResult | None:
+def round_result_of(target_result: TargetResult | EvaluationError) -> RoundResult | None:
+    """Return a target's result in a round; None if the target failed."""
     if isinstance(target_result, EvaluationError):
         return None
+    timing = target_result.timing
     return RoundResult(
-        rates=(target_result.timing.rate * target_result.timing.items).tolist(),
-        undisturbed=target_result.timing.clean.tolist(),
+        rates=(timing.wall_rate * timing.items).tolist(),
+        undisturbed=timing.clean.tolist(),
         values={name: m.value for name, m in target_result.measurements.items()},
+        cpu_rates=(timing.rate * timing.items).tolist() if timing.clock == "cpu" else (),
     )
 
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,10 @@ More than this means that other processes used the cores.
 
 CPU_BOUND = 0.03
 """Largest relative gap between CPU plus waiting time and wall time if CPU time is the clock."""
+
+
+ClockName = Literal["cpu", "wall"]
+"""The clock of a time: CPU time of the process, or wall time."""
 
 
 @dataclass(frozen=True, kw_only=True)  # no slots: a cached property needs a __dict__
@@ -76,7 +81,7 @@ class Timing:
     threads: int | None = None
 
     @cached_property
-    def clock(self) -> str:
+    def clock(self) -> ClockName:
         """The clock that rates and latencies use: `cpu` for single-threaded work, else `wall`.
 
         CPU time excludes the time during which other processes used the core (notes in
@@ -105,6 +110,11 @@ class Timing:
         )
 
     @cached_property
+    def wall_rate(self) -> npt.NDArray[np.float64]:
+        """The same in passes per second of wall time, whatever the clock."""
+        return np.array([sum(len(b.request_s) / b.wall_s for b in turn) for turn in self.blocks])
+
+    @cached_property
     def latency_s(self) -> npt.NDArray[np.float64]:
         """Median request latency of every turn in seconds, shape `(turns,)`.
 
@@ -121,12 +131,37 @@ class Timing:
         return block.cpu_s if self.clock == "cpu" else block.wall_s
 
 
+def pair_clock(own: Timing, baseline: Timing) -> ClockName:
+    """Return the clock of a ratio: CPU time only if it is the clock of both candidates.
+
+    A load on the machine increases wall time and leaves CPU time as it is, so a ratio of the two
+    would change with the load.
+    """
+    return "cpu" if own.clock == baseline.clock == "cpu" else "wall"
+
+
+def undisturbed_turns(own: Timing, baseline: Timing | None = None) -> npt.NDArray[np.bool_]:
+    """Return the mask of the turns whose times no other process changed, shape `(turns,)`.
+
+    In a ratio by the wall clock a turn must be undisturbed for both candidates.
+    """
+    if baseline is None or pair_clock(own, baseline) == "cpu":
+        return own.clean
+    both: npt.NDArray[np.bool_] = own.clean & baseline.clean
+    return both
+
+
 def ratios(own: Timing, baseline: Timing) -> npt.NDArray[np.float64]:
     """Return the ratio of two candidates' rates in each turn that is included for both.
 
-    It is a ratio of passes per second; a pass is one over each candidate's own requests.
+    It is a ratio of passes per second by the clock of the pair; a pass is one over each candidate's
+    own requests.
     """
-    return (own.rate / baseline.rate)[kept_turns(own.clean & baseline.clean)]
+    if pair_clock(own, baseline) == "cpu":
+        found = own.rate / baseline.rate
+    else:
+        found = own.wall_rate / baseline.wall_rate
+    return found[kept_turns(own.clean & baseline.clean)]
 
 
 def half_width(own: Timing, baseline: Timing | None = None) -> float:

@@ -8,10 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-import numpy.typing as npt
-
-from tunefront.evaluators import EvaluationSettings, Gpus, Metric, kept_turns
+from tunefront.evaluators import EvaluationSettings, Gpus, Metric
 from tunefront.evaluators.pipelines.base import RoundResult, RoundSettings
 from tunefront.search.cluster.jobs import TurnsJob
 from tunefront.search.cluster.supervisor import RayLost, RaySupervisor
@@ -287,40 +284,19 @@ def rounds_of(
     found: dict[int, Round | None] = {0: None}
     if base:
         ratios = [1.0] * len(base.rates)
-        found[0] = Round(ratios=ratios, values=base.values, undisturbed=_undisturbed(base, base))
+        found[0] = Round(ratios=ratios, values=base.values, undisturbed=base.undisturbed_with(base))
     for trial in group.finalists:
         own = results[trial.configuration]
         counterpart = counterpart_of(baseline, trial.configuration, trial.catalog)
         same = None if counterpart in (baseline, trial.configuration) else results.get(counterpart)
         found[trial.number] = (
             Round(
-                ratios=_ratios(own, base),
-                same_execution_ratios=_ratios(own, same) if same else (),
+                ratios=own.ratios_to(base),
+                same_execution_ratios=own.ratios_to(same) if same else (),
                 values=own.values,
-                undisturbed=_undisturbed(own, base),
+                undisturbed=own.undisturbed_with(base),
             )
             if own and base
             else None
         )
     return found
-
-
-def _ratios(own: RoundResult, base: RoundResult) -> list[float]:
-    """Return the throughput ratio of each included turn: undisturbed turns if enough, else all."""
-    kept = kept_turns(_undisturbed_turns(own, base))
-    return [own.rates[turn] / base.rates[turn] for turn in map(int, np.flatnonzero(kept))]
-
-
-def _undisturbed(own: RoundResult, base: RoundResult) -> bool:
-    """Return whether all included turns were undisturbed."""
-    clean = _undisturbed_turns(own, base)
-    return bool(clean[kept_turns(clean)].all())
-
-
-def _undisturbed_turns(own: RoundResult, base: RoundResult) -> npt.NDArray[np.bool_]:
-    """Return for each turn whether both configurations were undisturbed, shape `(turns,)`."""
-    turns = min(len(own.rates), len(base.rates))
-    both: npt.NDArray[np.bool_] = np.array(own.undisturbed[:turns], dtype=bool) & np.array(
-        base.undisturbed[:turns], dtype=bool
-    )
-    return both
