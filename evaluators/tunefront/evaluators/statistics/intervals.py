@@ -52,13 +52,11 @@ def trimmed_interval(values: Floats) -> tuple[float, float, float]:
     quantile from Student's t, with degrees of freedom one below the number of values that are left
     (Wilcox, Introduction to Robust Estimation, 4.3). A single value is its own interval.
     """
-    from scipy.special import stdtrit  # scipy.stats takes a second to import
-
     middle, error = _mean_and_error(values)
     kept = len(values) - 2 * int(TRIM * len(values))
     if kept < 2:
         return middle, middle, middle
-    half = float(stdtrit(kept - 1, (1 + CONFIDENCE) / 2)) * error
+    half = student_quantile(kept - 1) * error
     return middle, middle - half, middle + half
 
 
@@ -70,46 +68,61 @@ def ratio_interval(rounds: Sequence[Floats], seed: int = 0) -> tuple[float, floa
             processes.
         seed: Seed of the bootstrap.
 
-    The estimate is exp of the trimmed mean of the logarithms. The interval is a bootstrap over the
-    turns within each round. It is widened by Student's quantile for the number of turns, and by the
-    Birge ratio if rounds differ more than the variation of their turns explains: differences
-    between fresh processes of one candidate do not shrink with more turns (Birge 1932; the scale
-    factor of the Particle Data Group's Review, 5.2).
+    The estimate is exp of the mean over rounds of the trimmed mean of the logarithms of the turns.
+    Its interval is a bootstrap over the turns within each round, widened by Student's quantile for
+    the number of turns. Fresh processes of one candidate differ, which more turns do not reduce. If
+    the rounds differ by more than their turns explain (Birge ratio above 1), the interval is
+    extended to Student's interval of the rounds' means with one degree of freedom less than there
+    are rounds (Hartung and Knapp, Statistics in Medicine 20, 2001).
     """
-    from scipy.special import stdtrit
-
     logs = [np.log(np.asarray(ratios, dtype=np.float64)) for ratios in rounds]
-    pooled = np.concatenate(logs)
-    middle = _trimmed_mean(pooled[None])[0]
-    if len(pooled) < 2:
+    means = np.array([_trimmed_mean(values[None])[0] for values in logs])
+    middle = float(means.mean())
+    if sum(map(len, logs)) < 2:
         only = math.exp(middle)
         return only, only, only
-    random = np.random.default_rng(seed)
-    drawn = [values[random.integers(0, len(values), (RESAMPLES, len(values)))] for values in logs]
-    means = _trimmed_mean(np.concatenate(drawn, axis=1))
+    low, high = _bootstrap_ends(logs, middle, np.random.default_rng(seed))
+    if _rounds_differ(logs, means):
+        half = student_quantile(len(means) - 1) * float(means.std(ddof=1)) / math.sqrt(len(means))
+        low, high = min(low, middle - half), max(high, middle + half)
+    return math.exp(middle), math.exp(low), math.exp(high)
+
+
+def _bootstrap_ends(
+    rounds: Sequence[Floats], middle: float, random: np.random.Generator
+) -> tuple[float, float]:
+    """Return the ends of the interval of the mean of the rounds that their turns explain."""
+    drawn = [values[random.integers(0, len(values), (RESAMPLES, len(values)))] for values in rounds]
+    means = np.mean([_trimmed_mean(rows) for rows in drawn], axis=0)
     low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    kept = len(pooled) - 2 * int(TRIM * len(pooled))
-    student = float(stdtrit(max(kept - 1, 1), (1 + CONFIDENCE) / 2)) / 1.96
-    wider = student * max(1.0, _birge(logs))
-    return (
-        math.exp(middle),
-        math.exp(middle - (middle - low) * wider),
-        math.exp(middle + (high - middle) * wider),
-    )
+    kept = sum(len(values) - 2 * int(TRIM * len(values)) for values in rounds)
+    wider = student_quantile(max(kept - len(rounds), 1)) / 1.96
+    return middle - (middle - low) * wider, middle + (high - middle) * wider
 
 
-def _birge(rounds: Sequence[Floats]) -> float:
-    """Return the Birge ratio: the rounds' scatter relative to their standard errors; expected 1.
+def _rounds_differ(rounds: Sequence[Floats], means: Floats) -> bool:
+    """Return whether the rounds differ, or whether that cannot be decided.
 
-    Rounds of two turns or fewer are left out; with fewer than two rounds left the result is 1.
+    They differ if the Birge ratio is above 1: the scatter of their means relative to the standard
+    errors of their turns (Birge 1932; the scale factor of the Particle Data Group's Review, 5.2).
+    The Birge ratio of two rounds is below 1 by chance too often, and two turns have no usable
+    standard error; then the rounds are taken to differ.
     """
-    found = [_mean_and_error(values) for values in rounds if len(values) > 2]
-    if len(found) < 2:
-        return 1.0
-    means, errors = np.array(found).T
-    weights = 1 / np.maximum(errors, LEAST_ERROR) ** 2
-    mean = (weights * means).sum() / weights.sum()
-    return math.sqrt(float((weights * (means - mean) ** 2).sum()) / (len(found) - 1))
+    count = len(rounds)
+    if count == 1:
+        return False
+    if count == 2 or min(map(len, rounds)) <= 2:
+        return True
+    errors = np.array([_mean_and_error(values)[1] for values in rounds])
+    scatter = (means - means.mean()) / np.maximum(errors, LEAST_ERROR)
+    return float((scatter**2).sum()) > count - 1
+
+
+def student_quantile(freedom: int) -> float:
+    """Return the quantile of Student's t at the upper end of a 95 % interval."""
+    from scipy.special import stdtrit  # scipy.stats takes a second to import
+
+    return float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
 
 
 def _mean_and_error(values: Floats) -> tuple[float, float]:

@@ -1,7 +1,6 @@
 """Measurement of an export in several fresh processes, with the machine's speed and state."""
 
 import json
-import math
 import resource
 import statistics
 import subprocess
@@ -13,6 +12,7 @@ from typing import Any
 
 from tunefront.evaluators import Measurement, measured_metrics
 from tunefront.evaluators.isolation.codec import to_plain
+from tunefront.evaluators.statistics.rounds import rounds_interval
 from tunefront.search.text import OnMessage
 from tunefront.spaces import ExportError
 
@@ -84,25 +84,10 @@ def measure_rounds(folder: Path, on_message: OnMessage = lambda line: None) -> R
 
 
 def of_rounds(values: Sequence[float], metric: str) -> Measurement:
-    """Return the median of the rounds with Student's 95 % interval of the mean logarithm.
-
-    The interval is extended to contain the values of all rounds.
-    """
-    from scipy.special import stdtrit
-
-    logs = [math.log(max(value, 1e-12)) for value in values]
-    low, high = min(values), max(values)
-    if len(values) > 1:
-        middle, error = statistics.mean(logs), statistics.stdev(logs) / math.sqrt(len(logs))
-        half = float(stdtrit(len(logs) - 1, 0.975)) * error
-        low, high = min(low, math.exp(middle - half)), max(high, math.exp(middle + half))
-    return Measurement(
-        value=statistics.median(values),
-        unit=measured_metrics()[metric].unit,
-        low=low,
-        high=high,
-        samples=len(values),
-    )
+    """Return a metric over the rounds: their median and interval, see `rounds_interval`."""
+    value, low, high = rounds_interval(values)
+    unit = measured_metrics()[metric].unit
+    return Measurement(value=value, unit=unit, low=low, high=high, samples=len(values))
 
 
 def _watched(folder: Path) -> tuple[Mapping[str, Any], Mapping[str, float]]:
