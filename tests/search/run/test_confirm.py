@@ -280,20 +280,39 @@ SITTINGS = (
 
 
 def test_ratios_are_taken_within_a_turn(group: Group) -> None:
+    base = {"throughput": 10.0}
     found = rounds_of(group, SITTINGS)
     assert found == {
-        0: Round(ratios=[1.0, 1.0, 1.0], values={"throughput": 10}),
-        1: Round(ratios=[2.0, 2.0, 2.0], values={"throughput": 20}),
+        0: Round(ratios=[1.0, 1.0, 1.0], values={"throughput": 10}, baseline_values=base),
+        1: Round(ratios=[2.0, 2.0, 2.0], values={"throughput": 20}, baseline_values=base),
         2: Round(
             ratios=[6.0, 8.0, 12.0],
             same_execution_ratios=[3.0, 4.0, 3.0],
             values={"throughput": 60},
+            baseline_values=base,
         ),
-        3: Round(ratios=[2.0, 2.0, 4.0], values={"throughput": 20}),
+        3: Round(ratios=[2.0, 2.0, 4.0], values={"throughput": 20}, baseline_values=base),
         4: Round(
-            ratios=[6.0, 6.0, 6.0], same_execution_ratios=[2.0, 4.0, 8.0], values={"throughput": 60}
+            ratios=[6.0, 6.0, 6.0],
+            same_execution_ratios=[2.0, 4.0, 8.0],
+            values={"throughput": 60},
+            baseline_values=base,
         ),
     }
+
+
+def test_each_ratio_of_a_round_has_one_clock(group: Group) -> None:
+    """1 and the baseline have CPU times; all others, with more threads, wall times only."""
+    loaded = [
+        replace(one, cpu_rates=[1.5 * rate for rate in one.rates]) if place < 2 else one
+        for place, one in enumerate(SITTINGS)
+    ]
+    loaded[1] = replace(loaded[1], cpu_rates=[3.0 * rate for rate in SITTINGS[1].rates])
+    found = rounds_of(group, loaded)
+    one, two = found[1], found[2]
+    assert one is not None and two is not None
+    assert one.ratios == [4.0, 4.0, 4.0]
+    assert two.ratios == [6.0, 8.0, 12.0]
 
 
 def test_a_failed_finalist_has_no_round_and_the_others_have(group: Group) -> None:
@@ -307,7 +326,7 @@ def test_a_failed_finalist_has_no_round_and_the_others_have(group: Group) -> Non
 
 
 def test_without_the_baseline_a_round_says_nothing(group: Group) -> None:
-    assert set(rounds_of(group, [None, *SITTINGS[1:]]).values()) == {None}
+    assert rounds_of(group, [None, *SITTINGS[1:]]) == {}
 
 
 def test_disturbed_turns_do_not_count(group: Group) -> None:

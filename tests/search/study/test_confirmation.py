@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from tunefront.evaluators import Measurement, measured_metrics, ratio_interval
 from tunefront.evaluators.isolation.codec import from_plain, to_plain
+from tunefront.evaluators.statistics.rounds import rounds_interval
 from tunefront.search import Trial
 from tunefront.search.experiment.metrics import cost_metrics
 from tunefront.search.study.confirmation import Confirmation, Round, confirmed
@@ -96,6 +98,27 @@ def test_who_failed_in_any_of_its_rounds_has_none_but_was_asked() -> None:
     assert found.finalists == (0, 1, 2)
 
 
+def test_who_lacks_rounds_for_the_baselines_sake_is_asked_again_and_keeps_the_others() -> None:
+    first = Confirmation().with_rounds({0: BASE, 1: OWN, 2: OWN[:1]}, incomplete={2, 3})
+    assert first.rounds == {0: BASE, 1: OWN, 2: OWN[:1]}
+    assert first.finalists == (0, 1)
+    assert first.without_baseline == {2: 1, 3: 1}
+    second = first.with_rounds({0: BASE, 2: OWN}, incomplete={3})
+    assert second.rounds[2] == (*OWN[:1], *OWN)
+    assert (second.finalists, second.without_baseline) == ((0, 1, 2), {2: 1, 3: 2})
+    third = second.with_rounds({}, incomplete={3})
+    assert third.finalists == (0, 1, 2, 3), "given up"
+    assert 3 not in third.rounds
+    again = from_plain(Confirmation, json.loads(json.dumps(to_plain(third))))
+    assert again.without_baseline == {2: 1, 3: 3}
+
+
+def test_who_failed_itself_is_done_even_if_the_baseline_failed_in_another_round() -> None:
+    found = Confirmation().with_rounds({0: BASE, 1: [None]}, incomplete={1})
+    assert (found.finalists, found.without_baseline) == ((0, 1), {})
+    assert found.rounds == {0: BASE}
+
+
 def test_who_fails_later_keeps_what_it_had() -> None:
     first = Confirmation().with_rounds({0: BASE, 1: OWN})
     assert first.with_rounds({1: [None]}) == first
@@ -126,9 +149,17 @@ def trials(trial: TrialOf) -> list[Trial]:
     ]
 
 
-def test_without_rounds_of_the_baseline_nothing_is_confirmed(trials: list[Trial]) -> None:
+def test_without_rounds_nothing_is_confirmed(trials: list[Trial]) -> None:
     assert confirmed_with(trials, Confirmation()) == trials
-    assert confirmed_with(trials, Confirmation(rounds={1: OWN})) == trials
+    failed = [replace(trials[0], status="failed"), *trials[1:]]
+    assert confirmed_with(failed, Confirmation(rounds={1: OWN})) == failed
+
+
+def test_a_finalist_is_confirmed_by_its_own_group_alone(trials: list[Trial]) -> None:
+    """Its ratios are those to the baseline beside it; the baseline failed in the other group."""
+    base, own, *others = confirmed_with(trials, Confirmation(rounds={1: OWN}))
+    assert [base, *others] == [trials[0], *trials[2:]]
+    assert own.value("throughput") == pytest.approx(300.0, rel=0.01)
 
 
 def test_confirmed_throughput_is_the_ratio_times_the_baselines_median(
@@ -145,20 +176,47 @@ def test_confirmed_throughput_is_the_ratio_times_the_baselines_median(
         high=speedup.high * 100,
         samples=6,
     )
-    assert found[0].measurements["throughput"] == Measurement(
-        value=100, unit="items/s", low=90, high=110, samples=2
-    )
+    base = found[0].measurements["throughput"]
+    assert (base.value, base.unit, base.samples) == (100, "items/s", 2)
+    assert (base.low, base.high) == pytest.approx(rounds_interval([90, 110])[1:])
     assert found[2:] == trials[2:]
 
 
-def test_values_of_their_own_are_the_rounds_median_and_range(trials: list[Trial]) -> None:
+def test_values_of_their_own_have_student_s_interval_over_the_rounds(trials: list[Trial]) -> None:
     own = confirmed_with(trials, Confirmation(rounds={0: BASE, 1: OWN}))[1]
-    assert own.measurements["peak_memory_mb"] == Measurement(
-        value=260, unit="MB", low=250, high=270, samples=2
-    )
+    memory = own.measurements["peak_memory_mb"]
+    assert (memory.value, memory.unit, memory.samples) == (260, "MB", 2)
+    assert (memory.low, memory.high) == rounds_interval([250.0, 270.0])[1:]
     # No round says anything of these.
     for name in ("latency_p90_ms", "weights_mb", "perplexity"):
         assert own.measurements[name] == trials[1].measurements[name]
+
+
+def test_tails_and_energy_are_converted_by_the_baseline_of_their_round(trial: TrialOf) -> None:
+    """The machine is 1.5 and 2 times slower in two rounds; a third does not know how fast it is."""
+    figures = {"throughput": 100.0, "latency_p99_ms": 12.0, "energy_per_item": 2.0}
+    trials = [trial(n, peak_memory_mb=500.0, **figures) for n in range(2)]
+    slower = [1.5, 2.0]
+    rounds = [
+        Round(
+            ratios=[1.0] * 6,
+            values={
+                "latency_p99_ms": 12.0 * each,
+                "energy_per_item": 2.0 * each,
+                "peak_memory_mb": 500.0,
+            },
+            baseline_values={"throughput": 100.0 / each},
+        )
+        for each in slower
+    ]
+    for own in confirmed_with(trials, Confirmation(rounds={0: rounds, 1: rounds})):
+        for name, value in (("latency_p99_ms", 12.0), ("energy_per_item", 2.0)):
+            found = own.measurements[name]
+            assert (found.low, found.value, found.high) == pytest.approx((value,) * 3)
+        assert own.value("peak_memory_mb") == 500.0
+    unknown = [replace(rounds[0], baseline_values={})]
+    raw = confirmed_with(trials, Confirmation(rounds={1: unknown}))[1]
+    assert raw.value("latency_p99_ms") == pytest.approx(18.0)
 
 
 def test_what_follows_from_the_throughput_follows_it(trials: list[Trial]) -> None:

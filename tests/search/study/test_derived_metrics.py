@@ -7,7 +7,7 @@ import pytest
 
 from tunefront.evaluators import Evaluation, Measurement, Metric, measured_metrics
 from tunefront.search import Experiment
-from tunefront.search.study.derived_metrics import costs, measurements_of, steadied
+from tunefront.search.study.derived_metrics import costs, measurements_of, scale_at, steadied
 
 EvaluationOf = Callable[..., Evaluation]
 Load = Callable[..., Experiment]
@@ -59,6 +59,18 @@ def test_metrics_that_follow_the_speed_up_have_its_relative_interval(own: Evalua
     assert (tokens.low, tokens.high) == pytest.approx((5000 * 1.9, 5000 * 2.2))
     other = found["latency_p90_ms"]
     assert (other.low, other.high) == pytest.approx((6 * 0.9, 6 * 1.1))
+
+
+def test_energy_is_converted_as_times_are_and_memory_is_not(evaluation: EvaluationOf) -> None:
+    """It is power times time: a machine of half the speed needs twice of it for an item."""
+    own = evaluation(energy_per_item=3.0, peak_memory_mb=500.0)
+    found = steadied(own.measurements, metrics_in(own), TWICE, 100.0)
+    assert found["energy_per_item"].value == pytest.approx(1.5)
+    assert "peak_memory_mb" not in found
+    known = measured_metrics()
+    assert scale_at(known["throughput"], 2.0) == 2.0
+    assert scale_at(known["latency_p99_ms"], 2.0) == scale_at(known["energy_per_item"], 2.0) == 0.5
+    assert scale_at(known["peak_memory_mb"], 2.0) == 1.0
 
 
 def test_values_that_were_not_measured_are_not_made_up(evaluation: EvaluationOf) -> None:

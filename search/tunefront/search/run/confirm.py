@@ -1,9 +1,11 @@
 """Confirmation: finalists measured again, interleaved with the baseline, in fresh processes.
 
 All finalists that fit into memory together with the baseline share one interleaved run; otherwise
-they are split into groups, each with the baseline. Each round starts new processes.
+they are split into groups, each with the baseline. Each round starts new processes. Confirmed
+measurements can change the front, so finalists are confirmed in up to three passes.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,8 +23,10 @@ from tunefront.spaces import Catalog, Configuration
 
 CONFIRMED_PRECISION = 0.01
 """Relative half-width of a speed-up's interval, over all rounds, at which measuring stops."""
-FINALIST_ATTEMPTS = 3
+CONFIRMATION_PASSES = 3
 """Maximum number of passes: confirmed measurements can change the front and add finalists."""
+PASS_SHARE = 2 / 3
+"""Share of the time left that a pass gets, so that later ones have time; the last one gets all."""
 LEAST_TURNS = 6
 """Minimum number of turns of a round, even if its time is used up."""
 GROUP_MEMORY_SHARE = 0.8
@@ -74,13 +78,18 @@ class Group:
     configurations: tuple[Configuration, ...]
 
 
-def rooms_mb(metrics: Iterable[Metric]) -> dict[str, float]:
-    """Return the memory that a group can use, in MB, by metric: machine and, if present, GPUs."""
+def rooms_mb(metrics: Iterable[Metric], share: float = GROUP_MEMORY_SHARE) -> dict[str, float]:
+    """Return the memory that a group can use, in MB, by metric: machine and, if present, GPUs.
+
+    Args:
+        metrics: The metrics of the experiment, of which some are memory that a candidate occupies.
+        share: Share of the free memory that a group can use.
+    """
     import psutil
 
     free = {"host": psutil.virtual_memory().available / 2**20, "gpu": Gpus().free_mb()}
     rooms = {metric.name: free.get(metric.occupies) for metric in metrics}
-    return {name: GROUP_MEMORY_SHARE * mb for name, mb in rooms.items() if mb is not None}
+    return {name: share * mb for name, mb in rooms.items() if mb is not None}
 
 
 def groups_of(
@@ -154,35 +163,44 @@ def confirm(
 ) -> Confirmation:
     """Measure the finalists again, interleaved with the baseline.
 
+    There are up to `CONFIRMATION_PASSES` passes. The first measures the finalists. A later one
+    measures the trials that have joined the front since, and again the finalists in whose group the
+    baseline failed; their groups use half the memory then.
+
     Args:
-        study: The record; the confirmation is stored in it.
+        study: The record; the confirmation is stored in it after every pass.
         settings: The evaluation settings shared by all evaluations.
         supervisor: The Ray supervisor that runs the rounds.
         on_round: Called with the number of completed and of planned rounds.
-        seconds_left: Seconds until the deadline; None without a deadline.
-        stopped: Queried before each group of each round. If it returns True, incomplete rounds are
-            discarded and left to the next run.
+        seconds_left: Seconds until the deadline; None without a deadline. No round is started that
+            cannot be expected to end in time, except the first one.
+        stopped: Queried before each group of each round. If it returns True, the rounds of the
+            current pass are discarded and left to the next run.
 
     Raises:
         RayLost: If Ray exits twice while one group of a round is measured.
     """
     experiment = study.experiment
     start = time.monotonic()
-    confirmation = study.confirmation()
-    for attempt in range(FINALIST_ATTEMPTS):
+    deadline = math.inf if seconds_left is None else start + seconds_left
+    turns = _Turns(study, settings, supervisor, stopped, deadline)
+    confirmation, share = study.confirmation(), GROUP_MEMORY_SHARE
+    for number in range(CONFIRMATION_PASSES):
         trials = study.trials()
         chosen = to_confirm(experiment, trials, confirmation)
-        spent = time.monotonic() - start
-        planned = confirmation_seconds(experiment, trials, seconds_left) - spent
-        if len(chosen) < 2 or (attempt and planned <= 0):
+        if len(chosen) < 2 or not turns.another_fits():
             break
-        groups = groups_of(experiment, chosen, rooms_mb(experiment.metrics.values()))
-        turns = _Turns(study, settings, supervisor, stopped)
+        spent = time.monotonic() - start
+        planned = max(0.0, confirmation_seconds(experiment, trials, seconds_left) - spent)
+        seconds = planned if number == CONFIRMATION_PASSES - 1 else PASS_SHARE * planned
+        groups = groups_of(experiment, chosen, rooms_mb(experiment.metrics.values(), share))
         try:
-            found = turns.rounds(groups, max(planned, 0.0), on_round)
+            found, incomplete = turns.rounds(groups, seconds, on_round)
         except _Stopped:
             break
-        confirmation = confirmation.with_rounds(found)
+        if incomplete:
+            share /= 2
+        confirmation = confirmation.with_rounds(found, incomplete)
         study.set_confirmation(confirmation)
     return confirmation
 
@@ -210,25 +228,47 @@ class _Turns:
         settings: EvaluationSettings,
         supervisor: RaySupervisor,
         stopped: Stopped,
+        deadline: float,
     ) -> None:
         self._study = study
         self._settings = replace(settings, protocol=replace(settings.protocol, turns=LEAST_TURNS))
         self._supervisor = supervisor
         self._stopped = stopped
+        self._deadline = deadline
+        self._last_round_s: float | None = None
+
+    def another_fits(self) -> bool:
+        """Return whether a round as long as the last one ends in time; True before the first."""
+        if self._last_round_s is None:
+            return True
+        return time.monotonic() + self._last_round_s <= self._deadline
 
     def rounds(
         self, groups: Sequence[Group], seconds: float, on_round: OnRound
-    ) -> dict[int, list[Round | None]]:
-        """Run all rounds; return each trial's rounds by number, the baseline's once per group."""
+    ) -> tuple[dict[int, list[Round | None]], set[int]]:
+        """Run the rounds of a pass, at least one, until all are done or no further one fits.
+
+        Returns:
+            The rounds by trial number, the baseline's once per group, and the numbers of the
+            finalists in whose group the baseline failed in a round.
+        """
         rounds = self._study.experiment.confirmation.rounds
         found: dict[int, list[Round | None]] = {}
+        incomplete: set[int] = set()
         for done in range(rounds):
+            start = time.monotonic()
             for group in groups:
                 target_results = self._play(group, seconds / rounds / len(groups), done)
-                for number, result in rounds_of(group, target_results).items():
+                measured = rounds_of(group, target_results)
+                if not measured:
+                    incomplete |= {trial.number for trial in group.finalists}
+                for number, result in measured.items():
                     found.setdefault(number, []).append(result)
             on_round(done + 1, rounds)
-        return found
+            self._last_round_s = time.monotonic() - start
+            if not self.another_fits():
+                break
+        return found, incomplete
 
     def _play(self, group: Group, seconds: float, done: int) -> Sequence[RoundResult | None]:
         """Run one round of one group; repeat it once if Ray exits.
@@ -272,7 +312,9 @@ def confirmation_seconds(
 def rounds_of(
     group: Group, target_results: Sequence[RoundResult | None]
 ) -> dict[int, Round | None]:
-    """Return a round's ratios and measurements by trial number; None for a trial that failed.
+    """Return a round's ratios and measurements by trial number; None for a finalist that failed.
+
+    The result is empty if the baseline failed: nothing is known of the finalists then.
 
     Args:
         group: The group that was measured.
@@ -281,22 +323,29 @@ def rounds_of(
     results = dict(zip(group.configurations, target_results, strict=True))
     baseline = group.configurations[0]
     base = results[baseline]
-    found: dict[int, Round | None] = {0: None}
-    if base:
-        ratios = [1.0] * len(base.rates)
-        found[0] = Round(ratios=ratios, values=base.values, undisturbed=base.undisturbed_with(base))
+    if base is None:
+        return {}
+    found: dict[int, Round | None] = {0: _round(base, base, None)}
     for trial in group.finalists:
         own = results[trial.configuration]
         counterpart = counterpart_of(baseline, trial.configuration, trial.catalog)
         same = None if counterpart in (baseline, trial.configuration) else results.get(counterpart)
-        found[trial.number] = (
-            Round(
-                ratios=own.ratios_to(base),
-                same_execution_ratios=own.ratios_to(same) if same else (),
-                values=own.values,
-                undisturbed=own.undisturbed_with(base),
-            )
-            if own and base
-            else None
-        )
+        found[trial.number] = None if own is None else _round(own, base, same)
     return found
+
+
+def _round(own: RoundResult, base: RoundResult, same: RoundResult | None) -> Round:
+    """Return the round of a candidate.
+
+    Args:
+        own: Its result.
+        base: The baseline's result.
+        same: The result of the baseline at the candidate's execution settings; None without one.
+    """
+    return Round(
+        ratios=own.ratios_to(base),
+        same_execution_ratios=own.ratios_to(same) if same else (),
+        values=own.values,
+        undisturbed=own.undisturbed_with(base),
+        baseline_values=base.values,
+    )

@@ -1,17 +1,19 @@
 """Results of confirmation: ratios of the reference rate within turns and metric values of rounds.
 
 A round is an interleaved measurement of the finalists and the baseline in fresh processes. Ratios
-are formed within a turn, so drift of the machine affects both rates equally.
+are formed within a turn, so drift of the machine affects both rates equally. Other values of timed
+requests are converted to the machine's speed in trial 0 by the rate of the baseline in the round.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from tunefront.evaluators import Measurement, Metric, ratio_interval, reference_rate
+from tunefront.evaluators.statistics.rounds import rounds_interval
 
-from .derived_metrics import following, times
+from .derived_metrics import following, scale_at, times
 from .trial import Trial
 
 
@@ -26,12 +28,18 @@ class Round:
             the baseline already has these settings, or its model cannot run with them.
         values: Values by metric.
         undisturbed: Whether the included turns were undisturbed by other processes.
+        baseline_values: Values of the baseline in the same interleaved run, by metric.
     """
 
     ratios: Sequence[float]
     same_execution_ratios: Sequence[float] = ()
     values: Mapping[str, float] = field(default_factory=dict)
     undisturbed: bool = True
+    baseline_values: Mapping[str, float] = field(default_factory=dict)
+
+
+PASSES_WITHOUT_BASELINE = 3
+"""Number of passes in which the baseline can fail next to a finalist before it is given up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,24 +47,40 @@ class Confirmation:
     """Results of all rounds.
 
     Attributes:
-        rounds: Results in each round, by number, of the finalists that completed all rounds.
-        finalists: Numbers of all finalists, including those that failed in a round.
+        rounds: Results of the rounds, by number, of the baseline and of the finalists that did not
+            fail in a round.
+        finalists: Numbers of all finalists that are done, including those that failed in a round.
+        without_baseline: Number of passes in which the baseline failed in a finalist's group, by
+            number.
     """
 
     rounds: Mapping[int, Sequence[Round]] = field(default_factory=dict)
     finalists: Sequence[int] = ()
+    without_baseline: Mapping[int, int] = field(default_factory=dict)
 
-    def with_rounds(self, found: Mapping[int, Sequence[Round | None]]) -> "Confirmation":
-        """Return a copy with more rounds.
+    def with_rounds(
+        self, found: Mapping[int, Sequence[Round | None]], incomplete: Collection[int] = ()
+    ) -> "Confirmation":
+        """Return a copy with the rounds of one more pass.
 
         Args:
-            found: New results by trial number, None for a failed round. A finalist with a failed
-                round gets none of its new results.
+            found: New results by trial number, None for a round in which the finalist failed. A
+                finalist with such a round gets none of its new results.
+            incomplete: Numbers of the finalists that lack rounds because the baseline failed in
+                their group. They keep their other rounds, and are measured in a further pass until
+                `PASSES_WITHOUT_BASELINE` is reached.
         """
-        whole = {number: [r for r in rounds if r] for number, rounds in found.items()}
-        rounds = {n: (*self.rounds.get(n, ()), *whole[n]) for n in found if all(found[n])}
+        whole = {n: [r for r in rounds if r] for n, rounds in found.items() if all(rounds)}
+        rounds = {n: (*self.rounds.get(n, ()), *added) for n, added in whole.items() if added}
+        failed = {n for n, results in found.items() if not all(results)}
+        lacking = set(incomplete) - failed
+        passes = {n: self.without_baseline.get(n, 0) + 1 for n in lacking}
+        given_up = {n for n, count in passes.items() if count >= PASSES_WITHOUT_BASELINE}
+        done = {*self.finalists, *found, *given_up} - (lacking - given_up)
         return Confirmation(
-            rounds={**self.rounds, **rounds}, finalists=tuple(sorted({*self.finalists, *found}))
+            rounds={**self.rounds, **rounds},
+            finalists=tuple(sorted(done)),
+            without_baseline={**self.without_baseline, **passes},
         )
 
     def speedup(self, number: int) -> Measurement | None:
@@ -100,7 +124,7 @@ def confirmed(
         confirmation: Results of the rounds.
         metrics: All metrics of the experiment, by name.
     """
-    if not confirmation.rounds.get(0) or not trials or not trials[0].measured:
+    if not trials or not trials[0].measured:
         return list(trials)
     rate = reference_rate(metrics.values())
     level = None if rate is None else trials[0].measurements.get(rate.name)
@@ -119,7 +143,7 @@ def _confirmed(
     level: Measurement | None,
 ) -> Trial:
     known = [metrics[name] for name in trial.measurements if name in metrics]
-    measured = _remeasured(trial, confirmation.rounds[trial.number], known)
+    measured = _remeasured(trial, confirmation.rounds[trial.number], known, level)
     measured |= _following(trial, confirmation, known, level)
     evaluation, warning = trial.evaluation, confirmation.warning(trial.number)
     if evaluation is not None and warning:
@@ -128,15 +152,39 @@ def _confirmed(
 
 
 def _remeasured(
-    trial: Trial, rounds: Sequence[Round], metrics: Sequence[Metric]
+    trial: Trial,
+    rounds: Sequence[Round],
+    metrics: Sequence[Metric],
+    level: Measurement | None,
 ) -> dict[str, Measurement]:
-    """Return the metrics that each round measures on its own: median of the rounds and range."""
+    """Return the metrics that each round measures by itself, with their interval over the rounds.
+
+    Values of timed requests are converted to the machine's speed in trial 0.
+
+    Args:
+        trial: The finalist.
+        rounds: Its rounds.
+        metrics: The metrics that it has.
+        level: Reference rate of trial 0 in the search; None if it has none.
+    """
+    rate = reference_rate(metrics)
+    factors = [_speed_factor(one, rate, level) for one in rounds]
     found: dict[str, Measurement] = {}
     for metric in metrics:
-        values = [one.values[metric.name] for one in rounds if metric.name in one.values]
+        values = [
+            one.values[metric.name] * scale_at(metric, factor)
+            for one, factor in zip(rounds, factors, strict=True)
+            if metric.name in one.values
+        ]
         if values and metric.follows == "none":
             found[metric.name] = _of_rounds(values, trial.measurements[metric.name].unit)
     return found
+
+
+def _speed_factor(found: Round, rate: Metric | None, level: Measurement | None) -> float:
+    """Return how much faster the machine was in trial 0 than in a round; 1 if it is not known."""
+    now = None if rate is None else found.baseline_values.get(rate.name)
+    return 1.0 if level is None or not now else level.value / now
 
 
 def _following(
@@ -185,10 +233,5 @@ def _rate(
 
 
 def _of_rounds(values: Sequence[float], unit: str) -> Measurement:
-    return Measurement(
-        value=float(np.median(values)),
-        unit=unit,
-        low=min(values),
-        high=max(values),
-        samples=len(values),
-    )
+    value, low, high = rounds_interval(values)
+    return Measurement(value=value, unit=unit, low=low, high=high, samples=len(values))

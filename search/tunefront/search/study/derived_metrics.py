@@ -66,11 +66,11 @@ def steadied(
     relative: Measurement,
     base: float,
 ) -> dict[str, Measurement]:
-    """Return the metrics of speed converted to the machine's speed during trial 0.
+    """Return the timed metrics converted to the machine's speed during trial 0.
 
     The ratio to the baseline in the same turns is stable while the machine drifts: the reference
-    rate is set to that ratio times trial 0's rate, and all metrics of speed are scaled with it.
-    Metrics that follow the speed-up get the ratio's relative interval, too.
+    rate is set to that ratio times trial 0's rate, and all metrics of timed requests are scaled
+    with it. Metrics that follow the speed-up get the ratio's relative interval, too.
 
     Args:
         measurements: Measurements of the trial, by metric.
@@ -78,19 +78,29 @@ def steadied(
         relative: Reference rate divided by the baseline's in the same turns.
         base: The baseline's reference rate in trial 0.
     """
-    speeds = [metric for metric in metrics if metric.kind == "speed"]
-    rate = reference_rate(speeds)
+    timed = [metric for metric in metrics if metric.timed]
+    rate = reference_rate(timed)
     if rate is None:
         return {}
     factor = relative.value * base / measurements[rate.name].value
     found: dict[str, Measurement] = {}
-    for metric in speeds:
-        scale = factor if metric.direction == "maximize" else 1 / factor
-        measurement = times(measurements[metric.name], scale)
+    for metric in timed:
+        measurement = times(measurements[metric.name], scale_at(metric, factor))
         found[metric.name] = (
             following(metric, measurement.value, measurement, relative) or measurement
         )
     return found
+
+
+def scale_at(metric: Metric, factor: float) -> float:
+    """Return the factor of a metric's values on a machine that is `factor` times as fast.
+
+    Rates grow with the machine's speed; times, and the energy and costs of an item, are inversely
+    proportional to it. Metrics that are not timed do not change.
+    """
+    if not metric.timed:
+        return 1.0
+    return factor if metric.direction == "maximize" else 1 / factor
 
 
 def following(
