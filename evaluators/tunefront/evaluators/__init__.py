@@ -40,7 +40,7 @@ from tunefront.evaluators.profiling.profile import (
     Roofline,
     RooflineBound,
 )
-from tunefront.evaluators.statistics.intervals import ratio_interval
+from tunefront.evaluators.statistics.intervals import ratio_interval, widened
 from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.evaluators.statistics.paired_quality import paired_change
 from tunefront.evaluators.statistics.timing import Timing, half_width, kept_turns
@@ -114,5 +114,6 @@ __all__ = [
     "stages_folder",
     "take_turns",
     "target_of",
+    "widened",
     "workload_metrics",
 ]

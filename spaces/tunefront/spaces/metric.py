@@ -46,6 +46,8 @@ class Metric:
         lowest: The smallest possible value; None if it is not known (0 for all but quality and
             training).
         highest: The largest possible value; None if there is none.
+        percentile: The share of the requests that have a smaller value; None if it is no
+            percentile of requests above the median.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Metric:
     occupies: Occupies = "none"
     lowest: float | None = None
     highest: float | None = None
+    percentile: float | None = None
 
     @property
     def range(self) -> tuple[float, float]:

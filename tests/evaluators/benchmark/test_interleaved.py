@@ -88,7 +88,7 @@ def test_contenders_take_turns_in_processes_of_their_own(
     assert until.shown == [2] * 4
     assert until.elapsed_s == sorted(until.elapsed_s)
     assert (own.facts["runtime"], other.facts["runtime"]) == ("torch", "onnxruntime")
-    assert (own.timing.items, other.timing.items) == (2, 8)
+    assert (own.timing.items, other.timing.items) == (8, 8)  # the same ones
     assert own.facts["clock"] == own.timing.clock
     assert own.facts["load_s"] > 0 and own.facts["warmup_s"] > 0
     assert session.waited_s == 0.0

@@ -35,7 +35,8 @@ def test_requests_are_written_and_read(tmp_path: Path) -> None:
     assert len(again.requests) == 2
     for name, array in REQUEST.items():
         np.testing.assert_array_equal(again.requests[1][name], array)
-    assert again.size.items == 4
+    assert again.size(0).items == 4
+    assert again.parts == 1
 
 
 def test_a_sample_is_written_and_read(tmp_path: Path) -> None:

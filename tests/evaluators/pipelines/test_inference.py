@@ -39,6 +39,7 @@ from tunefront.evaluators.benchmark.outcome import relative_throughput, warnings
 from tunefront.evaluators.isolation.codec import from_plain, to_plain
 from tunefront.evaluators.pipelines import stage_runner
 from tunefront.evaluators.pipelines.inference import InferencePipeline
+from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.evaluators.statistics.timing import Block
 from tunefront.spaces import Configuration, SpaceError, WorkloadError
 
@@ -260,6 +261,34 @@ def test_doubts_are_told_in_words(
     timing: Timing, machine: dict[str, float], told: tuple[str, ...]
 ) -> None:
     assert warnings_of(timing, machine, Protocol(), None) == told
+
+
+def test_few_requests_for_a_percentile_that_decides_are_doubted() -> None:
+    protocol = Protocol(percentile=0.99)
+    assert warnings_of(turns([1.0] * 7), QUIET, protocol, None) == (
+        "7 independent requests were timed; the 99% percentile takes 368",
+    )
+
+
+def test_turns_that_depend_on_one_another_are_doubted() -> None:
+    """A slow phase and a fast one: 40 turns tell as much as a few."""
+    phases = [1.0 + 0.01 * (turn // 10 % 2) for turn in range(40)]
+    assert warnings_of(turns(phases), QUIET, Protocol(), None) == (
+        "turns are not independent: the correlation of consecutive ones is 0.9",
+    )
+
+
+def test_dependent_turns_widen_the_ratio() -> None:
+    def against(seconds: Sequence[float]) -> Measurement:
+        own, base = turns(seconds), turns([1.0] * len(seconds))
+        results = [TargetResult(timing=t, measurements={}, facts={}) for t in (own, base)]
+        return relative_throughput(*results)
+
+    random = np.random.default_rng(0)
+    noise = np.exp(0.01 * random.normal(size=24))
+    mixed, sorted_ones = against(noise.tolist()), against(np.sort(noise).tolist())
+    assert sorted_ones.value == pytest.approx(mixed.value)
+    assert sorted_ones.high - sorted_ones.low > 2 * (mixed.high - mixed.low)
 
 
 def test_what_drifts_together_with_the_baseline_is_not_doubted() -> None:

@@ -8,11 +8,19 @@ import numpy.typing as npt
 import pytest
 from scipy import stats
 
+from tunefront.evaluators.statistics.dependence import (
+    autocorrelation,
+    effective_count,
+    widening,
+)
 from tunefront.evaluators.statistics.intervals import (
+    mean_interval,
     median_interval,
     quantile_interval,
     ratio_interval,
     trimmed_interval,
+    values_needed,
+    widened,
 )
 
 Array = npt.NDArray[np.float64]
@@ -89,12 +97,142 @@ def test_a_quantile_s_interval_covers() -> None:
     assert 0.93 <= hits / 2000 <= 0.975
 
 
+@pytest.mark.parametrize("share", [0.9, 0.99])
+@pytest.mark.parametrize("count", [28, 60, 100, 200, 500])
+def test_a_percentile_s_interval_covers_whatever_the_number_of_requests(
+    count: int, share: float
+) -> None:
+    """At least 95 % by construction; 3,000 draws below 94 % have a probability below 1 %.
+
+    Widths (upper end / lower end, medians) of times with a spread of 30 %: p90 of 100 requests
+    1.24, of 500 1.10; p99 of 500 1.33; open below 36 and 368 requests.
+    """
+    random = np.random.default_rng(count)
+    truth = float(stats.lognorm.ppf(share, 0.3))
+    drawn = random.lognormal(0.0, 0.3, size=(3000, count))
+    ends = np.array([quantile_interval(values, share) for values in drawn])
+    assert ((ends[:, 1] <= truth) & (truth <= ends[:, 2])).mean() >= 0.94
+    wanted = 1.4 if count >= values_needed(share) else math.inf
+    assert np.median(ends[:, 2] / ends[:, 1]) <= wanted
+    assert np.isinf(ends[:, 2]).all() == (count < values_needed(share))
+
+
+@pytest.mark.parametrize("share", [0.9, 0.99])
+def test_the_ranks_of_a_percentile_are_the_binomial_s(share: float) -> None:
+    for count in (values_needed(share), 368, 500):
+        values = np.arange(1, count + 1, dtype=np.float64)
+        _, low, high = quantile_interval(values, share)
+        assert stats.binom.cdf(low - 1, count, share) <= 0.025 < stats.binom.cdf(low, count, share)
+        assert (
+            stats.binom.sf(high - 1, count, share) <= 0.025 < stats.binom.sf(high - 2, count, share)
+        )
+
+
 @pytest.mark.parametrize("share", [0.5, 0.9, 0.99])
 @pytest.mark.parametrize("count", [1, 2, 5])
-def test_a_quantile_of_few_values_stays_among_them(count: int, share: float) -> None:
-    values = np.arange(count, dtype=np.float64)
-    middle, low, high = quantile_interval(values, share)
-    assert 0 <= low <= middle <= high <= count - 1
+def test_a_percentile_of_few_values_has_an_open_upper_end(count: int, share: float) -> None:
+    middle, low, high = quantile_interval(np.arange(count, dtype=np.float64), share)
+    assert 0 <= low <= middle <= count - 1
+    assert high == math.inf
+
+
+def test_repeated_requests_count_once_where_only_the_request_decides() -> None:
+    """100 different requests, each timed 50 times, tell as much of the p99 as 100 requests."""
+    random = np.random.default_rng(0)
+    truth, hits, open_ends = float(stats.lognorm.ppf(0.9, 0.5)), 0, 0
+    for _ in range(400):
+        each = random.lognormal(0.0, 0.5, size=(100, 1))
+        times = each * random.lognormal(0.0, 0.01, size=(100, 50))
+        worth = effective_count(list(times))
+        assert 100 <= worth <= 104
+        _, low, high = quantile_interval(times.ravel(), 0.9, worth)
+        hits += low <= truth <= high
+        open_ends += math.isinf(quantile_interval(times.ravel(), 0.99, worth)[2])
+    assert hits / 400 >= 0.93
+    assert open_ends == 400
+
+
+def test_repeated_requests_all_count_where_they_are_alike() -> None:
+    random = np.random.default_rng(1)
+    times = random.lognormal(0.0, 0.3, size=(40, 50))
+    assert effective_count(list(times)) >= 1500
+
+
+# The choice of items, processes, dependent turns
+
+
+def test_a_figure_covers_the_choice_of_its_items() -> None:
+    """The mean of 32 texts' times against that of all texts; lengths lognormal(4, 0.8).
+
+    95 % intended for normal values; skewed ones cover less. Half-width: 27 % (median).
+    """
+    random = np.random.default_rng(0)
+    truth, hits, widths = math.exp(4 + 0.8**2 / 2), 0, []
+    for _ in range(2000):
+        mean, low, high = mean_interval(random.lognormal(4, 0.8, size=32))
+        hits += low <= truth <= high
+        widths.append(high / mean - 1)
+    assert hits / 2000 >= 0.91
+    assert 0.2 < np.median(widths) < 0.4
+
+
+def test_a_mean_of_one_value_is_its_own_interval() -> None:
+    assert mean_interval(np.array([3.0])) == (3.0, 3.0, 3.0)
+
+
+def test_two_independent_errors_add_up_in_quadrature() -> None:
+    value, low, high = widened((2.0, 2.0 / 1.1, 2.2), (5.0, 4.0, 5.0))
+    assert (value, high) == pytest.approx((2.0, 2.2))
+    assert low == pytest.approx(2 * math.exp(-math.hypot(math.log(1.1), math.log(1.25))))
+
+
+def chain(random: np.random.Generator, turns: int, correlation: float) -> Array:
+    """A stationary first-order process with variance 1."""
+    values = random.normal(size=turns)
+    for place in range(1, turns):
+        fresh = math.sqrt(1 - correlation**2) * values[place]
+        values[place] = correlation * values[place - 1] + fresh
+    return values
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.3, 0.5])
+def test_the_correlation_of_turns_is_estimated_without_bias(correlation: float) -> None:
+    random = np.random.default_rng(0)
+    found = [autocorrelation(chain(random, 20, correlation)) for _ in range(2000)]
+    assert np.mean(found) == pytest.approx(correlation, abs=0.04)
+
+
+def test_few_or_equal_turns_have_no_correlation() -> None:
+    assert autocorrelation(np.array([1.0, 2.0, 3.0])) == 0.0
+    assert autocorrelation(np.ones(9)) == 0.0
+    assert widening(np.ones(9)) == 1.0
+
+
+@pytest.mark.parametrize("between", [0.006, 0.012, 0.03])
+@pytest.mark.parametrize("correlation", [0.0, 0.5])
+def test_the_interval_of_one_process_covers_other_processes(
+    between: float, correlation: float
+) -> None:
+    """95 % intended, at least 93 % of 1,500 draws; ten turns with a noise of 0.6 %.
+
+    The deviation between processes is known, as rounds of confirmation show it. Half-widths
+    (medians) without and with correlation: 1.3 and 1.4 % at 0.6 %; 2.5 % at 1.2 %; 6.1 % at 3 %.
+    Without the deviation, the interval covered 57, 33 and 15 %.
+    """
+    random = np.random.default_rng(2)
+    hits, widths = 0, []
+    for _ in range(1500):
+        level = TRUTH * math.exp(random.normal(0.0, between))
+        turns = level * np.exp(0.006 * chain(random, 10, correlation))
+        middle, low, high = ratio_interval([turns])
+        wider = widening(np.log(turns))
+        own = (middle, middle * (low / middle) ** wider, middle * (high / middle) ** wider)
+        other = (1.0, math.exp(-1.96 * between), math.exp(1.96 * between))
+        _, low, high = widened(own, other)
+        hits += low <= TRUTH <= high
+        widths.append(high / middle - 1)
+    assert hits / 1500 >= 0.93
+    assert np.median(widths) <= 2.3 * math.hypot(between, 0.003)
 
 
 # The trimmed mean

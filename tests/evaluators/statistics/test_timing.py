@@ -99,17 +99,18 @@ def block(
     return Block(request_s=request_s, cpu_s=own, wait_s=wait_s)
 
 
-def sized(requests: Sequence[Inputs]) -> dict[str, Any]:
+def sized(requests: Sequence[Inputs], turns: int) -> dict[str, Any]:
     """Items and tokens of a pass, as `Timing` takes them."""
     size = interface_of("tensors").size(requests)
-    return {"items": size.items, "tokens": size.tokens}
+    return {"items": size.items, "tokens": size.tokens and [size.tokens] * turns}
 
 
 def timing_of(
     turns: Sequence[Block], threads: int | None = None, requests: Sequence[Inputs] = REQUESTS
 ) -> Timing:
     """A timing of one replica."""
-    return Timing(blocks=[[turn] for turn in turns], threads=threads, **sized(requests))
+    size = sized(requests, len(turns))
+    return Timing(blocks=[[turn] for turn in turns], threads=threads, **size)
 
 
 def of_seconds(seconds: Sequence[float]) -> Timing:
@@ -235,7 +236,7 @@ def test_one_odd_turn_does_not_change_the_clock() -> None:
 
 
 def test_replicas_are_timed_by_the_wall_clock() -> None:
-    timing = Timing(blocks=[[block(), block()]] * 3, threads=1, **sized(REQUESTS))
+    timing = Timing(blocks=[[block(), block()]] * 3, threads=1, **sized(REQUESTS, 3))
     assert timing.clock == "wall"
 
 
@@ -270,7 +271,7 @@ def test_the_turns_that_count_are_the_clean_ones_where_they_are_enough() -> None
 
 def test_a_turn_is_clean_where_all_its_replicas_were() -> None:
     dirty = block(wait_s=1.0)
-    timing = Timing(blocks=[[block(), block()], [block(), dirty]], **sized(REQUESTS))
+    timing = Timing(blocks=[[block(), block()], [block(), dirty]], **sized(REQUESTS, 2))
     assert timing.clean.tolist() == [True, False]
 
 
@@ -324,6 +325,26 @@ def test_a_pair_by_the_wall_clock_is_disturbed_where_either_is() -> None:
     assert undisturbed_turns(double, single).tolist() == [False, False, True]
 
 
+def test_requests_are_told_apart_by_part_and_place() -> None:
+    """Turns 0 and 2 ran part 0, turn 1 ran part 1; a disturbed turn does not count."""
+    turns = [
+        Block(request_s=np.array([[first, second]]), cpu_s=1.0, wait_s=0.0)
+        for first, second in ((1.0, 2.0), (3.0, 4.0), (1.5, 2.5))
+    ]
+    timing = Timing(blocks=[[turn] for turn in turns], items=2, parts=2)
+    found = [times.tolist() for times in timing.request_times]
+    assert found == [[1.0, 1.5], [2.0, 2.5], [3.0], [4.0]]
+
+
+def test_percentiles_use_the_clock_of_the_median() -> None:
+    """Half of the wall time went to other processes: no request took that long by itself."""
+    turns = [block(0.10, cpu_s=0.1, wait_s=0.1)] * 5
+    by_cpu, by_wall = (speed_of(timing_of(turns, threads)) for threads in (1, 2))
+    for name in ("latency_ms", "latency_p90_ms", "latency_p99_ms"):
+        assert by_cpu[name].value == pytest.approx(50)
+        assert by_wall[name].value == pytest.approx(100)
+
+
 # Whether it is enough
 
 
@@ -364,6 +385,17 @@ def test_turns_that_were_disturbed_for_the_reference_are_made_up_for_by_the_wall
         beside = timing_of([*[block()] * 3, *[dirty] * 3], threads=threads)
         assert enough(own, 20.0, PROTOCOL, beside) is done
         assert enough(own, 30.0, PROTOCOL, beside)
+
+
+def test_a_percentile_that_decides_takes_enough_requests() -> None:
+    """36 independent ones for the 90 % percentile, or twelve times the seconds."""
+    protocol = Protocol(seconds=10, precision=0.03, turns=5, percentile=0.9)
+    assert (PROTOCOL.requests_needed, protocol.requests_needed) == (0, 36)
+    few, many = (timing_of([block(passes=passes)] * 5) for passes in (3, 4))
+    assert enough(few, 1.0, PROTOCOL)
+    assert not enough(few, 119.0, protocol)
+    assert enough(few, 120.0, protocol)
+    assert enough(many, 1.0, protocol)
 
 
 def test_beside_a_reference_the_ratio_counts() -> None:
@@ -439,7 +471,7 @@ def test_what_is_computed_once_is_what_is_computed_anew_to_the_last_bit(
 ) -> None:
     for seed in range(5):
         blocks = random_turns(turns, replicas, idle, seed)
-        timing = Timing(blocks=blocks, threads=threads, **sized(REQUESTS))
+        timing = Timing(blocks=blocks, threads=threads, **sized(REQUESTS, turns))
         plain = Plain(timing)
         for _ in range(2):  # the second time from what is kept
             assert timing.clock == plain.clock()
@@ -449,7 +481,8 @@ def test_what_is_computed_once_is_what_is_computed_anew_to_the_last_bit(
             assert timing.clean.tolist() == plain.clean()
             assert timing.kept.tolist() == plain.kept()
             assert timing.items == 4
-    many = Timing(blocks=random_turns(40, replicas, idle, 0), threads=threads, **sized(REQUESTS))
+    turned = random_turns(40, replicas, idle, 0)
+    many = Timing(blocks=turned, threads=threads, **sized(REQUESTS, 40))
     assert many.clock == clock
 
 
@@ -468,7 +501,11 @@ def test_a_question_walks_over_the_turns_a_few_times_however_many_there_are() ->
     for turns in (20, 400):
         Walked.walks = 0
         own, beside = (
-            Timing(blocks=Walked(random_turns(turns, 1, 0.01, seed)), threads=1, **sized(REQUESTS))
+            Timing(
+                blocks=Walked(random_turns(turns, 1, 0.01, seed)),
+                threads=1,
+                **sized(REQUESTS, turns),
+            )
             for seed in (1, 2)
         )
         assert not enough(own, 1.0, Protocol(seconds=10, precision=1e-9), beside)
@@ -493,7 +530,7 @@ def test_speed_is_in_the_units_it_says() -> None:
 
 def test_throughputs_of_replicas_add_up() -> None:
     single = speed_of(of_seconds([0.05] * 8))
-    pairs = Timing(blocks=[[block(), block()]] * 8, **sized(REQUESTS))
+    pairs = Timing(blocks=[[block(), block()]] * 8, **sized(REQUESTS, 8))
     double = speed_of(pairs)
     assert double["throughput"].value == pytest.approx(2 * single["throughput"].value)
     assert double["latency_ms"].value == single["latency_ms"].value
@@ -511,6 +548,20 @@ def test_without_text_there_are_no_tokens() -> None:
     assert items_of(images[0]) == 3
     assert tokens_of(images[0]) is None
     assert "tokens_per_second" not in speed_of(timing_of([block()] * 8, requests=images))
+
+
+def test_figures_cover_the_choice_of_the_timed_items() -> None:
+    """Times do not vary from turn to turn, but from text to text: other texts take other times."""
+    seconds = np.random.default_rng(0).lognormal(-3, 0.5, size=(1, 40))
+    turns = [Block(request_s=seconds, cpu_s=1.0, wait_s=0.0)] * 8
+    speed = speed_of(timing_of(turns))
+    error = float(seconds.std(ddof=1) / np.sqrt(40) / seconds.mean())
+    rate, latency = speed["throughput"], speed["latency_ms"]
+    assert np.log(rate.high / rate.value) == pytest.approx(2.02 * error, rel=0.01)
+    assert latency.low < latency.value < latency.high
+    assert speed["latency_p90_ms"].samples == 40  # each counts once, however often it was timed
+    assert np.isfinite(speed["latency_p90_ms"].high)
+    assert np.isinf(speed["latency_p99_ms"].high)
 
 
 def test_quantiles_enclose_their_value() -> None:

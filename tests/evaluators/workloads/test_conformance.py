@@ -53,6 +53,21 @@ def same(first: list[Inputs], second: list[Inputs]) -> bool:
     )
 
 
+def items_in(requests: list[Inputs]) -> list[bytes]:
+    """The content of every item in order, without padding."""
+    found: list[bytes] = []
+    for request in requests:
+        for row in range(len(next(iter(request.values())))):
+            kept = request.get("attention_mask", np.ones((row + 1, 0)))[row].astype(bool)
+            found.append(
+                b"".join(
+                    (array[row][kept] if array[row].shape == kept.shape else array[row]).tobytes()
+                    for array in request.values()
+                )
+            )
+    return found
+
+
 def forward(module: "torch.nn.Module", request: Inputs) -> "torch.Tensor":
     import torch
 
@@ -138,12 +153,11 @@ def test_requests_are_the_same_at_every_call(case: Case, spec: WorkloadSpec) -> 
     assert not same(first[:1], first[1:2])
 
 
-def test_requests_start_over_when_the_data_ends(case: Case) -> None:
-    first, second = case.workload.requests(case.items, 2)
-    assert same([first], [second])
-    longer = case.workload.requests(case.items + 1, 1)[0]
-    for array in longer.values():
-        assert np.array_equal(array[0], array[-1])
+@pytest.mark.parametrize("batch_size", [2, 3, 4])
+def test_every_batch_size_is_timed_with_the_same_items(case: Case, batch_size: int) -> None:
+    """Texts longer than others must not be those of one batch size alone."""
+    single = items_in(case.workload.requests(1, 12))
+    assert items_in(case.workload.requests(batch_size, 12 // batch_size)) == single
 
 
 def test_quality_reports_the_declared_metrics_the_primary_one_first(

@@ -10,6 +10,7 @@ from tunefront.evaluators.workloads.sequential import (
     evaluate_items,
     evaluated_places,
     portions,
+    sample_of,
 )
 
 
@@ -29,6 +30,22 @@ def test_portions_are_drawn_at_random_the_same_at_every_call() -> None:
     # 100 places of 800: their mean is 400 +- 22, and it is this one draw for ever.
     assert 300 < first[0].mean() < 500
     assert first[0].tolist() != list(range(100))
+
+
+@pytest.mark.parametrize("count", [5, 12, 100])
+def test_the_timed_items_are_the_same_for_every_batch_size(count: int) -> None:
+    single = sum(sample_of(count, 1, 24), [])
+    for batch_size in (2, 3, 4, 24):
+        cut = sample_of(count, batch_size, 24 // batch_size)
+        assert {len(batch) for batch in cut} == {batch_size}
+        assert sum(cut, []) == single
+
+
+def test_the_timed_items_are_random_and_all_come_once_before_one_comes_again() -> None:
+    first, second = sample_of(100, 100, 2)
+    assert sorted(first) == sorted(second) == list(range(100))
+    assert first != second
+    assert 30 < np.mean(first[:40]) < 70
 
 
 class InterimRule:

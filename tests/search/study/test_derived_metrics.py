@@ -1,5 +1,6 @@
 """A trial's figures from its evaluation: beside the baseline, and what they cost."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -7,7 +8,13 @@ import pytest
 
 from tunefront.evaluators import Evaluation, Measurement, Metric, measured_metrics
 from tunefront.search import Experiment
-from tunefront.search.study.derived_metrics import costs, measurements_of, scale_at, steadied
+from tunefront.search.study.derived_metrics import (
+    BETWEEN_PROCESSES,
+    costs,
+    measurements_of,
+    scale_at,
+    steadied,
+)
 
 EvaluationOf = Callable[..., Evaluation]
 Load = Callable[..., Experiment]
@@ -42,7 +49,11 @@ def test_speed_is_the_ratio_to_the_baseline_on_the_baselines_machine(
 ) -> None:
     found = measurements_of(load(), replace(own, relative=TWICE), baseline)
     throughput = found["throughput"]
-    assert (throughput.low, throughput.value, throughput.high) == pytest.approx((190, 200, 220))
+    low, high = (
+        200 * math.exp(sign * math.hypot(math.log(ratio), 1.96 * BETWEEN_PROCESSES))
+        for sign, ratio in ((-1, 2.0 / 1.9), (1, 2.2 / 2.0))
+    )
+    assert (throughput.low, throughput.value, throughput.high) == pytest.approx((low, 200, high))
     assert (throughput.unit, throughput.samples) == ("items/s", 7)
     assert found["tokens_per_second"].value == pytest.approx(10_000)
     assert found["latency_ms"].value == pytest.approx(5)

@@ -191,7 +191,7 @@ class _Benchmark:
         while (present := self._present()) and self._participants[0] in present:
             turn = len(self._participants[0].blocks)
             for participant in present if turn % 2 == 0 else reversed(present):
-                self._block(participant)
+                self._block(participant, turn)
             timings = [participant.timing for participant in self._present()]
             if not timings or enough(timings, time.monotonic() - start - self._waited_s):
                 break
@@ -262,10 +262,10 @@ class _Benchmark:
         if left_s > 0:
             self._waited_s += wait_until_quiet(self._cores, left_s)
 
-    def _block(self, participant: Participant) -> None:
+    def _block(self, participant: Participant, turn: int) -> None:
         """Run one turn of one target: a block of each of its replicas."""
         participant.before_block()
-        if replies := self._call(participant, "block"):
+        if replies := self._call(participant, f"block {turn}"):
             participant.add_turn([from_plain(Block, reply) for reply in replies])
 
     def _call(self, participant: Participant, word: str) -> list[Mapping[str, Any]]:

@@ -3,10 +3,13 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+import numpy as np
+
 from tunefront.evaluators.evaluation.evaluation import Evaluation, InterimResult
 from tunefront.evaluators.evaluation.protocol import Protocol
 from tunefront.evaluators.interfaces.builtin import INTERFACE_METRICS
 from tunefront.evaluators.statistics.arrays import Array
+from tunefront.evaluators.statistics.dependence import autocorrelation, widening
 from tunefront.evaluators.statistics.intervals import ratio_interval
 from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.evaluators.statistics.timing import (
@@ -25,6 +28,8 @@ from .target import TargetResult
 
 MOST_STEAL = 0.05
 """Share of CPU time taken by the hypervisor above which a warning is recorded."""
+MOST_CORRELATION = 0.5
+"""Correlation of consecutive turns above which a warning is recorded."""
 InterimRule = Callable[[Evaluation], InterimResult]
 """An early-stop rule: the decision on the evaluation of the first turns."""
 
@@ -70,14 +75,17 @@ def relative_throughput(own: TargetResult, baseline: TargetResult) -> Measuremen
     """Return the ratio of two targets' throughputs (items per second) in the same turns."""
     seen = ratios(own.timing, baseline.timing)
     scale = own.timing.items / baseline.timing.items
-    value, low, high = (scale * end for end in ratio_interval([seen]))
+    wider = widening(np.log(seen))
+    middle, low, high = ratio_interval([seen])
+    value = scale * middle
+    low, high = (value * (end / middle) ** wider for end in (low, high))
     return Measurement(value=value, unit="x", low=low, high=high, samples=len(seen))
 
 
 def warnings_of(
     timing: Timing, machine: Mapping[str, float], protocol: Protocol, baseline: Timing | None
 ) -> tuple[str, ...]:
-    """Return warnings: wide interval, disturbed turns, hypervisor steal, throttled GPU.
+    """Return warnings: wide interval, disturbed or dependent turns, few requests, steal, GPU clock.
 
     Args:
         timing: Timing of the candidate.
@@ -86,6 +94,7 @@ def warnings_of(
         baseline: Timing of the baseline in the same turns, or None.
     """
     found: list[str] = []
+    seen = timing.rate[timing.kept] if baseline is None else ratios(timing, baseline)
     half = half_width(timing, baseline)
     if half > 1.5 * protocol.precision:
         found.append(f"interval ±{half:.0%}, wanted ±{protocol.precision:.0%}")
@@ -93,6 +102,17 @@ def warnings_of(
     if not clean[kept_turns(clean)].all():
         disturbed = len(clean) - int(clean.sum())
         found.append(f"other processes used the cores in {disturbed} of {len(clean)} turns")
+    needed = protocol.requests_needed
+    if needed and timing.independent_requests < needed:
+        found.append(
+            f"{timing.independent_requests} independent requests were timed; the "
+            f"{protocol.percentile:.0%} percentile takes {needed}"
+        )
+    correlation = autocorrelation(np.log(seen))
+    if correlation > MOST_CORRELATION:
+        found.append(
+            f"turns are not independent: the correlation of consecutive ones is {correlation:.2g}"
+        )
     if machine.get("steal", 0.0) > MOST_STEAL:
         found.append(f"the hypervisor took {machine['steal']:.0%} of the time")
     if machine.get("gpu_throttled", 0):

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from tunefront.evaluators.evaluation.built import built_measurements
-from tunefront.evaluators.interfaces.builtin import RequestSet
+from tunefront.evaluators.interfaces.builtin import RequestSet, timing_of
 from tunefront.evaluators.isolation.process import Child
 from tunefront.evaluators.measures.base import Measure, Reading
 from tunefront.evaluators.measures.processes import with_descendants
@@ -30,7 +30,6 @@ class Participant:
         self.places = places
         self.children = dict(zip(places, children, strict=True))
         self.made = RequestSet.read(target.requests)
-        self.size = self.made.size
         self.blocks: list[list[Block]] = []
         self.pids: list[int] = []
         self.load_s = self.warmup_s = 0.0
@@ -46,12 +45,7 @@ class Participant:
     @property
     def timing(self) -> Timing:
         """A copy of the timing so far; later blocks do not change it."""
-        return Timing(
-            blocks=tuple(self.blocks),
-            items=self.size.items,
-            tokens=self.size.tokens,
-            threads=self.target.clocked_by,
-        )
+        return timing_of(self.made, self.blocks, self.target.clocked_by)
 
     @property
     def reports(self) -> bool:

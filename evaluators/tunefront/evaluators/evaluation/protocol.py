@@ -2,7 +2,11 @@
 
 from dataclasses import dataclass
 
+from tunefront.evaluators.statistics.intervals import values_needed
 from tunefront.evaluators.statistics.timing import SLOW_TURNS, Timing, half_width, undisturbed_turns
+
+PERCENTILE_TIME = 4.0
+"""Factor of the longest time for a slow candidate while requests for a percentile are missing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,7 +19,12 @@ class Protocol:
         precision: Relative half-width of the 95 % interval of the rate, or of its ratio to the
             baseline's, at which measuring stops.
         turns: Minimum number of turns; slow candidates can have fewer.
-        requests: Number of different requests in a pass.
+        requests: Number of parts of the sample that candidates are timed with, one after the other:
+            turn k with part k modulo this number.
+        part_items: Items of each part; a multiple of all batch sizes of a search, so that all of
+            them are timed with the same items.
+        percentile: The largest percentile of requests among objectives and limits, as a share; 0
+            if there is none. Measuring goes on until enough requests are timed for its interval.
         block_s: Minimum seconds of a block.
         wait_s: Longest total wait in seconds while other processes keep the machine busy.
         reference: Whether the baseline is measured interleaved with every candidate.
@@ -25,9 +34,16 @@ class Protocol:
     precision: float = 0.03
     turns: int = 7
     requests: int = 4
+    part_items: int = 8
+    percentile: float = 0.0
     block_s: float = 0.1
     wait_s: float = 60.0
     reference: bool = True
+
+    @property
+    def requests_needed(self) -> int:
+        """Number of independent requests that the interval of `percentile` takes."""
+        return values_needed(self.percentile) if self.percentile else 0
 
 
 def enough(
@@ -38,6 +54,8 @@ def enough(
     They do if at least `turns` of them are undisturbed (see `undisturbed_turns`), and either
     `seconds` have passed or the interval is narrow enough; also after three times `seconds`, with
     at least `SLOW_TURNS` turns.
+    If a percentile decides, they must also have enough independent requests, for which slow
+    candidates get `PERCENTILE_TIME` times as long.
 
     Args:
         timing: Timing of the candidate.
@@ -46,8 +64,12 @@ def enough(
         baseline: Timing of the baseline in the same turns; then the interval is that of the ratio.
     """
     turns = len(timing.blocks)
-    if elapsed_s >= 3 * protocol.seconds and turns >= SLOW_TURNS:
+    needed = protocol.requests_needed
+    missing = needed > 0 and timing.independent_requests < needed
+    longest_s = 3 * protocol.seconds * (PERCENTILE_TIME if missing else 1.0)
+    if elapsed_s >= longest_s and turns >= SLOW_TURNS:
         return True
-    if turns < protocol.turns or undisturbed_turns(timing, baseline).sum() < protocol.turns:
+    undisturbed = int(undisturbed_turns(timing, baseline).sum())
+    if missing or turns < protocol.turns or undisturbed < protocol.turns:
         return False
     return elapsed_s >= protocol.seconds or half_width(timing, baseline) <= protocol.precision

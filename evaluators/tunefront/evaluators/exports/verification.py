@@ -17,7 +17,7 @@ from tunefront.evaluators.evaluation.built import CandidateRecord
 from tunefront.evaluators.evaluation.protocol import Protocol, enough
 from tunefront.evaluators.exports.open import open_candidate
 from tunefront.evaluators.interfaces.base import Comparison, no_collection
-from tunefront.evaluators.interfaces.builtin import RequestSet, interface_of
+from tunefront.evaluators.interfaces.builtin import RequestSet, interface_of, timing_of
 from tunefront.evaluators.interfaces.endpoint import Endpoint
 from tunefront.evaluators.interfaces.load import Load
 from tunefront.evaluators.measures.machine import ProcessWatch
@@ -170,19 +170,17 @@ def main(arguments: Sequence[str]) -> int:
 def time_alone(endpoint: Endpoint, made: RequestSet, protocol: Protocol) -> Timing:
     """Warm up, then time blocks until the protocol is satisfied, without interleaving."""
     blocks: list[list[Block]] = []
-    size, interface = made.size, made.interface
+    interface, load = made.interface, made.load
     with no_collection():
-        interface.warm_up(endpoint, made.requests, made.load, protocol.seconds)
+        interface.warm_up(endpoint, made.part(0), load, protocol.seconds)
         watch = ProcessWatch(endpoint.processes() or ())
         start = time.perf_counter()
         while not blocks or not enough(
-            Timing(blocks=tuple(blocks), items=size.items, tokens=size.tokens),
-            time.perf_counter() - start,
-            protocol,
+            timing_of(made, blocks), time.perf_counter() - start, protocol
         ):
-            block = interface.run_block(endpoint, made.requests, made.load, protocol.block_s, watch)
-            blocks.append([block])
-    return Timing(blocks=blocks, items=size.items, tokens=size.tokens)
+            part = made.part(len(blocks))
+            blocks.append([interface.run_block(endpoint, part, load, protocol.block_s, watch)])
+    return timing_of(made, blocks)
 
 
 if __name__ == "__main__":

@@ -70,12 +70,14 @@ class Interface(ABC, Generic[RequestT, ResponseT, EndpointT]):
         metrics: The metrics of `measurements`, in the order of their listings.
         sample_script: End of an export's run.py: runs the recorded request and compares.
         usage: Python lines that open an export and call it, for its README.
+        in_parts: Whether each turn is timed with a part of the requests; otherwise with all.
     """
 
     name: ClassVar[str]
     metrics: ClassVar[tuple[Metric, ...]]
     sample_script: ClassVar[str]
     usage: ClassVar[str]
+    in_parts: ClassVar[bool] = False
 
     @abstractmethod
     def write(self, requests: Sequence[RequestT], folder: Path) -> None:

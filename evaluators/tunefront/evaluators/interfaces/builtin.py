@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tunefront.evaluators.statistics.timing import Block, Timing
 from tunefront.spaces import SpaceError, did_you_mean
 from tunefront.spaces.metric import Metric
 
@@ -41,21 +42,28 @@ class RequestSet:
     Attributes:
         interface: The interface of the requests.
         load: When they are sent.
-        requests: The requests of one pass.
+        requests: The requests.
+        parts: Number of equal parts of the requests; a turn is timed with one of them.
     """
 
     interface: AnyInterface
     load: Load
     requests: Sequence[Any]
+    parts: int = 1
 
-    @property
-    def size(self) -> PassSize:
-        """The size of a pass."""
-        return self.interface.size(self.requests)
+    def part(self, turn: int) -> Sequence[Any]:
+        """Return the requests of a turn."""
+        length = len(self.requests) // self.parts
+        start = turn % self.parts * length
+        return self.requests[start : start + length]
+
+    def size(self, turn: int) -> PassSize:
+        """Return the size of a pass over the requests of a turn."""
+        return self.interface.size(self.part(turn))
 
     def write(self, folder: Path) -> None:
         """Write the requests and their load to a folder."""
-        fields = {"interface": self.interface.name, **asdict(self.load)}
+        fields = {"interface": self.interface.name, "parts": self.parts, **asdict(self.load)}
         (folder / LOAD_FILE).write_text(json.dumps(fields) + "\n")
         self.interface.write(self.requests, folder)
 
@@ -63,5 +71,28 @@ class RequestSet:
     def read(cls, folder: Path) -> "RequestSet":
         """Read the requests that `write` wrote."""
         fields = json.loads((folder / LOAD_FILE).read_text())
-        interface = interface_of(fields.pop("interface"))
-        return cls(interface=interface, load=Load(**fields), requests=interface.read(folder))
+        interface, parts = interface_of(fields.pop("interface")), fields.pop("parts")
+        requests = interface.read(folder)
+        return cls(interface=interface, load=Load(**fields), requests=requests, parts=parts)
+
+
+def timing_of(
+    made: RequestSet, turns: Sequence[Sequence[Block]], threads: int | None = None
+) -> Timing:
+    """Return the timing of a candidate.
+
+    Args:
+        made: The requests that it was timed with.
+        turns: Its blocks by turn, then by replica.
+        threads: Threads of each replica; None if CPU time can't be the clock.
+    """
+    sizes = [made.size(part) for part in range(made.parts)]
+    tokens = [size.tokens for size in sizes if size.tokens is not None]
+    counted = [tokens[turn % made.parts] for turn in range(len(turns))] if tokens else None
+    return Timing(
+        blocks=tuple(turns),
+        items=sizes[0].items,
+        tokens=counted,
+        parts=made.parts,
+        threads=threads,
+    )

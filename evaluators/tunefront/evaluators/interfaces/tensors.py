@@ -10,8 +10,10 @@ import numpy as np
 
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.statistics.intervals import (
+    mean_interval,
     median_interval,
     quantile_interval,
+    widened,
 )
 from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.evaluators.statistics.timing import Block, Timing
@@ -36,6 +38,7 @@ LATENCY_P90 = Metric(
     direction="minimize",
     summary="time that 90 % of the requests stay under",
     kind="speed",
+    percentile=0.90,
 )
 LATENCY_P99 = Metric(
     name="latency_p99_ms",
@@ -43,6 +46,7 @@ LATENCY_P99 = Metric(
     direction="minimize",
     summary="time that 99 % of the requests stay under",
     kind="speed",
+    percentile=0.99,
 )
 THROUGHPUT = Metric(
     name="throughput",
@@ -109,6 +113,7 @@ class Tensors(Interface[Inputs, Sequence[Array], TensorEndpoint]):
     """Requests of named arrays, called one after another in one thread."""
 
     name = "tensors"
+    in_parts = True
     metrics = TENSOR_METRICS
     sample_script = """
 
@@ -128,7 +133,7 @@ outputs = model(inputs)  # inputs by name, as in samples.npz without "input_"; a
     def write(self, requests: Sequence[Inputs], folder: Path) -> None:
         """Write one file of arrays for each request."""
         for place, inputs in enumerate(requests):
-            np.savez(folder / f"request_{place:03}.npz", allow_pickle=False, **dict(inputs))
+            np.savez(folder / f"request_{place:06}.npz", allow_pickle=False, **dict(inputs))
 
     def read(self, folder: Path) -> list[Inputs]:
         """Read the requests in the order of their names."""
@@ -248,22 +253,27 @@ def _one_pass(call: Call, requests: Sequence[Inputs]) -> list[float]:
 def speed_of(timing: Timing) -> dict[str, Measurement]:
     """Return the speed metrics of one candidate, from its included turns.
 
-    The percentiles are of single requests in wall time, because that is what a client waits.
+    Percentiles are of single requests, by the same clock as the median. The intervals also cover
+    the choice of the timed items: other items of the data take other times. Requests that are
+    repeated count for a percentile by how much their times differ among themselves.
     """
-    kept = timing.kept
-    turns = [turn for turn, keep in zip(timing.blocks, kept, strict=True) if keep]
-    pooled = np.concatenate([block.request_s.ravel() for turn in turns for block in turn]) * 1e3
+    kept, times = timing.kept, timing.request_times
+    turns, pooled = int(kept.sum()), np.concatenate(times) * 1e3
+    each = np.array([one.mean() for one in times])
+    independent = timing.independent_requests
+    latency = median_interval(timing.latency_s[kept] * 1e3)
+    rate = median_interval(timing.rate[kept] * timing.items)
     measured = {
-        LATENCY: (median_interval(timing.latency_s[kept] * 1e3), len(pooled)),
-        LATENCY_P90: (quantile_interval(pooled, 0.90), len(pooled)),
-        LATENCY_P99: (quantile_interval(pooled, 0.99), len(pooled)),
-        THROUGHPUT: (median_interval(timing.rate[kept] * timing.items), len(turns)),
+        LATENCY: (widened(latency, median_interval(each)), len(pooled)),
+        **{
+            metric: (quantile_interval(pooled, metric.percentile or 0.0, independent), independent)
+            for metric in (LATENCY_P90, LATENCY_P99)
+        },
+        THROUGHPUT: (widened(rate, mean_interval(each)), turns),
     }
     if timing.tokens is not None:
-        measured[TOKENS_PER_SECOND] = (
-            median_interval(timing.rate[kept] * timing.tokens),
-            len(turns),
-        )
+        tokens = np.array(timing.tokens)[kept]
+        measured[TOKENS_PER_SECOND] = (median_interval(timing.rate[kept] * tokens), turns)
     return {
         metric.name: Measurement(value=value, unit=metric.unit, low=low, high=high, samples=samples)
         for metric, ((value, low, high), samples) in measured.items()

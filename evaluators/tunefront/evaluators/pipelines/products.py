@@ -41,13 +41,14 @@ class Products:
         settings = self._settings
         configuration = self._configuration
         batch_size = configuration.integer("batch_size")
-        count = settings.protocol.requests
+        protocol = settings.protocol
         key = key_of(
             kind="requests",
             workload=settings.fingerprint,
             spec=content_of(settings.workload),
             batch_size=batch_size,
-            count=count,
+            parts=protocol.requests,
+            part_items=protocol.part_items,
             declared=dict(declared_values(settings.workload, configuration)),
             environment=environment_of(detect_hardware()),
         )
@@ -56,7 +57,8 @@ class Products:
             request = RequestFiles(
                 workload=settings.workload,
                 configuration=configuration,
-                count=count,
+                parts=protocol.requests,
+                part_items=protocol.part_items,
                 folder=folder,
             )
             return self._task(write_requests, request, cores, settings.timeouts.build_s)

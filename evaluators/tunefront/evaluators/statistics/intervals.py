@@ -32,17 +32,74 @@ def median_interval(values: Floats) -> tuple[float, float, float]:
     return float(np.median(ordered)), float(ordered[rank]), float(ordered[count - 1 - rank])
 
 
-def quantile_interval(values: Floats, share: float) -> tuple[float, float, float]:
+def quantile_interval(
+    values: Floats, share: float, effective: int | None = None
+) -> tuple[float, float, float]:
     """Return the quantile at `share` of `(n,)` values and its 95 % interval.
 
-    The interval uses the normal approximation of the binomial rank.
+    Args:
+        values: The values.
+        share: Share of the values below the quantile.
+        effective: Number of independent values that they are worth; all of them if None.
+
+    The ends are order statistics, at exact binomial ranks (Hahn and Meeker, Statistical Intervals,
+    5.2). With too few values no order statistic is above the quantile with enough probability: the
+    upper end is infinite then; see `values_needed`.
     """
+    from scipy.special import bdtr  # scipy.stats takes a second to import
+
     ordered = np.sort(values)
-    count = len(ordered)
-    spread = 1.96 * math.sqrt(count * share * (1 - share))
-    low, high = (int(np.clip(count * share + s * spread, 0, count - 1)) for s in (-1, 1))
+    count = min(effective or len(ordered), len(ordered))
+    below = np.asarray(bdtr(np.arange(count, dtype=np.float64), count, share))
+    tail = (1 - CONFIDENCE) / 2
+    low, high = int((below <= tail).sum()), int((below < 1 - tail).sum()) + 1
     middle = float(np.quantile(ordered, share))
-    return middle, min(float(ordered[low]), middle), max(float(ordered[high]), middle)
+
+    def at(rank: int) -> float:
+        return float(ordered[min(math.ceil(rank / count * len(ordered)), len(ordered)) - 1])
+
+    upper = at(high) if high <= count else math.inf
+    return middle, min(at(max(low, 1)), middle), max(upper, middle)
+
+
+def values_needed(share: float) -> int:
+    """Return how many independent values the upper end of a quantile's interval takes: 368 at 99 %.
+
+    The largest of n values is above the quantile with probability 1 - share^n.
+    """
+    return math.ceil(math.log((1 - CONFIDENCE) / 2) / math.log(share))
+
+
+def mean_interval(values: Floats) -> tuple[float, float, float]:
+    """Return the mean of `(n,)` positive values and its 95 % interval, Student's on the log scale.
+
+    A single value is its own interval. The standard error is that of the mean, relative to it.
+    """
+    from scipy.special import stdtrit
+
+    count, mean = len(values), float(values.mean())
+    if count < 2 or mean <= 0:
+        return mean, mean, mean
+    error = float(values.std(ddof=1)) / math.sqrt(count) / mean
+    half = float(stdtrit(count - 1, (1 + CONFIDENCE) / 2)) * error
+    return mean, mean * math.exp(-half), mean * math.exp(half)
+
+
+def widened(
+    interval: tuple[float, float, float], other: tuple[float, float, float]
+) -> tuple[float, float, float]:
+    """Return a value whose interval also covers the relative error of another, independent one.
+
+    Args:
+        interval: A positive value and the ends of its interval.
+        other: The same of the other one.
+
+    Half-widths on the log scale are added in quadrature.
+    """
+    value, low, high = interval
+    below = math.hypot(math.log(value / low), math.log(other[0] / other[1]))
+    above = math.hypot(math.log(high / value), math.log(other[2] / other[0]))
+    return value, value * math.exp(-below), value * math.exp(above)
 
 
 def trimmed_interval(values: Floats) -> tuple[float, float, float]:

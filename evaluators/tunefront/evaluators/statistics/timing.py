@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from .dependence import effective_count, widening
 from .intervals import trimmed_interval
 
 SLOW_TURNS = 3
@@ -70,14 +71,16 @@ class Timing:
         blocks: Blocks by turn, then by replica; the replicas of a turn ran at the same time. The
             sequence must not change afterwards.
         items: What the interface's rate counts, in a pass: items, or generated tokens.
-        tokens: Tokens in a pass, without padding; None if requests contain no text.
+        tokens: Tokens in a pass of each turn, without padding; None if requests contain no text.
+        parts: Number of parts of the requests; turn k was timed with part k modulo this number.
         threads: Threads of each replica; None if CPU time can't be the clock. CPU time is used
             only for one thread and one replica.
     """
 
     blocks: Sequence[Sequence[Block]]
     items: int
-    tokens: int | None = None
+    tokens: Sequence[int] | None = None
+    parts: int = 1
     threads: int | None = None
 
     @cached_property
@@ -127,6 +130,23 @@ class Timing:
             ]
         )
 
+    @cached_property
+    def independent_requests(self) -> int:
+        """Number of independent requests that the timed ones are worth; see `effective_count`."""
+        return effective_count(self.request_times)
+
+    @cached_property
+    def request_times(self) -> Sequence[npt.NDArray[np.float64]]:
+        """Seconds of each different request in the included turns, by the clock in use."""
+        found: dict[tuple[int, int], list[npt.NDArray[np.float64]]] = {}
+        for number, turn in enumerate(self.blocks):
+            if self.kept[number]:
+                for block in turn:
+                    times = block.request_s.T * self._own_s(block) / block.wall_s
+                    for place, each in enumerate(times):
+                        found.setdefault((number % self.parts, place), []).append(each)
+        return [np.concatenate(times) for times in found.values()]
+
     def _own_s(self, block: Block) -> float:
         return block.cpu_s if self.clock == "cpu" else block.wall_s
 
@@ -169,9 +189,9 @@ def half_width(own: Timing, baseline: Timing | None = None) -> float:
 
     With `baseline`, that of the ratio to the rate of `baseline`.
     """
-    rates = own.rate[own.kept] if baseline is None else ratios(own, baseline)
-    middle, _, high = trimmed_interval(np.log(rates))
-    return math.expm1(high - middle)
+    rates = np.log(own.rate[own.kept] if baseline is None else ratios(own, baseline))
+    middle, _, high = trimmed_interval(rates)
+    return math.expm1((high - middle) * widening(rates))
 
 
 def kept_turns(clean: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

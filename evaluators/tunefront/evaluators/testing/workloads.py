@@ -9,6 +9,7 @@ import torch
 
 from tunefront.evaluators.interfaces.tensors import Inputs
 from tunefront.evaluators.interfaces.torch_tensors import tensors
+from tunefront.evaluators.pipelines.tasks.workload_check import starts_with
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.workloads.base import TensorWorkload
 
@@ -84,6 +85,20 @@ def requests_are_the_same_at_every_call(case: WorkloadCase) -> None:
             raise NotConformant("requests() must return the same arrays at every call")
 
 
+def every_batch_size_has_the_same_items(case: WorkloadCase) -> None:
+    """Requests of any batch size hold the same items in the same order, if their sizes vary.
+
+    Raises:
+        NotConformant: If they do not.
+    """
+    narrow, wide = case.workload.requests(2, 1)[0], case.workload.requests(4, 1)[0]
+    if case.workload.sizes_vary and not starts_with(narrow, wide):
+        raise NotConformant(
+            "requests() must return the same items for every batch size, cut into batches: "
+            "requests(4, 1) does not start with the items of requests(2, 1)"
+        )
+
+
 def the_module_returns_one_finite_tensor(case: WorkloadCase) -> None:
     """The module takes a request by name and returns one finite fp32 tensor, a row per item.
 
@@ -122,6 +137,7 @@ WORKLOAD_CHECKS: tuple[Callable[[WorkloadCase], None], ...] = (
     the_module_is_fp32_on_the_cpu_in_eval_mode,
     requests_have_the_declared_shape,
     requests_are_the_same_at_every_call,
+    every_batch_size_has_the_same_items,
     the_module_returns_one_finite_tensor,
     quality_reports_the_declared_metrics,
 )

@@ -83,6 +83,9 @@ class Workload(ABC, Generic[RequestT, CallerT]):
     def requests(self, batch_size: int, count: int) -> list[RequestT]:
         """Return `count` real requests of `batch_size` items each, the same ones at every call.
 
+        The items are the same for every batch size: those of one fixed sequence, cut into batches.
+        For speeds that hold for the data it is a random sample of it.
+
         Raises:
             WorkloadError: If the data can't be read; the message names file and line.
         """
@@ -155,6 +158,11 @@ class TensorWorkload(Workload[Inputs, Run]):
 
     interface = "tensors"
     inputs: tuple[TensorSpec, ...]
+
+    @property
+    def sizes_vary(self) -> bool:
+        """Whether items differ in a dimension, such as the length of a text."""
+        return any(isinstance(size, str) for spec in self.inputs for size in spec.dims[1:])
 
     def reference(self) -> Run:
         """Return a function that runs the unchanged module."""

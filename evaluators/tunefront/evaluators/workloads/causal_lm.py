@@ -80,7 +80,7 @@ class CausalLM(TensorWorkload):
         return tokenize(self.spec, column="text")
 
     def requests(self, batch_size: int, count: int) -> list[Inputs]:
-        """Return texts in file order, repeated from the start if there are too few."""
+        """Return texts in the order of `sample_of`, cut into batches."""
         return self._rows.requests(batch_size, count)
 
     def quality(

@@ -23,7 +23,7 @@ from .base import EnoughItems, Run, TensorWorkload
 from .classification import METRICS, class_names, example_outputs, labels_of, quality_of
 from .outputs import Sample, shortened
 from .quality import Quality, finite
-from .sequential import ItemIndices, sampled
+from .sequential import ItemIndices, sample_of, sampled
 from .spec import WorkloadSpec
 
 if TYPE_CHECKING:
@@ -117,13 +117,9 @@ class ImageClassification(TensorWorkload):
         )
 
     def requests(self, batch_size: int, count: int) -> list[Inputs]:
-        """Return images in file order, repeated from the start if there are too few."""
-        total = len(self._pixels)
-        starts = (place * batch_size for place in range(count))
-        return [
-            {"pixel_values": self._pixels[[(start + row) % total for row in range(batch_size)]]}
-            for start in starts
-        ]
+        """Return images in the order of `sample_of`, cut into batches."""
+        batches = sample_of(len(self._pixels), batch_size, count)
+        return [{"pixel_values": self._pixels[places]} for places in batches]
 
     def quality(
         self, run: Run, reference: Mapping[str, Array] | None, enough: EnoughItems | None = None

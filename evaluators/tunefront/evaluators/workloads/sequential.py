@@ -33,6 +33,20 @@ def sampled(count: int) -> ItemIndices:
     return np.sort(_order(count)[:SAMPLED])
 
 
+def sample_of(count: int, batch_size: int, batches: int) -> list[list[int]]:
+    """Return the indices of the timed items, cut into batches.
+
+    The items and their order are the same for every batch size: all in a fixed random order, then
+    all in another one, as often as needed.
+    """
+    random = np.random.default_rng(0)
+    wanted = batch_size * batches
+    orders = [random.permutation(count) for _ in range(-(-wanted // count))]
+    places = np.concatenate(orders)[:wanted].reshape(batches, batch_size)
+    found: list[list[int]] = places.tolist()
+    return found
+
+
 def _order(count: int) -> ItemIndices:
     return np.random.default_rng(0).permutation(count)
 

@@ -64,7 +64,7 @@ class TextClassification(TensorWorkload):
         return tokenize_texts(self.spec, [str(row["text"]) for row in self._data])
 
     def requests(self, batch_size: int, count: int) -> list[Inputs]:
-        """Return texts in file order, repeated from the start if there are too few."""
+        """Return texts in the order of `sample_of`, cut into batches."""
         return self._tokens.requests(batch_size, count)
 
     def quality(

@@ -1,7 +1,6 @@
 """Text encoders, evaluated by retrieval: find the document that belongs to a query."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -118,9 +117,8 @@ class TextEmbedding(TensorWorkload):
         return tokenize_texts(self.spec, prepared, longest=self._settings.max_length)
 
     def requests(self, batch_size: int, count: int) -> list[Inputs]:
-        """Return documents in file order, repeated from the start if there are too few."""
-        documents = replace(self._tokens, ids=self._tokens.ids[: len(self._documents)])
-        return documents.requests(batch_size, count)
+        """Return documents and queries in the order of `sample_of`, cut into batches."""
+        return self._tokens.requests(batch_size, count)
 
     def quality(
         self, run: Run, reference: Mapping[str, Array] | None, enough: EnoughItems | None = None

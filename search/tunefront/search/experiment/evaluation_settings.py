@@ -4,9 +4,14 @@ The settings are shared by all evaluations of a search. The identity is everythi
 configuration that measurements depend on.
 """
 
+import math
+from dataclasses import replace
+
 from tunefront.evaluators import EvaluationSettings, WorkloadDescription, stages_folder
+from tunefront.evaluators.evaluation.protocol import Protocol
 from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.spaces import detect_hardware
+from tunefront.spaces.catalog.execution import BATCH_SIZE
 
 from .experiment import Experiment
 from .metrics import QUALITY_DROP
@@ -29,6 +34,15 @@ TRIAL_MEMORY_SHARE = 0.9
 """Share of the machine's memory available to all concurrent trials together."""
 
 
+LEAST_PART_ITEMS = 8
+"""Fewest items of a part of the timed sample."""
+PERCENTILE_PARTS = 16
+"""Fewest parts of the sample if a percentile is an objective or a limit.
+
+Candidates with small batches have enough requests after some of them.
+"""
+
+
 def settings_of(experiment: Experiment, fingerprint: str) -> EvaluationSettings:
     """Return the settings shared by all evaluations of the search.
 
@@ -41,7 +55,7 @@ def settings_of(experiment: Experiment, fingerprint: str) -> EvaluationSettings:
         workload=experiment.workload,
         fingerprint=fingerprint,
         store=str(stages_folder()),
-        protocol=experiment.protocol,
+        protocol=_protocol(experiment),
         timeouts=experiment.timeouts,
         build_cores=max(1, hardware.cores // experiment.concurrent_trials),
         memory_mb=int(TRIAL_MEMORY_SHARE * hardware.memory_mb / experiment.concurrent_trials),
@@ -49,6 +63,36 @@ def settings_of(experiment: Experiment, fingerprint: str) -> EvaluationSettings:
         quality_limit=_quality_limit(experiment),
         quality_matters=any(o.kind == "quality" for o in experiment.objectives),
     )
+
+
+def _protocol(experiment: Experiment) -> Protocol:
+    """Return the protocol with the sample that all batch sizes of the space are timed with.
+
+    A part of the sample is one request of the largest batch size, or as many as its share of what
+    the largest percentile among objectives and limits takes.
+    """
+    protocol = experiment.protocol
+    decisive = [o.metric for o in experiment.objectives] + [o.metric for o in experiment.limits]
+    percentile = max(experiment.metrics[name].percentile or 0.0 for name in decisive)
+    wanted = replace(protocol, percentile=percentile)
+    parts, each = protocol.requests, 1
+    if wanted.requests_needed:
+        parts = max(parts, PERCENTILE_PARTS)
+        each = math.ceil(wanted.requests_needed / parts)
+    return replace(wanted, requests=parts, part_items=each * _common_batch(experiment))
+
+
+def _common_batch(experiment: Experiment) -> int:
+    """Return a number of items that every batch size divides, if it is not much larger than they.
+
+    Otherwise the largest batch size; the others are then timed with almost the same items.
+    """
+    choices = (one for one in experiment.space.choices if one.name == BATCH_SIZE.name)
+    sizes = {int(value) for choice in choices for value in choice.values if isinstance(value, int)}
+    baseline = experiment.space.catalog.complete(experiment.baseline)
+    sizes.add(baseline.integer(BATCH_SIZE.name))
+    common, largest = math.lcm(*sizes), max(*sizes, LEAST_PART_ITEMS)
+    return math.ceil(largest / common) * common if common <= 4 * largest else largest
 
 
 def _quality_limit(experiment: Experiment) -> float | None:

@@ -210,7 +210,7 @@ def _properties(search: RecordedSearch) -> dict[str, str]:
         "limits": ", ".join(map(str, experiment.limits)) or "none",
         "prefer": experiment.prefer or "none",
         "price per hour": "none" if price is None else f"{price:g}",
-        "measuring": f"{protocol.seconds:g} s, {protocol.requests} requests, at least "
+        "measuring": f"{protocol.seconds:g} s, {protocol.requests} parts, at least "
         f"{protocol.turns} turns"
         f"{'' if protocol.reference else ', not interleaved with the baseline'}",
         "space": "; ".join(

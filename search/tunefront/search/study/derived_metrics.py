@@ -1,13 +1,21 @@
 """Measurements of a trial, including those derived from the baseline or a price."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from tunefront.evaluators import Evaluation, Measurement, Metric, reference_rate
+from tunefront.evaluators import Evaluation, Measurement, Metric, reference_rate, widened
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.metrics import QUALITY_DROP, cost_metric, rates_of
 from tunefront.search.experiment.objective import quality_drop
 
+BETWEEN_PROCESSES = 0.01
+"""Relative standard deviation of a speed-up between fresh processes, before rounds have shown it.
+
+Memory layout and placement differ from process to process; more turns of one do not show it.
+"""
+NORMAL_QUANTILE = 1.96
+"""Quantile of the normal distribution at 97.5 %."""
 SMALLEST_SHARE = 1e-12
 """Lower end of a speed-up's interval, as a share of it, below which a time has no finite end."""
 
@@ -49,7 +57,8 @@ def derive_measurements(
     if evaluation.relative is not None and baseline is not None and rate is not None:
         base = baseline.measurements.get(rate.name)
         if base is not None:
-            measurements |= steadied(measurements, measured, evaluation.relative, base.value)
+            relative = with_deviation(evaluation.relative, BETWEEN_PROCESSES)
+            measurements |= steadied(measurements, measured, relative, base.value)
     measurements |= costs(measurements, measured, price_per_hour)
     if primary.name in measurements:
         measurements[QUALITY_DROP.name] = (
@@ -58,6 +67,18 @@ def derive_measurements(
             else Measurement.exact(0.0, QUALITY_DROP.unit)
         )
     return measurements
+
+
+def with_deviation(speedup: Measurement, deviation: float) -> Measurement:
+    """Return a speed-up whose interval also covers the variation between fresh processes.
+
+    Args:
+        speedup: The speed-up measured in one process.
+        deviation: Relative standard deviation between processes.
+    """
+    other = (1.0, math.exp(-NORMAL_QUANTILE * deviation), math.exp(NORMAL_QUANTILE * deviation))
+    value, low, high = widened((speedup.value, speedup.low, speedup.high), other)
+    return replace(speedup, value=value, low=low, high=high)
 
 
 def steadied(

@@ -13,7 +13,7 @@ from tunefront.evaluators.workloads.spec import WorkloadSpec
 from tunefront.spaces import Configuration
 
 from .model_stage import calibration_of, use_own_cores
-from .workload_check import check_repeatable, check_runs, module_digest
+from .workload_check import check_repeatable, check_runs, item_notes, module_digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,7 @@ def describe(request: DescribeRequest) -> WorkloadDescription:
         fingerprint=digest_of(parts),
         parameters=0 if module is None else sum(p.numel() for p in module.parameters()),
         module="" if module is None else type(module).__name__,
-        notes=tuple(workload.notes()),
+        notes=(*workload.notes(), *item_notes(workload, requests)),
     )
 
 

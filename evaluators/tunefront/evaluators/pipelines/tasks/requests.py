@@ -1,12 +1,19 @@
 """The task that writes the requests that speed is measured with."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tunefront.evaluators.interfaces.builtin import RequestSet, interface_of
-from tunefront.evaluators.pipelines.workload import build_workload
+from tunefront.evaluators.pipelines.workload import AnyWorkload, build_workload
+from tunefront.evaluators.workloads.base import TensorWorkload
 from tunefront.evaluators.workloads.spec import WorkloadSpec
 from tunefront.spaces import Configuration
+
+LARGEST_SAMPLE = 4 * 2**20
+"""Bytes of the sample of items of a fixed shape: every timed process holds all of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,22 +23,42 @@ class RequestFiles:
     Attributes:
         workload: The workload.
         configuration: The complete configuration; it has the items in a request.
-        count: Number of requests.
+        parts: Number of parts of the sample of items.
+        part_items: Items of each part.
         folder: Folder to write them to.
     """
 
     workload: WorkloadSpec
     configuration: Configuration
-    count: int
+    parts: int
+    part_items: int
     folder: Path
 
 
 def write_requests(request: RequestFiles) -> None:
-    """Write the requests of the workload and their load."""
+    """Write the requests of the workload and their load.
+
+    All batch sizes get the same items, cut into batches: parts of `part_items` items. Items of one
+    fixed shape take the same time, and can be large: they are cut to `LARGEST_SAMPLE` bytes.
+    """
     workload = build_workload(request.workload, request.configuration)
-    made = RequestSet(
-        interface=interface_of(workload.interface),
-        load=workload.load(),
-        requests=workload.requests(request.configuration.integer("batch_size"), request.count),
-    )
-    made.write(request.folder)
+    interface, parts = interface_of(workload.interface), request.parts
+    batch_size = request.configuration.integer("batch_size")
+    requests: Sequence[Any]
+    if not interface.in_parts:
+        requests, parts = workload.requests(batch_size, parts), 1
+    else:
+        each = math.ceil(request.part_items / batch_size)
+        requests = _cut(workload, workload.requests(batch_size, parts * each), parts)
+    load = workload.load()
+    RequestSet(interface=interface, load=load, requests=requests, parts=parts).write(request.folder)
+
+
+def _cut(workload: AnyWorkload, requests: Sequence[Any], parts: int) -> Sequence[Any]:
+    """Return the first requests of each part, as many as `LARGEST_SAMPLE` holds, at least one."""
+    if not isinstance(workload, TensorWorkload) or workload.sizes_vary:
+        return requests
+    nbytes = sum(array.nbytes for array in requests[0].values())
+    each = len(requests) // parts
+    kept = min(each, max(1, LARGEST_SAMPLE // (parts * nbytes)))
+    return [requests[part * each + place] for part in range(parts) for place in range(kept)]

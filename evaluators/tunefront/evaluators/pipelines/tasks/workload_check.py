@@ -55,6 +55,27 @@ def check_runs(
         _checked("quality", lambda: workload.quality(run, None, lambda items, weights: True))
 
 
+def item_notes(workload: AnyWorkload, requests: "list[Inputs]") -> tuple[str, ...]:
+    """Return a note if another batch size has other items, of other sizes, than `requests`."""
+    if not isinstance(workload, TensorWorkload) or not workload.sizes_vary:
+        return ()
+    if starts_with(requests[0], workload.requests(ROWS_CHECKED, REQUESTS_TRIED)[0]):
+        return ()
+    return (
+        "the items of a request depend on the batch size, so throughputs of different batch sizes "
+        "are those of different items; make `inputs` cut one fixed sequence of items into batches",
+    )
+
+
+def starts_with(narrow: "Inputs", wide: "Inputs") -> bool:
+    """Return whether the wide request starts with the items of the narrow one, unpadded."""
+    for row in range(len(next(iter(narrow.values())))):
+        first, second = _alone(narrow, row), _alone(wide, row)
+        if not all(np.array_equal(first[name], second[name]) for name in first):
+            return False
+    return True
+
+
 def _check_rows(workload: TensorWorkload, run: "Callable[[Inputs], list[Array]]") -> None:
     """Compare the outputs of items in a padded batch with those of the items alone.
 

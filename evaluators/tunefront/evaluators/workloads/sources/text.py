@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tunefront.evaluators.interfaces.tensors import Inputs, TensorSpec
-from tunefront.evaluators.workloads.sequential import ItemIndices
+from tunefront.evaluators.workloads.sequential import ItemIndices, sample_of
 from tunefront.evaluators.workloads.spec import WorkloadSpec
 from tunefront.spaces import WorkloadError
 
@@ -61,12 +61,8 @@ class TokenRows:
         return {"input_ids": ids, "attention_mask": mask}
 
     def requests(self, batch_size: int, count: int) -> list[Inputs]:
-        """Return texts in file order, repeated from the start if there are too few."""
-        total = len(self.ids)
-        return [
-            self.batch([(start * batch_size + row) % total for row in range(batch_size)])
-            for start in range(count)
-        ]
+        """Return texts in the order of `sample_of`, cut into batches."""
+        return [self.batch(places) for places in sample_of(len(self.ids), batch_size, count)]
 
 
 def tokenize_texts(

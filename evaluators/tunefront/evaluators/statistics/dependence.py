@@ -1,0 +1,65 @@
+"""What values that are not independent are worth: autocorrelated turns, repeated requests."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from .arrays import Floats
+
+FEWEST_VALUES = 6
+"""Fewest values from which a correlation is estimated."""
+LARGEST_CORRELATION = 0.9
+"""Largest correlation that is assumed."""
+
+
+def autocorrelation(values: Floats) -> float:
+    """Return the correlation of consecutive values of `(n,)`, corrected for its bias.
+
+    The estimate from n values is too low by about (1 + 4 r) / n (Marriott and Pope, Biometrika 41,
+    1954). It is 0 for fewer than `FEWEST_VALUES` values, and at most `LARGEST_CORRELATION`.
+    """
+    count = len(values)
+    centred = values - values.mean() if count else values
+    total = float((centred**2).sum())
+    if count < FEWEST_VALUES or total == 0:
+        return 0.0
+    found = float((centred[1:] * centred[:-1]).sum()) / total
+    return min((found + 1 / count) / (1 - 4 / count), LARGEST_CORRELATION)
+
+
+def widening(values: Floats) -> float:
+    """Return how much wider the interval of a mean of autocorrelated values is; at least 1.
+
+    n values of a first-order process with correlation r are worth n (1 - r) / (1 + r) independent
+    ones (Zwiers and von Storch, Journal of Climate 8, 1995).
+    """
+    correlation = max(0.0, autocorrelation(values))
+    return math.sqrt((1 + correlation) / (1 - correlation))
+
+
+def effective_count(groups: Sequence[Floats]) -> int:
+    """Return the number of independent values that repeated values of several things are worth.
+
+    Args:
+        groups: Values of each thing, such as the times of one request.
+
+    The design effect is 1 + (m - 1) r with the mean group size m and the intraclass correlation r
+    from the analysis of variance (Kish, Survey Sampling, 5.4). Values that do not depend on the
+    thing all count; if nothing else varies, each thing counts once.
+    """
+    sizes = np.array([len(group) for group in groups])
+    total, count = int(sizes.sum()), len(groups)
+    if count < 2 or total == count:
+        return total
+    means = np.array([group.mean() for group in groups])
+    overall = float((sizes * means).sum()) / total
+    between = float((sizes * (means - overall) ** 2).sum()) / (count - 1)
+    squares = sum(
+        float(((group - mean) ** 2).sum()) for group, mean in zip(groups, means, strict=True)
+    )
+    within = squares / (total - count)
+    typical = (total - float((sizes**2).sum()) / total) / (count - 1)
+    spread = between + (typical - 1) * within
+    correlation = max(0.0, (between - within) / spread) if spread > 0 else 0.0
+    return max(count, round(total / (1 + (total / count - 1) * correlation)))
