@@ -4,6 +4,7 @@ import dataclasses
 import enum
 import importlib
 import json
+import math
 import pkgutil
 import types
 import typing
@@ -271,3 +272,17 @@ def test_every_value_that_crosses_a_process_is_read_back(kind: type[Any]) -> Non
 def test_tasks_have_values() -> None:
     names = {kind.__name__ for kind in values_of_tasks()}
     assert names >= {"BuildRequest", "QualityRequest", "ProfileRequest", "WorkloadDescription"}
+
+
+@pytest.mark.parametrize(("end", "text"), [(math.inf, "Infinity"), (-math.inf, "-Infinity")])
+def test_an_open_interval_is_valid_json(end: float, text: str) -> None:
+    found = Measurement(value=1.0, unit="ms", low=0.5, high=end, samples=3)
+    plain = to_plain(found)
+    assert plain["high"] == text
+    written = json.dumps(plain, allow_nan=False)
+    assert from_plain(Measurement, json.loads(written)) == found
+
+
+def test_a_text_that_names_an_infinite_number_stays_a_text() -> None:
+    hint: Any = str | int | float | bool
+    assert from_plain(hint, "Infinity") == "Infinity"

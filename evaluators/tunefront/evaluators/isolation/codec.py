@@ -3,12 +3,14 @@
 Each value that crosses a process or is recorded is written by `to_plain`, read by `from_plain`.
 Supported hints: dataclasses, `tuple`, `Sequence`, `list`, `Mapping`, `dict`, classes that are built
 from a mapping, `Path`, `Literal`, enums, unions, numpy arrays, and `Any` or `object` for values
-that are plain already. Reading is strict: an unknown field, a missing field without a default, and
-a value of another type are errors; only an int is accepted as a float.
+that are plain already. Infinite numbers, which JSON lacks, are the texts "Infinity" and
+"-Infinity", which JavaScript's `Number` reads. Reading is strict: an unknown field, a missing field
+without a default, and a value of another type are errors; only an int is accepted as a float.
 """
 
 import dataclasses
 import enum
+import math
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +24,7 @@ ValueT = TypeVar("ValueT")
 _Decoder = Callable[[Any], Any]
 _Encoder = Callable[[Any], Any]
 _SCALARS = frozenset({str, int, float, bool, type(None)})
+_INFINITE = ("-Infinity", "Infinity")
 _LONGEST_VALUE = 80
 """Maximum characters of a wrong value in an error message."""
 
@@ -50,6 +53,8 @@ def to_plain(value: object) -> Any:
         CodecError: If a part of the value has a type that the codec does not support.
     """
     kind: Any = type(value)
+    if kind is float and math.isinf(value):  # type: ignore[arg-type]
+        return _INFINITE[value > 0]  # type: ignore[operator]
     return value if kind in _SCALARS else _encoder(kind)(value)
 
 
@@ -156,8 +161,8 @@ def _same(plain: object) -> object:
 def _float(plain: object) -> float:
     if isinstance(plain, float):
         return plain
-    if type(plain) is int:
-        return float(plain)
+    if type(plain) is int or plain in _INFINITE:
+        return float(plain)  # type: ignore[arg-type]
     raise _wrong(float, plain)
 
 

@@ -1,5 +1,6 @@
 """A measurement: a value with its unit, interval and sample count."""
 
+import math
 from dataclasses import dataclass
 
 
@@ -11,7 +12,8 @@ class Measurement:
         value: The value; always finite.
         unit: Its unit, empty for pure numbers.
         low: Lower end of its 95 % interval; equal to `value` if it has no spread.
-        high: Upper end of its 95 % interval; equal to `value` if it has no spread.
+        high: Upper end of its 95 % interval; equal to `value` if it has no spread, infinite if the
+            interval is open.
         samples: Number of observations that it was computed from.
     """
 
@@ -20,6 +22,12 @@ class Measurement:
     low: float
     high: float
     samples: int
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The ends of the interval for computations; an open one counts as twice the value."""
+        open_end = self.value + max(abs(self.value), self.value - self.low)
+        return self.low, self.high if math.isfinite(self.high) else open_end
 
     @classmethod
     def exact(cls, value: float, unit: str) -> "Measurement":

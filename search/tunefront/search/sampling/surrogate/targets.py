@@ -50,5 +50,5 @@ def variance(trial: Trial, goal: Objective | Limit) -> float:
     """
     if goal.kind == "quality":
         return 0.0
-    found = trial.measurements[goal.metric]
-    return ((found.high - found.low) / 3.92) ** 2
+    low, high = trial.measurements[goal.metric].ends
+    return ((high - low) / 3.92) ** 2
