@@ -1,0 +1,56 @@
+"""Variation of speed-ups between fresh processes, learnt from the rounds of confirmation."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from tunefront.evaluators import Measurement, Metric
+from tunefront.evaluators.statistics.intervals import student_quantile
+
+from .derived_metrics import BETWEEN_PROCESSES, NORMAL_QUANTILE, following, with_deviation
+from .trial import Trial
+
+PRIOR_FREEDOM = 2
+"""Degrees of freedom that `BETWEEN_PROCESSES` counts for beside what the rounds show."""
+
+
+def process_deviation(finalists: Iterable[Sequence[Sequence[float]]]) -> float:
+    """Return the relative standard deviation of a speed-up between fresh processes.
+
+    Args:
+        finalists: For each finalist its rounds, each with the ratios of its turns.
+
+    The variance of the rounds' mean logarithms is pooled over finalists, with a scaled inverse
+    chi-squared prior at `BETWEEN_PROCESSES` (Gelman et al., Bayesian Data Analysis, 2.6). It
+    includes the small error of a round's own turns, and is enlarged by Student's quantile relative
+    to the normal one, because it is estimated from few rounds.
+    """
+    squares, freedom = PRIOR_FREEDOM * BETWEEN_PROCESSES**2, 0
+    for rounds in finalists:
+        means = np.array([np.log(ratios).mean() for ratios in rounds if len(ratios)])
+        if len(means) > 1:
+            squares += float(((means - means.mean()) ** 2).sum())
+            freedom += len(means) - 1
+    enlarged = student_quantile(freedom) / NORMAL_QUANTILE if freedom else 1.0
+    return enlarged * math.sqrt(squares / (PRIOR_FREEDOM + freedom))
+
+
+def with_process_deviation(trial: Trial, metrics: Mapping[str, Metric], deviation: float) -> Trial:
+    """Return an unconfirmed trial whose speeds have the variation between processes.
+
+    Args:
+        trial: The trial; returned unchanged if it was not measured interleaved with the baseline.
+        metrics: All metrics of the experiment, by name.
+        deviation: The relative standard deviation between processes.
+    """
+    relative = None if trial.evaluation is None else trial.evaluation.relative
+    if relative is None or not trial.measured:
+        return trial
+    speedup, found = with_deviation(relative, deviation), dict[str, Measurement]()
+    for name, measurement in trial.measurements.items():
+        metric = metrics.get(name)
+        if metric is not None and metric.follows != "none":
+            found[name] = following(metric, measurement.value, measurement, speedup) or measurement
+    return replace(trial, measurements={**trial.measurements, **found})
