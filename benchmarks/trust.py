@@ -1,6 +1,6 @@
 """Whether the numbers can be trusted, on a machine that others keep busy now and then.
 
-    python benchmarks/trust.py [--comparisons 40] [--runs 4] [--json OUT] [--quiet]
+    python benchmarks/trust.py [--comparisons 40] [--runs 4] [--pairs 10] [--json OUT] [--quiet]
 
 Models of known depth (their work, so their time, is known), a load that comes and goes on random
 cores, and two protocols under that load in one run:
@@ -10,7 +10,9 @@ cores, and two protocols under that load in one run:
 
 Asked of both: whether two identical candidates are called equal, whether a difference of 5 % is
 found, whether four runs rank nine configurations alike, and by how much the winner's speed-up
-flatters. The last part replays the early end of judging quality over real candidates' items.
+flatters. Candidates of other threads and replicas are compared with their speed-ups on the quiet
+machine, and the intervals of the 99 % percentile with that of all runs. The last part replays the
+early end of judging quality over real candidates' items.
 """
 
 import argparse
@@ -28,6 +30,7 @@ from pathlib import Path
 
 import numpy as np
 from scipy import stats
+from trust_pairs import PairLaboratory, judged
 
 from tunefront.evaluators import (
     EvaluationSettings,
@@ -351,6 +354,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Can the numbers be trusted?")
     parser.add_argument("--comparisons", type=int, default=40)
     parser.add_argument("--runs", type=int, default=4)
+    parser.add_argument("--pairs", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quiet", action="store_true", help="without the load")
     parser.add_argument("--json", type=Path)
@@ -362,6 +366,11 @@ def main() -> None:
             laboratory.candidate(depth, 1)
         print("the truth about the winner", file=sys.stderr)
         truth = true_speedup(laboratory)
+        pairs = PairLaboratory(
+            settings=laboratory.settings(BASE), isolation=laboratory.isolation, log=laboratory.log
+        )
+        print("the truth about unlike pairs, and tails", file=sys.stderr)
+        truths, tails = pairs.truths(), pairs.tails(2 * options.pairs)
         with load(not options.quiet, options.seed):
             print("A/A: identical candidates", file=sys.stderr)
             same = compare(laboratory, BASE, options.comparisons)
@@ -371,6 +380,8 @@ def main() -> None:
             ranked = ranking(laboratory, options.runs)
             print("winner's curse", file=sys.stderr)
             cursed = winners(laboratory, 2 * options.runs, truth)
+            print("unlike pairs", file=sys.stderr)
+            claims = pairs.claims(options.pairs)
         laboratory.isolation.close()
         print("early end of judging quality", file=sys.stderr)
         ended = early_end(Path(folder))
@@ -383,10 +394,21 @@ def main() -> None:
         "early end": ended,
     }
     report(found)
+    unlike = {
+        kind: {"truth": truths[kind], **judged(truths[kind], claims[kind])} for kind in claims
+    }
+    for kind, figures in {**unlike, "p99": tails}.items():
+        print(f"{kind}: " + ", ".join(f"{name} {value:.3f}" for name, value in figures.items()))
     minutes = (time.monotonic() - start) / 60
     print(f"{minutes:.1f} min; true speed-up of the winner {truth:.3f}")
     if options.json is not None:
-        record = {"minutes": minutes, "true_speedup": truth, **found}
+        record = {
+            "minutes": minutes,
+            "true_speedup": truth,
+            **found,
+            "unlike": unlike,
+            "p99": tails,
+        }
         options.json.write_text(json.dumps(record, indent=1) + "\n")
 
 

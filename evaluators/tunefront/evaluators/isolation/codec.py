@@ -162,7 +162,7 @@ def _float(plain: object) -> float:
     if isinstance(plain, float):
         return plain
     if type(plain) is int or plain in _INFINITE:
-        return float(plain)  # type: ignore[arg-type]
+        return float(plain)
     raise _wrong(float, plain)
 
 
