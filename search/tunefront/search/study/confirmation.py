@@ -14,6 +14,7 @@ from tunefront.evaluators import Measurement, Metric, ratio_interval, reference_
 from tunefront.evaluators.statistics.rounds import rounds_interval
 
 from .derived_metrics import following, scale_at, times
+from .process_deviation import process_deviation, with_process_deviation
 from .trial import Trial
 
 
@@ -117,7 +118,8 @@ def confirmed(
     """Return the trials with confirmed measurements in place of those of the search.
 
     Confirmed rate = confirmed ratio x trial 0's rate, so that confirmed and unconfirmed trials
-    share one reference level even if the machine's speed has changed since.
+    share one reference level even if the machine's speed has changed since. The intervals of
+    unconfirmed trials get the variation between processes that the rounds have shown.
 
     Args:
         trials: The recorded trials.
@@ -128,10 +130,12 @@ def confirmed(
         return list(trials)
     rate = reference_rate(metrics.values())
     level = None if rate is None else trials[0].measurements.get(rate.name)
+    others = (rounds for number, rounds in confirmation.rounds.items() if number != 0)
+    deviation = process_deviation([[one.ratios for one in rounds] for rounds in others])
     return [
         _confirmed(trial, confirmation, metrics, level)
         if trial.number in confirmation.rounds and trial.measured
-        else trial
+        else with_process_deviation(trial, metrics, deviation)
         for trial in trials
     ]
 
