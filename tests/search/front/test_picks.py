@@ -4,12 +4,15 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tunefront.evaluators import Measurement
 from tunefront.search import Experiment, Front, Limit, Pick, Trial
+from tunefront.search.front.gains import gain_over
+from tunefront.search.front.intervals import Intervals
 from tunefront.search.front.picks import (
     deciding,
     front_of,
@@ -99,17 +102,17 @@ def test_where_nothing_keeps_the_limits_there_is_no_front(
     experiment: Experiment, row: TrialOf, trials: list[tuple[int, float]]
 ) -> None:
     front = front_of(experiment, [row(n, 100, 500, quality_drop=d) for n, d in trials])
-    assert front == Front(trials=(), ties={}, picks=())
+    assert front == Front(trials=(), ties={}, picks=(), chances={n: 0.0 for n, _ in trials})
     assert front.recommended is None
 
 
 def test_each_pick_is_the_best_of_its_kind(experiment: Experiment, row: TrialOf) -> None:
     trials = [
-        row(0, 100, 500, perplexity=9.0),
-        row(1, 1000, 600, perplexity=10.0),
-        row(2, 90, 50, perplexity=11.0),
-        row(3, 850, 150, perplexity=10.5),
-        row(4, 95, 55, perplexity=8.0),
+        row(0, 100, 500, perplexity=10.0),
+        row(1, 1000, 600, perplexity=10.2, quality_drop=2.0),
+        row(2, 90, 50, perplexity=10.4, quality_drop=4.0),
+        row(3, 850, 150, perplexity=10.3, quality_drop=3.0),
+        row(4, 95, 55, perplexity=9.8, quality_drop=-2.0),
     ]
     assert picked(front_of(experiment, trials)) == {
         "recommended": 3,
@@ -125,14 +128,32 @@ def test_of_equal_quality_the_recommended_or_the_fastest_is_named(
 ) -> None:
     trials = [
         row(0, 100, 500, perplexity=10.0),
-        row(1, 1000, 600, perplexity=10.001),
-        row(2, 900, 60, perplexity=10.5),
-        row(3, 120, 490, perplexity=10.002),
+        row(1, 1000, 600, perplexity=10.001, quality_drop=0.01),
+        row(2, 900, 60, perplexity=10.5, quality_drop=5.0),
+        row(3, 120, 490, perplexity=10.002, quality_drop=0.02),
     ]
     front = front_of(experiment, trials)
     assert picked(front)["recommended"] == 2
     assert picked(front)["highest quality"] == 1
     assert picked(front_of(experiment, trials, prefer="throughput"))["highest quality"] == 1
+
+
+def test_quality_within_the_interval_of_the_best_is_the_same_quality(
+    experiment: Experiment, row: TrialOf
+) -> None:
+    """4 is the best by chance: the recommended trial's quality lies within its interval."""
+    trials = [
+        row(0, 100, 500, perplexity=10.0),
+        row(2, 900, 60, perplexity=10.1, quality_drop=1.0),
+        row(4, 95, 55, perplexity=9.9, quality_drop=-1.0),
+    ]
+    wide, narrow = (spread(trials[2], quality_drop=(-1 - h, h - 1)) for h in (2.5, 0.5))
+    assert pick_named(front_of(experiment, [*trials[:2], narrow]), "highest quality").reason == (
+        "best perplexity on the front"
+    )
+    found = pick_named(front_of(experiment, [*trials[:2], wide]), "highest quality")
+    assert found.trial.number == 2
+    assert found.reason == "best perplexity on the front (tied with 004; the recommended of them)"
 
 
 def test_fastest_and_smallest_go_by_the_objectives(
@@ -211,6 +232,63 @@ def test_a_gain_of_values_that_are_not_positive_is_their_difference(
     assert picked(front_of(experiment, trials))["recommended"] == 2
 
 
+@pytest.mark.parametrize(("half", "recommended"), [(2.0, 1), (4.0, 2)])
+def test_a_gain_within_its_interval_is_no_gain(
+    load: Callable[..., Experiment], row: TrialOf, half: float, recommended: int
+) -> None:
+    """1 has gained 3 % of quality, unless that is noise; 2 is 2 % faster."""
+    experiment = load("objectives={perplexity: minimize, throughput: maximize}")
+    trials = [
+        row(0, 100, 500),
+        row(1, 100, 500, perplexity=9.7, quality_drop=-3.0),
+        row(2, 102, 500),
+    ]
+    trials[1] = spread(trials[1], quality_drop=(-3 - half, half - 3))
+    assert picked(front_of(experiment, trials))["recommended"] == recommended
+
+
+def test_a_loss_counts_also_within_its_interval(
+    load: Callable[..., Experiment], row: TrialOf
+) -> None:
+    """1 is faster by 2 %, and has lost 3 +- 4 %; 2 is faster by 1.5 %."""
+    experiment = load("objectives={perplexity: minimize, throughput: maximize}")
+    lost = row(1, 102, 500, perplexity=10.3, quality_drop=3.0)
+    trials = [row(0, 100, 500), spread(lost, quality_drop=(-1.0, 7.0)), row(2, 101.5, 500)]
+    assert picked(front_of(experiment, trials))["recommended"] == 2
+
+
+def test_the_luckiest_of_many_equal_trials_is_not_recommended(
+    load: Callable[..., Experiment], row: TrialOf
+) -> None:
+    """Thirty trials of the baseline's quality, judged to +- 5 %, beside one that is 4 % faster.
+
+    By chance 2.5 % of the thirty have a gain outside their own 95 % intervals; in about half of the
+    searches (0.975 ** 30) none has, and the faster one is recommended. If every gain counted, the
+    luckiest would be recommended in 87 % of the searches.
+    """
+    experiment = load("objectives={perplexity: minimize, throughput: maximize}")
+    baseline, faster = row(0, 100, 500), row(31, 104, 500)
+    random = np.random.default_rng(0)
+    right, rate = 0, 0
+    for _ in range(150):
+        drops = 2.55 * random.standard_normal(30)
+        intervals = Intervals(experiment, [baseline])
+        gain = gain_over(baseline, experiment.objectives, intervals)
+        lucky = [
+            spread(
+                row(n, 100, 500, perplexity=10 + drop / 10, quality_drop=drop),
+                quality_drop=(drop - 5, drop + 5),
+            )
+            for n, drop in enumerate(map(float, drops), 1)
+        ]
+        counted = sum(gain(trial) > 0 for trial in lucky)
+        rate += counted
+        right += max([*lucky, faster], key=gain) is faster
+        assert counted == (drops < -5).sum()
+    assert rate / (150 * 30) == pytest.approx(0.025, abs=0.008)
+    assert right >= 0.35 * 150
+
+
 def test_without_a_baseline_the_knee_is_recommended(
     experiment: Experiment, trial: TrialOf, row: TrialOf
 ) -> None:
@@ -252,21 +330,86 @@ def test_preferring_an_unknown_metric_is_refused(experiment: Experiment, row: Tr
     assert str(caught.value) == text
 
 
-def test_trials_with_overlapping_intervals_are_ties(experiment: Experiment, trial: TrialOf) -> None:
-    figures = [(100.0, 500.0), (104.0, 500.0), (150.0, 500.0), (150.0, 700.0)]
+def spread(row: Trial, **ends: tuple[float, float]) -> Trial:
+    """A trial with intervals for some of its values."""
+    figures = {
+        name: replace(row.measurements[name], low=low, high=high)
+        for name, (low, high) in ends.items()
+    }
+    return replace(row, measurements={**row.measurements, **figures})
+
+
+def test_trials_within_the_interval_of_a_better_one_are_ties(
+    experiment: Experiment, row: TrialOf
+) -> None:
     trials = [
-        trial(i, spread=0.03, throughput=speed, peak_memory_mb=memory, quality_drop=0.0)
-        for i, (speed, memory) in enumerate(figures)
+        spread(row(0, 100, 500), throughput=(97, 103)),
+        spread(row(1, 104, 500), throughput=(99, 109)),
+        spread(row(2, 150, 500), throughput=(145, 155)),
+        spread(row(3, 150, 700), throughput=(145, 155)),
     ]
-    for name in ("perplexity", "weights_mb"):
-        trials = [
-            replace(t, measurements={**t.measurements, name: Measurement.exact(1.0, "")})
-            for t in trials
-        ]
     front = front_of(experiment, trials)
     assert {n: numbers(ties) for n, ties in front.ties.items()} == {0: [1], 1: [0], 2: [], 3: []}
     fastest = pick_named(front_of(experiment, trials[:2]), "fastest")
     assert (fastest.trial.number, numbers(fastest.ties)) == (0, [1])
+
+
+@pytest.mark.parametrize("unconfirmed", [(), (2,)])
+def test_a_wide_interval_wins_no_tie(
+    experiment: Experiment, row: TrialOf, unconfirmed: tuple[int, ...]
+) -> None:
+    """150 [95, 205] with fewer changes beside 200 +- 2: little is known of it, but no likeness."""
+    trials = [
+        configured(row, experiment, 0, 100.0, 500.0),
+        configured(row, experiment, 1, 200.0, 500.0, runtime="openvino", batch_size=8),
+        configured(row, experiment, 2, 150.0, 500.0, threads=2),
+    ]
+    trials[1] = spread(trials[1], throughput=(198, 202))
+    trials[2] = spread(trials[2], throughput=(95, 205))
+    front = front_of(experiment, trials, unconfirmed=unconfirmed)
+    assert set(picked(front).values()) == {1}
+    assert numbers(front.ties[1]) == []
+
+
+def test_an_unconfirmed_trial_replaces_only_unconfirmed_ones(
+    experiment: Experiment, row: TrialOf
+) -> None:
+    """1 is the best, 2 is as good with fewer changes, 3 as good with as many as 1."""
+    trials = [
+        configured(row, experiment, 0, 100.0, 500.0),
+        configured(row, experiment, 1, 300.0, 400.0, runtime="openvino", batch_size=8),
+        configured(row, experiment, 2, 299.0, 400.0, batch_size=8),
+        configured(row, experiment, 3, 298.5, 400.0, runtime="openvino", batch_size=8, threads=2),
+    ]
+    chosen = {}
+    for unconfirmed in [(), (2,), (1, 2), (1, 2, 3)]:
+        front = front_of(experiment, trials, unconfirmed=unconfirmed)
+        chosen[unconfirmed] = (
+            picked(front)["fastest"],
+            numbers(front.ties[1]),
+            numbers(front.ties[3]),
+        )
+        assert len(set(picked(front).values())) == 1
+    assert chosen == {
+        (): (2, [2, 3], [1, 2]),
+        (2,): (1, [3], [1]),
+        (1, 2): (3, [2, 3], []),
+        (1, 2, 3): (2, [2, 3], [1, 2]),
+    }
+    reason = pick_named(front_of(experiment, trials, unconfirmed=(1, 2)), "knee").reason
+    assert reason.endswith(
+        ", tied; the one closest to the baseline of those without warnings was chosen"
+    )
+
+
+def test_the_best_of_a_single_metric_has_no_unconfirmed_ties(
+    experiment: Experiment, row: TrialOf
+) -> None:
+    trials = [row(0, 100, 500), row(1, 1000, 600), row(2, 998, 590), row(3, 300, 50)]
+    front = front_of(experiment, trials, unconfirmed=(2,))
+    assert pick_named(front, "fastest").trial.number == 1
+    assert pick_named(front, "fastest").reason == "best throughput on the front"
+    assert pick_named(front_of(experiment, trials, unconfirmed=(1, 2)), "fastest").trial.number == 2
 
 
 def configured(
@@ -312,7 +455,7 @@ def test_ties_go_to_the_simplest_and_say_so(experiment: Experiment, row: TrialOf
     assert pick_named(without, "fastest").reason == "best throughput on the front"
 
 
-def test_chances_are_reported_for_all_trials_within_limits(
+def test_chances_are_those_to_be_there_within_the_limits(
     experiment: Experiment, trial: TrialOf, row: TrialOf
 ) -> None:
     trials = [
@@ -321,7 +464,43 @@ def test_chances_are_reported_for_all_trials_within_limits(
         trial(2, status="failed"),
         row(3, 900, 1, quality_drop=9.0),
     ]
-    assert front_of(experiment, trials).chances == {0: 0.0, 1: 1.0}
+    assert front_of(experiment, trials).chances == {0: 0.0, 1: 1.0, 3: 0.0}
+
+
+@pytest.mark.parametrize(("drop", "chance"), [(4.95, 0.53), (5.01, 0.5), (5.6, 0.2)])
+def test_trials_near_a_limit_have_a_chance_on_either_side_of_it(
+    experiment: Experiment, row: TrialOf, drop: float, chance: float
+) -> None:
+    """A loss known to +- 1.45 % is below 5 % with the probability of a normal distribution."""
+    near = spread(row(1, 300, 400, quality_drop=drop), quality_drop=(drop - 1.45, drop + 1.45))
+    front = front_of(experiment, [row(0, 100, 500), near, row(2, 200, 450)])
+    assert front.chances[1] == pytest.approx(chance, abs=0.08)
+    assert front.chances[2] == pytest.approx(1 - chance, abs=0.08)
+    assert front.chances[0] == 0.0
+
+
+def test_latency_and_throughput_err_together(load: Callable[..., Experiment], row: TrialOf) -> None:
+    """One ratio decides both: where 1 is the slower one, it is so in both, and dominated."""
+    experiment = load("objectives={throughput: maximize, latency_ms: minimize}")
+    trials = [
+        spread(
+            row(number, speed, 1, latency_ms=1000 / speed),
+            throughput=(0.9 * speed, 1.1 * speed),
+            latency_ms=(1000 / speed / 1.1, 1000 / speed / 0.9),
+        )
+        for number, speed in enumerate([102.0, 100.0])
+    ]
+    chances = front_of(experiment, trials).chances
+    assert chances[0] + chances[1] == pytest.approx(1.0, abs=0.05)
+
+
+def test_without_a_limited_metric_there_is_no_chance(bare: Experiment, trial: TrialOf) -> None:
+    limit = Limit(metric="peak_memory_mb", test="<=", bound=100.0)
+    trials = [
+        trial(0, perplexity=10.0, agreement=0.9, peak_memory_mb=50.0),
+        trial(1, perplexity=5.0, agreement=0.95),
+    ]
+    assert front_of(bare, trials, [limit]).chances == {0: 1.0, 1: 0.0}
 
 
 def test_the_chance_of_quality_goes_by_the_loss_on_the_same_items(
@@ -357,8 +536,21 @@ def test_quality_ties_go_by_the_differences_on_the_same_items(
         figures = {**measured.measurements, "perplexity": wide, "quality_drop": narrow}
         return replace(measured, measurements=figures)
 
-    front = front_of(experiment, [with_drop(0, 0.0), with_drop(1, 0.15), with_drop(2, 1.0)])
+    front = front_of(experiment, [with_drop(0, 0.0), with_drop(1, 0.09), with_drop(2, 1.0)])
     assert {n: numbers(ties) for n, ties in front.ties.items()} == {0: [1], 1: [0], 2: []}
+
+
+def test_a_limit_that_is_kept_on_the_estimate_only_is_named(
+    experiment: Experiment, row: TrialOf
+) -> None:
+    trials = [row(0, 100, 500), spread(row(1, 300, 400, quality_drop=4.5), quality_drop=(3, 6))]
+    front = front_of(experiment, trials)
+    assert front.picks[0].uncertain == (DROP,)
+    assert front.picks[0].reason.endswith(
+        "; meets quality_drop <= 5 on the estimate; the 95 % interval crosses the limit"
+    )
+    trials[1] = spread(trials[1], quality_drop=(4.0, 5.0))
+    assert front_of(experiment, trials).picks[0].uncertain == ()
 
 
 def test_within_keeps_what_keeps_every_limit(trial: TrialOf, row: TrialOf) -> None:

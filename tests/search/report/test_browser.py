@@ -13,7 +13,8 @@ import pytest
 
 from tunefront.evaluators import Measurement
 from tunefront.search import Experiment, Front, Limit, Result, Trial, result_of
-from tunefront.search.front.picks import front_of, nearest_misses
+from tunefront.search.front.intervals import unconfirmed_trials
+from tunefront.search.front.picks import front_of, nearest_misses, within
 from tunefront.search.report.page import report_html
 from tunefront.search.study.confirmation import Confirmation
 
@@ -94,6 +95,16 @@ def random_limits(trials: Sequence[Trial], random: np.random.Generator) -> tuple
     return tuple(limits)
 
 
+def front_shown(
+    experiment: Experiment,
+    trials: Sequence[Trial],
+    limits: Sequence[Limit] | None = None,
+    prefer: str | None = None,
+) -> Front:
+    """The front of trials without a confirmation, some of which have warnings."""
+    return front_of(experiment, trials, limits, prefer, unconfirmed_trials(trials, Confirmation()))
+
+
 @pytest.mark.parametrize("spread", [0.0, 0.02, 0.2])
 def test_whatever_the_limits_the_browser_picks_what_python_picks(
     opened: Callable[..., "Page"], experiment: Experiment, search: Search, spread: float
@@ -105,10 +116,10 @@ def test_whatever_the_limits_the_browser_picks_what_python_picks(
     for _ in range(60):
         limits = random_limits(trials, random)
         prefer = random.choice(["", "throughput", "latency_ms", "quality_drop"])
-        front = front_of(experiment, trials, limits, str(prefer) or None)
+        front = front_shown(experiment, trials, limits, str(prefer) or None)
         found = page.evaluate(FRONT, [plain(limits), str(prefer)])
         assert found["front"] == [trial.number for trial in front.trials]
-        assert sorted(found["kept"]) == sorted(front.chances)
+        assert found["kept"] == [trial.number for trial in within(trials, limits)]
         assert found["picks"] == pick_rows(front), (limits, prefer)
         if limits:
             assert found["misses"] == [trial.number for trial in nearest_misses(trials, limits)]
@@ -119,14 +130,14 @@ def test_whatever_the_limits_the_browser_picks_what_python_picks(
 def test_values_that_are_nearly_the_same_are_ties_in_the_browser_too(
     opened: Callable[..., "Page"], experiment: Experiment, search: Search
 ) -> None:
-    """Narrow intervals that lean to one side, about 1 % apart: what counts are their middles."""
+    """Narrow intervals that lean to one side, about 1 % apart."""
     trials = search(30, spread=0.0)
     random = np.random.default_rng(5)
     for place, trial in enumerate(trials):
         if trial.measured:
             figures = {n: near(m, random) for n, m in trials[1].measurements.items()}
             trials[place] = replace(trial, measurements=figures, status="ok")
-    front = front_of(experiment, trials, ())
+    front = front_shown(experiment, trials, ())
     ties = sum(map(len, front.ties.values()))
     assert 0 < ties < len(front.ties) * (len(front.ties) - 1)
     page = opened(report_html(result_of(experiment, trials, Confirmation()), RECORD))
@@ -154,7 +165,7 @@ def test_without_a_baseline_and_with_a_preference_the_picks_are_the_same_too(
     for chosen in (experiment, preferring):
         page = opened(report_html(result_of(chosen, trials, Confirmation()), RECORD))
         found = page.evaluate(FRONT, [plain(chosen.limits), ""])
-        assert found["picks"] == pick_rows(front_of(chosen, trials))
+        assert found["picks"] == pick_rows(front_shown(chosen, trials))
 
 
 @pytest.mark.parametrize(
@@ -176,12 +187,12 @@ def test_values_that_no_trial_has_are_missing_in_the_browser_too(
     page = opened(report_html(result_of(bare, trials, Confirmation()), RECORD))
     out_of_reach = Limit(metric="peak_memory_mb", test="<=", bound=400.0)
     for limits in (bare.limits, (), (*bare.limits, out_of_reach)):
-        front = front_of(bare, trials, limits)
+        front = front_shown(bare, trials, limits)
         found = page.evaluate(FRONT, [plain(limits), ""])
         assert found["picks"] == pick_rows(front)
         if limits:
             assert found["misses"] == [t.number for t in nearest_misses(trials, limits)]
-    names = {pick.name for pick in front_of(bare, trials).picks}
+    names = {pick.name for pick in front_shown(bare, trials).picks}
     assert ("fastest" in names) == ("throughput" not in gone)
     assert ("smallest" in names) == ("peak_memory_mb" not in gone)
 
@@ -227,14 +238,15 @@ def test_bounds_that_are_typed_filter_and_pick(
         field.fill(bound)
         field.press("Enter")
     limits, prefer = typed_limits(page, result.experiment)
-    front = front_of(result.experiment, result.trials, limits, prefer)
+    front = front_of(result.experiment, result.trials, limits, prefer, result.unconfirmed)
     assert shown_picks(page) == picks_of(front)
     assert front.recommended is not None
     assert front.recommended.name() in page.locator("h1").inner_text()
     assert page.locator("h1").inner_text().startswith("Recommended with the limits set below")
     visible = page.locator("#trials tbody tr:visible")
-    assert visible.count() == len(front.chances)
-    assert f"{len(front.chances)} of 55 measured trials" in page.locator("#now").inner_text()
+    kept = len(within(result.trials, limits))
+    assert visible.count() == kept
+    assert f"{kept} of 55 measured trials" in page.locator("#now").inner_text()
     for reason in (pick.reason for pick in front.picks):
         assert reason in page.locator("#picks").inner_text()
 
@@ -248,7 +260,7 @@ def test_sliders_pick_and_can_be_taken_back(page: "Page", result: Result) -> Non
     for key in ["ArrowRight"] * 12 + ["End"]:
         page.keyboard.press(key)
         limits, prefer = typed_limits(page, result.experiment)
-        front = front_of(result.experiment, result.trials, limits, prefer)
+        front = front_of(result.experiment, result.trials, limits, prefer, result.unconfirmed)
         assert shown_picks(page) == picks_of(front)
         seen.add(page.locator("#again code").inner_text())
     assert len(seen) == 13
@@ -266,7 +278,9 @@ def test_a_preferred_metric_recommends(page: "Page", result: Result) -> None:
     page.locator("#controls select").select_option("peak_memory_mb")
     limits, prefer = typed_limits(page, result.experiment)
     assert prefer == "peak_memory_mb"
-    assert shown_picks(page) == picks_of(front_of(result.experiment, result.trials, limits, prefer))
+    assert shown_picks(page) == picks_of(
+        front_of(result.experiment, result.trials, limits, prefer, result.unconfirmed)
+    )
 
 
 def test_where_nothing_keeps_the_limits_the_nearest_misses_are_shown(
@@ -438,4 +452,4 @@ def test_a_thousand_trials_are_moved_at_once(
     field.fill("90")
     field.press("Enter")
     limits = (*experiment.limits, Limit(metric="throughput", test=">=", bound=90.0))
-    assert shown_picks(page) == picks_of(front_of(experiment, trials, limits))
+    assert shown_picks(page) == picks_of(front_shown(experiment, trials, limits))

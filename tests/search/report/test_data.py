@@ -45,6 +45,7 @@ def test_the_report_shows_the_result_that_the_terminal_shows(
         view = result.view(trial)
         assert row["sentence"] == view.sentence
         assert (row["trust"], row["chance"]) == (view.trust, view.chance)
+        assert row.get("unconfirmed", False) == (view.trust == "unconfirmed")
         assert row["status"] == trial.status
 
 

@@ -11,14 +11,12 @@ from tunefront.evaluators import Direction, Evaluation, Measurement
 from tunefront.search import Experiment, Trial
 from tunefront.search.results.change import (
     TIED,
-    absolute,
     against,
     change_of,
     difference,
     least_of,
     paired,
     quotient,
-    seen,
 )
 
 EvaluationOf = Callable[..., Evaluation]
@@ -103,19 +101,6 @@ def experiment(load: Callable[..., Experiment]) -> Experiment:
     return load("objectives={throughput: maximize, peak_memory_mb: minimize, perplexity: minimize}")
 
 
-def test_a_single_reading_of_memory_has_the_spread_of_processes(
-    experiment: Experiment, trial: TrialOf
-) -> None:
-    memory = experiment.metrics["peak_memory_mb"]
-    row = trial(1, peak_memory_mb=200.0, throughput=5.0)
-    once = replace(
-        row, measurements={**row.measurements, "peak_memory_mb": Measurement.exact(200.0, "MB")}
-    )
-    assert (seen(once, memory).low, seen(once, memory).high) == pytest.approx((198.0, 202.0))
-    assert seen(row, memory) == row.measurements["peak_memory_mb"]
-    assert seen(once, experiment.metrics["throughput"]).low == 5.0
-
-
 def test_a_speed_seen_in_turns_with_the_baseline_has_the_interval_of_that_ratio(
     experiment: Experiment, trial: TrialOf, evaluation: EvaluationOf
 ) -> None:
@@ -129,10 +114,6 @@ def test_a_speed_seen_in_turns_with_the_baseline_has_the_interval_of_that_ratio(
     other = against(alone, base, speed, primary)
     assert other is not None
     assert other.low < 2.75
-    # The ratio knows nothing of the level, so that the absolute figure is the wider one.
-    assert absolute(beside, base, speed).low < 275
-    assert absolute(alone, base, speed).low == pytest.approx(297)
-    assert absolute(beside, None, speed).low == pytest.approx(297)
 
 
 def test_the_baseline_is_once_itself(experiment: Experiment, trial: TrialOf) -> None:

@@ -163,11 +163,11 @@ def test_trust_is_shown_with_the_chance_to_be_on_the_front(
     experiment: Experiment, row: TrialOf, trial: TrialOf, evaluation: Callable[..., Evaluation]
 ) -> None:
     """Trial 1 dominates trials 0 and 2."""
-    doubted = replace(evaluation(), warnings=("other processes used the cores",))
+    unconfirmed = replace(evaluation(), warnings=("other processes used the cores",))
     trials = [
         row(0, 100, 500),
         row(1, 300, 400),
-        replace(row(2, 200, 450), evaluation=doubted),
+        replace(row(2, 200, 450), evaluation=unconfirmed),
         trial(3, status="failed"),
         row(4, 900, 100, quality_drop=9.0),
     ]
@@ -176,9 +176,9 @@ def test_trust_is_shown_with_the_chance_to_be_on_the_front(
     assert [view.trust_text for view in result.views.values()] == [
         "confirmed, front 0 %",
         "confirmed, front 100 %",
-        "unconfirmed, front 0 %",
+        "unconfirmed, front 0 % if confirmed",
         "-",
-        "single",
+        "single, front 0 %",
     ]
     assert result.counts() == "5 trials, 1 failed, 1 on the front"
 

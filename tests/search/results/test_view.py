@@ -10,6 +10,7 @@ from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment, Limit, Result, Trial, result_of
 from tunefront.search.results.view import Miss, TrialRole, TrialView
 from tunefront.search.study.confirmation import Confirmation
+from tunefront.search.terminal.result import result_record
 
 TrialOf = Callable[..., Trial]
 EvaluationOf = Callable[..., Evaluation]
@@ -83,10 +84,52 @@ def test_trust_and_warnings(result: Result) -> None:
     trust = [view.trust for view in result.views.values()]
     assert trust == ["single", "single", "single", "unconfirmed", "single", "none", "none"]
     assert result.views[1].trust_text == "single, front 100 %"
-    assert result.views[4].trust_text == "single"
+    assert result.views[3].trust_text == "unconfirmed, front 0 % if confirmed"
+    assert result.views[4].trust_text == "single, front 0 %"
     assert result.views[5].trust_text == "-"
+    assert result.views[1].trust_note == "single"
+    note = "unconfirmed: front 0 % if confirmed; interval ±9%, wanted ±3%"
+    assert result.views[3].trust_note == note
     assert result.views[3].warnings == ("interval ±9%, wanted ±3%",)
     assert result.views[3].remarks == ("warnings: interval ±9%, wanted ±3%",)
+
+
+def test_a_warning_qualifies_the_chance_wherever_it_is_shown(
+    load: Callable[..., Experiment], trial: TrialOf, evaluation: EvaluationOf
+) -> None:
+    noisy = replace(evaluation(), warnings=("other processes used the cores",))
+    trials = [
+        trial(0, throughput=100.0, peak_memory_mb=500.0, **QUALITY),
+        trial(1, throughput=400.0, peak_memory_mb=450.0, evaluation=noisy, **QUALITY),
+    ]
+    result = result_of(load(), trials, Confirmation())
+    view = result.views[1]
+    assert result.unconfirmed == {1}
+    assert (view.chance, view.trust_text) == (1.0, "unconfirmed, front 100 % if confirmed")
+    assert (
+        view.trust_note == "unconfirmed: front 100 % if confirmed; other processes used the cores"
+    )
+    (recommended, *_) = result_record(result)["picks"]
+    assert (recommended["trust"], recommended["front_chance"]) == ("unconfirmed", 1.0)
+
+
+def test_a_limit_that_may_be_broken_is_named_with_the_recommendation(
+    load: Callable[..., Experiment], trial: TrialOf
+) -> None:
+    """What is not shown to keep the limit is not recommended without that remark."""
+    near = {"perplexity": 10.45, "quality_drop": 4.5}
+    trials = [
+        trial(0, throughput=100.0, peak_memory_mb=500.0, **QUALITY),
+        trial(1, throughput=400.0, peak_memory_mb=450.0, spread=0.2, **near),
+    ]
+    result = result_of(load(), trials, Confirmation())
+    text = "meets quality_drop <= 5 on the estimate; the 95 % interval crosses the limit"
+    assert result.headline().startswith("001 t2: 4.0x the throughput")
+    assert result.headline().endswith(f"; {text}")
+    assert result.front.picks[0].reason.endswith(f"; {text}")
+    chance = result.views[1].chance
+    assert chance is not None
+    assert 0.5 < chance < 0.95
 
 
 def test_missed_limits_with_values_and_units(result: Result) -> None:

@@ -92,7 +92,7 @@ def test_a_tie_names_both_trials_and_the_reason(answered: Callable[..., Result])
     assert all(line.startswith(" " * 15) for line in lines[2:])
     text = " ".join(" ".join(lines).split())
     assert "100 ± 3" in text and "items/s" in text
-    assert "their intervals overlap" in text
+    assert "the worse lies within the interval of the better" in text
     assert "less than 1% apart" in text
     assert "002" not in text
 

@@ -1,7 +1,7 @@
 """Relaxation of limits: the recommendation if one limit is dropped and the others stay."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from tunefront.search.experiment.experiment import Experiment
@@ -38,6 +38,7 @@ def relaxations(
     trials: Sequence[Trial],
     limits: Sequence[Limit],
     prefer: str | None = None,
+    unconfirmed: Collection[int] = (),
 ) -> list[Relaxation]:
     """Return a relaxation for each limit that excludes the trial recommended without it.
 
@@ -46,11 +47,12 @@ def relaxations(
         trials: All recorded trials.
         limits: The current limits.
         prefer: Metric that alone decides the recommendation; None uses the experiment's.
+        unconfirmed: Numbers of the unconfirmed trials.
     """
     found: list[Relaxation] = []
     for limit in dict.fromkeys(limits):
         others = [other for other in limits if other != limit]
-        trial = front_of(experiment, trials, others, prefer).recommended
+        trial = front_of(experiment, trials, others, prefer, unconfirmed).recommended
         if trial is None or limit.metric not in trial.measurements:
             continue  # no bound helps a trial that lacks the metric
         if limit.kept(trial.value(limit.metric)):

@@ -1,9 +1,9 @@
 """The report's data: a result and its metadata as plain JSON values; a pure function.
 
 The page recomputes the picks for other limits (`picks.js`). Every trial therefore carries what
-`picks.py` uses: measurements, interval ends for ties, gain over the baseline, and the number of
-choices that differ from the baseline's. These numbers are not rounded, so that both find the same
-ties.
+`picks.py` uses: measurements, intervals for ties and for limits, gain over the baseline, whether
+it is unconfirmed, and the number of choices that differ from the baseline's. These
+numbers are not rounded, so that both find the same ties.
 """
 
 import math
@@ -15,7 +15,8 @@ from typing import Any
 from tunefront.evaluators import Sample
 from tunefront.search.experiment.metrics import QUALITY_DROP
 from tunefront.search.front.pareto import SMALLEST_DIFFERENCE
-from tunefront.search.front.picks import SAME_QUALITY, PickInputs, TrialInputs, pick_inputs
+from tunefront.search.front.pick_inputs import PickInputs, TrialInputs, pick_inputs
+from tunefront.search.results.change import least_of
 from tunefront.search.results.result import Result
 from tunefront.search.results.view import TrialView
 from tunefront.spaces import Value, show
@@ -45,7 +46,7 @@ def report_data(
         samples: Recorded outputs of the baseline and the picks, by trial number.
     """
     experiment = result.experiment
-    inputs = pick_inputs(experiment, result.trials)
+    inputs = pick_inputs(experiment, result.trials, result.unconfirmed)
     return {
         "schema": SCHEMA,
         "name": experiment.name,
@@ -117,7 +118,7 @@ def _rules(inputs: PickInputs) -> dict[str, Any]:
     return {
         **{name: None if metric is None else metric.name for name, metric in named.items()},
         "loss": QUALITY_DROP.name,
-        "same_quality": SAME_QUALITY,
+        "least": {m.name: least_of(m) for m in named.values() if m is not None},
         "smallest_difference": SMALLEST_DIFFERENCE,
     }
 
@@ -193,8 +194,10 @@ def _measured(view: TrialView, known: TrialInputs) -> dict[str, Any]:
             for name, m in view.trial.measurements.items()
         },
         "bars": {name: list(map(number, ends)) for name, ends in view.error_bars.items()},
-        "low": list(map(number, known.low)),
-        "high": list(map(number, known.high)),
+        "objectives": [list(map(number, ends)) for ends in known.objectives],
+        "deciding": {name: list(map(number, ends)) for name, ends in known.deciding.items()},
+        "absolute": {name: list(map(number, ends)) for name, ends in known.absolute.items()},
         "gain": number(known.gain) if known.gain is not None else None,
         "changes": known.changes,
+        "unconfirmed": known.unconfirmed,
     }

@@ -13,6 +13,7 @@ import numpy as np
 
 from tunefront.evaluators import Direction, Measurement, Metric, paired_change
 from tunefront.search.experiment.metrics import QUALITY_DROP
+from tunefront.search.front.intervals import above, below, in_turns, seen
 from tunefront.search.front.pareto import SMALLEST_DIFFERENCE
 from tunefront.search.front.picks import SAME_QUALITY
 from tunefront.search.study.trial import Trial
@@ -47,8 +48,8 @@ class Change:
 def quotient(after: Measurement, before: Measurement) -> tuple[float, float, float]:
     """Return `after / before` and the ends of its 95 % interval; both values must be positive."""
     value = after.value / before.value
-    down = math.hypot(_below(after), _above(before))
-    up = math.hypot(_above(after), _below(before))
+    down = math.hypot(below(after), above(before))
+    up = math.hypot(above(after), below(before))
     return value, value * math.exp(-down), value * math.exp(up)
 
 
@@ -117,41 +118,13 @@ def against(own: Trial, base: Trial, metric: Metric, primary: Metric) -> Measure
         return replace(measurement, value=1.0, unit="x", low=1.0, high=1.0)
     if metric.name == primary.name and QUALITY_DROP.name in own.measurements:
         return _from_loss(own.measurements[QUALITY_DROP.name], primary.direction)
-    if _in_turns(own, metric):
+    if in_turns(own, metric):
         ends = tuple(
             end / level.value for end in (measurement.value, measurement.low, measurement.high)
         )
     else:
         ends = quotient(measurement, level)
     return replace(measurement, value=ends[0], unit="x", low=ends[1], high=ends[2])
-
-
-def seen(trial: Trial, metric: Metric) -> Measurement:
-    """Return the measurement of a metric; memory that was read once gets an interval of +-1 %.
-
-    A single reading has no interval, but the memory of processes of one candidate varies a little.
-    """
-    measurement = trial.measurements[metric.name]
-    if not metric.single_reading or measurement.samples > 1:
-        return measurement
-    half = SMALLEST_DIFFERENCE * measurement.value
-    return replace(measurement, low=measurement.value - half, high=measurement.value + half)
-
-
-def absolute(own: Trial, base: Trial | None, metric: Metric) -> Measurement:
-    """Return a measurement with the full interval of its absolute value.
-
-    The interval of an interleaved metric covers only the ratio to the baseline; the baseline's own
-    interval is added to it in quadrature on the log scale.
-    """
-    measurement = seen(own, metric)
-    if base is None or own.number == base.number or not _in_turns(own, metric):
-        return measurement
-    level = base.measurements[metric.name]
-    down = math.hypot(_below(measurement), _below(level))
-    up = math.hypot(_above(measurement), _above(level))
-    low, high = measurement.value * math.exp(-down), measurement.value * math.exp(up)
-    return replace(measurement, low=low, high=high)
 
 
 def least_of(metric: Metric) -> float:
@@ -184,11 +157,6 @@ def _verdict(
     )
 
 
-def _in_turns(own: Trial, metric: Metric) -> bool:
-    interleaved = own.evaluation is not None and own.evaluation.relative is not None
-    return interleaved and metric.follows != "none" and own.value(metric.name) > 0
-
-
 def _from_loss(loss: Measurement, direction: Direction) -> Measurement | None:
     """Return quality / baseline quality from the loss in %; None if the interval reaches zero."""
     sign = 0.01 if direction == "minimize" else -0.01
@@ -197,14 +165,3 @@ def _from_loss(loss: Measurement, direction: Direction) -> Measurement | None:
         return None
     value = 1 + sign * loss.value
     return Measurement(value=value, unit="x", low=ends[0], high=ends[1], samples=loss.samples)
-
-
-def _below(measurement: Measurement) -> float:
-    """Return `log(value / low)`, or `(value - low) / value` if the interval reaches zero."""
-    if measurement.low <= 0:
-        return (measurement.value - measurement.low) / measurement.value
-    return max(0.0, math.log(measurement.value / measurement.low))
-
-
-def _above(measurement: Measurement) -> float:
-    return max(0.0, math.log(measurement.high / measurement.value))

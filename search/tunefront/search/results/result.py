@@ -7,6 +7,7 @@ from functools import cached_property
 from tunefront.evaluators import Measurement
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.objective import Limit, Objective
+from tunefront.search.front.intervals import uncertain_text, unconfirmed_trials
 from tunefront.search.front.picks import Front, front_of
 from tunefront.search.sampling.early_stopping.reliability import reliability_of
 from tunefront.search.study.confirmation import Confirmation, confirmed
@@ -48,6 +49,11 @@ class Result:
         return next((t for t in self.trials if t.number == 0 and t.measured), None)
 
     @cached_property
+    def unconfirmed(self) -> frozenset[int]:
+        """The numbers of the unconfirmed trials."""
+        return unconfirmed_trials(self.trials, self.confirmation)
+
+    @cached_property
     def inferred_failures(self) -> list[InferredFailure]:
         """The inferred failures: configurations that failed trials exclude."""
         return inferred_failures_of(self.trials)
@@ -83,7 +89,8 @@ class Result:
         if recommended is None:
             return "no trial meets the limits" if self.trials else "nothing has been run"
         view = self.view(recommended)
-        return f"{view.name}: {view.sentence}"
+        uncertain = uncertain_text(self.front.picks[0].uncertain)
+        return "; ".join(filter(None, [f"{view.name}: {view.sentence}", uncertain]))
 
     @cached_property
     def _views(self) -> TrialViews:
@@ -122,10 +129,11 @@ def result_of(
         prefer: Metric that decides the recommendation; the experiment's if None.
     """
     measured = confirmed(trials, confirmation, experiment.metrics)
+    unconfirmed = unconfirmed_trials(measured, confirmation)
     return Result(
         experiment=experiment,
         trials=tuple(measured),
-        front=front_of(experiment, measured, limits, prefer),
+        front=front_of(experiment, measured, limits, prefer, unconfirmed),
         confirmation=confirmation,
         limits=tuple(experiment.limits if limits is None else limits),
     )

@@ -13,12 +13,13 @@ from tunefront.evaluators import Direction
 from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.search.experiment.metrics import QUALITY_DROP
 from tunefront.search.experiment.objective import Objective
+from tunefront.search.front.intervals import absolute
 from tunefront.search.front.pareto import Costs, hypervolume, nondominated
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import Configuration, ExperimentError, Value, show
 
 from .archive import RecordedSearch
-from .change import Change, absolute, against, change_of, least_of, paired
+from .change import Change, against, change_of, least_of, paired
 from .standing import Side, Standing
 
 
@@ -274,6 +275,7 @@ class _Comparer:
         self._baseline = _same_baseline(before, after)
         self._same_items = bool(before.content) and before.content == after.content
         self._primary = experiment.primary
+        self._rate = experiment.rate
         self._metrics = [experiment.metrics[objective.metric] for objective in objectives]
         self._direction: Mapping[str, Direction] = {o.metric: o.direction for o in objectives}
 
@@ -294,8 +296,8 @@ class _Comparer:
             if metric.name == self._primary.name:
                 pair = paired(before, after, metric, self._same_items, least)
             found[metric.name] = pair or change_of(
-                absolute(before, self._bases[0], metric),
-                absolute(after, self._bases[1], metric),
+                absolute(before, self._bases[0], metric, self._rate),
+                absolute(after, self._bases[1], metric, self._rate),
                 self._direction[metric.name],
                 least,
             )

@@ -11,6 +11,7 @@ from tunefront.evaluators import Measurement
 from tunefront.search.experiment.experiment import Experiment, bound
 from tunefront.search.experiment.metrics import QUALITY_DROP
 from tunefront.search.experiment.objective import Limit
+from tunefront.search.front.intervals import is_unconfirmed
 from tunefront.search.front.picks import Front, Pick, ratio
 from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.study.trial import Trial
@@ -69,8 +70,11 @@ class TrialView:
             or the failure.
         trust: The reliability of its measurements.
         warnings: Warnings about its measurements.
-        chance: Probability that it is on the front; None unless it keeps the limits.
-        ties: Numbers of the trials that are indistinguishable from it in every objective.
+        chance: Probability that it is on the front and keeps all limits, given the intervals of the
+            measurements; None if it was not measured. For an unconfirmed trial it holds only if
+            its measurements are confirmed.
+        ties: Numbers of the trials that are indistinguishable from it in every objective. Of a
+            trial that is not unconfirmed, only those that are not either.
         picks: The picks that chose it.
         misses: The limits that it does not keep.
         speedup: Throughput / baseline throughput, confirmed if possible; None if unknown.
@@ -122,8 +126,22 @@ class TrialView:
         """Its trust and its probability to be on the front; `-` if it was not measured."""
         if self.trust == "none":
             return "-"
-        chance = "" if self.chance is None else f", front {100 * self.chance:.0f} %"
-        return f"{self.trust}{chance}"
+        return ", ".join(filter(None, [self.trust, self.chance_text]))
+
+    @property
+    def chance_text(self) -> str:
+        """Its probability to be on the front, and its condition; empty if unknown."""
+        if self.chance is None:
+            return ""
+        text = f"front {100 * self.chance:.0f} %"
+        return f"{text} if confirmed" if self.trust == "unconfirmed" else text
+
+    @property
+    def trust_note(self) -> str:
+        """Its trust and warnings, for outputs that show the probability as a plain number."""
+        chance = self.chance_text if self.trust == "unconfirmed" else ""
+        reasons = "; ".join(filter(None, [chance, *self.warnings]))
+        return ": ".join(filter(None, [self.trust, reasons]))
 
     @property
     def ties_text(self) -> str:
@@ -225,10 +243,9 @@ class TrialViews(Mapping[int, TrialView]):
     def _trust(self, trial: Trial) -> Trust:
         if not trial.measured:
             return "none"
-        if trial.number in self._confirmation.rounds:
-            return "unconfirmed" if self._confirmation.warning(trial.number) else "confirmed"
-        warnings = trial.evaluation.warnings if trial.evaluation is not None else ()
-        return "unconfirmed" if warnings else "single"
+        if is_unconfirmed(trial, self._confirmation):
+            return "unconfirmed"
+        return "confirmed" if trial.number in self._confirmation.rounds else "single"
 
     def _misses(self, trial: Trial) -> Iterator[Miss]:
         for limit in self._limits:

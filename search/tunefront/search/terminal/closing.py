@@ -126,8 +126,7 @@ def _spread(found: Measurement) -> str:
 def _reason(first: Measurement, second: Measurement) -> str:
     if first.value == second.value:
         return "the same"
-    middles = [(found.low + found.high) / 2 for found in (first, second)]
-    scale = max(map(abs, middles))
-    if abs(middles[0] - middles[1]) <= SMALLEST_DIFFERENCE * scale:
+    values = first.value, second.value
+    if abs(values[0] - values[1]) <= SMALLEST_DIFFERENCE * max(map(abs, values)):
         return f"less than {SMALLEST_DIFFERENCE:.0%} apart"
-    return "their intervals overlap"
+    return "the worse lies within the interval of the better"

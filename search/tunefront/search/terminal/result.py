@@ -89,7 +89,7 @@ def ties_line(result: Result) -> str:
 
 def relaxation_lines(result: Result, limits: Sequence[Limit], prefer: str | None) -> list[str]:
     """Format what relaxing each limit alone would gain; empty if nothing."""
-    found = relaxations(result.experiment, result.trials, limits, prefer)
+    found = relaxations(result.experiment, result.trials, limits, prefer, result.unconfirmed)
     views = [result.view(relaxation.trial) for relaxation in found]
     return [f"  {r}  {v.name}: {v.sentence}" for r, v in zip(found, views, strict=True)]
 
@@ -160,6 +160,7 @@ def _pick_record(pick: Pick, view: TrialView) -> dict[str, Any]:
         "reason": pick.reason,
         "against_baseline": view.sentence,
         "ties": list(view.ties),
+        "trust": view.trust,
         "front_chance": view.chance,
         "configuration": dict(view.trial.configuration),
         "measurements": {n: to_plain(m) for n, m in view.trial.measurements.items()},

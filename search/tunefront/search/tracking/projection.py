@@ -307,7 +307,7 @@ def _tags(view: TrialView, result: Result) -> dict[str, str]:
         "front": str(view.on_front).lower() if trial.measured else "none",
         "shortlist": str(view.shortlisted).lower(),
         "role": view.role_text,
-        "trust": ": ".join([view.trust, *filter(None, ["; ".join(view.warnings)])]),
+        "trust": view.trust_note,
         "mlflow.runColor": ROLE_COLOURS[view.role],
         "mlflow.note.content": search_note(view, result),
         "mlflow.source.name": f"tunefront run {result.experiment.path}",

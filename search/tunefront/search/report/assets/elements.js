@@ -105,9 +105,10 @@ function roleText(view, trial) {
   return beyond ? "beyond the limits" : view.onFront.has(trial) ? "front" : "beaten";
 }
 
-/** A trial's trust; its probability to be on the front is valid for the experiment's own limits only. */
+/** A trial's trust; its probability to be on the front is valid for the experiment's own limits. */
 function trustText(view, trial) {
   if (trial.trust === "none") return "-";
-  const known = !view.moved && trial.chance !== null;
-  return known ? `${trial.trust}, front ${(100 * trial.chance).toFixed(0)} %` : trial.trust;
+  if (view.moved || trial.chance === null) return trial.trust;
+  const condition = trial.trust === "unconfirmed" ? " if confirmed" : "";
+  return `${trial.trust}, front ${(100 * trial.chance).toFixed(0)} %${condition}`;
 }

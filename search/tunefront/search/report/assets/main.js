@@ -104,7 +104,10 @@ class Page {
       byId("label").textContent = first ? "Recommended" : "No recommendation";
       if (view.moved) byId("label").textContent += " with the limits set below";
     }
-    const found = first ? `${first.trial.name}: ${first.trial.sentence}` : "no trial meets the limits";
+    const uncertain = first?.uncertain ? `; ${first.uncertain}` : "";
+    const found = first
+      ? `${first.trial.name}: ${first.trial.sentence}${uncertain}`
+      : "no trial meets the limits";
     byId("headline").textContent = measured && view.moved ? found : report.headline;
     byId("differs").replaceChildren(...(first ? this.differing(first.trial) : []));
     const take = first && report.commands.export;

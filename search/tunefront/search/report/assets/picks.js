@@ -1,6 +1,6 @@
 "use strict";
-// The front and its picks, with any limits: what picks.py, front.py and objective.py do, once more.
-// Pure functions. A browser test holds both against each other, so what changes there changes here.
+// The front and its picks, with any limits: what picks.py, ties.py, pareto.py and objective.py do,
+// once more. Pure functions. Tests compare both, so what changes there changes here.
 
 /** The report as the page works with it: measurements as {value, low, high, samples}. */
 function readReport(text) {
@@ -13,8 +13,13 @@ function readReport(text) {
       trial.measurements[name] = { value, low, high, samples: parts[3] };
     }
     for (const name in trial.bars) trial.bars[name] = trial.bars[name].map(Number);
-    trial.low = trial.low.map(Number);
-    trial.high = trial.high.map(Number);
+    const ends = ([value, low, high]) => ({ value: Number(value), low: Number(low), high: Number(high) });
+    trial.objectives = trial.objectives.map(ends);
+    for (const name in trial.deciding) trial.deciding[name] = ends(trial.deciding[name]);
+    for (const name in trial.absolute) {
+      const [low, high] = trial.absolute[name].map(Number);
+      trial.absolute[name] = { low, high };
+    }
     trial.gain = trial.gain === null ? null : Number(trial.gain);
     trial.costs = report.objectives.map((o) => o.sign * trial.measurements[o.metric].value);
   }
@@ -46,15 +51,21 @@ function dominates(one, other) {
   return better;
 }
 
-/** Whether two trials are tied in every objective. */
-function tied(one, other, smallest) {
-  return one.low.every((low, i) => {
-    if (low <= other.high[i] && other.low[i] <= one.high[i]) return true;
-    const middle = (low + one.high[i]) / 2;
-    const others = (other.low[i] + other.high[i]) / 2;
-    return Math.abs(middle - others) <= smallest * Math.max(Math.abs(middle), Math.abs(others));
+/** Whether two trials are alike in every objective: the worse within the better one's interval. */
+function alike(one, other, smallest) {
+  return one.objectives.every((own, i) => {
+    const its = other.objectives[i];
+    const inside = own.value <= its.value ? its.value <= own.high : own.value <= its.high;
+    return inside || close(own.value, its.value, smallest);
   });
 }
+
+/** Whether two values differ by at most a share of the larger one. */
+const close = (one, other, share) =>
+  Math.abs(one - other) <= share * Math.max(Math.abs(one), Math.abs(other));
+
+/** Whether a trial may replace another one: an unconfirmed one replaces only unconfirmed ones. */
+const mayReplace = (trial, other) => other.unconfirmed || !trial.unconfirmed;
 
 /** The place of the row nearest to the best of everything, each objective from 0 to 1. */
 function knee(rows) {
@@ -105,10 +116,12 @@ function recommended(report, best, prefer) {
 
 /** The best trial by a metric, and a text about its ties in that metric. */
 function bestWithTies(report, trials, metric, chosen, other, word) {
-  const ends = (t) => ({ low: [t.measurements[metric].low], high: [t.measurements[metric].high] });
+  const least = report.rules.least[metric];
   const top = bestBy(report, trials, metric);
-  const near = (t) => tied(ends(t), ends(top), report.rules.smallest_difference);
-  const equal = trials.filter(near);
+  const near = (t) =>
+    t.deciding[metric].value <= top.deciding[metric].high ||
+    close(valueOf(t, metric), valueOf(top, metric), least);
+  const equal = trials.filter((t) => near(t) && mayReplace(t, top));
   const otherwise = other === null ? top : bestBy(report, equal, other);
   const best = equal.includes(chosen) ? chosen : otherwise;
   if (equal.length === 1) return [best, ""];
@@ -125,17 +138,6 @@ function listed(numbers, most = 5) {
   return [...shown.slice(0, most - 1), "...", shown.at(-1)].join(", ");
 }
 
-/** The best by quality; of those that are as good, the recommended or the fastest one. */
-function bestQuality(report, best, chosen) {
-  const { quality, speed, same_quality: same } = report.rules;
-  const first = bestBy(report, best, quality);
-  const top = valueOf(first, quality);
-  const near = (trial) => Math.abs(valueOf(trial, quality) - top) <= same * Math.abs(top);
-  const equal = best.filter(near);
-  if (equal.includes(chosen)) return chosen;
-  return speed === null ? first : bestBy(report, equal, speed);
-}
-
 /** The trials within limits, the front, its ties and its picks. */
 function frontOf(report, limits, prefer) {
   const kept = within(report.trials, limits);
@@ -146,13 +148,15 @@ function frontOf(report, limits, prefer) {
   return { kept, front, picks: picksOf(report, front, ties, limits, prefer), ties };
 }
 
-/** For a trial, those of `kept` that are tied with it; computed once. */
+/** For a trial, those of `kept` that are tied with it and may replace it; computed once. */
 function tiesAmong(report, kept) {
   const known = new Map();
   return (trial) => {
     if (!known.has(trial)) {
       const same = (other) =>
-        other !== trial && tied(trial, other, report.rules.smallest_difference);
+        other !== trial &&
+        mayReplace(other, trial) &&
+        alike(trial, other, report.rules.smallest_difference);
       known.set(trial, kept.includes(trial) ? kept.filter(same) : []);
     }
     return known.get(trial);
@@ -164,13 +168,16 @@ function picksOf(report, front, ties, limits, prefer) {
   const found = [];
   const add = (name, trial, reason) => {
     const simple = (t) => [t.changes, size === null ? 0 : valueOf(t, size)];
-    const chosen = firstLeast([trial, ...ties(trial)], simple);
-    if (chosen !== trial) reason += ", tied; the one closest to the baseline was chosen";
-    const unsure = limits.filter((limit) => !certain(limit, chosen.measurements[limit.metric]));
-    if (unsure.length) {
-      reason += `; meets ${unsure.map(limitText).join(" and ")} on the estimate; the 95 % interval crosses the limit`;
+    const tied = [trial, ...ties(trial)];
+    const sure = tied.filter((t) => !t.unconfirmed);
+    const chosen = firstLeast(sure.length ? sure : tied, simple);
+    if (chosen !== trial) {
+      const without = sure.length < tied.length ? " of those without warnings" : "";
+      reason += `, tied; the one closest to the baseline${without} was chosen`;
     }
-    found.push({ name, trial: chosen, reason, ties: ties(chosen) });
+    const uncertain = uncertainText(limits.filter((limit) => !certain(limit, chosen)));
+    if (uncertain) reason += `; ${uncertain}`;
+    found.push({ name, trial: chosen, reason, ties: ties(chosen), uncertain });
   };
   add("recommended", ...recommended(report, front, prefer || report.prefer));
   const first = found[0].trial;
@@ -183,15 +190,25 @@ function picksOf(report, front, ties, limits, prefer) {
     add("smallest", smallest, `least ${size} on the front${asSmall}`);
   }
   if (quality !== null) {
-    add("highest quality", bestQuality(report, front, first), `best ${quality} on the front`);
+    const [best, asGood] = bestWithTies(report, front, quality, first, speed, "the fastest");
+    add("highest quality", best, `best ${quality} on the front${asGood}`);
   }
   const near = front[knee(front.map((trial) => trial.costs))];
   add("knee", near, "nearest to the best of every objective at once");
   return found;
 }
 
-/** Whether the whole interval keeps the limit. */
-const certain = (limit, m) => keeps(limit, m.low) && keeps(limit, m.high);
+/** Whether the whole interval of a trial's absolute value keeps the limit. */
+function certain(limit, trial) {
+  const { low, high } = trial.absolute[limit.metric] ?? trial.measurements[limit.metric];
+  return keeps(limit, low) && keeps(limit, high);
+}
+
+/** The text on limits that a trial keeps on the estimate only; empty without any. */
+const uncertainText = (limits) =>
+  limits.length
+    ? `meets ${limits.map(limitText).join(" and ")} on the estimate; the 95 % interval crosses the limit`
+    : "";
 
 /** The measured trials that come nearest to the limits, by the worst relative violation. */
 function nearestMisses(trials, limits, count = 3) {
