@@ -499,8 +499,10 @@ def test_without_a_limited_metric_there_is_no_chance(bare: Experiment, trial: Tr
     trials = [
         trial(0, perplexity=10.0, agreement=0.9, peak_memory_mb=50.0),
         trial(1, perplexity=5.0, agreement=0.95),
+        trial(2, perplexity=5.0, peak_memory_mb=200.0),
     ]
-    assert front_of(bare, trials, [limit]).chances == {0: 1.0, 1: 0.0}
+    chances = front_of(bare, trials, [limit]).chances
+    assert (chances, len(chances)) == ({0: 1.0, 1: 0.0, 2: 0.0}, 3)
 
 
 def test_the_chance_of_quality_goes_by_the_loss_on_the_same_items(

@@ -55,7 +55,7 @@ class Ties(Mapping[int, tuple[Trial, ...]]):
 class Chances(Mapping[int, float]):
     """Probabilities of measured trials to be on the front within limits, computed on access.
 
-    A trial that lacks a limited metric has the probability 0.
+    A trial that lacks an objective or a limited metric has the probability 0.
 
     Args:
         intervals: Intervals of the search's measurements.
@@ -77,7 +77,8 @@ class Chances(Mapping[int, float]):
     @cached_property
     def _found(self) -> dict[int, float]:
         intervals, trials, objectives, limits = self._parts
-        able = [t for t in trials if t.measured and all(n.metric in t.measurements for n in limits)]
+        needed = {o.metric for o in objectives} | {limit.metric for limit in limits}
+        able = [t for t in trials if t.measured and needed <= t.measurements.keys()]
         values = values_of(intervals, able, objectives)
         shares = chances(values, bounds_of(intervals, able, limits))
         drawn = {t.number: float(share) for t, share in zip(able, shares, strict=True)}
