@@ -22,6 +22,13 @@ from tunefront.evaluators import (
 )
 from tunefront.evaluators.benchmark.interleaved import INTERIM_TURNS
 from tunefront.evaluators.isolation.codec import from_plain, to_plain
+from tunefront.evaluators.pipelines.keys import quality_key
+from tunefront.evaluators.pipelines.tasks.quality import of_all_items
+from tunefront.evaluators.statistics.measurement import Measurement
+from tunefront.evaluators.statistics.paired_quality import moved
+from tunefront.evaluators.store.store import Store
+from tunefront.evaluators.workloads.causal_lm import CausalLM
+from tunefront.evaluators.workloads.quality import Quality, read_items, read_metrics, write_quality
 from tunefront.spaces import Configuration
 
 
@@ -70,15 +77,37 @@ def test_judging_ends_early_where_the_limit_is_decided(
     """-50 % is broken by everything: decided at the first look, one in eight items."""
     strict = replace(long_setting, quality_limit=-50.0)
     found = judged_with(strict, isolation, tmp_path)
-    values, weights = (np.array(part) for part in found.items)
-    assert found.facts["evaluated_items"] == (weights > 0).sum() == 40
-    assert found.facts["items"] == len(weights) == 320
-    mean = float(np.average(values, weights=weights))
-    assert found.measurements["perplexity"].value == pytest.approx(np.exp(mean), rel=1e-5)
-    assert found.measurements["perplexity"].samples == 40
+    own = np.array(found.items)
+    assert found.facts["evaluated_items"] == (own[1] > 0).sum() == 40
+    assert found.facts["items"] == own.shape[1] == 320
+    baseline = quality_key(long_setting, builtin_catalog().complete(TORCH))
+    folder = Store(Path(long_setting.store)).path(baseline)
+    level = read_metrics(folder)["perplexity"]
+    expected = moved(own, read_items(folder), level, CausalLM.metrics[0])
+    perplexity = found.measurements["perplexity"]
+    assert perplexity.value == pytest.approx(expected.value, rel=1e-5)
+    assert perplexity.samples == 40
+    assert "agreement" not in found.measurements
     again = judged_with(strict, isolation, tmp_path)
     assert "quality" in again.reused
     assert again.items == found.items
+
+
+def test_figures_of_a_part_are_replaced_and_those_of_all_items_are_not(tmp_path: Path) -> None:
+    """An item without weight in the baseline, too, is no item that was left out."""
+    figures = {
+        name: Measurement.exact(value, "") for name, value in (("perplexity", 20), ("agreement", 1))
+    }
+    losses, weights = np.log([10.0, 20.0, 40.0, 1.0]), np.array([1.0, 1.0, 1.0, 0.0])
+    write_quality(Quality(metrics=figures, items=losses, weights=weights), tmp_path)
+    whole = Quality(metrics=figures, items=losses + np.log(1.1), weights=weights)
+    assert of_all_items(whole, tmp_path, CausalLM.metrics[0]) is whole
+    part = of_all_items(
+        replace(whole, weights=np.array([1.0, 1.0, 0.0, 0.0])), tmp_path, CausalLM.metrics[0]
+    )
+    assert list(part.metrics) == ["perplexity"]
+    assert part.metrics["perplexity"].value == pytest.approx(22.0)
+    assert part.items is whole.items
 
 
 def test_a_limit_that_is_kept_ends_judging_where_quality_is_no_objective(

@@ -62,16 +62,22 @@ def test_a_limit_of_the_loss_ends_quality_evaluation_early(
 
 
 @pytest.mark.parametrize(
-    ("objective", "matters"),
+    ("overrides", "matters", "limit"),
     [
-        ("throughput: maximize", False),
-        ("perplexity: minimize", True),
-        ("agreement: maximize", True),
-        ("quality_drop: minimize", True),
+        (("objectives={throughput: maximize}",), False, 5.0),
+        (("objectives={perplexity: minimize}",), True, 5.0),
+        (("objectives={quality_drop: minimize}",), True, 5.0),
+        (("limits.perplexity='<= 30'",), True, 5.0),
+        (("prefer=perplexity",), True, 5.0),
+        (("objectives={agreement: maximize}",), True, None),
+        (("limits.agreement='>= 0.9'",), True, None),
+        (("prefer=agreement",), True, None),
     ],
 )
-def test_quality_matters_where_it_is_an_objective(
-    load: Load, objective: str, matters: bool
+def test_quality_that_decides_is_evaluated_on_all_items(
+    load: Load, overrides: tuple[str, ...], matters: bool, limit: float | None
 ) -> None:
-    experiment = load(f"objectives={{{objective}}}")
-    assert settings_of(experiment, "abc").quality_matters is matters
+    """No early end by keeping if the primary metric decides, none at all if another one does."""
+    settings = settings_of(load(*overrides), "abc")
+    assert settings.quality_matters is matters
+    assert settings.quality_limit == limit

@@ -14,7 +14,13 @@ from tunefront.search.deploy.verify import Verification
 from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.terminal.listings import verification_table
 from tunefront.search.terminal.plan import doctor_lines, plan_lines
-from tunefront.search.terminal.result import failure_lines, miss_lines, picks_lines, ties_line
+from tunefront.search.terminal.result import (
+    failure_lines,
+    miss_lines,
+    picks_lines,
+    ties_line,
+    trial_lines,
+)
 from tunefront.search.terminal.tables import print_table, table_of
 from tunefront.spaces import Hardware, number_formats
 
@@ -158,6 +164,26 @@ def test_missed_limits_are_printed_with_units(
         "  000 t1: latency_ms 12.3 ms (limit latency_ms <= 1.5 ms), "
         "perplexity 10 (limit perplexity <= 2)",
     ]
+
+
+def test_a_trial_of_a_part_of_the_items_is_described(
+    load: Callable[..., Experiment],
+    trial: Callable[..., Trial],
+    evaluation: Callable[..., Evaluation],
+) -> None:
+    figures = {"throughput": 100.0, "peak_memory_mb": 500.0, "perplexity": 10.0}
+
+    def lines(evaluated: int) -> list[str]:
+        facts = {"evaluated_items": evaluated, "items": 320}
+        only = trial(0, evaluation=replace(evaluation(**figures), facts=facts), **figures)
+        return trial_lines(result_of(load(), [only], Confirmation(rounds={})), only)
+
+    text = (
+        "  quality of 40 of 320 items: perplexity is the baseline's, moved by the change on these "
+        "items; no other metric of quality is known"
+    )
+    assert text in lines(40)
+    assert not any("320 items" in line for line in lines(320))
 
 
 def test_what_stands_in_brackets_is_printed(capsys: pytest.CaptureFixture[str]) -> None:

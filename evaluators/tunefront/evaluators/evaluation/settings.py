@@ -36,8 +36,8 @@ class EvaluationSettings:
             if empty.
         quality_limit: Largest allowed drop of quality in percent of the baseline's; quality
             evaluation stops early once it is decided. None evaluates all items.
-        quality_matters: Whether quality is an objective too; if so, quality evaluation stops early
-            only for candidates that break the limit.
+        quality_matters: Whether the primary quality metric is an objective or has another limit;
+            if so, quality evaluation stops early only for candidates that break the limit.
     """
 
     workload: WorkloadSpec

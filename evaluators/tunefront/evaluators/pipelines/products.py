@@ -112,7 +112,7 @@ class Products:
             # A result that stopped early is valid only for its limit and baseline.
             baseline = candidate_key(self._settings, Configuration(self._settings.baseline))
             key = key_of(
-                kind="limited quality",
+                kind="partly evaluated quality",
                 quality=key,
                 baseline=baseline,
                 limit=stopping.limit,

@@ -4,9 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tunefront.spaces.metric import Direction, Scale
+from tunefront.spaces.metric import Direction, Metric, Scale
 
 from .arrays import Array
+from .measurement import Measurement
+
+SMALLEST_LEVEL = 1e-12
+"""Smallest level that a change is divided by."""
 
 
 def paired_change(
@@ -28,6 +32,21 @@ def paired_change(
         (Statistics in Medicine 24, 2005), otherwise that of a ratio of sums (Cochran, Sampling
         Techniques, 6.3) of the differences, corrected for their skewness (Johnson, JASA 73, 1978).
     """
+    change, low, high = paired_difference(own, base, scale, tail)
+    if scale == "log":
+        return float(np.expm1(change)), float(np.expm1(low)), float(np.expm1(high))
+    level = max(abs(level_of(base)), SMALLEST_LEVEL)
+    return change / level, low / level, high / level
+
+
+def paired_difference(
+    own: Array, base: Array, scale: Scale, tail: float = 0.025
+) -> tuple[float, float, float]:
+    """Return the difference of the weighted means of the same items, and the ends of its interval.
+
+    The difference is in the unit of the items: of a metric with the scale `log` it is that of its
+    logarithm. Arguments and interval are those of `paired_change`.
+    """
     seen = own[1] > 0
     weights, difference = base[1][seen], (own[0] - base[0])[seen]
     quantile = _student(1 - tail, len(difference) - 1)
@@ -37,13 +56,66 @@ def paired_change(
         middle, error, skew = _of_sums(difference, weights)
         middle += skew * (1 + 2 * quantile**2)
     mean = float((weights * difference).sum() / weights.sum())
-    ends = (mean, middle - quantile * error, middle + quantile * error)
-    if scale == "log":
-        change, low, high = (float(np.expm1(end)) for end in ends)
-        return change, min(low, change), max(high, change)
-    level = abs(float((base[1] * base[0]).sum() / base[1].sum()))
-    change, low, high = (end / max(level, 1e-12) for end in ends)
-    return change, min(low, change), max(high, change)
+    low, high = middle - quantile * error, middle + quantile * error
+    return mean, min(low, mean), max(high, mean)
+
+
+def moved(own: Array, base: Array, level: Measurement, metric: Metric) -> Measurement:
+    """Return the metric of a candidate of which only a part of the items was evaluated.
+
+    It is the baseline's metric over all items, moved by the paired change over the evaluated ones
+    (the difference estimator of two-phase sampling; Cochran, Sampling Techniques, chapter 12). The
+    metric of these items alone would also have the difference between these items and all others.
+
+    Args:
+        own: Values and weights of the candidate's items, shape `(2, items)`.
+        base: The same of the baseline, of which all items were evaluated.
+        level: The baseline's metric.
+        metric: The metric: its scale, and the range that the result is cut to.
+
+    Returns:
+        The metric; its interval combines that of the change with the baseline's own.
+    """
+    change, low, high = paired_difference(own, base, metric.scale)
+    logarithmic = metric.scale == "log"
+    unit = level.value if logarithmic else 1.0
+    below, above = (level.value - level.low) / unit, (level.high - level.value) / unit
+    ends = (
+        change,
+        change - float(np.hypot(change - low, below)),
+        change + float(np.hypot(high - change, above)),
+    )
+    values = [level.value * np.exp(end) if logarithmic else level.value + end for end in ends]
+    value, lower, upper = (float(np.clip(end, *metric.range)) for end in values)
+    evaluated = int((own[1] > 0).sum())
+    return Measurement(value=value, unit=level.unit, low=lower, high=upper, samples=evaluated)
+
+
+def level_of(items: Array) -> float:
+    """Return the weighted mean of items, shape `(2, items)`."""
+    return float((items[1] * items[0]).sum() / items[1].sum())
+
+
+def is_near_zero(items: Array, scale: Scale) -> bool:
+    """Return whether the level of items can't be told from 0, so that no share of it is meaningful.
+
+    A level of items that all have the same sign can be told from 0 unless they are 0; otherwise its
+    95 % interval must exclude 0.
+
+    Args:
+        items: Values and weights, shape `(2, items)`; weight 0 marks an item that was not
+            evaluated.
+        scale: Scale of the metric; with the scale `log` it is never near 0.
+    """
+    values, weights = items[:, items[1] > 0]
+    if scale == "log" or not len(values):
+        return False
+    if abs(level_of(items)) < SMALLEST_LEVEL:
+        return True
+    if values.min() >= 0 or values.max() <= 0:
+        return False
+    mean, error, _ = _of_sums(values, weights)
+    return abs(mean) <= _student(0.975, len(values) - 1) * error
 
 
 def _hits_and_misses(own: Array, base: Array, weights: Array) -> bool:

@@ -104,7 +104,8 @@ class Workload(ABC, Generic[RequestT, CallerT]):
                 endpoint.
             reference: `predictions` of the reference; None for the reference itself.
             enough: Called after each portion of the items; evaluation stops when it returns True.
-                The metrics then cover the evaluated items only. None evaluates all items.
+                The metrics then cover the evaluated items only; the primary one is replaced and
+                the others are left out (`moved`). None evaluates all items.
 
         Raises:
             EvaluationError: If outputs are not usable (cause "invalid output").

@@ -61,7 +61,7 @@ def settings_of(experiment: Experiment, fingerprint: str) -> EvaluationSettings:
         memory_mb=int(TRIAL_MEMORY_SHARE * hardware.memory_mb / experiment.concurrent_trials),
         baseline=experiment.space.catalog.complete(experiment.baseline),
         quality_limit=_quality_limit(experiment),
-        quality_matters=any(o.kind == "quality" for o in experiment.objectives),
+        quality_matters=bool(_deciding_quality(experiment)),
     )
 
 
@@ -96,12 +96,25 @@ def _common_batch(experiment: Experiment) -> int:
 
 
 def _quality_limit(experiment: Experiment) -> float | None:
-    """Return the limit of the quality drop in percent.
+    """Return the limit of the quality drop in percent, which can end quality evaluation early.
 
-    None if there is none, or early stopping is off.
+    None if there is none, if early stopping is off, and if another metric than the primary one
+    decides: the others are not known of a candidate that was evaluated on a part of the items.
     """
+    others = _deciding_quality(experiment) - {experiment.primary.name, QUALITY_DROP.name}
+    if others or not experiment.early_stop:
+        return None
     bounds = (one.bound for one in experiment.limits if one.metric == QUALITY_DROP.name)
-    return next(bounds, None) if experiment.early_stop else None
+    return next(bounds, None)
+
+
+def _deciding_quality(experiment: Experiment) -> set[str]:
+    """Return the metrics of quality that decide, besides the limit of the quality drop."""
+    objectives = {one.metric for one in experiment.objectives}
+    limits = {one.metric for one in experiment.limits} - {QUALITY_DROP.name}
+    preferred = set() if experiment.prefer is None else {experiment.prefer}
+    named = objectives | limits | preferred
+    return {name for name in named if experiment.metrics[name].kind == "quality"}
 
 
 def identity(experiment: Experiment, described: WorkloadDescription) -> dict[str, object]:

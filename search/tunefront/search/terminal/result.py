@@ -9,7 +9,7 @@ from tunefront.search.experiment.objective import Limit
 from tunefront.search.front.picks import Pick, nearest_misses
 from tunefront.search.front.relaxation import relaxations
 from tunefront.search.results.result import Result, choices_of, format_value
-from tunefront.search.results.view import TrialView
+from tunefront.search.results.view import TrialView, evaluated_items
 from tunefront.search.study.trial import Trial
 from tunefront.search.text import listed
 from tunefront.spaces import show
@@ -122,6 +122,12 @@ def trial_lines(result: Result, trial: Trial) -> list[str]:
     for name, m in trial.measurements.items():
         lines.append(
             f"    {name}: {format_value(m)} {m.unit} ({m.low:.4g} to {m.high:.4g}, {m.samples})"
+        )
+    evaluated, items = evaluated_items(trial)
+    if evaluated < items:
+        lines.append(
+            f"  quality of {evaluated} of {items} items: {result.experiment.primary.name} is the "
+            "baseline's, moved by the change on these items; no other metric of quality is known"
         )
     lines += [f"  beyond limits: {miss.text}" for miss in view.misses]
     evaluation = trial.evaluation

@@ -1,17 +1,26 @@
 """The task that evaluates a candidate's quality."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from tunefront.evaluators.exports.open import open_candidate
 from tunefront.evaluators.interfaces.tensors import TensorEndpoint
 from tunefront.evaluators.pipelines.workload import AnyWorkload, build_workload
-from tunefront.evaluators.statistics.paired_quality import QualityLimit
+from tunefront.evaluators.statistics.paired_quality import QualityLimit, moved
 from tunefront.evaluators.workloads.outputs import write_samples
-from tunefront.evaluators.workloads.quality import read_items, read_predictions, write_quality
+from tunefront.evaluators.workloads.quality import (
+    Quality,
+    read_items,
+    read_metrics,
+    read_predictions,
+    write_quality,
+)
 from tunefront.evaluators.workloads.sequential import LOOKS
 from tunefront.evaluators.workloads.spec import WorkloadSpec
 from tunefront.spaces import Configuration
+from tunefront.spaces.metric import Metric
 
 from .size_check import check_outputs
 
@@ -71,8 +80,29 @@ def write_candidate_quality(request: QualityRequest) -> None:
         samples = workload.samples(endpoint, result)
     finally:
         endpoint.close()
+    if stopping is not None:
+        result = of_all_items(result, stopping.baseline, workload.primary)
     write_quality(result, request.folder)
     write_samples(samples, request.folder)
+
+
+def of_all_items(found: Quality, baseline: Path, primary: Metric) -> Quality:
+    """Return the quality with values that can be compared with those over all items.
+
+    If only a part of the items was evaluated, the primary metric is the baseline's, moved by the
+    paired change, and the other metrics, whose items are not kept, are left out.
+
+    Args:
+        found: Quality over the evaluated items.
+        baseline: Folder of the baseline's quality, over all items.
+        primary: The primary metric.
+    """
+    base = read_items(baseline)
+    if not ((found.weights == 0) & (base[1] > 0)).any():
+        return found
+    own = np.stack([found.items, found.weights])
+    level = read_metrics(baseline)[primary.name]
+    return replace(found, metrics={primary.name: moved(own, base, level, primary)})
 
 
 def _limit(workload: AnyWorkload, stopping: QualityStopping) -> QualityLimit:
