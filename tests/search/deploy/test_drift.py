@@ -1,15 +1,31 @@
 """What counts as drift of an export: intervals, the machine's own speed, others on it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tunefront.evaluators import Direction, Measurement
+from tunefront.evaluators import Direction, Evaluation, Measurement, Metric
 from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.evaluators.measures.machine import QUIET
-from tunefront.search.deploy.drift import BUSY, Finding, measurement_findings, quality_finding
+from tunefront.evaluators.statistics.arrays import Array
+from tunefront.evaluators.statistics.estimates import perplexity_of
+from tunefront.search import Experiment, Trial
+from tunefront.search.deploy.drift import (
+    BUSY,
+    Finding,
+    measurement_findings,
+    paired_finding,
+    quality_finding,
+)
+from tunefront.search.deploy.quality_recheck import (
+    RECORDED_ITEMS,
+    quality_findings,
+    record_items,
+    recorded_items,
+)
 from tunefront.search.deploy.rounds import Rounds, of_rounds
 
 HERE = {"fingerprint": "here", "summary": "Made-up CPU"}
@@ -124,6 +140,97 @@ def test_a_rounding_of_an_exact_quality_is_no_drift() -> None:
     assert quality_finding("score", exact, now, "maximize").verdict == "holds"
     now = Measurement.exact(0.8990, "")
     assert quality_finding("score", exact, now, "maximize").verdict == "drifted"
+
+
+PERPLEXITY = Metric(
+    name="perplexity", unit="", direction="minimize", summary="", scale="log", lowest=1.0
+)
+SCORE = Metric(name="score", unit="", direction="maximize", summary="")
+PASSAGES = 64
+
+
+def passages(random: np.random.Generator, growth: float) -> tuple[Array, Array]:
+    """Losses of 64 passages, recorded and now; their perplexity is about 30 +- 19 %, then grows.
+
+    Another version of a library changes the loss of each passage by about 1 %.
+    """
+    losses = random.normal(np.log(30.0), 0.78, PASSAGES)
+    now = losses + np.log1p(growth) + random.normal(0.0, 0.01, PASSAGES)
+    return np.stack([losses, np.ones(PASSAGES)]), np.stack([now, np.ones(PASSAGES)])
+
+
+def perplexity(items: Array) -> Measurement:
+    seen = items[:, items[1] > 0]
+    return perplexity_of(seen[0] * seen[1], seen[1])
+
+
+def test_a_perplexity_of_31_instead_of_30_is_found_on_64_passages() -> None:
+    """The recorded interval of +- 19 % finds none of them."""
+    random = np.random.default_rng(0)
+    for _ in range(50):
+        before, after = passages(random, 31 / 30 - 1)
+        recorded, now = perplexity(before), perplexity(after)
+        assert quality_finding("perplexity", recorded, now, "minimize").verdict == "holds"
+        found = paired_finding(PERPLEXITY, recorded, now, before, after)
+        assert found.verdict == "drifted"
+        assert found.drift == pytest.approx(31 / 30 - 1, abs=0.006)
+        assert found.detail.endswith(" % on the same 64 items")
+        better = paired_finding(PERPLEXITY, now, recorded, after, before)
+        assert better.verdict == "holds"
+
+
+def test_changes_that_cancel_out_are_no_drift() -> None:
+    """2.5 % are intended; of 1,000, more than 4.5 % has a probability below 0.1 %."""
+    random = np.random.default_rng(1)
+    found = 0
+    for _ in range(1000):
+        before, after = passages(random, 0.0)
+        pair = perplexity(before), perplexity(after)
+        found += paired_finding(PERPLEXITY, *pair, before, after).verdict == "drifted"
+    assert found <= 45
+
+
+def test_a_trial_of_a_part_of_the_items_is_compared_on_that_part() -> None:
+    before, after = passages(np.random.default_rng(2), 0.05)
+    after[0, 32:] = 99.0
+    before[:, 32:] = 0.0
+    found = paired_finding(PERPLEXITY, figure(30.0), figure(1e9), before, after)
+    assert found.drift == pytest.approx(0.05, abs=0.01)
+    assert found.detail.endswith("on the same 32 items")
+
+
+def test_a_score_near_0_is_compared_in_its_own_unit() -> None:
+    random = np.random.default_rng(3)
+    score = random.normal(0.0, 1.0, PASSAGES)
+    before, after = (np.stack([values, np.ones(PASSAGES)]) for values in (score, score - 0.1))
+    found = paired_finding(SCORE, figure(0.01), figure(-0.09), before, after)
+    assert (found.verdict, found.change) == ("drifted", None)
+    assert found.detail == "-0.1 to -0.1 on the same 64 items"
+    assert paired_finding(SCORE, figure(0.0), figure(0.1), after, before).verdict == "holds"
+
+
+def test_the_primary_metric_is_paired_and_others_are_not(
+    load: Callable[..., Experiment], trial: Callable[..., Trial], tmp_path: Path
+) -> None:
+    before, after = passages(np.random.default_rng(4), 0.05)
+    recorded = {"perplexity": figure(30.0), "agreement": figure(0.9)}
+    now = {"perplexity": figure(31.5), "agreement": figure(0.8)}
+    workload = load().workload
+    found = quality_findings(workload, recorded, before, (now, after))
+    assert [one.verdict for one in found] == ["drifted", "drifted"]
+    assert [one.change is None for one in found] == [False, True]
+    for other in (None, before[:, 1:]):  # not recorded, and of other data
+        first, _ = quality_findings(workload, recorded, other, (now, after))
+        assert first.change is None
+    assert quality_findings(workload, recorded, before, ({}, after)) == []
+
+    items = tuple(before[0].tolist()), tuple(before[1].tolist())
+    kept = Evaluation(status="ok", items=items)
+    record_items(trial(1, evaluation=kept), tmp_path)
+    assert recorded_items(tmp_path) == pytest.approx(before)
+    (tmp_path / RECORDED_ITEMS).unlink()
+    record_items(trial(1, evaluation=Evaluation(status="ok", items=((1.0,), (1.0,)))), tmp_path)
+    assert recorded_items(tmp_path) is None
 
 
 def test_rounds_keep_every_round_in_their_interval() -> None:

@@ -8,17 +8,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
 from tunefront.evaluators import Evaluation
-from tunefront.evaluators.exports.folder import read_manifest
+from tunefront.evaluators.exports.folder import read_manifest, write_manifest
 from tunefront.evaluators.exports.machine_speed import probe
 from tunefront.search import load_experiment
 from tunefront.search.cli import tunefront
 from tunefront.search.commands.recheck import parse_pause
 from tunefront.search.deploy.drift import Finding
 from tunefront.search.deploy.export import export_trial
+from tunefront.search.deploy.quality_recheck import RECORDED_ITEMS
 from tunefront.search.deploy.recheck import Recheck, history, history_file, keep
 from tunefront.search.results.metadata import write_record
 from tunefront.search.results.result import result_of
@@ -54,7 +56,7 @@ def exported(
         settings, described = check_workload(experiment, lambda line: None)
         study = Study.open(experiment, {"test": "yes"})
         write_record(experiment, experiment.space.enumerate(), described)
-        trial = study.tell(study.ask(experiment.baseline), evaluation(score=1.0))
+        trial = study.tell(study.ask(experiment.baseline), evaluation([1.0] * 8, score=1.0))
         result = result_of(experiment, study.trials(), Confirmation())
         export_trial(result, trial, settings, folder / "export")
         yield folder / "export"
@@ -133,9 +135,8 @@ def test_what_is_worse_than_recorded_has_drifted(copy: Callable[..., Path], once
     manifest["sample_values"] = {n: v / 1e3 for n, v in manifest["sample_values"].items()}
     spread = manifest["sample_measurements"]
     manifest["sample_measurements"] = {name: times(spread[name], 1e-3) for name in spread}
-    scores = manifest["measurements"]
-    manifest["measurements"] = {**scores, "score": times(scores["score"], 1.5)}
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    np.save(folder / RECORDED_ITEMS, np.array([[1.5 + 0.01 * i for i in range(8)], [1.0] * 8]))
+    write_manifest(folder, {n: v for n, v in manifest.items() if n not in ("format", "files")})
     done = cli(folder, "--format", "json")
     assert done.return_value == 5
     found = verdicts(done)
@@ -145,6 +146,9 @@ def test_what_is_worse_than_recorded_has_drifted(copy: Callable[..., Path], once
         "score",
     }
     assert found["outputs"] == "holds"
+    (score,) = (f for f in json.loads(done.stdout)["findings"] if f["metric"] == "score")
+    assert score["drift"] == pytest.approx(1 / 1.535 - 1, abs=0.01)
+    assert score["detail"].endswith("on the same 8 items")
 
 
 def test_what_can_not_be_evaluated_here_is_reported(copy: Callable[..., Path], once: None) -> None:

@@ -7,6 +7,7 @@ samples.npz (or sample.json)    recorded inputs and outputs
 run.py                          runs the model without tunefront
 serve.py, inputs.json           serves the model over HTTP without tunefront; its input rules
 Dockerfile                      builds an image that runs serve.py
+quality_items.npy               quality of each item, for `tunefront recheck`
 configuration.json, README.md   documentation
 manifest.json                   sha256 of every file, versions, hardware, measurements with spread
 """

@@ -34,6 +34,7 @@ from tunefront.evaluators.measures.base import Measure
 from tunefront.evaluators.measures.builtin import BUILTIN_MEASURES
 from tunefront.evaluators.measures.gpu import Gpus
 from tunefront.evaluators.measures.memory import folder_mb
+from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.evaluators.statistics.timing import Timing, half_width
 from tunefront.evaluators.workloads.outputs import read_samples
@@ -272,7 +273,7 @@ def measure_quality_again(
     isolation: Isolation,
     log: Path,
     folder: Path,
-) -> dict[str, Measurement]:
+) -> tuple[dict[str, Measurement], Array]:
     """Evaluate the quality of a candidate or an export again, ignoring stored results.
 
     Args:
@@ -284,7 +285,7 @@ def measure_quality_again(
         folder: Folder to write the quality to.
 
     Returns:
-        The quality metrics by name.
+        The quality metrics by name; values and weights of the items, shape `(2, items)`.
 
     Raises:
         EvaluationError: With its cause, if the evaluation fails.
@@ -292,4 +293,4 @@ def measure_quality_again(
     with runner_of(settings, isolation, log) as run, lease_cores(settings.build_cores) as cores:
         products = Products(run, configuration)
         run.run(products.quality_task(folder, candidate, products.reference(cores), cores))
-    return read_metrics(folder)
+    return read_metrics(folder), read_items(folder)

@@ -49,8 +49,8 @@ def paired_difference(
     """
     seen = own[1] > 0
     weights, difference = base[1][seen], (own[0] - base[0])[seen]
-    quantile = _student(1 - tail, len(difference) - 1)
-    if scale == "linear" and _hits_and_misses(own[0][seen], base[0][seen], weights):
+    quantile = student_quantile(1 - tail, len(difference) - 1)
+    if scale == "linear" and hits_and_misses(np.append(own[0][seen], base[0][seen]), weights):
         middle, error = _of_pairs(difference)
     else:
         middle, error, skew = _of_sums(difference, weights)
@@ -115,11 +115,11 @@ def is_near_zero(items: Array, scale: Scale) -> bool:
     if values.min() >= 0 or values.max() <= 0:
         return False
     mean, error, _ = _of_sums(values, weights)
-    return abs(mean) <= _student(0.975, len(values) - 1) * error
+    return abs(mean) <= student_quantile(0.975, len(values) - 1) * error
 
 
-def _hits_and_misses(own: Array, base: Array, weights: Array) -> bool:
-    values = np.concatenate([own, base])
+def hits_and_misses(values: Array, weights: Array) -> bool:
+    """Return whether all values are 0 or 1 and all weights are equal."""
     return bool(np.isin(values, (0.0, 1.0)).all() and (weights == weights[0]).all())
 
 
@@ -146,7 +146,8 @@ def _of_sums(difference: Array, weights: Array) -> tuple[float, float, float]:
     return mean, float(np.sqrt(variance / count)), skew
 
 
-def _student(share: float, freedom: int) -> float:
+def student_quantile(share: float, freedom: int) -> float:
+    """Return the quantile of Student's t at a share, for at least one degree of freedom."""
     from scipy.special import stdtrit  # scipy.stats takes a second to import
 
     return float(stdtrit(max(freedom, 1), share))

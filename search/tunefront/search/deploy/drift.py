@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tunefront.evaluators import Direction, Measurement, measured_metrics
+from tunefront.evaluators import Direction, Measurement, Metric, measured_metrics, paired_change
 from tunefront.evaluators.isolation.codec import from_plain, to_plain
+from tunefront.evaluators.statistics.arrays import Array
+from tunefront.evaluators.statistics.paired_quality import is_near_zero, paired_difference
 
 from .rounds import Rounds
 
@@ -18,7 +20,7 @@ DriftVerdict = Literal["holds", "drifted", "not compared"]
 LEAST_DRIFT = 0.05
 """Smallest relative change of latency and memory that is drift; day-to-day variation is smaller."""
 LEAST_QUALITY_DRIFT = 5e-4
-"""Tolerance beyond the recorded interval of a quality metric, relative to its value."""
+"""Smallest relative change of a quality metric that is drift, beyond its interval."""
 BUSY = 0.10
 """Share of the cores' time taken by other processes and the hypervisor above which it is busy."""
 BUSY_FACTOR = 2.0
@@ -35,6 +37,7 @@ class Finding:
         now: The current measurement; None if there is none.
         verdict: `holds`, `drifted` or `not compared`.
         detail: The reason as text; can be empty.
+        change: The change in % from item to item; None if values are compared without items.
     """
 
     metric: str
@@ -42,10 +45,13 @@ class Finding:
     now: Measurement | None = None
     verdict: DriftVerdict
     detail: str = ""
+    change: Measurement | None = None
 
     @property
     def drift(self) -> float | None:
         """The change relative to the recorded value; None if not both values are known."""
+        if self.change is not None:
+            return self.change.value / 100
         if self.recorded is None or self.now is None or not self.recorded.value:
             return None
         return (self.now.value - self.recorded.value) / abs(self.recorded.value)
@@ -105,6 +111,42 @@ def quality_finding(
         drifted = now.value < recorded.low - slack
     verdict: DriftVerdict = "drifted" if drifted else "holds"
     return Finding(metric=name, recorded=recorded, now=now, verdict=verdict)
+
+
+def paired_finding(
+    metric: Metric, recorded: Measurement, now: Measurement, before: Array, after: Array
+) -> Finding:
+    """Compare a quality metric item by item with the recorded trial; an improvement holds.
+
+    It has drifted if the interval of the change is worse than 0, and the change is larger than
+    `LEAST_QUALITY_DRIFT`. Items that were not evaluated in the trial are left out.
+
+    Args:
+        metric: The primary quality metric.
+        recorded: The recorded measurement.
+        now: The current measurement.
+        before: Recorded values and weights of the items, shape `(2, items)`.
+        after: The current ones.
+    """
+    both = (before[1] > 0) & (after[1] > 0)
+    before, after = before[:, both], after[:, both]
+    relative = not is_near_zero(before, metric.scale)
+    compare, unit, factor = (
+        (paired_change, "%", 100.0) if relative else (paired_difference, metric.unit, 1.0)
+    )
+    value, low, high = (factor * end for end in compare(after, before, metric.scale))
+    change = Measurement(value=value, unit=unit, low=low, high=high, samples=len(before[0]))
+    loss, least = (value, low) if metric.direction == "minimize" else (-value, -high)
+    drifted = least > 0 and (not relative or loss > 100 * LEAST_QUALITY_DRIFT)
+    return Finding(
+        metric=metric.name,
+        recorded=recorded,
+        now=now,
+        verdict="drifted" if drifted else "holds",
+        detail=f"{low:+.2g} to {high:+.2g} {unit}".rstrip()
+        + f" on the same {len(before[0])} items",
+        change=change if relative else None,
+    )
 
 
 def _speed(

@@ -35,6 +35,7 @@ from tunefront.search.results.result import Result, format_value
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import ExportError, detect_hardware, show
 
+from .quality_recheck import record_items
 from .rounds import Rounds, measure_rounds
 from .serving import DOCKERFILE, dockerfile, serving_text, serving_versions
 from .verify import Verification, verify
@@ -113,6 +114,7 @@ def _fill(result: Result, trial: Trial, settings: EvaluationSettings, folder: Pa
     deployment = deployment_of(folder, CandidateRecord.read(folder))
     if not (folder / SERVER).is_file() and not deployment.not_served:
         deployment = replace(deployment, not_served="it serves named arrays only")
+    record_items(trial, folder)
     fields = _manifest(result, trial, measure_rounds(folder), deployment)
     resolved = {"configuration": dict(trial.configuration), "experiment": result.experiment.written}
     (folder / CONFIGURATION).write_text(json.dumps(resolved, indent=2, default=str) + "\n")

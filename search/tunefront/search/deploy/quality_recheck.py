@@ -5,16 +5,29 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tunefront.evaluators import Isolation, Measurement, describe_workload, quality_metrics
+import numpy as np
+
+from tunefront.evaluators import (
+    Isolation,
+    Measurement,
+    WorkloadSpec,
+    describe_workload,
+    quality_metrics,
+)
 from tunefront.evaluators.isolation.codec import from_plain
 from tunefront.evaluators.pipelines.inference import measure_quality_again
+from tunefront.evaluators.statistics.arrays import Array
 from tunefront.search.experiment.evaluation_settings import settings_of
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.resolver import load_experiment
+from tunefront.search.study.trial import Trial
 from tunefront.search.text import OnMessage
 from tunefront.spaces import EvaluationError, TunefrontError, WorkloadError
 
-from .drift import Finding, quality_finding
+from .drift import Finding, paired_finding, quality_finding
+
+RECORDED_ITEMS = "quality_items.npy"
+"""File of an export with the values of the primary metric by item, and their weights."""
 
 
 def reevaluate_quality(
@@ -57,31 +70,58 @@ def reevaluate_quality(
         content, now = _evaluate_quality(folder, manifest, experiment)
     except (EvaluationError, WorkloadError) as error:
         return [_not_compared(str(error))]
-    return _findings(manifest, experiment, recorded, content, now)
+    if manifest.get("judged_on", content) != content:
+        why = "model or data differ from those of the recorded quality"
+        return [
+            Finding(
+                metric=name, recorded=before, now=now[0][name], verdict="not compared", detail=why
+            )
+            for name, before in recorded.items()
+            if name in now[0]
+        ]
+    return quality_findings(experiment.workload, recorded, recorded_items(folder), now)
 
 
-def _findings(
-    manifest: Mapping[str, Any],
-    experiment: Experiment,
+def quality_findings(
+    workload: WorkloadSpec,
     recorded: Mapping[str, Measurement],
-    content: str,
-    now: Mapping[str, Measurement],
+    items: Array | None,
+    now: tuple[Mapping[str, Measurement], Array],
 ) -> list[Finding]:
-    metrics = quality_metrics(experiment.workload)
-    other = manifest.get("judged_on", content) != content
-    return [
-        Finding(
-            metric=name,
-            recorded=before,
-            now=now[name],
-            verdict="not compared",
-            detail="model or data differ from those of the recorded quality",
-        )
-        if other
-        else quality_finding(name, before, now[name], metrics[name].direction)
-        for name, before in recorded.items()
-        if name in now
-    ]
+    """Compare the recorded quality metrics with the current ones, on the same model and data.
+
+    Args:
+        workload: The workload.
+        recorded: The recorded measurements by metric.
+        items: Recorded values and weights of the items, shape `(2, items)`; None if not recorded.
+        now: The current measurements by metric, and the current items.
+    """
+    metrics = quality_metrics(workload)
+    primary = next(iter(metrics))
+    measurements, current = now
+    found: list[Finding] = []
+    for name, before in recorded.items():
+        if name not in measurements:
+            continue
+        if name == primary and items is not None and items.shape == current.shape:
+            found.append(paired_finding(metrics[name], before, measurements[name], items, current))
+        else:
+            direction = metrics[name].direction
+            found.append(quality_finding(name, before, measurements[name], direction))
+    return found
+
+
+def record_items(trial: Trial, folder: Path) -> None:
+    """Write the items of a trial to an export; nothing if it has fewer than two."""
+    items = () if trial.evaluation is None else trial.evaluation.items
+    if items and len(items[0]) > 1:
+        np.save(folder / RECORDED_ITEMS, np.array(items), allow_pickle=False)
+
+
+def recorded_items(folder: Path) -> Array | None:
+    """Read the items of an export, shape `(2, items)`; None if it has none."""
+    path = folder / RECORDED_ITEMS
+    return np.load(path, allow_pickle=False) if path.is_file() else None
 
 
 def _experiment(manifest: Mapping[str, Any], named: Path | None) -> Experiment | str:
@@ -99,8 +139,8 @@ def _experiment(manifest: Mapping[str, Any], named: Path | None) -> Experiment |
 
 def _evaluate_quality(
     folder: Path, manifest: Mapping[str, Any], experiment: Experiment
-) -> tuple[str, dict[str, Measurement]]:
-    """Evaluate quality; return the fingerprint of model and data, and the measurements."""
+) -> tuple[str, tuple[Mapping[str, Measurement], Array]]:
+    """Evaluate quality; return the fingerprint of model and data, the measurements and items."""
     isolation = Isolation()
     with tempfile.TemporaryDirectory(prefix="tunefront-") as name:
         log, quality = Path(name, "log"), Path(name, "quality")
