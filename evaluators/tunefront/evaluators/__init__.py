@@ -43,6 +43,7 @@ from tunefront.evaluators.profiling.profile import (
 from tunefront.evaluators.statistics.intervals import ratio_interval, widened
 from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.evaluators.statistics.paired_quality import paired_change
+from tunefront.evaluators.statistics.quality_sample import QualitySample, quality_sample
 from tunefront.evaluators.statistics.timing import Timing, half_width, kept_turns
 from tunefront.evaluators.store.store import Store, cache_folder, prepared_folder, stages_folder
 from tunefront.evaluators.workloads.base import Architecture
@@ -72,6 +73,7 @@ __all__ = [
     "Profile",
     "ProfileRow",
     "Protocol",
+    "QualitySample",
     "Reading",
     "Roofline",
     "RooflineBound",
@@ -107,6 +109,7 @@ __all__ = [
     "prepared_folder",
     "profile_candidate",
     "quality_metrics",
+    "quality_sample",
     "ratio_interval",
     "reference_rate",
     "resources_for",

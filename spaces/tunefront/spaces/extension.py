@@ -112,6 +112,8 @@ class Extension:
         excludes: Combinations that can't run, each with its reason.
         rules: Further rules that exclude combinations.
         requires: What must be installed.
+        calibrated_when: Conditions under which a configuration learns from the workload's
+            calibration data, if it is active and all of them hold; never if empty.
         metrics: Metrics that it measures: of a measure, or of a task's own pipeline. Those of a
             pipeline with the kind `quality` are the quality of a trial, the primary one first.
         interfaces: For a runtime or a task: names of the interfaces by which it is called; a
@@ -136,6 +138,7 @@ class Extension:
     excludes: tuple[Exclusion, ...] = ()
     rules: tuple[Rule, ...] = ()
     requires: tuple[Requirement, ...] = ()
+    calibrated_when: tuple[Condition, ...] = ()
     metrics: tuple[Metric, ...] = ()
     interfaces: frozenset[str] = frozenset({"tensors"})
     uses: frozenset[str] | None = None

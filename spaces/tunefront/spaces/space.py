@@ -56,6 +56,21 @@ class SearchSpace:
         values.update({choice.name: choice.default for choice in self.choices})
         return values
 
+    def calibrated(self) -> bool:
+        """Return whether some values of the space learn from the workload's calibration data."""
+        defaults = self.defaults()
+        values = {name: (value,) for name, value in defaults.items()} | {
+            choice.name: tuple(choice.values) for choice in self.choices
+        }
+        return any(
+            extension.calibrated_when
+            and all(
+                any(condition.holds(value) for value in values[condition.choice])
+                for condition in (*extension.conditions, *extension.calibrated_when)
+            )
+            for extension in self.catalog.extensions
+        )
+
     def member(self, values: Mapping[str, Value]) -> Configuration:
         """Return the configuration of this space with these values, omitting inactive choices.
 

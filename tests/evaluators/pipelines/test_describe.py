@@ -1,6 +1,7 @@
 """The fingerprint covers all that a user's model, requests and quality depend on."""
 
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from tunefront.evaluators import (
     describe_workload,
     evaluate,
 )
+from tunefront.evaluators.pipelines.tasks.describe import DescribeRequest, describe
 from tunefront.spaces import WorkloadError
 
 USER = """
@@ -117,6 +119,18 @@ def test_every_change_of_what_decides_changes_it(
     before = fingerprint(folder)
     change(folder)
     assert fingerprint(folder) != before
+
+
+def test_the_items_of_the_unchanged_models_quality_are_described(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`quality` returns two scores, 8 and 16."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    configuration = builtin_catalog().complete({})
+    found = describe(DescribeRequest(workload=spec_of(folder), configuration=configuration))
+    assert found.quality is not None
+    assert (found.quality.items, found.quality.evaluated, found.quality.hits) == (2, 2, False)
+    assert found.quality.level == pytest.approx(6.0)
 
 
 def test_a_changed_model_is_measured_anew(

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from tunefront.evaluators import Evaluation, Measurement
-from tunefront.search import Experiment, Result, Trial, result_of
+from tunefront.search import Experiment, Limit, Result, Trial, result_of
 from tunefront.search.results.result import (
     choices_of,
     early_ends,
@@ -303,3 +303,18 @@ def test_the_result_of_a_record_includes_its_confirmation(
     expected = result_of(experiment, study.trials(), confirmation, (), "throughput")
     assert (result.trials, result.front) == (expected.trials, expected.front)
     assert result.trials[1].value("throughput") == pytest.approx(300.0)
+
+
+def test_a_result_of_scarce_data_has_the_reason(
+    experiment: Experiment, row: TrialOf, evaluation: Callable[..., Evaluation]
+) -> None:
+    """Losses of five texts under a limit of 5 %, and under one of 0.1 %."""
+    losses = evaluation([1.0, 2.0, 3.0, 4.0, 5.0])
+    baseline = replace(row(0, 100, 500), evaluation=losses)
+    loose = result_of(experiment, [baseline], NOTHING)
+    assert str(loose.scarcity).startswith("5 items: a change of quality below about 9.8 % can't be")
+    limits = [Limit(metric="quality_drop", test="<=", bound=20.0)]
+    assert result_of(experiment, [baseline], NOTHING, limits).scarcity is None
+    for other in (replace(row(0, 1, 1), evaluation=evaluation()), row(0, 1, 1)):
+        assert result_of(experiment, [other], NOTHING).scarcity is None
+    assert result_of(experiment, [], NOTHING).scarcity is None

@@ -5,11 +5,16 @@ from dataclasses import replace
 
 import pytest
 
+from tunefront.evaluators import QualitySample, WorkloadDescription
 from tunefront.search import Experiment
 from tunefront.search.experiment.evaluation_settings import settings_of
+from tunefront.search.run.events import DataScarce, Event, WorkloadNoted
+from tunefront.search.run.preflight import check_workload
+from tunefront.spaces import ExperimentError
 
 BATCH_OF_ONE = "baseline.batch_size=1"
 Load = Callable[..., Experiment]
+QUALITY = QualitySample(items=48, evaluated=48, level=0.31, spread=1.5, hits=True, near_zero=False)
 
 
 def test_candidates_are_measured_next_to_the_experiments_baseline(load: Load) -> None:
@@ -81,3 +86,72 @@ def test_quality_that_decides_is_evaluated_on_all_items(
     settings = settings_of(load(*overrides), "abc")
     assert settings.quality_matters is matters
     assert settings.quality_limit == limit
+
+
+@pytest.fixture
+def checked(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Event]]:
+    """The events of the check of a workload whose description is made up."""
+
+    def make(experiment: Experiment, quality: QualitySample | None = None) -> list[Event]:
+        described = WorkloadDescription(fingerprint="abc", notes=("cut",), quality=quality)
+        monkeypatch.setattr(
+            "tunefront.search.run.preflight.describe_workload", lambda *_: described
+        )
+        found: list[Event] = []
+        settings, _ = check_workload(experiment, found.append)
+        assert settings.fingerprint == "abc"
+        return found[1:]
+
+    return make
+
+
+def test_scarce_data_is_reported_before_the_first_trial(
+    load: Load, checked: Callable[..., list[Event]]
+) -> None:
+    (noted, scarce) = checked(load(), QUALITY)
+    assert noted == WorkloadNoted(note="cut")
+    assert isinstance(scarce, DataScarce)
+    assert (scarce.scarcity.items, scarce.scarcity.limit) == (48, 5.0)
+    assert checked(load("limits={}"), QUALITY) == [noted]
+    with pytest.raises(ExperimentError, match="limits: quality_drop <= 5 %: perplexity is 0.31, n"):
+        checked(load(), replace(QUALITY, near_zero=True))
+
+
+@pytest.mark.parametrize(
+    ("space", "calibrated"),
+    [
+        ("{runtime: [torch, openvino]}", False),
+        ("{runtime: [openvino], quantization_bits: [8], quantization_method: [static]}", True),
+        ("{runtime: [openvino], quantization_bits: [8], quantization_method: [rtn]}", False),
+        ("{runtime: [torch], quantization_bits: [8], quantization_method: [dynamic]}", False),
+        ("{pruning_ratio: [0.0, 0.25]}", True),
+        ("{pruning_ratio: [0.25], pruning_method: [layers, heads]}", True),
+    ],
+)
+def test_candidates_that_learn_from_the_judged_items_are_reported(
+    load: Load, checked: Callable[..., list[Event]], space: str, calibrated: bool
+) -> None:
+    experiment = load(f"space={space}", "baseline={}")
+    assert experiment.space.calibrated() is calibrated
+    text = (
+        "pruning and static quantization learn from the first 32 rows of the data, on which "
+        "quality is evaluated, too; name a file with other rows in workload.calibration"
+    )
+    assert (WorkloadNoted(note=text) in checked(experiment)) is calibrated
+    other = load(f"space={space}", "baseline={}", "workload.calibration=other.jsonl")
+    assert checked(other) == [WorkloadNoted(note="cut")]
+
+
+def test_of_a_custom_model_the_requests_are_named(
+    load: Load, checked: Callable[..., list[Event]]
+) -> None:
+    custom = (
+        "workload={task: custom, model: 'm:model', inputs: 'm:inputs', quality: 'm:quality'}",
+        "space={pruning_ratio: [0.0, 0.25]}",
+        "objectives={throughput: maximize, score: maximize}",
+    )
+    _, noted = checked(load(*custom))
+    assert noted == WorkloadNoted(
+        note="pruning and static quantization learn from the first 32 items of m:inputs; quality "
+        "should be evaluated on others"
+    )

@@ -196,6 +196,27 @@ def test_a_limit_without_a_finite_number_is_an_invalid_output(
     assert trial.evaluation.message == "quality_drop must be a finite number, but got nan"
 
 
+def test_a_baseline_near_0_is_refused_where_the_limit_is_in_percent(
+    load: Load, evaluation: EvaluationOf
+) -> None:
+    """Its quality drops would be -1.25e13 % and the like."""
+    custom = "workload={task: custom, model: 'm:model', inputs: 'm:inputs', quality: 'm:quality', "
+    custom += "direction: maximize}"
+    refused, free = (Study.open(load(custom, *more), IDENTITY) for more in ((), ("limits={}",)))
+    for scores in ([0.3, -0.2, 0.1, -0.2], [0.0, 0.0]):
+        baseline = evaluation(scores, score=0.0)
+        found = refused.tell(refused.ask(fast(refused)), baseline)
+        assert found.evaluation is not None
+        assert (found.status, found.cause) == ("failed", "invalid output")
+        assert found.evaluation.message == (
+            "limits: quality_drop <= 5 %: score is 0, not distinguishable from 0: a change in "
+            'percent of it has no meaning; write limits: {score: ">= NUMBER"}, in its own unit'
+        )
+        found = free.tell(free.ask(fast(free)), baseline)
+        assert found.status == "ok"
+        assert "quality_drop" not in found.measurements
+
+
 def test_an_objective_that_was_not_measured_is_an_invalid_output(
     begun: Study, evaluation: EvaluationOf
 ) -> None:

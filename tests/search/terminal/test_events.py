@@ -11,6 +11,7 @@ import pytest
 from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment, Trial
 from tunefront.search.cluster.nodes import Node
+from tunefront.search.experiment.scarcity import Scarcity
 from tunefront.search.run import events
 from tunefront.search.run.events import Event, TrialFinished
 from tunefront.search.run.stopping import StopReason
@@ -58,6 +59,13 @@ def test_an_unknown_event_is_refused() -> None:
         ),
         (events.WorkloadCheckStarted(), "checking model and data"),
         (events.WorkloadNoted(note="max_length 256: cut at 64"), "max_length 256: cut at 64"),
+        (
+            events.DataScarce(
+                scarcity=Scarcity(items=1200, smallest=2.345, limit=1.0, needed=6600)
+            ),
+            "1,200 items: a change of quality below about 2.3 % can't be seen, the limit is 1 %; "
+            "about 6,600 items would do",
+        ),
         (
             events.RecordArchived(folder=Path("/results/a.1")),
             "archived the earlier record: /results/a.1",

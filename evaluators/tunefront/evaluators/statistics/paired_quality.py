@@ -97,10 +97,10 @@ def level_of(items: Array) -> float:
 
 
 def is_near_zero(items: Array, scale: Scale) -> bool:
-    """Return whether the level of items can't be told from 0, so that no share of it is meaningful.
+    """Return whether a level cannot be distinguished from 0, so that no share of it is meaningful.
 
-    A level of items that all have the same sign can be told from 0 unless they are 0; otherwise its
-    95 % interval must exclude 0.
+    The level is the weighted mean of the items. If all of them have the same sign, it is near 0
+    only if they are; otherwise if its 95 % interval includes 0.
 
     Args:
         items: Values and weights, shape `(2, items)`; weight 0 marks an item that was not

@@ -9,6 +9,7 @@ def _not(choice: str, value: Value) -> Condition:
     return Condition(choice=choice, test="!=", operands=(value,))
 
 
+_PRUNED = (Condition(choice="pruning_ratio", test=">", operands=(0.0,)),)
 _DENSE = (
     "zeros in dense matrices gain nothing; only openvino stores them packed, with static 8 bits"
 )
@@ -20,16 +21,19 @@ EXTENSIONS = (
         values={
             METHOD: {"ffn-channels": "hidden channels of the feed-forward blocks: smaller matrices"}
         },
+        calibrated_when=_PRUNED,
         provides={"technique": "tunefront.evaluators.techniques.structured:channels"},
     ),
     Extension(
         name="heads",
         values={METHOD: {"heads": "attention heads: smaller matrices"}},
+        calibrated_when=_PRUNED,
         provides={"technique": "tunefront.evaluators.techniques.structured:heads"},
     ),
     Extension(
         name="layers",
         values={METHOD: {"layers": "whole layers"}},
+        calibrated_when=_PRUNED,
         provides={"technique": "tunefront.evaluators.techniques.layers:LayerDropping"},
     ),
     Extension(

@@ -97,6 +97,8 @@ def print_result(result: "Result", style: str) -> None:
         echo([*filter(None, [ties_line(result)]), *picks_lines(result)])
     else:
         echo(miss_lines(result))
+    if style == "table" and result.scarcity is not None:
+        echo(["", f"warning: {result.scarcity}"])
     if style == "table" and (lines := failure_lines(result)):
         echo(["", *lines])
 

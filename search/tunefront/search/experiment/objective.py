@@ -17,6 +17,7 @@ from tunefront.evaluators import (
     MetricKind,
     paired_change,
 )
+from tunefront.evaluators.statistics.paired_quality import SMALLEST_LEVEL, is_near_zero
 from tunefront.spaces import ExperimentError, show
 from tunefront.spaces.metric import timed_kind
 
@@ -182,11 +183,19 @@ def _range_text(metric: Metric) -> str:
     return f"between {show(low)} and {show(high)}"
 
 
+def has_level(primary: Metric, evaluation: Evaluation) -> bool:
+    """Return whether the primary metric differs from 0, so that a share of it is meaningful."""
+    items = np.array(evaluation.items)
+    if items.shape[1] > 1:
+        return not is_near_zero(items, primary.scale)
+    return not abs(evaluation.measurements[primary.name].value) < SMALLEST_LEVEL
+
+
 def quality_drop(primary: Metric, own: Evaluation, baseline: Evaluation) -> Measurement:
     """Return the loss of the primary metric relative to the baseline, in percent.
 
     The comparison is paired item by item. If the items cannot be paired, the interval assumes
-    independent errors of both values.
+    independent errors of both values. The baseline must have a level (`has_level`).
     """
     sign = 100.0 if primary.direction == "minimize" else -100.0
     pair = np.array(own.items), np.array(baseline.items)
@@ -194,7 +203,7 @@ def quality_drop(primary: Metric, own: Evaluation, baseline: Evaluation) -> Meas
         change, low, high = paired_change(*pair, primary.scale)
     else:
         value, base = own.measurements[primary.name], baseline.measurements[primary.name]
-        scale = max(abs(base.value), 1e-12)
+        scale = abs(base.value)
         change = (value.value - base.value) / scale
         half = math.hypot(value.high - value.low, base.high - base.low) / 2 / scale
         low, high = change - half, change + half

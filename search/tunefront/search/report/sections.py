@@ -66,7 +66,11 @@ def _machine(record: Mapping[str, Any]) -> list[list[str]]:
         ["libraries", ", ".join(f"{name} {version}" for name, version in libraries.items())],
         [
             "model and data",
-            ", ".join(f"{name} {value}" for name, value in workload.items() if value),
+            ", ".join(
+                f"{name} {value}"
+                for name, value in workload.items()
+                if value and not isinstance(value, Mapping)
+            ),
         ],
     ]
     return [row for row in rows if row[1]]
@@ -82,6 +86,7 @@ def _protocol(result: Result) -> list[list[str]]:
         ["baseline", experiment.baseline.label()],
         ["objectives", ", ".join(f"{o.metric} ({o.direction})" for o in experiment.objectives)],
         ["limits", ", ".join(bound(experiment, one) for one in experiment.limits) or "none"],
+        ["scarce data", "" if result.scarcity is None else str(result.scarcity)],
         ["a trial", _turns(experiment)],
         ["confirmation", _confirmed(result)],
         ["sampler", f"{experiment.sampler}, seed {experiment.seed}"],

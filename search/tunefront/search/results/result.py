@@ -4,9 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from tunefront.evaluators import Measurement
+import numpy as np
+
+from tunefront.evaluators import Measurement, quality_sample
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.objective import Limit, Objective
+from tunefront.search.experiment.scarcity import Scarcity, scarcity_of
 from tunefront.search.front.intervals import uncertain_text, unconfirmed_trials
 from tunefront.search.front.picks import Front, front_of
 from tunefront.search.sampling.early_stopping.reliability import reliability_of
@@ -52,6 +55,15 @@ class Result:
     def unconfirmed(self) -> frozenset[int]:
         """The numbers of the unconfirmed trials."""
         return unconfirmed_trials(self.trials, self.confirmation)
+
+    @cached_property
+    def scarcity(self) -> Scarcity | None:
+        """How the baseline's items are too few for the limit of quality; None if they suffice."""
+        evaluation = None if self.baseline is None else self.baseline.evaluation
+        if evaluation is None or not evaluation.items[0]:
+            return None
+        sample = quality_sample(np.array(evaluation.items), self.experiment.primary.scale)
+        return scarcity_of(self.limits, sample)
 
     @cached_property
     def inferred_failures(self) -> list[InferredFailure]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from tunefront.search.cluster.nodes import Node
+from tunefront.search.experiment.scarcity import Scarcity
 from tunefront.search.results.rows import trial_record
 from tunefront.search.study.inferred_failures import InferredFailure
 from tunefront.search.study.trial import Trial
@@ -58,6 +59,17 @@ class WorkloadNoted:
     """
 
     note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataScarce:
+    """The number of items can't show the limit of the quality drop.
+
+    Attributes:
+        scarcity: The smallest change that they can show, the limit, and the needed number.
+    """
+
+    scarcity: Scarcity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,6 +297,7 @@ Event = (
     | PreparationStarted
     | WorkloadCheckStarted
     | WorkloadNoted
+    | DataScarce
     | RecordArchived
     | SearchResumed
     | NothingToRun

@@ -11,9 +11,11 @@ from tunefront.evaluators import (
     WorkloadDescription,
     describe_workload,
 )
+from tunefront.evaluators.pipelines.tasks.model_stage import CALIBRATION_ITEMS
 from tunefront.evaluators.store.store import make_once
 from tunefront.search.experiment.evaluation_settings import settings_of
 from tunefront.search.experiment.experiment import Experiment, Prepare
+from tunefront.search.experiment.scarcity import check_level, scarcity_of
 from tunefront.search.study.study import STUDY_FILE
 from tunefront.search.text import counted
 from tunefront.search.tracking.store import check_reachable
@@ -25,6 +27,7 @@ from tunefront.spaces import (
 )
 
 from .events import (
+    DataScarce,
     OnEvent,
     PreparationStarted,
     TrackingUnreachable,
@@ -94,6 +97,8 @@ def check_workload(
 
     Raises:
         WorkloadError: If model or data can't be used.
+        ExperimentError: If the quality of the unchanged model is too near to 0 for a limit in
+            percent.
     """
     on_event(WorkloadCheckStarted())
     isolation = Isolation()
@@ -102,6 +107,26 @@ def check_workload(
         described = describe_workload(experiment.workload, isolation, log, experiment.baseline)
     finally:
         isolation.close()
-    for note in described.notes:
+    check_level(experiment, described.quality)
+    for note in (*described.notes, *_calibration_notes(experiment)):
         on_event(WorkloadNoted(note=note))
+    if (scarcity := scarcity_of(experiment.limits, described.quality)) is not None:
+        on_event(DataScarce(scarcity=scarcity))
     return settings_of(experiment, described.fingerprint), described
+
+
+def _calibration_notes(experiment: Experiment) -> list[str]:
+    """Return a note if candidates learn from the items that quality is evaluated on."""
+    workload = experiment.workload
+    if workload.calibration is not None or not experiment.space.calibrated():
+        return []
+    if workload.data is None:
+        return [
+            f"pruning and static quantization learn from the first {CALIBRATION_ITEMS} items of "
+            f"{workload.inputs}; quality should be evaluated on others"
+        ]
+    return [
+        f"pruning and static quantization learn from the first {CALIBRATION_ITEMS} rows of the "
+        "data, on which quality is evaluated, too; name a file with other rows in "
+        "workload.calibration"
+    ]

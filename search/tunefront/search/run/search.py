@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
-from tunefront.evaluators import EvaluationSettings, stages_folder
+from tunefront.evaluators import EvaluationSettings, WorkloadDescription, stages_folder
 from tunefront.evaluators.store.eviction import cache_limit
 from tunefront.evaluators.store.locks import in_use
 from tunefront.search.cluster.supervisor import RaySupervisor
@@ -40,6 +40,7 @@ from .events import (
     ClusterJoined,
     ConfirmationRoundFinished,
     ConfirmationStarted,
+    DataScarce,
     NothingToRun,
     OnEvent,
     ProgressChanged,
@@ -137,7 +138,9 @@ def run_search(
         if recorded := len(study.trials()):
             on_event(_resumed(recorded, read_record(experiment), enumeration))
         write_record(experiment, enumeration, described)
-        return _SearchRun(experiment, study, settings, enumeration, on_event, start).run()
+        return _SearchRun(
+            experiment, study, settings, described, enumeration, on_event, start
+        ).run()
 
 
 class _SearchRun:
@@ -148,6 +151,7 @@ class _SearchRun:
         experiment: Experiment,
         study: Study,
         settings: EvaluationSettings,
+        described: WorkloadDescription,
         enumeration: Enumeration,
         on_event: OnEvent,
         start: float,
@@ -155,6 +159,7 @@ class _SearchRun:
         self.experiment = experiment
         self.study = study
         self.settings = settings
+        self.quality_known = described.quality is not None
         self.enumeration = enumeration
         self.on_event = on_event
         self.start = start
@@ -294,6 +299,8 @@ class _SearchRun:
     def _on_trial(self, trial: Trial) -> None:
         self.study.spend(self._spent_s())
         result = self._result = result_of(self.experiment, self.study.trials(), Confirmation())
+        if trial.number == 0 and not self.quality_known and result.scarcity is not None:
+            self.on_event(DataScarce(scarcity=result.scarcity))
         estimate, view = estimate_of(result.trials), result.view(trial)
         self.on_event(
             TrialFinished(

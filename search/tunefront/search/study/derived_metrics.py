@@ -7,7 +7,7 @@ from dataclasses import replace
 from tunefront.evaluators import Evaluation, Measurement, Metric, reference_rate, widened
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.metrics import QUALITY_DROP, cost_metric, rates_of
-from tunefront.search.experiment.objective import quality_drop
+from tunefront.search.experiment.objective import has_level, quality_drop
 
 BETWEEN_PROCESSES = 0.01
 """Relative standard deviation of a speed-up between fresh processes, before rounds have shown it.
@@ -44,6 +44,8 @@ def derive_measurements(
 ) -> dict[str, Measurement]:
     """Return all measurements of a trial by metric, without needing the experiment (for workers).
 
+    The quality drop is left out if the baseline's quality cannot be distinguished from 0.
+
     Args:
         evaluation: The trial's evaluation, final or interim.
         baseline: The baseline's evaluation; None for the baseline itself, or if it failed.
@@ -60,7 +62,7 @@ def derive_measurements(
             relative = with_deviation(evaluation.relative, BETWEEN_PROCESSES)
             measurements |= steadied(measurements, measured, relative, base.value)
     measurements |= costs(measurements, measured, price_per_hour)
-    if primary.name in measurements:
+    if primary.name in measurements and has_level(primary, baseline or evaluation):
         measurements[QUALITY_DROP.name] = (
             quality_drop(primary, evaluation, baseline)
             if baseline is not None

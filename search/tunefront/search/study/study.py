@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, cast
 from tunefront.evaluators import Evaluation, Measurement
 from tunefront.evaluators.isolation.codec import CodecError, from_plain, to_plain
 from tunefront.search.experiment.experiment import Experiment
+from tunefront.search.experiment.metrics import QUALITY_DROP
+from tunefront.search.experiment.scarcity import near_zero_problem
 from tunefront.spaces import Catalog, Configuration, StudyError
 
 from .confirmation import Confirmation
@@ -207,15 +209,23 @@ class Study:
         needed += [limit.metric for limit in self.experiment.limits]
         for name in needed:
             if name not in measurements or not math.isfinite(measurements[name].value):
-                found = measurements[name].value if name in measurements else "nothing"
                 return Evaluation(
                     status="failed",
                     cause="invalid output",
                     stage="measure",
-                    message=f"{name} must be a finite number, but got {found}",
+                    message=self._why_invalid(name, measurements),
                     seconds=evaluation.seconds,
                 )
         return None
+
+    def _why_invalid(self, name: str, measurements: Mapping[str, Measurement]) -> str:
+        """Return why an objective or limit has no finite value."""
+        if name in measurements:
+            return f"{name} must be a finite number, but got {measurements[name].value}"
+        quality = measurements.get(self.experiment.primary.name)
+        if name == QUALITY_DROP.name and quality is not None:
+            return near_zero_problem(self.experiment, quality.value)
+        return f"{name} must be a finite number, but got nothing"
 
     def _measurements(
         self, evaluation: Evaluation, baseline: Trial | None

@@ -9,6 +9,7 @@ from tunefront.search.run.events import (
     ConfigurationsTooLarge,
     ConfirmationRoundFinished,
     ConfirmationStarted,
+    DataScarce,
     Event,
     FailureInferred,
     NothingToRun,
@@ -70,6 +71,11 @@ def _(event: WorkloadCheckStarted) -> str:
 @_text.register
 def _(event: WorkloadNoted) -> str:
     return event.note
+
+
+@_text.register
+def _(event: DataScarce) -> str:
+    return str(event.scarcity)
 
 
 @_text.register

@@ -151,6 +151,7 @@ def result_record(result: Result) -> dict[str, Any]:
         "schema": 1,
         "experiment": result.experiment.name,
         "headline": result.headline(),
+        "scarcity": None if result.scarcity is None else str(result.scarcity),
         "trials": len(result.trials),
         "failed": sum(trial.status == "failed" for trial in result.trials),
         "skipped": [str(failure) for failure in result.inferred_failures],

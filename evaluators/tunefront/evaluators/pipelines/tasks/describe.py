@@ -4,10 +4,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tunefront.evaluators.pipelines.workload import build_workload
+import numpy as np
+
+from tunefront.evaluators.pipelines.workload import AnyWorkload, build_workload
+from tunefront.evaluators.statistics.quality_sample import QualitySample, quality_sample
 from tunefront.evaluators.store.digest import digest_of
 from tunefront.evaluators.store.store import fingerprint_of
 from tunefront.evaluators.workloads.base import TensorWorkload
+from tunefront.evaluators.workloads.quality import Quality
 from tunefront.evaluators.workloads.sources.files_read import files_read
 from tunefront.evaluators.workloads.spec import WorkloadSpec
 from tunefront.spaces import Configuration
@@ -33,12 +37,14 @@ class WorkloadDescription:
         parameters: Number of parameters of the module; 0 if unknown or without a torch module.
         module: Name of the module's class; empty if unknown.
         notes: Differences from the experiment file, such as a shorter maximum length.
+        quality: The items of the unchanged model's quality; None if it was not evaluated.
     """
 
     fingerprint: str
     parameters: int = 0
     module: str = ""
     notes: tuple[str, ...] = ()
+    quality: QualitySample | None = None
 
 
 def describe(request: DescribeRequest) -> WorkloadDescription:
@@ -52,8 +58,9 @@ def describe(request: DescribeRequest) -> WorkloadDescription:
         workload = build_workload(spec, request.configuration)
         module = workload.load_module() if isinstance(workload, TensorWorkload) else None
         requests = workload.requests(2, 1)
+        quality: Quality | None = None
         if module is not None and isinstance(workload, TensorWorkload):
-            check_runs(workload, module, requests)
+            quality = check_runs(workload, module, requests)
         files = [*workload.files()]
         if spec.calibration is not None:
             files += calibration_of(spec, request.configuration).files()
@@ -68,7 +75,12 @@ def describe(request: DescribeRequest) -> WorkloadDescription:
         parameters=0 if module is None else sum(p.numel() for p in module.parameters()),
         module="" if module is None else type(module).__name__,
         notes=(*workload.notes(), *item_notes(workload, requests)),
+        quality=None if quality is None else _sample(quality, workload),
     )
+
+
+def _sample(quality: Quality, workload: AnyWorkload) -> QualitySample | None:
+    return quality_sample(np.stack([quality.items, quality.weights]), workload.primary.scale)
 
 
 def _digests_of(paths: Iterable[Path], folder: Path) -> list[str]:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 CALIBRATION_REQUESTS = 8
 CALIBRATION_BATCH = 4
+CALIBRATION_ITEMS = CALIBRATION_REQUESTS * CALIBRATION_BATCH
+"""Number of items that techniques and builds are calibrated with."""
 PLANS_FILE = "plans.json"
 WEIGHTS_FILE = "model.safetensors"
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from tunefront.evaluators.pipelines.workload import AnyWorkload
 from tunefront.evaluators.store.digest import digest_of
 from tunefront.evaluators.workloads.base import TensorWorkload
+from tunefront.evaluators.workloads.quality import Quality
 from tunefront.spaces import TunefrontError, WorkloadError
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from tunefront.evaluators.interfaces.tensors import Inputs
     from tunefront.evaluators.statistics.arrays import Array
 
+CheckedT = TypeVar("CheckedT")
 MASK = "attention_mask"
 """Input that is 0 at padding."""
 ROWS_CHECKED, REQUESTS_TRIED = 4, 8
@@ -31,8 +33,11 @@ class _CheckedEnough(BaseException):
 
 def check_runs(
     workload: TensorWorkload, module: "torch.nn.Module", requests: "list[Inputs]"
-) -> None:
+) -> Quality | None:
     """Run one request, a batch against its items, and `calls_checked` requests of the quality.
+
+    Returns:
+        The quality, of a part of the items if there are many; None if it needs further requests.
 
     Raises:
         WorkloadError: If one of them fails.
@@ -52,7 +57,8 @@ def check_runs(
         return plain(inputs)
 
     with suppress(_CheckedEnough):
-        _checked("quality", lambda: workload.quality(run, None, lambda items, weights: True))
+        return _checked("quality", lambda: workload.quality(run, None, lambda items, weights: True))
+    return None
 
 
 def item_notes(workload: AnyWorkload, requests: "list[Inputs]") -> tuple[str, ...]:
@@ -119,9 +125,9 @@ def _alone(batch: "Inputs", row: int) -> "Inputs":
     }
 
 
-def _checked(key: str, call: Callable[[], object]) -> None:
+def _checked(key: str, call: Callable[[], CheckedT]) -> CheckedT:
     try:
-        call()
+        return call()
     except TunefrontError:
         raise
     except Exception as error:  # a user's code can raise anything

@@ -51,6 +51,7 @@ EXTENSION = Extension(
         Requirement(distribution="openvino", extra="openvino"),
         Requirement(distribution="nncf", extra="openvino"),
     ),
+    calibrated_when=(Condition(choice="quantization_method", test="==", operands=("static",)),),
     imports={"build": PROGRAMS, "open": ("numpy", _NO_TELEMETRY, "openvino")},
     provides={
         "runtime": "tunefront.evaluators.runtimes.openvino.runtime:OpenVino",
