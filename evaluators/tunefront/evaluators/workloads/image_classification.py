@@ -44,7 +44,7 @@ class ImageClassification(TensorWorkload):
 
     task = "image-classification"
     files_are_complete = True
-    calls_checked = 1
+    calls_checked = 8
     architecture = "vision"
     metrics = METRICS
 

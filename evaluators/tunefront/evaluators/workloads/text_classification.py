@@ -41,7 +41,7 @@ class TextClassification(TensorWorkload):
 
     task = "text-classification"
     files_are_complete = True
-    calls_checked = 1
+    calls_checked = 8
     architecture = "encoder"
     metrics = METRICS
     inputs = TOKEN_INPUTS

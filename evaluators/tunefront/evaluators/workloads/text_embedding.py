@@ -51,7 +51,7 @@ class TextEmbedding(TensorWorkload):
 
     task = "text-embedding"
     files_are_complete = True
-    calls_checked = 1
+    calls_checked = 8
     architecture = "encoder"
     metrics = (
         Metric(
