@@ -8,7 +8,6 @@ import pytest
 
 from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment, Trial
-from tunefront.search.experiment.schema import next_time
 from tunefront.search.study.duration_estimate import estimate_of, recorded_estimate
 from tunefront.search.study.study import Study
 from tunefront.spaces import Configuration, ExperimentError
@@ -62,25 +61,6 @@ def test_the_record_of_the_quick_check_serves_until_there_is_another(
     found = recorded_estimate(experiment)
     assert found is not None
     assert (found.trials, found.with_build_s) == (1, 1.0)
-
-
-@pytest.mark.parametrize(
-    ("written", "expected"),
-    [
-        ("07:00", datetime(2030, 2, 1, 7, 0)),
-        ("19:30", datetime(2030, 2, 1, 19, 30)),
-        ("22:15", datetime(2030, 1, 31, 22, 15)),
-        ("2030-02-03 06:30", datetime(2030, 2, 3, 6, 30)),
-    ],
-)
-def test_a_deadline_is_the_next_such_time(written: str, expected: datetime) -> None:
-    assert next_time(written, NOW) == expected
-
-
-@pytest.mark.parametrize("written", ["7 o'clock", "25:00", "7", "", "2030-01-31 07:00"])
-def test_what_is_no_time_to_come_is_refused(written: str) -> None:
-    with pytest.raises(ValueError, match="a time"):
-        next_time(written, NOW)
 
 
 def test_the_first_of_hours_and_time_ends_it(load: Callable[..., Experiment]) -> None:

@@ -21,8 +21,9 @@ from tunefront.spaces import (
 )
 
 from .document import slug_of
+from .local_time import next_time, seconds_between
 from .objective import Limit, Objective
-from .schema import ConfirmationSection, next_time
+from .schema import ConfirmationSection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +61,7 @@ class Budget:
         if self.hours is not None:
             bounds.append(self.hours * 3600 - spent_s)
         if self.until is not None:
-            bounds.append((next_time(self.until, now) - now).total_seconds())
+            bounds.append(seconds_between(now, next_time(self.until, now)))
         return max(0.0, min(bounds)) if bounds else None
 
 

@@ -1,11 +1,13 @@
 """Schema of an experiment file: keys, types and ranges."""
 
-from datetime import datetime, time, timedelta
+from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from tunefront.evaluators import Architecture, Direction
+
+from .local_time import next_time
 
 
 class _Section(BaseModel):
@@ -54,27 +56,6 @@ class BudgetSection(_Section):
         if isinstance(written, str):
             next_time(written, datetime.now())
         return written
-
-
-def next_time(written: str, now: datetime) -> datetime:
-    """Return the deadline: the next occurrence of a time of day, or the given date and time.
-
-    Raises:
-        ValueError: If the text is neither, or the date and time are in the past.
-    """
-    try:
-        if len(written) > len("23:59"):
-            named = datetime.fromisoformat(written).replace(tzinfo=None)
-            if named > now:
-                return named
-            raise ValueError(f"a time to come, but {written} is over,")
-        hour = time.fromisoformat(written)
-    except ValueError as error:
-        if "is over" in str(error):
-            raise
-        raise ValueError("a time such as '07:00' or '2030-01-31 07:00'") from error
-    today = datetime.combine(now.date(), hour)
-    return today if today > now else today + timedelta(days=1)
 
 
 class MeasurementSection(_Section):

@@ -5,9 +5,10 @@ Pure values: this module reads no clock and knows no terminal (terminal/live.py 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from tunefront.search.experiment.experiment import Experiment
+from tunefront.search.experiment.local_time import after_seconds, seconds_between
 from tunefront.search.results.result import Result
 from tunefront.search.study.duration_estimate import estimate_of
 from tunefront.search.study.live_stage import STARTING, LiveStage
@@ -146,7 +147,7 @@ def snapshot_of(progress: Progress, stages: Mapping[int, LiveStage], now: dateti
         stages: The current stages of running trials, by trial number.
         now: The moment.
     """
-    since_s = (now - progress.at).total_seconds()
+    since_s = seconds_between(progress.at, now)
     result, running = progress.result, progress.running
     counts = _counts(result)
     front = result.front.trials if result is not None else ()
@@ -178,14 +179,14 @@ def _now(trial: Trial, stage: LiveStage | None, now: datetime) -> RunningTrial:
     return RunningTrial(
         trial=trial.name(),
         stage=stage.text if stage is not None else STARTING,
-        seconds=max(0.0, (now - since).total_seconds()),
+        seconds=max(0.0, seconds_between(since, now)),
         expected_s=trial.expected_s,
     )
 
 
 def _end(progress: Progress, now: datetime) -> tuple[float | None, str]:
     """Return the seconds until the result, confirmation included, and a text for what ends it."""
-    since_s = (now - progress.at).total_seconds()
+    since_s = seconds_between(progress.at, now)
     bound = progress.experiment.budget.deadline_text
     all_s = None if progress.all_s is None else max(0.0, progress.all_s - since_s)
     if progress.phase:
@@ -214,7 +215,7 @@ def _end(progress: Progress, now: datetime) -> tuple[float | None, str]:
 
 def _clock(now: datetime, seconds: float) -> str:
     """Format the time of day in `seconds`, with the weekday if it is not today."""
-    then = now + timedelta(seconds=seconds)
+    then = after_seconds(now, seconds)
     return f"{then:%H:%M}" if then.date() == now.date() else f"{then:%a %H:%M}"
 
 
@@ -245,7 +246,7 @@ class _Pace:
             return None
         experiment = progress.experiment
         concurrent = progress.concurrent or experiment.concurrent_trials
-        elapsed = {t.number: (now - (t.started or now)).total_seconds() for t in progress.running}
+        elapsed = {t.number: seconds_between(t.started or now, now) for t in progress.running}
         open_s = [
             max(0.0, (trial.expected_s or estimate.mean_s) - elapsed[trial.number])
             for trial in progress.running
