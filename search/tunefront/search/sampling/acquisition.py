@@ -9,14 +9,15 @@ from tunefront.evaluators.statistics.arrays import Floats
 from tunefront.search.experiment.objective import Objective
 from tunefront.search.sampling.surrogate.targets import TargetScale
 
+from .improvement import Improvement
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acquisition:
     """Acquisition terms of a list of configurations; arrays have one row for each of them.
 
     Attributes:
-        gain: Expected hypervolume improvement, `(candidates,)`.
-        covered: Hypervolume of the current front.
+        improvement: Expected hypervolume improvements.
         feasibility: Probability that all limits are kept, `(candidates,)`.
         success: Probability that the trial does not fail, `(candidates,)`.
         pending_penalty: Penalty factor for similarity to running trials, 0.2 (equal) to 1,
@@ -27,8 +28,7 @@ class Acquisition:
         seconds: Expected seconds, given what is already built, `(candidates,)`.
     """
 
-    gain: Floats
-    covered: float
+    improvement: Improvement
     feasibility: Floats
     success: Floats
     pending_penalty: Floats
@@ -46,7 +46,9 @@ class Acquisition:
         deviations replaces the improvement.
         """
         chance: Floats = self.feasibility * self.success * self.pending_penalty
-        gain = self.gain if (self.gain * chance).max() > 1e-12 else self.deviation.prod(axis=1)
+        gain = self.improvement.gain
+        if (gain * chance).max() <= 1e-12:
+            gain = self.deviation.prod(axis=1)
         value: Floats = gain * chance / self.seconds
         return value
 
@@ -57,8 +59,14 @@ class Acquisition:
         Each gain is multiplied by the probabilities that the trial keeps the limits and does not
         fail.
         """
-        gains = self.gain * self.feasibility * self.success / max(self.covered, 1e-300)
+        gains = self._shares * self.feasibility * self.success
         return np.asarray(-np.sort(-gains))
+
+    @property
+    def _shares(self) -> Floats:
+        """Expected improvements as shares of the front's hypervolume, `(candidates,)`."""
+        shares: Floats = self.improvement.gain / max(self.improvement.covered, 1e-300)
+        return shares
 
     def describe(self, row: int, objectives: Sequence[Objective]) -> str:
         """Describe the prediction for one configuration.
@@ -67,7 +75,9 @@ class Acquisition:
             row: Index of the configuration.
             objectives: Objectives in the order of the columns of `mean`.
         """
-        parts = [f"expected to add {self.gain[row] / max(self.covered, 1e-300):.1%} to the front"]
+        samples = self.improvement.samples
+        how = f" (hypervolume approximated by {samples:,} samples)" if samples else ""
+        parts = [f"expected to add {self._shares[row]:.1%} to the front{how}"]
         for place, objective in enumerate(objectives):
             value, spread = objective.sign * self.mean[row, place], self.deviation[row, place]
             if self.scales[place] == "log":

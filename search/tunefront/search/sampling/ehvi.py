@@ -15,8 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from tunefront.evaluators.statistics.arrays import Floats, Indices
 from tunefront.search.experiment.objective import Limit, Objective
-from tunefront.search.front.pareto import hypervolume, nondominated
-from tunefront.search.sampling.hypervolume_improvement import expected_hypervolume_improvement
+from tunefront.search.front.pareto import nondominated
 from tunefront.search.sampling.surrogate.encoding import encode
 from tunefront.search.sampling.surrogate.gaussian_process import GaussianProcess, fit
 from tunefront.search.study.trial import Trial
@@ -24,6 +23,7 @@ from tunefront.spaces import Choice, Configuration
 
 from .acquisition import Acquisition
 from .base import Proposal, Sampler
+from .improvement import improvement_of
 from .predictions import ALWAYS_REFIT_BELOW, REFIT_GROWTH, PredictionCache, Predictions
 
 T = TypeVar("T")
@@ -244,8 +244,7 @@ class EhviSampler(Sampler):
             self._candidates[predictions.predicted], self._candidates[self._rows(measured)]
         )
         return Acquisition(
-            gain=expected_hypervolume_improvement(front, reference, mean, deviation),
-            covered=hypervolume(front, reference),
+            improvement=improvement_of(front, reference, mean, deviation),
             feasibility=predictions.feasibility()[own],
             success=predictions.success()[own],
             pending_penalty=self._pending_penalty(rows, running)

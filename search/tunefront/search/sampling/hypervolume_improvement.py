@@ -33,7 +33,7 @@ def expected_hypervolume_improvement(
     lowers: list[Floats] = []
     for objective in range(len(reference)):
         cuts = np.append(np.unique(inside[:, objective]), reference[objective])
-        below = _expected_below(cuts, mean[:, objective], deviation[:, objective])
+        below = expected_below(cuts, mean[:, objective], deviation[:, objective])
         overlaps.append(np.diff(below, axis=1, prepend=0.0).astype(np.float32))
         lowers.append(np.concatenate([[-np.inf], cuts[:-1]]))
     open_cells = (~_dominated(inside, lowers)).astype(np.float32)
@@ -56,7 +56,7 @@ def _covered(overlaps: list[Singles], open_cells: Singles) -> Floats:
     return np.asarray(total, dtype=np.float64)
 
 
-def _expected_below(cuts: Floats, mean: Floats, deviation: Floats) -> Floats:
+def expected_below(cuts: Floats, mean: Floats, deviation: Floats) -> Floats:
     """Return E[max(cut - value, 0)] for each cut, `(candidates, cuts)`."""
     away = (cuts[None, :] - mean[:, None]) / deviation[:, None]
     density = np.exp(-0.5 * away**2) / np.sqrt(2 * np.pi)

@@ -47,9 +47,11 @@ MOST_COMBINATIONS = 20_000
 class FrontSampler(BaseSampler):
     """Optuna sampler by expected hypervolume improvement over a list of runnable combinations.
 
-    Supports any number of objectives. Constraints (`Trial.set_constraint`) and failures are
-    modelled. No combination is proposed twice while an untried one is left. Numeric parameters are
-    discretised to at most 33 values.
+    Supports any number of objectives. The improvement is exact, except for fronts that would take
+    more than about half a second of one core (roughly 100 points and 4,000 untried combinations at
+    7 objectives): there the hypervolume is approximated by 512 to 16,384 samples. Constraints
+    (`Trial.set_constraint`) and failures are modelled. No combination is proposed twice while an
+    untried one is left. Numeric parameters are discretised to at most 33 values.
 
     Args:
         space: Distributions by parameter, as `Study.ask` takes them. If None, they are inferred

@@ -1,0 +1,33 @@
+"""What a proposal says about its prediction."""
+
+import numpy as np
+
+from tunefront.search.experiment.objective import Objective
+from tunefront.search.sampling.acquisition import Acquisition
+from tunefront.search.sampling.improvement import Improvement
+
+
+def acquisition(samples: int) -> Acquisition:
+    return Acquisition(
+        improvement=Improvement(gain=np.array([0.1, 0.4]), covered=2.0, samples=samples),
+        feasibility=np.array([1.0, 0.5]),
+        success=np.ones(2),
+        pending_penalty=np.ones(2),
+        mean=np.array([[1.0], [2.0]]),
+        deviation=np.array([[0.5], [0.25]]),
+        scales=["linear"],
+        seconds=np.ones(2),
+    )
+
+
+def test_an_approximated_hypervolume_is_named_in_the_reason() -> None:
+    objectives = [Objective(metric="latency_ms", direction="minimize")]
+    rest = "latency_ms 2 ± 0.25, keeps the limits at 50%, runs at 100%"
+    assert acquisition(0).describe(1, objectives) == f"expected to add 20.0% to the front, {rest}"
+    assert acquisition(4096).describe(1, objectives) == (
+        f"expected to add 20.0% to the front (hypervolume approximated by 4,096 samples), {rest}"
+    )
+
+
+def test_gains_are_shares_of_the_front_s_hypervolume_times_probabilities() -> None:
+    assert acquisition(0).gains.tolist() == [0.1, 0.05]
