@@ -16,9 +16,9 @@ from tunefront.evaluators.statistics.arrays import Floats, Indices
 
 from .hypervolume_improvement import expected_below
 
-CHUNK = 200_000
+_CHUNK = 200_000
 """Array elements processed at once; the arrays then stay in the processor's cache."""
-ROUNDING = 1e-12
+_ROUNDING = 1e-12
 """Improvements below this share of the whole volume are rounding errors and count as zero."""
 
 
@@ -92,7 +92,7 @@ def improvement_over_boxes(boxes: Boxes, mean: Floats, deviation: Floats) -> Flo
         mean: Predicted means, `(candidates, objectives)`.
         deviation: Predicted standard deviations, `(candidates, objectives)`, positive.
     """
-    some = max(1, CHUNK // max(1, len(boxes.low)))
+    some = max(1, _CHUNK // max(1, len(boxes.low)))
     parts = [
         _improvement(boxes, mean[begin : begin + some], deviation[begin : begin + some])
         for begin in range(0, len(mean), some)
@@ -110,4 +110,4 @@ def _improvement(boxes: Boxes, mean: Floats, deviation: Floats) -> Floats:
         overlap -= below[:, boxes.low[:, objective]]
         inside *= overlap
     gain = whole - inside.sum(axis=1)
-    return np.where(gain > ROUNDING * whole, gain, 0.0)
+    return np.where(gain > _ROUNDING * whole, gain, 0.0)

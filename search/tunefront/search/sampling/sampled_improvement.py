@@ -16,7 +16,7 @@ from scipy.stats import qmc
 
 from tunefront.evaluators.statistics.arrays import Floats
 
-CHUNK = 200_000
+_CHUNK = 200_000
 """Array elements processed at once; the arrays then stay in the processor's cache."""
 
 
@@ -43,7 +43,7 @@ def sampled_improvement(
     attained = _power(_farthest((reference - front) / span, directions), objectives)
     middle, spread = (reference - mean) / span, deviation / span
     gains: list[Floats] = []
-    some = max(1, CHUNK // samples)
+    some = max(1, _CHUNK // samples)
     for begin in range(0, len(mean), some):
         part = slice(begin, begin + some)
         reached = np.full((len(middle[part]), samples), np.inf)
@@ -66,7 +66,7 @@ def _farthest(points: Floats, directions: Floats) -> Floats:
         points: Distances of the front's points from the reference, `(points, objectives)`.
         directions: Unit vectors, `(samples, objectives)`.
     """
-    some = max(1, CHUNK // points.size)
+    some = max(1, _CHUNK // points.size)
     parts = [
         (points[None] / directions[begin : begin + some, None]).min(axis=2).max(axis=1)
         for begin in range(0, len(directions), some)
