@@ -2,6 +2,7 @@
 
 import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,12 @@ from tunefront.spaces import (
     Context,
     Exclusion,
     Extension,
+    Gpu,
     Requirement,
     SpaceError,
     Value,
     build_space,
+    preset_space,
     supported_formats,
 )
 from tunefront.spaces.hardware import LIBRARIES
@@ -122,6 +125,31 @@ def test_a_preset_has_exactly_the_formats_of_every_processor(
         if all(value in written[name] for name, value in values.items())
     }
     assert tried == expected
+
+
+@pytest.mark.parametrize("processor", PROCESSORS)
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_lists_the_precisions_that_are_not_emulated(
+    preset: str, processor: str, context: Callable[..., Context]
+) -> None:
+    """Nothing else is left out, and missing libraries change nothing."""
+    here = context(isa=PROCESSORS[processor]).hardware
+    found = preset_space(preset, CATALOG, here)
+    assert {**found, "precision": None} == {**PRESETS[preset], "precision": None}
+    bf16 = preset.startswith("cuda") or processor in ("avx512-bf16", "amx", "arm-bf16")
+    written = PRESETS[preset]["precision"]
+    assert isinstance(written, list)
+    assert found["precision"] == [one for one in written if one != "bf16" or bf16]
+    assert preset_space(preset, CATALOG, replace(here, libraries={})) == found
+
+
+@pytest.mark.parametrize(("capability", "bf16"), [((7, 5), False), ((8, 0), True), ((9, 0), True)])
+def test_a_preset_for_gpus_has_bf16_where_all_of_them_have_it(
+    capability: tuple[int, int], bf16: bool, context: Callable[..., Context]
+) -> None:
+    gpus = tuple(Gpu(name="A", memory_mb=1, capability=one) for one in ((9, 0), capability))
+    found = preset_space("cuda-inference", CATALOG, context(gpus=gpus).hardware)
+    assert found["precision"] == (["fp32", "bf16", "fp16"] if bf16 else ["fp32", "fp16"])
 
 
 @pytest.mark.parametrize("preset", [name for name in PRESETS if name.startswith("cpu")])

@@ -1,10 +1,12 @@
 """The number formats of each runtime on one processor and another, all of them written down."""
 
+from dataclasses import replace
+
 import pytest
 from tests.processors import PROCESSORS, hardware_with
 
 from tunefront.evaluators import builtin_catalog
-from tunefront.spaces import Hardware, number_formats, supported_formats
+from tunefront.spaces import Gpu, Hardware, number_formats, supported_formats
 
 CATALOG = builtin_catalog()
 RUNTIMES = CATALOG.names("runtime")
@@ -155,6 +157,23 @@ def test_instruction_sets_do_not_count_on_a_gpu() -> None:
     on_gpu = refusals("torch", old, device="cuda")
     assert on_gpu["bf16", "none"] is None
     assert on_gpu == refusals("torch", hardware_with("amx"), device="cuda")
+
+
+@pytest.mark.parametrize("runtime", ["torch", "inductor"])
+def test_bf16_needs_a_gpu_that_has_it(runtime: str) -> None:
+    """The least capable GPU counts; a processor without bf16 does not."""
+    turing = Gpu(name="Turing", memory_mb=1, capability=(7, 5))
+    ampere = Gpu(name="Ampere", memory_mb=1, capability=(8, 6))
+    text = "this GPU has no bf16 arithmetic (compute capability below 8.0): it would be emulated"
+    for gpus, expected in (((ampere,), None), ((turing,), text), ((ampere, turing), text)):
+        here = replace(hardware_with("avx2"), gpus=gpus)
+        found = refusals(runtime, here, device="cuda")
+        assert found["bf16", "none"] == expected
+        assert found["fp32", "none"] is None
+        lacking = [one.lacking for one in number_formats(CATALOG, runtime, here, device="cuda")]
+        assert any(lacking) == (expected is not None)
+    here = replace(hardware_with("amx"), gpus=(turing,))
+    assert refusals(runtime, here)["bf16", "none"] is None
 
 
 @pytest.mark.parametrize("processor", PROCESSORS)

@@ -12,6 +12,7 @@ from .catalog import (
     Catalog,
     NumberFormatSupport,
     number_formats,
+    preset_space,
     supported_formats,
 )
 from .choice import STAGES, Choice, Condition, Stage, Value
@@ -87,6 +88,7 @@ __all__ = [
     "did_you_mean",
     "is_declaration",
     "number_formats",
+    "preset_space",
     "resources_of",
     "show",
     "supported_formats",

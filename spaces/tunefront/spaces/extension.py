@@ -72,21 +72,32 @@ class Exclusion:
         when: Conditions on the configuration; the combination is excluded if all of them hold.
         reason: Why it can't run.
         unless_isa: Instruction sets (as in `Hardware.isa`) of which one suffices to allow the
-            combination; they count on the device `cpu` only, elsewhere nothing is excluded. The
-            combination is excluded on every machine if empty.
+            combination; they count on the device `cpu` only, elsewhere nothing is excluded.
+        unless_capability: CUDA compute capability that allows the combination if all GPUs have it;
+            it counts on the device `cuda` only. Without this and `unless_isa` the combination is
+            excluded on every machine.
     """
 
     when: tuple[Condition, ...]
     reason: str
     unless_isa: frozenset[str] = frozenset()
+    unless_capability: tuple[int, int] | None = None
+
+    @property
+    def depends_on_hardware(self) -> bool:
+        """Whether some machines can run the combination."""
+        return bool(self.unless_isa) or self.unless_capability is not None
 
     def applies(self, values: Mapping[str, Value], hardware: Hardware) -> bool:
         """Return whether these values are excluded on this machine."""
         if not all(condition.holds(values[condition.choice]) for condition in self.when):
             return False
-        return not self.unless_isa or (
-            values["device"] == "cpu" and not hardware.isa & self.unless_isa
-        )
+        if not self.depends_on_hardware:
+            return True
+        if values["device"] == "cpu":
+            return bool(self.unless_isa) and not hardware.isa & self.unless_isa
+        least = self.unless_capability
+        return least is not None and any(gpu.capability < least for gpu in hardware.gpus)
 
 
 Purpose = Literal["load", "build", "open"]

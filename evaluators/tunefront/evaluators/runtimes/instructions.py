@@ -1,4 +1,4 @@
-"""Instruction sets that number formats need on a processor, as exclusions of runtimes."""
+"""What number formats need of a processor or a GPU, as exclusions of runtimes."""
 
 from tunefront.spaces import Condition, Exclusion
 
@@ -13,6 +13,11 @@ BF16 = Exclusion(
     when=(_precision("bf16"),),
     unless_isa=_AVX_BF16 | {"bf16"},
     reason="this processor has no bf16 instructions: it would be emulated",
+)
+BF16_ON_GPU = Exclusion(
+    when=(_precision("bf16"),),
+    unless_capability=(8, 0),
+    reason="this GPU has no bf16 arithmetic (compute capability below 8.0): it would be emulated",
 )
 FP16 = Exclusion(
     when=(_precision("fp16"),),

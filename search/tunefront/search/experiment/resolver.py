@@ -35,6 +35,7 @@ from tunefront.spaces import (
     detect_hardware,
     did_you_mean,
     is_declaration,
+    preset_space,
 )
 
 from .document import Document, find_experiment, read_document, slug_of
@@ -352,7 +353,7 @@ class _Resolver:
                     ["space", "preset"],
                     f"unknown preset {preset!r}{did_you_mean(str(preset), PRESETS)}",
                 )
-            written = {**PRESETS[preset], **written}
+            written = {**preset_space(preset, catalog, self.hardware), **written}
         choices = [self._choice(catalog, "space", name, values) for name, values in written.items()]
         named = {choice.name for choice in choices}
         # Choices that only the baseline sets have that value in every trial.

@@ -4,7 +4,7 @@ from tunefront.spaces.extension import Extension
 
 from .catalog import EXPERIMENT, Catalog
 from .execution import EXTENSION as _EXECUTION
-from .formats import NumberFormatSupport, number_formats, supported_formats
+from .formats import NumberFormatSupport, number_formats, preset_space, supported_formats
 from .numerics import EXTENSION as _NUMERICS
 from .numerics import NOT_QUANTIZED
 from .presets import KNOWN_GOOD, PRESETS
@@ -23,5 +23,6 @@ __all__ = [
     "Catalog",
     "NumberFormatSupport",
     "number_formats",
+    "preset_space",
     "supported_formats",
 ]

@@ -83,6 +83,7 @@ def exclusion_rules(
 ) -> tuple[Rule, ...]:
     """Return the rules of exclusions; those that hold on every machine come first."""
     excludes = [(extension, one) for extension in extensions for one in extension.excludes]
+    excludes.sort(key=lambda pair: pair[1].depends_on_hardware)
     return _grouped(
         "excluded",
         [
@@ -90,11 +91,13 @@ def exclusion_rules(
                 _active_when(extension, kinds),
                 (
                     *(condition.choice for condition in exclusion.when),
-                    *(("device",) if exclusion.unless_isa else ()),
+                    *(("device",) if exclusion.depends_on_hardware else ()),
                 ),
                 _excluding(exclusion),
             )
-            for extension, exclusion in sorted(excludes, key=lambda pair: bool(pair[1].unless_isa))
+            for extension, exclusion in sorted(
+                excludes, key=lambda pair: pair[1].depends_on_hardware
+            )
         ],
     )
 

@@ -1,7 +1,7 @@
 """The number formats that each runtime can run on a machine.
 
-`init`, `doctor`, the conformance suite and the tests use this; the rules of a space come from the
-same extensions.
+Presets, `init`, `doctor`, the conformance suite and the tests use this; the rules of a space come
+from the same extensions.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,6 +17,10 @@ from .numerics import (
     QUANTIZATION_BITS,
     QUANTIZATION_METHOD,
 )
+from .presets import PRESETS
+
+_ANY_CAPABILITY = (99, 0)
+"""A compute capability above that of any GPU."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +30,7 @@ class NumberFormatSupport:
     Attributes:
         values: The choices of the format: precision, bits, and below 16 bits the method.
         refusal: Why it can't run; None if it can.
-        lacking: Whether it can't run only because the processor lacks instructions.
+        lacking: Whether it can't run only because the processor or the GPU lacks instructions.
     """
 
     values: Mapping[str, Value]
@@ -46,7 +50,11 @@ def number_formats(
     catalog: Catalog, runtime: str, hardware: Hardware, *, device: str = "cpu"
 ) -> Iterator[NumberFormatSupport]:
     """Yield whether a runtime can run each number format, with groups of the default size."""
-    everything = replace(hardware, isa=frozenset(INSTRUCTION_SETS))
+    everything = replace(
+        hardware,
+        isa=frozenset(INSTRUCTION_SETS),
+        gpus=tuple(replace(gpu, capability=_ANY_CAPABILITY) for gpu in hardware.gpus),
+    )
     for values in _formats(catalog):
         wanted = {**values, "runtime": runtime, "device": device}
         refusal = catalog.refusal(wanted, hardware)
@@ -60,6 +68,33 @@ def supported_formats(
     """Return the number formats that a runtime can run on a machine, by the values of choices."""
     found = number_formats(catalog, runtime, hardware, device=device)
     return [support.values for support in found if support.refusal is None]
+
+
+def preset_space(preset: str, catalog: Catalog, hardware: Hardware) -> dict[str, object]:
+    """Return the values of a preset, without the precisions that this machine would emulate.
+
+    Args:
+        preset: Name of the preset.
+        catalog: The catalogue.
+        hardware: The machine.
+    """
+    space = dict(PRESETS[preset])
+    devices = space["device"] if "device" in space else catalog.kind("device").default
+    device = str(_listed(devices)[0])
+    found = [
+        support
+        for runtime in _listed(space["runtime"])
+        for support in number_formats(catalog, str(runtime), hardware, device=device)
+    ]
+    supported = {one.values[PRECISION.name] for one in found if one.refusal is None}
+    lacking = {one.values[PRECISION.name] for one in found if one.lacking}
+    values = _listed(space[PRECISION.name])
+    space[PRECISION.name] = [one for one in values if one not in lacking - supported]
+    return space
+
+
+def _listed(values: object) -> list[object]:
+    return list(values) if isinstance(values, list | tuple) else [values]
 
 
 def _formats(catalog: Catalog) -> Iterator[Mapping[str, Value]]:

@@ -1,7 +1,7 @@
 """What AOTInductor supports and requires."""
 
 from tunefront.evaluators.isolation.preload import PRELOAD, PROGRAMS
-from tunefront.evaluators.runtimes.instructions import BF16
+from tunefront.evaluators.runtimes.instructions import BF16, BF16_ON_GPU
 from tunefront.spaces import NOT_QUANTIZED, Condition, Extension, Requirement
 
 _QUANTIZED = Condition(choice="quantization_bits", test="<", operands=(NOT_QUANTIZED,))
@@ -18,7 +18,7 @@ EXTENSION = Extension(
         "quantization_method": frozenset({"dynamic", "rtn"}),
         "sensitive_layers_kept": None,
     },
-    excludes=(BF16,),
+    excludes=(BF16, BF16_ON_GPU),
     requires=(
         Requirement(distribution="torch"),
         Requirement(

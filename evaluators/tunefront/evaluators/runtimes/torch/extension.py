@@ -1,7 +1,7 @@
 """What PyTorch eager supports and requires."""
 
 from tunefront.evaluators.isolation.preload import PRELOAD, PROGRAMS
-from tunefront.evaluators.runtimes.instructions import BF16, FP16
+from tunefront.evaluators.runtimes.instructions import BF16, BF16_ON_GPU, FP16
 from tunefront.spaces import NOT_QUANTIZED, Condition, Exclusion, Extension, Requirement
 
 _QUANTIZED = Condition(choice="quantization_bits", test="<", operands=(NOT_QUANTIZED,))
@@ -34,6 +34,7 @@ EXTENSION = Extension(
             reason="torch does not quantize in fp16",
         ),
         BF16,
+        BF16_ON_GPU,
         FP16,
         Exclusion(when=(_SHARDED, _QUANTIZED), reason="sharded weights can't be quantized"),
         Exclusion(
