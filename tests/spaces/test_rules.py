@@ -16,6 +16,7 @@ from tunefront.spaces import (
     Value,
     number_formats,
 )
+from tunefront.spaces.machine.control_groups import Limits
 
 ContextOf = Callable[..., Context]
 GPU = Gpu(name="Made-up GPU", memory_mb=81_920, capability=(9, 0))
@@ -197,6 +198,13 @@ def test_every_thread_needs_a_core(
     context: ContextOf, values: dict[str, Value], expected: str
 ) -> None:
     assert obstacle(context(cores=4), **values) == expected
+
+
+def test_a_quota_is_named(context: ContextOf) -> None:
+    text = "5 threads = 5 cores, but this machine offers 4 (CPU quota 4.5)"
+    assert obstacle(context(cores=4, limits=Limits(cores=4.5)), threads=5) == text
+    text = "5 threads = 5 cores, but this machine offers 4"
+    assert obstacle(context(cores=4, limits=Limits(cores=8)), threads=5) == text
 
 
 @pytest.mark.parametrize("values", [{"threads": 4}, {"threads": 2, "replicas": 2}])

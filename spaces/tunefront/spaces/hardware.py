@@ -5,11 +5,15 @@ import importlib.metadata
 import os
 import platform
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
+
+from .machine.control_groups import Limits, control_group_limits
+from .machine.topology import CPUS, physical_cores, whole_cores, within_quota
+from .machine.visible_gpus import Nvml, visible_gpus
 
 LIBRARIES = (
     "torch",
@@ -86,8 +90,11 @@ class Hardware:
 
     Attributes:
         cpu: Name of the processor.
-        cores: Number of cores available to this process.
+        cores: Number of CPUs that this process can use at the same time, hyperthreads included; at
+            most the CPU quota of its control groups.
         memory_mb: Memory of the machine or container in MB.
+        physical_cores: Number of physical cores among them; None if there are no hyperthreads.
+        limits: Limits of the control groups, which `cores` and `memory_mb` respect.
         isa: Instruction sets that matter for low precision.
         gpus: The visible GPUs.
         libraries: Versions of the installed libraries, by distribution name.
@@ -97,6 +104,8 @@ class Hardware:
     cpu: str
     cores: int
     memory_mb: int
+    physical_cores: int | None = None
+    limits: Limits = Limits()
     isa: frozenset[str] = frozenset()
     gpus: tuple[Gpu, ...] = ()
     libraries: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
@@ -106,7 +115,22 @@ class Hardware:
     def fingerprint(self) -> str:
         """An id of the kind of machine; measurements of different fingerprints are never mixed."""
         parts = [self.cpu, str(self.cores), *sorted(self.isa), *(gpu.name for gpu in self.gpus)]
+        if self.physical_cores is not None:
+            parts.append(f"{self.physical_cores} physical cores")
         return hashlib.sha256("|".join(parts).encode()).hexdigest()[:12]
+
+    @property
+    def leasable_cores(self) -> int:
+        """Number of cores that trials can lease at the same time: whole physical cores."""
+        return self.cores if self.physical_cores is None else self.physical_cores
+
+    def cores_leased(self, threads: int) -> int:
+        """Return how many cores a lease for so many threads takes.
+
+        Each thread has a separate core as long as there are as many; otherwise the threads share
+        all cores. More than `cores` threads are returned as they are: they do not fit.
+        """
+        return threads if threads > self.cores else min(threads, self.leasable_cores)
 
     @property
     def int8_products_saturate(self) -> bool:
@@ -123,6 +147,8 @@ class Hardware:
         named = [name if number == 1 else f"{number} x {name}" for name, number in count.items()]
         gpus = ", ".join(named) or "no GPU"
         cores = f"{self.cores} core{'' if self.cores == 1 else 's'}"
+        if self.physical_cores is not None:
+            cores += f" ({self.physical_cores} physical)"
         return f"{self.cpu}, {cores}, {self.memory_mb / 1024:.0f} GiB, {gpus}"
 
 
@@ -139,21 +165,14 @@ def _cpu() -> tuple[str, frozenset[str]]:
     return " ".join(name.split()), frozenset(flags.intersection(INSTRUCTION_SETS))
 
 
-def _memory_mb() -> int:
-    """Return the memory of the machine in MB, or the control group's limit if that is lower."""
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limit = Path("/sys/fs/cgroup/memory.max")
-    if limit.exists() and (text := limit.read_text().strip()).isdigit():
-        total = min(total, int(text))
-    return total // 2**20
-
-
-def _capability(pair: Sequence[int]) -> tuple[int, int]:
-    return int(pair[0]), int(pair[1])
+def _memory_mb(limit: int | None) -> int:
+    """Return the memory of the machine in MB, or the control groups' limit if that is lower."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+    return total if limit is None else min(total, limit)
 
 
 def _gpus() -> tuple[Gpu, ...]:
-    """Return the GPUs reported by NVML and in CUDA_VISIBLE_DEVICES; none without a driver."""
+    """Return the GPUs that NVML reports and CUDA_VISIBLE_DEVICES names; none without a driver."""
     import pynvml
 
     try:
@@ -161,22 +180,26 @@ def _gpus() -> tuple[Gpu, ...]:
     except pynvml.NVMLError:
         return ()
     try:
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
-        found = [
+        return tuple(
             Gpu(
                 name=str(pynvml.nvmlDeviceGetName(handle)),
                 memory_mb=int(pynvml.nvmlDeviceGetMemoryInfo(handle).total) // 2**20,
-                capability=_capability(pynvml.nvmlDeviceGetCudaComputeCapability(handle)),
+                capability=_capability(pynvml, handle),
             )
-            for handle in handles
-        ]
+            for handle in visible_gpus(pynvml)
+        )
     finally:
         pynvml.nvmlShutdown()
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is None:
-        return tuple(found)
-    indices = [int(part) for part in visible.split(",") if part.strip().isdigit()]
-    return tuple(found[i] for i in indices if i < len(found))
+
+
+def _capability(nvml: Nvml, handle: object) -> tuple[int, int]:
+    """Return the compute capability of a GPU, or of the GPU that a MIG instance is a part of."""
+    try:
+        major, minor = nvml.nvmlDeviceGetCudaComputeCapability(handle)
+    except nvml.NVMLError:
+        whole = nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(handle)
+        major, minor = nvml.nvmlDeviceGetCudaComputeCapability(whole)
+    return int(major), int(minor)
 
 
 def _libraries() -> dict[str, str]:
@@ -201,12 +224,29 @@ def _variables() -> dict[str, str]:
 def detect_hardware() -> Hardware:
     """Return the properties of this machine; reads files and NVML, imports no framework."""
     name, isa = _cpu()
+    cpus = os.sched_getaffinity(0)
+    limits = control_group_limits()
+    cores, physical = offered_cores(cpus, limits)
     return Hardware(
         cpu=name,
-        cores=len(os.sched_getaffinity(0)),
-        memory_mb=_memory_mb(),
+        cores=cores,
+        memory_mb=_memory_mb(limits.memory_mb),
+        physical_cores=physical if physical < cores else None,
+        limits=limits,
         isa=isa,
         gpus=_gpus(),
         libraries=MappingProxyType(_libraries()),
         variables=MappingProxyType(_variables()),
     )
+
+
+def offered_cores(cpus: Collection[int], limits: Limits, folder: Path = CPUS) -> tuple[int, int]:
+    """Return how many CPUs can be used at the same time, and how many physical cores.
+
+    Args:
+        cpus: The CPUs that this process may use.
+        limits: Limits of its control groups.
+        folder: Folder of the system's CPUs, for tests.
+    """
+    physical = within_quota(physical_cores(cpus, folder), limits.cores)
+    return min(len(cpus), whole_cores(limits.cores, len(cpus))), len(physical)

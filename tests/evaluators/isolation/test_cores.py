@@ -7,18 +7,61 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tunefront.evaluators.isolation.cores import lease_cores
+from tunefront.spaces import detect_hardware
+from tunefront.spaces.machine.topology import Core
 
-CORES = len(os.sched_getaffinity(0))
+CORES = detect_hardware().leasable_cores
+THREADED = [Core(number=1000 + n, cpus=(1000 + n, 1004 + n)) for n in range(4)]
+"""Four cores with two hyperthreads each, numbered beyond those of this machine."""
 
 
 def test_a_lease_names_usable_cores() -> None:
     with lease_cores(CORES) as held:
-        assert set(held) == os.sched_getaffinity(0)
+        assert len(held) == CORES
+        assert set(held) <= os.sched_getaffinity(0)
 
 
 def test_more_than_there_are_gives_all() -> None:
-    with lease_cores(CORES + 5) as held:
-        assert len(held) == CORES
+    with lease_cores(13, cores=THREADED) as held:
+        assert held == list(range(1000, 1008))
+
+
+@pytest.mark.parametrize(
+    ("threads", "cpus"),
+    [
+        (1, [1000]),
+        (2, [1000, 1001]),
+        (4, [1000, 1001, 1002, 1003]),
+        (6, [1000, 1001, 1002, 1003, 1004, 1005]),
+    ],
+)
+def test_each_thread_has_a_core_as_long_as_there_are_as_many(threads: int, cpus: list[int]) -> None:
+    """Also in the first part of a lease, where a candidate with fewer threads runs."""
+    with lease_cores(threads, cores=THREADED) as held:
+        assert held == cpus
+
+
+def refuses(cores: list[Core]) -> bool:
+    """Whether no core of these is free."""
+    try:
+        with lease_cores(1, timeout_s=0.0, cores=cores):
+            return False
+    except TimeoutError:
+        return True
+
+
+def test_hyperthreads_of_one_core_are_not_lent_to_two_trials() -> None:
+    with lease_cores(3, cores=THREADED) as first, lease_cores(1, cores=THREADED) as second:
+        assert (first, second) == ([1000, 1001, 1002], [1003])
+        assert refuses(THREADED)
+    with lease_cores(5, cores=THREADED):  # all four cores
+        assert refuses(THREADED)
+    assert not refuses(THREADED)
+
+
+def test_a_core_is_the_same_in_a_process_that_may_use_its_other_hyperthread_only() -> None:
+    with lease_cores(1, cores=[Core(number=1000, cpus=(1000,))]):
+        assert refuses([Core(number=1000, cpus=(1004,))])
 
 
 def test_a_core_is_never_lent_twice_at_a_time() -> None:

@@ -16,6 +16,10 @@ class MadeUpError(Exception):
     """NVML's."""
 
 
+def raises(*_: object) -> object:
+    raise MadeUpError
+
+
 def nvml(**changes: Any) -> SimpleNamespace:
     """NVML with two GPUs, of which the second one is hot and shared."""
     made: dict[str, Any] = {
@@ -28,7 +32,8 @@ def nvml(**changes: Any) -> SimpleNamespace:
         "nvmlInit": lambda: None,
         "nvmlDeviceGetCount": lambda: 2,
         "nvmlDeviceGetHandleByIndex": lambda index: index,
-        "nvmlDeviceGetHandleByUUID": lambda name: {"GPU-b": 1}[name],
+        "nvmlDeviceGetUUID": lambda gpu: ["GPU-a", "GPU-b"][gpu],
+        "nvmlDeviceGetMigMode": raises,
         "nvmlDeviceGetTotalEnergyConsumption": lambda gpu: [1500, 4000][gpu],
         "nvmlDeviceGetCurrentClocksThrottleReasons": lambda gpu: [1, HOT][gpu],
         "nvmlDeviceGetClockInfo": lambda gpu, kind: [1900, 1200][gpu],
@@ -45,10 +50,6 @@ def install(monkeypatch: pytest.MonkeyPatch, visible: str | None = None, **chang
     else:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     return Gpus()
-
-
-def raises(*_: object) -> object:
-    raise MadeUpError
 
 
 def test_without_the_package_there_is_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,7 @@ class Counters:
         self.now = [1000] * 8
         self.asked: list[frozenset[int]] = []
         monkeypatch.setattr(machine, "_cpu_ticks", self.read)
+        monkeypatch.setattr(machine, "_other_hyperthreads", lambda cores: frozenset())
 
     def read(self, cores: frozenset[int]) -> list[int]:
         self.asked.append(cores)
@@ -68,6 +69,22 @@ def test_what_is_measured_is_not_others(counters: Counters) -> None:
     assert state.foreign == pytest.approx(0.1)
     assert state.steal == pytest.approx(0.05)
     assert counters.asked == [frozenset({1, 3})] * 2
+
+
+def test_work_on_the_other_hyperthreads_is_foreign(
+    counters: Counters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The made-up counters are the same for both CPUs: 300 own and 100 foreign ticks, 400 beside.
+
+    The share is of the time of the watched core, not of both CPUs.
+    """
+    monkeypatch.setattr(machine, "_other_hyperthreads", lambda cores: frozenset({4}))
+    watch = MachineWatch([0])
+    counters.add(user=400, idle=600)
+    assert watch.state(300 / TICKS).foreign == pytest.approx(0.5)
+    assert counters.asked == [frozenset({0}), frozenset({4})] * 2
+    counters.add(user=1000)
+    assert watch.state(0.0).foreign == 1.0
 
 
 def test_own_time_beyond_the_count_leaves_nothing_to_others(counters: Counters) -> None:

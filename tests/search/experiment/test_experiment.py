@@ -207,6 +207,17 @@ def test_a_preset_is_a_space(load: Load, preset: str) -> None:
     assert names == {*PRESETS[preset], "quantization_bits"}
 
 
+def test_a_preset_has_no_precision_that_would_be_emulated(load: Load, laptop: Hardware) -> None:
+    """What is written next to it stays, and is left out with its reason."""
+    old = replace(laptop, isa=frozenset({"avx2"}))
+    experiment = load("space={preset: cpu-latency}", hardware=old)
+    assert values_of(experiment, "precision") == ("fp32",)
+    experiment = load("space={preset: cpu-latency, precision: [fp32, bf16]}", hardware=old)
+    assert values_of(experiment, "precision") == ("fp32", "bf16")
+    reasons = {drop.reason for drop in experiment.space.enumerate().dropped}
+    assert "this processor has no bf16 instructions: it would be emulated" in reasons
+
+
 def test_what_stands_next_to_a_preset_overrules_it(load: Load) -> None:
     experiment = load("space={preset: cpu-latency, threads: [2], replicas: [1, 2]}")
     assert values_of(experiment, "threads") == (2,)
@@ -258,7 +269,7 @@ def test_trials_run_one_a_gpu_or_on_half_the_cores(
     load: Load, laptop: Hardware, cores: int, gpus: int, trials: int
 ) -> None:
     gpu = Gpu(name="Made-up GPU", memory_mb=1, capability=(9, 0))
-    machine = replace(laptop, cores=cores, gpus=(gpu,) * gpus)
+    machine = replace(laptop, cores=2 * cores, physical_cores=cores, gpus=(gpu,) * gpus)
     experiment = load_experiment(load(text=SMALLEST).path, hardware=machine)
     assert experiment.concurrent_trials == trials
     given_number = load_experiment(experiment.path, ["concurrent_trials=3"], hardware=machine)

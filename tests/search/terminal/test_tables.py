@@ -23,6 +23,7 @@ from tunefront.search.terminal.result import (
 )
 from tunefront.search.terminal.tables import print_table, table_of
 from tunefront.spaces import Hardware, number_formats
+from tunefront.spaces.machine.control_groups import Limits
 
 
 def test_the_plan_names_what_is_run_and_what_is_left_out(load: Callable[..., Experiment]) -> None:
@@ -86,6 +87,29 @@ def test_doctor_lists_the_number_formats_of_the_processor(processor: str, laptop
                 assert any(str(support.refusal) in reason for reason in reasons)
     narrow = [line for line in lines if "keep 8-bit weights to 7 bits" in line]
     assert bool(narrow) == here.int8_products_saturate
+
+
+def test_doctor_names_what_bounds_cores_and_memory(laptop: Hardware) -> None:
+    catalog = builtin_catalog()
+    plain = doctor_lines(laptop, catalog)
+    assert plain[1].startswith("instruction sets: ")
+    bounded = replace(
+        laptop,
+        cores=8,
+        physical_cores=4,
+        memory_mb=2048,
+        limits=Limits(cores=8.5, memory_mb=2048),
+    )
+    assert doctor_lines(bounded, catalog)[1:4] == [
+        "hyperthreads: each thread of a trial has one of 4 physical cores, as long as there are as "
+        "many; trials share none",
+        "CPU quota of this container: 8.5 cores",
+        "memory limit of this container: 2,048 MB",
+    ]
+    throttled = replace(laptop, cores=1, limits=Limits(cores=0.5))
+    assert doctor_lines(throttled, catalog)[1] == (
+        "CPU quota of this container: 0.5 cores: even one thread is stopped from time to time"
+    )
 
 
 def test_a_plan_of_one_is_reported_in_the_singular(load: Callable[..., Experiment]) -> None:

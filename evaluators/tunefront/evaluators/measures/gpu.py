@@ -1,7 +1,6 @@
 """State of NVIDIA GPUs through NVML (package nvidia-ml-py); empty results without GPU or NVML."""
 
 import contextlib
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -9,6 +8,7 @@ from typing import Any, ClassVar
 from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.evaluators.statistics.timing import Timing
 from tunefront.spaces import Configuration, Hardware, resources_of
+from tunefront.spaces.machine.visible_gpus import visible_gpus
 from tunefront.spaces.metric import Metric
 
 from .base import Measure, MeasureScope, Reading
@@ -36,8 +36,8 @@ class Gpus:
     """The GPUs that are visible to this process."""
 
     def __init__(self) -> None:
-        self._nvml: Any = None
-        self._handles: list[Any] = []
+        self._nvml: Any = None  # NVML has no types
+        self._handles: list[object] = []
         try:
             import pynvml
         except ImportError:
@@ -45,12 +45,7 @@ class Gpus:
         with contextlib.suppress(pynvml.NVMLError):
             pynvml.nvmlInit()
             self._nvml = pynvml
-            self._handles = [self._handle(name) for name in _visible(pynvml.nvmlDeviceGetCount())]
-
-    def _handle(self, name: str) -> Any:  # NVML has no types
-        if name.isdigit():
-            return self._nvml.nvmlDeviceGetHandleByIndex(int(name))
-        return self._nvml.nvmlDeviceGetHandleByUUID(name)
+            self._handles = visible_gpus(pynvml)
 
     def joules(self) -> float | None:
         """Return the sum of the energy counters in joules; None if none can be read."""
@@ -88,7 +83,7 @@ class Gpus:
             "gpu_processes": max(state["gpu_processes"] for state in states),
         }
 
-    def _one(self, handle: Any) -> dict[str, float]:
+    def _one(self, handle: object) -> dict[str, float]:
         nvml = self._nvml
         reasons = nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle)
         held = (
@@ -181,11 +176,3 @@ class _GpuStateReading(Reading):
     def state(self) -> Mapping[str, float]:
         """Return the state now; empty if no GPU can be read."""
         return Gpus().state()
-
-
-def _visible(count: int) -> list[str]:
-    """Return the indices or UUIDs in CUDA_VISIBLE_DEVICES, or all indices if it is not set."""
-    written = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if written is None:
-        return [str(index) for index in range(count)]
-    return [name.strip() for name in written.split(",") if name.strip()]

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.spaces import Configuration, Hardware
+from tunefront.spaces.machine.topology import siblings
 
 from .base import Measure, MeasureScope, Reading
 from .processes import cpu_seconds, with_descendants
@@ -48,12 +49,15 @@ class MachineWatch:
     """CPU time of some cores since construction.
 
     Args:
-        cores: The cores to watch; all if empty.
+        cores: The cores to watch; all if empty. Work on the other hyperthreads of these cores
+            counts as foreign: it slows them as well.
     """
 
     def __init__(self, cores: Sequence[int] = ()) -> None:
         self._cores = frozenset(cores)
+        self._siblings = _other_hyperthreads(self._cores)
         self._start = _cpu_ticks(self._cores)
+        self._siblings_start = self._sibling_ticks()
 
     def state(self, own_cpu_s: float) -> MachineState:
         """Return the state since construction; the shares are 0 if there is no /proc/stat.
@@ -65,13 +69,26 @@ class MachineWatch:
         idle, steal = ticks[3] + ticks[4], ticks[7]
         own = own_cpu_s * os.sysconf("SC_CLK_TCK")
         total = sum(ticks)
+        beside = self._sibling_ticks() - self._siblings_start
         return MachineState(
             load=os.getloadavg()[0],
             steal=steal / max(total, 1),
-            foreign=max(0.0, total - idle - steal - own) / max(total, 1),
+            foreign=min(1.0, max(0.0, total - idle - steal - own + beside) / max(total, 1)),
             frequency_mhz=_frequency_mhz(self._cores),
             temperature_c=_temperature_c(),
         )
+
+    def _sibling_ticks(self) -> int:
+        """Return the ticks that the other hyperthreads of the cores were busy; 0 without any."""
+        if not self._siblings:
+            return 0
+        ticks = _cpu_ticks(self._siblings)
+        return sum(ticks) - ticks[3] - ticks[4]
+
+
+def _other_hyperthreads(cores: frozenset[int]) -> frozenset[int]:
+    """Return the CPUs that share a physical core with some of the given ones, without these."""
+    return frozenset(cpu for core in cores for cpu in siblings(core)) - cores
 
 
 class MachineLoad(Measure):

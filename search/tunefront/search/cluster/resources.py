@@ -3,12 +3,15 @@
 from collections.abc import Mapping
 
 from tunefront.search.text import counted
-from tunefront.spaces import Resources
+from tunefront.spaces import Resources, detect_hardware
 
 
 def ray_resources_of(needed: Resources) -> dict[str, float]:
-    """Return a core per thread of every process, and its GPUs, all on one node."""
-    found = {"CPU": float(needed.cores)}
+    """Return the physical cores for all threads of all processes, and the GPUs, on one node.
+
+    All nodes that run trials are machines like this one.
+    """
+    found = {"CPU": float(detect_hardware().cores_leased(needed.cores))}
     return {**found, "GPU": float(needed.gpus)} if needed.gpus else found
 
 

@@ -57,7 +57,7 @@ def settings_of(experiment: Experiment, fingerprint: str) -> EvaluationSettings:
         store=str(stages_folder()),
         protocol=_protocol(experiment),
         timeouts=experiment.timeouts,
-        build_cores=max(1, hardware.cores // experiment.concurrent_trials),
+        build_cores=max(1, hardware.leasable_cores // experiment.concurrent_trials),
         memory_mb=int(TRIAL_MEMORY_SHARE * hardware.memory_mb / experiment.concurrent_trials),
         baseline=experiment.space.catalog.complete(experiment.baseline),
         quality_limit=_quality_limit(experiment),

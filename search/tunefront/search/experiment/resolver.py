@@ -250,7 +250,7 @@ class _Resolver:
 
     def _concurrent_trials(self) -> int:
         """Return one for each GPU; without GPUs half the cores, to leave cores for the search."""
-        return len(self.hardware.gpus) or max(1, self.hardware.cores // 2)
+        return len(self.hardware.gpus) or max(1, self.hardware.leasable_cores // 2)
 
     def _prepare(self) -> Prepare | None:
         if self.section.prepare is None:

@@ -65,7 +65,7 @@ def _text(task: str, model: str, data: str) -> str:
         f"  {name}: [{', '.join(_runnable(name, offered, runnable))}]"
         for name, offered in _OFFERED.items()
     )
-    threads = [n for n in (1, 2, 4, 8, 16, 32) if n <= hardware.cores]
+    threads = [n for n in (1, 2, 4, 8, 16, 32) if n <= hardware.leasable_cores]
     return f"""\
 # Workload, search space, objectives and limits. `tunefront run FILE --dry-run` prints the plan;
 # `tunefront doctor --choices` lists every choice.

@@ -104,7 +104,7 @@ def _suggestions(result: Result, trial: Trial, profile: Profile) -> list[Suggest
     situation = Situation(
         profile=profile,
         configuration=trial.complete,
-        cores=space.context.hardware.cores,
+        cores=space.context.hardware.leasable_cores,
         rate=result.experiment.rate,
     )
     return suggestions_for(situation, space, result.trials, trial.number)

@@ -165,6 +165,7 @@ def _machine(record: Mapping[str, Any]) -> Hardware:
         cpu=known["cpu"],
         cores=int(known["cores"]),
         memory_mb=int(known["memory_mb"]),
+        physical_cores=known.get("physical_cores"),
         isa=frozenset(known["isa"]),
         gpus=tuple(
             Gpu(

@@ -43,6 +43,7 @@ def write_record(
             "fingerprint": hardware.fingerprint,
             "cpu": hardware.cpu,
             "cores": hardware.cores,
+            "physical_cores": hardware.physical_cores,
             "memory_mb": hardware.memory_mb,
             "gpus": [
                 {

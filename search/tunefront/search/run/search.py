@@ -210,7 +210,7 @@ class _SearchRun:
         self._report_progress(f"joining the cluster at {address}" if address else "starting Ray")
         with (
             _interruptible(runner, self.on_event),
-            RaySupervisor(self.experiment.results, detect_hardware().cores) as supervisor,
+            RaySupervisor(self.experiment.results, detect_hardware().leasable_cores) as supervisor,
         ):
             if supervisor.nodes:
                 concurrent = supervisor.node_pool.concurrent_trials(

@@ -85,7 +85,8 @@ def doctor_lines(hardware: Hardware, catalog: Catalog) -> list[str]:
     from tunefront.evaluators import energy_is_counted
     from tunefront.search.tracking.store import shown_uri
 
-    lines = [hardware.summary(), "instruction sets: " + ", ".join(sorted(hardware.isa)), ""]
+    lines = [hardware.summary(), *_limit_lines(hardware)]
+    lines += ["instruction sets: " + ", ".join(sorted(hardware.isa)), ""]
     for name in catalog.names("runtime"):
         needed = [one for one in catalog.extension(name).requires if not one.when]
         missing = catalog.missing(name, hardware)
@@ -105,6 +106,23 @@ def doctor_lines(hardware: Hardware, catalog: Catalog) -> list[str]:
     for name in ("RAY_ADDRESS", "MLFLOW_TRACKING_URI", "CUDA_VISIBLE_DEVICES", "HF_HOME"):
         lines.append(f"{name}={shown_uri(os.environ.get(name, '(not set)'))}")
     lines += [f"{name}={value}" for name, value in hardware.variables.items()]
+    return lines
+
+
+def _limit_lines(hardware: Hardware) -> list[str]:
+    """Format what bounds the cores and the memory that trials can use."""
+    lines: list[str] = []
+    if hardware.physical_cores is not None:
+        lines.append(
+            f"hyperthreads: each thread of a trial has one of {hardware.physical_cores} physical "
+            "cores, as long as there are as many; trials share none"
+        )
+    if (quota := hardware.limits.cores) is not None:
+        text = f"CPU quota of this container: {quota:g} cores"
+        text += ": even one thread is stopped from time to time" if quota < 1 else ""
+        lines.append(text)
+    if (memory_mb := hardware.limits.memory_mb) == hardware.memory_mb:
+        lines.append(f"memory limit of this container: {memory_mb:,} MB")
     return lines
 
 

@@ -80,7 +80,9 @@ def _cores(context: Context, threads: Value, replicas: Value, tensor_parallel: V
         return None
     shared = f"{threads} thread{'' if needed.threads == 1 else 's'}"
     shared += f" x {needed.processes} processes" if needed.processes > 1 else ""
-    return f"{shared} = {needed.cores} cores, but this machine offers {cores}"
+    quota = context.hardware.limits.cores
+    why = f" (CPU quota {quota:g})" if quota is not None and int(quota) <= cores else ""
+    return f"{shared} = {needed.cores} cores, but this machine offers {cores}{why}"
 
 
 def _ranks(context: Context, tensor_parallel: Value, replicas: Value, device: Value) -> str | None:

@@ -1,0 +1,1 @@
+"""What this machine and its container offer, read from the system's files and the GPU driver."""
