@@ -21,12 +21,19 @@ from tests.processors import hardware_under_test
 
 from tunefront.evaluators.interfaces.builtin import interface_of
 from tunefront.evaluators.interfaces.endpoint import Facts
+from tunefront.evaluators.isolation.preload import open_imports
+from tunefront.evaluators.isolation.process import Isolation
+from tunefront.evaluators.isolation.task import Task
 from tunefront.evaluators.runtimes.number_format import layers_not_kept, number_kept
 from tunefront.evaluators.testing.cases import RuntimeCase
 from tunefront.evaluators.testing.runtimes import RUNTIME_CHECKS, cosine
 from tunefront.spaces import NOT_QUANTIZED
 
-from .conftest import MODULES, Build, Case, formats_of, request_of
+from .conftest import CATALOG, MODULES, Build, Case, formats_of, request_of
+
+HERE = Path(__file__).parents[1]
+SAME_MEMORY = 0.02
+"""Largest difference of two processes; fresh ones differ by 0.1 %."""
 
 COMPILED = {("encoder", "fp32", "none"), ("flat", "bf16", "w8 dynamic")}
 """Compiling takes long: beside the decoders these cases show that the other modules compile."""
@@ -99,6 +106,30 @@ class Conformance:
         )
         assert "output (2, 16, 256)" in done.stdout
         assert float(done.stdout.split()[-1]) < 1e-5
+
+    def test_a_trial_s_process_has_the_memory_of_a_fresh_one(
+        self, build: Build, isolation: Isolation, tmp_path: Path
+    ) -> None:
+        """A trial's is forked from a server that has imported the runtime."""
+        case = build(Case(self.runtime, "decoder"))
+        case.record.write(case.folder)
+        np.savez(tmp_path / "inputs.npz", allow_pickle=False, **request_of(2, 16))
+        request = {"candidate": str(case.folder), "inputs": str(tmp_path / "inputs.npz")}
+        task = Task(
+            function="resident:peak",
+            request=request,
+            result=dict,
+            imports=open_imports(CATALOG, self.runtime),
+            log=tmp_path / "log",
+            timeout_s=120,
+            paths=(str(HERE),),
+        )
+        forked_mb = isolation.run(task)["peak_mb"]
+        program = f"import resident; print(resident.peak({request!r})['peak_mb'])"
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=HERE
+        )
+        assert forked_mb == pytest.approx(float(done.stdout.split()[-1]), rel=SAME_MEMORY)
 
 
 def dynamic_differs_from_its_weights(build: Build, runtime: str, precision: str) -> None:

@@ -21,7 +21,7 @@ from tunefront.evaluators.interfaces.builtin import RequestSet, interface_of, ti
 from tunefront.evaluators.interfaces.endpoint import Endpoint
 from tunefront.evaluators.interfaces.load import Load
 from tunefront.evaluators.measures.machine import ProcessWatch
-from tunefront.evaluators.measures.memory import PEAK_MEMORY, tree_memory_mb
+from tunefront.evaluators.measures.memory import PEAK_MEMORY, group_memory
 from tunefront.evaluators.statistics.timing import Block, Timing
 from tunefront.spaces import ExportError, detect_hardware
 
@@ -95,7 +95,7 @@ def run_sample(folder: Path, seconds: float) -> ExportRun:
         now = interface.respond(endpoint, request)
         alone = RequestSet(interface=interface, load=Load(), requests=[request])
         timing = time_alone(endpoint, alone, Protocol(seconds=seconds, requests=1))
-        peak_mb = sum(tree_memory_mb(pid)[1] for pid in endpoint.processes() or ())
+        peak_mb = group_memory(endpoint.processes() or ()).peak_mb
         facts = endpoint.facts()
     finally:
         endpoint.close()

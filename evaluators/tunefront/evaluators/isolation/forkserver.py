@@ -20,11 +20,12 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from .call import run_plain
+from .mapped_pages import PageRange, map_pages, mapped_pages
 from .preload import load_installed
 from .shared_memory import remove_leftovers
 
@@ -37,18 +38,19 @@ def main(modules: list[str]) -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     out = os.dup(1)
     os.dup2(2, 1)  # only the protocol is written to the original stdout
-    gc.disable()  # imports create hardly any garbage; collecting takes a fifth of their time
+    # Imports create little garbage, and collecting takes a fifth of their time. The imports of
+    # candidates enable it (preload.py): what is not collected would count as their memory.
+    gc.disable()
     for name in modules:
         module, _, function = name.partition(":")
         imported = importlib.import_module(module)
         if function:
             getattr(imported, function)()
-    _freeze()
     _answer(out, {"ready": os.getpid()})
-    _serve(out, set(modules))
+    _serve(out, set(modules), _freeze())
 
 
-def _serve(out: int, loaded: set[str]) -> None:
+def _serve(out: int, loaded: set[str], pages: Sequence[PageRange]) -> None:
     children: dict[int, int] = {}  # pidfd -> pid
     requests: dict[int, int] = {}  # pid -> request id
     began: dict[int, float] = {}  # pid -> seconds since the epoch
@@ -73,41 +75,41 @@ def _serve(out: int, loaded: set[str]) -> None:
         *lines, pending = (pending + block).split(b"\n")
         for line in lines:
             request = json.loads(line)
-            _load([name for name in request["needs"] if name not in loaded], loaded)
+            if missing := [name for name in request["needs"] if name not in loaded]:
+                pages = _load(missing, loaded)
             start = time.time()
-            pid = _fork(request, out)
+            pid = _fork(request, out, pages)
             began[pid] = start
             requests[pid] = request["id"]
             children[os.pidfd_open(pid)] = pid
             _answer(out, {"id": request["id"], "pid": pid})
 
 
-def _freeze() -> None:
-    """Exclude imported objects from the children's garbage collection.
+def _freeze() -> Sequence[PageRange]:
+    """Exclude imported objects from the children's garbage collection; return the mapped pages.
 
     A collection would write to shared pages and so copy them.
     """
     gc.collect()
     gc.freeze()
+    return mapped_pages()
 
 
-def _load(names: Collection[str], loaded: set[str]) -> None:
+def _load(names: Collection[str], loaded: set[str]) -> Sequence[PageRange]:
     """Import the modules that a task needs in addition to the import profile, once per server."""
-    if not names:
-        return
     loaded |= set(names)
     try:
         load_installed(names)
     except Exception:  # libraries raise many classes; the task's own import raises the error again
         traceback.print_exc()
-    _freeze()
+    return _freeze()
 
 
 def _answer(out: int, message: Mapping[str, object]) -> None:
     os.write(out, json.dumps(message).encode() + b"\n")
 
 
-def _fork(request: Mapping[str, Any], out: int) -> int:
+def _fork(request: Mapping[str, Any], out: int, pages: Sequence[PageRange]) -> int:
     pid = os.fork()
     if pid:
         return pid
@@ -115,6 +117,7 @@ def _fork(request: Mapping[str, Any], out: int) -> int:
     try:
         os.close(out)
         _become_child(request)
+        map_pages(pages)
         code = _run(request)
     except BaseException:
         traceback.print_exc()
