@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, settings
 
 from tunefront.evaluators import Evaluation, Measurement, builtin_catalog, measured_metrics
 from tunefront.search import Experiment, Trial, load_experiment
+from tunefront.search.experiment.metrics import QUALITY_DROP
 from tunefront.search.study.trial import TrialStatus
 from tunefront.spaces import Configuration, FailureCause, Hardware, Value
 
@@ -75,7 +76,7 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Experiment]:
 
 def figure(name: str, value: float, spread: float) -> Measurement:
     """A measurement with `spread` on both sides of it, as a share of the value."""
-    metrics = measured_metrics()
+    metrics = {**measured_metrics(), QUALITY_DROP.name: QUALITY_DROP}
     unit = metrics[name].unit if name in metrics else ""
     half = spread * abs(value)
     return Measurement(value=value, unit=unit, low=value - half, high=value + half, samples=5)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tunefront.search.text import counted, listed
+from tunefront.search.text import counted, duration_text, listed
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,12 @@ def test_of_many_numbers_the_first_and_the_last_are_named(
     numbers: list[int], expected: str
 ) -> None:
     assert listed(numbers) == expected
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(-1, "0 s"), (59.4, "59 s"), (59.7, "1 min"), (60, "1 min"), (3540, "59 min"),
+     (3599, "1 h 00 min"), (4320, "1 h 12 min")],
+)  # fmt: skip
+def test_a_duration_has_a_unit_that_suits_it(seconds: float, expected: str) -> None:
+    assert duration_text(seconds) == expected

@@ -1,4 +1,4 @@
-"""Formatting of counts, lists of trials and single lines of text."""
+"""Formatting of counts, durations, lists of trials and single lines of text."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,6 +6,7 @@ OnMessage = Callable[[str], None]
 """Callback with one line of text per event."""
 MOST_LISTED = 5
 """Maximum number of trials that are listed in full."""
+_MINUTE_S, _HOUR_S = 60, 3600
 
 
 def counted(count: int, noun: str) -> str:
@@ -24,3 +25,13 @@ def listed(numbers: Sequence[int]) -> str:
 def one_line(text: str) -> str:
     """Return a text as one line: line breaks become `⏎`, repeated spaces one; never empty."""
     return " ".join(text.replace("\n", " ⏎ ").split()) or "(nothing)"
+
+
+def duration_text(seconds: float) -> str:
+    """Format a duration: `12 s`, `4 min`, `1 h 12 min`."""
+    if round(seconds) < _MINUTE_S:
+        return f"{max(0.0, seconds):.0f} s"
+    minutes = round(seconds / _MINUTE_S)
+    if minutes < _HOUR_S / _MINUTE_S:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60:02} min"

@@ -15,6 +15,7 @@ from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.evaluators.measures import machine
 from tunefront.evaluators.measures.machine import (
     SAMPLE_S,
+    MachineLoad,
     MachineState,
     MachineWatch,
     ProcessWatch,
@@ -54,8 +55,8 @@ def test_the_machine_s_state_is_shares() -> None:
     assert 0 <= state.steal <= 1
     assert 0 <= state.foreign <= 1
     assert state.load >= 0
-    assert state.frequency_mhz >= 0
-    assert state.temperature_c >= 0
+    assert state.frequency_mhz is None or state.frequency_mhz > 0
+    assert state.temperature_c is None or state.temperature_c > 0
     fields = {"load", "steal", "foreign", "frequency_mhz", "temperature_c"}
     assert set(to_plain(state)) == fields
     assert MachineState(**to_plain(state)) == state
@@ -109,6 +110,21 @@ def test_the_ticks_of_some_cores_are_the_sum_of_theirs(
     assert machine._cpu_ticks(frozenset()) == [9] * 8
     (tmp_path / "stat").unlink()
     assert machine._cpu_ticks(frozenset()) == [0] * 8
+
+
+@pytest.mark.parametrize(("sensors", "expected"), [([], None), ([0], None), ([0, 41500], 41.5)])
+def test_a_temperature_without_a_sensor_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sensors: list[int], expected: float | None
+) -> None:
+    for number, value in enumerate(sensors):
+        (tmp_path / "thermal" / f"thermal_zone{number}").mkdir(parents=True)
+        (tmp_path / "thermal" / f"thermal_zone{number}" / "temp").write_text(f"{value}\n")
+    monkeypatch.setattr(machine, "Path", lambda path: tmp_path / Path(path).name)
+    reading = MachineLoad().start([], [])
+    state = reading.state()
+    assert state.get("temperature_c") == expected
+    assert ("temperature_c" in state) is (expected is not None)
+    assert None not in state.values()
 
 
 @pytest.fixture

@@ -237,7 +237,7 @@ WILD = [1.0, 2.0, 1.0, 2.0, 1.0, 2.0, 1.0]
     ("timing", "machine", "told"),
     [
         (turns([1.0] * 7), QUIET, ()),
-        (turns(WILD), QUIET, ("interval ±72%, wanted ±3%",)),
+        (turns(WILD), QUIET, ("interval ± 72 %, wanted ± 3 %",)),
         (turns([1.0] * 7, [0.0] * 4 + [1.0] * 3), QUIET, ()),
         (
             turns([1.0] * 7, [0.0, 0.0, *[1.0] * 5]),
@@ -247,7 +247,7 @@ WILD = [1.0, 2.0, 1.0, 2.0, 1.0, 2.0, 1.0]
         (
             turns([1.0] * 7),
             {**QUIET, "steal": 0.06},
-            ("the hypervisor took 6% of the time",),
+            ("the hypervisor took 6 % of the time",),
         ),
         (
             turns([1.0] * 7),

@@ -88,10 +88,10 @@ def test_a_slower_machine_is_no_drift_and_is_reported() -> None:
     slower = {"compute_ms": 4.0, "memory_ms": 12.0}
     found = judged(manifest(), rounds(14.0, probe=slower))["latency_ms"]
     assert found.verdict == "not compared"
-    assert found.detail == "the machine itself is 1.50 times slower than when it was recorded"
+    assert found.detail == "the machine itself is 1.5x slower than when it was recorded"
     beyond = judged(manifest(), rounds(20.0, probe=slower))["latency_ms"]
     assert beyond.verdict == "drifted"
-    assert beyond.detail == "more than the machine explains (x1.50)"
+    assert beyond.detail == "more than the machine explains (1.5x slower)"
     # Memory does not depend on how fast the machine is.
     assert judged(manifest(), rounds(14.0, 600.0, slower))["peak_memory_mb"].verdict == "drifted"
 
@@ -99,7 +99,7 @@ def test_a_slower_machine_is_no_drift_and_is_reported() -> None:
 def test_a_busy_machine_is_no_drift_and_is_reported() -> None:
     found = judged(manifest(), rounds(25.0, foreign=0.5))["latency_ms"]
     assert found.verdict == "not compared"
-    assert found.detail == "other processes used 50% of the cores' time during the rounds"
+    assert found.detail == "other processes used 50 % of the cores' time during the rounds"
     assert judged(manifest(), rounds(10.0, foreign=0.5))["latency_ms"].verdict == "holds"
     assert judged(manifest(), rounds(1000.0, foreign=0.5))["latency_ms"].verdict == "drifted"
     assert BUSY == QUIET

@@ -17,7 +17,6 @@ from tunefront.search.front.picks import (
     deciding,
     front_of,
     nearest_misses,
-    ratio,
     simplest,
     within,
 )
@@ -581,21 +580,6 @@ def test_a_limit_of_zero_has_nearest_misses_too(row: TrialOf) -> None:
     limits = (Limit(metric="quality_drop", test="<=", bound=0.0),)
     trials = [row(0, 1, 1, quality_drop=2.0), row(1, 1, 1, quality_drop=1.0)]
     assert [t.number for t in nearest_misses(trials, limits)] == [1, 0]
-
-
-def test_a_ratio_above_one_is_better_whatever_the_direction(
-    experiment: Experiment, row: TrialOf
-) -> None:
-    own, base = row(1, 400, 250), row(0, 100, 500)
-    assert ratio(own, base, experiment.metrics["throughput"]) == 4
-    assert ratio(own, base, experiment.metrics["peak_memory_mb"]) == 2
-
-
-@pytest.mark.parametrize(("own", "base"), [(0.0, 1.0), (1.0, 0.0), (-1.0, 1.0)])
-def test_a_ratio_of_values_that_are_not_positive_means_nothing(
-    experiment: Experiment, row: TrialOf, own: float, base: float
-) -> None:
-    assert ratio(row(1, own, 1), row(0, base, 1), experiment.metrics["throughput"]) is None
 
 
 # Workloads without the usual figures

@@ -178,11 +178,10 @@ def test_the_record_tells_what_a_value_did(trial: Callable[..., Trial]) -> None:
     assert found == Tried(trials=3, failed=1, pairs=2, speedup=2.0, best=(4, 9.0))
     told_of = option_text(Option(value="bf16", in_space=True, obstacle="", tried=found))
     assert told_of == (
-        "bf16: in this space; 2.00x the throughput, median of 2 pairs that differ in this; "
-        "failed 1 of 4 times"
+        "bf16: in this space; 2x faster, median of 2 pairs that differ in this; failed 1 of 4 times"
     )
     alone = tried_of(trials[:1] + trials[4:5], THROUGHPUT, 0, now, {"precision": "bf16"})
     assert alone == Tried(trials=1, failed=0, pairs=0, speedup=None, best=(4, 9.0))
     words = option_text(Option(value="bf16", in_space=True, obstacle="", tried=alone))
-    assert words.endswith("the fastest with it is 004, 9.00x the throughput of this trial")
+    assert words.endswith("the fastest with it is 004, 9x faster, compared with this trial")
     assert tried_of(trials, THROUGHPUT, 0, now, {"precision": "fp16"}).best is None

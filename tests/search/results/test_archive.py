@@ -177,7 +177,7 @@ def test_what_was_put_aside_is_compared_with_what_came_after(
     assert text.startswith("before Made up (")
     assert "the same: machine, libraries, model and data" in text
     assert "front (001) front (001)" in text
-    assert "throughput 200 400 +100 % (+100 to +100) better" in text
+    assert "throughput 200 400 +100 % better" in text
     assert "throughput: 1 better, 0 worse, 1 tied" in text
     record = json.loads(cli("diff", aside, experiment.path, "--format", "json").output)
     assert record["before"]["folder"] == str(aside)

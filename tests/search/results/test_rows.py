@@ -103,7 +103,7 @@ def test_only_values_that_some_trial_has_get_a_column(result: Result) -> None:
 def test_csv_has_a_row_for_every_trial_and_a_cell_for_everything(result: Result) -> None:
     found = list(csv.DictReader(trials_csv(result).splitlines()))
     assert [row["number"] for row in found] == ["0", "1", "2", "3"]
-    assert [row["cause"] for row in found] == ["", "quality_drop <= 5", "timeout", ""]
+    assert [row["cause"] for row in found] == ["", "quality_drop <= 5 %", "timeout", ""]
     assert [row["throughput_low"] for row in found] == ["90.0", "100.0", "", ""]
     assert all(None not in row.values() and None not in row for row in found)
 

@@ -26,7 +26,7 @@ def result(
 ) -> Result:
     """Return a result with one trial of every role."""
     beyond = QUALITY | {"quality_drop": 9.0}
-    noisy = replace(evaluation(), warnings=("interval ±9%, wanted ±3%",))
+    noisy = replace(evaluation(), warnings=("interval ± 9 %, wanted ± 3 %",))
     trials = [
         trial(0, throughput=100.0, peak_memory_mb=500.0, **QUALITY),
         trial(1, {"threads": 2}, throughput=400.0, peak_memory_mb=450.0, **QUALITY),
@@ -66,7 +66,7 @@ def test_names_and_sentences(result: Result) -> None:
     view = result.views[1]
     assert (view.number, view.name, view.label) == (1, "001 t2", "t2")
     assert view.short_name == "001 t2"
-    assert view.sentence == "4.0x the throughput, 1.1x less memory, the same quality"
+    assert view.sentence == "4x faster, 1.1x less memory, the same quality"
     assert result.views[0].sentence == "the baseline"
     assert result.views[5].sentence == "failed at measure (oom): no memory left"
     assert result.views[6].sentence == "running"
@@ -88,10 +88,11 @@ def test_trust_and_warnings(result: Result) -> None:
     assert result.views[4].trust_text == "single, front 0 %"
     assert result.views[5].trust_text == "-"
     assert result.views[1].trust_note == "single"
-    note = "unconfirmed: front 0 % if confirmed; interval ±9%, wanted ±3%"
+    note = "unconfirmed: front 0 % if confirmed; interval ± 9 %, wanted ± 3 %"
     assert result.views[3].trust_note == note
-    assert result.views[3].warnings == ("interval ±9%, wanted ±3%",)
-    assert result.views[3].remarks == ("warnings: interval ±9%, wanted ±3%",)
+    assert result.views[3].warnings == ("interval ± 9 %, wanted ± 3 %",)
+    assert "unconfirmed: interval ± 9 %, wanted ± 3 %" in result.views[3].sentence
+    assert result.views[3].remarks == ()
 
 
 def test_a_warning_qualifies_the_chance_wherever_it_is_shown(

@@ -46,7 +46,7 @@ def test_a_finished_trial_is_recorded_whole(
     started = datetime(2026, 11, 27, 12, 0)
     finished = TrialFinished(
         trial=trial(3, load().baseline, started=started, throughput=900.0),
-        sentence="9.0x the throughput",
+        sentence="9x faster",
         remarks=("warnings: hot",),
         front=(0, 3),
         left=5,

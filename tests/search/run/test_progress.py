@@ -13,7 +13,6 @@ from tunefront.search.run.progress import (
     Progress,
     RunningTrial,
     Snapshot,
-    duration_text,
     snapshot_of,
 )
 from tunefront.search.study.confirmation import Confirmation
@@ -148,12 +147,3 @@ def test_a_sign_of_life_is_one_line(progress: ProgressOf) -> None:
         "57 s: 5 of 12 trials: 3 ok, 1 beyond limits, 1 failed, 1 running; about 1 min to go; "
         "005 t6 (starting for 6 s)"
     )
-
-
-@pytest.mark.parametrize(
-    ("seconds", "expected"),
-    [(-1, "0 s"), (59.4, "59 s"), (60, "1 min"), (3540, "59 min"), (3599, "1 h 00 min"),
-     (4320, "1 h 12 min")],
-)  # fmt: skip
-def test_times_are_spoken(seconds: float, expected: str) -> None:
-    assert duration_text(seconds) == expected

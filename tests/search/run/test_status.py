@@ -119,7 +119,7 @@ def test_the_forecast_for_another_hour_is_reported(
     status = status_of(experiment)
     left = 8 - len(study.trials())
     assert status.lines()[-1] == (
-        f"another hour ({left} trials) is expected to add at most 3.1% to the front"
+        f"another hour ({left} trials) is expected to add at most 3.14 % to the front"
     )
     assert status.fields()["another_hour"] == {"trials": 60, "gain_at_most": 0.0314}
     for configuration in experiment.space.enumerate().runnable:

@@ -69,8 +69,8 @@ def test_a_search_continues_without_a_reason(state: Callable[..., SearchState]) 
         (
             Stopping(least_gain=0.01),
             {"gains": [0.5, 0.001, 0.004, 0.002]},
-            "another trial is expected to add at most 0.40% to the front, less than "
-            "budget.least_gain 1.00%",
+            "another trial is expected to add at most 0.4 % to the front, less than "
+            "budget.least_gain 1 %",
         ),
     ],
 )

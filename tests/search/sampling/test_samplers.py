@@ -393,8 +393,8 @@ def test_the_reason_states_gain_metrics_and_probabilities(
     proposed = sampler.propose(trials)
     assert proposed is not None
     found = re.fullmatch(
-        r"expected to add ([\d.]+)% to the front, throughput ([\d.]+) ± (\d+%|[\d.]+), "
-        r"peak_memory_mb ([\d.]+) ± \S+, keeps the limits at (\d+)%, runs at (\d+)%",
+        r"expected to add ([\d.]+) % to the front, throughput ([\d.]+) ± (\d+ %|[\d.]+), "
+        r"peak_memory_mb ([\d.]+) ± \S+, keeps the limits at (\d+) %, runs at (\d+) %",
         proposed.reason,
     )
     assert found, proposed.reason

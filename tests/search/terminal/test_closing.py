@@ -93,7 +93,7 @@ def test_a_tie_names_both_trials_and_the_reason(answered: Callable[..., Result])
     text = " ".join(" ".join(lines).split())
     assert "100 ± 3" in text and "items/s" in text
     assert "the worse lies within the interval of the better" in text
-    assert "less than 1% apart" in text
+    assert "less than 1 % apart" in text
     assert "002" not in text
 
 

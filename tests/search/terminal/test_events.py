@@ -175,12 +175,12 @@ def finished(
         given = {"left": 0, "pace_s": None, "seconds_left": None, **fields}
         event = TrialFinished(
             trial=one,
-            sentence="2.0x the throughput",
+            sentence="2x faster",
             remarks=remarks,
             front=(1,),
             **given,  # type: ignore[arg-type]
         )
-        return event_text(event).removeprefix(f"{one.name()}: 2.0x the throughput")
+        return event_text(event).removeprefix(f"{one.name()}: 2x faster")
 
     return make
 

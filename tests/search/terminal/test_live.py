@@ -20,8 +20,7 @@ SNAPSHOT = Snapshot(
     elapsed_s=4320,
     left_s=2280,
     end="at 07:00 (budget.until 07:00): time for about 31 of 36 more trials",
-    best="012 openvino bf16 w8 static b8 t2: 4.4x the throughput, 2.1x less memory, "
-    "quality -0.3 % ± 0.2",
+    best="012 openvino bf16 w8 static b8 t2: 4.4x faster, 2.1x less memory, quality -0.3 % ± 0.2",
     front=7,
     ties=2,
     now=(
@@ -52,8 +51,8 @@ def test_the_block_shows_the_progress() -> None:
         "      failed, 2 running",
         "now   023 openvino b4 t2: measuring for 12 s (the trial: about 25 s)",
         "now   024 torch bf16 b4: building for 2 min",
-        "best  012 openvino bf16 w8 static b8 t2: 4.4x the throughput, 2.1x less memory,",
-        "      quality -0.3 % ± 0.2",
+        "best  012 openvino bf16 w8 static b8 t2: 4.4x faster, 2.1x less memory, quality",
+        "      -0.3 % ± 0.2",
         "front 7 trials, 2 of them tied with another",
         "ends  at 07:00 (budget.until 07:00): time for about 31 of 36 more trials",
     ]

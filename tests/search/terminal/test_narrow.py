@@ -36,7 +36,7 @@ def test_the_table_fits_eighty_columns_with_whole_words(result: Result) -> None:
     text = stream.getvalue()
     assert max(map(len, text.splitlines())) <= 80
     names = ("recommended", "baseline", "throughput", "perplexity")
-    words = (*names, "184.2", "380.4", "ov", "w8", "rtn")
+    words = (*names, "184", "380", "ov", "w8", "rtn")
     assert [word for word in words if word not in text.split()] == []
     assert "001 =2" in text or "002 =1" in text
     assert "items/s" in text
@@ -48,10 +48,12 @@ def test_lines_that_fit_stay_as_they_are() -> None:
 
 
 def test_long_lines_are_broken_below_the_beginning_of_their_text() -> None:
-    assert fitted(["  smallest  050 onnxruntime: 3.0x the throughput", "", "  short"], 30) == [
+    assert fitted(
+        ["  smallest  050 onnxruntime: 3x faster and 2x less memory", "", "  short"], 30
+    ) == [
         "  smallest  050 onnxruntime:",
-        "            3.0x the",
-        "            throughput",
+        "            3x faster and 2x",
+        "            less memory",
         "",
         "  short",
     ]
@@ -59,9 +61,9 @@ def test_long_lines_are_broken_below_the_beginning_of_their_text() -> None:
 
 def test_what_is_reported_of_a_long_name_stands_below_it() -> None:
     names = "recommended, fastest, highest quality"
-    lines = [f"  {names}  017 torch b8: 7.7x the throughput", f"  {'':{len(names)}}  best of all"]
+    lines = [f"  {names}  017 torch b8: 7.7x faster", f"  {'':{len(names)}}  best of all"]
     assert fitted(lines, 50) == [
         f"  {names}",
-        "      017 torch b8: 7.7x the throughput",
+        "      017 torch b8: 7.7x faster",
         "      best of all",
     ]

@@ -15,8 +15,8 @@ from tunefront.search.tracking.note import search_note
     ("warnings", "text"),
     [
         ((), ""),
-        (("interval ±9%, wanted ±3%",), "; warnings: interval ±9%, wanted ±3%"),
-        (("one", "two"), "; warnings: one, two"),
+        (("interval ± 9 %, wanted ± 3 %",), "(unconfirmed: interval ± 9 %, wanted ± 3 %)"),
+        (("one", "two"), "(unconfirmed: one, two)"),
     ],
 )
 def test_warnings_are_part_of_the_note(
@@ -31,5 +31,7 @@ def test_warnings_are_part_of_the_note(
     result = result_of(load(), [trial(0, quality_drop=0.0, **figures), own], Confirmation())
     note, _, command = search_note(result.view(own), result).partition("\n\n    ")
     assert command == f"tunefront export {result.experiment.path} 1"
-    assert note.endswith(text)
-    assert ("warnings" in note) is bool(warnings)
+    assert text in note
+    assert note.startswith("about " if warnings else "the same speed")
+    assert ("unconfirmed" in note) is bool(warnings)
+    assert "warnings" not in note

@@ -10,6 +10,7 @@ from tunefront.evaluators.evaluation.protocol import Protocol
 from tunefront.evaluators.interfaces.builtin import INTERFACE_METRICS
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.statistics.dependence import autocorrelation, widening
+from tunefront.evaluators.statistics.formatting import number_text, percent_text
 from tunefront.evaluators.statistics.intervals import ratio_interval
 from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.evaluators.statistics.timing import (
@@ -97,7 +98,8 @@ def warnings_of(
     seen = timing.rate[timing.kept] if baseline is None else ratios(timing, baseline)
     half = half_width(timing, baseline)
     if half > 1.5 * protocol.precision:
-        found.append(f"interval ±{half:.0%}, wanted ±{protocol.precision:.0%}")
+        wanted = percent_text(protocol.precision)
+        found.append(f"interval ± {percent_text(half, decimals=0)}, wanted ± {wanted}")
     clean = undisturbed_turns(timing, baseline)
     if not clean[kept_turns(clean)].all():
         disturbed = len(clean) - int(clean.sum())
@@ -106,15 +108,16 @@ def warnings_of(
     if needed and timing.independent_requests < needed:
         found.append(
             f"{timing.independent_requests} independent requests were timed; the "
-            f"{protocol.percentile:.0%} percentile takes {needed}"
+            f"{percent_text(protocol.percentile)} percentile takes {needed}"
         )
     correlation = autocorrelation(np.log(seen))
     if correlation > MOST_CORRELATION:
-        found.append(
-            f"turns are not independent: the correlation of consecutive ones is {correlation:.2g}"
-        )
+        shown = number_text(correlation)
+        found.append(f"turns are not independent: the correlation of consecutive ones is {shown}")
     if machine.get("steal", 0.0) > MOST_STEAL:
-        found.append(f"the hypervisor took {machine['steal']:.0%} of the time")
+        found.append(
+            f"the hypervisor took {percent_text(machine['steal'], decimals=0)} of the time"
+        )
     if machine.get("gpu_throttled", 0):
         found.append("the GPU's clock was held down for heat or power")
     return tuple(found)

@@ -22,6 +22,7 @@ from tunefront.evaluators.interfaces.endpoint import Endpoint
 from tunefront.evaluators.interfaces.load import Load
 from tunefront.evaluators.measures.machine import ProcessWatch
 from tunefront.evaluators.measures.memory import PEAK_MEMORY, group_memory
+from tunefront.evaluators.statistics.formatting import number_text, percent_text
 from tunefront.evaluators.statistics.timing import Block, Timing
 from tunefront.spaces import ExportError, detect_hardware
 
@@ -135,7 +136,8 @@ def _facts(facts: Mapping[str, Any], manifest: Mapping[str, Any]) -> Check:
 def _figure(name: str, value: float, manifest: Mapping[str, Any], same_machine: bool) -> Check:
     recorded = float(manifest["sample_values"][name])
     change = value / recorded - 1 if recorded else 0.0
-    detail = f"{value:.4g}, recorded {recorded:.4g} ({change:+.0%})"
+    detail = f"{number_text(value)}, recorded {number_text(recorded)}"
+    detail += f" ({percent_text(change, decimals=0, sign=True)})"
     if not same_machine:
         return Check(name=name, holds=None, detail=f"{detail}; recorded on another machine")
     return Check(name=name, holds=bool(change <= SPEED_TOLERANCE), detail=detail)

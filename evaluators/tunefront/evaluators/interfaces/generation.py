@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tunefront.evaluators.statistics.arrays import Array
+from tunefront.evaluators.statistics.formatting import percent_text
 from tunefront.evaluators.statistics.intervals import median_interval
 from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.evaluators.statistics.timing import Block, Timing
@@ -295,7 +296,7 @@ engine.close()
         return Comparison(
             holds=same >= LEAST_AGREEMENT * wanted,
             detail=f"{same} of {wanted} tokens are the recorded ones, up to the first difference "
-            f"(at least {LEAST_AGREEMENT:.0%} needed)",
+            f"(at least {percent_text(LEAST_AGREEMENT)} needed)",
         )
 
 

@@ -28,15 +28,15 @@ class MachineState:
         load: Load average of the last minute.
         steal: Share of the watched cores' time that the hypervisor took.
         foreign: Share of their time that other processes used.
-        frequency_mhz: Mean clock frequency of the watched cores; 0 if it can't be read.
-        temperature_c: Temperature of the hottest sensor in °C; 0 if none can be read.
+        frequency_mhz: Mean clock frequency of the watched cores; None if it can't be read.
+        temperature_c: Temperature of the hottest sensor in °C; None if none can be read.
     """
 
     load: float
     steal: float
     foreign: float
-    frequency_mhz: float = 0.0
-    temperature_c: float = 0.0
+    frequency_mhz: float | None = None
+    temperature_c: float | None = None
 
 
 SETTLED_S = 0.005
@@ -97,7 +97,7 @@ class MachineLoad(Measure):
     scope: ClassVar[MeasureScope] = "machine"
 
     def obstacle(self, hardware: Hardware, configuration: Configuration | None) -> str | None:
-        """Return None: values that the system does not offer are 0."""
+        """Return None: values that the system does not offer are left out, shares are 0."""
         return None
 
     def start(self, processes: Sequence[int], cores: Sequence[int]) -> Reading:
@@ -112,11 +112,9 @@ class _MachineReading(Reading):
         self._watch = MachineWatch(cores)
 
     def state(self) -> Mapping[str, float]:
-        """Return the state since the start."""
-        found: Mapping[str, float] = to_plain(
-            self._watch.state(max(0.0, self._own_s() - self._before_s))
-        )
-        return found
+        """Return the state since the start, without values that can't be read."""
+        state = to_plain(self._watch.state(max(0.0, self._own_s() - self._before_s)))
+        return {name: value for name, value in state.items() if value is not None}
 
     def _own_s(self) -> float:
         trees = [with_descendants(pid) for pid in self._processes]
@@ -222,7 +220,7 @@ def _cpu_ticks(cores: frozenset[int]) -> list[int]:
     return totals
 
 
-def _frequency_mhz(cores: frozenset[int]) -> float:
+def _frequency_mhz(cores: frozenset[int]) -> float | None:
     """Return the cores' mean clock in MHz from cpufreq, else of all cores from /proc/cpuinfo."""
     found: list[float] = []
     for core in sorted(cores) or range(os.cpu_count() or 1):
@@ -232,14 +230,15 @@ def _frequency_mhz(cores: frozenset[int]) -> float:
     if not found and Path("/proc/cpuinfo").exists():
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         found = [float(line.split(":")[1]) for line in lines if line.startswith("cpu MHz")]
-    return sum(found) / len(found) if found else 0.0
+    return sum(found) / len(found) if found else None
 
 
-def _temperature_c() -> float:
-    found = [0.0]
+def _temperature_c() -> float | None:
+    found: list[float] = []
     for path in Path("/sys/class/thermal").glob("thermal_zone*/temp"):
         try:
             found.append(int(path.read_text()) / 1000)
         except (OSError, ValueError):
             continue
-    return max(found)
+    # Virtual machines have sensors that read 0.
+    return max((celsius for celsius in found if celsius > 0), default=None)

@@ -146,10 +146,11 @@ def _detach(experiment: "Experiment", *, exported: bool, fresh: bool, style: str
 def _print_next_steps(finished: "RunResult", written: Path) -> None:
     from tunefront.search.results.metadata import read_record, resume_command
     from tunefront.search.results.result import early_ends
+    from tunefront.search.text import duration_text
     from tunefront.search.tracking.server import print_front_link
 
     result, smoke = finished.result, finished.result.experiment.smoke
-    counts = f"{result.counts()}, {finished.seconds / 60:.1f} min"
+    counts = f"{result.counts()}, {duration_text(finished.seconds)}"
     print_message("")
     saved = early_ends(result.trials, result.experiment.objectives)
     echo(["; ".join(filter(None, (counts, saved)))], err=True)

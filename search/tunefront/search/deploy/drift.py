@@ -12,6 +12,7 @@ from typing import Any, Literal
 from tunefront.evaluators import Direction, Measurement, Metric, measured_metrics, paired_change
 from tunefront.evaluators.isolation.codec import from_plain, to_plain
 from tunefront.evaluators.statistics.arrays import Array
+from tunefront.evaluators.statistics.formatting import multiple_text, percent_text
 from tunefront.evaluators.statistics.paired_quality import is_near_zero, paired_difference
 
 from .rounds import Rounds
@@ -156,16 +157,20 @@ def _speed(
     busy = rounds.machine["foreign"] + rounds.machine["steal"]
     shifts = [rounds.probe[name] / probe[name] for name in probe if name in rounds.probe]
     explained = max(1.0, 1 / max(1 - busy, 0.1), *shifts)
-    reason = f"the machine itself is {explained:.2f} times slower than when it was recorded"
+    slower = multiple_text(explained, "slower", "faster")
+    reason = f"the machine itself is {slower} than when it was recorded"
     if busy > BUSY:
         explained *= BUSY_FACTOR
-        reason = f"other processes used {busy:.0%} of the cores' time during the rounds"
+        share = percent_text(busy, decimals=0)
+        reason = f"other processes used {share} of the cores' time during the rounds"
     verdict: DriftVerdict = "holds"
     detail = ""
     if _beyond(before, now, explained):
         verdict = "drifted"
         if explained > 1:
-            detail = f"more than the machine explains (x{explained:.2f})"
+            detail = (
+                f"more than the machine explains ({multiple_text(explained, 'slower', 'faster')})"
+            )
     elif _beyond(before, now, 1.0):
         verdict, detail = "not compared", reason
     return Finding(metric=name, recorded=before, now=now, verdict=verdict, detail=detail)

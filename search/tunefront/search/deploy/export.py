@@ -29,9 +29,10 @@ from tunefront.evaluators.exports.open import deployment_of
 from tunefront.evaluators.interfaces.builtin import interface_of
 from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.evaluators.runtimes.base import Deployment
+from tunefront.evaluators.statistics.formatting import interval_text, value_text
 from tunefront.search.experiment.document import slug_of
 from tunefront.search.results.metadata import read_record
-from tunefront.search.results.result import Result, format_value
+from tunefront.search.results.result import Result
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import ExportError, detect_hardware, show
 
@@ -174,7 +175,7 @@ def _readme(
     result: Result, trial: Trial, deployment: Deployment, folder: Path, fields: Mapping[str, Any]
 ) -> str:
     rows = "\n".join(
-        f"| {name} | {format_value(m)} | {m.low:.4g} to {m.high:.4g} | {m.unit} | {m.samples} |"
+        f"| {name} | {value_text(m)} | {interval_text(m) or '-'} | {m.unit} | {m.samples:,} |"
         for name, m in trial.measurements.items()
     )
     choices = "\n".join(f"- {name}: {show(value)}" for name, value in trial.configuration.items())
@@ -182,7 +183,9 @@ def _readme(
     return f"""\
 # {result.experiment.name}, trial {trial.number}
 
-{result.view(trial).sentence} (against the search's baseline, on {fields["hardware"]["summary"]}).
+Against the search's baseline, on {fields["hardware"]["summary"]}:
+
+**{result.view(trial).sentence}**
 
 ## Run it
 

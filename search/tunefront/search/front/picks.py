@@ -329,16 +329,3 @@ def _recommended(
         return best[knee(costs)], "nearest to the best of every objective at once"
     gain = gain_over(intervals.base, experiment.objectives, intervals)
     return max(best, key=gain), "greatest mean gain over the baseline in all objectives"
-
-
-def ratio(trial: Trial, baseline: Trial, metric: Metric) -> float | None:
-    """Return the improvement factor of a metric over the baseline; above 1 is better.
-
-    None if either trial lacks the metric, or either value is not positive.
-    """
-    if not all(metric.name in found.measurements for found in (trial, baseline)):
-        return None
-    own, base = trial.value(metric.name), baseline.value(metric.name)
-    if own <= 0 or base <= 0:
-        return None
-    return base / own if metric.direction == "minimize" else own / base

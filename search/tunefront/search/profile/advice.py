@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from tunefront.evaluators import Metric, Part, Profile
+from tunefront.evaluators.statistics.formatting import multiple_text
+from tunefront.search.results.sentence import SPEED
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import NOT_QUANTIZED, Configuration, SearchSpace, Value, show
 
@@ -394,12 +396,14 @@ def option_text(option: Option) -> str:
         parts.append(f"not with this trial's other choices ({option.obstacle})")
     if tried.speedup is not None:
         pairs = "1 pair" if tried.pairs == 1 else f"{tried.pairs} pairs"
-        parts.append(f"{tried.speedup:.2f}x the throughput, median of {pairs} that differ in this")
+        parts.append(
+            f"{multiple_text(tried.speedup, *SPEED)}, median of {pairs} that differ in this"
+        )
     elif tried.best is not None:
         number, ratio = tried.best
         parts.append(
             f"tried, but in no pair that differs in this alone; the fastest with it is "
-            f"{number:03}, {ratio:.2f}x the throughput of this trial"
+            f"{number:03}, {multiple_text(ratio, *SPEED)}, compared with this trial"
         )
     if tried.failed:
         parts.append(f"failed {tried.failed} of {tried.failed + tried.trials} times")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunefront.evaluators import Part, Profile, RooflineBound
+from tunefront.evaluators.statistics.formatting import number_text, percent_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,8 +46,11 @@ def draw_profile(profile: Profile, title: str, path: Path) -> None:
         1, len(drawn), figsize=(5.6 * len(drawn), 4.6), squeeze=False, layout="constrained"
     )
     roofline = profile.roofline
-    peaks = f"peaks here: {roofline.peak_gflops:,.0f} GFLOP/s, {roofline.peak_gb_s:,.0f} GB/s"
-    figure.suptitle(f"{title}\n{profile.request_ms:.3g} ms a request; {peaks}", x=0.01, ha="left")
+    gflops, gb_s = number_text(roofline.peak_gflops), number_text(roofline.peak_gb_s)
+    peaks = f"peaks here: {gflops} GFLOP/s, {gb_s} GB/s"
+    figure.suptitle(
+        f"{title}\n{number_text(profile.request_ms)} ms a request; {peaks}", x=0.01, ha="left"
+    )
     for ax, (name, parts) in zip(axes[0], drawn.items(), strict=True):
         _draw(ax, name, parts)
     legend = [Patch(color=KIND_COLOURS[bound], label=BOUND_TEXTS[bound]) for bound in KIND_COLOURS]
@@ -62,7 +66,7 @@ def _draw(ax: "Axes", name: str, parts: Sequence[Part]) -> None:
     ax.invert_yaxis()
     for place, part in enumerate(parts):
         ax.annotate(
-            f"{part.share:.0%}",
+            percent_text(part.share, decimals=0),
             (part.self_ms, place),
             textcoords="offset points",
             xytext=(3, 0),

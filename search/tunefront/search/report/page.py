@@ -26,6 +26,7 @@ from .front_chart import ROLE_COLOURS
 REPORT_FILE = "report.html"
 SCRIPTS = (
     "picks.js",
+    "numbers.js",
     "elements.js",
     "axes.js",
     "charts.js",

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from tunefront.evaluators import pipeline_of
+from tunefront.evaluators.statistics.formatting import percent_text
 from tunefront.search.experiment.experiment import Budget, Experiment, bound
 from tunefront.search.results.result import Result, early_ends
 from tunefront.search.text import counted
@@ -102,7 +103,7 @@ def _turns(experiment: Experiment) -> str:
     how = "in turns with the baseline" if protocol.reference else "by itself"
     return (
         f"{how}, {protocol.turns} turns at the least (slow ones fewer), {protocol.seconds:g} s "
-        f"at the most, until the interval is ± {protocol.precision:.0%}; waits up to "
+        f"at the most, until the interval is ± {percent_text(protocol.precision)}; waits up to "
         f"{protocol.wait_s:g} s for a quiet machine; "
         f"{counted(experiment.concurrent_trials, 'trial')} at a time"
     )
@@ -122,9 +123,11 @@ def _budget(budget: Budget) -> str:
         (budget.trials, "{} trials"),
         (budget.hours, "{:g} h"),
         (budget.until, "until {}"),
-        (budget.least_gain, "until trials add less than {:.2%}"),
     ]
-    return ", ".join(text.format(most) for most, text in bounds if most is not None)
+    texts = [text.format(most) for most, text in bounds if most is not None]
+    if budget.least_gain is not None:
+        texts.append(f"until trials add less than {percent_text(budget.least_gain)}")
+    return ", ".join(texts)
 
 
 def _stages(result: Result) -> list[dict[str, Any]]:

@@ -6,7 +6,8 @@ from functools import cached_property
 
 import numpy as np
 
-from tunefront.evaluators import Measurement, quality_sample
+from tunefront.evaluators import quality_sample
+from tunefront.evaluators.statistics.formatting import percent_text
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.objective import Limit, Objective
 from tunefront.search.experiment.scarcity import Scarcity, scarcity_of
@@ -25,7 +26,8 @@ from tunefront.search.text import counted
 from tunefront.spaces import show
 
 from .failures import FailureGroup, failures_of
-from .view import TrialView, TrialViews, evaluated_items
+from .sentence import evaluated_items
+from .view import TrialView, TrialViews
 
 
 @dataclass(frozen=True, kw_only=True)  # no slots: a cached property needs a __dict__
@@ -178,18 +180,12 @@ def _quality_stops(trials: Sequence[Trial]) -> str:
     share = 1 - sum(evaluated for evaluated, _ in counts) / sum(items for _, items in counts)
     return (
         f"quality evaluation stopped early in {stopped} of {len(counts)} trials: "
-        f"{share:.0%} of the items saved"
+        f"{percent_text(share, decimals=0)} of the items saved"
     )
 
 
-def format_value(measurement: Measurement) -> str:
-    """Format a value with four significant digits (from 10,000 on as an integer), without unit."""
-    value = measurement.value
-    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
-
-
 def rounded(value: float) -> float:
-    """Round to four significant digits."""
+    """Round to four significant digits, for a program that prints every digit it gets."""
     return float(f"{value:.4g}")
 
 

@@ -13,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from tunefront.evaluators import Measurement, Metric, Sample
+from tunefront.evaluators.statistics.formatting import number_text, percent_text, value_text
 from tunefront.search.study.trial import Trial
 from tunefront.search.text import counted
 from tunefront.spaces import show
 
-from .result import Result, choices_of, format_value
+from .result import Result, choices_of
 
 SAME_ITEM = 0.01
 """Largest difference of an item's quality that counts as equal; right and wrong differ by more."""
@@ -63,7 +64,7 @@ class MetricRow:
     @property
     def differs(self) -> bool:
         """Whether any trial's formatted value differs from the first one's."""
-        return len({format_value(cell) if cell is not None else "-" for cell in self.cells}) > 1
+        return len({value_text(cell) if cell is not None else "-" for cell in self.cells}) > 1
 
     def ratio(self, place: int) -> float | None:
         """Return a trial's value / the first trial's; None unless both are positive."""
@@ -225,8 +226,7 @@ def item_quality(trial: Trial, item: int, primary: Metric) -> float | None:
     values, weights = trial.evaluation.items if trial.evaluation is not None else ((), ())
     if item >= len(values) or not weights[item] > 0:
         return None
-    value = math.exp(min(values[item], 700.0)) if primary.scale == "log" else values[item]
-    return float(f"{value:.4g}")
+    return math.exp(min(values[item], 700.0)) if primary.scale == "log" else float(values[item])
 
 
 def _distances(first: Trial, trial: Trial, primary: Metric) -> Distances:
@@ -270,9 +270,9 @@ def _status(trial: Trial) -> str:
 
 
 def _fact(value: object) -> str:
-    if isinstance(value, str | bool | int | float):
-        return show(round(value, 6) if isinstance(value, float) else value)
-    return json.dumps(value)
+    if isinstance(value, float):
+        return number_text(value)
+    return show(value) if isinstance(value, str | bool | int) else json.dumps(value)
 
 
 def difference_text(found: TrialDifference, first: Trial, primary: Metric) -> str:
@@ -287,7 +287,7 @@ def difference_text(found: TrialDifference, first: Trial, primary: Metric) -> st
         worse, better = len(found.worse), len(found.better)
         direction = f" ({worse} worse, {better} better)" if worse + better else ""
         parts.append(
-            f"{primary.name} differs by more than {SAME_ITEM:.0%} on {worse + better} of "
+            f"{primary.name} differs by more than {percent_text(SAME_ITEM)} on {worse + better} of "
             f"{counted(found.items, 'item')}{direction}"
         )
     return f"{found.trial.name()}: {'; '.join(parts) or 'nothing to compare item by item'}"

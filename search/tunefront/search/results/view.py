@@ -8,16 +8,23 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tunefront.evaluators import Measurement
+from tunefront.evaluators.statistics.formatting import percent_text, with_unit
 from tunefront.search.experiment.experiment import Experiment, bound
 from tunefront.search.experiment.metrics import QUALITY_DROP
 from tunefront.search.experiment.objective import Limit
 from tunefront.search.front.intervals import is_unconfirmed
-from tunefront.search.front.picks import Front, Pick, ratio
+from tunefront.search.front.picks import Front, Pick
 from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.study.trial import Trial
 
-SAME = 1.05
-"""Ratios between 1 / SAME and SAME are reported as the same."""
+from .sentence import (
+    comparison_sentence,
+    failure_sentence,
+    marked,
+    memory_saving_of,
+    speedup_of,
+)
+
 MOST_TIES = 5
 """Maximum number of tied trials that a text names."""
 
@@ -66,8 +73,8 @@ class TrialView:
         short_name: The abbreviated name for narrow columns (`038 ov int8s b8 t2`).
         role: The role of the trial in the result.
         on_front: Whether it is on the front, or was picked in place of a tied front trial.
-        sentence: The comparison with the baseline (`4.4x the throughput, 2.1x less memory, ...`),
-            or the failure.
+        sentence: The comparison with the baseline (`4.4x faster (4.3 to 4.5), 2.1x less memory`),
+            with its warnings if it is unconfirmed, or the failure.
         trust: The reliability of its measurements.
         warnings: Warnings about its measurements.
         chance: Probability that it is on the front and keeps all limits, given the intervals of the
@@ -133,7 +140,7 @@ class TrialView:
         """Its probability to be on the front, and its condition; empty if unknown."""
         if self.chance is None:
             return ""
-        text = f"front {100 * self.chance:.0f} %"
+        text = f"front {percent_text(self.chance, decimals=0)}"
         return f"{text} if confirmed" if self.trust == "unconfirmed" else text
 
     @property
@@ -151,9 +158,10 @@ class TrialView:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """The texts on missed limits and on warnings."""
+        """The texts on missed limits and on warnings that its sentence does not have."""
         missed = ", ".join(miss.text for miss in self.misses)
-        parts = (("beyond limits", missed), ("warnings", ", ".join(self.warnings)))
+        left = ", ".join(warning for warning in self.warnings if warning not in self.sentence)
+        parts = (("beyond limits", missed), ("warnings", left))
         return tuple(f"{head}: {text}" for head, text in parts if text)
 
 
@@ -210,7 +218,7 @@ class TrialViews(Mapping[int, TrialView]):
         picks = self._picks.get(number, ())
         on_front = bool(picks) or number in self._on_front
         misses = tuple(self._misses(trial)) if measured else ()
-        speedup, saving = self._relative(trial) if measured else (None, None)
+        speedup, saving = self._speedup(trial), self._saving(trial)
         return TrialView(
             trial=trial,
             name=trial.name(),
@@ -224,8 +232,8 @@ class TrialViews(Mapping[int, TrialView]):
             ties=tuple(tied.number for tied in self._front.ties.get(number, ())),
             picks=picks,
             misses=misses,
-            speedup=speedup,
-            memory_saving=saving,
+            speedup=speedup.value if speedup is not None else None,
+            memory_saving=saving.value if saving is not None else None,
             error_bars=self._error_bars(trial) if measured else {},
         )
 
@@ -255,7 +263,7 @@ class TrialViews(Mapping[int, TrialView]):
             elif limit.kept(found.value):
                 continue
             else:
-                value = f"{found.value:.4g} {self._experiment.metrics[limit.metric].unit}".rstrip()
+                value = with_unit(found, apart_from=limit.bound)
             text = f"{limit.metric} {value} (limit {bound(self._experiment, limit)})"
             yield Miss(limit=limit, measurement=found, text=text)
 
@@ -273,67 +281,35 @@ class TrialViews(Mapping[int, TrialView]):
         better, worse = (drop.value - drop.low) * percent, (drop.high - drop.value) * percent
         return (better, worse) if primary.direction == "minimize" else (worse, better)
 
-    def _relative(self, trial: Trial) -> tuple[float | None, float | None]:
-        """Return the improvement factors of the rate and of the memory over the baseline."""
-        if self._baseline is None:
-            return None, None
-        rate, size = self._experiment.rate, self._experiment.size
-        confirmed = self._confirmation.speedup(trial.number)
-        speedup = None if rate is None else ratio(trial, self._baseline, rate)
-        if confirmed is not None:
-            speedup = confirmed.value
-        saving = None if size is None else ratio(trial, self._baseline, size)
-        return speedup, saving
+    def _speedup(self, trial: Trial) -> Measurement | None:
+        if self._baseline is None or not trial.measured:
+            return None
+        return speedup_of(trial, self._baseline, self._experiment, self._confirmation)
 
-    def _sentence(self, trial: Trial, speedup: float | None, saving: float | None) -> str:
-        evaluation = trial.evaluation
-        if evaluation is not None and evaluation.status == "failed":
-            message = evaluation.message.splitlines()[0] if evaluation.message else ""
-            return f"failed at {evaluation.stage} ({trial.cause}): {message}"
+    def _saving(self, trial: Trial) -> Measurement | None:
+        if self._baseline is None or not trial.measured:
+            return None
+        return memory_saving_of(trial, self._baseline, self._experiment)
+
+    def _sentence(
+        self, trial: Trial, speedup: Measurement | None, saving: Measurement | None
+    ) -> str:
         if not trial.measured:
-            return trial.status
+            return failure_sentence(trial)
+        warnings = self._unconfirmed_by(trial)
         if trial.number == 0:
-            return "the baseline"
+            return marked("the baseline", warnings)
         if self._baseline is None:
-            return "not compared: the baseline was not measured"
-        size = "" if saving is None else _times(saving, "memory", "less", "more")
-        parts = [self._speed(trial, speedup), size, _quality(trial)]
-        return ", ".join(part for part in parts if part)
-
-    def _speed(self, trial: Trial, speedup: float | None) -> str:
-        rate = self._experiment.rate
-        if speedup is None or rate is None:
-            return ""
-        text = _times(speedup, rate.name, "the", "less")
+            return marked("not compared: the baseline was not measured", warnings)
         same_execution = self._confirmation.same_execution_speedup(trial.number)
-        if same_execution is not None:
-            text += f" ({same_execution.value:.1f}x at the same batch size and threads)"
-        return text
+        return comparison_sentence(trial, speedup, same_execution, saving, warnings)
 
+    def _unconfirmed_by(self, trial: Trial) -> Sequence[str]:
+        """Return the warnings because of which a trial is unconfirmed; empty if it is not.
 
-def _times(value: float, what: str, more: str, less: str) -> str:
-    """Return a text such as `4.4x the throughput`, `2.1x less memory`, `the same memory`."""
-    if 1 / SAME < value < SAME:
-        return f"the same {what}"
-    factor, word = (value, more) if value >= 1 else (1 / value, less)
-    return f"{factor:.0f}x {word} {what}" if factor >= 100 else f"{factor:.1f}x {word} {what}"
-
-
-def _quality(trial: Trial) -> str:
-    drop = trial.measurements.get(QUALITY_DROP.name)
-    if drop is None:
-        return ""
-    half = (drop.high - drop.low) / 2
-    if abs(drop.value) < 0.05 and half < 0.05:
-        return "the same quality"
-    spread = f" ± {half:.1f}" if half > 0 else ""
-    change = round(-drop.value, 1)
-    text = f"quality {change:+.1f} %{spread}" if change else f"quality 0.0 %{spread}"
-    evaluated, items = evaluated_items(trial)
-    return f"{text} on {evaluated} of {items} items" if evaluated < items else text
-
-
-def evaluated_items(trial: Trial) -> tuple[int, int]:
-    """Return the number of items a trial was evaluated on, and of all; less if stopped early."""
-    facts = trial.evaluation.facts if trial.evaluation is not None else {}
-    return int(facts.get("evaluated_items", 0)), int(facts.get("items", 0))
+        A confirmation replaces what the trial itself measured, and with it the trial's warnings.
+        """
+        if trial.number in self._confirmation.rounds:
+            warning = self._confirmation.warning(trial.number)
+            return [warning] if warning else []
+        return trial.evaluation.warnings if trial.evaluation is not None else ()

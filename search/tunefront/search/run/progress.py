@@ -13,9 +13,7 @@ from tunefront.search.results.result import Result
 from tunefront.search.study.duration_estimate import estimate_of
 from tunefront.search.study.live_stage import STARTING, LiveStage
 from tunefront.search.study.trial import Trial
-from tunefront.search.text import counted
-
-MINUTE_S, _HOUR_S = 60, 3600
+from tunefront.search.text import counted, duration_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,16 +125,6 @@ class Snapshot:
         left = "" if self.left_s is None else f"about {duration_text(self.left_s)} to go"
         parts = [self.phase, self.counts_text(), left, *running]
         return f"{duration_text(self.elapsed_s)}: " + "; ".join(filter(None, parts))
-
-
-def duration_text(seconds: float) -> str:
-    """Format a duration: `12 s`, `4 min`, `1 h 12 min`."""
-    if seconds < MINUTE_S:
-        return f"{max(0, seconds):.0f} s"
-    minutes = round(seconds / MINUTE_S)
-    if minutes < _HOUR_S / MINUTE_S:
-        return f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60:02} min"
 
 
 def snapshot_of(progress: Progress, stages: Mapping[int, LiveStage], now: datetime) -> Snapshot:

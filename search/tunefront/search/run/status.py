@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from tunefront.evaluators.statistics.formatting import percent_text
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.results.metadata import read_record, recorded_trials, resume_command
 from tunefront.search.results.result import Result, study_result
@@ -131,7 +132,7 @@ class SearchStatus:
         if count <= 0:
             return ""
         hour = f"another hour ({counted(count, 'trial')})"
-        return f"{hour} is expected to add at most {gain:.1%} to the front"
+        return f"{hour} is expected to add at most {percent_text(gain)} to the front"
 
     def line(self) -> str:
         """Format counts, front and driver as one line."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from signal import Signals
 from typing import Literal
 
+from tunefront.evaluators.statistics.formatting import percent_text
 from tunefront.search.experiment.experiment import Budget
 from tunefront.search.study.trial import Trial
 
@@ -144,10 +145,11 @@ class Stopping:
         """Return the reason if gain or time of a further trial is too small."""
         last, least = state.gains[-PATIENCE:], self.least_gain
         if least is not None and len(last) == PATIENCE and max(last) < least:
+            gain = percent_text(max(last))
             return StopReason(
                 cause="least gain",
-                text=f"another trial is expected to add at most {max(last):.2%} to the front, less "
-                f"than budget.least_gain {least:.2%}",
+                text=f"another trial is expected to add at most {gain} to the front, "
+                f"less than budget.least_gain {percent_text(least)}",
             )
         left = self.seconds_left()
         if state.next_s is not None and left is not None and state.next_s >= left:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tunefront.evaluators.statistics.arrays import Floats
+from tunefront.evaluators.statistics.formatting import number_text, percent_text, spread_text
 from tunefront.search.experiment.objective import Objective
 from tunefront.search.sampling.surrogate.targets import TargetScale
 
@@ -77,15 +78,17 @@ class Acquisition:
         """
         samples = self.improvement.samples
         how = f" (hypervolume approximated by {samples:,} samples)" if samples else ""
-        parts = [f"expected to add {self._shares[row]:.1%} to the front{how}"]
+        parts = [f"expected to add {percent_text(self._shares[row])} to the front{how}"]
         for place, objective in enumerate(objectives):
             value, spread = objective.sign * self.mean[row, place], self.deviation[row, place]
             if self.scales[place] == "log":
-                parts.append(f"{objective.metric} {np.exp(value):.4g} ± {np.expm1(spread):.0%}")
+                within = f" ± {percent_text(np.expm1(spread), decimals=0)}"
+                parts.append(f"{objective.metric} {number_text(np.exp(value))}{within}")
             else:
-                parts.append(f"{objective.metric} {value:.4g} ± {spread:.2g}")
-        parts.append(f"keeps the limits at {self.feasibility[row]:.0%}")
-        parts.append(f"runs at {self.success[row]:.0%}")
+                within = spread_text(value, spread)
+                parts.append(f"{objective.metric} {number_text(value)}{within}")
+        parts.append(f"keeps the limits at {percent_text(self.feasibility[row], decimals=0)}")
+        parts.append(f"runs at {percent_text(self.success[row], decimals=0)}")
         if np.ptp(self.seconds) > 0:
-            parts.append(f"takes about {self.seconds[row]:.3g} s")
+            parts.append(f"takes about {number_text(self.seconds[row])} s")
         return ", ".join(parts)

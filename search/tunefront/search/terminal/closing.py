@@ -6,10 +6,11 @@ from textwrap import wrap
 import numpy as np
 
 from tunefront.evaluators import Measurement
+from tunefront.evaluators.statistics.formatting import percent_text, with_spread
 from tunefront.search.experiment.metrics import QUALITY_DROP
 from tunefront.search.experiment.objective import Objective
 from tunefront.search.front.pareto import SMALLEST_DIFFERENCE, nondominated
-from tunefront.search.results.result import Result, format_value
+from tunefront.search.results.result import Result
 from tunefront.search.results.view import TrialRole
 from tunefront.search.study.trial import Trial
 from tunefront.search.text import counted
@@ -115,12 +116,8 @@ def _why(result: Result, objective: Objective, one: Trial, other: Trial) -> str:
     first, second = (trial.measurements[name] for trial in (one, other))
     unit = result.experiment.metrics[name].unit
     unit = f" {unit}" if unit else ""
-    return f"{name} {_spread(first)} and {_spread(second)}{unit} ({_reason(first, second)})"
-
-
-def _spread(found: Measurement) -> str:
-    half = (found.high - found.low) / 2
-    return f"{format_value(found)} ± {half:.2g}" if half > 0 else format_value(found)
+    values = f"{with_spread(first)} and {with_spread(second)}{unit}"
+    return f"{name} {values} ({_reason(first, second)})"
 
 
 def _reason(first: Measurement, second: Measurement) -> str:
@@ -128,5 +125,5 @@ def _reason(first: Measurement, second: Measurement) -> str:
         return "the same"
     values = first.value, second.value
     if abs(values[0] - values[1]) <= SMALLEST_DIFFERENCE * max(map(abs, values)):
-        return f"less than {SMALLEST_DIFFERENCE:.0%} apart"
+        return f"less than {percent_text(SMALLEST_DIFFERENCE)} apart"
     return "the worse lies within the interval of the better"

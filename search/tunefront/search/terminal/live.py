@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Self, TextIO
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.results.metadata import writes_log
 from tunefront.search.run.events import Event, ProgressChanged
-from tunefront.search.run.progress import Progress, Snapshot, duration_text, snapshot_of
+from tunefront.search.run.progress import Progress, Snapshot, snapshot_of
 from tunefront.search.study.live_stage import stage_of
-from tunefront.search.text import counted
+from tunefront.search.text import counted, duration_text
 
 from .events import event_text
 

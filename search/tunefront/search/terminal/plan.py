@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
+from tunefront.evaluators.statistics.formatting import percent_text
 from tunefront.search.experiment.experiment import Experiment, bound
 from tunefront.search.study.duration_estimate import recorded_estimate
-from tunefront.search.text import counted
+from tunefront.search.text import counted, duration_text
 from tunefront.spaces import Catalog, Enumeration, Hardware, Value, number_formats, show
 
 MOST_VALUES_PRINTED = 12
@@ -52,7 +53,7 @@ def _confirmation_text(experiment: Experiment) -> str:
     return (
         f", then {counted(wanted.finalists, 'finalist')} measured again, "
         f"{counted(wanted.rounds, 'round')} in turns with the baseline "
-        f"({wanted.share:.0%} of the time)"
+        f"({percent_text(wanted.share, decimals=0)} of the time)"
     )
 
 
@@ -69,11 +70,14 @@ def _estimate_line(experiment: Experiment, trials: int, candidates: int) -> str:
     if found is None:
         return "estimate: none yet, nothing is recorded; `--smoke` gives a first one"
     low, high = (
-        seconds / experiment.concurrent_trials / 60 for seconds in found.seconds(trials, candidates)
+        duration_text(seconds / experiment.concurrent_trials)
+        for seconds in found.seconds(trials, candidates)
     )
     return (
-        f"estimate: {low:.0f} to {high:.0f} min for the trials, from {found.trials} recorded ones "
-        f"(median {found.with_build_s:.0f} s with a build, {found.without_build_s:.0f} s without)"
+        f"estimate: {low if low == high else f'{low} to {high}'} for the trials, from "
+        f"{counted(found.trials, 'recorded trial')} (median "
+        f"{duration_text(found.with_build_s)} with a build, "
+        f"{duration_text(found.without_build_s)} without)"
     )
 
 

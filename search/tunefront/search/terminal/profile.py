@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tunefront.evaluators import Part, Profile, RooflineBound
+from tunefront.evaluators.statistics.formatting import number_text, percent_text
 from tunefront.search.profile.advice import Suggestion, option_text
 from tunefront.search.profile.chart import shortened_name
 from tunefront.search.text import counted
@@ -43,8 +44,8 @@ def profile_tables(profile: Profile) -> "list[Table]":
 def _title(what: str, parts: Sequence[Part]) -> str:
     if len(parts) <= ROWS_LISTED:
         return f"by {what}"
-    left = sum(part.share for part in parts[ROWS_LISTED:])
-    return f"by {what}: the first {ROWS_LISTED} of {len(parts)} (the others: {left:.0%})"
+    left = percent_text(sum(part.share for part in parts[ROWS_LISTED:]), decimals=0)
+    return f"by {what}: the first {ROWS_LISTED} of {len(parts)} (the others: {left})"
 
 
 def _table(name: str, parts: Sequence[Part], profile: Profile, title: str) -> "Table":
@@ -52,17 +53,21 @@ def _table(name: str, parts: Sequence[Part], profile: Profile, title: str) -> "T
     rows = [
         [
             shortened_name(part.name),
-            f"{part.calls:.4g}",
-            f"{part.self_ms:.3f}",
-            f"{part.share:.1%}",
-            "-" if part.gflops is None else f"{part.gflops:.1f}",
-            "-" if part.gflops is None else f"{part.gflops / profile.roofline.peak_gflops:.0%}",
-            "-" if part.moved_bytes is None else f"{part.moved_bytes / 1e6:.2f}",
+            number_text(part.calls),
+            number_text(part.self_ms, decimals=3),
+            percent_text(part.share, decimals=1),
+            "-" if part.gflops is None else number_text(part.gflops, decimals=1),
+            "-" if part.gflops is None else _of_peak(part.gflops, profile),
+            "-" if part.moved_bytes is None else number_text(part.moved_bytes / 1e6, decimals=2),
             BOUND_LABELS[part.bound],
         ]
         for part in parts
     ]
     return table_of(header, rows, title)
+
+
+def _of_peak(gflops: float, profile: Profile) -> str:
+    return percent_text(gflops / profile.roofline.peak_gflops, decimals=0)
 
 
 def profile_lines(
@@ -75,10 +80,11 @@ def profile_lines(
         suggestions: The choices that could help.
         measured_ms: The latency of the trial in ms; None if it was not measured.
     """
-    measured = "" if measured_ms is None else f" (its trial measured {measured_ms:.3f} ms)"
+    measured = "" if measured_ms is None else f" (its trial measured {number_text(measured_ms)} ms)"
     lines = [
-        f"request: {profile.request_ms:.3f} ms{measured}; under the profiler "
-        f"{profile.profiled_ms:.3f} ms ({profile.overhead:+.0%}), which the rows add up to; "
+        f"request: {number_text(profile.request_ms)} ms{measured}; under the profiler "
+        f"{number_text(profile.profiled_ms)} ms "
+        f"({percent_text(profile.overhead, decimals=0, sign=True)}), which the rows add up to; "
         f"{profile.passes} passes over {profile.requests} requests, the middle half counts"
     ]
     if profile.overhead > LARGE_OVERHEAD:
@@ -99,15 +105,17 @@ def profile_lines(
 def _roofline_lines(profile: Profile) -> list[str]:
     peaks = profile.roofline
     lines = [
-        f"this machine: {peaks.peak_gflops:,.0f} GFLOP/s ({peaks.matmul}), "
-        f"{peaks.peak_gb_s:.1f} GB/s (a copy), {counted(profile.facts['threads'], 'thread')}"
+        f"this machine: {number_text(peaks.peak_gflops)} GFLOP/s ({peaks.matmul}), "
+        f"{number_text(peaks.peak_gb_s)} GB/s (a copy), "
+        f"{counted(profile.facts['threads'], 'thread')}"
     ]
     matmul = next((part for part in profile.by_kind() if part.name == "matmul"), None)
     for name, part in (("matmul", matmul), ("whole", profile.whole())):
         if part is not None and part.gflops is not None:
             share = part.gflops / peaks.peak_gflops
             lines.append(
-                f"  {name}: {part.gflops:,.1f} GFLOP/s, {share:.0%} of the peak: "
+                f"  {name}: {number_text(part.gflops)} GFLOP/s, "
+                f"{_of_peak(part.gflops, profile)} of the peak: "
                 f"{BOUND_LABELS[part.bound]}"
             )
             if share > 1:
@@ -115,7 +123,11 @@ def _roofline_lines(profile: Profile) -> list[str]:
                     "  above the peak: faster than the matrix product that was measured here"
                 )
     bounds = sorted(profile.bounds().items(), key=lambda item: -item[1])
-    shares = ", ".join(f"{BOUND_LABELS[b]} {share:.0%}" for b, share in bounds if share >= 0.005)
+    shares = ", ".join(
+        f"{BOUND_LABELS[bound]} {percent_text(share, decimals=0)}"
+        for bound, share in bounds
+        if share >= 0.005
+    )
     lines.append(f"of the time, row by row: {shares}")
     return lines
 

@@ -4,9 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tunefront.evaluators import Measurement
+from tunefront.evaluators.statistics.formatting import (
+    number_text,
+    percent_text,
+    with_interval,
+    with_unit,
+)
 from tunefront.search.deploy.drift import Finding
 from tunefront.search.deploy.recheck import Recheck
-from tunefront.search.results.result import format_value
 
 from .tables import table_of
 
@@ -37,8 +42,9 @@ def recheck_lines(found: Recheck) -> list[str]:
     lines: list[str] = []
     if found.machine:
         lines.append(
-            f"machine: load {found.machine['load']:.1f}, others {found.machine['foreign']:.0%}, "
-            f"steal {found.machine['steal']:.0%}"
+            f"machine: load {number_text(found.machine['load'], decimals=1)}, "
+            f"others {percent_text(found.machine['foreign'], decimals=0)}, "
+            f"steal {percent_text(found.machine['steal'], decimals=0)}"
         )
     if found.libraries:
         lines.append(f"other libraries than recorded: {', '.join(found.libraries)}")
@@ -72,17 +78,13 @@ def history_table(rechecks: Sequence[Mapping[str, Any]]) -> "Table":
 def _short(finding: Finding) -> str:
     if finding.now is None:
         return f"{finding.metric} {VERDICT_TEXTS[finding.verdict]}: {finding.detail}"
-    unit = f" {finding.now.unit}".rstrip()
     drifted = f" {VERDICT_TEXTS[finding.verdict]}" if finding.verdict == "drifted" else ""
-    return f"{finding.metric} {format_value(finding.now)}{unit} ({_drift(finding.drift)}){drifted}"
+    return f"{finding.metric} {with_unit(finding.now)} ({_drift(finding.drift)}){drifted}"
 
 
 def _cell(measurement: Measurement | None) -> str:
-    if measurement is None:
-        return "-"
-    unit = f" {measurement.unit}".rstrip()
-    return f"{format_value(measurement)}{unit} ({measurement.low:.4g} to {measurement.high:.4g})"
+    return "-" if measurement is None else with_interval(measurement)
 
 
 def _drift(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:+.1f} %"
+    return "-" if share is None else percent_text(share, decimals=1, sign=True)

@@ -1,17 +1,23 @@
 """Output of a search's result: tables, lines of text and JSON values."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tunefront.evaluators.isolation.codec import to_plain
+from tunefront.evaluators.statistics.formatting import (
+    interval_text,
+    number_text,
+    value_text,
+    with_unit,
+)
 from tunefront.search.experiment.objective import Limit
 from tunefront.search.front.picks import Pick, nearest_misses
 from tunefront.search.front.relaxation import relaxations
-from tunefront.search.results.result import Result, choices_of, format_value
+from tunefront.search.results.result import Result, choices_of
 from tunefront.search.results.view import TrialView, evaluated_items
 from tunefront.search.study.trial import Trial
-from tunefront.search.text import listed
+from tunefront.search.text import counted, listed
 from tunefront.spaces import show
 
 from .tables import table_of
@@ -51,7 +57,7 @@ def cells_of(view: TrialView, objectives: Sequence[str], most_ties: int = 3) -> 
         f"{view.number:03} ={ties}" if ties else f"{view.number:03}",
         f"failed: {view.trial.cause}" if role == "failed" else role,
         view.trust_text,
-        *(format_value(measurements[name]) if name in measurements else "-" for name in objectives),
+        *(value_text(measurements[name]) if name in measurements else "-" for name in objectives),
     ]
 
 
@@ -118,11 +124,10 @@ def trial_lines(result: Result, trial: Trial) -> list[str]:
     if trial.attempt > 1:
         lines.append(f"  started {trial.attempt} times: the worker process died each time before")
     if trial.measurements:
-        lines.append("  measurements (95 % interval, samples):")
+        lines.append("  measurements (95 % interval):")
     for name, m in trial.measurements.items():
-        lines.append(
-            f"    {name}: {format_value(m)} {m.unit} ({m.low:.4g} to {m.high:.4g}, {m.samples})"
-        )
+        inside = "; ".join(filter(None, [interval_text(m), counted(m.samples, "sample")]))
+        lines.append(f"    {name}: {with_unit(m)} ({inside})")
     evaluated, items = evaluated_items(trial)
     if evaluated < items:
         lines.append(
@@ -139,10 +144,23 @@ def trial_lines(result: Result, trial: Trial) -> list[str]:
     lines += [f"  warning: {warning}" for warning in view.warnings]
     for name, found in (("read-back", evaluation.facts), ("machine", evaluation.machine)):
         if found:
-            lines.append(f"  {name}: {json.dumps(dict(found))}")
-    seconds = {name: round(value, 2) for name, value in evaluation.seconds.items()}
-    lines.append(f"  seconds: {json.dumps(seconds)}; reused: {', '.join(evaluation.reused) or '-'}")
+            lines.append(f"  {name}: {_listed(found)}")
+    seconds = _listed(evaluation.seconds, decimals=2)
+    lines.append(f"  seconds: {seconds}; reused: {', '.join(evaluation.reused) or '-'}")
     return lines
+
+
+def _listed(values: Mapping[str, Any], decimals: int | None = None) -> str:
+    """Format names with their values as one line; decimal numbers with three digits."""
+    shown = {
+        name: number_text(value, decimals=decimals)
+        if isinstance(value, float)
+        else value
+        if isinstance(value, str)
+        else json.dumps(value)
+        for name, value in values.items()
+    }
+    return ", ".join(f"{name} {text}" for name, text in shown.items())
 
 
 def result_record(result: Result) -> dict[str, Any]:

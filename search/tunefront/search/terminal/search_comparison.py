@@ -6,10 +6,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tunefront.evaluators import Measurement
 from tunefront.evaluators.isolation.codec import to_plain
+from tunefront.evaluators.statistics.formatting import (
+    PERCENT_DECIMALS,
+    number_text,
+    percent_text,
+    ratio_text,
+    value_text,
+)
 from tunefront.search.results.archive import RecordedSearch
 from tunefront.search.results.change import TIED, Change
-from tunefront.search.results.result import format_value
 from tunefront.search.results.search_comparison import SearchComparison, SearchRow
 from tunefront.search.results.standing import Standing
 from tunefront.search.study.trial import Trial
@@ -104,7 +111,7 @@ def _changes_table(comparison: SearchComparison, shown: Sequence[SearchRow]) -> 
     if comparison.same_hardware:
         header += ["before", "after", "change", ""]
     if comparison.same_baseline:
-        header += ["x baseline\nbefore", "x baseline\nafter", "change", ""]
+        header += ["to baseline\nbefore", "to baseline\nafter", "change", ""]
     rows: list[list[str]] = []
     for row in shown:
         for place, objective in enumerate(comparison.objectives):
@@ -122,18 +129,27 @@ def _cells(change: Change | None) -> list[str]:
     if change is None:
         return ["-", "-", "-", "-"]
     return [
-        format_value(change.before),
-        format_value(change.after),
+        _side(change.before),
+        _side(change.after),
         change_text(change),
         change.verdict,
     ]
 
 
+def _side(found: Measurement) -> str:
+    """Format a value of one search; a multiple of its baseline with the direction."""
+    return ratio_text(found.value) or "the same" if found.unit == "x" else value_text(found)
+
+
 def change_text(change: Change) -> str:
     """Format a change with its interval: `+4.1 % (+1.2 to +7)`; absolute changes have a unit."""
     scale, unit = (100.0, " %") if change.relative else (1.0, f" {change.after.unit}".rstrip())
-    low, high = scale * change.low, scale * change.high
-    return f"{scale * change.change:+.3g}{unit} ({low:+.3g} to {high:+.3g})"
+    decimals = PERCENT_DECIMALS if unit == " %" else None
+    value, low, high = (
+        number_text(scale * end, decimals=decimals, sign=True)
+        for end in (change.change, change.low, change.high)
+    )
+    return f"{value}{unit} ({low} to {high})" if low != high else f"{value}{unit}"
 
 
 def _baseline(row: SearchRow) -> bool:
@@ -155,7 +171,7 @@ def _counts(comparison: SearchComparison) -> list[str]:
             lines.append(
                 f"  {name}: {found.count('better')} better, {found.count('worse')} worse, "
                 f"{found.count(TIED)} tied (by chance about "
-                f"{BY_CHANCE * len(found):.1f} would be)"
+                f"{number_text(BY_CHANCE * len(found), decimals=1)} would be)"
             )
     return [*lines, *_level(comparison, common)]
 
@@ -198,8 +214,8 @@ def _shares(comparison: SearchComparison) -> list[str]:
         return []
     before, after = comparison.shares
     return [
-        f"of what both fronts dominate together, the one before dominates {before:.1%}, the one "
-        f"after {after:.1%}"
+        f"of what both fronts dominate together, the one before dominates "
+        f"{percent_text(before, decimals=1)}, the one after {percent_text(after, decimals=1)}"
     ]
 
 

@@ -3,10 +3,15 @@
 import csv
 import io
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tunefront.search.results.result import format_value
+from tunefront.evaluators.statistics.formatting import (
+    interval_text,
+    number_text,
+    ratio_text,
+    value_text,
+    with_unit,
+)
 from tunefront.search.results.rows import trial_record
 from tunefront.search.results.trial_comparison import (
     ItemRow,
@@ -55,15 +60,14 @@ def _named(row: MetricRow) -> str:
 
 
 def _metric_cell(row: MetricRow, place: int) -> str:
-    """Format a measurement: `164 (4.4x)`, and in a second line its interval, `160 to 168`."""
+    """Format a measurement, `164 (4.4x higher)`; in a second line its interval, `160 to 168`."""
     found, ratio = row.cells[place], row.ratio(place)
     if found is None:
         return "-"
-    text = format_value(found)
-    if place and ratio is not None:
-        text += f" ({ratio:.3g}x)"
-    low, high = (format_value(replace(found, value=end)) for end in (found.low, found.high))
-    return f"{text}\n{low} to {high}" if low != high else text
+    text = value_text(found)
+    if place and ratio is not None and (against := ratio_text(ratio)):
+        text += f" ({against})"
+    return "\n".join(filter(None, [text, interval_text(found)]))
 
 
 def equal_line(comparison: TrialComparison) -> str:
@@ -71,7 +75,7 @@ def equal_line(comparison: TrialComparison) -> str:
     rows = [row for row in (*comparison.choices, *comparison.facts) if not row.differs]
     parts = [f"{row.name} {row.cells[0]}" for row in rows if row.cells[0] != "-"]
     parts += [
-        f"{row.metric.name} {format_value(row.cells[0])} {row.metric.unit}".strip()
+        f"{row.metric.name} {with_unit(row.cells[0])}"
         for row in comparison.metrics
         if not row.differs and row.cells[0] is not None
     ]
@@ -155,8 +159,8 @@ def _quality_text(row: ItemRow, place: int) -> str:
     sample, quality = row.outputs[place], row.quality[place]
     if sample is not None and sample.right is not None:
         text = "right" if sample.right else "wrong"
-        return text if sample.score is None else f"{text} {sample.score:.3f}"
-    return "-" if quality is None else f"{quality:.4g}"
+        return text if sample.score is None else f"{text} {number_text(sample.score)}"
+    return "-" if quality is None else number_text(quality)
 
 
 def trial_comparison_record(comparison: TrialComparison) -> dict[str, Any]:

@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
+from tunefront.evaluators.statistics.formatting import value_text
 from tunefront.search.experiment.metrics import QUALITY_DROP
-from tunefront.search.results.result import Result, choices_of, format_value
+from tunefront.search.results.result import Result, choices_of
 
 from .views import NAME_EDGES_PX, Charts, View, difference_chart, parallel, scatter, width_px
 
@@ -106,7 +107,7 @@ def _metric_columns(result: Result) -> Mapping[str, int]:
 
 
 def _longest(result: Result, metric: str) -> list[str]:
-    return [format_value(t.measurements[metric]) for t in result.trials if metric in t.measurements]
+    return [value_text(t.measurements[metric]) for t in result.trials if metric in t.measurements]
 
 
 def _choices(result: Result) -> Mapping[str, int]:

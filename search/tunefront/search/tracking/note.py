@@ -4,7 +4,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tunefront.search.results.result import Result, choices_of, format_value
+from tunefront.evaluators.statistics.formatting import value_text
+from tunefront.search.results.result import Result, choices_of
 from tunefront.search.results.view import TrialView
 from tunefront.search.study.trial import Trial
 from tunefront.search.text import MOST_LISTED, counted
@@ -107,14 +108,15 @@ def _front_table(result: Result, links: Links) -> list[str]:
     rows = [
         [
             _link(trial, links),
-            *(format_value(trial.measurements[name]) for name in objectives),
+            result.view(trial).trust_text,
+            *(value_text(trial.measurements[name]) for name in objectives),
             *choices_of(trial, choices).values(),
         ]
         for trial in result.front.trials[:FRONT_ROWS]
     ]
     left = len(result.front.trials) - len(rows)
     more = ["", f"and {counted(left, 'trial')} more on the front"] if left > 0 else []
-    return [*_table(["trial", *objectives, *choices], rows), *more] if rows else []
+    return [*_table(["trial", "trust", *objectives, *choices], rows), *more] if rows else []
 
 
 def _counts(result: Result) -> list[str]:

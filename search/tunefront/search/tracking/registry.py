@@ -28,9 +28,10 @@ from tunefront.evaluators.exports.registry import (
     sha256_of,
 )
 from tunefront.evaluators.exports.verification import Check
+from tunefront.evaluators.statistics.formatting import interval_text, value_text
 from tunefront.search.deploy.verify import Verification, verify
 from tunefront.search.experiment.document import slug_of
-from tunefront.search.results.result import Result, format_value
+from tunefront.search.results.result import Result
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import ExportError, TrackingError, detect_hardware, show
 
@@ -188,9 +189,9 @@ def _measurement_lines(result: Result, trial: Trial) -> list[str]:
     lines = ["| metric | this | 95 % interval | baseline | unit |", "|---|---|---|---|---|"]
     for name, found in trial.measurements.items():
         base = baseline.measurements.get(name) if baseline is not None else None
-        ends = f"{found.low:.4g} to {found.high:.4g}"
-        base_text = "-" if base is None else format_value(base)
-        lines.append(f"| {name} | {format_value(found)} | {ends} | {base_text} | {found.unit} |")
+        base_text = "-" if base is None else value_text(base)
+        cells = (name, value_text(found), interval_text(found) or "-", base_text, found.unit)
+        lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from tunefront.evaluators.interfaces.tensors import Inputs, TensorEndpoint
 from tunefront.evaluators.statistics.arrays import Array
+from tunefront.evaluators.statistics.formatting import percent_text
 from tunefront.spaces import EvaluationError
 
 OTHER_BATCH, TRIED = 3, 4
@@ -66,9 +67,10 @@ def check_outputs(endpoint: TensorEndpoint, folder: Path) -> None:
         if place == 0:
             allowed = 5 * error + 0.02
         elif not error <= allowed:  # also if it is not a number
+            far, near = (percent_text(share, decimals=0) for share in (error, allowed))
             raise EvaluationError(
-                f"outputs differ from the module's by {error:.0%} of their size at "
-                f"{_sizes(request)}, although by less than {allowed:.0%} at the size it was built "
+                f"outputs differ from the module's by {far} of their size at "
+                f"{_sizes(request)}, although by less than {near} at the size it was built "
                 "with: the runtime fixed a dimension that varies",
                 cause="unsupported",
             )

@@ -74,13 +74,14 @@ class Card {
 
   remarks(view, trial) {
     const ties = view.ties(trial);
+    const warnings = trial.warnings.filter((text) => !trial.sentence.includes(text));
     const broken = trial.measured
       ? view.limits.filter((limit) => !keeps(limit, valueOf(trial, limit.metric)))
       : [];
     return [
       broken.length ? `breaks ${broken.map(limitText).join(", ")}` : "",
       ties.length ? `tied with ${numbers(ties)}` : "",
-      trial.warnings.length ? `warnings: ${trial.warnings.join("; ")}` : "",
+      warnings.length ? `warnings: ${warnings.join("; ")}` : "",
       trial.reason ? `proposed: ${trial.reason}` : "",
       trial.attempt > 1 ? `started ${trial.attempt} times` : "",
       trial.status === "failed" ? trial.message : "",
@@ -90,11 +91,11 @@ class Card {
   measurements(trial) {
     const metrics = Object.keys(this.report.metrics).filter((name) => name in trial.measurements);
     const rows = metrics.map((name) => {
-      const { value, low, high } = trial.measurements[name];
+      const found = trial.measurements[name];
       const unit = el("span", { class: "quiet" }, unitText(this.report, name));
-      const ends = low < high ? `${valueText(low)} to ${valueText(high)}` : "";
-      const cells = [el("td", { class: "number" }, valueText(value))];
-      cells.push(el("td", { class: "quiet number" }, ends));
+      const own = this.report.metrics[name].unit;
+      const cells = [el("td", { class: "number" }, valueText(found, own))];
+      cells.push(el("td", { class: "quiet number" }, intervalText(found, own)));
       return el("tr", {}, el("th", { scope: "row" }, name, unit), ...cells);
     });
     return el("table", {}, el("tbody", {}, ...rows));

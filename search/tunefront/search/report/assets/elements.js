@@ -21,12 +21,6 @@ const three = (number) => String(number).padStart(3, "0");
 const numbers = (trials, most = 8) =>
   trials.slice(0, most).map((t) => three(t.number)).join(", ") +
   (trials.length > most ? ` and ${trials.length - most} more` : "");
-const percent = (share) => `${Math.round(100 * share)} %`;
-
-/** A value in four significant digits, without its unit. */
-function valueText(value) {
-  return Math.abs(value) >= 1e4 ? Math.round(value).toLocaleString("en-US") : general(value, 4);
-}
 
 /** A metric's unit after a space; nothing where its name ends in it. */
 function unitText(report, metric) {
@@ -38,11 +32,6 @@ function unitText(report, metric) {
 function choiceText(value) {
   if (value === undefined) return "-";
   return typeof value === "number" && !Number.isInteger(value) ? general(value) : String(value);
-}
-
-function secondsText(seconds) {
-  if (seconds < 100) return `${general(seconds, 3)} s`;
-  return seconds < 6000 ? `${general(seconds / 60, 3)} min` : `${general(seconds / 3600, 3)} h`;
 }
 
 /** A command with a button that copies it; without the clipboard's API, which a sandbox denies. */
@@ -110,5 +99,5 @@ function trustText(view, trial) {
   if (trial.trust === "none") return "-";
   if (view.moved || trial.chance === null) return trial.trust;
   const condition = trial.trust === "unconfirmed" ? " if confirmed" : "";
-  return `${trial.trust}, front ${(100 * trial.chance).toFixed(0)} %${condition}`;
+  return `${trial.trust}, front ${percent(trial.chance)}${condition}`;
 }

@@ -137,7 +137,7 @@ class Page {
     return nearestMisses(report.trials, view.limits).map((trial) => {
       const broken = view.limits.filter((l) => !keeps(l, valueOf(trial, l.metric)));
       const text = broken.map(
-        (l) => `${l.metric} ${valueText(valueOf(trial, l.metric))} (limit ${limitText(l)})`,
+        (l) => `${l.metric} ${brokenText(report, trial, l)} (limit ${limitText(l)})`,
       );
       return el(
         "tr",

@@ -19,7 +19,7 @@ function outputsItem(report, item) {
     const { name } = report.trials.find((trial) => trial.number === number);
     const right = item.right[place];
     const quality = item.quality[place];
-    const shown = quality === null ? "-" : valueText(quality);
+    const shown = quality === null ? "-" : numberText(quality);
     const grade = right === null ? shown : right ? "right" : "wrong";
     return [name, item.outputs[place] ?? "-", grade];
   });

@@ -53,8 +53,8 @@ function pacePart(report, width) {
     svg("circle", { cx: x.at(t.expected_s), cy: y.at(t.seconds), r: 3, class: "mark dominated" });
   const { median, low: least, high: most, trials } = report.pace;
   const text =
-    `Half of ${trials} trials took less than ${general(median, 3)} times what was expected, ` +
-    `nine in ten ${general(least, 3)} to ${general(most, 3)} times.`;
+    `Half of ${trials} trials took less than ${numberText(median)} times what was expected, ` +
+    `nine in ten ${numberText(least)} to ${numberText(most)} times.`;
   const picture = svg(
     "svg",
     { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": text },
@@ -93,9 +93,9 @@ function stagesPart(report) {
   const all = report.stages.reduce((sum, stage) => sum + stage.seconds, 0);
   const rows = report.stages.map(({ stage, seconds }) => {
     const share = all > 0 ? seconds / all : 0;
-    return [stage, seconds, `${secondsText(seconds)} (${percent(share)})`];
+    return [stage, seconds, `${durationText(seconds)} (${percent(share)})`];
   });
-  const text = `${secondsText(all)} of all trials together, confirmation not counted.`;
+  const text = `${durationText(all)} of all trials together, confirmation not counted.`;
   return [title, bars(rows), el("p", { class: "quiet" }, text)];
 }
 

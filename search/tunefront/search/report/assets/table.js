@@ -22,7 +22,7 @@ function columnsOf(report) {
       unit: unitText(report, metric),
       descends: report.metrics[metric].sign < 0,
       key: (view, trial) => found(trial, metric)?.value,
-      show: (view, trial) => valueCell(found(trial, metric)),
+      show: (view, trial) => valueCell(found(trial, metric), report.metrics[metric].unit),
       number: true,
     })),
     ...report.choices.map((name) => ({
@@ -33,16 +33,16 @@ function columnsOf(report) {
     {
       title: "seconds",
       key: (view, trial) => trial.seconds ?? undefined,
-      show: (view, trial) => (trial.seconds === null ? "-" : general(trial.seconds, 3)),
+      show: (view, trial) => (trial.seconds === null ? "-" : numberText(trial.seconds)),
       number: true,
     },
   ];
 }
 
-function valueCell(measurement) {
+function valueCell(measurement, unit) {
   if (!measurement) return "-";
-  const text = el("span", {}, valueText(measurement.value));
-  text.title = `${valueText(measurement.low)} to ${valueText(measurement.high)}`;
+  const text = el("span", {}, valueText(measurement, unit));
+  text.title = intervalText(measurement, unit);
   return text;
 }
 
