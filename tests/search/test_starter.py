@@ -52,3 +52,15 @@ def test_quantization_methods_are_those_of_the_runtimes_that_are_installed(
     space = space_of(monkeypatch, tmp_path / "torch", "amx", torch="1")
     assert space["quantization_bits"] == [16, 8]
     assert space["quantization_method"] == ["dynamic", "rtn"]
+
+
+def test_threads_are_at_most_the_physical_cores(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    hardware = replace(hardware_with("amx"), cores=8, physical_cores=4)
+    monkeypatch.setattr(starter, "detect_hardware", lambda: hardware)
+    path = tmp_path / "experiment.yaml"
+    starter.write_starter(path, task="causal-lm", model="model", data="data.jsonl")
+    written = yaml.safe_load(path.read_text())
+    assert written["space"]["threads"] == [1, 2, 4]
+    assert written["baseline"]["threads"] == 4

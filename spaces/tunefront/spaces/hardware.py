@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
+from typing import cast
 
 from .machine.control_groups import Limits, control_group_limits
 from .machine.topology import CPUS, physical_cores, whole_cores, within_quota
@@ -179,14 +180,15 @@ def _gpus() -> tuple[Gpu, ...]:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
         return ()
+    nvml = cast(Nvml, pynvml)
     try:
         return tuple(
             Gpu(
                 name=str(pynvml.nvmlDeviceGetName(handle)),
                 memory_mb=int(pynvml.nvmlDeviceGetMemoryInfo(handle).total) // 2**20,
-                capability=_capability(pynvml, handle),
+                capability=_capability(nvml, handle),
             )
-            for handle in visible_gpus(pynvml)
+            for handle in visible_gpus(nvml)
         )
     finally:
         pynvml.nvmlShutdown()

@@ -153,6 +153,30 @@ def test_infinite_values_count_as_failures() -> None:
     assert len(study.trials) == 15
 
 
+def test_six_objectives_with_a_front_of_sixty_points_are_proposed_for() -> None:
+    """The grid of this front has 51 billion cells, 0.2 TB of them."""
+    random = np.random.default_rng(0)
+    directions = np.abs(random.normal(size=(60, 6)))
+    values = 2 - directions / np.linalg.norm(directions, axis=1, keepdims=True)
+    study = optuna.create_study(
+        directions=["minimize" for _ in range(6)], sampler=FrontSampler(SPACE, seed=0)
+    )
+    combinations = [
+        {"threads": threads, "kind": kind, "share": share}
+        for threads in range(1, 9)
+        for kind in ("a", "b", None)
+        for share in (0.0, 0.25, 0.5, 0.75, 1.0)
+    ]
+    for place, point in zip(random.permutation(len(combinations)), values, strict=False):
+        study.add_trial(
+            optuna.trial.create_trial(
+                params=combinations[place], distributions=SPACE, values=point.tolist()
+            )
+        )
+    tried = [trial.params for trial in study.trials]
+    assert study.ask(SPACE).params not in tried
+
+
 def test_it_can_be_sent_to_another_process() -> None:
     sampler = FrontSampler(SPACE, seed=0)
     search(sampler, 10)

@@ -3,12 +3,12 @@
 import contextlib
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.evaluators.statistics.timing import Timing
 from tunefront.spaces import Configuration, Hardware, resources_of
-from tunefront.spaces.machine.visible_gpus import visible_gpus
+from tunefront.spaces.machine.visible_gpus import Nvml, visible_gpus
 from tunefront.spaces.metric import Metric
 
 from .base import Measure, MeasureScope, Reading
@@ -45,7 +45,7 @@ class Gpus:
         with contextlib.suppress(pynvml.NVMLError):
             pynvml.nvmlInit()
             self._nvml = pynvml
-            self._handles = visible_gpus(pynvml)
+            self._handles = visible_gpus(cast(Nvml, pynvml))
 
     def joules(self) -> float | None:
         """Return the sum of the energy counters in joules; None if none can be read."""
