@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from tunefront.evaluators import (
     target_of,
 )
 from tunefront.evaluators.benchmark.interleaved import INTERIM_TURNS
+from tunefront.evaluators.benchmark.turn_channel import TurnChannel
 from tunefront.spaces import EvaluationError, Value
 
 CORES = len(os.sched_getaffinity(0))
@@ -254,21 +256,27 @@ def test_energy_is_measured_where_a_counter_runs(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A made-up counter that adds 3 J between two readings."""
+    """A made-up counter, which runs between turns and while threads settle, too."""
+    seen: list[str] = []
+    call = TurnChannel.call
 
     class Meter:
         available = True
 
-        def __init__(self) -> None:
-            self.readings = 0
-
         def joules(self) -> float:
-            self.readings += 1
-            return 3.0 * self.readings
+            seen.append("read")
+            return 3.0 * len(seen)
+
+    def recorded(channel: TurnChannel, places: Any, word: str, *others: Any) -> Any:
+        replies = call(channel, places, word, *others)
+        seen.append(word.split()[0])
+        return replies
 
     monkeypatch.setattr("tunefront.evaluators.measures.energy.EnergyMeter", Meter)
+    monkeypatch.setattr(TurnChannel, "call", recorded)
     session = take_turns(lm_setting, [ready(batch_size=2)], isolation, tmp_path / "log", Until(3))
     found = well(session.target_results[0])
+    assert seen == ["warm", *["read", "block", "read", "settle"] * 3]
     # The untimed request at the start of each block uses energy, too.
     items = sum(2 * (turn[0].request_s.size + 1) for turn in found.timing.blocks)
-    assert found.measurements["energy_per_item"].value == pytest.approx(9.0 / items)
+    assert found.measurements["energy_per_item"].value == pytest.approx(3 * 6.0 / items)

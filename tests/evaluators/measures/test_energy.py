@@ -1,10 +1,18 @@
 """Energy counters as the kernel shows them, in a folder of our own."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from tunefront.evaluators import Protocol
+from tunefront.evaluators.interfaces.builtin import RequestSet
+from tunefront.evaluators.interfaces.load import Load
+from tunefront.evaluators.interfaces.tensors import Inputs, TensorEndpoint, Tensors
+from tunefront.evaluators.isolation.codec import from_plain
 from tunefront.evaluators.measures import energy
 from tunefront.evaluators.measures.energy import (
     Energy,
@@ -13,15 +21,18 @@ from tunefront.evaluators.measures.energy import (
     energy_of,
 )
 from tunefront.evaluators.measures.gpu import Gpus
+from tunefront.evaluators.pipelines.tasks import measure
+from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.statistics.timing import Block, Timing
 
 RANGE_UJ = 262_143_328_850
 
 
 @pytest.fixture(autouse=True)
-def no_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The packages alone, on machines with GPUs too."""
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The packages alone, on machines with GPUs too, and no other processes."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setattr(energy, "busy_seconds", lambda: 0.0)
 
 
 def zone(folder: Path, name: str, microjoules: int | str) -> Path:
@@ -135,3 +146,91 @@ def test_the_energy_of_untimed_requests_is_shared_among_all_requests(
         reading.after_block(turn)
     found = reading.measurements(Timing(blocks=(turn, turn), items=8))["energy_per_item"]
     assert (found.value, found.low, found.high, found.samples) == (0.5, 0.5, 0.5, 2)
+
+
+class Machine(TensorEndpoint):
+    """A made-up machine of 10 W: it takes 50 ms for an item, and spins 0.2 s after its work."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def joules(self) -> float:
+        return 10.0 * self.now_s
+
+    def call(self, inputs: Inputs) -> Sequence[Array]:
+        self.now_s += 0.05 * len(inputs["x"])
+        return []
+
+    def facts(self) -> dict[str, str]:
+        return {}
+
+    def start(self) -> None:
+        """The clock of the block; it does not matter here."""
+
+    def stop(self) -> tuple[float, float]:
+        return 1.0, 0.0
+
+    def settle(self) -> None:
+        self.now_s += 0.2
+
+
+@pytest.mark.parametrize("sizes", [[4, 4], [4, 2], [1, 1, 1, 4]])
+def test_energy_covers_the_items_that_it_is_divided_by(
+    monkeypatch: pytest.MonkeyPatch, sizes: list[int]
+) -> None:
+    """The process takes its turns; the counter goes on while it settles, and before each turn."""
+    machine = Machine()
+    monkeypatch.setattr(measure, "ProcessWatch", lambda processes: machine)
+    monkeypatch.setattr(energy, "EnergyMeter", lambda: machine)
+    requests = [{"x": np.zeros((size, 1))} for size in sizes]
+    made = RequestSet(interface=Tensors(), load=Load(), requests=requests)
+    reading = Energy().start([], [])
+    replies: list[Any] = []
+
+    def calls() -> Any:
+        for _ in range(3):
+            machine.now_s += 3.0  # another candidate's turn
+            reading.before_block()
+            yield "block"
+            blocks.append(replies[-1])
+            reading.after_block([from_plain(Block, replies[-1])])
+            yield "settle"
+            assert replies[-1] == {}
+        yield "end"
+
+    blocks: list[Any] = []
+    client: Any = SimpleNamespace(send_reply=replies.append)
+    request: Any = SimpleNamespace(protocol=Protocol(block_s=0.0), inside=())
+    measure._take_turns(client, calls(), machine, made, request)
+    timing = Timing(blocks=[[from_plain(Block, one)] for one in blocks], items=sum(sizes))
+    found = reading.measurements(timing)["energy_per_item"]
+    assert found.value == pytest.approx(0.5)
+    assert [found.low, found.high] == pytest.approx([0.5, 0.5])
+
+
+@pytest.mark.parametrize(
+    ("others_s", "warned", "low"), [(0.0, (), 1.0), (0.1, (), 1.0), (0.5, ("33%",), 2 / 3)]
+)
+def test_energy_of_other_processes_is_a_doubt(
+    monkeypatch: pytest.MonkeyPatch, others_s: float, warned: tuple[str, ...], low: float
+) -> None:
+    """Two turns of 0.5 s each, in which the candidate uses a core and others some of another."""
+    own_s, busy_s, joules = 0.0, 0.0, 0.0
+    monkeypatch.setattr(energy, "EnergyMeter", lambda: SimpleNamespace(joules=lambda: joules))
+    monkeypatch.setattr(energy, "busy_seconds", lambda: busy_s)
+    monkeypatch.setattr(energy, "cpu_seconds", lambda pid: own_s)
+    monkeypatch.setattr(energy, "with_descendants", lambda pid: [pid])
+    reading = Energy().start([1], [])
+    reading.watch([2])
+    block = Block(request_s=np.ones((1, 1)), cpu_s=0.5, wait_s=0.0)
+    for _ in range(2):
+        busy_s += 100.0  # before the turn
+        reading.before_block()
+        own_s, busy_s, joules = own_s + 0.5, busy_s + 0.5 + others_s / 2, joules + 1.0
+        reading.after_block([block])
+    found = reading.measurements(Timing(blocks=[[block]] * 2, items=1))["energy_per_item"]
+    assert (found.value, found.high) == (1.0, 1.0)
+    assert found.low == pytest.approx(low)
+    assert reading.warnings() == tuple(
+        f"energy_per_item contains other processes: {share} of the CPU time" for share in warned
+    )

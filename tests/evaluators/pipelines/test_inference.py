@@ -21,6 +21,7 @@ from tunefront.evaluators import (
     BUILTIN_MEASURES,
     Evaluation,
     EvaluationSettings,
+    InterleavedRun,
     Isolation,
     Protocol,
     Store,
@@ -35,7 +36,7 @@ from tunefront.evaluators import (
     profile_candidate,
     target_of,
 )
-from tunefront.evaluators.benchmark.outcome import relative_throughput, warnings_of
+from tunefront.evaluators.benchmark.outcome import measured, relative_throughput, warnings_of
 from tunefront.evaluators.isolation.codec import from_plain, to_plain
 from tunefront.evaluators.pipelines import stage_runner
 from tunefront.evaluators.pipelines.inference import InferencePipeline
@@ -219,6 +220,14 @@ def test_the_relative_throughput_is_one_of_items() -> None:
 
 
 QUIET = {"load": 0.1, "steal": 0.0, "foreign": 0.0}
+
+
+def test_warnings_of_measures_are_those_of_the_evaluation() -> None:
+    block = Block(request_s=np.ones((1, 1)), cpu_s=1.0, wait_s=0.0)
+    timing = Timing(blocks=[[block]] * 6, items=1)
+    own = TargetResult(timing=timing, measurements={}, facts={}, warnings=("not alone",))
+    run = InterleavedRun(target_results=[own], machine=QUIET, waited_s=0.0)
+    assert measured(Protocol(), run).warnings[-1] == "not alone"
 
 
 def turns(seconds: Sequence[float], waited: Sequence[float] | None = None) -> Timing:

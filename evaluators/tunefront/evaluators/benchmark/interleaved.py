@@ -263,10 +263,14 @@ class _Benchmark:
             self._waited_s += wait_until_quiet(self._cores, left_s)
 
     def _block(self, participant: Participant, turn: int) -> None:
-        """Run one turn of one target: a block of each of its replicas."""
+        """Run one turn of one target: a block of each of its replicas; then wait for its threads.
+
+        The measures read before the processes settle: until then only requests were run.
+        """
         participant.before_block()
         if replies := self._call(participant, f"block {turn}"):
             participant.add_turn([from_plain(Block, reply) for reply in replies])
+            self._call(participant, "settle")
 
     def _call(self, participant: Participant, word: str) -> list[Mapping[str, Any]]:
         limit_s = self._settings.timeouts.measure_s

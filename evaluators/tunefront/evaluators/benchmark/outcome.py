@@ -53,7 +53,7 @@ def measured(protocol: Protocol, run: InterleavedRun) -> Evaluation:
         relative=relative_throughput(own, baseline) if baseline else None,
         facts={**own.facts, **clock, "waited_s": run.waited_s},
         machine=run.machine,
-        warnings=warnings_of(own.timing, run.machine, protocol, beside),
+        warnings=(*warnings_of(own.timing, run.machine, protocol, beside), *own.warnings),
         blocks=digits(own.timing.latency_s * 1e3),
     )
 

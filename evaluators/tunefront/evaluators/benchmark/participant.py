@@ -100,7 +100,10 @@ class Participant:
         for reading in self._readings:
             measurements |= reading.measurements(timing)
         facts = {"load_s": self.load_s, "warmup_s": self.warmup_s, "clock": timing.clock}
-        self.result = TargetResult(timing=timing, measurements=measurements, facts=facts)
+        warnings = tuple(text for reading in self._readings for text in reading.warnings())
+        self.result = TargetResult(
+            timing=timing, measurements=measurements, facts=facts, warnings=warnings
+        )
         return self.result
 
     def target_result(self) -> TargetResult | EvaluationError:

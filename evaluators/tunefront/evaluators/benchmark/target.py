@@ -54,8 +54,10 @@ class TargetResult:
         measurements: Speed, size on disk, and what the measures of the run report.
         facts: Seconds of loading and of warm-up, the clock that was used and, after the last turn,
             properties read back from the running candidate.
+        warnings: Warnings of its measures: why their values may be wrong.
     """
 
     timing: Timing
     measurements: Mapping[str, Measurement]
     facts: Mapping[str, Any]
+    warnings: tuple[str, ...] = ()

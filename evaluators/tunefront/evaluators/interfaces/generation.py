@@ -225,7 +225,7 @@ engine.close()
             request_s=ends.reshape(-1, len(requests)),
             cpu_s=cpu_s,
             wait_s=wait_s,
-            untimed=1,
+            untimed=requests[0].new_tokens * len(requests) / self.size(requests).items,
             span_s=span_s,
             samples={
                 _FIRST: np.array([one.arrival_s[0] for one in responses]),

@@ -238,7 +238,9 @@ def run_block(call: Call, requests: Sequence[Inputs], least_s: float, watch: Cpu
     while not passes or time.perf_counter() - start < least_s:
         passes.append(_one_pass(call, requests))
     cpu_s, wait_s = watch.stop()
-    return Block(request_s=np.array(passes), cpu_s=cpu_s, wait_s=wait_s, untimed=1)
+    mean = sum(items_of(request) for request in requests) / len(requests)
+    untimed = items_of(requests[0]) / mean
+    return Block(request_s=np.array(passes), cpu_s=cpu_s, wait_s=wait_s, untimed=untimed)
 
 
 def _one_pass(call: Call, requests: Sequence[Inputs]) -> list[float]:

@@ -32,7 +32,7 @@ class Reading:
         """Read before the candidate's turn; its processes sleep and start right afterwards."""
 
     def after_block(self, blocks: Sequence[Block]) -> None:
-        """Read after the candidate's turn; its processes sleep again.
+        """Read right after the candidate's turn; threads of its processes can still spin.
 
         Args:
             blocks: The blocks of this turn, one for each replica; they ran at the same time.
@@ -50,6 +50,10 @@ class Reading:
             timing: The candidate's blocks so far.
         """
         return {}
+
+    def warnings(self) -> Sequence[str]:
+        """Return why its values may be wrong, for `Evaluation.warnings`."""
+        return ()
 
     def state(self) -> Mapping[str, float]:
         """Return the machine's state by name, for `Evaluation.machine`; scope `machine` only."""

@@ -1,5 +1,7 @@
 """Energy from hardware counters, where present: RAPL (Intel, AMD) and NVIDIA's energy counter."""
 
+import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,6 +14,8 @@ from tunefront.spaces.metric import Metric
 
 from .base import Measure, Reading
 from .gpu import Gpus
+from .machine import busy_seconds
+from .processes import cpu_seconds, with_descendants
 
 ENERGY_PER_ITEM = Metric(
     name="energy_per_item",
@@ -23,6 +27,8 @@ ENERGY_PER_ITEM = Metric(
 
 RAPL = Path("/sys/class/powercap")
 MICRO = 1e-6
+MOST_FOREIGN = 0.10
+"""Largest share of other processes in the CPU time of the turns that raises no warning."""
 
 
 class EnergyMeter:
@@ -69,7 +75,11 @@ def energy_is_counted() -> bool:
 class Energy(Measure):
     """Energy of the machine's packages and GPUs during the candidate's turns.
 
-    The counters are the machine's: what other processes use in these turns is counted too.
+    A turn's energy is that from before its first request, which is not timed, to after its last
+    one; all these requests count as items. What threads use when they spin after the last request
+    is left out. The counters are the machine's: where other processes, such as other trials, used
+    the machine in these turns, a warning states their share of the CPU time, and the lower end of
+    the interval leaves it out.
     """
 
     metrics = (ENERGY_PER_ITEM,)
@@ -82,23 +92,33 @@ class Energy(Measure):
 
     def start(self, processes: Sequence[int], cores: Sequence[int]) -> Reading:
         """Begin a reading; it reads the counters around every turn."""
-        return _EnergyReading(EnergyMeter())
+        return _EnergyReading(EnergyMeter(), processes)
 
 
 class _EnergyReading(Reading):
-    def __init__(self, meter: EnergyMeter) -> None:
+    def __init__(self, meter: EnergyMeter, processes: Sequence[int]) -> None:
         self._meter = meter
+        self._processes = processes
         self._before: float | None = None
         self._joules: list[float] = []
-        self._requests: list[int] = []
+        self._requests: list[float] = []
+        self._busy_s = self._own_s = 0.0
+        self._busy_before_s = self._own_before_s = 0.0
+
+    def watch(self, processes: Sequence[int]) -> None:
+        """Count the CPU time of these processes as the candidate's."""
+        self._processes = processes
 
     def before_block(self) -> None:
         """Read the counters."""
+        self._busy_before_s, self._own_before_s = busy_seconds(), self._cpu_s()
         self._before = self._meter.joules()
 
     def after_block(self, blocks: Sequence[Block]) -> None:
         """Read the counters again; the turn's untimed requests used energy, too."""
         after = self._meter.joules()
+        self._busy_s += busy_seconds() - self._busy_before_s
+        self._own_s += self._cpu_s() - self._own_before_s
         if self._before is not None and after is not None:
             self._joules.append(after - self._before)
             self._requests.append(sum(block.request_s.size + block.untimed for block in blocks))
@@ -108,21 +128,45 @@ class _EnergyReading(Reading):
         if not self._joules:
             return {}
         size = timing.items / timing.blocks[0][0].request_s.shape[1]
-        return {ENERGY_PER_ITEM.name: energy_of(self._joules, [size * n for n in self._requests])}
+        items = [size * number for number in self._requests]
+        return {ENERGY_PER_ITEM.name: energy_of(self._joules, items, self._foreign())}
+
+    def warnings(self) -> Sequence[str]:
+        """Return a warning if other processes used much of the CPU time of the turns."""
+        foreign = self._foreign()
+        if foreign <= MOST_FOREIGN:
+            return ()
+        return (f"{ENERGY_PER_ITEM.name} contains other processes: {foreign:.0%} of the CPU time",)
+
+    def _foreign(self) -> float:
+        """Return the share of other processes in the machine's CPU time during the turns.
+
+        It is 0 if it can be the error of the kernel's counts, one tick in each turn.
+        """
+        others_s = self._busy_s - self._own_s
+        error_s = 2 * math.sqrt(len(self._joules)) / os.sysconf("SC_CLK_TCK")
+        return others_s / self._busy_s if others_s > error_s else 0.0
+
+    def _cpu_s(self) -> float:
+        trees = dict.fromkeys(one for pid in self._processes for one in with_descendants(pid))
+        return sum(cpu_seconds(pid) for pid in trees)
 
 
-def energy_of(joules: Sequence[float], items: Sequence[float]) -> Measurement:
+def energy_of(joules: Sequence[float], items: Sequence[float], foreign: float = 0.0) -> Measurement:
     """Return joules per item: total energy over total items; the interval is the turns' range.
 
     Args:
         joules: Energy of each turn.
         items: Items of each turn.
+        foreign: Share of other processes in the CPU time of the turns. Above `MOST_FOREIGN` the
+            lower end of the interval is without the same share of the energy.
     """
     each = np.array(joules) / np.array(items)
+    share = foreign if foreign > MOST_FOREIGN else 0.0
     return Measurement(
         value=float(np.sum(joules) / np.sum(items)),
         unit=ENERGY_PER_ITEM.unit,
-        low=float(each.min()),
+        low=float(each.min()) * (1 - share),
         high=float(each.max()),
         samples=len(each),
     )

@@ -220,6 +220,15 @@ def _cpu_ticks(cores: frozenset[int]) -> list[int]:
     return totals
 
 
+def busy_seconds() -> float:
+    """Return the CPU seconds that all processes have used on all cores; 0 without /proc/stat.
+
+    The resolution is one tick of each core, usually 10 ms.
+    """
+    ticks = _cpu_ticks(frozenset())
+    return (sum(ticks) - ticks[3] - ticks[4] - ticks[7]) / os.sysconf("SC_CLK_TCK")
+
+
 def _frequency_mhz(cores: frozenset[int]) -> float | None:
     """Return the cores' mean clock in MHz from cpufreq, else of all cores from /proc/cpuinfo."""
     found: list[float] = []

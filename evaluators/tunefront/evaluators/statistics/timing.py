@@ -39,7 +39,7 @@ class Block:
         request_s: Wall seconds of every request, shape `(passes, requests)`.
         cpu_s: CPU seconds of the process and its children during the block.
         wait_s: Seconds that their threads waited for a core, summed over threads.
-        untimed: Number of requests that ran before the timed ones, in the same turn.
+        untimed: What ran before the timed requests in the same turn, in requests of the mean size.
         span_s: Wall seconds from the first request to the end of the last one, if requests
             overlap; None if they ran one after another.
         samples: Further values of the requests by name, which the interface reads.
@@ -48,7 +48,7 @@ class Block:
     request_s: npt.NDArray[np.float64]
     cpu_s: float
     wait_s: float
-    untimed: int = 0
+    untimed: float = 0.0
     span_s: float | None = None
     samples: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
 

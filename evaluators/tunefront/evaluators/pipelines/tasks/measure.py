@@ -64,8 +64,9 @@ def _take_turns(
 ) -> None:
     """Serve the calls of the turn channel until `end`.
 
-    `warm` runs the warm-up, `report` replies with the results of the functions `inside`, and
-    `block N` runs the timed block of turn N.
+    `warm` runs the warm-up, `settle` waits until threads sleep, `report` replies with the results
+    of the functions `inside`, `block N` runs the timed block of turn N. What a thread pool uses
+    after its work, when it spins, is thus not between a call of a block and its reply.
     """
     interface, protocol, load = made.interface, request.protocol, made.load
     watch = ProcessWatch(endpoint.processes() or ())
@@ -76,12 +77,14 @@ def _take_turns(
             warmup_s = _warm_up(endpoint, made, protocol.seconds)
             watch.settle()
             client.send_reply({"warmup_s": warmup_s})
+        elif word == "settle":
+            watch.settle()
+            client.send_reply({})
         elif word == "report":
             client.send_reply({"reports": {name: _called(name) for name in request.inside}})
         else:
             part = made.part(int(word.removeprefix("block ")))
             block = interface.run_block(endpoint, part, load, protocol.block_s, watch)
-            watch.settle()
             client.send_reply(to_plain(block))
 
 
