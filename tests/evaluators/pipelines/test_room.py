@@ -29,7 +29,7 @@ def test_nothing_is_built_where_room_is_short(
     found = evaluate(settings, own, isolation, tmp_path / "log")
     assert (found.status, found.cause, found.stage) == ("failed", "disk full", "prepare")
     assert f"{settings.store}: " in found.message
-    assert "1073741824.00 GB are needed to build" in found.message
+    assert "1,070,000,000 GB are needed to build" in found.message
     assert "`tunefront cache --limit SIZE`" in found.message
     assert not list((tmp_path / "store").glob("*/*"))
     monkeypatch.undo()

@@ -239,7 +239,7 @@ def test_too_little_room_is_said_with_the_next_step(
         make_room(shelf.store.root, 3 * GB)
     assert caught.value.cause == "disk full"
     assert str(caught.value) == (
-        f"{shelf.store.root}: 0.25 GB are free, 3.00 GB are needed to build; free some space "
+        f"{shelf.store.root}: 0.25 GB are free, 3 GB are needed to build; free some space "
         "there, or make the cache smaller with `tunefront cache --limit SIZE`"
     )
     assert recent.is_dir()

@@ -277,3 +277,10 @@ def test_the_interval_of_a_change_covers_the_truth_in_95_of_100_cases(
         _, low, high = paired_change(own, base, "log" if scale == "log" else "linear")
         covered += low <= truth <= high
     assert covered / RUNS == pytest.approx(0.95, abs=TOLERANCE)
+
+
+def test_the_text_of_a_limit_has_no_exponent_and_its_record_is_exact() -> None:
+    limit = Limit(metric="throughput", test=">=", bound=1e6)
+    assert limit.text == "throughput >= 1,000,000"
+    assert str(limit) == "throughput >= 1e+06"
+    assert Limit(metric="quality_drop", test="<=", bound=0.05).text == "quality_drop <= 0.05"

@@ -295,7 +295,7 @@ def test_where_nothing_keeps_the_limits_the_nearest_misses_are_shown(
     assert [int(str(row.get_attribute("data-miss"))) for row in rows] == [
         trial.number for trial in nearest_misses(result.trials, limits)
     ]
-    assert "throughput >= 1e+09" in page.locator("#picks").inner_text()
+    assert "throughput >= 1,000,000,000" in page.locator("#picks").inner_text()
     assert page.locator("#trials tbody tr:visible").count() == 0
 
 

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunefront.search.terminal.plot import HEIGHT, PLOT_WIDTH, Axis, Point, plot, short
+from tunefront.evaluators.statistics.formatting import number_text
+from tunefront.search.terminal.plot import HEIGHT, PLOT_WIDTH, Axis, Point, plot
 
 FIGURES = st.lists(
     st.floats(min_value=-1e6, max_value=1e6).map(lambda value: round(value, 3)),
@@ -134,8 +135,8 @@ def test_one_value_lies_in_the_middle(
     assert found["a"] == (column, row) or len(points) == 2
     rows = [line for line in lines[1 : HEIGHT + 1] if "+" in line]
     assert len(rows) == (1 if len({y for _, y in points}) == 1 else 3)
-    assert lines[-2].split() == ([short(points[0][0])] if len({x for x, _ in points}) == 1 else
-                                 ["1", "3.03", "5"])  # fmt: skip
+    one_x = len({x for x, _ in points}) == 1
+    assert lines[-2].split() == ([number_text(points[0][0])] if one_x else ["1", "3.03", "5"])
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
@@ -146,10 +147,3 @@ def test_a_plot_fits_eighty_columns(scale: float) -> None:
         for x, y in scale * random.normal(size=(60, 2))
     ]
     assert max(map(len, plot(points, "x" * 60, "y" * 70))) <= 80
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"), [(0, "0"), (0.01234, "0.0123"), (12.34, "12.3"), (12345.6, "12,346")]
-)
-def test_values_are_short(value: float, expected: str) -> None:
-    assert short(value) == expected

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tunefront.evaluators.statistics.arrays import Array
+from tunefront.evaluators.statistics.formatting import number_text
 from tunefront.evaluators.statistics.intervals import (
     mean_interval,
     median_interval,
@@ -217,7 +218,8 @@ outputs = model(inputs)  # inputs by name, as in samples.npz without "input_"; a
             worst = max(worst, float(np.abs(after - before).max()) / scale)
         return Comparison(
             holds=bool(worst <= allowed),
-            detail=f"largest difference {worst:.1e} of the largest output (allowed {allowed:g})",
+            detail=f"largest difference {number_text(worst)} of the largest output (allowed "
+            f"{number_text(allowed)})",
         )
 
 

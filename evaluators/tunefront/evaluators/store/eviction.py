@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tunefront.evaluators.statistics.formatting import number_text
 from tunefront.spaces import CacheError, EvaluationError
 
 from .disk import free_bytes, total_bytes
@@ -153,8 +154,9 @@ def make_room(root: Path, needed: int) -> None:
         evict(root, int(size - (needed - free)), abandoned_s=RECENT_S)
         free = free_bytes(root)
     if free < needed:
+        free_gb, needed_gb = number_text(free / GB), number_text(needed / GB)
         raise EvaluationError(
-            f"{root}: {free / GB:.2f} GB are free, {needed / GB:.2f} GB are needed to build; "
+            f"{root}: {free_gb} GB are free, {needed_gb} GB are needed to build; "
             "free some space there, or make the cache smaller with `tunefront cache --limit SIZE`",
             cause="disk full",
         )

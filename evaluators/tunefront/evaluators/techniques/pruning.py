@@ -5,6 +5,7 @@ from typing import cast
 
 from tunefront.evaluators.evaluation.built import CandidateRecord
 from tunefront.evaluators.interfaces.endpoint import Facts
+from tunefront.evaluators.statistics.formatting import number_text
 from tunefront.spaces import Catalog, Configuration, Value
 
 from .base import Technique
@@ -46,7 +47,7 @@ def pruning_not_applied(
         sparsity = float(facts["sparsity"])
         if record.sparsity > 0 and sparsity >= LEAST_SPARSITY * record.sparsity:
             return None
-        return f"pruning_ratio: {ratio:g} requested, but {sparsity:.3f} are zeros"
+        return f"pruning_ratio: {ratio:g} requested, but {number_text(sparsity)} are zeros"
     if record.parameters >= record.reference_parameters:
         return (
             f"pruning_ratio: {ratio:g} requested, but all {record.parameters:,} parameters are left"

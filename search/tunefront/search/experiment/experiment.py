@@ -169,4 +169,4 @@ class Experiment:
 
 def bound(experiment: Experiment, limit: Limit) -> str:
     """Return the text of a limit with its unit."""
-    return f"{limit} {experiment.metrics[limit.metric].unit}".rstrip()
+    return f"{limit.text} {experiment.metrics[limit.metric].unit}".rstrip()

@@ -17,12 +17,15 @@ from tunefront.evaluators import (
     MetricKind,
     paired_change,
 )
+from tunefront.evaluators.statistics.formatting import number_text
 from tunefront.evaluators.statistics.paired_quality import SMALLEST_LEVEL, is_near_zero
 from tunefront.spaces import ExperimentError, show
 from tunefront.spaces.metric import timed_kind
 
 from .metrics import QUALITY_DROP
 
+BOUND_DIGITS = 6
+"""Significant digits of a bound, which a user has written."""
 Bound = Literal["<=", ">="]
 _COMPARE: Mapping[str, Callable[[float, float], bool]] = {"<=": operator.le, ">=": operator.ge}
 _LIMIT = re.compile(r"\s*(<=|>=)\s*([-+\d.eE]+)\s*(%?)\s*")
@@ -91,7 +94,13 @@ class Limit:
         """Return how far the value exceeds the bound, in the metric's unit; <= 0 if it is kept."""
         return value - self.bound if self.test == "<=" else self.bound - value
 
+    @property
+    def text(self) -> str:
+        """The limit for people, without unit: `throughput >= 1,000,000`."""
+        return f"{self.metric} {self.test} {number_text(self.bound, digits=BOUND_DIGITS)}"
+
     def __str__(self) -> str:
+        """Return the limit as records name it."""
         return f"{self.metric} {self.test} {show(self.bound)}"
 
     @classmethod

@@ -185,7 +185,7 @@ class Intervals:
 
 def uncertain_text(limits: Collection[Limit]) -> str:
     """Return the text on limits that a trial keeps on the estimate only; empty without any."""
-    named = " and ".join(map(str, limits))
+    named = " and ".join(limit.text for limit in limits)
     return f"meets {named} on the estimate; the 95 % interval crosses the limit" if named else ""
 
 

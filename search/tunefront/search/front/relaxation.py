@@ -4,10 +4,10 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
+from tunefront.evaluators.statistics.formatting import number_text
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.objective import Limit
 from tunefront.search.study.trial import Trial
-from tunefront.spaces import show
 
 from .picks import front_of
 
@@ -30,7 +30,7 @@ class Relaxation:
     trial: Trial
 
     def __str__(self) -> str:
-        return f"{self.limit} relaxed to {show(self.relaxed.bound)}"
+        return f"{self.limit.text} relaxed to {number_text(self.relaxed.bound)}"
 
 
 def relaxations(

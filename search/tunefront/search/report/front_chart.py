@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from tunefront.evaluators.statistics.formatting import number_text
 from tunefront.search.front.pareto import nondominated
 from tunefront.search.results.result import Result
 from tunefront.search.results.view import TrialRole, TrialView
@@ -112,7 +113,7 @@ def _logarithmic(ax: "Axes") -> None:
 
     ax.set_xscale("log")
     ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number_text(value)))
     ax.xaxis.set_minor_formatter(NullFormatter())
 
 

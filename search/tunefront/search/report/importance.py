@@ -13,6 +13,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from tunefront.evaluators.statistics.arrays import Floats, Indices
+from tunefront.evaluators.statistics.formatting import number_text
 from tunefront.search.experiment.objective import Objective
 from tunefront.search.sampling.surrogate.encoding import Features, encode
 from tunefront.search.sampling.surrogate.gaussian_process import GaussianProcess, fit
@@ -61,7 +62,7 @@ class Importance:
             return f"the same in all {self.trials} measured trials: no choice moves it"
         if self.r2 is None:
             return f"not estimated from {self.trials} measured trials"
-        by = f"R² {self.r2:.2f} on trials that the model had not seen"
+        by = f"R² {number_text(self.r2, decimals=2)} on trials that the model had not seen"
         if not self.shares:
             return f"not estimated: {by}, at least {BELIEVED:g} is needed"
         return f"{by}, {'good' if self.r2 >= 0.8 else 'a rough guide'}; {self.trials} trials"

@@ -78,7 +78,7 @@ class Trial:
 
     def _with_unit(self, limit: Limit) -> str:
         found = self.measurements.get(limit.metric)
-        return str(limit) if found is None else f"{limit} {found.unit}".rstrip()
+        return limit.text if found is None else f"{limit.text} {found.unit}".rstrip()
 
     def name(self) -> str:
         """Return number and label for display (`038 openvino w8 static b8 t2`)."""

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tunefront.evaluators.statistics.formatting import number_text
+
 from .tables import table_of
 
 if TYPE_CHECKING:
@@ -112,4 +114,5 @@ def removed_line(cache: "Cache", removed: "Sequence[Product]", wanted: int) -> s
 
 
 def _size(size_mb: float) -> str:
-    return f"{size_mb / 1024:.2f} GB" if size_mb >= 1024 else f"{size_mb:.0f} MB"
+    gb = size_mb >= 1024
+    return f"{number_text(size_mb / 1024)} GB" if gb else f"{number_text(size_mb, decimals=0)} MB"

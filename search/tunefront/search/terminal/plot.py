@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tunefront.evaluators.statistics.formatting import number_text
+
 PLOT_WIDTH, HEIGHT = 60, 15
 """Default size of the plot area in characters."""
 WIDE = 8.0
@@ -110,15 +112,12 @@ def plot(
     return [*lines, f"{title:>{margin + 2 + width}}"]
 
 
-def short(value: float, digits: int = 3) -> str:
-    """Format a value with so many significant digits, and thousands separators from 1000 on."""
-    return f"{value:,.{max(0, digits - 4)}f}" if abs(value) >= 1000 else f"{value:.{digits}g}"
-
-
 def _named(axis: Axis) -> dict[int, str]:
     """Return the labels by cell, with the fewest digits that make them distinct."""
     ticks = axis.ticks()
-    texts = [[short(axis.value(cell), digits) for cell in ticks] for digits in AXIS_DIGITS]
+    texts = [
+        [number_text(axis.value(cell), digits=digits) for cell in ticks] for digits in AXIS_DIGITS
+    ]
     apart = (text for text in texts if len(set(text)) == len(ticks))
     return dict(zip(ticks, next(apart, texts[-1]), strict=True))
 

@@ -83,7 +83,7 @@ def test_interim_results_that_rank_as_all_turns_do_are_trusted(
     assert found.correlation == pytest.approx(1.0)
     assert found.deviation == pytest.approx(0.01, rel=0.02)
     assert found.describe() == (
-        "rank correlation of interim and final speeds 1.00: 0 trials stopped early"
+        "rank correlation of interim and final speeds 1: 0 trials stopped early"
     )
     assert not reliability_of(trusted[:7], experiment.objectives).trusted
     assert reliability_of(trusted[:7], experiment.objectives).describe() == ""
@@ -132,7 +132,7 @@ def test_trials_stopped_early_do_not_count_for_the_reliability(
     ended = looked(11, 2, 9, reason=BEATEN, stopped=True)
     found = reliability_of([*trusted, ended], experiment.objectives)
     assert (found.trials, found.stopped) == (10, 1)
-    assert found.describe().endswith("1.00: 1 trial stopped early")
+    assert found.describe().endswith(" 1: 1 trial stopped early")
 
 
 def test_who_is_behind_in_everything_ends(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from tunefront.evaluators.pipelines.workload import AnyWorkload
+from tunefront.evaluators.statistics.formatting import number_text
 from tunefront.evaluators.store.digest import digest_of
 from tunefront.evaluators.workloads.base import TensorWorkload
 from tunefront.evaluators.workloads.quality import Quality
@@ -98,9 +99,10 @@ def _check_rows(workload: TensorWorkload, run: "Callable[[Inputs], list[Array]]"
         if not np.allclose(
             shared, alone, rtol=ROUNDING, atol=ROUNDING * float(np.abs(alone).max())
         ):
+            largest = number_text(float(np.abs(shared - alone).max()))
             raise WorkloadError(
                 f"model: item {row + 1} has other outputs in a batch of {ROWS_CHECKED} than alone "
-                f"(largest difference {np.abs(shared - alone).max():.3g}), so batch sizes can't be "
+                f"(largest difference {largest}), so batch sizes can't be "
                 "compared; padding must not change them: check the padding token of tokenizer and "
                 "config.json, and that the model uses the attention mask"
             )

@@ -28,7 +28,7 @@ function readReport(text) {
 
 const valueOf = (trial, metric) => trial.measurements[metric].value;
 const keeps = (limit, value) => (limit.test === "<=" ? value <= limit.bound : value >= limit.bound);
-const limitText = (limit) => `${limit.metric} ${limit.test} ${general(limit.bound)}`;
+const limitText = (limit) => `${limit.metric} ${limit.test} ${numberText(limit.bound, { digits: 6 })}`;
 
 /** The measured trials that keep all limits. */
 function within(trials, limits) {

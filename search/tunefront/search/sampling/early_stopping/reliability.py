@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tunefront.evaluators import InterimResult, Measurement, speed_against
+from tunefront.evaluators.statistics.formatting import number_text
 from tunefront.search.experiment.objective import Objective
 from tunefront.search.front.pareto import nondominated
 from tunefront.search.study.trial import Trial
@@ -54,7 +55,8 @@ class InterimReliability:
         """Return a description; empty if too few trials have both speeds."""
         if self.trials < LEAST_RANKED_TRIALS:
             return ""
-        found = f"rank correlation of interim and final speeds {self.correlation:.2f}"
+        correlation = number_text(self.correlation, decimals=2)
+        found = f"rank correlation of interim and final speeds {correlation}"
         if self.wrong:
             return (
                 f"{found}, but {self.wrong} of {self.controls} control trials disagreed: not used"
