@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from tunefront.search.run.confirm import (
     counterpart_of,
     finalists,
     groups_of,
+    rooms_mb,
     rounds_of,
     to_confirm,
 )
@@ -197,6 +199,18 @@ def test_memory_of_the_gpu_counts_as_well(experiment: Experiment, trial: TrialOf
     plenty = {"peak_memory_mb": 1e6}
     assert len(groups_of(experiment, chosen, {**plenty, "gpu_device_mb": 600.0})) == 1
     assert len(groups_of(experiment, chosen, {**plenty, "gpu_device_mb": 599.0})) == 2
+
+
+def test_a_group_has_a_share_of_the_free_memory(
+    experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import psutil
+
+    free = SimpleNamespace(available=1000 * 2**20)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
+    metrics = experiment.metrics.values()
+    assert rooms_mb(metrics)["peak_memory_mb"] == pytest.approx(800.0)
+    assert rooms_mb(metrics, 0.4)["peak_memory_mb"] == pytest.approx(400.0)
 
 
 def test_a_counterpart_that_can_not_run_is_left_out(load: Load, trial: TrialOf) -> None:
