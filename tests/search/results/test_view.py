@@ -125,7 +125,7 @@ def test_a_limit_that_may_be_broken_is_named_with_the_recommendation(
     ]
     result = result_of(load(), trials, Confirmation())
     text = "meets quality_drop <= 5 on the estimate; the 95 % interval crosses the limit"
-    assert result.headline().startswith("001 t2: 4.0x the throughput")
+    assert result.headline().startswith("001 t2: 4x faster (3.2 to 4.8)")
     assert result.headline().endswith(f"; {text}")
     assert result.front.picks[0].reason.endswith(f"; {text}")
     chance = result.views[1].chance

@@ -24,7 +24,7 @@ class Protocol:
         part_items: Items of each part; a multiple of all batch sizes of a search, so that all of
             them are timed with the same items.
         percentile: The largest percentile of requests among objectives and limits, as a share; 0
-            if there is none. Measuring goes on until enough requests are timed for its interval.
+            if there is none. Measuring continues until enough requests are timed for its interval.
         block_s: Minimum seconds of a block.
         wait_s: Longest total wait in seconds while other processes keep the machine busy.
         reference: Whether the baseline is measured interleaved with every candidate.

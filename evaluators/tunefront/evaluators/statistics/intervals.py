@@ -75,13 +75,11 @@ def mean_interval(values: Floats) -> tuple[float, float, float]:
 
     A single value is its own interval. The standard error is that of the mean, relative to it.
     """
-    from scipy.special import stdtrit
-
     count, mean = len(values), float(values.mean())
     if count < 2 or mean <= 0:
         return mean, mean, mean
     error = float(values.std(ddof=1)) / math.sqrt(count) / mean
-    half = float(stdtrit(count - 1, (1 + CONFIDENCE) / 2)) * error
+    half = student_quantile(count - 1) * error
     return mean, mean * math.exp(-half), mean * math.exp(half)
 
 
@@ -153,7 +151,7 @@ def _bootstrap_ends(
     means = np.mean([_trimmed_mean(rows) for rows in drawn], axis=0)
     low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     kept = sum(len(values) - 2 * int(TRIM * len(values)) for values in rounds)
-    wider = student_quantile(max(kept - len(rounds), 1)) / 1.96
+    wider = student_quantile(kept - len(rounds)) / 1.96
     return middle - (middle - low) * wider, middle + (high - middle) * wider
 
 
@@ -175,11 +173,16 @@ def _rounds_differ(rounds: Sequence[Floats], means: Floats) -> bool:
     return float((scatter**2).sum()) > count - 1
 
 
-def student_quantile(freedom: int) -> float:
-    """Return the quantile of Student's t at the upper end of a 95 % interval."""
+def student_quantile(freedom: int, share: float = (1 + CONFIDENCE) / 2) -> float:
+    """Return the quantile of Student's t, by default at the upper end of a 95 % interval.
+
+    Args:
+        freedom: Degrees of freedom; fewer than one count as one.
+        share: Probability below the quantile.
+    """
     from scipy.special import stdtrit  # scipy.stats takes a second to import
 
-    return float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
+    return float(stdtrit(max(freedom, 1), share))
 
 
 def _mean_and_error(values: Floats) -> tuple[float, float]:

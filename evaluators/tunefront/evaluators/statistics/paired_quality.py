@@ -7,6 +7,7 @@ import numpy as np
 from tunefront.spaces.metric import Direction, Metric, Scale
 
 from .arrays import Array
+from .intervals import student_quantile
 from .measurement import Measurement
 
 SMALLEST_LEVEL = 1e-12
@@ -49,7 +50,7 @@ def paired_difference(
     """
     seen = own[1] > 0
     weights, difference = base[1][seen], (own[0] - base[0])[seen]
-    quantile = student_quantile(1 - tail, len(difference) - 1)
+    quantile = student_quantile(len(difference) - 1, 1 - tail)
     if scale == "linear" and hits_and_misses(np.append(own[0][seen], base[0][seen]), weights):
         middle, error = _of_pairs(difference)
     else:
@@ -115,7 +116,7 @@ def is_near_zero(items: Array, scale: Scale) -> bool:
     if values.min() >= 0 or values.max() <= 0:
         return False
     mean, error, _ = _of_sums(values, weights)
-    return abs(mean) <= student_quantile(0.975, len(values) - 1) * error
+    return abs(mean) <= student_quantile(len(values) - 1) * error
 
 
 def hits_and_misses(values: Array, weights: Array) -> bool:
@@ -144,13 +145,6 @@ def _of_sums(difference: Array, weights: Array) -> tuple[float, float, float]:
     third = float((residuals**3).mean())
     skew = third / (6 * variance * count) if variance > 0 else 0.0
     return mean, float(np.sqrt(variance / count)), skew
-
-
-def student_quantile(share: float, freedom: int) -> float:
-    """Return the quantile of Student's t at a share, for at least one degree of freedom."""
-    from scipy.special import stdtrit  # scipy.stats takes a second to import
-
-    return float(stdtrit(max(freedom, 1), share))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

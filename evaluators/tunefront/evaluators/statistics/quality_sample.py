@@ -7,7 +7,8 @@ import numpy as np
 from tunefront.spaces.metric import Scale
 
 from .arrays import Array
-from .paired_quality import hits_and_misses, is_near_zero, level_of, student_quantile
+from .intervals import student_quantile
+from .paired_quality import hits_and_misses, is_near_zero, level_of
 
 CHANGED = 0.05
 """Share of hits and misses that are assumed to change, either way, in a candidate near a limit.
@@ -53,7 +54,7 @@ class QualitySample:
             items: Number of items; that of the sample if None.
         """
         count = self.items if items is None else items
-        quantile = student_quantile(0.975, count - 1)
+        quantile = student_quantile(count - 1)
         if self.hits:
             return quantile * float(np.sqrt(CHANGED * count + 1)) / (count + 2) / self.level
         return quantile * CHANGING * self.spread / float(np.sqrt(count))

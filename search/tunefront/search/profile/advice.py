@@ -11,7 +11,7 @@ from statistics import median
 
 from tunefront.evaluators import Metric, Part, Profile
 from tunefront.evaluators.statistics.formatting import multiple_text
-from tunefront.search.results.sentence import SPEED
+from tunefront.search.results.sentence import SPEED_WORDS
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import NOT_QUANTIZED, Configuration, SearchSpace, Value, show
 
@@ -397,13 +397,13 @@ def option_text(option: Option) -> str:
     if tried.speedup is not None:
         pairs = "1 pair" if tried.pairs == 1 else f"{tried.pairs} pairs"
         parts.append(
-            f"{multiple_text(tried.speedup, *SPEED)}, median of {pairs} that differ in this"
+            f"{multiple_text(tried.speedup, *SPEED_WORDS)}, median of {pairs} that differ in this"
         )
     elif tried.best is not None:
         number, ratio = tried.best
         parts.append(
             f"tried, but in no pair that differs in this alone; the fastest with it is "
-            f"{number:03}, {multiple_text(ratio, *SPEED)}, compared with this trial"
+            f"{number:03}, {multiple_text(ratio, *SPEED_WORDS)}, compared with this trial"
         )
     if tried.failed:
         parts.append(f"failed {tried.failed} of {tried.failed + tried.trials} times")

@@ -25,7 +25,7 @@ from .change import against
 
 SAME_QUALITY_PERCENT = 0.05
 """A change of quality, and half of its interval, below this is reported as the same quality."""
-SPEED = ("faster", "slower", "the same speed")
+SPEED_WORDS = ("faster", "slower", "the same speed")
 MEMORY = ("less memory", "more memory", "the same memory")
 """Words for a ratio above 1, below 1 and of about 1."""
 EQUAL_SETTINGS = "at the same batch size and threads"
@@ -84,10 +84,10 @@ def comparison_sentence(
     """
     notes = []
     if same_execution is not None:
-        notes.append(f"{multiple_text(same_execution.value, *SPEED)} {EQUAL_SETTINGS}")
+        notes.append(f"{multiple_text(same_execution.value, *SPEED_WORDS)} {EQUAL_SETTINGS}")
     if warnings and speedup is not None:
         notes.append(_unconfirmed(warnings))
-    speed = "" if speedup is None else _with_notes(speedup, SPEED, notes)
+    speed = "" if speedup is None else _with_notes(speedup, SPEED_WORDS, notes)
     if speed and warnings:
         speed = f"about {speed}"
     memory = "" if saving is None else _with_notes(saving, MEMORY, ())

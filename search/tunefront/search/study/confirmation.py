@@ -13,7 +13,7 @@ import numpy as np
 from tunefront.evaluators import Measurement, Metric, ratio_interval, reference_rate
 from tunefront.evaluators.statistics.rounds import rounds_interval
 
-from .derived_metrics import following, scale_at, times
+from .derived_metrics import BETWEEN_PROCESSES, following, scale_at, times, with_deviation
 from .process_deviation import process_deviation, with_process_deviation
 from .trial import Trial
 
@@ -109,7 +109,9 @@ def _ratio(rounds: Sequence[Sequence[float]]) -> Measurement | None:
         return None
     value, low, high = ratio_interval([np.array(ratios) for ratios in rounds])
     samples = sum(len(ratios) for ratios in rounds)
-    return Measurement(value=value, unit="x", low=low, high=high, samples=samples)
+    found = Measurement(value=value, unit="x", low=low, high=high, samples=samples)
+    # A single round does not show how much processes differ.
+    return found if len(rounds) > 1 or low == high else with_deviation(found, BETWEEN_PROCESSES)
 
 
 def confirmed(

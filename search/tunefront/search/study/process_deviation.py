@@ -13,7 +13,7 @@ from .derived_metrics import BETWEEN_PROCESSES, NORMAL_QUANTILE, following, with
 from .trial import Trial
 
 PRIOR_FREEDOM = 2
-"""Degrees of freedom that `BETWEEN_PROCESSES` counts for beside what the rounds show."""
+"""Degrees of freedom of `BETWEEN_PROCESSES`, added to those of the rounds."""
 
 
 def process_deviation(finalists: Iterable[Sequence[Sequence[float]]]) -> float:

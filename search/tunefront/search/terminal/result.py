@@ -15,7 +15,8 @@ from tunefront.search.experiment.objective import Limit
 from tunefront.search.front.picks import Pick, nearest_misses
 from tunefront.search.front.relaxation import relaxations
 from tunefront.search.results.result import Result, choices_of
-from tunefront.search.results.view import TrialView, evaluated_items
+from tunefront.search.results.sentence import evaluated_items
+from tunefront.search.results.view import TrialView
 from tunefront.search.study.trial import Trial
 from tunefront.search.text import counted, listed
 from tunefront.spaces import show
