@@ -177,7 +177,7 @@ def test_pick_applies_other_limits_without_running_trials(journey: Journey) -> N
     none = journey.read("pick", journey.file, "--limit", "latency_ms<=0.000001")
     assert none.returncode == 3
     assert "no trial meets the limits; the nearest" in none.stdout
-    assert none.stdout.count(" ms (limit latency_ms <= 1e-06 ms)") == 3
+    assert none.stdout.count(" ms (limit latency_ms <= 0.000001 ms)") == 3
     wrong = journey.read("pick", journey.file, "--limit", "latncy_ms<=1")
     assert wrong.returncode == 2
     assert "did you mean 'latency_ms'" in wrong.stderr

@@ -188,10 +188,10 @@ def test_energy_covers_the_items_that_it_is_divided_by(
     replies: list[Any] = []
 
     def calls() -> Any:
-        for _ in range(3):
+        for turn in range(3):
             machine.now_s += 3.0  # another candidate's turn
             reading.before_block()
-            yield "block"
+            yield f"block {turn}"
             blocks.append(replies[-1])
             reading.after_block([from_plain(Block, replies[-1])])
             yield "settle"

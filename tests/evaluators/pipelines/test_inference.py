@@ -275,7 +275,7 @@ def test_doubts_are_told_in_words(
 def test_few_requests_for_a_percentile_that_decides_are_doubted() -> None:
     protocol = Protocol(percentile=0.99)
     assert warnings_of(turns([1.0] * 7), QUIET, protocol, None) == (
-        "7 independent requests were timed; the 99% percentile takes 368",
+        "7 independent requests were timed; the 99 % percentile takes 368",
     )
 
 

@@ -166,7 +166,7 @@ def fails_at_other_sizes(x: Array) -> Array:
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        (lambda x: sums(x[:, :6]), r"outputs differ from the module's by \d+% .* at x \(3, 20\)"),
+        (lambda x: sums(x[:, :6]), r"outputs differ from the module's by \d+ % .* at x \(3, 20\)"),
         (lambda x: sums(x)[:2], r"the output of x \(4, 6\) must have shape \(4, 1\), but has"),
         (lambda x: sums(x) * np.nan if len(x) == 3 else sums(x), "outputs differ from the"),
         (fails_at_other_sizes, r"the built model can't run x \(3, 6\): ValueError: static shape"),

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tunefront.evaluators import Metric, Sample
+from tunefront.search.results.result import rounded
 from tunefront.search.results.trial_comparison import item_quality
 from tunefront.search.study.trial import Trial
 
@@ -22,10 +23,14 @@ def outputs_table(samples: Sequence[Sample], trial: Trial, primary: Metric) -> d
     """Return a table with one row per item: input, output, expected output, right, quality."""
     names = ["input", "output", "expected", "right", primary.name]
     rows = [
-        [s.input, s.output, s.expected, s.right, item_quality(trial, s.item, primary)]
-        for s in samples
+        [s.input, s.output, s.expected, s.right, _quality(trial, s, primary)] for s in samples
     ]
     return {"columns": names, "data": rows}
+
+
+def _quality(trial: Trial, sample: Sample, primary: Metric) -> float | None:
+    found = item_quality(trial, sample.item, primary)
+    return None if found is None else rounded(found)
 
 
 def logged_with(tag: str) -> str | None:
