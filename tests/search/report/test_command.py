@@ -1,5 +1,6 @@
 """`tunefront report`: where it writes, and what it says where it can't."""
 
+from html import escape
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ def recorded(result: Result, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_it_says_what_it_has_written(recorded: Path, result: Result, tmp_path: Path) -> None:
     named = tmp_path / "new" / "page.html"
     assert report(recorded, "--output", named) == f"{named}\n"
-    assert result.headline() in named.read_text(encoding="utf-8")
+    assert escape(result.headline()) in named.read_text(encoding="utf-8")
     beside = result.experiment.results / "report.html"
     assert report(recorded) == f"{beside}\n"
     assert beside.is_file()

@@ -46,8 +46,9 @@ def picked() -> Callable[[Result, Sequence[Case]], list[dict[str, Any]]]:
     node = shutil.which("node")
     if node is None:
         pytest.skip("no Node.js here")
-    script = files("tunefront.search.report") / "assets" / "picks.js"
-    program = script.read_text(encoding="utf-8") + PROGRAM
+    assets = files("tunefront.search.report") / "assets"
+    scripts = [(assets / name).read_text(encoding="utf-8") for name in ("numbers.js", "picks.js")]
+    program = "".join([*scripts, PROGRAM])
 
     def run(result: Result, cases: Sequence[Case]) -> list[dict[str, Any]]:
         data = {

@@ -22,9 +22,7 @@ _ENTRY = {"path": OUTPUTS_FILE, "type": "table"}
 def outputs_table(samples: Sequence[Sample], trial: Trial, primary: Metric) -> dict[str, Any]:
     """Return a table with one row per item: input, output, expected output, right, quality."""
     names = ["input", "output", "expected", "right", primary.name]
-    rows = [
-        [s.input, s.output, s.expected, s.right, _quality(trial, s, primary)] for s in samples
-    ]
+    rows = [[s.input, s.output, s.expected, s.right, _quality(trial, s, primary)] for s in samples]
     return {"columns": names, "data": rows}
 
 
