@@ -50,6 +50,7 @@ def exported(
     (folder / "experiment.yaml").write_text(EXPERIMENT)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TUNEFRONT_CACHE", str(folder / "cache"))
+        patch.setattr("tunefront.search.deploy.rounds.ROUNDS", 3)  # other tests have fewer
         patch.setattr("tunefront.search.deploy.rounds.ROUND_S", 0.2)
         patch.setattr("tunefront.search.deploy.verify.VERIFY_S", 0.2)
         experiment = load_experiment(folder)

@@ -22,10 +22,10 @@ def acquisition(samples: int) -> Acquisition:
 
 def test_an_approximated_hypervolume_is_named_in_the_reason() -> None:
     objectives = [Objective(metric="latency_ms", direction="minimize")]
-    rest = "latency_ms 2 ± 0.25, keeps the limits at 50%, runs at 100%"
-    assert acquisition(0).describe(1, objectives) == f"expected to add 20.0% to the front, {rest}"
+    rest = "latency_ms 2 ± 0.25, keeps the limits at 50 %, runs at 100 %"
+    assert acquisition(0).describe(1, objectives) == f"expected to add 20 % to the front, {rest}"
     assert acquisition(4096).describe(1, objectives) == (
-        f"expected to add 20.0% to the front (hypervolume approximated by 4,096 samples), {rest}"
+        f"expected to add 20 % to the front (hypervolume approximated by 4,096 samples), {rest}"
     )
 
 
