@@ -155,6 +155,22 @@ def test_quality_within_the_interval_of_the_best_is_the_same_quality(
     assert found.reason == "best perplexity on the front (tied with 004; the recommended of them)"
 
 
+def test_of_the_best_values_the_one_measured_best_decides_what_is_the_same(
+    experiment: Experiment, row: TrialOf
+) -> None:
+    """The recommended trial is within the wide interval of one best, not within the narrow one."""
+    trials = [
+        row(0, 100, 500, perplexity=10.0),
+        row(2, 900, 60, perplexity=10.1, quality_drop=1.0),
+        spread(row(3, 96, 56, perplexity=9.9, quality_drop=-1.0), quality_drop=(-4.0, 2.0)),
+        spread(row(4, 95, 55, perplexity=9.9, quality_drop=-1.0), quality_drop=(-1.5, -0.5)),
+    ]
+    for ordered in (trials, [*trials[:2], *trials[:1:-1]]):
+        found = pick_named(front_of(experiment, ordered), "highest quality")
+        assert found.trial.number == 3
+        assert found.reason == "best perplexity on the front (tied with 004; the fastest of them)"
+
+
 def test_fastest_and_smallest_go_by_the_objectives(
     load: Callable[..., Experiment], row: TrialOf
 ) -> None:

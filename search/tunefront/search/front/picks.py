@@ -239,6 +239,7 @@ class _Picker:
         """Return the front's trials that tie with the best one in a single metric.
 
         Quality ties by the paired interval of its loss, or if it differs by at most `SAME_QUALITY`.
+        Of several best values the one with the narrowest interval decides.
         """
         ends = np.array([compared(self._intervals, trial, metric) for trial in self._best])
         values = np.array([trial.value(metric.name) for trial in self._best])
@@ -247,11 +248,9 @@ class _Picker:
         scale = np.maximum(np.abs(values), np.abs(values[place]))
         near = np.abs(values - values[place]) <= least * scale
         unsure = top.number in self._unconfirmed
-        return [
-            trial
-            for trial, tied in zip(self._best, (ends[:, 0] <= ends[place, 2]) | near, strict=True)
-            if tied and (unsure or trial.number not in self._unconfirmed)
-        ]
+        able = np.array([unsure or trial.number not in self._unconfirmed for trial in self._best])
+        tied = near | (ends[:, 0] <= ends[near & able, 2].min())
+        return [trial for trial, same in zip(self._best, tied & able, strict=True) if same]
 
 
 def simplest(experiment: Experiment, trials: Sequence[Trial], size: Metric | None) -> Trial:

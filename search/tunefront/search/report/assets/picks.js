@@ -118,10 +118,10 @@ function recommended(report, best, prefer) {
 function bestWithTies(report, trials, metric, chosen, other, word) {
   const least = report.rules.least[metric];
   const top = bestBy(report, trials, metric);
-  const near = (t) =>
-    t.deciding[metric].value <= top.deciding[metric].high ||
-    close(valueOf(t, metric), valueOf(top, metric), least);
-  const equal = trials.filter((t) => near(t) && mayReplace(t, top));
+  const able = trials.filter((t) => mayReplace(t, top));
+  const near = (t) => close(valueOf(t, metric), valueOf(top, metric), least);
+  const upper = Math.min(...able.filter(near).map((t) => t.deciding[metric].high));
+  const equal = able.filter((t) => near(t) || t.deciding[metric].value <= upper);
   const otherwise = other === null ? top : bestBy(report, equal, other);
   const best = equal.includes(chosen) ? chosen : otherwise;
   if (equal.length === 1) return [best, ""];
