@@ -12,6 +12,7 @@ from tunefront.evaluators.statistics.dependence import (
     autocorrelation,
     effective_count,
     widening,
+    within_parts,
 )
 from tunefront.evaluators.statistics.intervals import (
     mean_interval,
@@ -206,6 +207,31 @@ def test_few_or_equal_turns_have_no_correlation() -> None:
     assert autocorrelation(np.array([1.0, 2.0, 3.0])) == 0.0
     assert autocorrelation(np.ones(9)) == 0.0
     assert widening(np.ones(9)) == 1.0
+
+
+@pytest.mark.parametrize("turns", [7, 8, 12])
+def test_the_interval_of_a_ratio_over_parts_covers(turns: int) -> None:
+    """Two parts of the sample whose ratios differ by 20 %: at least 92 % of 2,000 draws.
+
+    95 % is intended; 93 % to 94 % were found. Half-widths (medians) with a noise of 1 %: 1 % with
+    7 turns, instead of 15 % if the difference counted as noise.
+    """
+    random = np.random.default_rng(turns)
+    parts = [turn % 2 for turn in range(turns)]
+    hits, widths = 0, []
+    for _ in range(2000):
+        logs = 0.2 * np.array(parts) + 0.01 * random.normal(size=turns)
+        middle, low, high = trimmed_interval(np.log(within_parts(np.exp(logs), parts)))
+        hits += low <= 0.1 <= high
+        widths.append(high - middle)
+    assert hits / 2000 >= 0.92
+    assert np.median(widths) < 0.015
+
+
+def test_few_turns_of_a_part_leave_the_values_as_they_are() -> None:
+    values = np.array([1.0, 2.0, 1.0, 2.0, 1.0])
+    assert within_parts(values, [0, 1, 0, 1, 0]) is values
+    assert within_parts(values, [0] * 5) is values
 
 
 @pytest.mark.parametrize("between", [0.006, 0.012, 0.03])

@@ -345,6 +345,21 @@ def test_percentiles_use_the_clock_of_the_median() -> None:
         assert by_wall[name].value == pytest.approx(100)
 
 
+def test_what_differs_between_parts_of_the_sample_is_no_noise_of_a_ratio() -> None:
+    """One part has more padding in large batches: the sample's ratio is between both parts'."""
+    random = np.random.default_rng(0)
+    noise = np.exp(0.01 * random.normal(size=(2, 8)))
+    base = [block(0.1 * each) for each in noise[0]]
+    own = [block(0.05 * (1.2 if turn % 2 else 1.0) * each) for turn, each in enumerate(noise[1])]
+    sized_parts = {**sized(REQUESTS, 8), "parts": 2}
+    one, other = (Timing(blocks=[[turn] for turn in turns], **sized_parts) for turns in (own, base))
+    found = ratios(one, other)
+    assert float(np.log(found).mean()) == pytest.approx(np.log(2 / 1.2**0.5), abs=0.02)
+    assert half_width(one, other) < 0.025
+    whole = (timing_of(turns) for turns in (own, base))
+    assert half_width(*whole) > 0.08
+
+
 # Whether it is enough
 
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from tunefront.evaluators.benchmark.outcome import InterimRule
 from tunefront.evaluators.evaluation.evaluation import Evaluation
 from tunefront.evaluators.isolation.process import Isolation, last_lines
+from tunefront.evaluators.statistics.dependence import within_parts
 from tunefront.evaluators.statistics.timing import kept_turns
 from tunefront.evaluators.store.disk import is_full
 from tunefront.evaluators.workloads.spec import WorkloadSpec
@@ -56,23 +57,28 @@ class RoundResult:
         values: Values by metric.
         cpu_rates: Items per second of CPU time in each turn; empty unless CPU time can be the
             clock.
+        parts: Number of parts of the sample; turn k was timed with part k modulo this number.
     """
 
     rates: Sequence[float]
     undisturbed: Sequence[bool]
     values: Mapping[str, float]
     cpu_rates: Sequence[float] = ()
+    parts: int = 1
 
     def ratios_to(self, base: "RoundResult") -> list[float]:
         """Return the ratio of the rates in each included turn, by one clock.
 
         CPU time is the clock only if both have it. Turns are included as in `kept_turns`; those
-        that only one of the two has are left out.
+        that only one of the two has are left out, and so is the variation between the parts of
+        the sample, see `within_parts`.
         """
         by_cpu = bool(self.cpu_rates and base.cpu_rates)
         rates, base_rates = (one.cpu_rates if by_cpu else one.rates for one in (self, base))
-        kept = kept_turns(self._both_undisturbed(base))
-        return [rates[turn] / base_rates[turn] for turn, keep in enumerate(kept) if keep]
+        turns = np.flatnonzero(kept_turns(self._both_undisturbed(base))).tolist()
+        ratios = np.array([rates[turn] / base_rates[turn] for turn in turns])
+        found: list[float] = within_parts(ratios, [t % self.parts for t in turns]).tolist()
+        return found
 
     def undisturbed_with(self, base: "RoundResult") -> bool:
         """Return whether all included turns were undisturbed for both."""

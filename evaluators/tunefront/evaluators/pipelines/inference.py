@@ -241,6 +241,7 @@ def round_result_of(target_result: TargetResult | EvaluationError) -> RoundResul
         undisturbed=timing.clean.tolist(),
         values={name: m.value for name, m in target_result.measurements.items()},
         cpu_rates=(timing.rate * timing.items).tolist() if timing.clock == "cpu" else (),
+        parts=timing.parts,
     )
 
 

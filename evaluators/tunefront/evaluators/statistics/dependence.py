@@ -9,6 +9,8 @@ from .arrays import Floats
 
 FEWEST_VALUES = 6
 """Fewest values from which a correlation is estimated."""
+LEAST_OF_PART = 3
+"""Fewest turns of each part from which the variation within parts is estimated."""
 LARGEST_CORRELATION = 0.9
 """Largest correlation that is assumed."""
 
@@ -36,6 +38,29 @@ def widening(values: Floats) -> float:
     """
     correlation = max(0.0, autocorrelation(values))
     return math.sqrt((1 + correlation) / (1 - correlation))
+
+
+def within_parts(ratios: Floats, parts: Sequence[int]) -> Floats:
+    """Return ratios without the variation between parts of the sample, which every run repeats.
+
+    Args:
+        ratios: Ratios of turns, shape `(n,)`.
+        parts: The part of the sample that each turn was timed with.
+
+    The mean of their logarithms is that of the parts' means. The deviations within the parts are
+    enlarged for the degrees of freedom that the parts' means take, as in an analysis of variance.
+    Ratios are returned unchanged if a part has fewer than `LEAST_OF_PART` of them.
+    """
+    labels = np.asarray(parts)
+    places = [np.flatnonzero(labels == part) for part in np.unique(labels)]
+    count, groups = len(ratios), len(places)
+    if groups < 2 or min(map(len, places)) < LEAST_OF_PART:
+        return ratios
+    logs = np.log(ratios)
+    means = np.array([logs[place].mean() for place in places])
+    for place, mean in zip(places, means, strict=True):
+        logs[place] -= mean
+    return np.asarray(np.exp(means.mean() + logs * math.sqrt((count - 1) / (count - groups))))
 
 
 def effective_count(groups: Sequence[Floats]) -> int:

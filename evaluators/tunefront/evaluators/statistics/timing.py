@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from .dependence import effective_count, widening
+from .dependence import effective_count, widening, within_parts
 from .intervals import trimmed_interval
 
 SLOW_TURNS = 3
@@ -175,13 +175,15 @@ def ratios(own: Timing, baseline: Timing) -> npt.NDArray[np.float64]:
     """Return the ratio of two candidates' rates in each turn that is included for both.
 
     It is a ratio of passes per second by the clock of the pair; a pass is one over each candidate's
-    own requests.
+    own requests. Differences between the parts of the sample are left out, see `within_parts`: of
+    one batch size more is padding than of another, by the texts of the part.
     """
     if pair_clock(own, baseline) == "cpu":
         found = own.rate / baseline.rate
     else:
         found = own.wall_rate / baseline.wall_rate
-    return found[kept_turns(own.clean & baseline.clean)]
+    turns = np.flatnonzero(kept_turns(own.clean & baseline.clean))
+    return within_parts(found[turns], (turns % own.parts).tolist())
 
 
 def half_width(own: Timing, baseline: Timing | None = None) -> float:
