@@ -23,6 +23,7 @@ def test_candidates_are_measured_next_to_the_experiments_baseline(load: Load) ->
     assert settings.baseline == experiment.space.catalog.complete(experiment.baseline)
     assert settings.fingerprint == "abc"
     assert replace(settings.protocol, requests=4, part_items=8) == experiment.protocol
+    assert (settings.protocol.requests, settings.protocol.part_items) == (1, 4 * 8)
     assert (settings.protocol.wait_s, settings.protocol.reference) == (7.0, False)
 
 
@@ -32,7 +33,7 @@ def test_candidates_are_measured_next_to_the_experiments_baseline(load: Load) ->
 )
 def test_a_turn_has_items_for_every_batch_size(load: Load, sizes: str, items: int) -> None:
     protocol = settings_of(load(f"space.batch_size={sizes}", BATCH_OF_ONE), "abc").protocol
-    assert (protocol.requests, protocol.part_items, protocol.percentile) == (2, 2 * items, 0.0)
+    assert (protocol.requests, protocol.part_items, protocol.percentile) == (1, 4 * items, 0.0)
 
 
 @pytest.mark.parametrize(

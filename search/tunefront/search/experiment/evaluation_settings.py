@@ -36,8 +36,6 @@ TRIAL_MEMORY_SHARE = 0.9
 
 LEAST_PART_ITEMS = 8
 """Fewest items of a part of the timed sample."""
-PARTS = 2
-"""Parts of the sample: few, so that a trial's turns show how much the turns of one part differ."""
 PERCENTILE_PARTS = 16
 """Fewest parts of the sample if a percentile is an objective or a limit.
 
@@ -70,15 +68,14 @@ def settings_of(experiment: Experiment, fingerprint: str) -> EvaluationSettings:
 def _protocol(experiment: Experiment) -> Protocol:
     """Return the protocol with the sample that all batch sizes of the space are timed with.
 
-    It has `requests` requests of the largest batch size in `PARTS` parts, or as many as the largest
-    percentile among objectives and limits takes.
+    It has `requests` requests of the largest batch size, all in every turn. If a percentile is an
+    objective or a limit it has as many as that takes, in parts, of which a turn runs one.
     """
     protocol = experiment.protocol
     decisive = [o.metric for o in experiment.objectives] + [o.metric for o in experiment.limits]
     percentile = max(experiment.metrics[name].percentile or 0.0 for name in decisive)
     wanted = replace(protocol, percentile=percentile)
-    parts = min(PARTS, protocol.requests)
-    each = math.ceil(protocol.requests / parts)
+    parts, each = 1, protocol.requests
     if wanted.requests_needed:
         parts = PERCENTILE_PARTS
         each = math.ceil(max(wanted.requests_needed, protocol.requests) / parts)
