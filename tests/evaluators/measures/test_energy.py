@@ -178,7 +178,7 @@ class Machine(TensorEndpoint):
 def test_energy_covers_the_items_that_it_is_divided_by(
     monkeypatch: pytest.MonkeyPatch, sizes: list[int]
 ) -> None:
-    """The process takes its turns; the counter goes on while it settles, and before each turn."""
+    """The counter also counts while the process settles, and before each turn."""
     machine = Machine()
     monkeypatch.setattr(measure, "ProcessWatch", lambda processes: machine)
     monkeypatch.setattr(energy, "EnergyMeter", lambda: machine)

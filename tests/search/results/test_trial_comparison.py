@@ -199,7 +199,7 @@ def test_right_and_wrong_outputs_are_reported_with_their_score(comparison: Trial
     alike = {0: [replace(judged, expected="d")], 1: [replace(judged, expected="d")]}
     (table,) = sample_tables(replace(compared, outputs=alike), 5)
     text = " ".join(printed(table).split())
-    assert text.endswith("input q cosine all 2 d right 0.71"), "nobody needs to be told the data"
+    assert text.endswith("input q cosine all 2 d right 0.71")
 
 
 def test_where_no_outputs_are_recorded_items_are_compared_by_quality(

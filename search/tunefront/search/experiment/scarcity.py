@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tunefront.evaluators import QualitySample
+from tunefront.evaluators.statistics.formatting import number_text
 from tunefront.spaces import ExperimentError, show
 
 from .experiment import Experiment
@@ -28,8 +29,9 @@ class Scarcity:
     needed: int | None
 
     def __str__(self) -> str:
+        smallest = number_text(self.smallest, digits=2)
         text = (
-            f"{self.items:,} items: a change of quality below about {self.smallest:.2g} % can't be "
+            f"{self.items:,} items: a change of quality below about {smallest} % can't be "
             f"seen, the limit is {show(self.limit)} %"
         )
         return text if self.needed is None else f"{text}; about {self.needed:,} items would do"
@@ -93,6 +95,6 @@ def near_zero_problem(experiment: Experiment, level: float) -> str:
         else f"objectives: {{{primary.name}: {primary.direction}}}"
     )
     return (
-        f"{used[0]}: {primary.name} is {level:.3g}, not distinguishable from 0: a change in "
-        f"percent of it has no meaning; write {instead}, in its own unit"
+        f"{used[0]}: {primary.name} is {number_text(level)}, not distinguishable from 0: a change "
+        f"in percent of it has no meaning; write {instead}, in its own unit"
     )
