@@ -209,7 +209,7 @@ def test_energy_covers_the_items_that_it_is_divided_by(
 
 
 @pytest.mark.parametrize(
-    ("others_s", "warned", "low"), [(0.0, (), 1.0), (0.1, (), 1.0), (0.5, ("33%",), 2 / 3)]
+    ("others_s", "warned", "low"), [(0.0, (), 1.0), (0.1, (), 1.0), (0.5, ("33 %",), 2 / 3)]
 )
 def test_energy_of_other_processes_is_a_doubt(
     monkeypatch: pytest.MonkeyPatch, others_s: float, warned: tuple[str, ...], low: float

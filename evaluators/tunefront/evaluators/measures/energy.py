@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tunefront.evaluators.statistics.formatting import percent_text
 from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.evaluators.statistics.timing import Block, Timing
 from tunefront.spaces import Configuration, Hardware
@@ -136,7 +137,8 @@ class _EnergyReading(Reading):
         foreign = self._foreign()
         if foreign <= MOST_FOREIGN:
             return ()
-        return (f"{ENERGY_PER_ITEM.name} contains other processes: {foreign:.0%} of the CPU time",)
+        share = percent_text(foreign, decimals=0)
+        return (f"{ENERGY_PER_ITEM.name} contains other processes: {share} of the CPU time",)
 
     def _foreign(self) -> float:
         """Return the share of other processes in the machine's CPU time during the turns.
