@@ -132,9 +132,13 @@ def trial() -> Callable[..., Trial]:
     return make
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator["Browser"]:
-    """Chromium, which finds no host but this machine."""
+    """Chromium, which finds no host but this machine.
+
+    It ends with the file: while Playwright is open its event loop counts as running in this thread,
+    and `asyncio.run` of another file would fail.
+    """
     from playwright.sync_api import Error, sync_playwright
 
     names = "chromium", "chromium-browser", "google-chrome"
