@@ -37,7 +37,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def own_temporary_folder(own_cache: None) -> Iterator[None]:
-    """A temporary folder of the process's own: leases of cores lie there, for which it would wait.
+    """A temporary folder of the process's own, with leases of cores that no other test holds.
 
     Its name is short, because Ray's sockets lie in it, too.
     """
@@ -47,6 +47,7 @@ def own_temporary_folder(own_cache: None) -> Iterator[None]:
     ):
         patch.setenv("TMPDIR", folder)
         patch.setattr(tempfile, "tempdir", folder)
+        patch.setenv("TUNEFRONT_LEASES", f"{folder}/leases")
         yield
 
 

@@ -2,11 +2,18 @@
 
 from collections.abc import Callable, Sequence
 
+from tunefront.evaluators.isolation.cores import OnWait
+
 OnMessage = Callable[[str], None]
 """Callback with one line of text per event."""
 MOST_LISTED = 5
 """Maximum number of trials that are listed in full."""
 _MINUTE_S, _HOUR_S = 60, 3600
+
+
+def wait_messages(on_message: OnMessage) -> OnWait:
+    """Return a callback that reports each wait for cores as a message."""
+    return lambda wait: on_message(wait.text) if wait is not None else None
 
 
 def counted(count: int, noun: str) -> str:

@@ -37,6 +37,10 @@ class CacheError(TunefrontError):
     """An invalid cache size."""
 
 
+class MachineError(TunefrontError):
+    """A machine on which a search can't run or isn't safe; the message says what to change."""
+
+
 class ClusterError(TunefrontError):
     """A cluster that can't be reached."""
 

@@ -37,8 +37,8 @@ from tunefront.evaluators import (
     target_of,
 )
 from tunefront.evaluators.benchmark.outcome import measured, relative_throughput, warnings_of
+from tunefront.evaluators.isolation import process
 from tunefront.evaluators.isolation.codec import from_plain, to_plain
-from tunefront.evaluators.pipelines import stage_runner
 from tunefront.evaluators.pipelines.inference import InferencePipeline
 from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.evaluators.statistics.timing import Block
@@ -109,13 +109,13 @@ def test_waiting_for_cores_is_no_stage_s_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Others hold them for half a second each time, which is what is waited, and more."""
-    module: Any = stage_runner
+    module: Any = process
     plain = module.lease_cores
 
     @contextmanager
-    def late(count: int) -> Iterator[Sequence[int]]:
+    def late(count: int, **terms: Any) -> Iterator[Sequence[int]]:
         time.sleep(0.5)
-        with plain(count) as cores:
+        with plain(count, **terms) as cores:
             yield cores
 
     monkeypatch.setattr(module, "lease_cores", late)

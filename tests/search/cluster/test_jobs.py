@@ -21,6 +21,7 @@ from tunefront.evaluators import (
     builtin_catalog,
 )
 from tunefront.evaluators.isolation.codec import from_plain, to_plain
+from tunefront.evaluators.isolation.cores import Lessee
 from tunefront.evaluators.pipelines import inference
 from tunefront.evaluators.pipelines.base import RoundSettings
 from tunefront.evaluators.statistics.timing import Block
@@ -41,7 +42,9 @@ def turns_job(*configurations: Configuration, seconds: float = 9.0) -> TurnsJob:
         settings=EvaluationSettings(
             workload=spec, fingerprint="abc", store="/nowhere", protocol=Protocol(turns=4)
         ),
+        folder=Path("/nowhere"),
         log=Path("/nowhere/log"),
+        lessee=Lessee.this_process("small"),
         wanted=RoundSettings(number=0, seconds=seconds, precision=0.05),
     )
     return from_plain(TurnsJob, json.loads(json.dumps(to_plain(job))))
@@ -140,7 +143,16 @@ def test_a_worker_completes_configurations(play: Any, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(module, "evaluate", note)
     settings = turns_job(short).settings
-    run_job(Job(number=3, configuration=short, settings=settings, folder=Path("/nowhere")))
+    lessee = Lessee.this_process("small")
+    run_job(
+        Job(
+            number=3,
+            configuration=short,
+            settings=settings,
+            folder=Path("/nowhere"),
+            lessee=lessee,
+        )
+    )
     assert evaluated == [builtin_catalog().complete(short)]
 
 

@@ -33,6 +33,7 @@ def test_scarce_data_is_reported_after_the_baseline_unless_it_was_before(
         experiment.space.enumerate(),
         events.append,
         start=0.0,
+        exported=False,
     )
     for configuration in experiment.space.enumerate().runnable[:2]:
         found = evaluation([1.0, 2.0, 3.0, 4.0, 5.0])

@@ -80,6 +80,6 @@ def test_status_reports_running_trials_while_a_driver_runs(experiment: Experimen
         since = time.strftime("%H:%M:%S", time.localtime(status.stages[1].since))
         assert f"now: 001 torch b1 t1: building, since {since}" in status.lines()
         fields = status.fields()["stages"]
-        assert fields == {"1": {"stage": "build", "since": status.stages[1].since}}
+        assert fields == {"1": {"stage": "build", "since": status.stages[1].since, "waiting": ""}}
     assert not any(line.startswith("now:") for line in status_of(experiment).lines())
     assert status_of(experiment).fields()["stages"] == {}

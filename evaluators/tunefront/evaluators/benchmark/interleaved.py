@@ -15,7 +15,6 @@ from typing import Any
 from tunefront.evaluators.evaluation.settings import EvaluationSettings, devices, memory_limit
 from tunefront.evaluators.extensions import catalog_of
 from tunefront.evaluators.isolation.codec import from_plain
-from tunefront.evaluators.isolation.cores import lease_cores
 from tunefront.evaluators.isolation.preload import open_imports
 from tunefront.evaluators.isolation.process import Isolation
 from tunefront.evaluators.isolation.task import Task
@@ -87,7 +86,7 @@ def take_turns(
         measures: Measured in addition to the timing; a measure with an obstacle is left out.
 
     Raises:
-        TimeoutError: If the cores are not free within an hour.
+        EvaluationError: With the cause "timeout", if the cores are not free at the deadline.
     """
     wanted = max(target.resources.cores for target in targets)
     places = sum(target.replicas for target in targets)
@@ -95,14 +94,14 @@ def take_turns(
     start = time.monotonic()
     with (
         in_use(*read),
-        lease_cores(wanted) as cores,
+        isolation.cores(wanted) as cores,
         TurnChannel(places) as channel,
         ExitStack() as stack,
     ):
         queued_s = time.monotonic() - start
-        benchmark = _Benchmark(settings, channel, cores, measures)
+        benchmark = _Benchmark(settings, isolation, channel, cores, measures)
         for target in targets:
-            benchmark.add(target, isolation, log, stack)
+            benchmark.add(target, log, stack)
         return replace(benchmark.play(enough, ends_early), queued_s=queued_s)
 
 
@@ -112,19 +111,21 @@ class _Benchmark:
     def __init__(
         self,
         settings: EvaluationSettings,
+        isolation: Isolation,
         channel: TurnChannel,
         cores: Sequence[int],
         measures: Sequence[Measure],
     ) -> None:
         self._settings = settings
         self._protocol = settings.protocol
+        self._isolation = isolation
         self._channel = channel
         self._cores = cores
         self._measures = measures
         self._participants: list[Participant] = []
         self._waited_s = 0.0
 
-    def add(self, target: Target, isolation: Isolation, log: Path, stack: ExitStack) -> None:
+    def add(self, target: Target, log: Path, stack: ExitStack) -> None:
         """Start a target's processes, without waiting."""
         first = sum(len(participant.places) for participant in self._participants)
         places = range(first, first + target.replicas)
@@ -133,7 +134,7 @@ class _Benchmark:
             self._task(target, replica, place, log, measures)
             for replica, place in enumerate(places)
         ]
-        children = [stack.enter_context(isolation.start(task)) for task in tasks]
+        children = [stack.enter_context(self._isolation.start(task)) for task in tasks]
         self._participants.append(Participant(target, places, children, measures))
 
     def _applicable(
@@ -210,10 +211,10 @@ class _Benchmark:
 
     def _load(self) -> None:
         """Begin the readings of all targets, then load their models at the same time."""
-        limit_s, channel = self._settings.timeouts.measure_s, self._channel
+        channel = self._channel
         for participant in self._participants:
             started = self._ask(
-                participant, lambda p: self._channel.connected(p.places, limit_s, p.check)
+                participant, lambda p: self._channel.connected(p.places, self._limit_s(), p.check)
             )
             if started:
                 participant.start_readings([int(one["pid"]) for one in started], self._cores)
@@ -221,7 +222,7 @@ class _Benchmark:
             channel.send(participant.places, "load")
         for participant in self._present():
             loaded = self._ask(
-                participant, lambda p: self._channel.replies(p.places, limit_s, p.check)
+                participant, lambda p: self._channel.replies(p.places, self._limit_s(), p.check)
             )
             if loaded:
                 participant.load_s = loaded[0]["load_s"]
@@ -273,10 +274,13 @@ class _Benchmark:
             self._call(participant, "settle")
 
     def _call(self, participant: Participant, word: str) -> list[Mapping[str, Any]]:
-        limit_s = self._settings.timeouts.measure_s
         return self._ask(
-            participant, lambda p: self._channel.call(p.places, word, limit_s, p.check)
+            participant, lambda p: self._channel.call(p.places, word, self._limit_s(), p.check)
         )
+
+    def _limit_s(self) -> float:
+        """Return the seconds in which targets must reply."""
+        return self._isolation.within(self._settings.timeouts.measure_s)
 
     def _ask(
         self, participant: Participant, ask: Callable[[Participant], list[Mapping[str, Any]]]

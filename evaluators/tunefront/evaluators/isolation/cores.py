@@ -1,53 +1,279 @@
-"""Exclusive leases of physical cores, so that measured trials never share a core or its caches."""
+"""Exclusive leases of physical cores, so that measured trials never share a core or its caches.
+
+The leases of all searches of one user on a machine are a queue: first come, first served. Exclusive
+use is guaranteed by a file lock for each core, the order by a file for each waiting process. Both
+are locks of the kernel, which releases them when a process exits.
+"""
 
 import fcntl
+import json
 import os
-import tempfile
+import socket
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
+from tunefront.spaces import EvaluationError
 from tunefront.spaces.machine.control_groups import control_group_limits
 from tunefront.spaces.machine.topology import Core, physical_cores, spread, within_quota
+
+from .codec import CodecError, from_plain, to_plain
+from .private_folder import living_file, living_files, open_private, private_folder
+
+LEASES_FOLDER = "TUNEFRONT_LEASES"
+"""Environment variable with another folder for the leases; searches share cores if it differs."""
+LEASE_POLL_S = 0.05
+REPORT_POLL_S = 1.0
+"""Seconds after which a wait is reported, and interval at which its reason is looked up."""
+STOPPED = frozenset("tT")
+"""States of a process in `/proc` that is suspended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lessee:
+    """What cores are leased for, as other searches report it.
+
+    Attributes:
+        name: Name of the search, or the command.
+        pid: Process to end in order to free the cores.
+        host: Name of the machine that it runs on.
+    """
+
+    name: str
+    pid: int
+    host: str
+
+    @classmethod
+    def this_process(cls, name: str = "tunefront") -> "Lessee":
+        """Return this process as lessee."""
+        return cls(name=name, pid=os.getpid(), host=socket.gethostname())
+
+    @property
+    def text(self) -> str:
+        """Text such as `quickstart` (pid 4711)."""
+        if self.host != socket.gethostname():
+            return f"`{self.name}` (pid {self.pid} on {self.host})"
+        return f"`{self.name}` (pid {self.pid}{', suspended' if _suspended(self.pid) else ''})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoreWait:
+    """A wait for cores.
+
+    Attributes:
+        cores: Number of cores that are needed.
+        holders: What holds cores that could be leased.
+        ahead: What has waited for cores longer.
+    """
+
+    cores: int
+    holders: tuple[Lessee, ...] = ()
+    ahead: tuple[Lessee, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """Text such as "waiting for 2 cores; `quickstart` (pid 4711) holds them"."""
+        wanted = "a core" if self.cores == 1 else f"{self.cores} cores"
+        it = "it" if self.cores == 1 else "them"
+        parts = [f"waiting for {wanted}"]
+        if self.holders:
+            names = " and ".join(holder.text for holder in self.holders)
+            parts.append(f"{names} {'holds' if len(self.holders) == 1 else 'hold'} {it}")
+        if self.ahead:
+            names = " and ".join(lessee.text for lessee in self.ahead)
+            parts.append(f"{names} {'is' if len(self.ahead) == 1 else 'are'} next")
+        return "; ".join(parts)
+
+
+OnWait = Callable[[CoreWait | None], None]
+"""Called when a wait begins, when its reason changes, and with None when it ends."""
+
+
+def wait_unreported(wait: CoreWait | None) -> None:
+    """Ignore a wait."""
 
 
 @contextmanager
 def lease_cores(
-    count: int, timeout_s: float = 3600.0, cores: Sequence[Core] | None = None
+    count: int,
+    cores: Sequence[Core] | None = None,
+    *,
+    lessee: Lessee | None = None,
+    on_wait: OnWait = wait_unreported,
+    deadline: float | None = None,
 ) -> Iterator[Sequence[int]]:
     """Lease physical cores for `count` threads, waiting until they are free; yield a CPU for each.
 
     Each thread has a separate physical core as long as there are as many: of hyperthreads one is
     used and the other stays idle, because two threads on one core slow each other. With more
-    threads all cores are leased, and then the second CPU of each core is used, and so on. Leases
-    are file locks, which the kernel releases when the process exits.
+    threads all cores are leased, and then the second CPU of each core is used, and so on.
+
+    A process waits for all that came before it and need one of the same cores, so that one that
+    needs several cores is not overtaken for ever by those that need one. Suspended processes keep
+    their place, but others do not wait for them unless they hold cores.
 
     Args:
         count: Number of threads.
-        timeout_s: Seconds to wait.
         cores: The cores to lease from; None for those of this process's CPU affinity, as many as
             the CPU quota of its control groups pays for.
+        lessee: What the cores are leased for; this process if None.
+        on_wait: Called when a wait of more than a second begins, changes and ends.
+        deadline: Time on the monotonic clock at which the wait is given up; None to wait until the
+            cores are free.
 
     Raises:
-        TimeoutError: If the cores are not free within `timeout_s` seconds.
+        EvaluationError: With the cause "timeout", if the cores are not free at the deadline; the
+            message names what holds them.
+        MachineError: If the folder of the leases is not safe.
     """
     usable = _usable() if cores is None else cores
-    deadline = time.monotonic() + timeout_s
-    while True:
-        with ExitStack() as locks:
-            held: list[Core] = []
-            for core in usable:
-                if len(held) < count and _lock(core.number, locks):
-                    held.append(core)
-            if len(held) == min(count, len(usable)):
-                leases = locks.pop_all()
-                break
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{count} cores were not free for {timeout_s:.0f} s")
-        time.sleep(0.05)
+    lessee = lessee or Lessee.this_process()
+    request = _Request(min(count, len(usable)), usable, lessee)
+    leases = request.lock()
+    if leases is None:
+        with request.queued():
+            leases = _wait(request, on_wait, deadline)
     with leases:
-        yield spread(held)[:count]
+        yield spread(request.held)[:count]
+
+
+def _wait(request: "_Request", on_wait: OnWait, deadline: float | None) -> ExitStack:
+    """Wait until the cores of a request are leased, and return the leases."""
+    reported: CoreWait | None = None
+    report_at = time.monotonic() + REPORT_POLL_S
+    try:
+        while (leases := request.lock()) is None:
+            now = time.monotonic()
+            if now >= report_at:
+                report_at = now + REPORT_POLL_S
+                if (wait := request.wait()) != reported:
+                    reported = wait
+                    on_wait(wait)
+            if deadline is not None and now > deadline:
+                raise EvaluationError(f"at the deadline still {request.wait().text}", "timeout")
+            time.sleep(LEASE_POLL_S)
+    finally:
+        if reported is not None:
+            on_wait(None)
+    return leases
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Entry:
+    """Content of the file of a leased core or of a waiting process.
+
+    Attributes:
+        lessee: What leases or waits.
+        cores: The cores that it holds or could use.
+    """
+
+    lessee: Lessee
+    cores: tuple[int, ...]
+
+    @property
+    def text(self) -> str:
+        """The file's content."""
+        return json.dumps(to_plain(self))
+
+    @classmethod
+    def read(cls, text: str) -> "_Entry | None":
+        """Return the entry of a file's content; None if it is incomplete."""
+        try:
+            return from_plain(cls, json.loads(text))
+        except (ValueError, CodecError):
+            return None
+
+
+class _Request:
+    """A request for cores: its place in the queue and its leases."""
+
+    def __init__(self, count: int, usable: Sequence[Core], lessee: Lessee) -> None:
+        self._count = count
+        self._usable = usable
+        self._lessee = lessee
+        self._folder = leases_folder()
+        self._place = f"{time.monotonic_ns():020}-{os.getpid()}"
+        self.held: list[Core] = []
+
+    @contextmanager
+    def queued(self) -> Iterator[None]:
+        """Take a place in the queue until the context is left."""
+        entry = _Entry(lessee=self._lessee, cores=tuple(core.number for core in self._usable))
+        queue = private_folder(self._folder / "queue")
+        with living_file(queue / self._place, entry.text):
+            yield
+
+    def lock(self) -> ExitStack | None:
+        """Return the leases; None if cores are in use or others come first."""
+        if self._ahead():
+            return None
+        with ExitStack() as locks:
+            self.held = []
+            for core in self._usable:
+                if len(self.held) < self._count and self._lock(core, locks):
+                    self.held.append(core)
+            return locks.pop_all() if len(self.held) == self._count else None
+
+    def _lock(self, core: Core, locks: ExitStack) -> bool:
+        stream = locks.enter_context(os.fdopen(open_private(self._file(core)), "r+"))
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        with suppress(OSError):  # without room on the disk others are not told the holder
+            stream.truncate(0)
+            stream.write(_Entry(lessee=self._lessee, cores=(core.number,)).text)
+            stream.flush()
+        return True
+
+    def _file(self, core: Core) -> Path:
+        return self._folder / f"core-{core.number}.lock"
+
+    def _ahead(self) -> list[Lessee]:
+        """Return what has waited longer for one of the same cores and is not suspended."""
+        mine = {core.number for core in self._usable}
+        found: list[Lessee] = []
+        for file in living_files(self._folder / "queue"):
+            if file.name >= self._place or _suspended(int(file.name.rpartition("-")[2])):
+                continue
+            entry = _Entry.read(file.text)
+            if entry is not None and mine.intersection(entry.cores):
+                found.append(entry.lessee)
+        return found
+
+    def wait(self) -> CoreWait:
+        """Return what this request waits for."""
+        holders = [holder for core in self._usable if (holder := self._holder(core)) is not None]
+        return CoreWait(
+            cores=self._count,
+            holders=tuple(dict.fromkeys(holders)),
+            ahead=tuple(one for one in dict.fromkeys(self._ahead()) if one not in holders),
+        )
+
+    def _holder(self, core: Core) -> Lessee | None:
+        """Return what holds a core; None if it is free or the holder is unknown."""
+        with os.fdopen(open_private(self._file(core)), "r+") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                entry = _Entry.read(stream.read())
+                return entry.lessee if entry is not None else None
+        return None
+
+
+def leases_folder() -> Path:
+    """Return the folder of the leases, the same for all searches of this user on this machine.
+
+    It does not depend on `TMPDIR`, which can differ between terminals; `TUNEFRONT_LEASES` names
+    another one.
+
+    Raises:
+        MachineError: If other users can access the folder.
+    """
+    named = os.environ.get(LEASES_FOLDER)
+    return private_folder(Path(named) if named else Path(f"/tmp/tunefront-{os.getuid()}"))  # noqa: S108
 
 
 def _usable() -> Sequence[Core]:
@@ -55,12 +281,10 @@ def _usable() -> Sequence[Core]:
     return within_quota(physical_cores(os.sched_getaffinity(0)), limits.cores)
 
 
-def _lock(core: int, locks: ExitStack) -> bool:
-    folder = Path(tempfile.gettempdir()) / f"tunefront-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    stream = locks.enter_context((folder / f"core-{core}.lock").open("w"))
+def _suspended(pid: int) -> bool:
+    """Return whether a process is suspended; False if it is not known here."""
     try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
         return False
-    return True
+    return state in STOPPED

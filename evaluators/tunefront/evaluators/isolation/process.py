@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Generic, cast
@@ -25,6 +26,7 @@ from tunefront.evaluators.store.disk import full_folder
 from tunefront.spaces import EvaluationError, FailureCause, WorkloadError
 
 from .codec import from_plain, to_plain
+from .cores import Lessee, OnWait, lease_cores, wait_unreported
 from .interim import INTERIM_ADDRESS, InterimServer, Monitor
 from .task import ResultT, Task
 
@@ -39,12 +41,61 @@ DISK_EXPLAINS: tuple[FailureCause, ...] = ("exception", "crash", "unsupported")
 """Failure causes that are reported as "disk full" if a disk that the task writes to is full."""
 
 
-class Isolation:
-    """Runs tasks in fresh processes; `close`, or the exit of this process, kills them all."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """Under which terms tasks run.
 
-    def __init__(self) -> None:
+    Attributes:
+        lessee: What cores are leased for; this process if None.
+        on_wait: Called when a wait for cores begins, changes and ends.
+        deadline: Time on the monotonic clock at which tasks and waits end; None without one.
+    """
+
+    lessee: Lessee | None = None
+    on_wait: OnWait = wait_unreported
+    deadline: float | None = None
+
+
+class Isolation:
+    """Runs tasks in fresh processes; `close`, or the exit of this process, kills them all.
+
+    Args:
+        lessee: What cores are leased for; this process if None.
+        on_wait: Called when a wait for cores begins, changes and ends.
+    """
+
+    def __init__(self, lessee: Lessee | None = None, on_wait: OnWait = wait_unreported) -> None:
+        self._terms = Terms(lessee=lessee, on_wait=on_wait)
         self._servers: dict[tuple[str, ...], _Server] = {}
         self._lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def on_terms(self, terms: Terms) -> Iterator[None]:
+        """Run tasks and lease cores under other terms until the context is left."""
+        before, self._terms = self._terms, terms
+        try:
+            yield
+        finally:
+            self._terms = before
+
+    def within(self, timeout_s: float) -> float:
+        """Return a timeout in seconds, shortened to the deadline."""
+        if self._terms.deadline is None:
+            return timeout_s
+        return max(0.0, min(timeout_s, self._terms.deadline - time.monotonic()))
+
+    @contextlib.contextmanager
+    def cores(self, count: int) -> Iterator[Sequence[int]]:
+        """Lease physical cores for `count` threads; see `lease_cores`.
+
+        Raises:
+            EvaluationError: With the cause "timeout", if they are not free at the deadline.
+        """
+        terms = self._terms
+        with lease_cores(
+            count, lessee=terms.lessee, on_wait=terms.on_wait, deadline=terms.deadline
+        ) as leased:
+            yield leased
 
     def run(self, task: Task[ResultT], monitor: Monitor | None = None) -> ResultT:
         """Run a task and return its result.
@@ -65,6 +116,7 @@ class Isolation:
         self, task: Task[ResultT], monitor: Monitor | None = None
     ) -> "Iterator[Child[ResultT]]":
         """Start a task; when the context closes, its process groups are killed."""
+        task = replace(task, timeout_s=self.within(task.timeout_s))
         task.log.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix="tunefront-"))
         try:

@@ -26,7 +26,6 @@ from tunefront.evaluators.evaluation.evaluation import Evaluation
 from tunefront.evaluators.evaluation.protocol import enough
 from tunefront.evaluators.evaluation.settings import EvaluationSettings, Timeouts
 from tunefront.evaluators.isolation.call import function_name
-from tunefront.evaluators.isolation.cores import lease_cores
 from tunefront.evaluators.isolation.preload import BUILD_IMPORTS, imports_of
 from tunefront.evaluators.isolation.process import Isolation
 from tunefront.evaluators.isolation.task import Task
@@ -115,20 +114,23 @@ class InferencePipeline(Pipeline):
                 able[place] = target_of(run.settings, configuration, run.isolation, run.log)
         if 0 not in able:
             return [None] * len(group)
-        target_results = play_round(
-            run.settings,
-            list(able.values()),
-            run.isolation,
-            run.log,
-            wanted.seconds,
-            wanted.precision,
-        )
+        try:
+            target_results = play_round(
+                run.settings,
+                list(able.values()),
+                run.isolation,
+                run.log,
+                wanted.seconds,
+                wanted.precision,
+            )
+        except EvaluationError:  # no cores before the deadline
+            return [None] * len(group)
         found = dict(zip(able, target_results, strict=True))
         return [found.get(place) for place in range(len(group))]
 
     def export(self, run: StageRunner, configuration: Configuration, folder: Path) -> None:
         """Copy the candidate with scripts and recorded outputs; see `Pipeline.export`."""
-        with lease_cores(run.settings.build_cores) as cores:
+        with run.isolation.cores(run.settings.build_cores) as cores:
             run.run(Products(run, configuration).export_task(folder, cores))
 
     def _measure(
@@ -258,7 +260,7 @@ def target_of(
     Raises:
         EvaluationError: With its cause, if it can't be built.
     """
-    with runner_of(settings, isolation, log) as run, lease_cores(settings.build_cores) as cores:
+    with runner_of(settings, isolation, log) as run, isolation.cores(settings.build_cores) as cores:
         products = Products(run, configuration)
         return Target(
             configuration=configuration,
@@ -291,7 +293,7 @@ def measure_quality_again(
     Raises:
         EvaluationError: With its cause, if the evaluation fails.
     """
-    with runner_of(settings, isolation, log) as run, lease_cores(settings.build_cores) as cores:
+    with runner_of(settings, isolation, log) as run, isolation.cores(settings.build_cores) as cores:
         products = Products(run, configuration)
         run.run(products.quality_task(folder, candidate, products.reference(cores), cores))
     return read_metrics(folder), read_items(folder)

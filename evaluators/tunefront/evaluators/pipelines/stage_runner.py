@@ -9,7 +9,6 @@ from typing import Any, Self
 
 from tunefront.evaluators.evaluation.evaluation import WAITING
 from tunefront.evaluators.evaluation.settings import EvaluationSettings
-from tunefront.evaluators.isolation.cores import lease_cores
 from tunefront.evaluators.isolation.interim import Monitor
 from tunefront.evaluators.isolation.process import Isolation
 from tunefront.evaluators.isolation.task import ResultT, Task
@@ -79,7 +78,7 @@ class StageRunner:
 
         Raises:
             ValueError: If the pipeline has no stage of this name.
-            TimeoutError: If the cores are not free within an hour.
+            EvaluationError: With the cause "timeout", if the cores are not free at the deadline.
         """
         if name not in self._stages:
             raise ValueError(f"unknown stage {name!r}; the stages are {', '.join(self._stages)}")
@@ -88,7 +87,7 @@ class StageRunner:
                 yield ()
             return
         start = time.perf_counter()
-        with lease_cores(resources.cores) as cores:
+        with self.isolation.cores(resources.cores) as cores:
             self.waited(time.perf_counter() - start)
             with self._timed(name):
                 yield cores

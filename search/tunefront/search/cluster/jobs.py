@@ -1,5 +1,6 @@
 """Jobs of a worker (a trial, a confirmation round), their execution and their Ray resources."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,11 @@ from tunefront.evaluators import (
     evaluate,
     plain_interim,
 )
+from tunefront.evaluators.isolation.cores import CoreWait, Lessee
+from tunefront.evaluators.isolation.process import Terms
 from tunefront.evaluators.pipelines.base import RoundResult, RoundSettings
 from tunefront.search.sampling.early_stopping.thresholds import StoppingThresholds
-from tunefront.search.study.live_stage import note_stage
+from tunefront.search.study.live_stage import CONFIRMATION, note_stage, note_wait
 from tunefront.spaces import Configuration, Resources
 
 from .nodes import NodePool
@@ -36,6 +39,8 @@ class Job:
         configuration: The configuration to evaluate; the worker completes it.
         settings: The evaluation settings of the search.
         folder: The search's folder; results and logs are written below it.
+        lessee: The search, for others that wait for its cores.
+        seconds_left: Seconds until the deadline, at which the trial ends; None without one.
         thresholds: The early-stopping thresholds; None if the trial is never stopped early.
     """
 
@@ -43,6 +48,8 @@ class Job:
     configuration: Configuration
     settings: EvaluationSettings
     folder: Path
+    lessee: Lessee
+    seconds_left: float | None = None
     thresholds: StoppingThresholds | None = None
 
 
@@ -51,14 +58,16 @@ _isolation: Isolation | None = None
 
 def run_job(job: Job) -> Evaluation:
     """Evaluate a job in this worker and record the current stage in the search's folder."""
-    return evaluate(
-        job.settings,
-        catalog_for(job.settings.workload).complete(job.configuration),
-        _isolation_of_this_worker(),
-        log_file(job.folder, job.number),
-        on_stage=lambda stage: note_stage(job.folder, job.number, stage),
-        interim_rule=job.thresholds.interim_result if job.thresholds is not None else plain_interim,
-    )
+    isolation, thresholds = _isolation_of_this_worker(), job.thresholds
+    with isolation.on_terms(_terms(job, job.number)):
+        return evaluate(
+            job.settings,
+            catalog_for(job.settings.workload).complete(job.configuration),
+            isolation,
+            log_file(job.folder, job.number),
+            on_stage=lambda stage: note_stage(job.folder, job.number, stage),
+            interim_rule=thresholds.interim_result if thresholds is not None else plain_interim,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,14 +78,20 @@ class TurnsJob:
         configurations: The configurations to measure in turns; the first is the reference. The
             worker completes them.
         settings: The evaluation settings of the search.
+        folder: The search's folder.
         log: The log file for the output of the measured processes.
         wanted: The round.
+        lessee: The search, for others that wait for its cores.
+        seconds_left: Seconds until the deadline, at which the round ends; None without one.
     """
 
     configurations: Sequence[Configuration]
     settings: EvaluationSettings
+    folder: Path
     log: Path
     wanted: RoundSettings
+    lessee: Lessee
+    seconds_left: float | None = None
 
 
 RUN_TURNS = "tunefront.search.cluster.jobs:run_turns"
@@ -86,7 +101,21 @@ def run_turns(job: TurnsJob) -> Sequence[RoundResult | None]:
     """Run a confirmation round in this worker; see `Pipeline.confirm` for the result."""
     catalog = catalog_for(job.settings.workload)
     group = [catalog.complete(configuration) for configuration in job.configurations]
-    return confirm_round(job.settings, group, _isolation_of_this_worker(), job.log, job.wanted)
+    isolation = _isolation_of_this_worker()
+    note_stage(job.folder, CONFIRMATION, "measure")
+    with isolation.on_terms(_terms(job, CONFIRMATION)):
+        return confirm_round(job.settings, group, isolation, job.log, job.wanted)
+
+
+def _terms(job: Job | TurnsJob, number: int | str) -> Terms:
+    """Return the terms of a job; its waits are recorded in the search's folder."""
+
+    def on_wait(wait: CoreWait | None) -> None:
+        note_wait(job.folder, number, wait.text if wait is not None else "")
+
+    left = job.seconds_left
+    deadline = None if left is None else time.monotonic() + left
+    return Terms(lessee=job.lessee, on_wait=on_wait, deadline=deadline)
 
 
 def _isolation_of_this_worker() -> Isolation:

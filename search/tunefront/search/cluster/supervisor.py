@@ -24,6 +24,7 @@ import psutil
 
 from tunefront.evaluators import Evaluation
 from tunefront.evaluators.isolation.codec import from_plain, to_plain
+from tunefront.evaluators.isolation.private_folder import private_folder
 from tunefront.evaluators.pipelines.base import RoundResult
 from tunefront.spaces import ClusterError
 
@@ -175,6 +176,8 @@ def _offer(jobs: Jobs) -> dict[str, Any]:
 def ray_folder_of(folder: Path) -> Path:
     """Return the folder for Ray's files: `ray` in the search's folder, or a short temporary path.
 
+    The temporary path is in a folder that only this user can access.
+
     With a cluster the folder is always in the search's folder: it holds only Tune's files, no
     sockets, and every node needs to see it.
     """
@@ -182,7 +185,7 @@ def ray_folder_of(folder: Path) -> Path:
     if len(str(own)) <= LONGEST_FOLDER or os.environ.get("RAY_ADDRESS"):
         return own
     name = sha256(str(folder).encode()).hexdigest()[:10]
-    return Path(tempfile.gettempdir()) / f"tunefront-{os.getuid()}" / name
+    return private_folder(Path(tempfile.gettempdir()) / f"tunefront-{os.getuid()}") / name
 
 
 def end_processes(folder: Path) -> int:

@@ -161,4 +161,6 @@ def export_or_verify(
         print_message(f"{trial.name()} is exported already")
         return folder, verify_folder(folder)
     print_message(f"exporting {trial.name()}")
-    return folder, export_trial(result, trial, recorded_settings(result.experiment), folder)
+    return folder, export_trial(
+        result, trial, recorded_settings(result.experiment), folder, print_message
+    )

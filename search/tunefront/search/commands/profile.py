@@ -40,7 +40,7 @@ def profile_command(experiment: Path, trial: str | None, style: str) -> None:
     chosen = find(result, trial) if trial else result.front.recommended or result.trials[0]
     prepare(loaded.prepare, lambda event: print_message(event_text(event)))
     print_message(f"profiling {chosen.name()}")
-    found = profile_trial(result, chosen, recorded_settings(loaded))
+    found = profile_trial(result, chosen, recorded_settings(loaded), print_message)
     if style == "json":
         click.echo(json.dumps(profile_record(found), indent=2))
     elif style == "csv":

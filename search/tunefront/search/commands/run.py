@@ -81,7 +81,7 @@ def run_command(
         return _detach(loaded, exported=exported, fresh=fresh, style=style)
     with screen_for(loaded) as screen:
         on_event = _print_events(screen) if style == "json" else screen.on_event
-        finished = run_search(loaded, fresh=fresh, on_event=on_event)
+        finished = run_search(loaded, fresh=fresh, exported=exported, on_event=on_event)
     if style == "json":
         _print_finished(finished)
     else:

@@ -28,12 +28,14 @@ from tunefront.evaluators.exports.folder import (
 from tunefront.evaluators.exports.open import deployment_of
 from tunefront.evaluators.interfaces.builtin import interface_of
 from tunefront.evaluators.isolation.codec import to_plain
+from tunefront.evaluators.isolation.cores import Lessee
 from tunefront.evaluators.runtimes.base import Deployment
 from tunefront.evaluators.statistics.formatting import interval_text, value_text
 from tunefront.search.experiment.document import slug_of
 from tunefront.search.results.metadata import read_record
 from tunefront.search.results.result import Result
 from tunefront.search.study.trial import Trial
+from tunefront.search.text import OnMessage, wait_messages
 from tunefront.spaces import ExportError, detect_hardware, show
 
 from .quality_recheck import record_items
@@ -68,7 +70,11 @@ def _words(configuration: Mapping[str, Any]) -> str:
 
 
 def export_trial(
-    result: Result, trial: Trial, settings: EvaluationSettings, target: Path
+    result: Result,
+    trial: Trial,
+    settings: EvaluationSettings,
+    target: Path,
+    on_message: OnMessage = lambda line: None,
 ) -> Verification:
     """Export a measured trial and verify the export in a fresh process.
 
@@ -77,6 +83,7 @@ def export_trial(
         trial: The trial to export.
         settings: The evaluation settings of the search.
         target: The folder to write; must not exist yet.
+        on_message: Called with what it waits for.
 
     Raises:
         ExportError: If the trial was not measured, the folder exists already, or verification
@@ -92,7 +99,7 @@ def export_trial(
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     try:
-        _fill(result, trial, settings, partial)
+        _fill(result, trial, settings, partial, on_message)
         verification = verify(partial)
         if not verification.passed:
             failed = "; ".join(f"{c.name}: {c.detail}" for c in verification.checks if not c.holds)
@@ -103,8 +110,15 @@ def export_trial(
     return replace(verification, folder=target)
 
 
-def _fill(result: Result, trial: Trial, settings: EvaluationSettings, folder: Path) -> None:
-    isolation = Isolation()
+def _fill(
+    result: Result,
+    trial: Trial,
+    settings: EvaluationSettings,
+    folder: Path,
+    on_message: OnMessage,
+) -> None:
+    lessee = Lessee.this_process(f"export of {trial.name()}")
+    isolation = Isolation(lessee, wait_messages(on_message))
     log = result.experiment.results / "logs" / f"export-{trial.number:05}.log"
     try:
         if not is_built(settings, trial.complete):

@@ -15,13 +15,14 @@ from tunefront.evaluators import (
     quality_metrics,
 )
 from tunefront.evaluators.isolation.codec import from_plain
+from tunefront.evaluators.isolation.cores import Lessee
 from tunefront.evaluators.pipelines.inference import measure_quality_again
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.search.experiment.evaluation_settings import settings_of
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.resolver import load_experiment
 from tunefront.search.study.trial import Trial
-from tunefront.search.text import OnMessage
+from tunefront.search.text import OnMessage, wait_messages
 from tunefront.spaces import EvaluationError, TunefrontError, WorkloadError
 
 from .drift import Finding, paired_finding, quality_finding
@@ -67,7 +68,7 @@ def reevaluate_quality(
         return [_not_compared(detail)]
     on_message(f"evaluating quality: {experiment.path}")
     try:
-        content, now = _evaluate_quality(folder, manifest, experiment)
+        content, now = _evaluate_quality(folder, manifest, experiment, on_message)
     except (EvaluationError, WorkloadError) as error:
         return [_not_compared(str(error))]
     if manifest.get("judged_on", content) != content:
@@ -138,10 +139,11 @@ def _experiment(manifest: Mapping[str, Any], named: Path | None) -> Experiment |
 
 
 def _evaluate_quality(
-    folder: Path, manifest: Mapping[str, Any], experiment: Experiment
+    folder: Path, manifest: Mapping[str, Any], experiment: Experiment, on_message: OnMessage
 ) -> tuple[str, tuple[Mapping[str, Measurement], Array]]:
     """Evaluate quality; return the fingerprint of model and data, the measurements and items."""
-    isolation = Isolation()
+    lessee = Lessee.this_process(f"recheck of {folder.name}")
+    isolation = Isolation(lessee, wait_messages(on_message))
     with tempfile.TemporaryDirectory(prefix="tunefront-") as name:
         log, quality = Path(name, "log"), Path(name, "quality")
         quality.mkdir()

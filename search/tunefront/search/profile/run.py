@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from tunefront.evaluators import EvaluationSettings, Isolation, Profile, profile_candidate
+from tunefront.evaluators.isolation.cores import Lessee
 from tunefront.search.results.result import Result
 from tunefront.search.study.atomic_write import write_whole
 from tunefront.search.study.trial import Trial
+from tunefront.search.text import OnMessage, wait_messages
 from tunefront.spaces import EvaluationError, ExperimentError
 
 from .advice import Situation, Suggestion, suggestions_for
@@ -38,13 +40,19 @@ class ProfiledTrial:
     folder: Path
 
 
-def profile_trial(result: Result, trial: Trial, settings: EvaluationSettings) -> ProfiledTrial:
+def profile_trial(
+    result: Result,
+    trial: Trial,
+    settings: EvaluationSettings,
+    on_message: OnMessage = lambda line: None,
+) -> ProfiledTrial:
     """Profile a measured trial and write its files, replacing an earlier profile of it.
 
     Args:
         result: The result of the search.
         trial: The trial to profile.
         settings: The evaluation settings of the search.
+        on_message: Called with what it waits for.
 
     Raises:
         ExperimentError: If the trial was not measured, or the search is a quick check.
@@ -66,7 +74,7 @@ def profile_trial(result: Result, trial: Trial, settings: EvaluationSettings) ->
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        profile = _profile(result, trial, settings, partial)
+        profile = _profile(result, trial, settings, on_message, partial)
         found = ProfiledTrial(
             trial=trial,
             profile=profile,
@@ -83,9 +91,16 @@ def profile_trial(result: Result, trial: Trial, settings: EvaluationSettings) ->
     return found
 
 
-def _profile(result: Result, trial: Trial, settings: EvaluationSettings, folder: Path) -> Profile:
+def _profile(
+    result: Result,
+    trial: Trial,
+    settings: EvaluationSettings,
+    on_message: OnMessage,
+    folder: Path,
+) -> Profile:
     log = result.experiment.results / "logs" / f"profile-{trial.number:05}.log"
-    isolation = Isolation()
+    lessee = Lessee.this_process(f"profile of {trial.name()}")
+    isolation = Isolation(lessee, wait_messages(on_message))
     try:
         return profile_candidate(
             settings, trial.complete, isolation, log, folder.absolute() / TRACE

@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tunefront.evaluators import EvaluationSettings, Gpus, Metric
+from tunefront.evaluators.isolation.cores import Lessee
 from tunefront.evaluators.pipelines.base import RoundResult, RoundSettings
 from tunefront.search.cluster.jobs import TurnsJob
 from tunefront.search.cluster.supervisor import RayLost, RaySupervisor
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.front.picks import Front, front_of
 from tunefront.search.study.confirmation import Confirmation, Round, confirmed
+from tunefront.search.study.live_stage import CONFIRMATION, delete_stage
 from tunefront.search.study.study import Study
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import Catalog, Configuration
@@ -173,7 +175,8 @@ def confirm(
         supervisor: The Ray supervisor that runs the rounds.
         on_round: Called with the number of completed and of planned rounds.
         seconds_left: Seconds until the deadline; None without a deadline. No round is started that
-            cannot be expected to end in time, except the first one.
+            cannot be expected to end in time, except the first one; what the deadline interrupts
+            is discarded.
         stopped: Queried before each group of each round. If it returns True, the rounds of the
             current pass are discarded and left to the next run.
 
@@ -264,6 +267,8 @@ class _Turns:
                     incomplete |= {trial.number for trial in group.finalists}
                 for number, result in measured.items():
                     found.setdefault(number, []).append(result)
+            if time.monotonic() > self._deadline:  # it has interrupted this round
+                break
             on_round(done + 1, rounds)
             self._last_round_s = time.monotonic() - start
             if not self.another_fits():
@@ -279,21 +284,32 @@ class _Turns:
         """
         if self._stopped():
             raise _Stopped
+        experiment = self._study.experiment
         job = TurnsJob(
             configurations=group.configurations,
             settings=self._settings,
-            log=self._study.experiment.results / "logs" / f"confirmation-{done}.log",
+            folder=experiment.results,
+            log=experiment.results / "logs" / f"confirmation-{done}.log",
+            lessee=Lessee.this_process(experiment.name),
+            seconds_left=self._seconds_left(),
             wanted=RoundSettings(
                 number=done,
                 seconds=seconds,
-                precision=CONFIRMED_PRECISION * self._study.experiment.confirmation.rounds**0.5,
+                precision=CONFIRMED_PRECISION * experiment.confirmation.rounds**0.5,
             ),
         )
         try:
             return self._supervisor.turns(job)
         except RayLost:
             self._supervisor.restart()
-            return self._supervisor.turns(job)
+            return self._supervisor.turns(replace(job, seconds_left=self._seconds_left()))
+        finally:
+            delete_stage(experiment.results, CONFIRMATION)
+
+    def _seconds_left(self) -> float | None:
+        """Return the seconds until the deadline, at least 0; None without one."""
+        left = self._deadline - time.monotonic()
+        return None if left == math.inf else max(0.0, left)
 
 
 def confirmation_seconds(

@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
+from tunefront.evaluators.isolation.cores import Lessee
 from tunefront.search.cluster.nodes import Node
 from tunefront.search.experiment.scarcity import Scarcity
 from tunefront.search.results.rows import trial_record
@@ -30,6 +31,17 @@ class TrackingUnreachable:
     """
 
     problem: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OtherSearches:
+    """Other searches run on this machine; they share its cores.
+
+    Attributes:
+        searches: Their names and processes.
+    """
+
+    searches: tuple[Lessee, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,6 +270,21 @@ class ConfirmationRoundFinished:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConfirmationShortened:
+    """The deadline came before all rounds of confirmation.
+
+    Attributes:
+        completed: Number of completed rounds.
+        planned: Number of planned rounds.
+        bound: Text of the setting that set the deadline, such as `budget.hours 8`.
+    """
+
+    completed: int
+    planned: int
+    bound: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReportWritten:
     """The report was written.
 
@@ -294,6 +321,7 @@ class ProgressChanged:
 
 Event = (
     TrackingUnreachable
+    | OtherSearches
     | PreparationStarted
     | WorkloadCheckStarted
     | WorkloadNoted
@@ -313,6 +341,7 @@ Event = (
     | StopRequested
     | ConfirmationStarted
     | ConfirmationRoundFinished
+    | ConfirmationShortened
     | ReportWritten
     | ReportFailed
     | ProgressChanged

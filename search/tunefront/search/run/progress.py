@@ -127,13 +127,16 @@ class Snapshot:
         return f"{duration_text(self.elapsed_s)}: " + "; ".join(filter(None, parts))
 
 
-def snapshot_of(progress: Progress, stages: Mapping[int, LiveStage], now: datetime) -> Snapshot:
+def snapshot_of(
+    progress: Progress, stages: Mapping[int, LiveStage], now: datetime, waiting: str = ""
+) -> Snapshot:
     """Return what to display of a search run at a moment.
 
     Args:
         progress: The driver's last progress.
         stages: The current stages of running trials, by trial number.
         now: The moment.
+        waiting: What the activity other than trials waits for; empty while it works.
     """
     since_s = seconds_between(progress.at, now)
     result, running = progress.result, progress.running
@@ -142,7 +145,7 @@ def snapshot_of(progress: Progress, stages: Mapping[int, LiveStage], now: dateti
     left_s, end = _end(progress, now)
     return Snapshot(
         name=progress.experiment.name,
-        phase=progress.phase,
+        phase="; ".join(filter(None, (progress.phase, waiting))),
         counts=counts,
         planned=sum(counts.values()) + len(running) + max(0, progress.left),
         elapsed_s=progress.elapsed_s + since_s,

@@ -6,11 +6,11 @@ resumed search starts a new Tune run over the same study (reasons: docs/decision
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
-from tunefront.evaluators import Evaluation, EvaluationSettings, Timeouts, resources_for
+from tunefront.evaluators import Evaluation, EvaluationSettings, resources_for
 from tunefront.evaluators.isolation.codec import from_plain
+from tunefront.evaluators.isolation.cores import Lessee
 from tunefront.search.cluster.jobs import Job
 from tunefront.search.cluster.nodes import NodePool
 from tunefront.search.cluster.resources import ray_resources_of, ray_resources_text
@@ -41,8 +41,8 @@ OUT_OF_ORDER = 10
 """Largest number of trials that are expected to end out of order, for the removal of old logs."""
 LOGS = 100
 """Logs kept: those of the last 100 ended trials, and those of the last 100 failed ones."""
-LEAST_TIMEOUT_S = 30.0
-"""Minimum timeout of a step in seconds, even close to the deadline."""
+LEAST_TRIAL_S = 30.0
+"""Minimum seconds of a trial, even close to the deadline."""
 
 
 class Runner:
@@ -247,25 +247,15 @@ class Runner:
     def _job(self, trial: Trial) -> Job:
         self.running[trial.number] = trial
         self.on_start(trial)
-        experiment = self.study.experiment
+        experiment, left = self.study.experiment, self.stopping.seconds_left()
         return Job(
             number=trial.number,
             configuration=trial.configuration,
-            settings=replace(self.settings, timeouts=self._timeouts()),
+            settings=self.settings,
             folder=experiment.results,
+            lessee=Lessee.this_process(experiment.name),
+            seconds_left=None if left is None else max(LEAST_TRIAL_S, left),
             thresholds=thresholds_for(experiment, self.study.trials(), trial.number),
-        )
-
-    def _timeouts(self) -> Timeouts:
-        """Return the timeouts, shortened to the deadline (each at least `LEAST_TIMEOUT_S`)."""
-        given, seconds_left = self.settings.timeouts, self.stopping.seconds_left()
-        if seconds_left is None:
-            return given
-        left = max(LEAST_TIMEOUT_S, seconds_left)
-        return Timeouts(
-            build_s=min(given.build_s, left),
-            quality_s=min(given.quality_s, left),
-            measure_s=min(given.measure_s, left),
         )
 
     def _untried(self) -> int:

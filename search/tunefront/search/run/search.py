@@ -18,6 +18,7 @@ from types import FrameType
 from typing import Any, Literal
 
 from tunefront.evaluators import EvaluationSettings, WorkloadDescription, stages_folder
+from tunefront.evaluators.isolation.cores import Lessee
 from tunefront.evaluators.store.eviction import cache_limit
 from tunefront.evaluators.store.locks import in_use
 from tunefront.search.cluster.supervisor import RaySupervisor
@@ -39,10 +40,12 @@ from .driver_process import only_driver
 from .events import (
     ClusterJoined,
     ConfirmationRoundFinished,
+    ConfirmationShortened,
     ConfirmationStarted,
     DataScarce,
     NothingToRun,
     OnEvent,
+    OtherSearches,
     ProgressChanged,
     RayStarting,
     RecordArchived,
@@ -55,6 +58,7 @@ from .events import (
     TrialStarted,
 )
 from .preflight import check_tracking, check_workload, prepare, runnable_or_error
+from .presence import present
 from .progress import Progress
 from .runner import Runner
 from .sampler_factory import build_sampler
@@ -69,6 +73,10 @@ EXIT_CODES: Mapping[Outcome, ExitCode] = {
 }
 REPORT_S = 30.0
 """Seconds before the deadline that are reserved for writing MLflow and the report."""
+EXPORT_S = 60.0
+"""Seconds reserved for an export before a trial has been measured."""
+EXPORT_TRIALS = 2.0
+"""Trials whose time is reserved for an export, which starts and measures the candidate twice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +113,7 @@ def run_search(
     *,
     fresh: bool = False,
     smoke: bool = False,
+    exported: bool = False,
     on_event: OnEvent = lambda event: None,
 ) -> RunResult:
     """Run a search; the same call resumes a recorded one.
@@ -114,11 +123,12 @@ def run_search(
         overrides: `a.b=value` texts that override values of the file.
         fresh: Archive an earlier record and start again.
         smoke: Run a quick check, whose record is kept separate.
+        exported: Whether an export follows; the budget includes it then.
         on_event: Called with each event; MLflow's events come from another thread.
 
     Raises:
-        ExperimentError, SpaceError, WorkloadError, TrackingError, StudyError, CacheError: Before
-            the first trial, if the search can't run.
+        ExperimentError, SpaceError, WorkloadError, TrackingError, StudyError, CacheError,
+            MachineError: Before the first trial, if the search can't run.
         ClusterError: If Ray does not keep running, or no node has room for the baseline.
     """
     if not isinstance(experiment, Experiment):
@@ -126,6 +136,9 @@ def run_search(
     start = time.monotonic()
     enumeration = runnable_or_error(experiment)
     with only_driver(experiment), ExitStack() as stack:
+        others = stack.enter_context(present(Lessee.this_process(experiment.name)))
+        if others:
+            on_event(OtherSearches(searches=others))
         check_tracking(experiment, on_event, fresh=fresh)
         cache_limit(stages_folder())
         prepare(experiment.prepare, on_event)
@@ -139,7 +152,7 @@ def run_search(
             on_event(_resumed(recorded, read_record(experiment), enumeration))
         write_record(experiment, enumeration, described)
         return _SearchRun(
-            experiment, study, settings, described, enumeration, on_event, start
+            experiment, study, settings, described, enumeration, on_event, start, exported
         ).run()
 
 
@@ -155,6 +168,7 @@ class _SearchRun:
         enumeration: Enumeration,
         on_event: OnEvent,
         start: float,
+        exported: bool,
     ) -> None:
         self.experiment = experiment
         self.study = study
@@ -163,11 +177,13 @@ class _SearchRun:
         self.enumeration = enumeration
         self.on_event = on_event
         self.start = start
+        self.exported = exported
+        self.rounds = (0, experiment.confirmation.rounds)
+        self._result: Result | None = None
         self.spent_before_s = study.spent_s
         self.seconds = experiment.budget.seconds(self.spent_before_s, datetime.now())
         self.recorder = TrackingWriter(experiment, study, on_event)
         self.runner = self._runner()
-        self._result: Result | None = None
 
     def run(self) -> RunResult:
         runner = self.runner
@@ -231,9 +247,18 @@ class _SearchRun:
                     seconds_left=self._seconds_left(),
                     stopped=lambda: runner.stopped,
                 )
+                self._report_shortened()
         self.study.spend(self._spent_s())
 
+    def _report_shortened(self) -> None:
+        """Report it if the deadline came before all rounds of confirmation."""
+        completed, planned = self.rounds
+        bound = self.experiment.budget.deadline_text
+        if completed < planned and bound and not self.runner.stopped:
+            self.on_event(ConfirmationShortened(completed=completed, planned=planned, bound=bound))
+
     def _on_round(self, completed: int, planned: int) -> None:
+        self.rounds = (completed, planned)
         self.on_event(ConfirmationRoundFinished(completed=completed, planned=planned))
         self._report_progress(f"confirming the finalists: {completed} of {planned} rounds")
 
@@ -261,7 +286,18 @@ class _SearchRun:
         """Return the seconds until the result is due; None without a deadline."""
         if self.seconds is None:
             return None
-        return self.seconds - REPORT_S - (time.monotonic() - self.start)
+        return self.seconds - REPORT_S - self._export_s() - (time.monotonic() - self.start)
+
+    def _export_s(self) -> float:
+        """Return the seconds that are reserved for an export, 0 without one."""
+        if not self.exported:
+            return 0.0
+        estimate = estimate_of(self._result.trials) if self._result is not None else None
+        return (
+            EXPORT_S
+            if estimate is None
+            else EXPORT_TRIALS * estimate.waiting * estimate.with_build_s
+        )
 
     def _to_confirm(self) -> bool:
         """Return whether confirmation is enabled and a finalist has not been confirmed yet."""
@@ -270,27 +306,31 @@ class _SearchRun:
         trials, confirmation = self.study.trials(), self.study.confirmation()
         return len(to_confirm(self.experiment, trials, confirmation)) > 1
 
-    def _runner(self) -> Runner:
+    def _stopping(self) -> Stopping:
+        """Return the stopping policy, with the time that confirmation and export need."""
         left = self._seconds_left()
+        trials_s = None if left is None else left - self._confirmation_s()
+        return Stopping.of(self.experiment.budget, trials_s)
+
+    def _confirmation_s(self) -> float:
+        """Return the seconds before a deadline that are reserved for confirmation."""
+        confirmation = self.experiment.confirmation
+        if self.seconds is None or not confirmation.finalists:
+            return 0.0
+        return self.seconds * confirmation.share
+
+    def _runner(self) -> Runner:
         return Runner(
             self.study,
             build_sampler(self.experiment, self.enumeration.runnable),
             self.enumeration.runnable,
             self.settings,
             concurrent=self.experiment.concurrent_trials,
-            stopping=Stopping.of(
-                self.experiment.budget,
-                None if left is None else left * (1 - self._kept_back()),
-            ),
+            stopping=self._stopping(),
             on_trial=self._on_trial,
             on_start=self._on_start,
             on_event=self.on_event,
         )
-
-    def _kept_back(self) -> float:
-        """Return the share of the time that is reserved for confirmation."""
-        confirmation = self.experiment.confirmation
-        return confirmation.share if confirmation.finalists else 0.0
 
     def _on_start(self, trial: Trial) -> None:
         self.on_event(TrialStarted(trial=trial))
@@ -301,6 +341,7 @@ class _SearchRun:
         result = self._result = result_of(self.experiment, self.study.trials(), Confirmation())
         if trial.number == 0 and not self.quality_known and result.scarcity is not None:
             self.on_event(DataScarce(scarcity=result.scarcity))
+        self.runner.stopping = self._stopping()
         estimate, view = estimate_of(result.trials), result.view(trial)
         self.on_event(
             TrialFinished(

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -10,7 +10,13 @@ from tunefront.evaluators.statistics.formatting import percent_text
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.results.metadata import read_record, recorded_trials, resume_command
 from tunefront.search.results.result import Result, study_result
-from tunefront.search.study.live_stage import STARTING, LiveStage, stage_of, stage_versions
+from tunefront.search.study.live_stage import (
+    CONFIRMATION,
+    STARTING,
+    LiveStage,
+    stage_of,
+    stage_versions,
+)
 from tunefront.search.study.study import STUDY_FILE, Study
 from tunefront.search.study.trial import Trial
 from tunefront.search.text import OnMessage, counted
@@ -35,6 +41,7 @@ class SearchStatus:
         forecast: Number of trials in another hour, and an upper bound of their gain as a share of
             the front's hypervolume; None if unknown.
         stages: The current stages of running trials, by trial number.
+        confirmation: The stage of the current confirmation round; None if none runs.
     """
 
     experiment: Experiment
@@ -43,6 +50,7 @@ class SearchStatus:
     driver: int | None
     forecast: tuple[int, float] | None = None
     stages: Mapping[int, LiveStage] = field(default_factory=dict)
+    confirmation: LiveStage | None = None
 
     @property
     def trials(self) -> tuple[Trial, ...]:
@@ -115,11 +123,9 @@ class SearchStatus:
         """Format the current stage of each running trial and when it began."""
         if self.driver is None:
             return []
-        lines = []
-        for trial in self.running:
-            found = self.stages.get(trial.number)
-            since = f", since {datetime.fromtimestamp(found.since):%H:%M:%S}" if found else ""
-            lines.append(f"now: {trial.name()}: {found.text if found else STARTING}{since}")
+        lines = [_stage_line(trial.name(), self.stages.get(trial.number)) for trial in self.running]
+        if self.confirmation is not None:
+            lines.append(_stage_line("confirming the finalists", self.confirmation))
         return lines
 
     def forecast_text(self) -> str:
@@ -149,12 +155,17 @@ class SearchStatus:
             if self.forecast is None
             else {"trials": self.forecast[0], "gain_at_most": self.forecast[1]},
             "stages": {
-                str(trial.number): {"stage": at.stage, "since": at.since}
+                str(trial.number): asdict(at)
                 for trial in self.running
                 if self.driver is not None and (at := self.stages.get(trial.number))
             },
             "resume_command": command if self.driver is None and self.unfinished else None,
         }
+
+
+def _stage_line(name: str, stage: LiveStage | None) -> str:
+    since = f", since {datetime.fromtimestamp(stage.since):%H:%M:%S}" if stage else ""
+    return f"now: {name}: {stage.text if stage else STARTING}{since}"
 
 
 def status_of(experiment: Experiment) -> SearchStatus:
@@ -180,6 +191,7 @@ def status_of(experiment: Experiment) -> SearchStatus:
         driver=driver,
         forecast=study.forecast,
         stages={number: at for number, at in found.items() if at is not None},
+        confirmation=stage_of(experiment.results, CONFIRMATION),
     )
 
 

@@ -14,15 +14,18 @@ from .trial import Trial, candidate_of
 
 SAFE = 0.9
 """Quantile of recorded durations that `Estimate.safe_s` returns."""
+RECENT = 5
+"""Number of the last trials whose waiting is expected of the next ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """Durations of recorded trials, without waiting times.
+    """Durations of recorded trials.
 
     Attributes:
-        built_s: Seconds of trials that built their candidate.
-        reused_s: Seconds of trials that reused a built candidate.
+        built_s: Seconds of trials that built their candidate, without waiting.
+        reused_s: Seconds of trials that reused a built candidate, without waiting.
+        waiting: Seconds of the last trials with waiting, as a multiple of those without.
         candidates: Candidates that have been built.
         catalog: The catalogue of the choices.
     """
@@ -30,6 +33,7 @@ class Estimate:
     built_s: tuple[float, ...]
     reused_s: tuple[float, ...]
     candidates: frozenset[Configuration]
+    waiting: float = 1.0
     catalog: Catalog = field(repr=False, compare=False)
 
     @property
@@ -46,8 +50,8 @@ class Estimate:
 
     @property
     def mean_s(self) -> float:
-        """Mean seconds of a trial."""
-        return statistics.fmean((*self.built_s, *self.reused_s))
+        """Mean seconds of a trial, with waiting."""
+        return self.waiting * statistics.fmean((*self.built_s, *self.reused_s))
 
     @property
     def trials(self) -> int:
@@ -55,7 +59,7 @@ class Estimate:
         return len(self.built_s) + len(self.reused_s)
 
     def seconds(self, trials: int, candidates: int) -> tuple[float, float]:
-        """Return the expected minimum and maximum seconds of further trials.
+        """Return the expected minimum and maximum seconds of further trials, with waiting.
 
         The minimum assumes no build, the maximum a build of every candidate.
 
@@ -64,23 +68,22 @@ class Estimate:
             candidates: Number of candidates that they use.
         """
         most = min(trials, candidates)
-        return (
-            trials * self.without_build_s,
-            most * self.with_build_s + (trials - most) * self.without_build_s,
-        )
+        longest_s = most * self.with_build_s + (trials - most) * self.without_build_s
+        return self.waiting * trials * self.without_build_s, self.waiting * longest_s
 
     def expected_s(self, configuration: Configuration) -> float:
-        """Return the expected seconds of a trial of this configuration."""
+        """Return the expected seconds of a trial of this configuration, without waiting."""
         built = candidate_of(configuration, self.catalog) in self.candidates
         return self.without_build_s if built else self.with_build_s
 
     def safe_s(self, configuration: Configuration) -> float:
-        """Return the 90 % quantile of the seconds of such trials, at least `expected_s`."""
+        """Return the 90 % quantile of the seconds of such trials, with waiting."""
         built = candidate_of(configuration, self.catalog) in self.candidates
         times = sorted(
             (self.reused_s if built else self.built_s) or (*self.built_s, *self.reused_s)
         )
-        return max(times[int(SAFE * (len(times) - 1))], self.expected_s(configuration))
+        safe_s = max(times[int(SAFE * (len(times) - 1))], self.expected_s(configuration))
+        return self.waiting * safe_s
 
 
 def recorded_estimate(experiment: Experiment) -> Estimate | None:
@@ -106,9 +109,12 @@ def estimate_of(trials: Sequence[Trial]) -> Estimate | None:
         if trial.evaluation is not None:
             times = reused if "candidate" in trial.evaluation.reused else built
             times.append(trial.evaluation.own_s)
+    last = [trial.evaluation for trial in measured[-RECENT:] if trial.evaluation is not None]
+    own_s = sum(evaluation.own_s for evaluation in last)
     return Estimate(
         built_s=tuple(built),
         reused_s=tuple(reused),
         candidates=frozenset(trial.candidate for trial in measured),
+        waiting=sum(e.seconds["total"] for e in last) / own_s if own_s else 1.0,
         catalog=measured[0].catalog,
     )

@@ -16,6 +16,8 @@ STAGE_TEXTS = {
     "measure": "measuring",
 }
 """Displayed texts for the stages of an evaluation."""
+CONFIRMATION = "confirmation"
+"""Name of the stage file of a confirmation round."""
 STARTING = "starting"
 """Text shown before the worker has reported a stage."""
 
@@ -26,40 +28,57 @@ class LiveStage:
 
     Attributes:
         stage: Name of the stage.
-        since: Start of the stage, seconds since the epoch.
+        since: Start of the stage or of the wait, seconds since the epoch.
+        waiting: What the stage waits for; empty while it works.
     """
 
     stage: str
     since: float
+    waiting: str = ""
 
     @property
     def text(self) -> str:
-        """Displayed text of the stage."""
-        return STAGE_TEXTS.get(self.stage, self.stage)
+        """Displayed text: what the stage waits for, else its name."""
+        return self.waiting or STAGE_TEXTS.get(self.stage, self.stage)
 
 
-def stage_file(folder: Path, number: int) -> Path:
-    """Return the path of a trial's stage file; `folder` is the search's results folder."""
-    return folder / "trials" / f"{number:05}.stage"
+def stage_file(folder: Path, number: int | str) -> Path:
+    """Return the path of a stage file.
+
+    Args:
+        folder: The search's results folder.
+        number: The trial's number, or `CONFIRMATION`.
+    """
+    name = f"{number:05}" if isinstance(number, int) else number
+    return folder / "trials" / f"{name}.stage"
 
 
-def note_stage(folder: Path, number: int, stage: str) -> None:
-    """Record that a stage of a trial begins now; errors of the file system are ignored."""
+def note_stage(folder: Path, number: int | str, stage: str, waiting: str = "") -> None:
+    """Record that a stage or its wait begins now; errors of the file system are ignored."""
     path = stage_file(folder, number)
     partial = path.with_name(f".{path.name}")
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps({"stage": stage, "since": time.time()}))
+        now = {"stage": stage, "since": time.time(), "waiting": waiting}
+        partial.write_text(json.dumps(now))
         partial.rename(path)
 
 
-def stage_of(folder: Path, number: int) -> LiveStage | None:
+def note_wait(folder: Path, number: int | str, waiting: str) -> None:
+    """Record what the current stage waits for, empty when the wait has ended."""
+    found = stage_of(folder, number)
+    note_stage(folder, number, found.stage if found is not None else STARTING, waiting)
+
+
+def stage_of(folder: Path, number: int | str) -> LiveStage | None:
     """Return a trial's current stage; None if its file is missing or unreadable."""
     try:
         found = json.loads(stage_file(folder, number).read_text())
     except (OSError, ValueError):
         return None
-    return LiveStage(stage=str(found["stage"]), since=float(found["since"]))
+    return LiveStage(
+        stage=str(found["stage"]), since=float(found["since"]), waiting=str(found["waiting"])
+    )
 
 
 def stage_versions(folder: Path) -> list[tuple[str, int]]:
@@ -71,8 +90,8 @@ def stage_versions(folder: Path) -> list[tuple[str, int]]:
     return sorted(seen)
 
 
-def delete_stage(folder: Path, number: int) -> None:
-    """Delete the stage file of a trial that has ended."""
+def delete_stage(folder: Path, number: int | str) -> None:
+    """Delete the stage file of a trial, or a confirmation round, that has ended."""
     stage_file(folder, number).unlink(missing_ok=True)
 
 

@@ -8,11 +8,13 @@ from tunefront.search.run.events import (
     ClusterJoined,
     ConfigurationsTooLarge,
     ConfirmationRoundFinished,
+    ConfirmationShortened,
     ConfirmationStarted,
     DataScarce,
     Event,
     FailureInferred,
     NothingToRun,
+    OtherSearches,
     PreparationStarted,
     ProgressChanged,
     RayRestarted,
@@ -56,6 +58,14 @@ def _text(event: object) -> str:
 @_text.register
 def _(event: TrackingUnreachable) -> str:
     return f"{event.problem}\nthe search continues without it"
+
+
+@_text.register
+def _(event: OtherSearches) -> str:
+    names = ", ".join(search.text for search in event.searches)
+    count = len(event.searches)
+    others = "another search is" if count == 1 else f"{count} other searches are"
+    return f"{others} on this machine, and trials wait for each other's cores: {names}"
 
 
 @_text.register
@@ -197,6 +207,14 @@ def _(event: ConfirmationStarted) -> str:
 @_text.register
 def _(event: ConfirmationRoundFinished) -> str:
     return f"confirming: {event.completed} of {event.planned} rounds"
+
+
+@_text.register
+def _(event: ConfirmationShortened) -> str:
+    return (
+        f"confirmation ended after {event.completed} of {event.planned} rounds: {event.bound} "
+        "reached; run the same command with more time to confirm"
+    )
 
 
 @_text.register

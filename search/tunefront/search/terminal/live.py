@@ -18,7 +18,7 @@ from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.results.metadata import writes_log
 from tunefront.search.run.events import Event, ProgressChanged
 from tunefront.search.run.progress import Progress, Snapshot, snapshot_of
-from tunefront.search.study.live_stage import stage_of
+from tunefront.search.study.live_stage import CONFIRMATION, stage_of
 from tunefront.search.text import counted, duration_text
 
 from .events import event_text
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 HEARTBEAT_S = 300.0
 """Without a terminal: seconds without output after which a heartbeat line is printed."""
+WAIT_POLL_S = 10.0
+"""Without a terminal: seconds after which a wait for cores is printed, once for each reason."""
 REFRESH_S = 1.0
 WIDEST_LINE = 100
 TRIALS_LISTED = 6
@@ -82,7 +84,21 @@ def current_snapshot(progress: Progress) -> Snapshot:
     results = progress.experiment.results
     stages = {trial.number: stage_of(results, trial.number) for trial in progress.running}
     known = {number: stage for number, stage in stages.items() if stage is not None}
-    return snapshot_of(progress, known, datetime.now())
+    confirmation = stage_of(results, CONFIRMATION)
+    waiting = confirmation.waiting if confirmation is not None else ""
+    return snapshot_of(progress, known, datetime.now(), waiting)
+
+
+def current_waits(progress: Progress) -> list[str]:
+    """Return what trials and confirmation have waited for since `WAIT_POLL_S` seconds or more."""
+    results = progress.experiment.results
+    stages = {trial.name(): stage_of(results, trial.number) for trial in progress.running}
+    stages["confirmation"] = stage_of(results, CONFIRMATION)
+    return [
+        f"{name}: {stage.waiting}"
+        for name, stage in stages.items()
+        if stage is not None and stage.waiting and time.time() - stage.since >= WAIT_POLL_S
+    ]
 
 
 class LiveBlock(Screen):
@@ -159,6 +175,7 @@ class Lines(Screen):
         self._heartbeat_s = heartbeat_s
         self._printed_at = time.monotonic()
         self._progress: Progress | None = None
+        self._waits: list[str] = []
         self._closed = threading.Event()
         self._thread = threading.Thread(
             target=self._print_heartbeats, name="heartbeat", daemon=True
@@ -189,9 +206,18 @@ class Lines(Screen):
         self._progress = progress
 
     def _print_heartbeats(self) -> None:
-        while not self._closed.wait(self._left_s()):
-            if self._left_s() <= 0 and self._progress is not None:
-                self.print_message(current_snapshot(self._progress).line())
+        while not self._closed.wait(min(self._left_s(), WAIT_POLL_S)):
+            if self._progress is not None:
+                self._print_waits(self._progress)
+                if self._left_s() <= 0:
+                    self.print_message(current_snapshot(self._progress).line())
+
+    def _print_waits(self, progress: Progress) -> None:
+        """Print the waits that have begun or changed since the last call."""
+        before, self._waits = self._waits, current_waits(progress)
+        for text in self._waits:
+            if text not in before:
+                self.print_message(text)
 
     def _left_s(self) -> float:
         """Return the seconds until the next heartbeat; at least `REFRESH_S` before any progress."""
