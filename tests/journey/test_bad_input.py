@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from tests.caches import new_cache
 
+from tunefront.search import load_experiment
 from tunefront.search.cluster.session import ray_session
 from tunefront.spaces import ClusterError
 
@@ -182,9 +183,13 @@ def test_init_writes_a_file_that_loads(tmp_path: Path) -> None:
     for task in ("text-embedding", "causal-lm", "custom", "image-classification"):
         path = tmp_path / "new" / f"{task}.yaml"
         assert in_process("init", path, "--task", task, extra=variables).returncode == 0
-        done = in_process("run", path, "--dry-run", extra=variables)
-        assert done.returncode == 0, done.stderr
-        assert "can run here" in done.stdout
+        experiment = load_experiment(path)
+        assert experiment.space.enumerate().runnable
+        assert experiment.workload.task == task
+    done = in_process("run", tmp_path / "new" / "custom.yaml", "--dry-run", extra=variables)
+    assert "can run here" in done.stdout
+    assert done.returncode == 2, "the model that it names has yet to be written"
+    assert "my_model" in done.stderr
     again = in_process("init", tmp_path / "new" / "custom.yaml", extra=variables)
     assert again.returncode == 2
     assert "exists already" in again.stderr

@@ -173,7 +173,7 @@ def test_pick_applies_other_limits_without_running_trials(journey: Journey) -> N
     assert loose.returncode == 0
     result = json.loads(loose.stdout)
     assert result["schema"] == 1
-    assert result["picks"][0]["reason"] == "best throughput within limits"
+    assert result["picks"][0]["reason"].startswith("best throughput within limits")  # or tied
     none = journey.read("pick", journey.file, "--limit", "latency_ms<=0.000001")
     assert none.returncode == 3
     assert "no trial meets the limits; the nearest" in none.stdout

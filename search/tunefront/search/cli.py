@@ -9,7 +9,7 @@ from typing import NoReturn
 import click
 
 from .commands import COMMANDS
-from .exit_codes import ExitCode
+from .exit_codes import ExitCode, code_of_interrupt
 
 
 def main() -> NoReturn:
@@ -40,8 +40,7 @@ def _interrupt(number: int, _: FrameType | None) -> NoReturn:
 
 def _interrupted(error: BaseException | None) -> int:
     click.echo("stopped; run the same command to resume", err=True)
-    by_signal = error is not None and signal.SIGTERM in error.args
-    return ExitCode.TERMINATED if by_signal else ExitCode.INTERRUPTED
+    return code_of_interrupt(error)
 
 
 class _Suggesting(click.Group):

@@ -1,5 +1,6 @@
 """The exit codes of the command line."""
 
+import signal
 from enum import IntEnum
 
 
@@ -14,3 +15,13 @@ class ExitCode(IntEnum):
     VERIFICATION_FAILED = 5
     INTERRUPTED = 130
     TERMINATED = 143
+
+
+def code_of_interrupt(error: BaseException | None) -> ExitCode:
+    """Return the exit code of a command that Ctrl-C or SIGTERM has ended.
+
+    Args:
+        error: The KeyboardInterrupt; its argument is the signal if it was SIGTERM.
+    """
+    by_signal = error is not None and signal.SIGTERM in error.args
+    return ExitCode.TERMINATED if by_signal else ExitCode.INTERRUPTED

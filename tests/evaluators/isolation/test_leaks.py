@@ -77,7 +77,12 @@ def small_setting(
     params=[
         # The language model comes with the tokenizer that exports hold.
         ("torch", "lm_setting"),
-        *((name, "small_setting") for name in builtin_catalog().names("runtime")),
+        *(
+            pytest.param(
+                (name, "small_setting"), marks=[pytest.mark.soak] if name == "inductor" else []
+            )
+            for name in builtin_catalog().names("runtime")
+        ),
     ],
     ids="-".join,
 )

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from tunefront.evaluators import (
 )
 from tunefront.evaluators.benchmark.interleaved import INTERIM_TURNS
 from tunefront.evaluators.isolation.codec import from_plain, to_plain
+from tunefront.evaluators.pipelines import inference
 from tunefront.evaluators.pipelines.keys import quality_key
 from tunefront.evaluators.pipelines.tasks.quality import of_all_items
 from tunefront.evaluators.statistics.measurement import Measurement
@@ -66,7 +68,14 @@ def judged_with(
     folder: Path,
     configuration: Configuration = PRUNED,
 ) -> Evaluation:
-    found = evaluate(settings, configuration, isolation, folder / "log")
+    """The evaluation up to its quality; nothing is measured."""
+
+    def unmeasured(pipeline: object, run: object, own: object, quality: Path, rule: object) -> Any:
+        return inference._with_quality(Evaluation(status="ok"), quality)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inference.InferencePipeline, "_measure", unmeasured)
+        found = evaluate(settings, configuration, isolation, folder / "log")
     assert found.status == "ok", (found.message, found.log)
     return found
 

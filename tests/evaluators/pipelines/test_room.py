@@ -70,12 +70,7 @@ store = Path(sys.argv[2])
 setting = from_plain(EvaluationSettings, json.loads(sys.argv[1]))
 setting = replace(setting, store=str(store))
 isolation = Isolation()
-for choices in (
-    {"runtime": "torch"},
-    {"runtime": "onnxruntime"},
-    {"runtime": "openvino"},
-    {"runtime": "torch", "pruning_ratio": 0.5, "pruning_method": "ffn-channels"},
-):
+for choices in json.loads(sys.argv[4]):
     own = builtin_catalog().complete({**choices, "threads": 1, "batch_size": 1})
     found = evaluate(setting, own, isolation, Path(sys.argv[3]))
     left = [p.name for p in store.glob("*/.*") if p.is_dir()]
@@ -84,8 +79,18 @@ isolation.close()
 """
 
 
+FULL = (
+    {"runtime": "torch"},
+    {"runtime": "openvino"},
+    {"runtime": "onnxruntime"},
+    {"runtime": "torch", "pruning_ratio": 0.5, "pruning_method": "ffn-channels"},
+)
+"""Candidates that are built where nothing more can be written."""
+
+
+@pytest.mark.parametrize("count", [2, pytest.param(len(FULL), marks=pytest.mark.soak)])
 def test_a_disk_that_fills_up_is_the_cause_whatever_is_written(
-    lm_setting: EvaluationSettings, tmp_path: Path
+    lm_setting: EvaluationSettings, tmp_path: Path, count: int
 ) -> None:
     """A store on a file system that holds the requests, but no candidate.
 
@@ -96,16 +101,19 @@ def test_a_disk_that_fills_up_is_the_cause_whatever_is_written(
         pytest.skip("no file system can be mounted here")
     small = tmp_path / "small"
     small.mkdir()
-    script = 'mount -t tmpfs -o size=256k tmpfs "$1" && exec "$0" -c "$2" "$3" "$1" "$4"'
+    script = 'mount -t tmpfs -o size=256k tmpfs "$1" && exec "$0" -c "$2" "$3" "$1" "$4" "$5"'
     arguments = [str(small), ON_A_SMALL_DISK, json.dumps(to_plain(lm_setting))]
     done = subprocess.run(
-        [*alone, "sh", "-c", script, sys.executable, *arguments, str(tmp_path / "log")],
+        [
+            *(*alone, "sh", "-c", script, sys.executable, *arguments, str(tmp_path / "log")),
+            json.dumps(FULL[:count]),
+        ],
         stdout=subprocess.PIPE,
         text=True,
         check=True,
     )
     found = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [entry[:4] for entry in found] == [["failed", "disk full", "build", []]] * 4, found
+    assert [entry[:4] for entry in found] == [["failed", "disk full", "build", []]] * count, found
 
 
 def test_a_candidate_that_is_being_measured_is_not_evicted(

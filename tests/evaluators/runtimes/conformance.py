@@ -37,12 +37,16 @@ SAME_MEMORY = 0.02
 
 COMPILED = {("encoder", "fp32", "none"), ("flat", "bf16", "w8 dynamic")}
 """Compiling takes long: beside the decoders these cases show that the other modules compile."""
-LATE = {("torch", "encoder", "bf16", "w8 dynamic"), ("torch", "decoder", "fp32", "w8 dynamic")}
-"""Cases of torch that take 10 s each; `make soak` tries them and all but one compiled decoder."""
+FORMAT = {
+    "torch": ("bf16", "w8 dynamic"),
+    "onnxruntime": ("fp32", "w8 dynamic"),
+    "openvino": ("fp32", "w8 static"),
+}
+"""The quantized format of each runtime that is tried with the decoder, too."""
 
 
 def cases_of(runtime: str) -> list[ParameterSet]:
-    """Every number format of a runtime with every module."""
+    """Every number format of a runtime with every module; see `is_first`."""
     return [
         marked(Case(runtime, module, *format_))
         for format_ in formats_of(runtime, hardware_under_test())
@@ -52,9 +56,24 @@ def cases_of(runtime: str) -> list[ParameterSet]:
 
 
 def marked(case: Case) -> ParameterSet:
-    plain = (case.precision, case.quantization) == ("fp32", "none")
-    late = case in LATE or (case.runtime == "inductor" and case.module == "decoder" and not plain)
-    return pytest.param(case, marks=[pytest.mark.soak] if late else [], id="-".join(case))
+    marks = [] if is_first(case) else [pytest.mark.soak]
+    return pytest.param(case, marks=marks, id="-".join(case))
+
+
+def is_first(case: Case) -> bool:
+    """Whether `make test` tries a case: each module plain, each format with one module.
+
+    `make test-all` tries every format with every module.
+    """
+    format_ = (case.precision, case.quantization)
+    if case.runtime == "inductor":
+        return case.module == "flat" or (case.module == "decoder" and format_ == ("fp32", "none"))
+    plain = format_ == ("fp32", "none")
+    return (
+        case.module == "flat"
+        or plain
+        or (case.module, format_) == ("decoder", FORMAT[case.runtime])
+    )
 
 
 def quantization_read_back(facts: Facts) -> str:

@@ -175,14 +175,14 @@ def operators(path: Path) -> Counter[str]:
     ("name", "architecture", "model_type", "fused"),
     [
         ("decoder", "decoder", "gpt2", {"SkipSimplifiedLayerNormalization": NORMS}),
-        ("decoder", "other", None, {}),
+        pytest.param("decoder", "other", None, {}, marks=pytest.mark.soak),
         ("own", "decoder", "gpt2", {"SkipLayerNormalization": NORMS, "BiasGelu": LAYERS}),
         ("own", "other", None, {}),
         # Shape inference of onnxruntime 1.32 fails on this graph: its norms are not fused.
         ("encoder", "encoder", "bert", {"BiasGelu": LAYERS}),
-        ("encoder", "other", None, {}),
+        pytest.param("encoder", "other", None, {}, marks=pytest.mark.soak),
         ("vit", "vision", "vit", {"SkipLayerNormalization": NORMS, "BiasGelu": LAYERS}),
-        ("vit", "other", None, {}),
+        pytest.param("vit", "other", None, {}, marks=pytest.mark.soak),
         ("flat", "other", None, {}),
     ],
 )

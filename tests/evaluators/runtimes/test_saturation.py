@@ -60,7 +60,7 @@ def largest_sum(weights: list[Array]) -> int:
 
 @pytest.mark.parametrize("processor", ["avx2", "avx512-vnni"])
 @pytest.mark.parametrize(("runtime", "quantization"), BUILDS)
-@pytest.mark.parametrize("module", ["flat", "encoder"])
+@pytest.mark.parametrize("module", ["flat", pytest.param("encoder", marks=pytest.mark.soak)])
 def test_weights_are_narrow_exactly_where_sums_saturate(
     make_source: MakeSource,
     tmp_path: Path,

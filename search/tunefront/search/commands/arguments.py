@@ -3,11 +3,14 @@
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from tunefront.search.exit_codes import code_of_interrupt
 
 if TYPE_CHECKING:
     from tunefront.search.deploy.verify import Verification
@@ -35,6 +38,16 @@ with_smoke = click.option("--smoke", is_flag=True, help="Use the record of the q
 def print_message(line: str) -> None:
     """Print a message on stderr; stdout is for data only."""
     click.echo(line, err=True)
+
+
+@contextmanager
+def interrupted_as(text: str) -> Iterator[None]:
+    """Exit on Ctrl-C and SIGTERM with a message that says what this means for the command."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        print_message(text)
+        raise SystemExit(code_of_interrupt(error)) from error
 
 
 def searched_experiment(written: Path, *, smoke: bool = False) -> "Experiment":
@@ -161,6 +174,8 @@ def export_or_verify(
         print_message(f"{trial.name()} is exported already")
         return folder, verify_folder(folder)
     print_message(f"exporting {trial.name()}")
-    return folder, export_trial(
-        result, trial, recorded_settings(result.experiment), folder, print_message
-    )
+    with interrupted_as(f"stopped; {folder} was not written, and the same command begins again"):
+        verification = export_trial(
+            result, trial, recorded_settings(result.experiment), folder, print_message
+        )
+    return folder, verification

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .arguments import find, print_message, searched_experiment, with_experiment, with_format
+from .arguments import (
+    find,
+    interrupted_as,
+    print_message,
+    searched_experiment,
+    with_experiment,
+    with_format,
+)
 
 if TYPE_CHECKING:
     from tunefront.search.profile.run import ProfiledTrial
@@ -40,7 +47,8 @@ def profile_command(experiment: Path, trial: str | None, style: str) -> None:
     chosen = find(result, trial) if trial else result.front.recommended or result.trials[0]
     prepare(loaded.prepare, lambda event: print_message(event_text(event)))
     print_message(f"profiling {chosen.name()}")
-    found = profile_trial(result, chosen, recorded_settings(loaded), print_message)
+    with interrupted_as("stopped; there is no profile, and the same command begins again"):
+        found = profile_trial(result, chosen, recorded_settings(loaded), print_message)
     if style == "json":
         click.echo(json.dumps(profile_record(found), indent=2))
     elif style == "csv":

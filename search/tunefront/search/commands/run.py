@@ -12,6 +12,7 @@ from .arguments import (
     echo,
     export_and_verify,
     export_or_verify,
+    interrupted_as,
     print_closing,
     print_message,
     print_result,
@@ -32,7 +33,11 @@ if TYPE_CHECKING:
 @click.command("run")
 @with_experiment
 @with_overrides
-@click.option("--dry-run", is_flag=True, help="Print the plan and what is left out; run nothing.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Print the plan, check model and data; run no trial.",
+)
 @click.option("--smoke", is_flag=True, help="Run a quick check; its record is separate.")
 @click.option("--fresh", is_flag=True, help="Archive an earlier record and start again.")
 @click.option(
@@ -65,7 +70,7 @@ def run_command(
     tunefront run experiment.yaml --detach
     """
     from tunefront.search.experiment.resolver import load_experiment
-    from tunefront.search.run.preflight import runnable_or_error
+    from tunefront.search.run.preflight import check_for_plan, runnable_or_error
     from tunefront.search.run.search import run_search
     from tunefront.search.terminal.live import screen_for
     from tunefront.search.terminal.plan import plan_lines
@@ -75,6 +80,8 @@ def run_command(
     loaded = load_experiment(experiment, overrides, smoke=smoke)
     if dry_run:
         click.echo("\n".join(plan_lines(loaded, runnable_or_error(loaded))))
+        with screen_for(loaded) as screen:
+            check_for_plan(loaded, screen.on_event)
         return 0
     if detach:
         runnable_or_error(loaded)
@@ -140,12 +147,16 @@ def _detach(experiment: "Experiment", *, exported: bool, fresh: bool, style: str
     arguments += ["--smoke"] if experiment.smoke else []
     arguments += ["--export"] if exported else []
     arguments += ["--fresh"] if fresh else []
-    return detach(experiment, arguments, print_message)
+    goes_on = f"the search goes on in the background; `tunefront stop {experiment.path}` ends it"
+    with interrupted_as(goes_on):
+        return detach(experiment, arguments, print_message)
 
 
 def _print_next_steps(finished: "RunResult", written: Path) -> None:
+    from tunefront.search.experiment.resolver import load_experiment
     from tunefront.search.results.metadata import read_record, resume_command
     from tunefront.search.results.result import early_ends
+    from tunefront.search.terminal.plan import estimate_line
     from tunefront.search.text import duration_text
     from tunefront.search.tracking.server import print_front_link
 
@@ -161,6 +172,8 @@ def _print_next_steps(finished: "RunResult", written: Path) -> None:
         command = resume_command(result.experiment, read_record(result.experiment))
         print_message(f"next:   interrupted; `{command}` resumes it")
     elif smoke:
+        whole = load_experiment(written, result.experiment.overrides)
+        print_message(estimate_line(whole, whole.space.enumerate()))
         print_message(
             f"a quick check, its measurements are not meaningful; next: tunefront run {written}"
         )

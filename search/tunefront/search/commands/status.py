@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .arguments import (
+    interrupted_as,
     print_message,
     print_trials,
     searched_experiment,
@@ -44,7 +45,9 @@ def status_command(experiment: Path, smoke: bool, watch: bool, style: str) -> No
     if watch:
         if style != "table":
             raise click.UsageError("--watch is for people: it has no --format")
-        watch_search(loaded, _Changes())
+        goes_on = f"only watching has ended; `tunefront stop {experiment}` ends the search"
+        with interrupted_as(goes_on):
+            watch_search(loaded, _Changes())
         return
     found = status_of(loaded)
     if style == "table":

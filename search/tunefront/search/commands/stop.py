@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from .arguments import (
+    interrupted_as,
     print_message,
     searched_experiment,
     with_experiment,
@@ -27,4 +28,6 @@ def stop_command(experiment: Path, smoke: bool, now: bool) -> None:
     """
     from tunefront.search.run.status import stop_search
 
-    stop_search(searched_experiment(experiment, smoke=smoke), now=now, on_message=print_message)
+    loaded = searched_experiment(experiment, smoke=smoke)
+    with interrupted_as("the request was sent; the search ends after its running trials"):
+        stop_search(loaded, now=now, on_message=print_message)

@@ -21,17 +21,24 @@ class Document:
         path: Path of the file.
         values: Its values, with overrides applied.
         lines: Line number of every key in the file, from 1.
+        overridden: Keys that were overridden with `--set`.
     """
 
     path: Path
     values: Mapping[str, Any]
     lines: Mapping[Key, int]
+    overridden: frozenset[Key] = frozenset()
 
     def place(self, key: Sequence[str | int]) -> str:
-        """Return `file:line: a.b`, with the line of the key or of its nearest parent."""
+        """Return `file:line: a.b`, with the line of the key or of its nearest parent.
+
+        For a key that was overridden with `--set`, or is below one, return `--set a.b`.
+        """
         names = tuple(str(part) for part in key)
         shown = ".".join(names)
         for length in range(len(names), 0, -1):
+            if names[:length] in self.overridden:
+                return f"--set {shown}"
             if names[:length] in self.lines:
                 return f"{self.path}:{self.lines[names[:length]]}: {shown}"
         return f"{self.path}: {shown}" if shown else str(self.path)
@@ -79,7 +86,8 @@ def read_document(path: Path, overrides: Sequence[str] = ()) -> Document:
     _collect_lines(path, root, (), lines)
     for override in overrides:
         _override(values, override)
-    return Document(path=path, values=values, lines=lines)
+    overridden = frozenset(tuple(one.partition("=")[0].split(".")) for one in overrides)
+    return Document(path=path, values=values, lines=lines, overridden=overridden)
 
 
 def _collect_lines(path: Path, node: yaml.Node | None, key: Key, lines: dict[Key, int]) -> None:

@@ -107,10 +107,12 @@ _TO_RUN = ("prepare", "warm_start")
 """Keys that name files needed only to run the search."""
 
 
+SMOKE_S = 0.5
+"""Seconds for which a trial of a quick check is measured."""
 _SMOKE = (
     "budget.hours=0.5",
     "workload.items=16",
-    "measurement.seconds=0.5",
+    f"measurement.seconds={SMOKE_S}",
     "measurement.turns=3",
     "confirmation.finalists=0",
 )
@@ -136,6 +138,7 @@ def _explain(document: Document, problem: Mapping[str, Any]) -> str:
         known = str(problem["ctx"]["expected"]).replace(" or ", ", ").replace("'", "").split(", ")
         return f"{place}: unknown value {value!r}{did_you_mean(str(value), known)}"
     message = str(problem["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
+    message = message.partition(", unable to parse")[0]
     return f"{place}: {message} is needed, but got {value!r}"
 
 

@@ -59,7 +59,7 @@ def write_record(
         "space": {
             "configurations": enumeration.total,
             "runnable": len(enumeration.runnable),
-            "trials": len(enumeration.runnable) + (experiment.baseline not in enumeration.runnable),
+            "trials": _possible_trials(experiment, enumeration),
             "dropped": [
                 {
                     "rule": drop.rule,
@@ -72,6 +72,18 @@ def write_record(
         },
     }
     write_whole(experiment.results / METADATA_FILE, json.dumps(record, indent=2, default=str))
+
+
+def planned_trials(experiment: Experiment, enumeration: Enumeration) -> int:
+    """Return the largest number of trials that a search can run."""
+    possible = _possible_trials(experiment, enumeration)
+    trials = experiment.budget.trials
+    return possible if trials is None else min(possible, trials)
+
+
+def _possible_trials(experiment: Experiment, enumeration: Enumeration) -> int:
+    """Return the number of trials of a search without a budget, the baseline included."""
+    return len(enumeration.runnable) + (experiment.baseline not in enumeration.runnable)
 
 
 def read_record(experiment: Experiment) -> Mapping[str, Any]:

@@ -5,27 +5,29 @@ it. The file is therefore also the pid file: a stop request goes to the process 
 reports as the lock's holder.
 """
 
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import IO
 
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.results.metadata import log_path
-from tunefront.search.study.lock import Locked, hold_lock, holder
+from tunefront.search.study.lock import HeldLock, Locked, hold_lock, holder, note_of
 from tunefront.search.text import OnMessage
 from tunefront.spaces import StudyError
 
-DRIVER_START_S = 60.0
-SETTLE_S = 3.0
-"""Seconds to watch a new driver once it holds the lock: start-up errors appear in this time."""
+START_POLL_S = 0.1
 SECOND_S = 2.0
-LAST_LINES = 20
+_TIME_OF_DAY = re.compile(r"^\d\d:\d\d:\d\d ")
 
 
 def lock_path(experiment: Experiment) -> Path:
@@ -33,8 +35,36 @@ def lock_path(experiment: Experiment) -> Path:
     return experiment.results.parent / f".{experiment.slug}.lock"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriverState:
+    """What a driver notes in its lock file.
+
+    Attributes:
+        planned: Number of trials of the search; None without a bound.
+        checked: Whether model and data have been checked, so that the search goes on by itself.
+    """
+
+    planned: int | None = None
+    checked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """This process as the driver of a search.
+
+    Attributes:
+        lock: Its lock.
+    """
+
+    lock: HeldLock
+
+    def note(self, state: DriverState) -> None:
+        """Note the state, for `status` and `run --detach`."""
+        self.lock.note(json.dumps(asdict(state)))
+
+
 @contextmanager
-def only_driver(experiment: Experiment) -> Iterator[None]:
+def only_driver(experiment: Experiment) -> Iterator[Driver]:
     """Hold the driver lock of a search, so that this process is its only driver.
 
     Raises:
@@ -43,9 +73,9 @@ def only_driver(experiment: Experiment) -> Iterator[None]:
     experiment.results.mkdir(parents=True, exist_ok=True)
     path = lock_path(experiment)
     try:
-        with hold_lock(path):
+        with hold_lock(path) as lock:
             _stop_request_path(experiment).unlink(missing_ok=True)
-            yield
+            yield Driver(lock)
     except Locked as error:
         raise StudyError(
             f"{experiment.name} is being run already (lock: {path}); "
@@ -61,16 +91,26 @@ def driver_of(experiment: Experiment) -> int | None:
     return holder(lock_path(experiment))
 
 
+def driver_state(experiment: Experiment) -> DriverState | None:
+    """Return what the driver has noted; None if none runs or it has noted nothing yet."""
+    if driver_of(experiment) is None:
+        return None
+    try:
+        return DriverState(**json.loads(note_of(lock_path(experiment))))
+    except ValueError:
+        return None
+
+
 def detach(experiment: Experiment, arguments: Sequence[str], on_message: OnMessage) -> int:
-    """Start a driver in the background.
+    """Start a driver in the background; return once it has checked model and data.
 
     Args:
         experiment: The experiment.
         arguments: The arguments of its `tunefront run`.
-        on_message: Called with one line per event.
+        on_message: Called with one line per event, those of the driver included.
 
     Returns:
-        0 once the driver runs; its exit code if it exits at once.
+        0 once the search goes on by itself; the driver's exit code if it exits before.
 
     Raises:
         StudyError: If the search already has a driver.
@@ -80,12 +120,12 @@ def detach(experiment: Experiment, arguments: Sequence[str], on_message: OnMessa
     log = log_path(experiment)
     start = log.stat().st_size if log.is_file() else 0
     process = _start(["run", *arguments], log)
-    code = _early_exit_code(experiment, process)
+    with log.open("rb") as output:
+        output.seek(start)
+        output.readline()  # the time of the start
+        code = _early_exit_code(experiment, process, lambda: _relay(output, on_message))
+        _relay(output, on_message)
     if code is not None:
-        with log.open("rb") as output:
-            output.seek(start)
-            lines = output.read().decode(errors="replace").splitlines()
-        on_message("\n".join(lines[-LAST_LINES:]))
         return code
     smoke = " --smoke" if experiment.smoke else ""
     on_message(f"{experiment.name} runs in the background (pid {process.pid})")
@@ -110,17 +150,27 @@ def _start(arguments: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":
         )
 
 
-def _early_exit_code(experiment: Experiment, process: "subprocess.Popen[bytes]") -> int | None:
-    """Return the exit code of a driver that exits during start-up; None if it keeps running."""
-    deadline = time.monotonic() + DRIVER_START_S
-    while time.monotonic() < deadline and driver_of(experiment) != process.pid:
-        if process.poll() is not None:
-            return process.returncode
-        time.sleep(0.1)
-    try:
-        return process.wait(timeout=SETTLE_S)
-    except subprocess.TimeoutExpired:
-        return None
+def _early_exit_code(
+    experiment: Experiment, process: "subprocess.Popen[bytes]", relay: Callable[[], None]
+) -> int | None:
+    """Return the exit code of a driver that exits before it has checked model and data.
+
+    Return None once it has checked them, or has ended well before.
+    """
+    while (code := process.poll()) is None:
+        relay()
+        state = driver_state(experiment)
+        if state is not None and state.checked and driver_of(experiment) == process.pid:
+            return None
+        time.sleep(START_POLL_S)
+    return code
+
+
+def _relay(log: IO[bytes], on_message: OnMessage) -> None:
+    """Report the lines that the driver has written since the last call."""
+    while (line := log.readline()).endswith(b"\n"):
+        on_message(_TIME_OF_DAY.sub("", line.decode(errors="replace").rstrip("\n")))
+    log.seek(-len(line), os.SEEK_CUR)  # the rest of the line follows
 
 
 def request_stop(experiment: Experiment, *, now: bool) -> int | None:

@@ -90,6 +90,23 @@ def prepare(step: Prepare | None, on_event: OnEvent) -> None:
     make_once(step.folder, fill)
 
 
+def check_for_plan(experiment: Experiment, on_event: OnEvent) -> None:
+    """Check model and data as a search does before its first trial, and report the outcome.
+
+    What a script has yet to prepare is not checked.
+
+    Raises:
+        WorkloadError, ExperimentError: As for `check_workload`.
+    """
+    step = experiment.prepare
+    if step is not None and not step.folder.is_dir():
+        note = f"{step.script} prepares model and data when the search starts; not checked yet"
+        on_event(WorkloadNoted(note=note))
+        return
+    check_workload(experiment, on_event)
+    on_event(WorkloadNoted(note="model and data can be used"))
+
+
 def check_workload(
     experiment: Experiment, on_event: OnEvent
 ) -> tuple[EvaluationSettings, WorkloadDescription]:

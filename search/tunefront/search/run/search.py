@@ -26,17 +26,22 @@ from tunefront.search.exit_codes import ExitCode
 from tunefront.search.experiment.evaluation_settings import identity
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.resolver import load_experiment
-from tunefront.search.results.metadata import archive_record, read_record, write_record
+from tunefront.search.results.metadata import (
+    archive_record,
+    planned_trials,
+    read_record,
+    write_record,
+)
 from tunefront.search.results.result import Result, result_of, study_result
 from tunefront.search.study.confirmation import Confirmation
-from tunefront.search.study.duration_estimate import estimate_of
+from tunefront.search.study.duration_estimate import EXPORT_TRIALS, estimate_of
 from tunefront.search.study.study import Study
 from tunefront.search.study.trial import Trial
 from tunefront.search.tracking.writer import TrackingWriter
 from tunefront.spaces import Enumeration, detect_hardware
 
 from .confirm import confirm, to_confirm
-from .driver_process import only_driver
+from .driver_process import DriverState, only_driver
 from .events import (
     ClusterJoined,
     ConfirmationRoundFinished,
@@ -75,8 +80,6 @@ REPORT_S = 30.0
 """Seconds before the deadline that are reserved for writing MLflow and the report."""
 EXPORT_S = 60.0
 """Seconds reserved for an export before a trial has been measured."""
-EXPORT_TRIALS = 2.0
-"""Trials whose time is reserved for an export, which starts and measures the candidate twice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +138,9 @@ def run_search(
         experiment = load_experiment(experiment, overrides, smoke=smoke)
     start = time.monotonic()
     enumeration = runnable_or_error(experiment)
-    with only_driver(experiment), ExitStack() as stack:
+    planned = planned_trials(experiment, enumeration)
+    with only_driver(experiment) as driver, ExitStack() as stack:
+        driver.note(DriverState(planned=planned))
         others = stack.enter_context(present(Lessee.this_process(experiment.name)))
         if others:
             on_event(OtherSearches(searches=others))
@@ -151,6 +156,7 @@ def run_search(
         if recorded := len(study.trials()):
             on_event(_resumed(recorded, read_record(experiment), enumeration))
         write_record(experiment, enumeration, described)
+        driver.note(DriverState(planned=planned, checked=True))
         return _SearchRun(
             experiment, study, settings, described, enumeration, on_event, start, exported
         ).run()

@@ -22,7 +22,7 @@ from tunefront.search.study.trial import Trial
 from tunefront.search.text import OnMessage, counted
 from tunefront.spaces import StudyError
 
-from .driver_process import driver_of, request_stop
+from .driver_process import driver_of, driver_state, request_stop
 
 STATUS_POLL_S = 2.0
 LONGEST_MESSAGE = 120
@@ -42,6 +42,8 @@ class SearchStatus:
             the front's hypervolume; None if unknown.
         stages: The current stages of running trials, by trial number.
         confirmation: The stage of the current confirmation round; None if none runs.
+        planned_now: Number of trials that the driver plans while it checks model and data; None
+            afterwards.
     """
 
     experiment: Experiment
@@ -51,6 +53,7 @@ class SearchStatus:
     forecast: tuple[int, float] | None = None
     stages: Mapping[int, LiveStage] = field(default_factory=dict)
     confirmation: LiveStage | None = None
+    planned_now: int | None = None
 
     @property
     def trials(self) -> tuple[Trial, ...]:
@@ -69,8 +72,10 @@ class SearchStatus:
 
     @property
     def planned(self) -> int | None:
-        """Number of trials of the last start, without excluded ones; None without a bound."""
+        """Number of trials of the last start, without excluded ones; None if unknown."""
         skipped = self.result.skipped if self.result is not None else 0
+        if self.planned_now is not None or not self.record:
+            return self.planned_now
         return recorded_trials(self.record, skipped)
 
     @property
@@ -174,12 +179,19 @@ def status_of(experiment: Experiment) -> SearchStatus:
     Raises:
         StudyError: If nothing is recorded and no driver runs.
     """
-    driver = driver_of(experiment)
+    driver, state = driver_of(experiment), driver_state(experiment)
+    planned = state.planned if state is not None and not state.checked else None
     record = read_record(experiment)
     # Opening the study while the driver creates it would interfere with the driver.
     too_early = driver is not None and not record
     if too_early:
-        return SearchStatus(experiment=experiment, result=None, record=record, driver=driver)
+        return SearchStatus(
+            experiment=experiment,
+            result=None,
+            record=record,
+            driver=driver,
+            planned_now=planned,
+        )
     study = Study.read(experiment)
     result = study_result(study)
     running = [trial.number for trial in result.trials if trial.status == "running"]
@@ -192,6 +204,7 @@ def status_of(experiment: Experiment) -> SearchStatus:
         forecast=study.forecast,
         stages={number: at for number, at in found.items() if at is not None},
         confirmation=stage_of(experiment.results, CONFIRMATION),
+        planned_now=planned,
     )
 
 

@@ -1,12 +1,13 @@
 """Estimates of trial durations from recorded trials."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
+from tunefront.evaluators import Evaluation, WorkloadSpec
 from tunefront.search.experiment.experiment import Experiment
-from tunefront.search.experiment.resolver import SMOKE_SUFFIX
+from tunefront.search.experiment.resolver import SMOKE_S, SMOKE_SUFFIX
 from tunefront.spaces import Catalog, Configuration, StudyError
 
 from .study import Study
@@ -14,6 +15,8 @@ from .trial import Trial, candidate_of
 
 SAFE = 0.9
 """Quantile of recorded durations that `Estimate.safe_s` returns."""
+EXPORT_TRIALS = 2.0
+"""Trials that take as long as an export, which starts and measures the candidate twice."""
 RECENT = 5
 """Number of the last trials whose waiting is expected of the next ones."""
 
@@ -91,13 +94,50 @@ def recorded_estimate(experiment: Experiment) -> Estimate | None:
     name = experiment.name.removesuffix(SMOKE_SUFFIX)
     for recorded in (name, name + SMOKE_SUFFIX):
         with suppress(StudyError):
-            if found := estimate_of(Study.read(replace(experiment, name=recorded)).trials()):
+            trials = Study.read(replace(experiment, name=recorded)).trials()
+            quick = recorded != experiment.name
+            if found := estimate_of(trials, _longer(experiment) if quick else _as_long):
                 return found
     return None
 
 
-def estimate_of(trials: Sequence[Trial]) -> Estimate | None:
-    """Return the estimate from recorded trials; None if none was measured."""
+Longer = Callable[[Evaluation], float]
+"""Returns the seconds that a trial takes more than its evaluation took."""
+
+
+def _as_long(evaluation: Evaluation) -> float:
+    return 0.0
+
+
+def _longer(experiment: Experiment) -> Longer:
+    """Return how much longer a trial takes than in a quick check: more items, longer measuring."""
+    measured_s = max(0.0, experiment.protocol.seconds - SMOKE_S)
+    items = _number_of_items(experiment.workload)
+
+    def longer(evaluation: Evaluation) -> float:
+        quick = evaluation.facts.get("items")
+        factor = items / int(quick) if items is not None and quick else 1.0
+        return measured_s + evaluation.seconds.get("quality", 0.0) * max(0.0, factor - 1)
+
+    return longer
+
+
+def _number_of_items(workload: WorkloadSpec) -> int | None:
+    """Return the number of items that quality is evaluated on, by the lines of the data file."""
+    if not isinstance(workload.data, str) or not (path := workload.path(workload.data)).is_file():
+        return workload.items
+    with path.open("rb") as file:
+        lines = sum(1 for line in file if line.strip())
+    return lines if workload.items is None else min(lines, workload.items)
+
+
+def estimate_of(trials: Sequence[Trial], longer: Longer = _as_long) -> Estimate | None:
+    """Return the estimate from recorded trials; None if none was measured.
+
+    Args:
+        trials: The recorded trials.
+        longer: What each trial takes more than its recorded time.
+    """
     measured = [
         t for t in trials if t.measured and t.evaluation and "total" in t.evaluation.seconds
     ]
@@ -108,7 +148,7 @@ def estimate_of(trials: Sequence[Trial]) -> Estimate | None:
     for trial in measured:
         if trial.evaluation is not None:
             times = reused if "candidate" in trial.evaluation.reused else built
-            times.append(trial.evaluation.own_s)
+            times.append(trial.evaluation.own_s + longer(trial.evaluation))
     last = [trial.evaluation for trial in measured[-RECENT:] if trial.evaluation is not None]
     own_s = sum(evaluation.own_s for evaluation in last)
     return Estimate(

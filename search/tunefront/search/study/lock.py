@@ -1,10 +1,11 @@
-"""A file lock that contains its holder's process id; the kernel releases it when that exits."""
+"""A file lock with its holder's process id and a note; the kernel releases it when that exits."""
 
 import fcntl
 import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
@@ -18,9 +19,26 @@ class Locked(Exception):
     """Another process holds the lock."""
 
 
+@dataclass(frozen=True, slots=True)
+class HeldLock:
+    """A lock that this process holds.
+
+    Attributes:
+        file: Its open file.
+    """
+
+    file: TextIO
+
+    def note(self, text: str) -> None:
+        """Write this process's id and a note of one line, which replaces an earlier one."""
+        self.file.truncate(0)
+        self.file.write(f"{os.getpid()}\n{text}")
+        self.file.flush()
+
+
 @contextmanager
-def hold_lock(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock; while it is held, the file contains this process's id.
+def hold_lock(path: Path) -> Iterator[HeldLock]:
+    """Hold an exclusive lock; while it is held, the file contains this process's id and a note.
 
     Raises:
         Locked: If another process holds the lock.
@@ -28,11 +46,10 @@ def hold_lock(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
         _take(file, path)
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+        held = HeldLock(file)
+        held.note("")
         try:
-            yield
+            yield held
         finally:
             file.truncate(0)
 
@@ -60,12 +77,20 @@ def holder(path: Path) -> int | None:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                written = file.read().strip()
+                written = file.readline().strip()
                 pid = int(written) if written.isdigit() else 0
                 return pid if pid and _has_open(pid, path) else 0
     except FileNotFoundError:
         pass
     return None
+
+
+def note_of(path: Path) -> str:
+    """Return the note of a lock; empty if there is none."""
+    try:
+        return path.read_text().partition("\n")[2]
+    except OSError:
+        return ""
 
 
 def _has_open(pid: int, path: Path) -> bool:

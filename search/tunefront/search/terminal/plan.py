@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from tunefront.evaluators.statistics.formatting import percent_text
 from tunefront.search.experiment.experiment import Experiment, bound
-from tunefront.search.study.duration_estimate import recorded_estimate
+from tunefront.search.study.duration_estimate import EXPORT_TRIALS, recorded_estimate
 from tunefront.search.text import counted, duration_text
 from tunefront.spaces import Catalog, Enumeration, Hardware, Value, number_formats, show
 
@@ -14,20 +14,19 @@ MOST_VALUES_PRINTED = 12
 
 def plan_lines(experiment: Experiment, enumeration: Enumeration) -> list[str]:
     """Format the plan of a search, for `--dry-run`."""
-    candidates = {experiment.space.catalog.up_to(c, "runtime") for c in enumeration.runnable}
+    candidates, trials = _candidates(experiment, enumeration), _trials(experiment, enumeration)
     budget = experiment.budget
-    trials = min(budget.trials or len(enumeration.runnable), len(enumeration.runnable) + 1)
     hours = f", at most {budget.hours:g} h" if budget.hours is not None else ""
     hours += f", until {budget.until}" if budget.until is not None else ""
     lines = [
         f"{experiment.name}: {experiment.workload.task}, model {experiment.workload.model}",
         f"machine: {experiment.space.context.hardware.summary()}",
         f"space: {counted(enumeration.total, 'configuration')}, {len(enumeration.runnable):,} can "
-        f"run here, {counted(len(candidates), 'different model')} to build",
+        f"run here, {counted(candidates, 'different model')} to build",
         f"plan: {counted(trials, 'trial')}{hours}, {experiment.concurrent_trials} at a time, "
         f"sampler {experiment.sampler}{_confirmation_text(experiment)}",
         *([f"first: the front of {experiment.warm_start}"] if experiment.warm_start else []),
-        _estimate_line(experiment, trials, len(candidates)),
+        estimate_line(experiment, enumeration),
         f"baseline: {experiment.baseline.label()}",
         "objectives: " + ", ".join(f"{o.metric} ({o.direction})" for o in experiment.objectives),
         "limits: " + (", ".join(bound(experiment, one) for one in experiment.limits) or "none"),
@@ -44,6 +43,17 @@ def plan_lines(experiment: Experiment, enumeration: Enumeration) -> list[str]:
             values = ", ".join(f"{name}={_listed(some, '|')}" for name, some in drop.values.items())
             lines.append(f"  {drop.count:,}: {drop.reason}  [{values}]")
     return lines
+
+
+def _candidates(experiment: Experiment, enumeration: Enumeration) -> int:
+    """Return the number of different models to build."""
+    return len({experiment.space.catalog.up_to(c, "runtime") for c in enumeration.runnable})
+
+
+def _trials(experiment: Experiment, enumeration: Enumeration) -> int:
+    """Return the number of planned trials, ignoring the time."""
+    runnable = len(enumeration.runnable)
+    return min(experiment.budget.trials or runnable, runnable + 1)
 
 
 def _confirmation_text(experiment: Experiment) -> str:
@@ -65,10 +75,12 @@ def _listed(values: Sequence[Value], separator: str) -> str:
     return f"{separator.join(ends)} ({len(values)} values)"
 
 
-def _estimate_line(experiment: Experiment, trials: int, candidates: int) -> str:
+def estimate_line(experiment: Experiment, enumeration: Enumeration) -> str:
+    """Format how long the trials of a search will take, from recorded ones."""
     found = recorded_estimate(experiment)
     if found is None:
         return "estimate: none yet, nothing is recorded; `--smoke` gives a first one"
+    trials, candidates = _trials(experiment, enumeration), _candidates(experiment, enumeration)
     low, high = (
         duration_text(seconds / experiment.concurrent_trials)
         for seconds in found.seconds(trials, candidates)
@@ -77,7 +89,8 @@ def _estimate_line(experiment: Experiment, trials: int, candidates: int) -> str:
         f"estimate: {low if low == high else f'{low} to {high}'} for the trials, from "
         f"{counted(found.trials, 'recorded trial')} (median "
         f"{duration_text(found.with_build_s)} with a build, "
-        f"{duration_text(found.without_build_s)} without)"
+        f"{duration_text(found.without_build_s)} without); about "
+        f"{duration_text(EXPORT_TRIALS * found.with_build_s)} for an export"
     )
 
 
