@@ -18,6 +18,7 @@ from tunefront.evaluators.isolation.process import (
     KEPT_LOG_BYTES,
     Child,
     Isolation,
+    Terms,
     cut_log,
     last_lines,
 )
@@ -144,6 +145,37 @@ def test_a_hang_is_ended(slim: Isolation, task: Task[dict[str, Any]]) -> None:
         slim.run(replace(task, function="faulty:hangs", timeout_s=0.5))
     assert caught.value.cause == "timeout"
     assert slim.run(task)["doubled"] == 42
+
+
+def test_the_imports_of_a_fork_server_are_not_the_step_s_time(
+    task: Task[dict[str, Any]], tmp_path: Path
+) -> None:
+    child = Child(task, tmp_path, 900.0)
+    assert child._deadline(100.0) == 1000.0
+    child._note(0, {"pid": 1})
+    assert child._started_at is not None
+    assert child._deadline(100.0) == child._started_at + task.timeout_s
+    later = child._started_at + 50.0
+    assert child._deadline(later) == later + task.timeout_s
+
+
+def test_imports_without_end_are_named(task: Task[dict[str, Any]], tmp_path: Path) -> None:
+    told = "its libraries were not imported after 0 s"
+    with pytest.raises(EvaluationError, match=told) as found:
+        Child(task, tmp_path, 0.0).result()
+    assert found.value.cause == "timeout"
+
+
+def test_steps_end_at_the_deadline(slim: Isolation, task: Task[dict[str, Any]]) -> None:
+    """The step itself may take half a minute."""
+    slim.run(task)
+    with (
+        slim.on_terms(Terms(deadline=time.monotonic() + 0.5)),
+        pytest.raises(EvaluationError, match="not done after 0") as found,
+    ):
+        slim.run(replace(task, function="faulty:hangs"))
+    assert found.value.cause == "timeout"
+    assert slim.within(30.0) == 30.0
 
 
 def test_too_much_memory_is_refused_and_named(slim: Isolation, task: Task[dict[str, Any]]) -> None:

@@ -297,19 +297,32 @@ def test_slow_models_have_later_passes_too(load: Load, evaluated: Any, run: Any)
 
 
 @pytest.mark.parametrize(
-    ("seconds_left", "jobs"), [(-5.0, 1), (150.0, 1), (250.0, 2), (300.0, 3), (450.0, 4)]
+    ("seconds_left", "jobs"), [(-5.0, 0), (50.0, 1), (150.0, 1), (250.0, 2), (300.0, 3), (450.0, 4)]
 )
-def test_before_a_deadline_there_are_fewer_rounds_but_one(
+def test_before_a_deadline_there_are_fewer_rounds(
     load: Load, evaluated: Any, run: Any, seconds_left: float, jobs: int
 ) -> None:
-    """A round takes 100 s, so that a second one ends 200 s after the start."""
+    """A round takes 100 s, so that a second one ends 200 s after the start.
+
+    A round that the deadline has interrupted is not counted as completed.
+    """
     experiment = load()
     trials = evaluated(experiment, *LUCKY)
     machine = Machine({}, takes_s=100.0)
-    found, _ = run(Record(experiment, trials), machine, seconds_left=seconds_left)
+    done: list[tuple[int, int]] = []
+    found, _ = run(
+        Record(experiment, trials),
+        machine,
+        seconds_left=seconds_left,
+        on_round=lambda *each: done.append(each),
+    )
     assert len(machine.jobs) == jobs
-    assert len(found.rounds[3]) == min(jobs, ROUNDS)
+    assert len(found.rounds.get(3, ())) == min(jobs, ROUNDS)
     assert (2 in found.rounds) is (jobs > ROUNDS)
+    assert len(done) == (jobs if seconds_left >= 100 else 0)
+    assert [job.seconds_left for job in machine.jobs] == pytest.approx(
+        [seconds_left - 100 * number for number in range(jobs)]
+    )
 
 
 def test_a_stop_discards_the_pass_and_keeps_the_earlier_ones(

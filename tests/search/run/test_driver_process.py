@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 
 from tunefront.search import Experiment, Trial, result_of
-from tunefront.search.run.driver_process import driver_of, only_driver, request_stop
+from tunefront.search.run.driver_process import (
+    _early_exit_code,
+    _relay,
+    driver_of,
+    only_driver,
+    request_stop,
+)
 from tunefront.search.run.search import RunResult, _outcome
 from tunefront.search.run.status import stop_search
 from tunefront.search.study.confirmation import Confirmation
@@ -62,6 +68,52 @@ def start(experiment: Experiment) -> Iterator[Start]:
         process.wait()
         assert process.stdout is not None
         process.stdout.close()
+
+
+CHECKING = """
+import sys
+from tunefront.search import load_experiment
+from tunefront.search.run.driver_process import DriverState, only_driver
+
+with only_driver(load_experiment(sys.argv[1])) as driver:
+    driver.note(DriverState(planned=6))
+    print("12:00:00 checking model and data", flush=True)
+    if sys.stdin.readline() != "good\\n":
+        sys.exit("12:00:01 error: no such model")
+    driver.note(DriverState(planned=6, checked=True))
+    sys.stdin.readline()
+"""
+
+
+@pytest.mark.parametrize("answer", ["good", "bad"])
+def test_a_search_in_the_background_is_left_alone_once_it_has_checked_model_and_data(
+    experiment: Experiment, tmp_path: Path, answer: str
+) -> None:
+    log = tmp_path / "run.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-c", CHECKING, str(experiment.path)],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+        )
+    assert process.stdin is not None
+    lines: list[str] = []
+    with process.stdin, log.open("rb") as written:
+
+        def relay() -> None:
+            before = len(lines)
+            _relay(written, lines.append)
+            if lines and not before:  # the check is under way: now it ends
+                process.stdin.write(f"{answer}\n".encode())  # type: ignore[union-attr]
+                process.stdin.flush()  # type: ignore[union-attr]
+
+        code = _early_exit_code(experiment, process, relay)
+        _relay(written, lines.append)
+    process.wait()
+    failed = answer == "bad"
+    assert code == (1 if failed else None)
+    assert lines == ["checking model and data", *(["error: no such model"] if failed else [])]
 
 
 def test_a_second_driver_is_refused(experiment: Experiment, start: Start) -> None:

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from tunefront.evaluators import Evaluation, EvaluationSettings, Timeouts
+from tunefront.evaluators import Evaluation, EvaluationSettings
+from tunefront.evaluators.isolation.cores import Lessee
 from tunefront.search import Experiment, Trial
 from tunefront.search.cluster.jobs import Job
 from tunefront.search.cluster.nodes import Node, NodePool
-from tunefront.search.run.runner import Runner
+from tunefront.search.run.runner import LEAST_TRIAL_S, Runner
 from tunefront.search.run.stopping import FULL, PATIENCE, Stopping
 from tunefront.search.sampling.base import Proposal, Sampler
 from tunefront.search.study.live_stage import note_stage, stage_versions
@@ -157,12 +158,19 @@ def test_interrupted_trials_run_again_where_a_node_has_room(runner: Callable[...
     assert own.unfinished == [number]
 
 
-def test_no_step_lasts_beyond_the_deadline(runner: Callable[..., Runner]) -> None:
-    job = started(runner(100.0, []))
-    timeouts = job.settings.timeouts
-    assert 90 < timeouts.build_s <= 100
-    assert 90 < timeouts.measure_s <= 100
-    assert started(runner(None, [])).settings.timeouts == Timeouts()
+def test_a_trial_ends_at_the_deadline(runner: Callable[..., Runner]) -> None:
+    left = started(runner(100.0, [])).seconds_left
+    assert left is not None
+    assert 90 < left <= 100
+    late = runner(100.0, [])
+    late.stopping = Stopping(deadline=time.monotonic() + 1)
+    assert started(late).seconds_left == LEAST_TRIAL_S
+    assert started(runner(None, [])).seconds_left is None
+
+
+def test_a_trial_names_the_search_that_it_belongs_to(runner: Callable[..., Runner]) -> None:
+    own = runner(None, [])
+    assert started(own).lessee == Lessee.this_process(own.study.experiment.name)
 
 
 def test_a_trial_ended_by_the_deadline_is_left_for_the_next_run(

@@ -14,8 +14,9 @@ from tunefront.search.results.metadata import (
     resume_command,
     write_record,
 )
-from tunefront.search.run.driver_process import lock_path, only_driver
+from tunefront.search.run.driver_process import DriverState, lock_path, only_driver
 from tunefront.search.run.status import SearchStatus, status_of, stop_search, watch
+from tunefront.search.study.live_stage import CONFIRMATION, note_stage, note_wait
 from tunefront.search.study.lock import hold_lock
 from tunefront.search.study.study import Study
 from tunefront.search.tracking.note import Links, front_page
@@ -73,6 +74,31 @@ def test_a_running_search_reports_its_driver(experiment: Experiment, study: Stud
         f"running (pid {os.getpid()})"
     )
     assert status.fields()["resume_command"] is None
+
+
+def test_while_model_and_data_are_checked_the_new_budget_counts(experiment: Experiment) -> None:
+    with only_driver(experiment) as driver:
+        assert status_of(experiment).counts() == "0 of ? trials (none yet)"
+        driver.note(DriverState(planned=6))
+        assert status_of(experiment).counts() == "0 of 6 trials (none yet)"
+
+
+def test_once_they_have_been_checked_the_record_counts(
+    experiment: Experiment, study: Study
+) -> None:
+    with only_driver(experiment) as driver:
+        driver.note(DriverState(planned=6))
+        assert status_of(experiment).planned == 6
+        driver.note(DriverState(planned=6, checked=True))
+        assert status_of(experiment).planned == 3
+
+
+def test_a_round_of_confirmation_has_a_line(experiment: Experiment, study: Study) -> None:
+    note_stage(experiment.results, CONFIRMATION, "measure")
+    note_wait(experiment.results, CONFIRMATION, "waiting for 2 cores")
+    with only_driver(experiment):
+        (line,) = status_of(experiment).stage_lines()
+    assert line.startswith("now: confirming the finalists: waiting for 2 cores, since ")
 
 
 def test_a_driver_that_can_not_be_seen_is_reported_as_such(

@@ -7,8 +7,10 @@ from datetime import datetime
 import pytest
 
 from tunefront.evaluators import Evaluation
+from tunefront.evaluators.evaluation.evaluation import WAITING
 from tunefront.search import Experiment, Trial
-from tunefront.search.study.duration_estimate import estimate_of, recorded_estimate
+from tunefront.search.experiment.resolver import SMOKE_S
+from tunefront.search.study.duration_estimate import RECENT, estimate_of, recorded_estimate
 from tunefront.search.study.study import Study
 from tunefront.spaces import Configuration, ExperimentError
 
@@ -60,7 +62,39 @@ def test_the_record_of_the_quick_check_serves_until_there_is_another(
     study.tell(study.ask(experiment.baseline), evaluation())
     found = recorded_estimate(experiment)
     assert found is not None
-    assert (found.trials, found.with_build_s) == (1, 1.0)
+    measured_s = experiment.protocol.seconds - SMOKE_S
+    assert (found.trials, found.with_build_s) == (1, 1.0 + measured_s)
+
+
+def test_the_whole_search_evaluates_more_items_than_its_quick_check(
+    load: Callable[..., Experiment], evaluation: Callable[..., Evaluation]
+) -> None:
+    experiment = load("measurement.seconds=0.5")
+    data = experiment.workload.path("nowhere.jsonl")
+    data.write_text('{"text": "a"}\n' * 48 + "\n")
+    study = Study.open(replace(experiment, name=f"{experiment.name} (smoke)"), {})
+    seconds, facts = {"total": 9.0, "quality": 2.0}, {"items": 16}
+    study.tell(study.ask(experiment.baseline), replace(evaluation(), seconds=seconds, facts=facts))
+    found = recorded_estimate(experiment)
+    assert found is not None
+    assert found.with_build_s == 9.0 + 2 * 2.0
+
+
+def test_estimates_include_the_waiting_of_the_last_trials(taken: Taken) -> None:
+    def waiting(trial: Trial, seconds: float) -> Trial:
+        assert trial.evaluation is not None
+        own = trial.evaluation.seconds["total"]
+        times = {"total": own + seconds, WAITING: seconds}
+        return replace(trial, evaluation=replace(trial.evaluation, seconds=times))
+
+    early = [waiting(taken(number, 10.0, "torch"), 100.0) for number in range(3)]
+    late = [waiting(taken(number, 10.0, "torch"), 5.0) for number in range(3, 3 + RECENT)]
+    found = estimate_of([*early, *late])
+    assert found is not None
+    assert found.waiting == 1.5
+    assert found.expected_s(Configuration({"runtime": "openvino"})) == 10.0
+    assert (found.mean_s, found.safe_s(Configuration({"runtime": "openvino"}))) == (15.0, 15.0)
+    assert found.seconds(2, 2) == pytest.approx((2 * 5.0, 2 * 15.0))
 
 
 def test_the_first_of_hours_and_time_ends_it(load: Callable[..., Experiment]) -> None:

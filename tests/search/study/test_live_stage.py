@@ -15,11 +15,24 @@ from tunefront.search.study.live_stage import (
     delete_stage,
     delete_stages,
     note_stage,
+    note_wait,
     stage_file,
     stage_of,
     stage_versions,
 )
 from tunefront.search.study.study import Study
+
+
+def test_a_wait_replaces_the_text_of_the_stage_until_it_ends(tmp_path: Path) -> None:
+    note_stage(tmp_path, 3, "measure")
+    note_wait(tmp_path, 3, "waiting for 2 cores; `a` (pid 7) holds them")
+    found = stage_of(tmp_path, 3)
+    assert found is not None
+    assert (found.stage, found.text) == ("measure", "waiting for 2 cores; `a` (pid 7) holds them")
+    note_wait(tmp_path, 3, "")
+    found = stage_of(tmp_path, 3)
+    assert found is not None
+    assert found.text == "measuring"
 
 
 def test_what_was_said_last_is_read_until_it_is_forgotten(tmp_path: Path) -> None:

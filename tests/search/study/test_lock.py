@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tunefront.search.study.lock import Locked, hold_lock, holder
+from tunefront.search.study.lock import Locked, hold_lock, holder, note_of
 
 HOLD = """
 import sys, time
@@ -39,6 +39,18 @@ def test_a_lock_names_its_holder(tmp_path: Path) -> None:
         assert holder(path) == os.getpid()
     assert holder(path) is None
     assert path.read_text() == ""
+
+
+def test_a_note_is_read_while_the_lock_is_held(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    assert note_of(path) == ""
+    with hold_lock(path) as lock:
+        assert note_of(path) == ""
+        lock.note("planned: 3")
+        lock.note("planned: 4")
+        assert note_of(path) == "planned: 4"
+        assert holder(path) == os.getpid()
+    assert note_of(path) == ""
 
 
 def test_a_second_holder_is_refused_and_changes_nothing(tmp_path: Path) -> None:

@@ -8,8 +8,10 @@ from datetime import datetime
 
 import pytest
 
-from tunefront.search import Experiment
+from tunefront.search import Experiment, Trial
 from tunefront.search.run.progress import Progress, RunningTrial, Snapshot
+from tunefront.search.study.live_stage import CONFIRMATION, note_stage, note_wait
+from tunefront.search.terminal import live
 from tunefront.search.terminal.live import TRIALS_LISTED, Lines, LiveBlock, is_lively, render
 
 SNAPSHOT = Snapshot(
@@ -154,6 +156,28 @@ def test_a_heartbeat_line_follows_a_silence(progress: Progress) -> None:
     printed = stream.getvalue().splitlines()
     assert len(printed) >= 2
     assert all(line.endswith("starting Ray; 0 of 6 trials") for line in printed)
+
+
+def test_a_wait_for_cores_is_printed_once_for_each_reason(
+    progress: Progress, trial: Callable[..., Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "WAIT_POLL_S", 0.0)
+    running = replace(progress, running=(trial(3, {"runtime": "torch"}),))
+    results = progress.experiment.results
+    note_stage(results, 3, "measure")
+    note_stage(results, CONFIRMATION, "measure")
+    stream = io.StringIO()
+    lines = Lines(stream, clock=False)
+    for reason in ("", "waiting for `a`", "waiting for `a`", "waiting for `b`", ""):
+        note_wait(results, 3, reason)
+        lines._print_waits(running)
+    note_wait(results, CONFIRMATION, "waiting for `c`")
+    lines._print_waits(running)
+    assert stream.getvalue().splitlines() == [
+        "003 torch: waiting for `a`",
+        "003 torch: waiting for `b`",
+        "confirmation: waiting for `c`",
+    ]
 
 
 def test_a_message_is_wrapped_between_words() -> None:

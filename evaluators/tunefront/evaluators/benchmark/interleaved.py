@@ -16,7 +16,7 @@ from tunefront.evaluators.evaluation.settings import EvaluationSettings, devices
 from tunefront.evaluators.extensions import catalog_of
 from tunefront.evaluators.isolation.codec import from_plain
 from tunefront.evaluators.isolation.preload import open_imports
-from tunefront.evaluators.isolation.process import Isolation
+from tunefront.evaluators.isolation.process import IMPORT_TIMEOUT_S, Isolation
 from tunefront.evaluators.isolation.task import Task
 from tunefront.evaluators.measures.base import Measure, MeasureScope, Reading
 from tunefront.evaluators.measures.builtin import BUILTIN_MEASURES
@@ -214,7 +214,7 @@ class _Benchmark:
         channel = self._channel
         for participant in self._participants:
             started = self._ask(
-                participant, lambda p: self._channel.connected(p.places, self._limit_s(), p.check)
+                participant, lambda p: self._channel.connected(p.places, self._import_s(), p.check)
             )
             if started:
                 participant.start_readings([int(one["pid"]) for one in started], self._cores)
@@ -277,6 +277,10 @@ class _Benchmark:
         return self._ask(
             participant, lambda p: self._channel.call(p.places, word, self._limit_s(), p.check)
         )
+
+    def _import_s(self) -> float:
+        """Return the seconds in which targets must have started, their imports included."""
+        return self._isolation.within(IMPORT_TIMEOUT_S + self._settings.timeouts.measure_s)
 
     def _limit_s(self) -> float:
         """Return the seconds in which targets must reply."""

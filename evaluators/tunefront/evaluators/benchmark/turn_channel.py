@@ -11,7 +11,6 @@ import selectors
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -58,8 +57,8 @@ class TurnChannel:
     """
 
     def __init__(self, places: int) -> None:
-        self._folder = socket_folder()
-        self.address = str(Path(self._folder.name, ADDRESS))
+        self._folder = contextlib.ExitStack()
+        self.address = str(self._folder.enter_context(socket_folder()) / ADDRESS)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(self.address)
         self._listener.listen(places)
@@ -87,7 +86,7 @@ class TurnChannel:
                 self._selector.unregister(connection)
             connection.close()
         self._selector.close()
-        self._folder.cleanup()
+        self._folder.close()
 
     def connected(
         self, places: Sequence[int], timeout_s: float, gone: Gone

@@ -10,7 +10,8 @@ import socket
 import socketserver
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,11 +20,14 @@ from typing import Any, Self, cast
 from tunefront.evaluators.statistics.measurement import Measurement
 
 from .codec import from_plain, to_plain
+from .scratch import scratch_folder
 
 INTERIM_ADDRESS = "TUNEFRONT_INTERIM"
 """Environment variable with the path of the socket; not set if there is no monitor."""
 LONGEST_ADDRESS = 100
 """Longest path of a socket in characters, a little below the limit of the system."""
+LONGEST_NAME = 50
+"""Longest part of that path below the folder for temporary files."""
 SHUTDOWN_POLL_S = 0.1
 
 
@@ -81,16 +85,15 @@ def _connection(address: str) -> Any:
     return connection.makefile("rw", encoding="utf-8")
 
 
-def socket_folder() -> "tempfile.TemporaryDirectory[str]":
-    """Return a new folder that only this user can access, whose path is short enough for sockets.
+@contextmanager
+def socket_folder() -> Iterator[Path]:
+    """Create a folder that only this user can access, whose path is short enough for sockets.
 
     It is in the folder for temporary files, or in `/tmp` if that one has a long path.
     """
-    folder = tempfile.TemporaryDirectory(prefix="tunefront-")
-    if len(folder.name) <= LONGEST_ADDRESS - len("/monitor"):
-        return folder
-    folder.cleanup()
-    return tempfile.TemporaryDirectory(prefix="tunefront-", dir="/tmp")  # noqa: S108
+    long = len(tempfile.gettempdir()) > LONGEST_ADDRESS - LONGEST_NAME
+    with scratch_folder(Path("/tmp") if long else None) as folder:  # noqa: S108
+        yield folder
 
 
 class InterimServer(socketserver.ThreadingUnixStreamServer):
@@ -106,8 +109,8 @@ class InterimServer(socketserver.ThreadingUnixStreamServer):
 
     def __init__(self, monitor: Monitor) -> None:
         self._monitor = monitor
-        self._folder = socket_folder()
-        self.address = str(Path(self._folder.name, "monitor"))
+        self._folder = ExitStack()
+        self.address = str(self._folder.enter_context(socket_folder()) / "monitor")
         self._decided: dict[int, Decision] = {}
         self._changed = threading.Condition()
         self._closed = False
@@ -128,7 +131,7 @@ class InterimServer(socketserver.ThreadingUnixStreamServer):
         self.shutdown()
         self._thread.join()
         self.server_close()
-        self._folder.cleanup()
+        self._folder.close()
         if self._error is not None:
             raise self._error
 

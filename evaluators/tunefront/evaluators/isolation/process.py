@@ -9,7 +9,6 @@ import itertools
 import json
 import os
 import queue
-import shutil
 import signal
 import subprocess
 import sys
@@ -28,8 +27,11 @@ from tunefront.spaces import EvaluationError, FailureCause, WorkloadError
 from .codec import from_plain, to_plain
 from .cores import Lessee, OnWait, lease_cores, wait_unreported
 from .interim import INTERIM_ADDRESS, InterimServer, Monitor
+from .scratch import scratch_folder
 from .task import ResultT, Task
 
+IMPORT_TIMEOUT_S = 900.0
+"""Seconds in which a fork server must have imported its libraries; they are no task's time."""
 LOG_LINES = 20
 MOST_LOG_BYTES = 64 * 2**20
 """Largest log of a task; a task that writes more is killed."""
@@ -118,17 +120,15 @@ class Isolation:
         """Start a task; when the context closes, its process groups are killed."""
         task = replace(task, timeout_s=self.within(task.timeout_s))
         task.log.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix="tunefront-"))
         try:
-            with _monitored(monitor) as environment:
-                child = Child(task, scratch)
+            with scratch_folder() as scratch, _monitored(monitor) as environment:
+                child = Child(task, scratch, self.within(IMPORT_TIMEOUT_S))
                 try:
                     child.start(self._server(task.imports), environment)
                     yield child
                 finally:
                     child.end()
         finally:
-            shutil.rmtree(scratch, ignore_errors=True)
             cut_log(task.log)
 
     def warm(self, imports: Sequence[str]) -> None:
@@ -251,11 +251,17 @@ class Child(Generic[ResultT]):
     Args:
         task: The task.
         scratch: Folder for its files.
+        import_timeout_s: Seconds in which the fork server must have started the processes.
     """
 
-    def __init__(self, task: Task[ResultT], scratch: Path) -> None:
+    def __init__(
+        self, task: Task[ResultT], scratch: Path, import_timeout_s: float = IMPORT_TIMEOUT_S
+    ) -> None:
         self._task = task
         self._scratch = scratch
+        self._import_timeout_s = import_timeout_s
+        self._unstarted = set(range(task.processes))
+        self._started_at: float | None = None
         self._messages: queue.Queue[tuple[int, Mapping[str, Any]]] = queue.Queue()
         self._pids: dict[int, int] = {}
         self._left = set(range(task.processes))
@@ -301,23 +307,38 @@ class Child(Generic[ResultT]):
             self.end()
 
     def result(self) -> ResultT:
-        """Wait for the result, at most `timeout_s` from now; raises as `Isolation.run` does."""
-        deadline = time.monotonic() + self._task.timeout_s
+        """Wait for the result; raises as `Isolation.run` does.
+
+        The processes have `timeout_s` from now, or from their start if that is later: the time
+        that the fork server needs for its imports is not theirs.
+        """
+        begin = time.monotonic()
         while self._left:
             self._raise_error()
             try:
-                wait_s = max(0.0, deadline - time.monotonic())
+                wait_s = max(0.0, self._deadline(begin) - time.monotonic())
                 self._note(*self._messages.get(timeout=min(wait_s, LOG_POLL_S)))
             except queue.Empty:
                 self._check_log()
-                if time.monotonic() < deadline:
+                if time.monotonic() < self._deadline(begin):
                     continue
                 self.end()
-                raise EvaluationError(
-                    f"not done after {self._task.timeout_s:g} s (see `timeouts`)", cause="timeout"
-                ) from None
+                raise self._late() from None
         self._raise_error()
         return from_plain(self._task.result, self._plain)
+
+    def _deadline(self, begin: float) -> float:
+        """Return the time on the monotonic clock at which the task is ended."""
+        if self._started_at is None:
+            return begin + self._import_timeout_s
+        return max(begin, self._started_at) + self._task.timeout_s
+
+    def _late(self) -> EvaluationError:
+        if self._started_at is None:
+            text = f"its libraries were not imported after {self._import_timeout_s:g} s"
+        else:
+            text = f"not done after {self._task.timeout_s:g} s (see `timeouts`)"
+        return EvaluationError(text, cause="timeout")
 
     def check(self) -> None:
         """Raise an error if the task has ended, even successfully, or its log is too large."""
@@ -346,6 +367,9 @@ class Child(Generic[ResultT]):
         """Process a message; on the first failure keep the error and kill the other processes."""
         if "pid" in message:
             self._pids[rank] = int(message["pid"])
+            self._unstarted.discard(rank)
+            if not self._unstarted:
+                self._started_at = time.monotonic()
             return
         self._pids.pop(rank, None)
         self._left.discard(rank)

@@ -11,7 +11,7 @@ import numpy as np
 from tunefront.evaluators.isolation.codec import from_plain, to_plain
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.statistics.measurement import Measurement
-from tunefront.spaces import EvaluationError
+from tunefront.spaces import EvaluationError, WorkloadError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,6 +33,22 @@ class Quality:
     items: Array
     weights: Array
     predictions: Mapping[str, Array] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse more items than a record of each trial can hold.
+
+        Raises:
+            WorkloadError: If there are more than `MOST_ITEMS`.
+        """
+        if self.items.size > MOST_ITEMS:
+            raise WorkloadError(
+                f"quality has {self.items.size:,} items, and at most {MOST_ITEMS:,} are kept for "
+                "comparisons; set workload.items, or return the means of groups of items"
+            )
+
+
+MOST_ITEMS = 100_000
+"""Items that are kept with each trial: some 2 MB of its record."""
 
 
 METRICS_FILE = "quality.json"

@@ -241,9 +241,9 @@ class _Turns:
         self._last_round_s: float | None = None
 
     def another_fits(self) -> bool:
-        """Return whether a round as long as the last one ends in time; True before the first."""
+        """Return whether a round as long as the last one ends in time; the first only begins."""
         if self._last_round_s is None:
-            return True
+            return time.monotonic() < self._deadline
         return time.monotonic() + self._last_round_s <= self._deadline
 
     def rounds(
@@ -261,6 +261,8 @@ class _Turns:
         for done in range(rounds):
             start = time.monotonic()
             for group in groups:
+                if self._seconds_left() == 0:
+                    break
                 target_results = self._play(group, seconds / rounds / len(groups), done)
                 measured = rounds_of(group, target_results)
                 if not measured:

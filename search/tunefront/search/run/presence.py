@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -20,5 +21,6 @@ def present(search: Lessee) -> Iterator[tuple[Lessee, ...]]:
     folder = private_folder(leases_folder() / "searches")
     written = [file.text for file in living_files(folder)]
     others = tuple(Lessee(**json.loads(text)) for text in written if text)
-    with living_file(folder / str(os.getpid()), json.dumps(asdict(search))):
+    name = f"{os.getpid()}-{secrets.token_hex(4)}"
+    with living_file(folder / name, json.dumps(asdict(search))):
         yield others

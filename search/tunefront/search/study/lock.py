@@ -32,7 +32,7 @@ class HeldLock:
     def note(self, text: str) -> None:
         """Write this process's id and a note of one line, which replaces an earlier one."""
         self.file.truncate(0)
-        self.file.write(f"{os.getpid()}\n{text}")
+        self.file.write(f"{os.getpid()}\n{text}" if text else str(os.getpid()))
         self.file.flush()
 
 
