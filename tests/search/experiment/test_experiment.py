@@ -173,10 +173,10 @@ def no_counter(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_metric_that_is_not_measured_here_says_why(load: Load, name: str) -> None:
     assert name not in load().metrics
     assert refusal(load, f"objectives.{name}=minimize") == (
-        f"FILE:10: objectives.{name}: no measure produces {name!r} for causal-lm; {WHY_NOT[name]}"
+        f"--set objectives.{name}: no measure produces {name!r} for causal-lm; {WHY_NOT[name]}"
     )
     assert refusal(load, f"limits.{name}='<= 5'") == (
-        f"FILE:13: limits.{name}: unknown metric {name!r}; {WHY_NOT[name]}"
+        f"--set limits.{name}: unknown metric {name!r}; {WHY_NOT[name]}"
     )
 
 
@@ -322,32 +322,32 @@ def test_a_smoke_run_is_short_whatever_is_asked_for(load: Load) -> None:
     [
         (
             "workload.architecture=decodr",
-            "FILE:2: workload.architecture: unknown value 'decodr'; did you mean 'decoder'?",
+            "--set workload.architecture: unknown value 'decodr'; did you mean 'decoder'?",
         ),
         (
             "workload.architecture=decoder",
             "FILE:2: workload: architecture: only task custom declares it, but the task is "
             "causal-lm, which has its own; remove the key",
         ),
-        ("space.preset=cpu", "FILE:6: space.preset: unknown preset 'cpu'; known: cpu-inference, "),
-        ("space.preset=cpu-smal", "FILE:6: space.preset: unknown preset 'cpu-smal'; did you mean "),
-        ("space.thread=[1]", "FILE:6: space.thread: unknown choice 'thread'; did you mean 'thread"),
+        ("space.preset=cpu", "--set space.preset: unknown preset 'cpu'; known: cpu-inference, "),
+        ("space.preset=cpu-smal", "--set space.preset: unknown preset 'cpu-smal'; did you mean "),
+        ("space.thread=[1]", "--set space.thread: unknown choice 'thread'; did you mean 'thread"),
         (
             "space.threads=[1, 0]",
-            "FILE:9: space.threads: `1 <= threads <= 1024` must hold, but got 0",
+            "--set space.threads: `1 <= threads <= 1024` must hold, but got 0",
         ),
         (
             "space.runtime=[torch, openvin]",
-            "FILE:7: space.runtime: unknown value 'openvin'; did you mean 'openvino'?",
+            "--set space.runtime: unknown value 'openvin'; did you mean 'openvino'?",
         ),
         (
             "space.threads=[2, 2]",
-            "FILE:9: space.threads: values must differ, but got [2, 2]; remove the repeated one",
+            "--set space.threads: values must differ, but got [2, 2]; remove the repeated one",
         ),
-        ("space.threads=[]", "FILE:9: space.threads: at least one value is needed, but got none"),
+        ("space.threads=[]", "--set space.threads: at least one value is needed, but got none"),
         (
             "space.threads={values: [1], when: {runtime: []}}",
-            "FILE:9: space.threads: when: runtime must be a value, a list of values or ",
+            "--set space.threads: when: runtime must be a value, a list of values or ",
         ),
         (
             "space.threads={values: [1], when: {runtim: torch}}",
@@ -355,20 +355,20 @@ def test_a_smoke_run_is_short_whatever_is_asked_for(load: Load) -> None:
         ),
         (
             "space.threads={values: [1], when: {runtime: tensorrt}}",
-            "FILE:9: space.threads: runtime: ",
+            "--set space.threads: runtime: ",
         ),
         (
             "space.threads={values: [1], when: {threads: 1}}",
             "FILE:6: space: when: conditions must not form a circle, but got one among threads",
         ),
-        ("space={}", "FILE:6: space: at least one choice is needed, but got none"),
+        ("space={}", "--set space: at least one choice is needed, but got none"),
         (
             "baseline.thread=1",
-            "FILE: baseline.thread: unknown choice 'thread'; did you mean 'threads'?",
+            "--set baseline.thread: unknown choice 'thread'; did you mean 'threads'?",
         ),
         (
             "baseline.precision=fp23",
-            "FILE: baseline.precision: unknown value 'fp23'; did you mean 'fp32'?",
+            "--set baseline.precision: unknown value 'fp23'; did you mean 'fp32'?",
         ),
         (
             "baseline.device=cuda",
@@ -380,48 +380,46 @@ def test_a_smoke_run_is_short_whatever_is_asked_for(load: Load) -> None:
             "FILE: baseline: can't run here: 16 threads = 16 cores, but this machine offers 8 "
             "(runtime=torch batch_size=1 threads=16)",
         ),
-        ("objectives={}", "FILE:10: objectives: at least one objective is needed, but got none"),
+        ("objectives={}", "--set objectives: at least one objective is needed, but got none"),
         (
             "objectives.latency=minimize",
-            "FILE:10: objectives.latency: no measure produces 'latency' for causal-lm; "
+            "--set objectives.latency: no measure produces 'latency' for causal-lm; "
             "did you mean 'latency_ms'?",
         ),
         (
             "objectives.accuracy=maximize",
-            "FILE:10: objectives.accuracy: no measure produces 'accuracy' for causal-lm; known: ",
+            "--set objectives.accuracy: no measure produces 'accuracy' for causal-lm; known: ",
         ),
-        ("prefer=latency", "FILE: prefer: unknown metric 'latency'; did you mean 'latency_ms'?"),
+        ("prefer=latency", "--set prefer: unknown metric 'latency'; did you mean 'latency_ms'?"),
         (
             "limits.latency='<= 5'",
-            "FILE:13: limits.latency: unknown metric 'latency'; did you mean 'latency_ms'?",
+            "--set limits.latency: unknown metric 'latency'; did you mean 'latency_ms'?",
         ),
         (
             "limits.quality_drop=5",
-            "FILE:14: limits.quality_drop: a limit is written '<= NUMBER' or '>= NUMBER', "
-            "but got 5",
+            "--set limits.quality_drop: a limit is written '<= NUMBER' or '>= NUMBER', but got 5",
         ),
         (
             "limits.quality_drop='>= 2'",
-            "FILE:14: limits.quality_drop: >= 2 refuses the better values: lower quality_drop is "
+            "--set limits.quality_drop: >= 2 refuses the better values: lower quality_drop is "
             "better; write '<= NUMBER'",
         ),
         (
             "limits.latency_ms='<= -1'",
-            "FILE:13: limits.latency_ms: no value can keep latency_ms <= -1: latency_ms is at "
-            "least 0",
+            "--set limits.latency_ms: no value can keep latency_ms <= -1: latency_ms is at least 0",
         ),
         (
             "objectives.throughput=minimize",
-            "FILE:11: objectives.throughput: minimize contradicts the metric, of which higher "
+            "--set objectives.throughput: minimize contradicts the metric, of which higher "
             "values are better; write maximize",
         ),
         (
             "workload.model=${prepared}/model",
-            "FILE:4: workload.model: ${prepared} needs a script below the key prepare",
+            "--set workload.model: ${prepared} needs a script below the key prepare",
         ),
         (
             "workload.calibration=${prepared}/texts",
-            "FILE:2: workload.calibration: ${prepared} needs a script below the key prepare",
+            "--set workload.calibration: ${prepared} needs a script below the key prepare",
         ),
     ],
 )
@@ -434,7 +432,7 @@ def test_what_can_not_stand_is_refused_with_its_place(
 def test_a_missing_script_is_refused(load: Load) -> None:
     text = refusal(load, "prepare=nowhere.py")
     assert re.fullmatch(
-        r"FILE: prepare: /\S+/nowhere\.py does not exist; name a Python script", text
+        r"--set prepare: /\S+/nowhere\.py does not exist; name a Python script", text
     )
 
 
@@ -471,9 +469,9 @@ def test_an_extension_that_can_not_be_read_is_refused(load: Load, tmp_path: Path
     empty = tmp_path / "empty_for_tests.py"
     empty.write_text("")
     text = refusal(load, f"extensions=[{empty}]")
-    assert text.startswith(f"FILE: extensions: {empty} defines no Extension at module level")
+    assert text.startswith(f"--set extensions: {empty} defines no Extension at module level")
     text = refusal(load, "extensions=[nowhere.py]")
-    assert re.match(r"FILE: extensions: /\S+/nowhere\.py is not a Python file", text)
+    assert re.match(r"--set extensions: /\S+/nowhere\.py is not a Python file", text)
 
 
 def test_a_choice_is_declared_with_its_values_and_its_stage(load: Load) -> None:
@@ -488,11 +486,11 @@ def test_a_choice_is_declared_with_its_values_and_its_stage(load: Load) -> None:
     [
         (
             "space.beams={values: [1], stage: later}",
-            "FILE:6: space.beams: stage must be one of model, runtime, execution, but got 'later'",
+            "--set space.beams: stage must be one of model, runtime, execution, but got 'later'",
         ),
         (
             "space.threads={values: [1], stage: execution}",
-            "FILE:9: space.threads: threads is a choice of the catalogue and has its stage; "
+            "--set space.threads: threads is a choice of the catalogue and has its stage; "
             "list its values, or declare the choice under another name",
         ),
     ],

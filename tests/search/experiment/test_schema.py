@@ -20,12 +20,12 @@ def refusal(load: Load, *overrides: str, text: str | None = None) -> str:
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
-        ("objective=1", "FILE: objective: unknown key; did you mean 'objectives'?"),
-        ("workload.modle=x", "FILE:2: workload.modle: unknown key; did you mean 'model'?"),
-        ("budget.trails=3", "FILE: budget.trails: unknown key; did you mean 'trials'?"),
-        ("measurement.secs=3", "FILE: measurement.secs: unknown key; did you mean 'seconds'?"),
-        ("timeouts.zzz=3", "FILE: timeouts.zzz: unknown key; known: build, measure, quality"),
-        ("confirmation.round=3", "FILE: confirmation.round: unknown key; did you mean 'rounds'?"),
+        ("objective=1", "--set objective: unknown key; did you mean 'objectives'?"),
+        ("workload.modle=x", "--set workload.modle: unknown key; did you mean 'model'?"),
+        ("budget.trails=3", "--set budget.trails: unknown key; did you mean 'trials'?"),
+        ("measurement.secs=3", "--set measurement.secs: unknown key; did you mean 'seconds'?"),
+        ("timeouts.zzz=3", "--set timeouts.zzz: unknown key; known: build, measure, quality"),
+        ("confirmation.round=3", "--set confirmation.round: unknown key; did you mean 'rounds'?"),
     ],
 )
 def test_an_unknown_key_is_answered_with_the_nearest(
@@ -39,20 +39,20 @@ def test_an_unknown_key_is_answered_with_the_nearest(
     [
         (
             "workload.task=causal_lm",
-            "FILE:3: workload.task: unknown value 'causal_lm'; did you mean 'causal-lm'?",
+            "--set workload.task: unknown value 'causal_lm'; did you mean 'causal-lm'?",
         ),
-        ("sampler=nsga", "FILE: sampler: unknown value 'nsga'; did you mean 'nsga2'?"),
+        ("sampler=nsga", "--set sampler: unknown value 'nsga'; did you mean 'nsga2'?"),
         (
             "sampler=optimal",
-            "FILE: sampler: unknown value 'optimal'; known: ehvi, gp, grid, nsga2, random, tpe",
+            "--set sampler: unknown value 'optimal'; known: ehvi, gp, grid, nsga2, random, tpe",
         ),
         (
             "objectives.throughput=maximise",
-            "FILE:11: objectives.throughput: unknown value 'maximise'; did you mean 'maximize'?",
+            "--set objectives.throughput: unknown value 'maximise'; did you mean 'maximize'?",
         ),
         (
             "workload.direction=up",
-            "FILE:2: workload.direction: unknown value 'up'; known: maximize, minimize",
+            "--set workload.direction: unknown value 'up'; known: maximize, minimize",
         ),
     ],
 )
@@ -83,7 +83,11 @@ def test_a_key_that_a_section_needs_is_missed_in_its_line(load: Load) -> None:
 
 def test_all_problems_are_reported_at_once(load: Load) -> None:
     lines = refusal(load, "workload.modle=x", "seed=-1", "sampler=tp").splitlines()
-    assert [line.split(": ")[1] for line in lines] == ["workload.modle", "sampler", "seed"]
+    assert [line.split(": ")[0].removeprefix("--set ") for line in lines] == [
+        "workload.modle",
+        "sampler",
+        "seed",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -172,3 +176,17 @@ def test_a_key_that_is_no_text_is_refused(load: Load) -> None:
     text = "name: x\nworkload: {task: causal-lm, model: m, data: d}\n"
     message = refusal(load, text=f"{text}space: {{threads: [1]}}\nobjectives: {{}}\n1: 2\n")
     assert message.startswith("FILE:5: 1: ")
+
+
+def test_a_key_of_the_file_has_its_line_beside_overrides(load: Load) -> None:
+    text = "name: x\nworkload: {task: causal-lm, model: m, data: d}\nspace: {threads: [1]}\n"
+    message = refusal(load, "seed=-1", text=f"{text}objectives: {{throughput: up}}\n")
+    assert message.splitlines() == [
+        "FILE:4: objectives.throughput: unknown value 'up'; known: maximize, minimize",
+        "--set seed: greater than or equal to 0 is needed, but got -1",
+    ]
+
+
+def test_a_number_that_is_none_is_one_sentence(load: Load) -> None:
+    message = refusal(load, "budget.trials=five")
+    assert message == "--set budget.trials: a valid integer is needed, but got 'five'"

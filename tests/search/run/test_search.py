@@ -53,7 +53,7 @@ def test_confirmation_report_and_export_are_part_of_the_budget(
     exporting._on_trial(study.tell(study.ask(exporting.experiment.baseline), slow))
     left = exporting.runner.stopping.seconds_left()
     assert left == pytest.approx(2880 - REPORT_S - EXPORT_TRIALS * 300.0, abs=60)
-    assert search_run().runner.stopping.seconds_left() is None
+    assert search_run("budget={trials: 9}").runner.stopping.seconds_left() is None
 
 
 def test_rounds_that_the_deadline_prevents_are_reported(

@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tunefront.spaces import EvaluationError
+from tunefront.spaces import EvaluationError, MachineError
 from tunefront.spaces.machine.control_groups import control_group_limits
 from tunefront.spaces.machine.topology import Core, physical_cores, spread, within_quota
 
@@ -273,7 +273,11 @@ def leases_folder() -> Path:
         MachineError: If other users can access the folder.
     """
     named = os.environ.get(LEASES_FOLDER)
-    return private_folder(Path(named) if named else Path(f"/tmp/tunefront-{os.getuid()}"))  # noqa: S108
+    try:
+        return private_folder(Path(named) if named else Path(f"/tmp/tunefront-{os.getuid()}"))  # noqa: S108
+    except MachineError as error:
+        text = f"leases of cores: {error}; or name another folder in {LEASES_FOLDER}"
+        raise MachineError(text) from error
 
 
 def _usable() -> Sequence[Core]:

@@ -26,7 +26,7 @@ INTERIM_ADDRESS = "TUNEFRONT_INTERIM"
 """Environment variable with the path of the socket; not set if there is no monitor."""
 LONGEST_ADDRESS = 100
 """Longest path of a socket in characters, a little below the limit of the system."""
-LONGEST_NAME = 50
+SOCKET_NAME_LENGTH = 50
 """Longest part of that path below the folder for temporary files."""
 SHUTDOWN_POLL_S = 0.1
 
@@ -91,7 +91,7 @@ def socket_folder() -> Iterator[Path]:
 
     It is in the folder for temporary files, or in `/tmp` if that one has a long path.
     """
-    long = len(tempfile.gettempdir()) > LONGEST_ADDRESS - LONGEST_NAME
+    long = len(tempfile.gettempdir()) > LONGEST_ADDRESS - SOCKET_NAME_LENGTH
     with scratch_folder(Path("/tmp") if long else None) as folder:  # noqa: S108
         yield folder
 

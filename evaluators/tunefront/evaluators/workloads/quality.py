@@ -1,6 +1,7 @@
 """The quality of a candidate: values and files."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,19 +36,27 @@ class Quality:
     predictions: Mapping[str, Array] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse more items than a record of each trial can hold.
+        """Refuse more items than a record of each trial can hold, and values that overflowed.
 
         Raises:
-            WorkloadError: If there are more than `MOST_ITEMS`.
+            WorkloadError: If there are more than `MOST_KEPT_ITEMS`.
+            EvaluationError: If a metric is not finite (cause "invalid output").
         """
-        if self.items.size > MOST_ITEMS:
+        for name, metric in self.metrics.items():
+            if not math.isfinite(metric.value):
+                raise EvaluationError(
+                    f"{name} is {metric.value}: the values of its items are not finite, or too "
+                    "large for a mean",
+                    cause="invalid output",
+                )
+        if self.items.size > MOST_KEPT_ITEMS:
             raise WorkloadError(
-                f"quality has {self.items.size:,} items, and at most {MOST_ITEMS:,} are kept for "
-                "comparisons; set workload.items, or return the means of groups of items"
+                f"quality has {self.items.size:,} items, and at most {MOST_KEPT_ITEMS:,} are kept "
+                "for comparisons; set workload.items, or return the means of groups of items"
             )
 
 
-MOST_ITEMS = 100_000
+MOST_KEPT_ITEMS = 100_000
 """Items that are kept with each trial: some 2 MB of its record."""
 
 
