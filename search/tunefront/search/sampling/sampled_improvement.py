@@ -12,7 +12,6 @@ from math import gamma, pi
 
 import numpy as np
 from scipy.special import ndtri
-from scipy.stats import qmc
 
 from tunefront.evaluators.statistics.arrays import Floats
 
@@ -32,6 +31,8 @@ def sampled_improvement(
         deviation: Predicted standard deviations, `(candidates, objectives)`, positive.
         samples: Number of samples, a power of two.
     """
+    from scipy.stats import qmc  # takes a second to import
+
     objectives = len(reference)
     span = reference - front.min(axis=0)
     drawn = ndtri(qmc.Sobol(2 * objectives, seed=0).random(samples))
