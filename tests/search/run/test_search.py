@@ -69,7 +69,7 @@ def test_rounds_that_the_deadline_prevents_are_reported(
     (found,) = (event for event in events if isinstance(event, ConfirmationShortened))
     assert (found.completed, found.planned, found.bound) == (1, 3, "budget.hours 1")
     assert event_text(found) == (
-        "confirmation ended after 1 of 3 rounds: budget.hours 1 reached; run the same command with "
+        "confirmation ended after 1 of 3 rounds to keep budget.hours 1; run the same command with "
         "more time to confirm"
     )
 
