@@ -212,8 +212,8 @@ def _(event: ConfirmationRoundFinished) -> str:
 @_text.register
 def _(event: ConfirmationShortened) -> str:
     return (
-        f"confirmation ended after {event.completed} of {event.planned} rounds to keep {event.bound}; "
-        "run the same command with more time to confirm"
+        f"confirmation ended after {event.completed} of {event.planned} rounds to keep "
+        f"{event.bound}; run the same command with more time to confirm"
     )
 
 
