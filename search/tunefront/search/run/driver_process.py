@@ -18,7 +18,7 @@ from pathlib import Path
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.results.metadata import log_path
 from tunefront.search.study.lock import Locked, hold_lock, holder
-from tunefront.search.text import OnMessage
+from tunefront.search.text import OnMessage, command_text
 from tunefront.spaces import StudyError
 
 DRIVER_START_S = 60.0
@@ -49,7 +49,7 @@ def only_driver(experiment: Experiment) -> Iterator[None]:
     except Locked as error:
         raise StudyError(
             f"{experiment.name} is being run already (lock: {path}); "
-            f"see `tunefront status {experiment.path}`"
+            f"see `{command_text('status', experiment.path)}`"
         ) from error
 
 
@@ -87,10 +87,10 @@ def detach(experiment: Experiment, arguments: Sequence[str], on_message: OnMessa
             lines = output.read().decode(errors="replace").splitlines()
         on_message("\n".join(lines[-LAST_LINES:]))
         return code
-    smoke = " --smoke" if experiment.smoke else ""
+    smoke = ["--smoke"] if experiment.smoke else []
     on_message(f"{experiment.name} runs in the background (pid {process.pid})")
-    on_message(f"watch: tunefront status {experiment.path}{smoke} --watch")
-    on_message(f"stop:  tunefront stop {experiment.path}{smoke}")
+    on_message(f"watch: {command_text('status', experiment.path, *smoke, '--watch')}")
+    on_message(f"stop:  {command_text('stop', experiment.path, *smoke)}")
     on_message(f"log:   {log}")
     return 0
 

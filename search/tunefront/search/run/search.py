@@ -139,6 +139,8 @@ def run_search(
         others = stack.enter_context(present(Lessee.this_process(experiment.name)))
         if others:
             on_event(OtherSearches(searches=others))
+        if not fresh:
+            read_record(experiment)  # raises an error if it belongs to another experiment
         check_tracking(experiment, on_event, fresh=fresh)
         cache_limit(stages_folder())
         prepare(experiment.prepare, on_event)

@@ -16,6 +16,7 @@ from tunefront.evaluators.isolation.codec import CodecError, from_plain, to_plai
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.metrics import QUALITY_DROP
 from tunefront.search.experiment.scarcity import near_zero_problem
+from tunefront.search.text import command_text
 from tunefront.spaces import Catalog, Configuration, StudyError
 
 from .confirmation import Confirmation
@@ -96,7 +97,7 @@ class Study:
         if not (experiment.results / STUDY_FILE).is_file():
             raise StudyError(
                 f"{experiment.name}: no record in {experiment.results}; "
-                f"start with `tunefront run {experiment.path}`"
+                f"start with `{command_text('run', experiment.path)}`"
             )
         read = read_study(experiment.results / STUDY_FILE, experiment.slug)
         return cls(experiment, read or _optuna_study(experiment, create=False))

@@ -23,6 +23,7 @@ from tunefront.search.results.result import Result, rounded
 from tunefront.search.results.view import TrialView
 from tunefront.search.study.outputs import outputs_of
 from tunefront.search.study.trial import Trial
+from tunefront.search.text import command_text
 from tunefront.spaces import TrackingError, show
 
 from .address import remember, shown_by
@@ -310,7 +311,7 @@ def _tags(view: TrialView, result: Result) -> dict[str, str]:
         "trust": view.trust_note,
         "mlflow.runColor": ROLE_COLOURS[view.role],
         "mlflow.note.content": search_note(view, result),
-        "mlflow.source.name": f"tunefront run {result.experiment.path}",
+        "mlflow.source.name": command_text("run", result.experiment.path),
     }
     if trial.reason:
         tags["proposed"] = trial.reason
