@@ -79,7 +79,7 @@ def prepare(step: Prepare | None, on_event: OnEvent) -> None:
     def fill(folder: Path) -> None:
         on_event(PreparationStarted(script=step.script, folder=step.folder))
         done = subprocess.run(
-            [sys.executable, str(step.script), str(folder)],
+            [sys.executable, str(step.script.absolute()), str(folder)],
             check=False,
             stdout=sys.stderr,
             env={**os.environ, "TQDM_DISABLE": "1"},  # no progress bars of libraries

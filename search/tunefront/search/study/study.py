@@ -23,6 +23,7 @@ from .confirmation import Confirmation
 from .derived_metrics import measurements_of
 from .outputs import write_trial_outputs
 from .sqlite_reader import ReadStudy, ReadTrial, read_study
+from .sqlite_url import optuna_url
 from .trial import Trial, TrialStatus
 
 if TYPE_CHECKING:
@@ -428,7 +429,7 @@ def _optuna_study(experiment: Experiment, *, create: bool) -> "optuna.Study":
     path = experiment.results / STUDY_FILE
     try:
         storage = optuna.storages.RDBStorage(
-            f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}}
+            optuna_url(path), engine_kwargs={"connect_args": {"timeout": 60}}
         )
         if not create:
             return optuna.load_study(study_name=experiment.slug, storage=storage)

@@ -22,6 +22,7 @@ from tunefront.search.report.front_chart import ROLE_COLOURS
 from tunefront.search.results.result import Result, rounded
 from tunefront.search.results.view import TrialView
 from tunefront.search.study.outputs import outputs_of
+from tunefront.search.study.sqlite_url import sqlite_path
 from tunefront.search.study.trial import Trial
 from tunefront.search.text import command_text
 from tunefront.spaces import TrackingError, show
@@ -113,7 +114,7 @@ class Projection(Tracker):
 
     def _make(self, name: str) -> str:
         location = None
-        if tracking_uri(self.experiment).startswith("sqlite:"):
+        if sqlite_path(tracking_uri(self.experiment)) is not None:
             location = artifact_folder(self.experiment).absolute().as_uri()
         tags = {SEARCH: self._search_id, "mlflow.experimentKind": "custom_model_development"}
         return str(self._client.create_experiment(name, artifact_location=location, tags=tags))

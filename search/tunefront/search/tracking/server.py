@@ -21,7 +21,7 @@ from tunefront.search.text import OnMessage, command_text
 from tunefront.spaces import TrackingError
 
 from .address import front_page_of
-from .store import artifact_folder, store_name, tracking_uri, ui_address
+from .store import artifact_folder, server_uri, store_name, tracking_uri, ui_address
 
 SERVER_FILE = "mlflow.server.json"
 HEALTH_TIMEOUT_S = 2.0
@@ -201,8 +201,8 @@ def _free(port: int) -> bool:
 
 
 def _start(experiment: Experiment, port: int, log: Path) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port)]
-    command += ["--backend-store-uri", tracking_uri(experiment), "--workers", "1"]
+    command = [sys.executable, "-P", "-m", "mlflow", "server", "--host", HOST, "--port", str(port)]
+    command += ["--backend-store-uri", server_uri(experiment), "--workers", "1"]
     command += ["--default-artifact-root", artifact_folder(experiment).absolute().as_uri()]
     environment = {
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # its store would stay in /dev/shm
@@ -212,7 +212,12 @@ def _start(experiment: Experiment, port: int, log: Path) -> "subprocess.Popen[by
     }
     with log.open("ab") as output:
         return subprocess.Popen(
-            command, stdout=output, stderr=output, env=environment, start_new_session=True
+            command,
+            stdout=output,
+            stderr=output,
+            env=environment,
+            cwd=log.parent,  # the server's own server puts its working folder on Python's path
+            start_new_session=True,
         )
 
 
