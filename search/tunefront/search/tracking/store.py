@@ -225,7 +225,7 @@ def _initialise(store: Path, artifacts: Path) -> None:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     _silence()
-    SqlAlchemyStore(mlflow_url(store), artifacts.as_uri())
+    SqlAlchemyStore(mlflow_url(store), artifacts.as_uri()).engine.dispose()
 
 
 def error_text(error: BaseException) -> str:
