@@ -135,8 +135,8 @@ def test_a_folder_that_is_not_utf8_is_refused_before_the_search(
     with pytest.raises(TrackingError) as caught:
         check_reachable(experiment)
     assert str(caught.value) == (
-        r"MLflow: the path '/a\udcff/results' holds the byte b'\xff', which is not UTF-8; rename the "
-        "folder, or set MLFLOW_TRACKING_URI to a file elsewhere"
+        r"MLflow: the path '/a\udcff/results' holds the byte b'\xff', which is not UTF-8; rename "
+        "the folder, or set MLFLOW_TRACKING_URI to a file elsewhere"
     )
 
 

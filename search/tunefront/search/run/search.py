@@ -322,10 +322,11 @@ class _SearchRun:
         return self.seconds * confirmation.share
 
     def _runner(self) -> Runner:
+        runnable = tuple(self.enumeration.runnable)  # built once
         return Runner(
             self.study,
-            build_sampler(self.experiment, self.enumeration.runnable),
-            self.enumeration.runnable,
+            build_sampler(self.experiment, runnable),
+            runnable,
             self.settings,
             concurrent=self.experiment.concurrent_trials,
             stopping=self._stopping(),

@@ -14,7 +14,7 @@ MOST_VALUES_PRINTED = 12
 
 def plan_lines(experiment: Experiment, enumeration: Enumeration) -> list[str]:
     """Format the plan of a search, for `--dry-run`."""
-    candidates = {experiment.space.catalog.up_to(c, "runtime") for c in enumeration.runnable}
+    candidates = experiment.space.count_candidates()
     budget = experiment.budget
     trials = min(budget.trials or len(enumeration.runnable), len(enumeration.runnable) + 1)
     hours = f", at most {budget.hours:g} h" if budget.hours is not None else ""
@@ -23,11 +23,11 @@ def plan_lines(experiment: Experiment, enumeration: Enumeration) -> list[str]:
         f"{experiment.name}: {experiment.workload.task}, model {experiment.workload.model}",
         f"machine: {experiment.space.context.hardware.summary()}",
         f"space: {counted(enumeration.total, 'configuration')}, {len(enumeration.runnable):,} can "
-        f"run here, {counted(len(candidates), 'different model')} to build",
+        f"run here, {counted(candidates, 'different model')} to build",
         f"plan: {counted(trials, 'trial')}{hours}, {experiment.concurrent_trials} at a time, "
         f"sampler {experiment.sampler}{_confirmation_text(experiment)}",
         *([f"first: the front of {experiment.warm_start}"] if experiment.warm_start else []),
-        _estimate_line(experiment, trials, len(candidates)),
+        _estimate_line(experiment, trials, candidates),
         f"baseline: {experiment.baseline.label()}",
         "objectives: " + ", ".join(f"{o.metric} ({o.direction})" for o in experiment.objectives),
         "limits: " + (", ".join(bound(experiment, one) for one in experiment.limits) or "none"),
