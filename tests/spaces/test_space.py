@@ -24,7 +24,7 @@ from tunefront.spaces import (
     Value,
     build_space,
 )
-from tunefront.spaces.enumeration import Runnable
+from tunefront.spaces.enumeration import RunnableConfigurations
 
 ContextOf = Callable[..., Context]
 CATALOG = builtin_catalog()
@@ -121,9 +121,9 @@ def test_what_is_built_when_it_is_read_is_what_is_listed(
     space = data.draw(small_spaces(context()))
     listed = list(space.enumerate().runnable)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tunefront.spaces.enumeration.MOST_LISTED", -1)
+        patch.setattr("tunefront.spaces.enumeration.MOST_BUILT", -1)
         found = space.enumerate().runnable
-    assert isinstance(found, Runnable)
+    assert isinstance(found, RunnableConfigurations)
     assert len(found) == len(listed)
     assert list(found) == listed
     places = range(-len(listed), len(listed))

@@ -16,7 +16,7 @@ from .configuration import Configuration
 from .errors import SpaceError
 from .rules import Context, Rule
 
-MOST_LISTED = 50_000
+MOST_BUILT = 50_000
 """Most configurations that are kept as a list; more are built when they are read."""
 
 
@@ -205,8 +205,8 @@ class DecisionDiagram:
 
     def runnable(self) -> Sequence[Configuration]:
         """Return the runnable configurations, in the order of the choices' values."""
-        found = Runnable(self.root)
-        return tuple(found) if len(found) <= MOST_LISTED else found
+        found = RunnableConfigurations(self.root)
+        return tuple(found) if len(found) <= MOST_BUILT else found
 
     def dropped(self) -> tuple[Dropped, ...]:
         """Return the excluded configurations by rule and reason, most first."""
@@ -305,7 +305,7 @@ class DecisionDiagram:
         return sum(self._size(depth + 1, {**values, choice.name: v}) for v in choice.values)
 
 
-class Runnable(Sequence[Configuration]):
+class RunnableConfigurations(Sequence[Configuration]):
     """The runnable configurations of a decision diagram; each is built when it is read."""
 
     __slots__ = ("_root",)

@@ -156,7 +156,7 @@ WHOLE = "a whole number of at most 64 bits is needed, but got "
         ("a: 1\nb: &b {self: *b}", f"FILE:2: {ALIAS}"),
         ("a: &a [1,\n*a]", f"FILE:2: {ALIAS}"),
         ("a: &a {b: 1}\nc: {<<: *a}", f"FILE:2: {ALIAS}"),
-        ("a:\n" + "[" * 3000, f"FILE:2: {DEEP}"),
+        ("a:\n  " + "[" * 3000, f"FILE:2: {DEEP}"),
         ("- " * 3000, f"FILE:1: {DEEP}"),
         ("a: " + "{a: " * 40, f"FILE:1: {DEEP}"),
         (f"a: 1\nseed: {2**64}", f"FILE:2: {WHOLE}{2**64}"),

@@ -11,7 +11,7 @@ import yaml
 
 LARGEST_BYTES = 64 * 1024
 """Largest experiment file."""
-DEEPEST = 32
+MOST_NESTED = 32
 """Largest number of nested lists and mappings."""
 INTEGERS = range(-(2**63), 2**63)
 """The whole numbers that a file can hold: those of 64 bits, which every library converts."""
@@ -51,8 +51,8 @@ class _Loader(yaml.SafeLoader):
         """Compose a node unless it is nested too deeply, or repeats a list or a mapping."""
         mark, repeated = self.peek_event().start_mark, self.check_event(yaml.AliasEvent)
         self._depth += 1
-        if self._depth > DEEPEST:
-            raise _refused(f"lists and mappings can be nested {DEEPEST} deep, not deeper", mark)
+        if self._depth > MOST_NESTED:
+            raise _refused(f"lists and mappings can be nested {MOST_NESTED} deep, not deeper", mark)
         node = super().compose_node(parent, index)
         self._depth -= 1
         if repeated and not isinstance(node, yaml.ScalarNode):
