@@ -264,6 +264,24 @@ def test_defaults_of_choices_are_filled_in_by_complete_alone(folder: str) -> Non
     assert [found for path in sources(folder) for found in choices_read_with_a_default(path)] == []
 
 
+def commands_of_python(path: Path) -> Iterator[list[str]]:
+    """The constant words of every list or tuple that starts a module or a program of Python's."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.List | ast.Tuple):
+            words = [ast.unparse(one) for one in node.elts]
+            if "'-m'" in words or "'-c'" in words:
+                yield words
+
+
+@pytest.mark.parametrize("folder", FOLDERS[1:])
+def test_no_process_has_the_working_folder_on_pythons_path(folder: str) -> None:
+    """With `-m` alone, a `queue.py` in the user's working folder would run instead of Python's."""
+    found = {str(p.relative_to(ROOT)): list(commands_of_python(p)) for p in sources(folder)}
+    commands = [(path, words) for path, several in found.items() for words in several]
+    assert len(commands) >= 2
+    assert [(path, words) for path, words in commands if "'-P'" not in words] == []
+
+
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_importing_loads_no_heavy_library(folder: str) -> None:
     loaded = run(f"import sys, json, tunefront.{folder}; print(json.dumps(list(sys.modules)))")

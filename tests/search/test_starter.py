@@ -54,6 +54,14 @@ def test_quantization_methods_are_those_of_the_runtimes_that_are_installed(
     assert space["quantization_method"] == ["dynamic", "rtn"]
 
 
+@pytest.mark.parametrize("path", ["a #1: b/model", "- x", "true", "12", "q\"uo'te", "\u6a21\n\x7f"])
+def test_any_path_is_read_back_as_it_was_given(tmp_path: Path, path: str) -> None:
+    file = tmp_path / "experiment.yaml"
+    starter.write_starter(file, task="causal-lm", model=path, data=path)
+    written = yaml.safe_load(file.read_text(encoding="utf-8"))["workload"]
+    assert written == {"task": "causal-lm", "model": path, "data": path}
+
+
 def test_threads_are_at_most_the_physical_cores(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

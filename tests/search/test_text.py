@@ -1,8 +1,11 @@
 """Words for what is printed."""
 
+import shlex
+from pathlib import Path
+
 import pytest
 
-from tunefront.search.text import counted, duration_text, listed
+from tunefront.search.text import command_text, counted, duration_text, listed
 
 
 @pytest.mark.parametrize(
@@ -26,6 +29,23 @@ def test_of_many_numbers_the_first_and_the_last_are_named(
     numbers: list[int], expected: str
 ) -> None:
     assert listed(numbers) == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("experiments/minilm", "tunefront run experiments/minilm --smoke"),
+        ("my search/a.yaml", "tunefront run 'my search/a.yaml' --smoke"),
+        ("it's;rm -rf", """tunefront run 'it'"'"'s;rm -rf' --smoke"""),
+        ("$(id)\n", "tunefront run '$(id)\n' --smoke"),
+        ("-f.yaml", "tunefront run ./-f.yaml --smoke"),
+    ],
+)
+def test_a_command_can_be_copied(path: str, expected: str) -> None:
+    command = command_text("run", Path(path), "--smoke")
+    assert command == expected
+    program, verb, named, option = shlex.split(command)
+    assert (program, verb, Path(named), option) == ("tunefront", "run", Path(path), "--smoke")
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,18 @@ def test_a_number_beyond_its_bounds_is_refused(value: float) -> None:
     assert str(caught.value) == f"threads: `1 <= threads <= 1024` must hold, but got {value:g}"
 
 
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_number_without_bounds_is_finite(whole: bool) -> None:
+    kind = ChoiceKind(name="x", stage="model", default=0, help="", whole=whole)
+    assert refusal(kind, float("inf")) == "x: a finite number is needed, but got inf"
+
+
+def test_a_doubling_range_can_span_all_numbers() -> None:
+    kind = ChoiceKind(name="x", stage="model", default=0, help="")
+    values = kind.choice({"low": 5e-324, "high": 1e308, "log": True}).values
+    assert (len(values), values[0], values[-1]) == (2098, 5e-324, 2.0**1023)
+
+
 def test_a_broken_number_is_refused_where_a_whole_one_is_needed() -> None:
     assert refusal(WHOLE, 1.5) == "threads: a whole number is needed, but got 1.5"
 

@@ -1,5 +1,6 @@
 """The space: enumeration against a product and a filter, completion, conditions, refusals."""
 
+import tracemalloc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import product
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from tunefront.evaluators import builtin_catalog
 from tunefront.spaces import (
+    STAGES,
     Choice,
     Condition,
     Configuration,
@@ -18,9 +20,11 @@ from tunefront.spaces import (
     Rule,
     SearchSpace,
     SpaceError,
+    Stage,
     Value,
     build_space,
 )
+from tunefront.spaces.enumeration import RunnableConfigurations
 
 ContextOf = Callable[..., Context]
 CATALOG = builtin_catalog()
@@ -45,7 +49,8 @@ def small_spaces(draw: st.DrawFn, context: Context) -> SearchSpace:
         parents = draw(st.lists(st.sampled_from(names[:place]), max_size=2)) if place else []
         when = tuple(only(parent, *draw(_subsets(3, least=1))) for parent in parents)
         default = draw(st.integers(0, 3))
-        choices.append(replace(plain(name, *values, when=when), default=default))
+        stage: Stage = draw(st.sampled_from(STAGES))
+        choices.append(replace(plain(name, *values, when=when), default=default, stage=stage))
     rules = draw(st.lists(_rules(names), max_size=3))
     return SearchSpace(
         choices=tuple(draw(st.permutations(choices))),
@@ -107,6 +112,61 @@ def test_small_spaces_are_listed_as_brute_force_lists_them(
 ) -> None:
     space = data.draw(small_spaces(context()))
     agrees_with_brute_force(space, space.enumerate())
+
+
+@given(st.data())
+def test_what_is_built_when_it_is_read_is_what_is_listed(
+    context: ContextOf, data: st.DataObject
+) -> None:
+    space = data.draw(small_spaces(context()))
+    listed = list(space.enumerate().runnable)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tunefront.spaces.enumeration.MOST_BUILT", -1)
+        found = space.enumerate().runnable
+    assert isinstance(found, RunnableConfigurations)
+    assert len(found) == len(listed)
+    assert list(found) == listed
+    places = range(-len(listed), len(listed))
+    assert [found[place] for place in places] == [listed[place] for place in places]
+    assert list(found[1:3]) == listed[1:3]
+    with pytest.raises(IndexError):
+        found[len(listed)]
+    everything = every_configuration(space) | {Configuration({"z": 1}), Configuration({})}
+    assert {one for one in everything if one in found} == set(listed)
+    assert "a" not in found
+
+
+@given(st.data())
+def test_candidates_are_counted_as_a_list_is(context: ContextOf, data: st.DataObject) -> None:
+    space = data.draw(small_spaces(context()))
+    built = {choice.name for choice in space.choices if choice.stage != "execution"}
+    candidates = {
+        Configuration({name: value for name, value in one.items() if name in built})
+        for one in space.enumerate().runnable
+    }
+    assert space.count_candidates() == len(candidates)
+
+
+def test_a_million_configurations_are_counted_without_being_built(context: ContextOf) -> None:
+    choices = tuple(plain(name, *range(10)) for name in "abcdef")
+    never = Rule(
+        name="never",
+        choices=("b", "e"),
+        reason=lambda _, b, e: "they add up to 18" if b + e == 18 else None,
+    )
+    space = SearchSpace(choices=choices, context=context(), catalog=CATALOG, rules=(never,))
+    tracemalloc.start()
+    found = space.enumerate()
+    assert len(found.runnable) == 990_000
+    assert [(drop.count, dict(drop.values)) for drop in found.dropped] == [
+        (10_000, {"b": (9,), "e": (9,)})
+    ]
+    assert found.runnable[-1] == Configuration(dict.fromkeys("abcdf", 9) | {"e": 8})
+    assert Configuration(dict.fromkeys("abcdef", 9)) not in found.runnable
+    assert space.count_candidates() == 1
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,7 +318,7 @@ def test_a_rule_may_speak_at_defaults_alone(context: ContextOf) -> None:
     found = build_space({"threads": [1, 2]}, context(libraries={}), CATALOG).enumerate()
     (drop,) = found.dropped
     assert (drop.reason, drop.count, dict(drop.values)) == ("torch not installed", 2, {})
-    assert found.runnable == ()
+    assert list(found.runnable) == []
     assert found.total == 2
 
 

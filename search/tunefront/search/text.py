@@ -1,6 +1,8 @@
-"""Formatting of counts, durations, lists of trials and single lines of text."""
+"""Formatting of counts, durations, commands, lists of trials and single lines of text."""
 
+import shlex
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from tunefront.evaluators.isolation.cores import OnWait
 
@@ -32,6 +34,19 @@ def listed(numbers: Sequence[int]) -> str:
 def one_line(text: str) -> str:
     """Return a text as one line: line breaks become `⏎`, repeated spaces one; never empty."""
     return " ".join(text.replace("\n", " ⏎ ").split()) or "(nothing)"
+
+
+def command_text(*words: str | Path) -> str:
+    """Format a `tunefront` command for copying: every word is quoted where a shell needs it.
+
+    A path that begins with a hyphen would be taken for an option, and gets a leading `./`.
+    """
+    return shlex.join(["tunefront", *map(_command_word, words)])
+
+
+def _command_word(word: str | Path) -> str:
+    text = str(word)
+    return f"./{text}" if isinstance(word, Path) and text.startswith("-") else text
 
 
 def duration_text(seconds: float) -> str:

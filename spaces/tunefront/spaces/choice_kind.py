@@ -75,6 +75,8 @@ class ChoiceKind:
                 f"{self.name}: `{self.low:g} <= {self.name} <= {self.high:g}` must hold, "
                 f"but got {value:g}"
             )
+        if math.isinf(value):
+            raise SpaceError(f"{self.name}: a finite number is needed, but got {value:g}")
         if self.whole and value != int(value):
             raise SpaceError(f"{self.name}: a whole number is needed, but got {value:g}")
         if self.numbers and value not in self.numbers:
@@ -164,7 +166,8 @@ class ChoiceKind:
             raise SpaceError(f"{self.name}: a range has either step or log, but got both")
         if low <= 0:
             raise SpaceError(f"{self.name}: `low > 0` must hold with log, but got {low:g}")
-        return [low * 2**i for i in range(math.floor(math.log2(high / low) + 1e-9) + 1)]
+        doublings = math.floor(math.log2(high) - math.log2(low) + 1e-9)  # high / low can overflow
+        return [math.ldexp(low, i) for i in range(doublings + 1)]
 
 
 def _conditions(name: str, written: object) -> tuple[Condition, ...]:

@@ -1,12 +1,12 @@
 """The search space: its configurations, and the excluded ones with their reasons."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .catalog import Catalog
 from .choice import Choice, Value
 from .configuration import Configuration
-from .enumeration import Decisions, Dropped, Enumeration, Region, RegionCount, SpaceWalk
+from .enumeration import DecisionDiagram, Decisions, Enumeration, Region, RegionCount
 from .errors import SpaceError, did_you_mean
 from .rules import Context, Rule
 
@@ -115,7 +115,7 @@ class SearchSpace:
         return active == len(configuration) and self.obstacle(configuration) is None
 
     def count(self, regions: Sequence[Region]) -> list[int]:
-        """RegionCount the runnable configurations of each region that are in no earlier region.
+        """Count the runnable configurations of each region that are in no earlier region.
 
         Nothing is enumerated: subspaces that differ only in choices that no later rule, condition
         or region depends on are counted once, so the time depends on the rules, not on the size of
@@ -130,28 +130,19 @@ class SearchSpace:
         Raises:
             SpaceError: If more than `limit` configurations are runnable.
         """
-        walk = SpaceWalk(decisions=self._decisions())
-        runnable: list[Configuration] = []
-        for configuration in walk.configurations():
-            runnable.append(configuration)
-            if len(runnable) > limit:
-                raise SpaceError(
-                    f"space: at most {limit:,} runnable configurations are listed, but this one "
-                    "holds more; use coarser ranges or fewer choices"
-                )
-        dropped = [
-            Dropped(
-                rule=rule,
-                values={name: tuple(values) for name, values in found.values.items()},
-                reason=reason,
-                count=found.count,
-            )
-            for (rule, reason), found in walk.dropped.items()
-        ]
-        return Enumeration(
-            runnable=tuple(runnable),
-            dropped=tuple(sorted(dropped, key=lambda drop: -drop.count)),
-        )
+        diagram = DecisionDiagram(self._decisions(), limit)
+        return Enumeration(runnable=diagram.runnable(), dropped=diagram.dropped())
+
+    def count_candidates(self) -> int:
+        """Return the number of different runnable configurations up to the runtime stage."""
+        execution = frozenset(c.name for c in self.choices if c.stage == "execution")
+        first = tuple(choice for choice in self.choices if choice.name not in execution)
+        if any(condition.choice in execution for choice in first for condition in choice.when):
+            runnable = self.enumerate().runnable
+            return len({tuple(i for i in one.items() if i[0] not in execution) for one in runnable})
+        last = tuple(choice for choice in self.choices if choice.name in execution)
+        decisions = replace(self._decisions(), choices=first + last)
+        return DecisionDiagram(decisions).count_before(execution)
 
 
 def build_space(written: Mapping[str, object], context: Context, catalog: Catalog) -> SearchSpace:

@@ -65,6 +65,23 @@ def task(tmp_path: Path, slim: Isolation) -> Task[dict[str, Any]]:
     )
 
 
+def test_modules_in_the_working_folder_are_not_imported(
+    tmp_path: Path, task: Task[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A user's `queue.py` neither runs nor hides Python's."""
+    for name in ("queue", "statistics", "numpy"):
+        (tmp_path / f"{name}.py").write_text(
+            f"open({str(tmp_path / 'ran')!r}, 'w')\nraise KeyError"
+        )
+    monkeypatch.chdir(tmp_path)
+    isolation = Isolation()
+    try:
+        assert isolation.run(task)["doubled"] == 42
+    finally:
+        isolation.close()
+    assert not (tmp_path / "ran").exists()
+
+
 def alive(pid: int) -> bool:
     """Whether a process is there and no zombie."""
     try:

@@ -1,5 +1,6 @@
 """Experiment files as text: lines, repeated keys, overrides, and nothing but our own errors."""
 
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunefront.search.experiment.document import Document, find_experiment, read_document, slug_of
+from tunefront.search.experiment.yaml_reader import LARGEST_BYTES
 from tunefront.search.study.atomic_write import write_whole
 from tunefront.spaces import ExperimentError
 
@@ -115,8 +117,16 @@ def test_a_file_must_hold_keys_and_values(file: Path, text: str, kind: str) -> N
         ("a: 1\n b: 2", "FILE:2: not YAML: mapping values are not allowed here"),
         ("a: 1\n? [b]\n: c", "FILE:2: not YAML: found unhashable key"),
         ("a: *b", "FILE:1: not YAML: found undefined alias 'b'"),
-        ("a: 2001-13-45", "FILE: not YAML: month must be in 1..12"),
-        ("[" * 3000, "FILE: not YAML: maximum recursion depth exceeded"),
+        ("a: 1\nb: 2001-13-45", "FILE:2: not YAML: month must be in 1..12"),
+        ("a: !!int x", "FILE:1: not YAML: invalid literal for int() with base 10: 'x'"),
+        (
+            "a: !!bool x",
+            "FILE:1: not YAML: 'x' does not fit the tag 'tag:yaml.org,2002:bool'",
+        ),
+        (
+            "a: !!timestamp x",
+            "FILE:1: not YAML: 'x' does not fit the tag 'tag:yaml.org,2002:timestamp'",
+        ),
         ("--- a\n--- b", "FILE:2: not YAML: but found another document"),
         (
             "a: !!python/object:os.system x",
@@ -127,6 +137,60 @@ def test_a_file_must_hold_keys_and_values(file: Path, text: str, kind: str) -> N
 )
 def test_what_is_not_yaml_is_refused_with_its_line(file: Path, text: str, expected: str) -> None:
     assert refusal(file, text).startswith(expected)
+
+
+EXPLODING = "a: &a [lol]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n"
+    for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
+"""Each of nine lists repeats the one before it nine times."""
+ALIAS = "an alias can repeat a single value, not a list or a mapping"
+DEEP = "lists and mappings can be nested 32 deep, not deeper"
+WHOLE = "a whole number of at most 64 bits is needed, but got "
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (EXPLODING, f"FILE:2: {ALIAS}"),
+        ("a: 1\nb: &b {self: *b}", f"FILE:2: {ALIAS}"),
+        ("a: &a [1,\n*a]", f"FILE:2: {ALIAS}"),
+        ("a: &a {b: 1}\nc: {<<: *a}", f"FILE:2: {ALIAS}"),
+        ("a:\n  " + "[" * 3000, f"FILE:2: {DEEP}"),
+        ("- " * 3000, f"FILE:1: {DEEP}"),
+        ("a: " + "{a: " * 40, f"FILE:1: {DEEP}"),
+        (f"a: 1\nseed: {2**64}", f"FILE:2: {WHOLE}{2**64}"),
+        (f"a: -{2**63 + 1}", f"FILE:1: {WHOLE}-{2**63 + 1}"),
+        ("a: " + "9" * 5000, f"FILE:1: {WHOLE}{'9' * 60}..."),
+        ("a: 0x" + "f" * 5000, f"FILE:1: {WHOLE}0x{'f' * 58}..."),
+        (r'a: "b\0"', r"FILE:1: a text can't hold the character '\x00'"),
+        (r'a: "b\ud83d"', r"FILE:1: a text can't hold the character '\ud83d'"),
+    ],
+)
+def test_yaml_that_breaks_a_rule_is_refused_with_its_line(
+    file: Path, text: str, expected: str
+) -> None:
+    assert refusal(file, text) == expected
+
+
+def test_single_values_can_be_repeated_and_lists_be_nested(file: Path) -> None:
+    assert read(file, "a: &b 3\nc: [*b, *b]").values == {"a": 3, "c": [3, 3]}
+    nested = read(file, "a: " + "[" * 31 + "]" * 31)
+    assert str(nested.values["a"]) == "[" * 31 + "]" * 31
+
+
+@pytest.mark.parametrize("number", [2**63 - 1, -(2**63)])
+def test_whole_numbers_have_64_bits(file: Path, number: int) -> None:
+    assert read(file, f"a: {number}").values == {"a": number}
+
+
+def test_a_large_file_is_refused_before_it_is_parsed(file: Path) -> None:
+    text = "# comment\na: 1\n"
+    assert read(file, text.ljust(LARGEST_BYTES)).values == {"a": 1}
+    assert refusal(file, text.ljust(LARGEST_BYTES + 1)) == (
+        "FILE: an experiment file has at most 64 kB, but this one has more; write long lists as "
+        "ranges, and data into a file of its own"
+    )
 
 
 def test_what_is_not_text_is_refused(file: Path) -> None:
@@ -166,8 +230,19 @@ def test_an_override_below_a_value_is_refused(file: Path) -> None:
     assert refusal(file, "a: {b: []}", "a.b.c=2") == "--set a.b.c=2: b holds no keys"
 
 
-def test_an_override_that_is_not_yaml_is_refused(file: Path) -> None:
-    assert refusal(file, "a: 1", "a=[1").startswith("--set a=[1: not YAML: while parsing")
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("a=[1", "not YAML: expected ',' or ']', but got '<stream end>'"),
+        ("a=2001-13-45", "not YAML: month must be in 1..12"),
+        (f"a={2**64}", f"{WHOLE}{2**64}"),
+        ("a=&a [*a]", ALIAS),
+    ],
+)
+def test_an_override_that_breaks_a_rule_of_yaml_is_refused(
+    file: Path, override: str, expected: str
+) -> None:
+    assert refusal(file, "a: 1", override) == f"--set {override}: {expected}"
 
 
 @given(st.text())
@@ -213,10 +288,39 @@ def test_a_file_is_written_whole_below_folders_that_are_made(tmp_path: Path) -> 
         ("  a__b  ", "a-b"),
         ("../etc/passwd", "etc-passwd"),
         ("???", "experiment"),
+        ("MiniLM (smoke)", "minilm-smoke"),
+        ("a" * 200, "a" * 200),
+        ("\u6a21\u578b", "experiment-c98e118e"),
+        ("Mod\u00e8le v2", "modele-v2-b3d83cd2"),
+        ("b" * 201, "b" * 60 + "-" + sha256(b"b" * 201).hexdigest()[:8]),
     ],
 )
 def test_a_name_becomes_a_file_name(name: str, slug: str) -> None:
     assert slug_of(name) == slug
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("\u6a21\u578b", "\u5b9f\u9a13"),
+        ("\u00e9", "e"),
+        ("\u00e9", "\u00e8"),
+        ("\U0001f680", "\U0001f525"),
+        ("\u00df", "ss"),
+        ("a" * 250, "a" * 251),
+    ],
+)
+def test_names_of_other_letters_have_other_slugs(one: str, other: str) -> None:
+    assert slug_of(one) != slug_of(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("\u00c9t\u00e9 1", "\u00e9t\u00e9-1"), ("\u00e9", "e\u0301")]
+)
+def test_case_separators_and_ways_to_write_a_letter_make_no_difference(
+    one: str, other: str
+) -> None:
+    assert slug_of(one) == slug_of(other)
 
 
 @given(st.text())

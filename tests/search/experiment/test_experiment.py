@@ -329,6 +329,21 @@ def test_a_smoke_run_is_short_whatever_is_asked_for(load: Load) -> None:
             "FILE:2: workload: architecture: only task custom declares it, but the task is "
             "causal-lm, which has its own; remove the key",
         ),
+        ("space.preset=[1]", "--set space.preset: unknown preset [1]; known: cpu-inference, "),
+        (
+            "space.runtime=[{a: b}, [1]]",
+            "--set space.runtime: unknown value {'a': 'b'}; known: ",
+        ),
+        ("space.threads=[[1]]", "--set space.threads: a number is needed, but got [1]"),
+        (
+            "baseline.runtime={a: b}",
+            "--set baseline.runtime: unknown value {'a': 'b'}; known: ",
+        ),
+        ("baseline.threads=[1]", "--set baseline.threads: a number is needed, but got [1]"),
+        (
+            "space.mine={stage: model, values: [1, .inf]}",
+            "--set space.mine: a finite number is needed, but got inf",
+        ),
         ("space.preset=cpu", "--set space.preset: unknown preset 'cpu'; known: cpu-inference, "),
         ("space.preset=cpu-smal", "--set space.preset: unknown preset 'cpu-smal'; did you mean "),
         ("space.thread=[1]", "--set space.thread: unknown choice 'thread'; did you mean 'thread"),

@@ -17,7 +17,12 @@ from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.search import Experiment, load_experiment
 from tunefront.search.cli import tunefront
 from tunefront.search.results.archive import experiment_of, load_searched, open_search, read_search
-from tunefront.search.results.metadata import METADATA_FILE, archive_record, write_record
+from tunefront.search.results.metadata import (
+    METADATA_FILE,
+    archive_record,
+    read_record,
+    write_record,
+)
 from tunefront.search.study.study import Study
 from tunefront.spaces import ExperimentError, StudyError, TunefrontError
 
@@ -79,6 +84,31 @@ def test_a_file_that_has_changed_or_is_gone_changes_nothing(
     experiment.path.unlink()
     assert read_search(experiment.results) == before
     assert before.result.front.trials[0].value("throughput") == 300.0
+
+
+def test_the_record_of_another_name_is_refused(begun: Callable[..., Experiment]) -> None:
+    """`x v1` and `X_V1` give the same folder."""
+    experiment = begun("one", text=TEXT.replace("Made up", "x v1"))
+    text = (
+        f"{experiment.results} is the record of 'x v1', not of 'X_V1': both names give the same "
+        "folder; choose a name that differs in letters or digits, or start again with --fresh"
+    )
+    experiment.path.write_text(TEXT.replace("Made up", "X_V1"))
+    for read in (read_search, load_searched):
+        with pytest.raises(StudyError) as caught:
+            read(experiment.path)
+        assert str(caught.value) == text
+    other = load_experiment(experiment.path)
+    assert other.results == experiment.results
+    archive_record(other)
+    assert read_record(other) == {}
+
+
+def test_a_quick_check_is_not_the_search_of_that_name(begun: Callable[..., Experiment]) -> None:
+    experiment = begun("one", text=TEXT.replace("Made up", "x smoke"))
+    experiment.path.write_text(TEXT.replace("Made up", "x"))
+    with pytest.raises(StudyError, match=r"is the record of 'x smoke', not of 'x \(smoke\)'"):
+        read_record(load_experiment(experiment.path, smoke=True))
 
 
 def test_files_that_only_a_run_needs_may_be_gone(begun: Callable[..., Experiment]) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from tunefront.search import Experiment
 from tunefront.search.tracking.empty_store import copy_empty, empty_store, keep_empty
-from tunefront.search.tracking.store import connect
+from tunefront.search.tracking.store import artifact_folder, connect
 
 Rows = dict[str, list[tuple[object, ...]]]
 
@@ -53,17 +53,16 @@ def test_the_next_store_is_a_copy_that_knows_its_own_place(
     made: Path,
     load: Callable[..., Experiment],
     monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
 ) -> None:
     def refuse(engine: object) -> None:
         raise AssertionError("made step by step")
 
     monkeypatch.setattr(mlflow.store.db.utils, "_initialize_tables", refuse)
-    monkeypatch.chdir(tmp_path)
-    client = connect(load())
+    experiment = load()
+    client = connect(experiment)
     (default,) = client.search_experiments()
     assert (default.experiment_id, default.name) == ("0", "Default")
-    assert str(tmp_path) in default.artifact_location
+    assert default.artifact_location == f"{artifact_folder(experiment).as_uri()}/0"
     assert client.create_experiment("first") == "1"
 
 

@@ -14,6 +14,7 @@ from tunefront.search.study.study import Study
 from tunefront.search.tracking import server as ui
 from tunefront.search.tracking.address import remember
 from tunefront.search.tracking.server import SERVER_FILE, note_server, serve, server_of, stop_server
+from tunefront.search.tracking.store import server_uri
 from tunefront.search.tracking.views import View
 from tunefront.spaces import StudyError, TrackingError
 
@@ -82,6 +83,24 @@ def test_a_server_that_ends_at_once_is_reported(
     with pytest.raises(TrackingError, match=r"the server ended at once; see .*mlflow\.log"):
         serve_quietly(experiment, free_port())
     assert not (experiment.results.parent / SERVER_FILE).exists()
+
+
+def test_the_server_imports_nothing_from_the_working_folder(
+    experiment: Experiment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Uvicorn, which MLflow starts, puts its working folder first on the import path."""
+    shown = tmp_path / "shown"
+    program = tmp_path / "python"
+    program.write_text(f'#!/bin/sh\npwd > {shown}; printf "%s\\n" "$@" >> {shown}\n')
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(TrackingError, match="the server ended at once"):
+        serve_quietly(experiment, free_port())
+    folder, *arguments = shown.read_text().splitlines()
+    assert folder == str(experiment.results.parent)
+    assert arguments[:4] == ["-P", "-m", "mlflow", "server"]
+    assert server_uri(experiment) in arguments
 
 
 def test_a_server_that_does_not_come_up_is_ended(

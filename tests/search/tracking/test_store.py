@@ -5,13 +5,25 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.search.conftest import FILE
 
-from tunefront.search import Experiment
-from tunefront.search.tracking.store import connect, error_text, only_writer
-from tunefront.spaces import TrackingError
+from tunefront.search import Experiment, load_experiment
+from tunefront.search.tracking.store import (
+    artifact_folder,
+    check_reachable,
+    connect,
+    connect_to,
+    error_text,
+    only_writer,
+    server_uri,
+    store_name,
+    tracking_uri,
+)
+from tunefront.spaces import Hardware, TrackingError
 
 CONNECT = """
 import os, signal, sys, threading
@@ -89,6 +101,57 @@ def test_a_store_that_is_none_is_reported(experiment: Experiment) -> None:
         connect(experiment)
 
 
+@pytest.mark.parametrize(
+    "name", ["a%20b", "q?x=1#y", 'it\'s "quoted"\n:x', "{x} \u6a21\u578b", "\\d"]
+)
+def test_any_folder_holds_a_store_with_its_files(
+    tmp_path: Path, laptop: Hardware, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    file = tmp_path / name / "experiment.yaml"
+    file.parent.mkdir()
+    file.write_text(FILE)
+    monkeypatch.chdir(file.parent)
+    experiment = load_experiment(file, hardware=laptop)
+    check_reachable(experiment)
+    client = connect(experiment)
+    location = artifact_folder(experiment).as_uri()
+    run = client.create_run(client.create_experiment("one", artifact_location=location))
+    client.log_text(run.info.run_id, "written", "file.txt")
+    again = connect_to(tracking_uri(experiment), make=False)
+    assert [found.path for found in again.list_artifacts(run.info.run_id)] == ["file.txt"]
+    stored = [path.read_text() for path in artifact_folder(experiment).rglob("file.txt")]
+    assert stored == ["written"]
+    assert (experiment.results.parent / "mlflow.db").is_file()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert store_name(experiment) == f"sqlite:///{experiment.results.parent / 'mlflow.db'}"
+
+
+def test_a_folder_that_is_not_utf8_is_refused_before_the_search(
+    load: Callable[..., Experiment], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    experiment = replace(load(), record_folder=Path("/a\udcff/results/x"))
+    with pytest.raises(TrackingError) as caught:
+        check_reachable(experiment)
+    assert str(caught.value) == (
+        r"MLflow: the path '/a\udcff/results' holds the byte b'\xff', which is not UTF-8; rename "
+        "the folder, or set MLFLOW_TRACKING_URI to a file elsewhere"
+    )
+
+
+def test_a_relative_address_is_made_absolute_for_the_server(
+    experiment: Experiment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///a%2520b/x.db")
+    assert server_uri(experiment) == f"sqlite+pysqlite:///{tmp_path}/a%2520b/x.db"
+    assert store_name(experiment) == f"sqlite:///{tmp_path}/a%20b/x.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@host")
+    assert server_uri(experiment) == "http://me:secret@host"
+    assert store_name(experiment) == "http://host"
+
+
 def test_one_process_writes(experiment: Experiment) -> None:
     with only_writer(experiment):
         pass
@@ -110,6 +173,7 @@ def test_errors_in_a_line() -> None:
     assert error_text(RuntimeError("one\ntwo")) == "one"
     assert error_text(RuntimeError()) == "RuntimeError"
     assert error_text(RuntimeError("at http://me:secret@host/api")) == "at http://host/api"
+    assert error_text(RuntimeError("at sqlite:////me@home/a.db")) == "at sqlite:////me@home/a.db"
     assert error_text(TrackingError("MLflow: said already")) == "said already"
 
 

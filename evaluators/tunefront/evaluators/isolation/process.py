@@ -177,7 +177,7 @@ class _Server:
         }
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tunefront.evaluators.isolation.forkserver", *imports],
+            [sys.executable, "-P", "-m", "tunefront.evaluators.isolation.forkserver", *imports],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

@@ -44,6 +44,7 @@ def main() -> None:
     if options is None:
         return
     folder = Path(options["folder"])
+    _leave_working_folder(options["search"])
     try:
         with ray_session(options["cores"], options["gpus"], folder):
             nodes = _nodes(Path(options["search"]))
@@ -52,6 +53,13 @@ def main() -> None:
             _serve(channel, folder / "tune", usable_nodes(nodes))
     except ClusterError as error:
         channel.send(kind="refused", reason=str(error))
+
+
+def _leave_working_folder(folder: str) -> None:
+    """Change to a folder without Python files; Ray adds it to the import path of its workers."""
+    entries = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    os.environ["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, entries))
+    os.chdir(folder)
 
 
 def _nodes(search: Path) -> list[Node]:

@@ -7,6 +7,7 @@ detects its exit within seconds, restarts it, and runs the unfinished trials aga
 
 import os
 import queue
+import re
 import shutil
 import subprocess
 import sys
@@ -176,15 +177,19 @@ def _offer(jobs: Jobs) -> dict[str, Any]:
 def ray_folder_of(folder: Path) -> Path:
     """Return the folder for Ray's files: `ray` in the search's folder, or a short temporary path.
 
+    Ray puts the path into command lines, addresses and patterns of its logs; the temporary one is
+    used unless the path has plain characters only.
+
     The temporary path is in a folder that only this user can access.
 
     With a cluster the folder is always in the search's folder: it holds only Tune's files, no
     sockets, and every node needs to see it.
     """
     own = folder / "ray"
-    if len(str(own)) <= LONGEST_FOLDER or os.environ.get("RAY_ADDRESS"):
+    plain = re.fullmatch(r"[\w./-]*", str(own), re.ASCII)
+    if (plain and len(str(own)) <= LONGEST_FOLDER) or os.environ.get("RAY_ADDRESS"):
         return own
-    name = sha256(str(folder).encode()).hexdigest()[:10]
+    name = sha256(os.fsencode(folder)).hexdigest()[:10]
     return private_folder(Path(tempfile.gettempdir()) / f"tunefront-{os.getuid()}") / name
 
 
@@ -235,7 +240,7 @@ class _Service:
         self._messages: queue.Queue[Mapping[str, Any] | None] = queue.Queue()
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tunefront.search.cluster.service"],
+                [sys.executable, "-P", "-m", "tunefront.search.cluster.service"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=output,

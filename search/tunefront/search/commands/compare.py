@@ -65,6 +65,7 @@ def _named(result: "Result", names: Sequence[str]) -> list["Trial"]:
     Raises:
         ExperimentError: If only the baseline is named, or a trial does not exist.
     """
+    from tunefront.search.text import command_text
     from tunefront.spaces import ExperimentError
 
     found = {trial.number: trial for trial in (find(result, name) for name in names)}
@@ -73,7 +74,8 @@ def _named(result: "Result", names: Sequence[str]) -> list["Trial"]:
     if len(found) == 1:
         raise ExperimentError(
             "compare: at least one trial besides the baseline is needed, but got only "
-            f"{result.trials[0].name()}; `tunefront show {result.experiment.path} --all` lists them"
+            f"{result.trials[0].name()}; "
+            f"`{command_text('show', result.experiment.path, '--all')}` lists them"
         )
     return list(found.values())
 

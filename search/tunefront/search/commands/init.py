@@ -24,6 +24,7 @@ def init_command(path: Path, task: str, model: str, data: str) -> None:
     tunefront init llm.yaml --task causal-lm --model ./my-llama --data heldout.jsonl
     """
     from tunefront.search.experiment.starter import write_starter
+    from tunefront.search.text import command_text
 
     write_starter(path, task=task, model=model, data=data)
-    print_message(f"wrote {path}; next: tunefront run {path} --dry-run")
+    print_message(f"wrote {path}; next: {command_text('run', path, '--dry-run')}")

@@ -141,14 +141,16 @@ def _export(result: "Result", trial: "Trial", style: str) -> None:
 def _detach(experiment: "Experiment", *, exported: bool, fresh: bool, style: str) -> int:
     """Run the same command in the background and return its exit code (0 once it has started)."""
     from tunefront.search.run.driver_process import detach
+    from tunefront.search.text import command_text
 
-    arguments = [str(experiment.path), "--format", style]
+    arguments = ["--format", style]
     arguments += [word for text in experiment.overrides for word in ("--set", text)]
     arguments += ["--smoke"] if experiment.smoke else []
     arguments += ["--export"] if exported else []
     arguments += ["--fresh"] if fresh else []
-    goes_on = f"the search goes on in the background; `tunefront stop {experiment.path}` ends it"
-    with interrupted_as(goes_on):
+    arguments += ["--", str(experiment.path)]  # the path can begin with a hyphen
+    end = command_text("stop", experiment.path)
+    with interrupted_as(f"the search goes on in the background; `{end}` ends it"):
         return detach(experiment, arguments, print_message)
 
 
@@ -157,7 +159,7 @@ def _print_next_steps(finished: "RunResult", written: Path) -> None:
     from tunefront.search.results.metadata import read_record, resume_command
     from tunefront.search.results.result import early_ends
     from tunefront.search.terminal.plan import estimate_line
-    from tunefront.search.text import duration_text
+    from tunefront.search.text import command_text, duration_text
     from tunefront.search.tracking.server import print_front_link
 
     result, smoke = finished.result, finished.result.experiment.smoke
@@ -175,9 +177,11 @@ def _print_next_steps(finished: "RunResult", written: Path) -> None:
         whole = load_experiment(written, result.experiment.overrides)
         print_message(estimate_line(whole, whole.space.enumerate()))
         print_message(
-            f"a quick check, its measurements are not meaningful; next: tunefront run {written}"
+            "a quick check, its measurements are not meaningful; "
+            f"next: {command_text('run', written)}"
         )
     elif result.baseline is None:
-        print_message(f"next:   tunefront show {written} 0, for the baseline's error message")
+        command = command_text("show", written, "0")
+        print_message(f"next:   {command}, for the baseline's error message")
     else:
-        print_message(f"next:   tunefront show {written} | pick | compare | export")
+        print_message(f"next:   {command_text('show', written)} | pick | compare | export")

@@ -22,7 +22,7 @@ def sync_command(experiment: Path, smoke: bool) -> None:
     not written again.
     """
     from tunefront.search.terminal.events import event_text
-    from tunefront.search.text import counted
+    from tunefront.search.text import command_text, counted
     from tunefront.search.tracking.writer import ViewsUnavailable
     from tunefront.search.tracking.writer import sync as sync_search
 
@@ -31,6 +31,6 @@ def sync_command(experiment: Path, smoke: bool) -> None:
         f"MLflow holds all {counted(done.trials, 'trial')}, {done.written} of them written now"
     )
     click.echo(f"front:  {done.link}")
-    print_message(f"        (served by `tunefront ui {experiment}`)")
+    print_message(f"        (served by `{command_text('ui', experiment)}`)")
     if done.obstacle:
         print_message(event_text(ViewsUnavailable(obstacle=done.obstacle)))

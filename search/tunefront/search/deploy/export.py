@@ -35,7 +35,7 @@ from tunefront.search.experiment.document import slug_of
 from tunefront.search.results.metadata import read_record
 from tunefront.search.results.result import Result
 from tunefront.search.study.trial import Trial
-from tunefront.search.text import OnMessage, wait_messages
+from tunefront.search.text import OnMessage, command_text, wait_messages
 from tunefront.spaces import ExportError, detect_hardware, show
 
 from .quality_recheck import record_items
@@ -150,7 +150,7 @@ def _check_unchanged(
         raise ExportError(
             f"model and data have changed since the search ({settings.fingerprint}, now {found}), "
             "and the measured candidate is no longer in the cache; restore them, or run "
-            f"`tunefront run {experiment.path} --fresh`"
+            f"`{command_text('run', experiment.path, '--fresh')}`"
         )
 
 

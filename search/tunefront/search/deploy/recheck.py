@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tunefront.search.text import OnMessage
+from tunefront.search.text import OnMessage, command_text
 from tunefront.spaces import ExportError, detect_hardware
 from tunefront.spaces.hardware import LIBRARIES
 
@@ -153,7 +153,7 @@ def history(folder: Path) -> Sequence[Mapping[str, Any]]:
         return [json.loads(line) for line in lines]
     except FileNotFoundError as error:
         raise ExportError(
-            f"{folder} was never rechecked: no {path}; `tunefront recheck {folder}` does so"
+            f"{folder} was never rechecked: no {path}; `{command_text('recheck', folder)}` does so"
         ) from error
     except (OSError, ValueError) as error:
         raise ExportError(f"{path} can't be read: {error}") from error

@@ -114,7 +114,7 @@ def _children_s() -> float:
 
 def _run(module: Sequence[str]) -> Any:
     done = subprocess.run(
-        [sys.executable, "-m", *module],
+        [sys.executable, "-P", "-m", *module],
         capture_output=True,
         text=True,
         timeout=ROUND_TIMEOUT_S,

@@ -61,6 +61,7 @@ def verify(folder: Path, seconds: float | None = None) -> Verification:
     done = subprocess.run(
         [
             sys.executable,
+            "-P",
             "-m",
             "tunefront.evaluators.exports.verification",
             str(folder.absolute()),

@@ -1,8 +1,10 @@
 """Experiment files as text: YAML with the line of every key, and overrides."""
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,14 @@ import yaml
 
 from tunefront.spaces import ExperimentError
 
+from .yaml_reader import LARGEST_BYTES, RefusedYaml, parse_yaml
+
 Key = tuple[str, ...]
+LONGEST_SLUG = 200
+"""Most characters of a slug: file systems take 255 bytes, and suffixes are appended."""
+LONGEST_LATIN = 60
+"""Most characters before the hash in the slug of a name that is not ASCII."""
+_ASCII_SEPARATORS = re.compile(r"[\s!-/:-@\[-`{-~]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,20 +73,17 @@ def read_document(path: Path, overrides: Sequence[str] = ()) -> Document:
     """Parse a file and apply `a.b=value` overrides.
 
     Raises:
-        ExperimentError: If the file is not UTF-8, not YAML, not a mapping, or has duplicate keys
-            (with the line where known), or if an override is not valid.
+        ExperimentError: If the file is too large, not UTF-8, not YAML, not a mapping, or has
+            duplicate keys (with the line where known), or if an override is not valid.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(text)
+        root, values = parse_yaml(_content(path).decode())
     except UnicodeDecodeError as error:
         raise ExperimentError(f"{path}: not UTF-8: {error.reason}") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark is not None else ""
-        problem = getattr(error, "problem", None) or str(error)
-        raise ExperimentError(f"{path}{line}: not YAML: {problem}") from error
+        raise ExperimentError(f"{path}{line}: {_problem(error)}") from error
     if not isinstance(values, dict):
         raise ExperimentError(
             f"{path}: keys and values are needed, but got {type(values).__name__}"
@@ -88,6 +94,24 @@ def read_document(path: Path, overrides: Sequence[str] = ()) -> Document:
         _override(values, override)
     overridden = frozenset(tuple(one.partition("=")[0].split(".")) for one in overrides)
     return Document(path=path, values=values, lines=lines, overridden=overridden)
+
+
+def _content(path: Path) -> bytes:
+    """Return the bytes of a file, unless it is too large for an experiment."""
+    with path.open("rb") as file:
+        content = file.read(LARGEST_BYTES + 1)
+    if len(content) > LARGEST_BYTES:
+        raise ExperimentError(
+            f"{path}: an experiment file has at most {LARGEST_BYTES // 1024} kB, but this one has "
+            "more; write long lists as ranges, and data into a file of its own"
+        )
+    return content
+
+
+def _problem(error: yaml.YAMLError) -> str:
+    """Return what is wrong with a text, without its place."""
+    problem = getattr(error, "problem", None) or str(error)
+    return problem if isinstance(error, RefusedYaml) else f"not YAML: {problem}"
 
 
 def _collect_lines(path: Path, node: yaml.Node | None, key: Key, lines: dict[Key, int]) -> None:
@@ -120,11 +144,27 @@ def _override(values: dict[str, Any], override: str) -> None:
             raise ExperimentError(f"--set {override}: {name} holds no keys")
         target = below
     try:
-        target[names[-1]] = yaml.safe_load(written)
+        _, target[names[-1]] = parse_yaml(written)
     except yaml.YAMLError as error:
-        raise ExperimentError(f"--set {override}: not YAML: {error}") from error
+        raise ExperimentError(f"--set {override}: {_problem(error)}") from error
 
 
 def slug_of(name: str) -> str:
-    """Return a name as a file name: lower case, words joined by hyphens."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "experiment"
+    """Return a name as an ASCII file name: lower case, words joined by hyphens.
+
+    A hash of the name is appended if it is not ASCII, or too long for a file name. Names of ASCII
+    characters that differ in case or in punctuation only have the same slug; a record therefore
+    holds the name, too.
+    """
+    latin = re.sub(r"[^a-z0-9]+", "-", _without_accents(name).lower()).strip("-")
+    if name.isascii() and len(latin) <= LONGEST_SLUG:
+        return latin or "experiment"
+    same = _ASCII_SEPARATORS.sub(" ", unicodedata.normalize("NFC", name).casefold()).strip()
+    digest = sha256(same.encode(errors="surrogatepass")).hexdigest()[:8]
+    return f"{latin[:LONGEST_LATIN].strip('-') or 'experiment'}-{digest}"
+
+
+def _without_accents(text: str) -> str:
+    """Return a text with its letters' accents removed (`é` becomes `e`)."""
+    decomposed = unicodedata.normalize("NFKD", text)
+    return "".join(letter for letter in decomposed if not unicodedata.combining(letter))

@@ -8,8 +8,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from tunefront.evaluators import (
     Direction,
     Metric,
@@ -30,6 +28,7 @@ from tunefront.spaces import (
     Hardware,
     SearchSpace,
     SpaceError,
+    Value,
     WorkloadError,
     declared_kind,
     detect_hardware,
@@ -43,10 +42,9 @@ from .experiment import Budget, Experiment, Prepare
 from .metrics import metrics_of, why_not_measured
 from .objective import Limit, Objective, check_direction
 from .schema import ExperimentSection
+from .validation import validated
 
 SMOKE_SUFFIX = " (smoke)"
-
-
 PREPARED = "${prepared}"
 """Placeholder for the output folder of `prepare`, for paths in the workload section."""
 
@@ -71,7 +69,7 @@ def load_experiment(
     """
     path = find_experiment(written)
     document = read_document(path, [*overrides, *(_SMOKE if smoke else ())])
-    section = _validated(document)
+    section = validated(document)
     resolver = _Resolver(document, section, hardware or detect_hardware(), smoke)
     return replace(resolver.experiment(), overrides=tuple(overrides))
 
@@ -99,7 +97,7 @@ def recorded_experiment(
     document = Document(
         path=folder, values={**values, "budget": budget, "workload": workload}, lines={}
     )
-    resolver = _Resolver(document, _validated(document), hardware, smoke, recorded=True)
+    resolver = _Resolver(document, validated(document), hardware, smoke, recorded=True)
     return replace(resolver.experiment(), written=written, record_folder=folder.absolute())
 
 
@@ -116,38 +114,6 @@ _SMOKE = (
     "measurement.turns=3",
     "confirmation.finalists=0",
 )
-
-
-def _validated(document: Document) -> ExperimentSection:
-    try:
-        return ExperimentSection.model_validate(dict(document.values))
-    except ValidationError as error:
-        problems = [_explain(document, dict(problem)) for problem in error.errors()]
-        raise ExperimentError("\n".join(problems)) from error
-
-
-def _explain(document: Document, problem: Mapping[str, Any]) -> str:
-    key = tuple(problem["loc"])
-    place = document.place(key)
-    value = problem.get("input")
-    if problem["type"] == "extra_forbidden":
-        return f"{place}: unknown key{did_you_mean(str(key[-1]), _fields(key[:-1]))}"
-    if problem["type"] == "missing":
-        return f"{place}: this key is needed, but it is missing"
-    if problem["type"] == "literal_error":
-        known = str(problem["ctx"]["expected"]).replace(" or ", ", ").replace("'", "").split(", ")
-        return f"{place}: unknown value {value!r}{did_you_mean(str(value), known)}"
-    message = str(problem["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
-    message = message.partition(", unable to parse")[0]
-    return f"{place}: {message} is needed, but got {value!r}"
-
-
-def _fields(key: Sequence[str | int]) -> list[str]:
-    """Return the valid keys of a section of the file."""
-    model: Any = ExperimentSection
-    for part in key:
-        model = model.model_fields[str(part)].annotation
-    return list(model.model_fields)
 
 
 class _Resolver:
@@ -351,7 +317,7 @@ class _Resolver:
     def _space(self, catalog: Catalog) -> SearchSpace:
         written = dict(self.section.space)
         if (preset := written.pop("preset", None)) is not None:
-            if preset not in PRESETS:
+            if not isinstance(preset, str) or preset not in PRESETS:
                 raise self._fail(
                     ["space", "preset"],
                     f"unknown preset {preset!r}{did_you_mean(str(preset), PRESETS)}",
@@ -390,7 +356,13 @@ class _Resolver:
 
     def _baseline(self, space: SearchSpace) -> Configuration:
         written = self.section.baseline
-        values = {name: space.catalog.kind(name).check(value) for name, value in written.items()}
+        values: dict[str, Value] = {}
+        for name, value in written.items():
+            try:
+                values[name] = space.catalog.kind(name).check(value)
+            except SpaceError as error:
+                message = str(error).removeprefix(f"{name}: ")
+                raise self._fail(["baseline", name], message) from error
         baseline = space.member(values)
         if not self.recorded and (reason := space.obstacle(baseline)):
             raise self._fail(["baseline"], f"can't run here: {reason} ({baseline.label()})")

@@ -9,9 +9,14 @@ from tunefront.evaluators import Architecture, Direction
 
 from .local_time import next_time
 
+LARGEST_SEED = 2**32 - 1
+"""Largest seed that every sampler takes; Optuna's take 32 bits."""
+MOST_HOURS = 87_600
+"""Ten years: what waits for longer overflows the clocks of the operating system."""
+
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class WorkloadSection(_Section):
@@ -39,7 +44,7 @@ class BudgetSection(_Section):
     """Section `budget`: the search ends when the first given bound is reached."""
 
     trials: int | None = Field(default=None, ge=1)
-    hours: float | None = Field(default=None, gt=0)
+    hours: float | None = Field(default=None, gt=0, le=MOST_HOURS)
     until: str | None = None
     least_gain: float | None = Field(default=None, gt=0, lt=1)
 
@@ -73,9 +78,9 @@ class MeasurementSection(_Section):
 class TimeoutSection(_Section):
     """Section `timeouts`: seconds after which a step counts as hung."""
 
-    build: float = Field(default=1800, gt=0)
-    quality: float = Field(default=1800, gt=0)
-    measure: float = Field(default=900, gt=0)
+    build: float = Field(default=1800, gt=0, le=3600 * MOST_HOURS)
+    quality: float = Field(default=1800, gt=0, le=3600 * MOST_HOURS)
+    measure: float = Field(default=900, gt=0, le=3600 * MOST_HOURS)
 
 
 class ConfirmationSection(_Section):
@@ -101,7 +106,7 @@ class ExperimentSection(_Section):
     price_per_hour: float | None = Field(default=None, gt=0)
     budget: BudgetSection = BudgetSection(trials=60, hours=8)
     sampler: Literal["ehvi", "tpe", "nsga2", "gp", "random", "grid"] = "ehvi"
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=LARGEST_SEED)
     warm_start: str | None = None
     measurement: MeasurementSection = MeasurementSection()
     timeouts: TimeoutSection = TimeoutSection()

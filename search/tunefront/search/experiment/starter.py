@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import yaml
+
 from tunefront.evaluators import builtin_catalog
 from tunefront.spaces import (
     ExperimentError,
@@ -12,6 +14,8 @@ from tunefront.spaces import (
     show,
     supported_formats,
 )
+
+from .yaml_reader import parse_yaml
 
 _QUALITY = {
     "causal-lm": "perplexity: minimize",
@@ -51,7 +55,7 @@ def write_starter(path: Path, *, task: str, model: str, data: str) -> None:
     if path.exists():
         raise ExperimentError(f"{path} exists already; name another file")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(_text(task, model, data))
+    path.write_text(_text(task, model, data), encoding="utf-8")
 
 
 def _text(task: str, model: str, data: str) -> str:
@@ -101,16 +105,27 @@ def _runnable(
     return [show(value) for value in offered if any(one.get(name) == value for one in formats)]
 
 
+def _scalar(text: str) -> str:
+    """Return a text as YAML: quoted if it would otherwise be read as something else."""
+    try:
+        _, value = parse_yaml(text)
+    except yaml.YAMLError:
+        value = None
+    if value == text:
+        return text
+    return str(yaml.safe_dump(text, default_style='"', allow_unicode=True, width=10**9)).strip()
+
+
 def _workload(task: str, model: str, data: str) -> str:
     if task == "custom":
         named = model if ":" in model else "my_model:model"
         return f"""\
-  model: {named}          # package.module:function, returns a torch.nn.Module
+  model: {_scalar(named)}          # package.module:function, returns a torch.nn.Module
   inputs: my_model:inputs        # (batch_size, count) -> list of {{name: array}}
   quality: my_model:quality      # (run) -> a number, or one an item
   metric: score
   direction: maximize
   architecture: other            # or decoder, encoder, vision: how its graphs may be fused"""
     return f"""\
-  model: {model}    # a folder or a hub id; safetensors only
-  data: {data}      # {_ROWS[task]}: .jsonl, .csv, .parquet or .txt"""
+  model: {_scalar(model)}    # a folder or a hub id; safetensors only
+  data: {_scalar(data)}      # {_ROWS[task]}: .jsonl, .csv, .parquet or .txt"""

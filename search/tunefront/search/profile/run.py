@@ -14,7 +14,7 @@ from tunefront.evaluators.isolation.cores import Lessee
 from tunefront.search.results.result import Result
 from tunefront.search.study.atomic_write import write_whole
 from tunefront.search.study.trial import Trial
-from tunefront.search.text import OnMessage, wait_messages
+from tunefront.search.text import OnMessage, command_text, wait_messages
 from tunefront.spaces import EvaluationError, ExperimentError
 
 from .advice import Situation, Suggestion, suggestions_for
@@ -62,12 +62,12 @@ def profile_trial(
     if experiment.smoke:
         raise ExperimentError(
             f"{experiment.name}: a quick check is not profiled, because its measurements "
-            f"are not meaningful; run the search: tunefront run {experiment.path}"
+            f"are not meaningful; run the search: {command_text('run', experiment.path)}"
         )
     if not trial.measured:
         raise ExperimentError(
             f"trial {trial.number} {trial.status}: only measured trials are profiled; "
-            f"see `tunefront show {experiment.path} {trial.number}`"
+            f"see `{command_text('show', experiment.path, str(trial.number))}`"
         )
     folder = experiment.results / "profiles" / f"{trial.number:03}"
     partial = folder.with_name(f".{folder.name}.partial")

@@ -7,7 +7,6 @@ numbers are not rounded, so that both find the same ties.
 """
 
 import math
-import shlex
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -19,6 +18,7 @@ from tunefront.search.front.pick_inputs import PickInputs, TrialInputs, pick_inp
 from tunefront.search.results.change import least_of
 from tunefront.search.results.result import Result
 from tunefront.search.results.view import TrialView
+from tunefront.search.text import command_text
 from tunefront.spaces import Value, show
 
 from .history import history_of
@@ -92,8 +92,8 @@ def _commands(result: Result) -> dict[str, str]:
     """Return the commands shown in the page; empty for a quick check, which these do not read."""
     if result.experiment.smoke:
         return {}
-    path = shlex.quote(str(result.experiment.path))
-    return {name: f"tunefront {name} {path}" for name in ("pick", "export", "show")}
+    path = result.experiment.path
+    return {name: command_text(name, path) for name in ("pick", "export", "show")}
 
 
 def _metrics(result: Result) -> dict[str, Any]:

@@ -11,9 +11,10 @@ from tunefront.search.experiment.document import find_experiment, read_document,
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.resolver import load_experiment, recorded_experiment
 from tunefront.search.study.study import Study
+from tunefront.search.text import command_text
 from tunefront.spaces import Gpu, Hardware, StudyError, TunefrontError
 
-from .metadata import METADATA_FILE, read_record
+from .metadata import METADATA_FILE, check_name, read_record
 from .result import Result, study_result
 
 _TO_RUN = ("budget.until", "budget=", "prepare", "warm_start")
@@ -134,16 +135,17 @@ def _record_of(path: Path) -> Path:
 
     Raises:
         ExperimentError: If there is no experiment file.
-        StudyError: If the folder holds no record.
+        StudyError: If the folder holds no record, or that of an experiment of another name.
     """
     file = find_experiment(path)
     name = str(read_document(file).values.get("name", ""))
     folder = file.parent.absolute() / "results" / slug_of(name)
     if not is_record(folder):
         raise StudyError(
-            f"{file}: no record in {folder}; start with `tunefront run {file}`, or name a folder "
-            f"that holds {METADATA_FILE}"
+            f"{file}: no record in {folder}; start with `{command_text('run', file)}`, or name a "
+            f"folder that holds {METADATA_FILE}"
         )
+    check_name(_read(folder), name, folder)
     return folder
 
 

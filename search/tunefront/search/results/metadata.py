@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -12,13 +11,16 @@ from tunefront.evaluators import EvaluationSettings, WorkloadDescription
 from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.search.experiment.evaluation_settings import settings_of
 from tunefront.search.experiment.experiment import Experiment
+from tunefront.search.experiment.resolver import SMOKE_SUFFIX
 from tunefront.search.experiment.schema import BudgetSection, ExperimentSection
 from tunefront.search.study.atomic_write import write_whole
 from tunefront.search.study.study import STUDY_FILE as STUDY
 from tunefront.search.study.study import Study
+from tunefront.search.text import command_text
 from tunefront.spaces import (
     Enumeration,
     ExperimentError,
+    StudyError,
     detect_hardware,
     show,
 )
@@ -87,10 +89,35 @@ def _possible_trials(experiment: Experiment, enumeration: Enumeration) -> int:
 
 
 def read_record(experiment: Experiment) -> Mapping[str, Any]:
-    """Read the metadata that `write_record` wrote; empty if nothing was run."""
+    """Read the metadata that `write_record` wrote; empty if nothing was run.
+
+    Raises:
+        StudyError: If the record belongs to an experiment of another name.
+    """
     path = experiment.results / METADATA_FILE
     record: Mapping[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+    check_name(record, experiment.name, experiment.results)
     return record
+
+
+def check_name(record: Mapping[str, Any], name: str, folder: Path) -> None:
+    """Check that a record belongs to an experiment; different names can give the same folder.
+
+    Args:
+        record: The metadata, empty if nothing was run.
+        name: The experiment's name, with the suffix of a quick check.
+        folder: Folder of the record.
+
+    Raises:
+        StudyError: If the record belongs to an experiment of another name.
+    """
+    written = record.get("experiment", {}).get("name")
+    known = f"{written}{SMOKE_SUFFIX if record.get('smoke') else ''}"
+    if written is not None and known != name:
+        raise StudyError(
+            f"{folder} is the record of {known!r}, not of {name!r}: both names give the same "
+            "folder; choose a name that differs in letters or digits, or start again with --fresh"
+        )
 
 
 def recorded_result(experiment: Experiment) -> Result:
@@ -122,7 +149,7 @@ def resume_command(experiment: Experiment, record: Mapping[str, Any]) -> str:
     """Return the command that resumes a search with the overrides it was started with."""
     overrides = [word for text in record.get("overrides", ()) for word in ("--set", text)]
     smoke = ["--smoke"] if experiment.smoke else []
-    return shlex.join(["tunefront", "run", str(experiment.path), *smoke, *overrides])
+    return command_text("run", experiment.path, *smoke, *overrides)
 
 
 def archive_record(experiment: Experiment) -> Path | None:

@@ -22,7 +22,7 @@ from typing import IO
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.results.metadata import log_path
 from tunefront.search.study.lock import HeldLock, Locked, hold_lock, holder, note_of
-from tunefront.search.text import OnMessage
+from tunefront.search.text import OnMessage, command_text
 from tunefront.spaces import StudyError
 
 START_POLL_S = 0.1
@@ -79,7 +79,7 @@ def only_driver(experiment: Experiment) -> Iterator[Driver]:
     except Locked as error:
         raise StudyError(
             f"{experiment.name} is being run already (lock: {path}); "
-            f"see `tunefront status {experiment.path}`"
+            f"see `{command_text('status', experiment.path)}`"
         ) from error
 
 
@@ -127,10 +127,10 @@ def detach(experiment: Experiment, arguments: Sequence[str], on_message: OnMessa
         _relay(output, on_message)
     if code is not None:
         return code
-    smoke = " --smoke" if experiment.smoke else ""
+    smoke = ["--smoke"] if experiment.smoke else []
     on_message(f"{experiment.name} runs in the background (pid {process.pid})")
-    on_message(f"watch: tunefront status {experiment.path}{smoke} --watch")
-    on_message(f"stop:  tunefront stop {experiment.path}{smoke}")
+    on_message(f"watch: {command_text('status', experiment.path, *smoke, '--watch')}")
+    on_message(f"stop:  {command_text('stop', experiment.path, *smoke)}")
     on_message(f"log:   {log}")
     return 0
 

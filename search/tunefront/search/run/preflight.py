@@ -17,7 +17,7 @@ from tunefront.search.experiment.evaluation_settings import settings_of
 from tunefront.search.experiment.experiment import Experiment, Prepare
 from tunefront.search.experiment.scarcity import check_level, scarcity_of
 from tunefront.search.study.study import STUDY_FILE
-from tunefront.search.text import counted
+from tunefront.search.text import command_text, counted
 from tunefront.search.tracking.store import check_reachable
 from tunefront.spaces import (
     Enumeration,
@@ -62,7 +62,7 @@ def runnable_or_error(experiment: Experiment) -> Enumeration:
         raise SpaceError(
             f"{experiment.path}: no configuration of the space can run here, of "
             f"{counted(enumeration.total, 'configuration')}: {reasons}; see "
-            f"`tunefront run {experiment.path} --dry-run`"
+            f"`{command_text('run', experiment.path, '--dry-run')}`"
         )
     return enumeration
 
@@ -79,7 +79,7 @@ def prepare(step: Prepare | None, on_event: OnEvent) -> None:
     def fill(folder: Path) -> None:
         on_event(PreparationStarted(script=step.script, folder=step.folder))
         done = subprocess.run(
-            [sys.executable, str(step.script), str(folder)],
+            [sys.executable, str(step.script.absolute()), str(folder)],
             check=False,
             stdout=sys.stderr,
             env={**os.environ, "TQDM_DISABLE": "1"},  # no progress bars of libraries

@@ -144,6 +144,8 @@ def run_search(
         others = stack.enter_context(present(Lessee.this_process(experiment.name)))
         if others:
             on_event(OtherSearches(searches=others))
+        if not fresh:
+            read_record(experiment)  # raises an error if it belongs to another experiment
         check_tracking(experiment, on_event, fresh=fresh)
         cache_limit(stages_folder())
         prepare(experiment.prepare, on_event)
@@ -326,10 +328,11 @@ class _SearchRun:
         return self.seconds * confirmation.share
 
     def _runner(self) -> Runner:
+        runnable = tuple(self.enumeration.runnable)  # built once
         return Runner(
             self.study,
-            build_sampler(self.experiment, self.enumeration.runnable),
-            self.enumeration.runnable,
+            build_sampler(self.experiment, runnable),
+            runnable,
             self.settings,
             concurrent=self.experiment.concurrent_trials,
             stopping=self._stopping(),

@@ -16,12 +16,14 @@ from tunefront.evaluators.isolation.codec import CodecError, from_plain, to_plai
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.metrics import QUALITY_DROP
 from tunefront.search.experiment.scarcity import near_zero_problem
+from tunefront.search.text import command_text
 from tunefront.spaces import Catalog, Configuration, StudyError
 
 from .confirmation import Confirmation
 from .derived_metrics import measurements_of
 from .outputs import write_trial_outputs
 from .sqlite_reader import ReadStudy, ReadTrial, read_study
+from .sqlite_url import optuna_url
 from .trial import Trial, TrialStatus
 
 if TYPE_CHECKING:
@@ -96,7 +98,7 @@ class Study:
         if not (experiment.results / STUDY_FILE).is_file():
             raise StudyError(
                 f"{experiment.name}: no record in {experiment.results}; "
-                f"start with `tunefront run {experiment.path}`"
+                f"start with `{command_text('run', experiment.path)}`"
             )
         read = read_study(experiment.results / STUDY_FILE, experiment.slug)
         return cls(experiment, read or _optuna_study(experiment, create=False))
@@ -427,7 +429,7 @@ def _optuna_study(experiment: Experiment, *, create: bool) -> "optuna.Study":
     path = experiment.results / STUDY_FILE
     try:
         storage = optuna.storages.RDBStorage(
-            f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}}
+            optuna_url(path), engine_kwargs={"connect_args": {"timeout": 60}}
         )
         if not create:
             return optuna.load_study(study_name=experiment.slug, storage=storage)

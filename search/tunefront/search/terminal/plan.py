@@ -14,7 +14,7 @@ MOST_VALUES_PRINTED = 12
 
 def plan_lines(experiment: Experiment, enumeration: Enumeration) -> list[str]:
     """Format the plan of a search, for `--dry-run`."""
-    candidates, trials = _candidates(experiment, enumeration), _trials(experiment, enumeration)
+    candidates, trials = experiment.space.count_candidates(), _trials(experiment, enumeration)
     budget = experiment.budget
     hours = f", at most {budget.hours:g} h" if budget.hours is not None else ""
     hours += f", until {budget.until}" if budget.until is not None else ""
@@ -43,11 +43,6 @@ def plan_lines(experiment: Experiment, enumeration: Enumeration) -> list[str]:
             values = ", ".join(f"{name}={_listed(some, '|')}" for name, some in drop.values.items())
             lines.append(f"  {drop.count:,}: {drop.reason}  [{values}]")
     return lines
-
-
-def _candidates(experiment: Experiment, enumeration: Enumeration) -> int:
-    """Return the number of different models to build."""
-    return len({experiment.space.catalog.up_to(c, "runtime") for c in enumeration.runnable})
 
 
 def _trials(experiment: Experiment, enumeration: Enumeration) -> int:
@@ -80,7 +75,7 @@ def estimate_line(experiment: Experiment, enumeration: Enumeration) -> str:
     found = recorded_estimate(experiment)
     if found is None:
         return "estimate: none yet, nothing is recorded; `--smoke` gives a first one"
-    trials, candidates = _trials(experiment, enumeration), _candidates(experiment, enumeration)
+    trials, candidates = _trials(experiment, enumeration), experiment.space.count_candidates()
     low, high = (
         duration_text(seconds / experiment.concurrent_trials)
         for seconds in found.seconds(trials, candidates)

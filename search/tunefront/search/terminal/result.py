@@ -18,7 +18,7 @@ from tunefront.search.results.result import Result, choices_of
 from tunefront.search.results.sentence import evaluated_items
 from tunefront.search.results.view import TrialView
 from tunefront.search.study.trial import Trial
-from tunefront.search.text import counted, listed
+from tunefront.search.text import command_text, counted, listed
 from tunefront.spaces import show
 
 from .tables import table_of
@@ -79,7 +79,7 @@ def failure_lines(result: Result) -> list[str]:
     """Format failed trials by stage and cause, then the inferred failures; empty without any."""
     lines = [
         f"failed at {group.stage} ({group.cause}): {listed([t.number for t in group.trials])}; "
-        f"see `tunefront show {result.experiment.path} {group.trials[0].number}`"
+        f"see `{command_text('show', result.experiment.path, str(group.trials[0].number))}`"
         for group in result.failures
     ]
     return lines + [str(failure) for failure in result.inferred_failures]

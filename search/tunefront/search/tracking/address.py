@@ -3,12 +3,12 @@
 import importlib.metadata
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
 from tunefront.search.study.atomic_write import write_whole
+from tunefront.search.study.sqlite_url import sqlite_path
 
 from .store import REACH_S, shown_uri, store_name, tracking_uri
 from .views import View, supported, view_address
@@ -30,8 +30,8 @@ def remember(experiment: "Experiment", experiment_id: str, view: View, *, saved:
 
 def front_page_of(experiment: "Experiment") -> str | None:
     """Return the front's address relative to MLflow's; None if this store does not hold it."""
-    store = store_name(experiment)
-    if store.startswith("sqlite:///") and not Path(store.removeprefix("sqlite:///")).is_file():
+    store, path = store_name(experiment), sqlite_path(tracking_uri(experiment))
+    if path is not None and not path.is_file():
         return None
     pages = _known(experiment).get(store)
     if pages is None:

@@ -1,6 +1,5 @@
 """Texts in MLflow: the experiment's note in Markdown, and a short note for each run."""
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -8,7 +7,7 @@ from tunefront.evaluators.statistics.formatting import value_text
 from tunefront.search.results.result import Result, choices_of
 from tunefront.search.results.view import TrialView
 from tunefront.search.study.trial import Trial
-from tunefront.search.text import MOST_LISTED, counted
+from tunefront.search.text import MOST_LISTED, command_text, counted
 
 LONGEST_NOTE = 20_000
 """Characters to which the experiment's note is cut."""
@@ -50,7 +49,7 @@ def command_of(trial: Trial, result: Result) -> str:
     if result.experiment.smoke:
         return ""
     verb = "export" if trial.measured else "show"
-    return shlex.join(["tunefront", verb, str(result.experiment.path), str(trial.number)])
+    return command_text(verb, result.experiment.path, str(trial.number))
 
 
 def front_page(result: Result, links: Links) -> str:
@@ -73,7 +72,7 @@ def front_page(result: Result, links: Links) -> str:
             "A view shows 100 runs at once, and charts of more begin with the front; the report "
             "shows every trial. In differences red means less and green more, not worse and "
             "better. To export from here: open a run, add the tag `pick` with the value `yes`, "
-            f"then `tunefront export {shlex.quote(str(result.experiment.path))} --picked`. "
+            f"then `{command_text('export', result.experiment.path, '--picked')}`. "
             "Press *Override saved view* to keep a view's columns and charts after a reload."
         ],
     ]

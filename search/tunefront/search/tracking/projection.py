@@ -22,7 +22,9 @@ from tunefront.search.report.front_chart import ROLE_COLOURS
 from tunefront.search.results.result import Result, rounded
 from tunefront.search.results.view import TrialView
 from tunefront.search.study.outputs import outputs_of
+from tunefront.search.study.sqlite_url import sqlite_path
 from tunefront.search.study.trial import Trial
+from tunefront.search.text import command_text
 from tunefront.spaces import TrackingError, show
 
 from .address import remember, shown_by
@@ -112,7 +114,7 @@ class Projection(Tracker):
 
     def _make(self, name: str) -> str:
         location = None
-        if tracking_uri(self.experiment).startswith("sqlite:"):
+        if sqlite_path(tracking_uri(self.experiment)) is not None:
             location = artifact_folder(self.experiment).absolute().as_uri()
         tags = {SEARCH: self._search_id, "mlflow.experimentKind": "custom_model_development"}
         return str(self._client.create_experiment(name, artifact_location=location, tags=tags))
@@ -310,7 +312,7 @@ def _tags(view: TrialView, result: Result) -> dict[str, str]:
         "trust": view.trust_note,
         "mlflow.runColor": ROLE_COLOURS[view.role],
         "mlflow.note.content": search_note(view, result),
-        "mlflow.source.name": f"tunefront run {result.experiment.path}",
+        "mlflow.source.name": command_text("run", result.experiment.path),
     }
     if trial.reason:
         tags["proposed"] = trial.reason

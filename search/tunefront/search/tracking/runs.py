@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.study.study import Study
+from tunefront.search.text import command_text
 from tunefront.spaces import ExperimentError, TrackingError
 
 from .projection import MADE_FOR, SEARCH, TRIAL
@@ -74,7 +75,7 @@ class Runs:
         if not found:
             raise TrackingError(
                 f"MLflow: {self._store} does not hold {experiment.name!r}; "
-                f"`tunefront sync {experiment.path}` writes it"
+                f"`{command_text('sync', experiment.path)}` writes it"
             )
         self.experiment_id = str(found[0].experiment_id)
 
@@ -91,7 +92,7 @@ class Runs:
         except MlflowException as error:
             raise ExperimentError(
                 f"run {run_id} is not in {self._store} ({error_text(error)}); "
-                f"`tunefront show {self.experiment.path} --all` lists the trials"
+                f"`{command_text('show', self.experiment.path, '--all')}` lists the trials"
             ) from error
         number = _number(run)
         if str(run.info.experiment_id) != self.experiment_id:
@@ -116,7 +117,7 @@ class Runs:
         if not found:
             raise TrackingError(
                 f"MLflow: {self._store} does not hold trial {number} yet; "
-                f"`tunefront sync {self.experiment.path}` writes it"
+                f"`{command_text('sync', self.experiment.path)}` writes it"
             )
         return str(found[0].info.run_id)
 
@@ -134,7 +135,7 @@ class Runs:
             text = "".join(f"; {name} has {PICK}={value}" for name, value in others)
             raise ExperimentError(
                 f"no run of {self.experiment.name!r} is tagged {PICK}=yes{text}; "
-                f"`tunefront ui {self.experiment.path}`, open a run, and under Tags add "
+                f"`{command_text('ui', self.experiment.path)}`, open a run, and under Tags add "
                 f"{PICK} with the value yes"
             )
         return Tagged(trials=trials, others=others)

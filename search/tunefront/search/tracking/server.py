@@ -17,11 +17,11 @@ from urllib.request import urlopen
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.study.atomic_write import write_whole
 from tunefront.search.study.study import Study
-from tunefront.search.text import OnMessage
+from tunefront.search.text import OnMessage, command_text
 from tunefront.spaces import TrackingError
 
 from .address import front_page_of
-from .store import artifact_folder, store_name, tracking_uri, ui_address
+from .store import artifact_folder, server_uri, store_name, tracking_uri, ui_address
 
 SERVER_FILE = "mlflow.server.json"
 HEALTH_TIMEOUT_S = 2.0
@@ -129,9 +129,7 @@ def serve(
     running = server_of(experiment)
     if running is not None and responds(running.address):
         _show(f"{running.address}/{page}", opened, on_message)
-        on_message(
-            f"it is already served; end the server with `tunefront ui {experiment.path} --stop`"
-        )
+        on_message(f"it is already served; end the server with `{_stop_command(experiment)}`")
         return
     _check_free(experiment, port)
     log = experiment.results.parent / "mlflow.log"
@@ -141,9 +139,7 @@ def serve(
         _wait(server, process, log)
         _show(f"{server.address}/{page}", opened, on_message)
         if detach:
-            on_message(
-                f"served in the background; end it with `tunefront ui {experiment.path} --stop`"
-            )
+            on_message(f"served in the background; end it with `{_stop_command(experiment)}`")
             return
         on_message(f"Ctrl-C ends the server (its log: {log})")
         process.wait()
@@ -163,6 +159,10 @@ def stop_server(experiment: Experiment) -> str:
         return "no server was left running"
     server.end()
     return "server ended"
+
+
+def _stop_command(experiment: Experiment) -> str:
+    return command_text("ui", experiment.path, "--stop")
 
 
 def _front_page(experiment: Experiment, on_message: OnMessage) -> str:
@@ -186,7 +186,7 @@ def _check_free(experiment: Experiment, port: int) -> None:
     instead = "`--port PORT`" if other is None else f"`--port {other}`"
     raise TrackingError(
         f"MLflow: port {port} of {HOST} is taken by another program; "
-        f"choose another one: `tunefront ui {experiment.path}` with {instead}"
+        f"choose another one: `{command_text('ui', experiment.path)}` with {instead}"
     )
 
 
@@ -201,8 +201,8 @@ def _free(port: int) -> bool:
 
 
 def _start(experiment: Experiment, port: int, log: Path) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port)]
-    command += ["--backend-store-uri", tracking_uri(experiment), "--workers", "1"]
+    command = [sys.executable, "-P", "-m", "mlflow", "server", "--host", HOST, "--port", str(port)]
+    command += ["--backend-store-uri", server_uri(experiment), "--workers", "1"]
     command += ["--default-artifact-root", artifact_folder(experiment).absolute().as_uri()]
     environment = {
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # its store would stay in /dev/shm
@@ -212,7 +212,12 @@ def _start(experiment: Experiment, port: int, log: Path) -> "subprocess.Popen[by
     }
     with log.open("ab") as output:
         return subprocess.Popen(
-            command, stdout=output, stderr=output, env=environment, start_new_session=True
+            command,
+            stdout=output,
+            stderr=output,
+            env=environment,
+            cwd=log.parent,  # the server's own server puts its working folder on Python's path
+            start_new_session=True,
         )
 
 
@@ -247,4 +252,4 @@ def print_front_link(experiment: Experiment, on_message: OnMessage) -> None:
     server = server_of(experiment)
     on_message(f"front:  {server.address if server is not None else ui_address(experiment)}/{page}")
     if server is None and not tracking_uri(experiment).startswith("http"):
-        on_message(f"        (served by `tunefront ui {experiment.path}`)")
+        on_message(f"        (served by `{command_text('ui', experiment.path)}`)")

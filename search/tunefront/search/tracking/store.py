@@ -13,6 +13,7 @@ from urllib.request import urlopen
 
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.study.lock import Locked, hold_lock
+from tunefront.search.study.sqlite_url import mlflow_url, sqlite_path
 from tunefront.spaces import TrackingError
 
 from .empty_store import copy_empty, keep_empty
@@ -20,6 +21,7 @@ from .empty_store import copy_empty, keep_empty
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+ARTIFACTS = "artifacts"
 DEFAULT_UI = "http://127.0.0.1:5000"
 REACH_S = 10.0
 LONGEST_ERROR = 200
@@ -46,19 +48,26 @@ _CHATTY = {
 def tracking_uri(experiment: Experiment) -> str:
     """Return `MLFLOW_TRACKING_URI`, or the address of a sqlite file in the results folder."""
     written = os.environ.get("MLFLOW_TRACKING_URI")
-    return written or f"sqlite:///{experiment.results.parent / 'mlflow.db'}"
+    return written or mlflow_url(experiment.results.parent / "mlflow.db")
+
+
+def server_uri(experiment: Experiment) -> str:
+    """Return the address of the store for a process that runs in another folder."""
+    uri = tracking_uri(experiment)
+    path = sqlite_path(uri)
+    return uri if path is None else mlflow_url(path.absolute())
 
 
 def store_name(experiment: Experiment) -> str:
-    """Return the store's absolute address without credentials, for records."""
-    uri = shown_uri(tracking_uri(experiment))
-    path = uri.removeprefix("sqlite:///")
-    return f"sqlite:///{Path(path).absolute()}" if path != uri else uri.rstrip("/")
+    """Return the store's absolute address without credentials and escapes, for records."""
+    uri = tracking_uri(experiment)
+    path = sqlite_path(uri)
+    return shown_uri(uri).rstrip("/") if path is None else f"sqlite:///{path.absolute()}"
 
 
 def artifact_folder(experiment: Experiment) -> Path:
     """Return the folder of artifacts of a store that is a sqlite file."""
-    return experiment.results.parent / "artifacts"
+    return experiment.results.parent / ARTIFACTS
 
 
 def ui_address(experiment: Experiment) -> str:
@@ -83,8 +92,9 @@ def check_reachable(experiment: Experiment) -> None:
     uri = tracking_uri(experiment)
     if uri.startswith("http"):
         _check_server(uri)
-    elif uri.startswith("sqlite:///"):
-        folder = Path(uri.removeprefix("sqlite:///")).absolute().parent
+    elif (path := sqlite_path(uri)) is not None:
+        folder = path.absolute().parent
+        _check_utf8(folder)
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK):
             raise TrackingError(f"MLflow: {folder} can't be written; change its permissions")
@@ -92,6 +102,16 @@ def check_reachable(experiment: Experiment) -> None:
         raise TrackingError(
             f"MLflow: MLFLOW_TRACKING_URI={uri} is a file store, which MLflow has given up; "
             "use sqlite:///PATH or a server"
+        )
+
+
+def _check_utf8(folder: Path) -> None:
+    """Check that a path can be written as an address: only bytes that are not UTF-8 can't."""
+    found = next((letter for letter in str(folder) if "\ud800" <= letter <= "\udfff"), None)
+    if found is not None:
+        raise TrackingError(
+            f"MLflow: the path {str(folder)!r} holds the byte {os.fsencode(found)!r}, which is not "
+            "UTF-8; rename the folder, or set MLFLOW_TRACKING_URI to a file elsewhere"
         )
 
 
@@ -147,14 +167,14 @@ def connect_to(uri: str, *, make: bool = True) -> "MlflowClient":
     """
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
-    path = Path(uri.removeprefix("sqlite:///"))
-    if not make and uri.startswith("sqlite:///") and not path.is_file():
+    path = sqlite_path(uri)
+    if not make and path is not None and not path.is_file():
         raise TrackingError(
             f"MLflow: {path} does not exist; `tunefront sync FILE` writes a search into MLflow"
         )
     try:
-        if uri.startswith("sqlite:///"):
-            _make_store(Path(uri.removeprefix("sqlite:///")))
+        if path is not None:
+            _make_store(path)
         return _client(uri)
     except Exception as error:  # MLflow and SQLAlchemy raise many types; each means: not usable
         raise TrackingError(f"MLflow: {_plain(uri)}: {error_text(error)}") from error
@@ -164,11 +184,15 @@ def _client(uri: str) -> "MlflowClient":
     """Return a client after one successful request."""
     import mlflow
 
-    for name, level in _CHATTY.items():
-        logging.getLogger(name).setLevel(level)
+    _silence()
     client = mlflow.MlflowClient(tracking_uri=uri)
     client.search_experiments(max_results=1)
     return client
+
+
+def _silence() -> None:
+    for name, level in _CHATTY.items():
+        logging.getLogger(name).setLevel(level)
 
 
 def _make_store(path: Path) -> None:
@@ -184,11 +208,24 @@ def _make_store(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".mlflow-", dir=path.parent) as folder:
         whole = Path(folder, path.name)
-        if not copy_empty(whole):
-            _client(f"sqlite:///{whole}")
+        copied = copy_empty(whole)
+        _initialise(whole, path.absolute().parent / ARTIFACTS)
+        if not copied:
             keep_empty(whole)
         with suppress(FileExistsError):
             os.link(whole, path)
+
+
+def _initialise(store: Path, artifacts: Path) -> None:
+    """Create the tables and the default experiment if they are missing.
+
+    MLflow's client would put the default experiment's artifacts below the working folder, and
+    writes that path into SQL unescaped: one with quotes or a colon is a syntax error.
+    """
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    _silence()
+    SqlAlchemyStore(mlflow_url(store), artifacts.as_uri()).engine.dispose()
 
 
 def error_text(error: BaseException) -> str:
@@ -208,4 +245,4 @@ def error_text(error: BaseException) -> str:
 
 def _plain(text: str) -> str:
     """Remove user and password from addresses in a text."""
-    return re.sub(r"//[^/@\s]+@", "//", text)
+    return re.sub(r"(?<!/)//[^/@\s]+@", "//", text)

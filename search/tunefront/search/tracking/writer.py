@@ -18,6 +18,7 @@ from tunefront.search.results.metadata import read_record
 from tunefront.search.results.result import Result, study_result
 from tunefront.search.study.study import Study
 from tunefront.search.study.trial import Trial
+from tunefront.search.text import command_text
 from tunefront.spaces import TrackingError
 
 from .base import Tracker
@@ -219,11 +220,11 @@ class TrackingWriter:
 
     def _incomplete(self, result: Result, problem: str) -> TrackingIncomplete:
         missing = [trial.number for trial in _ended(result) if trial.number not in self._written]
-        smoke = " --smoke" if self._experiment.smoke else ""
+        smoke = ["--smoke"] if self._experiment.smoke else []
         return TrackingIncomplete(
             problem=problem,
             trials=tuple(missing),
-            command=f"tunefront sync {self._experiment.path}{smoke}",
+            command=command_text("sync", self._experiment.path, *smoke),
         )
 
 

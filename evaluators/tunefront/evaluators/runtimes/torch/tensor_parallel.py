@@ -62,7 +62,8 @@ class ShardedEndpoint(TensorEndpoint):
         self._others = [
             subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "tunefront.evaluators.runtimes.torch.tensor_parallel"),
+                    *(sys.executable, "-P", "-m"),
+                    "tunefront.evaluators.runtimes.torch.tensor_parallel",
                     *(str(folder), str(meeting), str(rank), str(self._ranks)),
                     *(precision, device, str(threads)),
                     ",".join(map(str, cores[rank * threads : (rank + 1) * threads])),
