@@ -1,17 +1,44 @@
-"""A search's own events: what is reported when the baseline has been measured."""
+"""A search's own events, its confirmation, and callbacks that fail."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from tunefront.evaluators import Evaluation, QualitySample, WorkloadDescription
 from tunefront.search import Experiment
+from tunefront.search.cluster.supervisor import RayLost
 from tunefront.search.experiment.evaluation_settings import settings_of
-from tunefront.search.run.events import DataScarce, Event
+from tunefront.search.run import search as search_module
+from tunefront.search.run.events import (
+    DataScarce,
+    Event,
+    RayRestarted,
+    WorkloadCheckStarted,
+    without_os_errors,
+)
+from tunefront.search.run.runner import RESTARTS
 from tunefront.search.run.search import _SearchRun
 from tunefront.search.study.study import Study
+from tunefront.spaces import ClusterError
 
 KNOWN = QualitySample(items=5, evaluated=5, level=3.0, spread=1.6, hits=False, near_zero=False)
+
+
+def search_run(
+    experiment: Experiment, events: list[Event], quality: QualitySample | None = None
+) -> _SearchRun:
+    return _SearchRun(
+        experiment,
+        Study.open(experiment, {"test": "yes"}),
+        settings_of(experiment, "abc"),
+        WorkloadDescription(fingerprint="abc", quality=quality),
+        experiment.space.enumerate(),
+        events.append,
+        start=0.0,
+        exported=False,
+    )
 
 
 @pytest.mark.parametrize(("quality", "reported"), [(None, 1), (KNOWN, 0)])
@@ -21,22 +48,60 @@ def test_scarce_data_is_reported_after_the_baseline_unless_it_was_before(
     quality: QualitySample | None,
     reported: int,
 ) -> None:
-    experiment = load()
-    study = Study.open(experiment, {"test": "yes"})
-    described = WorkloadDescription(fingerprint="abc", quality=quality)
     events: list[Event] = []
-    run = _SearchRun(
-        experiment,
-        study,
-        settings_of(experiment, "abc"),
-        described,
-        experiment.space.enumerate(),
-        events.append,
-        start=0.0,
-        exported=False,
-    )
+    run = search_run(load(), events, quality)
+    study, experiment = run.study, run.experiment
     for configuration in experiment.space.enumerate().runnable[:2]:
         found = evaluation([1.0, 2.0, 3.0, 4.0, 5.0])
         run._on_trial(study.tell(study.ask(configuration), found))
     scarce = [event.scarcity.items for event in events if isinstance(event, DataScarce)]
     assert scarce == [5] * reported
+
+
+@pytest.fixture
+def confirming(
+    load: Callable[..., Experiment], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[int], tuple[list[Event], list[str]]]:
+    """Function that confirms while Ray exits so often, and returns events and what was called."""
+
+    def make(losses: int) -> tuple[list[Event], list[str]]:
+        events: list[Event] = []
+        calls: list[str] = []
+
+        def confirm(*arguments: Any, **more: Any) -> None:
+            calls.append("confirm")
+            if calls.count("confirm") <= losses:
+                raise RayLost("exit code 1")
+
+        monkeypatch.setattr(search_module, "confirm", confirm)
+        supervisor = SimpleNamespace(restart=lambda: calls.append("restart"))
+        search_run(load(), events)._confirm(supervisor)  # type: ignore[arg-type]
+        return events, calls
+
+    return make
+
+
+def test_confirmation_is_repeated_if_ray_exits(
+    confirming: Callable[[int], tuple[list[Event], list[str]]],
+) -> None:
+    events, calls = confirming(2)
+    assert calls == ["confirm", "restart", "confirm", "restart", "confirm"]
+    assert events == [RayRestarted(problem="exit code 1")] * 2
+    with pytest.raises(ClusterError, match=r"^Ray exited 4 times in a row \(exit code 1\); see "):
+        confirming(RESTARTS + 1)
+
+
+def test_a_callback_that_cannot_write_does_not_end_a_search() -> None:
+    errors: list[Exception] = [BrokenPipeError(), OSError(28, "full"), ValueError("a bug")]
+    seen: list[Event] = []
+
+    def on_event(event: Event) -> None:
+        seen.append(event)
+        raise errors[len(seen) - 1]
+
+    report = without_os_errors(on_event)
+    report(WorkloadCheckStarted())
+    report(WorkloadCheckStarted())
+    with pytest.raises(ValueError, match="a bug"):
+        report(WorkloadCheckStarted())
+    assert len(seen) == 3

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+from tunefront.search.cluster.machine_check import check_machine
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.results.metadata import log_path
 from tunefront.search.study.lock import Locked, hold_lock, holder
@@ -73,8 +74,10 @@ def detach(experiment: Experiment, arguments: Sequence[str], on_message: OnMessa
         0 once the driver runs; its exit code if it exits at once.
 
     Raises:
+        MachineError: If the search can't run on this machine.
         StudyError: If the search already has a driver.
     """
+    check_machine(experiment.results)
     with only_driver(experiment):
         pass  # only a check; the new process locks it, or fails if another one was faster
     log = log_path(experiment)
