@@ -13,14 +13,16 @@ from tunefront.evaluators.isolation.cores import Lessee
 from tunefront.search import Experiment, Trial
 from tunefront.search.cluster.jobs import Job
 from tunefront.search.cluster.nodes import Node, NodePool
-from tunefront.search.run.runner import LEAST_TRIAL_S, Runner
+from tunefront.search.cluster.supervisor import RayLost, RayNotStarted
+from tunefront.search.run import runner as runner_module
+from tunefront.search.run.runner import LEAST_TRIAL_S, RESTARTS, START_PAUSES_S, Runner
 from tunefront.search.run.stopping import FULL, PATIENCE, Stopping
 from tunefront.search.sampling.base import Proposal, Sampler
 from tunefront.search.study.live_stage import note_stage, stage_versions
 from tunefront.search.study.study import Study
 from tunefront.search.study.trial import candidate_of
 from tunefront.search.terminal.events import event_text
-from tunefront.spaces import Configuration, StudyError
+from tunefront.spaces import ClusterError, Configuration, StudyError
 
 
 class FixedGains(Sampler):
@@ -321,7 +323,10 @@ def test_a_failed_baseline_ends_a_search(
     own = runner(None, [])
     own.tell(started(own).number, failure())
     assert own.next_job() is None
-    assert stop_text(own) == "the baseline failed, and every trial is compared with it"
+    assert stop_text(own) == (
+        "the baseline failed, and every trial is compared with it; once its cause is fixed, "
+        "--fresh starts again"
+    )
 
 
 def test_the_forecast_of_another_hour_is_stored(
@@ -372,3 +377,152 @@ def test_running_trials_are_known_and_their_stages_deleted(
     assert [name for name, _ in stage_versions(results)] == ["00003.stage"]
     own.reconcile()
     assert (own.running, stage_versions(results)) == ({}, [])
+
+
+class Rays:
+    """Stands in for the supervisor: runs one trial after the other, and is lost as planned.
+
+    Args:
+        evaluation: Result of each trial.
+        losses: How Ray is lost, in each call of `trials`; None if a trial ends first.
+    """
+
+    node_pool = NodePool()
+
+    def __init__(self, evaluation: Evaluation, losses: Sequence[RayLost | None]) -> None:
+        self._evaluation = evaluation
+        self._losses = list(losses)
+        self.restarts = 0
+
+    def trials(self, jobs: Runner, concurrent: int, body: str) -> None:
+        loss = self._losses.pop(0) if self._losses else None
+        if loss is not None:
+            raise loss
+        job = started(jobs)
+        jobs.tell(job.number, self._evaluation)
+        if self._losses:
+            raise RayLost("exit code 1")
+
+    def restart(self) -> None:
+        self.restarts += 1
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Seconds of each pause; none is waited for."""
+    found: list[float] = []
+    monkeypatch.setattr(Runner, "_pause", lambda runner, seconds: found.append(seconds))
+    return found
+
+
+def test_a_ray_that_does_not_start_is_started_again_after_a_pause(
+    runner: Callable[..., Runner], evaluation: Callable[..., Evaluation], pauses: list[float]
+) -> None:
+    """The first start fails, then another trial ends, then Ray exits and two starts fail."""
+    texts: list[str] = []
+    own = runner(None, texts, trials=2)
+    never = RayNotStarted("exit code -9")
+    rays = Rays(evaluation(), [never, None, never, never])
+    own.run(rays)  # type: ignore[arg-type]
+    assert rays.restarts == 4
+    assert pauses == [*START_PAUSES_S[:1], *START_PAUSES_S[1:3]]
+    assert texts == [
+        "Ray did not start (exit code -9); next attempt in 5 s",
+        "0 ok",
+        "Ray exited (exit code 1); restarting, finished trials are kept",
+        "Ray did not start (exit code -9); next attempt in 15 s",
+        "Ray did not start (exit code -9); next attempt in 45 s",
+        "1 ok",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("loss", "how"),
+    [
+        (RayNotStarted("no message for 180 s"), "did not start 4 times in a row (no message for"),
+        (RayLost("exit code 1"), "exited 4 times in a row (exit code 1)"),
+    ],
+)
+def test_a_ray_that_is_lost_again_and_again_ends_the_search_with_the_next_step(
+    runner: Callable[..., Runner],
+    evaluation: Callable[..., Evaluation],
+    pauses: list[float],
+    loss: RayLost,
+    how: str,
+) -> None:
+    own = runner(None, [], "budget.trials=8")
+    rays = Rays(evaluation(), [loss] * (RESTARTS + 1))
+    with pytest.raises(ClusterError) as caught:
+        own.run(rays)  # type: ignore[arg-type]
+    assert rays.restarts == RESTARTS
+    assert str(caught.value).startswith(f"Ray {how}")
+    experiment = own.study.experiment
+    assert str(caught.value).endswith(
+        f"; see {experiment.results / 'logs' / 'ray.log'}; `tunefront run {experiment.path} --set "
+        "budget.trials=8` resumes the search"
+    )
+
+
+def test_a_stop_or_the_deadline_ends_a_pause(
+    runner: Callable[..., Runner],
+    evaluation: Callable[..., Evaluation],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own = runner(None, [])
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        own.signal = 15 * (len(slept) == 3)
+
+    monkeypatch.setattr(
+        runner_module, "time", SimpleNamespace(sleep=sleep, monotonic=time.monotonic)
+    )
+    rays = Rays(evaluation(), [RayNotStarted("exit code -9")])
+    own.run(rays)  # type: ignore[arg-type]
+    assert (len(slept), rays.restarts, own.stopped) == (3, 0, True)
+    own.signal, own.stopping = 0, Stopping(deadline=time.monotonic())
+    own._pause(1000.0)
+    assert len(slept) == 3
+
+
+def test_a_baseline_that_failed_because_of_the_machine_runs_again(
+    runner: Callable[..., Runner], evaluation: Callable[..., Evaluation]
+) -> None:
+    texts: list[str] = []
+    own = runner(None, texts)
+    problem = "[Errno 30] Read-only file system: '/cache'"
+    failed = Evaluation(status="failed", cause="exception", stage="prepare", message=problem)
+    own.tell(started(own).number, failed)
+    assert "the same command runs it again" in stop_text(own)
+    own.reconcile()
+    own.repeat_baseline()
+    assert texts[-1] == f"the baseline failed for a reason that can pass ({problem}); it runs again"
+    assert stop_text(own) == ""
+    again = started(own)
+    assert (again.number, own.study.trial(0).attempt) == (0, 1)
+    own.tell(0, evaluation())
+    assert texts[-1] == "0 ok"
+    assert started(own).number == 1
+
+
+def test_other_failed_baselines_do_not_run_again(
+    runner: Callable[..., Runner], failure: Callable[..., Evaluation]
+) -> None:
+    texts: list[str] = []
+    own = runner(None, texts)
+    own.repeat_baseline()
+    own.tell(started(own).number, failure("unsupported"))
+    own.repeat_baseline()
+    assert (texts, own.unfinished) == (["0 failed"], [])
+
+
+def test_a_failed_baseline_with_other_trials_does_not_run_again(
+    runner: Callable[..., Runner], evaluation: Callable[..., Evaluation]
+) -> None:
+    own = runner(None, [])
+    failed = Evaluation(status="failed", cause="exception", stage="prepare", message="[Errno 30]")
+    own.tell(started(own).number, failed)
+    own.study.tell(own.study.ask(own.study.experiment.baseline), evaluation())
+    own.repeat_baseline()
+    assert own.study.trial(0).status == "failed"

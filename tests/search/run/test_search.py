@@ -1,49 +1,62 @@
-"""A search's own events, and the time that it keeps back before a deadline."""
+"""A search's own events, its confirmation, its reserved time, and callbacks that fail."""
 
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from tunefront.evaluators import Evaluation, QualitySample, WorkloadDescription
 from tunefront.search import Experiment
+from tunefront.search.cluster.supervisor import RayLost
 from tunefront.search.experiment.evaluation_settings import settings_of
-from tunefront.search.run.events import ConfirmationShortened, DataScarce, Event
+from tunefront.search.run import search as search_module
+from tunefront.search.run.events import (
+    ConfirmationShortened,
+    DataScarce,
+    Event,
+    RayRestarted,
+    WorkloadCheckStarted,
+    without_os_errors,
+)
+from tunefront.search.run.runner import RESTARTS
 from tunefront.search.run.search import EXPORT_S, REPORT_S, _SearchRun
 from tunefront.search.study.duration_estimate import EXPORT_TRIALS
 from tunefront.search.study.study import Study
 from tunefront.search.terminal.events import event_text
+from tunefront.spaces import ClusterError
 
 KNOWN = QualitySample(items=5, evaluated=5, level=3.0, spread=1.6, hits=False, near_zero=False)
 
 
-@pytest.fixture
-def search_run(load: Callable[..., Experiment]) -> Callable[..., _SearchRun]:
-    """A run that has just begun."""
-
-    def make(*overrides: str, exported: bool = False) -> _SearchRun:
-        experiment = load(*overrides)
-        return _SearchRun(
-            experiment,
-            Study.open(experiment, {"test": "yes"}),
-            settings_of(experiment, "abc"),
-            WorkloadDescription(fingerprint="abc"),
-            experiment.space.enumerate(),
-            [].append,
-            start=time.monotonic(),
-            exported=exported,
-        )
-
-    return make
+def search_run(
+    experiment: Experiment,
+    events: list[Event],
+    quality: QualitySample | None = None,
+    *,
+    exported: bool = False,
+) -> _SearchRun:
+    return _SearchRun(
+        experiment,
+        Study.open(experiment, {"test": "yes"}),
+        settings_of(experiment, "abc"),
+        WorkloadDescription(fingerprint="abc", quality=quality),
+        experiment.space.enumerate(),
+        events.append,
+        start=time.monotonic(),
+        exported=exported,
+    )
 
 
 def test_confirmation_report_and_export_are_part_of_the_budget(
-    search_run: Callable[..., _SearchRun], evaluation: Callable[..., Evaluation]
+    load: Callable[..., Experiment], evaluation: Callable[..., Evaluation]
 ) -> None:
     """Of an hour a fifth is for confirmation."""
     budget = ("budget={hours: 1}", "confirmation.share=0.2")
-    plain, exporting = search_run(*budget), search_run(*budget, exported=True)
+    experiment = load(*budget)
+    plain, exporting = (search_run(experiment, [], exported=one) for one in (False, True))
     assert plain.runner.stopping.seconds_left() == pytest.approx(2880 - REPORT_S, abs=60)
     for run, reserved_s in ((plain, 0.0), (exporting, EXPORT_S)):
         left = run._seconds_left()
@@ -53,15 +66,14 @@ def test_confirmation_report_and_export_are_part_of_the_budget(
     exporting._on_trial(study.tell(study.ask(exporting.experiment.baseline), slow))
     left = exporting.runner.stopping.seconds_left()
     assert left == pytest.approx(2880 - REPORT_S - EXPORT_TRIALS * 300.0, abs=60)
-    assert search_run("budget={trials: 9}").runner.stopping.seconds_left() is None
+    assert search_run(load("budget={trials: 9}"), []).runner.stopping.seconds_left() is None
 
 
 def test_rounds_that_the_deadline_prevents_are_reported(
-    search_run: Callable[..., _SearchRun],
+    load: Callable[..., Experiment],
 ) -> None:
     events: list[Event] = []
-    run = search_run("budget={hours: 1}", "confirmation.rounds=3")
-    run.on_event = events.append
+    run = search_run(load("budget={hours: 1}", "confirmation.rounds=3"), events)
     run._on_round(1, 3)
     run._report_shortened()
     run._on_round(3, 3)
@@ -81,22 +93,60 @@ def test_scarce_data_is_reported_after_the_baseline_unless_it_was_before(
     quality: QualitySample | None,
     reported: int,
 ) -> None:
-    experiment = load()
-    study = Study.open(experiment, {"test": "yes"})
-    described = WorkloadDescription(fingerprint="abc", quality=quality)
     events: list[Event] = []
-    run = _SearchRun(
-        experiment,
-        study,
-        settings_of(experiment, "abc"),
-        described,
-        experiment.space.enumerate(),
-        events.append,
-        start=0.0,
-        exported=False,
-    )
+    run = search_run(load(), events, quality)
+    study, experiment = run.study, run.experiment
     for configuration in experiment.space.enumerate().runnable[:2]:
         found = evaluation([1.0, 2.0, 3.0, 4.0, 5.0])
         run._on_trial(study.tell(study.ask(configuration), found))
     scarce = [event.scarcity.items for event in events if isinstance(event, DataScarce)]
     assert scarce == [5] * reported
+
+
+@pytest.fixture
+def confirming(
+    load: Callable[..., Experiment], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[int], tuple[list[Event], list[str]]]:
+    """Function that confirms while Ray exits so often, and returns events and what was called."""
+
+    def make(losses: int) -> tuple[list[Event], list[str]]:
+        events: list[Event] = []
+        calls: list[str] = []
+
+        def confirm(*arguments: Any, **more: Any) -> None:
+            calls.append("confirm")
+            if calls.count("confirm") <= losses:
+                raise RayLost("exit code 1")
+
+        monkeypatch.setattr(search_module, "confirm", confirm)
+        supervisor = SimpleNamespace(restart=lambda: calls.append("restart"))
+        search_run(load(), events)._confirm(supervisor)  # type: ignore[arg-type]
+        return events, calls
+
+    return make
+
+
+def test_confirmation_is_repeated_if_ray_exits(
+    confirming: Callable[[int], tuple[list[Event], list[str]]],
+) -> None:
+    events, calls = confirming(2)
+    assert calls == ["confirm", "restart", "confirm", "restart", "confirm"]
+    assert events == [RayRestarted(problem="exit code 1")] * 2
+    with pytest.raises(ClusterError, match=r"^Ray exited 4 times in a row \(exit code 1\); see "):
+        confirming(RESTARTS + 1)
+
+
+def test_a_callback_that_cannot_write_does_not_end_a_search() -> None:
+    errors: list[Exception] = [BrokenPipeError(), OSError(28, "full"), ValueError("a bug")]
+    seen: list[Event] = []
+
+    def on_event(event: Event) -> None:
+        seen.append(event)
+        raise errors[len(seen) - 1]
+
+    report = without_os_errors(on_event)
+    report(WorkloadCheckStarted())
+    report(WorkloadCheckStarted())
+    with pytest.raises(ValueError, match="a bug"):
+        report(WorkloadCheckStarted())
+    assert len(seen) == 3

@@ -6,8 +6,18 @@ from collections.abc import Callable
 
 import pytest
 
+from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment, Trial
-from tunefront.search.run.stopping import FULL, PATIENCE, SearchState, StopCause, Stopping
+from tunefront.search.run.stopping import (
+    FULL,
+    LONGEST_PROBLEM,
+    PATIENCE,
+    SearchState,
+    StopCause,
+    Stopping,
+    machine_failure,
+)
+from tunefront.spaces import FailureCause
 
 NOW = Stopping(deadline=0.0, bounds="budget.hours 8")
 
@@ -51,7 +61,8 @@ def test_a_search_continues_without_a_reason(state: Callable[..., SearchState]) 
         (
             Stopping(),
             {"status": "failed"},
-            "the baseline failed, and every trial is compared with it",
+            "the baseline failed, and every trial is compared with it; once its cause is fixed, "
+            "--fresh starts again",
         ),
         (NOW, {}, "budget.hours 8 reached; raise it to continue"),
         (Stopping(trials=2), {}, "budget.trials 2 reached; raise it to continue"),
@@ -99,6 +110,44 @@ def test_queued_trials_and_the_baseline_are_held_back_by_urgent_reasons_only(
     assert cause(NOW, state(queued=1, signal=signal.SIGINT)) == "signal"
     assert cause(NOW, state("failed", queued=1)) == "baseline failed"
     assert cause(NOW, state(queued=1, full=FULL)) == "disk full"
+
+
+@pytest.mark.parametrize(
+    ("cause", "stage", "message", "passes"),
+    [
+        ("exception", "prepare", "[Errno 30] Read-only file system: '/cache'", True),
+        ("exception", "prepare", "something else", True),
+        ("exception", "build", "OSError: [Errno 28] No space left on device", True),
+        ("disk full", "build", "no room left in /cache", True),
+        ("exception", "build", "[Errno 2] No such file or directory: 'a'", False),
+        ("exception", "quality", "ValueError: bad", False),
+        ("unsupported", "build", "no kernel", False),
+        ("crash", "measure", "crashed with SIGSEGV", False),
+    ],
+)
+def test_failures_of_the_machine_are_told_from_those_of_a_configuration(
+    trial: Callable[..., Trial], cause: FailureCause, stage: str, message: str, passes: bool
+) -> None:
+    failed = Evaluation(status="failed", cause=cause, stage=stage, message=message)
+    assert machine_failure(trial(0, status="failed", evaluation=failed)) == message * passes
+
+
+def test_a_baseline_that_failed_because_of_the_machine_can_run_again(
+    trial: Callable[..., Trial],
+) -> None:
+    problem = "[Errno 30] Read-only\nfile system " + "x" * 5000
+    failed = Evaluation(status="failed", cause="exception", stage="prepare", message=problem)
+    baseline = trial(0, status="failed", evaluation=failed)
+    found = text(Stopping(), SearchState(trials=[baseline], untried=10))
+    assert found.startswith(
+        "the baseline, with which every trial is compared, failed for a reason that can pass "
+        "([Errno 30] Read-only ⏎ file system xxx"
+    )
+    assert found.endswith("xxx); the same command runs it again")
+    assert len(found) < LONGEST_PROBLEM + 200
+    others = SearchState(trials=[baseline, trial(1)], untried=10)
+    assert "--fresh starts again" in text(Stopping(), others)
+    assert machine_failure(trial(1)) == ""
 
 
 def test_the_policy_of_a_budget_names_its_bounds(load: Callable[..., Experiment]) -> None:

@@ -13,7 +13,8 @@ from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment
 from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.study.sqlite_reader import read_study
-from tunefront.search.study.study import STUDY_FILE, Study, _optuna_study
+from tunefront.search.study.storage import Retries, open_study
+from tunefront.search.study.study import STUDY_FILE, Study
 
 EvaluationOf = Callable[..., Evaluation]
 
@@ -40,7 +41,9 @@ def test_both_ways_of_reading_say_the_same(study: Study) -> None:
     experiment = study.experiment
     read = read_study(experiment.results / STUDY_FILE, experiment.slug)
     assert read is not None
-    one, other = Study(experiment, read), Study(experiment, _optuna_study(experiment, create=False))
+    retries = Retries(experiment.results / STUDY_FILE, "try again")
+    one = Study(experiment, read, retries)
+    other = Study(experiment, open_study(experiment.slug, retries), retries)
     assert one.trials() == other.trials()
     assert [trial.status for trial in one.trials()] == ["ok", "failed", "ok", "running"]
     assert one.baseline() == other.baseline()

@@ -16,6 +16,7 @@ from tunefront.search.run import events
 from tunefront.search.run.events import Event, TrialFinished
 from tunefront.search.run.stopping import StopReason
 from tunefront.search.study.inferred_failures import InferredFailure
+from tunefront.search.study.storage import StudyInterrupted, StudyRestored
 from tunefront.search.terminal.events import _text, event_text
 from tunefront.search.tracking.writer import (
     TrackingIncomplete,
@@ -91,6 +92,23 @@ def test_an_unknown_event_is_refused() -> None:
         (
             events.RayRestarted(problem="exit code 1"),
             "Ray exited (exit code 1); restarting, finished trials are kept",
+        ),
+        (
+            events.RayNotUp(problem="exit code -9", pause_s=15.0),
+            "Ray did not start (exit code -9); next attempt in 15 s",
+        ),
+        (
+            events.BaselineRepeated(problem="[Errno 30] Read-only file system"),
+            "the baseline failed for a reason that can pass ([Errno 30] Read-only file system); it "
+            "runs again",
+        ),
+        (
+            StudyInterrupted(path=Path("/r/study.db"), problem="locked", longest_s=600.0),
+            "/r/study.db can't be used (locked); the search waits up to 10 min for it",
+        ),
+        (
+            StudyRestored(path=Path("/r/study.db"), seconds=95.0),
+            "study.db can be used again after 2 min; the search continues",
         ),
         (
             events.FailureInferred(failure=FAILURE, configurations=12),

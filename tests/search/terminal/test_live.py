@@ -1,10 +1,14 @@
 """The live display: the block without a terminal, plain lines with a heartbeat."""
 
 import io
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +16,14 @@ from tunefront.search import Experiment, Trial
 from tunefront.search.run.progress import Progress, RunningTrial, Snapshot
 from tunefront.search.study.live_stage import CONFIRMATION, note_stage, note_wait
 from tunefront.search.terminal import live
-from tunefront.search.terminal.live import TRIALS_LISTED, Lines, LiveBlock, is_lively, render
+from tunefront.search.terminal.live import (
+    TRIALS_LISTED,
+    DisplayStream,
+    Lines,
+    LiveBlock,
+    is_lively,
+    render,
+)
 
 SNAPSHOT = Snapshot(
     name="minilm on this cpu",
@@ -189,3 +200,80 @@ def test_a_message_is_wrapped_between_words() -> None:
         "a line of more than thirty",
         "    letters [1 s; 2 to go]",
     ]
+
+
+def closed_pipe() -> int:
+    """A descriptor to write to whose reader has ended."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    return writing
+
+
+@pytest.mark.parametrize("opened", [closed_pipe, lambda: os.open("/dev/full", os.O_WRONLY)])
+@pytest.mark.parametrize("kind", [Lines, LiveBlock])
+def test_a_display_that_cannot_be_written_raises_nothing(
+    opened: Callable[[], int], kind: Callable[..., Lines | LiveBlock], progress: Progress
+) -> None:
+    descriptor = opened()
+    with DisplayStream(descriptor) as stream:
+        options = {"clock": True} if kind is Lines else {}
+        with kind(stream, **options) as screen:
+            screen.show_progress(progress)
+            for _ in range(300):
+                screen.print_message("more than the buffer holds " * 10)
+            assert stream.failed
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)
+
+
+def test_a_display_can_be_written_again_once_there_is_room(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    stream = DisplayStream(os.open("/dev/full", os.O_WRONLY))
+    stream.write("lost\n")
+    assert stream.failed
+    os.dup2(descriptor := os.open(path, os.O_WRONLY | os.O_CREAT), stream.fileno())
+    stream.write("written\n")
+    assert not stream.failed
+    stream.close()
+    os.close(descriptor)
+    assert path.read_text().endswith("written\n")
+
+
+def test_what_an_encoding_lacks_is_written_as_its_escape(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    stream = DisplayStream(os.open(path, os.O_WRONLY | os.O_CREAT))
+    with stream, Lines(stream, clock=False) as lines:
+        lines.print_message("bad \udcff name, é")
+    assert path.read_text() == "bad \\udcff name, é\n"
+
+
+DISPLAY = """
+import sys
+import click
+from tunefront.search import load_experiment
+from tunefront.search.terminal.live import screen_for
+
+with screen_for(load_experiment(sys.argv[1])) as screen:
+    screen.print_message("trial \\udcff")
+    print("searched", flush=True)
+click.echo("the next steps", err=True)
+"""
+
+
+@pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-", "2>LOG"])
+def test_a_command_ends_well_whatever_its_stderr(
+    load: Callable[..., Experiment], tmp_path: Path, redirection: str
+) -> None:
+    program = tmp_path / "display.py"
+    program.write_text(DISPLAY)
+    log = tmp_path / "log"
+    where = redirection.replace("LOG", str(log))
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$0" "$@" {where}', sys.executable, program, load().path],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "searched\n")
+    if log.exists():
+        assert log.read_text() == "trial \\udcff\nthe next steps\n"

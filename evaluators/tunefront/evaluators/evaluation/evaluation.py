@@ -1,15 +1,19 @@
 """The result of an evaluation: plain values that are passed between processes as JSON."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.evaluators.workloads.outputs import Sample
 from tunefront.spaces import FailureCause
 
+from .clean_text import LONGEST_MESSAGE, clean_text, clean_values
+
 WAITING = "waiting"
 """Key in `Evaluation.seconds` of the waiting time, which belongs to no stage."""
+MOST_LINES = 100
+"""Maximum lines of a log; the last ones are kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +35,7 @@ class InterimResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """The result of an evaluation.
+    """The result of an evaluation; its texts are cleaned and shortened as in `clean_text`.
 
     Attributes:
         status: `ok`, or `failed` with `cause`, `stage`, `message` and `log`.
@@ -74,7 +78,36 @@ class Evaluation:
     message: str = ""
     log: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Clean all texts here once, so that they can be recorded and shown everywhere."""
+        cleaned = {
+            "measurements": {clean_text(name): one for name, one in self.measurements.items()},
+            "outputs": tuple(map(_clean_sample, self.outputs)),
+            "interim": self.interim and _clean_interim(self.interim),
+            "facts": clean_values(self.facts),
+            "warnings": tuple(map(clean_text, self.warnings)),
+            "curves": {clean_text(name): points for name, points in self.curves.items()},
+            "message": clean_text(self.message, LONGEST_MESSAGE),
+            "log": tuple(map(clean_text, self.log[-MOST_LINES:])),
+        }
+        for name, value in cleaned.items():
+            object.__setattr__(self, name, value)
+
     @property
     def own_s(self) -> float:
         """Total seconds without waiting; 0 if they are unknown."""
         return self.seconds.get("total", 0.0) - self.seconds.get(WAITING, 0.0)
+
+
+def _clean_interim(interim: InterimResult) -> InterimResult:
+    return replace(interim, reason=clean_text(interim.reason))
+
+
+def _clean_sample(sample: Sample) -> Sample:
+    return replace(
+        sample,
+        input=clean_text(sample.input),
+        output=clean_text(sample.output),
+        expected=clean_text(sample.expected),
+        score_name=clean_text(sample.score_name),
+    )

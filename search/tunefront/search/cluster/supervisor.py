@@ -48,6 +48,10 @@ class RayLost(Exception):
     """Ray has exited or does not reply; the trials that were running are lost."""
 
 
+class RayNotStarted(RayLost):
+    """Ray did not start, or was not started."""
+
+
 class Jobs(Protocol):
     """A source of jobs and receiver of their results."""
 
@@ -71,6 +75,9 @@ class Jobs(Protocol):
 class RaySupervisor:
     """The Ray supervisor of one search, a context manager; Ray runs in a separate process.
 
+    A start that fails is no error of `__enter__` or `restart`: `trials` and `turns` then raise
+    `RayNotStarted`, as if Ray had exited, and the search restarts it.
+
     Args:
         folder: The search's folder; Ray's log and, if the path is short enough, files go below it.
         cores: Number of cores of a local Ray.
@@ -81,6 +88,7 @@ class RaySupervisor:
         self._folder = folder.absolute()
         self._options = {"cores": cores, "gpus": gpus}
         self._service: _Service | None = None
+        self._problem = "it was not started"
         self.nodes: tuple[Node, ...] = ()
 
     @property
@@ -90,11 +98,7 @@ class RaySupervisor:
 
     def __enter__(self) -> "RaySupervisor":
         end_processes(self._folder)
-        try:
-            self._start()
-        except BaseException:
-            self._end()
-            raise
+        self._try_start()
         return self
 
     def __exit__(
@@ -108,7 +112,10 @@ class RaySupervisor:
     def restart(self) -> None:
         """End all remaining Ray processes of this search and start Ray again."""
         self._end()
-        self._start()
+        try:
+            self._try_start()
+        except ClusterError as error:  # of a cluster that was there before
+            self._problem = str(error)
 
     def trials(self, jobs: Jobs, concurrent: int, body: str = RUN_JOB) -> None:
         """Run trials until there are no more jobs, or one Tune run has reached its limit.
@@ -119,7 +126,7 @@ class RaySupervisor:
             body: `module:function` that a worker calls with a job.
 
         Raises:
-            RayLost: If Ray has exited; the running trials have no result.
+            RayLost: If Ray has exited or did not start; the running trials have no result.
         """
         self._running().send(do="trials", concurrent=concurrent, body=body)
         while True:
@@ -138,7 +145,7 @@ class RaySupervisor:
         """Run a confirmation round; see `run_turns` for the result.
 
         Raises:
-            RayLost: If Ray has exited.
+            RayLost: If Ray has exited or did not start.
         """
         self._running().send(do="turns", job=to_plain(job))
         while (message := self._running().receive())["kind"] != "done":
@@ -147,15 +154,31 @@ class RaySupervisor:
 
     def _running(self) -> "_Service":
         if self._service is None:
-            raise RayLost("Ray was not started")
+            raise RayNotStarted(self._problem)
         return self._service
+
+    def _try_start(self) -> None:
+        """Start Ray; if it does not start, keep the reason and end what is left of it.
+
+        Raises:
+            ClusterError: If the cluster is refused.
+        """
+        try:
+            self._start()
+        except (RayLost, OSError) as error:
+            self._problem = str(error)
+            self._end()
+        except BaseException:
+            self._end()
+            raise
 
     def _start(self) -> None:
         ray_folder = ray_folder_of(self._folder)
         shutil.rmtree(ray_folder, ignore_errors=True)
         ray_folder.mkdir(mode=0o700, parents=True)
         options = {**self._options, "folder": str(ray_folder), "search": str(self._folder)}
-        self._service = _Service(self._folder, options)
+        self._service = _Service(self._folder)
+        self._service.send(**options)
         self.nodes = self._service.wait_until_ready()
 
     def _end(self) -> None:
@@ -172,6 +195,11 @@ def _offer(jobs: Jobs) -> dict[str, Any]:
         return {"wait": True}
     job = jobs.next_job()
     return {"end": True} if job is None else {"job": to_plain(job)}
+
+
+def ray_log(folder: Path) -> Path:
+    """Return the file with the output of Ray's process, in the search's folder."""
+    return folder / "logs" / "ray.log"
 
 
 def ray_folder_of(folder: Path) -> Path:
@@ -233,10 +261,9 @@ def _tag_of(process: psutil.Process) -> str | None:
 class _Service:
     """The Ray process, as seen from the search driver."""
 
-    def __init__(self, folder: Path, options: Mapping[str, object]) -> None:
-        log = folder / "logs" / "ray.log"
+    def __init__(self, folder: Path) -> None:
+        log = ray_log(folder)
         log.parent.mkdir(parents=True, exist_ok=True)
-        self._log = log
         self._messages: queue.Queue[Mapping[str, Any] | None] = queue.Queue()
         with log.open("ab") as output:
             self._process = subprocess.Popen(
@@ -254,21 +281,21 @@ class _Service:
         self._listener.start()
         self._core: list[psutil.Process] = []
         self._last_message_at = time.monotonic()
-        self.send(**options)
 
     def wait_until_ready(self) -> tuple[Node, ...]:
         """Wait until Ray is up; return the nodes of an existing cluster.
 
         Raises:
-            ClusterError: If Ray does not start within `RAY_START_S`, or the cluster is refused.
+            RayLost: If Ray does not start within `RAY_START_S`.
+            ClusterError: If the cluster is refused.
         """
-        try:
-            message = self.receive(RAY_START_S)
-        except RayLost as error:
-            raise ClusterError(f"Ray did not start: {error}; see {self._log}") from error
+        message = self.receive(RAY_START_S)
         if message["kind"] == "refused":
             raise ClusterError(message["reason"])
-        self._core = [psutil.Process(pid) for pid in message["pids"]]
+        try:
+            self._core = [psutil.Process(pid) for pid in message["pids"]]
+        except psutil.NoSuchProcess as error:
+            raise RayLost("its raylet or GCS exited") from error
         return tuple(Node(**node) for node in message["nodes"])
 
     def send(self, **message: object) -> None:

@@ -19,6 +19,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO
 
+from tunefront.search.cluster.machine_check import check_machine
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.results.metadata import log_path
 from tunefront.search.study.lock import HeldLock, Locked, hold_lock, holder, note_of
@@ -113,8 +114,10 @@ def detach(experiment: Experiment, arguments: Sequence[str], on_message: OnMessa
         0 once the search goes on by itself; the driver's exit code if it exits before.
 
     Raises:
+        MachineError: If the search can't run on this machine.
         StudyError: If the search already has a driver.
     """
+    check_machine(experiment.results)
     with only_driver(experiment):
         pass  # only a check; the new process locks it, or fails if another one was faster
     log = log_path(experiment)

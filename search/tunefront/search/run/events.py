@@ -5,6 +5,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from tunefront.search.cluster.nodes import Node
 from tunefront.search.experiment.scarcity import Scarcity
 from tunefront.search.results.rows import trial_record
 from tunefront.search.study.inferred_failures import InferredFailure
+from tunefront.search.study.storage import StudyEvent
 from tunefront.search.study.trial import Trial
 from tunefront.search.tracking.writer import TrackingEvent
 
@@ -111,6 +113,17 @@ class SearchResumed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BaselineRepeated:
+    """The baseline, which had failed for a reason that can pass, runs again.
+
+    Attributes:
+        problem: Why it had failed.
+    """
+
+    problem: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NothingToRun:
     """The recorded search is complete.
 
@@ -154,6 +167,19 @@ class RayRestarted:
     """
 
     problem: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RayNotUp:
+    """Ray did not start; the next attempt follows after a pause.
+
+    Attributes:
+        problem: Why it did not start.
+        pause_s: Seconds until the next attempt.
+    """
+
+    problem: str
+    pause_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -328,10 +354,12 @@ Event = (
     | DataScarce
     | RecordArchived
     | SearchResumed
+    | BaselineRepeated
     | NothingToRun
     | RayStarting
     | ClusterJoined
     | RayRestarted
+    | RayNotUp
     | FailureInferred
     | ConfigurationsTooLarge
     | TrialStarted
@@ -346,10 +374,21 @@ Event = (
     | ReportFailed
     | ProgressChanged
     | TrackingEvent
+    | StudyEvent
 )
 """What a running search reports."""
 OnEvent = Callable[[Event], None]
 """Callback for each event; it can be called from another thread."""
+
+
+def without_os_errors(on_event: OnEvent) -> OnEvent:
+    """Return a callback that ignores OSErrors: a closed pipe or a full disk ends no search."""
+
+    def report(event: Event) -> None:
+        with suppress(OSError):
+            on_event(event)
+
+    return report
 
 
 def event_record(event: Event) -> dict[str, object]:

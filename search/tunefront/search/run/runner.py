@@ -5,6 +5,7 @@ resumed search starts a new Tune run over the same study (reasons: docs/decision
 """
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,28 +15,40 @@ from tunefront.evaluators.isolation.cores import Lessee
 from tunefront.search.cluster.jobs import Job
 from tunefront.search.cluster.nodes import NodePool
 from tunefront.search.cluster.resources import ray_resources_of, ray_resources_text
-from tunefront.search.cluster.supervisor import RUN_JOB, RayLost, RaySupervisor
+from tunefront.search.cluster.supervisor import (
+    RUN_JOB,
+    RayLost,
+    RayNotStarted,
+    RaySupervisor,
+    ray_log,
+)
 from tunefront.search.cluster.worker import log_file, result_file
 from tunefront.search.sampling.base import Proposal, Sampler
 from tunefront.search.sampling.early_stopping.thresholds import thresholds_for
 from tunefront.search.study.duration_estimate import Estimate, estimate_of
 from tunefront.search.study.inferred_failures import ExcludedConfigurations
 from tunefront.search.study.live_stage import delete_stage, delete_stages
+from tunefront.search.study.storage import run_command
 from tunefront.search.study.study import Study
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import ClusterError, Configuration, Resources, StudyError
 
 from .events import (
+    BaselineRepeated,
     ConfigurationsTooLarge,
     FailureInferred,
     OnEvent,
+    RayNotUp,
     RayRestarted,
     TrialPostponed,
 )
-from .stopping import PATIENCE, SearchState, Stopping, StopReason
+from .stopping import PATIENCE, SearchState, Stopping, StopReason, machine_failure
 
 RESTARTS = 3
 """Consecutive restarts of Ray without a completed trial, after which the search fails."""
+START_PAUSES_S = (5.0, 15.0, 45.0)
+"""Seconds before each of these restarts if Ray had not started at all."""
+PAUSE_POLL_S = 0.1
 _HOUR_S = 3600.0
 OUT_OF_ORDER = 10
 """Largest number of trials that are expected to end out of order, for the removal of old logs."""
@@ -122,13 +135,22 @@ class Runner:
         self.running.clear()
         delete_stages(self.results.parent)
 
+    def repeat_baseline(self) -> None:
+        """Queue the baseline again if it is the only trial and its failure can have passed."""
+        trials = self.study.trials()
+        if len(trials) == 1 and (problem := machine_failure(trials[0])):
+            self.study.reopen_baseline()
+            self._uncounted.add(0)
+            self.unfinished.append(0)
+            self.on_event(BaselineRepeated(problem=problem))
+
     def run(self, supervisor: RaySupervisor) -> None:
-        """Run trials until the search ends; restart Ray if it exits.
+        """Run trials until the search ends; restart Ray if it exits or does not start.
 
         Raises:
-            ClusterError: If Ray exits after each of `RESTARTS` restarts without a completed trial,
-                or no node has room for the baseline.
-            StudyError: If the disk is full.
+            ClusterError: If Ray exits or does not start after each of `RESTARTS` restarts without a
+                completed trial, or no node has room for the baseline.
+            StudyError: If the disk is full, or the record's file can't be used for long.
         """
         restarts = 0
         while (reason := self.stop_reason()) is None:
@@ -138,19 +160,47 @@ class Runner:
                 supervisor.trials(self, self.concurrent, self.body)
             except RayLost as error:
                 restarts = 1 if self._ended > ended else restarts + 1
-                if restarts > RESTARTS:
-                    log = self.study.experiment.results / "logs" / "ray.log"
-                    raise ClusterError(
-                        f"Ray exited {restarts} times: {error}; see {log}"
-                    ) from error
-                self.on_event(RayRestarted(problem=str(error)))
                 self.reconcile()
-                supervisor.restart()
+                self.restart_ray(supervisor, error, restarts)
         if reason.cause == "disk full":
             raise StudyError(
                 f"{reason.text}; free space on the disk of {self.settings.store} (see `tunefront "
                 "cache`), then run the same command again"
             )
+
+    def restart_ray(self, supervisor: RaySupervisor, lost: RayLost, restarts: int) -> None:
+        """Report how Ray was lost and restart it; after a pause if it had not started.
+
+        Args:
+            supervisor: The Ray supervisor.
+            lost: How Ray was lost.
+            restarts: Number of consecutive restarts, this one included.
+
+        Raises:
+            ClusterError: If there were more than `RESTARTS`.
+        """
+        never_up = isinstance(lost, RayNotStarted)
+        if restarts > RESTARTS:
+            experiment = self.study.experiment
+            raise ClusterError(
+                f"Ray {'did not start' if never_up else 'exited'} {restarts} times in a row "
+                f"({lost}); see {ray_log(experiment.results)}; `{run_command(experiment)}` resumes "
+                "the search"
+            ) from lost
+        if never_up:
+            pause_s = START_PAUSES_S[restarts - 1]
+            self.on_event(RayNotUp(problem=str(lost), pause_s=pause_s))
+            self._pause(pause_s)
+        else:
+            self.on_event(RayRestarted(problem=str(lost)))
+        if not self.stopped:
+            supervisor.restart()
+
+    def _pause(self, seconds: float) -> None:
+        """Wait, at most until a signal requests a stop or the deadline is reached."""
+        until = time.monotonic() + seconds
+        while not self.stopped and self.stopping.seconds_left() != 0 and time.monotonic() < until:
+            time.sleep(PAUSE_POLL_S)
 
     def _fit_to_nodes(self, pool: NodePool) -> None:
         """Set the number of concurrent trials, and exclude configurations that fit on no node.

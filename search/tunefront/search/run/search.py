@@ -5,6 +5,7 @@ finished = run_search("experiments/minilm")
 finished.result.headline(), finished.result.front.recommended
 """
 
+import itertools
 import os
 import signal
 import threading
@@ -21,7 +22,8 @@ from tunefront.evaluators import EvaluationSettings, WorkloadDescription, stages
 from tunefront.evaluators.isolation.cores import Lessee
 from tunefront.evaluators.store.eviction import cache_limit
 from tunefront.evaluators.store.locks import in_use
-from tunefront.search.cluster.supervisor import RaySupervisor
+from tunefront.search.cluster.machine_check import check_machine
+from tunefront.search.cluster.supervisor import RayLost, RaySupervisor
 from tunefront.search.exit_codes import ExitCode
 from tunefront.search.experiment.evaluation_settings import identity
 from tunefront.search.experiment.experiment import Experiment
@@ -61,6 +63,7 @@ from .events import (
     TrialFinished,
     TrialsEnded,
     TrialStarted,
+    without_os_errors,
 )
 from .preflight import check_tracking, check_workload, prepare, runnable_or_error
 from .presence import present
@@ -127,7 +130,8 @@ def run_search(
         fresh: Archive an earlier record and start again.
         smoke: Run a quick check, whose record is kept separate.
         exported: Whether an export follows; the budget includes it then.
-        on_event: Called with each event; MLflow's events come from another thread.
+        on_event: Called with each event; MLflow's events come from another thread. OSErrors that
+            it raises are ignored.
 
     Raises:
         ExperimentError, SpaceError, WorkloadError, TrackingError, StudyError, CacheError,
@@ -137,7 +141,9 @@ def run_search(
     if not isinstance(experiment, Experiment):
         experiment = load_experiment(experiment, overrides, smoke=smoke)
     start = time.monotonic()
+    on_event = without_os_errors(on_event)
     enumeration = runnable_or_error(experiment)
+    check_machine(experiment.results)
     planned = planned_trials(experiment, enumeration)
     with only_driver(experiment) as driver, ExitStack() as stack:
         driver.note(DriverState(planned=planned))
@@ -154,7 +160,7 @@ def run_search(
         settings, described = check_workload(experiment, on_event)
         if fresh and (archived := archive_record(experiment)) is not None:
             on_event(RecordArchived(folder=archived))
-        study = Study.open(experiment, identity(experiment, described))
+        study = Study.open(experiment, identity(experiment, described), on_event)
         if recorded := len(study.trials()):
             on_event(_resumed(recorded, read_record(experiment), enumeration))
         write_record(experiment, enumeration, described)
@@ -196,6 +202,7 @@ class _SearchRun:
     def run(self) -> RunResult:
         runner = self.runner
         runner.reconcile()
+        runner.repeat_baseline()
         self.recorder.start()
         if recorded := self.study.trials():
             self._result = result_of(self.experiment, recorded, Confirmation())
@@ -247,16 +254,30 @@ class _SearchRun:
             if not runner.stopped and self._to_confirm():
                 self.on_event(ConfirmationStarted())
                 self._report_progress("confirming the finalists")
+                self._confirm(supervisor)
+                self._report_shortened()
+        self.study.spend(self._spent_s())
+
+    def _confirm(self, supervisor: RaySupervisor) -> None:
+        """Confirm the finalists; restart Ray if it exits, which repeats the current pass.
+
+        Raises:
+            ClusterError: If Ray exits or does not start after each of several restarts.
+        """
+        for restarts in itertools.count(1):
+            try:
                 confirm(
                     self.study,
                     self.settings,
                     supervisor,
                     on_round=self._on_round,
                     seconds_left=self._seconds_left(),
-                    stopped=lambda: runner.stopped,
+                    stopped=lambda: self.runner.stopped,
                 )
-                self._report_shortened()
-        self.study.spend(self._spent_s())
+            except RayLost as error:
+                self.runner.restart_ray(supervisor, error, restarts)
+            else:
+                return
 
     def _report_shortened(self) -> None:
         """Report it if the deadline came before all rounds of confirmation."""

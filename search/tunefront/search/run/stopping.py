@@ -1,5 +1,7 @@
 """The stopping policy of a search: why no further trial is started."""
 
+import errno
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,11 +11,32 @@ from typing import Literal
 from tunefront.evaluators.statistics.formatting import percent_text
 from tunefront.search.experiment.experiment import Budget
 from tunefront.search.study.trial import Trial
+from tunefront.search.text import one_line
 
 PATIENCE = 3
 """Consecutive proposals with an expected gain below `least_gain` that end the search."""
 FULL = 3
 """Consecutive trials ended by a full disk, after which the search fails."""
+PREPARE = "prepare"
+"""The stage before anything is built, in which no configuration can fail."""
+MACHINE_ERRORS = frozenset(
+    {
+        errno.EACCES,
+        errno.EAGAIN,
+        errno.EDQUOT,
+        errno.EIO,
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENOMEM,
+        errno.ENOSPC,
+        errno.EPERM,
+        errno.EROFS,
+        errno.ESTALE,
+    }
+)
+"""Error numbers in messages of failures that are due to the machine."""
+LONGEST_PROBLEM = 200
+"""Maximum characters of a failure's message in another text."""
 StopCause = Literal[
     "signal",
     "disk full",
@@ -122,8 +145,7 @@ class Stopping:
             text = f"the disk is full: {FULL} trials in a row could not write"
             return StopReason(cause="disk full", text=text)
         if state.trials and state.trials[0].status == "failed":
-            text = "the baseline failed, and every trial is compared with it"
-            return StopReason(cause="baseline failed", text=text)
+            return StopReason(cause="baseline failed", text=_baseline_text(state.trials))
         if self.seconds_left() == 0:
             return StopReason(cause="deadline", text=f"{self.bounds} reached; raise it to continue")
         return None
@@ -159,3 +181,33 @@ class Stopping:
                 "it to continue",
             )
         return None
+
+
+def machine_failure(trial: Trial) -> str:
+    """Return the message of a failure that is due to the machine and can pass; else empty.
+
+    Such failures are those in the stage `prepare`, and errors of the operating system such as a
+    file system that can't be written.
+    """
+    evaluation = trial.evaluation
+    if evaluation is None or evaluation.status != "failed":
+        return ""
+    numbers = map(int, re.findall(r"\[Errno (\d+)\]", evaluation.message))
+    by_system = evaluation.cause == "disk full" or bool(MACHINE_ERRORS.intersection(numbers))
+    if evaluation.stage != PREPARE and not by_system:
+        return ""
+    return one_line(evaluation.message)[:LONGEST_PROBLEM]
+
+
+def _baseline_text(trials: Sequence[Trial]) -> str:
+    """Return the reason if the baseline failed, with the way to run it again."""
+    problem = machine_failure(trials[0])
+    if problem and len(trials) == 1:
+        return (
+            f"the baseline, with which every trial is compared, failed for a reason that can pass "
+            f"({problem}); the same command runs it again"
+        )
+    return (
+        "the baseline failed, and every trial is compared with it; once its cause is fixed, "
+        "--fresh starts again"
+    )

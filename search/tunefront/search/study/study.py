@@ -9,6 +9,7 @@ import math
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from tunefront.evaluators import Evaluation, Measurement
@@ -17,13 +18,22 @@ from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.metrics import QUALITY_DROP
 from tunefront.search.experiment.scarcity import near_zero_problem
 from tunefront.search.text import command_text
-from tunefront.spaces import Catalog, Configuration, StudyError
+from tunefront.spaces import Configuration, StudyError
 
 from .confirmation import Confirmation
 from .derived_metrics import measurements_of
 from .outputs import write_trial_outputs
 from .sqlite_reader import ReadStudy, ReadTrial, read_study
-from .sqlite_url import optuna_url
+from .storage import (
+    LONGEST_S,
+    OnStudyEvent,
+    Retries,
+    distributions_of,
+    open_study,
+    reopen_trial,
+    run_command,
+    unreported,
+)
 from .trial import Trial, TrialStatus
 
 if TYPE_CHECKING:
@@ -53,40 +63,44 @@ class Study:
     Args:
         experiment: The experiment.
         study: The Optuna study, or a read-only snapshot of it.
+        retried: Accesses to its file, each retried while the file can't be used.
     """
 
-    def __init__(self, experiment: Experiment, study: "optuna.Study | ReadStudy") -> None:
+    def __init__(
+        self, experiment: Experiment, study: "optuna.Study | ReadStudy", retried: Retries
+    ) -> None:
         self.experiment = experiment
         self._source = study
+        self._retried = retried
         self._frozen_trials: Sequence[optuna.trial.FrozenTrial | ReadTrial] | None = None
         self._ended_trials: dict[int, Trial] = {}
 
     @classmethod
-    def open(cls, experiment: Experiment, identity: Mapping[str, object]) -> "Study":
+    def open(
+        cls,
+        experiment: Experiment,
+        identity: Mapping[str, object],
+        on_event: OnStudyEvent = unreported,
+    ) -> "Study":
         """Open the record for writing; create it if there is none.
 
         Args:
             experiment: The experiment.
             identity: Everything besides the configuration that measurements depend on: content of
                 model and data, the machine, library versions.
+            on_event: Called when the record's file can't be used, and when it can be again.
 
         Raises:
             StudyError: If the record has another identity, baseline or objectives, or cannot be
-                opened.
+                opened. Its methods raise it if the file can't be used for `LONGEST_S` seconds.
         """
         experiment.results.mkdir(parents=True, exist_ok=True)
-        identity = {**identity, "record": RECORD_FORMAT}
-        study = _optuna_study(experiment, create=True)
-        known = study.user_attrs.get(_IDENTITY)
-        if known is None:
-            study.set_user_attr(_ID, uuid.uuid4().hex[:12])
-            study.set_user_attr(_OBJECTIVES, [o.metric for o in experiment.objectives])
-            study.set_user_attr(_IDENTITY, dict(identity))
-        else:
-            _same_identity(experiment, known, identity)
-        _same_objectives(experiment, study)
-        _same_baseline(experiment, study)
-        return cls(experiment, study)
+        advice = f"`{run_command(experiment)}` resumes the search; nothing that has ended is lost"
+        retried = Retries(experiment.results / STUDY_FILE, advice, LONGEST_S, on_event)
+        directions = [objective.direction for objective in experiment.objectives]
+        study = open_study(experiment.slug, retried, directions)
+        retried(lambda: _begin(experiment, study, {**identity, "record": RECORD_FORMAT}))
+        return cls(experiment, study, retried)
 
     @classmethod
     def read(cls, experiment: Experiment) -> "Study":
@@ -100,26 +114,39 @@ class Study:
                 f"{experiment.name}: no record in {experiment.results}; "
                 f"start with `{command_text('run', experiment.path)}`"
             )
-        read = read_study(experiment.results / STUDY_FILE, experiment.slug)
-        return cls(experiment, read or _optuna_study(experiment, create=False))
+        retried = Retries(experiment.results / STUDY_FILE, "try again")
+        read = read_study(retried.path, experiment.slug)
+        return cls(experiment, read or open_study(experiment.slug, retried), retried)
 
     @property
     def _study(self) -> "optuna.Study":
         """The Optuna study; replaces a read-only snapshot when it is first needed."""
         if isinstance(self._source, ReadStudy):
-            self._source = _optuna_study(self.experiment, create=False)
-            self._frozen_trials = None
-        return self._source
+            self._reopen()
+        return cast("optuna.Study", self._source)
+
+    def _reopen(self) -> None:
+        """Open the file again by Optuna; what was read before is dropped."""
+        self._source = open_study(self.experiment.slug, self._retried)
+        self._frozen_trials = None
+
+    @property
+    def _attributes(self) -> Mapping[str, Any]:
+        """The attributes of the study, read from the file."""
+        return self._retried(lambda: self._source.user_attrs)
+
+    def _set_attribute(self, name: str, value: object) -> None:
+        self._retried(lambda: self._study.set_user_attr(name, value))
 
     @property
     def identity(self) -> Mapping[str, Any]:
         """Everything besides the configuration that the measurements depend on."""
-        return cast(Mapping[str, Any], self._source.user_attrs.get(_IDENTITY, {}))
+        return cast(Mapping[str, Any], self._attributes.get(_IDENTITY, {}))
 
     @property
     def search_id(self) -> str:
         """Unique id of this search; distinguishes searches of the same name."""
-        return str(self._source.user_attrs[_ID])
+        return str(self._attributes[_ID])
 
     def ask(
         self, configuration: Configuration, reason: str = "", expected_s: float | None = None
@@ -137,11 +164,11 @@ class Study:
         trial = optuna.trial.create_trial(
             state=optuna.trial.TrialState.RUNNING,
             params=dict(configuration),
-            distributions=_distributions(configuration, self.experiment.space.catalog),
+            distributions=distributions_of(configuration, self.experiment.space.catalog),
             user_attrs={**attributes, _EXPECTED: expected_s},
         )
         self._frozen_trials = None
-        self._study.add_trial(trial)
+        self._retried(lambda: self._study.add_trial(trial))
         return int(self._frozen[-1].number)
 
     def restart(self, number: int, *, counted: bool = True) -> Trial | None:
@@ -160,7 +187,7 @@ class Study:
         if trial.attempt < TRIAL_ATTEMPTS:
             running = self._trial(number)
             self._frozen_trials = None
-            running.set_user_attr(_ATTEMPT, trial.attempt + 1)
+            self._retried(lambda: running.set_user_attr(_ATTEMPT, trial.attempt + 1))
             return self.trial(number)
         self.tell(
             number,
@@ -190,16 +217,24 @@ class Study:
         if problem is not None:
             evaluation = problem
         self._frozen_trials = None
-        trial.set_user_attr(_EVALUATION, to_plain(evaluation))
+        self._retried(partial(trial.set_user_attr, _EVALUATION, to_plain(evaluation)))
         if evaluation.status == "failed":
-            self._study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+            state = optuna.trial.TrialState.FAIL
+            self._retried(lambda: self._study.tell(number, state=state))
         else:
             for limit in self.experiment.limits:
-                value = measurements[limit.metric].value
-                trial.set_constraint(str(limit), limit.violation(value))
+                violation = limit.violation(measurements[limit.metric].value)
+                self._retried(partial(trial.set_constraint, str(limit), violation))
             values = [measurements[o.metric].value for o in self.experiment.objectives]
-            self._study.tell(trial.number, values)
+            self._retried(lambda: self._study.tell(number, values))
         return self.trial(number)
+
+    def reopen_baseline(self) -> None:
+        """Return a baseline that failed to the running state, so that it can run again."""
+        path, name = self._retried.path, self.experiment.slug
+        self._retried(lambda: reopen_trial(path, name, 0))
+        self._reopen()
+        self._ended_trials.clear()
 
     def _invalid(
         self, evaluation: Evaluation, measurements: Mapping[str, Measurement]
@@ -241,7 +276,7 @@ class Study:
 
         study = self._study
         frozen = cast("optuna.trial.FrozenTrial", self._frozen[number])
-        return optuna.Trial(study, frozen._trial_id)
+        return self._retried(lambda: optuna.Trial(study, frozen._trial_id))
 
     @property
     def _frozen(self) -> "Sequence[optuna.trial.FrozenTrial | ReadTrial]":
@@ -251,7 +286,7 @@ class Study:
         writer.
         """
         if self._frozen_trials is None:
-            self._frozen_trials = self._source.get_trials(deepcopy=False)
+            self._frozen_trials = self._retried(lambda: self._source.get_trials(deepcopy=False))
         return self._frozen_trials
 
     def trial(self, number: int) -> Trial:
@@ -355,16 +390,16 @@ class Study:
     @property
     def spent_s(self) -> float:
         """Seconds spent on this search, over all runs."""
-        return float(self._source.user_attrs.get(_SPENT, 0.0))
+        return float(self._attributes.get(_SPENT, 0.0))
 
     def spend(self, seconds: float) -> None:
         """Store the seconds spent over all runs."""
-        self._study.set_user_attr(_SPENT, seconds)
+        self._set_attribute(_SPENT, seconds)
 
     @property
     def forecast(self) -> tuple[int, float] | None:
         """Forecast for one more hour: trials and largest expected gain; None if unknown."""
-        found = self._source.user_attrs.get(_HOUR)
+        found = self._attributes.get(_HOUR)
         return None if found is None else (int(found[0]), float(found[1]))
 
     def set_forecast(self, trials: int, gain: float) -> None:
@@ -374,16 +409,16 @@ class Study:
             trials: Number of trials that fit into the hour.
             gain: Largest expected gain, as a share of the front's hypervolume.
         """
-        self._study.set_user_attr(_HOUR, [trials, gain])
+        self._set_attribute(_HOUR, [trials, gain])
 
     def confirmation(self) -> Confirmation:
         """Return the recorded confirmation; without rounds before the first one."""
-        recorded = self._source.user_attrs.get(_CONFIRMATION, {})
+        recorded = self._attributes.get(_CONFIRMATION, {})
         return from_plain(Confirmation, cast(Mapping[str, Any], recorded))
 
     def set_confirmation(self, confirmation: Confirmation) -> None:
         """Record the confirmation."""
-        self._study.set_user_attr(_CONFIRMATION, to_plain(confirmation))
+        self._set_attribute(_CONFIRMATION, to_plain(confirmation))
 
 
 def _is_running(frozen: "optuna.trial.FrozenTrial | ReadTrial") -> bool:
@@ -400,49 +435,17 @@ def _proposal_fields(frozen: "optuna.trial.FrozenTrial | ReadTrial") -> dict[str
     }
 
 
-def _distributions(
-    configuration: Configuration, catalog: Catalog
-) -> "dict[str, optuna.distributions.BaseDistribution]":
-    """Return the Optuna distributions of a configuration's values.
-
-    They do not depend on the values listed in the experiment, because Optuna does not let a list
-    of categories grow. The space itself is defined by the experiment.
-    """
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
-    found: dict[str, optuna.distributions.BaseDistribution] = {}
-    for name, value in configuration.items():
-        kind = catalog.kind(name)
-        if kind.words is not None:
-            found[name] = CategoricalDistribution(list(kind.words))
-        elif kind.whole:
-            found[name] = IntDistribution(int(value), int(value))
-        else:
-            found[name] = FloatDistribution(float(value), float(value))
-    return found
-
-
-def _optuna_study(experiment: Experiment, *, create: bool) -> "optuna.Study":
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    path = experiment.results / STUDY_FILE
-    try:
-        storage = optuna.storages.RDBStorage(
-            optuna_url(path), engine_kwargs={"connect_args": {"timeout": 60}}
-        )
-        if not create:
-            return optuna.load_study(study_name=experiment.slug, storage=storage)
-        return optuna.create_study(
-            study_name=experiment.slug,
-            storage=storage,
-            directions=[objective.direction for objective in experiment.objectives],
-            load_if_exists=True,
-        )
-    except KeyError as error:
-        raise StudyError(f"{path} holds no search named {experiment.slug}") from error
-    except Exception as error:  # SQLAlchemy and Optuna raise many types; all mean: not readable
-        raise StudyError(f"{path} can't be opened: {error}") from error
+def _begin(experiment: Experiment, study: "optuna.Study", identity: Mapping[str, object]) -> None:
+    """Write what a new record is about, or check that a record is about the same."""
+    known = study.user_attrs.get(_IDENTITY)
+    if known is None:
+        study.set_user_attr(_ID, uuid.uuid4().hex[:12])
+        study.set_user_attr(_OBJECTIVES, [o.metric for o in experiment.objectives])
+        study.set_user_attr(_IDENTITY, dict(identity))
+    else:
+        _same_identity(experiment, known, identity)
+    _same_objectives(experiment, study)
+    _same_baseline(experiment, study)
 
 
 def _same_identity(

@@ -5,6 +5,7 @@ from signal import Signals
 
 from tunefront.evaluators.evaluation.evaluation import WAITING
 from tunefront.search.run.events import (
+    BaselineRepeated,
     ClusterJoined,
     ConfigurationsTooLarge,
     ConfirmationRoundFinished,
@@ -17,6 +18,7 @@ from tunefront.search.run.events import (
     OtherSearches,
     PreparationStarted,
     ProgressChanged,
+    RayNotUp,
     RayRestarted,
     RayStarting,
     RecordArchived,
@@ -32,8 +34,9 @@ from tunefront.search.run.events import (
     WorkloadCheckStarted,
     WorkloadNoted,
 )
+from tunefront.search.study.storage import StudyInterrupted, StudyRestored
 from tunefront.search.study.trial import Trial
-from tunefront.search.text import counted, listed
+from tunefront.search.text import counted, duration_text, listed
 from tunefront.search.tracking.writer import (
     TrackingIncomplete,
     TrackingInterrupted,
@@ -102,6 +105,11 @@ def _(event: SearchResumed) -> str:
 
 
 @_text.register
+def _(event: BaselineRepeated) -> str:
+    return f"the baseline failed for a reason that can pass ({event.problem}); it runs again"
+
+
+@_text.register
 def _(event: NothingToRun) -> str:
     return f"nothing left to run: {event.reason.text}"
 
@@ -126,6 +134,12 @@ def _(event: ClusterJoined) -> str:
 @_text.register
 def _(event: RayRestarted) -> str:
     return f"Ray exited ({event.problem}); restarting, finished trials are kept"
+
+
+@_text.register
+def _(event: RayNotUp) -> str:
+    pause = duration_text(event.pause_s)
+    return f"Ray did not start ({event.problem}); next attempt in {pause}"
 
 
 @_text.register
@@ -260,3 +274,17 @@ def _(event: ViewsUnavailable) -> str:
         f"MLflow: {event.obstacle}; the links show the same rows, without Tunefront's columns and "
         "charts"
     )
+
+
+@_text.register
+def _(event: StudyInterrupted) -> str:
+    return (
+        f"{event.path} can't be used ({event.problem}); the search waits up to "
+        f"{duration_text(event.longest_s)} for it"
+    )
+
+
+@_text.register
+def _(event: StudyRestored) -> str:
+    seconds = duration_text(event.seconds)
+    return f"{event.path.name} can be used again after {seconds}; the search continues"

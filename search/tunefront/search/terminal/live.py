@@ -1,14 +1,17 @@
 """Live display of a search run: a redrawn block on a terminal, plain lines elsewhere.
 
-Messages are printed above the block and remain; the block is removed when the run ends.
+Messages are printed above the block and remain; the block is removed when the run ends. A display
+that can't be written (a closed pipe, a full disk) does not end the search.
 """
 
+import io
 import os
+import sys
 import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from textwrap import fill
 from types import TracebackType
@@ -58,16 +61,66 @@ class Screen(ABC):
         """Show the current progress."""
 
 
+class DisplayStream(io.TextIOWrapper):
+    """A text stream whose errors are ignored; what its encoding lacks is written as escapes.
+
+    Args:
+        descriptor: The file descriptor, which is closed with the stream.
+    """
+
+    failed = False
+    """Whether the last text could not be written."""
+
+    def __init__(self, descriptor: int) -> None:
+        raw = io.FileIO(descriptor, "w")
+        super().__init__(io.BufferedWriter(raw), errors="backslashreplace", line_buffering=True)
+
+    def write(self, text: str, /) -> int:
+        """Write a text; an error is only noted."""
+        try:
+            super().write(text)
+        except OSError:
+            self.failed = True
+        else:
+            self.failed = False
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what is buffered, if that is possible."""
+        with suppress(OSError):
+            super().flush()
+
+    def close(self) -> None:
+        """Close the stream; buffered text that can't be written is lost."""
+        with suppress(OSError):
+            super().close()
+
+
 @contextmanager
 def screen_for(experiment: Experiment) -> Iterator[Screen]:
-    """Open the display for the current stderr: a block on a terminal, plain lines elsewhere."""
-    with os.fdopen(os.dup(2), "w", buffering=1) as stream:
-        if is_lively(stream, os.environ):
-            with LiveBlock(stream) as block:
-                yield block
-        else:
-            with Lines(stream, clock=writes_log(experiment)) as lines:
-                yield lines
+    """Open the display for the current stderr: a block on a terminal, plain lines elsewhere.
+
+    If stderr can't be written any more at the end, it is replaced by `/dev/null`, so that the
+    messages after the search do not fail either.
+    """
+    has_stderr = sys.__stderr__ is not None  # else descriptor 2 can be any file
+    with DisplayStream(os.dup(2) if has_stderr else os.open(os.devnull, os.O_WRONLY)) as stream:
+        try:
+            if is_lively(stream, os.environ):
+                with LiveBlock(stream) as block:
+                    yield block
+            else:
+                with Lines(stream, clock=has_stderr and writes_log(experiment)) as lines:
+                    yield lines
+        finally:
+            if stream.failed:
+                _discard_stderr()
+
+
+def _discard_stderr() -> None:
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    os.close(null)
 
 
 def is_lively(stream: TextIO, environment: Mapping[str, str]) -> bool:
