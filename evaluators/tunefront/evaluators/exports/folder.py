@@ -200,6 +200,17 @@ def digest_of(folder: Path) -> str:
         raise ExportError(f"{folder / MANIFEST} can't be read: {error}") from error
 
 
+def check_form(sha256: str) -> str:
+    """Return a digest that a user wrote, in lower case.
+
+    Raises:
+        ExportError: If it is not 64 hexadecimal digits.
+    """
+    if not _SUM.fullmatch(lower := sha256.strip().lower()):
+        raise ExportError(f"sha256: 64 hexadecimal digits are needed, but got {sha256!r}")
+    return lower
+
+
 def check_digest(folder: Path, named: object, sha256: str) -> None:
     """Check that the manifest has the digest that the user gave.
 
@@ -211,9 +222,7 @@ def check_digest(folder: Path, named: object, sha256: str) -> None:
     Raises:
         ExportError: If it has another one, or the text is no digest.
     """
-    if not _SUM.fullmatch(sha256):
-        raise ExportError(f"sha256: 64 hexadecimal digits are needed, but got {sha256!r}")
-    if (found := digest_of(folder)) != sha256:
+    if (found := digest_of(folder)) != check_form(sha256):
         raise ExportError(
             f"{named} is not the export named: its {MANIFEST} has sha256 {found}, not {sha256}"
         )
