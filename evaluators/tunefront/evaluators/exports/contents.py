@@ -10,7 +10,7 @@ from typing import BinaryIO, Literal, NamedTuple
 
 BLOCK = 2**20
 
-Kind = Literal["file", "folder", "link", "special"]
+EntryKind = Literal["file", "folder", "link", "special"]
 
 
 class Entry(NamedTuple):
@@ -22,7 +22,7 @@ class Entry(NamedTuple):
     """
 
     name: str
-    kind: Kind
+    kind: EntryKind
 
 
 def entries(folder: Path) -> Iterator[Entry]:
@@ -40,7 +40,7 @@ def _below(folder: Path, name: PurePosixPath) -> Iterator[Entry]:
             yield from _below(folder / entry.name, name / entry.name)
 
 
-def _kind(entry: "os.DirEntry[str]") -> Kind:
+def _kind(entry: "os.DirEntry[str]") -> EntryKind:
     if entry.is_symlink():
         return "link"
     if entry.is_dir(follow_symlinks=False):

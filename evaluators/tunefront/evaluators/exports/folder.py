@@ -188,7 +188,7 @@ def _has_sum(written: object) -> bool:
     return isinstance(written, dict) and bool(_SUM.fullmatch(str(written.get("sha256"))))
 
 
-def digest_of(folder: Path) -> str:
+def manifest_digest(folder: Path) -> str:
     """Return the sha256 of the manifest; it identifies an export, as it has all files' hashes.
 
     Raises:
@@ -222,7 +222,7 @@ def check_digest(folder: Path, named: object, sha256: str) -> None:
     Raises:
         ExportError: If it has another one, or the text is no digest.
     """
-    if (found := digest_of(folder)) != check_form(sha256):
+    if (found := manifest_digest(folder)) != check_form(sha256):
         raise ExportError(
             f"{named} is not the export named: its {MANIFEST} has sha256 {found}, not {sha256}"
         )

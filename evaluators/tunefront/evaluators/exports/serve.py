@@ -250,7 +250,7 @@ def application(
 
     Args:
         served: The model.
-        about: What /health says about it.
+        about: What /health reports about it.
         most_bytes: Maximum size of a body.
         receive_s: Time in which a body must arrive, s.
     """
@@ -444,7 +444,7 @@ def _about(folder: Path) -> dict[str, object]:
 
 
 def run_module(folder: Path) -> ModuleType:
-    """Return run.py as a module, compiled from its source: bytecode beside it is not read."""
+    """Return run.py as a module, compiled from its source: bytecode in its folder is not read."""
     path = folder / "run.py"
     module = ModuleType("run")
     module.__file__ = str(path)

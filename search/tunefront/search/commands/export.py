@@ -110,7 +110,7 @@ def _registry(result: "Result", trials: "list[Trial]", name: str | None) -> "Reg
 
 def _tag(result: "Result", trial: "Trial", verification: "Verification") -> None:
     """Tag the trial's run in MLflow with the export's digest, if MLflow holds the search."""
-    from tunefront.evaluators.exports.folder import digest_of
+    from tunefront.evaluators.exports.folder import manifest_digest
     from tunefront.search.tracking.address import front_page_of
     from tunefront.search.tracking.runs import Runs
     from tunefront.spaces import TrackingError
@@ -118,7 +118,7 @@ def _tag(result: "Result", trial: "Trial", verification: "Verification") -> None
     if front_page_of(result.experiment) is None:
         return
     try:
-        Runs(result.experiment).tag_export(trial.number, digest_of(verification.folder))
+        Runs(result.experiment).tag_export(trial.number, manifest_digest(verification.folder))
     except TrackingError as error:
         print_message(f"{error}; the export's sha256 is not among its tags")
 

@@ -22,7 +22,7 @@ def verify_command(export: str, experiment: Path | None, sha256: str | None, sty
     or choices differ; lower speed or more memory only cause a warning.
 
     The files are compared with the manifest, and the manifest with DIGEST, with the registry, or
-    with the record of exports made on this machine. The last check says with which.
+    with the record of exports made on this machine. The last check names with which.
 
     \b
     tunefront verify exported

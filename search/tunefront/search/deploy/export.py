@@ -22,7 +22,7 @@ from tunefront.evaluators.exports.folder import (
     CONFIGURATION,
     README,
     SERVER,
-    digest_of,
+    manifest_digest,
     read_manifest,
     write_manifest,
 )
@@ -102,7 +102,7 @@ def export_trial(
     partial.mkdir()
     try:
         _fill(result, trial, settings, partial, on_message)
-        verification = verify(partial, sha256=digest_of(partial), source="just written")
+        verification = verify(partial, sha256=manifest_digest(partial), source="just written")
         if not verification.passed:
             wrong = [c for c in verification.checks if c.holds is False]
             failed = "; ".join(f"{c.name}: {c.detail}" for c in wrong)

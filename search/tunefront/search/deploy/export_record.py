@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tunefront.evaluators import cache_folder
 from tunefront.evaluators.exports.contents import read_plain
-from tunefront.evaluators.exports.folder import digest_of
+from tunefront.evaluators.exports.folder import manifest_digest
 from tunefront.evaluators.isolation.codec import from_plain, to_plain
 from tunefront.evaluators.isolation.private_folder import private_folder
 from tunefront.search.experiment.experiment import Experiment
@@ -58,7 +58,7 @@ def record_export(experiment: Experiment, trial: int, folder: Path) -> ExportRec
         OSError: If a record can't be written.
     """
     record = ExportRecord(
-        sha256=digest_of(folder),
+        sha256=manifest_digest(folder),
         folder=folder.absolute(),
         trial=trial,
         name=experiment.name,

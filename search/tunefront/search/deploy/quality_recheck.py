@@ -14,7 +14,7 @@ from tunefront.evaluators import (
     describe_workload,
     quality_metrics,
 )
-from tunefront.evaluators.exports.folder import digest_of
+from tunefront.evaluators.exports.folder import manifest_digest
 from tunefront.evaluators.isolation.codec import from_plain
 from tunefront.evaluators.isolation.cores import Lessee
 from tunefront.evaluators.pipelines.inference import measure_quality_again
@@ -132,7 +132,7 @@ def _experiment(folder: Path, manifest: Mapping[str, Any], named: Path | None) -
     """Load the experiment, or return the reason why there is none."""
     if named is not None:
         return load_experiment(named)
-    known = known_export(digest_of(folder))
+    known = known_export(manifest_digest(folder))
     if known is None:
         written = manifest.get("experiment_file", "no experiment")
         return (

@@ -46,7 +46,7 @@ def verify(
 ) -> Verification:
     """Load an export in a fresh process, compare outputs on recorded inputs, measure again.
 
-    The last check says what the manifest itself was compared with: the digest given, else the
+    The last check names what the manifest itself was compared with: the digest given, else the
     record of exports made on this machine, else nothing outside the folder. With another manifest
     than expected, nothing of the folder is run.
 
@@ -99,12 +99,12 @@ def check_manifest(folder: Path, sha256: str | None, source: str) -> "Check":
     Raises:
         ExportError: If the manifest can't be read, or `sha256` is no digest.
     """
-    from tunefront.evaluators.exports.folder import MANIFEST, check_form, digest_of
+    from tunefront.evaluators.exports.folder import MANIFEST, check_form, manifest_digest
     from tunefront.evaluators.exports.verification import Check
 
     from .export_record import export_recorded_at, known_export
 
-    found = digest_of(folder)
+    found = manifest_digest(folder)
     here = f"sha256 {found}"
     if sha256 is not None:
         if found == check_form(sha256):

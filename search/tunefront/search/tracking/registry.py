@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from tunefront.evaluators.exports.folder import digest_of
+from tunefront.evaluators.exports.folder import manifest_digest
 from tunefront.evaluators.exports.registry import (
     SHA256,
     SWAPPED,
@@ -105,7 +105,7 @@ class Registry:
         Raises:
             TrackingError: If MLflow can't be written.
         """
-        sha = digest_of(folder)
+        sha = manifest_digest(folder)
         with _registry_errors():
             known = self._known(sha)
             version = known or self._make(trial, folder, sha)
