@@ -5,7 +5,8 @@ processor/                      tokenizer or image processor
 extensions/                     the user's extension files that the candidate needs
 samples.npz (or sample.json)    recorded inputs and outputs
 run.py                          runs the model without tunefront
-serve.py, inputs.json           serves the model over HTTP without tunefront; its input rules
+serve.py, connections.py        serves the model over HTTP without tunefront
+inputs.json                     input rules of the server
 Dockerfile                      builds an image that runs serve.py
 quality_items.npy               quality of each item, for `tunefront recheck`
 configuration.json, README.md   documentation
@@ -33,6 +34,7 @@ from tunefront.spaces import Configuration, ExportError
 MANIFEST = "manifest.json"
 RUN_SCRIPT = "run.py"
 SERVER = "serve.py"
+CONNECTIONS = "connections.py"
 INPUTS = "inputs.json"
 README = "README.md"
 PROCESSOR = "processor"
@@ -120,7 +122,8 @@ def write_server(folder: Path, inputs: Sequence[TensorSpec], request: Inputs) ->
         for spec in inputs
     }
     (folder / INPUTS).write_text(json.dumps(fields, indent=2) + "\n")
-    shutil.copyfile(Path(__file__).with_name("serve.py"), folder / SERVER)
+    for name in (SERVER, CONNECTIONS):
+        shutil.copyfile(Path(__file__).with_name(name), folder / name)
 
 
 def write_recorded_outputs(folder: Path, interface: AnyInterface, request: Any) -> None:

@@ -10,7 +10,8 @@ Requires fastapi, uvicorn and the requirements of run.py, which opens the model.
 tokenizer, authentication or encryption: put it behind a service that has them. Requests must name
 a known host and have the content type application/json, so that pages in a browser can't send any.
 
-This file is copied into exports unchanged, so it imports nothing from tunefront.
+This file and connections.py are copied into exports unchanged, so they import nothing from
+tunefront.
 """
 
 import os
@@ -27,8 +28,8 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from types import ModuleType
@@ -41,7 +42,6 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HERE = Path(__file__).parent
 _Array = npt.NDArray[Any]
@@ -53,12 +53,8 @@ ALL_ADDRESSES = ("0.0.0.0", "::", "")
 BYTES_A_NUMBER = 64
 """Bytes of a body for each number that the inputs may have; 22 digits, the rest is white space."""
 LEAST_BYTES = 2**16
-IDLE_S = 5
-"""Time after which a connection without a request is closed, s."""
-GRACE_S = 10
-"""Time for running requests when the server is ended, s."""
-BACKLOG = 64
-MOST_CONNECTIONS = 256
+LINGER_S = 5
+"""Time for the rest of a body that is too large, s."""
 
 
 class Refused(Exception):
@@ -287,19 +283,31 @@ async def _body(request: Request, most_bytes: int, receive_s: float) -> bytes:
     """Return the body; stop reading as soon as it is known to be too large or too slow."""
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         raise Refused(415, "the content type must be application/json")
-    too_large = Refused(413, f"the body is too large; {most_bytes:,} bytes are the most")
     if int(request.headers.get("content-length", "0")) > most_bytes:
-        raise too_large
+        raise await _too_large(request, most_bytes)
     body = bytearray()
     try:
         async with asyncio.timeout(receive_s):
             async for part in request.stream():
                 body += part
                 if len(body) > most_bytes:
-                    raise too_large
+                    raise await _too_large(request, most_bytes)
     except TimeoutError as error:
         raise Refused(408, f"the body did not arrive within {receive_s:g} s") from error
     return bytes(body)
+
+
+async def _too_large(request: Request, most_bytes: int) -> Refused:
+    """Return the refusal of a body; first discard what is being sent, for at most `LINGER_S`.
+
+    A connection that is closed while its client sends is reset, and the client reads no response.
+    """
+    if "expect" not in request.headers:  # a client that waits for leave sends nothing yet
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_S):
+                async for _ in request.stream():
+                    pass
+    return Refused(413, f"the body is too large; {most_bytes:,} bytes are the most")
 
 
 def body_limit(inputs: Mapping[str, Input], cap: int) -> int:
@@ -348,94 +356,6 @@ def _is_address(host: str) -> bool:
     return True
 
 
-class Connections:
-    """The open connections that wait for their clients: for a request, or to take a response.
-
-    Args:
-        most: Maximum number of connections of the server.
-        receive_s: Time in which a client must send a request's headers or take a response, s.
-    """
-
-    def __init__(self, most: int, receive_s: float) -> None:
-        self.receive_s = receive_s
-        self._most = most
-        self._waiting: dict[Connection, None] = {}
-
-    def wait(self, connection: "Connection") -> None:
-        """Note that a connection waits for its client from now on."""
-        self._waiting.pop(connection, None)
-        self._waiting[connection] = None
-
-    def go_on(self, connection: "Connection") -> None:
-        """Note that a connection has what it waited for, or is closed."""
-        self._waiting.pop(connection, None)
-
-    def make_room(self, count: int) -> None:
-        """Close the connection that has waited longest if there are too many."""
-        if count > self._most and self._waiting:
-            next(iter(self._waiting)).abort()
-
-
-class Connection(H11Protocol):
-    """A connection that is closed if its client is slow, or others need its place."""
-
-    def __init__(self, *arguments: Any, among: Connections, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._among = among
-        self._timer: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Wait for a request."""
-        super().connection_made(transport)
-        self._wait()
-        self._among.make_room(len(self.connections))
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Stop waiting."""
-        self._stop_timer()
-        self._among.go_on(self)
-        super().connection_lost(exc)
-
-    def handle_events(self) -> None:
-        """Handle what was received; once its headers are there, `_body` limits a request's time."""
-        before = self.cycle
-        super().handle_events()
-        now = self.cycle
-        if now is not before:
-            self._stop_timer()
-        if now is not None and not now.more_body and not now.response_complete:
-            self._among.go_on(self)
-
-    def on_response_complete(self) -> None:
-        """Wait until the response is taken, and for the next request."""
-        self._wait()
-        super().on_response_complete()
-
-    def abort(self) -> None:
-        """Close at once, without sending what the client has not taken."""
-        self.transport.abort()
-        self._among.go_on(self)
-
-    def _wait(self) -> None:
-        self._stop_timer()
-        self._timer = self.loop.call_later(self._among.receive_s, self.abort)
-        self._among.wait(self)
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-
-
-def connection_limit(chosen: int) -> int:
-    """Return the maximum number of connections: as chosen, less if few files can be open."""
-    try:
-        import resource
-    except ImportError:  # not on Windows
-        return chosen
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(16, min(chosen, (files - BACKLOG) // 2))
-
-
 def _about(folder: Path) -> dict[str, object]:
     """Return experiment, trial and creation time from the manifest."""
     path = folder / "manifest.json"
@@ -443,12 +363,12 @@ def _about(folder: Path) -> dict[str, object]:
     return {name: manifest.get(name) for name in ("experiment", "trial", "created")}
 
 
-def run_module(folder: Path) -> ModuleType:
-    """Return run.py as a module, compiled from its source: bytecode in its folder is not read."""
-    path = folder / "run.py"
-    module = ModuleType("run")
+def module_in(folder: Path, name: str) -> ModuleType:
+    """Return a script as a module, compiled from its source: bytecode in its folder is not read."""
+    path = folder / f"{name}.py"
+    module = ModuleType(name)
     module.__file__ = str(path)
-    sys.modules["run"] = module
+    sys.modules[name] = module
     exec(compile(path.read_bytes(), path, "exec"), vars(module))
     return module
 
@@ -465,31 +385,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--most-times", type=int, default=64, help=told)
     parser.add_argument("--waiting", type=int, default=32, help="requests that may wait")
     parser.add_argument("--receive-s", type=float, default=30, help="time to send a request, s")
-    parser.add_argument("--connections", type=int, default=MOST_CONNECTIONS, help="at most")
+    parser.add_argument("--connections", type=int, default=256, help="open at once, at most")
     parser.add_argument("--example", action="store_true", help="print the recorded request")
     chosen = parser.parse_args(arguments)
     if chosen.example:
         example = {name: array.tolist() for name, array in read_example(HERE).items()}
         print(json.dumps({"inputs": example}))
         return
-    model = run_module(HERE)
+    model, connections = module_in(HERE, "run"), module_in(HERE, "connections")
     inputs = read_inputs(HERE, chosen.most_times)
     served = ServedModel(model.load, model.run, inputs, chosen.waiting)
     limit = body_limit(inputs, int(chosen.most_mb * 2**20))
     app = application(served, _about(HERE), limit, chosen.receive_s)
-    among = Connections(connection_limit(chosen.connections), chosen.receive_s)
-    uvicorn.run(
-        HostCheck(app, chosen.host, chosen.allow_host),
-        host=chosen.host,
-        port=chosen.port,
-        http=partial(Connection, among=among),  # type: ignore[arg-type]
-        ws="none",
-        proxy_headers=False,
-        server_header=False,
-        backlog=BACKLOG,
-        timeout_keep_alive=IDLE_S,
-        timeout_graceful_shutdown=GRACE_S,
-    )
+    served_app = HostCheck(app, chosen.host, chosen.allow_host)
+    limits = connections.server_options(chosen.connections, chosen.receive_s)
+    uvicorn.run(served_app, host=chosen.host, port=chosen.port, server_header=False, **limits)
 
 
 if __name__ == "__main__":

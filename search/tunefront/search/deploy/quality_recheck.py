@@ -134,7 +134,7 @@ def _experiment(folder: Path, manifest: Mapping[str, Any], named: Path | None) -
         return load_experiment(named)
     known = known_export(manifest_digest(folder))
     if known is None:
-        written = manifest.get("experiment_file", "no experiment")
+        written = manifest.get("experiment_file") or "no experiment"
         return (
             f"this machine has no record of this export, and the manifest alone, which names "
             f"{written}, decides no code to run; name the experiment's file with --experiment"
