@@ -46,7 +46,7 @@ class Server(NamedTuple):
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """serve.py, with few files, few connections and little patience."""
+    """serve.py, with little patience."""
     folder = tmp_path_factory.mktemp("served")
     write_scripts(folder)
     with socket.socket() as free:
@@ -56,7 +56,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     serve = f"{sys.executable} -B {folder}/serve.py --port {port} --receive-s {RECEIVE_S}"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            ["/bin/sh", "-c", f"ulimit -n 256; exec {serve} --allow-host model.example"],
+            ["/bin/sh", "-c", f"ulimit -n 1024; exec {serve} --allow-host model.example"],
             stdout=output,
             stderr=output,
             cwd=folder,

@@ -16,7 +16,7 @@ IDLE_S = 5
 """Time after which a connection without a request is closed, s."""
 GRACE_S = 10
 """Time for running requests when the server is ended, s."""
-BACKLOG = 64
+MOST_BACKLOG = 256
 
 
 class Connections:
@@ -98,23 +98,28 @@ class Connection(H11Protocol):
 
 
 def server_options(most: int, receive_s: float) -> dict[str, Any]:
-    """Return options of `uvicorn.run` that limit connections; see `Connections`."""
-    among = Connections(connection_limit(most), receive_s)
+    """Return options of `uvicorn.run` that limit connections; see `Connections`.
+
+    Fewer than `most` are open where a process can open few files: all that arrive at once are
+    accepted before the first is closed.
+    """
+    backlog = max(16, min(MOST_BACKLOG, open_files() // 4))
+    among = Connections(max(16, min(most, (open_files() - backlog) // 2)), receive_s)
     return {
         "http": partial(Connection, among=among),
         "ws": "none",
         "proxy_headers": False,
-        "backlog": BACKLOG,
+        "backlog": backlog,
         "timeout_keep_alive": IDLE_S,
         "timeout_graceful_shutdown": GRACE_S,
     }
 
 
-def connection_limit(chosen: int) -> int:
-    """Return the maximum number of connections: as chosen, less if few files can be open."""
+def open_files() -> int:
+    """Return how many files this process can open; at most 65,536 without a limit."""
     try:
         import resource
     except ImportError:  # not on Windows
-        return chosen
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(16, min(chosen, (files - BACKLOG) // 2))
+        return 512
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 2**16 if limit == resource.RLIM_INFINITY else limit
