@@ -67,7 +67,8 @@ class Server:
             return json.load(answer)
 
     def predict(self, body: bytes) -> tuple[int, Any]:
-        request = Request(f"{self.address}/predict", data=body, method="POST")
+        headers = {"Content-Type": "application/json"}
+        request = Request(f"{self.address}/predict", body, headers, method="POST")
         try:
             with urlopen(request, timeout=60) as answer:
                 return answer.status, json.load(answer)
@@ -155,7 +156,7 @@ def test_another_batch_and_length_are_fine(served: tuple[Path, Server]) -> None:
             "inputs.attention_mask: shape (batch, sequence) is needed, but got (1, 1) "
             "(sequence is 2 in input_ids)",
         ),
-        (b'"' + b"x" * 2**24 + b'"', 413, "the body is too large; 16,777,216 bytes are the most"),
+        (b'"' + b"x" * 2**24 + b'"', 413, "the body is too large; 327,680 bytes are the most"),
     ],
 )
 def test_bad_requests_are_told_and_do_no_harm(
@@ -180,15 +181,15 @@ def test_only_this_machine_can_ask_unless_told_otherwise(served: tuple[Path, Ser
 
 
 def test_serving_leaves_nothing_in_the_folder(served: tuple[Path, Server]) -> None:
-    known = {"run.py", "serve.py", "inputs.json", "samples.npz", "candidate.json"}
+    known = {"run.py", "serve.py", "connections.py", "inputs.json", "samples.npz"}
     left = {path.name for path in served[0].iterdir()} - known
-    assert left <= {"model.pt2", "model.onnx"}
+    assert left <= {"candidate.json", "model.pt2", "model.onnx"}
 
 
 def test_scripts_hold_the_same_loading(served: tuple[Path, Server]) -> None:
     folder = served[0]
     assert "def load():" in (folder / "run.py").read_text()
-    assert 'import_module("run")' in (folder / "serve.py").read_text()
+    assert 'module_in(HERE, "run")' in (folder / "serve.py").read_text()
 
 
 @pytest.mark.parametrize("runtime", [*RUNTIME_OF, "sharded"])

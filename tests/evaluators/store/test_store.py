@@ -3,7 +3,8 @@
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,13 +12,14 @@ import pytest
 
 from tunefront.evaluators.store.eviction import clear, shelves
 from tunefront.evaluators.store.store import (
+    SHARED_CACHE,
     Store,
     cache_folder,
     environment_of,
     fingerprint_of,
     key_of,
 )
-from tunefront.spaces import Hardware
+from tunefront.spaces import Hardware, MachineError
 
 
 def fill(folder: Path) -> None:
@@ -50,6 +52,50 @@ def test_a_product_that_failed_leaves_nothing(tmp_path: Path) -> None:
     assert not store.path("k" * 32).exists()
     assert not [path for path in tmp_path.rglob("*") if path.name == "product"]
     assert (store.get_or_make("k" * 32, fill) / "product").exists()
+
+
+def test_products_of_other_users_are_refused_unless_the_cache_is_shared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path)
+    path = store.get_or_make("k" * 32, fill)
+    monkeypatch.delenv(SHARED_CACHE, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: path.stat().st_uid + 1)
+    wrong = r"in the cache was made by user \d+, .* set TUNEFRONT_SHARED_CACHE=1 if all users"
+    with pytest.raises(MachineError, match=wrong):
+        store.find("k" * 32)
+    with pytest.raises(MachineError, match=wrong):
+        store.get_or_make("k" * 32, fill)
+    monkeypatch.setenv(SHARED_CACHE, "1")
+    assert store.find("k" * 32) == path
+
+
+def test_a_link_is_no_product(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    (tmp_path / "other").mkdir()
+    store.path("k" * 32).parent.mkdir(parents=True)
+    store.path("k" * 32).symlink_to(tmp_path / "other")
+    with pytest.raises(MachineError, match="in the cache is a link, not a product; remove it"):
+        store.find("k" * 32)
+
+
+def test_a_product_that_another_user_made_meanwhile_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two users find none; one of them makes it while the other waits for the lock."""
+    store, path = Store(tmp_path), Store(tmp_path).path("k" * 32)
+    uid = os.getuid()
+
+    @contextmanager
+    def late(*_: object, **__: object) -> Iterator[bool]:
+        path.mkdir(parents=True)
+        monkeypatch.setattr(os, "getuid", lambda: uid + 1)
+        yield True
+
+    monkeypatch.delenv(SHARED_CACHE, raising=False)
+    monkeypatch.setattr("tunefront.evaluators.store.store.locked", late)
+    with pytest.raises(MachineError, match="in the cache was made by user"):
+        store.get_or_make("k" * 32, fill)
 
 
 def test_two_at_once_make_it_once(tmp_path: Path) -> None:

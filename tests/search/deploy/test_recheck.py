@@ -13,13 +13,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tunefront.evaluators import Evaluation
-from tunefront.evaluators.exports.folder import read_manifest, write_manifest
+from tunefront.evaluators.exports.folder import manifest_digest, read_manifest, write_manifest
 from tunefront.evaluators.exports.machine_speed import probe
 from tunefront.search import load_experiment
 from tunefront.search.cli import tunefront
 from tunefront.search.commands.recheck import parse_pause
 from tunefront.search.deploy.drift import Finding
 from tunefront.search.deploy.export import export_trial
+from tunefront.search.deploy.export_record import known_export
 from tunefront.search.deploy.quality_recheck import RECORDED_ITEMS
 from tunefront.search.deploy.recheck import Recheck, history, history_file, keep
 from tunefront.search.results.metadata import write_record
@@ -129,7 +130,9 @@ def test_an_export_that_was_left_alone_holds(exported: Path, once: None) -> None
     assert history_file(exported) == exported.parent / "export.rechecks.jsonl"
 
 
-def test_what_is_worse_than_recorded_has_drifted(copy: Callable[..., Path], once: None) -> None:
+def test_what_is_worse_than_recorded_has_drifted(
+    copy: Callable[..., Path], exported: Path, once: None
+) -> None:
     """Recorded figures that nothing on this machine reaches: exit code 5, everything judged."""
     folder = copy()
     manifest = dict(read_manifest(folder))
@@ -138,7 +141,7 @@ def test_what_is_worse_than_recorded_has_drifted(copy: Callable[..., Path], once
     manifest["sample_measurements"] = {name: times(spread[name], 1e-3) for name in spread}
     np.save(folder / RECORDED_ITEMS, np.array([[1.5 + 0.01 * i for i in range(8)], [1.0] * 8]))
     write_manifest(folder, {n: v for n, v in manifest.items() if n not in ("format", "files")})
-    done = cli(folder, "--format", "json")
+    done = cli(folder, "--format", "json", "--experiment", exported.parent)
     assert done.return_value == 5
     found = verdicts(done)
     assert {n for n, verdict in found.items() if verdict == "drifted"} == {
@@ -155,11 +158,13 @@ def test_what_is_worse_than_recorded_has_drifted(copy: Callable[..., Path], once
 def test_what_can_not_be_evaluated_here_is_reported(copy: Callable[..., Path], once: None) -> None:
     hardware = {"fingerprint": "elsewhere", "summary": "Another CPU", "isa": []}
     folder = copy(hardware=hardware, experiment_file="/nowhere/experiment.yaml")
-    done = cli(folder)
+    done = cli(folder, "--format", "json")
     assert done.return_value == 0
-    text = " ".join(done.stdout.split())
-    assert text.count("recorded on another machine: Another CPU") == 2
-    assert "/nowhere/experiment.yaml is not here; name the experiment's file" in text
+    details = [finding["detail"] for finding in json.loads(done.stdout)["findings"]]
+    assert details.count("recorded on another machine: Another CPU") == 2
+    assert "this machine has no record of this export" in details[-1]
+    assert "/nowhere/experiment.yaml" in details[-1]
+    assert details[-1].endswith("name the experiment's file with --experiment")
 
 
 def test_changed_files_are_drift_and_nothing_of_them_is_run(copy: Callable[..., Path]) -> None:
@@ -183,7 +188,8 @@ def test_other_data_is_not_compared_and_named_experiments_are(
         (found,) = reevaluate_quality(folder, {**manifest, **changed}, named, lambda line: None)
         return found
 
-    assert judge().detail == "the manifest names no experiment; name its file with --experiment"
+    assert "no record of this export" in judge().detail
+    assert "which names no experiment, decides no code to run" in judge().detail
     found = judge(named=exported.parent)
     assert (found.metric, found.verdict) == ("score", "not compared")
     assert found.detail == "model or data differ from those of the recorded quality"
@@ -192,15 +198,33 @@ def test_other_data_is_not_compared_and_named_experiments_are(
     assert "evaluates score, which the export does not record" in lost.detail
     with pytest.raises(ExperimentError, match="does not exist"):
         judge(named=folder / "nowhere.yaml")
-    other = folder.parent / "other.yaml"
-    other.write_text("nothing: else\n")
-    assert "unknown key" in judge(experiment_file=str(other)).detail
 
     def gone(*_: object) -> None:
         raise WorkloadError("model and data are gone")
 
     monkeypatch.setattr("tunefront.search.deploy.quality_recheck.describe_workload", gone)
     assert judge(named=exported.parent).detail == "model and data are gone"
+
+
+def test_the_recorded_experiment_is_used_while_it_can_be(
+    exported: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from tunefront.search.deploy import quality_recheck as module
+
+    known = known_export(manifest_digest(exported))
+    assert known is not None
+    assert (known.experiment, known.trial) == (exported.parent / "experiment.yaml", 0)
+
+    def judge(path: Path) -> str:
+        recorded = replace(known, experiment=path)
+        monkeypatch.setattr(module, "known_export", lambda _: recorded)
+        (found,) = module.reevaluate_quality(exported, {}, None, lambda line: None)
+        return found.detail
+
+    assert judge(tmp_path / "gone.yaml").startswith(f"{tmp_path}/gone.yaml is not here; name the")
+    other = tmp_path / "other.yaml"
+    other.write_text("nothing: else\n")
+    assert "unknown key" in judge(other)
 
 
 def test_what_is_no_export_is_refused(tmp_path: Path) -> None:

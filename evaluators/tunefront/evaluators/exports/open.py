@@ -1,5 +1,6 @@
 """Opening a built candidate, in a trial or from an export."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
@@ -32,10 +33,7 @@ def open_candidate(folder: str | Path, configuration: Configuration | None = Non
     """
     path = Path(folder)
     record = CandidateRecord.read(path)
-    try:
-        runtime = runtime_of(catalog_of(record.extensions), record.runtime)
-    except SpaceError as error:
-        raise ExportError(f"{path / CANDIDATE_FILE}: {error}") from error
+    runtime = _runtime(path, record)
     try:
         built = Built(folder=path, settings=record.settings)
         return runtime.open(built, configuration or record.complete)
@@ -51,12 +49,28 @@ def deployment_of(folder: Path, record: CandidateRecord) -> Deployment:
         record: Its record.
 
     Raises:
-        ExportError: If its runtime can't be exported.
+        ExportError: If its runtime is not known or can't be exported.
     """
-    runtime = runtime_of(catalog_of(record.extensions), record.runtime)
+    runtime = _runtime(folder, record)
     found = runtime.deployment(Built(folder=folder, settings=record.settings), record.complete)
     if found is None:
         raise ExportError(
             f"runtime {record.runtime} can't be exported; export a trial of another runtime"
         )
     return found
+
+
+def _runtime(folder: Path, record: CandidateRecord) -> Runtime:
+    """Return a candidate's runtime; import the extensions that it needs.
+
+    Bytecode of extensions in the folder would be files that an export's manifest does not list.
+
+    Raises:
+        ExportError: If there is no runtime of that name.
+    """
+    if any(Path(file).is_relative_to(folder) for file in record.extensions):
+        sys.dont_write_bytecode = True
+    try:
+        return runtime_of(catalog_of(record.extensions), record.runtime)
+    except SpaceError as error:
+        raise ExportError(f"{folder / CANDIDATE_FILE}: {error}") from error

@@ -5,7 +5,7 @@ created. This is the only module of `evaluators` that uses MLflow; it imports it
 version, and mlflow-skinny is sufficient.
 """
 
-import hashlib
+import os
 import re
 import shutil
 import tempfile
@@ -18,7 +18,8 @@ from tunefront.evaluators.evaluation.built import CandidateRecord
 from tunefront.evaluators.interfaces.endpoint import Endpoint
 from tunefront.spaces import Configuration, ExportError
 
-from .folder import MANIFEST, read_manifest, tampered
+from .contents import sha256_of
+from .folder import MANIFEST, RUN_SCRIPT, check_digest, check_untampered
 from .open import open_candidate
 
 if TYPE_CHECKING:
@@ -63,8 +64,8 @@ class Reference:
         return f"{SCHEME}{self.name}" + (f"@{self.alias}" if self.alias else f"/{self.version}")
 
 
-def load(folder: str | Path, threads: int | None = None) -> Endpoint:
-    """Open a built candidate or an export.
+def load(folder: str | Path, threads: int | None = None, *, sha256: str | None = None) -> Endpoint:
+    """Open a built candidate or an export; an export's files are compared with their sums first.
 
     With the interface `tensors` the endpoint is a callable from named arrays to a list of arrays.
 
@@ -72,25 +73,42 @@ def load(folder: str | Path, threads: int | None = None) -> Endpoint:
         folder: Folder of an export, or `models:/NAME@champion` for a registered one. A registered
             export is downloaded, verified by its sha256 sums, and deleted with the candidate.
         threads: Number of threads of the process; the recorded number if None.
+        sha256: The digest of the export's manifest, as `tunefront export` printed it. Without it
+            the sums are compared with the manifest in the folder only.
 
     Raises:
-        ExportError: If it is not an export or has changed, or its runtime is not installed.
+        ExportError: If it is not an export, has changed or has another digest, or its runtime is
+            not installed.
     """
     if not str(folder).startswith(SCHEME):
+        _check(Path(folder), folder, sha256)
         return _opened(Path(folder), threads)
     kept = Path(tempfile.mkdtemp(prefix="tunefront-"))
     try:
         fetched, version = fetch(Reference.parse(str(folder)), kept)
         if not is_registered(fetched, version):
             raise ExportError(f"{folder} is not what was exported: {SWAPPED}")
-        if problems := tampered(fetched, read_manifest(fetched)):
-            raise ExportError(f"{folder} is not what was exported: {'; '.join(problems)}")
+        _check(fetched, folder, sha256)
         endpoint = _opened(fetched, threads)
     except BaseException:
         shutil.rmtree(kept, ignore_errors=True)
         raise
     weakref.finalize(endpoint, shutil.rmtree, kept, ignore_errors=True)
     return endpoint
+
+
+def _check(folder: Path, named: object, sha256: str | None) -> None:
+    """Compare an export with its sums, and its manifest with the digest that the user gave.
+
+    A built candidate has neither a manifest nor scripts, and no sums.
+
+    Raises:
+        ExportError: If they differ.
+    """
+    if sha256 is not None:
+        check_digest(folder, named, sha256)
+    if any(os.path.lexists(folder / name) for name in (MANIFEST, RUN_SCRIPT)):
+        check_untampered(folder, named)
 
 
 def _opened(folder: Path, threads: int | None) -> Endpoint:
@@ -129,8 +147,10 @@ def fetch(
 
 def is_registered(folder: Path, version: "ModelVersion") -> bool:
     """Return whether the files are the export that was registered as this version."""
-    manifest = folder / MANIFEST
-    return manifest.is_file() and sha256_of(manifest) == version.tags.get(SHA256)
+    try:
+        return sha256_of(folder / MANIFEST) == version.tags.get(SHA256)
+    except OSError:
+        return False
 
 
 def find_version(reference: Reference, store: str | None = None) -> "ModelVersion":
@@ -161,11 +181,6 @@ def find_version(reference: Reference, store: str | None = None) -> "ModelVersio
         return client.get_model_version(reference.name, reference.version)
     except MlflowException as error:
         raise ExportError(f"{reference}: {_first_line(error)}") from error
-
-
-def sha256_of(manifest: Path) -> str:
-    """Return the sha256 of the manifest; it identifies an export, as it has all files' hashes."""
-    return hashlib.sha256(manifest.read_bytes()).hexdigest()
 
 
 def _first_line(error: Exception) -> str:

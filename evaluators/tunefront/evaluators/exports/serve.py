@@ -7,20 +7,32 @@ GET  /health     describes the model and its inputs
 POST /predict    {"inputs": {"NAME": [nested lists]}} returns {"outputs": [nested lists]}
 
 Requires fastapi, uvicorn and the requirements of run.py, which opens the model. It has no
-tokenizer, authentication or encryption: put it behind a service that has them.
+tokenizer, authentication or encryption: put it behind a service that has them. Requests must name
+a known host and have the content type application/json, so that pages in a browser can't send any.
 
-This file is copied into exports unchanged, so it imports nothing from tunefront.
+This file and connections.py are copied into exports unchanged, so they import nothing from
+tunefront.
 """
+
+import os
+import sys
+
+if __name__ == "__main__":
+    sys.dont_write_bytecode = True  # a new file here would be none that the manifest lists
+    # Imports never look into this folder: a file here would hide a library of its name.
+    _FOLDER = os.path.dirname(os.path.realpath(__file__))
+    sys.path[:] = [path for path in sys.path if os.path.realpath(path) != _FOLDER]
 
 import argparse
 import asyncio
-import importlib
 import json
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -28,6 +40,8 @@ import numpy.typing as npt
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 HERE = Path(__file__).parent
 _Array = npt.NDArray[Any]
@@ -35,6 +49,12 @@ KINDS = {"i": "iu", "u": "iu", "f": "iuf", "b": "b"}
 """Array kinds that numbers in JSON can have, by the kind of the input (numpy's `dtype.kind`)."""
 KIND_NAMES = {"i": "whole numbers", "u": "whole numbers", "f": "numbers", "b": "true and false"}
 SEE = "GET /health lists the inputs"
+ALL_ADDRESSES = ("0.0.0.0", "::", "")
+BYTES_A_NUMBER = 64
+"""Bytes of a body for each number that the inputs may have; 22 digits, the rest is white space."""
+LEAST_BYTES = 2**16
+LINGER_S = 5
+"""Time for the rest of a body that is too large, s."""
 
 
 class Refused(Exception):
@@ -173,9 +193,20 @@ class ServedModel:
         self.inputs = inputs
         self.answered = 0
         self._run = run
-        self._left = waiting + 1
+        self._most = waiting + 1
+        self.queued = 0
+        self._parser = ThreadPoolExecutor(max_workers=1)  # large bodies do not hold up the model
         self._thread = ThreadPoolExecutor(max_workers=1)
         self._model = self._thread.submit(load).result()
+
+    def check_room(self) -> None:
+        """Check that another request can wait.
+
+        Raises:
+            Refused: With status 503, if the queue is full.
+        """
+        if self.queued >= self._most:
+            raise Refused(503, "too many requests are waiting; try again later")
 
     async def answer(self, body: bytes) -> bytes:
         """Return the response to a request's body.
@@ -183,17 +214,16 @@ class ServedModel:
         Raises:
             Refused: If the request is invalid, can't be run, or the queue is full (status 503).
         """
-        if not self._left:
-            raise Refused(503, "too many requests are waiting; try again later")
-        self._left -= 1
+        self.check_room()
+        self.queued += 1
         try:
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._thread, self._answer, body)
+            arrays = await loop.run_in_executor(self._parser, arrays_of, body, self.inputs)
+            return await loop.run_in_executor(self._thread, self._answer, arrays)
         finally:
-            self._left += 1
+            self.queued -= 1
 
-    def _answer(self, body: bytes) -> bytes:
-        arrays = arrays_of(body, self.inputs)
+    def _answer(self, arrays: Mapping[str, _Array]) -> bytes:
         try:
             outputs = self._run(self._model, arrays)
         except MemoryError as error:
@@ -209,34 +239,121 @@ class ServedModel:
         return answer.encode()
 
 
-def application(served: ServedModel, about: Mapping[str, object], most_bytes: int) -> FastAPI:
-    """Return the application with the routes /health and /predict."""
+def application(
+    served: ServedModel, about: Mapping[str, object], most_bytes: int, receive_s: float = 30.0
+) -> FastAPI:
+    """Return the application with the routes /health and /predict.
+
+    Args:
+        served: The model.
+        about: What /health reports about it.
+        most_bytes: Maximum size of a body.
+        receive_s: Time in which a body must arrive, s.
+    """
     app = FastAPI(title="exported model", docs_url=None, redoc_url=None)
 
     @app.get("/health")
     async def health() -> dict[str, object]:
         inputs = {name: rule.words() for name, rule in served.inputs.items()}
-        return {"status": "ok", **about, "inputs": inputs, "answered": served.answered}
+        counts = {"answered": served.answered, "queued": served.queued}
+        return {"status": "ok", **about, "inputs": inputs, **counts}
 
     @app.post("/predict")
     async def predict(request: Request) -> Response:
         try:
-            answer = await served.answer(await _body(request, most_bytes))
+            served.check_room()
+            answer = await served.answer(await _body(request, most_bytes, receive_s))
         except Refused as refused:
-            told = json.dumps({"detail": str(refused)})
-            return Response(told, refused.status, media_type="application/json")
+            return refusal(refused)
+        except ClientDisconnect:
+            return Response(status_code=400)  # no client receives it
         return Response(answer, media_type="application/json")
 
     return app
 
 
-async def _body(request: Request, most_bytes: int) -> bytes:
+def refusal(refused: Refused) -> Response:
+    """Return the response to a rejected request; after a timeout the connection is closed."""
+    headers = {"connection": "close"} if refused.status == 408 else {}
+    detail = json.dumps({"detail": str(refused)})
+    return Response(detail, refused.status, headers, media_type="application/json")
+
+
+async def _body(request: Request, most_bytes: int, receive_s: float) -> bytes:
+    """Return the body; stop reading as soon as it is known to be too large or too slow."""
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+        raise Refused(415, "the content type must be application/json")
+    if int(request.headers.get("content-length", "0")) > most_bytes:
+        raise await _too_large(request, most_bytes)
     body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > most_bytes:
-            raise Refused(413, f"the body is too large; {most_bytes:,} bytes are the most")
+    try:
+        async with asyncio.timeout(receive_s):
+            async for part in request.stream():
+                body += part
+                if len(body) > most_bytes:
+                    raise await _too_large(request, most_bytes)
+    except TimeoutError as error:
+        raise Refused(408, f"the body did not arrive within {receive_s:g} s") from error
     return bytes(body)
+
+
+async def _too_large(request: Request, most_bytes: int) -> Refused:
+    """Return the refusal of a body; first discard what is being sent, for at most `LINGER_S`.
+
+    A connection that is closed while its client sends is reset, and the client reads no response.
+    """
+    if "expect" not in request.headers:  # a client that waits for leave sends nothing yet
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_S):
+                async for _ in request.stream():
+                    pass
+    return Refused(413, f"the body is too large; {most_bytes:,} bytes are the most")
+
+
+def body_limit(inputs: Mapping[str, Input], cap: int) -> int:
+    """Return the maximum size of a body: room for the numbers of all inputs, at most `cap`."""
+    numbers = sum(rule.most for rule in inputs.values())
+    return min(cap, LEAST_BYTES + BYTES_A_NUMBER * numbers)
+
+
+class HostCheck:
+    """Refuses requests whose Host is no known name, as pages of other sites send.
+
+    Args:
+        app: The application.
+        host: The address that the server listens on. An address in digits is known too if the
+            server listens on all: no other site can have one as its name.
+        names: More names.
+    """
+
+    def __init__(self, app: ASGIApp, host: str, names: Sequence[str] = ()) -> None:
+        self._app = app
+        self._all = host in ALL_ADDRESSES
+        self._names = {"localhost", "127.0.0.1", "::1", host.lower(), *map(str.lower, names)}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the application, or respond with 421."""
+        app = self._app
+        if scope["type"] == "http":
+            hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
+            if len(hosts) != 1 or not self.knows(hosts[0]):
+                why = f"Host {', '.join(hosts)!r} is not served here; --allow-host NAME adds a name"
+                app = refusal(Refused(421, why))
+        await app(scope, receive, send)
+
+    def knows(self, written: str) -> bool:
+        """Return whether a Host, with or without a port, is known."""
+        host, bracket, _ = written.removeprefix("[").partition("]")
+        host = (host if bracket else written.partition(":")[0]).lower()
+        return host in self._names or (self._all and _is_address(host))
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _about(folder: Path) -> dict[str, object]:
@@ -246,28 +363,43 @@ def _about(folder: Path) -> dict[str, object]:
     return {name: manifest.get(name) for name in ("experiment", "trial", "created")}
 
 
+def module_in(folder: Path, name: str) -> ModuleType:
+    """Return a script as a module, compiled from its source: bytecode in its folder is not read."""
+    path = folder / f"{name}.py"
+    module = ModuleType(name)
+    module.__file__ = str(path)
+    sys.modules[name] = module
+    exec(compile(path.read_bytes(), path, "exec"), vars(module))
+    return module
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Serve until a signal arrives, or print the recorded request."""
     parser = argparse.ArgumentParser(description="Serve the exported model over HTTP.")
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0: all machines")
     parser.add_argument("--port", type=int, default=8000)
+    named = "a name in the Host of requests, besides --host and localhost; repeatable"
+    parser.add_argument("--allow-host", action="append", default=[], metavar="NAME", help=named)
     parser.add_argument("--most-mb", type=float, default=16, help="size of a body")
     told = "how many times as large as the recorded request's an input may be"
     parser.add_argument("--most-times", type=int, default=64, help=told)
     parser.add_argument("--waiting", type=int, default=32, help="requests that may wait")
+    parser.add_argument("--receive-s", type=float, default=30, help="time to send a request, s")
+    parser.add_argument("--connections", type=int, default=256, help="open at once, at most")
     parser.add_argument("--example", action="store_true", help="print the recorded request")
     chosen = parser.parse_args(arguments)
     if chosen.example:
         example = {name: array.tolist() for name, array in read_example(HERE).items()}
         print(json.dumps({"inputs": example}))
         return
-    sys.dont_write_bytecode = True
-    sys.path.insert(0, str(HERE))
-    model = importlib.import_module("run")
+    model, connections = module_in(HERE, "run"), module_in(HERE, "connections")
     inputs = read_inputs(HERE, chosen.most_times)
     served = ServedModel(model.load, model.run, inputs, chosen.waiting)
-    app = application(served, _about(HERE), int(chosen.most_mb * 2**20))
-    uvicorn.run(app, host=chosen.host, port=chosen.port, server_header=False)
+    limit = body_limit(inputs, int(chosen.most_mb * 2**20))
+    app = application(served, _about(HERE), limit, chosen.receive_s)
+    served_app = HostCheck(app, chosen.host, chosen.allow_host)
+    limits = connections.server_options(chosen.connections, chosen.receive_s)
+    uvicorn.run(served_app, host=chosen.host, port=chosen.port, server_header=False, **limits)
 
 
 if __name__ == "__main__":

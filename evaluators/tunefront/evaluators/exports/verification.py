@@ -26,7 +26,7 @@ from tunefront.evaluators.statistics.formatting import number_text, percent_text
 from tunefront.evaluators.statistics.timing import Block, Timing
 from tunefront.spaces import ExportError, detect_hardware
 
-from .folder import read_manifest, tampered
+from .folder import problems_text, read_manifest, tampered, unsafe_parts
 
 MISMATCH = 5
 SPEED_TOLERANCE = 0.25
@@ -58,15 +58,15 @@ def run_verification(folder: Path, seconds: float = 3.0) -> list[Check]:
         ExportError: If the folder is not an export.
     """
     manifest = read_manifest(folder)
-    problems = tampered(folder, manifest)
+    problems = tampered(folder, manifest) or unsafe_parts(folder)
     checks = [
         Check(
             name="files",
             holds=not problems,
-            detail="; ".join(problems) or f"{len(manifest['files'])} files, sha256 as recorded",
+            detail=problems_text(problems) or f"{len(manifest['files'])} files, sha256 as recorded",
         )
     ]
-    # Changed files are not executed.
+    # Changed files and files with code in their data are not executed.
     return checks if problems else [*checks, *_running(folder, manifest, seconds)]
 
 

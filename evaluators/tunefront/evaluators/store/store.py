@@ -9,12 +9,13 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tunefront.spaces import Hardware
+from tunefront.spaces import Hardware, MachineError
 
 from .eviction import tidy
 from .locks import in_use, lock_of, locked
@@ -26,6 +27,9 @@ HASHED_WHOLE = 2**30
 
 Of a larger file the size, the modification time, and the first and last 2**20 bytes are hashed.
 """
+
+SHARED_CACHE = "TUNEFRONT_SHARED_CACHE"
+"""Environment variable that lets products of other users be used, with the value 1."""
 
 
 def cache_folder() -> Path:
@@ -60,12 +64,20 @@ class Store:
         return self.root / key[:2] / key
 
     def find(self, key: str) -> Path | None:
-        """Return the product's folder if it exists, and mark it as used now."""
+        """Return the product's folder if it exists, and mark it as used now.
+
+        Raises:
+            MachineError: If it belongs to another user; see `check_owner`.
+        """
         path = self.path(key)
         return path if _renewed(path) else None
 
     def get_or_make(self, key: str, make: Callable[[Path], None]) -> Path:
-        """Return the product's folder; if there is none, `make` fills an empty one first."""
+        """Return the product's folder; if there is none, `make` fills an empty one first.
+
+        Raises:
+            MachineError: If it belongs to another user; see `check_owner`.
+        """
         path = self.path(key)
         if make_once(path, make):
             tidy(self.root)
@@ -83,11 +95,15 @@ class Store:
 
 
 def make_once(path: Path, make: Callable[[Path], None]) -> bool:
-    """Ensure that a complete folder exists; return whether `make` had to fill it."""
+    """Ensure that a complete folder exists; return whether `make` had to fill it.
+
+    Raises:
+        MachineError: If it belongs to another user; see `check_owner`.
+    """
     if _renewed(path):
         return False
     with locked(lock_of(path)):
-        if path.is_dir():
+        if _renewed(path):
             return False
         try:
             _make(path, make)
@@ -110,11 +126,33 @@ def _make(path: Path, make: Callable[[Path], None]) -> None:
 
 def _renewed(path: Path) -> bool:
     """Mark a product as used now; return whether it exists."""
+    check_owner(path)
     try:
         os.utime(path)
     except OSError:  # products of other users or on a read-only disk can be read all the same
         return path.is_dir()
     return True
+
+
+def check_owner(path: Path) -> None:
+    """Check that a product, if it exists, was made by this user: opening a model can run code.
+
+    Raises:
+        MachineError: If it belongs to another user and `TUNEFRONT_SHARED_CACHE` is not 1, or if it
+            is a link.
+    """
+    try:
+        found = path.lstat()
+    except OSError:
+        return
+    if stat.S_ISLNK(found.st_mode):
+        raise MachineError(f"{path} in the cache is a link, not a product; remove it")
+    if found.st_uid != os.getuid() and os.environ.get(SHARED_CACHE) != "1":
+        raise MachineError(
+            f"{path} in the cache was made by user {found.st_uid}, and opening what another user "
+            f"made can run that user's code; name a cache of this user with TUNEFRONT_CACHE, or "
+            f"set {SHARED_CACHE}=1 if all users of this cache are trusted"
+        )
 
 
 def key_of(**parts: object) -> str:

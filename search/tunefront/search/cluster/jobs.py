@@ -24,6 +24,7 @@ from tunefront.spaces import Configuration, Resources
 
 from .nodes import NodePool
 from .resources import ray_resources_of
+from .session import restore_umask
 from .worker import log_file
 
 if TYPE_CHECKING:
@@ -122,6 +123,7 @@ def _isolation_of_this_worker() -> Isolation:
     """Return this worker's `Isolation`, shared by its jobs so that fork servers are reused."""
     global _isolation
     if _isolation is None:
+        restore_umask()
         _isolation = Isolation()
     return _isolation
 

@@ -27,12 +27,14 @@ from .channel import Channel
 from .jobs import RUN_TURNS, TurnsJob, placement_of
 from .nodes import Node, NodePool, check_nodes, query_nodes, usable_nodes
 from .resources import ray_resources_of
-from .session import ray_session
+from .session import drop_secrets, keep_files_private, ray_session
 
 SERVICE_HEARTBEAT_S = 5.0
 MOST_RAY_TRIALS = 200
 """Maximum number of trials of one Tune run, because Tune keeps every trial in memory."""
 CORE = frozenset({"raylet", "gcs_server"})
+RAY_FOLDER = "r"
+"""Folder of Ray's own files: Ray opens it to all users, so it is in one that is private."""
 
 
 def main() -> None:
@@ -45,8 +47,10 @@ def main() -> None:
         return
     folder = Path(options["folder"])
     _leave_working_folder(options["search"])
+    keep_files_private()
     try:
-        with ray_session(options["cores"], options["gpus"], folder):
+        with ray_session(options["cores"], options["gpus"], folder / RAY_FOLDER):
+            drop_secrets()
             nodes = _nodes(Path(options["search"]))
             channel.send(kind="ready", pids=_core_pids(), nodes=to_plain(nodes))
             threading.Thread(target=_send_heartbeats, args=(channel,), daemon=True).start()

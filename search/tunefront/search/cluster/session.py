@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -32,6 +33,35 @@ With clusters disabled, Ray uses the loopback address as its node address, and o
 servers listen on it alone. Passing a loopback address does not work: Ray replaces it with an
 external one.
 """
+UMASK = "TUNEFRONT_UMASK"
+"""Environment variable with the file mode mask that Ray's workers restore."""
+_SECRET = re.compile(r"AWS_.*|.*_TOKEN|.*_SECRET.*|.*_KEY|.*PASSW.*|MLFLOW_TRACKING_URI")
+
+
+def keep_files_private() -> None:
+    """Let only this user read the files of this process and of Ray, its token among them.
+
+    Workers inherit the mask and have to restore it; see `restore_umask`.
+    """
+    os.environ[UMASK] = f"{os.umask(0o077):o}"
+
+
+def restore_umask() -> None:
+    """Restore the mask in a worker: what trials write has the modes that the user chose."""
+    if written := os.environ.get(UMASK):
+        os.umask(int(written, 8))
+
+
+def drop_secrets() -> None:
+    """Remove variables that look like secrets from this process's environment, once Ray is up.
+
+    Tune passes those of AWS to its workers in a way that Ray's agent logs. Workers have all of them
+    nevertheless: they inherit the environment of Ray's node, which was started before. Ray's own
+    variables stay.
+    """
+    for name in list(os.environ):
+        if _SECRET.fullmatch(name) and not name.startswith("RAY_"):
+            del os.environ[name]
 
 
 @contextmanager

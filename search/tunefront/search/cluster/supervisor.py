@@ -40,7 +40,7 @@ RAY_START_S = 180.0
 MESSAGE_TIMEOUT_S = 120.0
 """Time without a message or heartbeat after which Ray is considered to have failed."""
 SUPERVISOR_POLL_S = 1.0
-LONGEST_FOLDER = 42
+LONGEST_FOLDER = 40
 """Maximum length of the path of Ray's folder: socket paths below it have at most 107 bytes."""
 
 

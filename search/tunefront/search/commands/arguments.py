@@ -145,6 +145,7 @@ def export_and_verify(
     result: "Result", trial: "Trial", output: Path | None, *, keep: bool = False
 ) -> "Verification":
     """Export a trial and verify the export as `export_or_verify` does; print the outcome."""
+    from tunefront.evaluators.exports.folder import manifest_digest
     from tunefront.search.terminal.listings import verification_table
     from tunefront.search.terminal.tables import print_table
 
@@ -154,6 +155,8 @@ def export_and_verify(
         print_message(remark)
     outcome = "exported and verified" if verification.passed else "verification failed"
     click.echo(f"{outcome}: {folder}")
+    if verification.passed:
+        click.echo(f"sha256 of its manifest: {manifest_digest(folder)}")
     return verification
 
 

@@ -32,7 +32,8 @@ def export_command(
     """Export a trial as a folder that runs elsewhere, and verify it.
 
     TRIAL is a number, a pick's name (default: `recommended`), an MLflow run id, or the address of
-    the run's page in the browser.
+    the run's page in the browser. The sha256 that is printed identifies the export: keep it, and
+    give it to `tunefront verify --sha256` where the export arrives.
 
     \b
     tunefront export experiments/minilm
@@ -53,6 +54,8 @@ def export_command(
         keep = picked or registry is not None
         verification = export_and_verify(result, found, folder, keep=keep)
         passed = passed and verification.passed
+        if verification.passed:
+            _tag(result, found, verification)
         if registry is not None and verification.passed:
             _register(registry, found, verification)
     return 0 if passed else ExitCode.VERIFICATION_FAILED
@@ -103,6 +106,21 @@ def _registry(result: "Result", trials: "list[Trial]", name: str | None) -> "Reg
     registry = Registry(result, name)
     registry.run_of(trials[0])
     return registry
+
+
+def _tag(result: "Result", trial: "Trial", verification: "Verification") -> None:
+    """Tag the trial's run in MLflow with the export's digest, if MLflow holds the search."""
+    from tunefront.evaluators.exports.folder import manifest_digest
+    from tunefront.search.tracking.address import front_page_of
+    from tunefront.search.tracking.runs import Runs
+    from tunefront.spaces import TrackingError
+
+    if front_page_of(result.experiment) is None:
+        return
+    try:
+        Runs(result.experiment).tag_export(trial.number, manifest_digest(verification.folder))
+    except TrackingError as error:
+        print_message(f"{error}; the export's sha256 is not among its tags")
 
 
 def _register(registry: "Registry", trial: "Trial", verification: "Verification") -> None:

@@ -24,7 +24,8 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 @click.option(
     "--experiment",
     type=click.Path(path_type=Path),
-    help="Experiment file to evaluate quality with again (default: the one in the manifest).",
+    help="Experiment file to evaluate quality with again; its code is run (default: the one "
+    "recorded on this machine for this export, never the one that only the manifest names).",
 )
 @click.option("--every", metavar="TIME", help="Repeat at this interval: 30s, 10m, 1h or 1d.")
 @click.option("--history", "past", is_flag=True, help="Show earlier rechecks; measure nothing.")

@@ -22,6 +22,7 @@ from tunefront.evaluators.exports.folder import (
     CONFIGURATION,
     README,
     SERVER,
+    manifest_digest,
     read_manifest,
     write_manifest,
 )
@@ -36,8 +37,9 @@ from tunefront.search.results.metadata import read_record
 from tunefront.search.results.result import Result
 from tunefront.search.study.trial import Trial
 from tunefront.search.text import OnMessage, command_text, wait_messages
-from tunefront.spaces import ExportError, detect_hardware, show
+from tunefront.spaces import ExportError, MachineError, detect_hardware, show
 
+from .export_record import record_export
 from .quality_recheck import record_items
 from .rounds import Rounds, measure_rounds
 from .serving import DOCKERFILE, dockerfile, serving_text, serving_versions
@@ -100,14 +102,24 @@ def export_trial(
     partial.mkdir()
     try:
         _fill(result, trial, settings, partial, on_message)
-        verification = verify(partial)
+        verification = verify(partial, sha256=manifest_digest(partial), source="just written")
         if not verification.passed:
-            failed = "; ".join(f"{c.name}: {c.detail}" for c in verification.checks if not c.holds)
+            wrong = [c for c in verification.checks if c.holds is False]
+            failed = "; ".join(f"{c.name}: {c.detail}" for c in wrong)
             raise ExportError(f"trial {trial.number} does not survive its export: {failed}")
         partial.rename(target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+    _record(result, trial, target, on_message)
     return replace(verification, folder=target)
+
+
+def _record(result: Result, trial: Trial, folder: Path, on_message: OnMessage) -> None:
+    """Record the export; without a record it is as usable, but its origin can't be checked."""
+    try:
+        record_export(result.experiment, trial.number, folder)
+    except (MachineError, OSError) as error:
+        on_message(f"the export is not recorded on this machine: {error}")
 
 
 def _fill(

@@ -14,6 +14,7 @@ from tunefront.evaluators import (
     describe_workload,
     quality_metrics,
 )
+from tunefront.evaluators.exports.folder import manifest_digest
 from tunefront.evaluators.isolation.codec import from_plain
 from tunefront.evaluators.isolation.cores import Lessee
 from tunefront.evaluators.pipelines.inference import measure_quality_again
@@ -26,6 +27,7 @@ from tunefront.search.text import OnMessage, wait_messages
 from tunefront.spaces import EvaluationError, TunefrontError, WorkloadError
 
 from .drift import Finding, paired_finding, quality_finding
+from .export_record import known_export
 
 RECORDED_ITEMS = "quality_items.npy"
 """File of an export with the values of the primary metric by item, and their weights."""
@@ -39,7 +41,8 @@ def reevaluate_quality(
     Args:
         folder: The export.
         manifest: Its manifest.
-        named: The experiment file; the one named in the manifest if None.
+        named: The experiment file. If None, the one that this machine's record has for this export:
+            the manifest can name any file, and an experiment is code.
         on_message: Called with one line before the evaluation.
 
     Returns:
@@ -50,7 +53,7 @@ def reevaluate_quality(
         ExperimentError: If `named` is given and can't be used.
     """
     try:
-        experiment = _experiment(manifest, named)
+        experiment = _experiment(folder, manifest, named)
     except TunefrontError as error:
         if named is not None:
             raise
@@ -125,17 +128,20 @@ def recorded_items(folder: Path) -> Array | None:
     return np.load(path, allow_pickle=False) if path.is_file() else None
 
 
-def _experiment(manifest: Mapping[str, Any], named: Path | None) -> Experiment | str:
+def _experiment(folder: Path, manifest: Mapping[str, Any], named: Path | None) -> Experiment | str:
     """Load the experiment, or return the reason why there is none."""
     if named is not None:
         return load_experiment(named)
-    written = manifest.get("experiment_file")
-    if written is None:
-        return "the manifest names no experiment; name its file with --experiment"
-    if not Path(written).is_file():
-        return f"{written} is not here; name the experiment's file with --experiment"
-    overrides = tuple(manifest.get("experiment_overrides", ()))
-    return load_experiment(written, overrides, smoke=bool(manifest.get("smoke")))
+    known = known_export(manifest_digest(folder))
+    if known is None:
+        written = manifest.get("experiment_file") or "no experiment"
+        return (
+            f"this machine has no record of this export, and the manifest alone, which names "
+            f"{written}, decides no code to run; name the experiment's file with --experiment"
+        )
+    if not known.experiment.is_file():
+        return f"{known.experiment} is not here; name the experiment's file with --experiment"
+    return load_experiment(known.experiment, known.overrides, smoke=known.smoke)
 
 
 def _evaluate_quality(

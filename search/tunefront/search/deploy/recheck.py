@@ -63,7 +63,8 @@ def recheck_export(folder: Path, experiment: Path | None, on_message: OnMessage)
 
     Args:
         folder: The export.
-        experiment: The experiment file for the quality; the one named in the manifest if None.
+        experiment: The experiment file for the quality. If None, the one that this machine's
+            record has for this export; the manifest's own is not run.
         on_message: Called with a line for every step.
 
     Raises:

@@ -73,13 +73,16 @@ def serving_text(deployment: Deployment) -> str:
     pip install {" ".join(dict.fromkeys((*deployment.requirements, *SERVES_WITH)))}
     python serve.py                              # http://127.0.0.1:8000; see --help
     python serve.py --example > request.json     # the recorded request
-    curl --data @request.json http://127.0.0.1:8000/predict
+    curl -H "Content-Type: application/json" --data @request.json \\
+        http://127.0.0.1:8000/predict
 
 `GET /health` describes what is served and its inputs (`inputs.json`). `POST /predict`
 takes `{{"inputs": {{name: lists}}}}` and returns `{{"outputs": [lists]}}`, one request after the
 other, as it was measured; 422 explains what is wrong with a request, 413 means
-that it is too large, 503 that too many wait. There are neither users nor encryption: without
-`--host` only this machine can connect.
+that it is too large, 408 that it came too slowly, 503 that too many wait. There are neither users
+nor encryption: without `--host` only this machine can connect. Requests have to name `--host`,
+`localhost` or an `--allow-host NAME` as their Host; with `--host 0.0.0.0` also any address in
+digits.
 
     docker build -t model . && docker run --rm -p 127.0.0.1:8000:8000 model
 

@@ -41,23 +41,33 @@ class Verification:
         )
 
 
-def verify(folder: Path, seconds: float | None = None) -> Verification:
+def verify(
+    folder: Path, seconds: float | None = None, *, sha256: str | None = None, source: str = "given"
+) -> Verification:
     """Load an export in a fresh process, compare outputs on recorded inputs, measure again.
+
+    The last check names what the manifest itself was compared with: the digest given, else the
+    record of exports made on this machine, else nothing outside the folder. With another manifest
+    than expected, nothing of the folder is run.
 
     Args:
         folder: The export.
         seconds: Time for measuring, s; `VERIFY_S` if None.
+        sha256: The expected sha256 of its manifest.
+        source: Where that digest is from, for the check: `given`, `registered`.
 
     Raises:
-        ExportError: If the folder does not exist or is no export.
+        ExportError: If the folder does not exist or is no export, or `sha256` is no digest.
     """
-    from tunefront.evaluators.exports.folder import MANIFEST, read_manifest
+    from tunefront.evaluators.exports.folder import read_manifest
     from tunefront.evaluators.exports.verification import Check, passed
 
     if not folder.is_dir():
         raise ExportError(f"{folder} is not a folder; name what `tunefront export` wrote")
-    if not (folder / MANIFEST).is_file():
-        read_manifest(folder)  # raises an error that names what is missing
+    read_manifest(folder)  # raises an error that names what is missing
+    origin = check_manifest(folder, sha256, source)
+    if origin.holds is False:
+        return Verification(folder=folder, checks=(origin,), passed=False)
     done = subprocess.run(
         [
             sys.executable,
@@ -80,5 +90,35 @@ def verify(folder: Path, seconds: float | None = None) -> Verification:
             detail=f"the process ended with {done.returncode}: {done.stderr.strip()[-300:]}",
         )
         return Verification(folder=folder, checks=(check,), passed=False)
-    checks = tuple(Check(**fields) for fields in json.loads(lines[-1]))
+    checks = (*(Check(**fields) for fields in json.loads(lines[-1])), origin)
     return Verification(folder=folder, checks=checks, passed=passed(checks))
+
+
+def check_manifest(folder: Path, sha256: str | None, source: str) -> "Check":
+    """Compare the manifest's sha256 with the expected one, else with this machine's record.
+
+    Raises:
+        ExportError: If the manifest can't be read, or `sha256` is no digest.
+    """
+    from tunefront.evaluators.exports.folder import MANIFEST, check_form, manifest_digest
+    from tunefront.evaluators.exports.verification import Check
+
+    from .export_record import export_recorded_at, known_export
+
+    found = manifest_digest(folder)
+    here = f"sha256 {found}"
+    if sha256 is not None:
+        if found == check_form(sha256):
+            return Check(name="manifest", holds=True, detail=f"{here}, as {source}")
+        wrong = f"{MANIFEST} has {here}, but {sha256} is the one {source}"
+        return Check(name="files", holds=False, detail=wrong)
+    if (known := known_export(found)) is not None:
+        origin = f"{here}, as recorded here for trial {known.trial} of {known.name}"
+        return Check(name="manifest", holds=True, detail=origin)
+    if (other := export_recorded_at(folder)) is not None:
+        wrong = f"{MANIFEST} has {here}, but {other.sha256} was recorded for trial {other.trial} "
+        wrong += "in this folder; if another export was put here, give its digest with --sha256"
+        return Check(name="files", holds=False, detail=wrong)
+    alone = "known only from this folder: files replaced with their sums are not noticed; "
+    alone += "give the digest that `tunefront export` printed with --sha256"
+    return Check(name="manifest", holds=None, detail=f"{here}, {alone}")

@@ -17,6 +17,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tunefront.evaluators.exports.registry import SHA256
+from tunefront.search.deploy.export_record import digests_by_trial
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.report.front_chart import ROLE_COLOURS
 from tunefront.search.results.result import Result, rounded
@@ -318,6 +320,8 @@ def _tags(view: TrialView, result: Result) -> dict[str, str]:
         tags["proposed"] = trial.reason
     if view.picks:
         tags["picks"] = view.role_text
+    if sha256 := digests_by_trial(result.experiment).get(trial.number):
+        tags[SHA256] = sha256
     if trial.cause:
         tags["reason"] = trial.cause
     evaluation = trial.evaluation

@@ -18,14 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from tunefront.evaluators.exports.folder import MANIFEST
+from tunefront.evaluators.exports.folder import manifest_digest
 from tunefront.evaluators.exports.registry import (
     SHA256,
     SWAPPED,
     Reference,
     fetch,
     is_registered,
-    sha256_of,
 )
 from tunefront.evaluators.exports.verification import Check
 from tunefront.evaluators.statistics.formatting import interval_text, value_text
@@ -106,7 +105,7 @@ class Registry:
         Raises:
             TrackingError: If MLflow can't be written.
         """
-        sha = sha256_of(folder / MANIFEST)
+        sha = manifest_digest(folder)
         with _registry_errors():
             known = self._known(sha)
             version = known or self._make(trial, folder, sha)
@@ -213,10 +212,16 @@ def fetched(reference: Reference, store: str) -> "Iterator[tuple[Path, ModelVers
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def verify_version(folder: Path, version: "ModelVersion") -> Verification:
-    """Verify a version's files as an export, after a check that they are those registered."""
+def verify_version(
+    folder: Path, version: "ModelVersion", sha256: str | None = None
+) -> Verification:
+    """Verify a version's files as an export, after a check that they are those registered.
+
+    With `sha256`, the manifest is compared with that digest too.
+    """
     if is_registered(folder, version):
-        return verify(folder)
+        registered = {"sha256": version.tags[SHA256], "source": "in the model registry"}
+        return verify(folder, sha256=sha256) if sha256 else verify(folder, **registered)
     check = Check(name="files", holds=False, detail=SWAPPED)
     return Verification(folder=folder, checks=(check,), passed=False)
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tunefront.evaluators.exports.registry import SHA256
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.study.study import Study
 from tunefront.search.text import command_text
@@ -120,6 +121,18 @@ class Runs:
                 f"`{command_text('sync', self.experiment.path)}` writes it"
             )
         return str(found[0].info.run_id)
+
+    def tag_export(self, number: int, sha256: str) -> None:
+        """Tag a trial's run with the sha256 of its export's manifest.
+
+        Raises:
+            TrackingError: If the trial has no run yet, or the run can't be written.
+        """
+        run_id = self.run_of(number)
+        try:
+            self._client.set_tag(run_id, SHA256, sha256)
+        except Exception as error:  # each type of store raises its own; each means: not written
+            raise TrackingError(f"MLflow: {self._store}: {error_text(error)}") from error
 
     def tagged(self) -> Tagged:
         """Return the trials whose runs a user has tagged with `pick` = `yes`.

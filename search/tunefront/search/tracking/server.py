@@ -202,13 +202,15 @@ def _free(port: int) -> bool:
 
 def _start(experiment: Experiment, port: int, log: Path) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-P", "-m", "mlflow", "server", "--host", HOST, "--port", str(port)]
-    command += ["--backend-store-uri", server_uri(experiment), "--workers", "1"]
+    command += ["--workers", "1"]
     command += ["--default-artifact-root", artifact_folder(experiment).absolute().as_uri()]
     environment = {
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # its store would stay in /dev/shm
         **os.environ,
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
+        # Every user of the machine can read a command line, and the address can hold a password.
+        "MLFLOW_BACKEND_STORE_URI": server_uri(experiment),
     }
     with log.open("ab") as output:
         return subprocess.Popen(
