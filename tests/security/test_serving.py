@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from http.client import HTTPConnection
 from pathlib import Path
@@ -35,8 +35,10 @@ class Server(NamedTuple):
         finally:
             connection.close()
 
-    def predict(self, body: bytes = BODY, **headers: str) -> tuple[int, Any]:
-        return self.request("POST", "/predict", body, **{**JSON, **headers})
+    def predict(
+        self, body: bytes = BODY, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, Any]:
+        return self.request("POST", "/predict", body, **{**JSON, **(headers or {})})
 
     def connect(self, text: bytes) -> socket.socket:
         client = socket.create_connection(("127.0.0.1", self.port), timeout=60)
@@ -149,9 +151,9 @@ def test_clients_that_disconnect_leave_no_traceback(server: Server) -> None:
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "json", ""])
 def test_what_a_page_can_send_without_leave_is_refused(server: Server, kind: str) -> None:
-    status, told = server.predict(**{"Content-Type": kind})
+    status, told = server.predict(headers={"Content-Type": kind})
     assert (status, told["detail"]) == (415, "the content type must be application/json")
-    assert server.predict(**{"Content-Type": "application/json; charset=utf-8"})[0] == 200
+    assert server.predict(headers={"Content-Type": "application/json; charset=utf-8"})[0] == 200
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tunefront.evaluators.isolation import private_folder as module
 from tunefront.evaluators.isolation.private_folder import living_file, living_files, private_folder
 from tunefront.spaces import MachineError
 
@@ -32,7 +31,7 @@ def test_a_folder_of_another_user_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = os.getuid()
-    monkeypatch.setattr(module.os, "getuid", lambda: own + 1)
+    monkeypatch.setattr("tunefront.evaluators.isolation.private_folder.os.getuid", lambda: own + 1)
     with pytest.raises(MachineError, match=rf"belongs to user {own}, not to {own + 1}"):
         private_folder(tmp_path / "a")
 

@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from tunefront.evaluators import Direction
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.text import duration_text
 from tunefront.spaces import Catalog, Configuration, StudyError
@@ -163,7 +164,7 @@ def run_command(experiment: Experiment) -> str:
 
 
 def open_study(
-    name: str, retries: Retries, directions: Sequence[str] | None = None
+    name: str, retries: Retries, directions: Sequence[Direction] | None = None
 ) -> "optuna.Study":
     """Open the Optuna study of a name.
 
