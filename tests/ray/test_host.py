@@ -1,5 +1,6 @@
 """The supervisor of Ray: Ray listens on this machine only, and its exit is detected."""
 
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from tunefront.spaces import ClusterError
 
 EXITED = "exit|closed"
 """The reason of a detected exit; an undetected one would be a timeout with another reason."""
+SECRET = "hunter3aws"
 LOOPBACK = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
 
 
@@ -89,10 +91,23 @@ def check_nothing_left(folder: Path) -> None:
     assert [path.name for path in folder.iterdir()] == ["logs"]
 
 
-def test_ray_listens_on_this_machine_only_and_is_restarted_when_it_ends(tmp_path: Path) -> None:
+def check_private(folder: Path) -> None:
+    """Ray's files are not for other users; nodes have the secrets that trials can need."""
+    private = ray_folder_of(folder)
+    assert stat.S_IMODE(private.stat().st_mode) == 0o700
+    assert any(private.rglob("session_*"))
+    (raylet,) = (process for process in tagged(folder) if process.name() == "raylet")
+    assert raylet.environ()["AWS_SECRET_ACCESS_KEY"] == SECRET
+
+
+def test_ray_listens_on_this_machine_only_and_is_restarted_when_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One Ray for all of it, because its start takes seconds."""
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     with RaySupervisor(tmp_path, cores=1, gpus=0) as supervisor:
         assert {"raylet", "gcs_server"} <= names(tmp_path)
+        check_private(tmp_path)
         addresses = listening(tmp_path)
         assert addresses
         assert addresses <= LOOPBACK
