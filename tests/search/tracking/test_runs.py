@@ -188,10 +188,11 @@ def test_a_run_is_tagged_with_the_digest_of_its_export(
     record = record_export(result.experiment, 1, tmp_path)
     assert projection.write_trial(result.trials[1], result)
     assert client.get_run(runs.run_of(1)).data.tags[SHA256] == record.sha256
-    client.delete_run(runs.run_of(0))
+    first = runs.run_of(0)
+    client.delete_run(first)
     with pytest.raises(TrackingError, match="does not hold trial 0 yet; `tunefront sync"):
         runs.tag_export(0, RUN * 2)
-    client.restore_run(projection.run_id(result.trials[0]))
+    client.restore_run(first)
 
 
 def test_a_store_that_refuses_a_tag_is_named(
