@@ -15,6 +15,7 @@ from tests.caches import new_cache
 
 from tunefront.evaluators import Evaluation, Isolation, Measurement, describe_workload
 from tunefront.evaluators import load as load_export
+from tunefront.evaluators.exports.folder import manifest_digest
 from tunefront.evaluators.exports.registry import Reference
 from tunefront.evaluators.interfaces.tensors import TensorEndpoint
 from tunefront.search import Experiment, load_experiment
@@ -130,6 +131,10 @@ def registered(searched: Searched, cli: Cli) -> Path:
         assert code == 0, said
         assert "1 trial tagged pick=yes" in said
         assert f"exported and verified: {folder}" in out
+        digest = manifest_digest(folder)
+        assert f"sha256 of its manifest: {digest}" in out
+        tags = searched.client.get_run(searched.runs[1]).data.tags
+        assert tags["manifest_sha256"] == digest
         assert f"registered: models:/{NAME}/1, now candidate" in out
         assert "version: http://127.0.0.1:5000/#/models/bridge%20model/versions/1" in out
     return folder
@@ -229,6 +234,8 @@ def test_a_version_is_verified_where_it_is_to_run(
     assert f"models:/{NAME}@candidate is version 1" in said
     tags = searched.versions()[0].tags
     assert tags["verified"].startswith("files: ")
+    digest = manifest_digest(registered)
+    assert tags["verified"].endswith(f"manifest: sha256 {digest}, as in the model registry")
     assert tags["verified_at"].startswith("20")
     assert ": " in tags["verified_on"]
 

@@ -110,7 +110,6 @@ def test_entries_that_the_manifest_does_not_list_are_refused(
 def test_nothing_of_an_added_folder_is_run_by_verify_or_recheck(
     export: Path, payload: str, marker: Path
 ) -> None:
-    """S3, too: their processes never import from the folder, wherever they are started."""
     added_file(export, payload)
     verification = verify(export)
     assert [check.detail for check in verification.checks if check.holds is False] == [

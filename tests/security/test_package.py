@@ -51,8 +51,8 @@ def flag_that_is_only_truthy(package: Path, marker: Path) -> None:
 
 
 def opaque_constant(package: Path, marker: Path) -> None:
-    config = {"config": {"c": {"path_name": "opaque_obj_0", "is_param": False, "use_pickle": True}}}
-    config["config"]["c"]["tensor_meta"] = None
+    entry = {"path_name": "opaque_obj_0", "is_param": False, "use_pickle": True}
+    config = {"config": {"c": {**entry, "tensor_meta": None}}}
     evil = pickle.dumps(Evil(marker))
     parts = {"data/constants/opaque_obj_0": evil, CONSTANTS: json.dumps(config).encode()}
     changed_package(package, parts)

@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack
 from http.client import HTTPConnection
 from pathlib import Path
@@ -17,7 +17,6 @@ from tests.security.conftest import write_scripts
 RECEIVE_S = 2.0
 START_S = 90
 BODY = json.dumps({"inputs": {"input": [[1.0]]}}).encode()
-JSON = {"Content-Type": "application/json"}
 
 
 class Server(NamedTuple):
@@ -36,9 +35,9 @@ class Server(NamedTuple):
             connection.close()
 
     def predict(
-        self, body: bytes = BODY, headers: Mapping[str, str] | None = None
+        self, body: bytes = BODY, content_type: str = "application/json"
     ) -> tuple[int, Any]:
-        return self.request("POST", "/predict", body, **{**JSON, **(headers or {})})
+        return self.request("POST", "/predict", body, **{"Content-Type": content_type})
 
     def connect(self, text: bytes) -> socket.socket:
         client = socket.create_connection(("127.0.0.1", self.port), timeout=60)
@@ -151,9 +150,9 @@ def test_clients_that_disconnect_leave_no_traceback(server: Server) -> None:
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "json", ""])
 def test_what_a_page_can_send_without_leave_is_refused(server: Server, kind: str) -> None:
-    status, told = server.predict(headers={"Content-Type": kind})
+    status, told = server.predict(content_type=kind)
     assert (status, told["detail"]) == (415, "the content type must be application/json")
-    assert server.predict(headers={"Content-Type": "application/json; charset=utf-8"})[0] == 200
+    assert server.predict(content_type="application/json; charset=utf-8")[0] == 200
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ class CacheError(TunefrontError):
 
 
 class MachineError(TunefrontError):
-    """A machine on which a search can't run or isn't safe; the message says what to change."""
+    """A machine on which a search can't run or isn't safe; the message states what to change."""
 
 
 class ClusterError(TunefrontError):

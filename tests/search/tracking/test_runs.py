@@ -1,13 +1,17 @@
 """From a run in the browser back to its trial, on MLflow with sqlite."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import mlflow
 import pytest
 
 from tunefront.evaluators import Evaluation
+from tunefront.evaluators.exports.folder import MANIFEST
+from tunefront.evaluators.exports.registry import SHA256
 from tunefront.search import Experiment, Result, result_of
 from tunefront.search.commands.arguments import find
+from tunefront.search.deploy.export_record import record_export
 from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.study.study import Study
 from tunefront.search.tracking.projection import Projection
@@ -172,3 +176,33 @@ def test_the_search_s_page_says_how_to_tag(
     note = client.get_experiment(projection.experiment_id).tags["mlflow.note.content"]
     assert "add the tag `pick` with the value `yes`" in note
     assert "--picked`" in note
+
+
+def test_a_run_is_tagged_with_the_digest_of_its_export(
+    result: Result, projection: Projection, client: mlflow.MlflowClient, tmp_path: Path
+) -> None:
+    runs = Runs(result.experiment)
+    runs.tag_export(1, RUN * 2)
+    assert client.get_run(runs.run_of(1)).data.tags[SHA256] == RUN * 2
+    (tmp_path / MANIFEST).write_text("{}")
+    record = record_export(result.experiment, 1, tmp_path)
+    assert projection.write_trial(result.trials[1], result)
+    assert client.get_run(runs.run_of(1)).data.tags[SHA256] == record.sha256
+    first = runs.run_of(0)
+    client.delete_run(first)
+    with pytest.raises(TrackingError, match="does not hold trial 0 yet; `tunefront sync"):
+        runs.tag_export(0, RUN * 2)
+    client.restore_run(first)
+
+
+def test_a_store_that_refuses_a_tag_is_named(
+    result: Result, projection: Projection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = Runs(result.experiment)
+
+    def refuses(*_: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(mlflow.MlflowClient, "set_tag", refuses)
+    with pytest.raises(TrackingError, match="MLflow: sqlite:///.*: Read-only file system"):
+        runs.tag_export(1, RUN * 2)

@@ -222,7 +222,7 @@ class _Request:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
-        with suppress(OSError):  # without room on the disk others are not told the holder
+        with suppress(OSError):  # without room on the disk the holder stays unknown
             stream.truncate(0)
             stream.write(_Entry(lessee=self._lessee, cores=(core.number,)).text)
             stream.flush()

@@ -15,8 +15,8 @@ from .private_folder import living_file, living_files, private_folder
 def scratch_folder(temporary: Path | None = None) -> Iterator[Path]:
     """Create an empty folder that only this user can access; remove it when the context is left.
 
-    First the folders of processes that have ended are removed. Each folder has a locked file
-    beside it, and the kernel releases the lock however the process ends.
+    First the folders of processes that have ended are removed. Each folder has a locked
+    file, and the kernel releases the lock however the process ends.
 
     Args:
         temporary: Folder for temporary files; that of the environment if None.

@@ -42,7 +42,7 @@ def print_message(line: str) -> None:
 
 @contextmanager
 def interrupted_as(text: str) -> Iterator[None]:
-    """Exit on Ctrl-C and SIGTERM with a message that says what this means for the command."""
+    """Exit on Ctrl-C and SIGTERM with a message that states what this means for the command."""
     try:
         yield
     except KeyboardInterrupt as error:

@@ -150,7 +150,7 @@ def _detach(experiment: "Experiment", *, exported: bool, fresh: bool, style: str
     arguments += ["--fresh"] if fresh else []
     arguments += ["--", str(experiment.path)]  # the path can begin with a hyphen
     end = command_text("stop", experiment.path)
-    with interrupted_as(f"the search goes on in the background; `{end}` ends it"):
+    with interrupted_as(f"the search continues in the background; `{end}` ends it"):
         return detach(experiment, arguments, print_message)
 
 

@@ -42,7 +42,7 @@ class DriverState:
 
     Attributes:
         planned: Number of trials of the search; None without a bound.
-        checked: Whether model and data have been checked, so that the search goes on by itself.
+        checked: Whether model and data have been checked, so that the search runs by itself.
     """
 
     planned: int | None = None
@@ -111,7 +111,7 @@ def detach(experiment: Experiment, arguments: Sequence[str], on_message: OnMessa
         on_message: Called with one line per event, those of the driver included.
 
     Returns:
-        0 once the search goes on by itself; the driver's exit code if it exits before.
+        0 once the search runs by itself; the driver's exit code if it exits before.
 
     Raises:
         MachineError: If the search can't run on this machine.

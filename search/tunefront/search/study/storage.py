@@ -1,9 +1,10 @@
-"""The sqlite file of a study: how Optuna opens it, and retries while it can't be used.
+"""The sqlite file of a study: its URL, how Optuna opens it, and retries while it can't be used.
 
 Another process can hold the file's lock (a suspended reader, a backup), its disk can be full or a
 network file system away for a while. Such errors pass; a search waits for that instead of ending.
 """
 
+import re
 import shlex
 import sqlite3
 import time
@@ -19,12 +20,13 @@ from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.text import duration_text
 from tunefront.spaces import Catalog, Configuration, StudyError
 
-from .sqlite_url import optuna_url
-
 if TYPE_CHECKING:
     import optuna
 
 ValueT = TypeVar("ValueT")
+_SQLITE = re.compile(r"sqlite(\+pysqlite)?:///")
+ESCAPED = frozenset("%?")
+"""Characters of a path that SQLAlchemy reads differently in a URL; all others can stand as is."""
 LOCK_S = 10.0
 """Seconds that SQLite waits for a lock in each attempt."""
 PAUSE_S = 2.0
@@ -161,6 +163,40 @@ def run_command(experiment: Experiment) -> str:
     overrides = [word for text in experiment.overrides for word in ("--set", text)]
     smoke = ["--smoke"] if experiment.smoke else []
     return shlex.join(["tunefront", "run", str(experiment.path), *smoke, *overrides])
+
+
+def optuna_url(path: Path) -> str:
+    """Return the URL of a study's file; Optuna also fills in names in braces."""
+    return _escaped("sqlite", path).replace("{", "{{").replace("}", "}}")
+
+
+def mlflow_url(path: Path) -> str:
+    """Return the URL of a store's file.
+
+    MLflow creates the parent folder of the text after `sqlite:///` without decoding it, which
+    would leave a stray folder next to one with `%` in its name. It does not do so if the URL names
+    the driver.
+    """
+    return _escaped("sqlite+pysqlite", path) if ESCAPED & set(str(path)) else f"sqlite:///{path}"
+
+
+def sqlite_path(url: str) -> Path | None:
+    """Return the file that a URL names; None if it is not the URL of a sqlite file."""
+    match = _SQLITE.match(url)
+    if match is None:
+        return None
+    written = url[match.end() :]
+    if not ESCAPED & set(written):  # SQLAlchemy takes long to import
+        return Path(written)
+    from sqlalchemy import make_url
+
+    return Path(make_url(url).database or "")
+
+
+def _escaped(driver: str, path: Path) -> str:
+    from sqlalchemy import URL
+
+    return URL.create(driver, database=str(path)).render_as_string()
 
 
 def open_study(

@@ -8,7 +8,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from tunefront.search.study.atomic_write import write_whole
-from tunefront.search.study.sqlite_url import sqlite_path
+from tunefront.search.study.storage import sqlite_path
 
 from .store import REACH_S, shown_uri, store_name, tracking_uri
 from .views import View, supported, view_address

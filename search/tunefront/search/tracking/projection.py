@@ -24,7 +24,7 @@ from tunefront.search.report.front_chart import ROLE_COLOURS
 from tunefront.search.results.result import Result, rounded
 from tunefront.search.results.view import TrialView
 from tunefront.search.study.outputs import outputs_of
-from tunefront.search.study.sqlite_url import sqlite_path
+from tunefront.search.study.storage import sqlite_path
 from tunefront.search.study.trial import Trial
 from tunefront.search.text import command_text
 from tunefront.spaces import TrackingError, show

@@ -220,9 +220,8 @@ def verify_version(
     With `sha256`, the manifest is compared with that digest too.
     """
     if is_registered(folder, version):
-        if sha256:
-            return verify(folder, sha256=sha256)
-        return verify(folder, sha256=version.tags[SHA256], source="in the model registry")
+        source = "given" if sha256 else "in the model registry"
+        return verify(folder, sha256=sha256 or version.tags[SHA256], source=source)
     check = Check(name="files", holds=False, detail=SWAPPED)
     return Verification(folder=folder, checks=(check,), passed=False)
 

@@ -13,7 +13,7 @@ from urllib.request import urlopen
 
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.study.lock import Locked, hold_lock
-from tunefront.search.study.sqlite_url import mlflow_url, sqlite_path
+from tunefront.search.study.storage import mlflow_url, sqlite_path
 from tunefront.spaces import TrackingError
 
 from .empty_store import copy_empty, keep_empty

@@ -10,7 +10,7 @@ from tests.search.conftest import FILE
 
 from tunefront.evaluators import Evaluation
 from tunefront.search import load_experiment
-from tunefront.search.study.sqlite_url import mlflow_url, optuna_url, sqlite_path
+from tunefront.search.study.storage import mlflow_url, optuna_url, sqlite_path
 from tunefront.search.study.study import STUDY_FILE, Study
 from tunefront.spaces import Hardware
 
