@@ -95,7 +95,7 @@ def _content(path: Path) -> bytes:
     if len(content) > LARGEST_BYTES:
         raise ExperimentError(
             f"{path}: an experiment file has at most {LARGEST_BYTES // 1024} kB, but this one has "
-            "more; write long lists as ranges, and data into a file of its own"
+            "more; write long lists as ranges, and data into a separate file"
         )
     return content
 

@@ -17,7 +17,7 @@ def mlflow_url(path: Path) -> str:
     """Return the URL of a store's file.
 
     MLflow creates the parent folder of the text after `sqlite:///` without decoding it, which
-    would leave a stray folder beside one with `%` in its name. It does not do so if the URL names
+    would leave a stray folder next to one with `%` in its name. It does not do so if the URL names
     the driver.
     """
     return _escaped("sqlite+pysqlite", path) if ESCAPED & set(str(path)) else f"sqlite:///{path}"
