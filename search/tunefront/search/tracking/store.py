@@ -225,7 +225,8 @@ def _initialise(store: Path, artifacts: Path) -> None:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     _silence()
-    SqlAlchemyStore(mlflow_url(store), artifacts.as_uri()).engine.dispose()
+    made = SqlAlchemyStore(mlflow_url(store), artifacts.as_uri())  # type: ignore[no-untyped-call]
+    made.engine.dispose()
 
 
 def error_text(error: BaseException) -> str:
