@@ -179,5 +179,9 @@ def test_concurrent_trials_are_the_sum_over_usable_nodes() -> None:
 def test_the_folder_of_a_cluster_is_below_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
     long = Path("/a/folder/whose/name/is/longer/than/a/socket/may/be")
     assert not ray_folder_of(long).is_relative_to(long)
+    plain = Path("/a/results/b-1")
+    assert ray_folder_of(plain) == plain / "ray"
+    for odd in (Path("/a b"), Path("/a%20b"), Path("/\u6a21"), Path("/\udcff")):
+        assert not ray_folder_of(odd).is_relative_to(odd)
     monkeypatch.setenv("RAY_ADDRESS", "h:1")
     assert ray_folder_of(long).is_relative_to(long)

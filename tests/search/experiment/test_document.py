@@ -189,7 +189,7 @@ def test_a_large_file_is_refused_before_it_is_parsed(file: Path) -> None:
     assert read(file, text.ljust(LARGEST_BYTES)).values == {"a": 1}
     assert refusal(file, text.ljust(LARGEST_BYTES + 1)) == (
         "FILE: an experiment file has at most 64 kB, but this one has more; write long lists as "
-        "ranges, and data into a file of its own"
+        "ranges, and data into a separate file"
     )
 
 

@@ -49,8 +49,8 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """Compose a node unless it is nested too deeply, or repeats a list or a mapping."""
-        event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call]
-        mark, repeated = event.start_mark, isinstance(event, yaml.AliasEvent)
+        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+        repeated = self.check_event(yaml.AliasEvent)
         self._depth += 1
         if self._depth > MOST_NESTED:
             raise _refused(f"lists and mappings can be nested {MOST_NESTED} deep, not deeper", mark)
