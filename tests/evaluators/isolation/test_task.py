@@ -49,7 +49,8 @@ def isolation() -> Iterator[Isolation]:
     """The functions are found beside this file's folder; no library is imported for them."""
     with pytest.MonkeyPatch.context() as patch:
         before = os.environ.get("PYTHONPATH")
-        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(HERE), before])))
+        folders = (str(HERE), str(HERE.parents[1]), before)
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, folders)))
         found = Isolation()
         yield found
         found.close()

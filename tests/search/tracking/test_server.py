@@ -91,16 +91,18 @@ def test_the_server_imports_nothing_from_the_working_folder(
     """Uvicorn, which MLflow starts, puts its working folder first on the import path."""
     shown = tmp_path / "shown"
     program = tmp_path / "python"
-    program.write_text(f'#!/bin/sh\npwd > {shown}; printf "%s\\n" "$@" >> {shown}\n')
+    words = '"$MLFLOW_BACKEND_STORE_URI" "$@"'
+    program.write_text(f'#!/bin/sh\npwd > {shown}; printf "%s\\n" {words} >> {shown}\n')
     program.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(program))
     monkeypatch.chdir(tmp_path)
     with pytest.raises(TrackingError, match="the server ended at once"):
         serve_quietly(experiment, free_port())
-    folder, *arguments = shown.read_text().splitlines()
+    folder, address, *arguments = shown.read_text().splitlines()
     assert folder == str(experiment.results.parent)
     assert arguments[:4] == ["-P", "-m", "mlflow", "server"]
-    assert server_uri(experiment) in arguments
+    assert address == server_uri(experiment)
+    assert address not in arguments, "an address can hold a password"
 
 
 def test_a_server_that_does_not_come_up_is_ended(
