@@ -28,7 +28,7 @@ from tunefront.search.sampling.early_stopping.thresholds import thresholds_for
 from tunefront.search.study.duration_estimate import Estimate, estimate_of
 from tunefront.search.study.inferred_failures import ExcludedConfigurations
 from tunefront.search.study.live_stage import delete_stage, delete_stages
-from tunefront.search.study.storage import run_command
+from tunefront.search.study.storage import search_command
 from tunefront.search.study.study import Study
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import ClusterError, Configuration, Resources, StudyError
@@ -184,7 +184,7 @@ class Runner:
             experiment = self.study.experiment
             raise ClusterError(
                 f"Ray {'did not start' if never_up else 'exited'} {restarts} times in a row "
-                f"({lost}); see {ray_log(experiment.results)}; `{run_command(experiment)}` resumes "
+                f"({lost}); see {ray_log(experiment.results)}; `{search_command(experiment)}` resumes "
                 "the search"
             ) from lost
         if never_up:

@@ -266,7 +266,7 @@ class Lines(Screen):
                     self.print_message(current_snapshot(self._progress).line())
 
     def _print_waits(self, progress: Progress) -> None:
-        """Print the waits that have begun or changed since the last call."""
+        """Print the waits that are new or have changed since the last call."""
         before, self._waits = self._waits, current_waits(progress)
         for text in self._waits:
             if text not in before:
