@@ -181,11 +181,10 @@ class Runner:
         """
         never_up = isinstance(lost, RayNotStarted)
         if restarts > RESTARTS:
-            experiment = self.study.experiment
+            how, experiment = "did not start" if never_up else "exited", self.study.experiment
             raise ClusterError(
-                f"Ray {'did not start' if never_up else 'exited'} {restarts} times in a row "
-                f"({lost}); see {ray_log(experiment.results)}; `{search_command(experiment)}` resumes "
-                "the search"
+                f"Ray {how} {restarts} times in a row ({lost}); see {ray_log(experiment.results)}; "
+                f"`{search_command(experiment)}` resumes the search"
             ) from lost
         if never_up:
             pause_s = START_PAUSES_S[restarts - 1]
