@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.text import duration_text
-from tunefront.spaces import Catalog, Configuration, StudyError
+from tunefront.spaces import Catalog, Configuration, Direction, StudyError
 
 if TYPE_CHECKING:
     import optuna
@@ -161,7 +161,7 @@ def search_command(experiment: Experiment) -> str:
 
 
 def open_study(
-    name: str, retries: Retries, directions: Sequence[str] | None = None
+    name: str, retries: Retries, directions: Sequence[Direction] | None = None
 ) -> "optuna.Study":
     """Open the Optuna study of a name.
 
