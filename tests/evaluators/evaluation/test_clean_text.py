@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunefront.evaluators.evaluation.clean_text import (
+    LONGEST_FAILURE,
     LONGEST_LINE,
-    LONGEST_MESSAGE,
     clean_text,
     clean_values,
 )
@@ -36,8 +36,8 @@ def test_only_characters_that_can_be_shown_stay(text: str, expected: str) -> Non
 
 def test_of_a_long_text_the_middle_is_left_out() -> None:
     text = "start" + "x" * 50_000_000 + "end"
-    short = clean_text(text, LONGEST_MESSAGE)
-    assert LONGEST_MESSAGE - 1 <= len(short) <= LONGEST_MESSAGE
+    short = clean_text(text, LONGEST_FAILURE)
+    assert LONGEST_FAILURE - 1 <= len(short) <= LONGEST_FAILURE
     assert short.startswith("startxxx")
     assert short.endswith("xxxend")
     assert "x [...] x" in short

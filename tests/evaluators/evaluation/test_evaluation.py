@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 from tunefront.evaluators import Evaluation, Measurement, Sample
-from tunefront.evaluators.evaluation.clean_text import LONGEST_LINE, LONGEST_MESSAGE
+from tunefront.evaluators.evaluation.clean_text import LONGEST_FAILURE, LONGEST_LINE
 from tunefront.evaluators.evaluation.evaluation import MOST_LINES, InterimResult
 from tunefront.evaluators.isolation.codec import from_plain, to_plain
 
@@ -50,7 +50,7 @@ def test_texts_of_records_and_copies_are_cleaned_too() -> None:
 def test_messages_and_logs_are_of_bounded_size() -> None:
     large = "x" * 1_000_000
     evaluation = Evaluation(status="failed", message=large, log=(*[large] * 200, "the last line"))
-    assert len(evaluation.message) <= LONGEST_MESSAGE
+    assert len(evaluation.message) <= LONGEST_FAILURE
     assert len(evaluation.log) == MOST_LINES
     assert max(map(len, evaluation.log)) <= LONGEST_LINE
     assert evaluation.log[-1] == "the last line"

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import pwd
 import resource
 import tempfile
 from pathlib import Path
@@ -89,10 +90,14 @@ def test_a_folder_of_the_environment_that_cannot_be_used_is_named(
 
 
 def test_without_a_home_nothing_starts(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_entry(number: int) -> None:
+        raise KeyError(number)
+
     monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", no_entry)
     assert problem(results) == (
-        "HOME is not set, but Ray keeps its token there; set it to a folder that this user can "
-        "write"
+        f"user {os.getuid()} has no home folder, in which Ray keeps its token; set HOME to a "
+        "folder that this user can write"
     )
 
 
@@ -208,9 +213,9 @@ def test_a_limited_address_space_is_named(results: Path, monkeypatch: pytest.Mon
     limits = [4_096_000_000, LEAST_ADDRESS_SPACE]
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (limits[0], limits[0]))
     assert problem(results) == (
-        "`ulimit -v` limits the address space of a process to 3.81 GB, but Ray reserves more than "
-        "that without using it; run `ulimit -v unlimited` first, or use a shell or batch job "
-        "without this limit"
+        "`ulimit -v` limits the address space of a process to 3.81 GB; Ray and torch reserve "
+        "more than they use, at least 4 GB; run `ulimit -v unlimited` first, or use a shell or "
+        "batch job without this limit"
     )
     limits.pop(0)
     check_machine(results)

@@ -21,7 +21,7 @@ from tunefront.search.study.storage import (
     StudyInterrupted,
     StudyRestored,
     passing_problem,
-    run_command,
+    search_command,
 )
 from tunefront.search.study.study import STUDY_FILE, Study
 from tunefront.spaces import StudyError
@@ -36,7 +36,7 @@ Load = Callable[..., Experiment]
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither SQLite nor Optuna nor the retries wait long."""
     monkeypatch.setattr(storage, "LOCK_S", 0.01)
-    monkeypatch.setattr(storage, "PAUSE_S", 0.0)
+    monkeypatch.setattr(storage, "RETRY_PAUSE_S", 0.0)
     monkeypatch.setattr(random, "random", lambda: 0.0)
 
 
@@ -201,6 +201,6 @@ def test_a_failed_baseline_can_run_again(
 
 def test_the_command_that_resumes_has_the_options_of_the_search(load: Load) -> None:
     experiment = load("budget.trials=7", "name=a b", smoke=True)
-    assert run_command(experiment) == (
+    assert search_command(experiment) == (
         f"tunefront run {experiment.path} --smoke --set budget.trials=7 --set 'name=a b'"
     )

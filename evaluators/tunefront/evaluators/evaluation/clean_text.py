@@ -8,7 +8,7 @@ megabytes of data.
 import re
 from collections.abc import Mapping
 
-LONGEST_MESSAGE = 4096
+LONGEST_FAILURE = 4096
 """Maximum characters of an error message."""
 LONGEST_LINE = 1000
 """Maximum characters of other texts: lines of a log, warnings, facts, outputs."""

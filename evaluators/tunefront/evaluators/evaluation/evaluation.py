@@ -8,7 +8,7 @@ from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.evaluators.workloads.outputs import Sample
 from tunefront.spaces import FailureCause
 
-from .clean_text import LONGEST_MESSAGE, clean_text, clean_values
+from .clean_text import LONGEST_FAILURE, clean_text, clean_values
 
 WAITING = "waiting"
 """Key in `Evaluation.seconds` of the waiting time, which belongs to no stage."""
@@ -87,7 +87,7 @@ class Evaluation:
             "facts": clean_values(self.facts),
             "warnings": tuple(map(clean_text, self.warnings)),
             "curves": {clean_text(name): points for name, points in self.curves.items()},
-            "message": clean_text(self.message, LONGEST_MESSAGE),
+            "message": clean_text(self.message, LONGEST_FAILURE),
             "log": tuple(map(clean_text, self.log[-MOST_LINES:])),
         }
         for name, value in cleaned.items():

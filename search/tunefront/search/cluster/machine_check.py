@@ -12,10 +12,13 @@ from pathlib import Path
 from tunefront.evaluators import stages_folder
 from tunefront.spaces import MachineError
 
-LEAST_ADDRESS_SPACE = 64 * 2**30
-"""Minimum limit of the address space in bytes, if there is one."""
+LEAST_ADDRESS_SPACE = 4 * 2**30
+"""Minimum limit of the address space of a process in bytes, if there is one.
+
+A process of Ray reserves 2.7 GB on a machine with two cores; with a limit of 1.5 GB none starts.
+"""
 LEAST_FILES = 500
-"""Minimum number of files that can still be created on the disk of a folder."""
+"""Minimum number of files that can still be created on the disk of a folder; Ray makes 90."""
 PROBE = b"tunefront"
 REASONS = {
     errno.EACCES: "this user has no permission",
@@ -51,19 +54,19 @@ def check_machine(results: Path) -> None:
 
 def _check_home() -> None:
     """Check that Ray can keep its token in the home folder; existing tokens need no writing."""
-    home = os.environ.get("HOME", "")
-    if not home:
+    advice = "set HOME to a folder that this user can write"
+    try:
+        folder = Path.home() / ".ray"
+    except RuntimeError as error:  # an empty environment, and a user without an entry
         raise MachineError(
-            "HOME is not set, but Ray keeps its token there; set it to a folder that this user can "
-            "write"
-        )
-    folder = Path(home, ".ray")
+            f"user {os.getuid()} has no home folder, in which Ray keeps its token; {advice}"
+        ) from error
     if _has_token(folder):
         return
     _check_writable(
         folder,
         f"{folder}, where Ray keeps its token,",
-        "set HOME to a folder that this user can write, or RAY_AUTH_TOKEN to a secret text",
+        f"{advice}, or RAY_AUTH_TOKEN to a secret text",
     )
 
 
@@ -149,7 +152,7 @@ def _check_address_space() -> None:
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit != resource.RLIM_INFINITY and limit < LEAST_ADDRESS_SPACE:
         raise MachineError(
-            f"`ulimit -v` limits the address space of a process to {limit / 2**30:.3g} GB, but Ray "
-            f"reserves more than that without using it; run `ulimit -v unlimited` first, or use a "
-            "shell or batch job without this limit"
+            f"`ulimit -v` limits the address space of a process to {limit / 2**30:.3g} GB; Ray "
+            f"and torch reserve more than they use, at least {LEAST_ADDRESS_SPACE / 2**30:g} GB; "
+            "run `ulimit -v unlimited` first, or use a shell or batch job without this limit"
         )

@@ -28,7 +28,7 @@ from tunefront.search.sampling.early_stopping.thresholds import thresholds_for
 from tunefront.search.study.duration_estimate import Estimate, estimate_of
 from tunefront.search.study.inferred_failures import ExcludedConfigurations
 from tunefront.search.study.live_stage import delete_stage, delete_stages
-from tunefront.search.study.storage import run_command
+from tunefront.search.study.storage import search_command
 from tunefront.search.study.study import Study
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import ClusterError, Configuration, Resources, StudyError
@@ -181,11 +181,10 @@ class Runner:
         """
         never_up = isinstance(lost, RayNotStarted)
         if restarts > RESTARTS:
-            experiment = self.study.experiment
+            how, experiment = "did not start" if never_up else "exited", self.study.experiment
             raise ClusterError(
-                f"Ray {'did not start' if never_up else 'exited'} {restarts} times in a row "
-                f"({lost}); see {ray_log(experiment.results)}; `{run_command(experiment)}` resumes "
-                "the search"
+                f"Ray {how} {restarts} times in a row ({lost}); see {ray_log(experiment.results)}; "
+                f"`{search_command(experiment)}` resumes the search"
             ) from lost
         if never_up:
             pause_s = START_PAUSES_S[restarts - 1]

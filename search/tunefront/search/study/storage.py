@@ -15,21 +15,20 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from tunefront.evaluators import Direction
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.text import duration_text
-from tunefront.spaces import Catalog, Configuration, StudyError
+from tunefront.spaces import Catalog, Configuration, Direction, StudyError
 
 if TYPE_CHECKING:
     import optuna
 
-ValueT = TypeVar("ValueT")
+AccessT = TypeVar("AccessT")
 _SQLITE = re.compile(r"sqlite(\+pysqlite)?:///")
 ESCAPED = frozenset("%?")
 """Characters of a path that SQLAlchemy reads differently in a URL; all others can stand as is."""
 LOCK_S = 10.0
 """Seconds that SQLite waits for a lock in each attempt."""
-PAUSE_S = 2.0
+RETRY_PAUSE_S = 2.0
 """Seconds between attempts."""
 LONGEST_S = 600.0
 """Seconds of attempts after which a search ends."""
@@ -97,7 +96,7 @@ class Retries:
         self._longest_s = longest_s
         self._on_event = on_event
 
-    def __call__(self, access: Callable[[], ValueT], *, opening: bool = False) -> ValueT:
+    def __call__(self, access: Callable[[], AccessT], *, opening: bool = False) -> AccessT:
         """Return what an access returns; other errors than those that can pass are raised.
 
         Args:
@@ -128,7 +127,7 @@ class Retries:
                     seconds = time.monotonic() - start
                     self._on_event(StudyRestored(path=self.path, seconds=seconds))
                 return found
-            time.sleep(PAUSE_S)
+            time.sleep(RETRY_PAUSE_S)
 
     def _report_interrupted(self, problem: str) -> None:
         self._on_event(StudyInterrupted(path=self.path, problem=problem, longest_s=self._longest_s))
@@ -158,7 +157,7 @@ def passing_problem(error: BaseException) -> str | None:
     return None
 
 
-def run_command(experiment: Experiment) -> str:
+def search_command(experiment: Experiment) -> str:
     """Return the command that runs or resumes a search."""
     overrides = [word for text in experiment.overrides for word in ("--set", text)]
     smoke = ["--smoke"] if experiment.smoke else []

@@ -31,7 +31,7 @@ from .storage import (
     distributions_of,
     open_study,
     reopen_trial,
-    run_command,
+    search_command,
     unreported,
 )
 from .trial import Trial, TrialStatus
@@ -95,7 +95,9 @@ class Study:
                 opened. Its methods raise it if the file can't be used for `LONGEST_S` seconds.
         """
         experiment.results.mkdir(parents=True, exist_ok=True)
-        advice = f"`{run_command(experiment)}` resumes the search; nothing that has ended is lost"
+        advice = (
+            f"`{search_command(experiment)}` resumes the search; nothing that has ended is lost"
+        )
         retried = Retries(experiment.results / STUDY_FILE, advice, LONGEST_S, on_event)
         directions = [objective.direction for objective in experiment.objectives]
         study = open_study(experiment.slug, retried, directions)
