@@ -36,6 +36,15 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def importable_tests() -> Iterator[None]:
+    """Processes that tests start find the package `tests`: none imports from its working folder."""
+    folders = (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, folders)))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def own_temporary_folder(own_cache: None) -> Iterator[None]:
     """A temporary folder of the process's own, with leases of cores that no other test holds.
 

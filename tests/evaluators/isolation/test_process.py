@@ -178,9 +178,16 @@ def test_the_imports_of_a_fork_server_are_not_the_step_s_time(
 
 def test_imports_without_end_are_named(task: Task[dict[str, Any]], tmp_path: Path) -> None:
     told = "its libraries were not imported after 0 s"
-    with pytest.raises(EvaluationError, match=told) as found:
-        Child(task, tmp_path, 0.0).result()
-    assert found.value.cause == "timeout"
+    for wait in (Child(task, tmp_path, 0.0).result, Child(task, tmp_path, 0.0).wait_until_started):
+        with pytest.raises(EvaluationError, match=told) as found:
+            wait()
+        assert found.value.cause == "timeout"
+
+
+def test_the_start_of_a_step_is_waited_for(slim: Isolation, task: Task[dict[str, Any]]) -> None:
+    with slim.start(replace(task, function="faulty:hangs")) as child:
+        child.wait_until_started()
+        assert child._started_at is not None
 
 
 def test_steps_end_at_the_deadline(slim: Isolation, task: Task[dict[str, Any]]) -> None:

@@ -20,6 +20,6 @@ def test_nothing_in_the_working_folder_runs_before_the_files_are_checked(
     monkeypatch.chdir(export)
     found = verify(Path())
     assert not found.passed
-    assert [check.name for check in found.checks] == ["files"]
+    assert [check.name for check in found.checks][:1] == ["files"]
     assert "numpy.py was added" in found.checks[0].detail
     assert not ran.exists()

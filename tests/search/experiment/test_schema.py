@@ -167,7 +167,7 @@ def test_a_long_value_is_cut_in_an_error(load: Load) -> None:
 def test_of_many_problems_some_are_explained(load: Load) -> None:
     lines = refusal(load, *(f"key{number}=1" for number in range(25))).splitlines()
     assert len(lines) == 21
-    assert lines[0].startswith("FILE: key0: unknown key")
+    assert lines[0].startswith("--set key0: unknown key")
     assert lines[-1] == "FILE: 5 further problems"
 
 

@@ -16,7 +16,7 @@ from tunefront.evaluators.evaluation.settings import EvaluationSettings, devices
 from tunefront.evaluators.extensions import catalog_of
 from tunefront.evaluators.isolation.codec import from_plain
 from tunefront.evaluators.isolation.preload import open_imports
-from tunefront.evaluators.isolation.process import IMPORT_TIMEOUT_S, Isolation
+from tunefront.evaluators.isolation.process import Isolation
 from tunefront.evaluators.isolation.task import Task
 from tunefront.evaluators.measures.base import Measure, MeasureScope, Reading
 from tunefront.evaluators.measures.builtin import BUILTIN_MEASURES
@@ -213,9 +213,7 @@ class _Benchmark:
         """Begin the readings of all targets, then load their models at the same time."""
         channel = self._channel
         for participant in self._participants:
-            started = self._ask(
-                participant, lambda p: self._channel.connected(p.places, self._import_s(), p.check)
-            )
+            started = self._ask(participant, self._connected)
             if started:
                 participant.start_readings([int(one["pid"]) for one in started], self._cores)
         for participant in self._present():
@@ -278,9 +276,11 @@ class _Benchmark:
             participant, lambda p: self._channel.call(p.places, word, self._limit_s(), p.check)
         )
 
-    def _import_s(self) -> float:
-        """Return the seconds in which targets must have started, their imports included."""
-        return self._isolation.within(IMPORT_TIMEOUT_S + self._settings.timeouts.measure_s)
+    def _connected(self, participant: Participant) -> list[Mapping[str, Any]]:
+        """Wait until a target's processes have connected, apart from the imports before."""
+        for child in participant.children.values():
+            child.wait_until_started()
+        return self._channel.connected(participant.places, self._limit_s(), participant.check)
 
     def _limit_s(self) -> float:
         """Return the seconds in which targets must reply."""

@@ -327,6 +327,17 @@ class Child(Generic[ResultT]):
         self._raise_error()
         return from_plain(self._task.result, self._plain)
 
+    def wait_until_started(self) -> None:
+        """Wait until the fork server has started all processes; raises as `Isolation.run` does."""
+        until = time.monotonic() + self._import_timeout_s
+        while self._unstarted and self._left:
+            self._raise_error()
+            try:
+                self._note(*self._messages.get(timeout=max(0.0, until - time.monotonic())))
+            except queue.Empty:
+                self.end()
+                raise self._late() from None
+
     def _deadline(self, begin: float) -> float:
         """Return the time on the monotonic clock at which the task is ended."""
         if self._started_at is None:
