@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -420,7 +421,7 @@ def test_a_choice_that_did_not_take_effect_is_a_failure(
     lied = replace(lm_setting, store=str(tmp_path / "store"))
     target = tmp_path / "store" / other[:2] / other
     target.parent.mkdir(parents=True)
-    target.symlink_to(store / own[:2] / own)
+    shutil.copytree(store / own[:2] / own, target)
     found = evaluate(lied, wrong, isolation, tmp_path / "log")
     assert (found.status, found.cause) == ("failed", "not applied")
     assert "precision: fp32 requested, but the running candidate has bf16" in found.message
