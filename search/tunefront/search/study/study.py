@@ -18,7 +18,7 @@ from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.metrics import QUALITY_DROP
 from tunefront.search.experiment.scarcity import near_zero_problem
 from tunefront.search.text import command_text
-from tunefront.spaces import Configuration, StudyError
+from tunefront.spaces import Configuration, Direction, StudyError
 
 from .confirmation import Confirmation
 from .derived_metrics import measurements_of
@@ -99,7 +99,7 @@ class Study:
             f"`{search_command(experiment)}` resumes the search; nothing that has ended is lost"
         )
         retried = Retries(experiment.results / STUDY_FILE, advice, LONGEST_S, on_event)
-        directions = [objective.direction for objective in experiment.objectives]
+        directions: list[Direction] = [one.direction for one in experiment.objectives]
         study = open_study(experiment.slug, retried, directions)
         retried(lambda: _begin(experiment, study, {**identity, "record": RECORD_FORMAT}))
         return cls(experiment, study, retried)
