@@ -55,10 +55,12 @@ def driver_experiment(folder: Path) -> Path:
 
 def start(folder: Path, *more: str) -> "subprocess.Popen[bytes]":
     """Start `tunefront run` in the background, in a session of its own."""
+    temporary = folder / "temporary"
+    temporary.mkdir(exist_ok=True)
     with (folder / OUTPUT).open("w") as output:
         return subprocess.Popen(
             [*COMMAND, "run", str(folder), "--set", f"budget.trials={TRIALS}", *more],
-            env=variables(folder),
+            env={**variables(folder), "TMPDIR": str(temporary)},
             stdout=subprocess.DEVNULL,
             stderr=output,
             cwd=folder,
@@ -149,6 +151,11 @@ def processes_of(folder: Path) -> list[psutil.Process]:
     return found
 
 
+def leftovers(folder: Path) -> list[str]:
+    """Return the files that searches of a folder have left in their folder for temporary files."""
+    return [str(path) for path in (folder / "temporary").rglob("*") if not path.is_dir()]
+
+
 def kill_ray(folder: Path, name: str) -> None:
     """Kill the raylet, the GCS or the service that holds Ray."""
 
@@ -192,7 +199,7 @@ def kill_at_random_moments(folder: Path) -> None:
     for _ in range(KILLS):
         driver = start(folder)
         before = ended_trials(folder)
-        if chance.random() < 0.7:  # most kills fall among trials
+        if chance.random() < 0.5:  # the others fall into the start of Ray
             wait_for(
                 lambda b=before, d=driver: ended_trials(folder) > b or d.poll() is not None,  # type: ignore[misc]
                 "another trial",
@@ -242,6 +249,7 @@ def test_a_search_killed_at_random_moments_is_complete(disturbed: Disturbed) -> 
     assert disturbed.ended.code == 0, disturbed.ended.output
     check_whole(disturbed.folder)
     assert not processes_of(disturbed.folder)
+    assert leftovers(disturbed.folder) == []
 
 
 def test_a_search_killed_at_random_moments_has_the_front_of_an_undisturbed_one(

@@ -185,3 +185,13 @@ def test_the_folder_of_a_cluster_is_below_the_search(monkeypatch: pytest.MonkeyP
         assert not ray_folder_of(odd).is_relative_to(odd)
     monkeypatch.setenv("RAY_ADDRESS", "h:1")
     assert ray_folder_of(long).is_relative_to(long)
+
+
+@pytest.mark.parametrize("name", ["a" * 60, "a b", "模型"])
+def test_a_temporary_folder_that_ray_can_not_use_is_left(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / name))
+    monkeypatch.setattr("tunefront.search.cluster.supervisor.TEMPORARY", str(tmp_path / "other"))
+    found = ray_folder_of(Path("/a/folder/whose/name/is/longer/than/a/socket/may/be"))
+    assert found.parent == tmp_path / "other" / f"tunefront-{os.getuid()}"

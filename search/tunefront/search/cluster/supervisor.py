@@ -40,6 +40,8 @@ RAY_START_S = 180.0
 MESSAGE_TIMEOUT_S = 120.0
 """Time without a message or heartbeat after which Ray is considered to have failed."""
 SUPERVISOR_POLL_S = 1.0
+TEMPORARY = "/tmp"  # noqa: S108
+"""Folder for temporary files where that of the environment can't be used."""
 LONGEST_FOLDER = 40
 """Maximum length of the path of Ray's folder: socket paths below it have at most 107 bytes."""
 
@@ -206,19 +208,24 @@ def ray_folder_of(folder: Path) -> Path:
     """Return the folder for Ray's files: `ray` in the search's folder, or a short temporary path.
 
     Ray puts the path into command lines, addresses and patterns of its logs; the temporary one is
-    used unless the path has plain characters only.
-
-    The temporary path is in a folder that only this user can access.
+    used unless the path has plain characters only. It is in a folder that only this user can
+    access, below `/tmp` if `TMPDIR` is long or odd itself.
 
     With a cluster the folder is always in the search's folder: it holds only Tune's files, no
     sockets, and every node needs to see it.
     """
     own = folder / "ray"
-    plain = re.fullmatch(r"[\w./-]*", str(own), re.ASCII)
-    if (plain and len(str(own)) <= LONGEST_FOLDER) or os.environ.get("RAY_ADDRESS"):
+    if _suits_ray(own) or os.environ.get("RAY_ADDRESS"):
         return own
     name = sha256(os.fsencode(folder)).hexdigest()[:10]
-    return private_folder(Path(tempfile.gettempdir()) / f"tunefront-{os.getuid()}") / name
+    private = f"tunefront-{os.getuid()}"
+    first = Path(tempfile.gettempdir(), private)
+    return private_folder(first if _suits_ray(first / name) else Path(TEMPORARY, private)) / name
+
+
+def _suits_ray(folder: Path) -> bool:
+    plain = re.fullmatch(r"[\w./-]*", str(folder), re.ASCII)
+    return plain is not None and len(str(folder)) <= LONGEST_FOLDER
 
 
 def end_processes(folder: Path) -> int:
