@@ -192,6 +192,6 @@ def test_a_temporary_folder_that_ray_can_not_use_is_left(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / name))
-    monkeypatch.setattr("tunefront.search.cluster.supervisor.TEMPORARY", str(tmp_path / "other"))
+    monkeypatch.setattr("tunefront.search.cluster.supervisor.TEMPORARY", tmp_path / "other")
     found = ray_folder_of(Path("/a/folder/whose/name/is/longer/than/a/socket/may/be"))
     assert found.parent == tmp_path / "other" / f"tunefront-{os.getuid()}"

@@ -92,7 +92,7 @@ def payload(marker: Path) -> str:
 
 
 def resum(folder: Path) -> None:
-    """Write the sums again, as whoever forges an export can."""
+    """Write the sums again, as in a forged export."""
     write_manifest(folder, {"experiment": "tiny", "trial": 0})
 
 

@@ -20,7 +20,13 @@ from tunefront.spaces.machine.control_groups import control_group_limits
 from tunefront.spaces.machine.topology import Core, physical_cores, spread, within_quota
 
 from .codec import CodecError, from_plain, to_plain
-from .private_folder import living_file, living_files, open_private, private_folder
+from .private_folder import (
+    living_file,
+    living_files,
+    open_private,
+    private_folder,
+    user_folder,
+)
 
 LEASES_FOLDER = "TUNEFRONT_LEASES"
 """Environment variable with another folder for the leases; searches share cores if it differs."""
@@ -274,7 +280,7 @@ def leases_folder() -> Path:
     """
     named = os.environ.get(LEASES_FOLDER)
     try:
-        return private_folder(Path(named) if named else Path(f"/tmp/tunefront-{os.getuid()}"))  # noqa: S108
+        return private_folder(Path(named)) if named else user_folder()
     except MachineError as error:
         text = f"leases of cores: {error}; or name another folder in {LEASES_FOLDER}"
         raise MachineError(text) from error

@@ -20,6 +20,7 @@ from typing import Any, Self, cast
 from tunefront.evaluators.statistics.measurement import Measurement
 
 from .codec import from_plain, to_plain
+from .private_folder import TEMPORARY
 from .scratch import scratch_folder
 
 INTERIM_ADDRESS = "TUNEFRONT_INTERIM"
@@ -92,7 +93,7 @@ def socket_folder() -> Iterator[Path]:
     It is in the folder for temporary files, or in `/tmp` if that one has a long path.
     """
     long = len(tempfile.gettempdir()) > LONGEST_ADDRESS - SOCKET_NAME_LENGTH
-    with scratch_folder(Path("/tmp") if long else None) as folder:  # noqa: S108
+    with scratch_folder(TEMPORARY if long else None) as folder:
         yield folder
 
 

@@ -10,6 +10,18 @@ from typing import NamedTuple
 
 from tunefront.spaces import MachineError
 
+TEMPORARY = Path("/tmp")  # noqa: S108
+"""Folder for temporary files that does not depend on `TMPDIR`."""
+
+
+def user_folder(temporary: Path = TEMPORARY) -> Path:
+    """Return the private folder of this user in a folder for temporary files; create it.
+
+    Raises:
+        MachineError: As for `private_folder`.
+    """
+    return private_folder(temporary / f"tunefront-{os.getuid()}")
+
 
 def private_folder(path: Path) -> Path:
     """Create a folder that only this user can access, or check an existing one; return it.

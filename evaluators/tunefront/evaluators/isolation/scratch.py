@@ -1,6 +1,5 @@
 """Temporary folders of running processes; those that killed processes have left are removed."""
 
-import os
 import secrets
 import shutil
 import tempfile
@@ -8,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .private_folder import living_file, living_files, private_folder
+from .private_folder import living_file, living_files, private_folder, user_folder
 
 
 @contextmanager
@@ -24,7 +23,7 @@ def scratch_folder(temporary: Path | None = None) -> Iterator[Path]:
     Raises:
         MachineError: If other users can access the folder for temporary files of this user.
     """
-    root = private_folder((temporary or Path(tempfile.gettempdir())) / f"tunefront-{os.getuid()}")
+    root = user_folder(temporary or Path(tempfile.gettempdir()))
     locks = private_folder(root / "scratch" / "locks")
     _remove_leftovers(locks)
     name = secrets.token_hex(4)

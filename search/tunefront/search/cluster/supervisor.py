@@ -25,7 +25,7 @@ import psutil
 
 from tunefront.evaluators import Evaluation
 from tunefront.evaluators.isolation.codec import from_plain, to_plain
-from tunefront.evaluators.isolation.private_folder import private_folder
+from tunefront.evaluators.isolation.private_folder import TEMPORARY, user_folder
 from tunefront.evaluators.pipelines.base import RoundResult
 from tunefront.spaces import ClusterError
 
@@ -40,8 +40,6 @@ RAY_START_S = 180.0
 MESSAGE_TIMEOUT_S = 120.0
 """Time without a message or heartbeat after which Ray is considered to have failed."""
 SUPERVISOR_POLL_S = 1.0
-TEMPORARY = "/tmp"  # noqa: S108
-"""Folder for temporary files where that of the environment can't be used."""
 LONGEST_FOLDER = 40
 """Maximum length of the path of Ray's folder: socket paths below it have at most 107 bytes."""
 
@@ -218,9 +216,8 @@ def ray_folder_of(folder: Path) -> Path:
     if _suits_ray(own) or os.environ.get("RAY_ADDRESS"):
         return own
     name = sha256(os.fsencode(folder)).hexdigest()[:10]
-    private = f"tunefront-{os.getuid()}"
-    first = Path(tempfile.gettempdir(), private)
-    return private_folder(first if _suits_ray(first / name) else Path(TEMPORARY, private)) / name
+    first = user_folder(Path(tempfile.gettempdir())) / name
+    return first if _suits_ray(first) else user_folder(TEMPORARY) / name
 
 
 def _suits_ray(folder: Path) -> bool:

@@ -156,9 +156,9 @@ def _start(arguments: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":
 def _early_exit_code(
     experiment: Experiment, process: "subprocess.Popen[bytes]", relay: Callable[[], None]
 ) -> int | None:
-    """Return the exit code of a driver that exits before it has checked model and data.
+    """Return the exit code of a driver that exits before its search runs by itself; else None.
 
-    Return None once it has checked them, or has ended well before.
+    A driver without anything left to run exits with 0.
     """
     while (code := process.poll()) is None:
         relay()

@@ -228,7 +228,9 @@ def load():
     atexit.register(torch.distributed.destroy_process_group)
     if torch.distributed.get_rank() > 0:
         sys.stdout = open(os.devnull, "w")
-    model = AutoModelForCausalLM.from_pretrained(HERE / "weights", dtype=torch.{dtype})
+    model = AutoModelForCausalLM.from_pretrained(
+        HERE / "weights", dtype=torch.{dtype}, use_safetensors=True
+    )
     styles = {{"colwise": ColwiseParallel, "rowwise": RowwiseParallel}}
     plan = {{model.base_model_prefix + "." + k: styles[v]() for k, v in
             model.config.base_model_tp_plan.items() if v in styles}}
