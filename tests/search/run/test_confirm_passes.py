@@ -91,13 +91,16 @@ class Machine:
         self.jobs: list[TurnsJob] = []
         self.fails: Callable[[int, TurnsJob, Configuration], bool] = lambda turn, job, one: False
         self.lost: set[int] = set()
-        self.restarts = 0
+        self.restarts: list[int] = []
 
     def monotonic(self) -> float:
         return self.now
 
-    def restart(self) -> None:
-        self.restarts += 1
+    def restart(self, lost: RayLost, restarts: int) -> None:
+        """Restart twice in a row at most."""
+        self.restarts.append(restarts)
+        if restarts > 2:
+            raise lost
 
     def turns(self, job: TurnsJob) -> list[RoundResult | None]:
         number = len(self.jobs)
@@ -156,7 +159,8 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=machine.monotonic))
         monkeypatch.setattr(module, "rooms_mb", rooms)
         supervisor = cast(RaySupervisor, machine)
-        return confirm(cast(Study, study), SETTINGS, supervisor, **more), shares
+        found = confirm(cast(Study, study), SETTINGS, supervisor, machine.restart, **more)
+        return found, shares
 
     return start
 
@@ -351,18 +355,31 @@ def test_a_stop_before_the_first_round_changes_nothing(
     assert (found, machine.jobs, record.written) == (Confirmation(), [], [])
 
 
-def test_a_round_is_repeated_once_if_ray_exits(load: Load, evaluated: Any, run: Any) -> None:
+def test_a_round_is_repeated_if_ray_exits(load: Load, evaluated: Any, run: Any) -> None:
+    """Earlier rounds are kept; how often Ray is restarted in a row is the search's decision."""
     experiment = load()
     trials = evaluated(experiment, *FRONT)
     machine = Machine(speeds_of(trials))
-    machine.lost = {1}
+    machine.lost = {1, 2, 4}
     found, _ = run(Record(experiment, trials), machine)
-    assert (machine.restarts, len(machine.jobs)) == (1, ROUNDS + 1)
+    assert machine.restarts == [1, 2, 1]
+    assert len(machine.jobs) == ROUNDS + 3
     assert len(found.rounds[1]) == ROUNDS
     machine = Machine(speeds_of(trials))
-    machine.lost = {1, 2}
+    machine.lost = {1, 2, 3}
     with pytest.raises(RayLost, match="Ray exited"):
         run(Record(experiment, trials), machine)
+
+
+def test_a_stop_while_ray_restarts_leaves_the_pass_to_the_next_run(
+    load: Load, evaluated: Any, run: Any
+) -> None:
+    experiment = load()
+    record = Record(experiment, evaluated(experiment, *FRONT))
+    machine = Machine({})
+    machine.lost = {1}
+    found, _ = run(record, machine, stopped=lambda: bool(machine.restarts))
+    assert (found, machine.restarts, len(machine.jobs)) == (Confirmation(), [1], 2)
 
 
 def test_tails_and_energy_move_with_the_machine_s_speed(

@@ -211,7 +211,7 @@ def _decode_items(
     done: list[object] = []
     try:
         for one in plain:
-            done.append(item(one))  # noqa: PERF401 - the length is the place of an error
+            done.append(item(one))
     except CodecError as error:
         error.steps.append(f"[{len(done)}]")
         raise

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from tunefront.spaces import MachineError
 
-TEMPORARY = Path("/tmp")  # noqa: S108
+TEMPORARY = Path("/tmp")
 """Folder for temporary files that does not depend on `TMPDIR`."""
 
 

@@ -37,6 +37,8 @@ OnRound = Callable[[int, int], None]
 """Callback with the number of completed rounds and of planned rounds."""
 Stopped = Callable[[], bool]
 """Callback that returns whether a stop was requested."""
+Restart = Callable[[RayLost, int], None]
+"""Callback that restarts Ray, with how it was lost and the number of consecutive restarts."""
 
 
 class _Stopped(Exception):
@@ -158,6 +160,7 @@ def confirm(
     study: Study,
     settings: EvaluationSettings,
     supervisor: RaySupervisor,
+    restart: Restart,
     *,
     on_round: OnRound = lambda done, of: None,
     seconds_left: float | None = None,
@@ -173,20 +176,19 @@ def confirm(
         study: The record; the confirmation is stored in it after every pass.
         settings: The evaluation settings shared by all evaluations.
         supervisor: The Ray supervisor that runs the rounds.
+        restart: Called if Ray exits while a group is measured, which is measured again then; an
+            error that it raises ends the confirmation.
         on_round: Called with the number of completed and of planned rounds.
         seconds_left: Seconds until the deadline; None without a deadline. No round is started that
             cannot be expected to end in time, except the first one; what the deadline interrupts
             is discarded.
         stopped: Queried before each group of each round. If it returns True, the rounds of the
             current pass are discarded and left to the next run.
-
-    Raises:
-        RayLost: If Ray exits twice while one group of a round is measured.
     """
     experiment = study.experiment
     start = time.monotonic()
     deadline = math.inf if seconds_left is None else start + seconds_left
-    turns = _Turns(study, settings, supervisor, stopped, deadline)
+    turns = _Turns(study, settings, supervisor, restart, stopped, deadline)
     confirmation, share = study.confirmation(), GROUP_MEMORY_SHARE
     for number in range(CONFIRMATION_PASSES):
         trials = study.trials()
@@ -230,12 +232,14 @@ class _Turns:
         study: Study,
         settings: EvaluationSettings,
         supervisor: RaySupervisor,
+        restart: Restart,
         stopped: Stopped,
         deadline: float,
     ) -> None:
         self._study = study
         self._settings = replace(settings, protocol=replace(settings.protocol, turns=LEAST_TURNS))
         self._supervisor = supervisor
+        self._restart = restart
         self._stopped = stopped
         self._deadline = deadline
         self._last_round_s: float | None = None
@@ -278,16 +282,25 @@ class _Turns:
         return found, incomplete
 
     def _play(self, group: Group, seconds: float, done: int) -> Sequence[RoundResult | None]:
-        """Run one round of one group; repeat it once if Ray exits.
+        """Run one round of one group; run it again if Ray exits.
 
         Raises:
             _Stopped: If a stop was requested.
-            RayLost: If Ray exits again.
         """
-        if self._stopped():
-            raise _Stopped
+        restarts = 0
+        while not self._stopped():
+            try:
+                return self._supervisor.turns(self._job(group, seconds, done))
+            except RayLost as error:
+                restarts += 1
+                self._restart(error, restarts)
+            finally:
+                delete_stage(self._study.experiment.results, CONFIRMATION)
+        raise _Stopped
+
+    def _job(self, group: Group, seconds: float, done: int) -> TurnsJob:
         experiment = self._study.experiment
-        job = TurnsJob(
+        return TurnsJob(
             configurations=group.configurations,
             settings=self._settings,
             folder=experiment.results,
@@ -300,13 +313,6 @@ class _Turns:
                 precision=CONFIRMED_PRECISION * experiment.confirmation.rounds**0.5,
             ),
         )
-        try:
-            return self._supervisor.turns(job)
-        except RayLost:
-            self._supervisor.restart()
-            return self._supervisor.turns(replace(job, seconds_left=self._seconds_left()))
-        finally:
-            delete_stage(experiment.results, CONFIRMATION)
 
     def _seconds_left(self) -> float | None:
         """Return the seconds until the deadline, at least 0; None without one."""

@@ -5,7 +5,6 @@ finished = run_search("experiments/minilm")
 finished.result.headline(), finished.result.front.recommended
 """
 
-import itertools
 import os
 import signal
 import threading
@@ -14,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
@@ -23,7 +23,7 @@ from tunefront.evaluators.isolation.cores import Lessee
 from tunefront.evaluators.store.eviction import cache_limit
 from tunefront.evaluators.store.locks import in_use
 from tunefront.search.cluster.machine_check import check_machine
-from tunefront.search.cluster.supervisor import RayLost, RaySupervisor
+from tunefront.search.cluster.supervisor import RaySupervisor
 from tunefront.search.exit_codes import ExitCode
 from tunefront.search.experiment.evaluation_settings import identity
 from tunefront.search.experiment.experiment import Experiment
@@ -259,25 +259,20 @@ class _SearchRun:
         self.study.spend(self._spent_s())
 
     def _confirm(self, supervisor: RaySupervisor) -> None:
-        """Confirm the finalists; restart Ray if it exits, which repeats the current pass.
+        """Confirm the finalists.
 
         Raises:
             ClusterError: If Ray exits or does not start after each of several restarts.
         """
-        for restarts in itertools.count(1):
-            try:
-                confirm(
-                    self.study,
-                    self.settings,
-                    supervisor,
-                    on_round=self._on_round,
-                    seconds_left=self._seconds_left(),
-                    stopped=lambda: self.runner.stopped,
-                )
-            except RayLost as error:
-                self.runner.restart_ray(supervisor, error, restarts)
-            else:
-                return
+        confirm(
+            self.study,
+            self.settings,
+            supervisor,
+            partial(self.runner.restart_ray, supervisor),
+            on_round=self._on_round,
+            seconds_left=self._seconds_left(),
+            stopped=lambda: self.runner.stopped,
+        )
 
     def _report_shortened(self) -> None:
         """Report it if the deadline came before all rounds of confirmation."""

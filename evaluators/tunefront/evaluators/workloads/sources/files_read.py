@@ -49,7 +49,7 @@ def files_read(folder: Path) -> Iterator[set[Path]]:
     Python's own functions and safetensors are observed; libraries that open files in C++ or Rust
     otherwise are not. The set is complete when the context has closed.
     """
-    global _installed  # noqa: PLW0603
+    global _installed
     if not _installed:
         sys.addaudithook(_audit)
         _installed = True
