@@ -7,8 +7,10 @@ trial; everything else is the real path.
 import ctypes
 import json
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -207,6 +209,36 @@ def _chatters(folder: Path) -> None:
     os.write(1, b"\xff\xfe garbage\n" * 100)
 
 
+def _raises_odd_words(folder: Path) -> None:
+    """Raise what a file name that is no text becomes, with an escape sequence, much too long."""
+    raise ValueError("odd \udcff \x1b[31m" + "x" * 5_000_000)
+
+
+class Wordless(Exception):
+    """An error whose text can't be read."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+def _raises_without_words(folder: Path) -> None:
+    raise Wordless
+
+
+def _hangs_suspended(folder: Path) -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def _ends_the_fork_server(folder: Path) -> None:
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(600)
+
+
+def _removes_its_folder(folder: Path) -> None:
+    """Remove the folder for temporary files, in which the result would be written."""
+    shutil.rmtree(Path(tempfile.gettempdir()).parent)
+
+
 FAULTS: Mapping[str, Callable[[Path], None]] = {
     "raises": _raises,
     "segfaults": _segfaults,
@@ -222,4 +254,9 @@ FAULTS: Mapping[str, Callable[[Path], None]] = {
     "leaves a grandchild": _leaves_a_grandchild,
     "leaves shared memory": _leaves_shared_memory,
     "chatters": _chatters,
+    "raises odd words": _raises_odd_words,
+    "raises without words": _raises_without_words,
+    "hangs suspended": _hangs_suspended,
+    "ends the fork server": _ends_the_fork_server,
+    "removes its folder": _removes_its_folder,
 }

@@ -1,5 +1,6 @@
 """Searches that are stopped, killed or lose Ray: the same command resumes them, complete."""
 
+import itertools
 import os
 import random
 import shutil
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +37,8 @@ BATCH_SIZES = TRIALS // 2
 """Trials 0 to `BATCH_SIZES - 1` are fp32 with ascending batch size; as many of bf16 follow."""
 HELD_TRIAL = 2
 STOPPING = "running trials finish first"
+SERVICE = "tunefront.search.cluster.service"
+"""Word in the command line of the process that holds Ray."""
 HOLD, HELD = f"hold-{HELD_TRIAL + 1}", "held"
 """Files: the one holds the trials of a batch size, the other says that one waits (mine.py)."""
 
@@ -156,17 +159,21 @@ def leftovers(folder: Path) -> list[str]:
     return [str(path) for path in (folder / "temporary").rglob("*") if not path.is_dir()]
 
 
+def processes_named(folder: Path, name: str) -> list[psutil.Process]:
+    """Return the running processes of a search with this name, or this word in their command."""
+    found = []
+    for process in processes_of(folder):
+        try:
+            if name in (process.name(), *process.cmdline()):
+                found.append(process)
+        except psutil.Error:  # it has just ended
+            continue
+    return found
+
+
 def kill_ray(folder: Path, name: str) -> None:
     """Kill the raylet, the GCS or the service that holds Ray."""
-
-    def named(process: psutil.Process) -> bool:
-        try:
-            words = [process.name(), *process.cmdline()]
-        except psutil.Error:  # it has just ended
-            return False
-        return ("tunefront.search.cluster.service" if name == "service" else name) in words
-
-    found = list(filter(named, processes_of(folder)))
+    found = processes_named(folder, SERVICE if name == "service" else name)
     assert found
     for process in found:
         process.kill()
@@ -194,19 +201,79 @@ def stop(driver: "subprocess.Popen[bytes]", folder: Path, number: int) -> Ended:
 
 
 def kill_at_random_moments(folder: Path) -> None:
-    """Start and kill the driver `KILLS` times."""
+    """Start the driver again and again; kill it or Ray `KILLS` times, half of them in starts."""
     chance = random.Random(0)
-    for _ in range(KILLS):
+    kills = 0
+    for disturb in itertools.cycle((in_a_trial, in_a_start, ray_in_a_start, ray_in_a_restart)):
+        if kills >= KILLS:
+            return
         driver = start(folder)
-        before = ended_trials(folder)
-        if chance.random() < 0.5:  # the others fall into the start of Ray
-            wait_for(
-                lambda b=before, d=driver: ended_trials(folder) > b or d.poll() is not None,  # type: ignore[misc]
-                "another trial",
-            )
-        time.sleep(chance.uniform(0.0, 3.0))
+        kills += 1 + disturb(folder, driver, chance)
         driver.kill()
         driver.wait()
+
+
+def in_a_trial(
+    folder: Path, driver: "subprocess.Popen[bytes]", chance: random.Random, longest_s: float = 1.0
+) -> int:
+    """Wait for a moment after the next trial; return how many processes were killed."""
+    before = ended_trials(folder)
+    wait_for(lambda: ended_trials(folder) > before or driver.poll() is not None, "another trial")
+    time.sleep(chance.uniform(0.0, longest_s))
+    return 0
+
+
+def in_a_start(folder: Path, driver: "subprocess.Popen[bytes]", chance: random.Random) -> int:
+    """Wait for a moment while the driver, or Ray, starts."""
+    time.sleep(chance.uniform(0.0, 3.0))
+    return 0
+
+
+def ray_in_a_start(folder: Path, driver: "subprocess.Popen[bytes]", chance: random.Random) -> int:
+    """Kill a process of Ray while Ray starts; wait for a moment after the next trial."""
+    kills = kill_starting_ray(folder, driver, chance, others=())
+    return kills + in_a_trial(folder, driver, chance)
+
+
+def ray_in_a_restart(folder: Path, driver: "subprocess.Popen[bytes]", chance: random.Random) -> int:
+    """Kill Ray in a trial, and again while it restarts."""
+    in_a_trial(folder, driver, chance, longest_s=0.2)
+    running = processes_named(folder, SERVICE)
+    if driver.poll() is None and running:
+        kill_ray(folder, "service")
+        return 1 + kill_starting_ray(folder, driver, chance, others=running)
+    return 0
+
+
+def kill_starting_ray(
+    folder: Path,
+    driver: "subprocess.Popen[bytes]",
+    chance: random.Random,
+    others: Sequence[psutil.Process],
+) -> int:
+    """Kill the service, the raylet or the GCS of a Ray that starts; return how many processes.
+
+    Args:
+        folder: The search's folder.
+        driver: Its driver; nothing is killed if it ends.
+        chance: Chooses the moment and the process.
+        others: Services of an earlier Ray.
+    """
+
+    def started() -> list[psutil.Process]:
+        return [one for one in processes_named(folder, SERVICE) if one not in others]
+
+    wait_for(lambda: bool(started()) or driver.poll() is not None, "a start of Ray")
+    time.sleep(chance.uniform(0.0, 3.0))
+    found = [
+        process
+        for name in chance.sample((SERVICE, "raylet", "gcs_server"), 3)
+        for process in processes_named(folder, name)
+        if process not in others
+    ]
+    for process in found[:1]:
+        process.kill()
+    return len(found[:1])
 
 
 @dataclass(frozen=True)

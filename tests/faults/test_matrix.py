@@ -11,6 +11,7 @@ import mlflow
 import psutil
 import pytest
 
+from tunefront.evaluators.evaluation.clean_text import LONGEST_FAILURE, clean_text
 from tunefront.search import Trial
 from tunefront.search.cluster.supervisor import TAG, RaySupervisor
 from tunefront.search.results.result import result_of
@@ -40,6 +41,14 @@ CAUSES = {
     "chatters": (None, ""),
 }
 """The cause that is recorded, and words of the message; None where the trial is fine."""
+ONCE_CAUSES = {
+    "raises odd words": ("exception", "odd"),
+    "raises without words": ("exception", "Wordless"),
+    "hangs suspended": ("timeout", "not done after"),
+    "ends the fork server": ("crash", "fork server ended"),
+    "removes its folder": ("crash", "no result"),
+}
+"""The same of faults that are alike at every stage, and occur at one."""
 STAGES = {"model": "build", "runtime": "build", "quality": "quality", "execution": "measure"}
 CELLS = [
     (stage, fault)
@@ -48,6 +57,7 @@ CELLS = [
     # A build may take long: one hang of it is enough.
     if not (fault == "hangs in C" and stage in ("model", "runtime"))
 ]
+ONCE = [("quality", fault) for fault in ONCE_CAUSES]
 WORKER = [("worker", "dies always"), ("worker", "dies once")]
 """In this order the search needs one worker less that imports a runtime."""
 DISK_FULL = (1, 2, 3)
@@ -59,7 +69,7 @@ LOCKED_S, LOCK_WAIT_S = 2.0, 300.0
 def plan() -> dict[int, tuple[str, str]]:
     """Return stage and fault by trial number; the first trials and every eighth have none."""
     numbers = (n for n in range(DISK_FULL[-1] + 1, 1000) if n % FINE_EVERY)
-    return dict(zip(numbers, [*CELLS, *WORKER], strict=False))
+    return dict(zip(numbers, [*CELLS, *ONCE, *WORKER], strict=False))
 
 
 def number_of(stage: str, fault: str) -> int:
@@ -120,11 +130,11 @@ class Lock:
         base.close()
 
 
-@pytest.mark.parametrize(("stage", "fault"), CELLS)
+@pytest.mark.parametrize(("stage", "fault"), [*CELLS, *ONCE])
 def test_a_fault_is_a_result_of_its_trial(searched: Searched, stage: str, fault: str) -> None:
     number = number_of(stage, fault)
     trial = searched.trials[number]
-    cause, words = CAUSES[fault]
+    cause, words = {**CAUSES, **ONCE_CAUSES}[fault]
     if cause is None:
         assert trial.status == "ok"
         return
@@ -136,6 +146,7 @@ def test_a_fault_is_a_result_of_its_trial(searched: Searched, stage: str, fault:
     assert trial.evaluation is not None
     assert (trial.cause, trial.evaluation.stage) == (cause, STAGES[stage])
     assert words in trial.evaluation.message
+    assert trial.evaluation.message == clean_text(trial.evaluation.message, LONGEST_FAILURE)
     assert not trial.measurements
 
 
