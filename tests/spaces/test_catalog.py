@@ -152,6 +152,27 @@ def test_a_preset_for_gpus_has_bf16_where_all_of_them_have_it(
     assert found["precision"] == (["fp32", "bf16", "fp16"] if bf16 else ["fp32", "fp16"])
 
 
+@pytest.mark.parametrize("runtime", ["torch", "inductor"])
+def test_tf32_needs_a_gpu_that_has_it(runtime: str, context: Callable[..., Context]) -> None:
+    values: dict[str, Value] = {"runtime": runtime, "precision": "tf32"}
+    here = context(gpus=(Gpu(name="A", memory_mb=1, capability=(7, 5)),)).hardware
+    assert CATALOG.refusal(values, here) == (
+        "tf32 is arithmetic of NVIDIA GPUs; on a processor choose fp32"
+    )
+    values["device"] = "cuda"
+    assert CATALOG.refusal(values, here) == (
+        "this GPU has no TF32 arithmetic (compute capability below 8.0): it would compute in fp32"
+    )
+    newer = replace(here, gpus=(replace(here.gpus[0], capability=(8, 0)),))
+    assert CATALOG.refusal(values, newer) is None
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_other_runtimes_refuse_tf32(runtime: str, context: Callable[..., Context]) -> None:
+    found = CATALOG.refusal({"runtime": runtime, "precision": "tf32"}, context().hardware)
+    assert found is not None and found.startswith(f"{runtime} does not support precision tf32")
+
+
 @pytest.mark.parametrize("preset", [name for name in PRESETS if name.startswith("cpu")])
 def test_a_preset_for_the_processor_runs_without_gpus(
     preset: str, context: Callable[..., Context]

@@ -1,8 +1,13 @@
 """What AOTInductor supports and requires."""
 
 from tunefront.evaluators.isolation.preload import PRELOAD, PROGRAMS
-from tunefront.evaluators.runtimes.instructions import BF16, BF16_ON_GPU
-from tunefront.spaces import NOT_QUANTIZED, Condition, Extension, Requirement
+from tunefront.evaluators.runtimes.instructions import (
+    BF16,
+    BF16_ON_GPU,
+    TF32_ON_CPU,
+    TF32_ON_GPU,
+)
+from tunefront.spaces import NOT_QUANTIZED, TF32, Condition, Extension, Requirement
 
 _QUANTIZED = Condition(choice="quantization_bits", test="<", operands=(NOT_QUANTIZED,))
 
@@ -13,12 +18,12 @@ EXTENSION = Extension(
     },
     supports={
         "device": frozenset({"cpu", "cuda"}),
-        "precision": frozenset({"fp32", "bf16"}),
+        "precision": frozenset({"fp32", TF32, "bf16"}),
         "quantization_bits": frozenset({16, 8}),
         "quantization_method": frozenset({"dynamic", "rtn"}),
         "sensitive_layers_kept": None,
     },
-    excludes=(BF16, BF16_ON_GPU),
+    excludes=(BF16, BF16_ON_GPU, TF32_ON_CPU, TF32_ON_GPU),
     requires=(
         Requirement(distribution="torch"),
         Requirement(

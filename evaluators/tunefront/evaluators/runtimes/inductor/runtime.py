@@ -15,11 +15,14 @@ from tunefront.evaluators.runtimes.number_format import (
     NumberFormat,
     layer_facts,
     quantization_facts,
+    tf32_lines,
 )
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.spaces import Configuration, EvaluationError
 
 PACKAGE_FILE = "model.pt2"
+COMPILED_PRECISION = "compiled_precision"
+"""Setting of a build for a GPU: the precision of fp32 products in the process that compiled."""
 _CONSTANT = re.compile(
     r"constants_info_\[(\d+)\]\."
     r"(dtype = [^;]*cached_torch_dtype_(\w+?)\)?;|data_size = (\d+)|shape = \{([\d, ]*)\}"
@@ -39,7 +42,11 @@ class Inductor(Runtime):
         """Convert, export and compile the module; batch size and number of threads stay dynamic."""
         import torch
 
-        from tunefront.evaluators.interfaces.torch_tensors import tensors
+        from tunefront.evaluators.interfaces.torch_tensors import (
+            switch_tf32,
+            switched_precision,
+            tensors,
+        )
         from tunefront.evaluators.runtimes.export_program import (
             check_dynamic,
             convert,
@@ -47,7 +54,8 @@ class Inductor(Runtime):
         )
 
         os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
-        wanted = NumberFormat.of(configuration)
+        wanted, device = NumberFormat.of(configuration), configuration.text("device")
+        switch_tf32(wanted.precision, device)
         module, kept = convert(source.module(), wanted)
         program = export_program(module, source)
         check_dynamic(program, source.inputs)
@@ -65,12 +73,19 @@ class Inductor(Runtime):
                 )
         except Exception as error:  # the compiler raises many types; all mean: not compilable
             raise EvaluationError(f"inductor: {error}", cause="unsupported") from error
-        return {KEPT_LAYERS: kept}
+        settings: dict[str, object] = {KEPT_LAYERS: kept}
+        if device == "cuda":
+            # Kernels that are generated hold what the switches were; others ask them when they run.
+            settings[COMPILED_PRECISION] = switched_precision("fp32", device)
+        return settings
 
     def open(self, built: Built, configuration: Configuration) -> TensorEndpoint:
         """Open the package."""
         import torch
 
+        from tunefront.evaluators.interfaces.torch_tensors import switch_tf32
+
+        switch_tf32(configuration.text("precision"), configuration.text("device"))
         torch.set_num_threads(configuration.integer("threads"))
         return InductorEndpoint(built.folder / PACKAGE_FILE, configuration, built.settings)
 
@@ -80,6 +95,7 @@ class Inductor(Runtime):
             file=PACKAGE_FILE,
             device=configuration.text("device"),
             threads=configuration.integer("threads"),
+            tf32=tf32_lines(configuration),
         )
         return Deployment(script=script, requirements=("torch",), compiled=True)
 
@@ -93,6 +109,7 @@ class InductorEndpoint(TensorEndpoint):
         import torch
 
         self._kept = settings.get(KEPT_LAYERS)
+        self._compiled = settings.get(COMPILED_PRECISION)
         self._path = path
         self._device = configuration.text("device")
         self._model: Any = torch._inductor.aoti_load_package(str(path))
@@ -120,7 +137,7 @@ class InductorEndpoint(TensorEndpoint):
         return {
             "runtime": "inductor",
             "device": self._device,
-            "precision": _precision(constants),
+            "precision": self._read_precision(_precision(constants)),
             **(quantization_facts(8, method) if quantized else quantization_facts()),
             **layer_facts(self._kept, floats, len(quantized)),
             "tensor_parallel": 1,
@@ -129,6 +146,15 @@ class InductorEndpoint(TensorEndpoint):
             "parameters": count,
             "threads": torch.get_num_threads(),
         }
+
+    def _read_precision(self, weights: str) -> str:
+        """Return the precision of what was compiled and of what runs, which must be the same."""
+        from tunefront.evaluators.interfaces.torch_tensors import switched_precision
+
+        running = switched_precision(weights, self._device)
+        if weights != "fp32" or self._compiled in (None, running):
+            return running
+        return f"{running}, compiled for {self._compiled}"
 
 
 class _Constant:
@@ -202,7 +228,7 @@ HERE = pathlib.Path(__file__).parent
 def load():
     """The model, on as many threads as it was measured with."""
     torch.set_num_threads({threads})
-    return torch._inductor.aoti_load_package(str(HERE / "{file}"))
+{tf32}    return torch._inductor.aoti_load_package(str(HERE / "{file}"))
 
 
 def run(model, inputs):
