@@ -119,6 +119,7 @@ def test_queued_trials_and_the_baseline_are_held_back_by_urgent_reasons_only(
         ("exception", "prepare", "something else", True),
         ("exception", "build", "OSError: [Errno 28] No space left on device", True),
         ("disk full", "build", "no room left in /cache", True),
+        ("device", "measure", "CUDA error: busy or unavailable", True),
         ("exception", "build", "[Errno 2] No such file or directory: 'a'", False),
         ("exception", "quality", "ValueError: bad", False),
         ("unsupported", "build", "no kernel", False),

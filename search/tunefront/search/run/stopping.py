@@ -10,6 +10,7 @@ from typing import Literal
 
 from tunefront.evaluators.statistics.formatting import percent_text
 from tunefront.search.experiment.experiment import Budget
+from tunefront.search.study.inferred_failures import UNRELATED_CAUSES
 from tunefront.search.study.trial import Trial
 from tunefront.search.text import one_line
 
@@ -186,14 +187,14 @@ class Stopping:
 def machine_failure(trial: Trial) -> str:
     """Return the message of a failure that is due to the machine and can pass; else empty.
 
-    Such failures are those in the stage `prepare`, and errors of the operating system such as a
-    file system that can't be written.
+    Such failures are those in the stage `prepare`, those of a GPU that is broken or busy, and
+    errors of the operating system such as a file system that can't be written.
     """
     evaluation = trial.evaluation
     if evaluation is None or evaluation.status != "failed":
         return ""
     numbers = map(int, re.findall(r"\[Errno (\d+)\]", evaluation.message))
-    by_system = evaluation.cause == "disk full" or bool(MACHINE_ERRORS.intersection(numbers))
+    by_system = evaluation.cause in UNRELATED_CAUSES or bool(MACHINE_ERRORS.intersection(numbers))
     if evaluation.stage != PREPARE and not by_system:
         return ""
     return one_line(evaluation.message)[:LONGEST_PROBLEM]
