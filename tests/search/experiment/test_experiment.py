@@ -264,13 +264,26 @@ def test_inactive_choices_are_no_part_of_the_baseline(load: Load) -> None:
     )
 
 
-@pytest.mark.parametrize(("cores", "gpus", "trials"), [(8, 0, 4), (1, 0, 1), (8, 2, 2)])
+ON_GPU = "baseline={device: cuda}"
+MIXED = "space={device: [cpu, cuda]}"
+
+
+@pytest.mark.parametrize(
+    ("cores", "gpus", "written", "trials"),
+    [
+        (8, 0, [], 4),
+        (1, 0, [], 1),
+        (8, 2, [], 4),  # no configuration uses a GPU
+        (8, 2, [ON_GPU], 2),
+        (8, 2, [MIXED], 2),
+    ],
+)
 def test_trials_run_one_a_gpu_or_on_half_the_cores(
-    load: Load, laptop: Hardware, cores: int, gpus: int, trials: int
+    load: Load, laptop: Hardware, cores: int, gpus: int, written: list[str], trials: int
 ) -> None:
     gpu = Gpu(name="Made-up GPU", memory_mb=1, capability=(9, 0))
     machine = replace(laptop, cores=2 * cores, physical_cores=cores, gpus=(gpu,) * gpus)
-    experiment = load_experiment(load(text=SMALLEST).path, hardware=machine)
+    experiment = load_experiment(load(text=SMALLEST).path, written, hardware=machine)
     assert experiment.concurrent_trials == trials
     given_number = load_experiment(experiment.path, ["concurrent_trials=3"], hardware=machine)
     assert given_number.concurrent_trials == 3

@@ -24,6 +24,7 @@ from tunefront.evaluators.statistics.timing import (
 from tunefront.spaces import EvaluationError
 from tunefront.spaces.metric import reference_rate
 
+from .gpu_checks import GPUS_SHARED
 from .interleaved import InterleavedRun
 from .target import TargetResult
 
@@ -86,7 +87,7 @@ def relative_throughput(own: TargetResult, baseline: TargetResult) -> Measuremen
 def warnings_of(
     timing: Timing, machine: Mapping[str, float], protocol: Protocol, baseline: Timing | None
 ) -> tuple[str, ...]:
-    """Return warnings: wide interval, disturbed or dependent turns, few requests, steal, GPU clock.
+    """Return warnings: wide interval, disturbed or dependent turns, few requests, steal, GPU.
 
     Args:
         timing: Timing of the candidate.
@@ -118,6 +119,8 @@ def warnings_of(
         found.append(
             f"the hypervisor took {percent_text(machine['steal'], decimals=0)} of the time"
         )
+    if machine.get(GPUS_SHARED, 0):
+        found.append("another process used the GPU")
     if machine.get("gpu_throttled", 0):
         found.append("the GPU's clock was held down for heat or power")
     return tuple(found)

@@ -40,6 +40,11 @@ class Target:
         return self.resources.cores // self.replicas
 
     @property
+    def gpus(self) -> int:
+        """GPUs of each replica, one for each of its ranks; 0 on the CPU."""
+        return self.resources.gpus // self.replicas
+
+    @property
     def clocked_by(self) -> int | None:
         """Threads of each replica if CPU time can be the clock; None on other devices."""
         return None if self.resources.gpus else self.cores

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from tunefront.evaluators.benchmark.gpu_checks import gpus_probed
 from tunefront.evaluators.benchmark.interleaved import InterleavedRun, take_turns
 from tunefront.evaluators.benchmark.outcome import (
     InterimMonitor,
@@ -31,7 +32,6 @@ from tunefront.evaluators.isolation.process import Isolation
 from tunefront.evaluators.isolation.task import Task
 from tunefront.evaluators.measures.base import Measure
 from tunefront.evaluators.measures.builtin import BUILTIN_MEASURES
-from tunefront.evaluators.measures.gpu import Gpus
 from tunefront.evaluators.measures.memory import folder_mb
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.statistics.measurement import Measurement
@@ -43,6 +43,7 @@ from tunefront.spaces import (
     Configuration,
     EvaluationError,
     Resources,
+    detect_hardware,
     resources_of,
 )
 
@@ -93,12 +94,12 @@ class InferencePipeline(Pipeline):
         self, run: StageRunner, configuration: Configuration, monitor: InterimRule
     ) -> Evaluation:
         """Build and evaluate quality unless stored, then measure; see `Pipeline.evaluate`."""
-        products, building = Products(run, configuration), _building(run.settings)
-        with run.stage("prepare", building) as cores:
+        products, settings = Products(run, configuration), run.settings
+        with run.stage("prepare", _building(settings)) as cores:
             requests = products.requests(cores)
-        with run.stage("build", building) as cores:
+        with run.stage("build", _building(settings, _gpus_to_build(configuration))) as cores:
             candidate = products.candidate(cores)
-        with run.stage("quality", building) as cores:
+        with run.stage("quality", _building(settings, _gpus_to_run(run, configuration))) as cores:
             quality = products.quality(candidate, products.reference(cores), cores)
         own = Target(configuration=configuration, candidate=candidate, requests=requests)
         with run.stage("measure"):
@@ -130,7 +131,8 @@ class InferencePipeline(Pipeline):
 
     def export(self, run: StageRunner, configuration: Configuration, folder: Path) -> None:
         """Copy the candidate with scripts and recorded outputs; see `Pipeline.export`."""
-        with run.isolation.cores(run.settings.build_cores) as cores:
+        gpus = _gpus_to_run(run, configuration)
+        with run.isolation.cores(run.settings.build_cores, gpus) as cores:
             run.run(Products(run, configuration).export_task(folder, cores))
 
     def _measure(
@@ -159,9 +161,21 @@ class InferencePipeline(Pipeline):
         return interim.with_interim(found(interleaved))
 
 
-def _building(settings: EvaluationSettings) -> Resources:
+def _building(settings: EvaluationSettings, gpus: int = 0) -> Resources:
     """Return the resources of all stages but measuring."""
-    return Resources(processes=1, threads=settings.build_cores, gpus=0)
+    return Resources(processes=1, threads=settings.build_cores, gpus=gpus)
+
+
+def _gpus_to_build(configuration: Configuration) -> int:
+    """Return the number of GPUs that building takes: one if the candidate runs on any."""
+    return min(1, resources_of(configuration).gpus)
+
+
+def _gpus_to_run(run: StageRunner, configuration: Configuration) -> int:
+    """Return the number of GPUs of one replica, or of the baseline's module, the reference."""
+    own = resources_of(configuration).gpus // configuration.integer("replicas")
+    baseline = run.settings.baseline
+    return max(own, int(baseline.get("device") == "cuda"))
 
 
 def _with_quality(found: Evaluation, quality: Path) -> Evaluation:
@@ -193,14 +207,15 @@ def _baseline_target(run: StageRunner, own: Target) -> list[Target]:
 
 
 def _fits(targets: Sequence[Target]) -> bool:
-    """Return whether all targets together fit into free memory, and GPU memory if one is used."""
+    """Return whether all targets together fit into free memory, and into that of each GPU."""
     import psutil
 
     needed = sum(c.replicas * ROOM * folder_mb(c.candidate) + ROOM_MB for c in targets)
-    rooms = [psutil.virtual_memory().available / 2**20]
-    if any(c.resources.gpus for c in targets):
-        rooms.append(Gpus().free_mb() or 0.0)
-    return bool(needed <= min(rooms))
+    if needed > psutil.virtual_memory().available / 2**20:
+        return False
+    each = sum(ROOM * folder_mb(c.candidate) / c.gpus + ROOM_MB for c in targets if c.gpus)
+    room = min((gpu.memory_mb for gpu in detect_hardware().gpus), default=0)  # leased alone
+    return each <= room
 
 
 def play_round(
@@ -260,7 +275,12 @@ def target_of(
     Raises:
         EvaluationError: With its cause, if it can't be built.
     """
-    with runner_of(settings, isolation, log) as run, isolation.cores(settings.build_cores) as cores:
+    gpus = _gpus_to_build(configuration)
+    with (
+        runner_of(settings, isolation, log) as run,
+        isolation.cores(settings.build_cores, gpus) as cores,
+        gpus_probed(isolation, log),
+    ):
         products = Products(run, configuration)
         return Target(
             configuration=configuration,
@@ -293,7 +313,10 @@ def measure_quality_again(
     Raises:
         EvaluationError: With its cause, if the evaluation fails.
     """
-    with runner_of(settings, isolation, log) as run, isolation.cores(settings.build_cores) as cores:
+    with (
+        runner_of(settings, isolation, log) as run,
+        isolation.cores(settings.build_cores, _gpus_to_run(run, configuration)) as cores,
+    ):
         products = Products(run, configuration)
         run.run(products.quality_task(folder, candidate, products.reference(cores), cores))
     return read_metrics(folder), read_items(folder)

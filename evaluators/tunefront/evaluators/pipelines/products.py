@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tunefront.evaluators.evaluation.settings import devices, memory_limit
+from tunefront.evaluators.evaluation.settings import memory_limit
 from tunefront.evaluators.isolation.call import function_name
 from tunefront.evaluators.isolation.preload import BUILD_IMPORTS, imports_of
 from tunefront.evaluators.isolation.task import Task, TaskRequestT
@@ -61,7 +61,7 @@ class Products:
                 part_items=protocol.part_items,
                 folder=folder,
             )
-            return self._task(write_requests, request, cores, settings.timeouts.build_s)
+            return self._task(write_requests, request, cores, settings.timeouts.build_s, "cpu")
 
         return self._run.keep("requests", key, task)
 
@@ -86,7 +86,8 @@ class Products:
             request = ReferenceRequest(
                 workload=settings.workload, configuration=configuration, folder=folder
             )
-            return self._task(write_reference, request, cores, settings.timeouts.quality_s)
+            device = configuration.text("device")
+            return self._task(write_reference, request, cores, settings.timeouts.quality_s, device)
 
         return self._run.keep("reference", key, task)
 
@@ -185,8 +186,14 @@ class Products:
         request: TaskRequestT,
         cores: Sequence[int],
         timeout_s: float,
+        device: str = "",
     ) -> Task[None]:
-        """Return a task that fills a folder, with the imports of a build."""
+        """Return a task that fills a folder, with the imports of a build.
+
+        It has the GPUs of the current lease, unless its device (the configuration's if not named)
+        is the CPU.
+        """
+        on_cpu = (device or self._configuration.text("device")) == "cpu"
         return Task(
             function=function_name(function),
             request=request,
@@ -200,6 +207,6 @@ class Products:
             log=self._run.log,
             timeout_s=timeout_s,
             cores=cores,
-            environment=devices(),
+            devices=() if on_cpu else self._run.isolation.devices,
             memory_mb=memory_limit(self._settings, self._configuration),
         )

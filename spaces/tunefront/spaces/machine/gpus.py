@@ -20,7 +20,6 @@ class Gpu:
         capability: Its CUDA compute capability.
         uuid: Its name in CUDA_VISIBLE_DEVICES: `GPU-...` or `MIG-...`; empty if unknown.
         driver: Version of its driver; empty if unknown.
-        exclusive: Whether its compute mode allows one process at a time only.
         cpus: The CPUs of its NUMA node; empty if unknown.
     """
 
@@ -29,7 +28,6 @@ class Gpu:
     capability: tuple[int, int]
     uuid: str = ""
     driver: str = ""
-    exclusive: bool = False
     cpus: frozenset[int] = frozenset()
 
 
@@ -94,6 +92,11 @@ def _gpu(nvml: Nvml, handle: object, driver: str, machine_mb: int) -> Gpu:
     mode = _compute_mode(nvml, whole)
     if mode == nvml.NVML_COMPUTEMODE_PROHIBITED:
         raise _UnusableError("its compute mode prohibits every process (`nvidia-smi -c 0`)")
+    if mode == nvml.NVML_COMPUTEMODE_EXCLUSIVE_PROCESS:
+        raise _UnusableError(
+            "its compute mode allows one process at a time, but a candidate is measured beside the "
+            "baseline (`nvidia-smi -c 0` allows several)"
+        )
     major, minor = nvml.nvmlDeviceGetCudaComputeCapability(whole)
     return Gpu(
         name=str(nvml.nvmlDeviceGetName(handle)),
@@ -101,7 +104,6 @@ def _gpu(nvml: Nvml, handle: object, driver: str, machine_mb: int) -> Gpu:
         capability=(int(major), int(minor)),
         uuid=str(nvml.nvmlDeviceGetUUID(handle)),
         driver=driver,
-        exclusive=mode == nvml.NVML_COMPUTEMODE_EXCLUSIVE_PROCESS,
         cpus=_cpus(nvml, whole),
     )
 
