@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tunefront.evaluators.evaluation.built import CandidateRecord
 from tunefront.evaluators.interfaces.endpoint import Facts
-from tunefront.spaces import NOT_QUANTIZED, TF32, Configuration, Value
+from tunefront.spaces import NOT_QUANTIZED, Configuration, Value
 
 KEPT_LAYERS = "kept_layers"
 """Fact, and setting of a build: linear layers left unquantized (their number, their names)."""
@@ -81,17 +81,6 @@ def layer_facts(kept: object, floating: Collection[str], quantized: int) -> dict
     names = kept if isinstance(kept, list) else []
     found = sum(f"{name}.weight" in floating for name in names)
     return {KEPT_LAYERS: found, LINEAR_LAYERS: found + quantized}
-
-
-def tf32_lines(configuration: Configuration) -> str:
-    """Return the indented lines of an export's `load` that set TF32; empty on the CPU."""
-    if configuration["device"] != "cuda":
-        return ""
-    on = configuration["precision"] == TF32
-    return (
-        f"    torch.backends.cuda.matmul.allow_tf32 = {on}\n"
-        f"    torch.backends.cudnn.allow_tf32 = {on}\n"
-    )
 
 
 def number_kept(share: float, layers: int) -> int:
