@@ -138,9 +138,9 @@ def warnings_of(
 def gpu_warnings(own: Mapping[str, float], beside: Mapping[str, float] | None) -> tuple[str, ...]:
     """Return warnings about the GPUs of a candidate: a clock that was held down, other processes.
 
-    A GPU at its limit of power or heat is normal in large products. It makes a ratio doubtful where
-    the two sides differ in it, and without another side if the cause is heat, which depends on what
-    ran before.
+    A GPU at its limit of power is normal in large products. There is a warning where the two sides
+    of a ratio differ in it. Without a baseline there is one for heat, which depends on what ran
+    before.
 
     Args:
         own: State of the candidate's GPUs in its turns.

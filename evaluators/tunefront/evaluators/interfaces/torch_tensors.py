@@ -44,8 +44,8 @@ def switched_precision(weights: str, device: str) -> str:
         device: Where the products are computed.
 
     Returns:
-        Of fp32 weights on a GPU what the two switches say, both of which count; otherwise the
-        format of the weights.
+        Of fp32 weights on a GPU the state of the two switches, both of which count; otherwise
+        the format of the weights.
     """
     if device != "cuda" or weights != NAME_OF[torch.float32]:
         return weights
@@ -65,7 +65,7 @@ def run_of(module: torch.nn.Module, device: str = "cpu") -> Callable[[Inputs], l
     """Return a function that runs a module on one request.
 
     Args:
-        module: The module; it returns one tensor, or as many as its `output_count` says.
+        module: The module; it returns one tensor, or as many as its attribute `output_count`.
         device: Where the module is.
 
     Raises:

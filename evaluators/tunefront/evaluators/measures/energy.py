@@ -93,7 +93,7 @@ class Energy(Measure):
     """Energy of the machine's packages and of the candidate's GPUs during the candidate's turns.
 
     A candidate on GPUs has `LONG_BLOCKS` of `GPU_BLOCK_S` for it. The packages count there as long
-    as others use little CPU time in them; otherwise only the GPUs do, which a warning says.
+    as others use little CPU time in them; otherwise only the GPUs do, and there is a warning.
 
     A turn's energy is that from before its first request, which is not timed, to after its last
     one; all these requests count as items. What threads use when they spin after the last request

@@ -20,7 +20,7 @@ FoundT = TypeVar("FoundT")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuConditions:
-    """What a turn on some GPUs is judged by; None for what can't be read.
+    """Conditions of some GPUs at the end of a turn; None for what can't be read.
 
     Attributes:
         clock_mhz: Clock of the slowest one.
@@ -104,8 +104,8 @@ class Gpus:
     def memory_of(self, processes: Collection[int]) -> float | None:
         """Return the memory of processes on all of them, in MB, their contexts included.
 
-        None if NVML lists none of these processes, as in containers that hide process ids, or does
-        not tell their memory.
+        None if NVML lists none of these processes, as in containers that hide process ids, or if
+        their memory is not known.
         """
         used = [
             one.usedGpuMemory

@@ -61,7 +61,7 @@ def allocator_peaks() -> dict[str, float]:
 class GpuMemory(Measure):
     """Memory of the candidate's processes on their GPUs.
 
-    NVML tells what each process has: weights of any runtime, contexts and communication libraries
+    NVML reads what each process has: weights of any runtime, contexts and communication libraries
     included. Where it hides process ids, as in containers, the growth of the devices' used memory
     is taken, over the times in which this candidate loads, warms up or runs its turns; the other
     candidates of the benchmark are idle then. NVML keeps no peaks: the largest value after such a

@@ -29,7 +29,7 @@ class GpuState(Measure):
     * `gpu_foreign`: share of the GPU that others used, mean over the turns. A turn in which it is
       large counts as disturbed, like one on cores that others use.
 
-    Values that the driver does not tell are left out.
+    Values that the driver does not have are left out.
     """
 
     def obstacle(self, hardware: Hardware, configuration: Configuration | None) -> str | None:

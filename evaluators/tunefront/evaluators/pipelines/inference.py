@@ -54,7 +54,7 @@ from .tasks.describe import DescribeRequest, WorkloadDescription, describe
 from .workload import catalog_for
 
 ALONE = "measured without the baseline: the GPU's memory does not hold both"
-"""Warning of a candidate that ran out of memory beside the baseline, and not alone."""
+"""Warning of a candidate that ran out of memory together with the baseline, and not alone."""
 
 
 class InferencePipeline(Pipeline):
@@ -135,7 +135,7 @@ class InferencePipeline(Pipeline):
     def _measure(
         self, run: StageRunner, own: Target, quality: Path, monitor: InterimRule
     ) -> Evaluation:
-        """Measure with the baseline beside; alone if a GPU's memory did not hold both."""
+        """Measure together with the baseline; alone if a GPU's memory did not hold both."""
         beside = _baseline_target(run, own)
         try:
             found = self._measure_beside(run, own, beside, quality, monitor)

@@ -30,7 +30,7 @@ def gpu_needed_mb(
 
     Args:
         own: A target that can be new.
-        reference: The target beside it.
+        reference: The target that runs at the same time.
         own_mb: Measured memory of all GPUs of `own`; None if it was not measured.
         reference_mb: The same of `reference`. What it has beyond its files is then taken to be the
             same for each item of a request of `own`, if that is more than the estimate by files.

@@ -19,7 +19,7 @@ RunOnDevice = Callable[[Mapping[str, torch.Tensor]], Outputs]
 """Runs a model on tensors that are on its device; what it returns is there, too."""
 COPY_SHARE = "copy_share"
 """Fact: share of the copies to and from the GPU in the time of a request."""
-REPEATS = 5
+COPY_REPEATS = 5
 """Requests of which the share of the copies is the median."""
 
 
@@ -40,7 +40,7 @@ def host_arrays(outputs: Outputs) -> list[Array]:
 
 
 def _pinned_copy(output: torch.Tensor) -> torch.Tensor:
-    """Begin to copy a tensor to pinned memory of its own; the stream has to be waited for."""
+    """Begin to copy a tensor to a new piece of pinned memory; the stream has to be waited for."""
     copy = torch.empty(output.shape, dtype=output.dtype, pin_memory=True)
     return copy.copy_(output, non_blocking=True)
 
@@ -48,10 +48,10 @@ def _pinned_copy(output: torch.Tensor) -> torch.Tensor:
 def copy_share(device: str, run: RunOnDevice, inputs: Inputs) -> float:
     """Return the share of the copies to and from a GPU in the time of one request.
 
-    The median of `REPEATS` requests: each is timed in three parts, between which the GPU is waited
-    for.
+    The median of `COPY_REPEATS` requests: each is timed in three parts, and the GPU has finished
+    before the next part begins.
     """
-    return median(_copy_share(device, run, inputs) for _ in range(REPEATS))
+    return median(_copy_share(device, run, inputs) for _ in range(COPY_REPEATS))
 
 
 def _copy_share(device: str, run: RunOnDevice, inputs: Inputs) -> float:
