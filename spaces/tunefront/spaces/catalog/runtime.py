@@ -14,17 +14,20 @@ RUNTIME = ChoiceKind(
     label_default=True,
 )
 
+GPU = "cuda"
+"""Value of `device` for which a configuration uses GPUs."""
+
 DEVICE = ChoiceKind(
     name="device",
     stage="runtime",
     default="cpu",
     help="Where the model runs.",
-    words={"cpu": "the processor", "cuda": "an NVIDIA GPU"},
+    words={"cpu": "the processor", GPU: "an NVIDIA GPU"},
 )
 
 
 def _visible(context: Context, device: Value) -> str | None:
-    return "no GPU is visible" if device == "cuda" and not context.hardware.gpus else None
+    return "no GPU is visible" if device == GPU and not context.hardware.gpus else None
 
 
 EXTENSION = Extension(

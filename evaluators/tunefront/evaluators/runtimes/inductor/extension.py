@@ -2,9 +2,26 @@
 
 from tunefront.evaluators.isolation.preload import PRELOAD, PROGRAMS
 from tunefront.evaluators.runtimes.instructions import BF16, BF16_ON_GPU
-from tunefront.spaces import NOT_QUANTIZED, Condition, Extension, Requirement
+from tunefront.spaces import (
+    NOT_QUANTIZED,
+    Condition,
+    Context,
+    Extension,
+    Requirement,
+    Rule,
+    Value,
+)
+
+from .requirements import lacking_on_gpu
 
 _QUANTIZED = Condition(choice="quantization_bits", test="<", operands=(NOT_QUANTIZED,))
+
+
+def _compilable(context: Context, runtime: Value, device: Value) -> str | None:
+    """Return what the machine lacks to compile for its GPU; another rule demands the GPU itself."""
+    on_gpu = runtime == "inductor" and device == "cuda" and bool(context.hardware.gpus)
+    return lacking_on_gpu() if on_gpu else None
+
 
 EXTENSION = Extension(
     name="inductor",
@@ -19,6 +36,7 @@ EXTENSION = Extension(
         "sensitive_layers_kept": None,
     },
     excludes=(BF16, BF16_ON_GPU),
+    rules=(Rule(name="compiler", choices=("runtime", "device"), reason=_compilable),),
     requires=(
         Requirement(distribution="torch"),
         Requirement(

@@ -1,6 +1,5 @@
 """AOTInductor, the ahead-of-time mode of torch.compile: one compiled package (`model.pt2`)."""
 
-import os
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -11,7 +10,6 @@ from tunefront.evaluators.interfaces.endpoint import Facts
 from tunefront.evaluators.interfaces.tensors import Inputs, TensorEndpoint
 from tunefront.evaluators.runtimes.base import Built, Deployment, Runtime, Source
 from tunefront.evaluators.runtimes.number_format import (
-    KEPT_LAYERS,
     NumberFormat,
     layer_facts,
     quantization_facts,
@@ -40,23 +38,13 @@ class Inductor(Runtime):
         import torch
 
         from tunefront.evaluators.interfaces.torch_tensors import tensors
-        from tunefront.evaluators.runtimes.export_program import (
-            check_dynamic,
-            convert,
-            export_program,
-        )
+        from tunefront.evaluators.runtimes.cuda import target_device
+        from tunefront.evaluators.runtimes.export_program import converted_program
 
-        os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
-        wanted = NumberFormat.of(configuration)
-        module, kept = convert(source.module(), wanted)
-        program = export_program(module, source)
-        check_dynamic(program, source.inputs)
-        if configuration.text("device") == "cuda":
-            from torch.export.passes import move_to_device_pass
-
-            program = move_to_device_pass(program, "cuda")
-        if program.example_inputs is None or wanted.quantized:
-            program._example_inputs = ((), tensors(source.example, configuration.text("device")))
+        wanted, device = NumberFormat.of(configuration), configuration.text("device")
+        program, settings = converted_program(source, wanted, device)
+        if program.example_inputs is None or wanted.quantized or device != "cpu":
+            program._example_inputs = ((), tensors(source.example, target_device(device)))
         options = {"cpp.dynamic_threads": True, "freezing": False}
         try:
             with torch.no_grad():
@@ -65,13 +53,17 @@ class Inductor(Runtime):
                 )
         except Exception as error:  # the compiler raises many types; all mean: not compilable
             raise EvaluationError(f"inductor: {error}", cause="unsupported") from error
-        return {KEPT_LAYERS: kept}
+        return settings
 
     def open(self, built: Built, configuration: Configuration) -> TensorEndpoint:
         """Open the package."""
         import torch
 
+        from tunefront.evaluators.runtimes.cuda import check_cuda
+
         torch.set_num_threads(configuration.integer("threads"))
+        if configuration.text("device") == "cuda":
+            check_cuda()
         return InductorEndpoint(built.folder / PACKAGE_FILE, configuration, built.settings)
 
     def deployment(self, built: Built, configuration: Configuration) -> Deployment:
@@ -92,7 +84,7 @@ class InductorEndpoint(TensorEndpoint):
     ) -> None:
         import torch
 
-        self._kept = settings.get(KEPT_LAYERS)
+        self._settings = settings
         self._path = path
         self._device = configuration.text("device")
         self._model: Any = torch._inductor.aoti_load_package(str(path))
@@ -122,7 +114,7 @@ class InductorEndpoint(TensorEndpoint):
             "device": self._device,
             "precision": _precision(constants),
             **(quantization_facts(8, method) if quantized else quantization_facts()),
-            **layer_facts(self._kept, floats, len(quantized)),
+            **layer_facts(self._settings, floats, len(quantized)),
             "tensor_parallel": 1,
             "weight_bits": sum(c.bytes * 8 for c in matrices) / max(count, 1),
             "sparsity": 0.0,

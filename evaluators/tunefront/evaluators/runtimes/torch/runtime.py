@@ -8,7 +8,6 @@ from tunefront.evaluators.interfaces.endpoint import Facts
 from tunefront.evaluators.interfaces.tensors import Inputs, TensorEndpoint
 from tunefront.evaluators.runtimes.base import Built, Deployment, Runtime, Source
 from tunefront.evaluators.runtimes.number_format import (
-    KEPT_LAYERS,
     NumberFormat,
     layer_facts,
     quantization_facts,
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
     import torch
 
 PROGRAM_FILE = "model.pt2"
+_INT8_PRODUCTS = frozenset({"aten._int_mm.default", "out_dtype"})
+"""Operators of int8 activations and weights: on the CPU, and as torchao writes it for CUDA."""
 
 
 class TorchEager(Runtime):
@@ -38,33 +39,28 @@ class TorchEager(Runtime):
             from .tensor_parallel import save_shardable
 
             return save_shardable(source, folder)
-        from tunefront.evaluators.runtimes.export_program import (
-            check_dynamic,
-            convert,
-            export_program,
-        )
+        from tunefront.evaluators.runtimes.export_program import converted_program
 
-        module, kept = convert(source.module(), NumberFormat.of(configuration))
-        program = export_program(module, source)
-        check_dynamic(program, source.inputs)
-        if configuration.text("device") == "cuda":
-            from torch.export.passes import move_to_device_pass
-
-            program = move_to_device_pass(program, "cuda")
+        wanted, device = NumberFormat.of(configuration), configuration.text("device")
+        program, settings = converted_program(source, wanted, device)
         # Example inputs would be saved as a pickle.
         program._example_inputs = None
         torch.export.save(program, folder / PROGRAM_FILE)
-        return {KEPT_LAYERS: kept}
+        return settings
 
     def open(self, built: Built, configuration: Configuration) -> TensorEndpoint:
         """Open the program, or start the ranks that share the model."""
         import torch
+
+        from tunefront.evaluators.runtimes.cuda import check_cuda
 
         if configuration.integer("tensor_parallel") > 1:
             from .tensor_parallel import ShardedEndpoint
 
             return ShardedEndpoint(built.folder, configuration)
         torch.set_num_threads(configuration.integer("threads"))
+        if configuration.text("device") == "cuda":
+            check_cuda()
         program = torch.export.load(built.folder / PROGRAM_FILE)
         return TorchEndpoint(program, configuration, built.settings)
 
@@ -91,7 +87,7 @@ class TorchEndpoint(TensorEndpoint):
         configuration: Configuration,
         settings: Mapping[str, object],
     ) -> None:
-        self._kept = settings.get(KEPT_LAYERS)
+        self._settings = settings
         self._program = program
         self._module = program.module()
         self._device = configuration.text("device")
@@ -125,7 +121,7 @@ class TorchEndpoint(TensorEndpoint):
             "device": next((str(t.device.type) for t in floats.values()), self._device),
             "precision": _precision(list(floats.values())),
             **_quantization(quantized, state, operators),
-            **layer_facts(self._kept, floats, len(quantized)),
+            **layer_facts(self._settings, floats, len(quantized)),
             "tensor_parallel": 1,
             "weight_bits": statistics.weight_bits,
             "sparsity": statistics.sparsity,
@@ -180,7 +176,7 @@ def _quantization(
 ) -> dict[str, Value]:
     if not weights:
         return quantization_facts()
-    if "aten._int_mm.default" in operators:
+    if operators & _INT8_PRODUCTS:
         return quantization_facts(8, "dynamic")
     if not all(_bits(t) == 4 for t in weights.values()):
         return quantization_facts(8, "rtn")
