@@ -1,7 +1,6 @@
 """What the checks run in fresh processes; `python -m tests.gpu.bodies NAME ARGUMENTS` prints JSON.
 
-The arguments are one JSON object. Nothing here is imported by the process of pytest but this file's
-name, because torch would hold a context there.
+The arguments are one JSON object. torch is imported here only, not in the process of pytest.
 """
 
 import json
@@ -9,12 +8,22 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
+
+from tunefront.evaluators import (
+    CandidateRecord,
+    WorkloadSpec,
+    build_workload,
+    builtin_catalog,
+)
+from tunefront.evaluators.exports.open import open_candidate
+from tunefront.evaluators.interfaces.tensors import Inputs, TensorEndpoint
+from tunefront.evaluators.isolation.codec import from_plain
+from tunefront.evaluators.workloads.base import TensorWorkload
+from tunefront.spaces import Configuration
 
 from .models import make_models
-
-if TYPE_CHECKING:
-    from tunefront.evaluators.interfaces.tensors import Inputs, TensorEndpoint
 
 REPEATS = 5
 
@@ -76,23 +85,29 @@ def _synchronize(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def _open(folder: str) -> "TensorEndpoint":
-    from tunefront.evaluators.exports.open import open_candidate
-    from tunefront.evaluators.interfaces.tensors import TensorEndpoint
+def _configuration(folder: str) -> Configuration:
+    """What a candidate was built for, with the defaults of one process."""
+    record = CandidateRecord.read(Path(folder))
+    return builtin_catalog().complete(dict(record.configuration))
 
-    endpoint = open_candidate(folder)
+
+def _open(folder: str) -> TensorEndpoint:
+    endpoint = open_candidate(folder, _configuration(folder))
     assert isinstance(endpoint, TensorEndpoint)
     return endpoint
 
 
-def _requests(spec: Any, batch_size: int, count: int = 1) -> "list[Inputs]":
-    from tunefront.evaluators import WorkloadSpec, build_workload
-    from tunefront.evaluators.isolation.codec import from_plain
-    from tunefront.evaluators.workloads.base import TensorWorkload
-
-    workload = build_workload(from_plain(WorkloadSpec, spec))
+def _workload(folder: str, spec: Any) -> TensorWorkload:
+    """The workload of a candidate, whose outputs can depend on its device."""
+    workload = build_workload(from_plain(WorkloadSpec, spec), _configuration(folder))
     assert isinstance(workload, TensorWorkload)
-    return list(workload.requests(batch_size, count))
+    return workload
+
+
+def _request(folder: str, spec: Any, batch_size: int) -> Inputs:
+    """A request of the workload, of that many items."""
+    (request,) = _workload(folder, spec).requests(batch_size, 1)
+    return request
 
 
 def error_against_fp64(folder: str, spec: Any, batch_size: int) -> dict[str, Any]:
@@ -103,13 +118,9 @@ def error_against_fp64(folder: str, spec: Any, batch_size: int) -> dict[str, Any
     import numpy as np
     import torch
 
-    from tunefront.evaluators import WorkloadSpec, build_workload
     from tunefront.evaluators.interfaces.torch_tensors import tensors
-    from tunefront.evaluators.isolation.codec import from_plain
-    from tunefront.evaluators.workloads.base import TensorWorkload
 
-    workload = build_workload(from_plain(WorkloadSpec, spec))
-    assert isinstance(workload, TensorWorkload)
+    workload = _workload(folder, spec)
     (request,) = workload.requests(batch_size, 1)
     endpoint = _open(folder)
     outputs = endpoint.call(request)
@@ -135,7 +146,7 @@ def device_ms(folder: str, spec: Any, batch_size: int, device: str) -> dict[str,
     """Milliseconds of a request: between events on the device, and on the wall clock."""
     import torch
 
-    (request,) = _requests(spec, batch_size)
+    request = _request(folder, spec, batch_size)
     endpoint = _open(folder)
     for _ in range(20):
         endpoint.call(request)
@@ -160,7 +171,7 @@ def copy_share(folder: str, spec: Any, batch_size: int, device: str) -> dict[str
     import torch
     from torch.profiler import ProfilerActivity
 
-    (request,) = _requests(spec, batch_size)
+    request = _request(folder, spec, batch_size)
     endpoint = _open(folder)
     outputs = endpoint.call(request)
     wall_ms = 1e3 * _seconds(lambda: endpoint.call(request), device)
@@ -188,7 +199,7 @@ def outputs_apart(one: str, other: str, spec: Any, sizes: Sequence[int]) -> dict
 
     first, second = _open(one), _open(other)
     found: dict[str, float] = {}
-    requests = {str(size): _requests(spec, size)[0] for size in sizes}
+    requests = {str(size): _request(one, spec, size) for size in sizes}
     ids = requests[str(sizes[-1])]
     shorter = {
         name: np.ascontiguousarray(array[:, : array.shape[1] // 2]) for name, array in ids.items()

@@ -5,6 +5,8 @@ from pathlib import Path
 from tunefront.evaluators import WorkloadSpec
 
 MAX_LENGTH = 256
+ITEMS = 16
+"""Items of the quality, which no check here is about."""
 TASKS = {
     "decoder": ("causal-lm", "texts.jsonl"),
     "gpt2": ("causal-lm", "texts.jsonl"),
@@ -18,7 +20,14 @@ TASKS = {
 def spec_of(name: str, folder: Path) -> WorkloadSpec:
     """A workload whose model and data `bodies.make_models` has written."""
     task, data = TASKS[name]
-    return WorkloadSpec(task=task, model=name, folder=str(folder), data=data, max_length=MAX_LENGTH)
+    return WorkloadSpec(
+        task=task,
+        model=name,
+        folder=str(folder),
+        data=data,
+        max_length=MAX_LENGTH,
+        items=ITEMS,
+    )
 
 
 def custom_spec(folder: Path, model: str, inputs: str) -> WorkloadSpec:
