@@ -1,42 +1,22 @@
-"""GPUs are checked before anything is measured on them: by the driver, then by torch."""
+"""That torch can use the GPUs is checked before anything is measured on them."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
 from tunefront.evaluators import Isolation
-from tunefront.evaluators.pipelines import gpu_check
 from tunefront.evaluators.pipelines.gpu_check import (
     GpuCheck,
     GpuCheckRequest,
     check_visible_gpus,
     gpu_problems,
-    runs_on,
 )
 
 ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120", "compute_120")
 ONE = GpuCheckRequest(expected=1)
-
-
-class NvmlFailureError(Exception):
-    """NVML's."""
-
-
-def test_code_for_architectures_runs_on_gpus_of_the_same_family() -> None:
-    assert [runs_on(ARCHITECTURES, one) for one in ((7, 5), (8, 9), (9, 0), (12, 1), (13, 0))] == [
-        True
-    ] * 5
-    assert [runs_on(ARCHITECTURES, one) for one in ((7, 0), (6, 1), (11, 0))] == [False] * 3
-    assert runs_on(("sm_90a",), (9, 0))
-    assert not runs_on(("sm_100a",), (10, 3))
-    assert runs_on(("sm_100f",), (10, 3))
-    assert not runs_on(("compute_90a",), (10, 0))
-    assert runs_on((), (5, 0)), "nothing is known"
 
 
 @pytest.mark.skipif(torch.version.cuda is not None, reason="torch is built with CUDA here")
@@ -44,7 +24,7 @@ def test_a_build_of_torch_without_cuda_is_named(tmp_path: Path) -> None:
     """In a fresh interpreter, as before a search."""
     isolation = Isolation()
     try:
-        (found,) = gpu_check.torch_problems(("GPU-made-up",), isolation, tmp_path / "log")
+        (found,) = gpu_problems(("GPU-made-up",), isolation, tmp_path / "log")
     finally:
         isolation.close()
     assert found == (
@@ -88,45 +68,3 @@ def test_what_torch_can_not_do_on_a_gpu_is_named(
     gpu(**changed)
     (found,) = check_visible_gpus(ONE).problems
     assert problem in found
-
-
-def nvml(**changes: Any) -> SimpleNamespace:
-    """A driver with one GPU."""
-    made = {
-        "NVMLError": NvmlFailureError,
-        "nvmlInit": lambda: None,
-        "nvmlShutdown": lambda: None,
-        "nvmlDeviceGetCount": lambda: 1,
-        "nvmlDeviceGetHandleByIndex": lambda index: "GPU-0",
-        "nvmlDeviceGetUUID": lambda handle: handle,
-        "nvmlDeviceGetName": lambda handle: "H100",
-        "nvmlDeviceGetComputeMode": lambda handle: 0,
-        "nvmlDeviceGetMigMode": lambda handle: [0, 0],
-    }
-    return SimpleNamespace(**made | changes)
-
-
-def test_the_driver_is_asked_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    checked: list[object] = []
-
-    def torch_problems(names: tuple[str, ...], *_: object) -> list[str]:
-        checked.append(names)
-        return ["torch"]
-
-    def fail() -> None:
-        raise NvmlFailureError("Driver/library version mismatch")
-
-    monkeypatch.setattr(gpu_check, "torch_problems", torch_problems)
-    isolation = Isolation()
-    monkeypatch.setitem(sys.modules, "pynvml", nvml())
-    assert gpu_problems(isolation, tmp_path / "log") == ["torch"]
-    assert checked == [("GPU-0",)]
-    monkeypatch.setitem(sys.modules, "pynvml", nvml(nvmlDeviceGetComputeMode=lambda handle: 2))
-    (found,) = gpu_problems(isolation, tmp_path / "log")
-    assert "PROHIBITED" in found
-    monkeypatch.setitem(sys.modules, "pynvml", nvml(nvmlInit=fail))
-    assert gpu_problems(isolation, tmp_path / "log") == [
-        "the NVIDIA driver can't be reached (Driver/library version mismatch); see `nvidia-smi`"
-    ]
-    assert len(checked) == 1

@@ -174,15 +174,15 @@ def test_gpus_are_checked_where_trials_use_them(
     overrides: tuple[str, ...],
     checked: bool,
 ) -> None:
-    gpu = Gpu(name="Made-up GPU", memory_mb=1, capability=(9, 0))
+    gpu = Gpu(name="Made-up GPU", memory_mb=1, capability=(9, 0), uuid="GPU-0")
     hardware = replace(detect_hardware(), gpus=(gpu,) * gpus)
     monkeypatch.setattr(preflight, "detect_hardware", lambda: hardware)
-    monkeypatch.setattr(preflight, "gpu_problems", lambda isolation, log: ["GPU 0 is lost", "b"])
+    monkeypatch.setattr(preflight, "gpu_problems", lambda names, *_: [f"{names} busy", "b"])
     experiment = load(*overrides)
     if checked:
-        with pytest.raises(MachineError, match="trials on GPUs can't run: GPU 0 is lost; b"):
+        with pytest.raises(MachineError, match=r"trials on GPUs can't run: \('GPU-0',\) busy; b"):
             check_gpus(experiment)
     else:
         check_gpus(experiment)
-    monkeypatch.setattr(preflight, "gpu_problems", lambda isolation, log: [])
+    monkeypatch.setattr(preflight, "gpu_problems", lambda *_: [])
     check_gpus(experiment)

@@ -18,7 +18,7 @@ from tunefront.evaluators.statistics.intervals import (
 )
 from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.evaluators.statistics.timing import Block, Timing
-from tunefront.spaces import EvaluationError, ExportError
+from tunefront.spaces import TF32, EvaluationError, ExportError
 from tunefront.spaces.metric import Metric
 
 from .base import Comparison, CpuClock, Interface, PassSize, until_steady
@@ -91,7 +91,12 @@ Call = Callable[[Inputs], Sequence[Array]]
 
 SAMPLES = "samples.npz"
 """File of an export with a recorded request and its outputs."""
-TOLERANCE: Mapping[str, float] = {"fp32": 1e-3, "bf16": 3e-2, "fp16": 1e-2}
+TOLERANCE: Mapping[str, float] = {
+    "fp32": 1e-3,
+    TF32: 2e-3,
+    "bf16": 3e-2,
+    "fp16": 1e-2,
+}
 """Largest allowed difference of an output, relative to the largest recorded output, by precision.
 
 Other processors round differently; on the same processor differences are close to zero.
@@ -202,10 +207,10 @@ outputs = model(inputs)  # inputs by name, as in samples.npz without "input_"; a
         return inputs, [found[f"output_{place}"] for place in places]
 
     def compare(
-        self, recorded: Sequence[Array], now: Sequence[Array], precision: str
+        self, recorded: Sequence[Array], now: Sequence[Array], allowed: float
     ) -> Comparison:
         """Compare outputs by their largest difference; see `TOLERANCE`."""
-        allowed, worst = TOLERANCE[precision], 0.0
+        worst = 0.0
         if len(recorded) != len(now):
             return Comparison(holds=False, detail=f"{len(now)} outputs, recorded {len(recorded)}")
         for before, after in zip(recorded, now, strict=True):

@@ -1,22 +1,59 @@
-"""Requests as torch tensors, and the torch dtypes of number formats. Imports torch."""
+"""Requests as torch tensors, and number formats as torch has them. Imports torch."""
 
+import os
 from collections.abc import Callable, Mapping
 
 import torch
 
 from tunefront.evaluators.statistics.arrays import Array
-from tunefront.spaces import WorkloadError
+from tunefront.spaces import TF32, WorkloadError
 
 from .tensors import Inputs
 
 DTYPES: Mapping[str, torch.dtype] = {
     "fp32": torch.float32,
+    TF32: torch.float32,
     "bf16": torch.bfloat16,
     "fp16": torch.float16,
 }
 
 
-NAME_OF = {dtype: name for name, dtype in DTYPES.items()}
+NAME_OF = {dtype: name for name, dtype in DTYPES.items() if name != TF32}
+"""The number format of each dtype; whether fp32 products use TF32 is a switch of the process."""
+TF32_OVERRIDE = "NVIDIA_TF32_OVERRIDE"
+"""Environment variable with which NVIDIA's libraries compute without TF32 if it is 0."""
+
+
+def switch_tf32(precision: str, device: str) -> None:
+    """Turn TF32 on in this process for the precision `tf32`, and off for all others.
+
+    torch has two switches with different defaults: matrix products (off) and cuDNN (on). Nothing
+    is changed for a device that is no GPU.
+    """
+    if device == "cuda":
+        wanted = precision == TF32
+        torch.backends.cuda.matmul.allow_tf32 = wanted
+        torch.backends.cudnn.allow_tf32 = wanted
+
+
+def switched_precision(weights: str, device: str) -> str:
+    """Return the precision of this process's products.
+
+    Args:
+        weights: The number format of the weights.
+        device: Where the products are computed.
+
+    Returns:
+        Of fp32 weights on a GPU what the two switches say, both of which count; otherwise the
+        format of the weights.
+    """
+    if device != "cuda" or weights != NAME_OF[torch.float32]:
+        return weights
+    products = torch.backends.cuda.matmul.allow_tf32 and os.environ.get(TF32_OVERRIDE) != "0"
+    convolutions = torch.backends.cudnn.allow_tf32 and os.environ.get(TF32_OVERRIDE) != "0"
+    if products != convolutions:
+        return f"{TF32} in {'matrix products' if products else 'cuDNN'} only"
+    return TF32 if products else weights
 
 
 def tensors(inputs: Inputs, device: str = "cpu") -> dict[str, torch.Tensor]:

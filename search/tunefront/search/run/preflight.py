@@ -73,16 +73,17 @@ def runnable_or_error(experiment: Experiment) -> Enumeration:
 
 
 def check_gpus(experiment: Experiment) -> None:
-    """Check the visible GPUs of this machine if trials of the experiment use them.
+    """Check the GPUs of this machine if trials of the experiment use them.
 
     Raises:
-        MachineError: If a GPU can't be used; the message states why and what to do.
+        MachineError: If torch can't use one; the message states why and what to do.
     """
-    if not detect_hardware().gpus or not _uses_gpus(experiment):
+    names = tuple(gpu.uuid for gpu in detect_hardware().gpus if gpu.uuid)
+    if not names or not _uses_gpus(experiment):
         return
     isolation = Isolation()
     try:
-        problems = gpu_problems(isolation, experiment.results / "logs" / "gpus.log")
+        problems = gpu_problems(names, isolation, experiment.results / "logs" / "gpus.log")
     finally:
         isolation.close()
     if problems:

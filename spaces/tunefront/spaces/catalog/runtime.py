@@ -27,7 +27,10 @@ DEVICE = ChoiceKind(
 
 
 def _visible(context: Context, device: Value) -> str | None:
-    return "no GPU is visible" if device == GPU and not context.hardware.gpus else None
+    """Return why no GPU can be used, with the reason for each that is there."""
+    if device != GPU or context.hardware.gpus:
+        return None
+    return "; ".join(["no GPU is visible", *context.hardware.gpu_problems])
 
 
 EXTENSION = Extension(

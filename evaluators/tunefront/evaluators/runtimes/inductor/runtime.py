@@ -13,11 +13,14 @@ from tunefront.evaluators.runtimes.number_format import (
     NumberFormat,
     layer_facts,
     quantization_facts,
+    tf32_lines,
 )
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.spaces import Configuration, EvaluationError
 
 PACKAGE_FILE = "model.pt2"
+COMPILED_PRECISION = "compiled_precision"
+"""Setting of a build for a GPU: the precision of fp32 products in the process that compiled."""
 _CONSTANT = re.compile(
     r"constants_info_\[(\d+)\]\."
     r"(dtype = [^;]*cached_torch_dtype_(\w+?)\)?;|data_size = (\d+)|shape = \{([\d, ]*)\}"
@@ -37,11 +40,16 @@ class Inductor(Runtime):
         """Convert, export and compile the module; batch size and number of threads stay dynamic."""
         import torch
 
-        from tunefront.evaluators.interfaces.torch_tensors import tensors
+        from tunefront.evaluators.interfaces.torch_tensors import (
+            switch_tf32,
+            switched_precision,
+            tensors,
+        )
         from tunefront.evaluators.runtimes.cuda import target_device
         from tunefront.evaluators.runtimes.export_program import converted_program
 
         wanted, device = NumberFormat.of(configuration), configuration.text("device")
+        switch_tf32(wanted.precision, device)
         program, settings = converted_program(source, wanted, device)
         if program.example_inputs is None or wanted.quantized or device != "cpu":
             program._example_inputs = ((), tensors(source.example, target_device(device)))
@@ -53,14 +61,19 @@ class Inductor(Runtime):
                 )
         except Exception as error:  # the compiler raises many types; all mean: not compilable
             raise EvaluationError(f"inductor: {error}", cause="unsupported") from error
+        if device == "cuda":
+            # Kernels that are generated hold what the switches were; others ask them when they run.
+            return {**settings, COMPILED_PRECISION: switched_precision("fp32", device)}
         return settings
 
     def open(self, built: Built, configuration: Configuration) -> TensorEndpoint:
         """Open the package."""
         import torch
 
+        from tunefront.evaluators.interfaces.torch_tensors import switch_tf32
         from tunefront.evaluators.runtimes.cuda import check_cuda
 
+        switch_tf32(configuration.text("precision"), configuration.text("device"))
         torch.set_num_threads(configuration.integer("threads"))
         if configuration.text("device") == "cuda":
             check_cuda()
@@ -72,6 +85,7 @@ class Inductor(Runtime):
             file=PACKAGE_FILE,
             device=configuration.text("device"),
             threads=configuration.integer("threads"),
+            tf32=tf32_lines(configuration),
         )
         return Deployment(script=script, requirements=("torch",), compiled=True)
 
@@ -85,6 +99,7 @@ class InductorEndpoint(TensorEndpoint):
         import torch
 
         self._settings = settings
+        self._compiled = settings.get(COMPILED_PRECISION)
         self._path = path
         self._device = configuration.text("device")
         self._model: Any = torch._inductor.aoti_load_package(str(path))
@@ -112,7 +127,7 @@ class InductorEndpoint(TensorEndpoint):
         return {
             "runtime": "inductor",
             "device": self._device,
-            "precision": _precision(constants),
+            "precision": self._read_precision(_precision(constants)),
             **(quantization_facts(8, method) if quantized else quantization_facts()),
             **layer_facts(self._settings, floats, len(quantized)),
             "tensor_parallel": 1,
@@ -121,6 +136,15 @@ class InductorEndpoint(TensorEndpoint):
             "parameters": count,
             "threads": torch.get_num_threads(),
         }
+
+    def _read_precision(self, weights: str) -> str:
+        """Return the precision of what was compiled and of what runs, which must be the same."""
+        from tunefront.evaluators.interfaces.torch_tensors import switched_precision
+
+        running = switched_precision(weights, self._device)
+        if weights != "fp32" or self._compiled in (None, running):
+            return running
+        return f"{running}, compiled for {self._compiled}"
 
 
 class _Constant:
@@ -194,7 +218,7 @@ HERE = pathlib.Path(__file__).parent
 def load():
     """The model, on as many threads as it was measured with."""
     torch.set_num_threads({threads})
-    return torch._inductor.aoti_load_package(str(HERE / "{file}"))
+{tf32}    return torch._inductor.aoti_load_package(str(HERE / "{file}"))
 
 
 def run(model, inputs):

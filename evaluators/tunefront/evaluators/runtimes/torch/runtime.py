@@ -11,6 +11,7 @@ from tunefront.evaluators.runtimes.number_format import (
     NumberFormat,
     layer_facts,
     quantization_facts,
+    tf32_lines,
 )
 from tunefront.evaluators.runtimes.weights import WeightStatistics, total
 from tunefront.evaluators.statistics.arrays import Array
@@ -39,9 +40,11 @@ class TorchEager(Runtime):
             from .tensor_parallel import save_shardable
 
             return save_shardable(source, folder)
+        from tunefront.evaluators.interfaces.torch_tensors import switch_tf32
         from tunefront.evaluators.runtimes.export_program import converted_program
 
         wanted, device = NumberFormat.of(configuration), configuration.text("device")
+        switch_tf32(wanted.precision, device)
         program, settings = converted_program(source, wanted, device)
         # Example inputs would be saved as a pickle.
         program._example_inputs = None
@@ -52,12 +55,14 @@ class TorchEager(Runtime):
         """Open the program, or start the ranks that share the model."""
         import torch
 
-        from tunefront.evaluators.runtimes.cuda import check_cuda
-
         if configuration.integer("tensor_parallel") > 1:
             from .tensor_parallel import ShardedEndpoint
 
             return ShardedEndpoint(built.folder, configuration)
+        from tunefront.evaluators.interfaces.torch_tensors import switch_tf32
+        from tunefront.evaluators.runtimes.cuda import check_cuda
+
+        switch_tf32(configuration.text("precision"), configuration.text("device"))
         torch.set_num_threads(configuration.integer("threads"))
         if configuration.text("device") == "cuda":
             check_cuda()
@@ -74,6 +79,7 @@ class TorchEager(Runtime):
             file=PROGRAM_FILE,
             device=configuration.text("device"),
             threads=configuration.integer("threads"),
+            tf32=tf32_lines(configuration),
         )
         return Deployment(script=script, requirements=("torch",))
 
@@ -110,16 +116,19 @@ class TorchEndpoint(TensorEndpoint):
         """Read the properties from the program's weights and operators."""
         import torch
 
+        from tunefront.evaluators.interfaces.torch_tensors import switched_precision
+
         state = self._program.state_dict
         matrices = {name: t for name, t in state.items() if t.ndim >= 2}
         operators = {str(node.target) for node in self._program.graph.nodes}
         statistics = total(_statistics(tensor) for tensor in matrices.values())
         floats = {name: t for name, t in state.items() if t.is_floating_point()}
         quantized = _quantized(matrices)
+        device = next((str(t.device.type) for t in floats.values()), self._device)
         return {
             "runtime": "torch",
-            "device": next((str(t.device.type) for t in floats.values()), self._device),
-            "precision": _precision(list(floats.values())),
+            "device": device,
+            "precision": switched_precision(_precision(list(floats.values())), device),
             **_quantization(quantized, state, operators),
             **layer_facts(self._settings, floats, len(quantized)),
             "tensor_parallel": 1,
@@ -199,7 +208,7 @@ HERE = pathlib.Path(__file__).parent
 def load():
     """The model, on as many threads as it was measured with."""
     torch.set_num_threads({threads})
-    return torch.export.load(HERE / "{file}").module()
+{tf32}    return torch.export.load(HERE / "{file}").module()
 
 
 def run(model, inputs):

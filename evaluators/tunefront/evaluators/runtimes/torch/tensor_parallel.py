@@ -19,8 +19,14 @@ import torch.distributed as dist
 
 from tunefront.evaluators.interfaces.endpoint import Facts
 from tunefront.evaluators.interfaces.tensors import Inputs, TensorEndpoint
-from tunefront.evaluators.interfaces.torch_tensors import DTYPES, NAME_OF
+from tunefront.evaluators.interfaces.torch_tensors import (
+    DTYPES,
+    NAME_OF,
+    switch_tf32,
+    switched_precision,
+)
 from tunefront.evaluators.runtimes.base import Deployment, Source
+from tunefront.evaluators.runtimes.number_format import tf32_lines
 from tunefront.evaluators.runtimes.weights import WeightStatistics, total
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.spaces import NOT_QUANTIZED, Configuration, EvaluationError
@@ -103,7 +109,7 @@ class ShardedEndpoint(TensorEndpoint):
         return {
             "runtime": "torch",
             "device": self._device.type,
-            "precision": NAME_OF[local[0].dtype],
+            "precision": switched_precision(NAME_OF[local[0].dtype], self._device.type),
             "quantization_bits": NOT_QUANTIZED,
             "tensor_parallel": dist.get_world_size(),
             "weight_bits": statistics.weight_bits,
@@ -140,6 +146,7 @@ def _join(
     from transformers import AutoModelForCausalLM
 
     torch.set_num_threads(threads)
+    switch_tf32(precision, device_kind)
     device = _device(device_kind, rank)
     dist.init_process_group(
         backend="nccl" if device.type == "cuda" else "gloo",
@@ -224,7 +231,7 @@ HERE = pathlib.Path(__file__).parent
 def load():
     """This process's share of the model; the first of the processes is the one that speaks."""
     torch.set_num_threads({threads})
-    torch.distributed.init_process_group("{backend}")
+{tf32}    torch.distributed.init_process_group("{backend}")
     atexit.register(torch.distributed.destroy_process_group)
     if torch.distributed.get_rank() > 0:
         sys.stdout = open(os.devnull, "w")
@@ -259,6 +266,7 @@ def sharded_deployment(configuration: Configuration) -> Deployment:
         ranks=ranks,
         threads=configuration.integer("threads"),
         device=device,
+        tf32=tf32_lines(configuration),
         backend="nccl" if device == "cuda" else "gloo",
         dtype=str(DTYPES[configuration.text("precision")]).removeprefix("torch."),
     )
