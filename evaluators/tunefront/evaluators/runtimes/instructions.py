@@ -29,6 +29,16 @@ TF32_ON_GPU = Exclusion(
     reason="this GPU has no TF32 arithmetic (compute capability below 8.0): it would compute in "
     "fp32",
 )
+INT8_ON_GPU = Exclusion(
+    when=(Condition(choice="quantization_method", test="==", operands=("dynamic", "static")),),
+    unless_capability=(7, 5),
+    reason="this GPU has no int8 matrix products (compute capability below 7.5)",
+)
+TRITON_ON_GPU = Exclusion(
+    when=(Condition(choice="device", test="==", operands=("cuda",)),),
+    unless_capability=(7, 0),
+    reason="Triton has no kernels for this GPU (compute capability below 7.0)",
+)
 FP16 = Exclusion(
     when=(_precision("fp16"),),
     unless_isa=frozenset({"avx512_fp16", "asimdhp"}),

@@ -1,6 +1,5 @@
 """AOTInductor, the ahead-of-time mode of torch.compile: one compiled package (`model.pt2`)."""
 
-import os
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -11,7 +10,6 @@ from tunefront.evaluators.interfaces.endpoint import Facts
 from tunefront.evaluators.interfaces.tensors import Inputs, TensorEndpoint
 from tunefront.evaluators.runtimes.base import Built, Deployment, Runtime, Source
 from tunefront.evaluators.runtimes.number_format import (
-    KEPT_LAYERS,
     NumberFormat,
     layer_facts,
     quantization_facts,
@@ -50,24 +48,14 @@ class Inductor(Runtime):
             switched_precision,
             tensors,
         )
-        from tunefront.evaluators.runtimes.export_program import (
-            check_dynamic,
-            convert,
-            export_program,
-        )
+        from tunefront.evaluators.runtimes.cuda import target_device
+        from tunefront.evaluators.runtimes.export_program import converted_program
 
-        os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
         wanted, device = NumberFormat.of(configuration), configuration.text("device")
         switch_tf32(wanted.precision, device)
-        module, kept = convert(source.module(), wanted)
-        program = export_program(module, source)
-        check_dynamic(program, source.inputs)
-        if configuration.text("device") == "cuda":
-            from torch.export.passes import move_to_device_pass
-
-            program = move_to_device_pass(program, "cuda")
-        if program.example_inputs is None or wanted.quantized:
-            program._example_inputs = ((), tensors(source.example, configuration.text("device")))
+        program, settings = converted_program(source, wanted, device)
+        if program.example_inputs is None or wanted.quantized or device != "cpu":
+            program._example_inputs = ((), tensors(source.example, target_device(device)))
         options = {"cpp.dynamic_threads": True, "freezing": False}
         try:
             with torch.no_grad():
@@ -76,10 +64,9 @@ class Inductor(Runtime):
                 )
         except Exception as error:  # the compiler raises many types; all mean: not compilable
             raise EvaluationError(f"inductor: {error}", cause="unsupported") from error
-        settings: dict[str, object] = {KEPT_LAYERS: kept}
         if device == "cuda":
             # Kernels that are generated hold what the switches were; others ask them when they run.
-            settings[COMPILED_PRECISION] = switched_precision("fp32", device)
+            return {**settings, COMPILED_PRECISION: switched_precision("fp32", device)}
         return settings
 
     def open(self, built: Built, configuration: Configuration) -> TensorEndpoint:
@@ -87,9 +74,12 @@ class Inductor(Runtime):
         import torch
 
         from tunefront.evaluators.interfaces.torch_tensors import switch_tf32
+        from tunefront.evaluators.runtimes.cuda import check_cuda
 
         switch_tf32(configuration.text("precision"), configuration.text("device"))
         torch.set_num_threads(configuration.integer("threads"))
+        if configuration.text("device") == "cuda":
+            check_cuda()
         return InductorEndpoint(built.folder / PACKAGE_FILE, configuration, built.settings)
 
     def deployment(self, built: Built, configuration: Configuration) -> Deployment:
@@ -115,7 +105,7 @@ class InductorEndpoint(TensorEndpoint):
         from tunefront.evaluators.runtimes.device_copies import call_on
 
         self._call_on = call_on
-        self._kept = settings.get(KEPT_LAYERS)
+        self._settings = settings
         self._compiled = settings.get(COMPILED_PRECISION)
         self._path = path
         self._device = configuration.text("device")
@@ -146,7 +136,7 @@ class InductorEndpoint(TensorEndpoint):
             "device": self._device,
             "precision": self._read_precision(_precision(constants)),
             **(quantization_facts(8, method) if quantized else quantization_facts()),
-            **layer_facts(self._kept, floats, len(quantized)),
+            **layer_facts(self._settings, floats, len(quantized)),
             "tensor_parallel": 1,
             "weight_bits": sum(c.bytes * 8 for c in matrices) / max(count, 1),
             "sparsity": 0.0,

@@ -5,6 +5,7 @@ from tunefront.evaluators.runtimes.instructions import (
     BF16,
     BF16_ON_GPU,
     FP16,
+    INT8_ON_GPU,
     TF32_ON_CPU,
     TF32_ON_GPU,
 )
@@ -44,6 +45,7 @@ EXTENSION = Extension(
         FP16,
         TF32_ON_CPU,
         TF32_ON_GPU,
+        INT8_ON_GPU,
         Exclusion(when=(_SHARDED, _QUANTIZED), reason="sharded weights can't be quantized"),
         Exclusion(
             when=(_SHARDED, Condition(choice="replicas", test=">", operands=(1,))),
