@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from tunefront.evaluators.interfaces.tensors import Tensors
+from tunefront.evaluators.interfaces.tensors import TOLERANCE, Tensors
 from tunefront.evaluators.runtimes import device_copies
 from tunefront.evaluators.runtimes.device_copies import call_on, copy_share, host_arrays
 from tunefront.evaluators.workloads.modules import token_scores
@@ -109,7 +109,7 @@ def test_ids_are_compared_by_the_share_that_differs() -> None:
     changed = tokens.copy()
     changed[0, 0] = 99
     compare = Tensors().compare
-    assert compare([scores, tokens], [scores, changed], "bf16").holds
-    found = compare([scores, tokens], [scores, changed], "fp32")
+    assert compare([scores, tokens], [scores, changed], TOLERANCE["bf16"]).holds
+    found = compare([scores, tokens], [scores, changed], TOLERANCE["fp32"])
     assert not found.holds
     assert found.detail == "largest difference 0.01 of the largest output (allowed 0.001)"
