@@ -82,6 +82,9 @@ def test_a_runtime_for_the_processor_refuses_the_gpu(context: ContextOf, runtime
 def test_the_gpu_must_be_there(context: ContextOf, runtime: str) -> None:
     assert obstacle(context(gpus=()), runtime=runtime, device="cuda") == "no GPU is visible"
     assert obstacle(context(), runtime=runtime, device="cuda") is None
+    lost = context(gpus=(), gpu_problems=("GPU-a is left out: GPU is lost",))
+    told = "no GPU is visible; GPU-a is left out: GPU is lost"
+    assert obstacle(lost, runtime=runtime, device="cuda") == told
 
 
 @pytest.mark.parametrize("isa", ["avx512_bf16", "amx_bf16", "bf16"])

@@ -21,9 +21,14 @@ from tunefront.evaluators.benchmark import gpu_checks as module
 from tunefront.evaluators.benchmark.gpu_checks import gpus_probed, probed_error, wait_for_gpus
 from tunefront.evaluators.benchmark.interleaved import _Benchmark
 from tunefront.evaluators.isolation.call import function_name
+from tunefront.evaluators.isolation.codec import from_plain, to_plain
 from tunefront.evaluators.isolation.gpus import gpus_set_aside
 from tunefront.evaluators.isolation.task import Task
-from tunefront.evaluators.pipelines.tasks import gpu_probe
+from tunefront.evaluators.pipelines.gpu_check import (
+    GpuCheck,
+    GpuCheckRequest,
+    check_visible_gpus,
+)
 from tunefront.spaces import EvaluationError, FailureCause
 
 OWN = os.getpid()
@@ -81,12 +86,13 @@ class Probes:
     def on_terms(self, terms: object) -> Any:
         return nullcontext()
 
-    def run(self, task: Task[None]) -> None:
-        assert task.function == function_name(gpu_probe.probe_gpu)
+    def run(self, task: Task[Any]) -> dict[str, tuple[str, ...]]:
+        assert task.function == function_name(check_visible_gpus)
         [device] = task.devices
         self.probed.append(device)
-        if device in self._broken:
-            raise EvaluationError("CUDA error: unknown error", cause="device")
+        if device == "GPU-slow":
+            raise EvaluationError("not done after 120 s", cause="timeout")
+        return {"problems": ("CUDA error: unknown error",) if device in self._broken else ()}
 
 
 @pytest.mark.parametrize("cause", ["crash", "device", "timeout"])
@@ -106,6 +112,19 @@ def test_a_gpu_on_which_a_probe_fails_is_set_aside(cause: FailureCause, tmp_path
 @pytest.mark.parametrize(
     ("devices", "cause"), [(("GPU-0",), "oom"), (("GPU-0",), "unsupported"), ((), "crash")]
 )
+def test_a_gpu_on_which_a_probe_does_not_end_is_set_aside(tmp_path: Path) -> None:
+    error = EvaluationError("not done after 900 s", cause="timeout")
+    probes = cast(Isolation, Probes(("GPU-slow",), set()))
+    assert probed_error(probes, tmp_path / "log", error).cause == "device"
+    assert gpus_set_aside() == {"GPU-slow": "not done after 120 s"}
+
+
+def test_the_probe_is_a_task_that_the_codec_can_pass() -> None:
+    assert from_plain(GpuCheckRequest, to_plain({"expected": 1})) == GpuCheckRequest(expected=1)
+    plain = to_plain(GpuCheck(problems=("lost",)))
+    assert from_plain(dict[str, tuple[str, ...]], plain) == {"problems": ("lost",)}
+
+
 def test_other_failures_are_not_probed(
     devices: tuple[str, ...], cause: FailureCause, tmp_path: Path
 ) -> None:

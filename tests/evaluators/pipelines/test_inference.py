@@ -259,12 +259,6 @@ WILD = [1.0, 2.0, 1.0, 2.0, 1.0, 2.0, 1.0]
             {**QUIET, "steal": 0.06},
             ("the hypervisor took 6 % of the time",),
         ),
-        (
-            turns([1.0] * 7),
-            {**QUIET, "gpu_throttled": 1.0},
-            ("the GPU's clock was held down for heat or power",),
-        ),
-        (turns([1.0] * 7), {**QUIET, "gpu_throttled": 0.0}, ()),
     ],
 )
 def test_doubts_are_told_in_words(

@@ -160,6 +160,7 @@ WHY_NOT = {
     "energy_per_item": "this machine has no energy counter that this user may read (RAPL, NVML)",
     "gpu_allocated_mb": "this machine has no GPU",
     "gpu_device_mb": "this machine has no GPU",
+    "gpu_memory_mb": "this machine has no GPU",
 }
 
 
@@ -195,9 +196,9 @@ def test_a_counter_makes_energy_a_metric(load: Load, monkeypatch: pytest.MonkeyP
 
 def test_a_gpu_makes_its_memory_a_metric(load: Load, laptop: Hardware) -> None:
     machine = replace(laptop, gpus=(GPU_MACHINE,))
-    overrides = ["objectives.gpu_device_mb=minimize"]
+    overrides = ["objectives.gpu_memory_mb=minimize"]
     experiment = load_experiment(load().path, overrides, hardware=machine)
-    assert {"gpu_device_mb", "gpu_allocated_mb"} <= set(experiment.metrics)
+    assert {"gpu_memory_mb", "gpu_device_mb", "gpu_allocated_mb"} <= set(experiment.metrics)
 
 
 @pytest.mark.parametrize("preset", [name for name in PRESETS if name.startswith("cpu")])

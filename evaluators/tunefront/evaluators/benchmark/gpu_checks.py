@@ -21,8 +21,8 @@ BUSY = 0.10
 GPU_POLL_S = 0.25
 SAMPLE_PERIOD_S = 2.0
 """Seconds after which the driver's sample no longer contains the own work before the wait."""
-PROBE = "tunefront.evaluators.pipelines.tasks.gpu_probe:probe_gpu"
-PROBE_SIZE = 256
+PROBE = "tunefront.evaluators.pipelines.gpu_check:check_visible_gpus"
+"""The task that multiplies on each GPU that its process sees, as before a search."""
 PROBE_TIMEOUT_S = 120.0
 PROBED_CAUSES: frozenset[FailureCause] = frozenset({"crash", "device", "timeout"})
 """Causes of failures after which the GPUs are probed: a broken GPU shows itself in these."""
@@ -98,23 +98,26 @@ def probed_error(isolation: Isolation, log: Path, error: EvaluationError) -> Eva
     broken: list[str] = []
     with isolation.on_terms(Terms()):  # a deadline would end the probe as well
         for uuid in isolation.devices:
-            try:
-                isolation.run(_probe(uuid, log))
-            except EvaluationError as found:
-                set_gpu_aside(uuid, str(found))
-                broken.append(f"{uuid} was set aside, since a probe failed on it: {found}")
+            if problem := _problem(isolation, uuid, log):
+                set_gpu_aside(uuid, problem)
+                broken.append(f"{uuid} was set aside, since a probe failed on it: {problem}")
     if not broken:
         return error
     return EvaluationError("; ".join([*broken, f"the failure was: {error}"]), cause="device")
 
 
-def _probe(uuid: str, log: Path) -> Task[None]:
-    return Task(
+def _problem(isolation: Isolation, uuid: str, log: Path) -> str:
+    """Return why a GPU can't be used; empty if it can."""
+    task = Task(
         function=PROBE,
-        request=PROBE_SIZE,
-        result=type(None),
-        imports=(),
+        request={"expected": 1},
+        result=dict[str, tuple[str, ...]],
+        imports=("torch",),
         log=log,
         timeout_s=PROBE_TIMEOUT_S,
         devices=(uuid,),
     )
+    try:
+        return "; ".join(isolation.run(task)["problems"])
+    except EvaluationError as error:
+        return str(error)

@@ -18,7 +18,7 @@ from tunefront.evaluators.isolation.codec import from_plain
 from tunefront.evaluators.isolation.preload import open_imports
 from tunefront.evaluators.isolation.process import Isolation
 from tunefront.evaluators.isolation.task import Task
-from tunefront.evaluators.measures.base import Measure, MeasureScope, Reading
+from tunefront.evaluators.measures.base import LONG_BLOCKS, Measure, MeasureScope, Reading
 from tunefront.evaluators.measures.builtin import BUILTIN_MEASURES
 from tunefront.evaluators.measures.machine import wait_until_quiet
 from tunefront.evaluators.statistics.timing import Block, Timing, pair_clock
@@ -195,8 +195,7 @@ class _Benchmark:
         self._load()
         self._wait()
         for participant in self._present():
-            if replies := self._call(participant, "warm"):
-                participant.warmup_s = replies[0]["warmup_s"]
+            self._warm(participant)
         machine = self._machine_readings()
         start = time.monotonic() - self._waited_s
         while (present := self._present()) and self._participants[0] in present:
@@ -220,21 +219,49 @@ class _Benchmark:
         return InterleavedRun(target_results=target_results, machine=state, waited_s=self._waited_s)
 
     def _load(self) -> None:
-        """Begin the readings of all targets, then load their models at the same time."""
-        channel = self._channel
+        """Begin the readings of all targets, then load their models."""
         for participant in self._participants:
             started = self._ask(participant, self._connected)
             if started:
                 participant.start_readings([int(one["pid"]) for one in started], self._cores)
-        for participant in self._present():
-            channel.send(participant.places, "load")
-        for participant in self._present():
+        # On GPUs one after another: the memory that each takes can be known by the growth only.
+        alone = [one for one in self._present() if one.target.resources.gpus]
+        together = [one for one in self._present() if not one.target.resources.gpus]
+        for group in ([one] for one in alone):
+            self._load_together(group)
+        self._load_together(together)
+
+    def _load_together(self, group: Sequence[Participant]) -> None:
+        """Load the models of some targets at the same time."""
+        for participant in group:
+            participant.before_work()
+            self._channel.send(participant.places, "load")
+        for participant in group:
             loaded = self._ask(
                 participant, lambda p: self._channel.replies(p.places, self._limit_s(), p.check)
             )
             if loaded:
                 participant.load_s = loaded[0]["load_s"]
                 participant.watch_endpoints(loaded)
+                participant.after_work()
+
+    def _warm(self, participant: Participant) -> None:
+        """Warm up a target, and run the longer blocks that its measures need."""
+        participant.before_work()
+        replies = self._call(participant, "warm")
+        if not replies:
+            return
+        participant.after_work()
+        participant.warmup_s = replies[0]["warmup_s"]
+        if not participant.long_block_s:
+            return
+        for _ in range(LONG_BLOCKS):
+            participant.before_block(long=True)
+            replies = self._call(participant, f"run {participant.long_block_s}")
+            if not replies:
+                return
+            participant.after_long_block([from_plain(Block, reply) for reply in replies])
+            self._call(participant, "settle")
 
     def _machine_readings(self) -> list[Reading]:
         """Begin the readings of the machine's state."""

@@ -9,16 +9,6 @@ TaskRequestT = TypeVar("TaskRequestT")
 ResultT = TypeVar("ResultT")
 PartT = TypeVar("PartT")
 
-NO_GPU: Mapping[str, str] = {
-    "CUDA_VISIBLE_DEVICES": "",
-    "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
-}
-"""Environment of processes that fork, in which libraries find no GPU without a call of CUDA.
-
-A process that has called CUDA can't fork processes that use it. torch counts GPUs without CUDA by
-the second variable.
-"""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task(Generic[ResultT]):

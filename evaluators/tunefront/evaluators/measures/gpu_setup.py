@@ -222,17 +222,20 @@ def _architecture(text: str) -> tuple[str, str, bool]:
     return (found[1], found[2], bool(found[3])) if found else ("sm", "00", True)
 
 
-def toolchain(environment: Mapping[str, str] | None = None) -> Toolchain:
-    """Return what torch, AOTInductor and NCCL find here; imports torch.
+def toolchain(
+    environment: Mapping[str, str] | None = None, *, with_torch: bool = True
+) -> Toolchain:
+    """Return what torch, AOTInductor and NCCL find here.
 
     Args:
         environment: Environment variables; those of this process if None.
+        with_torch: Whether to import torch and report on it.
     """
     variables = os.environ if environment is None else environment
     compiler = shutil.which(variables.get("CXX", "g++"), path=variables.get("PATH")) or ""
     home = _cuda_home(variables)
     return Toolchain(
-        **_torch_facts(),
+        **(_torch_facts() if with_torch else {}),
         triton=_installed("triton"),
         compiler=compiler,
         cuda_home=home,

@@ -32,7 +32,8 @@ from tunefront.evaluators.isolation.process import Isolation
 from tunefront.evaluators.isolation.task import Task
 from tunefront.evaluators.measures.base import Measure
 from tunefront.evaluators.measures.builtin import BUILTIN_MEASURES
-from tunefront.evaluators.measures.memory import folder_mb
+from tunefront.evaluators.measures.gpu import Gpus
+from tunefront.evaluators.measures.gpu_memory import GPU_MEMORY
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.evaluators.statistics.timing import Timing, half_width
@@ -43,20 +44,18 @@ from tunefront.spaces import (
     Configuration,
     EvaluationError,
     Resources,
-    detect_hardware,
     resources_of,
 )
 
 from .base import Pipeline, RoundResult, RoundSettings
 from .products import Products
+from .room import gpu_needed_mb, keep_gpu_memory, kept_gpu_memory, needed_mb
 from .stage_runner import StageRunner
 from .tasks.describe import DescribeRequest, WorkloadDescription, describe
 from .workload import catalog_for
 
-ROOM = 3.0
-"""Estimated memory of a running candidate as a multiple of its files; a conservative guess."""
-ROOM_MB = 700.0
-"""Memory in MB for a runtime's libraries and buffers, for each target."""
+ALONE = "measured without the baseline: the GPU's memory does not hold both"
+"""Warning of a candidate that ran out of memory together with the baseline, and not alone."""
 
 
 class InferencePipeline(Pipeline):
@@ -138,6 +137,28 @@ class InferencePipeline(Pipeline):
     def _measure(
         self, run: StageRunner, own: Target, quality: Path, monitor: InterimRule
     ) -> Evaluation:
+        """Measure together with the baseline; alone if a GPU's memory did not hold both."""
+        beside = _baseline_target(run, own)
+        try:
+            found = self._measure_beside(run, own, beside, quality, monitor)
+        except EvaluationError as error:
+            if not beside or not own.resources.gpus or error.cause != "oom":
+                raise
+            found = self._measure_beside(run, own, [], quality, monitor)
+            found = replace(found, warnings=(*found.warnings, ALONE))
+        memory = found.measurements.get(GPU_MEMORY.name)
+        if own.resources.gpus and memory is not None:
+            keep_gpu_memory(run.store, run.settings, own.configuration, memory.value)
+        return found
+
+    def _measure_beside(
+        self,
+        run: StageRunner,
+        own: Target,
+        beside: Sequence[Target],
+        quality: Path,
+        monitor: InterimRule,
+    ) -> Evaluation:
         protocol = run.settings.protocol
 
         def found(interleaved: InterleavedRun) -> Evaluation:
@@ -150,7 +171,7 @@ class InferencePipeline(Pipeline):
         interim = InterimMonitor(found, monitor)
         interleaved = take_turns(
             run.settings,
-            [own, *_baseline_target(run, own)],
+            [own, *beside],
             run.isolation,
             run.log,
             suffice,
@@ -202,20 +223,24 @@ def _baseline_target(run: StageRunner, own: Target) -> list[Target]:
         return []
     if baseline["device"] != own.configuration["device"]:
         return []
-    reference = target_of(settings, baseline, run.isolation, run.log)
-    return [reference] if _fits([own, reference]) else []
+    reference = replace(target_of(settings, baseline, run.isolation, run.log), compared_only=True)
+    return [reference] if _fits(run, own, reference) else []
 
 
-def _fits(targets: Sequence[Target]) -> bool:
-    """Return whether all targets together fit into free memory, and into that of each GPU."""
+def _fits(run: StageRunner, own: Target, reference: Target) -> bool:
+    """Return whether two targets together fit into free memory, and GPU memory if it is used."""
     import psutil
 
-    needed = sum(c.replicas * ROOM * folder_mb(c.candidate) + ROOM_MB for c in targets)
-    if needed > psutil.virtual_memory().available / 2**20:
+    if needed_mb(own) + needed_mb(reference) > psutil.virtual_memory().available / 2**20:
         return False
-    each = sum(ROOM * folder_mb(c.candidate) / c.gpus + ROOM_MB for c in targets if c.gpus)
-    room = min((gpu.memory_mb for gpu in detect_hardware().gpus), default=0)  # leased alone
-    return each <= room
+    if not own.resources.gpus:
+        return True
+    free_mb = Gpus().free_mb(max(own.resources.gpus, reference.resources.gpus))
+    known = [
+        kept_gpu_memory(run.store, run.settings, target.configuration)
+        for target in (own, reference)
+    ]
+    return gpu_needed_mb(own, reference, *known) <= (free_mb or 0.0)
 
 
 def play_round(

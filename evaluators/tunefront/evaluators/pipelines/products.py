@@ -33,6 +33,7 @@ class Products:
         self._run = run
         self._settings = run.settings
         self._configuration = configuration
+        self._device = configuration.text("device")
         self._candidate_key = candidate_key(run.settings, configuration)
         self._model_key = model_key(run.settings, configuration)
 
@@ -68,18 +69,20 @@ class Products:
     def reference(self, cores: Sequence[int]) -> Path:
         """Return the folder of the unchanged module's quality and predictions.
 
-        It has the baseline's values of declared choices.
+        It has the baseline's values of declared choices, and runs on the baseline's device.
         """
         settings = self._settings
         configuration = (
             Configuration(settings.baseline) if settings.baseline else self._configuration
         )
+        device = configuration["device"]
         key = key_of(
             kind="reference",
             workload=settings.fingerprint,
             spec=content_of(settings.workload),
             environment=environment_of(detect_hardware()),
             declared=dict(declared_values(settings.workload, configuration)),
+            **({} if device == "cpu" else {"device": device}),
         )
 
         def task(folder: Path) -> Task[None]:
@@ -140,7 +143,7 @@ class Products:
             candidate=candidate,
             reference=reference,
             threads=len(cores),
-            outputs=self._run.store.path(outputs_key(self._model_key)),
+            outputs=self._run.store.path(outputs_key(self._model_key, self._device)),
             folder=folder,
             stopping=stopping,
         )

@@ -115,7 +115,10 @@ def test_a_machine_without_a_gpu_has_no_lines_and_one_with_gpus_has_their_format
     assert doctor_lines(laptop, catalog, without) == doctor_lines(laptop, catalog)
     assert "no GPU" in doctor_lines(laptop, catalog, without)[0]
     gpus = (Gpu(name="NVIDIA H100", memory_mb=81_559, capability=(9, 0)),)
-    lines = doctor_lines(replace(laptop, gpus=gpus), catalog, SETUP)
+    problems = ("GPU-b (T4) is left out: trials run on one kind of GPU, NVIDIA H100",)
+    here = replace(laptop, gpus=gpus, gpu_problems=problems)
+    lines = doctor_lines(here, catalog, SETUP)
+    assert f"--  {problems[0]}" in lines
     assert "ok  GPU driver   580.1, CUDA up to 13.0" in lines
     formats = lines[lines.index("number formats on the GPU:") + 1 :]
     assert formats[0].startswith("    torch        fp32 (none, ")

@@ -9,10 +9,29 @@ from tunefront.evaluators.runtimes.instructions import (
     TF32_ON_GPU,
     TRITON_ON_GPU,
 )
-from tunefront.spaces import NOT_QUANTIZED, TF32, Condition, Exclusion, Extension, Requirement
+from tunefront.spaces import (
+    NOT_QUANTIZED,
+    TF32,
+    Condition,
+    Context,
+    Exclusion,
+    Extension,
+    Requirement,
+    Rule,
+    Value,
+)
+
+from .requirements import lacking_on_gpu
 
 _QUANTIZED = Condition(choice="quantization_bits", test="<", operands=(NOT_QUANTIZED,))
 _FP16 = Condition(choice="precision", test="==", operands=("fp16",))
+
+
+def _compilable(context: Context, runtime: Value, device: Value) -> str | None:
+    """Return what the machine lacks to compile for its GPU; another rule demands the GPU itself."""
+    on_gpu = runtime == "inductor" and device == "cuda" and bool(context.hardware.gpus)
+    return lacking_on_gpu() if on_gpu else None
+
 
 EXTENSION = Extension(
     name="inductor",
@@ -39,6 +58,7 @@ EXTENSION = Extension(
         ),
         Exclusion(when=(_FP16, _QUANTIZED), reason="inductor does not quantize in fp16"),
     ),
+    rules=(Rule(name="compiler", choices=("runtime", "device"), reason=_compilable),),
     requires=(
         Requirement(distribution="torch"),
         Requirement(

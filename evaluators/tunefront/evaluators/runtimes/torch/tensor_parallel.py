@@ -26,9 +26,11 @@ from tunefront.evaluators.interfaces.torch_tensors import (
     switched_precision,
 )
 from tunefront.evaluators.runtimes.base import Deployment, Source
-from tunefront.evaluators.runtimes.number_format import tf32_lines
+from tunefront.evaluators.runtimes.device_copies import host_arrays
+from tunefront.evaluators.runtimes.run_script import tf32_lines
 from tunefront.evaluators.runtimes.weights import WeightStatistics, total
 from tunefront.evaluators.statistics.arrays import Array
+from tunefront.evaluators.workloads.modules import token_scores
 from tunefront.spaces import NOT_QUANTIZED, Configuration, EvaluationError, detect_hardware
 from tunefront.spaces.machine.topology import Core, by_node
 
@@ -113,7 +115,7 @@ class ShardedEndpoint(TensorEndpoint):
     def _answer(self, inputs: Inputs) -> Sequence[Array]:
         ids, mask = (torch.from_numpy(inputs[name]) for name in _INPUTS)
         _broadcast_shape((ids.shape[0], ids.shape[1]))
-        return [_forward(self._model, ids, mask, self._device).to("cpu").numpy()]
+        return host_arrays(_forward(self._model, ids, mask, self._device))
 
     def facts(self) -> Facts:
         """Read the properties from this rank's shards; `parameters` counts all ranks.
@@ -228,13 +230,14 @@ def _broadcast_shape(shape: tuple[int, int]) -> tuple[int, int]:
 
 def _forward(
     model: torch.nn.Module, ids: torch.Tensor, mask: torch.Tensor, device: torch.device
-) -> torch.Tensor:
+) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+    """Return the logits in fp32; on a GPU what is needed of them, as `ScoresModule` does."""
     dist.broadcast(ids, src=0)
     dist.broadcast(mask, src=0)
     ids, mask = ids.to(device), mask.to(device)
     with torch.no_grad():
         logits: torch.Tensor = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
-    return logits.float()
+        return logits.float() if device.type == "cpu" else token_scores(logits, ids, mask)
 
 
 def _serve(arguments: Sequence[str]) -> None:
@@ -296,13 +299,27 @@ def run(model, inputs):
     """One request in every process: arrays by name in, a list of arrays out."""
     given = {{name: torch.from_numpy(array).to(_device()) for name, array in inputs.items()}}
     with torch.no_grad():
-        return [model(**given, use_cache=False).logits.float().cpu().numpy()]
-
+{answer}
 
 def _device():
     rank = torch.distributed.get_rank()
     return "{device}" if "{device}" == "cpu" else "cuda:" + str(rank)
 '''
+
+
+_LOGITS = """\
+        return [model(**given, use_cache=False).logits.float().cpu().numpy()]
+"""
+_SCORES = """\
+        logits = model(**given, use_cache=False).logits.float()
+        following, known = (
+            torch.nn.functional.pad(given[name][:, 1:], (0, 1))
+            for name in ("input_ids", "attention_mask")
+        )
+        picked = logits.gather(-1, following.unsqueeze(-1)).squeeze(-1)
+        scores = (picked - logits.logsumexp(-1)) * known
+        return [scores.cpu().numpy(), logits.argmax(-1).cpu().numpy()]
+"""
 
 
 def sharded_deployment(configuration: Configuration) -> Deployment:
@@ -313,6 +330,7 @@ def sharded_deployment(configuration: Configuration) -> Deployment:
         threads=configuration.integer("threads"),
         device=device,
         tf32=tf32_lines(configuration),
+        answer=_LOGITS if device == "cpu" else _SCORES,
         backend="nccl" if device == "cuda" else "gloo",
         dtype=str(DTYPES[configuration.text("precision")]).removeprefix("torch."),
     )

@@ -23,7 +23,8 @@ def doctor_lines(hardware: Hardware, catalog: Catalog, setup: GpuSetup | None = 
     lines = [hardware.summary(), *_limit_lines(hardware)]
     lines += ["instruction sets: " + ", ".join(sorted(hardware.isa)), ""]
     if setup is not None and (found := gpu_lines(setup)):
-        lines += [*found, ""]
+        left_out = () if setup.problem else hardware.gpu_problems
+        lines += [*found, *(f"--  {problem}" for problem in left_out), ""]
     for name in catalog.names("runtime"):
         needed = [one for one in catalog.extension(name).requires if not one.when]
         missing = catalog.missing(name, hardware)
