@@ -588,10 +588,8 @@ def test_others_wait_until_a_trial_of_several_gpus_has_begun(
     narrow = started(own)
     assert not own.waiting()
     several = Resources(processes=4, threads=1, gpus=4)
-    single = Resources(processes=1, threads=1, gpus=1)
+    monkeypatch.setattr(own, "_resources", lambda configuration: several)
     wide = started(own)
-    needed = {narrow.configuration: single, wide.configuration: several}
-    monkeypatch.setattr(own, "_resources", needed.__getitem__)
     assert own.waiting()
     own.tell(narrow.number, evaluation())
     assert own.waiting()

@@ -102,6 +102,7 @@ class Runner:
         self.on_trial = on_trial
         self.on_start = on_start
         self.running: dict[int, Trial] = {}
+        self._wide: set[int] = set()  # the running trials of several GPUs
         self.on_event = on_event
         self.body = body
         self.unfinished: list[int] = []
@@ -138,6 +139,7 @@ class Runner:
         for number in found:
             result_file(self.results.parent, number).unlink()
         self.running.clear()
+        self._wide.clear()
         delete_stages(self.results.parent)
 
     def repeat_baseline(self) -> None:
@@ -301,6 +303,8 @@ class Runner:
 
     def _job(self, trial: Trial) -> Job:
         self.running[trial.number] = trial
+        if self._resources(trial.configuration).gpus > 1:
+            self._wide.add(trial.number)
         self.on_start(trial)
         experiment, left = self.study.experiment, self.stopping.seconds_left()
         return Job(
@@ -333,13 +337,7 @@ class Runner:
         baseline = self.study.baseline()
         if baseline is not None and baseline.status == "running" and 0 not in self.unfinished:
             return True
-        return any(map(self._waits_for_gpus, list(self.running.values())))
-
-    def _waits_for_gpus(self, trial: Trial) -> bool:
-        """Return whether a trial of several GPUs has been offered to Ray and has not begun."""
-        if self._resources(trial.configuration).gpus < 2:
-            return False
-        return stage_of(self.results.parent, trial.number) is None
+        return any(stage_of(self.results.parent, number) is None for number in self._wide)
 
     def tell(self, number: int, evaluation: Evaluation) -> None:
         """Record a trial's result, unless a full disk, a GPU or the deadline ended the trial."""
@@ -393,4 +391,5 @@ class Runner:
 
     def _remove_running(self, number: int) -> None:
         self.running.pop(number, None)
+        self._wide.discard(number)
         delete_stage(self.results.parent, number)

@@ -153,7 +153,10 @@ class Stopping:
         if state.trials and state.trials[0].status == "failed":
             return StopReason(cause="baseline failed", text=_baseline_text(state.trials))
         if state.broken >= BROKEN:
-            text = f"{BROKEN} trials in a row found a GPU broken or in use (see `tunefront doctor`)"
+            text = (
+                f"{BROKEN} trials in a row found a GPU broken or in use; check the GPUs with "
+                "`tunefront doctor`, then run the same command again"
+            )
             return StopReason(cause="device", text=text)
         if self.seconds_left() == 0:
             return StopReason(cause="deadline", text=f"{self.bounds} reached; raise it to continue")

@@ -280,7 +280,7 @@ HERE = pathlib.Path(__file__).parent
 def load():
     """This process's share of the model; the first of the processes is the one that speaks."""
     torch.set_num_threads({threads})
-{tf32}    torch.distributed.init_process_group("{backend}")
+{own_gpu}{tf32}    torch.distributed.init_process_group("{backend}")
     atexit.register(torch.distributed.destroy_process_group)
     if torch.distributed.get_rank() > 0:
         sys.stdout = open(os.devnull, "w")
@@ -307,6 +307,9 @@ def _device():
 '''
 
 
+_OWN_GPU = """\
+    torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+"""
 _LOGITS = """\
         return [model(**given, use_cache=False).logits.float().cpu().numpy()]
 """
@@ -329,6 +332,7 @@ def sharded_deployment(configuration: Configuration) -> Deployment:
         ranks=ranks,
         threads=configuration.integer("threads"),
         device=device,
+        own_gpu=_OWN_GPU if device == "cuda" else "",
         tf32=tf32_lines(configuration),
         answer=_LOGITS if device == "cpu" else _SCORES,
         backend="nccl" if device == "cuda" else "gloo",
