@@ -201,7 +201,7 @@ def test_mig_instances_are_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
         (
             {"compute_mode": pynvml.NVML_COMPUTEMODE_EXCLUSIVE_PROCESS},
             "GPU-1 is left out: its compute mode allows one process at a time, but a candidate is "
-            "measured beside the baseline (`nvidia-smi -c 0` allows several)",
+            "measured in turns with the baseline (`nvidia-smi -c 0` allows several)",
         ),
         (
             {"name": "NVIDIA T400", "memory_mb": 4096},

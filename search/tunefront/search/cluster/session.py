@@ -19,7 +19,7 @@ WORKER_ENVIRONMENT: Mapping[str, str] = {
 }
 """Environment variables by which Ray counts GPUs but leaves CUDA_VISIBLE_DEVICES as it is.
 
-GPUs are chosen by leases, over all searches of a machine, and each process sees those of its own.
+GPUs are chosen by leases, over all searches of a machine, and each process sees only those of its lease.
 Workers on the nodes of a cluster need them, too.
 """
 QUIET_ENVIRONMENT: Mapping[str, str] = {

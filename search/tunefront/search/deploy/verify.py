@@ -114,7 +114,7 @@ def _leased_gpus(manifest: Mapping[str, Any], on_wait: OnWait) -> Iterator[dict[
     configuration = manifest.get("configuration", {})
     ranks = int(configuration.get("tensor_parallel") or 1)
     on_gpus = configuration.get("device") == "cuda"
-    wanted = min(ranks, len(detect_hardware().gpus)) if on_gpus else 0  # without any it says so
+    wanted = min(ranks, len(detect_hardware().gpus)) if on_gpus else 0  # without any, a check fails
     lessee = Lessee.this_process("tunefront verify")
     with lease_gpus(wanted, lessee=lessee, on_wait=on_wait) as leased:
         names = ",".join(gpu.uuid for gpu in leased)

@@ -11,10 +11,10 @@ class GpuUse:
     """What a GPU does at the moment.
 
     Attributes:
-        used_mb: Its memory in use, in MB (2**20 bytes); 0 if it does not tell.
+        used_mb: Its memory in use, in MB (2**20 bytes); 0 if the driver does not report it.
         processes: Ids of the processes that use it; empty where they are hidden.
         utilization: Share of the driver's last sample, of up to a second, in which it worked; 0 if
-            it does not tell, as MIG instances do.
+            the driver does not report it, as for MIG instances.
     """
 
     used_mb: float = 0.0

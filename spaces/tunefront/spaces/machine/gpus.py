@@ -48,7 +48,7 @@ class FoundGpus:
 def find_gpus(machine_mb: int) -> FoundGpus:
     """Return the GPUs that NVML reports and CUDA_VISIBLE_DEVICES names.
 
-    A GPU that is lost, or does not tell its properties, is left out. So is one of another kind than
+    A GPU that is lost, or whose properties can't be read, is left out. So is one of another kind than
     the others, because times of different hardware are never compared: of several kinds, the one
     with the most memory in all counts.
 
@@ -94,8 +94,8 @@ def _gpu(nvml: Nvml, handle: object, driver: str, machine_mb: int) -> Gpu:
         raise _UnusableError("its compute mode prohibits every process (`nvidia-smi -c 0`)")
     if mode == nvml.NVML_COMPUTEMODE_EXCLUSIVE_PROCESS:
         raise _UnusableError(
-            "its compute mode allows one process at a time, but a candidate is measured beside the "
-            "baseline (`nvidia-smi -c 0` allows several)"
+            "its compute mode allows one process at a time, but a candidate is measured in turns with "
+            "the baseline (`nvidia-smi -c 0` allows several)"
         )
     major, minor = nvml.nvmlDeviceGetCudaComputeCapability(whole)
     return Gpu(
@@ -121,7 +121,7 @@ def _whole(nvml: Nvml, handle: object) -> object:
 
 
 def _memory_mb(nvml: Nvml, handle: object, machine_mb: int) -> int:
-    """Return the memory of a GPU in MB; the machine's if the GPU has none of its own."""
+    """Return the memory of a GPU in MB; the machine's if the GPU has no separate memory."""
     try:
         return int(nvml.nvmlDeviceGetMemoryInfo(handle).total) // 2**20
     except nvml.NVMLError as error:
@@ -151,7 +151,7 @@ def _cpus(nvml: Nvml, handle: object) -> frozenset[int]:
 
 
 def _name(nvml: Nvml, handle: object, place: int) -> str:
-    """Return a GPU's UUID, or its number among the visible ones if it does not tell."""
+    """Return a GPU's UUID, or its number among the visible ones if it can't be read."""
     try:
         return str(nvml.nvmlDeviceGetUUID(handle))
     except nvml.NVMLError:

@@ -23,7 +23,7 @@ READY_POLL_S = 0.02
 GRACE_S = 5.0
 """Seconds in which rank 0 must notice that another rank is lost, before its process is ended."""
 RANK_END_S = 60.0
-"""Seconds in which a rank must exit after it was told to."""
+"""Seconds in which a rank must exit after it was ordered to."""
 LINK_S = 1.0
 """Seconds after an error of rank 0 within which the loss of another rank explains it."""
 
@@ -51,7 +51,7 @@ class RankProcesses:
 
     @property
     def lost(self) -> bool:
-        """Whether a rank has exited before it was told to."""
+        """Whether a rank has exited before it was ordered to."""
         return self._lost is not None
 
     def wait_until_ready(self) -> None:
@@ -87,7 +87,7 @@ class RankProcesses:
             time.sleep(READY_POLL_S)
 
     def expect_end(self) -> None:
-        """Stop watching, before the ranks are told to exit."""
+        """Stop watching, before the ranks are ordered to exit."""
         if not self._ending.is_set():
             self._ending.set()
             os.close(self._wake)
