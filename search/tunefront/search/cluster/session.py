@@ -19,8 +19,8 @@ WORKER_ENVIRONMENT: Mapping[str, str] = {
 }
 """Environment variables by which Ray counts GPUs but leaves CUDA_VISIBLE_DEVICES as it is.
 
-GPUs are chosen by leases, over all searches of a machine, and each process sees only those of its lease.
-Workers on the nodes of a cluster need them, too.
+GPUs are chosen by leases, over all searches of a machine, and each process sees only those that it
+has. Workers on the nodes of a cluster need them, too.
 """
 QUIET_ENVIRONMENT: Mapping[str, str] = {
     "RAY_USAGE_STATS_ENABLED": "0",

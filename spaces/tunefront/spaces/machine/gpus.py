@@ -48,9 +48,9 @@ class FoundGpus:
 def find_gpus(machine_mb: int) -> FoundGpus:
     """Return the GPUs that NVML reports and CUDA_VISIBLE_DEVICES names.
 
-    A GPU that is lost, or whose properties can't be read, is left out. So is one of another kind than
-    the others, because times of different hardware are never compared: of several kinds, the one
-    with the most memory in all counts.
+    A GPU that is lost, or whose properties can't be read, is left out. So is one of another kind
+    than the others, because times of different hardware are never compared: of several kinds, the
+    one with the most memory in all counts.
 
     Args:
         machine_mb: Memory of the machine in MB, which some GPUs share.
@@ -94,8 +94,8 @@ def _gpu(nvml: Nvml, handle: object, driver: str, machine_mb: int) -> Gpu:
         raise _UnusableError("its compute mode prohibits every process (`nvidia-smi -c 0`)")
     if mode == nvml.NVML_COMPUTEMODE_EXCLUSIVE_PROCESS:
         raise _UnusableError(
-            "its compute mode allows one process at a time, but a candidate is measured in turns with "
-            "the baseline (`nvidia-smi -c 0` allows several)"
+            "its compute mode allows one process at a time, but a candidate is measured in turns "
+            "with the baseline (`nvidia-smi -c 0` allows several)"
         )
     major, minor = nvml.nvmlDeviceGetCudaComputeCapability(whole)
     return Gpu(
