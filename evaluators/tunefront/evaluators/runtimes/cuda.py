@@ -8,9 +8,9 @@ from tunefront.evaluators.interfaces.tensors import Inputs
 from tunefront.evaluators.interfaces.torch_tensors import tensors
 from tunefront.spaces import EvaluationError
 
-LEAST_ROWS = 17
+LEAST_INT8_ROWS = 17
 """Fewest rows that `torch._int_mm` multiplies on CUDA."""
-MULTIPLE = 8
+INT8_MULTIPLE = 8
 """CUDA multiplies int8 matrices whose inner dimension and columns are multiples of this."""
 
 
@@ -51,7 +51,7 @@ def check_cuda() -> None:
 def not_multiplied(module: torch.nn.Module, request: Inputs) -> list[str]:
     """Return the names of the linear layers that CUDA can't multiply in int8, in module order.
 
-    Their dimensions are no multiples of `MULTIPLE`, or they have fewer rows than `LEAST_ROWS` for a
+    Their dimensions are no multiples of `INT8_MULTIPLE`, or they have fewer rows than `LEAST_INT8_ROWS` for a
     single item, as a layer after the pooling of tokens has.
 
     Args:
@@ -64,9 +64,9 @@ def not_multiplied(module: torch.nn.Module, request: Inputs) -> list[str]:
         for name, part in module.named_modules()
         if isinstance(part, torch.nn.Linear)
         and (
-            part.in_features % MULTIPLE != 0
-            or part.out_features % MULTIPLE != 0
-            or rows.get(name, 0.0) < LEAST_ROWS
+            part.in_features % INT8_MULTIPLE != 0
+            or part.out_features % INT8_MULTIPLE != 0
+            or rows.get(name, 0.0) < LEAST_INT8_ROWS
         )
     ]
 
