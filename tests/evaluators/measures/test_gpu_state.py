@@ -80,14 +80,33 @@ def test_a_turn_in_which_others_use_the_gpu_is_disturbed() -> None:
 def test_values_that_the_driver_does_not_tell_are_left_out(
     clock: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    device = FakeGpu(
-        unsupported={"nvmlDeviceGetViolationStatus", "nvmlDeviceGetClockInfo"}, hidden=True
-    )
+    unsupported = {
+        "nvmlDeviceGetViolationStatus",
+        "nvmlDeviceGetCurrentClocksThrottleReasons",
+        "nvmlDeviceGetClockInfo",
+    }
+    device = FakeGpu(unsupported=unsupported, hidden=True)
     FakeNvml([device]).install(monkeypatch)
     reading = GpuState().start([1], [])
     reading.before_block()
     reading.after_block([BLOCK])
     assert reading.state() == {"gpu_temperature_c": 40, "gpu_processes": 0, "gpu_foreign": 0.0}
+
+
+def test_without_counters_the_ends_of_turns_count(
+    clock: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = FakeGpu(unsupported={"nvmlDeviceGetViolationStatus"})
+    FakeNvml([device]).install(monkeypatch)
+    reading = GpuState().start([1], [])
+    power = pynvml.nvmlClocksThrottleReasonSwPowerCap
+    for reasons in (0, power, pynvml.nvmlClocksThrottleReasonGpuIdle, power):
+        reading.before_block()
+        clock.now_s += 1.0
+        device.throttle_reasons = reasons
+        reading.after_block([BLOCK])
+    found = reading.state()
+    assert (found["gpu_power_throttled"], found["gpu_heat_throttled"]) == (0.5, 0.0)
 
 
 def test_a_candidate_without_a_gpu_has_no_state(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,9 @@ from tunefront.spaces.machine.visible_gpus import Nvml, visible_gpus
 from .processes import started_with
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+POWER_REASONS = ("SwPowerCap", "HwPowerBrakeSlowdown")
+HEAT_REASONS = ("SwThermalSlowdown", "HwThermalSlowdown", "HwSlowdown")
+"""Ends of the names of NVML's reasons for a reduced clock."""
 FoundT = TypeVar("FoundT")
 
 
@@ -28,6 +31,8 @@ class GpuConditions:
         power_ns: Time for which the clock was reduced for power, since the driver was loaded, of
             the GPU where it is longest.
         heat_ns: The same for heat.
+        power_now: Whether the clock of one of them is reduced for power now.
+        heat_now: The same for heat.
         processes: Other processes that have a context on one of them.
     """
 
@@ -35,6 +40,8 @@ class GpuConditions:
     temperature_c: float | None
     power_ns: float | None
     heat_ns: float | None
+    power_now: bool | None
+    heat_now: bool | None
     processes: int | None
 
 
@@ -135,6 +142,8 @@ class Gpus:
             temperature_c=max(heats, default=None),
             power_ns=self._reduced_ns("NVML_PERF_POLICY_POWER"),
             heat_ns=self._reduced_ns("NVML_PERF_POLICY_THERMAL"),
+            power_now=self._reduced_now(POWER_REASONS),
+            heat_now=self._reduced_now(HEAT_REASONS),
             processes=len(others) if listed else None,
         )
 
@@ -162,6 +171,13 @@ class Gpus:
     def _listed(self, handle: object) -> Sequence[Any]:
         listed: Sequence[Any] = self._nvml.nvmlDeviceGetComputeRunningProcesses(handle)
         return listed
+
+    def _reduced_now(self, reasons: Sequence[str]) -> bool | None:
+        """Return whether the clock of one of them is reduced for one of some reasons of NVML."""
+        nvml = self._nvml
+        bits = [int(getattr(nvml, f"nvmlClocksThrottleReason{name}", 0)) for name in reasons]
+        found = self._read(lambda gpu: int(nvml.nvmlDeviceGetCurrentClocksThrottleReasons(gpu)))
+        return any(now & bit for now in found for bit in bits) if found else None
 
     def _reduced_ns(self, policy: str) -> float | None:
         """Return the longest time for which a policy of NVML reduced the clock."""

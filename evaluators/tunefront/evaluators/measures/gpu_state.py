@@ -24,7 +24,7 @@ class GpuState(Measure):
       it has not fallen yet.
     * `gpu_temperature_c`: the highest.
     * `gpu_power_throttled`, `gpu_heat_throttled`: share of the turns' time for which the driver
-      held the clock down, by its counters.
+      held the clock down, by its counters; without these the share of turns at whose end it did.
     * `gpu_processes`: most processes of others on one of them at the end of a turn.
     * `gpu_foreign`: share of the GPU that others used, mean over the turns. A turn in which it is
       large counts as disturbed, like one on cores that others use.
@@ -50,7 +50,7 @@ class _GpuStateReading(Reading):
         self._span_s = self._start_s = 0.0
         self._since_us = 0
         self._before: GpuConditions | None = None
-        self._reduced_ns: dict[str, float] = {}
+        self._reduced_s: dict[str, float] = {}
 
     def watch(self, processes: Sequence[int]) -> None:
         """Read the GPUs of these processes, too; they are the candidate's."""
@@ -68,13 +68,19 @@ class _GpuStateReading(Reading):
             return
         own = self._own()
         now = self._gpus.conditions(own)
-        self._span_s += time.perf_counter() - self._start_s
-        for name, before, after in (
-            (POWER, self._before.power_ns, now.power_ns),
-            (HEAT, self._before.heat_ns, now.heat_ns),
+        span_s = time.perf_counter() - self._start_s
+        self._span_s += span_s
+        for name, before, after, reduced in (
+            (POWER, self._before.power_ns, now.power_ns, now.power_now),
+            (HEAT, self._before.heat_ns, now.heat_ns, now.heat_now),
         ):
             if before is not None and after is not None:
-                self._reduced_ns[name] = self._reduced_ns.get(name, 0.0) + after - before
+                seconds = (after - before) / 1e9
+            elif reduced is not None:
+                seconds = span_s * reduced
+            else:
+                continue
+            self._reduced_s[name] = self._reduced_s.get(name, 0.0) + seconds
         self._foreign.append(self._gpus.foreign_share(own, self._since_us))
         self._turns.append(now)
 
@@ -89,7 +95,7 @@ class _GpuStateReading(Reading):
         clocks = [one.clock_mhz for one in self._turns if one.clock_mhz is not None]
         heats = [one.temperature_c for one in self._turns if one.temperature_c is not None]
         others = [one.processes for one in self._turns if one.processes is not None]
-        found = {name: ns / 1e9 / self._span_s for name, ns in self._reduced_ns.items()}
+        found = {name: reduced / self._span_s for name, reduced in self._reduced_s.items()}
         if clocks:
             found[CLOCK] = float(median(clocks))
         if heats:
