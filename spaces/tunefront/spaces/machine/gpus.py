@@ -30,6 +30,11 @@ class Gpu:
     driver: str = ""
     cpus: frozenset[int] = frozenset()
 
+    @property
+    def partial(self) -> bool:
+        """Whether it is a MIG instance, a part of a GPU."""
+        return self.uuid.startswith("MIG-")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundGpus:
