@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test test-all test-emulated lint bench bench-answers bench-ask bench-search bench-staged bench-trust bench-wallclock soak clean
+.PHONY: setup demo test test-all test-emulated test-gpu lint bench bench-answers bench-ask bench-search bench-staged bench-trust bench-wallclock soak clean
 
 setup: .venv/.done
 
@@ -34,6 +34,12 @@ test-emulated: setup
 		qemu-x86_64 -cpu Haswell $(BIN)/python -m pytest \
 		tests/evaluators/runtimes/test_conformance_onnxruntime.py \
 		tests/evaluators/runtimes/test_conformance_openvino.py -k "not script"
+
+# What only a GPU can show, in eight minutes at most: run it on a quiet machine with one free GPU. The
+# measured values are in gpu-figures/figures.json. Without a GPU everything is skipped.
+test-gpu: setup
+	TUNEFRONT_GPU_FIGURES=$${TUNEFRONT_GPU_FIGURES:-gpu-figures} \
+		$(BIN)/python -m pytest -m gpu -p no:xdist -v tests/gpu
 
 lint: setup
 	$(BIN)/ruff check .

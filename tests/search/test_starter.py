@@ -8,7 +8,7 @@ import yaml
 from tests.processors import PROCESSORS, hardware_with
 
 from tunefront.search.experiment import starter
-from tunefront.spaces import Value
+from tunefront.spaces import Gpu, Value
 
 FP32 = ["fp32"]
 BOTH = ["fp32", "bf16"]
@@ -52,6 +52,58 @@ def test_quantization_methods_are_those_of_the_runtimes_that_are_installed(
     space = space_of(monkeypatch, tmp_path / "torch", "amx", torch="1")
     assert space["quantization_bits"] == [16, 8]
     assert space["quantization_method"] == ["dynamic", "rtn"]
+
+
+@pytest.mark.parametrize(
+    ("capability", "precisions", "baseline"),
+    [
+        ((9, 0), ["tf32", "bf16", "fp16"], "bf16"),
+        ((7, 5), ["fp32", "fp16"], "fp16"),
+    ],
+)
+def test_on_a_gpu_the_experiment_is_for_the_gpu(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capability: tuple[int, int],
+    precisions: list[str],
+    baseline: str,
+) -> None:
+    gpus = (Gpu(name="A", memory_mb=81_559, capability=capability),)
+    libraries = {"torch": "2.13.0", "torchao": "0.18", "openvino": "1", "nncf": "1"}
+    hardware = replace(hardware_with("amx"), gpus=gpus, libraries=libraries)
+    monkeypatch.setattr(starter, "detect_hardware", lambda: hardware)
+    path = tmp_path / "experiment.yaml"
+    starter.write_starter(path, task="causal-lm", model="model", data="data.jsonl")
+    written = yaml.safe_load(path.read_text())
+    assert written["space"] == {
+        "device": ["cuda"],
+        "runtime": ["torch", "inductor"],
+        "precision": precisions,
+        "quantization_bits": [16, 8],
+        "quantization_method": ["dynamic", "rtn"],
+        "batch_size": [1, 8, 32, 128, 512],
+    }
+    assert written["baseline"] == {
+        "device": "cuda",
+        "runtime": "torch",
+        "precision": baseline,
+        "batch_size": 1,
+    }
+    assert list(written["objectives"]) == ["throughput", "gpu_memory_mb", "perplexity"]
+
+
+def test_a_gpu_that_no_installed_runtime_can_use_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    gpus = (Gpu(name="A", memory_mb=81_559, capability=(9, 0)),)
+    alone = {"openvino": "1", "nncf": "1"}
+    hardware = replace(hardware_with("amx"), gpus=gpus, libraries=alone)
+    monkeypatch.setattr(starter, "detect_hardware", lambda: hardware)
+    path = tmp_path / "experiment.yaml"
+    starter.write_starter(path, task="causal-lm", model="model", data="data.jsonl")
+    written = yaml.safe_load(path.read_text())
+    assert "device" not in written["space"]
+    assert list(written["objectives"]) == ["throughput", "peak_memory_mb", "perplexity"]
 
 
 @pytest.mark.parametrize("path", ["a #1: b/model", "- x", "true", "12", "q\"uo'te", "\u6a21\n\x7f"])

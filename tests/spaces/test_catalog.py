@@ -144,12 +144,77 @@ def test_a_preset_lists_the_precisions_that_are_not_emulated(
 
 
 @pytest.mark.parametrize(("capability", "bf16"), [((7, 5), False), ((8, 0), True), ((9, 0), True)])
-def test_a_preset_for_gpus_has_bf16_where_all_of_them_have_it(
+def test_a_preset_for_gpus_has_bf16_and_tf32_where_all_of_them_have_them(
     capability: tuple[int, int], bf16: bool, context: Callable[..., Context]
 ) -> None:
     gpus = tuple(Gpu(name="A", memory_mb=1, capability=one) for one in ((9, 0), capability))
     found = preset_space("cuda-inference", CATALOG, context(gpus=gpus).hardware)
-    assert found["precision"] == (["fp32", "bf16", "fp16"] if bf16 else ["fp32", "fp16"])
+    assert found["precision"] == (["tf32", "bf16", "fp16"] if bf16 else ["fp32", "fp16"])
+
+
+@pytest.mark.parametrize("runtime", ["torch", "inductor"])
+def test_tf32_needs_a_gpu_that_has_it(runtime: str, context: Callable[..., Context]) -> None:
+    values: dict[str, Value] = {"runtime": runtime, "precision": "tf32"}
+    here = context(gpus=(Gpu(name="A", memory_mb=1, capability=(7, 5)),)).hardware
+    assert CATALOG.refusal(values, here) == (
+        "tf32 is arithmetic of NVIDIA GPUs; on a processor choose fp32"
+    )
+    values["device"] = "cuda"
+    assert CATALOG.refusal(values, here) == (
+        "this GPU has no TF32 arithmetic (compute capability below 8.0): it would compute in fp32"
+    )
+    newer = replace(here, gpus=(replace(here.gpus[0], capability=(8, 0)),))
+    assert CATALOG.refusal(values, newer) is None
+
+
+@pytest.mark.parametrize(
+    ("values", "older", "least", "reason"),
+    [
+        (
+            {"runtime": "inductor", "precision": "fp16"},
+            (6, 1),
+            (7, 0),
+            "Triton has no kernels for this GPU (compute capability below 7.0)",
+        ),
+        (
+            {"runtime": "torch", "quantization_bits": 8, "quantization_method": "dynamic"},
+            (7, 0),
+            (7, 5),
+            "this GPU has no int8 matrix products (compute capability below 7.5)",
+        ),
+        (
+            {"runtime": "inductor", "quantization_bits": 8, "quantization_method": "dynamic"},
+            (7, 0),
+            (7, 5),
+            "this GPU has no int8 matrix products (compute capability below 7.5)",
+        ),
+    ],
+)
+def test_a_claim_on_a_gpu_needs_its_capability(
+    values: dict[str, Value],
+    older: tuple[int, int],
+    least: tuple[int, int],
+    reason: str,
+    context: Callable[..., Context],
+) -> None:
+    for capability, expected in ((older, reason), (least, None)):
+        here = context(gpus=(Gpu(name="A", memory_mb=1, capability=capability),)).hardware
+        assert CATALOG.refusal({**values, "device": "cuda"}, here) == expected
+
+
+def test_inductor_computes_in_fp16_on_gpus_only(context: Callable[..., Context]) -> None:
+    values: dict[str, Value] = {"runtime": "inductor", "precision": "fp16"}
+    here = context().hardware
+    assert CATALOG.refusal({**values, "device": "cuda"}, here) is None
+    assert CATALOG.refusal(values, here) == "inductor computes in fp16 on GPUs only"
+    quantized = {**values, "device": "cuda", "quantization_bits": 8}
+    assert CATALOG.refusal(quantized, here) == "inductor does not quantize in fp16"
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_other_runtimes_refuse_tf32(runtime: str, context: Callable[..., Context]) -> None:
+    found = CATALOG.refusal({"runtime": runtime, "precision": "tf32"}, context().hardware)
+    assert found is not None and found.startswith(f"{runtime} does not support precision tf32")
 
 
 @pytest.mark.parametrize("preset", [name for name in PRESETS if name.startswith("cpu")])

@@ -4,11 +4,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
+import pynvml
 import pytest
+from tests.evaluators.measures.fake_nvml import FakeGpu, FakeNvml
 
 from tunefront.spaces import Gpu, Hardware, detect_hardware, hardware
 from tunefront.spaces.hardware import LIBRARIES, offered_cores
@@ -16,7 +19,6 @@ from tunefront.spaces.machine.control_groups import Limits
 
 MachineOf = Callable[..., Hardware]
 GPU = Gpu(name="A", memory_mb=1024, capability=(8, 0))
-FOUND = [Gpu(name=f"GPU {i}", memory_mb=1000 + i, capability=(8, i)) for i in range(3)]
 
 
 @pytest.mark.parametrize(
@@ -44,11 +46,21 @@ def test_libraries_and_memory_are_no_part_of_the_fingerprint(
     assert machine(**change).fingerprint == machine().fingerprint
 
 
+def test_the_fingerprint_depends_on_the_kind_of_gpus_and_not_on_their_number(
+    machine: MachineOf,
+) -> None:
+    other = replace(GPU, uuid="GPU-1", driver="580", cpus=frozenset({1}))
+    one = machine(gpus=(GPU,)).fingerprint
+    assert machine(gpus=(GPU, other)).fingerprint == one
+    assert machine(gpus=(replace(GPU, name="B"),)).fingerprint != one
+
+
 def test_the_summary_is_one_line_for_people(machine: MachineOf) -> None:
     assert machine().summary() == "Made-up CPU, 16 cores, 64 GiB, Made-up GPU"
     assert machine(gpus=()).summary() == "Made-up CPU, 16 cores, 64 GiB, no GPU"
     assert machine(gpus=(GPU, GPU)).summary().endswith(" GiB, 2 x A")
-    assert machine(gpus=(GPU, *FOUND[:1], GPU)).summary().endswith(" GiB, 2 x A, GPU 0")
+    other = replace(GPU, name="B")
+    assert machine(gpus=(GPU, other, GPU)).summary().endswith(" GiB, 2 x A, B")
     assert machine(cores=1).summary().startswith("Made-up CPU, 1 core, ")
     assert machine(physical_cores=8).summary().startswith("Made-up CPU, 16 cores (8 physical), ")
 
@@ -90,7 +102,7 @@ def test_this_machine_is_looked_at_once() -> None:
 
 def test_the_installed_libraries_are_found_with_their_versions() -> None:
     found = detect_hardware().libraries
-    assert set(found) <= set(LIBRARIES)
+    assert set(found) - {"nvidia-driver"} <= set(LIBRARIES)
     assert found["torch"] == version("torch")
 
 
@@ -122,34 +134,16 @@ def test_cores_that_this_process_may_not_use_do_not_count() -> None:
     assert done.stdout == "1\n"
 
 
-@pytest.fixture
-def three_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A driver that knows three GPUs: the suite runs where there are none."""
-
-    def by_index(index: int) -> Gpu:
-        if index >= len(FOUND):
-            raise RuntimeError("invalid argument")
-        return FOUND[index]
-
-    def mig_mode(gpu: Gpu) -> list[int]:
-        raise RuntimeError("not supported")
-
-    driver = SimpleNamespace(
-        NVMLError=RuntimeError,
-        nvmlInit=lambda: None,
-        nvmlShutdown=lambda: None,
-        nvmlDeviceGetCount=lambda: len(FOUND),
-        nvmlDeviceGetHandleByIndex=by_index,
-        nvmlDeviceGetUUID=lambda gpu: f"GPU-{gpu.memory_mb}",
-        nvmlDeviceGetMigMode=mig_mode,
-        nvmlDeviceGetName=lambda gpu: gpu.name,
-        nvmlDeviceGetMemoryInfo=lambda gpu: SimpleNamespace(total=gpu.memory_mb * 2**20),
-        nvmlDeviceGetCudaComputeCapability=lambda gpu: list(gpu.capability),
-    )
-    monkeypatch.setitem(sys.modules, "pynvml", driver)
+def found_gpus(
+    monkeypatch: pytest.MonkeyPatch, *gpus: FakeGpu, visible: str | None = None
+) -> Hardware:
+    FakeNvml(gpus).install(monkeypatch, visible)
+    return detect_hardware.__wrapped__()
 
 
-@pytest.mark.usefixtures("three_gpus")
+THREE = [FakeGpu(uuid=f"GPU-{i}", cpus=range(64 * i, 64 * i + 2)) for i in range(3)]
+
+
 @pytest.mark.parametrize(
     ("visible", "places"),
     [
@@ -159,52 +153,88 @@ def three_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
         ("2,0", [2, 0]),
         ("1, 2", [1, 2]),
         ("0,7", [0]),
-        ("GPU-1002", [2]),
+        ("GPU-2", [2]),
     ],
 )
 def test_only_visible_gpus_count(
     monkeypatch: pytest.MonkeyPatch, visible: str | None, places: list[int]
 ) -> None:
-    if visible is None:
-        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    else:
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert detect_hardware.__wrapped__().gpus == tuple(FOUND[i] for i in places)
+    found = found_gpus(monkeypatch, *THREE, visible=visible)
+    assert [gpu.uuid for gpu in found.gpus] == [f"GPU-{i}" for i in places]
+    assert found.gpu_problems == ()
 
 
-def test_a_mig_instance_is_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Name and memory are its own; the capability is that of the whole GPU."""
-
-    def capability(gpu: str) -> list[int]:
-        if gpu != "whole":
-            raise RuntimeError("not supported")
-        return [9, 0]
-
-    def mig_mode(gpu: str) -> list[int]:
-        raise RuntimeError("not supported")
-
-    driver = SimpleNamespace(
-        NVMLError=RuntimeError,
-        nvmlInit=lambda: None,
-        nvmlShutdown=lambda: None,
-        nvmlDeviceGetCount=lambda: 1,
-        nvmlDeviceGetHandleByUUID=lambda uuid: uuid,
-        nvmlDeviceGetMigMode=mig_mode,
-        nvmlDeviceGetName=lambda gpu: f"A100 {gpu}",
-        nvmlDeviceGetMemoryInfo=lambda gpu: SimpleNamespace(total=5000 * 2**20),
-        nvmlDeviceGetCudaComputeCapability=capability,
-        nvmlDeviceGetDeviceHandleFromMigDeviceHandle=lambda gpu: "whole",
+def test_a_gpu_is_described_by_what_the_driver_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sysconf", lambda name, get=os.sysconf: max(get(name), 256))
+    found = found_gpus(monkeypatch, *THREE)
+    assert found.gpus[1] == Gpu(
+        name="NVIDIA H100 80GB HBM3",
+        memory_mb=81559,
+        capability=(9, 0),
+        uuid="GPU-1",
+        driver="575.57.08",
+        cpus=frozenset({64, 65}),
     )
-    monkeypatch.setitem(sys.modules, "pynvml", driver)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-1")
-    expected = Gpu(name="A100 MIG-1", memory_mb=5000, capability=(9, 0))
-    assert detect_hardware.__wrapped__().gpus == (expected,)
+    assert found.libraries["nvidia-driver"] == "575.57.08"
+
+
+def test_mig_instances_are_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Name and memory are their own; capability and CPUs are those of the whole GPU."""
+    parts = [FakeGpu(uuid=f"MIG-{i}", name="H100 MIG 1g.10gb", memory_mb=9856) for i in range(2)]
+    whole = FakeGpu(instances=parts, cpus=(0, 1))
+    found = found_gpus(monkeypatch, whole)
+    assert [gpu.uuid for gpu in found.gpus] == ["MIG-0", "MIG-1"]
+    assert {gpu.memory_mb for gpu in found.gpus} == {9856}
+    assert {gpu.capability for gpu in found.gpus} == {(9, 0)}
+    assert {gpu.cpus for gpu in found.gpus} == {frozenset({0, 1})}
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"lost": True}, "GPU 1 is left out: GPU is lost"),
+        ({"unsupported": {"nvmlDeviceGetName"}}, "GPU-1 is left out: Not Supported"),
+        (
+            {"compute_mode": pynvml.NVML_COMPUTEMODE_PROHIBITED},
+            "GPU-1 is left out: its compute mode prohibits every process (`nvidia-smi -c 0`)",
+        ),
+        (
+            {"compute_mode": pynvml.NVML_COMPUTEMODE_EXCLUSIVE_PROCESS},
+            "GPU-1 is left out: its compute mode allows one process at a time, but a candidate is "
+            "measured in turns with the baseline (`nvidia-smi -c 0` allows several)",
+        ),
+        (
+            {"name": "NVIDIA T400", "memory_mb": 4096},
+            "GPU-1 (NVIDIA T400) is left out: trials run on one kind of GPU, NVIDIA H100 80GB HBM3;"
+            " name it in CUDA_VISIBLE_DEVICES to use it instead",
+        ),
+    ],
+)
+def test_a_gpu_that_can_not_be_used_is_left_out_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], problem: str
+) -> None:
+    gpus = [FakeGpu(uuid="GPU-0"), FakeGpu(**{"uuid": "GPU-1", **change}), FakeGpu(uuid="GPU-2")]
+    found = found_gpus(monkeypatch, *gpus)
+    assert [gpu.uuid for gpu in found.gpus] == ["GPU-0", "GPU-2"]
+    assert found.gpu_problems == (problem,)
+
+
+def test_a_gpu_without_memory_of_its_own_has_the_machine_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = found_gpus(monkeypatch, FakeGpu(unsupported={"nvmlDeviceGetMemoryInfo"}))
+    assert [gpu.memory_mb for gpu in found.gpus] == [found.memory_mb]
+
+
+def test_properties_that_the_driver_does_not_tell_have_defaults(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hidden = {"nvmlDeviceGetComputeMode", "nvmlDeviceGetCpuAffinityWithinScope"}
+    [gpu] = found_gpus(monkeypatch, FakeGpu(unsupported=hidden)).gpus
+    assert gpu.cpus == frozenset()
 
 
 def test_without_a_driver_there_are_no_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_driver() -> None:
-        raise RuntimeError("the driver is not loaded")
-
-    driver = SimpleNamespace(NVMLError=RuntimeError, nvmlInit=no_driver)
-    monkeypatch.setitem(sys.modules, "pynvml", driver)
-    assert detect_hardware.__wrapped__().gpus == ()
+    FakeNvml(init_error=pynvml.NVML_ERROR_DRIVER_NOT_LOADED).install(monkeypatch)
+    found = detect_hardware.__wrapped__()
+    assert found.gpus == ()
+    assert found.gpu_problems == ("NVML does not work: Driver Not Loaded",)
+    assert "nvidia-driver" not in found.libraries

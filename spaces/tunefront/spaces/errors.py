@@ -12,9 +12,14 @@ FailureCause = Literal[
     "invalid output",
     "not applied",
     "disk full",
+    "device",
     "exception",
 ]
-"""Causes of a failed trial; recorded with the trial."""
+"""Causes of a failed trial; recorded with the trial.
+
+`device`: the GPU is broken, lost or busy, or can't be used from this process; nothing follows for
+the configuration.
+"""
 
 
 class TunefrontError(Exception):

@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import cast
 
 from .machine.control_groups import Limits, control_group_limits
+from .machine.gpus import Gpu, find_gpus
 from .machine.topology import CPUS, physical_cores, whole_cores, within_quota
-from .machine.visible_gpus import Nvml, visible_gpus
 
 LIBRARIES = (
     "torch",
@@ -27,6 +26,7 @@ LIBRARIES = (
     "nncf",
     "tokenizers",
     "numpy",
+    "triton",
     "tunefront",
 )
 """Libraries that determine what can run and what comes out, by distribution name."""
@@ -34,18 +34,23 @@ LIBRARIES = (
 VARIABLES = (
     "ATEN_",
     "CUBLAS_",
+    "CUDA_LAUNCH_BLOCKING",
     "DNNL_",
     "GOMP_",
     "KMP_",
     "LD_PRELOAD",
     "MALLOC_",
     "MKL_",
+    "NCCL_",
     "NVIDIA_TF32_OVERRIDE",
     "OMP_",
     "ONEDNN_",
     "OPENVINO_",
     "ORT_",
+    "PYTORCH_ALLOC_CONF",
+    "PYTORCH_CUDA_ALLOC_CONF",
     "TORCHINDUCTOR_",
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
 )
 """Beginnings of environment variables by which libraries choose kernels, memory and threads."""
 _WITHOUT_EFFECT = frozenset(
@@ -53,6 +58,8 @@ _WITHOUT_EFFECT = frozenset(
         "KMP_DUPLICATE_LIB_OK",  # set by scikit-learn when it is imported
         "KMP_INIT_AT_FORK",  # likewise
         "MKL_NUM_THREADS",  # the number of threads is a choice
+        "NCCL_DEBUG",
+        "NCCL_DEBUG_FILE",
         "OMP_NUM_THREADS",  # likewise; Ray sets it
         "TORCHINDUCTOR_CACHE_DIR",
         "TORCHINDUCTOR_COMPILE_THREADS",
@@ -77,15 +84,6 @@ INSTRUCTION_SETS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gpu:
-    """A GPU: its name, its memory in MB, its CUDA compute capability."""
-
-    name: str
-    memory_mb: int
-    capability: tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Hardware:
     """A machine, described by the properties that optimization choices depend on.
 
@@ -97,8 +95,10 @@ class Hardware:
         physical_cores: Number of physical cores among them; None if there are no hyperthreads.
         limits: Limits of the control groups, which `cores` and `memory_mb` respect.
         isa: Instruction sets that matter for low precision.
-        gpus: The visible GPUs.
-        libraries: Versions of the installed libraries, by distribution name.
+        gpus: The visible GPUs that trials can use, all of one kind.
+        gpu_problems: Why other GPUs can't be used, a text each; and why none is found.
+        libraries: Versions of the installed libraries, by distribution name; that of the GPUs'
+            driver as `nvidia-driver`.
         variables: Environment variables that libraries read; see `VARIABLES`.
     """
 
@@ -109,13 +109,19 @@ class Hardware:
     limits: Limits = Limits()
     isa: frozenset[str] = frozenset()
     gpus: tuple[Gpu, ...] = ()
+    gpu_problems: tuple[str, ...] = ()
     libraries: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     variables: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def fingerprint(self) -> str:
-        """An id of the kind of machine; measurements of different fingerprints are never mixed."""
-        parts = [self.cpu, str(self.cores), *sorted(self.isa), *(gpu.name for gpu in self.gpus)]
+        """An id of the kind of machine; measurements of different fingerprints are never mixed.
+
+        It depends on the kind of the GPUs and not on their number, so that what one process makes
+        is found by another one that sees fewer of them.
+        """
+        kinds = sorted({gpu.name for gpu in self.gpus})
+        parts = [self.cpu, str(self.cores), *sorted(self.isa), *kinds]
         if self.physical_cores is not None:
             parts.append(f"{self.physical_cores} physical cores")
         return hashlib.sha256("|".join(parts).encode()).hexdigest()[:12]
@@ -172,38 +178,6 @@ def _memory_mb(limit: int | None) -> int:
     return total if limit is None else min(total, limit)
 
 
-def _gpus() -> tuple[Gpu, ...]:
-    """Return the GPUs that NVML reports and CUDA_VISIBLE_DEVICES names; none without a driver."""
-    import pynvml
-
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return ()
-    nvml = cast(Nvml, pynvml)
-    try:
-        return tuple(
-            Gpu(
-                name=str(pynvml.nvmlDeviceGetName(handle)),
-                memory_mb=int(pynvml.nvmlDeviceGetMemoryInfo(handle).total) // 2**20,
-                capability=_capability(nvml, handle),
-            )
-            for handle in visible_gpus(nvml)
-        )
-    finally:
-        pynvml.nvmlShutdown()
-
-
-def _capability(nvml: Nvml, handle: object) -> tuple[int, int]:
-    """Return the compute capability of a GPU, or of the GPU that a MIG instance is a part of."""
-    try:
-        major, minor = nvml.nvmlDeviceGetCudaComputeCapability(handle)
-    except nvml.NVMLError:
-        whole = nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(handle)
-        major, minor = nvml.nvmlDeviceGetCudaComputeCapability(whole)
-    return int(major), int(minor)
-
-
 def _libraries() -> dict[str, str]:
     versions: dict[str, str] = {}
     for name in LIBRARIES:
@@ -229,15 +203,19 @@ def detect_hardware() -> Hardware:
     cpus = os.sched_getaffinity(0)
     limits = control_group_limits()
     cores, physical = offered_cores(cpus, limits)
+    memory_mb = _memory_mb(limits.memory_mb)
+    found = find_gpus(memory_mb)
+    driver = {"nvidia-driver": found.gpus[0].driver} if found.gpus else {}
     return Hardware(
         cpu=name,
         cores=cores,
-        memory_mb=_memory_mb(limits.memory_mb),
+        memory_mb=memory_mb,
         physical_cores=physical if physical < cores else None,
         limits=limits,
         isa=isa,
-        gpus=_gpus(),
-        libraries=MappingProxyType(_libraries()),
+        gpus=found.gpus,
+        gpu_problems=found.problems,
+        libraries=MappingProxyType({**_libraries(), **driver}),
         variables=MappingProxyType(_variables()),
     )
 

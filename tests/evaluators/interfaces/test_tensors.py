@@ -9,7 +9,7 @@ import pytest
 from tunefront.evaluators.interfaces.builtin import RequestSet
 from tunefront.evaluators.interfaces.endpoint import Facts
 from tunefront.evaluators.interfaces.load import Load
-from tunefront.evaluators.interfaces.tensors import Inputs, TensorEndpoint, Tensors
+from tunefront.evaluators.interfaces.tensors import TOLERANCE, Inputs, TensorEndpoint, Tensors
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.spaces import EvaluationError, ExportError
 
@@ -71,9 +71,9 @@ def test_an_output_that_is_not_finite_is_an_error(value: float) -> None:
 def test_outputs_are_compared_by_their_largest_difference(
     now: Array, precision: str, holds: bool
 ) -> None:
-    assert TENSORS.compare(RECORDED, [now], precision).holds is holds
+    assert TENSORS.compare(RECORDED, [now], TOLERANCE[precision]).holds is holds
 
 
 def test_another_number_of_outputs_is_a_difference() -> None:
-    found = TENSORS.compare(RECORDED, [], "fp32")
+    found = TENSORS.compare(RECORDED, [], TOLERANCE["fp32"])
     assert (found.holds, found.detail) == (False, "0 outputs, recorded 1")

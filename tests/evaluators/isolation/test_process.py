@@ -169,7 +169,9 @@ def test_the_imports_of_a_fork_server_are_not_the_step_s_time(
 ) -> None:
     child = Child(task, tmp_path, 900.0)
     assert child._deadline(100.0) == 1000.0
-    child._note(0, {"pid": 1})
+    child._note(0, {"pid": 1, "started": False})
+    assert child._started_at is None
+    child._note(0, {"pid": 1, "started": True})
     assert child._started_at is not None
     assert child._deadline(100.0) == child._started_at + task.timeout_s
     later = child._started_at + 50.0

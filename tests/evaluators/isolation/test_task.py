@@ -101,6 +101,24 @@ def test_cores_are_shared_out_in_equal_parts() -> None:
     assert [few.cores_of(rank) for rank in range(2)] == [[4], [4]]
 
 
+def test_gpus_are_shared_out_as_cores_are() -> None:
+    task = replace(meeting(Path("/nowhere"), 2), devices=("GPU-a", "GPU-b", "GPU-c", "GPU-d"))
+    assert [task.devices_of(rank) for rank in range(2)] == [("GPU-a", "GPU-b"), ("GPU-c", "GPU-d")]
+    seen = [task.environment_of(rank, Path("met"))["CUDA_VISIBLE_DEVICES"] for rank in range(2)]
+    assert seen == ["GPU-a,GPU-b", "GPU-c,GPU-d"]
+    one = replace(task, devices=("MIG-a",))
+    assert [one.devices_of(rank) for rank in range(2)] == [("MIG-a",), ("MIG-a",)]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_task_without_gpus_sees_none_whatever_its_environment(processes: int) -> None:
+    set_otherwise = {"CUDA_VISIBLE_DEVICES": "0", "ELSE": "kept"}
+    task = replace(meeting(Path("/nowhere"), processes), environment=set_otherwise)
+    found = task.environment_of(0, Path("met"))
+    assert (found["CUDA_VISIBLE_DEVICES"], found["ELSE"]) == ("", "kept")
+    assert found["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+
+
 @pytest.mark.parametrize(
     ("how", "cause", "message"),
     [

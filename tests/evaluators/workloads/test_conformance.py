@@ -377,7 +377,9 @@ def test_an_architecture_is_a_known_word_and_a_custom_workloads_only(
         replace(classifier_spec, architecture="decoder")
 
 
-def test_the_module_can_be_exported_and_its_batch_may_vary(case: Case) -> None:
+def test_the_module_can_be_exported_its_batch_may_vary_and_it_moves_to_a_gpu(case: Case) -> None:
+    from tests.evaluators.fake_cuda import runs_on_fake_gpu
+
     from tunefront.evaluators.runtimes.export_program import export_program
 
     source = Source(
@@ -387,8 +389,10 @@ def test_the_module_can_be_exported_and_its_batch_may_vary(case: Case) -> None:
         shared=lambda name, make: Path(),
         hardware=detect_hardware(),
     )
-    exported = export_program(case.module, source).module()
+    program = export_program(case.module, source)
+    exported = program.module()
     for batch_size in (1, 2, 7):
         request = case.workload.requests(batch_size, 1)[0]
         wanted = case.run(request)[0]
         np.testing.assert_allclose(forward(exported, request).numpy(), wanted, rtol=1e-4, atol=1e-5)
+    runs_on_fake_gpu(program, case.workload.requests(3, 1)[0])

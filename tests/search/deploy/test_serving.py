@@ -26,9 +26,9 @@ VERSIONS = {
 }
 
 
-def deployment(runtime: str, ranks: int = 1) -> Deployment:
+def deployment(runtime: str, ranks: int = 1, device: str = "cpu") -> Deployment:
     catalog = builtin_catalog()
-    values = catalog.complete({"runtime": runtime, "tensor_parallel": ranks})
+    values = catalog.complete({"runtime": runtime, "tensor_parallel": ranks, "device": device})
     record = CandidateRecord(
         configuration=catalog.up_to(values, "runtime"),
         settings={"options": {}},
@@ -82,6 +82,18 @@ def test_torch_comes_from_where_its_build_is() -> None:
 def test_compiled_code_gets_its_openmp() -> None:
     assert any("libgomp1" in line for line in written("inductor")["RUN"])
     assert not any("libgomp1" in line for line in written("torch")["RUN"])
+
+
+@pytest.mark.parametrize("runtime", ["torch", "inductor"])
+def test_a_container_gets_the_gpus_that_the_model_needs(runtime: str) -> None:
+    for device, needed in (("cuda", True), ("cpu", False)):
+        deployed = deployment(runtime, device=device)
+        text, readme = dockerfile(deployed, VERSIONS, "mine"), serving_text(deployed)
+        assert ("docker run --rm --gpus all -p" in text) is needed
+        assert ("docker run --rm --gpus all -p" in readme) is needed
+        assert ("NVIDIA Container Toolkit" in readme) is needed
+    compiled = serving_text(deployment("inductor", device="cuda"))
+    assert "compiled for the processor and the kind of GPU above" in compiled
 
 
 def test_versions_are_those_installed_here() -> None:

@@ -8,9 +8,10 @@ import pytest
 from tunefront.evaluators import QualitySample, WorkloadDescription
 from tunefront.search import Experiment
 from tunefront.search.experiment.evaluation_settings import settings_of
+from tunefront.search.run import preflight
 from tunefront.search.run.events import DataScarce, Event, WorkloadNoted
-from tunefront.search.run.preflight import check_workload
-from tunefront.spaces import ExperimentError
+from tunefront.search.run.preflight import check_gpus, check_workload
+from tunefront.spaces import ExperimentError, Gpu, MachineError, detect_hardware
 
 BATCH_OF_ONE = "baseline.batch_size=1"
 Load = Callable[..., Experiment]
@@ -156,3 +157,32 @@ def test_of_a_custom_model_the_requests_are_named(
         note="pruning and static quantization learn from the first 32 items of m:inputs; quality "
         "should be evaluated on others"
     )
+
+
+@pytest.mark.parametrize(
+    ("gpus", "overrides", "checked"),
+    [
+        (1, ("space.device=[cpu, cuda]",), True),
+        (1, (), False),
+        (0, ("space.device=[cpu, cuda]",), False),
+    ],
+)
+def test_gpus_are_checked_where_trials_use_them(
+    load: Load,
+    monkeypatch: pytest.MonkeyPatch,
+    gpus: int,
+    overrides: tuple[str, ...],
+    checked: bool,
+) -> None:
+    gpu = Gpu(name="Made-up GPU", memory_mb=1, capability=(9, 0), uuid="GPU-0")
+    hardware = replace(detect_hardware(), gpus=(gpu,) * gpus)
+    monkeypatch.setattr(preflight, "detect_hardware", lambda: hardware)
+    monkeypatch.setattr(preflight, "gpu_problems", lambda names, *_: [f"{names} busy", "b"])
+    experiment = load(*overrides)
+    if checked:
+        with pytest.raises(MachineError, match=r"trials on GPUs can't run: \('GPU-0',\) busy; b"):
+            check_gpus(experiment)
+    else:
+        check_gpus(experiment)
+    monkeypatch.setattr(preflight, "gpu_problems", lambda *_: [])
+    check_gpus(experiment)

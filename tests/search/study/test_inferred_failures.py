@@ -63,6 +63,7 @@ def test_out_of_memory_rules_out_what_needs_more_of_the_same_candidate(failed: F
         (["crash"], False),
         (["crash", "exception"], True),
         (["disk full"], False),
+        (["device", "device"], False),
     ],
 )
 @pytest.mark.parametrize("stage", ["build", "quality"])

@@ -12,8 +12,9 @@ from tunefront.evaluators.exports.verification import Check
 from tunefront.search import Experiment, Limit, Trial, result_of
 from tunefront.search.deploy.verify import Verification
 from tunefront.search.study.confirmation import Confirmation
+from tunefront.search.terminal.doctor.machine import doctor_lines
 from tunefront.search.terminal.listings import verification_table
-from tunefront.search.terminal.plan import doctor_lines, plan_lines
+from tunefront.search.terminal.plan import plan_lines
 from tunefront.search.terminal.result import (
     failure_lines,
     miss_lines,

@@ -1,61 +1,34 @@
-"""CUDA_VISIBLE_DEVICES by index, UUID and MIG instance, on a made-up driver."""
+"""CUDA_VISIBLE_DEVICES by index, UUID and MIG instance, on a stand-in for the driver."""
 
-from types import SimpleNamespace
 from typing import cast
 
 import pytest
+from tests.evaluators.measures.fake_nvml import FakeGpu, FakeNvml
 
 from tunefront.spaces.machine.visible_gpus import Nvml, visible_gpus
 
 UUIDS = ("GPU-aa11-0", "GPU-ab22-1", "GPU-cc33-2")
 
 
-class NotFoundError(Exception):
-    """NVML's."""
-
-
-def driver(split: int | None = None, instances: tuple[int, ...] = (1, 3)) -> Nvml:
-    """Three GPUs, one of which may be split into MIG instances at these indices."""
-
-    def by_index(index: int) -> str:
-        if index >= len(UUIDS):
-            raise NotFoundError
-        return UUIDS[index]
-
-    def by_uuid(uuid: str) -> str:
-        if uuid not in {*UUIDS, *(f"MIG-{i}" for i in instances), "MIG-GPU-cc33-2/1/0"}:
-            raise NotFoundError
-        return uuid
-
-    def mode(handle: str) -> list[int]:
-        if handle.startswith("MIG-"):
-            raise NotFoundError
-        return [int(split is not None and handle == UUIDS[split]), 0]
-
-    def instance(handle: str, index: int) -> str:
-        if index not in instances:
-            raise NotFoundError
-        return f"MIG-{index}"
-
-    made = SimpleNamespace(
-        NVMLError=NotFoundError,
-        nvmlDeviceGetCount=lambda: len(UUIDS),
-        nvmlDeviceGetHandleByIndex=by_index,
-        nvmlDeviceGetHandleByUUID=by_uuid,
-        nvmlDeviceGetUUID=lambda handle: handle,
-        nvmlDeviceGetMigMode=mode,
-        nvmlDeviceGetMaxMigDeviceCount=lambda handle: 7,
-        nvmlDeviceGetMigDeviceHandleByIndex=instance,
+def driver(
+    split: int | None = None, instances: tuple[int, ...] = (1, 3), lost: int | None = None
+) -> FakeNvml:
+    """Three GPUs: one may be split into MIG instances at these indices, one may be lost."""
+    parts = [FakeGpu(uuid=f"MIG-{i}") if i in instances else None for i in range(7)]
+    return FakeNvml(
+        [
+            FakeGpu(uuid=uuid, instances=parts if place == split else (), lost=place == lost)
+            for place, uuid in enumerate(UUIDS)
+        ]
     )
-    return cast(Nvml, made)
 
 
-def visible(patch: pytest.MonkeyPatch, written: str | None, nvml: Nvml) -> list[object]:
-    if written is None:
-        patch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    else:
-        patch.setenv("CUDA_VISIBLE_DEVICES", written)
-    return visible_gpus(nvml)
+def visible(
+    patch: pytest.MonkeyPatch, written: str | None, nvml: FakeNvml, problems: list[str]
+) -> list[str]:
+    nvml.install(patch, written)
+    found = visible_gpus(cast(Nvml, nvml), problems.append)
+    return [cast(FakeGpu, handle).uuid for handle in found]
 
 
 @pytest.mark.parametrize(
@@ -79,26 +52,45 @@ def visible(patch: pytest.MonkeyPatch, written: str | None, nvml: Nvml) -> list[
 def test_gpus_by_index_and_uuid(
     monkeypatch: pytest.MonkeyPatch, written: str | None, places: list[int]
 ) -> None:
-    assert visible(monkeypatch, written, driver()) == [UUIDS[place] for place in places]
+    problems: list[str] = []
+    found = visible(monkeypatch, written, driver(), problems)
+    assert found == [UUIDS[place] for place in places]
+    assert problems == []
 
 
 @pytest.mark.parametrize(
     ("written", "found"),
     [
         ("MIG-3", ["MIG-3"]),
-        ("MIG-GPU-cc33-2/1/0", ["MIG-GPU-cc33-2/1/0"]),  # the name of older drivers
-        ("MIG-1,MIG-3", ["MIG-1"]),  # a process sees one instance
+        ("MIG-1,MIG-3", ["MIG-1", "MIG-3"]),
         ("MIG-2", []),
-        ("2", ["MIG-1"]),  # of a GPU that is split, the first instance
-        ("0,2", [UUIDS[0], "MIG-1"]),
-        (None, [UUIDS[0], UUIDS[1], "MIG-1"]),
+        ("2", ["MIG-1", "MIG-3"]),  # of a GPU that is split, every instance
+        ("0,2", [UUIDS[0], "MIG-1", "MIG-3"]),
+        (None, [UUIDS[0], UUIDS[1], "MIG-1", "MIG-3"]),
     ],
 )
 def test_mig_instances(
     monkeypatch: pytest.MonkeyPatch, written: str | None, found: list[str]
 ) -> None:
-    assert visible(monkeypatch, written, driver(split=2)) == found
+    assert visible(monkeypatch, written, driver(split=2), []) == found
 
 
 def test_a_split_gpu_without_instances_is_invisible(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert visible(monkeypatch, "2", driver(split=2, instances=())) == []
+    assert visible(monkeypatch, "2", driver(split=2, instances=()), []) == []
+
+
+@pytest.mark.parametrize(
+    ("written", "places"),
+    [
+        (None, [0, 2]),
+        ("0,1,2", [0, 2]),
+        ("GPU-ab22-1,GPU-cc33-2", [2]),  # its UUID can't be read
+    ],
+)
+def test_a_lost_gpu_is_left_out_with_its_reason(
+    monkeypatch: pytest.MonkeyPatch, written: str | None, places: list[int]
+) -> None:
+    problems: list[str] = []
+    found = visible(monkeypatch, written, driver(lost=1), problems)
+    assert found == [UUIDS[place] for place in places]
+    assert set(problems) == {"GPU 1 is left out: GPU is lost"}

@@ -57,6 +57,24 @@ sys.path[:] = [path for path in sys.path if os.path.realpath(path) != _HERE]
 
 `os` and `sys` are loaded before the folder is on the import path.
 """
+_GPU_LINES = '''
+
+def missing():
+    """Why the model can't run here; empty if it can."""
+    if torch.version.cuda is None:
+        return f"torch {torch.__version__} is a build for the CPU only; install one with CUDA"
+    if not torch.cuda.is_available():
+        return "torch finds none; check nvidia-smi, and start containers with --gpus all"
+    return ""
+
+
+if missing():
+    sys.exit(f"This model runs on an NVIDIA GPU: {missing()}.")
+'''
+"""Lines of run.py after its functions, for a model that runs on a GPU.
+
+serve.py imports run.py, so that it ends with the same sentence.
+"""
 
 
 def copy_candidate(
@@ -77,6 +95,8 @@ def copy_candidate(
         extensions=_copy_extensions(read.extensions, folder),
     ).write(folder)
     script = with_safe_imports(deployment.script)
+    if deployment.gpu and "torch" in deployment.requirements:
+        script += _GPU_LINES
     (folder / RUN_SCRIPT).write_text(script + interface.sample_script)
     return deployment
 

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -9,7 +10,7 @@ from tunefront.evaluators.evaluation.built import CANDIDATE_FILE, CandidateRecor
 from tunefront.evaluators.extensions import catalog_of
 from tunefront.evaluators.interfaces.endpoint import Endpoint
 from tunefront.evaluators.runtimes.base import Built, Deployment, Runtime
-from tunefront.spaces import Catalog, Configuration, ExportError, SpaceError
+from tunefront.spaces import Catalog, Configuration, ExportError, Hardware, SpaceError
 
 
 def runtime_of(catalog: Catalog, name: str) -> Runtime:
@@ -57,7 +58,22 @@ def deployment_of(folder: Path, record: CandidateRecord) -> Deployment:
         raise ExportError(
             f"runtime {record.runtime} can't be exported; export a trial of another runtime"
         )
-    return found
+    return replace(found, gpu=uses_gpu(record))
+
+
+def uses_gpu(record: CandidateRecord) -> bool:
+    """Return whether a candidate runs on an NVIDIA GPU."""
+    return record.configuration.get("device") == "cuda"
+
+
+def missing_gpu(record: CandidateRecord, hardware: Hardware) -> str:
+    """Return why a candidate can't run on a machine without a GPU; empty if it can."""
+    if not uses_gpu(record) or hardware.gpus:
+        return ""
+    return (
+        "it runs on an NVIDIA GPU, but none is visible here; check `nvidia-smi` and "
+        "CUDA_VISIBLE_DEVICES, and start containers with `--gpus all`"
+    )
 
 
 def _runtime(folder: Path, record: CandidateRecord) -> Runtime:

@@ -131,8 +131,15 @@ class Interface(ABC, Generic[RequestT, ResponseT, EndpointT]):
         """
 
     @abstractmethod
-    def compare(self, recorded: ResponseT, now: ResponseT, precision: str) -> Comparison:
-        """Compare a response with the recorded one, computed in a number format."""
+    def compare(self, recorded: ResponseT, now: ResponseT, allowed: float) -> Comparison:
+        """Compare a response with the recorded one.
+
+        Args:
+            recorded: The recorded response.
+            now: The response to the same request.
+            allowed: Largest difference of a number relative to the largest one, that rounding in
+                the candidate's number format explains.
+        """
 
     def warm_up(
         self, endpoint: EndpointT, requests: Sequence[RequestT], load: Load, limit_s: float

@@ -286,7 +286,7 @@ engine.close()
             raise ExportError(f"{folder / SAMPLE} can't be read: {error}") from error
 
     def compare(
-        self, recorded: GenerationResponse, now: GenerationResponse, precision: str
+        self, recorded: GenerationResponse, now: GenerationResponse, allowed: float
     ) -> Comparison:
         """Compare tokens up to the first difference; see `LEAST_AGREEMENT`."""
         pairs = zip(recorded.tokens, now.tokens, strict=False)

@@ -3,49 +3,44 @@
 `process.py` starts it as `python -m tunefront.evaluators.isolation.forkserver MODULE[:FUNCTION]
 ...`. It imports the modules (and calls the functions), then reads one JSON object per line from
 stdin. For each it imports the modules that the task needs in addition and forks a child. It writes
-the child's pid to stdout at once, and its wait status when the child has exited. When stdin closes,
-because the parent has exited, it kills its children and exits.
+the child's pid to stdout at once, with `started`, and its wait status when the child has exited.
+When stdin closes, because the parent has exited, it kills its children and exits.
+
+A task that uses GPUs is `fresh`: its child replaces itself by a fresh interpreter, which imports
+the task's libraries itself and then writes its pid again, with `started`.
 """
 
-import ctypes
-import faulthandler
 import gc
-import importlib
 import json
 import os
-import resource
 import select
 import signal
 import sys
-import tempfile
 import time
 import traceback
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .call import run_plain
+from .child.terms import become_child, set_option, use_fresh_interpreter
+from .child.work import run_task
 from .mapped_pages import PageRange, map_pages, mapped_pages
-from .preload import load_installed
+from .preload import load_installed, load_module
 from .shared_memory import remove_leftovers
 
-_PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
 
 def main(modules: list[str]) -> None:
     """Import the modules, then serve requests until stdin closes."""
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    set_option(_PR_SET_CHILD_SUBREAPER, 1)
     out = os.dup(1)
     os.dup2(2, 1)  # only the protocol is written to the original stdout
     # Imports create little garbage, and collecting takes a fifth of their time. The imports of
     # candidates enable it (preload.py): what is not collected would count as their memory.
     gc.disable()
     for name in modules:
-        module, _, function = name.partition(":")
-        imported = importlib.import_module(module)
-        if function:
-            getattr(imported, function)()
+        load_module(name)
     _answer(out, {"ready": os.getpid()})
     _serve(out, set(modules), _freeze())
 
@@ -75,14 +70,16 @@ def _serve(out: int, loaded: set[str], pages: Sequence[PageRange]) -> None:
         *lines, pending = (pending + block).split(b"\n")
         for line in lines:
             request = json.loads(line)
-            if missing := [name for name in request["needs"] if name not in loaded]:
+            missing = [name for name in request["needs"] if name not in loaded]
+            if missing and not request["fresh"]:
                 pages = _load(missing, loaded)
             start = time.time()
             pid = _fork(request, out, pages)
             began[pid] = start
             requests[pid] = request["id"]
             children[os.pidfd_open(pid)] = pid
-            _answer(out, {"id": request["id"], "pid": pid})
+            started = not request["fresh"]
+            _answer(out, {"id": request["id"], "pid": pid, "started": started})
 
 
 def _freeze() -> Sequence[PageRange]:
@@ -115,78 +112,18 @@ def _fork(request: Mapping[str, Any], out: int, pages: Sequence[PageRange]) -> i
         return pid
     code = 1
     try:
+        become_child(request)
+        if request["fresh"]:
+            use_fresh_interpreter(request, out)
         os.close(out)
-        _become_child(request)
         map_pages(pages)
-        code = _run(request)
+        code = run_task(request)
     except BaseException:
         traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
-
-
-def _become_child(request: Mapping[str, Any]) -> None:
-    """Give the child a separate session, log, cores, limits, temporary folder and environment."""
-    gc.enable()
-    os.setsid()
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    null = os.open(os.devnull, os.O_RDONLY)
-    log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    for source, target in ((null, 0), (log, 1), (log, 2)):
-        os.dup2(source, target)
-    faulthandler.enable()
-    if request["cores"]:
-        os.sched_setaffinity(0, request["cores"])
-    os.environ.update(request["environment"])
-    sys.path += [path for path in request["paths"] if path not in sys.path]
-    os.environ["TMPDIR"] = tempfile.tempdir = request["scratch"]
-    os.chdir(request["scratch"])
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if request["memory_mb"]:
-        limit = int(request["memory_mb"]) * 2**20
-        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-
-
-def _run(request: Mapping[str, Any]) -> int:
-    """Run the task and write its result, or its error, to the result file; return the exit code."""
-    try:
-        result = run_plain(str(request["function"]), request["request"])
-        outcome = {"result": result}
-    except BaseException as error:
-        traceback.print_exc()
-        outcome = {"error": _message(error), "kind": _kind(error)}
-    target = Path(request["result"])
-    partial = target.with_suffix(".partial")
-    partial.write_text(json.dumps(outcome))
-    partial.rename(target)
-    return 0
-
-
-def _message(error: BaseException) -> str:
-    """Return an error's text, preceded by its class unless it is one of Tunefront's errors."""
-    from tunefront.spaces import TunefrontError
-
-    own = isinstance(error, TunefrontError)
-    return str(error) if own else f"{type(error).__name__}: {error}".removesuffix(": ")
-
-
-def _kind(error: BaseException) -> str:
-    """Return the failure cause of an error; `workload` if the user's model or data is at fault."""
-    from tunefront.evaluators.store.disk import is_full
-    from tunefront.spaces import EvaluationError, WorkloadError
-
-    if is_full(error):
-        return "disk full"
-    if isinstance(error, WorkloadError):
-        return "workload"
-    if isinstance(error, EvaluationError):
-        return error.cause
-    text = str(error)
-    if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate" in text:
-        return "oom"
-    return "exception"
 
 
 def _end_group(pid: int) -> None:
@@ -218,10 +155,6 @@ def _end_orphans(known: set[int]) -> None:
             os.waitpid(orphan, 0)
         except (ProcessLookupError, ChildProcessError):
             continue
-
-
-def _prctl(option: int, value: int) -> None:
-    ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
 
 
 if __name__ == "__main__":

@@ -65,8 +65,11 @@ def vector_instructions() -> None:
     """Let Inductor detect the vector instructions; it compiles test programs for that.
 
     They are kept in Inductor's own cache if the user names its folder, else in the store: 11 s of
-    CPU time the first time, 2 s afterwards.
+    CPU time the first time, 2 s afterwards. A process that has GPUs does without: its kernels are
+    those of Triton, and the detection calls CUDA where a CUDA toolkit is installed.
     """
+    if os.environ.get("CUDA_VISIBLE_DEVICES"):
+        return
     from torch._inductor.cpu_vec_isa import pick_vec_isa
 
     with suppress(Exception):  # for example no compiler; the task itself raises the error
@@ -103,14 +106,23 @@ def imports_of(
     return needs if configuration is None else (*needs, *catalog.build_imports(configuration))
 
 
+def load_module(name: str) -> None:
+    """Import a module, and call the function named after a colon.
+
+    Raises:
+        ImportError: If it is missing.
+    """
+    module, _, function = name.partition(":")
+    imported = importlib.import_module(module)
+    if function:
+        getattr(imported, function)()
+
+
 def load_installed(names: Iterable[str]) -> None:
-    """Import modules, and call the function named after a colon.
+    """Import modules as `load_module` does.
 
     Missing modules are ignored here; the task that needs them raises the error.
     """
     for name in names:
-        module, _, function = name.partition(":")
         with suppress(ImportError):
-            imported = importlib.import_module(module)
-            if function:
-                getattr(imported, function)()
+            load_module(name)

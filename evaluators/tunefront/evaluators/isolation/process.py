@@ -24,8 +24,11 @@ from typing import Any, Generic, cast
 from tunefront.evaluators.store.disk import full_folder
 from tunefront.spaces import EvaluationError, FailureCause, WorkloadError
 
+from .child.environment import interpreter_environment, server_environment
+from .child.failure import cause_of_text, last_written
 from .codec import from_plain, to_plain
-from .cores import Lessee, OnWait, lease_cores, wait_unreported
+from .cores import Lessee, OnWait, wait_unreported
+from .gpus import lease_cores_and_gpus
 from .interim import INTERIM_ADDRESS, InterimServer, Monitor
 from .scratch import scratch_folder
 from .task import ResultT, Task
@@ -48,8 +51,8 @@ class Terms:
     """Under which terms tasks run.
 
     Attributes:
-        lessee: What cores are leased for; this process if None.
-        on_wait: Called when a wait for cores begins, changes and ends.
+        lessee: What cores and GPUs are leased for; this process if None.
+        on_wait: Called when a wait for them begins, changes and ends.
         deadline: Time on the monotonic clock at which tasks and waits end; None without one.
     """
 
@@ -62,11 +65,15 @@ class Isolation:
     """Runs tasks in fresh processes; `close`, or the exit of this process, kills them all.
 
     Args:
-        lessee: What cores are leased for; this process if None.
-        on_wait: Called when a wait for cores begins, changes and ends.
+        lessee: What cores and GPUs are leased for; this process if None.
+        on_wait: Called when a wait for them begins, changes and ends.
+
+    Attributes:
+        devices: Names of the GPUs of the current lease, for `Task.devices`.
     """
 
     def __init__(self, lessee: Lessee | None = None, on_wait: OnWait = wait_unreported) -> None:
+        self.devices: tuple[str, ...] = ()
         self._terms = Terms(lessee=lessee, on_wait=on_wait)
         self._servers: dict[tuple[str, ...], _Server] = {}
         self._lock = threading.Lock()
@@ -87,17 +94,24 @@ class Isolation:
         return max(0.0, min(timeout_s, self._terms.deadline - time.monotonic()))
 
     @contextlib.contextmanager
-    def cores(self, count: int) -> Iterator[Sequence[int]]:
-        """Lease physical cores for `count` threads; see `lease_cores`.
+    def cores(self, count: int, gpus: int = 0) -> Iterator[Sequence[int]]:
+        """Lease physical cores for `count` threads, and GPUs, which `devices` names meanwhile.
+
+        See `lease_cores_and_gpus`.
 
         Raises:
-            EvaluationError: With the cause "timeout", if they are not free at the deadline.
+            EvaluationError: With the cause "timeout", if they are not free at the deadline; with
+                the cause "device", if too few GPUs can be used.
         """
-        terms = self._terms
-        with lease_cores(
-            count, lessee=terms.lessee, on_wait=terms.on_wait, deadline=terms.deadline
+        terms, before = self._terms, self.devices
+        with lease_cores_and_gpus(
+            count, gpus, lessee=terms.lessee, on_wait=terms.on_wait, deadline=terms.deadline
         ) as leased:
-            yield leased
+            self.devices = leased.devices
+            try:
+                yield leased.cores
+            finally:
+                self.devices = before
 
     def run(self, task: Task[ResultT], monitor: Monitor | None = None) -> ResultT:
         """Run a task and return its result.
@@ -124,7 +138,8 @@ class Isolation:
             with scratch_folder() as scratch, _monitored(monitor) as environment:
                 child = Child(task, scratch, self.within(IMPORT_TIMEOUT_S))
                 try:
-                    child.start(self._server(task.imports), environment)
+                    # A fresh interpreter imports its libraries itself.
+                    child.start(self._server(() if task.devices else task.imports), environment)
                     yield child
                 finally:
                     child.end()
@@ -168,20 +183,13 @@ class _Server:
     """Client of one fork server."""
 
     def __init__(self, imports: Sequence[str]) -> None:
-        environment = {
-            **os.environ,
-            "OPENBLAS_NUM_THREADS": "1",
-            "TOKENIZERS_PARALLELISM": "false",
-            "HF_HUB_DISABLE_TELEMETRY": "1",
-            "PYTHONUNBUFFERED": "1",
-        }
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "tunefront.evaluators.isolation.forkserver", *imports],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env=environment,
+            env=server_environment(),
         )
         self._receivers: dict[int, Receiver] = {}
         self._numbers = itertools.count()
@@ -242,7 +250,10 @@ class _Server:
 
 
 Receiver = Callable[[Mapping[str, Any]], None]
-"""Gets the messages about one child of a fork server: `pid`, then `status`, or `ended`."""
+"""Gets the messages about one child of a fork server: `pid`, then `status`, or `ended`.
+
+A pid comes with `started`, and again if that was false: whether the imports are done.
+"""
 
 
 class Child(Generic[ResultT]):
@@ -265,6 +276,7 @@ class Child(Generic[ResultT]):
         self._messages: queue.Queue[tuple[int, Mapping[str, Any]]] = queue.Queue()
         self._pids: dict[int, int] = {}
         self._left = set(range(task.processes))
+        self._log_begin = task.log.stat().st_size if task.log.exists() else 0
         self._plain: object = None
         self._error: EvaluationError | WorkloadError | None = None
         self._ending = False
@@ -283,19 +295,28 @@ class Child(Generic[ResultT]):
         task = self._task
         work = self._scratch / f"work-{rank}"
         work.mkdir()
-        own = task.environment_of(rank, self._scratch / "rendezvous")
         return {
             "function": task.function,
             "request": to_plain(task.request),
+            "imports": list(task.imports),
             "needs": list(task.needs),
+            "fresh": bool(task.devices),
             "result": str(self._result_file(rank)),
             "log": str(task.log),
             "scratch": str(work),
             "cores": list(task.cores_of(rank)),
-            "environment": {**own, **environment},
+            "environment": self._environment(rank, environment),
             "paths": list(task.paths),
             "memory_mb": task.memory_mb,
         }
+
+    def _environment(self, rank: int, environment: Mapping[str, str]) -> dict[str, str]:
+        """Return what a fork's environment is updated with, or all of a fresh interpreter's."""
+        task = self._task
+        own = {**task.environment_of(rank, self._scratch / "rendezvous"), **environment}
+        if not task.devices:
+            return own
+        return interpreter_environment(own, len(task.cores_of(rank)))
 
     def _result_file(self, rank: int) -> Path:
         return self._scratch / f"result-{rank}.json"
@@ -378,7 +399,8 @@ class Child(Generic[ResultT]):
         """Process a message; on the first failure keep the error and kill the other processes."""
         if "pid" in message:
             self._pids[rank] = int(message["pid"])
-            self._unstarted.discard(rank)
+            if message["started"]:
+                self._unstarted.discard(rank)
             if not self._unstarted:
                 self._started_at = time.monotonic()
             return
@@ -421,6 +443,9 @@ class Child(Generic[ResultT]):
                 raise EvaluationError(text, cause=error.cause) from error
             raise EvaluationError(f"no room left in {full}: {text}", cause="disk full") from error
 
+    def _cause_in_log(self) -> FailureCause | None:
+        return cause_of_text(last_written(self._task.log, self._log_begin))
+
     def _written_to(self) -> list[Path]:
         """Return the folders that the task writes to."""
         folder = getattr(self._task.request, "folder", None)
@@ -433,7 +458,9 @@ class Child(Generic[ResultT]):
             name = signal.Signals(number).name
             if number == signal.SIGKILL:
                 raise EvaluationError("killed by SIGKILL: out of memory, most likely", cause="oom")
-            raise EvaluationError(f"crashed with {name}", cause="crash")
+            # C++ writes the text of an error that nothing catches, and aborts.
+            cause = self._cause_in_log() if number == signal.SIGABRT else None
+            raise EvaluationError(f"crashed with {name}", cause=cause or "crash")
         result = self._result_file(rank)
         if not result.exists():
             code = os.waitstatus_to_exitcode(status)

@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 
 TaskRequestT = TypeVar("TaskRequestT")
 ResultT = TypeVar("ResultT")
+PartT = TypeVar("PartT")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,9 @@ class Task(Generic[ResultT]):
             it forks.
         processes: Number of processes.
         cores: CPU affinity, in equal parts for each process; that of the fork server if empty.
+        devices: Names of the GPUs that it uses, UUIDs or names of MIG instances, in equal parts for
+            each process. Its processes run in fresh interpreters, see `child/interpreter.py`, and
+            see only these; without any they see no GPU.
         environment: Environment variables set in addition.
         paths: Folders at the end of the import path, where modules of a user's extensions are.
         memory_mb: Limit of the private memory of each process in MB (2**20 bytes); none if 0.
@@ -45,6 +49,7 @@ class Task(Generic[ResultT]):
     needs: Sequence[str] = ()
     processes: int = 1
     cores: Sequence[int] = ()
+    devices: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     paths: Sequence[str] = ()
     memory_mb: int = 0
@@ -55,21 +60,36 @@ class Task(Generic[ResultT]):
 
     def cores_of(self, rank: int) -> Sequence[int]:
         """Return the cores of one process; processes share all if there are fewer than one each."""
-        each = len(self.cores) // self.processes
-        return self.cores[rank * each : (rank + 1) * each] if each else self.cores
+        return self._part(self.cores, rank)
+
+    def devices_of(self, rank: int) -> Sequence[str]:
+        """Return the GPUs of one process; processes share all if there are fewer than one each."""
+        return self._part(self.devices, rank)
+
+    def _part(self, shared: Sequence[PartT], rank: int) -> Sequence[PartT]:
+        each = len(shared) // self.processes
+        return shared[rank * each : (rank + 1) * each] if each else shared
 
     def environment_of(self, rank: int, rendezvous: Path) -> Mapping[str, str]:
         """Return the environment variables of one process.
+
+        `CUDA_VISIBLE_DEVICES` is always that of `devices`, in the order of the PCI bus, as NVML
+        counts them.
 
         Args:
             rank: Number of the process.
             rendezvous: File over which the processes find one another.
         """
+        visible = {
+            "CUDA_VISIBLE_DEVICES": ",".join(self.devices_of(rank)),
+            "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        }
         if self.processes == 1:
-            return self.environment
+            return {**self.environment, **visible}
         size = str(self.processes)
         return {
             **self.environment,
+            **visible,
             "RANK": str(rank),
             "LOCAL_RANK": str(rank),
             "WORLD_SIZE": size,

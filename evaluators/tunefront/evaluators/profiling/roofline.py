@@ -30,9 +30,10 @@ def measure_roofline(device: str, precision: str, method: str, threads: int) -> 
     """
     import torch
 
-    from tunefront.evaluators.interfaces.torch_tensors import DTYPES
+    from tunefront.evaluators.interfaces.torch_tensors import DTYPES, switch_tf32
 
     torch.set_num_threads(threads)
+    switch_tf32(precision, device)
     with torch.inference_mode():
         found = _integer_peak(device) if method in INTEGER else None
         if found is None:

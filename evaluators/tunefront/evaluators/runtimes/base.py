@@ -104,12 +104,14 @@ class Deployment:
         not_served: Why the folder can't be served over HTTP by one process; empty if it can.
         compiled: Whether the folder holds code compiled for this processor, which needs the
             system's OpenMP library.
+        gpu: Whether it runs on an NVIDIA GPU; `deployment_of` sets it by the configuration.
     """
 
     script: str
     requirements: tuple[str, ...]
     not_served: str = ""
     compiled: bool = False
+    gpu: bool = False
 
 
 OpenFolder = Callable[[Path], TensorEndpoint]

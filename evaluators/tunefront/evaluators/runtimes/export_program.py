@@ -1,6 +1,7 @@
 """Export of a module by torch.export to a Python-free program, saved without pickle."""
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,25 +11,93 @@ from tunefront.evaluators.interfaces.torch_tensors import DTYPES, tensors
 from tunefront.spaces import EvaluationError
 
 from .base import Source
-from .number_format import NumberFormat, number_kept
+from .cuda import not_multiplied, target_device
+from .number_format import KEPT_LAYERS, LEFT_OUT_LAYERS, NumberFormat, number_kept
 
 _INT4: torch.dtype = vars(torch)["int4"]  # missing in torch's type stubs
 
 
-def export_program(module: torch.nn.Module, source: Source) -> torch.export.ExportedProgram:
+def converted_program(
+    source: Source, wanted: NumberFormat, device: str
+) -> tuple[torch.export.ExportedProgram, Mapping[str, object]]:
+    """Convert a module and export it as a program that runs on a device.
+
+    Int8 products are written for the device on which a module is converted and exported, by torchao
+    for the products and by torch for the strides of what is multiplied; other programs are moved.
+
+    Args:
+        source: The module and its requests.
+        wanted: The number format.
+        device: A value of the choice `device`.
+
+    Returns:
+        The program, and the settings of the build.
+
+    Raises:
+        EvaluationError: If it can't be converted or traced (cause "unsupported"), or CUDA can't be
+            used (cause "device").
+    """
+    target = target_device(device)
+    module, left_out, traced_on = source.module(), list[str](), "cpu"
+    if device == "cuda" and wanted.dynamic:
+        # The module itself stays as it is, on the CPU.
+        module = copy.deepcopy(module).to(DTYPES[wanted.precision]).to(target)
+        left_out, traced_on = _left_out_on_cuda(module, source), target
+    module, kept = convert(module, wanted, left_out)
+    program = export_program(module, source, traced_on)
+    check_dynamic(program, source.inputs)
+    settings = {KEPT_LAYERS: kept, **({LEFT_OUT_LAYERS: left_out} if left_out else {})}
+    return on_device(program, target), settings
+
+
+def on_device(program: torch.export.ExportedProgram, device: str) -> torch.export.ExportedProgram:
+    """Return a program that runs on a torch device, which for a GPU has its index; in place."""
+    if device == "cpu":
+        return program
+    from torch.export.passes import move_to_device_pass
+
+    return move_to_device_pass(program, device)
+
+
+def _left_out_on_cuda(module: torch.nn.Module, source: Source) -> list[str]:
+    """Return the linear layers that are not quantized because CUDA can't multiply them.
+
+    Raises:
+        EvaluationError: If these are all (cause "unsupported").
+    """
+    smallest = min(source.calibration, key=lambda one: sum(array.size for array in one.values()))
+    left_out = not_multiplied(module, {spec.name: smallest[spec.name] for spec in source.inputs})
+    layers = sum(isinstance(part, torch.nn.Linear) for part in module.modules())
+    if len(left_out) == layers:
+        raise EvaluationError(
+            f"CUDA can multiply none of the {layers} linear layers in int8: it needs dimensions "
+            "that are multiples of 8 and at least 17 rows for each item",
+            cause="unsupported",
+        )
+    return left_out
+
+
+def export_program(
+    module: torch.nn.Module, source: Source, device: str = "cpu"
+) -> torch.export.ExportedProgram:
     """Export a module as a program of ATen operators, with dynamic batch size and named dimensions.
+
+    Args:
+        module: The module.
+        source: Its inputs and an example request.
+        device: The torch device of the module.
 
     Raises:
         EvaluationError: If torch.export can't trace the module (cause "unsupported").
     """
     shapes = {spec.name: _dynamic(spec) for spec in source.inputs}
-    example = tensors({spec.name: source.example[spec.name] for spec in source.inputs})
+    example = tensors({spec.name: source.example[spec.name] for spec in source.inputs}, device)
     try:
         with torch.no_grad():
             program = torch.export.export(module, (), example, dynamic_shapes=shapes)
     except Exception as error:  # export raises many types; all mean: not traceable
         raise EvaluationError(f"torch.export: {error}", cause="unsupported") from error
-    return _without_library_operators(program)
+    return _with_int8_products(_without_library_operators(program))
 
 
 def check_dynamic(program: torch.export.ExportedProgram, inputs: Sequence[TensorSpec]) -> None:
@@ -87,8 +156,26 @@ def _without_library_operators(
     return written_out
 
 
-def convert(module: torch.nn.Module, wanted: NumberFormat) -> tuple[torch.nn.Module, list[str]]:
+def _with_int8_products(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
+    """Write torchao's int8 products for CUDA as the ATen operator that they run; in place."""
+    for node in program.graph.nodes:
+        if node.op == "call_function" and str(node.target) == "out_dtype":
+            operator, dtype, *factors = node.args
+            if operator is torch.ops.aten.mm.default and dtype == torch.int32:
+                node.target, node.args = torch.ops.aten._int_mm.default, tuple(factors)
+    program.graph_module.recompile()
+    return program
+
+
+def convert(
+    module: torch.nn.Module, wanted: NumberFormat, left_out: Collection[str] = ()
+) -> tuple[torch.nn.Module, list[str]]:
     """Convert a module to a precision and quantize its linear layers by torchao; in place.
+
+    Args:
+        module: The module.
+        wanted: The number format.
+        left_out: Names of linear layers that can't be quantized.
 
     Returns:
         The module, and the names of the linear layers left unquantized.
@@ -115,7 +202,7 @@ def convert(module: torch.nn.Module, wanted: NumberFormat) -> tuple[torch.nn.Mod
             weight_dtype=_INT4, granularity=PerGroup(wanted.group_size)
         ),
     }
-    kept = _most_sensitive(module, wanted)
+    kept = [*dict.fromkeys([*_most_sensitive(module, wanted), *left_out])]
 
     def chosen(part: torch.nn.Module, name: str) -> bool:
         return isinstance(part, torch.nn.Linear) and name not in kept

@@ -1,6 +1,6 @@
 """What number formats need of a processor or a GPU, as exclusions of runtimes."""
 
-from tunefront.spaces import Condition, Exclusion
+from tunefront.spaces import TF32, Condition, Exclusion
 
 _AVX_BF16 = frozenset({"avx512_bf16", "amx_bf16"})
 
@@ -18,6 +18,26 @@ BF16_ON_GPU = Exclusion(
     when=(_precision("bf16"),),
     unless_capability=(8, 0),
     reason="this GPU has no bf16 arithmetic (compute capability below 8.0): it would be emulated",
+)
+TF32_ON_CPU = Exclusion(
+    when=(_precision(TF32), Condition(choice="device", test="==", operands=("cpu",))),
+    reason="tf32 is arithmetic of NVIDIA GPUs; on a processor choose fp32",
+)
+TF32_ON_GPU = Exclusion(
+    when=(_precision(TF32),),
+    unless_capability=(8, 0),
+    reason="this GPU has no TF32 arithmetic (compute capability below 8.0): it would compute in "
+    "fp32",
+)
+INT8_ON_GPU = Exclusion(
+    when=(Condition(choice="quantization_method", test="==", operands=("dynamic", "static")),),
+    unless_capability=(7, 5),
+    reason="this GPU has no int8 matrix products (compute capability below 7.5)",
+)
+TRITON_ON_GPU = Exclusion(
+    when=(Condition(choice="device", test="==", operands=("cuda",)),),
+    unless_capability=(7, 0),
+    reason="Triton has no kernels for this GPU (compute capability below 7.0)",
 )
 FP16 = Exclusion(
     when=(_precision("fp16"),),

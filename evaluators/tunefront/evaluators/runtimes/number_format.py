@@ -1,7 +1,7 @@
 """The number format of a configuration, as runtimes use and report it."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from tunefront.evaluators.evaluation.built import CandidateRecord
@@ -10,6 +10,8 @@ from tunefront.spaces import NOT_QUANTIZED, Configuration, Value
 
 KEPT_LAYERS = "kept_layers"
 """Fact, and setting of a build: linear layers left unquantized (their number, their names)."""
+LEFT_OUT_LAYERS = "left_out_layers"
+"""Fact, and setting of a build: of these, layers that the device can't multiply (likewise)."""
 LINEAR_LAYERS = "linear_layers"
 """Fact: number of linear layers, quantized or not."""
 
@@ -48,6 +50,11 @@ class NumberFormat:
         """Whether weights are quantized."""
         return self.bits < NOT_QUANTIZED
 
+    @property
+    def dynamic(self) -> bool:
+        """Whether activations are quantized at run time."""
+        return self.quantized and self.method == "dynamic"
+
     def __str__(self) -> str:
         return f"{self.bits} bits by {self.method}" if self.quantized else self.precision
 
@@ -70,17 +77,25 @@ def quantization_facts(
     return facts
 
 
-def layer_facts(kept: object, floating: Collection[str], quantized: int) -> dict[str, Value]:
+def layer_facts(
+    settings: Mapping[str, object], floating: Collection[str], quantized: int
+) -> dict[str, Value]:
     """Return the facts about linear layers left unquantized.
 
     Args:
-        kept: Names of the layers that the build left unquantized.
+        settings: The settings of the build, with the names of these layers.
         floating: Names of the weights that are floating-point numbers in the running candidate.
         quantized: Number of quantized linear layers.
     """
-    names = kept if isinstance(kept, list) else []
-    found = sum(f"{name}.weight" in floating for name in names)
-    return {KEPT_LAYERS: found, LINEAR_LAYERS: found + quantized}
+    found = _count(settings.get(KEPT_LAYERS), floating)
+    facts: dict[str, Value] = {KEPT_LAYERS: found, LINEAR_LAYERS: found + quantized}
+    if left_out := _count(settings.get(LEFT_OUT_LAYERS), floating):
+        facts[LEFT_OUT_LAYERS] = left_out
+    return facts
+
+
+def _count(names: object, floating: Collection[str]) -> int:
+    return sum(f"{name}.weight" in floating for name in names) if isinstance(names, list) else 0
 
 
 def number_kept(share: float, layers: int) -> int:
@@ -91,12 +106,16 @@ def number_kept(share: float, layers: int) -> int:
 def layers_not_kept(
     configuration: Configuration, facts: Facts, record: CandidateRecord
 ) -> str | None:
-    """Return a message if fewer or more layers are unquantized than configured, or None."""
+    """Return a message if fewer or more layers are unquantized than configured, or None.
+
+    Those that the device can't multiply can be among them or come in addition.
+    """
     share = configuration.number("sensitive_layers_kept")
     if share == 0.0:
         return None
     found, layers = int(facts.get(KEPT_LAYERS, 0)), int(facts.get(LINEAR_LAYERS, 0))
-    if layers and found == number_kept(share, layers):
+    least = number_kept(share, layers)
+    if layers and least <= found <= least + int(facts.get(LEFT_OUT_LAYERS, 0)):
         return None
     return (
         f"sensitive_layers_kept: {share:g} requested, but {found} of {layers} linear layers are "

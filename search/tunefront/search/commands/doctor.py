@@ -15,19 +15,23 @@ if TYPE_CHECKING:
 @click.option("--choices", is_flag=True, help="List every choice with its values.")
 @click.option("--check", is_flag=True, help="Check the extensions of EXPERIMENT.")
 def doctor_command(experiment: str | None, choices: bool, check: bool) -> None:
-    """Report this machine's hardware, runtimes and number formats, and what is missing.
+    """Report this machine's hardware, GPUs, runtimes and number formats, and what is missing.
 
     EXPERIMENT adds the extensions and choices of an experiment file. --check runs the conformance
     suites on what it adds, and exits with 5 if a check fails.
     """
-    from tunefront.search.terminal.plan import choices_lines, doctor_lines
+    from tunefront.evaluators.measures.gpu_setup import gpu_setup
+    from tunefront.search.terminal.doctor.machine import choices_lines, doctor_lines
     from tunefront.spaces import detect_hardware
 
     if check:
         _check(experiment)
         return
     catalog = _catalog(experiment)
-    lines = choices_lines(catalog) if choices else doctor_lines(detect_hardware(), catalog)
+    if choices:
+        lines = choices_lines(catalog)
+    else:
+        lines = doctor_lines(detect_hardware(), catalog, gpu_setup())
     click.echo("\n".join(lines))
 
 

@@ -19,6 +19,8 @@ from .arguments import print_message
 def init_command(path: Path, task: str, model: str, data: str) -> None:
     """Write a starter experiment file with every choice that this machine can run.
 
+    On a machine with an NVIDIA GPU the experiment is for the GPU.
+
     \b
     tunefront init
     tunefront init llm.yaml --task causal-lm --model ./my-llama --data heldout.jsonl

@@ -206,6 +206,11 @@ def _readme(
     )
     choices = "\n".join(f"- {name}: {show(value)}" for name, value in trial.configuration.items())
     interface = interface_of(CandidateRecord.read(folder).interface)
+    on_gpu = (
+        "\n`run.py` needs an NVIDIA GPU and torch built for CUDA, and names what is missing.\n"
+        if deployment.gpu
+        else ""
+    )
     return f"""\
 # {result.experiment.name}, trial {trial.number}
 
@@ -221,7 +226,7 @@ Against the search's baseline, on {fields["hardware"]["summary"]}:
 `run.py` needs nothing else; it runs the recorded request and compares the response with the
 recorded one. With Tunefront's evaluators installed:
 
-{textwrap.indent(interface.usage, "    ")}
+{textwrap.indent(interface.usage, "    ")}{on_gpu}
 `processor/` holds the tokenizer or image processor, where the model has one. `tunefront verify
 FOLDER` checks files, outputs, choices, speed and memory.
 

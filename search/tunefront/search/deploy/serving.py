@@ -10,7 +10,7 @@ SERVES_WITH = ("numpy", "fastapi", "uvicorn")
 _WHEELS = "https://download.pytorch.org/whl"
 _TEMPLATE = """\
 # Serves the exported model:
-#   docker build -t {tag} . && docker run --rm -p 127.0.0.1:8000:8000 {tag}
+#   docker build -t {tag} . && docker run --rm{gpus} -p 127.0.0.1:8000:8000 {tag}
 FROM python:{python}-slim
 {system}RUN pip install --no-cache-dir{index} \\
     {pinned}
@@ -27,6 +27,8 @@ _HEALTH = (
     '["python", "-c", "import urllib.request as r; '
     "r.urlopen('http://127.0.0.1:8000/health', timeout=4)\"]"
 )
+_GPUS = " --gpus all"
+"""Option of `docker run` without which a container sees no GPU."""
 _COMPILED = """\
 # Code compiled by Inductor needs the system's OpenMP.
 RUN apt-get update && apt-get install -y --no-install-recommends libgomp1 \\
@@ -52,6 +54,7 @@ def dockerfile(deployment: Deployment, versions: Mapping[str, str], tag: str) ->
     local = versions["torch"].partition("+")[2] if "torch" in names else ""
     return _TEMPLATE.format(
         tag=tag,
+        gpus=_GPUS if deployment.gpu else "",
         python=".".join(versions["python"].split(".")[:2]),
         system=_COMPILED if deployment.compiled else "",
         index=f" --extra-index-url {_WHEELS}/{local}" if local else "",
@@ -64,11 +67,8 @@ def serving_text(deployment: Deployment) -> str:
     """Return the README's section about serving."""
     if deployment.not_served:
         return f"There is no `serve.py`: {deployment.not_served}.\n"
-    compiled = (
-        "\nThe code was compiled for the processor above and needs its instructions.\n"
-        if deployment.compiled
-        else ""
-    )
+    compiled = _compiled_text(deployment)
+    gpus = _GPUS if deployment.gpu else ""
     return f"""\
     pip install {" ".join(dict.fromkeys((*deployment.requirements, *SERVES_WITH)))}
     python serve.py                              # http://127.0.0.1:8000; see --help
@@ -84,7 +84,24 @@ nor encryption: without `--host` only this machine can connect. Requests have to
 `localhost` or an `--allow-host NAME` as their Host; with `--host 0.0.0.0` also any address in
 digits.
 
-    docker build -t model . && docker run --rm -p 127.0.0.1:8000:8000 model
+    docker build -t model . && docker run --rm{gpus} -p 127.0.0.1:8000:8000 model
 
 builds an image with these very versions, which serves as a user without rights.
-{compiled}"""
+{compiled}{_gpu_text(deployment)}"""
+
+
+def _compiled_text(deployment: Deployment) -> str:
+    if not deployment.compiled:
+        return ""
+    if deployment.gpu:
+        return "\nThe code was compiled for the processor and the kind of GPU above.\n"
+    return "\nThe code was compiled for the processor above and needs its instructions.\n"
+
+
+def _gpu_text(deployment: Deployment) -> str:
+    if not deployment.gpu:
+        return ""
+    return (
+        "\nThe container needs an NVIDIA GPU, its driver on the host, and the NVIDIA Container "
+        "Toolkit,\nwhich provides `--gpus all`.\n"
+    )

@@ -1,16 +1,20 @@
 """Starter experiment file, with the choices that this machine can run."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from tunefront.evaluators import builtin_catalog
 from tunefront.spaces import (
+    Catalog,
     ExperimentError,
+    Hardware,
     Value,
     detect_hardware,
     did_you_mean,
+    preset_space,
     show,
     supported_formats,
 )
@@ -29,7 +33,11 @@ _OFFERED: dict[str, tuple[Value, ...]] = {
     "quantization_bits": (16, 8),
     "quantization_method": ("dynamic", "static", "rtn"),
 }
-"""Values of number formats that a starter offers where this machine can run them."""
+"""Values of number formats that a starter offers where this processor can run them."""
+_GPU_PRESET = "cuda-inference"
+"""The preset whose values a starter offers where this machine's GPUs can run them."""
+_GPU_BASELINE = ("bf16", "fp16", "fp32")
+"""Precisions of the baseline on a GPU; the first that it can run is the one that is deployed."""
 _ROWS = {
     "causal-lm": "rows with `text`",
     "text-embedding": "rows with `query` and `document`",
@@ -39,7 +47,7 @@ _ROWS = {
 
 
 def write_starter(path: Path, *, task: str, model: str, data: str) -> None:
-    """Write a starter experiment file.
+    """Write a starter experiment file, for the GPUs of this machine if it has any.
 
     Args:
         path: File to write; parent folders are created.
@@ -61,15 +69,7 @@ def write_starter(path: Path, *, task: str, model: str, data: str) -> None:
 def _text(task: str, model: str, data: str) -> str:
     hardware = detect_hardware()
     catalog = builtin_catalog()
-    installed = [name for name in catalog.names("runtime") if not catalog.missing(name, hardware)]
-    runnable = [
-        values for name in installed for values in supported_formats(catalog, name, hardware)
-    ]
-    formats = "\n".join(
-        f"  {name}: [{', '.join(_runnable(name, offered, runnable))}]"
-        for name, offered in _OFFERED.items()
-    )
-    threads = [n for n in (1, 2, 4, 8, 16, 32) if n <= hardware.leasable_cores]
+    choices = _on_gpu(catalog, hardware) or _on_processor(catalog, hardware)
     return f"""\
 # Workload, search space, objectives and limits. `tunefront run FILE --dry-run` prints the plan;
 # `tunefront doctor --choices` lists every choice.
@@ -80,22 +80,88 @@ workload:
 {_workload(task, model, data)}
 
 space:
-  runtime: [{", ".join(installed)}]
-{formats}
-  batch_size: [1, 8, 32]
-  threads: {threads}
+{choices.space}
 
-baseline: {{runtime: torch, precision: fp32, batch_size: 1, threads: {threads[-1]}}}
+baseline: {{{choices.baseline}}}
 
 objectives:
   throughput: maximize
-  peak_memory_mb: minimize
+  {choices.memory}: minimize
   {_QUALITY[task]}
 
 limits: {{quality_drop: "<= 1%"}}
 
 budget: {{trials: 40, hours: 4}}
 """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Choices:
+    """The lines of a starter that depend on the device: space, baseline, memory to minimize."""
+
+    space: str
+    baseline: str
+    memory: str
+
+
+def _on_processor(catalog: Catalog, hardware: Hardware) -> _Choices:
+    installed = [name for name in catalog.names("runtime") if not catalog.missing(name, hardware)]
+    formats = _format_lines(catalog, hardware, installed, _OFFERED, "cpu")
+    threads = [n for n in (1, 2, 4, 8, 16, 32) if n <= hardware.leasable_cores]
+    lines = [f"  runtime: [{', '.join(installed)}]", *formats]
+    lines += ["  batch_size: [1, 8, 32]", f"  threads: {threads}"]
+    return _Choices(
+        space="\n".join(lines),
+        baseline=f"runtime: torch, precision: fp32, batch_size: 1, threads: {threads[-1]}",
+        memory="peak_memory_mb",
+    )
+
+
+def _on_gpu(catalog: Catalog, hardware: Hardware) -> _Choices | None:
+    """Return the choices for this machine's GPUs; None if no runtime can use one."""
+    preset = preset_space(_GPU_PRESET, catalog, hardware)
+    offered = {name: tuple(_listed(values)) for name, values in preset.items()}
+    able = [
+        name
+        for name in map(str, offered["runtime"])
+        if not catalog.missing(name, hardware)
+        and supported_formats(catalog, name, hardware, device="cuda")
+    ]
+    if not able:
+        return None
+    formats = {name: offered[name] for name in _OFFERED}
+    lines = ["  device: [cuda]", f"  runtime: [{', '.join(able)}]"]
+    lines += _format_lines(catalog, hardware, able, formats, "cuda")
+    lines.append(f"  batch_size: [{', '.join(map(show, offered['batch_size']))}]")
+    precision = next(one for one in _GPU_BASELINE if one in offered["precision"])
+    return _Choices(
+        space="\n".join(lines),
+        baseline=f"device: cuda, runtime: {able[0]}, precision: {precision}, batch_size: 1",
+        memory="gpu_memory_mb",
+    )
+
+
+def _listed(values: object) -> list[Value]:
+    return list(values) if isinstance(values, list | tuple) else []
+
+
+def _format_lines(
+    catalog: Catalog,
+    hardware: Hardware,
+    runtimes: Sequence[str],
+    offered: Mapping[str, tuple[Value, ...]],
+    device: str,
+) -> list[str]:
+    """Return a line for each choice of the number format, with the values that can run."""
+    runnable = [
+        values
+        for name in runtimes
+        for values in supported_formats(catalog, name, hardware, device=device)
+    ]
+    return [
+        f"  {name}: [{', '.join(_runnable(name, values, runnable))}]"
+        for name, values in offered.items()
+    ]
 
 
 def _runnable(

@@ -13,7 +13,7 @@ from tunefront.evaluators import Metric, Part, Profile
 from tunefront.evaluators.statistics.formatting import multiple_text
 from tunefront.search.results.sentence import SPEED_WORDS
 from tunefront.search.study.trial import Trial
-from tunefront.spaces import NOT_QUANTIZED, Configuration, SearchSpace, Value, show
+from tunefront.spaces import NOT_QUANTIZED, TF32, Configuration, SearchSpace, Value, show
 
 BIG, MOST = 0.2, 0.4
 """Shares of the time above which a kind of work is worth addressing, and dominates."""
@@ -117,8 +117,8 @@ ADVICE_RULES: tuple[AdviceRule, ...] = (
             s.products("compute") and s.value("precision") == "fp32" and not s.integers()
         ),
         choice="precision",
-        values=("bf16", "fp16"),
-        because="matrix products in fp32 are bound by arithmetic: half the bits are multiplied "
+        values=(TF32, "bf16", "fp16"),
+        because="matrix products in fp32 are bound by arithmetic: fewer bits are multiplied "
         "faster where the machine has units for it",
     ),
     AdviceRule(

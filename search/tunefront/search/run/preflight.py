@@ -11,6 +11,7 @@ from tunefront.evaluators import (
     WorkloadDescription,
     describe_workload,
 )
+from tunefront.evaluators.pipelines.gpu_check import gpu_problems
 from tunefront.evaluators.pipelines.tasks.model_stage import CALIBRATION_ITEMS
 from tunefront.evaluators.store.store import make_once
 from tunefront.search.experiment.evaluation_settings import settings_of
@@ -21,10 +22,14 @@ from tunefront.search.text import command_text, counted
 from tunefront.search.tracking.store import check_reachable
 from tunefront.spaces import (
     Enumeration,
+    MachineError,
     SpaceError,
     TrackingError,
     WorkloadError,
+    detect_hardware,
+    resources_of,
 )
+from tunefront.spaces.catalog.runtime import DEVICE, GPU
 
 from .events import (
     DataScarce,
@@ -65,6 +70,32 @@ def runnable_or_error(experiment: Experiment) -> Enumeration:
             f"`{command_text('run', experiment.path, '--dry-run')}`"
         )
     return enumeration
+
+
+def check_gpus(experiment: Experiment) -> None:
+    """Check the GPUs of this machine if trials of the experiment use them.
+
+    Raises:
+        MachineError: If torch can't use one; the message states why and what to do.
+    """
+    names = tuple(gpu.uuid for gpu in detect_hardware().gpus if gpu.uuid)
+    if not names or not _uses_gpus(experiment):
+        return
+    isolation = Isolation()
+    try:
+        problems = gpu_problems(names, isolation, experiment.results / "logs" / "gpus.log")
+    finally:
+        isolation.close()
+    if problems:
+        raise MachineError(f"trials on GPUs can't run: {'; '.join(problems)}")
+
+
+def _uses_gpus(experiment: Experiment) -> bool:
+    space = experiment.space
+    baseline = space.catalog.complete(experiment.baseline)
+    return resources_of(baseline).gpus > 0 or any(
+        choice.name == DEVICE.name and GPU in choice.values for choice in space.choices
+    )
 
 
 def prepare(step: Prepare | None, on_event: OnEvent) -> None:

@@ -65,7 +65,13 @@ from .events import (
     TrialStarted,
     without_os_errors,
 )
-from .preflight import check_tracking, check_workload, prepare, runnable_or_error
+from .preflight import (
+    check_gpus,
+    check_tracking,
+    check_workload,
+    prepare,
+    runnable_or_error,
+)
 from .presence import present
 from .progress import Progress
 from .runner import Runner
@@ -154,6 +160,7 @@ def run_search(
             read_record(experiment)  # raises an error if it belongs to another experiment
         check_tracking(experiment, on_event, fresh=fresh)
         cache_limit(stages_folder())
+        check_gpus(experiment)
         prepare(experiment.prepare, on_event)
         if experiment.prepare is not None:
             stack.enter_context(in_use(experiment.prepare.folder))
@@ -236,12 +243,14 @@ class _SearchRun:
             self.on_event(ReportWritten(path=path))
 
     def _run_trials(self, runner: Runner) -> None:
-        address = os.environ.get("RAY_ADDRESS", "")
+        address, machine = os.environ.get("RAY_ADDRESS", ""), detect_hardware()
         self.on_event(RayStarting(address=address))
         self._report_progress(f"joining the cluster at {address}" if address else "starting Ray")
         with (
             _interruptible(runner, self.on_event),
-            RaySupervisor(self.experiment.results, detect_hardware().leasable_cores) as supervisor,
+            RaySupervisor(
+                self.experiment.results, machine.leasable_cores, len(machine.gpus)
+            ) as supervisor,
         ):
             if supervisor.nodes:
                 concurrent = supervisor.node_pool.concurrent_trials(

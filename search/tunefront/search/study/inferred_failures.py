@@ -16,7 +16,7 @@ from .trial import Trial
 
 MEMORY_CHOICES = ("batch_size", "replicas")
 """Choices that need more memory the larger they are."""
-UNRELATED_CAUSES: frozenset[FailureCause] = frozenset({"disk full"})
+UNRELATED_CAUSES: frozenset[FailureCause] = frozenset({"disk full", "device"})
 """Causes that do not depend on the configuration; nothing is inferred from them."""
 TRANSIENT_CAUSES: frozenset[FailureCause] = frozenset({"crash", "exception"})
 """Causes that can be transient; they count once the same candidate has failed twice."""

@@ -6,7 +6,7 @@ from .catalog import EXPERIMENT, Catalog
 from .execution import EXTENSION as _EXECUTION
 from .formats import NumberFormatSupport, number_formats, preset_space, supported_formats
 from .numerics import EXTENSION as _NUMERICS
-from .numerics import NOT_QUANTIZED
+from .numerics import NOT_QUANTIZED, TF32
 from .presets import KNOWN_GOOD, PRESETS
 from .pruning import EXTENSION as _PRUNING
 from .runtime import EXTENSION as _RUNTIME
@@ -20,6 +20,7 @@ __all__ = [
     "PRESETS",
     "EXPERIMENT",
     "SHARED",
+    "TF32",
     "Catalog",
     "NumberFormatSupport",
     "number_formats",

@@ -16,6 +16,7 @@ from .numerics import (
     PRECISION,
     QUANTIZATION_BITS,
     QUANTIZATION_METHOD,
+    TF32,
 )
 from .presets import PRESETS
 
@@ -73,6 +74,8 @@ def supported_formats(
 def preset_space(preset: str, catalog: Catalog, hardware: Hardware) -> dict[str, object]:
     """Return the values of a preset, without the precisions that this machine would emulate.
 
+    GPUs without TF32 get fp32 in its place.
+
     Args:
         preset: Name of the preset.
         catalog: The catalogue.
@@ -89,7 +92,9 @@ def preset_space(preset: str, catalog: Catalog, hardware: Hardware) -> dict[str,
     supported = {one.values[PRECISION.name] for one in found if one.refusal is None}
     lacking = {one.values[PRECISION.name] for one in found if one.lacking}
     values = _listed(space[PRECISION.name])
-    space[PRECISION.name] = [one for one in values if one not in lacking - supported]
+    emulated = lacking - supported
+    values = [PRECISION.default if one == TF32 and one in emulated else one for one in values]
+    space[PRECISION.name] = [one for one in values if one not in emulated]
     return space
 
 

@@ -6,6 +6,8 @@ from tunefront.spaces.extension import Extension
 
 NOT_QUANTIZED = 16
 """The value of `quantization_bits` with which weights stay in the precision."""
+TF32 = "tf32"
+"""The value of `precision` for fp32 numbers whose products a GPU computes in TF32."""
 _QUANTIZED = Condition(choice="quantization_bits", test="<", operands=(NOT_QUANTIZED,))
 
 PRECISION = ChoiceKind(
@@ -14,7 +16,8 @@ PRECISION = ChoiceKind(
     default="fp32",
     help="The floating-point format that the model computes in.",
     words={
-        "fp32": "32-bit floating point",
+        "fp32": "32-bit floating point; on a GPU without TF32",
+        TF32: "fp32 numbers, multiplied by the GPU with 10 bits of precision (TensorFloat-32)",
         "bf16": "bfloat16: fp32's range, 8 bits of precision",
         "fp16": "16-bit floating point",
     },

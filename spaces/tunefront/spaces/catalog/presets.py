@@ -5,6 +5,8 @@ from types import MappingProxyType
 
 from tunefront.spaces.choice import Value
 
+from .numerics import TF32
+
 KNOWN_GOOD: Mapping[str, tuple[Mapping[str, Value], ...]] = MappingProxyType(
     {
         "cpu": (
@@ -15,6 +17,7 @@ KNOWN_GOOD: Mapping[str, tuple[Mapping[str, Value], ...]] = MappingProxyType(
         "cuda": (
             {"device": "cuda", "runtime": "inductor", "precision": "bf16"},
             {"device": "cuda", "runtime": "torch", "precision": "bf16"},
+            {"device": "cuda", "runtime": "inductor", "precision": "fp16"},
         ),
     }
 )
@@ -50,10 +53,10 @@ PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
         "cuda-inference": {
             "device": ["cuda"],
             "runtime": ["torch", "inductor"],
-            "precision": ["fp32", "bf16", "fp16"],
+            "precision": [TF32, "bf16", "fp16"],
             "quantization_bits": [16, 8],
             "quantization_method": ["dynamic", "rtn"],
-            "batch_size": [1, 8, 32, 128],
+            "batch_size": [1, 8, 32, 128, 512],
         },
     }
 )

@@ -14,17 +14,23 @@ RUNTIME = ChoiceKind(
     label_default=True,
 )
 
+GPU = "cuda"
+"""Value of `device` for which a configuration uses GPUs."""
+
 DEVICE = ChoiceKind(
     name="device",
     stage="runtime",
     default="cpu",
     help="Where the model runs.",
-    words={"cpu": "the processor", "cuda": "an NVIDIA GPU"},
+    words={"cpu": "the processor", GPU: "an NVIDIA GPU"},
 )
 
 
 def _visible(context: Context, device: Value) -> str | None:
-    return "no GPU is visible" if device == "cuda" and not context.hardware.gpus else None
+    """Return why no GPU can be used, with the reason for each that is there."""
+    if device != GPU or context.hardware.gpus:
+        return None
+    return "; ".join(["no GPU is visible", *context.hardware.gpu_problems])
 
 
 EXTENSION = Extension(

@@ -1,10 +1,37 @@
 """What AOTInductor supports and requires."""
 
 from tunefront.evaluators.isolation.preload import PRELOAD, PROGRAMS
-from tunefront.evaluators.runtimes.instructions import BF16, BF16_ON_GPU
-from tunefront.spaces import NOT_QUANTIZED, Condition, Extension, Requirement
+from tunefront.evaluators.runtimes.instructions import (
+    BF16,
+    BF16_ON_GPU,
+    INT8_ON_GPU,
+    TF32_ON_CPU,
+    TF32_ON_GPU,
+    TRITON_ON_GPU,
+)
+from tunefront.spaces import (
+    NOT_QUANTIZED,
+    TF32,
+    Condition,
+    Context,
+    Exclusion,
+    Extension,
+    Requirement,
+    Rule,
+    Value,
+)
+
+from .requirements import lacking_on_gpu
 
 _QUANTIZED = Condition(choice="quantization_bits", test="<", operands=(NOT_QUANTIZED,))
+_FP16 = Condition(choice="precision", test="==", operands=("fp16",))
+
+
+def _compilable(context: Context, runtime: Value, device: Value) -> str | None:
+    """Return what the machine lacks to compile for its GPU; another rule demands the GPU itself."""
+    on_gpu = runtime == "inductor" and device == "cuda" and bool(context.hardware.gpus)
+    return lacking_on_gpu() if on_gpu else None
+
 
 EXTENSION = Extension(
     name="inductor",
@@ -13,12 +40,25 @@ EXTENSION = Extension(
     },
     supports={
         "device": frozenset({"cpu", "cuda"}),
-        "precision": frozenset({"fp32", "bf16"}),
+        "precision": frozenset({"fp32", TF32, "bf16", "fp16"}),
         "quantization_bits": frozenset({16, 8}),
         "quantization_method": frozenset({"dynamic", "rtn"}),
         "sensitive_layers_kept": None,
     },
-    excludes=(BF16, BF16_ON_GPU),
+    excludes=(
+        BF16,
+        BF16_ON_GPU,
+        TF32_ON_CPU,
+        TF32_ON_GPU,
+        INT8_ON_GPU,
+        TRITON_ON_GPU,
+        Exclusion(
+            when=(_FP16, Condition(choice="device", test="==", operands=("cpu",))),
+            reason="inductor computes in fp16 on GPUs only",
+        ),
+        Exclusion(when=(_FP16, _QUANTIZED), reason="inductor does not quantize in fp16"),
+    ),
+    rules=(Rule(name="compiler", choices=("runtime", "device"), reason=_compilable),),
     requires=(
         Requirement(distribution="torch"),
         Requirement(

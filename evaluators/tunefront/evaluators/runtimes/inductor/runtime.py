@@ -1,25 +1,29 @@
 """AOTInductor, the ahead-of-time mode of torch.compile: one compiled package (`model.pt2`)."""
 
-import os
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tunefront.evaluators.interfaces.endpoint import Facts
 from tunefront.evaluators.interfaces.tensors import Inputs, TensorEndpoint
 from tunefront.evaluators.runtimes.base import Built, Deployment, Runtime, Source
 from tunefront.evaluators.runtimes.number_format import (
-    KEPT_LAYERS,
     NumberFormat,
     layer_facts,
     quantization_facts,
 )
+from tunefront.evaluators.runtimes.run_script import answer_lines, tf32_lines
 from tunefront.evaluators.statistics.arrays import Array
-from tunefront.spaces import Configuration, EvaluationError
+from tunefront.spaces import Configuration, EvaluationError, Value
+
+if TYPE_CHECKING:
+    import torch
 
 PACKAGE_FILE = "model.pt2"
+COMPILED_PRECISION = "compiled_precision"
+"""Setting of a build for a GPU: the precision of fp32 products in the process that compiled."""
 _CONSTANT = re.compile(
     r"constants_info_\[(\d+)\]\."
     r"(dtype = [^;]*cached_torch_dtype_(\w+?)\)?;|data_size = (\d+)|shape = \{([\d, ]*)\}"
@@ -39,24 +43,19 @@ class Inductor(Runtime):
         """Convert, export and compile the module; batch size and number of threads stay dynamic."""
         import torch
 
-        from tunefront.evaluators.interfaces.torch_tensors import tensors
-        from tunefront.evaluators.runtimes.export_program import (
-            check_dynamic,
-            convert,
-            export_program,
+        from tunefront.evaluators.interfaces.torch_tensors import (
+            switch_tf32,
+            switched_precision,
+            tensors,
         )
+        from tunefront.evaluators.runtimes.cuda import target_device
+        from tunefront.evaluators.runtimes.export_program import converted_program
 
-        os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
-        wanted = NumberFormat.of(configuration)
-        module, kept = convert(source.module(), wanted)
-        program = export_program(module, source)
-        check_dynamic(program, source.inputs)
-        if configuration.text("device") == "cuda":
-            from torch.export.passes import move_to_device_pass
-
-            program = move_to_device_pass(program, "cuda")
-        if program.example_inputs is None or wanted.quantized:
-            program._example_inputs = ((), tensors(source.example, configuration.text("device")))
+        wanted, device = NumberFormat.of(configuration), configuration.text("device")
+        switch_tf32(wanted.precision, device)
+        program, settings = converted_program(source, wanted, device)
+        if program.example_inputs is None or wanted.quantized or device != "cpu":
+            program._example_inputs = ((), tensors(source.example, target_device(device)))
         options = {"cpp.dynamic_threads": True, "freezing": False}
         try:
             with torch.no_grad():
@@ -65,13 +64,22 @@ class Inductor(Runtime):
                 )
         except Exception as error:  # the compiler raises many types; all mean: not compilable
             raise EvaluationError(f"inductor: {error}", cause="unsupported") from error
-        return {KEPT_LAYERS: kept}
+        if device == "cuda":
+            # Kernels that are generated hold what the switches were; others ask them when they run.
+            return {**settings, COMPILED_PRECISION: switched_precision("fp32", device)}
+        return settings
 
     def open(self, built: Built, configuration: Configuration) -> TensorEndpoint:
         """Open the package."""
         import torch
 
+        from tunefront.evaluators.interfaces.torch_tensors import switch_tf32
+        from tunefront.evaluators.runtimes.cuda import check_cuda
+
+        switch_tf32(configuration.text("precision"), configuration.text("device"))
         torch.set_num_threads(configuration.integer("threads"))
+        if configuration.text("device") == "cuda":
+            check_cuda()
         return InductorEndpoint(built.folder / PACKAGE_FILE, configuration, built.settings)
 
     def deployment(self, built: Built, configuration: Configuration) -> Deployment:
@@ -80,6 +88,8 @@ class Inductor(Runtime):
             file=PACKAGE_FILE,
             device=configuration.text("device"),
             threads=configuration.integer("threads"),
+            tf32=tf32_lines(configuration),
+            answer=answer_lines(configuration),
         )
         return Deployment(script=script, requirements=("torch",), compiled=True)
 
@@ -92,19 +102,23 @@ class InductorEndpoint(TensorEndpoint):
     ) -> None:
         import torch
 
-        self._kept = settings.get(KEPT_LAYERS)
+        from tunefront.evaluators.runtimes.device_copies import call_on
+
+        self._call_on = call_on
+        self._settings = settings
+        self._compiled = settings.get(COMPILED_PRECISION)
         self._path = path
         self._device = configuration.text("device")
+        self._last: Inputs | None = None
         self._model: Any = torch._inductor.aoti_load_package(str(path))
 
     def call(self, inputs: Inputs) -> Sequence[Array]:
         """Run one request; on a GPU the copies to and from it are included, as in production."""
-        import torch
+        self._last = inputs
+        return self._call_on(self._device, self._run, inputs)
 
-        with torch.inference_mode():
-            given = {n: torch.from_numpy(array).to(self._device) for n, array in inputs.items()}
-            output = self._model(**given)
-            return [output.to("cpu").numpy()]
+    def _run(self, given: "Mapping[str, torch.Tensor]") -> Any:
+        return self._model(**given)
 
     def facts(self) -> Facts:
         """Read the properties from the constants and calls in the C++ source inside the package."""
@@ -120,15 +134,33 @@ class InductorEndpoint(TensorEndpoint):
         return {
             "runtime": "inductor",
             "device": self._device,
-            "precision": _precision(constants),
+            "precision": self._read_precision(_precision(constants)),
             **(quantization_facts(8, method) if quantized else quantization_facts()),
-            **layer_facts(self._kept, floats, len(quantized)),
+            **layer_facts(self._settings, floats, len(quantized)),
             "tensor_parallel": 1,
             "weight_bits": sum(c.bytes * 8 for c in matrices) / max(count, 1),
             "sparsity": 0.0,
             "parameters": count,
             "threads": torch.get_num_threads(),
+            **self._copy_facts(),
         }
+
+    def _copy_facts(self) -> dict[str, Value]:
+        """Return the share of the copies in the last request, run again; empty on a processor."""
+        if self._device != "cuda" or self._last is None:
+            return {}
+        from tunefront.evaluators.runtimes.device_copies import COPY_SHARE, copy_share
+
+        return {COPY_SHARE: round(copy_share(self._device, self._run, self._last), 4)}
+
+    def _read_precision(self, weights: str) -> str:
+        """Return the precision of what was compiled and of what runs, which must be the same."""
+        from tunefront.evaluators.interfaces.torch_tensors import switched_precision
+
+        running = switched_precision(weights, self._device)
+        if weights != "fp32" or self._compiled in (None, running):
+            return running
+        return f"{running}, compiled for {self._compiled}"
 
 
 class _Constant:
@@ -202,12 +234,11 @@ HERE = pathlib.Path(__file__).parent
 def load():
     """The model, on as many threads as it was measured with."""
     torch.set_num_threads({threads})
-    return torch._inductor.aoti_load_package(str(HERE / "{file}"))
+{tf32}    return torch._inductor.aoti_load_package(str(HERE / "{file}"))
 
 
 def run(model, inputs):
     """One request: arrays by name in, a list of arrays out."""
     with torch.inference_mode():
         given = {{name: torch.from_numpy(a).to("{device}") for name, a in inputs.items()}}
-        return [model(**given).cpu().numpy()]
-'''
+{answer}'''

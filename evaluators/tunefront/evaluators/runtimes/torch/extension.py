@@ -1,8 +1,15 @@
 """What PyTorch eager supports and requires."""
 
 from tunefront.evaluators.isolation.preload import PRELOAD, PROGRAMS
-from tunefront.evaluators.runtimes.instructions import BF16, BF16_ON_GPU, FP16
-from tunefront.spaces import NOT_QUANTIZED, Condition, Exclusion, Extension, Requirement
+from tunefront.evaluators.runtimes.instructions import (
+    BF16,
+    BF16_ON_GPU,
+    FP16,
+    INT8_ON_GPU,
+    TF32_ON_CPU,
+    TF32_ON_GPU,
+)
+from tunefront.spaces import NOT_QUANTIZED, TF32, Condition, Exclusion, Extension, Requirement
 
 _QUANTIZED = Condition(choice="quantization_bits", test="<", operands=(NOT_QUANTIZED,))
 _SHARDED = Condition(choice="tensor_parallel", test=">", operands=(1,))
@@ -14,7 +21,7 @@ EXTENSION = Extension(
     },
     supports={
         "device": frozenset({"cpu", "cuda"}),
-        "precision": frozenset({"fp32", "bf16", "fp16"}),
+        "precision": frozenset({"fp32", TF32, "bf16", "fp16"}),
         "quantization_bits": frozenset({16, 8, 4}),
         "quantization_method": frozenset({"dynamic", "rtn"}),
         "sensitive_layers_kept": None,
@@ -36,6 +43,9 @@ EXTENSION = Extension(
         BF16,
         BF16_ON_GPU,
         FP16,
+        TF32_ON_CPU,
+        TF32_ON_GPU,
+        INT8_ON_GPU,
         Exclusion(when=(_SHARDED, _QUANTIZED), reason="sharded weights can't be quantized"),
         Exclusion(
             when=(_SHARDED, Condition(choice="replicas", test=">", operands=(1,))),

@@ -2,17 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tunefront.evaluators.interfaces.endpoint import Facts
 from tunefront.evaluators.interfaces.tensors import Inputs, TensorEndpoint
 from tunefront.evaluators.runtimes.base import Built, Deployment, Runtime, Source
 from tunefront.evaluators.runtimes.number_format import (
-    KEPT_LAYERS,
     NumberFormat,
     layer_facts,
     quantization_facts,
 )
+from tunefront.evaluators.runtimes.run_script import answer_lines, tf32_lines
 from tunefront.evaluators.runtimes.weights import WeightStatistics, total
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.spaces import Configuration, Value
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import torch
 
 PROGRAM_FILE = "model.pt2"
+_INT8_PRODUCTS = frozenset({"aten._int_mm.default", "out_dtype"})
+"""Operators of int8 activations and weights: on the CPU, and as torchao writes it for CUDA."""
 
 
 class TorchEager(Runtime):
@@ -38,23 +40,16 @@ class TorchEager(Runtime):
             from .tensor_parallel import save_shardable
 
             return save_shardable(source, folder)
-        from tunefront.evaluators.runtimes.export_program import (
-            check_dynamic,
-            convert,
-            export_program,
-        )
+        from tunefront.evaluators.interfaces.torch_tensors import switch_tf32
+        from tunefront.evaluators.runtimes.export_program import converted_program
 
-        module, kept = convert(source.module(), NumberFormat.of(configuration))
-        program = export_program(module, source)
-        check_dynamic(program, source.inputs)
-        if configuration.text("device") == "cuda":
-            from torch.export.passes import move_to_device_pass
-
-            program = move_to_device_pass(program, "cuda")
+        wanted, device = NumberFormat.of(configuration), configuration.text("device")
+        switch_tf32(wanted.precision, device)
+        program, settings = converted_program(source, wanted, device)
         # Example inputs would be saved as a pickle.
         program._example_inputs = None
         torch.export.save(program, folder / PROGRAM_FILE)
-        return {KEPT_LAYERS: kept}
+        return settings
 
     def open(self, built: Built, configuration: Configuration) -> TensorEndpoint:
         """Open the program, or start the ranks that share the model."""
@@ -64,7 +59,13 @@ class TorchEager(Runtime):
             from .tensor_parallel import ShardedEndpoint
 
             return ShardedEndpoint(built.folder, configuration)
+        from tunefront.evaluators.interfaces.torch_tensors import switch_tf32
+        from tunefront.evaluators.runtimes.cuda import check_cuda
+
+        switch_tf32(configuration.text("precision"), configuration.text("device"))
         torch.set_num_threads(configuration.integer("threads"))
+        if configuration.text("device") == "cuda":
+            check_cuda()
         program = torch.export.load(built.folder / PROGRAM_FILE)
         return TorchEndpoint(program, configuration, built.settings)
 
@@ -78,6 +79,8 @@ class TorchEager(Runtime):
             file=PROGRAM_FILE,
             device=configuration.text("device"),
             threads=configuration.integer("threads"),
+            tf32=tf32_lines(configuration),
+            answer=answer_lines(configuration),
         )
         return Deployment(script=script, requirements=("torch",))
 
@@ -91,10 +94,14 @@ class TorchEndpoint(TensorEndpoint):
         configuration: Configuration,
         settings: Mapping[str, object],
     ) -> None:
-        self._kept = settings.get(KEPT_LAYERS)
+        from tunefront.evaluators.runtimes.device_copies import call_on
+
+        self._call_on = call_on
+        self._settings = settings
         self._program = program
         self._module = program.module()
         self._device = configuration.text("device")
+        self._last: Inputs | None = None
 
     @property
     def graph(self) -> "torch.fx.Graph":
@@ -103,16 +110,17 @@ class TorchEndpoint(TensorEndpoint):
 
     def call(self, inputs: Inputs) -> Sequence[Array]:
         """Run one request; on a GPU the copies to and from it are included, as in production."""
-        import torch
+        self._last = inputs
+        return self._call_on(self._device, self._run, inputs)
 
-        with torch.inference_mode():
-            given = {n: torch.from_numpy(array).to(self._device) for n, array in inputs.items()}
-            output = self._module(**given)
-            return [output.to("cpu").numpy()]
+    def _run(self, given: "Mapping[str, torch.Tensor]") -> Any:
+        return self._module(**given)
 
     def facts(self) -> Facts:
         """Read the properties from the program's weights and operators."""
         import torch
+
+        from tunefront.evaluators.interfaces.torch_tensors import switched_precision
 
         state = self._program.state_dict
         matrices = {name: t for name, t in state.items() if t.ndim >= 2}
@@ -120,18 +128,28 @@ class TorchEndpoint(TensorEndpoint):
         statistics = total(_statistics(tensor) for tensor in matrices.values())
         floats = {name: t for name, t in state.items() if t.is_floating_point()}
         quantized = _quantized(matrices)
+        device = next((str(t.device.type) for t in floats.values()), self._device)
         return {
             "runtime": "torch",
-            "device": next((str(t.device.type) for t in floats.values()), self._device),
-            "precision": _precision(list(floats.values())),
+            "device": device,
+            "precision": switched_precision(_precision(list(floats.values())), device),
             **_quantization(quantized, state, operators),
-            **layer_facts(self._kept, floats, len(quantized)),
+            **layer_facts(self._settings, floats, len(quantized)),
             "tensor_parallel": 1,
             "weight_bits": statistics.weight_bits,
             "sparsity": statistics.sparsity,
             "parameters": statistics.count,
             "threads": torch.get_num_threads(),
+            **self._copy_facts(),
         }
+
+    def _copy_facts(self) -> dict[str, Value]:
+        """Return the share of the copies in the last request, run again; empty on a processor."""
+        if self._device != "cuda" or self._last is None:
+            return {}
+        from tunefront.evaluators.runtimes.device_copies import COPY_SHARE, copy_share
+
+        return {COPY_SHARE: round(copy_share(self._device, self._run, self._last), 4)}
 
 
 def _statistics(tensor: "torch.Tensor") -> WeightStatistics:
@@ -180,7 +198,7 @@ def _quantization(
 ) -> dict[str, Value]:
     if not weights:
         return quantization_facts()
-    if "aten._int_mm.default" in operators:
+    if operators & _INT8_PRODUCTS:
         return quantization_facts(8, "dynamic")
     if not all(_bits(t) == 4 for t in weights.values()):
         return quantization_facts(8, "rtn")
@@ -203,12 +221,11 @@ HERE = pathlib.Path(__file__).parent
 def load():
     """The model, on as many threads as it was measured with."""
     torch.set_num_threads({threads})
-    return torch.export.load(HERE / "{file}").module()
+{tf32}    return torch.export.load(HERE / "{file}").module()
 
 
 def run(model, inputs):
     """One request: arrays by name in, a list of arrays out."""
     with torch.inference_mode():
         given = {{name: torch.from_numpy(a).to("{device}") for name, a in inputs.items()}}
-        return [model(**given).cpu().numpy()]
-'''
+{answer}'''

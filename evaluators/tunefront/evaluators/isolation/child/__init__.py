@@ -1,0 +1,1 @@
+"""What a process of a task does: its terms, its work, the cause of its failure."""

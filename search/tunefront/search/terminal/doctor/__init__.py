@@ -1,0 +1,1 @@
+"""Output of `tunefront doctor`: this machine, its GPUs, the choices."""

@@ -1,0 +1,173 @@
+"""Programs for a GPU, on a machine without one: fake CUDA tensors have devices, but no values."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from tests.evaluators.fake_cuda import FAKE_GPU, devices_of
+from tests.evaluators.runtimes.conftest import configuration_of, request_of
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
+
+from tunefront.evaluators.evaluation.built import CandidateRecord
+from tunefront.evaluators.runtimes import export_program
+from tunefront.evaluators.runtimes.base import Source
+from tunefront.evaluators.runtimes.cuda import (
+    LEAST_INT8_ROWS,
+    check_cuda,
+    not_multiplied,
+    target_device,
+)
+from tunefront.evaluators.runtimes.export_program import converted_program
+from tunefront.evaluators.runtimes.number_format import (
+    KEPT_LAYERS,
+    LEFT_OUT_LAYERS,
+    NumberFormat,
+    layer_facts,
+    layers_not_kept,
+)
+from tunefront.spaces import EvaluationError
+
+DYNAMIC = NumberFormat(precision="fp32", bits=8, method="dynamic", group_size=32)
+MakeSource = Callable[..., Source]
+
+
+def test_a_gpu_is_named_with_its_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert target_device("cpu") == "cpu"
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    assert target_device("cuda") == FAKE_GPU
+
+
+def test_a_process_that_can_not_use_cuda_is_no_fault_of_the_configuration(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.version, "cuda", None)
+    with pytest.raises(EvaluationError, match="is built without CUDA; install a build") as caught:
+        target_device("cuda")
+    assert caught.value.cause == "device"
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    check_cuda()
+    monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: True)
+    with pytest.raises(EvaluationError, match="forked from one that had called CUDA") as caught:
+        check_cuda()
+    assert caught.value.cause == "device"
+
+
+class Layers(torch.nn.Module):
+    """Layers over tokens and over what is pooled, in sizes that CUDA can and can't multiply."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = torch.nn.Embedding(256, 64)
+        self.tokens = torch.nn.Linear(64, 128)
+        self.narrow = torch.nn.Linear(128, 50)
+        self.odd = torch.nn.Linear(50, 64)
+        self.pooled = torch.nn.Linear(64, 64)
+        self.idle = torch.nn.Linear(64, 64)
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        hidden = self.odd(self.narrow(torch.relu(self.tokens(self.table(input_ids)))))
+        masked = hidden * attention_mask.unsqueeze(-1)
+        output: torch.Tensor = self.pooled(masked.mean(1))
+        return output
+
+
+@pytest.mark.parametrize(
+    ("length", "short"), [(LEAST_INT8_ROWS, False), (LEAST_INT8_ROWS - 1, True)]
+)
+def test_layers_that_cuda_can_not_multiply_are_found(length: int, short: bool) -> None:
+    """By their dimensions, by their rows for one item, and because they are not called."""
+    found = not_multiplied(Layers(), request_of(4, length))
+    assert found == [*(["tokens"] if short else []), "narrow", "odd", "pooled", "idle"]
+
+
+def source_of(module: torch.nn.Module, source: Source, length: int = 24) -> Source:
+    """A source with another module and requests of a length, and one that is shorter."""
+    return Source(
+        module=lambda: module,
+        inputs=source.inputs,
+        calibration=[request_of(4, length), request_of(4, 2 * length)],
+        shared=source.shared,
+        hardware=source.hardware,
+    )
+
+
+@pytest.fixture
+def fake_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let modules and requests move to a GPU, where they are fake: their weights have no values."""
+    monkeypatch.setattr(export_program, "target_device", lambda name: FAKE_GPU)
+    monkeypatch.setattr(export_program, "_most_sensitive", lambda module, wanted: [])
+    with FakeTensorMode(allow_non_fake_inputs=True, shape_env=ShapeEnv()):
+        yield
+
+
+def products(program: torch.export.ExportedProgram) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """What every int8 product of a program multiplies."""
+    return [
+        tuple(factor.meta["val"] for factor in node.args)
+        for node in program.graph.nodes
+        if node.target is torch.ops.aten._int_mm.default
+    ]
+
+
+@pytest.mark.parametrize("name", ["decoder", "encoder"])
+def test_int8_products_are_those_that_cuda_multiplies(
+    make_source: MakeSource, fake_gpu: None, name: str
+) -> None:
+    source = make_source(name)
+    program, settings = converted_program(source_of(source.module(), source), DYNAMIC, "cuda")
+    found = products(program)
+    assert found
+    for left, right in found:
+        assert (left.dtype, right.dtype) == (torch.int8, torch.int8)
+        assert int(right.shape[0]) % 8 == int(right.shape[1]) % 8 == 0
+        assert left.shape[0].node.expr.free_symbols, "the rows vary with items and tokens"
+        assert len(left.shape[0].node.expr.free_symbols) == 2
+    assert "out_dtype" not in {str(node.target) for node in program.graph.nodes}
+    assert devices_of(program) == {FAKE_GPU}
+    assert {str(one.device) for one in source.module().parameters()} == {"cpu"}
+    assert LEFT_OUT_LAYERS not in settings
+
+
+def test_other_layers_stay_unquantized_and_are_reported(
+    make_source: MakeSource, fake_gpu: None
+) -> None:
+    source = source_of(Layers(), make_source("flat"))
+    program, settings = converted_program(source, DYNAMIC, "cuda")
+    assert settings[LEFT_OUT_LAYERS] == ["narrow", "odd", "pooled", "idle"]
+    assert settings[KEPT_LAYERS] == settings[LEFT_OUT_LAYERS]
+    ((left, right),) = products(program)
+    assert tuple(right.shape) == (64, 128)
+
+
+def test_a_model_without_layers_that_cuda_multiplies_is_unsupported(
+    make_source: MakeSource, fake_gpu: None
+) -> None:
+    """Its layers have one row an item."""
+    source = make_source("flat")
+    with pytest.raises(EvaluationError, match="CUDA can multiply none of the 3 linear lay") as told:
+        converted_program(source, DYNAMIC, "cuda")
+    assert told.value.cause == "unsupported"
+
+
+def test_layers_that_were_left_out_are_no_deviation_from_the_share() -> None:
+    """They can be among those that the share demands, or come in addition."""
+    settings = {KEPT_LAYERS: ["a", "b", "c"], LEFT_OUT_LAYERS: ["b", "c"]}
+    facts = layer_facts(settings, {"a.weight", "b.weight", "c.weight"}, 5)
+    assert facts == {"kept_layers": 3, "left_out_layers": 2, "linear_layers": 8}
+    record = CandidateRecord(
+        configuration=configuration_of("torch"), settings={}, parameters=1, reference_parameters=1
+    )
+
+    def deviation(share: float) -> str | None:
+        chosen = configuration_of("torch", quantization="w8 rtn", sensitive_layers_kept=share)
+        return layers_not_kept(chosen, facts, record)
+
+    assert [deviation(share) for share in (0.0, 0.125, 0.25, 0.375)] == [None] * 4
+    told = "sensitive_layers_kept: 0.5 requested, but 3 of 8 linear layers are unquantized"
+    assert deviation(0.5) == told
+    assert layer_facts({KEPT_LAYERS: ["a"]}, {"a.weight"}, 5) == {
+        "kept_layers": 1,
+        "linear_layers": 6,
+    }

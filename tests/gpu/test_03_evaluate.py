@@ -1,0 +1,52 @@
+"""`evaluate` with torch eager: each kind of model, each precision, the baseline in the same turns.
+
+The most valuable cases are the first. Errors are those of the outputs against the module in fp64.
+"""
+
+import pytest
+
+from tunefront.evaluators import WorkloadSpec
+from tunefront.evaluators.isolation.codec import to_plain
+
+from .harness import Bench, CheckFigures, body, values_of
+
+MOST_ERROR = {"fp32": 1e-5, "tf32": 5e-3, "bf16": 2e-2, "fp16": 3e-3}
+BATCH = 4
+
+
+@pytest.mark.parametrize(
+    ("model", "precision"),
+    [
+        pytest.param("decoder", "bf16", marks=pytest.mark.takes(20)),
+        pytest.param("decoder", "fp32", marks=pytest.mark.takes(8)),
+        pytest.param("encoder", "fp16", marks=pytest.mark.takes(12)),
+        pytest.param("classifier", "bf16", marks=pytest.mark.takes(12)),
+        pytest.param("vit", "tf32", marks=pytest.mark.takes(12)),
+    ],
+)
+def test_a_candidate_is_built_and_measured_with_its_baseline(
+    model: str,
+    precision: str,
+    bench: Bench,
+    workloads: dict[str, WorkloadSpec],
+    figures: CheckFigures,
+) -> None:
+    if model not in workloads:
+        pytest.skip(f"the model {model} needs pillow")
+    mode, spec = bench.mode, workloads[model]
+    baseline = mode.configuration(precision="fp32", batch_size=1)
+    chosen = mode.configuration(precision=precision, batch_size=BATCH)
+    settings = bench.settings(spec, baseline)
+    found = bench.evaluate(settings, chosen)
+    figures(**values_of(found))
+    assert found.status == "ok", (found.message, found.log)
+    folder = bench.candidate(settings, chosen)
+    outputs = body("error_against_fp64", folder=str(folder), spec=to_plain(spec), batch_size=BATCH)
+    figures(outputs=outputs)
+    assert found.relative is not None
+    wanted = chosen.text("precision")
+    assert found.facts["precision"] == outputs["facts"]["precision"] == wanted
+    assert found.facts["device"] == mode.device
+    assert outputs["error"] < MOST_ERROR[wanted]
+    if mode.on_gpu:
+        assert outputs["tf32"] == [wanted == "tf32"] * 2

@@ -1,0 +1,30 @@
+"""GPU memory is that of the processes, for every runtime: 1 GiB of weights is found in each."""
+
+from pathlib import Path
+
+import pytest
+
+from .harness import Bench, CheckFigures, values_of
+from .workloads import custom_spec
+
+WEIGHTS_MB = 1024
+MOST_CONTEXT_MB = 900
+"""A CUDA context, its libraries and the workspaces of products; recorded, not known before."""
+
+
+@pytest.mark.takes(15)
+@pytest.mark.parametrize("runtime", ["torch", "inductor"])
+def test_the_weights_are_found(
+    runtime: str, bench: Bench, custom_folder: Path, figures: CheckFigures
+) -> None:
+    mode = bench.mode
+    spec = custom_spec(custom_folder, "weights", "for_weights")
+    chosen = mode.configuration(runtime=runtime, precision="fp32", batch_size=8)
+    found = bench.evaluate(bench.settings(spec), chosen)
+    figures(**values_of(found))
+    assert found.status == "ok", (found.message, found.log)
+    assert found.measurements["peak_memory_mb"].value > 0
+    if mode.on_gpu:
+        used = found.measurements["gpu_memory_mb"].value
+        figures(beyond_the_weights_mb=used - WEIGHTS_MB)
+        assert WEIGHTS_MB <= used <= 1.05 * WEIGHTS_MB + MOST_CONTEXT_MB
