@@ -2,7 +2,14 @@
 
 import pytest
 
-from tunefront.spaces import EvaluationError, TunefrontError, did_you_mean, errors
+from tunefront.spaces import (
+    EvaluationError,
+    TunefrontError,
+    did_you_mean,
+    errors,
+    named_error,
+    text_of,
+)
 
 KINDS = [
     kind
@@ -32,3 +39,16 @@ def test_without_a_near_name_all_are_listed_in_order() -> None:
 
 def test_without_any_name_nothing_is_reported() -> None:
     assert did_you_mean("zzz", []) == ""
+
+
+class Wordless(Exception):
+    """An error of a user's class whose text can't be read."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+def test_an_error_without_a_text_is_named_by_its_class() -> None:
+    assert (text_of(Wordless()), named_error(Wordless())) == ("", "Wordless")
+    assert named_error(ValueError("not a number")) == "ValueError: not a number"
+    assert named_error(ValueError()) == "ValueError"

@@ -16,7 +16,15 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 
-from tunefront.spaces import EXPERIMENT, SHARED, Catalog, ExperimentError, Extension, declared_kind
+from tunefront.spaces import (
+    EXPERIMENT,
+    SHARED,
+    Catalog,
+    ExperimentError,
+    Extension,
+    declared_kind,
+    named_error,
+)
 
 from .runtimes.inductor.extension import EXTENSION as _INDUCTOR
 from .runtimes.onnxruntime.extension import EXTENSION as _ONNXRUNTIME
@@ -119,7 +127,7 @@ def _imported(file: Path) -> ModuleType:
         module = importlib.import_module(file.stem)
     except Exception as error:  # a user's file can raise anything
         raise ExperimentError(
-            f"extensions: {file} can't be imported: {type(error).__name__}: {error}"
+            f"extensions: {file} can't be imported: {named_error(error)}"
         ) from error
     known = Path(str(module.__file__))
     if known.resolve() != file.resolve() and known.read_bytes() != file.read_bytes():

@@ -35,6 +35,8 @@ from .errors import (
     TunefrontError,
     WorkloadError,
     did_you_mean,
+    named_error,
+    text_of,
 )
 from .extension import Exclusion, Extension, Requirement
 from .hardware import Gpu, Hardware, detect_hardware
@@ -90,6 +92,8 @@ __all__ = [
     "declared_kind",
     "detect_hardware",
     "did_you_mean",
+    "named_error",
+    "text_of",
     "is_declaration",
     "number_formats",
     "preset_space",

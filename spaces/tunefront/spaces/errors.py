@@ -75,6 +75,19 @@ class EvaluationError(TunefrontError):
         self.cause: FailureCause = cause
 
 
+def text_of(error: BaseException) -> str:
+    """Return an error's text; empty if the error, of a user's class, fails to give it."""
+    try:
+        return str(error)
+    except Exception:
+        return ""
+
+
+def named_error(error: BaseException) -> str:
+    """Return an error's class and text: `ValueError: not a number`."""
+    return f"{type(error).__name__}: {text_of(error)}".removesuffix(": ")
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return `; did you mean 'x'?` with the nearest known name, or a list of the known names."""
     options = sorted(known)

@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from tunefront.spaces import text_of
+
 _NUMBERS = (errno.ENOSPC, errno.EDQUOT)
 _WORDS = tuple(os.strerror(number) for number in _NUMBERS)
 NO_ROOM_BYTES = 2**20
@@ -17,7 +19,7 @@ def is_full(error: BaseException) -> bool:
     seen: BaseException | None = error
     while seen is not None:
         number = seen.errno if isinstance(seen, OSError) else None
-        if number in _NUMBERS or any(words in str(seen) for words in _WORDS):
+        if number in _NUMBERS or any(words in text_of(seen) for words in _WORDS):
             return True
         seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
     return False

@@ -10,6 +10,7 @@ from tunefront.evaluators import Evaluation
 from tunefront.evaluators.isolation.call import run_plain
 from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.search.study.atomic_write import write_whole
+from tunefront.spaces import named_error
 
 WORKER_LOG_LINES = 20
 
@@ -39,7 +40,7 @@ def evaluated(job: Mapping[str, Any], body: str) -> Mapping[str, Any]:
             status="failed",
             cause="exception",
             stage="prepare",
-            message=f"{type(error).__name__}: {error}",
+            message=named_error(error),
             log=tuple(lines[-WORKER_LOG_LINES:]),
         )
         found = to_plain(failed)

@@ -40,7 +40,7 @@ from tunefront.search.study.duration_estimate import EXPORT_TRIALS, estimate_of
 from tunefront.search.study.study import Study
 from tunefront.search.study.trial import Trial
 from tunefront.search.tracking.writer import TrackingWriter
-from tunefront.spaces import Enumeration, detect_hardware
+from tunefront.spaces import Enumeration, detect_hardware, named_error
 
 from .confirm import confirm, to_confirm
 from .driver_process import DriverState, only_driver
@@ -237,7 +237,7 @@ class _SearchRun:
         try:
             path = write_report(result, read_record(self.experiment))
         except Exception as error:  # a failed report must not invalidate the search's result
-            problem = f"{type(error).__name__}: {error}"
+            problem = named_error(error)
             self.on_event(ReportFailed(file=REPORT_FILE, problem=problem))
         else:
             self.on_event(ReportWritten(path=path))

@@ -7,7 +7,7 @@ They are all in one table here, for the CPU and for GPUs.
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tunefront.spaces import EvaluationError, FailureCause, WorkloadError
+from tunefront.spaces import EvaluationError, FailureCause, WorkloadError, text_of
 
 LOG_END_LINES = 20
 """Lines of the log that are searched for the reason of an error that does not name it."""
@@ -102,7 +102,7 @@ def failure_kind(error: BaseException, log_end: Callable[[], str] = lambda: "") 
     own = error.cause if isinstance(error, EvaluationError) else "exception"
     if own not in EXPLAINED_CAUSES:
         return own
-    texts = [str(one) for one in _chain(error)]
+    texts = [text_of(one) for one in _chain(error)]
     if any(isinstance(one, MemoryError) for one in _chain(error)):
         return "oom"
     found = cause_of_text("\n".join(texts))

@@ -38,7 +38,6 @@ def run_task(request: Mapping[str, Any], prepare: Callable[[], None] = lambda: N
 
 def _message(error: BaseException) -> str:
     """Return an error's text, preceded by its class unless it is one of Tunefront's errors."""
-    from tunefront.spaces import TunefrontError
+    from tunefront.spaces import TunefrontError, named_error, text_of
 
-    own = isinstance(error, TunefrontError)
-    return str(error) if own else f"{type(error).__name__}: {error}".removesuffix(": ")
+    return text_of(error) if isinstance(error, TunefrontError) else named_error(error)

@@ -9,7 +9,7 @@ import numpy as np
 from tunefront.evaluators.interfaces.tensors import Inputs, TensorEndpoint
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.statistics.formatting import percent_text
-from tunefront.spaces import EvaluationError
+from tunefront.spaces import EvaluationError, named_error
 
 OTHER_BATCH, TRIED = 3, 4
 """Batch size that differs from the example's, and requests from which the sizes are chosen."""
@@ -83,7 +83,7 @@ def _call(endpoint: TensorEndpoint, request: Inputs) -> Array:
         raise
     except Exception as error:  # runtimes raise many types; all mean: not at this size
         raise EvaluationError(
-            f"the built model can't run {_sizes(request)}: {type(error).__name__}: {error}",
+            f"the built model can't run {_sizes(request)}: {named_error(error)}",
             cause="unsupported",
         ) from error
 

@@ -11,7 +11,7 @@ from tunefront.evaluators.statistics.formatting import number_text
 from tunefront.evaluators.store.digest import digest_of
 from tunefront.evaluators.workloads.base import TensorWorkload
 from tunefront.evaluators.workloads.quality import Quality
-from tunefront.spaces import TunefrontError, WorkloadError
+from tunefront.spaces import TunefrontError, WorkloadError, named_error
 
 if TYPE_CHECKING:
     import torch
@@ -134,7 +134,7 @@ def _checked(key: str, call: Callable[[], CheckedT]) -> CheckedT:
         raise
     except Exception as error:  # a user's code can raise anything
         raise WorkloadError(
-            f"{key}: the unchanged model can't be run: {type(error).__name__}: {error}"
+            f"{key}: the unchanged model can't be run: {named_error(error)}"
         ) from error
 
 

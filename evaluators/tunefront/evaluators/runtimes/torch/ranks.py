@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tunefront.spaces import EvaluationError, FailureCause
+from tunefront.spaces import EvaluationError, FailureCause, named_error
 
 READY_POLL_S = 0.02
 GRACE_S = 5.0
@@ -175,7 +175,7 @@ def run_rank(folder: Path, rank: int, body: Callable[[Callable[[], None]], None]
         body(_ready_file(folder, rank).touch)
     except BaseException as error:
         cause: FailureCause = error.cause if isinstance(error, EvaluationError) else "exception"
-        text = f"rank {rank}: {type(error).__name__}: {error}"
+        text = f"rank {rank}: {named_error(error)}"
         partial = folder / f".error-{rank}"
         partial.write_text(json.dumps({"text": text, "cause": cause, "at": time.monotonic()}))
         partial.rename(_error_file(folder, rank))
