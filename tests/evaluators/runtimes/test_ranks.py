@@ -86,7 +86,7 @@ def test_ranks_that_are_told_to_exit_are_not_lost(start: Start) -> None:
 STUCK = """
 import pathlib, sys, time
 from tunefront.evaluators.runtimes.torch import ranks
-ranks.GRACE_S = 0.2
+ranks.LOST_RANK_S = 0.2
 folder = pathlib.Path(sys.argv[1])
 command = [sys.executable, "-P", "-c", "import os; os.kill(os.getpid(), 9)"]
 processes = ranks.RankProcesses([command], folder)
