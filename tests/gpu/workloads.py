@@ -76,7 +76,7 @@ class Products(torch.nn.Module):
 
 
 class Weights(torch.nn.Module):
-    """One large matrix, and one tensor of activations: batch x 4 x its width."""
+    """One large matrix, and activations that are small beside it."""
 
     def __init__(self):
         super().__init__()

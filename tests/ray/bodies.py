@@ -9,8 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from tunefront.evaluators import Evaluation, Measurement
+from tunefront.evaluators.isolation.gpus import lease_gpus
+from tunefront.search.study.live_stage import note_stage
+from tunefront.spaces import Gpu
 
 LONGEST_S = 600.0
+GPUS = [Gpu(name="logical", memory_mb=1024, capability=(9, 0), uuid=f"GPU-{i}") for i in range(4)]
 
 
 def answer(**facts: object) -> Evaluation:
@@ -24,15 +28,21 @@ def answer(**facts: object) -> Evaluation:
 def meets_three_others(job: Mapping[str, Any]) -> Evaluation:
     """Return when and on which devices it ran; trials of one GPU end only if four run at once.
 
-    Trials of several GPUs take a while, in which others could run.
+    Trials of several GPUs take a while, in which others could run. Ray leaves the choice of devices
+    to leases, here of four that no machine has.
     """
-    start = time.time()
-    if job["configuration"]["tensor_parallel"] == 1:
-        wait_for_others(job, 4)
-    else:
-        time.sleep(0.5)
-    devices = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    return answer(start=start, end=time.time(), devices=devices, niceness=os.nice(0))
+    ranks = int(job["configuration"]["tensor_parallel"])
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    note_stage(Path(job["folder"]), job["number"], "measure")
+    with lease_gpus(ranks, GPUS) as leased:
+        start = time.time()
+        if ranks == 1:
+            wait_for_others(job, 4)
+        else:
+            time.sleep(0.5)
+        end = time.time()
+    devices = ",".join(gpu.uuid for gpu in leased)
+    return answer(start=start, end=end, devices=devices, visible=visible, niceness=os.nice(0))
 
 
 def meets_another(job: Mapping[str, Any]) -> Evaluation:

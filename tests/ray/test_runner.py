@@ -61,6 +61,12 @@ def test_a_trial_of_four_ranks_has_all_gpus_to_itself(placed: list[Trial]) -> No
         assert not any(together(trial, other) for other in placed if other is not trial)
 
 
+def test_ray_leaves_the_visible_devices_as_they_are(placed: list[Trial]) -> None:
+    for trial in placed:
+        assert trial.evaluation is not None
+        assert trial.evaluation.facts["visible"] == os.environ.get("CUDA_VISIBLE_DEVICES")
+
+
 def test_workers_have_the_priority_of_the_driver(placed: list[Trial]) -> None:
     """With Ray's default, other processes would take the cores first."""
     for trial in placed:

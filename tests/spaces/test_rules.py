@@ -1,6 +1,7 @@
 """Combinations that can't run: every rule, every reason, and what passes beside it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -219,6 +220,14 @@ def test_ranks_need_a_gpu_each(context: ContextOf) -> None:
     ranks: dict[str, Any] = {"tensor_parallel": 2, "device": "cuda"}
     assert obstacle(context(), **ranks) == "2 GPUs needed, but 1 are visible"
     assert obstacle(context(gpus=(GPU, GPU)), **ranks) is None
+
+
+def test_ranks_need_whole_gpus(context: ContextOf) -> None:
+    instances = (replace(GPU, uuid="MIG-1"), replace(GPU, uuid="MIG-2"))
+    here = context(gpus=instances)
+    text = "NCCL needs whole GPUs, but the visible ones are MIG instances"
+    assert obstacle(here, tensor_parallel=2, device="cuda") == text
+    assert obstacle(here, replicas=2, device="cuda") is None
 
 
 def test_replicas_need_a_gpu_each(context: ContextOf) -> None:

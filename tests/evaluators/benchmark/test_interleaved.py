@@ -261,7 +261,13 @@ def test_energy_is_measured_where_a_counter_runs(
     call = TurnChannel.call
 
     class Meter:
-        available = True
+        available = counts_packages = True
+
+        def __init__(self, **_: object) -> None:
+            """Of whatever GPUs."""
+
+        def gpu_joules(self) -> None:
+            """There is no GPU."""
 
         def joules(self) -> float:
             seen.append("read")

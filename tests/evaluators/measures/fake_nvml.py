@@ -43,6 +43,8 @@ class FakeGpu:
         violations_ns: Time of reduced clocks in ns, by `NVML_PERF_POLICY_...`.
         energy_mj: Energy since the driver was loaded, in mJ.
         power_mw: Power now, in mW.
+        samples: Samples of the time of its multiprocessors: microseconds since 1970, process id,
+            percent.
     """
 
     uuid: str = "GPU-0"
@@ -64,6 +66,7 @@ class FakeGpu:
     violations_ns: dict[int, int] = field(default_factory=dict)
     energy_mj: int = 0
     power_mw: int = 100_000
+    samples: Sequence[tuple[int, int, int]] = ()
     whole: "FakeGpu | None" = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -158,6 +161,17 @@ class FakeNvml:
     def nvmlDeviceGetUtilizationRates(self, gpu: FakeGpu) -> SimpleNamespace:
         used = self._checked(gpu, "nvmlDeviceGetUtilizationRates").utilization
         return SimpleNamespace(gpu=used, memory=used)
+
+    def nvmlDeviceGetProcessUtilization(self, gpu: FakeGpu, since_us: int) -> list[SimpleNamespace]:
+        self._whole(gpu, "nvmlDeviceGetProcessUtilization")
+        found = [
+            SimpleNamespace(timeStamp=at, pid=pid, smUtil=percent)
+            for at, pid, percent in gpu.samples
+            if at > since_us and not gpu.hidden
+        ]
+        if not found:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_FOUND)
+        return found
 
     def nvmlDeviceGetCudaComputeCapability(self, gpu: FakeGpu) -> list[int]:
         self._whole(gpu, "nvmlDeviceGetCudaComputeCapability")

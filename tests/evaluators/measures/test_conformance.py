@@ -133,7 +133,8 @@ def test_names_of_metrics_are_its_own(measure: Measure) -> None:
 
 def test_a_measure_of_the_machine_has_no_metrics(measure: Measure) -> None:
     assert measure.scope in ("candidate", "machine")
-    assert bool(measure.metrics) is (measure.scope == "candidate")
+    assert not (measure.metrics and measure.scope == "machine")
+    assert measure.block_s(CONFIGURATION) >= 0.0
 
 
 def test_an_obstacle_is_a_reason_and_that_of_a_machine_holds_for_all(measure: Measure) -> None:
@@ -163,7 +164,8 @@ def test_it_reports_measurements_of_its_metrics(
         assert figure.samples >= 1
     assert reading.measurements(timing).keys() == found.keys()
     assert all(math.isfinite(value) for value in reading.state().values())
-    assert bool(reading.state()) is (measure.scope == "machine")
+    assert bool(reading.state()) is not bool(metrics)
+    assert reading.foreign() == 0.0
 
 
 def test_readings_are_independent(measure: Measure, workers: list["subprocess.Popen[str]"]) -> None:

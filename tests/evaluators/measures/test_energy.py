@@ -7,14 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.evaluators.measures.fake_nvml import FakeGpu, FakeNvml
 
-from tunefront.evaluators import Protocol
+from tunefront.evaluators import Protocol, builtin_catalog
 from tunefront.evaluators.interfaces.builtin import RequestSet
 from tunefront.evaluators.interfaces.load import Load
 from tunefront.evaluators.interfaces.tensors import Inputs, TensorEndpoint, Tensors
 from tunefront.evaluators.isolation.codec import from_plain
-from tunefront.evaluators.measures import energy
+from tunefront.evaluators.measures import energy, gpu
 from tunefront.evaluators.measures.energy import (
+    GPU_BLOCK_S,
     Energy,
     EnergyMeter,
     energy_is_counted,
@@ -24,6 +26,7 @@ from tunefront.evaluators.measures.gpu import Gpus
 from tunefront.evaluators.pipelines.tasks import measure
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.statistics.timing import Block, Timing
+from tunefront.spaces import Configuration, detect_hardware
 
 RANGE_UJ = 262_143_328_850
 
@@ -154,8 +157,13 @@ class Machine(TensorEndpoint):
     def __init__(self) -> None:
         self.now_s = 0.0
 
+    counts_packages = True
+
     def joules(self) -> float:
         return 10.0 * self.now_s
+
+    def gpu_joules(self) -> None:
+        """It has no GPU."""
 
     def call(self, inputs: Inputs) -> Sequence[Array]:
         self.now_s += 0.05 * len(inputs["x"])
@@ -181,7 +189,7 @@ def test_energy_covers_the_items_that_it_is_divided_by(
     """The counter also counts while the process settles, and before each turn."""
     machine = Machine()
     monkeypatch.setattr(measure, "ProcessWatch", lambda processes: machine)
-    monkeypatch.setattr(energy, "EnergyMeter", lambda: machine)
+    monkeypatch.setattr(energy, "EnergyMeter", lambda **_: machine)
     requests = [{"x": np.zeros((size, 1))} for size in sizes]
     made = RequestSet(interface=Tensors(), load=Load(), requests=requests)
     reading = Energy().start([], [])
@@ -216,7 +224,8 @@ def test_energy_of_other_processes_is_a_doubt(
 ) -> None:
     """Two turns of 0.5 s each, in which the candidate uses a core and others some of another."""
     own_s, busy_s, joules = 0.0, 0.0, 0.0
-    monkeypatch.setattr(energy, "EnergyMeter", lambda: SimpleNamespace(joules=lambda: joules))
+    meter = SimpleNamespace(joules=lambda: joules, gpu_joules=lambda: None, counts_packages=True)
+    monkeypatch.setattr(energy, "EnergyMeter", lambda **_: meter)
     monkeypatch.setattr(energy, "busy_seconds", lambda: busy_s)
     monkeypatch.setattr(energy, "cpu_seconds", lambda pid: own_s)
     monkeypatch.setattr(energy, "with_descendants", lambda pid: [pid])
@@ -234,3 +243,85 @@ def test_energy_of_other_processes_is_a_doubt(
     assert reading.warnings() == tuple(
         f"energy_per_item contains other processes: {share} of the CPU time" for share in warned
     )
+
+
+CATALOG = builtin_catalog()
+ON_GPU = CATALOG.complete({"device": "cuda"})
+ON_CPU = CATALOG.complete({})
+
+
+def test_blocks_on_a_gpu_are_long_enough_for_its_counter() -> None:
+    assert Energy().block_s(ON_GPU) == GPU_BLOCK_S == 5.0
+    assert Energy().block_s(ON_CPU) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("packages", "configuration", "obstacle"),
+    [
+        (True, ON_CPU, None),
+        (True, ON_GPU, None),
+        (False, ON_GPU, None),
+        (False, None, None),
+        (False, ON_CPU, "no CPU package has an energy counter that this user may read (RAPL)"),
+    ],
+)
+def test_a_gpu_s_counter_measures_no_candidate_on_the_processor(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    packages: bool,
+    configuration: Configuration | None,
+    obstacle: str | None,
+) -> None:
+    FakeNvml([FakeGpu()]).install(monkeypatch)
+    monkeypatch.setattr(energy.EnergyMeter.__init__, "__defaults__", (tmp_path,))
+    if packages:
+        zone(tmp_path, "intel-rapl:0", 1)
+    assert Energy().obstacle(detect_hardware(), configuration) == obstacle
+
+
+@pytest.mark.parametrize(("others_s", "value"), [(0.0, 60.0), (5.0, 50.0)])
+def test_own_gpus_count_and_packages_only_as_long_as_others_use_them_little(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, others_s: float, value: float
+) -> None:
+    """A block of 5 s takes 500 J on the own GPU, 1,000 J on that of others, 100 J elsewhere."""
+    own, other = FakeGpu(uuid="GPU-own"), FakeGpu(uuid="GPU-other")
+    FakeNvml([own, other]).install(monkeypatch)
+    monkeypatch.setattr(gpu, "started_with", lambda pid, name: "GPU-own")
+    monkeypatch.setattr(energy.EnergyMeter.__init__, "__defaults__", (tmp_path,))
+    zone(tmp_path, "intel-rapl:0", 0)
+    own_s, busy_s = 0.0, 0.0
+    monkeypatch.setattr(energy, "busy_seconds", lambda: busy_s)
+    monkeypatch.setattr(energy, "cpu_seconds", lambda pid: own_s)
+    monkeypatch.setattr(energy, "with_descendants", lambda pid: [pid])
+    reading = Energy().start([1], [])
+    block = Block(request_s=np.ones((5, 1)), cpu_s=5.0, wait_s=0.0, untimed=0)
+    for number in (1, 2):
+        reading.before_block()
+        own_s, busy_s = own_s + 5.0, busy_s + 5.0 + others_s
+        own.energy_mj += 500_000
+        other.energy_mj += 1_000_000
+        zone(tmp_path, "intel-rapl:0", number * 100_000_000)
+        reading.after_block([block])
+    found = reading.measurements(Timing(blocks=[[block]] * 2, items=2))["energy_per_item"]
+    assert found.value == pytest.approx(value)
+    assert (found.low, found.high) == pytest.approx((value, value))
+    told = ("energy_per_item is that of the GPUs: other processes used 50 % of the CPU time",)
+    assert tuple(reading.warnings()) == (told if others_s else ())
+
+
+def test_a_candidate_on_the_processor_has_no_gpu_s_energy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = FakeGpu()
+    FakeNvml([device]).install(monkeypatch)
+    monkeypatch.setattr(gpu, "started_with", lambda pid, name: "")
+    monkeypatch.setattr(energy.EnergyMeter.__init__, "__defaults__", (tmp_path,))
+    zone(tmp_path, "intel-rapl:0", 0)
+    reading = Energy().start([1], [])
+    reading.before_block()
+    device.energy_mj += 9_000_000
+    zone(tmp_path, "intel-rapl:0", 8_000_000)
+    block = Block(request_s=np.ones((4, 1)), cpu_s=4.0, wait_s=0.0)
+    reading.after_block([block])
+    found = reading.measurements(Timing(blocks=[[block]], items=1))["energy_per_item"]
+    assert found.value == pytest.approx(2.0)

@@ -38,7 +38,7 @@ from tunefront.evaluators import (
     target_of,
 )
 from tunefront.evaluators.benchmark.outcome import measured, relative_throughput, warnings_of
-from tunefront.evaluators.isolation import process
+from tunefront.evaluators.isolation import gpus
 from tunefront.evaluators.isolation.codec import from_plain, to_plain
 from tunefront.evaluators.pipelines.inference import InferencePipeline
 from tunefront.evaluators.statistics.measurement import Measurement
@@ -110,7 +110,7 @@ def test_waiting_for_cores_is_no_stage_s_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Others hold them for half a second each time, which is what is waited, and more."""
-    module: Any = process
+    module: Any = gpus
     plain = module.lease_cores
 
     @contextmanager
@@ -259,12 +259,6 @@ WILD = [1.0, 2.0, 1.0, 2.0, 1.0, 2.0, 1.0]
             {**QUIET, "steal": 0.06},
             ("the hypervisor took 6 % of the time",),
         ),
-        (
-            turns([1.0] * 7),
-            {**QUIET, "gpu_throttled": 1.0},
-            ("the GPU's clock was held down for heat or power",),
-        ),
-        (turns([1.0] * 7), {**QUIET, "gpu_throttled": 0.0}, ()),
     ],
 )
 def test_doubts_are_told_in_words(

@@ -160,6 +160,7 @@ WHY_NOT = {
     "energy_per_item": "this machine has no energy counter that this user may read (RAPL, NVML)",
     "gpu_allocated_mb": "this machine has no GPU",
     "gpu_device_mb": "this machine has no GPU",
+    "gpu_memory_mb": "this machine has no GPU",
 }
 
 
@@ -195,9 +196,9 @@ def test_a_counter_makes_energy_a_metric(load: Load, monkeypatch: pytest.MonkeyP
 
 def test_a_gpu_makes_its_memory_a_metric(load: Load, laptop: Hardware) -> None:
     machine = replace(laptop, gpus=(GPU_MACHINE,))
-    overrides = ["objectives.gpu_device_mb=minimize"]
+    overrides = ["objectives.gpu_memory_mb=minimize"]
     experiment = load_experiment(load().path, overrides, hardware=machine)
-    assert {"gpu_device_mb", "gpu_allocated_mb"} <= set(experiment.metrics)
+    assert {"gpu_memory_mb", "gpu_device_mb", "gpu_allocated_mb"} <= set(experiment.metrics)
 
 
 @pytest.mark.parametrize("preset", [name for name in PRESETS if name.startswith("cpu")])
@@ -264,13 +265,26 @@ def test_inactive_choices_are_no_part_of_the_baseline(load: Load) -> None:
     )
 
 
-@pytest.mark.parametrize(("cores", "gpus", "trials"), [(8, 0, 4), (1, 0, 1), (8, 2, 2)])
+ON_GPU = "baseline={device: cuda}"
+MIXED = "space={device: [cpu, cuda]}"
+
+
+@pytest.mark.parametrize(
+    ("cores", "gpus", "written", "trials"),
+    [
+        (8, 0, [], 4),
+        (1, 0, [], 1),
+        (8, 2, [], 4),  # no configuration uses a GPU
+        (8, 2, [ON_GPU], 2),
+        (8, 2, [MIXED], 2),
+    ],
+)
 def test_trials_run_one_a_gpu_or_on_half_the_cores(
-    load: Load, laptop: Hardware, cores: int, gpus: int, trials: int
+    load: Load, laptop: Hardware, cores: int, gpus: int, written: list[str], trials: int
 ) -> None:
     gpu = Gpu(name="Made-up GPU", memory_mb=1, capability=(9, 0))
     machine = replace(laptop, cores=2 * cores, physical_cores=cores, gpus=(gpu,) * gpus)
-    experiment = load_experiment(load(text=SMALLEST).path, hardware=machine)
+    experiment = load_experiment(load(text=SMALLEST).path, written, hardware=machine)
     assert experiment.concurrent_trials == trials
     given_number = load_experiment(experiment.path, ["concurrent_trials=3"], hardware=machine)
     assert given_number.concurrent_trials == 3

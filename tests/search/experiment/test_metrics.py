@@ -45,7 +45,7 @@ def test_a_metric_that_a_record_names_is_known_where_it_cannot_be_measured(
     load: Callable[..., Experiment], laptop: Hardware
 ) -> None:
     named = metrics_of(load().workload, laptop, priced=False, needed=["energy_per_item"])
-    assert "energy_per_item" in named and "gpu_device_mb" not in named
+    assert "energy_per_item" in named and "gpu_memory_mb" not in named
 
 
 def test_a_rate_and_a_price_make_a_cost(laptop: Hardware) -> None:

@@ -192,13 +192,13 @@ def test_a_finalist_needs_its_memory_and_a_counterpart_the_baselines(
 def test_memory_of_the_gpu_counts_as_well(experiment: Experiment, trial: TrialOf) -> None:
     chosen = [
         replace(
-            t, measurements={**t.measurements, "gpu_device_mb": t.measurements["peak_memory_mb"]}
+            t, measurements={**t.measurements, "gpu_memory_mb": t.measurements["peak_memory_mb"]}
         )
         for t in case(trial, experiment)
     ]
     plenty = {"peak_memory_mb": 1e6}
-    assert len(groups_of(experiment, chosen, {**plenty, "gpu_device_mb": 600.0})) == 1
-    assert len(groups_of(experiment, chosen, {**plenty, "gpu_device_mb": 599.0})) == 2
+    assert len(groups_of(experiment, chosen, {**plenty, "gpu_memory_mb": 600.0})) == 1
+    assert len(groups_of(experiment, chosen, {**plenty, "gpu_memory_mb": 599.0})) == 2
 
 
 def test_a_group_has_a_share_of_the_free_memory(

@@ -15,14 +15,20 @@ from tunefront.search.cluster.jobs import Job
 from tunefront.search.cluster.nodes import Node, NodePool
 from tunefront.search.cluster.supervisor import RayLost, RayNotStarted
 from tunefront.search.run import runner as runner_module
-from tunefront.search.run.runner import LEAST_TRIAL_S, RESTARTS, START_PAUSES_S, Runner
-from tunefront.search.run.stopping import FULL, PATIENCE, Stopping
+from tunefront.search.run.runner import (
+    DEVICE_REPEATS,
+    LEAST_TRIAL_S,
+    RESTARTS,
+    START_PAUSES_S,
+    Runner,
+)
+from tunefront.search.run.stopping import BROKEN, FULL, PATIENCE, Stopping
 from tunefront.search.sampling.base import Proposal, Sampler
 from tunefront.search.study.live_stage import note_stage, stage_versions
 from tunefront.search.study.study import Study
 from tunefront.search.study.trial import candidate_of
 from tunefront.search.terminal.events import event_text
-from tunefront.spaces import ClusterError, Configuration, StudyError
+from tunefront.spaces import ClusterError, Configuration, Resources, StudyError
 
 
 class FixedGains(Sampler):
@@ -526,3 +532,68 @@ def test_a_failed_baseline_with_other_trials_does_not_run_again(
     own.study.tell(own.study.ask(own.study.experiment.baseline), evaluation())
     own.repeat_baseline()
     assert own.study.trial(0).status == "failed"
+
+
+BROKEN_GPU = Evaluation(
+    status="failed", cause="device", stage="measure", message="GPU-1 was set aside"
+)
+
+
+def test_a_trial_on_a_broken_gpu_runs_again_and_teaches_nothing(
+    runner: Callable[..., Runner], evaluation: Callable[..., Evaluation]
+) -> None:
+    texts: list[str] = []
+    own = runner(None, texts)
+    own.tell(started(own).number, evaluation())
+    number = started(own).number
+    for _ in range(DEVICE_REPEATS):
+        own.tell(number, BROKEN_GPU)
+        assert own.study.trial(number).status == "running"
+        assert texts[-1] == (
+            f"trial {number}: a GPU can't be used (GPU-1 was set aside); it runs again"
+        )
+        own._broken = 0  # others have ended meanwhile
+        assert started(own).number == number
+    own.tell(number, BROKEN_GPU)
+    assert own.study.trial(number).cause == "device"
+    own._infer_failures(own.study.trials())
+    assert not own.excluded.configurations
+
+
+def test_several_trials_in_a_row_that_find_no_gpu_end_the_search(
+    runner: Callable[..., Runner], evaluation: Callable[..., Evaluation]
+) -> None:
+    own = runner(None, [])
+    own.tell(started(own).number, evaluation())
+    for _ in range(BROKEN):
+        assert own.stop_reason() is None
+        own.tell(started(own).number, BROKEN_GPU)
+    reason = own.stop_reason()
+    assert reason is not None
+    assert reason.cause == "device"
+    assert reason.text.startswith("3 trials in a row found a GPU broken or in use")
+    own._broken = 0
+    own.tell(started(own).number, evaluation())
+    assert own.stop_reason() is None
+
+
+def test_others_wait_until_a_trial_of_several_gpus_has_begun(
+    runner: Callable[..., Runner],
+    evaluation: Callable[..., Evaluation],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ray would give each GPU that becomes free to another trial."""
+    own = runner(None, [])
+    own.tell(started(own).number, evaluation())
+    narrow = started(own)
+    assert not own.waiting()
+    several = Resources(processes=4, threads=1, gpus=4)
+    monkeypatch.setattr(own, "_resources", lambda configuration: several)
+    wide = started(own)
+    assert own.waiting()
+    own.tell(narrow.number, evaluation())
+    assert own.waiting()
+    note_stage(own.results.parent, wide.number, "prepare")
+    assert not own.waiting()
+    own.tell(wide.number, evaluation())
+    assert not own.waiting()

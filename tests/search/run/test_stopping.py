@@ -9,6 +9,7 @@ import pytest
 from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment, Trial
 from tunefront.search.run.stopping import (
+    BROKEN,
     FULL,
     LONGEST_PROBLEM,
     PATIENCE,
@@ -58,6 +59,12 @@ def test_a_search_continues_without_a_reason(state: Callable[..., SearchState]) 
     [
         (Stopping(), {"signal": signal.SIGTERM}, "stopped by SIGTERM"),
         (Stopping(), {"full": FULL}, "the disk is full: 3 trials in a row could not write"),
+        (
+            Stopping(),
+            {"broken": BROKEN},
+            "3 trials in a row found a GPU broken or in use; check the GPUs with `tunefront "
+            "doctor`, then run the same command again",
+        ),
         (
             Stopping(),
             {"status": "failed"},
@@ -110,6 +117,7 @@ def test_queued_trials_and_the_baseline_are_held_back_by_urgent_reasons_only(
     assert cause(NOW, state(queued=1, signal=signal.SIGINT)) == "signal"
     assert cause(NOW, state("failed", queued=1)) == "baseline failed"
     assert cause(NOW, state(queued=1, full=FULL)) == "disk full"
+    assert cause(NOW, state(queued=1, broken=BROKEN)) == "device"
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,10 @@ def test_an_unknown_event_is_refused() -> None:
             "trial 3: the disk is full (no space); it runs again",
         ),
         (
+            events.TrialPostponed(number=3, cause="device", message="GPU-1 was set aside: lost"),
+            "trial 3: a GPU can't be used (GPU-1 was set aside: lost); it runs again",
+        ),
+        (
             events.TrialPostponed(number=3, cause="deadline"),
             "trial 3: the deadline was reached before it finished; the next run repeats it",
         ),

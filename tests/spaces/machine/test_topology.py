@@ -6,6 +6,8 @@ import pytest
 
 from tunefront.spaces.machine.topology import (
     Core,
+    by_node,
+    near_first,
     physical_cores,
     siblings,
     spread,
@@ -80,3 +82,39 @@ def test_a_quota_pays_for_whole_cores(quota: float | None, whole: int) -> None:
     cores = [Core(number=n, cpus=(n,)) for n in range(4)]
     assert list(within_quota(cores, quota)) == cores[:whole]
     assert min(4, whole_cores(quota, 4)) == whole
+
+
+SIX = [Core(number=n, cpus=(n, n + 6)) for n in range(6)]
+LOW, HIGH, UNKNOWN = frozenset({0, 1, 2, 6, 7, 8}), frozenset({3, 4, 5, 9}), frozenset[int]()
+
+
+@pytest.mark.parametrize(
+    ("nodes", "ordered"),
+    [
+        ([], [0, 1, 2, 3, 4, 5]),
+        ([UNKNOWN], [0, 1, 2, 3, 4, 5]),
+        ([HIGH], [3, 4, 5, 0, 1, 2]),
+        ([HIGH, LOW], [3, 0, 4, 1, 5, 2]),  # the first two are near both devices
+        ([HIGH, HIGH], [3, 4, 5, 0, 1, 2]),
+        ([UNKNOWN, HIGH], [3, 4, 5, 0, 1, 2]),
+    ],
+)
+def test_cores_near_devices_come_first(nodes: list[frozenset[int]], ordered: list[int]) -> None:
+    assert [core.number for core in near_first(SIX, nodes)] == ordered
+
+
+@pytest.mark.parametrize(
+    ("cores", "nodes", "parts"),
+    [
+        ([3, 0], [], [3, 0]),
+        ([3, 0], [HIGH, LOW], [3, 0]),
+        ([0, 1, 3, 4], [HIGH, LOW], [3, 4, 0, 1]),
+        ([0, 1, 2, 3], [HIGH, LOW], [3, 0, 1, 2]),  # one core near the first is all there is
+        ([4, 3, 1], [LOW, HIGH], [1, 3, 4]),
+        ([2, 5], [UNKNOWN, LOW], [2, 5]),
+    ],
+)
+def test_each_device_has_a_part_of_the_cores(
+    cores: list[int], nodes: list[frozenset[int]], parts: list[int]
+) -> None:
+    assert [core.number for core in by_node([SIX[n] for n in cores], nodes)] == parts

@@ -2,7 +2,7 @@
 
 Slow drift of the machine affects all candidates equally, so their ratios stay valid. Each candidate
 runs in fresh processes, which sleep while another candidate runs. If other processes keep the
-machine busy, the next turn waits, up to `Protocol.wait_s` in total.
+machine or its GPUs busy, the next turn waits, up to `Protocol.wait_s` in total.
 """
 
 import time
@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tunefront.evaluators.evaluation.settings import EvaluationSettings, devices, memory_limit
+from tunefront.evaluators.evaluation.settings import EvaluationSettings, memory_limit
 from tunefront.evaluators.extensions import catalog_of
 from tunefront.evaluators.isolation.codec import from_plain
 from tunefront.evaluators.isolation.preload import open_imports
 from tunefront.evaluators.isolation.process import Isolation
 from tunefront.evaluators.isolation.task import Task
-from tunefront.evaluators.measures.base import Measure, MeasureScope, Reading
+from tunefront.evaluators.measures.base import LONG_BLOCKS, Measure, MeasureScope, Reading
 from tunefront.evaluators.measures.builtin import BUILTIN_MEASURES
 from tunefront.evaluators.measures.machine import wait_until_quiet
 from tunefront.evaluators.statistics.timing import Block, Timing, pair_clock
@@ -30,6 +30,7 @@ from tunefront.spaces import (
     detect_hardware,
 )
 
+from .gpu_checks import GPUS_SHARED, probed_error, wait_for_gpus
 from .messages import MEASURE, MeasureRequest, ReadBack
 from .participant import Participant
 from .target import Target, TargetResult
@@ -44,7 +45,7 @@ class InterleavedRun:
         target_results: For each target its result, or the error that ended it.
         machine: State of the machine: load, foreign CPU time, clocks, and GPUs if used.
         waited_s: Seconds spent waiting for a quiet machine.
-        queued_s: Seconds spent waiting for free cores, before the run.
+        queued_s: Seconds spent waiting for free cores and GPUs, before the run.
     """
 
     target_results: Sequence[TargetResult | EvaluationError]
@@ -86,23 +87,31 @@ def take_turns(
         measures: Measured in addition to the timing; a measure with an obstacle is left out.
 
     Raises:
-        EvaluationError: With the cause "timeout", if the cores are not free at the deadline.
+        EvaluationError: With the cause "timeout", if the cores or GPUs are not free at the
+            deadline; with the cause "device", if too few GPUs can be used.
     """
     wanted = max(target.resources.cores for target in targets)
+    gpus = max(target.resources.gpus for target in targets)
     places = sum(target.replicas for target in targets)
     read = [folder for c in targets for folder in (c.candidate, c.requests)]
     start = time.monotonic()
-    with (
-        in_use(*read),
-        isolation.cores(wanted) as cores,
-        TurnChannel(places) as channel,
-        ExitStack() as stack,
-    ):
+    with in_use(*read), isolation.cores(wanted, gpus) as cores:
         queued_s = time.monotonic() - start
-        benchmark = _Benchmark(settings, isolation, channel, cores, measures)
-        for target in targets:
-            benchmark.add(target, log, stack)
-        return replace(benchmark.play(enough, ends_early), queued_s=queued_s)
+        with TurnChannel(places) as channel, ExitStack() as stack:
+            benchmark = _Benchmark(settings, isolation, channel, cores, measures)
+            for target in targets:
+                benchmark.add(target, log, stack)
+            run = replace(benchmark.play(enough, ends_early), queued_s=queued_s)
+        return _with_broken_gpus(run, isolation, log)
+
+
+def _with_broken_gpus(run: InterleavedRun, isolation: Isolation, log: Path) -> InterleavedRun:
+    """Return a run whose errors name the GPU if a probe finds it broken."""
+    found = [
+        probed_error(isolation, log, one) if isinstance(one, EvaluationError) else one
+        for one in run.target_results
+    ]
+    return replace(run, target_results=found)
 
 
 class _Benchmark:
@@ -124,6 +133,7 @@ class _Benchmark:
         self._measures = measures
         self._participants: list[Participant] = []
         self._waited_s = 0.0
+        self._gpus_shared = False
 
     def add(self, target: Target, log: Path, stack: ExitStack) -> None:
         """Start a target's processes, without waiting."""
@@ -173,7 +183,7 @@ class _Benchmark:
             log=log,
             timeout_s=self._settings.timeouts.measure_s,
             cores=self._cores[replica * target.cores : (replica + 1) * target.cores],
-            environment=devices(),
+            devices=self._isolation.devices[replica * target.gpus : (replica + 1) * target.gpus],
             memory_mb=memory_limit(self._settings, configuration),
         )
 
@@ -185,8 +195,7 @@ class _Benchmark:
         self._load()
         self._wait()
         for participant in self._present():
-            if replies := self._call(participant, "warm"):
-                participant.warmup_s = replies[0]["warmup_s"]
+            self._warm(participant)
         machine = self._machine_readings()
         start = time.monotonic() - self._waited_s
         while (present := self._present()) and self._participants[0] in present:
@@ -202,7 +211,7 @@ class _Benchmark:
                 ends_early = None
             if last_turn_disturbed(timings):
                 self._wait()
-        state = _state_of(machine)
+        state = self._state_of(machine)
         for participant in self._present():
             self._measure(participant)
             self._channel.send_end(participant.places)
@@ -210,31 +219,59 @@ class _Benchmark:
         return InterleavedRun(target_results=target_results, machine=state, waited_s=self._waited_s)
 
     def _load(self) -> None:
-        """Begin the readings of all targets, then load their models at the same time."""
-        channel = self._channel
+        """Begin the readings of all targets, then load their models."""
         for participant in self._participants:
             started = self._ask(participant, self._connected)
             if started:
                 participant.start_readings([int(one["pid"]) for one in started], self._cores)
-        for participant in self._present():
-            channel.send(participant.places, "load")
-        for participant in self._present():
+        # On GPUs one after another: the memory that each takes can be known by the growth only.
+        alone = [one for one in self._present() if one.target.resources.gpus]
+        together = [one for one in self._present() if not one.target.resources.gpus]
+        for group in ([one] for one in alone):
+            self._load_together(group)
+        self._load_together(together)
+
+    def _load_together(self, group: Sequence[Participant]) -> None:
+        """Load the models of some targets at the same time."""
+        for participant in group:
+            participant.before_work()
+            self._channel.send(participant.places, "load")
+        for participant in group:
             loaded = self._ask(
                 participant, lambda p: self._channel.replies(p.places, self._limit_s(), p.check)
             )
             if loaded:
                 participant.load_s = loaded[0]["load_s"]
                 participant.watch_endpoints(loaded)
+                participant.after_work()
+
+    def _warm(self, participant: Participant) -> None:
+        """Warm up a target, and run the longer blocks that its measures need."""
+        participant.before_work()
+        replies = self._call(participant, "warm")
+        if not replies:
+            return
+        participant.after_work()
+        participant.warmup_s = replies[0]["warmup_s"]
+        if not participant.long_block_s:
+            return
+        for _ in range(LONG_BLOCKS):
+            participant.before_block(long=True)
+            replies = self._call(participant, f"run {participant.long_block_s}")
+            if not replies:
+                return
+            participant.after_long_block([from_plain(Block, reply) for reply in replies])
+            self._call(participant, "settle")
 
     def _machine_readings(self) -> list[Reading]:
         """Begin the readings of the machine's state."""
-        pids = [pid for participant in self._present() for pid in participant.pids]
+        pids = self._pids()
         used = [participant.target.configuration for participant in self._participants]
         return [m.start(pids, self._cores) for m in self._applicable("machine", used)]
 
     def _take_interim(self, ends_early: EndsEarly, machine: Sequence[Reading]) -> bool:
         """Take the interim result and return whether to stop; False if a target fails meanwhile."""
-        state = _state_of(machine)
+        state = self._state_of(machine)
         results = [self._measure(participant) for participant in self._present()]
         found = [result for result in results if result is not None]
         if len(found) < len(results):
@@ -260,6 +297,19 @@ class _Benchmark:
         left_s = self._protocol.wait_s - self._waited_s
         if left_s > 0:
             self._waited_s += wait_until_quiet(self._cores, left_s)
+        if self._isolation.devices and not self._gpus_shared:
+            left_s = self._protocol.wait_s - self._waited_s
+            wait = wait_for_gpus(self._isolation.devices, self._pids(), left_s)
+            self._waited_s += wait.seconds
+            self._gpus_shared = wait.shared
+
+    def _pids(self) -> list[int]:
+        return [pid for participant in self._present() for pid in participant.pids]
+
+    def _state_of(self, machine: Sequence[Reading]) -> dict[str, float]:
+        """Return the machine's state, by all its readings, and whether the GPUs were shared."""
+        state = {name: value for reading in machine for name, value in reading.state().items()}
+        return {**state, GPUS_SHARED: 1.0} if self._gpus_shared else state
 
     def _block(self, participant: Participant, turn: int) -> None:
         """Run one turn of one target: a block of each of its replicas; then wait for its threads.
@@ -315,8 +365,3 @@ def last_turn_disturbed(timings: Sequence[Timing]) -> bool:
         pair_clock(other, first) == "wall" and not (other.clean[-1] and first.clean[-1])
         for other in others
     )
-
-
-def _state_of(machine: Sequence[Reading]) -> dict[str, float]:
-    """Return the machine's state, by all its readings."""
-    return {name: value for reading in machine for name, value in reading.state().items()}

@@ -8,12 +8,15 @@ import numpy as np
 from tunefront.evaluators.evaluation.evaluation import Evaluation, InterimResult
 from tunefront.evaluators.evaluation.protocol import Protocol
 from tunefront.evaluators.interfaces.builtin import INTERFACE_METRICS
+from tunefront.evaluators.measures.energy import MOST_FOREIGN
+from tunefront.evaluators.measures.gpu_state import CLOCK, FOREIGN, HEAT, POWER
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.statistics.dependence import autocorrelation, widening
 from tunefront.evaluators.statistics.formatting import number_text, percent_text
 from tunefront.evaluators.statistics.intervals import ratio_interval
 from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.evaluators.statistics.timing import (
+    CLEAN_WAIT,
     Timing,
     half_width,
     kept_turns,
@@ -24,11 +27,16 @@ from tunefront.evaluators.statistics.timing import (
 from tunefront.spaces import EvaluationError
 from tunefront.spaces.metric import reference_rate
 
+from .gpu_checks import GPUS_SHARED
 from .interleaved import InterleavedRun
 from .target import TargetResult
 
 MOST_STEAL = 0.05
 """Share of CPU time taken by the hypervisor above which a warning is recorded."""
+MOST_THROTTLED = 0.10
+"""Difference in the share of time with a reduced clock above which a warning is recorded."""
+MOST_CLOCK_CHANGE = 0.05
+"""Relative difference of the two sides' GPU clocks above which a warning is recorded."""
 MOST_CORRELATION = 0.5
 """Correlation of consecutive turns above which a warning is recorded."""
 InterimRule = Callable[[Evaluation], InterimResult]
@@ -52,8 +60,12 @@ def measured(protocol: Protocol, run: InterleavedRun) -> Evaluation:
         measurements=own.measurements,
         relative=relative_throughput(own, baseline) if baseline else None,
         facts={**own.facts, **clock, "waited_s": run.waited_s},
-        machine=run.machine,
-        warnings=(*warnings_of(own.timing, run.machine, protocol, beside), *own.warnings),
+        machine={**run.machine, **own.state},
+        warnings=(
+            *warnings_of(own.timing, run.machine, protocol, beside),
+            *gpu_warnings(own.state, baseline.state if baseline else None),
+            *own.warnings,
+        ),
         blocks=digits(own.timing.latency_s * 1e3),
     )
 
@@ -86,7 +98,7 @@ def relative_throughput(own: TargetResult, baseline: TargetResult) -> Measuremen
 def warnings_of(
     timing: Timing, machine: Mapping[str, float], protocol: Protocol, baseline: Timing | None
 ) -> tuple[str, ...]:
-    """Return warnings: wide interval, disturbed or dependent turns, few requests, steal, GPU clock.
+    """Return warnings: wide interval, disturbed or dependent turns, few requests, steal, GPU use.
 
     Args:
         timing: Timing of the candidate.
@@ -103,7 +115,10 @@ def warnings_of(
     clean = undisturbed_turns(timing, baseline)
     if not clean[kept_turns(clean)].all():
         disturbed = len(clean) - int(clean.sum())
-        found.append(f"other processes used the cores in {disturbed} of {len(clean)} turns")
+        sides = [timing] if baseline is None else [timing, baseline]
+        shared = any(b.foreign > CLEAN_WAIT for side in sides for turn in side.blocks for b in turn)
+        used = "cores or the GPU" if shared else "cores"
+        found.append(f"other processes used the {used} in {disturbed} of {len(clean)} turns")
     needed = protocol.requests_needed
     if needed and timing.independent_requests < needed:
         found.append(
@@ -118,9 +133,46 @@ def warnings_of(
         found.append(
             f"the hypervisor took {percent_text(machine['steal'], decimals=0)} of the time"
         )
-    if machine.get("gpu_throttled", 0):
-        found.append("the GPU's clock was held down for heat or power")
+    if machine.get(GPUS_SHARED, 0):
+        found.append("another process used the GPU")
     return tuple(found)
+
+
+def gpu_warnings(own: Mapping[str, float], beside: Mapping[str, float] | None) -> tuple[str, ...]:
+    """Return warnings about the GPUs of a candidate: a clock that was held down, other processes.
+
+    A GPU at its limit of power is normal in large products. There is a warning where the two sides
+    of a ratio differ in it. Without a baseline there is one for heat, which depends on what ran
+    before.
+
+    Args:
+        own: State of the candidate's GPUs in its turns.
+        beside: State of the baseline's in the same turns; None if it was not measured.
+    """
+    found: list[str] = []
+    for name, cause in ((HEAT, "heat"), (POWER, "power")):
+        share, other = own.get(name), None if beside is None else beside.get(name)
+        if share is None or other is None and cause == "power":
+            continue
+        if abs(share - (other or 0.0)) > MOST_THROTTLED:
+            against = "" if other is None else f", and in {_percent(other)} of the baseline's"
+            found.append(
+                f"the GPU's clock was held down for {cause} in {_percent(share)} of its turns' time"
+                f"{against}"
+            )
+    clock, usual = own.get(CLOCK), (beside or {}).get(CLOCK)
+    if not found and clock and usual and abs(clock / usual - 1) > MOST_CLOCK_CHANGE:
+        found.append(
+            f"the GPU's clock was {clock:,.0f} MHz in its turns and {usual:,.0f} MHz in the "
+            "baseline's"
+        )
+    if (foreign := own.get(FOREIGN, 0.0)) > MOST_FOREIGN:
+        found.append(f"other processes used {_percent(foreign)} of the GPU")
+    return tuple(found)
+
+
+def _percent(share: float) -> str:
+    return percent_text(share, decimals=0)
 
 
 def digits(values: Array) -> tuple[float, ...]:

@@ -37,6 +37,7 @@ class Participant:
         self.failure: EvaluationError | None = None
         self._measures: Sequence[Measure] = measures
         self._readings: list[Reading] = []
+        self._block_s = [measure.block_s(target.configuration) for measure in measures]
 
     def check(self, place: int) -> None:
         """Raise an error if the process at this place has ended."""
@@ -63,7 +64,7 @@ class Participant:
         An endpoint on another machine has none: what is read of processes is left out then.
         """
         if any(one["processes"] is None for one in loaded):
-            self._measures, self._readings = (), []
+            self._measures, self._readings, self._block_s = (), [], []
             return
         working = [int(pid) for one in loaded for pid in one["processes"]]
         if working == self.pids:
@@ -73,16 +74,44 @@ class Participant:
         known = {pid for own in self.pids for pid in with_descendants(own)}
         self.pids += [pid for pid in working if pid not in known]
 
-    def before_block(self) -> None:
-        """Read what is read before a turn."""
+    @property
+    def long_block_s(self) -> float:
+        """Seconds of the blocks that measures need in addition to the turns; 0 if none does."""
+        return 0.0 if self.target.compared_only else max(self._block_s, default=0.0)
+
+    def before_work(self) -> None:
+        """Read what is read before it loads or warms up."""
         for reading in self._readings:
+            reading.before_work()
+
+    def after_work(self) -> None:
+        """Read what is read after it has loaded or warmed up."""
+        for reading in self._readings:
+            reading.after_work()
+
+    def before_block(self, *, long: bool = False) -> None:
+        """Read what is read before a turn, or before a longer block of some measures."""
+        for reading in self._readings_of(long=long):
             reading.before_block()
+
+    def after_long_block(self, blocks: Sequence[Block]) -> None:
+        """Read what is read after a longer block."""
+        for reading in self._readings_of(long=True):
+            reading.after_block(blocks)
 
     def add_turn(self, blocks: list[Block]) -> None:
         """Keep the blocks of a turn and read what is read after it."""
-        for reading in self._readings:
+        readings = self._readings_of(long=False)
+        for reading in readings:
             reading.after_block(blocks)
+        if foreign := max((reading.foreign() for reading in readings), default=0.0):
+            blocks = [replace(block, foreign=foreign) for block in blocks]
         self.blocks.append(blocks)
+
+    def _readings_of(self, *, long: bool) -> list[Reading]:
+        """Return the readings of measures that need longer blocks, or of the others."""
+        pairs = zip(self._readings, self._block_s, strict=False)  # none before the start
+        return [reading for reading, seconds in pairs if (seconds > 0) == long]
 
     def take_reports(self, replies: Sequence[Mapping[str, Any]]) -> None:
         """Give the values that the processes have read to the measures that need them."""
@@ -101,8 +130,9 @@ class Participant:
             measurements |= reading.measurements(timing)
         facts = {"load_s": self.load_s, "warmup_s": self.warmup_s, "clock": timing.clock}
         warnings = tuple(text for reading in self._readings for text in reading.warnings())
+        state = {name: value for one in self._readings for name, value in one.state().items()}
         self.result = TargetResult(
-            timing=timing, measurements=measurements, facts=facts, warnings=warnings
+            timing=timing, measurements=measurements, facts=facts, warnings=warnings, state=state
         )
         return self.result
 

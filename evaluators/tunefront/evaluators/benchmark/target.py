@@ -1,7 +1,7 @@
 """Measurement targets: the candidates of an interleaved benchmark, and their results."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,14 @@ class Target:
         configuration: The configuration that it runs with; complete.
         candidate: Folder of the built candidate.
         requests: Folder of the requests for its batch size.
+        compared_only: Whether it runs only so that others can be compared with it: its own blocks
+            of measures that need longer ones are left out.
     """
 
     configuration: Configuration
     candidate: Path
     requests: Path
+    compared_only: bool = False
 
     @property
     def resources(self) -> Resources:
@@ -40,6 +43,11 @@ class Target:
         return self.resources.cores // self.replicas
 
     @property
+    def gpus(self) -> int:
+        """GPUs of each replica, one for each of its ranks; 0 on the CPU."""
+        return self.resources.gpus // self.replicas
+
+    @property
     def clocked_by(self) -> int | None:
         """Threads of each replica if CPU time can be the clock; None on other devices."""
         return None if self.resources.gpus else self.cores
@@ -55,9 +63,11 @@ class TargetResult:
         facts: Seconds of loading and of warm-up, the clock that was used and, after the last turn,
             properties read back from the running candidate.
         warnings: Warnings of its measures: why their values may be wrong.
+        state: State of what its measures watch, such as its GPUs' clock in its turns.
     """
 
     timing: Timing
     measurements: Mapping[str, Measurement]
     facts: Mapping[str, Any]
     warnings: tuple[str, ...] = ()
+    state: Mapping[str, float] = field(default_factory=dict)

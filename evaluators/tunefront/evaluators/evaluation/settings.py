@@ -1,6 +1,5 @@
 """Evaluation settings that all trials of a search share, passed between processes as JSON."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -58,12 +57,3 @@ def memory_limit(settings: EvaluationSettings, configuration: Configuration) -> 
     On CUDA there is none: CUDA reserves far more address space than it uses and would fail.
     """
     return 0 if configuration["device"] == "cuda" else settings.memory_mb
-
-
-def devices() -> dict[str, str]:
-    """Return `CUDA_VISIBLE_DEVICES` of this worker as an environment; empty if it is not set.
-
-    It is passed explicitly, because the fork server can have started before GPUs were assigned.
-    """
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}

@@ -58,17 +58,17 @@ def deployment_of(folder: Path, record: CandidateRecord) -> Deployment:
         raise ExportError(
             f"runtime {record.runtime} can't be exported; export a trial of another runtime"
         )
-    return replace(found, gpu=uses_gpu(record))
+    return replace(found, gpu=runs_on_gpu(record))
 
 
-def uses_gpu(record: CandidateRecord) -> bool:
+def runs_on_gpu(record: CandidateRecord) -> bool:
     """Return whether a candidate runs on an NVIDIA GPU."""
     return record.configuration.get("device") == "cuda"
 
 
 def missing_gpu(record: CandidateRecord, hardware: Hardware) -> str:
     """Return why a candidate can't run on a machine without a GPU; empty if it can."""
-    if not uses_gpu(record) or hardware.gpus:
+    if not runs_on_gpu(record) or hardware.gpus:
         return ""
     return (
         "it runs on an NVIDIA GPU, but none is visible here; check `nvidia-smi` and "

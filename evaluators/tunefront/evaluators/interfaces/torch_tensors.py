@@ -44,8 +44,8 @@ def switched_precision(weights: str, device: str) -> str:
         device: Where the products are computed.
 
     Returns:
-        Of fp32 weights on a GPU what the two switches say, both of which count; otherwise the
-        format of the weights.
+        Of fp32 weights on a GPU the state of the two switches, both of which count; otherwise
+        the format of the weights.
     """
     if device != "cuda" or weights != NAME_OF[torch.float32]:
         return weights
@@ -61,26 +61,38 @@ def tensors(inputs: Inputs, device: str = "cpu") -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(array).to(device) for name, array in inputs.items()}
 
 
-def run_of(module: torch.nn.Module) -> Callable[[Inputs], list[Array]]:
+def run_of(module: torch.nn.Module, device: str = "cpu") -> Callable[[Inputs], list[Array]]:
     """Return a function that runs a module on one request.
 
+    Args:
+        module: The module; it returns one tensor, or as many as its attribute `output_count`.
+        device: Where the module is.
+
     Raises:
-        WorkloadError: By the function, if the module does not return one tensor.
+        WorkloadError: By the function, if the module returns anything else.
     """
+    count = int(getattr(module, "output_count", 1))
 
     def run(inputs: Inputs) -> list[Array]:
         with torch.inference_mode():
-            output = module(**tensors(inputs))
+            output = module(**tensors(inputs, device))
+        if isinstance(output, tuple) and len(output) == count > 1:
+            return [one.cpu().numpy() for one in output]
         if not isinstance(output, torch.Tensor):
             raise WorkloadError(
                 "model: its forward must return one tensor, but returned "
                 f"{described_output(output)}; name the tensor to measure with workload.output, a "
                 "name or an index"
             )
-        array: Array = output.numpy()
+        array: Array = output.cpu().numpy()
         return [array]
 
     return run
+
+
+def device_of(module: torch.nn.Module) -> str:
+    """Return the device of a module's parameters; the processor if it has none."""
+    return next((str(parameter.device) for parameter in module.parameters()), "cpu")
 
 
 def described_output(output: object) -> str:

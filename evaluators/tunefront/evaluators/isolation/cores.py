@@ -2,7 +2,8 @@
 
 The leases of all searches of one user on a machine are a queue: first come, first served. Exclusive
 use is guaranteed by a file lock for each core, the order by a file for each waiting process. Both
-are locks of the kernel, which releases them when a process exits.
+are locks of the kernel, which releases them when a process exits. GPUs are leased in the same way
+(gpus.py); a process that needs both leases its GPUs first.
 """
 
 import fcntl
@@ -12,12 +13,19 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tunefront.spaces import EvaluationError, MachineError
 from tunefront.spaces.machine.control_groups import control_group_limits
-from tunefront.spaces.machine.topology import Core, physical_cores, spread, within_quota
+from tunefront.spaces.machine.topology import (
+    Core,
+    by_node,
+    near_first,
+    physical_cores,
+    spread,
+    within_quota,
+)
 
 from .codec import CodecError, from_plain, to_plain
 from .private_folder import (
@@ -39,11 +47,11 @@ STOPPED = frozenset("tT")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lessee:
-    """What cores are leased for, as other searches report it.
+    """What cores and GPUs are leased for, as other searches report it.
 
     Attributes:
         name: Name of the search, or the command.
-        pid: Process to end in order to free the cores.
+        pid: Process to end in order to free them.
         host: Name of the machine that it runs on.
     """
 
@@ -66,23 +74,28 @@ class Lessee:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoreWait:
-    """A wait for cores.
+    """A wait for cores or GPUs.
 
     Attributes:
         cores: Number of cores that are needed.
-        holders: What holds cores that could be leased.
-        ahead: What has waited for cores longer.
+        gpus: Number of GPUs that are needed.
+        holders: What holds cores or GPUs that could be leased.
+        ahead: What has waited for them longer.
     """
 
-    cores: int
+    cores: int = 0
+    gpus: int = 0
     holders: tuple[Lessee, ...] = ()
     ahead: tuple[Lessee, ...] = ()
 
     @property
     def text(self) -> str:
         """Text such as "waiting for 2 cores; `quickstart` (pid 4711) holds them"."""
-        wanted = "a core" if self.cores == 1 else f"{self.cores} cores"
-        it = "it" if self.cores == 1 else "them"
+        if self.gpus:
+            wanted = f"{self.gpus} GPU{'' if self.gpus == 1 else 's'}"
+        else:
+            wanted = "a core" if self.cores == 1 else f"{self.cores} cores"
+        it = "it" if self.cores + self.gpus == 1 else "them"
         parts = [f"waiting for {wanted}"]
         if self.holders:
             names = " and ".join(holder.text for holder in self.holders)
@@ -106,6 +119,7 @@ def lease_cores(
     count: int,
     cores: Sequence[Core] | None = None,
     *,
+    near: Sequence[frozenset[int]] = (),
     lessee: Lessee | None = None,
     on_wait: OnWait = wait_unreported,
     deadline: float | None = None,
@@ -124,6 +138,8 @@ def lease_cores(
         count: Number of threads.
         cores: The cores to lease from; None for those of this process's CPU affinity, as many as
             the CPU quota of its control groups pays for.
+        near: The CPUs near each of the GPUs that the threads use; free cores near them come first,
+            and the CPUs are yielded in equal parts for each GPU.
         lessee: What the cores are leased for; this process if None.
         on_wait: Called when a wait of more than a second begins, changes and ends.
         deadline: Time on the monotonic clock at which the wait is given up; None to wait until the
@@ -134,19 +150,16 @@ def lease_cores(
             message names what holds them.
         MachineError: If the folder of the leases is not safe.
     """
-    usable = _usable() if cores is None else cores
-    lessee = lessee or Lessee.this_process()
-    request = _Request(min(count, len(usable)), usable, lessee)
-    leases = request.lock()
-    if leases is None:
-        with request.queued():
-            leases = _wait(request, on_wait, deadline)
-    with leases:
-        yield spread(request.held)[:count]
+    usable = near_first(_usable() if cores is None else cores, near)
+    units = {f"core-{core.number}": core for core in usable}
+    wanted = CoreWait(cores=min(count, len(usable)))
+    request = LeaseRequest(wanted, lambda: list(units), lessee or Lessee.this_process())
+    with request.granted(on_wait, deadline) as held:
+        yield spread(by_node([units[name] for name in held], near))[:count]
 
 
-def _wait(request: "_Request", on_wait: OnWait, deadline: float | None) -> ExitStack:
-    """Wait until the cores of a request are leased, and return the leases."""
+def _wait(request: "LeaseRequest", on_wait: OnWait, deadline: float | None) -> ExitStack:
+    """Wait until the units of a request are leased, and return the leases."""
     reported: CoreWait | None = None
     report_at = time.monotonic() + REPORT_POLL_S
     try:
@@ -168,15 +181,15 @@ def _wait(request: "_Request", on_wait: OnWait, deadline: float | None) -> ExitS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Entry:
-    """Content of the file of a leased core or of a waiting process.
+    """Content of the file of a leased unit or of a waiting process.
 
     Attributes:
         lessee: What leases or waits.
-        cores: The cores that it holds or could use.
+        units: The cores or GPUs that it holds or could use.
     """
 
     lessee: Lessee
-    cores: tuple[int, ...]
+    units: tuple[str, ...]
 
     @property
     def text(self) -> str:
@@ -192,75 +205,104 @@ class _Entry:
             return None
 
 
-class _Request:
-    """A request for cores: its place in the queue and its leases."""
+class LeaseRequest:
+    """A request for units (cores or GPUs): its place in the queue and its leases.
 
-    def __init__(self, count: int, usable: Sequence[Core], lessee: Lessee) -> None:
-        self._count = count
+    Args:
+        wanted: The number of units, and how a wait for them is reported.
+        usable: Returns the names of the units that can be leased now, the preferred ones first.
+        lessee: What they are leased for.
+    """
+
+    def __init__(
+        self, wanted: CoreWait, usable: Callable[[], Sequence[str]], lessee: Lessee
+    ) -> None:
+        self._wanted = wanted
+        self._count = wanted.cores + wanted.gpus
         self._usable = usable
         self._lessee = lessee
         self._folder = leases_folder()
         self._place = f"{time.monotonic_ns():020}-{os.getpid()}"
-        self.held: list[Core] = []
+        self.held: list[str] = []
 
     @contextmanager
-    def queued(self) -> Iterator[None]:
+    def granted(self, on_wait: OnWait, deadline: float | None) -> Iterator[Sequence[str]]:
+        """Lease the units, waiting until they are free; yield their names.
+
+        Args:
+            on_wait: Called when a wait of more than a second begins, changes and ends.
+            deadline: Time on the monotonic clock at which the wait is given up.
+
+        Raises:
+            EvaluationError: With the cause "timeout", if they are not free at the deadline.
+        """
+        leases = self.lock()
+        if leases is None:
+            with self._queued():
+                leases = _wait(self, on_wait, deadline)
+        with leases:
+            yield self.held
+
+    @contextmanager
+    def _queued(self) -> Iterator[None]:
         """Take a place in the queue until the context is left."""
-        entry = _Entry(lessee=self._lessee, cores=tuple(core.number for core in self._usable))
+        entry = _Entry(lessee=self._lessee, units=tuple(self._usable()))
         queue = private_folder(self._folder / "queue")
         with living_file(queue / self._place, entry.text):
             yield
 
     def lock(self) -> ExitStack | None:
-        """Return the leases; None if cores are in use or others come first."""
-        if self._ahead():
+        """Return the leases; None if units are in use or others come first."""
+        units = self._usable()
+        if self._ahead(units):
             return None
         with ExitStack() as locks:
             self.held = []
-            for core in self._usable:
-                if len(self.held) < self._count and self._lock(core, locks):
-                    self.held.append(core)
+            for unit in units:
+                if len(self.held) < self._count and self._lock(unit, locks):
+                    self.held.append(unit)
             return locks.pop_all() if len(self.held) == self._count else None
 
-    def _lock(self, core: Core, locks: ExitStack) -> bool:
-        stream = locks.enter_context(os.fdopen(open_private(self._file(core)), "r+"))
+    def _lock(self, unit: str, locks: ExitStack) -> bool:
+        stream = locks.enter_context(os.fdopen(open_private(self._file(unit)), "r+"))
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         with suppress(OSError):  # without room on the disk the holder stays unknown
             stream.truncate(0)
-            stream.write(_Entry(lessee=self._lessee, cores=(core.number,)).text)
+            stream.write(_Entry(lessee=self._lessee, units=(unit,)).text)
             stream.flush()
         return True
 
-    def _file(self, core: Core) -> Path:
-        return self._folder / f"core-{core.number}.lock"
+    def _file(self, unit: str) -> Path:
+        return self._folder / f"{unit}.lock"
 
-    def _ahead(self) -> list[Lessee]:
-        """Return what has waited longer for one of the same cores and is not suspended."""
-        mine = {core.number for core in self._usable}
+    def _ahead(self, units: Sequence[str]) -> list[Lessee]:
+        """Return what has waited longer for one of the same units and is not suspended."""
         found: list[Lessee] = []
         for file in living_files(self._folder / "queue"):
             if file.name >= self._place or _suspended(int(file.name.rpartition("-")[2])):
                 continue
             entry = _Entry.read(file.text)
-            if entry is not None and mine.intersection(entry.cores):
+            if entry is not None and not set(units).isdisjoint(entry.units):
                 found.append(entry.lessee)
         return found
 
     def wait(self) -> CoreWait:
         """Return what this request waits for."""
-        holders = [holder for core in self._usable if (holder := self._holder(core)) is not None]
-        return CoreWait(
-            cores=self._count,
+        units = self._usable()
+        holders = [holder for unit in units if (holder := self._holder(unit)) is not None]
+        ahead = dict.fromkeys(self._ahead(units))
+        return replace(
+            self._wanted,
             holders=tuple(dict.fromkeys(holders)),
-            ahead=tuple(one for one in dict.fromkeys(self._ahead()) if one not in holders),
+            ahead=tuple(one for one in ahead if one not in holders),
         )
 
-    def _holder(self, core: Core) -> Lessee | None:
-        """Return what holds a core; None if it is free or the holder is unknown."""
-        with os.fdopen(open_private(self._file(core)), "r+") as stream:
+    def _holder(self, unit: str) -> Lessee | None:
+        """Return what holds a unit; None if it is free or the holder is unknown."""
+        with os.fdopen(open_private(self._file(unit)), "r+") as stream:
             try:
                 fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:

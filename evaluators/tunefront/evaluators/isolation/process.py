@@ -27,7 +27,8 @@ from tunefront.spaces import EvaluationError, FailureCause, WorkloadError
 from .child.environment import interpreter_environment, server_environment
 from .child.failure import cause_of_text, last_written
 from .codec import from_plain, to_plain
-from .cores import Lessee, OnWait, lease_cores, wait_unreported
+from .cores import Lessee, OnWait, wait_unreported
+from .gpus import lease_cores_and_gpus
 from .interim import INTERIM_ADDRESS, InterimServer, Monitor
 from .scratch import scratch_folder
 from .task import ResultT, Task
@@ -50,8 +51,8 @@ class Terms:
     """Under which terms tasks run.
 
     Attributes:
-        lessee: What cores are leased for; this process if None.
-        on_wait: Called when a wait for cores begins, changes and ends.
+        lessee: What cores and GPUs are leased for; this process if None.
+        on_wait: Called when a wait for them begins, changes and ends.
         deadline: Time on the monotonic clock at which tasks and waits end; None without one.
     """
 
@@ -64,11 +65,15 @@ class Isolation:
     """Runs tasks in fresh processes; `close`, or the exit of this process, kills them all.
 
     Args:
-        lessee: What cores are leased for; this process if None.
-        on_wait: Called when a wait for cores begins, changes and ends.
+        lessee: What cores and GPUs are leased for; this process if None.
+        on_wait: Called when a wait for them begins, changes and ends.
+
+    Attributes:
+        devices: Names of the GPUs of the current lease, for `Task.devices`.
     """
 
     def __init__(self, lessee: Lessee | None = None, on_wait: OnWait = wait_unreported) -> None:
+        self.devices: tuple[str, ...] = ()
         self._terms = Terms(lessee=lessee, on_wait=on_wait)
         self._servers: dict[tuple[str, ...], _Server] = {}
         self._lock = threading.Lock()
@@ -89,17 +94,24 @@ class Isolation:
         return max(0.0, min(timeout_s, self._terms.deadline - time.monotonic()))
 
     @contextlib.contextmanager
-    def cores(self, count: int) -> Iterator[Sequence[int]]:
-        """Lease physical cores for `count` threads; see `lease_cores`.
+    def cores(self, count: int, gpus: int = 0) -> Iterator[Sequence[int]]:
+        """Lease physical cores for `count` threads, and GPUs, which `devices` names meanwhile.
+
+        See `lease_cores_and_gpus`.
 
         Raises:
-            EvaluationError: With the cause "timeout", if they are not free at the deadline.
+            EvaluationError: With the cause "timeout", if they are not free at the deadline; with
+                the cause "device", if too few GPUs can be used.
         """
-        terms = self._terms
-        with lease_cores(
-            count, lessee=terms.lessee, on_wait=terms.on_wait, deadline=terms.deadline
+        terms, before = self._terms, self.devices
+        with lease_cores_and_gpus(
+            count, gpus, lessee=terms.lessee, on_wait=terms.on_wait, deadline=terms.deadline
         ) as leased:
-            yield leased
+            self.devices = leased.devices
+            try:
+                yield leased.cores
+            finally:
+                self.devices = before
 
     def run(self, task: Task[ResultT], monitor: Monitor | None = None) -> ResultT:
         """Run a task and return its result.

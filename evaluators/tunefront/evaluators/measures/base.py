@@ -10,6 +10,8 @@ from tunefront.spaces import Configuration, Hardware
 from tunefront.spaces.metric import Metric
 
 MeasureScope = Literal["candidate", "machine"]
+LONG_BLOCKS = 2
+"""Blocks of a measure that needs longer ones than those of the turns."""
 
 
 class Reading:
@@ -28,6 +30,15 @@ class Reading:
             processes: Ids of the engine's processes, one for each replica or more.
         """
 
+    def before_work(self) -> None:
+        """Read before the candidate loads or warms up.
+
+        Of candidates that use GPUs, only this one works from now until `after_work`.
+        """
+
+    def after_work(self) -> None:
+        """Read right after it has loaded or warmed up."""
+
     def before_block(self) -> None:
         """Read before the candidate's turn; its processes sleep and start right afterwards."""
 
@@ -37,6 +48,10 @@ class Reading:
         Args:
             blocks: The blocks of this turn, one for each replica; they ran at the same time.
         """
+
+    def foreign(self) -> float:
+        """Return the share that other processes used, in the last turn, of what it watches."""
+        return 0.0
 
     def take_reports(self, reports: Sequence[Mapping[str, float]]) -> None:
         """Take the results of `Measure.inside`, one for each process; the last call counts."""
@@ -56,7 +71,10 @@ class Reading:
         return ()
 
     def state(self) -> Mapping[str, float]:
-        """Return the machine's state by name, for `Evaluation.machine`; scope `machine` only."""
+        """Return a state by name, for `Evaluation.machine`: of the machine, or of what it watches.
+
+        Those of the two sides of a ratio can be compared if the scope is `candidate`.
+        """
         return {}
 
 
@@ -68,7 +86,7 @@ class Measure(ABC):
 
     Attributes:
         metrics: Metrics that its readings can report; those of the kind `memory` with the most
-            general meaning first. Empty for a measure of the machine's state.
+            general meaning first. Empty for a measure that only has a state.
         scope: `candidate`: one reading for each candidate, from before it loads its model.
             `machine`: one reading for all candidates together, from after their warm-up.
         inside: `module:function` that the measured process itself calls after its turns, for
@@ -89,6 +107,17 @@ class Measure(ABC):
             configuration: The configuration that would be measured; None means the machine
                 alone: whether any configuration can be measured there.
         """
+
+    def block_s(self, configuration: Configuration) -> float:
+        """Return how long blocks must be for it, in seconds; 0 if those of the turns suffice.
+
+        For a measure that needs longer ones, `LONG_BLOCKS` are run after the warm-up; its readings
+        are called before and after these, and not in turns.
+
+        Args:
+            configuration: The configuration that is measured.
+        """
+        return 0.0
 
     @abstractmethod
     def start(self, processes: Sequence[int], cores: Sequence[int]) -> Reading:

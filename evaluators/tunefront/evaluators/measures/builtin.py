@@ -7,7 +7,8 @@ from tunefront.spaces import Catalog
 
 from .base import Measure
 from .energy import Energy
-from .gpu import GpuMemory, GpuState
+from .gpu_memory import GpuMemory
+from .gpu_state import GpuState
 from .machine import MachineLoad
 from .memory import HostMemory
 

@@ -14,7 +14,7 @@ from tunefront.spaces import Configuration, Hardware
 from tunefront.spaces.metric import Metric
 
 from .base import Measure, Reading
-from .gpu import Gpus
+from .gpu import Gpus, gpus_of, uses_gpu
 from .machine import busy_seconds
 from .processes import cpu_seconds, with_descendants
 
@@ -22,7 +22,7 @@ ENERGY_PER_ITEM = Metric(
     name="energy_per_item",
     unit="J",
     direction="minimize",
-    summary="energy of the whole machine's packages and GPUs, an item",
+    summary="energy of the machine's packages and of the candidate's GPUs, an item",
     kind="energy",
 )
 
@@ -30,6 +30,12 @@ RAPL = Path("/sys/class/powercap")
 MICRO = 1e-6
 MOST_FOREIGN = 0.10
 """Largest share of other processes in the CPU time of the turns that raises no warning."""
+GPU_BLOCK_S = 5.0
+"""Seconds of a block on GPUs.
+
+Their counters change some 10 times a second, and some GPUs read their power only a quarter of the
+time (arXiv 2312.02741).
+"""
 
 
 class EnergyMeter:
@@ -39,18 +45,28 @@ class EnergyMeter:
 
     Args:
         folder: The folder in which the kernel exposes its RAPL zones.
+        gpus: The GPUs that count; those that are visible to this process if None.
     """
 
-    def __init__(self, folder: Path = RAPL) -> None:
+    def __init__(self, folder: Path = RAPL, *, gpus: Gpus | None = None) -> None:
         self._zones = _readable_zones(folder)
-        self._gpus = Gpus()
+        self._gpus = Gpus() if gpus is None else gpus
         self._last = [_read(zone / "energy_uj") for zone in self._zones]
         self._turned = [0] * len(self._zones)
 
     @property
     def available(self) -> bool:
         """Whether there is a counter that can be read."""
-        return bool(self._zones) or self._gpus.joules() is not None
+        return self.counts_packages or self._gpus.joules() is not None
+
+    @property
+    def counts_packages(self) -> bool:
+        """Whether a CPU package has a counter that can be read."""
+        return bool(self._zones)
+
+    def gpu_joules(self) -> float | None:
+        """Return the sum of the GPUs' counters in joules; None without a counter."""
+        return self._gpus.joules()
 
     def joules(self) -> float | None:
         """Return the sum of the counters in joules; None without a counter.
@@ -74,7 +90,10 @@ def energy_is_counted() -> bool:
 
 
 class Energy(Measure):
-    """Energy of the machine's packages and GPUs during the candidate's turns.
+    """Energy of the machine's packages and of the candidate's GPUs during the candidate's turns.
+
+    A candidate on GPUs has `LONG_BLOCKS` of `GPU_BLOCK_S` for it. The packages count there as long
+    as others use little CPU time in them; otherwise only the GPUs do, and there is a warning.
 
     A turn's energy is that from before its first request, which is not timed, to after its last
     one; all these requests count as items. What threads use when they spin after the last request
@@ -87,13 +106,20 @@ class Energy(Measure):
 
     def obstacle(self, hardware: Hardware, configuration: Configuration | None) -> str | None:
         """Return why no energy is measured: this machine has no readable counter."""
-        if energy_is_counted():
-            return None
-        return "this machine has no energy counter that this user may read (RAPL, NVML)"
+        if not energy_is_counted():
+            return "this machine has no energy counter that this user may read (RAPL, NVML)"
+        on_cpu = configuration is not None and not uses_gpu(configuration)
+        if on_cpu and not EnergyMeter().counts_packages:
+            return "no CPU package has an energy counter that this user may read (RAPL)"
+        return None
+
+    def block_s(self, configuration: Configuration) -> float:
+        """Return `GPU_BLOCK_S` on GPUs; on processors turns suffice."""
+        return GPU_BLOCK_S if uses_gpu(configuration) else 0.0
 
     def start(self, processes: Sequence[int], cores: Sequence[int]) -> Reading:
         """Begin a reading; it reads the counters around every turn."""
-        return _EnergyReading(EnergyMeter(), processes)
+        return _EnergyReading(EnergyMeter(gpus=gpus_of(processes)), processes)
 
 
 class _EnergyReading(Reading):
@@ -101,7 +127,9 @@ class _EnergyReading(Reading):
         self._meter = meter
         self._processes = processes
         self._before: float | None = None
+        self._gpus_before: float | None = None
         self._joules: list[float] = []
+        self._gpu_joules: list[float] = []
         self._requests: list[float] = []
         self._busy_s = self._own_s = 0.0
         self._busy_before_s = self._own_before_s = 0.0
@@ -113,15 +141,17 @@ class _EnergyReading(Reading):
     def before_block(self) -> None:
         """Read the counters."""
         self._busy_before_s, self._own_before_s = busy_seconds(), self._cpu_s()
-        self._before = self._meter.joules()
+        self._before, self._gpus_before = self._meter.joules(), self._meter.gpu_joules()
 
     def after_block(self, blocks: Sequence[Block]) -> None:
         """Read the counters again; the turn's untimed requests used energy, too."""
-        after = self._meter.joules()
+        after, gpus_after = self._meter.joules(), self._meter.gpu_joules()
         self._busy_s += busy_seconds() - self._busy_before_s
         self._own_s += self._cpu_s() - self._own_before_s
         if self._before is not None and after is not None:
             self._joules.append(after - self._before)
+            if self._gpus_before is not None and gpus_after is not None:
+                self._gpu_joules.append(gpus_after - self._gpus_before)
             self._requests.append(sum(block.request_s.size + block.untimed for block in blocks))
 
     def measurements(self, timing: Timing) -> Mapping[str, Measurement]:
@@ -130,7 +160,15 @@ class _EnergyReading(Reading):
             return {}
         size = timing.items / timing.blocks[0][0].request_s.shape[1]
         items = [size * number for number in self._requests]
+        if self._only_gpus:
+            return {ENERGY_PER_ITEM.name: energy_of(self._gpu_joules, items)}
         return {ENERGY_PER_ITEM.name: energy_of(self._joules, items, self._foreign())}
+
+    @property
+    def _only_gpus(self) -> bool:
+        """Whether the packages' energy is left out: others used them, and GPUs were counted."""
+        counted = bool(self._gpu_joules) and len(self._gpu_joules) == len(self._joules)
+        return counted and self._meter.counts_packages and self._foreign() > MOST_FOREIGN
 
     def warnings(self) -> Sequence[str]:
         """Return a warning if other processes used much of the CPU time of the turns."""
@@ -138,6 +176,9 @@ class _EnergyReading(Reading):
         if foreign <= MOST_FOREIGN:
             return ()
         share = percent_text(foreign, decimals=0)
+        if self._only_gpus:
+            text = "other processes used"
+            return (f"{ENERGY_PER_ITEM.name} is that of the GPUs: {text} {share} of the CPU time",)
         return (f"{ENERGY_PER_ITEM.name} contains other processes: {share} of the CPU time",)
 
     def _foreign(self) -> float:

@@ -1,4 +1,4 @@
-"""Processes by id, from /proc: descendants and CPU time."""
+"""Processes by id, from /proc: descendants, CPU time and environment."""
 
 import os
 from collections.abc import Iterable
@@ -21,6 +21,20 @@ def _children(pid: int) -> Iterable[int]:
             yield from (int(child) for child in listed.split())
     except (FileNotFoundError, ProcessLookupError):
         return
+
+
+def started_with(pid: int, name: str) -> str | None:
+    """Return an environment variable that a process started with; None if it had none.
+
+    What the process has changed since is not seen.
+    """
+    try:
+        entries = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return None
+    found = dict(entry.partition(b"=")[::2] for entry in entries)
+    value = found.get(name.encode())
+    return None if value is None else value.decode(errors="replace")
 
 
 def cpu_seconds(pid: int) -> float:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from tunefront.evaluators.benchmark.gpu_checks import gpus_probed
 from tunefront.evaluators.benchmark.interleaved import InterleavedRun, take_turns
 from tunefront.evaluators.benchmark.outcome import (
     InterimMonitor,
@@ -32,7 +33,7 @@ from tunefront.evaluators.isolation.task import Task
 from tunefront.evaluators.measures.base import Measure
 from tunefront.evaluators.measures.builtin import BUILTIN_MEASURES
 from tunefront.evaluators.measures.gpu import Gpus
-from tunefront.evaluators.measures.memory import folder_mb
+from tunefront.evaluators.measures.gpu_memory import GPU_MEMORY
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.evaluators.statistics.timing import Timing, half_width
@@ -48,14 +49,13 @@ from tunefront.spaces import (
 
 from .base import Pipeline, RoundResult, RoundSettings
 from .products import Products
+from .room import gpu_needed_mb, keep_gpu_memory, kept_gpu_memory, needed_mb
 from .stage_runner import StageRunner
 from .tasks.describe import DescribeRequest, WorkloadDescription, describe
 from .workload import catalog_for
 
-ROOM = 3.0
-"""Estimated memory of a running candidate as a multiple of its files; a conservative guess."""
-ROOM_MB = 700.0
-"""Memory in MB for a runtime's libraries and buffers, for each target."""
+ALONE = "measured without the baseline: the GPU's memory does not hold both"
+"""Warning of a candidate that ran out of memory together with the baseline, and not alone."""
 
 
 class InferencePipeline(Pipeline):
@@ -93,12 +93,12 @@ class InferencePipeline(Pipeline):
         self, run: StageRunner, configuration: Configuration, monitor: InterimRule
     ) -> Evaluation:
         """Build and evaluate quality unless stored, then measure; see `Pipeline.evaluate`."""
-        products, building = Products(run, configuration), _building(run.settings)
-        with run.stage("prepare", building) as cores:
+        products, settings = Products(run, configuration), run.settings
+        with run.stage("prepare", _building(settings)) as cores:
             requests = products.requests(cores)
-        with run.stage("build", building) as cores:
+        with run.stage("build", _building(settings, _gpus_to_build(configuration))) as cores:
             candidate = products.candidate(cores)
-        with run.stage("quality", building) as cores:
+        with run.stage("quality", _building(settings, _gpus_to_run(run, configuration))) as cores:
             quality = products.quality(candidate, products.reference(cores), cores)
         own = Target(configuration=configuration, candidate=candidate, requests=requests)
         with run.stage("measure"):
@@ -130,11 +130,34 @@ class InferencePipeline(Pipeline):
 
     def export(self, run: StageRunner, configuration: Configuration, folder: Path) -> None:
         """Copy the candidate with scripts and recorded outputs; see `Pipeline.export`."""
-        with run.isolation.cores(run.settings.build_cores) as cores:
+        gpus = _gpus_to_run(run, configuration)
+        with run.isolation.cores(run.settings.build_cores, gpus) as cores:
             run.run(Products(run, configuration).export_task(folder, cores))
 
     def _measure(
         self, run: StageRunner, own: Target, quality: Path, monitor: InterimRule
+    ) -> Evaluation:
+        """Measure together with the baseline; alone if a GPU's memory did not hold both."""
+        beside = _baseline_target(run, own)
+        try:
+            found = self._measure_beside(run, own, beside, quality, monitor)
+        except EvaluationError as error:
+            if not beside or not own.resources.gpus or error.cause != "oom":
+                raise
+            found = self._measure_beside(run, own, [], quality, monitor)
+            found = replace(found, warnings=(*found.warnings, ALONE))
+        memory = found.measurements.get(GPU_MEMORY.name)
+        if own.resources.gpus and memory is not None:
+            keep_gpu_memory(run.store, run.settings, own.configuration, memory.value)
+        return found
+
+    def _measure_beside(
+        self,
+        run: StageRunner,
+        own: Target,
+        beside: Sequence[Target],
+        quality: Path,
+        monitor: InterimRule,
     ) -> Evaluation:
         protocol = run.settings.protocol
 
@@ -148,7 +171,7 @@ class InferencePipeline(Pipeline):
         interim = InterimMonitor(found, monitor)
         interleaved = take_turns(
             run.settings,
-            [own, *_baseline_target(run, own)],
+            [own, *beside],
             run.isolation,
             run.log,
             suffice,
@@ -159,9 +182,21 @@ class InferencePipeline(Pipeline):
         return interim.with_interim(found(interleaved))
 
 
-def _building(settings: EvaluationSettings) -> Resources:
+def _building(settings: EvaluationSettings, gpus: int = 0) -> Resources:
     """Return the resources of all stages but measuring."""
-    return Resources(processes=1, threads=settings.build_cores, gpus=0)
+    return Resources(processes=1, threads=settings.build_cores, gpus=gpus)
+
+
+def _gpus_to_build(configuration: Configuration) -> int:
+    """Return the number of GPUs that building takes: one if the candidate runs on any."""
+    return min(1, resources_of(configuration).gpus)
+
+
+def _gpus_to_run(run: StageRunner, configuration: Configuration) -> int:
+    """Return the number of GPUs of one replica, or of the baseline's module, the reference."""
+    own = resources_of(configuration).gpus // configuration.integer("replicas")
+    baseline = run.settings.baseline
+    return max(own, int(baseline.get("device") == "cuda"))
 
 
 def _with_quality(found: Evaluation, quality: Path) -> Evaluation:
@@ -188,19 +223,24 @@ def _baseline_target(run: StageRunner, own: Target) -> list[Target]:
         return []
     if baseline["device"] != own.configuration["device"]:
         return []
-    reference = target_of(settings, baseline, run.isolation, run.log)
-    return [reference] if _fits([own, reference]) else []
+    reference = replace(target_of(settings, baseline, run.isolation, run.log), compared_only=True)
+    return [reference] if _fits(run, own, reference) else []
 
 
-def _fits(targets: Sequence[Target]) -> bool:
-    """Return whether all targets together fit into free memory, and GPU memory if one is used."""
+def _fits(run: StageRunner, own: Target, reference: Target) -> bool:
+    """Return whether two targets together fit into free memory, and GPU memory if it is used."""
     import psutil
 
-    needed = sum(c.replicas * ROOM * folder_mb(c.candidate) + ROOM_MB for c in targets)
-    rooms = [psutil.virtual_memory().available / 2**20]
-    if any(c.resources.gpus for c in targets):
-        rooms.append(Gpus().free_mb() or 0.0)
-    return bool(needed <= min(rooms))
+    if needed_mb(own) + needed_mb(reference) > psutil.virtual_memory().available / 2**20:
+        return False
+    if not own.resources.gpus:
+        return True
+    free_mb = Gpus().free_mb(max(own.resources.gpus, reference.resources.gpus))
+    known = [
+        kept_gpu_memory(run.store, run.settings, target.configuration)
+        for target in (own, reference)
+    ]
+    return gpu_needed_mb(own, reference, *known) <= (free_mb or 0.0)
 
 
 def play_round(
@@ -260,7 +300,12 @@ def target_of(
     Raises:
         EvaluationError: With its cause, if it can't be built.
     """
-    with runner_of(settings, isolation, log) as run, isolation.cores(settings.build_cores) as cores:
+    gpus = _gpus_to_build(configuration)
+    with (
+        runner_of(settings, isolation, log) as run,
+        isolation.cores(settings.build_cores, gpus) as cores,
+        gpus_probed(isolation, log),
+    ):
         products = Products(run, configuration)
         return Target(
             configuration=configuration,
@@ -293,7 +338,10 @@ def measure_quality_again(
     Raises:
         EvaluationError: With its cause, if the evaluation fails.
     """
-    with runner_of(settings, isolation, log) as run, isolation.cores(settings.build_cores) as cores:
+    with (
+        runner_of(settings, isolation, log) as run,
+        isolation.cores(settings.build_cores, _gpus_to_run(run, configuration)) as cores,
+    ):
         products = Products(run, configuration)
         run.run(products.quality_task(folder, candidate, products.reference(cores), cores))
     return read_metrics(folder), read_items(folder)

@@ -33,6 +33,11 @@ def quality_key(settings: EvaluationSettings, configuration: Configuration) -> s
     return _key("quality", settings, configuration, catalog.outputs_of(configuration))
 
 
+def gpu_memory_key(settings: EvaluationSettings, configuration: Configuration) -> str:
+    """Return the store key of a configuration's measured memory on GPUs."""
+    return _key("gpu memory", settings, configuration, configuration)
+
+
 def _key(
     kind: str,
     settings: EvaluationSettings,

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tunefront.evaluators.evaluation.settings import devices, memory_limit
+from tunefront.evaluators.evaluation.settings import memory_limit
 from tunefront.evaluators.isolation.call import function_name
 from tunefront.evaluators.isolation.preload import BUILD_IMPORTS, imports_of
 from tunefront.evaluators.isolation.task import Task, TaskRequestT
@@ -33,6 +33,7 @@ class Products:
         self._run = run
         self._settings = run.settings
         self._configuration = configuration
+        self._device = configuration.text("device")
         self._candidate_key = candidate_key(run.settings, configuration)
         self._model_key = model_key(run.settings, configuration)
 
@@ -61,32 +62,35 @@ class Products:
                 part_items=protocol.part_items,
                 folder=folder,
             )
-            return self._task(write_requests, request, cores, settings.timeouts.build_s)
+            return self._task(write_requests, request, cores, settings.timeouts.build_s, "cpu")
 
         return self._run.keep("requests", key, task)
 
     def reference(self, cores: Sequence[int]) -> Path:
         """Return the folder of the unchanged module's quality and predictions.
 
-        It has the baseline's values of declared choices.
+        It has the baseline's values of declared choices, and runs on the baseline's device.
         """
         settings = self._settings
         configuration = (
             Configuration(settings.baseline) if settings.baseline else self._configuration
         )
+        device = configuration["device"]
         key = key_of(
             kind="reference",
             workload=settings.fingerprint,
             spec=content_of(settings.workload),
             environment=environment_of(detect_hardware()),
             declared=dict(declared_values(settings.workload, configuration)),
+            **({} if device == "cpu" else {"device": device}),
         )
 
         def task(folder: Path) -> Task[None]:
             request = ReferenceRequest(
                 workload=settings.workload, configuration=configuration, folder=folder
             )
-            return self._task(write_reference, request, cores, settings.timeouts.quality_s)
+            device = configuration.text("device")
+            return self._task(write_reference, request, cores, settings.timeouts.quality_s, device)
 
         return self._run.keep("reference", key, task)
 
@@ -139,7 +143,7 @@ class Products:
             candidate=candidate,
             reference=reference,
             threads=len(cores),
-            outputs=self._run.store.path(outputs_key(self._model_key)),
+            outputs=self._run.store.path(outputs_key(self._model_key, self._device)),
             folder=folder,
             stopping=stopping,
         )
@@ -185,8 +189,14 @@ class Products:
         request: TaskRequestT,
         cores: Sequence[int],
         timeout_s: float,
+        device: str = "",
     ) -> Task[None]:
-        """Return a task that fills a folder, with the imports of a build."""
+        """Return a task that fills a folder, with the imports of a build.
+
+        It has the GPUs of the current lease, unless its device (the configuration's if not named)
+        is the CPU.
+        """
+        on_cpu = (device or self._configuration.text("device")) == "cpu"
         return Task(
             function=function_name(function),
             request=request,
@@ -200,6 +210,6 @@ class Products:
             log=self._run.log,
             timeout_s=timeout_s,
             cores=cores,
-            environment=devices(),
+            devices=() if on_cpu else self._run.isolation.devices,
             memory_mb=memory_limit(self._settings, self._configuration),
         )

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tunefront.evaluators.benchmark.target import Target
-from tunefront.evaluators.evaluation.settings import EvaluationSettings, devices, memory_limit
+from tunefront.evaluators.evaluation.settings import EvaluationSettings, memory_limit
 from tunefront.evaluators.isolation.call import function_name
 from tunefront.evaluators.isolation.preload import BUILD_IMPORTS, imports_of, open_imports
 from tunefront.evaluators.isolation.process import Isolation
@@ -93,7 +93,7 @@ class _Profiling:
         found = target_of(self.settings, self.configuration, self.isolation, self.log)
         self.held.enter_context(in_use(found.candidate, found.requests))
         marked, products = self._marked(), self._products(found)
-        with self.isolation.cores(found.cores) as cores:
+        with self.isolation.cores(found.cores, found.gpus) as cores:
             # In a separate process: torch, imported into another runtime's process, can deadlock.
             roofline_request = RooflineRequest(configuration=self.configuration)
             roofline = self._measure(
@@ -164,7 +164,8 @@ class _Profiling:
         result: type[ResultT],
     ) -> ResultT:
         """Run a task with the imports, the cores and the time of a build."""
-        with self.isolation.cores(self.settings.build_cores) as cores:
+        gpus = int(self.configuration["device"] != "cpu")
+        with self.isolation.cores(self.settings.build_cores, gpus) as cores:
             task = self._task(function, request, result, BUILD_IMPORTS, cores)
             needs = imports_of(self.catalog, self.settings.workload.task, self.configuration)
             timeout_s = self.settings.timeouts.build_s
@@ -196,6 +197,6 @@ class _Profiling:
             log=self.log,
             timeout_s=self.settings.timeouts.measure_s,
             cores=cores,
-            environment=devices(),
+            devices=self.isolation.devices,
             memory_mb=memory_limit(self.settings, self.configuration),
         )

@@ -1,4 +1,4 @@
-"""Runs the stages of one evaluation: times them, leases cores, keeps their products."""
+"""Runs the stages of one evaluation: times them, leases cores and GPUs, keeps their products."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
+from tunefront.evaluators.benchmark.gpu_checks import gpus_probed
 from tunefront.evaluators.evaluation.evaluation import WAITING
 from tunefront.evaluators.evaluation.settings import EvaluationSettings
 from tunefront.evaluators.isolation.interim import Monitor
@@ -70,15 +71,17 @@ class StageRunner:
 
     @contextmanager
     def stage(self, name: str, resources: Resources | None = None) -> Iterator[Sequence[int]]:
-        """Run a stage: lease its cores and time it; waiting for the cores is not part of its time.
+        """Run a stage: lease what it needs and time it; waiting for that is not part of its time.
 
         Args:
             name: Name of the stage, one of the pipeline's.
-            resources: What it needs; without it no cores are leased.
+            resources: What it needs; without it nothing is leased. `Isolation.devices` names the
+                GPUs.
 
         Raises:
             ValueError: If the pipeline has no stage of this name.
-            EvaluationError: With the cause "timeout", if the cores are not free at the deadline.
+            EvaluationError: With the cause "timeout", if cores or GPUs are not free at the
+                deadline; with the cause "device", if a GPU is broken.
         """
         if name not in self._stages:
             raise ValueError(f"unknown stage {name!r}; the stages are {', '.join(self._stages)}")
@@ -87,9 +90,9 @@ class StageRunner:
                 yield ()
             return
         start = time.perf_counter()
-        with self.isolation.cores(resources.cores) as cores:
+        with self.isolation.cores(resources.cores, resources.gpus) as cores:
             self.waited(time.perf_counter() - start)
-            with self._timed(name):
+            with self._timed(name), gpus_probed(self.isolation, self.log):
                 yield cores
 
     def waited(self, seconds: float) -> None:

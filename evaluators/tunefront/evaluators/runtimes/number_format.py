@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tunefront.evaluators.evaluation.built import CandidateRecord
 from tunefront.evaluators.interfaces.endpoint import Facts
-from tunefront.spaces import NOT_QUANTIZED, TF32, Configuration, Value
+from tunefront.spaces import NOT_QUANTIZED, Configuration, Value
 
 KEPT_LAYERS = "kept_layers"
 """Fact, and setting of a build: linear layers left unquantized (their number, their names)."""
@@ -96,17 +96,6 @@ def layer_facts(
 
 def _count(names: object, floating: Collection[str]) -> int:
     return sum(f"{name}.weight" in floating for name in names) if isinstance(names, list) else 0
-
-
-def tf32_lines(configuration: Configuration) -> str:
-    """Return the indented lines of an export's `load` that set TF32; empty on the CPU."""
-    if configuration["device"] != "cuda":
-        return ""
-    on = configuration["precision"] == TF32
-    return (
-        f"    torch.backends.cuda.matmul.allow_tf32 = {on}\n"
-        f"    torch.backends.cudnn.allow_tf32 = {on}\n"
-    )
 
 
 def number_kept(share: float, layers: int) -> int:

@@ -19,7 +19,7 @@ SLOW_TURNS = 3
 CLEAN_WAIT = 0.05
 """Largest core-waiting time of an undisturbed block, summed over threads, as a share of its time.
 
-More than this means that other processes used the cores.
+More than this means that other processes used the cores; also of the share of a GPU that they used.
 """
 
 
@@ -43,6 +43,7 @@ class Block:
         span_s: Wall seconds from the first request to the end of the last one, if requests
             overlap; None if they ran one after another.
         samples: Further values of the requests by name, which the interface reads.
+        foreign: Share of the devices that it ran on, such as GPUs, that other processes used.
     """
 
     request_s: npt.NDArray[np.float64]
@@ -51,6 +52,7 @@ class Block:
     untimed: float = 0.0
     span_s: float | None = None
     samples: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+    foreign: float = 0.0
 
     @cached_property
     def wall_s(self) -> float:
@@ -59,8 +61,12 @@ class Block:
 
     @property
     def clean(self) -> bool:
-        """Whether the block was undisturbed: core waiting is at most `CLEAN_WAIT` of its time."""
-        return self.wait_s <= CLEAN_WAIT * self.wall_s
+        """Whether the block was undisturbed, by cores and devices.
+
+        Core waiting is at most `CLEAN_WAIT` of its time, and others used at most that share of its
+        devices.
+        """
+        return self.wait_s <= CLEAN_WAIT * self.wall_s and self.foreign <= CLEAN_WAIT
 
 
 @dataclass(frozen=True, kw_only=True)  # no slots: a cached property needs a __dict__

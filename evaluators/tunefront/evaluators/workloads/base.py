@@ -120,8 +120,12 @@ class Workload(ABC, Generic[RequestT, CallerT]):
         """Return when the requests are sent; one at a time by default."""
         return Load()
 
-    def reference(self) -> CallerT | None:
-        """Return the unchanged model, whose predictions candidates are compared with; or None."""
+    def reference(self, device: str = "cpu") -> CallerT | None:
+        """Return the unchanged model, whose predictions candidates are compared with; or None.
+
+        Args:
+            device: Where it runs; it is passed only if it is not the processor.
+        """
         return None
 
     def checkpoint(self) -> "Path | None":
@@ -165,11 +169,12 @@ class TensorWorkload(Workload[Inputs, Run]):
         """Whether items differ in a dimension, such as the length of a text."""
         return any(isinstance(size, str) for spec in self.inputs for size in spec.dims[1:])
 
-    def reference(self) -> Run:
-        """Return a function that runs the unchanged module."""
+    def reference(self, device: str = "cpu") -> Run:
+        """Return a function that runs the unchanged module on a device."""
         from tunefront.evaluators.interfaces.torch_tensors import run_of
 
-        return run_of(self.load_module())
+        module = self.load_module()
+        return run_of(module if device == "cpu" else module.to(device), device)
 
 
 class GenerationWorkload(Workload[GenerationRequest, GenerationEndpoint]):

@@ -18,6 +18,7 @@ from tunefront.evaluators.workloads.sources.text import (
     length_notes,
     tokenize,
 )
+from tunefront.spaces import Configuration
 from tunefront.spaces.metric import Metric
 
 from .base import EnoughItems, Run, TensorWorkload
@@ -68,12 +69,21 @@ class CausalLM(TensorWorkload):
 
     def __init__(self, spec: WorkloadSpec) -> None:
         self.spec = spec
+        self._on_gpu = False
+
+    def configure(self, configuration: Configuration) -> None:
+        """Choose the outputs: logits on a processor, on a GPU what is needed of them."""
+        self._on_gpu = configuration.get("device") == "cuda"
 
     def load_module(self) -> "torch.nn.Module":
-        """Map ids and mask `(batch, sequence)` to fp32 logits `(batch, sequence, vocabulary)`."""
-        from .modules import LogitsModule
+        """Map ids and mask `(batch, sequence)` to fp32 logits `(batch, sequence, vocabulary)`.
 
-        return LogitsModule(load_auto(self.spec, "AutoModelForCausalLM")).eval()
+        On a GPU to the scores and the most likely next tokens, see `ScoresModule`.
+        """
+        from .modules import LogitsModule, ScoresModule
+
+        model = load_auto(self.spec, "AutoModelForCausalLM")
+        return (ScoresModule(model) if self._on_gpu else LogitsModule(model)).eval()
 
     @cached_property
     def _rows(self) -> TokenRows:
@@ -159,7 +169,11 @@ class CausalLM(TensorWorkload):
 
 def _score(run: Run, inputs: Inputs) -> Iterator[tuple[float, int, Array]]:
     """Yield the summed loss in nats, the token count and the top-1 next tokens of each text."""
-    logits = finite(run(inputs)[0], "logits")
+    outputs = run(inputs)
+    if len(outputs) > 1:
+        yield from _scored(outputs, inputs)
+        return
+    logits = finite(outputs[0], "logits")
     for row, ids, mask in zip(logits, inputs["input_ids"], inputs["attention_mask"], strict=True):
         length = int(mask.sum())
         scores, targets = row[: length - 1].astype(np.float64), ids[1:length]
@@ -167,6 +181,22 @@ def _score(run: Run, inputs: Inputs) -> Iterator[tuple[float, int, Array]]:
         normaliser = np.log(np.exp(scores - top).sum(axis=-1)) + top[:, 0]
         picked = scores[np.arange(length - 1), targets]
         yield float((normaliser - picked).sum()), length - 1, scores.argmax(axis=-1)
+
+
+def _scored(outputs: Sequence[Array], inputs: Inputs) -> Iterator[tuple[float, int, Array]]:
+    """Yield the same from the outputs of a `ScoresModule`."""
+    scores, tokens = finite(outputs[0], "scores"), outputs[1]
+    for row, chosen, mask in zip(scores, tokens, inputs["attention_mask"], strict=True):
+        count = int(mask.sum()) - 1
+        yield float(-row[:count].astype(np.float64).sum()), count, chosen[:count]
+
+
+def _next_tokens(outputs: Sequence[Array], rows: Array, places: Array) -> tuple[Array, Array]:
+    """Return the most likely next token of each row at a place, and whether logits are finite."""
+    if len(outputs) > 1:
+        return outputs[1][rows, places], np.isfinite(outputs[0][rows]).all(axis=-1)
+    logits = outputs[0][rows, places]
+    return logits.argmax(axis=-1), np.isfinite(logits).all(axis=-1)
 
 
 def _continued(
@@ -184,9 +214,9 @@ def _continued(
         ids[row, : len(prompt)] = prompt
     broken = np.zeros(len(prompts), dtype=bool)
     for end in (ends + step for step in range(added)):
-        logits = run({"input_ids": ids, "attention_mask": mask})[0][rows, end - 1]
-        broken |= ~np.isfinite(logits).all(axis=-1)
-        ids[rows, end] = logits.argmax(axis=-1)
+        outputs = run({"input_ids": ids, "attention_mask": mask})
+        ids[rows, end], whole = _next_tokens(outputs, rows, end - 1)
+        broken |= ~whole
         mask[rows, end] = 1
     return [
         None if broken[row] else ids[row, ends[row] : ends[row] + added].tolist() for row in rows

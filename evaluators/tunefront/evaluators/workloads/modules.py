@@ -1,8 +1,8 @@
-"""Wrappers of pretrained models: named tensors in, one fp32 tensor out. Requires torch."""
+"""Wrappers of pretrained models: named tensors in, fp32 tensors out. Requires torch."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -70,7 +70,10 @@ class PretrainedModule(torch.nn.Module):
 
     Attributes:
         model: The pretrained model, which can be saved as a checkpoint.
+        output_count: Number of tensors that it returns, as a tuple if there are several.
     """
+
+    output_count: ClassVar[int] = 1
 
     def __init__(self, model: torch.nn.Module) -> None:
         super().__init__()
@@ -90,6 +93,46 @@ class LogitsModule(PretrainedModule):
         outputs = self.model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False)
         logits: torch.Tensor = outputs.logits
         return logits.float()
+
+
+class ScoresModule(PretrainedModule):
+    """A causal language model that returns what a client needs of its logits; no KV cache.
+
+    The logits of all positions are larger than the weights of a small model: copied from a GPU,
+    they take longer than they took to compute. Their scores are computed where they are.
+    """
+
+    output_count = 2
+
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Map ids and mask `(batch, sequence)` to what `token_scores` returns."""
+        outputs = self.model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False)
+        return token_scores(outputs.logits, input_ids, attention_mask)
+
+
+def token_scores(
+    logits: torch.Tensor, input_ids: torch.Tensor, attention_mask: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the score of each token's successor, and the most likely successor, both in fp32.
+
+    Args:
+        logits: Logits `(batch, sequence, vocabulary)`.
+        input_ids: Token ids `(batch, sequence)`, padded on the right.
+        attention_mask: 1 at tokens, 0 at padding, of the same shape.
+
+    Returns:
+        Log-probabilities in nats `(batch, sequence)` of the token that follows in the text, 0 where
+        none follows; not finite wherever logits are not. Ids `(batch, sequence)` of the token with
+        the largest logit.
+    """
+    logits = logits.float()
+    following = torch.nn.functional.pad(input_ids[:, 1:], (0, 1))
+    known = torch.nn.functional.pad(attention_mask[:, 1:], (0, 1))
+    picked = logits.gather(-1, following.unsqueeze(-1)).squeeze(-1)
+    scores = (picked - logits.logsumexp(-1)) * known
+    return scores, logits.argmax(-1)
 
 
 class EmbeddingModule(PretrainedModule):

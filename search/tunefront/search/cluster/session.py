@@ -13,6 +13,15 @@ from tunefront.spaces import ClusterError
 
 CONNECT_TIMEOUT_S = 10.0
 OBJECT_STORE_BYTES = 150 * 2**20
+WORKER_ENVIRONMENT: Mapping[str, str] = {
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1",
+}
+"""Environment variables by which Ray counts GPUs but leaves CUDA_VISIBLE_DEVICES as it is.
+
+GPUs are chosen by leases, over all searches of a machine, and each process sees only those that it
+has. Workers on the nodes of a cluster need them, too.
+"""
 QUIET_ENVIRONMENT: Mapping[str, str] = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_memory_monitor_refresh_ms": "0",  # the monitor would kill the search, not the trial
@@ -23,7 +32,7 @@ QUIET_ENVIRONMENT: Mapping[str, str] = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     "TUNE_WARN_THRESHOLD_S": "60",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    **WORKER_ENVIRONMENT,
 }
 """Environment variables set before Ray is imported, unless they are already set."""
 LOOPBACK_ENVIRONMENT: Mapping[str, str] = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
@@ -82,7 +91,9 @@ def ray_session(cores: int, gpus: int | None = None, folder: Path | None = None)
     import ray
 
     local: dict[str, Any] = {}
-    if not address:
+    if address:
+        local = {"runtime_env": {"env_vars": dict(WORKER_ENVIRONMENT)}}
+    else:
         _without_monitors()
         local = {"num_cpus": cores, "num_gpus": gpus, "object_store_memory": OBJECT_STORE_BYTES}
         local |= {"_temp_dir": str(folder)} if folder is not None else {}

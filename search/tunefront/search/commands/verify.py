@@ -32,6 +32,7 @@ def verify_command(export: str, experiment: Path | None, sha256: str | None, sty
     """
     from tunefront.evaluators.exports.registry import SCHEME
     from tunefront.search.deploy.verify import verify as verify_folder
+    from tunefront.search.text import wait_messages
 
     if export.startswith(SCHEME):
         from tunefront.search.tracking.registry import verify_version
@@ -43,6 +44,7 @@ def verify_command(export: str, experiment: Path | None, sha256: str | None, sty
         return 0 if verification.passed else ExitCode.VERIFICATION_FAILED
     if experiment is not None:
         raise click.UsageError("--experiment names the store of models:/NAME, not of a folder")
-    verification = verify_folder(Path(export), sha256=sha256)
+    on_wait = wait_messages(lambda line: click.echo(line, err=True))
+    verification = verify_folder(Path(export), sha256=sha256, on_wait=on_wait)
     _print(verification, style)
     return 0 if verification.passed else ExitCode.VERIFICATION_FAILED

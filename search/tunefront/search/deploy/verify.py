@@ -1,13 +1,18 @@
 """Verification of an export in a fresh process."""
 
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tunefront.spaces import ExportError
+from tunefront.evaluators.isolation.cores import Lessee, OnWait, wait_unreported
+from tunefront.evaluators.isolation.gpus import lease_gpus
+from tunefront.spaces import ExportError, detect_hardware
 
 if TYPE_CHECKING:
     from tunefront.evaluators.exports.verification import Check
@@ -42,7 +47,12 @@ class Verification:
 
 
 def verify(
-    folder: Path, seconds: float | None = None, *, sha256: str | None = None, source: str = "given"
+    folder: Path,
+    seconds: float | None = None,
+    *,
+    sha256: str | None = None,
+    source: str = "given",
+    on_wait: OnWait = wait_unreported,
 ) -> Verification:
     """Load an export in a fresh process, compare outputs on recorded inputs, measure again.
 
@@ -55,33 +65,37 @@ def verify(
         seconds: Time for measuring, s; `VERIFY_S` if None.
         sha256: The expected sha256 of its manifest.
         source: Where that digest is from, for the check: `given`, `registered`.
+        on_wait: Called when a wait for the GPUs that it runs on begins, changes and ends.
 
     Raises:
         ExportError: If the folder does not exist or is no export, or `sha256` is no digest.
+        EvaluationError: With the cause "device", if too few GPUs can be used.
     """
     from tunefront.evaluators.exports.folder import read_manifest
     from tunefront.evaluators.exports.verification import Check, passed
 
     if not folder.is_dir():
         raise ExportError(f"{folder} is not a folder; name what `tunefront export` wrote")
-    read_manifest(folder)  # raises an error that names what is missing
+    manifest = read_manifest(folder)
     origin = check_manifest(folder, sha256, source)
     if origin.holds is False:
         return Verification(folder=folder, checks=(origin,), passed=False)
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-P",
-            "-m",
-            "tunefront.evaluators.exports.verification",
-            str(folder.absolute()),
-            str(VERIFY_S if seconds is None else seconds),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=VERIFY_TIMEOUT_S,
-        check=False,
-    )
+    with _leased_gpus(manifest, on_wait) as environment:
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-P",
+                "-m",
+                "tunefront.evaluators.exports.verification",
+                str(folder.absolute()),
+                str(VERIFY_S if seconds is None else seconds),
+            ],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=VERIFY_TIMEOUT_S,
+            check=False,
+        )
     lines = done.stdout.splitlines()
     if not lines:
         check = Check(
@@ -92,6 +106,20 @@ def verify(
         return Verification(folder=folder, checks=(check,), passed=False)
     checks = (*(Check(**fields) for fields in json.loads(lines[-1])), origin)
     return Verification(folder=folder, checks=checks, passed=passed(checks))
+
+
+@contextmanager
+def _leased_gpus(manifest: Mapping[str, Any], on_wait: OnWait) -> Iterator[dict[str, str]]:
+    """Lease the GPUs that an export runs on; yield the environment of a process that sees them."""
+    configuration = manifest.get("configuration", {})
+    ranks = int(configuration.get("tensor_parallel") or 1)
+    on_gpus = configuration.get("device") == "cuda"
+    wanted = min(ranks, len(detect_hardware().gpus)) if on_gpus else 0  # without any, a check fails
+    lessee = Lessee.this_process("tunefront verify")
+    with lease_gpus(wanted, lessee=lessee, on_wait=on_wait) as leased:
+        names = ",".join(gpu.uuid for gpu in leased)
+        visible = {"CUDA_VISIBLE_DEVICES": names, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+        yield {**os.environ, **(visible if leased else {})}
 
 
 def check_manifest(folder: Path, sha256: str | None, source: str) -> "Check":

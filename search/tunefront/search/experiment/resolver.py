@@ -146,6 +146,7 @@ class _Resolver:
         workload = self._spec = self._workload(prepare, catalog, declared)
         self._check_used(catalog, workload.task)
         space = self._space(catalog)
+        baseline = self._baseline(space)
         metrics = self._metrics(workload)
         limits = self._limits(metrics)
         return Experiment(
@@ -153,7 +154,7 @@ class _Resolver:
             path=self.document.path,
             workload=workload,
             space=space,
-            baseline=self._baseline(space),
+            baseline=baseline,
             objectives=self._objectives(metrics),
             limits=limits,
             metrics=metrics,
@@ -182,7 +183,7 @@ class _Resolver:
                 measure_s=section.timeouts.measure,
             ),
             confirmation=section.confirmation,
-            concurrent_trials=section.concurrent_trials or self._concurrent_trials(),
+            concurrent_trials=section.concurrent_trials or self._concurrent_trials(space, baseline),
             prepare=prepare,
             warm_start=self._warm_start(),
             written=self.document.values,
@@ -217,9 +218,13 @@ class _Resolver:
     def _fail(self, key: Sequence[str], message: object) -> ExperimentError:
         return ExperimentError(f"{self.document.place(key)}: {message}")
 
-    def _concurrent_trials(self) -> int:
-        """Return one for each GPU; without GPUs half the cores, to leave cores for the search."""
-        return len(self.hardware.gpus) or max(1, self.hardware.leasable_cores // 2)
+    def _concurrent_trials(self, space: SearchSpace, baseline: Configuration) -> int:
+        """Return one for each GPU if trials use any; else half the cores: others stay free."""
+        listed = [choice.values for choice in space.choices if choice.name == "device"]
+        devices = {value for values in listed for value in values}
+        devices.add({**space.defaults(), **baseline}["device"])
+        gpus = len(self.hardware.gpus) if "cuda" in devices else 0
+        return gpus or max(1, self.hardware.leasable_cores // 2)
 
     def _prepare(self) -> Prepare | None:
         if self.section.prepare is None:

@@ -246,12 +246,12 @@ class TrialPostponed:
 
     Attributes:
         number: Number of the trial.
-        cause: What ended it.
+        cause: What ended it; `device` is a GPU that is broken or in use.
         message: Details; empty if there are none.
     """
 
     number: int
-    cause: Literal["disk full", "deadline", "worker exited"]
+    cause: Literal["disk full", "deadline", "worker exited", "device"]
     message: str = ""
 
 

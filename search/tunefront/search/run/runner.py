@@ -6,6 +6,7 @@ resumed search starts a new Tune run over the same study (reasons: docs/decision
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from tunefront.search.sampling.base import Proposal, Sampler
 from tunefront.search.sampling.early_stopping.thresholds import thresholds_for
 from tunefront.search.study.duration_estimate import Estimate, estimate_of
 from tunefront.search.study.inferred_failures import ExcludedConfigurations
-from tunefront.search.study.live_stage import delete_stage, delete_stages
+from tunefront.search.study.live_stage import delete_stage, delete_stages, stage_of
 from tunefront.search.study.storage import search_command
 from tunefront.search.study.study import Study
 from tunefront.search.study.trial import Trial
@@ -56,6 +57,8 @@ LOGS = 100
 """Logs kept: those of the last 100 ended trials, and those of the last 100 failed ones."""
 LEAST_TRIAL_S = 30.0
 """Minimum seconds of a trial, even close to the deadline."""
+DEVICE_REPEATS = 2
+"""How often a trial runs again that failed because of a GPU; then the failure is recorded."""
 
 
 class Runner:
@@ -99,12 +102,15 @@ class Runner:
         self.on_trial = on_trial
         self.on_start = on_start
         self.running: dict[int, Trial] = {}
+        self._wide: set[int] = set()  # the running trials of several GPUs
         self.on_event = on_event
         self.body = body
         self.unfinished: list[int] = []
         self.signal = 0
         self._uncounted: set[int] = set()
         self._full = 0
+        self._broken = 0
+        self._device_failures = Counter[int]()
         self._ended = 0
         self._gains: list[float] = []
         self._exhausted = False
@@ -133,6 +139,7 @@ class Runner:
         for number in found:
             result_file(self.results.parent, number).unlink()
         self.running.clear()
+        self._wide.clear()
         delete_stages(self.results.parent)
 
     def repeat_baseline(self) -> None:
@@ -240,6 +247,7 @@ class Runner:
                 exhausted=self._exhausted,
                 next_s=self._next_s,
                 full=self._full,
+                broken=self._broken,
                 signal=self.signal,
             )
         )
@@ -295,6 +303,8 @@ class Runner:
 
     def _job(self, trial: Trial) -> Job:
         self.running[trial.number] = trial
+        if self._resources(trial.configuration).gpus > 1:
+            self._wide.add(trial.number)
         self.on_start(trial)
         experiment, left = self.study.experiment, self.stopping.seconds_left()
         return Job(
@@ -319,13 +329,20 @@ class Runner:
         return untried if trials is None else min(untried, trials - len(self.study.trials()))
 
     def waiting(self) -> bool:
-        """Return whether other trials wait for the baseline, with which all are compared."""
+        """Return whether other trials wait: for the baseline, or for one of several GPUs to begin.
+
+        All are compared with the baseline. A trial of several GPUs would never begin if each GPU
+        that becomes free were given to another trial.
+        """
         baseline = self.study.baseline()
-        return baseline is not None and baseline.status == "running" and 0 not in self.unfinished
+        if baseline is not None and baseline.status == "running" and 0 not in self.unfinished:
+            return True
+        return any(stage_of(self.results.parent, number) is None for number in self._wide)
 
     def tell(self, number: int, evaluation: Evaluation) -> None:
-        """Record a trial's result, unless a full disk or the deadline ended the trial."""
+        """Record a trial's result, unless a full disk, a GPU or the deadline ended the trial."""
         self._remove_running(number)
+        self._broken = self._broken + 1 if evaluation.cause == "device" else 0
         if not self._postponed(number, evaluation):
             self._full = 0
             self._ended += 1
@@ -342,10 +359,18 @@ class Runner:
             log_file(self.study.experiment.results, trial.number).unlink(missing_ok=True)
 
     def _postponed(self, number: int, evaluation: Evaluation) -> bool:
-        """Return whether a trial is postponed because a full disk or the deadline ended it.
+        """Return whether a trial is postponed because a full disk, a GPU or the deadline ended it.
 
-        After a full disk the trial is queued again in this run, after the deadline in the next one.
+        After a full disk or on a broken GPU (at most `DEVICE_REPEATS` times) the trial is queued
+        again in this run, after the deadline in the next one.
         """
+        if evaluation.cause == "device" and self._device_failures[number] < DEVICE_REPEATS:
+            self._device_failures[number] += 1
+            self._uncounted.add(number)
+            self.unfinished.append(number)
+            message = evaluation.message
+            self.on_event(TrialPostponed(number=number, cause="device", message=message))
+            return True
         if evaluation.cause == "disk full":
             self._full += 1
             self._uncounted.add(number)
@@ -366,4 +391,5 @@ class Runner:
 
     def _remove_running(self, number: int) -> None:
         self.running.pop(number, None)
+        self._wide.discard(number)
         delete_stage(self.results.parent, number)

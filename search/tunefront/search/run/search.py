@@ -243,12 +243,14 @@ class _SearchRun:
             self.on_event(ReportWritten(path=path))
 
     def _run_trials(self, runner: Runner) -> None:
-        address = os.environ.get("RAY_ADDRESS", "")
+        address, machine = os.environ.get("RAY_ADDRESS", ""), detect_hardware()
         self.on_event(RayStarting(address=address))
         self._report_progress(f"joining the cluster at {address}" if address else "starting Ray")
         with (
             _interruptible(runner, self.on_event),
-            RaySupervisor(self.experiment.results, detect_hardware().leasable_cores) as supervisor,
+            RaySupervisor(
+                self.experiment.results, machine.leasable_cores, len(machine.gpus)
+            ) as supervisor,
         ):
             if supervisor.nodes:
                 concurrent = supervisor.node_pool.concurrent_trials(

@@ -18,6 +18,8 @@ PATIENCE = 3
 """Consecutive proposals with an expected gain below `least_gain` that end the search."""
 FULL = 3
 """Consecutive trials ended by a full disk, after which the search fails."""
+BROKEN = 3
+"""Consecutive trials that failed because of a GPU, after which the search ends."""
 PREPARE = "prepare"
 """The stage before anything is built, in which no configuration can fail."""
 MACHINE_ERRORS = frozenset(
@@ -41,6 +43,7 @@ LONGEST_PROBLEM = 200
 StopCause = Literal[
     "signal",
     "disk full",
+    "device",
     "baseline failed",
     "deadline",
     "trials",
@@ -78,6 +81,7 @@ class SearchState:
         next_s: Expected seconds of a proposed trial that has not been started, with a margin; None
             if there is none.
         full: Number of consecutive trials that a full disk has ended.
+        broken: Number of consecutive trials that failed because of a GPU.
         signal: Number of the signal that requested a stop; 0 without one.
     """
 
@@ -89,6 +93,7 @@ class SearchState:
     exhausted: bool = False
     next_s: float | None = None
     full: int = 0
+    broken: int = 0
     signal: int = 0
 
 
@@ -131,8 +136,8 @@ class Stopping:
     def reason(self, state: SearchState) -> StopReason | None:
         """Return why no further trial is started; None if the search continues.
 
-        Queued trials and the baseline are held back only by a signal, a full disk, a failed
-        baseline or the deadline.
+        Queued trials and the baseline are held back only by a signal, a full disk, broken GPUs, a
+        failed baseline or the deadline.
         """
         urgent = self._urgent(state)
         if urgent is not None or state.queued or not state.trials:
@@ -147,6 +152,12 @@ class Stopping:
             return StopReason(cause="disk full", text=text)
         if state.trials and state.trials[0].status == "failed":
             return StopReason(cause="baseline failed", text=_baseline_text(state.trials))
+        if state.broken >= BROKEN:
+            text = (
+                f"{BROKEN} trials in a row found a GPU broken or in use; check the GPUs with "
+                "`tunefront doctor`, then run the same command again"
+            )
+            return StopReason(cause="device", text=text)
         if self.seconds_left() == 0:
             return StopReason(cause="deadline", text=f"{self.bounds} reached; raise it to continue")
         return None

@@ -192,6 +192,8 @@ def _left(event: TrialFinished) -> str:
 def _(event: TrialPostponed) -> str:
     if event.cause == "disk full":
         return f"trial {event.number}: the disk is full ({event.message}); it runs again"
+    if event.cause == "device":
+        return f"trial {event.number}: a GPU can't be used ({event.message}); it runs again"
     if event.cause == "deadline":
         return (
             f"trial {event.number}: the deadline was reached before it finished; the next run "

@@ -90,6 +90,8 @@ def _ranks(context: Context, tensor_parallel: Value, replicas: Value, device: Va
         chosen = {"tensor_parallel": tensor_parallel, "replicas": replicas, "device": device}
         needed = resources_of({**chosen, "threads": 1}).gpus
         gpus = len(context.hardware.gpus)
+        if int(tensor_parallel) > 1 and any(gpu.partial for gpu in context.hardware.gpus):
+            return "NCCL needs whole GPUs, but the visible ones are MIG instances"
         return None if needed <= gpus else f"{needed} GPUs needed, but {gpus} are visible"
     if int(tensor_parallel) == 1 or context.parallel_on_cpu:
         return None

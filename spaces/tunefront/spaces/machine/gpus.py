@@ -20,7 +20,6 @@ class Gpu:
         capability: Its CUDA compute capability.
         uuid: Its name in CUDA_VISIBLE_DEVICES: `GPU-...` or `MIG-...`; empty if unknown.
         driver: Version of its driver; empty if unknown.
-        exclusive: Whether its compute mode allows one process at a time only.
         cpus: The CPUs of its NUMA node; empty if unknown.
     """
 
@@ -29,8 +28,12 @@ class Gpu:
     capability: tuple[int, int]
     uuid: str = ""
     driver: str = ""
-    exclusive: bool = False
     cpus: frozenset[int] = frozenset()
+
+    @property
+    def partial(self) -> bool:
+        """Whether it is a MIG instance, a part of a GPU."""
+        return self.uuid.startswith("MIG-")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +53,9 @@ class FoundGpus:
 def find_gpus(machine_mb: int) -> FoundGpus:
     """Return the GPUs that NVML reports and CUDA_VISIBLE_DEVICES names.
 
-    A GPU that is lost, or does not tell its properties, is left out. So is one of another kind than
-    the others, because times of different hardware are never compared: of several kinds, the one
-    with the most memory in all counts.
+    A GPU that is lost, or whose properties can't be read, is left out. So is one of another kind
+    than the others, because times of different hardware are never compared: of several kinds, the
+    one with the most memory in all counts.
 
     Args:
         machine_mb: Memory of the machine in MB, which some GPUs share.
@@ -94,6 +97,11 @@ def _gpu(nvml: Nvml, handle: object, driver: str, machine_mb: int) -> Gpu:
     mode = _compute_mode(nvml, whole)
     if mode == nvml.NVML_COMPUTEMODE_PROHIBITED:
         raise _UnusableError("its compute mode prohibits every process (`nvidia-smi -c 0`)")
+    if mode == nvml.NVML_COMPUTEMODE_EXCLUSIVE_PROCESS:
+        raise _UnusableError(
+            "its compute mode allows one process at a time, but a candidate is measured in turns "
+            "with the baseline (`nvidia-smi -c 0` allows several)"
+        )
     major, minor = nvml.nvmlDeviceGetCudaComputeCapability(whole)
     return Gpu(
         name=str(nvml.nvmlDeviceGetName(handle)),
@@ -101,7 +109,6 @@ def _gpu(nvml: Nvml, handle: object, driver: str, machine_mb: int) -> Gpu:
         capability=(int(major), int(minor)),
         uuid=str(nvml.nvmlDeviceGetUUID(handle)),
         driver=driver,
-        exclusive=mode == nvml.NVML_COMPUTEMODE_EXCLUSIVE_PROCESS,
         cpus=_cpus(nvml, whole),
     )
 
@@ -119,7 +126,7 @@ def _whole(nvml: Nvml, handle: object) -> object:
 
 
 def _memory_mb(nvml: Nvml, handle: object, machine_mb: int) -> int:
-    """Return the memory of a GPU in MB; the machine's if the GPU has none of its own."""
+    """Return the memory of a GPU in MB; the machine's if the GPU has no separate memory."""
     try:
         return int(nvml.nvmlDeviceGetMemoryInfo(handle).total) // 2**20
     except nvml.NVMLError as error:
@@ -149,7 +156,7 @@ def _cpus(nvml: Nvml, handle: object) -> frozenset[int]:
 
 
 def _name(nvml: Nvml, handle: object, place: int) -> str:
-    """Return a GPU's UUID, or its number among the visible ones if it does not tell."""
+    """Return a GPU's UUID, or its number among the visible ones if it can't be read."""
     try:
         return str(nvml.nvmlDeviceGetUUID(handle))
     except nvml.NVMLError:

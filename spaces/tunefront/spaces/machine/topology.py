@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 CPUS = Path("/sys/devices/system/cpu")
@@ -67,6 +68,40 @@ def spread(cores: Sequence[Core]) -> list[int]:
     """
     most = max((len(core.cpus) for core in cores), default=0)
     return [core.cpus[turn] for turn in range(most) for core in cores if turn < len(core.cpus)]
+
+
+def near_first(cores: Sequence[Core], nodes: Sequence[frozenset[int]]) -> Sequence[Core]:
+    """Return the cores with those near some devices first.
+
+    The cores near each device come in turns, so that the first n are near as many devices.
+
+    Args:
+        cores: The cores.
+        nodes: For each device the CPUs near it; empty if they are unknown.
+    """
+    if not any(nodes):
+        return cores
+    near = [[core for core in cores if node.intersection(core.cpus)] for node in nodes]
+    turns = [core for turn in zip_longest(*near) for core in turn if core is not None]
+    return list(dict.fromkeys([*turns, *cores]))
+
+
+def by_node(cores: Sequence[Core], nodes: Sequence[frozenset[int]]) -> Sequence[Core]:
+    """Return the cores in equal parts for each device, as many as can be near it in its part.
+
+    Args:
+        cores: The cores.
+        nodes: For each device the CPUs near it; empty if they are unknown.
+    """
+    if not any(nodes):
+        return cores
+    each, left = len(cores) // len(nodes), sorted(cores, key=lambda core: core.number)
+    found: list[Core] = []
+    for node in nodes:
+        left.sort(key=lambda core: node.isdisjoint(core.cpus))
+        found += left[:each]
+        del left[:each]
+    return [*found, *left]
 
 
 def _numbers(written: str) -> frozenset[int]:

@@ -3,7 +3,7 @@
 The variable names indices, UUIDs (`GPU-...`, a unique beginning suffices) and MIG instances
 (`MIG-...`). As in CUDA, the first name that is none ends the list. Of a GPU that is split into MIG
 instances, all instances are found: a process can use only one of them, but every process of a
-candidate is given a device of its own.
+candidate is given a separate device.
 """
 
 import os

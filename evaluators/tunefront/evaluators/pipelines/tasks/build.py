@@ -58,7 +58,10 @@ def build(request: BuildRequest) -> None:
     runtime = runtime_of(catalog, configuration.text("runtime"))
     settings = runtime.build(source, configuration, request.folder)
     if isinstance(workload, TensorWorkload):
-        store.get_or_make(outputs_key(model.model_key), partial(stage.write_outputs, workload))
+        store.get_or_make(
+            outputs_key(model.model_key, configuration.text("device")),
+            partial(stage.write_outputs, workload),
+        )
     built = catalog.up_to(configuration, "runtime")
     defaults = {n: v for n, v in catalog.defaults.items() if n not in built}
     CandidateRecord(
@@ -73,9 +76,13 @@ def build(request: BuildRequest) -> None:
     ).write(request.folder)
 
 
-def outputs_key(model_key: str) -> str:
-    """Return the store key of the module's outputs at several sizes."""
-    return key_of(kind="module outputs", model=model_key)
+def outputs_key(model_key: str, device: str = "cpu") -> str:
+    """Return the store key of the module's outputs at several sizes.
+
+    On a GPU a module can have other outputs, see `CausalLM.load_module`.
+    """
+    own = {} if device == "cpu" else {"device": device}
+    return key_of(kind="module outputs", model=model_key, **own)
 
 
 class _Module:
@@ -95,10 +102,11 @@ class _Module:
 
     def write_outputs(self, workload: TensorWorkload, folder: Path) -> None:
         """Write the module's outputs at several sizes, which candidates are compared with."""
-        from tunefront.evaluators.interfaces.torch_tensors import run_of
+        from tunefront.evaluators.interfaces.torch_tensors import device_of, run_of
 
         requests = workload.requests(OTHER_BATCH, TRIED)
-        write_outputs(run_of(self.module), self.calibration[0], requests, folder)
+        run = run_of(self.module, device_of(self.module))
+        write_outputs(run, self.calibration[0], requests, folder)
 
     @cached_property
     def module(self) -> "torch.nn.Module":

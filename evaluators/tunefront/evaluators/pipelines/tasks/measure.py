@@ -65,8 +65,9 @@ def _take_turns(
     """Serve the calls of the turn channel until `end`.
 
     `warm` runs the warm-up, `settle` waits until threads sleep, `report` replies with the results
-    of the functions `inside`, `block N` runs the timed block of turn N. What a thread pool uses
-    after its work, when it spins, is thus not between a call of a block and its reply.
+    of the functions `inside`, `block N` runs the timed block of turn N, `run S` one of S seconds.
+    What a thread pool uses after its work, when it spins, is thus not between a call of a block and
+    its reply.
     """
     interface, protocol, load = made.interface, request.protocol, made.load
     watch = ProcessWatch(endpoint.processes() or ())
@@ -82,6 +83,10 @@ def _take_turns(
             client.send_reply({})
         elif word == "report":
             client.send_reply({"reports": {name: _called(name) for name in request.inside}})
+        elif word.startswith("run "):
+            seconds = float(word.removeprefix("run "))
+            block = interface.run_block(endpoint, made.part(0), load, seconds, watch)
+            client.send_reply(to_plain(block))
         else:
             part = made.part(int(word.removeprefix("block ")))
             block = interface.run_block(endpoint, part, load, protocol.block_s, watch)

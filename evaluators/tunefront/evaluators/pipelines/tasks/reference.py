@@ -21,9 +21,19 @@ class ReferenceRequest:
 
 
 def write_reference(request: ReferenceRequest) -> None:
-    """Write the quality and predictions of the unchanged model; nothing if the task has none."""
+    """Write the quality and predictions of the unchanged model; nothing if the task has none.
+
+    It runs in fp32 on the configuration's device; on a GPU without TF32.
+    """
     use_own_cores()
     workload = build_workload(request.workload, request.configuration)
-    unchanged = workload.reference()
+    device = request.configuration.text("device")
+    if device == "cpu":
+        unchanged = workload.reference()
+    else:
+        from tunefront.evaluators.interfaces.torch_tensors import switch_tf32
+
+        switch_tf32("fp32", device)
+        unchanged = workload.reference(device)
     if unchanged is not None:
         write_quality(workload.quality(unchanged, None), request.folder)

@@ -4,19 +4,22 @@ import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tunefront.evaluators.interfaces.endpoint import Facts
+from tunefront.evaluators.interfaces.endpoint import COPY_SHARE, Facts
 from tunefront.evaluators.interfaces.tensors import Inputs, TensorEndpoint
 from tunefront.evaluators.runtimes.base import Built, Deployment, Runtime, Source
 from tunefront.evaluators.runtimes.number_format import (
     NumberFormat,
     layer_facts,
     quantization_facts,
-    tf32_lines,
 )
+from tunefront.evaluators.runtimes.run_script import answer_lines, tf32_lines
 from tunefront.evaluators.statistics.arrays import Array
-from tunefront.spaces import Configuration, EvaluationError
+from tunefront.spaces import Configuration, EvaluationError, Value
+
+if TYPE_CHECKING:
+    import torch
 
 PACKAGE_FILE = "model.pt2"
 COMPILED_PRECISION = "compiled_precision"
@@ -86,6 +89,7 @@ class Inductor(Runtime):
             device=configuration.text("device"),
             threads=configuration.integer("threads"),
             tf32=tf32_lines(configuration),
+            answer=answer_lines(configuration),
         )
         return Deployment(script=script, requirements=("torch",), compiled=True)
 
@@ -98,20 +102,23 @@ class InductorEndpoint(TensorEndpoint):
     ) -> None:
         import torch
 
+        from tunefront.evaluators.runtimes.device_copies import call_on
+
+        self._call_on = call_on
         self._settings = settings
         self._compiled = settings.get(COMPILED_PRECISION)
         self._path = path
         self._device = configuration.text("device")
+        self._last: Inputs | None = None
         self._model: Any = torch._inductor.aoti_load_package(str(path))
 
     def call(self, inputs: Inputs) -> Sequence[Array]:
         """Run one request; on a GPU the copies to and from it are included, as in production."""
-        import torch
+        self._last = inputs
+        return self._call_on(self._device, self._run, inputs)
 
-        with torch.inference_mode():
-            given = {n: torch.from_numpy(array).to(self._device) for n, array in inputs.items()}
-            output = self._model(**given)
-            return [output.to("cpu").numpy()]
+    def _run(self, given: "Mapping[str, torch.Tensor]") -> Any:
+        return self._model(**given)
 
     def facts(self) -> Facts:
         """Read the properties from the constants and calls in the C++ source inside the package."""
@@ -135,7 +142,16 @@ class InductorEndpoint(TensorEndpoint):
             "sparsity": 0.0,
             "parameters": count,
             "threads": torch.get_num_threads(),
+            **self._copy_facts(),
         }
+
+    def _copy_facts(self) -> dict[str, Value]:
+        """Return the share of the copies in the last request, run again; empty on a processor."""
+        if self._device != "cuda" or self._last is None:
+            return {}
+        from tunefront.evaluators.runtimes.device_copies import copy_share
+
+        return {COPY_SHARE: round(copy_share(self._device, self._run, self._last), 4)}
 
     def _read_precision(self, weights: str) -> str:
         """Return the precision of what was compiled and of what runs, which must be the same."""
@@ -225,5 +241,4 @@ def run(model, inputs):
     """One request: arrays by name in, a list of arrays out."""
     with torch.inference_mode():
         given = {{name: torch.from_numpy(a).to("{device}") for name, a in inputs.items()}}
-        return [model(**given).cpu().numpy()]
-'''
+{answer}'''

@@ -2,17 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tunefront.evaluators.interfaces.endpoint import Facts
+from tunefront.evaluators.interfaces.endpoint import COPY_SHARE, Facts
 from tunefront.evaluators.interfaces.tensors import Inputs, TensorEndpoint
 from tunefront.evaluators.runtimes.base import Built, Deployment, Runtime, Source
 from tunefront.evaluators.runtimes.number_format import (
     NumberFormat,
     layer_facts,
     quantization_facts,
-    tf32_lines,
 )
+from tunefront.evaluators.runtimes.run_script import answer_lines, tf32_lines
 from tunefront.evaluators.runtimes.weights import WeightStatistics, total
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.spaces import Configuration, Value
@@ -80,6 +80,7 @@ class TorchEager(Runtime):
             device=configuration.text("device"),
             threads=configuration.integer("threads"),
             tf32=tf32_lines(configuration),
+            answer=answer_lines(configuration),
         )
         return Deployment(script=script, requirements=("torch",))
 
@@ -93,10 +94,14 @@ class TorchEndpoint(TensorEndpoint):
         configuration: Configuration,
         settings: Mapping[str, object],
     ) -> None:
+        from tunefront.evaluators.runtimes.device_copies import call_on
+
+        self._call_on = call_on
         self._settings = settings
         self._program = program
         self._module = program.module()
         self._device = configuration.text("device")
+        self._last: Inputs | None = None
 
     @property
     def graph(self) -> "torch.fx.Graph":
@@ -105,12 +110,11 @@ class TorchEndpoint(TensorEndpoint):
 
     def call(self, inputs: Inputs) -> Sequence[Array]:
         """Run one request; on a GPU the copies to and from it are included, as in production."""
-        import torch
+        self._last = inputs
+        return self._call_on(self._device, self._run, inputs)
 
-        with torch.inference_mode():
-            given = {n: torch.from_numpy(array).to(self._device) for n, array in inputs.items()}
-            output = self._module(**given)
-            return [output.to("cpu").numpy()]
+    def _run(self, given: "Mapping[str, torch.Tensor]") -> Any:
+        return self._module(**given)
 
     def facts(self) -> Facts:
         """Read the properties from the program's weights and operators."""
@@ -136,7 +140,16 @@ class TorchEndpoint(TensorEndpoint):
             "sparsity": statistics.sparsity,
             "parameters": statistics.count,
             "threads": torch.get_num_threads(),
+            **self._copy_facts(),
         }
+
+    def _copy_facts(self) -> dict[str, Value]:
+        """Return the share of the copies in the last request, run again; empty on a processor."""
+        if self._device != "cuda" or self._last is None:
+            return {}
+        from tunefront.evaluators.runtimes.device_copies import copy_share
+
+        return {COPY_SHARE: round(copy_share(self._device, self._run, self._last), 4)}
 
 
 def _statistics(tensor: "torch.Tensor") -> WeightStatistics:
@@ -215,5 +228,4 @@ def run(model, inputs):
     """One request: arrays by name in, a list of arrays out."""
     with torch.inference_mode():
         given = {{name: torch.from_numpy(a).to("{device}") for name, a in inputs.items()}}
-        return [model(**given).cpu().numpy()]
-'''
+{answer}'''
