@@ -14,7 +14,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,11 @@ from typing import Any
 import pytest
 
 from tunefront.evaluators import (
+    BUILTIN_MEASURES,
     Evaluation,
     EvaluationSettings,
     Isolation,
+    Measure,
     Protocol,
     Store,
     WorkloadSpec,
@@ -32,6 +34,7 @@ from tunefront.evaluators import (
     candidate_key,
     evaluate,
 )
+from tunefront.evaluators.measures.energy import Energy
 from tunefront.spaces import Configuration, Value
 
 MECHANICS = "TUNEFRONT_TEST_GPU_MECHANICS"
@@ -39,6 +42,8 @@ FIGURES = "TUNEFRONT_GPU_FIGURES"
 SECONDS = "TUNEFRONT_GPU_SECONDS"
 QUICK = Protocol(seconds=1.0, turns=5, requests=2, block_s=0.1, wait_s=2.0)
 BODY_TIMEOUT_S = 120.0
+WITHOUT_ENERGY = tuple(one for one in BUILTIN_MEASURES if not isinstance(one, Energy))
+"""The measures of most checks: energy on a GPU needs blocks of several seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,8 +154,13 @@ class Bench:
             **{"protocol": QUICK, "baseline": dict(baseline or {}), **changes},
         )
 
-    def evaluate(self, settings: EvaluationSettings, configuration: Configuration) -> Evaluation:
-        return evaluate(settings, configuration, self.isolation, self.log)
+    def evaluate(
+        self,
+        settings: EvaluationSettings,
+        configuration: Configuration,
+        measures: Sequence[Measure] = WITHOUT_ENERGY,
+    ) -> Evaluation:
+        return evaluate(settings, configuration, self.isolation, self.log, measures=measures)
 
     def candidate(self, settings: EvaluationSettings, configuration: Configuration) -> Path:
         """The folder of a candidate that was built."""

@@ -43,7 +43,7 @@ def test_a_fork_server_has_no_context_and_a_task_has_its_gpu(
     on_device = bench.isolation.run(task("use", bench.mode.devices, bench.mode.device))
     contexts = gpu_pids() if bench.mode.on_gpu else []
     figures(on_device=on_device, contexts=contexts)
-    assert (forked["bad_fork"], forked["initialized"]) == (False, False)
+    assert (forked["bad_fork"], forked["initialized"], forked["visible"]) == (False, False, "")
     assert (on_device["bad_fork"], on_device["sum"]) == (False, 8.0)
     assert on_device["uuid"] == bench.mode.uuid
     assert forked["parent"] not in contexts

@@ -8,7 +8,7 @@ import pytest
 from tunefront.evaluators import TargetResult, Timing, take_turns, target_of
 from tunefront.evaluators.isolation.codec import to_plain
 
-from .harness import Bench, CheckFigures, body
+from .harness import WITHOUT_ENERGY, Bench, CheckFigures, body
 from .workloads import custom_spec
 
 TURNS = 15
@@ -31,7 +31,9 @@ def test_times_are_those_of_the_work(
     def enough(timings: Sequence[Timing], elapsed_s: float) -> bool:
         return len(timings[0].blocks) >= TURNS
 
-    run = take_turns(settings, [first, first, second], bench.isolation, bench.log, enough)
+    run = take_turns(
+        settings, [first, first, second], bench.isolation, bench.log, enough, None, WITHOUT_ENERGY
+    )
     figures(results=[str(one) for one in run.target_results], machine=dict(run.machine))
     results = [one for one in run.target_results if isinstance(one, TargetResult)]
     assert len(results) == 3, run.target_results

@@ -31,3 +31,4 @@ def test_a_request_is_not_the_copy_of_its_outputs(
     figures(**shares)
     if mode.on_gpu:
         assert shares["copied_ms"] / shares["wall_ms"] < MOST_SHARE
+        assert found.facts["copy_share"] < MOST_SHARE

@@ -8,7 +8,7 @@ import pytest
 
 from tunefront.evaluators import TargetResult, Timing, take_turns, target_of
 
-from .harness import Bench, CheckFigures, body_command
+from .harness import WITHOUT_ENERGY, Bench, CheckFigures, body_command
 from .workloads import custom_spec
 
 TURNS = 9
@@ -31,7 +31,9 @@ def test_foreign_work_is_noticed_and_the_ratio_holds(
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
         try:
             assert other.stdout is not None and other.stdout.readline()
-            run = take_turns(settings, [target, target], bench.isolation, bench.log, enough)
+            run = take_turns(
+                settings, [target, target], bench.isolation, bench.log, enough, None, WITHOUT_ENERGY
+            )
         finally:
             other.kill()
     results = [one for one in run.target_results if isinstance(one, TargetResult)]

@@ -4,10 +4,14 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from .harness import CheckFigures, Mode, body
+from tunefront.evaluators import BUILTIN_MEASURES
+
+from .harness import Bench, CheckFigures, Mode, body, values_of
+from .workloads import custom_spec
 
 PROGRAM = """
 import json
@@ -26,6 +30,22 @@ def test_energy_power_and_clock_agree(figures: CheckFigures, mode: Mode) -> None
     assert found["clock_mhz"] > 0
     expected = found["power_w"] * found["counted_s"]
     assert found["joules"] == pytest.approx(expected, rel=0.15)
+
+
+@pytest.mark.takes(25)
+def test_a_trial_has_its_energy(figures: CheckFigures, bench: Bench, custom_folder: Path) -> None:
+    """Blocks are long enough for the counter: joules an item are power times time."""
+    bench.mode.need_gpu("its counters are those of NVML")
+    spec = custom_spec(custom_folder, "products", "for_products")
+    chosen = bench.mode.configuration(precision="bf16", batch_size=8)
+    found = bench.evaluate(bench.settings(spec), chosen, BUILTIN_MEASURES)
+    figures(**values_of(found))
+    assert found.status == "ok", (found.message, found.log)
+    joules = found.measurements["energy_per_item"]
+    power_w = joules.value * found.measurements["throughput"].value
+    figures(power_w=power_w)
+    assert 50 < power_w < 1500
+    assert joules.low <= joules.value <= joules.high
 
 
 @pytest.mark.takes(3)

@@ -8,6 +8,7 @@ import yaml
 from tests.processors import PROCESSORS, hardware_with
 
 from tunefront.search.experiment import starter
+from tunefront.search.experiment.resolver import load_experiment
 from tunefront.spaces import Gpu, Value
 
 FP32 = ["fp32"]
@@ -90,6 +91,9 @@ def test_on_a_gpu_the_experiment_is_for_the_gpu(
         "batch_size": 1,
     }
     assert list(written["objectives"]) == ["throughput", "gpu_memory_mb", "perplexity"]
+    loaded = load_experiment(path, hardware=hardware)
+    assert loaded.baseline["device"] == "cuda"
+    assert loaded.space.enumerate().runnable
 
 
 def test_a_gpu_that_no_installed_runtime_can_use_is_left_out(

@@ -1,17 +1,25 @@
 """Exports of candidates that run on a GPU, on a machine without one."""
 
+import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from tests.evaluators.measures.fake_nvml import FakeGpu, FakeNvml
 
 from tunefront.evaluators import CandidateRecord, builtin_catalog
+from tunefront.evaluators.exports import verification
 from tunefront.evaluators.exports.folder import RUN_SCRIPT, copy_candidate, write_manifest
 from tunefront.evaluators.exports.open import missing_gpu
 from tunefront.evaluators.exports.verification import run_verification, tolerance_of
 from tunefront.evaluators.interfaces.builtin import interface_of
+from tunefront.evaluators.interfaces.endpoint import COPY_SHARE, Facts
+from tunefront.evaluators.interfaces.tensors import Inputs, TensorEndpoint
+from tunefront.evaluators.statistics.arrays import Array
 from tunefront.spaces import Configuration, Gpu, Value, detect_hardware
 
 CATALOG = builtin_catalog()
@@ -81,3 +89,40 @@ def test_an_export_for_the_processor_has_no_such_lines(tmp_path: Path) -> None:
     record(device="cpu").write(candidate)
     copy_candidate(candidate, folder, configuration(device="cpu"), interface_of("tensors"))
     assert "NVIDIA" not in (folder / RUN_SCRIPT).read_text()
+
+
+class OnGpu(TensorEndpoint):
+    """A model that takes 700 MB of a GPU while it is open, and measures a fact at each reading."""
+
+    readings = 0
+
+    def __init__(self, gpu: FakeGpu) -> None:
+        gpu.processes[os.getpid()] = 700
+
+    def call(self, inputs: Inputs) -> Sequence[Array]:
+        return [inputs["x"] * 2]
+
+    def facts(self) -> Facts:
+        OnGpu.readings += 1
+        return {"device": "cuda", COPY_SHARE: 0.1 * self.readings}
+
+
+def test_the_memory_of_verification_is_that_on_the_gpu(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What is measured at each reading is no choice that has to be the same."""
+    gpu = FakeGpu(uuid="GPU-a", processes={1: 5000})
+    FakeNvml([gpu]).install(monkeypatch)
+    monkeypatch.setattr(verification, "open_candidate", lambda folder: OnGpu(gpu))
+    here = replace(HERE, gpus=(GPU,))
+    monkeypatch.setattr(verification, "detect_hardware", lambda: here)
+    record().write(tmp_path)
+    one = np.ones((1, 3), dtype=np.float32)
+    interface_of("tensors").write_sample({"x": one}, [one * 2], tmp_path)
+    sample = verification.run_sample(tmp_path, 0.01)
+    assert sample.values["gpu_memory_mb"] == 700
+    fields = {"facts": dict(sample.facts), "sample_values": dict(sample.values)}
+    write_manifest(tmp_path, {**fields, "hardware": {"fingerprint": here.fingerprint}})
+    checks = {check.name: check for check in run_verification(tmp_path, 0.01)}
+    assert checks["choices"].holds, checks["choices"].detail
+    assert checks["gpu_memory_mb"].holds

@@ -6,6 +6,7 @@ are not required.
 """
 
 import json
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -18,9 +19,12 @@ from tunefront.evaluators.evaluation.protocol import Protocol, enough
 from tunefront.evaluators.exports.open import missing_gpu, open_candidate
 from tunefront.evaluators.interfaces.base import Comparison, no_collection
 from tunefront.evaluators.interfaces.builtin import RequestSet, interface_of, timing_of
-from tunefront.evaluators.interfaces.endpoint import Endpoint
+from tunefront.evaluators.interfaces.endpoint import MEASURED_FACTS, Endpoint
 from tunefront.evaluators.interfaces.load import Load
 from tunefront.evaluators.interfaces.tensors import TOLERANCE
+from tunefront.evaluators.measures.base import Reading
+from tunefront.evaluators.measures.gpu import runs_on_gpu
+from tunefront.evaluators.measures.gpu_memory import GpuMemory
 from tunefront.evaluators.measures.machine import ProcessWatch
 from tunefront.evaluators.measures.memory import PEAK_MEMORY, group_memory
 from tunefront.evaluators.statistics.formatting import number_text, percent_text
@@ -99,7 +103,7 @@ class ExportRun:
         outputs: The response to the recorded request, compared with the recorded one.
         facts: Read-back of the endpoint.
         values: By metric: time of the recorded request, alone; peak memory of the endpoint's
-            processes and their descendants.
+            processes and their descendants, and if it runs on GPUs their memory there.
     """
 
     outputs: Comparison
@@ -112,11 +116,16 @@ def run_sample(folder: Path, seconds: float) -> ExportRun:
     record = CandidateRecord.read(folder)
     interface = interface_of(record.interface)
     request, recorded = interface.read_sample(folder)
+    gpu_memory = (
+        GpuMemory().start([os.getpid()], ()) if runs_on_gpu(record.configuration) else Reading()
+    )
+    gpu_memory.before_work()
     endpoint = open_candidate(folder)
     try:
         now = interface.respond(endpoint, request)
         alone = RequestSet(interface=interface, load=Load(), requests=[request])
         timing = time_alone(endpoint, alone, Protocol(seconds=seconds, requests=1))
+        gpu_memory.after_work()
         peak_mb = group_memory(endpoint.processes() or ()).peak_mb
         facts = endpoint.facts()
     finally:
@@ -126,7 +135,11 @@ def run_sample(folder: Path, seconds: float) -> ExportRun:
     return ExportRun(
         outputs=interface.compare(recorded, now, tolerance_of(record.configuration)),
         facts=facts,
-        values={first.name: measured, PEAK_MEMORY.name: peak_mb},
+        values={
+            first.name: measured,
+            PEAK_MEMORY.name: peak_mb,
+            **{name: m.value for name, m in gpu_memory.measurements(timing).items()},
+        },
     )
 
 
@@ -146,7 +159,7 @@ def _facts(facts: Mapping[str, Any], manifest: Mapping[str, Any]) -> Check:
     wrong = [
         f"{name}: {facts.get(name)}, recorded {value}"
         for name, value in recorded.items()
-        if facts.get(name) != value
+        if name not in MEASURED_FACTS and facts.get(name) != value
     ]
     listed = ", ".join(
         f"{name} {value}" for name, value in recorded.items() if not isinstance(value, float)

@@ -12,6 +12,10 @@ Facts = Mapping[str, Value]
 `weight_bits`: mean bits per weight, over weight tensors of at least two dimensions; `sparsity`:
 share of zeros among these weights; `parameters`: their number.
 """
+COPY_SHARE = "copy_share"
+"""Fact: share of the copies to and from the GPU in the time of a request."""
+MEASURED_FACTS = frozenset({COPY_SHARE})
+"""Facts that are measured at each reading, and differ between two of them."""
 
 
 class Endpoint(ABC):

@@ -51,8 +51,8 @@ def check_cuda() -> None:
 def not_multiplied(module: torch.nn.Module, request: Inputs) -> list[str]:
     """Return the names of the linear layers that CUDA can't multiply in int8, in module order.
 
-    Their dimensions are no multiples of `INT8_MULTIPLE`, or they have fewer rows than `LEAST_INT8_ROWS` for a
-    single item, as a layer after the pooling of tokens has.
+    Their dimensions are no multiples of `INT8_MULTIPLE`, or they have fewer rows than
+    `LEAST_INT8_ROWS` for a single item, as a layer after the pooling of tokens has.
 
     Args:
         module: The module, on its device.

@@ -17,8 +17,6 @@ from tunefront.evaluators.statistics.arrays import Array
 Outputs = torch.Tensor | Sequence[torch.Tensor]
 RunOnDevice = Callable[[Mapping[str, torch.Tensor]], Outputs]
 """Runs a model on tensors that are on its device; what it returns is there, too."""
-COPY_SHARE = "copy_share"
-"""Fact: share of the copies to and from the GPU in the time of a request."""
 COPY_REPEATS = 5
 """Requests of which the share of the copies is the median."""
 

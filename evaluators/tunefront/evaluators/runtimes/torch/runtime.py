@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunefront.evaluators.interfaces.endpoint import Facts
+from tunefront.evaluators.interfaces.endpoint import COPY_SHARE, Facts
 from tunefront.evaluators.interfaces.tensors import Inputs, TensorEndpoint
 from tunefront.evaluators.runtimes.base import Built, Deployment, Runtime, Source
 from tunefront.evaluators.runtimes.number_format import (
@@ -147,7 +147,7 @@ class TorchEndpoint(TensorEndpoint):
         """Return the share of the copies in the last request, run again; empty on a processor."""
         if self._device != "cuda" or self._last is None:
             return {}
-        from tunefront.evaluators.runtimes.device_copies import COPY_SHARE, copy_share
+        from tunefront.evaluators.runtimes.device_copies import copy_share
 
         return {COPY_SHARE: round(copy_share(self._device, self._run, self._last), 4)}
 
