@@ -54,7 +54,8 @@ def test_outputs_are_a_score_and_a_token_each_and_none_of_the_vocabulary(
     logits = plain.reference()(request)[0].astype(np.float64)
     scores, tokens = scored.reference()(request)
     assert scores.shape == tokens.shape == request["input_ids"].shape
-    assert (scores.dtype, tokens.dtype) == (np.float32, np.int64)
+    assert scores.dtype == np.float32
+    assert tokens.dtype == np.int64
     assert np.array_equal(tokens, logits.argmax(axis=-1))
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
     for row, mask in enumerate(request["attention_mask"]):
