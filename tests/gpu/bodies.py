@@ -8,6 +8,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def speeds(device: str, width: int) -> dict[str, float]:
     ):
         torch.backends.cuda.matmul.allow_tf32 = tf32
         one = torch.randn(width, width, device=device).to(dtype)
-        seconds = _seconds(lambda one=one: one @ one, device)
+        seconds = _seconds(partial(torch.matmul, one, one), device)
         found[f"{name}_tflops"] = 2 * width**3 / seconds / 1e12
     source = torch.empty(2**24 if device == "cpu" else 2**28, device=device)
     moved = source.numel() * source.element_size() / 1e9
@@ -76,6 +77,20 @@ def _seconds(work: Callable[[], object], device: str, repeats: int = REPEATS) ->
         _synchronize(device)
         taken.append(time.perf_counter() - start)
     return statistics.median(taken[2:])
+
+
+def _event() -> Any:
+    import torch
+
+    event: Any = torch.cuda.Event  # its constructor has no types
+    return event(enable_timing=True)
+
+
+def _nccl_version() -> tuple[int, ...]:
+    import torch
+
+    version: Any = torch.cuda.nccl.version  # likewise
+    return tuple(version())
 
 
 def _synchronize(device: str) -> None:
@@ -153,7 +168,7 @@ def device_ms(folder: str, spec: Any, batch_size: int, device: str) -> dict[str,
     wall, events = [], []
     for _ in range(20):
         if device == "cuda":
-            first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            first, last = (_event() for _ in range(2))
         start = time.perf_counter()
         if device == "cuda":
             first.record()
@@ -272,7 +287,7 @@ def nccl_alone() -> dict[str, Any]:
         dist.all_reduce(one)
         total = float(one.sum())
         dist.destroy_process_group()
-    return {"sum": total, "nccl": list(torch.cuda.nccl.version())}
+    return {"sum": total, "nccl": list(_nccl_version())}
 
 
 def open_sharded(folder: str, device: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from tests.evaluators.measures.fake_nvml import FakeGpu, FakeNvml
 
 from tunefront.evaluators import builtin_catalog
 from tunefront.evaluators.measures import gpu
-from tunefront.evaluators.measures.gpu import Gpus, gpu_obstacle, gpus_of, uses_gpu
+from tunefront.evaluators.measures.gpu import Gpus, gpu_obstacle, gpus_of, runs_on_gpu
 from tunefront.evaluators.measures.processes import started_with
 
 
@@ -157,7 +157,7 @@ def test_an_obstacle_names_what_is_missing() -> None:
 
     with_gpu = replace(detect_hardware(), gpus=(Gpu(name="A", memory_mb=1, capability=(9, 0)),))
     plain, on_gpu = (builtin_catalog().complete({"device": one}) for one in ("cpu", "cuda"))
-    assert (uses_gpu(plain), uses_gpu(on_gpu)) == (False, True)
+    assert (runs_on_gpu(plain), runs_on_gpu(on_gpu)) == (False, True)
     assert gpu_obstacle(replace(with_gpu, gpus=()), None) == "this machine has no GPU"
     assert gpu_obstacle(with_gpu, plain) == "the configuration uses no GPU"
     assert gpu_obstacle(with_gpu, on_gpu) is None

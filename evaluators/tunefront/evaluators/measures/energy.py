@@ -14,7 +14,7 @@ from tunefront.spaces import Configuration, Hardware
 from tunefront.spaces.metric import Metric
 
 from .base import Measure, Reading
-from .gpu import Gpus, gpus_of, uses_gpu
+from .gpu import Gpus, gpus_of, runs_on_gpu
 from .machine import busy_seconds
 from .processes import cpu_seconds, with_descendants
 
@@ -108,14 +108,14 @@ class Energy(Measure):
         """Return why no energy is measured: this machine has no readable counter."""
         if not energy_is_counted():
             return "this machine has no energy counter that this user may read (RAPL, NVML)"
-        on_cpu = configuration is not None and not uses_gpu(configuration)
+        on_cpu = configuration is not None and not runs_on_gpu(configuration)
         if on_cpu and not EnergyMeter().counts_packages:
             return "no CPU package has an energy counter that this user may read (RAPL)"
         return None
 
     def block_s(self, configuration: Configuration) -> float:
         """Return `GPU_BLOCK_S` on GPUs; on processors turns suffice."""
-        return GPU_BLOCK_S if uses_gpu(configuration) else 0.0
+        return GPU_BLOCK_S if runs_on_gpu(configuration) else 0.0
 
     def start(self, processes: Sequence[int], cores: Sequence[int]) -> Reading:
         """Begin a reading; it reads the counters around every turn."""

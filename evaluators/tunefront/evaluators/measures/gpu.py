@@ -206,11 +206,11 @@ def gpu_obstacle(hardware: Hardware, configuration: Configuration | None) -> str
     """Return why nothing can be read of GPUs: the machine has none, or none is used."""
     if not hardware.gpus:
         return "this machine has no GPU"
-    if configuration is not None and not uses_gpu(configuration):
+    if configuration is not None and not runs_on_gpu(configuration):
         return "the configuration uses no GPU"
     return None
 
 
-def uses_gpu(configuration: Mapping[str, Any]) -> bool:
+def runs_on_gpu(configuration: Mapping[str, Any]) -> bool:
     """Return whether a complete configuration runs on GPUs."""
     return resources_of(configuration).gpus > 0

@@ -118,7 +118,9 @@ def _on_processor(catalog: Catalog, hardware: Hardware) -> _Choices:
 
 
 def _on_gpu(catalog: Catalog, hardware: Hardware) -> _Choices | None:
-    """Return the choices for this machine's GPUs; None if no runtime can use one."""
+    """Return the choices for this machine's GPUs; None if it has none that a runtime can use."""
+    if not hardware.gpus:
+        return None
     preset = preset_space(_GPU_PRESET, catalog, hardware)
     offered = {name: tuple(_listed(values)) for name, values in preset.items()}
     able = [
