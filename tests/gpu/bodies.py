@@ -159,7 +159,6 @@ def error_against_fp64(folder: str, spec: Any, batch_size: int) -> dict[str, Any
 
 def device_ms(folder: str, spec: Any, batch_size: int, device: str) -> dict[str, float]:
     """Milliseconds of a request: between events on the device, and on the wall clock."""
-    import torch
 
     request = _request(folder, spec, batch_size)
     endpoint = _open(folder)
