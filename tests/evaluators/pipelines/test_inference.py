@@ -161,7 +161,6 @@ def test_the_baseline_runs_beside_a_candidate(
         pytest.param({"baseline": {}}, id="no-baseline"),
         pytest.param({"protocol": replace(QUICK, reference=False)}, id="not-wanted"),
         pytest.param({"baseline": {**TORCH, "runtime": "onnxruntime"}}, id="itself"),
-        pytest.param({"baseline": {**TORCH, "device": "cuda"}}, id="elsewhere"),
     ],
 )
 def test_where_nothing_can_be_compared_a_candidate_runs_alone(
