@@ -249,6 +249,7 @@ def toolchain(
 def _torch_facts() -> dict[str, Any]:
     try:
         import torch
+        import torch.cuda.nccl
     except (ImportError, OSError):  # not installed, or a library of CUDA is missing
         return {}
     read_nccl: Any = torch.cuda.nccl.version  # it has no types
