@@ -22,7 +22,8 @@ def patch() -> None:
 
         return call
 
-    torch._C._cuda_getDeviceCount = recorded("getDeviceCount", 1)  # type: ignore[attr-defined]
+    torch._C._cuda_getDeviceCount = recorded("getDeviceCount", 1)  # type: ignore[assignment]
+    torch._C._cuda_getCurrentRawStream = recorded("stream", 0)  # type: ignore[assignment]
     torch.version.cuda = "13.0"
     torch.cuda._lazy_init = recorded("_lazy_init", None)  # type: ignore[assignment]
     torch.cuda.get_device_properties = recorded("properties", None)  # type: ignore[assignment]

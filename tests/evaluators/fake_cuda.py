@@ -1,11 +1,8 @@
 """Fake CUDA tensors: they have a device, a type and a shape, but no values, and need no GPU."""
 
-from collections.abc import Mapping
-from typing import Any
-
+import pytest
 import torch
-from torch._functorch.aot_autograd import aot_export_module
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from tunefront.evaluators.interfaces.tensors import Inputs
 from tunefront.evaluators.runtimes.export_program import on_device
@@ -16,7 +13,7 @@ FAKE_GPU = "cuda:0"
 def mode_of(program: torch.export.ExportedProgram) -> FakeTensorMode:
     """The mode of a program's own fake tensors, in which real ones become fake."""
     values = (node.meta.get("val") for node in program.graph.nodes)
-    mode: FakeTensorMode = next(v.fake_mode for v in values if isinstance(v, torch.Tensor))
+    mode = next(value.fake_mode for value in values if isinstance(value, FakeTensor))
     mode.allow_non_fake_inputs = True
     return mode
 
@@ -30,26 +27,33 @@ def devices_of(program: torch.export.ExportedProgram) -> set[str]:
     return found | {str(device) for device in written if device is not None}
 
 
+def fake(tensor: torch.Tensor, mode: FakeTensorMode) -> torch.Tensor:
+    """A fake tensor on the GPU; a build of torch without CUDA can't make one by `Tensor.to`."""
+    empty = torch.empty_strided(
+        tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta", requires_grad=False
+    )
+    return FakeTensor(mode, empty, torch.device(FAKE_GPU))
+
+
 def runs_on_fake_gpu(program: torch.export.ExportedProgram, request: Inputs) -> None:
-    """Move a program to a GPU, run it there, and trace it as AOTInductor does; in place."""
+    """Move a program to a GPU, in place, and run it there, operator by operator."""
     mode = mode_of(program)
-    with mode:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.Tensor, "to", lambda tensor, _: fake(tensor, mode))
         moved = on_device(program, FAKE_GPU)
-        assert devices_of(moved) == {FAKE_GPU}
-        given = {n: torch.from_numpy(array).to(FAKE_GPU) for n, array in request.items()}
-        output = moved.module()(**given)
-        assert str(output.device) == FAKE_GPU
-        assert _traced_devices(moved, given) == {FAKE_GPU}
+    assert devices_of(moved) == {FAKE_GPU}
+    given = {name: fake(torch.from_numpy(array), mode) for name, array in request.items()}
+    seen: set[str] = set()
 
+    class Watching(torch.fx.Interpreter):
+        def run_node(self, n: torch.fx.Node) -> object:
+            value = super().run_node(n)
+            if isinstance(value, torch.Tensor):
+                seen.add(str(value.device))
+            return value
 
-def _traced_devices(
-    program: torch.export.ExportedProgram, given: Mapping[str, torch.Tensor]
-) -> set[str]:
-    """The devices of what a program computes when it is traced for compilation."""
-    module = program.module(check_guards=False)
-    names = [n.target for n in module.graph.nodes if n.op == "placeholder"]  # type: ignore[union-attr]
-    inputs: list[Any] = [given[str(name)] for name in names]
-    with torch.no_grad():
-        graph, _ = aot_export_module(module, inputs, trace_joint=False)
-    values = (node.meta.get("val") for node in graph.graph.nodes)
-    return {str(one.device) for one in values if isinstance(one, torch.Tensor)}
+    module = moved.module(check_guards=False)
+    names = [str(n.target) for n in module.graph.nodes if n.op == "placeholder"]
+    with mode, torch.no_grad():
+        Watching(module).run(*(given[name] for name in names))
+    assert seen == {FAKE_GPU}

@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 
-from faulty import (  # noqa: F401
+from tests.evaluators.faulty import (  # noqa: F401
     aborts,
     blames_the_data,
     hangs,

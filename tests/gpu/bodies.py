@@ -8,6 +8,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def speeds(device: str, width: int) -> dict[str, float]:
     ):
         torch.backends.cuda.matmul.allow_tf32 = tf32
         one = torch.randn(width, width, device=device).to(dtype)
-        seconds = _seconds(lambda one=one: one @ one, device)
+        seconds = _seconds(partial(torch.matmul, one, one), device)
         found[f"{name}_tflops"] = 2 * width**3 / seconds / 1e12
     source = torch.empty(2**24 if device == "cpu" else 2**28, device=device)
     moved = source.numel() * source.element_size() / 1e9
@@ -76,6 +77,20 @@ def _seconds(work: Callable[[], object], device: str, repeats: int = REPEATS) ->
         _synchronize(device)
         taken.append(time.perf_counter() - start)
     return statistics.median(taken[2:])
+
+
+def _event() -> Any:
+    import torch
+
+    event: Any = torch.cuda.Event  # its constructor has no types
+    return event(enable_timing=True)
+
+
+def _nccl_version() -> tuple[int, ...]:
+    import torch.cuda.nccl
+
+    version: Any = torch.cuda.nccl.version  # likewise
+    return tuple(version())
 
 
 def _synchronize(device: str) -> None:
@@ -144,7 +159,6 @@ def error_against_fp64(folder: str, spec: Any, batch_size: int) -> dict[str, Any
 
 def device_ms(folder: str, spec: Any, batch_size: int, device: str) -> dict[str, float]:
     """Milliseconds of a request: between events on the device, and on the wall clock."""
-    import torch
 
     request = _request(folder, spec, batch_size)
     endpoint = _open(folder)
@@ -152,17 +166,16 @@ def device_ms(folder: str, spec: Any, batch_size: int, device: str) -> dict[str,
         endpoint.call(request)
     wall, events = [], []
     for _ in range(20):
-        if device == "cuda":
-            first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        marks = [_event(), _event()] if device == "cuda" else []
         start = time.perf_counter()
-        if device == "cuda":
-            first.record()
+        for mark in marks[:1]:
+            mark.record()
         endpoint.call(request)
-        if device == "cuda":
-            last.record()
-            torch.cuda.synchronize()
+        for mark in marks[1:]:
+            mark.record()
+        _synchronize(device)
         wall.append(1e3 * (time.perf_counter() - start))
-        events.append(first.elapsed_time(last) if device == "cuda" else wall[-1])
+        events.append(marks[0].elapsed_time(marks[1]) if marks else wall[-1])
     return {"wall_ms": statistics.median(wall), "events_ms": statistics.median(events)}
 
 
@@ -219,7 +232,7 @@ def work_for_ever(device: str, width: int) -> None:
     print(json.dumps({"working": True}), flush=True)
     while True:
         for _ in range(10):
-            one @ one
+            torch.matmul(one, one)
         _synchronize(device)
 
 
@@ -232,11 +245,11 @@ def energy(seconds: float, width: int) -> dict[str, Any]:
     uuid = f"GPU-{torch.cuda.get_device_properties(0).uuid}"
     handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
     one = torch.randn(width, width, device="cuda", dtype=torch.bfloat16)
-    powers, clocks, reasons, readings = [], [], [], [(0.0, 0)]
+    powers, clocks, reasons, readings = [], [], [], [(0.0, 0.0)]
     start = time.perf_counter()
     while time.perf_counter() - start < seconds:
         for _ in range(4):
-            one @ one
+            torch.matmul(one, one)
         torch.cuda.synchronize()
         now = time.perf_counter() - start
         joules = pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3
@@ -272,7 +285,7 @@ def nccl_alone() -> dict[str, Any]:
         dist.all_reduce(one)
         total = float(one.sum())
         dist.destroy_process_group()
-    return {"sum": total, "nccl": list(torch.cuda.nccl.version())}
+    return {"sum": total, "nccl": list(_nccl_version())}
 
 
 def open_sharded(folder: str, device: str) -> dict[str, Any]:

@@ -41,7 +41,7 @@ MECHANICS = "TUNEFRONT_TEST_GPU_MECHANICS"
 FIGURES = "TUNEFRONT_GPU_FIGURES"
 SECONDS = "TUNEFRONT_GPU_SECONDS"
 QUICK = Protocol(seconds=1.0, turns=5, requests=2, block_s=0.1, wait_s=2.0)
-BODY_TIMEOUT_S = 120.0
+BODY_TIMEOUT_S = 240.0
 WITHOUT_ENERGY = tuple(one for one in BUILTIN_MEASURES if not isinstance(one, Energy))
 """The measures of most checks: energy on a GPU needs blocks of several seconds."""
 

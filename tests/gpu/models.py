@@ -20,9 +20,16 @@ def make_models(folder: str, small: bool) -> dict[str, Any]:
     torch.manual_seed(0)
     root, width, layers = Path(folder), 64 if small else 512, 1 if small else 3
     vocabulary = 300 if small else VOCABULARY
-    common = {"hidden_size": width, "intermediate_size": 4 * width, "num_hidden_layers": layers}
+    common: dict[str, Any] = {
+        "hidden_size": width,
+        "intermediate_size": 4 * width,
+        "num_hidden_layers": layers,
+    }
     common["num_attention_heads"] = 4 if small else 8
-    labels = {"id2label": dict(enumerate(LABELS)), "label2id": {n: i for i, n in enumerate(LABELS)}}
+    labels: dict[str, Any] = {
+        "id2label": dict(enumerate(LABELS)),
+        "label2id": {n: i for i, n in enumerate(LABELS)},
+    }
     bert = transformers.BertConfig(
         vocab_size=vocabulary, max_position_embeddings=512, **common, **labels
     )

@@ -26,6 +26,7 @@ def use(request: Use) -> Mapping[str, Any]:
     """Allocate a tensor and describe this process, or end in the way that is asked for."""
     import torch
 
+    sleep: Any = torch.cuda._sleep  # it has no types
     bad_fork = bool(torch.cuda._is_in_bad_fork())  # before any call of CUDA
     one = torch.ones(8, device=request.device)
     if request.how == "out of memory":
@@ -33,11 +34,11 @@ def use(request: Use) -> Mapping[str, Any]:
     elif request.how == "device assert":
         one[torch.full((4,), 10**6, device=request.device)].cpu()
     elif request.how == "killed":
-        torch.cuda._sleep(10**11)
+        sleep(10**11)
         threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGKILL)).start()
         torch.cuda.synchronize()
     elif request.how == "endless":
-        torch.cuda._sleep(10**14)
+        sleep(10**14)
         torch.cuda.synchronize()
     uuid = ""
     if request.device == "cuda":

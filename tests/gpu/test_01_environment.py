@@ -1,9 +1,8 @@
 """What the machine is: all that `doctor` reports, and the speed of products and copies."""
 
-from dataclasses import asdict
-
 import pytest
 
+from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.spaces import detect_hardware
 
 from .harness import CheckFigures, Mode, body
@@ -13,7 +12,7 @@ from .harness import CheckFigures, Mode, body
 def test_the_machine_is_recorded(figures: CheckFigures, mode: Mode) -> None:
     """In a process of its own, because gathering imports torch."""
     setup = body("machine")
-    figures(setup=setup, hardware=asdict(detect_hardware()))
+    figures(setup=setup, hardware=to_plain(detect_hardware()))
     speeds = body("speeds", device=mode.device, width=mode.size(8192, 512))
     figures(**speeds)
     assert all(value > 0 for value in speeds.values())

@@ -8,6 +8,7 @@ import pytest
 from tunefront.evaluators import WorkloadSpec, builtin_catalog
 from tunefront.evaluators.isolation.preload import BUILD_IMPORTS, imports_of, open_imports
 from tunefront.evaluators.isolation.task import Task
+from tunefront.spaces import Value
 
 from .harness import Bench, CheckFigures, gpu_pids
 from .tasks import Use
@@ -21,7 +22,7 @@ def test_a_fork_server_has_no_context_and_a_task_has_its_gpu(
     profile: str, bench: Bench, workloads: dict[str, WorkloadSpec], figures: CheckFigures
 ) -> None:
     *building, runtime = profile.split()
-    bits = {"quantization_bits": 8, "quantization_method": "dynamic"}
+    bits: dict[str, Value] = {"quantization_bits": 8, "quantization_method": "dynamic"}
     configuration = bench.mode.configuration(runtime=runtime, **bits)
     needs = imports_of(CATALOG, workloads["encoder"].task, configuration) if building else ()
     imports = BUILD_IMPORTS if building else open_imports(CATALOG, runtime)

@@ -109,9 +109,6 @@ def test_a_gpu_on_which_a_probe_fails_is_set_aside(cause: FailureCause, tmp_path
     assert gpus_set_aside() == {"GPU-1": "CUDA error: unknown error"}
 
 
-@pytest.mark.parametrize(
-    ("devices", "cause"), [(("GPU-0",), "oom"), (("GPU-0",), "unsupported"), ((), "crash")]
-)
 def test_a_gpu_on_which_a_probe_does_not_end_is_set_aside(tmp_path: Path) -> None:
     error = EvaluationError("not done after 900 s", cause="timeout")
     probes = cast(Isolation, Probes(("GPU-slow",), set()))
@@ -125,6 +122,9 @@ def test_the_probe_is_a_task_that_the_codec_can_pass() -> None:
     assert from_plain(dict[str, tuple[str, ...]], plain) == {"problems": ("lost",)}
 
 
+@pytest.mark.parametrize(
+    ("devices", "cause"), [(("GPU-0",), "oom"), (("GPU-0",), "unsupported"), ((), "crash")]
+)
 def test_other_failures_are_not_probed(
     devices: tuple[str, ...], cause: FailureCause, tmp_path: Path
 ) -> None:

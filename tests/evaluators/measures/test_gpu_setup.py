@@ -57,7 +57,7 @@ def test_a_driver_that_can_not_be_used_is_reported_with_its_reason(tmp_path: Pat
     nvml = FakeNvml(init_error=pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH)
     found = setup_of(nvml, tmp_path)
     assert found.expected
-    assert found.problem == "RM detects a driver/library version mismatch."
+    assert found.problem == "RM has detected an NVML/RM version mismatch."
     assert found.toolchain is TOOLS
 
 

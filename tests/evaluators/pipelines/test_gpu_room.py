@@ -139,3 +139,10 @@ def test_other_failures_are_not_repeated(
     with pytest.raises(EvaluationError):
         runs.measure(target(tmp_path / "own", 1, device=device))
     assert runs.targets == [2]
+
+
+def test_a_baseline_on_another_device_runs_alone(on_gpu: Target) -> None:
+    protocol = SimpleNamespace(reference=True)
+    baseline = dict(CATALOG.complete({"device": "cpu"}))
+    run: Any = SimpleNamespace(settings=SimpleNamespace(protocol=protocol, baseline=baseline))
+    assert inference._baseline_target(run, on_gpu) == []

@@ -161,7 +161,6 @@ def test_the_baseline_runs_beside_a_candidate(
         pytest.param({"baseline": {}}, id="no-baseline"),
         pytest.param({"protocol": replace(QUICK, reference=False)}, id="not-wanted"),
         pytest.param({"baseline": {**TORCH, "runtime": "onnxruntime"}}, id="itself"),
-        pytest.param({"baseline": {**TORCH, "device": "cuda"}}, id="elsewhere"),
     ],
 )
 def test_where_nothing_can_be_compared_a_candidate_runs_alone(
@@ -199,7 +198,7 @@ def test_a_baseline_that_does_not_fit_into_memory_stays_out(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sys.modules["tunefront.evaluators.pipelines.inference"], "ROOM_MB", 1e9)
+    monkeypatch.setattr(sys.modules["tunefront.evaluators.pipelines.room"], "ROOM_MB", 1e9)
     settings = replace(lm_setting, baseline=TORCH)
     own = builtin_catalog().complete({**TORCH, "runtime": "onnxruntime"})
     found = evaluate(settings, own, isolation, tmp_path / "log")

@@ -1,18 +1,19 @@
-"""Programs for a GPU, on a machine without one: fake CUDA tensors have devices, but no values."""
+"""Programs for a GPU, on a machine without one."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
-from tests.evaluators.fake_cuda import FAKE_GPU, devices_of
 from tests.evaluators.runtimes.conftest import configuration_of, request_of
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.fx.experimental.symbolic_shapes import ShapeEnv
+from torch._higher_order_ops.out_dtype import out_dtype
 
 from tunefront.evaluators.evaluation.built import CandidateRecord
+from tunefront.evaluators.interfaces.torch_tensors import tensors
 from tunefront.evaluators.runtimes import export_program
 from tunefront.evaluators.runtimes.base import Source
 from tunefront.evaluators.runtimes.cuda import (
+    INT8_MULTIPLE,
     LEAST_INT8_ROWS,
     check_cuda,
     not_multiplied,
@@ -26,6 +27,7 @@ from tunefront.evaluators.runtimes.number_format import (
     layer_facts,
     layers_not_kept,
 )
+from tunefront.evaluators.runtimes.torch.runtime import PROGRAM_FILE, TorchEager, TorchEndpoint
 from tunefront.spaces import EvaluationError
 
 DYNAMIC = NumberFormat(precision="fp32", bits=8, method="dynamic", group_size=32)
@@ -36,7 +38,7 @@ def test_a_gpu_is_named_with_its_index(monkeypatch: pytest.MonkeyPatch) -> None:
     assert target_device("cpu") == "cpu"
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
-    assert target_device("cuda") == FAKE_GPU
+    assert target_device("cuda") == "cuda:0"
 
 
 def test_a_process_that_can_not_use_cuda_is_no_fault_of_the_configuration(
@@ -73,6 +75,20 @@ class Layers(torch.nn.Module):
         return output
 
 
+class Pooled(torch.nn.Module):
+    """A layer over what is pooled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = torch.nn.Embedding(256, 64)
+        self.pooled = torch.nn.Linear(64, 64)
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        masked = self.table(input_ids) * attention_mask.unsqueeze(-1)
+        output: torch.Tensor = self.pooled(masked.mean(1))
+        return output
+
+
 @pytest.mark.parametrize(
     ("length", "short"), [(LEAST_INT8_ROWS, False), (LEAST_INT8_ROWS - 1, True)]
 )
@@ -94,12 +110,17 @@ def source_of(module: torch.nn.Module, source: Source, length: int = 24) -> Sour
 
 
 @pytest.fixture
-def fake_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let modules and requests move to a GPU, where they are fake: their weights have no values."""
-    monkeypatch.setattr(export_program, "target_device", lambda name: FAKE_GPU)
-    monkeypatch.setattr(export_program, "_most_sensitive", lambda module, wanted: [])
-    with FakeTensorMode(allow_non_fake_inputs=True, shape_env=ShapeEnv()):
-        yield
+def as_on_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the processor be the GPU, for which torchao writes the products that it writes there."""
+    from torchao.kernel import intmm
+
+    def product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+        made: torch.Tensor = out_dtype(torch.ops.aten.mm.default, torch.int32, left, right)
+        return made
+
+    monkeypatch.setattr(export_program, "target_device", lambda name: "cpu")
+    monkeypatch.setattr(intmm, "_is_device", lambda *_: False)
+    monkeypatch.setattr(intmm, "safe_int_mm", product)
 
 
 def products(program: torch.export.ExportedProgram) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -111,44 +132,92 @@ def products(program: torch.export.ExportedProgram) -> list[tuple[torch.Tensor, 
     ]
 
 
-@pytest.mark.parametrize("name", ["decoder", "encoder"])
+class Tokens(torch.nn.Module):
+    """Layers over tokens only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = torch.nn.Embedding(256, 64)
+        self.up = torch.nn.Linear(64, 128)
+        self.down = torch.nn.Linear(128, 64)
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        hidden: torch.Tensor = self.down(torch.relu(self.up(self.table(input_ids))))
+        return (hidden * attention_mask.unsqueeze(-1)).mean(1)
+
+
 def test_int8_products_are_those_that_cuda_multiplies(
-    make_source: MakeSource, fake_gpu: None, name: str
+    make_source: MakeSource, as_on_cuda: None, tmp_path: Path
 ) -> None:
-    source = make_source(name)
-    program, settings = converted_program(source_of(source.module(), source), DYNAMIC, "cuda")
+    """They are int8 by int8 in fitting sizes, and compute what those for the processor compute."""
+    torch.manual_seed(0)
+    source = source_of(Tokens(), make_source("flat"))
+    for_cuda = configuration_of("torch", quantization="w8 dynamic", device="cuda")
+    settings = TorchEager().build(source, for_cuda, tmp_path)
+    program = torch.export.load(tmp_path / PROGRAM_FILE)
     found = products(program)
     assert found
     for left, right in found:
         assert (left.dtype, right.dtype) == (torch.int8, torch.int8)
-        assert int(right.shape[0]) % 8 == int(right.shape[1]) % 8 == 0
-        assert left.shape[0].node.expr.free_symbols, "the rows vary with items and tokens"
-        assert len(left.shape[0].node.expr.free_symbols) == 2
-    assert "out_dtype" not in {str(node.target) for node in program.graph.nodes}
-    assert devices_of(program) == {FAKE_GPU}
-    assert {str(one.device) for one in source.module().parameters()} == {"cpu"}
-    assert LEFT_OUT_LAYERS not in settings
+        assert int(right.shape[0]) % INT8_MULTIPLE == int(right.shape[1]) % INT8_MULTIPLE == 0
+        rows = left.shape[0]
+        assert isinstance(rows, torch.SymInt)
+        assert len(rows.node.expr.free_symbols) == 2, "rows vary with items and with tokens"
+    assert settings == {KEPT_LAYERS: []}
+    assert all(one.dtype == torch.float32 for one in source.module().parameters())
+    on_cpu = configuration_of("torch", quantization="w8 dynamic")
+    endpoint = TorchEndpoint(program, on_cpu, settings)
+    facts = endpoint.facts()
+    assert (facts["quantization_bits"], facts["quantization_method"]) == (8, "dynamic")
+    ours, theirs = (one(**tensors(request_of(3, 20))) for one in (program.module(), _usual(source)))
+    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
+
+
+def _usual(source: Source) -> torch.nn.Module:
+    """The program with the products for the processor."""
+    with pytest.MonkeyPatch.context() as patch:
+        from torchao.kernel import intmm
+
+        patch.setattr(intmm, "_is_device", lambda *_: True)
+        return converted_program(source, DYNAMIC, "cpu")[0].module()
 
 
 def test_other_layers_stay_unquantized_and_are_reported(
-    make_source: MakeSource, fake_gpu: None
+    make_source: MakeSource, as_on_cuda: None
 ) -> None:
     source = source_of(Layers(), make_source("flat"))
     program, settings = converted_program(source, DYNAMIC, "cuda")
     assert settings[LEFT_OUT_LAYERS] == ["narrow", "odd", "pooled", "idle"]
     assert settings[KEPT_LAYERS] == settings[LEFT_OUT_LAYERS]
-    ((left, right),) = products(program)
+    ((_, right),) = products(program)
     assert tuple(right.shape) == (64, 128)
 
 
-def test_a_model_without_layers_that_cuda_multiplies_is_unsupported(
-    make_source: MakeSource, fake_gpu: None
+class Foreign(torch.nn.Module):
+    """A layer after a tensor that is on another device, as a user may write it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(64, 64)
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("Expected all tensors to be on the same device")
+
+
+@pytest.mark.parametrize(
+    ("module", "text"),
+    [
+        (Pooled, "CUDA can multiply none of the 1 linear layers in int8"),
+        (Foreign, "the module does not run on a GPU: Expected all tensors to be on the same dev"),
+    ],
+)
+def test_a_model_that_has_no_int8_products_on_a_gpu_is_unsupported(
+    make_source: MakeSource, as_on_cuda: None, module: type[torch.nn.Module], text: str
 ) -> None:
-    """Its layers have one row an item."""
-    source = make_source("flat")
-    with pytest.raises(EvaluationError, match="CUDA can multiply none of the 3 linear lay") as told:
+    source = source_of(module(), make_source("flat"))
+    with pytest.raises(EvaluationError, match=text) as caught:
         converted_program(source, DYNAMIC, "cuda")
-    assert told.value.cause == "unsupported"
+    assert caught.value.cause == "unsupported"
 
 
 def test_layers_that_were_left_out_are_no_deviation_from_the_share() -> None:

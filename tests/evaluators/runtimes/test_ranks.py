@@ -86,7 +86,7 @@ def test_ranks_that_are_told_to_exit_are_not_lost(start: Start) -> None:
 STUCK = """
 import pathlib, sys, time
 from tunefront.evaluators.runtimes.torch import ranks
-ranks.GRACE_S = 0.2
+ranks.LOST_RANK_S = 0.2
 folder = pathlib.Path(sys.argv[1])
 command = [sys.executable, "-P", "-c", "import os; os.kill(os.getpid(), 9)"]
 processes = ranks.RankProcesses([command], folder)
@@ -188,7 +188,7 @@ def test_idle_ranks_use_no_cpu_time_and_a_lost_one_ends_the_step_with_its_cause(
         timeout_s=300.0,
     )
     found = isolation.run(task)
-    assert found.idle_cpu_s <= 0.02
+    assert found.idle_cpu_s <= 0.1
     assert found.seconds < 10
     assert (found.text, found.cause) == (
         "rank 1 was killed by SIGKILL: out of memory, most likely",

@@ -11,6 +11,7 @@ from tunefront.evaluators.interfaces.tensors import Inputs
 from tunefront.evaluators.pipelines.tasks import reference as reference_task
 from tunefront.evaluators.pipelines.tasks.reference import ReferenceRequest, write_reference
 from tunefront.evaluators.statistics.arrays import Array
+from tunefront.evaluators.workloads import causal_lm
 from tunefront.evaluators.workloads.base import TensorWorkload
 from tunefront.spaces import Configuration, EvaluationError
 
@@ -30,7 +31,10 @@ def pair(lm_spec: WorkloadSpec) -> tuple[TensorWorkload, TensorWorkload]:
     return workload_on(lm_spec, CATALOG.complete({})), workload_on(lm_spec, ON_GPU)
 
 
-def test_the_quality_is_that_of_the_logits(pair: tuple[TensorWorkload, TensorWorkload]) -> None:
+def test_the_quality_is_that_of_the_logits(
+    pair: tuple[TensorWorkload, TensorWorkload], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(causal_lm, "CONTINUED", 3)
     (plain, scored), runs = pair, [one.reference() for one in pair]
     found = [one.quality(run, None) for one, run in zip(pair, runs, strict=True)]
     for name in ("perplexity", "agreement"):
@@ -50,7 +54,8 @@ def test_outputs_are_a_score_and_a_token_each_and_none_of_the_vocabulary(
     logits = plain.reference()(request)[0].astype(np.float64)
     scores, tokens = scored.reference()(request)
     assert scores.shape == tokens.shape == request["input_ids"].shape
-    assert (scores.dtype, tokens.dtype) == (np.float32, np.int64)
+    assert scores.dtype == np.float32
+    assert tokens.dtype == np.int64
     assert np.array_equal(tokens, logits.argmax(axis=-1))
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
     for row, mask in enumerate(request["attention_mask"]):
@@ -94,7 +99,9 @@ def test_logits_that_are_not_finite_make_scores_that_are_not() -> None:
             assert not torch.isfinite(scores[0, place])
 
 
-def test_the_module_is_exported_with_both_dimensions_dynamic(lm_spec: WorkloadSpec) -> None:
+def test_the_module_is_exported_with_both_dimensions_dynamic(
+    lm_spec: WorkloadSpec,
+) -> None:
     import torch
 
     from tunefront.evaluators.interfaces.torch_tensors import run_of, tensors
@@ -110,6 +117,31 @@ def test_the_module_is_exported_with_both_dimensions_dynamic(lm_spec: WorkloadSp
         found = program.module()(**tensors(other))
     for one, expected in zip(found, run_of(module)(other), strict=True):
         assert np.allclose(one.numpy(), expected, atol=1e-4)
+
+
+def test_scores_stay_on_the_gpu_of_their_logits() -> None:
+    import torch
+    from tests.evaluators.fake_cuda import FAKE_GPU, devices_of, mode_of
+
+    from tunefront.evaluators.runtimes.export_program import on_device
+    from tunefront.evaluators.workloads.modules import token_scores
+
+    class Scores(torch.nn.Module):
+        def forward(
+            self, logits: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor
+        ) -> tuple[torch.Tensor, torch.Tensor]:
+            return token_scores(logits, ids, mask)
+
+    ids = torch.ones(4, 6, dtype=torch.int64)
+    given = (torch.zeros(4, 6, 50, dtype=torch.bfloat16), ids, ids)
+    program = torch.export.export(Scores(), given)
+    with mode_of(program):
+        moved = on_device(program, FAKE_GPU)
+        scores, tokens = moved.module()(*(one.to(FAKE_GPU) for one in given))
+    assert devices_of(moved) == {FAKE_GPU}
+    assert str(scores.device) == str(tokens.device) == FAKE_GPU
+    assert (scores.dtype, tokens.dtype) == (torch.float32, torch.int64)
+    assert scores.shape == tokens.shape == ids.shape
 
 
 def test_the_reference_runs_on_the_device_of_the_configuration_without_tf32(

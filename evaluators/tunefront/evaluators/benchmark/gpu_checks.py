@@ -16,15 +16,15 @@ from tunefront.spaces.machine.gpu_use import gpu_uses
 
 GPUS_SHARED = "gpu_shared"
 """Name in the machine's state: 1 if another process used a GPU and did not end in time."""
-BUSY = 0.10
+GPU_BUSY = 0.10
 """Share of time in which a GPU works above which it is busy."""
 GPU_POLL_S = 0.25
 SAMPLE_PERIOD_S = 2.0
 """Seconds after which the driver's sample no longer contains the own work before the wait."""
-PROBE = "tunefront.evaluators.pipelines.gpu_check:check_visible_gpus"
+GPU_PROBE = "tunefront.evaluators.pipelines.gpu_check:check_visible_gpus"
 """The task that multiplies on each GPU that its process sees, as before a search."""
-PROBE_TIMEOUT_S = 120.0
-PROBED_CAUSES: frozenset[FailureCause] = frozenset({"crash", "device", "timeout"})
+GPU_PROBE_TIMEOUT_S = 120.0
+GPU_PROBED_CAUSES: frozenset[FailureCause] = frozenset({"crash", "device", "timeout"})
 """Causes of failures after which the GPUs are probed: a broken GPU shows itself in these."""
 
 
@@ -67,7 +67,7 @@ def _in_use(uuids: Sequence[str], own: set[int]) -> Iterator[bool]:
     """Yield for each GPU whether other processes use it."""
     for use in gpu_uses(uuids).values():
         visible = bool(use.processes & own)  # the ids are those of this container
-        yield use.utilization > BUSY and not (visible and use.processes <= own)
+        yield use.utilization > GPU_BUSY and not (visible and use.processes <= own)
 
 
 @contextmanager
@@ -93,7 +93,7 @@ def probed_error(isolation: Isolation, log: Path, error: EvaluationError) -> Eva
         log: File for the output of the probes.
         error: The failure.
     """
-    if error.cause not in PROBED_CAUSES:
+    if error.cause not in GPU_PROBED_CAUSES:
         return error
     broken: list[str] = []
     with isolation.on_terms(Terms()):  # a deadline would end the probe as well
@@ -109,12 +109,12 @@ def probed_error(isolation: Isolation, log: Path, error: EvaluationError) -> Eva
 def _problem(isolation: Isolation, uuid: str, log: Path) -> str:
     """Return why a GPU can't be used; empty if it can."""
     task = Task(
-        function=PROBE,
+        function=GPU_PROBE,
         request={"expected": 1},
         result=dict[str, tuple[str, ...]],
         imports=("torch",),
         log=log,
-        timeout_s=PROBE_TIMEOUT_S,
+        timeout_s=GPU_PROBE_TIMEOUT_S,
         devices=(uuid,),
     )
     try:

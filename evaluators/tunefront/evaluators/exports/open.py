@@ -9,6 +9,7 @@ from typing import cast
 from tunefront.evaluators.evaluation.built import CANDIDATE_FILE, CandidateRecord
 from tunefront.evaluators.extensions import catalog_of
 from tunefront.evaluators.interfaces.endpoint import Endpoint
+from tunefront.evaluators.measures.gpu import runs_on_gpu
 from tunefront.evaluators.runtimes.base import Built, Deployment, Runtime
 from tunefront.spaces import Catalog, Configuration, ExportError, Hardware, SpaceError
 
@@ -58,17 +59,12 @@ def deployment_of(folder: Path, record: CandidateRecord) -> Deployment:
         raise ExportError(
             f"runtime {record.runtime} can't be exported; export a trial of another runtime"
         )
-    return replace(found, gpu=runs_on_gpu(record))
-
-
-def runs_on_gpu(record: CandidateRecord) -> bool:
-    """Return whether a candidate runs on an NVIDIA GPU."""
-    return record.configuration.get("device") == "cuda"
+    return replace(found, gpu=runs_on_gpu(record.configuration))
 
 
 def missing_gpu(record: CandidateRecord, hardware: Hardware) -> str:
     """Return why a candidate can't run on a machine without a GPU; empty if it can."""
-    if not runs_on_gpu(record) or hardware.gpus:
+    if not runs_on_gpu(record.configuration) or hardware.gpus:
         return ""
     return (
         "it runs on an NVIDIA GPU, but none is visible here; check `nvidia-smi` and "

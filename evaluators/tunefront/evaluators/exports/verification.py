@@ -16,13 +16,14 @@ from typing import Any
 
 from tunefront.evaluators.evaluation.built import CandidateRecord
 from tunefront.evaluators.evaluation.protocol import Protocol, enough
-from tunefront.evaluators.exports.open import missing_gpu, open_candidate, runs_on_gpu
+from tunefront.evaluators.exports.open import missing_gpu, open_candidate
 from tunefront.evaluators.interfaces.base import Comparison, no_collection
 from tunefront.evaluators.interfaces.builtin import RequestSet, interface_of, timing_of
 from tunefront.evaluators.interfaces.endpoint import MEASURED_FACTS, Endpoint
 from tunefront.evaluators.interfaces.load import Load
 from tunefront.evaluators.interfaces.tensors import TOLERANCE
 from tunefront.evaluators.measures.base import Reading
+from tunefront.evaluators.measures.gpu import runs_on_gpu
 from tunefront.evaluators.measures.gpu_memory import GpuMemory
 from tunefront.evaluators.measures.machine import ProcessWatch
 from tunefront.evaluators.measures.memory import PEAK_MEMORY, group_memory
@@ -115,7 +116,9 @@ def run_sample(folder: Path, seconds: float) -> ExportRun:
     record = CandidateRecord.read(folder)
     interface = interface_of(record.interface)
     request, recorded = interface.read_sample(folder)
-    gpu_memory = GpuMemory().start([os.getpid()], ()) if runs_on_gpu(record) else Reading()
+    gpu_memory = (
+        GpuMemory().start([os.getpid()], ()) if runs_on_gpu(record.configuration) else Reading()
+    )
     gpu_memory.before_work()
     endpoint = open_candidate(folder)
     try:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-from tunefront.spaces import Configuration, Hardware, resources_of
+from tunefront.spaces import Configuration, Hardware
+from tunefront.spaces.catalog.runtime import GPU
 from tunefront.spaces.machine.visible_gpus import Nvml, visible_gpus
 
 from .processes import started_with
@@ -212,5 +213,5 @@ def gpu_obstacle(hardware: Hardware, configuration: Configuration | None) -> str
 
 
 def runs_on_gpu(configuration: Mapping[str, Any]) -> bool:
-    """Return whether a complete configuration runs on GPUs."""
-    return resources_of(configuration).gpus > 0
+    """Return whether a configuration runs on GPUs; inactive choices may be missing."""
+    return bool(configuration.get("device") == GPU)

@@ -249,11 +249,13 @@ def toolchain(
 def _torch_facts() -> dict[str, Any]:
     try:
         import torch
+        import torch.cuda.nccl
     except (ImportError, OSError):  # not installed, or a library of CUDA is missing
         return {}
+    read_nccl: Any = torch.cuda.nccl.version  # it has no types
     nccl = ""
     with contextlib.suppress(Exception):  # a build without NCCL raises various types
-        nccl = ".".join(map(str, torch.cuda.nccl.version()))
+        nccl = ".".join(map(str, read_nccl()))
     return {
         "torch": str(torch.__version__),
         "cuda": str(torch.version.cuda or ""),

@@ -300,13 +300,17 @@ def target_of(
     Raises:
         EvaluationError: With its cause, if it can't be built.
     """
+    with runner_of(settings, isolation, log) as run:
+        products = Products(run, configuration)
+        return _built_target(run, products, configuration)
+
+
+def _built_target(run: StageRunner, products: Products, configuration: Configuration) -> Target:
     gpus = _gpus_to_build(configuration)
     with (
-        runner_of(settings, isolation, log) as run,
-        isolation.cores(settings.build_cores, gpus) as cores,
-        gpus_probed(isolation, log),
+        run.isolation.cores(run.settings.build_cores, gpus) as cores,
+        gpus_probed(run.isolation, run.log),
     ):
-        products = Products(run, configuration)
         return Target(
             configuration=configuration,
             candidate=products.candidate(cores),

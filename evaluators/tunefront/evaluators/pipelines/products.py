@@ -33,9 +33,9 @@ class Products:
         self._run = run
         self._settings = run.settings
         self._configuration = configuration
-        self._device = configuration.text("device")
         self._candidate_key = candidate_key(run.settings, configuration)
         self._model_key = model_key(run.settings, configuration)
+        self._device = configuration.text("device")
 
     def requests(self, cores: Sequence[int]) -> Path:
         """Return the folder of the requests that speed is measured with."""

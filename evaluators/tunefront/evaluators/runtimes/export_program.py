@@ -40,8 +40,7 @@ def converted_program(
     target = target_device(device)
     module, left_out, traced_on = source.module(), list[str](), "cpu"
     if device == "cuda" and wanted.dynamic:
-        # The module itself stays as it is, on the CPU.
-        module = copy.deepcopy(module).to(DTYPES[wanted.precision]).to(target)
+        module = _copied(module, wanted, target)
         left_out, traced_on = _left_out_on_cuda(module, source), target
     module, kept = convert(module, wanted, left_out)
     program = export_program(module, source, traced_on)
@@ -59,14 +58,25 @@ def on_device(program: torch.export.ExportedProgram, device: str) -> torch.expor
     return move_to_device_pass(program, device)
 
 
+def _copied(module: torch.nn.Module, wanted: NumberFormat, device: str) -> torch.nn.Module:
+    """Return a copy of a module in a precision on a device; the module stays on the CPU."""
+    return copy.deepcopy(module).to(DTYPES[wanted.precision]).to(device)
+
+
 def _left_out_on_cuda(module: torch.nn.Module, source: Source) -> list[str]:
     """Return the linear layers that are not quantized because CUDA can't multiply them.
 
     Raises:
-        EvaluationError: If these are all (cause "unsupported").
+        EvaluationError: If these are all, or the module does not run on a GPU, for example because
+            it creates a tensor on the CPU (cause "unsupported").
     """
     smallest = min(source.calibration, key=lambda one: sum(array.size for array in one.values()))
-    left_out = not_multiplied(module, {spec.name: smallest[spec.name] for spec in source.inputs})
+    request = {spec.name: smallest[spec.name] for spec in source.inputs}
+    try:
+        left_out = not_multiplied(module, request)
+    except Exception as error:  # a user's module raises any type
+        text = f"the module does not run on a GPU: {error}"
+        raise EvaluationError(text, cause="unsupported") from error
     layers = sum(isinstance(part, torch.nn.Linear) for part in module.modules())
     if len(left_out) == layers:
         raise EvaluationError(

@@ -194,9 +194,9 @@ def _scored(outputs: Sequence[Array], inputs: Inputs) -> Iterator[tuple[float, i
 def _next_tokens(outputs: Sequence[Array], rows: Array, places: Array) -> tuple[Array, Array]:
     """Return the most likely next token of each row at a place, and whether logits are finite."""
     if len(outputs) > 1:
-        return outputs[1][rows, places], np.isfinite(outputs[0][rows]).all(axis=-1)
+        return outputs[1][rows, places], np.asarray(np.isfinite(outputs[0][rows]).all(axis=-1))
     logits = outputs[0][rows, places]
-    return logits.argmax(axis=-1), np.isfinite(logits).all(axis=-1)
+    return logits.argmax(axis=-1), np.asarray(np.isfinite(logits).all(axis=-1))
 
 
 def _continued(

@@ -118,7 +118,7 @@ def _on_processor(catalog: Catalog, hardware: Hardware) -> _Choices:
 
 
 def _on_gpu(catalog: Catalog, hardware: Hardware) -> _Choices | None:
-    """Return the choices for this machine's GPUs; None if it has none or no runtime can use one."""
+    """Return the choices for this machine's GPUs; None if it has none that a runtime can use."""
     if not hardware.gpus:
         return None
     preset = preset_space(_GPU_PRESET, catalog, hardware)

@@ -83,23 +83,22 @@ def exclusion_rules(
 ) -> tuple[Rule, ...]:
     """Return the rules of exclusions; those that hold on every machine come first."""
     excludes = [(extension, one) for extension in extensions for one in extension.excludes]
-    excludes.sort(key=lambda pair: pair[1].depends_on_hardware)
-    return _grouped(
-        "excluded",
-        [
+    found: list[Rule] = []
+    for depends_on_hardware in (False, True):
+        checks = [
             (
                 _active_when(extension, kinds),
                 (
                     *(condition.choice for condition in exclusion.when),
-                    *(("device",) if exclusion.depends_on_hardware else ()),
+                    *(("device",) if depends_on_hardware else ()),
                 ),
                 _excluding(exclusion),
             )
-            for extension, exclusion in sorted(
-                excludes, key=lambda pair: pair[1].depends_on_hardware
-            )
-        ],
-    )
+            for extension, exclusion in excludes
+            if exclusion.depends_on_hardware == depends_on_hardware
+        ]
+        found += _grouped("excluded", checks)
+    return tuple(found)
 
 
 def _excluding(exclusion: Exclusion) -> ConfigurationCheck:

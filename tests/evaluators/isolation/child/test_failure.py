@@ -128,7 +128,7 @@ def test_errors_during_the_handling_of_another_one_have_its_cause() -> None:
         try:
             raise RuntimeError("CUDA out of memory")
         except RuntimeError:
-            {}["model"]  # noqa: B018
+            dict[str, int]()["model"]  # noqa: B018
     except KeyError as error:
         assert failure_kind(error) == "oom"
 

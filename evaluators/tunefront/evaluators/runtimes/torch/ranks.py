@@ -20,7 +20,7 @@ from pathlib import Path
 from tunefront.spaces import EvaluationError, FailureCause, named_error
 
 READY_POLL_S = 0.02
-GRACE_S = 5.0
+LOST_RANK_S = 5.0
 """Seconds in which rank 0 must notice that another rank is lost, before its process is ended."""
 RANK_END_S = 60.0
 """Seconds in which a rank must exit after it was ordered to."""
@@ -119,7 +119,7 @@ class RankProcesses:
         if self._ending.is_set():
             return
         self._lost = self._first_error()
-        if not self._ending.wait(GRACE_S):
+        if not self._ending.wait(LOST_RANK_S):
             self._abort(self._lost)
 
     def _first_error(self) -> EvaluationError:
