@@ -137,10 +137,20 @@ def test_a_process_uses_the_gpus_that_it_started_with(
 
 
 def test_the_environment_of_a_process_is_read_from_outside() -> None:
-    command = [sys.executable, "-c", "import os; os.environ['OWN'] = 'new'; input()"]
+    command = [
+        sys.executable,
+        "-c",
+        "import os; os.environ['OWN'] = 'new'; print(flush=True); input()",
+    ]
     child = subprocess.Popen(
-        command, stdin=subprocess.PIPE, env={"OWN": "a=b, c", "EMPTY": ""}, text=True
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={"OWN": "a=b, c", "EMPTY": ""},
+        text=True,
     )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "\n"  # it runs: before, the kernel has no environment of it
     try:
         assert started_with(child.pid, "OWN") == "a=b, c"
         assert started_with(child.pid, "EMPTY") == ""
