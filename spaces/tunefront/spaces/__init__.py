@@ -39,7 +39,8 @@ from .errors import (
     text_of,
 )
 from .extension import Exclusion, Extension, Requirement
-from .hardware import Gpu, Hardware, detect_hardware
+from .hardware import Hardware, detect_hardware
+from .machine.gpus import Gpu
 from .metric import Direction, Metric, Scale
 from .resources import Resources, resources_of
 from .rules import Context, Rule
