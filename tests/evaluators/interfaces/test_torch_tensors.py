@@ -25,7 +25,7 @@ ON = (
 
 
 def switches() -> tuple[bool, bool]:
-    return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    return bool(torch.backends.cuda.matmul.allow_tf32), torch.backends.cudnn.allow_tf32
 
 
 @pytest.fixture(autouse=True)

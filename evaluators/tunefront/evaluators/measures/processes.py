@@ -32,9 +32,11 @@ def started_with(pid: int, name: str) -> str | None:
         entries = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:
         return None
-    found = dict(entry.partition(b"=")[::2] for entry in entries)
-    value = found.get(name.encode())
-    return None if value is None else value.decode(errors="replace")
+    for entry in entries:
+        written, _, value = entry.partition(b"=")
+        if written == name.encode():
+            return value.decode(errors="replace")
+    return None
 
 
 def cpu_seconds(pid: int) -> float:

@@ -26,7 +26,9 @@ def gpu_uses(uuids: Iterable[str]) -> dict[str, GpuUse]:
     """Return what GPUs do at the moment, by UUID, without those that can't be read."""
     found: dict[str, GpuUse] = {}
     with _nvml() as nvml:
-        for uuid in uuids if nvml is not None else ():
+        if nvml is None:
+            return found
+        for uuid in uuids:
             with suppress(nvml.NVMLError):
                 found[uuid] = _use(nvml, nvml.nvmlDeviceGetHandleByUUID(uuid))
     return found
@@ -37,11 +39,11 @@ def _nvml() -> Iterator[Any]:
     """Yield NVML, which has no types; None where it does not work."""
     try:
         import pynvml
-
-        pynvml.nvmlInit()
     except ImportError:
         yield None
         return
+    try:
+        pynvml.nvmlInit()
     except pynvml.NVMLError:
         yield None
         return
