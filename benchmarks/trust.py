@@ -30,7 +30,7 @@ from pathlib import Path
 
 import numpy as np
 from scipy import stats
-from trust_pairs import PairLaboratory, judged
+from trust_pairs import PairLaboratory, judged, progress
 
 from tunefront.evaluators import (
     EvaluationSettings,
@@ -202,14 +202,12 @@ def load(wanted: bool, seed: int) -> Iterator[None]:
 def compare(laboratory: Laboratory, depth: int, count: int) -> dict[str, list[Verdict]]:
     """`count` comparisons of a model of that depth with the base, half of them on two threads."""
     found: dict[str, list[Verdict]] = {"ours": [], "plain": []}
-    for number in range(count):
+    for number in progress(count):
         threads = 1 if number % 2 == 0 else min(2, len(os.sched_getaffinity(0)))
         base, other = laboratory.candidate(BASE, threads), laboratory.candidate(depth, threads)
         found["ours"].append(laboratory.ours([base, other])[1])
         times = [laboratory.plain(one) for one in (base, other)]
         found["plain"].append(plain_verdict(times[1], times[0]))
-        print(f"\r  {number + 1} of {count}", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
     return found
 
 
@@ -222,12 +220,10 @@ def rate(hits: Sequence[bool]) -> dict[str, float]:
 def ranking(laboratory: Laboratory, runs: int) -> dict[str, object]:
     """Nine configurations ranked several times: how alike the rankings are, for both protocols."""
     orders: dict[str, list[list[float]]] = {"ours": [], "plain": []}
-    for run in range(runs):
+    for _ in progress(runs):
         candidates = [laboratory.candidate(depth, 1) for depth in DEPTHS]
         orders["ours"].append([verdict.value for verdict in laboratory.ours(candidates)])
         orders["plain"].append([1 / laboratory.plain(one).mean() for one in candidates])
-        print(f"\r  {run + 1} of {runs}", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
     return {side: _alike(seen) for side, seen in orders.items()}
 
 
@@ -245,14 +241,12 @@ def winners(
     errors: dict[str, list[float]] = {"ours": [], "plain": []}
     base = laboratory.candidate(SLOWER, threads)
     clones = [laboratory.candidate(DEPTHS[-1], threads)] * CLONES
-    for run in range(runs):
+    for _ in progress(runs):
         verdicts = laboratory.ours([base, *clones])[1:]
         errors["ours"].append(max(v.value for v in verdicts) / truth - 1)
         level = laboratory.plain(base).mean()
         best = min(laboratory.plain(clone).mean() for clone in clones)
         errors["plain"].append(level / best / truth - 1)
-        print(f"\r  {run + 1} of {runs}", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
     return {
         side: {
             "median_error": float(np.median(np.abs(seen))),

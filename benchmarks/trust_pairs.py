@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,17 +12,19 @@ import numpy.typing as npt
 from tunefront.evaluators import (
     EvaluationSettings,
     Isolation,
+    Measurement,
     Protocol,
     Target,
     builtin_catalog,
+    measured_metrics,
     ratio_interval,
     take_turns,
     target_of,
 )
 from tunefront.evaluators.benchmark.target import TargetResult
 from tunefront.evaluators.evaluation.protocol import enough
-from tunefront.evaluators.pipelines.inference import play_round
-from tunefront.evaluators.statistics.timing import Timing
+from tunefront.evaluators.pipelines.inference import play_round, round_result_of
+from tunefront.search.study.derived_metrics import BETWEEN_PROCESSES, steadied, with_deviation
 
 TWO = min(2, len(os.sched_getaffinity(0)))
 UNLIKE: Mapping[str, tuple[Mapping[str, int], Mapping[str, int]]] = {
@@ -36,7 +38,7 @@ ROUND_S, ROUND_PRECISION = 4.0, 0.017
 CLOSE = 0.03
 """Largest relative error of a claimed speed-up."""
 PERCENTILE = 0.99
-TAIL = "latency_p99_ms"
+TAIL, RATE = "latency_p99_ms", "throughput"
 Ratio = tuple[float, float, float]
 
 
@@ -79,45 +81,91 @@ class PairLaboratory:
     def claims(self, count: int) -> dict[str, list[Ratio]]:
         """`count` claimed speed-ups of each pair, as a confirmation finds them."""
         found: dict[str, list[Ratio]] = {kind: [] for kind in UNLIKE}
-        for number in range(count):
+        for _ in progress(count):
             for kind in UNLIKE:
                 found[kind].append(self.speedup(kind, 3, ROUND_S, ROUND_PRECISION))
-            print(f"\r  {number + 1} of {count}", end="", file=sys.stderr, flush=True)
-        print(file=sys.stderr)
         return found
 
     def tails(self, runs: int) -> dict[str, float]:
-        """How often the interval of a p99 holds that of all runs together."""
+        """How often the interval of a p99 holds that of all runs together.
+
+        Each run is a trial: measured beside the baseline, and converted to the machine's speed in
+        the first run, as in a search. `raw` is the coverage of the intervals of one process alone,
+        unconverted.
+        """
+        seen = [self._tail() for _ in progress(runs)]
+        level = seen[0].base_rate
+        metrics = [measured_metrics()[name] for name in (RATE, TAIL)]
+        found: list[Measurement] = []
+        times: list[npt.NDArray[np.float64]] = []
+        for one in seen:
+            relative = with_deviation(one.relative, BETWEEN_PROCESSES)
+            found.append(steadied(one.measurements, metrics, relative, level)[TAIL])
+            times.append(one.times_ms * found[-1].value / one.measurements[TAIL].value)
+        truth = float(np.quantile(np.concatenate(times), PERCENTILE))
+        plain = float(np.quantile(np.concatenate([one.times_ms for one in seen]), PERCENTILE))
+        raw = [one.measurements[TAIL] for one in seen]
+        return {
+            "coverage": float(np.mean([i.low <= truth <= i.high for i in found])),
+            "width": float(np.median([i.high / i.low for i in found])),
+            "raw": float(np.mean([i.low <= plain <= i.high for i in raw])),
+            "raw_width": float(np.median([i.high / i.low for i in raw])),
+        }
+
+    def _tail(self) -> "_Tail":
+        """Measure a candidate beside an equal one, the baseline, as a trial."""
         protocol = Protocol(seconds=3.0, requests=16, part_items=23, percentile=PERCENTILE)
         settings = replace(self.settings, protocol=protocol)
         isolation, log = self.isolation, self.log
         one = target_of(settings, self.target({"threads": 1}).configuration, isolation, log)
-        seen: list[TargetResult] = []
-        for number in range(runs):
-            run = take_turns(
-                settings,
-                [one],
-                isolation,
-                log,
-                lambda timings, elapsed_s: enough(timings[0], elapsed_s, protocol),
-            )
-            (found,) = run.target_results
+        run = take_turns(
+            settings,
+            [one, one],
+            isolation,
+            log,
+            lambda timings, elapsed_s: enough(timings[0], elapsed_s, protocol, timings[1]),
+        )
+        results = []
+        for found in run.target_results:
             if not isinstance(found, TargetResult):
                 raise found
-            seen.append(found)
-            print(f"\r  {number + 1} of {runs}", end="", file=sys.stderr, flush=True)
-        print(file=sys.stderr)
-        truth = float(np.quantile(np.concatenate([_times(one.timing) for one in seen]), PERCENTILE))
-        intervals = [one.measurements[TAIL] for one in seen]
-        return {
-            "coverage": float(np.mean([i.low <= truth <= i.high for i in intervals])),
-            "width": float(np.median([i.high / i.low for i in intervals])),
-        }
+            results.append(found)
+        own, base = results
+        own_round, base_round = round_result_of(own), round_result_of(base)
+        assert own_round is not None and base_round is not None
+        ratios = np.array(own_round.ratios_to(base_round))
+        value, low, high = ratio_interval([ratios])
+        return _Tail(
+            measurements=own.measurements,
+            times_ms=np.concatenate(own.timing.request_times) * 1e3,
+            base_rate=base.measurements[RATE].value,
+            relative=Measurement(value=value, unit="x", low=low, high=high, samples=len(ratios)),
+        )
 
 
-def _times(timing: Timing) -> npt.NDArray[np.float64]:
-    """Milliseconds of all requests of the included turns."""
-    return np.concatenate(timing.request_times) * 1e3
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tail:
+    """One run of a candidate beside an equal one.
+
+    Attributes:
+        measurements: Its measurements.
+        times_ms: Milliseconds of all requests of the included turns.
+        base_rate: Items per second of the other one.
+        relative: The ratio of their speeds.
+    """
+
+    measurements: Mapping[str, Measurement]
+    times_ms: npt.NDArray[np.float64]
+    base_rate: float
+    relative: Measurement
+
+
+def progress(count: int) -> Iterator[int]:
+    """Yield the numbers below `count`, and print how many are done."""
+    for number in range(count):
+        yield number
+        print(f"\r  {number + 1} of {count}", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
 
 
 def judged(truth: float, claims: Sequence[Ratio]) -> dict[str, float]:

@@ -68,8 +68,18 @@ def test_metrics_that_follow_the_speed_up_have_its_relative_interval(own: Evalua
     latency, tokens = found["latency_ms"], found["tokens_per_second"]
     assert (latency.low, latency.high) == pytest.approx((10 / 2.2, 10 / 1.9))
     assert (tokens.low, tokens.high) == pytest.approx((5000 * 1.9, 5000 * 2.2))
-    other = found["latency_p90_ms"]
-    assert (other.low, other.high) == pytest.approx((6 * 0.9, 6 * 1.1))
+
+
+def test_percentiles_cover_their_own_error_and_that_of_the_ratio(own: Evaluation) -> None:
+    """Half-widths on the log scale in quadrature; a percentile without an upper end has none."""
+    found = steadied(own.measurements, metrics_in(own), TWICE, 100.0)["latency_p90_ms"]
+    below = math.hypot(math.log(1 / 0.9), math.log(2.2 / 2.0))
+    above = math.hypot(math.log(1.1), math.log(2.0 / 1.9))
+    assert found.value == pytest.approx(6)
+    assert (found.low, found.high) == pytest.approx((6 * math.exp(-below), 6 * math.exp(above)))
+    unbounded = replace(own.measurements["latency_p99_ms"], high=math.inf)
+    figures = {**own.measurements, "latency_p99_ms": unbounded}
+    assert steadied(figures, metrics_in(own), TWICE, 100.0)["latency_p99_ms"].high == math.inf
 
 
 def test_energy_is_converted_as_times_are_and_memory_is_not(evaluation: EvaluationOf) -> None:

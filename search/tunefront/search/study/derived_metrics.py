@@ -93,7 +93,8 @@ def steadied(
 
     The ratio to the baseline in the same turns is stable while the machine drifts: the reference
     rate is set to that ratio times trial 0's rate, and all metrics of timed requests are scaled
-    with it. Metrics that follow the speed-up get the ratio's relative interval, too.
+    with it. Metrics that follow the speed-up get the ratio's relative interval, too; the intervals
+    of the others, such as percentiles, also cover the ratio's error.
 
     Args:
         measurements: Measurements of the trial, by metric.
@@ -109,9 +110,9 @@ def steadied(
     found: dict[str, Measurement] = {}
     for metric in timed:
         measurement = times(measurements[metric.name], scale_at(metric, factor))
-        found[metric.name] = (
-            following(metric, measurement.value, measurement, relative) or measurement
-        )
+        found[metric.name] = following(
+            metric, measurement.value, measurement, relative
+        ) or with_error_of(metric, measurement, relative)
     return found
 
 
@@ -141,12 +142,32 @@ def following(
     """
     if metric.follows == "none":
         return None
-    low, high = speedup.low / speedup.value, speedup.high / speedup.value
-    if metric.follows == "time":
-        low, high = 1 / high, 1 / max(low, SMALLEST_SHARE)
+    low, high = _ends(speedup, inverse=metric.follows == "time")
     return replace(
         measurement, value=value, low=value * low, high=value * high, samples=speedup.samples
     )
+
+
+def with_error_of(metric: Metric, measurement: Measurement, speedup: Measurement) -> Measurement:
+    """Return a timed measurement whose interval also covers the error of a speed-up.
+
+    Args:
+        metric: The metric.
+        measurement: A measurement of it, converted by the speed-up.
+        speedup: The speed-up with its interval.
+    """
+    if measurement.low <= 0:
+        return measurement
+    low, high = _ends(speedup, inverse=metric.direction == "minimize")
+    own = (measurement.value, measurement.low, measurement.high)
+    _, low, high = widened(own, (1.0, max(low, SMALLEST_SHARE), high))
+    return replace(measurement, low=low, high=high)
+
+
+def _ends(speedup: Measurement, *, inverse: bool) -> tuple[float, float]:
+    """Return the ends of a speed-up's interval as shares of it, or those of its inverse."""
+    low, high = speedup.low / speedup.value, speedup.high / speedup.value
+    return (1 / high, 1 / max(low, SMALLEST_SHARE)) if inverse else (low, high)
 
 
 def times(measurement: Measurement, factor: float) -> Measurement:

@@ -9,7 +9,14 @@ import numpy as np
 from tunefront.evaluators import Measurement, Metric
 from tunefront.evaluators.statistics.intervals import student_quantile
 
-from .derived_metrics import BETWEEN_PROCESSES, NORMAL_QUANTILE, following, with_deviation
+from .derived_metrics import (
+    BETWEEN_PROCESSES,
+    NORMAL_QUANTILE,
+    following,
+    times,
+    with_deviation,
+    with_error_of,
+)
 from .trial import Trial
 
 PRIOR_FREEDOM = 2
@@ -45,12 +52,16 @@ def with_process_deviation(trial: Trial, metrics: Mapping[str, Metric], deviatio
         metrics: All metrics of the experiment, by name.
         deviation: The relative standard deviation between processes.
     """
-    relative = None if trial.evaluation is None else trial.evaluation.relative
-    if relative is None or not trial.measured:
+    evaluation = trial.evaluation
+    if evaluation is None or evaluation.relative is None or not trial.measured:
         return trial
-    speedup, found = with_deviation(relative, deviation), dict[str, Measurement]()
-    for name, measurement in trial.measurements.items():
-        metric = metrics.get(name)
-        if metric is not None and metric.follows != "none":
-            found[name] = following(metric, measurement.value, measurement, speedup) or measurement
+    speedup, found = with_deviation(evaluation.relative, deviation), dict[str, Measurement]()
+    for name, known in trial.measurements.items():
+        metric, own = metrics.get(name), evaluation.measurements.get(name)
+        if metric is None or not metric.timed:
+            continue
+        if (measurement := following(metric, known.value, known, speedup)) is not None:
+            found[name] = measurement
+        elif own is not None and own.value > 0:
+            found[name] = with_error_of(metric, times(own, known.value / own.value), speedup)
     return replace(trial, measurements={**trial.measurements, **found})
