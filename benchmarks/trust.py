@@ -1,6 +1,7 @@
 """Whether the numbers can be trusted, on a machine that others keep busy now and then.
 
     python benchmarks/trust.py [--comparisons 40] [--runs 4] [--pairs 10] [--json OUT] [--quiet]
+                              [--only-tails]
 
 Models of known depth (their work, so their time, is known), a load that comes and goes on random
 cores, and two protocols under that load in one run:
@@ -22,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -351,18 +352,23 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quiet", action="store_true", help="without the load")
+    parser.add_argument("--only-tails", action="store_true", help="only the percentiles")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="tunefront-trust-") as folder:
         laboratory = Laboratory(Path(folder))
+        pairs = PairLaboratory(
+            settings=laboratory.settings(BASE), isolation=laboratory.isolation, log=laboratory.log
+        )
+        if options.only_tails:
+            print_figures("p99", pairs.tails(2 * options.pairs))
+            laboratory.isolation.close()
+            return
         for depth in {BASE, SLOWER, *DEPTHS}:
             laboratory.candidate(depth, 1)
         print("the truth about the winner", file=sys.stderr)
         truth = true_speedup(laboratory)
-        pairs = PairLaboratory(
-            settings=laboratory.settings(BASE), isolation=laboratory.isolation, log=laboratory.log
-        )
         print("the truth about unlike pairs, and tails", file=sys.stderr)
         truths, tails = pairs.truths(), pairs.tails(2 * options.pairs)
         with load(not options.quiet, options.seed):
@@ -392,7 +398,7 @@ def main() -> None:
         kind: {"truth": truths[kind], **judged(truths[kind], claims[kind])} for kind in claims
     }
     for kind, figures in {**unlike, "p99": tails}.items():
-        print(f"{kind}: " + ", ".join(f"{name} {value:.3f}" for name, value in figures.items()))
+        print_figures(kind, figures)
     minutes = (time.monotonic() - start) / 60
     print(f"{minutes:.1f} min; true speed-up of the winner {truth:.3f}")
     if options.json is not None:
@@ -404,6 +410,11 @@ def main() -> None:
             "p99": tails,
         }
         options.json.write_text(json.dumps(record, indent=1) + "\n")
+
+
+def print_figures(kind: str, figures: Mapping[str, float]) -> None:
+    """Print figures by name in one line."""
+    print(f"{kind}: " + ", ".join(f"{name} {value:.3f}" for name, value in figures.items()))
 
 
 def _spread(values: Sequence[float]) -> dict[str, float]:
