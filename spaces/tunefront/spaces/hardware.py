@@ -109,7 +109,7 @@ class Hardware:
     limits: Limits = Limits()
     isa: frozenset[str] = frozenset()
     gpus: tuple[Gpu, ...] = ()
-    gpu_problems: tuple[str, ...] = ()
+    gpu_problems: tuple[str, ...] = field(default=(), compare=False)
     libraries: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     variables: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 

@@ -114,11 +114,19 @@ ADVICE_RULES: tuple[AdviceRule, ...] = (
     ),
     AdviceRule(
         shows=lambda s: (
+            s.products("compute") and s.value("precision") == "fp32" and s.value("device") == "cuda"
+        ),
+        choice="precision",
+        values=(TF32,),
+        because="matrix products in fp32 run without the GPU's matrix units, in TF32 with them",
+    ),
+    AdviceRule(
+        shows=lambda s: (
             s.products("compute") and s.value("precision") == "fp32" and not s.integers()
         ),
         choice="precision",
-        values=(TF32, "bf16", "fp16"),
-        because="matrix products in fp32 are bound by arithmetic: fewer bits are multiplied "
+        values=("bf16", "fp16"),
+        because="matrix products in fp32 are bound by arithmetic: half the bits are multiplied "
         "faster where the machine has units for it",
     ),
     AdviceRule(
