@@ -78,6 +78,7 @@ UNFUSED = profile_of(("attention", "compute", 1.0), operator="aten::matmul")
 CASES: Sequence[tuple[Situation, Situation]] = (
     (situation(MEMORY), situation(MEMORY, quantization_bits=8, quantization_method="rtn")),
     (situation(MEMORY), situation(COMPUTE)),
+    (situation(COMPUTE, device="cuda"), situation(COMPUTE)),
     (situation(COMPUTE), situation(COMPUTE, quantization_bits=8, quantization_method="dynamic")),
     (situation(COMPUTE), situation(COMPUTE, quantization_bits=8, quantization_method="static")),
     (situation(COMPUTE), situation(COMPUTE, threads=8)),
