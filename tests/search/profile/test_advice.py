@@ -126,8 +126,10 @@ def advised(
 
 
 def test_half_the_bits_are_not_halved_again() -> None:
-    (rule,) = (rule for rule in ADVICE_RULES if rule.choice == "precision")
-    assert not rule.shows(situation(COMPUTE, precision="bf16"))
+    rules = [rule for rule in ADVICE_RULES if rule.choice == "precision"]
+    assert not any(rule.shows(situation(COMPUTE, precision="bf16")) for rule in rules)
+    tf32 = situation(COMPUTE, precision="tf32", device="cuda")
+    assert [rule.values for rule in rules if rule.shows(tf32)] == [("bf16", "fp16")]
 
 
 def test_options_say_what_is_in_the_space_and_what_can_run(load: Callable[..., Experiment]) -> None:

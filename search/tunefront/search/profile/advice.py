@@ -122,7 +122,7 @@ ADVICE_RULES: tuple[AdviceRule, ...] = (
     ),
     AdviceRule(
         shows=lambda s: (
-            s.products("compute") and s.value("precision") == "fp32" and not s.integers()
+            s.products("compute") and s.value("precision") in ("fp32", TF32) and not s.integers()
         ),
         choice="precision",
         values=("bf16", "fp16"),
