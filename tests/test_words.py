@@ -40,7 +40,7 @@ WORDS = (
     # Sampling.
     r"outlooks?|foresees?|foreseen|promises?|promised",
     # Processes.
-    r"wires?|heard|hears?|beats?",
+    r"wires?|heard|hears?|beats?|beaten",
     # Sentences.
     r"told|tells?|said|says?|spoken|in words|is asked|are asked|was asked|asks|asked for",
     r"who|whom|whoever|somebody|nobody|abreast|beside|anew|of its own|of one's own|house",

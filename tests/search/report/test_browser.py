@@ -415,7 +415,7 @@ def test_names_that_look_like_tags_are_shown_as_they_are(
     page = opened(report_html(result_of(named, trials, Confirmation()), RECORD))
     assert page.evaluate("typeof bad") == "undefined"
     shown = page.locator("header p").first.text_content() or ""
-    assert shown.startswith(f"Tunefront: {NASTY} ")
+    assert shown.startswith(f"Tunefront: {NASTY}, ")
     assert CLEANED in (page.locator("#failures").text_content() or "")
 
 

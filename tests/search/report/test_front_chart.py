@@ -23,7 +23,7 @@ def experiment(load: Callable[..., Experiment]) -> Experiment:
 
 @pytest.fixture(scope="session")
 def trials(trial: TrialOf) -> list[Trial]:
-    """The baseline, two that nothing beats, one that is beaten."""
+    """The baseline, two on the front, one that is dominated."""
     figures = [(100, 500, 10.0), (300, 400, 10.1), (200, 200, 10.2), (150, 450, 10.3)]
     found = [
         trial(number, throughput=speed, peak_memory_mb=memory, perplexity=quality, spread=0.1)

@@ -115,7 +115,7 @@ def brute_place(trials: Sequence[Trial], configuration: Configuration) -> tuple[
         return "front", set()
     mine = costs[own.number]
     better = {n for n in front if all(a <= b for a, b in zip(costs[n], mine, strict=True))}
-    return "beaten", better
+    return "dominated", better
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -131,7 +131,7 @@ def test_places_and_changes_are_those_of_brute_force(
             place, better = brute_place(trials, row.configuration)
             assert standing.place == place
             text = standing.reason.partition(";")[0].removeprefix("by ").split(", ")
-            if place == "beaten" and "..." not in text:
+            if place == "dominated" and "..." not in text:
                 assert {int(number) for number in text} == better
         pair = [
             next(

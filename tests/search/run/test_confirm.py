@@ -57,7 +57,7 @@ def test_a_counterpart_is_the_baselines_model_at_the_execution_settings_of_a_fin
 
 
 def five(trial: TrialOf) -> list[Trial]:
-    """2, 3 and 4 are the front; 1 is beaten."""
+    """2, 3 and 4 are the front; 1 is dominated."""
     figures = [(100, 500), (90, 600), (300, 400), (200, 200), (250, 300)]
     return [
         trial(n, throughput=speed, peak_memory_mb=memory, perplexity=10, quality_drop=0)

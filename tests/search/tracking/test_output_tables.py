@@ -44,7 +44,7 @@ def answering(ended: Evaluation, words: str) -> Evaluation:
 
 @pytest.fixture
 def result(experiment: Experiment, evaluation: Callable[..., Evaluation]) -> Result:
-    """The baseline, a trial on the front, and one that is beaten."""
+    """The baseline, a trial on the front, and one that is dominated."""
     fast, slow = evaluation(throughput=900.0), evaluation(throughput=1.0, peak_memory_mb=900.0)
     found = [(evaluation(), "base"), (fast, "fast"), (slow, "slow")]
     return result_with(experiment, [answering(*one) for one in found])

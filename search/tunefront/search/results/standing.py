@@ -10,7 +10,7 @@ from tunefront.spaces import Configuration, show
 from .archive import RecordedSearch
 from .view import TrialView
 
-Position = Literal["front", "beaten", "beyond limits", "failed", "not ended", "not tried"]
+Position = Literal["front", "dominated", "beyond limits", "failed", "not ended", "not tried"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,7 @@ class Side:
         if view.misses:
             why = ", ".join(miss.text for miss in view.misses)
             return Standing(trial=trial, place="beyond limits", reason=why)
-        return Standing(trial=trial, place="beaten", reason=self._beaten(view))
+        return Standing(trial=trial, place="dominated", reason=self._dominated_by(view))
 
     def _not_tried(self, configuration: Configuration) -> str:
         """Return why a configuration could not be tried; empty if no obstacle is known."""
@@ -83,7 +83,7 @@ class Side:
         )
         return f"skipped: {inferred.reason}" if inferred is not None else ""
 
-    def _beaten(self, view: TrialView) -> str:
+    def _dominated_by(self, view: TrialView) -> str:
         """List the front trials at least as good in all objectives, and which of them are tied."""
         objectives = self.search.experiment.objectives
         own = [view.trial.cost(o) for o in objectives]

@@ -125,7 +125,7 @@ def _counts(result: Result) -> list[str]:
     return [
         f"{counted(len(result.trials), 'trial')}: {len(result.front.trials)} on the front, "
         f"{beyond} beyond the limits, {failed} failed{skipped}. "
-        "Red: front. Green: recommended. Blue: baseline. Grey: beaten."
+        "Red: front. Green: recommended. Blue: baseline. Grey: dominated."
     ]
 
 

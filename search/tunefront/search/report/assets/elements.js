@@ -91,7 +91,7 @@ function roleText(view, trial) {
   if (named.length) return named.join(", ");
   const beyond = view.keeps.has(trial) ? "" : ", beyond the limits";
   if (trial.number === 0) return `baseline${beyond}`;
-  return beyond ? "beyond the limits" : view.onFront.has(trial) ? "front" : "beaten";
+  return beyond ? "beyond the limits" : view.onFront.has(trial) ? "front" : "dominated";
 }
 
 /** A trial's trust; its probability to be on the front is valid for the experiment's own limits. */

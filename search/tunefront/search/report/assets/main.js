@@ -4,7 +4,7 @@ const LEGEND = {
   recommended: "recommended",
   front: "on the front",
   baseline: "baseline",
-  dominated: "beaten",
+  dominated: "dominated",
   beyond: "beyond the limits",
 };
 
