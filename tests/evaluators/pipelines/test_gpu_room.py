@@ -72,7 +72,7 @@ def test_measured_memory_is_kept_by_configuration(tmp_path: Path) -> None:
 
 
 class Runs:
-    """Interleaved runs that end as they are told; keeps how many targets each had."""
+    """Interleaved runs with planned ends; keeps how many targets each had."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *ends: FailureCause | None) -> None:
         self.targets: list[int] = []

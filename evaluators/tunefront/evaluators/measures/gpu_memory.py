@@ -43,7 +43,7 @@ RESERVED = Metric(
 def allocator_peaks() -> dict[str, float]:
     """Return the peaks of torch's allocator in this process by metric, summed over GPUs.
 
-    Empty if it used no GPU, and in a rank of several: the others can't be asked here.
+    Empty if it used no GPU, and in one of several ranks: it knows its own allocator only.
     """
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_initialized():
