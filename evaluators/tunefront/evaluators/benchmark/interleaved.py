@@ -21,6 +21,8 @@ from tunefront.evaluators.isolation.task import Task
 from tunefront.evaluators.measures.base import LONG_BLOCKS, Measure, MeasureScope, Reading
 from tunefront.evaluators.measures.builtin import BUILTIN_MEASURES
 from tunefront.evaluators.measures.machine import wait_until_quiet
+from tunefront.evaluators.statistics.arrays import Floats
+from tunefront.evaluators.statistics.pace import paces
 from tunefront.evaluators.statistics.timing import Block, Timing, pair_clock
 from tunefront.evaluators.store.locks import in_use
 from tunefront.spaces import (
@@ -212,8 +214,8 @@ class _Benchmark:
             if last_turn_disturbed(timings):
                 self._wait()
         state = self._state_of(machine)
+        self._measure_all()
         for participant in self._present():
-            self._measure(participant)
             self._channel.send_end(participant.places)
         target_results = [participant.target_result() for participant in self._participants]
         return InterleavedRun(target_results=target_results, machine=state, waited_s=self._waited_s)
@@ -272,7 +274,7 @@ class _Benchmark:
     def _take_interim(self, ends_early: EndsEarly, machine: Sequence[Reading]) -> bool:
         """Take the interim result and return whether to stop; False if a target fails meanwhile."""
         state = self._state_of(machine)
-        results = [self._measure(participant) for participant in self._present()]
+        results = self._measure_all()
         found = [result for result in results if result is not None]
         if len(found) < len(results):
             return False
@@ -280,15 +282,20 @@ class _Benchmark:
             InterleavedRun(target_results=found, machine=state, waited_s=self._waited_s)
         )
 
-    def _measure(self, participant: Participant) -> TargetResult | None:
-        """Return a target's result so far; None if it has no turns or fails."""
-        if not participant.blocks:
-            return None
+    def _measure_all(self) -> list[TargetResult | None]:
+        """Return the result so far of each target that has not failed; see `_measure`."""
+        present = self._present()
+        timed = [participant for participant in present if participant.blocks]
+        pace = dict(zip(timed, paces([one.timing for one in timed]), strict=True))
+        return [self._measure(one, pace[one]) if one in pace else None for one in present]
+
+    def _measure(self, participant: Participant, pace: Floats) -> TargetResult | None:
+        """Return a target's result so far; None if it fails."""
         if participant.reports:
             if not (replies := self._call(participant, "report")):
                 return None
             participant.take_reports(replies)
-        return participant.measure()
+        return participant.measure(pace)
 
     def _present(self) -> list[Participant]:
         return [participant for participant in self._participants if participant.failure is None]

@@ -9,6 +9,7 @@ from tunefront.evaluators.interfaces.builtin import RequestSet, timing_of
 from tunefront.evaluators.isolation.process import Child
 from tunefront.evaluators.measures.base import Measure, Reading
 from tunefront.evaluators.measures.processes import with_descendants
+from tunefront.evaluators.statistics.arrays import Floats
 from tunefront.evaluators.statistics.timing import Block, Timing
 from tunefront.spaces import EvaluationError
 
@@ -119,9 +120,13 @@ class Participant:
             if measure.inside:
                 reading.take_reports([reply["reports"][measure.inside] for reply in replies])
 
-    def measure(self) -> TargetResult:
-        """Return the result of the turns so far, without properties read back."""
-        timing = self.timing
+    def measure(self, pace: Floats) -> TargetResult:
+        """Return the result of the turns so far, without properties read back.
+
+        Args:
+            pace: The machine's pace in each turn, shape `(turns,)`.
+        """
+        timing = replace(self.timing, pace=pace)
         measurements = {
             **self.made.interface.measurements(timing),
             **built_measurements(self.target.candidate),

@@ -81,6 +81,8 @@ class Timing:
         parts: Number of parts of the requests; turn k was timed with part k modulo this number.
         threads: Threads of each replica; None if CPU time can't be the clock. CPU time is used
             only for one thread and one replica.
+        pace: The machine's pace in each turn, shape `(turns,)`, see `paces`; None if it is not
+            known. Times of single requests are converted to those of the median turn.
     """
 
     blocks: Sequence[Sequence[Block]]
@@ -88,6 +90,7 @@ class Timing:
     tokens: Sequence[int] | None = None
     parts: int = 1
     threads: int | None = None
+    pace: npt.NDArray[np.float64] | None = None
 
     @cached_property
     def clock(self) -> ClockName:
@@ -143,12 +146,17 @@ class Timing:
 
     @cached_property
     def request_times(self) -> Sequence[npt.NDArray[np.float64]]:
-        """Seconds of each different request in the included turns, by the clock in use."""
+        """Seconds of each different request in the included turns, by the clock in use.
+
+        At the machine's pace in the median turn, if the paces are known.
+        """
+        pace = np.ones(len(self.blocks)) if self.pace is None else self.pace
         found: dict[tuple[int, int], list[npt.NDArray[np.float64]]] = {}
         for number, turn in enumerate(self.blocks):
             if self.kept[number]:
                 for block in turn:
-                    times = block.request_s.T * self._own_s(block) / block.wall_s
+                    own = self._own_s(block) / block.wall_s
+                    times = block.request_s.T * own * pace[number]
                     for place, each in enumerate(times):
                         found.setdefault((number % self.parts, place), []).append(each)
         return [np.concatenate(times) for times in found.values()]
