@@ -70,10 +70,18 @@ _FIRST, _BETWEEN = "first_token_s", "between_tokens_s"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationRequest:
-    """A request: token ids, and the number of tokens to generate; an end token is ignored."""
+    """A request.
+
+    Attributes:
+        prompt: Token ids.
+        new_tokens: Number of tokens to generate.
+        stop: Token ids after which the response ends early, with that token; empty if exactly
+            `new_tokens` are generated, whatever they are, as where time is measured.
+    """
 
     prompt: tuple[int, ...]
     new_tokens: int
+    stop: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,10 +137,13 @@ class GenerationEndpoint(Endpoint):
 
 
 class Scorer(Protocol):
-    """What an endpoint can offer in addition: log-probabilities, for perplexity."""
+    """What an endpoint can offer in addition: scores of given tokens, for perplexity."""
 
-    def score(self, texts: Sequence[Sequence[int]]) -> Sequence[Array]:
-        """Return for each text the log-probability of every token after the first."""
+    def logits(self, tokens: Sequence[int]) -> Iterator[Array]:
+        """Yield the scores of every next token, in portions `(positions, vocabulary)`, fp32.
+
+        The portions together have one position for each token but the last.
+        """
         ...
 
 
@@ -159,14 +170,19 @@ engine.close()
 
     def write(self, requests: Sequence[GenerationRequest], folder: Path) -> None:
         """Write `requests.json`."""
-        rows = [{"prompt": list(one.prompt), "new_tokens": one.new_tokens} for one in requests]
+        rows = [
+            {"prompt": list(one.prompt), "new_tokens": one.new_tokens, "stop": list(one.stop)}
+            for one in requests
+        ]
         (folder / PROMPTS).write_text(json.dumps(rows))
 
     def read(self, folder: Path) -> list[GenerationRequest]:
         """Read `requests.json`."""
         rows = json.loads((folder / PROMPTS).read_text())
         return [
-            GenerationRequest(prompt=tuple(row["prompt"]), new_tokens=row["new_tokens"])
+            GenerationRequest(
+                prompt=tuple(row["prompt"]), new_tokens=row["new_tokens"], stop=tuple(row["stop"])
+            )
             for row in rows
         ]
 
@@ -385,7 +401,8 @@ def _gaps(load: Load) -> Iterator[float]:
 
 def _response(sent: _Sent) -> GenerationResponse:
     wanted = sent.request.new_tokens
-    if len(sent.tokens) != wanted:
+    stopped = 0 < len(sent.tokens) <= wanted and sent.tokens[-1] in sent.request.stop
+    if len(sent.tokens) != wanted and not stopped:
         raise EvaluationError(
             f"a request for {wanted} tokens returned {len(sent.tokens)}", cause="invalid output"
         )
