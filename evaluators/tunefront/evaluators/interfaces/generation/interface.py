@@ -42,6 +42,8 @@ and every token after it.
 """
 WARM_UP_LOAD = Load(concurrency=4)
 """The load of warm-up passes if timed requests are sent at a rate, which can be low."""
+PASS_LOADS = 2
+"""Requests in a pass, for each in progress: what is in progress at the ends of a block differs."""
 OPEN_LOOP_REQUESTS = 16
 """Fewest requests in a pass of an open loop, whose times are random."""
 
@@ -98,8 +100,8 @@ engine.close()
         return generate(endpoint, [request])[0]
 
     def least_requests(self, load: Load) -> int:
-        """Return the fewest requests in a pass: as many as are in progress."""
-        return OPEN_LOOP_REQUESTS if load.open_loop else load.concurrency
+        """Return the fewest requests in a pass: `PASS_LOADS` times as many as are in progress."""
+        return OPEN_LOOP_REQUESTS if load.open_loop else PASS_LOADS * load.concurrency
 
     def run_pass(
         self, endpoint: GenerationEndpoint, requests: Sequence[GenerationRequest], load: Load

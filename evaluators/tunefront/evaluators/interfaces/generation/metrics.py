@@ -120,7 +120,10 @@ def generation_measurements(timing: Timing) -> dict[str, Measurement]:
     rates = _rates(timing)
     if timing.slo:
         rates[GOODPUT] = _goodput(timing, rates[REQUESTS_PER_SECOND])
-    return found | {metric.name: one for metric, one in rates.items()}
+    found |= {metric.name: one for metric, one in rates.items()}
+    return {
+        metric.name: found[metric.name] for metric in GENERATION_METRICS if metric.name in found
+    }
 
 
 def _measured_times(timing: Timing, sample: str) -> dict[str, Measurement]:
@@ -142,17 +145,29 @@ def _measured_times(timing: Timing, sample: str) -> dict[str, Measurement]:
 
 def _rates(timing: Timing) -> dict[Metric, Measurement]:
     """Return the metrics of rates."""
-    rate, chosen = timing.rate[timing.kept], timing.request_values().interval_of_choice()
-    per_pass: dict[Metric, float | Floats] = {
-        OUTPUT_TOKENS_PER_SECOND: timing.items,
-        REQUESTS_PER_SECOND: timing.blocks[0][0].request_s.shape[1],
+    rate, seconds = timing.rate[timing.kept], timing.request_values()
+    per_pass: dict[Metric, tuple[float | Floats, RequestValues]] = {
+        OUTPUT_TOKENS_PER_SECOND: (timing.items, _seconds_per_token(timing)),
+        REQUESTS_PER_SECOND: (timing.blocks[0][0].request_s.shape[1], seconds),
     }
     if timing.tokens is not None:
-        per_pass[INPUT_TOKENS_PER_SECOND] = np.array(timing.tokens)[timing.kept]
-    return {
-        metric: _measurement(metric, _covering(median_interval(rate * number), chosen), len(rate))
-        for metric, number in per_pass.items()
-    }
+        per_pass[INPUT_TOKENS_PER_SECOND] = (np.array(timing.tokens)[timing.kept], seconds)
+    found: dict[Metric, Measurement] = {}
+    for metric, (number, chosen) in per_pass.items():
+        interval = _covering(median_interval(rate * number), chosen.interval_of_choice())
+        found[metric] = _measurement(metric, interval, len(rate))
+    return found
+
+
+def _seconds_per_token(timing: Timing) -> RequestValues:
+    """Return the seconds of each request divided by its tokens."""
+    pairs = zip(timing.block_values(REQUEST), timing.block_values(GAPS), strict=True)
+    return RequestValues.of(
+        [
+            replace(block, values=block.values / (np.isfinite(gaps.values).sum(axis=2) + 1))
+            for block, gaps in pairs
+        ]
+    )
 
 
 def _goodput(timing: Timing, requests: Measurement) -> Measurement:

@@ -53,9 +53,9 @@ def timed_block(
 ) -> Block:
     """Time whole passes under a load for at least `least_s` seconds.
 
-    The load is the same during all timed requests. Untimed requests are sent before them, until
-    the load's number is in progress, or in an open loop until one has ended. More follow after
-    them while a timed one is in progress; then these are cancelled.
+    The load is the same during all timed requests. Untimed requests are sent before them, until as
+    many have ended as are in progress at a time, or in an open loop one. More follow after them
+    while a timed one is in progress; then these are cancelled.
 
     Rates are taken between the sending of the first timed request and that of the first one after
     them. In a closed loop both follow the end of a request, so that as many requests are sent as
@@ -71,11 +71,9 @@ def timed_block(
     turned = [*requests[first:], *requests[:first]]
     timed = distinct_requests(turned, load.seed, 0, 2)
     others = distinct_requests(turned, load.seed, 1, 2)
-    while run.ended == 0 if load.open_loop else run.in_progress < load.concurrency:
+    while run.ended < (1 if load.open_loop else load.concurrency):
         run.submit(next(others))
-        if load.open_loop:
-            run.wait()
-    run.wait()
+        run.wait()
     watch.start()
     start_s, tokens, generator_s = time.perf_counter(), run.tokens, run.own_cpu_s
     numbers: list[int] = []
