@@ -30,6 +30,7 @@ from .runtimes.inductor.extension import EXTENSION as _INDUCTOR
 from .runtimes.onnxruntime.extension import EXTENSION as _ONNXRUNTIME
 from .runtimes.openvino.extension import EXTENSION as _OPENVINO
 from .runtimes.torch.extension import EXTENSION as _TORCH
+from .runtimes.transformers.extension import EXTENSION as _TRANSFORMERS
 from .techniques.extension import EXTENSIONS as _TECHNIQUES
 from .workloads.extension import EXTENSIONS as _WORKLOADS
 
@@ -44,6 +45,7 @@ BUILTIN: tuple[Extension, ...] = (
     _INDUCTOR,
     _ONNXRUNTIME,
     _OPENVINO,
+    _TRANSFORMERS,
 )
 """The built-in extensions; add one as one line here."""
 
