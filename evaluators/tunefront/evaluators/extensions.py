@@ -28,6 +28,7 @@ from tunefront.spaces import (
 
 from .runtimes.inductor.extension import EXTENSION as _INDUCTOR
 from .runtimes.onnxruntime.extension import EXTENSION as _ONNXRUNTIME
+from .runtimes.onnxruntime_genai.extension import EXTENSION as _ONNXRUNTIME_GENAI
 from .runtimes.openvino.extension import EXTENSION as _OPENVINO
 from .runtimes.torch.extension import EXTENSION as _TORCH
 from .techniques.extension import EXTENSIONS as _TECHNIQUES
@@ -43,6 +44,7 @@ BUILTIN: tuple[Extension, ...] = (
     _TORCH,
     _INDUCTOR,
     _ONNXRUNTIME,
+    _ONNXRUNTIME_GENAI,
     _OPENVINO,
 )
 """The built-in extensions; add one as one line here."""
