@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from tunefront.evaluators.interfaces.generation import (
+    DEFAULT_OUTPUT_TOKENS,
     GenerationEndpoint,
     GenerationRequest,
+    LoadSpec,
     generate,
 )
 from tunefront.evaluators.interfaces.load import Load
@@ -54,7 +56,6 @@ from .scoring import (
     unpacked,
 )
 
-OUTPUT_TOKENS = 64
 NO_TOKENS = "(nothing)"
 """Output text of an example whose response is empty as text."""
 PERPLEXITY = Metric(
@@ -123,16 +124,16 @@ class TextGeneration(GenerationWorkload):
         return (*always, EXACT_MATCH) if has_answers(self.spec) else always
 
     @property
-    def _new_tokens(self) -> int:
-        return OUTPUT_TOKENS
+    def _load(self) -> LoadSpec:
+        return self.spec.load or LoadSpec()
 
     @property
-    def _input_tokens(self) -> int | None:
-        return None
+    def _new_tokens(self) -> int:
+        return self._load.output_tokens or DEFAULT_OUTPUT_TOKENS
 
     @cached_property
     def _prompts(self) -> tuple[Prompt, ...]:
-        check_lengths(self.spec, self._input_tokens, self._new_tokens)
+        check_lengths(self.spec, self._load.input_tokens, self._new_tokens)
         return read_prompts(self.spec, self._new_tokens)
 
     @cached_property
@@ -148,7 +149,7 @@ class TextGeneration(GenerationWorkload):
 
     def load(self) -> Load:
         """Return the load of the experiment."""
-        return Load()
+        return self._load.arrivals()
 
     def requests(self, batch_size: int, count: int) -> list[GenerationRequest]:
         """Return single prompts in the order of `sample_of`, of the fixed length if one is given.
@@ -158,7 +159,7 @@ class TextGeneration(GenerationWorkload):
         """
         return [
             GenerationRequest(
-                prompt=cut_or_continued(self._prompts, place, self._input_tokens),
+                prompt=cut_or_continued(self._prompts, place, self._load.input_tokens),
                 new_tokens=self._new_tokens,
             )
             for (place,) in sample_of(len(self._prompts), 1, count)
@@ -292,12 +293,9 @@ class TextGeneration(GenerationWorkload):
         found = f"prompts have {min(lengths)} to {max(lengths)} tokens"
         if limit := context_of(self.spec):
             found += f"; the model's context holds {limit}"
-        if self._input_tokens is None:
-            return (found,)
-        return (
-            f"{found}; for timing they are cut or continued to {self._input_tokens}, for quality "
-            "they are read as they are",
-        )
+        if fixed := self._load.input_tokens:
+            found += f"; for timing they are cut or continued to {fixed}, for quality they are not"
+        return (found,)
 
     def save_processor(self, folder: Path) -> None:
         """Save the tokenizer."""
