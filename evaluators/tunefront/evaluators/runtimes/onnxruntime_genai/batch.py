@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,36 +25,49 @@ GREEDY = {
 """Search options for the most likely token, whatever the model's own defaults are."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting:
-    """A request that has not started.
+@dataclass(slots=True, kw_only=True)
+class Row:
+    """A request and its tokens so far.
 
     Attributes:
         number: Its number.
         request: The request.
+        tokens: Generated tokens.
     """
 
     number: int
     request: GenerationRequest
+    tokens: list[int] = field(default_factory=list)
+
+    @property
+    def read(self) -> tuple[int, ...]:
+        """Tokens that come before the next one."""
+        return (*self.request.prompt, *self.tokens)
+
+    @property
+    def left(self) -> int:
+        """Number of tokens that are still to be generated, without a stop token."""
+        return self.request.new_tokens - len(self.tokens)
 
 
 class Batch:
     """Requests that are decoded together; rows that have ended stay until the last one has.
 
+    The library ends a row at an end token and has no option against that. It is opened with an end
+    token that models hardly generate. If a row generates it, all rows start again, with what they
+    have generated as part of their prompts: one step takes longer, and the tokens are the same.
+
     Args:
         model: The library's model.
         rows: The requests, at least one.
+        end_token: The end token that the model was opened with.
     """
 
-    def __init__(self, model: Any, rows: Sequence[Waiting]) -> None:
-        import onnxruntime_genai as library
-
-        self._rows = {place: row for place, row in enumerate(rows)}
-        self._left = {place: row.request.new_tokens for place, row in enumerate(rows)}
-        params = library.GeneratorParams(model)
-        params.set_search_options(**GREEDY, batch_size=len(rows), max_length=longest(rows))
-        self._generator: Any = library.Generator(model, params)
-        self._prompts: Any = _padded([row.request.prompt for row in rows])
+    def __init__(self, model: Any, rows: Sequence[Row], end_token: int) -> None:
+        self._model = model
+        self._end_token = end_token
+        self._rows = dict(enumerate(rows))
+        self._generator: Any = None
 
     @property
     def numbers(self) -> list[int]:
@@ -63,32 +76,42 @@ class Batch:
 
     def step(self) -> list[TokenEvent]:
         """Generate one token of every request in progress; the first step reads the prompts."""
-        if self._prompts is not None:
-            self._generator.append_tokens(self._prompts)
-            self._prompts = None
+        if self._generator is None:
+            self._start()
         self._generator.generate_next_token()
         tokens = self._generator.get_next_tokens()
         now = time.perf_counter()
-        return [self._event(place, int(tokens[place]), now) for place in list(self._rows)]
+        events = [self._event(place, int(tokens[place]), now) for place in list(self._rows)]
+        if any(row.tokens[-1] == self._end_token for row in self._rows.values()):
+            self._generator = None
+        return events
 
     def remove(self, number: int) -> None:
         """End a request; its row is computed until the batch has ended."""
         self._rows = {place: row for place, row in self._rows.items() if row.number != number}
 
+    def _start(self) -> None:
+        import onnxruntime_genai as library
+
+        rows = list(self._rows.values())
+        self._rows = dict(enumerate(rows))
+        params = library.GeneratorParams(self._model)
+        params.set_search_options(**GREEDY, batch_size=len(rows), max_length=longest(rows))
+        self._generator = library.Generator(self._model, params)
+        self._generator.append_tokens(_padded([row.read for row in rows]))
+
     def _event(self, place: int, token: int, now: float) -> TokenEvent:
         row = self._rows[place]
-        self._left[place] -= 1
-        end = self._left[place] == 0 or token in row.request.stop
+        row.tokens.append(token)
+        end = row.left == 0 or token in row.request.stop
         if end:
             del self._rows[place]
         return TokenEvent(request=row.number, tokens=(token,), arrival_s=now, end=end)
 
 
-def longest(rows: Sequence[Waiting]) -> int:
+def longest(rows: Sequence[Row]) -> int:
     """Return the length of the KV cache that a batch needs, in tokens of one row."""
-    return max(len(row.request.prompt) for row in rows) + max(
-        row.request.new_tokens for row in rows
-    )
+    return max(len(row.read) for row in rows) + max(row.left for row in rows)
 
 
 def _padded(prompts: Sequence[Sequence[int]]) -> Any:

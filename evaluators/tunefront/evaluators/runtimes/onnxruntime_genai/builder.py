@@ -4,6 +4,7 @@ Its Python functions take prepared options that change between versions; its com
 its documentation describes.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from tunefront.spaces.errors import FailureCause
 
 from .telemetry import VARIABLE
 
-EIGHT_BIT_GROUP = 32
+DEFAULT_GROUP = 32
 """Weights that share a scale at 8 bits, the builder's default."""
 ACCURACY_LEVELS: Mapping[str, int] = {"rtn": 1, "dynamic": 4}
 """`accuracy_level` by quantization method: 1 keeps activations in fp32, 4 quantizes them to int8.
@@ -43,8 +44,8 @@ def build_graph(checkpoint: Path, wanted: NumberFormat, folder: Path) -> None:
     check_sizes(checkpoint)
     with tempfile.TemporaryDirectory(prefix="tunefront-") as scratch:
         command = [sys.executable, "-P", "-m", "onnxruntime_genai.models.builder"]
-        command += ["-i", str(checkpoint), "-o", str(folder), "-e", "cpu", "-c", scratch]
-        command += ["-p", "fp32" if not wanted.quantized else f"int{wanted.bits}"]
+        command += [f"--input={checkpoint}", f"--output={folder}", f"--cache_dir={scratch}"]
+        command += ["--execution_provider=cpu", f"--precision={_precision(wanted)}"]
         command += ["--extra_options", "hf_token=false", *_quantization(wanted)]
         done = subprocess.run(
             command, env=_environment(scratch), capture_output=True, text=True, check=False
@@ -54,7 +55,7 @@ def build_graph(checkpoint: Path, wanted: NumberFormat, folder: Path) -> None:
 
 
 def check_sizes(checkpoint: Path) -> None:
-    """Check that the builder can tell the output layer from the others.
+    """Check that the builder can distinguish the output layer from the others.
 
     It takes every linear layer with as many outputs as the vocabulary has tokens for the output
     layer, and the last one wins (onnxruntime-genai 0.18): the model would compute nonsense.
@@ -62,8 +63,6 @@ def check_sizes(checkpoint: Path) -> None:
     Raises:
         EvaluationError: If another layer has that size (cause "unsupported").
     """
-    import json
-
     from safetensors import safe_open
 
     config = json.loads((checkpoint / "config.json").read_text())
@@ -86,10 +85,14 @@ def _vocabulary(name: str) -> bool:
     return "embed" in name or "lm_head" in name or "wte" in name
 
 
+def _precision(wanted: NumberFormat) -> str:
+    return f"int{wanted.bits}" if wanted.quantized else wanted.precision
+
+
 def _quantization(wanted: NumberFormat) -> Sequence[str]:
     if not wanted.quantized:
         return ()
-    group = wanted.group_size if wanted.bits < 8 else EIGHT_BIT_GROUP
+    group = wanted.group_size if wanted.bits < 8 else DEFAULT_GROUP
     return (f"block_size={group}", f"accuracy_level={ACCURACY_LEVELS[wanted.method]}")
 
 

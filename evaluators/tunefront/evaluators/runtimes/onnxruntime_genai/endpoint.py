@@ -1,10 +1,9 @@
 """An open model of ONNX Runtime GenAI, which generates text in static batches."""
 
-import json
 import os
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,28 +18,12 @@ from tunefront.evaluators.interfaces.generation import (
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.spaces import EvaluationError
 
-from .batch import GREEDY, PADDING, Batch, Waiting, longest
+from .batch import GREEDY, Batch, Row, longest
 from .graph import GenAiGraph
-from .telemetry import without_telemetry
+from .model import model_config, open_model
 
-CONFIG_FILE = "genai_config.json"
 SCORED_TOGETHER = 128
 """Tokens whose scores are computed in one step: 25 MB with a vocabulary of 50,000 tokens."""
-
-
-def overlay_of(threads: int) -> dict[str, object]:
-    """Return what replaces parts of `genai_config.json` when a model is opened.
-
-    No token ends a response: the number of tokens, or the request's `stop`, does.
-    """
-    options = {"intra_op_num_threads": threads}
-    return {
-        "model": {
-            "decoder": {"session_options": options},
-            "eos_token_id": [],
-            "pad_token_id": PADDING,
-        }
-    }
 
 
 class OnnxGenAiEndpoint(GenerationEndpoint):
@@ -57,23 +40,22 @@ class OnnxGenAiEndpoint(GenerationEndpoint):
         threads: Number of threads per operator.
         max_batch: Largest number of requests in a batch.
         pads: Whether prompts of different lengths can share a batch.
+        end_token: The token that ends a row; see `Batch`.
     """
 
-    def __init__(self, folder: Path, *, threads: int, max_batch: int, pads: bool) -> None:
-        without_telemetry()
-        import onnxruntime_genai as library
-
+    def __init__(
+        self, folder: Path, *, threads: int, max_batch: int, pads: bool, end_token: int
+    ) -> None:
         self._folder = folder
         self._max_batch = max_batch
         self._pads = pads
-        known: Mapping[str, Any] = json.loads((folder / CONFIG_FILE).read_text())["model"]
+        self._end_token = end_token
+        known = model_config(folder)
         self._context, self._vocabulary = known["context_length"], known["vocab_size"]
-        config = library.Config(str(folder))
-        config.overlay(json.dumps(overlay_of(threads)))
         before = _threads()
-        self._model: Any = library.Model(config)
+        self._model: Any = open_model(folder, end_token, threads)
         self._threads = 1 + _threads() - before
-        self._waiting: deque[Waiting] = deque()
+        self._waiting: deque[Row] = deque()
         self._batch: Batch | None = None
         self._ended: list[TokenEvent] = []
         self._number = 0
@@ -87,7 +69,7 @@ class OnnxGenAiEndpoint(GenerationEndpoint):
         """
         self._check(request.prompt, len(request.prompt) + request.new_tokens)
         self._number += 1
-        self._waiting.append(Waiting(number=self._number, request=request))
+        self._waiting.append(Row(number=self._number, request=request))
         return self._number
 
     def poll(self, timeout_s: float) -> Sequence[TokenEvent]:
@@ -102,11 +84,11 @@ class OnnxGenAiEndpoint(GenerationEndpoint):
         if self._batch is None and not self._waiting:
             time.sleep(timeout_s)
             return ()
-        rows: list[Waiting] = []
+        rows: list[Row] = []
         try:
             if self._batch is None:
                 rows = self._next_rows()
-                self._batch = Batch(self._model, rows)
+                self._batch = Batch(self._model, rows, self._end_token)
             events = self._batch.step()
         except RuntimeError as error:
             return self._failed(error, rows)
@@ -182,7 +164,7 @@ class OnnxGenAiEndpoint(GenerationEndpoint):
                 cause="unsupported",
             )
 
-    def _next_rows(self) -> list[Waiting]:
+    def _next_rows(self) -> list[Row]:
         """Take the requests of the next batch from the queue, in their order."""
         rows = [self._waiting.popleft()]
         while self._waiting and len(rows) < self._max_batch:
@@ -193,7 +175,7 @@ class OnnxGenAiEndpoint(GenerationEndpoint):
             rows.append(self._waiting.popleft())
         return rows
 
-    def _failed(self, error: RuntimeError, rows: Sequence[Waiting]) -> list[TokenEvent]:
+    def _failed(self, error: RuntimeError, rows: Sequence[Row]) -> list[TokenEvent]:
         """Return the events of a step that failed: its requests have ended."""
         text = str(error)
         numbers = self._batch.numbers if self._batch is not None else [row.number for row in rows]
@@ -210,7 +192,7 @@ class OnnxGenAiEndpoint(GenerationEndpoint):
 def _threads() -> int:
     """Return the number of threads of this process.
 
-    The library does not tell how many threads its session has; it starts all but one when it is
-    opened.
+    The library does not report how many threads its session has. It starts all but one of them when
+    the model is opened.
     """
     return len(os.listdir("/proc/self/task"))

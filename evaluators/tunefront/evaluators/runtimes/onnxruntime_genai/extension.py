@@ -2,7 +2,7 @@
 
 from tunefront.spaces import Extension, Requirement
 
-_NO_TELEMETRY = "tunefront.evaluators.runtimes.onnxruntime_genai.telemetry:without_telemetry"
+_NO_TELEMETRY = "tunefront.evaluators.runtimes.onnxruntime_genai.telemetry:disable_telemetry"
 _EXTRA = "onnxruntime-genai"
 
 EXTENSION = Extension(
@@ -20,7 +20,6 @@ EXTENSION = Extension(
     requires=(
         Requirement(distribution="onnxruntime-genai", extra=_EXTRA),
         Requirement(distribution="onnx", extra=_EXTRA),
-        Requirement(distribution="onnx-ir", extra=_EXTRA),
         Requirement(distribution="transformers", extra=_EXTRA),
     ),
     interfaces=frozenset({"generation"}),

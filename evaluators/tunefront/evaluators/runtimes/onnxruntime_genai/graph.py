@@ -94,9 +94,7 @@ class GenAiGraph:
             array = self._array(tensor)
             if array.dtype.kind == "f":
                 zeros = int((array == 0).sum())
-                parts.append(
-                    WeightStatistics(count=array.size, bits=array.nbytes * 8, zeros=zeros)
-                )
+                parts.append(WeightStatistics(count=array.size, bits=array.nbytes * 8, zeros=zeros))
         return total(parts)
 
     def _packed_statistics(self, tensor: Any, bits: int) -> WeightStatistics:
@@ -130,7 +128,7 @@ class GenAiGraph:
             yield from (node.input[place] for place in places if place < len(node.input))
 
     def _array(self, tensor: Any) -> Any:
-        """Return the numbers of an initializer, from the file beside the graph if they are there."""
+        """Return the numbers of an initializer, which can be in the file next to the graph."""
         from onnx import TensorProto, numpy_helper
 
         own = TensorProto()

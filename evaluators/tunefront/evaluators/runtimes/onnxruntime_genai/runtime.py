@@ -1,6 +1,5 @@
 """ONNX Runtime GenAI on the CPU: graphs of its model builder, fp32 or with 8- or 4-bit weights."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,12 +10,13 @@ from tunefront.spaces import Configuration
 
 from .batch import GREEDY
 from .builder import build_graph
-from .endpoint import OnnxGenAiEndpoint, overlay_of
+from .endpoint import OnnxGenAiEndpoint
 from .graph import GenAiGraph
+from .model import model_config, overlay_of
 from .telemetry import VARIABLE
 
-PADS = "pads"
-"""Setting of a build: whether prompts of different lengths can share a batch."""
+PADS, END_TOKEN = "pads", "end_token"
+"""Settings of a build: whether prompts of different lengths can share a batch; see `Batch`."""
 
 
 class OnnxRuntimeGenAi(Runtime):
@@ -33,7 +33,9 @@ class OnnxRuntimeGenAi(Runtime):
     ) -> Mapping[str, object]:
         """Run the library's model builder on the checkpoint."""
         build_graph(source.checkpoint(), NumberFormat.of(configuration), folder)
-        return {PADS: GenAiGraph(folder).pads()}
+        # The last token of a vocabulary is unused, or the rarest of a byte-pair vocabulary.
+        last = int(model_config(folder)["vocab_size"]) - 1
+        return {PADS: GenAiGraph(folder).pads(), END_TOKEN: last}
 
     def open(self, built: Built, configuration: Configuration) -> GenerationEndpoint:
         """Open the graph."""
@@ -42,13 +44,20 @@ class OnnxRuntimeGenAi(Runtime):
             threads=configuration.integer("threads"),
             max_batch=configuration.integer("max_batch"),
             pads=bool(built.settings[PADS]),
+            end_token=_end_token(built),
         )
 
     def deployment(self, built: Built, configuration: Configuration) -> Deployment:
         """Return a script that needs onnxruntime-genai and numpy only."""
-        overlay = json.dumps(overlay_of(configuration.integer("threads")))
+        overlay = overlay_of(_end_token(built), configuration.integer("threads"))
         script = _SCRIPT.format(overlay=overlay, greedy=GREEDY, variable=VARIABLE)
         return Deployment(script=script, requirements=("onnxruntime-genai",))
+
+
+def _end_token(built: Built) -> int:
+    found = built.settings[END_TOKEN]
+    assert isinstance(found, int)
+    return found
 
 
 _SCRIPT = '''\
@@ -63,26 +72,32 @@ import numpy as np
 import onnxruntime_genai
 
 HERE = pathlib.Path(__file__).parent
-OVERLAY = """{overlay}"""
+OVERLAY = {overlay}
 GREEDY = {greedy}
 
 
 def load():
     """The model, on as many threads as it was measured with."""
     config = onnxruntime_genai.Config(str(HERE))
-    config.overlay(OVERLAY)
+    config.overlay(json.dumps(OVERLAY))
     return onnxruntime_genai.Model(config)
 
 
 def stream(model, prompt, new_tokens):
-    """Token ids in, token ids out, one by one."""
-    params = onnxruntime_genai.GeneratorParams(model)
-    params.set_search_options(**GREEDY, max_length=len(prompt) + new_tokens)
-    generator = onnxruntime_genai.Generator(model, params)
-    generator.append_tokens(np.array(prompt, dtype=np.int32))
-    for _ in range(new_tokens):
+    """Token ids in, token ids out, one by one; no token ends the response."""
+    tokens = []
+    generator = None
+    while len(tokens) < new_tokens:
+        if generator is None:
+            params = onnxruntime_genai.GeneratorParams(model)
+            params.set_search_options(**GREEDY, max_length=len(prompt) + new_tokens)
+            generator = onnxruntime_genai.Generator(model, params)
+            generator.append_tokens(np.array([*prompt, *tokens], dtype=np.int32))
         generator.generate_next_token()
-        yield int(generator.get_next_tokens()[0])
+        tokens.append(int(generator.get_next_tokens()[0]))
+        if tokens[-1] == OVERLAY["model"]["eos_token_id"]:  # the library has ended the response
+            generator = None
+        yield tokens[-1]
 
 
 def run(model, prompt, new_tokens):

@@ -5,7 +5,7 @@ import os
 VARIABLE = "ORT_DISABLE_TELEMETRY"
 
 
-def without_telemetry() -> None:
+def disable_telemetry() -> None:
     """Switch off the telemetry of both libraries; call it before either is imported.
 
     Otherwise they write an identifier of the device to the user's cache folder and send events
