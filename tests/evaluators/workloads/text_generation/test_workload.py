@@ -71,6 +71,7 @@ def test_requests_of_the_data_have_its_lengths(workload: TextGeneration) -> None
     made = workload.requests(1, len(QUESTIONS))
     assert sorted(len(one.prompt) for one in made) == sorted(len(q.split()) for q in QUESTIONS)
     assert workload.load() == Load(concurrency=2)
+    assert workload.metrics_left_out() == {}
     (note,) = workload.notes()
     assert note == "prompts have 3 to 6 tokens; the model's context holds 64"
 
@@ -154,6 +155,8 @@ def test_without_answers_the_reference_is_what_is_expected(
     spec = replace(chat_spec, data=str(tmp_path / "plain.txt"), columns={"prompt": "text"})
     workload = TextGeneration(spec)
     assert [m.name for m in workload.metrics] == ["perplexity", "kl_divergence", "token_agreement"]
+    reason = "the data has no column 'answer' to compare responses with"
+    assert workload.metrics_left_out() == {"exact_match": reason}
     found = workload.quality(reference, None)
     assert "exact_match" not in found.metrics
     for one in workload.samples(reference, found):

