@@ -28,8 +28,10 @@ from tunefront.spaces import (
 
 from .runtimes.inductor.extension import EXTENSION as _INDUCTOR
 from .runtimes.onnxruntime.extension import EXTENSION as _ONNXRUNTIME
+from .runtimes.onnxruntime_genai.extension import EXTENSION as _ONNXRUNTIME_GENAI
 from .runtimes.openvino.extension import EXTENSION as _OPENVINO
 from .runtimes.torch.extension import EXTENSION as _TORCH
+from .runtimes.transformers.extension import EXTENSION as _TRANSFORMERS
 from .techniques.extension import EXTENSIONS as _TECHNIQUES
 from .workloads.extension import EXTENSIONS as _WORKLOADS
 
@@ -42,7 +44,9 @@ BUILTIN: tuple[Extension, ...] = (
     *_TECHNIQUES,
     _TORCH,
     _INDUCTOR,
+    _TRANSFORMERS,
     _ONNXRUNTIME,
+    _ONNXRUNTIME_GENAI,
     _OPENVINO,
 )
 """The built-in extensions; add one as one line here."""
