@@ -29,6 +29,7 @@ from tunefront.spaces import (
 from .runtimes.inductor.extension import EXTENSION as _INDUCTOR
 from .runtimes.onnxruntime.extension import EXTENSION as _ONNXRUNTIME
 from .runtimes.openvino.extension import EXTENSION as _OPENVINO
+from .runtimes.openvino_genai.extension import EXTENSION as _OPENVINO_GENAI
 from .runtimes.torch.extension import EXTENSION as _TORCH
 from .techniques.extension import EXTENSIONS as _TECHNIQUES
 from .workloads.extension import EXTENSIONS as _WORKLOADS
@@ -44,6 +45,7 @@ BUILTIN: tuple[Extension, ...] = (
     _INDUCTOR,
     _ONNXRUNTIME,
     _OPENVINO,
+    _OPENVINO_GENAI,
 )
 """The built-in extensions; add one as one line here."""
 

@@ -23,6 +23,7 @@ LIBRARIES = (
     "onnxruntime",
     "onnxscript",
     "openvino",
+    "openvino-genai",
     "nncf",
     "tokenizers",
     "numpy",
