@@ -178,7 +178,7 @@ class CounterEndpoint(GenerationEndpoint):
         return [_event(json.loads(line), now) for line in lines]
 
     def cancel(self, request: int) -> None:
-        """Do nothing: the engine's requests are short."""
+        """Do nothing: the engine's requests are short and end by themselves."""
 
     def facts(self) -> Facts:
         """Ask the engine what it is."""
