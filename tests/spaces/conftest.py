@@ -27,7 +27,17 @@ SERVER = Hardware(
     gpus=(Gpu(name="Made-up GPU", memory_mb=81_920, capability=(9, 0)),),
     libraries={
         name: "1.0"
-        for name in ("torch", "torchao", "onnx", "onnxscript", "onnxruntime", "openvino", "nncf")
+        for name in (
+            "torch",
+            "torchao",
+            "transformers",
+            "onnx",
+            "onnxscript",
+            "onnxruntime",
+            "onnxruntime-genai",
+            "openvino",
+            "nncf",
+        )
     },
 )
 

@@ -25,6 +25,10 @@ OPENVINO: Formats = {
     "bf16": ("none", "w8 rtn", "w4 rtn", "w8 static"),
 }
 WITHOUT_VNNI = tuple(word for word in STATIC if word != "w8 dynamic")
+ENGINES: dict[str, Formats] = {
+    "onnxruntime-genai": {"fp32": ("none", "w8 dynamic", "w8 rtn", "w4 dynamic", "w4 rtn")},
+}
+"""Runtimes that generate text, with the same formats on every processor."""
 EXPECTED: dict[str, dict[str, Formats]] = {
     "avx2": {
         "torch": {"fp32": FOUR},
@@ -85,7 +89,7 @@ def refusals(
 @pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("processor", PROCESSORS)
 def test_a_runtime_supports_these_formats(processor: str, runtime: str) -> None:
-    formats = EXPECTED[processor][runtime]
+    formats = {**EXPECTED[processor], **ENGINES}[runtime]
     expected = {(precision, word) for precision, words in formats.items() for word in words}
     found = refusals(runtime, hardware_with(processor))
     assert {claim for claim, reason in found.items() if reason is None} == expected

@@ -28,6 +28,7 @@ from tunefront.spaces import (
 
 from .runtimes.inductor.extension import EXTENSION as _INDUCTOR
 from .runtimes.onnxruntime.extension import EXTENSION as _ONNXRUNTIME
+from .runtimes.onnxruntime_genai.extension import EXTENSION as _ONNXRUNTIME_GENAI
 from .runtimes.openvino.extension import EXTENSION as _OPENVINO
 from .runtimes.openvino_genai.extension import EXTENSION as _OPENVINO_GENAI
 from .runtimes.torch.extension import EXTENSION as _TORCH
@@ -44,6 +45,7 @@ BUILTIN: tuple[Extension, ...] = (
     _TORCH,
     _INDUCTOR,
     _ONNXRUNTIME,
+    _ONNXRUNTIME_GENAI,
     _OPENVINO,
     _OPENVINO_GENAI,
 )

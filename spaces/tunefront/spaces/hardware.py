@@ -21,6 +21,7 @@ LIBRARIES = (
     "transformers",
     "onnx",
     "onnxruntime",
+    "onnxruntime-genai",
     "onnxscript",
     "openvino",
     "openvino-genai",

@@ -81,7 +81,7 @@ def small_setting(
             pytest.param(
                 (name, "small_setting"), marks=[pytest.mark.soak] if name == "inductor" else []
             )
-            for name in builtin_catalog().names("runtime")
+            for name in builtin_catalog().runtimes("custom")
         ),
     ],
     ids="-".join,

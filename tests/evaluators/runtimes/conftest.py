@@ -27,7 +27,7 @@ INPUTS = (
 )
 MakeSource = Callable[[], Source]
 CATALOG = builtin_catalog()
-RUNTIME_OF = {name: runtime_of(CATALOG, name) for name in CATALOG.names("runtime")}
+RUNTIME_OF = {name: runtime_of(CATALOG, name) for name in CATALOG.runtimes("custom")}
 
 
 def configuration_of(

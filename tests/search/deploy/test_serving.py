@@ -51,7 +51,7 @@ def written(runtime: str, **versions: str) -> dict[str, Any]:
     return {name: [rest for word, rest in found if word == name] for name, _ in found}
 
 
-@pytest.mark.parametrize("runtime", builtin_catalog().names("runtime"))
+@pytest.mark.parametrize("runtime", builtin_catalog().runtimes("custom"))
 def test_versions_are_exact_and_the_user_is_not_root(runtime: str) -> None:
     found = written(runtime)
     known = {"FROM", "RUN", "ENV", "WORKDIR", "COPY", "USER", "EXPOSE", "HEALTHCHECK", "CMD"}

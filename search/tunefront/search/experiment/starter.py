@@ -69,7 +69,7 @@ def write_starter(path: Path, *, task: str, model: str, data: str) -> None:
 def _text(task: str, model: str, data: str) -> str:
     hardware = detect_hardware()
     catalog = builtin_catalog()
-    choices = _on_gpu(catalog, hardware) or _on_processor(catalog, hardware)
+    choices = _on_gpu(catalog, hardware) or _on_processor(catalog, hardware, task)
     return f"""\
 # Workload, search space, objectives and limits. `tunefront run FILE --dry-run` prints the plan;
 # `tunefront doctor --choices` lists every choice.
@@ -104,8 +104,8 @@ class _Choices:
     memory: str
 
 
-def _on_processor(catalog: Catalog, hardware: Hardware) -> _Choices:
-    installed = [name for name in catalog.names("runtime") if not catalog.missing(name, hardware)]
+def _on_processor(catalog: Catalog, hardware: Hardware, task: str) -> _Choices:
+    installed = [name for name in catalog.runtimes(task) if not catalog.missing(name, hardware)]
     formats = _format_lines(catalog, hardware, installed, _OFFERED, "cpu")
     threads = [n for n in (1, 2, 4, 8, 16, 32) if n <= hardware.leasable_cores]
     lines = [f"  runtime: [{', '.join(installed)}]", *formats]

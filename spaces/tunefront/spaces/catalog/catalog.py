@@ -86,6 +86,12 @@ class Catalog:
         """Return the names of the extensions that implement a contract, in order."""
         return tuple(name for provided, name in self._provided if provided == contract)
 
+    def runtimes(self, task: str) -> tuple[str, ...]:
+        """Return the names of the runtimes that have an interface of a task, in order."""
+        needed = self.extension(task).interfaces
+        names = self.names("runtime")
+        return tuple(name for name in names if needed & self.extension(name).interfaces)
+
     def provided(self, contract: str, name: str) -> object:
         """Import and return the implementation of a contract (`runtime`) by name (`torch`).
 
