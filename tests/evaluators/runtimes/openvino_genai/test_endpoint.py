@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from tests.evaluators.runtimes.onnxruntime_genai.conftest import CONTEXT, VOCABULARY
@@ -34,7 +34,8 @@ def greedy(checkpoint: Path) -> list[tuple[int, ...]]:
     import torch
     from transformers import LlamaForCausalLM
 
-    model = LlamaForCausalLM.from_pretrained(checkpoint).eval()
+    model: Any = LlamaForCausalLM.from_pretrained(checkpoint)
+    model.eval()
 
     def response(prompt: Sequence[int]) -> tuple[int, ...]:
         ids = list(prompt)

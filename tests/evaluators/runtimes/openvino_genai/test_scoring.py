@@ -29,7 +29,8 @@ def expected(checkpoint: Path) -> Array:
     import torch
     from transformers import LlamaForCausalLM
 
-    model = LlamaForCausalLM.from_pretrained(checkpoint).eval()
+    model: Any = LlamaForCausalLM.from_pretrained(checkpoint)
+    model.eval()
     with torch.no_grad():
         found: Array = model(torch.tensor([TOKENS])).logits[0, :-1].numpy()
     return found
@@ -42,7 +43,8 @@ def difference(found: Array, expected: Array) -> float:
 
 def test_scores_are_those_of_transformers(engine: ChoicesCase, expected: Array) -> None:
     found = scores(engine)
-    assert (found.dtype, found.shape) == (np.float32, (len(TOKENS) - 1, VOCABULARY))
+    assert found.dtype == np.float32
+    assert found.shape == (len(TOKENS) - 1, VOCABULARY)
     assert difference(found, expected) < 1e-5
 
 
@@ -134,7 +136,7 @@ def test_a_window_of_earlier_tokens_is_refused(lm_folder: Path, tmp_path: Path) 
     torch.manual_seed(0)
     MistralForCausalLM(config).save_pretrained(tmp_path / "model")
     with pytest.raises(EvaluationError) as raised:
-        conversion.convert(tmp_path / "model", tmp_path)
+        conversion.convert_checkpoint(tmp_path / "model", tmp_path)
     assert str(raised.value) == (
         "openvino-genai: layer 0 has a DynamicSlidingWindowLayer, but only models whose layers "
         "attend to all earlier tokens can be converted; use another runtime"
@@ -164,7 +166,7 @@ def test_a_model_that_can_t_be_traced_is_unsupported(
 
     monkeypatch.setattr(conversion, "_traced", broken)
     with pytest.raises(EvaluationError, match="openvino-genai: not traceable") as raised:
-        conversion.convert(checkpoint, tmp_path)
+        conversion.convert_checkpoint(checkpoint, tmp_path)
     assert raised.value.cause == "unsupported"
 
 

@@ -6,6 +6,7 @@ and `position_ids` `(batch, tokens)`, `attention_mask` `(batch, past and tokens)
 """
 
 import warnings
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from tunefront.evaluators.statistics.arrays import Array
 from tunefront.spaces import EvaluationError
 
 from .limits import limits_of
-from .scoring import GRAPH_FILE, PagedModel
+from .scoring import STATEFUL_GRAPH, PagedModel
 
 CHECKED_TOKENS = 32
 """Tokens whose scores by the graph are compared with the model's."""
@@ -31,7 +32,7 @@ _Pair = tuple[torch.Tensor, torch.Tensor]
 _IDS = ("input_ids", "attention_mask", "position_ids")
 
 
-def convert(checkpoint: Path, folder: Path) -> None:
+def convert_checkpoint(checkpoint: Path, folder: Path) -> None:
     """Convert a checkpoint to an fp32 graph in a folder.
 
     Raises:
@@ -47,7 +48,7 @@ def convert(checkpoint: Path, folder: Path) -> None:
         raise
     except Exception as error:  # torch.export and OpenVINO raise many types; all: not convertible
         raise EvaluationError(f"openvino-genai: {error}", cause="unsupported") from error
-    save_graph(graph, folder / GRAPH_FILE, half=False)
+    save_graph(graph, folder / STATEFUL_GRAPH, half=False)
     _check(model, folder)
 
 
@@ -76,7 +77,8 @@ def _first_past(model: Any) -> list[_Pair]:
     from transformers.cache_utils import DynamicLayer
 
     with torch.no_grad():
-        cache = model(torch.zeros(2, 2, dtype=torch.int64), use_cache=True).past_key_values
+        output = model(torch.zeros(2, 2, dtype=torch.int64), use_cache=True)
+    cache = output.cache if hasattr(output, "cache") else output.past_key_values
     for number, layer in enumerate(cache.layers):
         if type(layer) is not DynamicLayer:
             raise EvaluationError(
@@ -93,6 +95,9 @@ class _Step(torch.nn.Module):
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
+        # The name since transformers 5.24; the old one is deprecated.
+        known = signature(model.forward).parameters
+        self.cache_argument = "cache" if "cache" in known else "past_key_values"
 
     def forward(
         self,
@@ -113,8 +118,8 @@ class _Step(torch.nn.Module):
             input_ids=input_ids,
             attention_mask=seen,
             position_ids=position_ids,
-            past_key_values=cache,
             use_cache=True,
+            **{self.cache_argument: cache},
         )
         return output.logits, [(one.keys, one.values) for one in cache.layers]
 
@@ -224,7 +229,7 @@ def _check(model: Any, folder: Path) -> None:
     with torch.no_grad():
         expected: Array = model(torch.from_numpy(tokens)[None]).logits[0].numpy()
     exact = {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32"}
-    paged = PagedModel(folder / GRAPH_FILE, exact)
+    paged = PagedModel(folder / STATEFUL_GRAPH, exact)
     found = np.concatenate(list(paged.logits(tokens.tolist())))
     share = float(np.abs(found - expected).max() / np.abs(expected).max())
     if not share <= LARGEST_DIFFERENCE:

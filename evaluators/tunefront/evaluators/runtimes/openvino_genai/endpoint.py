@@ -25,7 +25,7 @@ from tunefront.evaluators.statistics.arrays import Array
 from tunefront.spaces import NOT_QUANTIZED, EvaluationError
 
 from .limits import ModelLimits
-from .scoring import GRAPH_FILE, OneLayer, PagedModel
+from .scoring import STATEFUL_GRAPH, OneLayer, PagedModel
 
 _PRECISIONS = {"f32": "fp32", "bf16": "bf16", "f16": "fp16"}
 _KV_BITS = {"u8": 8, "i8": 8, "u4": 4, "i4": 4}
@@ -60,7 +60,7 @@ class OpenVinoGenAiEndpoint(GenerationEndpoint):
         without_telemetry()
         import openvino_genai
 
-        self._path = folder / GRAPH_FILE
+        self._path = folder / STATEFUL_GRAPH
         self._settings = settings
         scheduler: Any = openvino_genai.SchedulerConfig()
         scheduler.max_num_batched_tokens = settings.max_tokens
@@ -210,7 +210,7 @@ class OpenVinoGenAiEndpoint(GenerationEndpoint):
 
 
 def _failed(status: str) -> bool:
-    """Return whether a status says that a request was given up, for example for lack of memory."""
+    """Return whether a status means that a request was given up, for example for lack of memory."""
     return status not in ("RUNNING", "FINISHED")
 
 

@@ -18,7 +18,7 @@ from tunefront.spaces import Configuration, EvaluationError
 
 from .endpoint import EngineSettings, OpenVinoGenAiEndpoint
 from .limits import ModelLimits, limits_of
-from .scoring import GRAPH_FILE
+from .scoring import STATEFUL_GRAPH
 
 _KV_FORMATS = {8: "u8", 4: "u4"}
 """Value of the option `KV_CACHE_PRECISION` by value of the choice `kv_cache_bits`, below 16."""
@@ -40,18 +40,20 @@ class OpenVinoGenAi(Runtime):
         without_telemetry()
         import openvino
 
-        from .conversion import convert
+        from .conversion import convert_checkpoint
 
         checkpoint = source.checkpoint()
-        shared = source.shared("openvino-genai", lambda folder: convert(checkpoint, folder))
+        shared = source.shared(
+            "openvino-genai", lambda folder: convert_checkpoint(checkpoint, folder)
+        )
         wanted = NumberFormat.of(configuration)
         try:
-            graph = quantized(openvino.Core().read_model(shared / GRAPH_FILE), source, wanted)
+            graph = quantized(openvino.Core().read_model(shared / STATEFUL_GRAPH), source, wanted)
             if wanted.precision == "bf16":
                 guard_gated_mlp(graph)
         except Exception as error:  # both tools raise many types; all mean: not convertible
             raise EvaluationError(f"openvino-genai: {error}", cause="unsupported") from error
-        save_graph(graph, folder / GRAPH_FILE, half=wanted.precision == "bf16")
+        save_graph(graph, folder / STATEFUL_GRAPH, half=wanted.precision == "bf16")
         return {"options": _options(configuration), "limits": asdict(limits_of(checkpoint))}
 
     def open(self, built: Built, configuration: Configuration) -> OpenVinoGenAiEndpoint:

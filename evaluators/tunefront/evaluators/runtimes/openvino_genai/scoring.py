@@ -15,7 +15,7 @@ from tunefront.evaluators.runtimes.openvino.telemetry import without_telemetry
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.spaces import EvaluationError
 
-GRAPH_FILE = "openvino_model.xml"
+STATEFUL_GRAPH = "openvino_model.xml"
 """The name that OpenVINO GenAI expects."""
 Options = Mapping[str, object]
 """Options of the CPU plugin."""
