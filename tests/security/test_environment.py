@@ -44,11 +44,40 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_files_of_ray_are_private_and_those_of_trials_are_not(umask: None, tmp_path: Path) -> None:
+def test_files_of_ray_are_private_and_those_of_trials_are_not(
+    umask: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
     keep_files_private()
     assert mode(tmp_path / "auth_token") == 0o600
     restore_umask()
     assert mode(tmp_path / "result") == 0o644
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_an_earlier_token_of_ray_becomes_private(
+    umask: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: bool
+) -> None:
+    token = tmp_path / ".ray" / "auth_token"
+    token.parent.mkdir()
+    token.write_text("secret")
+    token.chmod(0o644)
+    monkeypatch.setenv("HOME", str(tmp_path / "nowhere" if named else tmp_path))
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(token) if named else "")
+    keep_files_private()
+    assert mode(token) == 0o600
+
+
+def test_a_link_in_place_of_the_token_is_left_alone(
+    umask: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, link = tmp_path / "other", tmp_path / "link"
+    other.write_text("of somewhere else")
+    other.chmod(0o644)
+    link.symlink_to(other)
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(link))
+    keep_files_private()
+    assert mode(other) == 0o644
 
 
 def test_a_worker_of_another_node_keeps_its_mask(

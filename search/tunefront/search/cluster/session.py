@@ -4,8 +4,9 @@ import logging
 import os
 import re
 import socket
+import stat
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +51,14 @@ _SECRET = re.compile(r"AWS_.*|.*_TOKEN|.*_SECRET.*|.*_KEY|.*PASSW.*|MLFLOW_TRACK
 def keep_files_private() -> None:
     """Let only this user read the files of this process and of Ray, its token among them.
 
-    Workers inherit the mask and have to restore it; see `restore_umask`.
+    Workers inherit the mask and have to restore it; see `restore_umask`. A token that an earlier
+    Ray created loses the permissions of others.
     """
     os.environ[UMASK] = f"{os.umask(0o077):o}"
+    with suppress(OSError, RuntimeError):  # no such file, of another user, or no home folder
+        token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+        if stat.S_ISREG(token.lstat().st_mode):
+            token.chmod(0o600)
 
 
 def restore_umask() -> None:

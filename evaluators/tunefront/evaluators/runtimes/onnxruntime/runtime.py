@@ -238,9 +238,12 @@ def _weights(model: Any) -> WeightStatistics:
 
 _SCRIPT = '''\
 """Runs the exported model on its recorded inputs. Needs onnxruntime and numpy, nothing else."""
+import os
 import pathlib
 
 import numpy as np
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime
 
 HERE = pathlib.Path(__file__).parent
