@@ -31,6 +31,7 @@ from .runtimes.onnxruntime.extension import EXTENSION as _ONNXRUNTIME
 from .runtimes.onnxruntime_genai.extension import EXTENSION as _ONNXRUNTIME_GENAI
 from .runtimes.openvino.extension import EXTENSION as _OPENVINO
 from .runtimes.torch.extension import EXTENSION as _TORCH
+from .runtimes.transformers.extension import EXTENSION as _TRANSFORMERS
 from .techniques.extension import EXTENSIONS as _TECHNIQUES
 from .workloads.extension import EXTENSIONS as _WORKLOADS
 
@@ -46,6 +47,7 @@ BUILTIN: tuple[Extension, ...] = (
     _ONNXRUNTIME,
     _ONNXRUNTIME_GENAI,
     _OPENVINO,
+    _TRANSFORMERS,
 )
 """The built-in extensions; add one as one line here."""
 

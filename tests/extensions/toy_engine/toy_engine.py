@@ -22,6 +22,7 @@ from tunefront.evaluators.interfaces.endpoint import Facts
 from tunefront.evaluators.interfaces.generation import (
     GenerationEndpoint,
     GenerationRequest,
+    LoadSpec,
     TokenEvent,
     generate,
 )
@@ -86,13 +87,16 @@ class Counting(GenerationWorkload):
         return Path(self.spec.folder, self.spec.model)
 
     def load(self) -> Load:
-        """Return two requests at a time."""
-        return Load(concurrency=2)
+        """Return the load of the experiment."""
+        return (self.spec.load or LoadSpec()).arrivals()
 
     def requests(self, batch_size: int, count: int) -> list[GenerationRequest]:
         """Return prompts of one to three numbers."""
+        load = self.spec.load or LoadSpec()
         return [
-            GenerationRequest(prompt=tuple(range(n, n + 1 + n % 3)), new_tokens=8)
+            GenerationRequest(
+                prompt=tuple(range(n, n + 1 + n % 3)), new_tokens=load.output_tokens or 8
+            )
             for n in range(count)
         ]
 
@@ -178,7 +182,7 @@ class CounterEndpoint(GenerationEndpoint):
         return [_event(json.loads(line), now) for line in lines]
 
     def cancel(self, request: int) -> None:
-        """Do nothing: the engine's requests are short."""
+        """Do nothing: the engine's requests are short and end by themselves."""
 
     def facts(self) -> Facts:
         """Ask the engine what it is."""

@@ -134,7 +134,10 @@ class Participant:
         for reading in self._readings:
             measurements |= reading.measurements(timing)
         facts = {"load_s": self.load_s, "warmup_s": self.warmup_s, "clock": timing.clock}
-        warnings = tuple(text for reading in self._readings for text in reading.warnings())
+        warnings = (
+            *self.made.interface.warnings(timing, self.target.cores),
+            *(text for reading in self._readings for text in reading.warnings()),
+        )
         state = {name: value for one in self._readings for name, value in one.state().items()}
         self.result = TargetResult(
             timing=timing, measurements=measurements, facts=facts, warnings=warnings, state=state

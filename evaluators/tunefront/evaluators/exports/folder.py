@@ -37,7 +37,6 @@ SERVER = "serve.py"
 CONNECTIONS = "connections.py"
 INPUTS = "inputs.json"
 README = "README.md"
-PROCESSOR = "processor"
 EXTENSIONS = "extensions"
 CONFIGURATION = "configuration.json"
 MANIFEST_FORMAT = 2

@@ -8,10 +8,14 @@ from typing import cast
 
 from tunefront.evaluators.evaluation.built import CANDIDATE_FILE, CandidateRecord
 from tunefront.evaluators.extensions import catalog_of
+from tunefront.evaluators.interfaces.builtin import interface_of
 from tunefront.evaluators.interfaces.endpoint import Endpoint
 from tunefront.evaluators.measures.gpu import runs_on_gpu
 from tunefront.evaluators.runtimes.base import Built, Deployment, Runtime
 from tunefront.spaces import Catalog, Configuration, ExportError, Hardware, SpaceError
+
+PROCESSOR = "processor"
+"""Folder of an export with the tokenizer or image processor."""
 
 
 def runtime_of(catalog: Catalog, name: str) -> Runtime:
@@ -59,7 +63,12 @@ def deployment_of(folder: Path, record: CandidateRecord) -> Deployment:
         raise ExportError(
             f"runtime {record.runtime} can't be exported; export a trial of another runtime"
         )
-    return replace(found, gpu=runs_on_gpu(record.configuration))
+    needed = interface_of(record.interface).script_needs if (folder / PROCESSOR).is_dir() else ()
+    return replace(
+        found,
+        requirements=tuple(dict.fromkeys((*found.requirements, *needed))),
+        gpu=runs_on_gpu(record.configuration),
+    )
 
 
 def missing_gpu(record: CandidateRecord, hardware: Hardware) -> str:

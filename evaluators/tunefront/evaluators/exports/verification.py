@@ -206,15 +206,15 @@ def main(arguments: Sequence[str]) -> int:
 def time_alone(endpoint: Endpoint, made: RequestSet, protocol: Protocol) -> Timing:
     """Warm up, then time blocks until the protocol is satisfied, without interleaving."""
     blocks: list[list[Block]] = []
-    interface, load = made.interface, made.load
+    interface = made.interface
     with no_collection():
-        interface.warm_up(endpoint, made.part(0), load, protocol.seconds)
+        interface.warm_up(endpoint, made.part(0), made.load, protocol.seconds)
         watch = ProcessWatch(endpoint.processes() or ())
         start = time.perf_counter()
         while not blocks or not enough(
             timing_of(made, blocks), time.perf_counter() - start, protocol
         ):
-            part = made.part(len(blocks))
+            part, load = made.part(len(blocks)), made.load_of(len(blocks))
             blocks.append([interface.run_block(endpoint, part, load, protocol.block_s, watch)])
     return timing_of(made, blocks)
 

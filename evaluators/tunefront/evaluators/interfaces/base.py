@@ -69,6 +69,8 @@ class Interface(ABC, Generic[RequestT, ResponseT, EndpointT]):
         name: Its name in extensions and files.
         metrics: The metrics of `measurements`, in the order of their listings.
         sample_script: End of an export's run.py: runs the recorded request and compares.
+        script_needs: Distributions that it needs in an export with a tokenizer, in addition to
+            those of the runtime.
         usage: Python lines that open an export and call it, for its README.
         in_parts: Whether each turn is timed with a part of the requests; otherwise with all.
     """
@@ -76,6 +78,7 @@ class Interface(ABC, Generic[RequestT, ResponseT, EndpointT]):
     name: ClassVar[str]
     metrics: ClassVar[tuple[Metric, ...]]
     sample_script: ClassVar[str]
+    script_needs: ClassVar[tuple[str, ...]] = ()
     usage: ClassVar[str]
     in_parts: ClassVar[bool] = False
 
@@ -117,6 +120,28 @@ class Interface(ABC, Generic[RequestT, ResponseT, EndpointT]):
     @abstractmethod
     def measurements(self, timing: Timing) -> Mapping[str, Measurement]:
         """Return the measurements of `metrics`, from the included turns."""
+
+    def least_requests(self, load: Load) -> int:
+        """Return the fewest requests that a pass under a load must have."""
+        return 1
+
+    def warnings(self, timing: Timing, cores: int) -> Sequence[str]:
+        """Return why the timing may be wrong.
+
+        Args:
+            timing: The timing of a candidate.
+            cores: Cores of each of its replicas.
+        """
+        return ()
+
+    def not_measured(self, slo: Mapping[str, float], output_tokens: int | None) -> dict[str, str]:
+        """Return the metrics that a workload does not measure, each with the reason.
+
+        Args:
+            slo: Limits of single requests by metric; empty without any.
+            output_tokens: Tokens that each response has; None if that is not given.
+        """
+        return {}
 
     @abstractmethod
     def write_sample(self, request: RequestT, response: ResponseT, folder: Path) -> None:

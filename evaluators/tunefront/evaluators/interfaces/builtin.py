@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +44,18 @@ class RequestSet:
         load: When they are sent.
         requests: The requests.
         parts: Number of equal parts of the requests; a turn is timed with one of them.
+        slo: Limits of single requests by metric, which goodput counts.
     """
 
     interface: AnyInterface
     load: Load
     requests: Sequence[Any]
     parts: int = 1
+    slo: Mapping[str, float] = field(default_factory=dict)
+
+    def load_of(self, turn: int) -> Load:
+        """Return the load of a turn: the times of an open loop and the prompts differ by turn."""
+        return replace(self.load, seed=turn)
 
     def part(self, turn: int) -> Sequence[Any]:
         """Return the requests of a turn."""
@@ -63,7 +69,12 @@ class RequestSet:
 
     def write(self, folder: Path) -> None:
         """Write the requests and their load to a folder."""
-        fields = {"interface": self.interface.name, "parts": self.parts, **asdict(self.load)}
+        fields = {
+            "interface": self.interface.name,
+            "parts": self.parts,
+            "slo": dict(self.slo),
+            "load": asdict(self.load),
+        }
         (folder / LOAD_FILE).write_text(json.dumps(fields) + "\n")
         self.interface.write(self.requests, folder)
 
@@ -71,9 +82,14 @@ class RequestSet:
     def read(cls, folder: Path) -> "RequestSet":
         """Read the requests that `write` wrote."""
         fields = json.loads((folder / LOAD_FILE).read_text())
-        interface, parts = interface_of(fields.pop("interface")), fields.pop("parts")
-        requests = interface.read(folder)
-        return cls(interface=interface, load=Load(**fields), requests=requests, parts=parts)
+        interface = interface_of(fields["interface"])
+        return cls(
+            interface=interface,
+            load=Load(**fields["load"]),
+            requests=interface.read(folder),
+            parts=fields["parts"],
+            slo=fields["slo"],
+        )
 
 
 def timing_of(
@@ -95,4 +111,6 @@ def timing_of(
         tokens=counted,
         parts=made.parts,
         threads=threads,
+        open_loop=made.load.open_loop,
+        slo=made.slo,
     )

@@ -66,8 +66,16 @@ def workload_metrics(spec: WorkloadSpec, measures: Sequence[Measure]) -> Mapping
     if has_pipeline(spec):
         own = catalog_for(spec).extension(spec.task).metrics
         return {metric.name: metric for metric in own if metric.kind != "quality"}
-    interface = interface_of(build_workload(spec).interface)
-    return measured_metrics(measures, interface.metrics)
+    interface, without = interface_of(build_workload(spec).interface), metrics_left_out(spec)
+    return measured_metrics(measures, [m for m in interface.metrics if m.name not in without])
+
+
+def metrics_left_out(spec: WorkloadSpec) -> Mapping[str, str]:
+    """Return the metrics of the interface that a workload does not measure, with the reasons."""
+    if has_pipeline(spec):
+        return {}
+    output_tokens = spec.load.output_tokens if spec.load else None
+    return interface_of(build_workload(spec).interface).not_measured(spec.slo, output_tokens)
 
 
 def evaluate(

@@ -73,10 +73,33 @@ def effective_count(groups: Sequence[Floats]) -> int:
     from the analysis of variance (Kish, Survey Sampling, 5.4). Values that do not depend on the
     thing all count; if nothing else varies, each thing counts once.
     """
-    sizes = np.array([len(group) for group in groups])
-    total, count = int(sizes.sum()), len(groups)
+    total, count = sum(map(len, groups)), len(groups)
     if count < 2 or total == count:
         return total
+    between, within, typical = _mean_squares(groups)
+    spread = between + (typical - 1) * within
+    correlation = max(0.0, (between - within) / spread) if spread > 0 else 0.0
+    return max(count, round(total / (1 + (total / count - 1) * correlation)))
+
+
+def variance_between(groups: Sequence[Floats]) -> float:
+    """Return the variance of the groups' means that the variance within groups does not explain.
+
+    The estimate from the analysis of variance, at least 0. With one value a group, that of these.
+    """
+    total, count = sum(map(len, groups)), len(groups)
+    if count < 2:
+        return 0.0
+    if total == count:
+        return float(np.concatenate(groups).var(ddof=1))
+    between, within, typical = _mean_squares(groups)
+    return max(0.0, between - within) / typical
+
+
+def _mean_squares(groups: Sequence[Floats]) -> tuple[float, float, float]:
+    """Return the mean squares between and within groups, and the typical size of a group."""
+    sizes = np.array([len(group) for group in groups])
+    total, count = int(sizes.sum()), len(groups)
     means = np.array([group.mean() for group in groups])
     overall = float((sizes * means).sum()) / total
     between = float((sizes * (means - overall) ** 2).sum()) / (count - 1)
@@ -85,6 +108,4 @@ def effective_count(groups: Sequence[Floats]) -> int:
     )
     within = squares / (total - count)
     typical = (total - float((sizes**2).sum()) / total) / (count - 1)
-    spread = between + (typical - 1) * within
-    correlation = max(0.0, (between - within) / spread) if spread > 0 else 0.0
-    return max(count, round(total / (1 + (total / count - 1) * correlation)))
+    return between, within, typical

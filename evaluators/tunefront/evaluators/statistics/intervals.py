@@ -70,6 +70,20 @@ def values_needed(share: float) -> int:
     return math.ceil(math.log((1 - CONFIDENCE) / 2) / math.log(share))
 
 
+def share_interval(share: float, count: int) -> tuple[float, float, float]:
+    """Return a share of `count` independent things and its 95 % interval (Clopper and Pearson).
+
+    The ends are quantiles of beta distributions (Biometrika 26, 1934); the interval covers at
+    least 95 %. Shares that are no multiple of 1 / count are interpolated.
+    """
+    from scipy.special import betaincinv  # scipy.stats takes a second to import
+
+    tail, hits = (1 - CONFIDENCE) / 2, share * count
+    low = 0.0 if hits <= 0 else float(betaincinv(hits, count - hits + 1, tail))
+    high = 1.0 if hits >= count else float(betaincinv(hits + 1, count - hits, 1 - tail))
+    return share, min(low, share), max(high, share)
+
+
 def mean_interval(values: Floats) -> tuple[float, float, float]:
     """Return the mean of `(n,)` positive values and its 95 % interval, Student's on the log scale.
 

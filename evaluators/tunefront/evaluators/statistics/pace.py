@@ -22,7 +22,8 @@ def paces(timings: Sequence[Timing]) -> list[Floats]:
     that was measured alone is regressed on the mean of its turns before and after. Differences
     between the parts of the sample are left out: lengths of texts are no pace.
 
-    The pace is 1 in every turn if too few are included to estimate the slope.
+    The pace is 1 in every turn if too few are included to estimate the slope, or if the rate is
+    that of requests sent at given times.
 
     Args:
         timings: Timings of the same turns.
@@ -41,8 +42,10 @@ def paces(timings: Sequence[Timing]) -> list[Floats]:
 def _deviations(timing: Timing) -> Floats | None:
     """Return the logarithms of the rates within the parts; NaN in turns that are not included.
 
-    None if the included turns are too few.
+    None if the included turns are too few, or the rate does not show the machine's pace.
     """
+    if timing.open_loop:
+        return None
     turns = np.flatnonzero(timing.kept)
     parts = turns % timing.parts
     groups = np.unique(parts)

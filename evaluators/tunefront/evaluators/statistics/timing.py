@@ -9,8 +9,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from .dependence import effective_count, widening, within_parts
+from .dependence import widening, within_parts
 from .intervals import trimmed_interval
+from .request_values import BlockValues, RequestValues
 
 SLOW_TURNS = 3
 """Turns that suffice for a slow candidate, once three times `Protocol.seconds` has passed."""
@@ -27,6 +28,10 @@ CPU_BOUND = 0.03
 """Largest relative gap between CPU plus waiting time and wall time if CPU time is the clock."""
 
 
+REQUEST = "request_s"
+"""Name of the seconds of whole requests, among the samples of a block."""
+
+
 ClockName = Literal["cpu", "wall"]
 """The clock of a time: CPU time of the process, or wall time."""
 
@@ -36,13 +41,18 @@ class Block:
     """Consecutive timed passes over the requests.
 
     Attributes:
-        request_s: Wall seconds of every request, shape `(passes, requests)`.
+        request_s: Wall seconds of every request, shape `(passes, requests)`, in the order in which
+            they were sent.
         cpu_s: CPU seconds of the process and its children during the block.
         wait_s: Seconds that their threads waited for a core, summed over threads.
         untimed: What ran before the timed requests in the same turn, in requests of the mean size.
         span_s: Wall seconds from the first request to the end of the last one, if requests
             overlap; None if they ran one after another.
-        samples: Further values of the requests by name, which the interface reads.
+        passes: Passes whose work was done in `span_s`, if that is not the timed ones: where
+            requests overlap, others are in progress at its two ends.
+        first: Place, among the requests, of the one that each pass began with.
+        samples: Further values by name, which the interface reads; of every request in the shape
+            `(passes, requests)` or, several of each, `(passes, requests, values)`.
         foreign: Share of the devices that it ran on, such as GPUs, that other processes used.
     """
 
@@ -51,6 +61,8 @@ class Block:
     wait_s: float
     untimed: float = 0.0
     span_s: float | None = None
+    passes: float | None = None
+    first: int = 0
     samples: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
     foreign: float = 0.0
 
@@ -58,6 +70,21 @@ class Block:
     def wall_s(self) -> float:
         """Wall seconds of the block."""
         return float(self.request_s.sum()) if self.span_s is None else self.span_s
+
+    @property
+    def pass_count(self) -> float:
+        """Passes whose work was done in the block."""
+        return len(self.request_s) if self.passes is None else self.passes
+
+    @property
+    def overlap(self) -> float:
+        """Mean number of requests in progress; 1 if they ran one after another."""
+        return 1.0 if self.span_s is None else float(self.request_s.mean()) * self.rate_per_s
+
+    @property
+    def rate_per_s(self) -> float:
+        """Requests of the mean size in a second of wall time."""
+        return float(self.pass_count * self.request_s.shape[1] / self.wall_s)
 
     @property
     def clean(self) -> bool:
@@ -83,6 +110,9 @@ class Timing:
             only for one thread and one replica.
         pace: The machine's pace in each turn, shape `(turns,)`, see `paces`; None if it is not
             known. Times of single requests are converted to those of the median turn.
+        open_loop: Whether requests were sent at given times: the rate is theirs then, and shows no
+            pace of the machine.
+        slo: Limits that a request must keep to count for the interface's goodput, by metric.
     """
 
     blocks: Sequence[Sequence[Block]]
@@ -91,6 +121,8 @@ class Timing:
     parts: int = 1
     threads: int | None = None
     pace: npt.NDArray[np.float64] | None = None
+    open_loop: bool = False
+    slo: Mapping[str, float] = field(default_factory=dict)
 
     @cached_property
     def clock(self) -> ClockName:
@@ -117,14 +149,12 @@ class Timing:
     @cached_property
     def rate(self) -> npt.NDArray[np.float64]:
         """Passes per second of every turn, summed over replicas, shape `(turns,)`."""
-        return np.array(
-            [sum(len(b.request_s) / self._own_s(b) for b in turn) for turn in self.blocks]
-        )
+        return np.array([sum(b.pass_count / self._own_s(b) for b in turn) for turn in self.blocks])
 
     @cached_property
     def wall_rate(self) -> npt.NDArray[np.float64]:
         """The same in passes per second of wall time, whatever the clock."""
-        return np.array([sum(len(b.request_s) / b.wall_s for b in turn) for turn in self.blocks])
+        return np.array([sum(b.pass_count / b.wall_s for b in turn) for turn in self.blocks])
 
     @cached_property
     def latency_s(self) -> npt.NDArray[np.float64]:
@@ -141,8 +171,8 @@ class Timing:
 
     @cached_property
     def independent_requests(self) -> int:
-        """Number of independent requests that the timed ones are worth; see `effective_count`."""
-        return effective_count(self.request_times)
+        """Number of independent requests that the timed ones are worth."""
+        return self.request_values().independent
 
     @cached_property
     def request_times(self) -> Sequence[npt.NDArray[np.float64]]:
@@ -150,16 +180,52 @@ class Timing:
 
         At the machine's pace in the median turn, if the paces are known.
         """
+        return self.request_values().of_each_request()
+
+    def turn_medians(self, name: str) -> npt.NDArray[np.float64]:
+        """Return the median of a sample in seconds, by the clock in use, in every included turn.
+
+        Args:
+            name: Its name in `Block.samples`, or `REQUEST`.
+        """
+        return np.array(
+            [
+                np.nanmedian(np.concatenate([self._converted(b, name).ravel() for b in turn]))
+                for turn, kept in zip(self.blocks, self.kept, strict=True)
+                if kept
+            ]
+        )
+
+    def request_values(self, name: str = REQUEST) -> RequestValues:
+        """Return a sample of every request in the included turns; see `block_values`."""
+        return RequestValues.of(self.block_values(name))
+
+    def block_values(self, name: str) -> list[BlockValues]:
+        """Return a sample of the requests of each block of the included turns, in seconds.
+
+        By the clock in use, and at the machine's pace in the median turn if the paces are known.
+
+        Args:
+            name: Its name in `Block.samples`, or `REQUEST`.
+        """
         pace = np.ones(len(self.blocks)) if self.pace is None else self.pace
-        found: dict[tuple[int, int], list[npt.NDArray[np.float64]]] = {}
-        for number, turn in enumerate(self.blocks):
-            if self.kept[number]:
-                for block in turn:
-                    own = self._own_s(block) / block.wall_s
-                    times = block.request_s.T * own * pace[number]
-                    for place, each in enumerate(times):
-                        found.setdefault((number % self.parts, place), []).append(each)
-        return [np.concatenate(times) for times in found.values()]
+        return [
+            BlockValues(
+                turn=number,
+                part=number % self.parts,
+                values=self._converted(block, name) * pace[number],
+                overlap=block.overlap,
+                first=block.first,
+            )
+            for number, turn in enumerate(self.blocks)
+            if self.kept[number]
+            for block in turn
+        ]
+
+    def _converted(self, block: Block, name: str) -> npt.NDArray[np.float64]:
+        values = block.request_s if name == REQUEST else block.samples[name]
+        converted: npt.NDArray[np.float64] = values * (self._own_s(block) / block.wall_s)
+        return converted
 
     def _own_s(self, block: Block) -> float:
         return block.cpu_s if self.clock == "cpu" else block.wall_s

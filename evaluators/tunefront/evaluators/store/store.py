@@ -20,7 +20,7 @@ from tunefront.spaces import Hardware, MachineError
 from .eviction import tidy
 from .locks import in_use, lock_of, locked
 
-STORE_FORMAT = 5
+STORE_FORMAT = 6
 """Version of the format of stage products, part of every key; raise it when the format changes."""
 HASHED_WHOLE = 2**30
 """Largest file, in bytes, that is hashed completely.

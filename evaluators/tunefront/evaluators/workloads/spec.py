@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
+from tunefront.evaluators.interfaces.generation import LoadSpec, check_slo
 from tunefront.spaces import WorkloadError, did_you_mean
 from tunefront.spaces.metric import Direction
 
@@ -15,6 +16,7 @@ CUSTOM = "custom"
 """The task whose metric the experiment names."""
 _NEEDED: Mapping[str, tuple[str, ...]] = {
     "causal-lm": ("data",),
+    "text-generation": ("data",),
     "text-embedding": ("data",),
     "text-classification": ("data",),
     "image-classification": ("data",),
@@ -23,6 +25,7 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
 """Keys that must be given, by task."""
 _COLUMNS: Mapping[str, tuple[str, ...]] = {
     "causal-lm": ("text",),
+    "text-generation": ("prompt", "answer"),
     "text-embedding": ("query", "document"),
     "text-classification": ("text", "label"),
     "image-classification": ("image", "label"),
@@ -55,6 +58,9 @@ class WorkloadSpec:
         direction: For `custom`: direction of that metric.
         architecture: For `custom`: kind of network of the module; `other` if None. Other tasks
             declare their own.
+        load: For tasks that generate text: when requests arrive and how long they are; one at a
+            time if None.
+        slo: For these tasks: limits that a request must keep, in ms by metric.
         extensions: Absolute paths of Python files with extensions that the experiment names.
         declared: Choices that the experiment declares, as written: values, stage and so on.
     """
@@ -76,6 +82,8 @@ class WorkloadSpec:
     metric: str = "score"
     direction: Direction = "maximize"
     architecture: Architecture | None = None
+    load: LoadSpec | None = None
+    slo: Mapping[str, float] = field(default_factory=dict)
     extensions: tuple[str, ...] = ()
     declared: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
@@ -90,6 +98,7 @@ class WorkloadSpec:
                 f"architecture: only task custom declares it, but the task is {self.task}, which "
                 "has its own; remove the key"
             )
+        check_slo(self.slo)
         for name in _NEEDED.get(self.task, ()):
             if getattr(self, name) is None:
                 raise WorkloadError(f"workload: task {self.task} needs {name!r}, but it is missing")

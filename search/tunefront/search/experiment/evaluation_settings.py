@@ -5,6 +5,7 @@ configuration that measurements depend on.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 
 from tunefront.evaluators import EvaluationSettings, WorkloadDescription, stages_folder
@@ -26,6 +27,8 @@ QUALITY_KEYS = (
     "inputs",
     "quality",
     "output",
+    "load",
+    "slo",
 )
 """Workload keys, other than model and data, that measurements depend on."""
 
@@ -117,6 +120,13 @@ def _deciding_quality(experiment: Experiment) -> set[str]:
     return {name for name in named if experiment.metrics[name].kind == "quality"}
 
 
+def _given(value: object) -> object:
+    """Return a value of the workload without its keys that are not given."""
+    if not isinstance(value, Mapping):
+        return value
+    return {name: one for name, one in value.items() if one is not None}
+
+
 def identity(experiment: Experiment, described: WorkloadDescription) -> dict[str, object]:
     """Return a text for each thing besides the configuration that measurements depend on.
 
@@ -126,7 +136,7 @@ def identity(experiment: Experiment, described: WorkloadDescription) -> dict[str
     """
     hardware = detect_hardware()
     spec = to_plain(experiment.workload)
-    settings = {name: spec[name] for name in QUALITY_KEYS if spec[name] not in (None, {})}
+    settings = {name: _given(spec[name]) for name in QUALITY_KEYS if spec[name] not in (None, {})}
     return {
         "model and data": described.fingerprint,
         "workload": ", ".join(f"{name} {value}" for name, value in settings.items()),

@@ -8,6 +8,7 @@ from tunefront.evaluators import (
     WorkloadSpec,
     catalog_for,
     measured_metrics,
+    metrics_left_out,
     quality_metrics,
     workload_metrics,
 )
@@ -22,16 +23,21 @@ QUALITY_DROP = Metric(
 )
 SECOND = "/s"
 """End of the unit of a metric that is a rate."""
+PER_SECOND = "_per_second"
+"""End of the name of a metric that is a rate, after the name of what it counts."""
 
 
 def cost_metric(rate: Metric) -> Metric:
     """Return the metric of what a million of the things that a rate counts cost."""
     things = rate.unit.removesuffix(SECOND)
+    if rate.name.endswith(PER_SECOND):
+        things = rate.name.removesuffix(PER_SECOND)
+    text = things.replace("_", " ")
     return Metric(
         name=f"cost_per_million_{things}",
         unit="",
         direction="minimize",
-        summary=f"price of a million {things} at `price_per_hour`, in its currency",
+        summary=f"price of a million {text} at `price_per_hour`, in its currency",
         kind="cost",
         follows="time",
     )
@@ -89,6 +95,8 @@ def why_not_measured(
 ) -> str:
     """Return why a known metric is not measured; empty if there is no such metric."""
     measures = _measures(workload, measures)
+    if reason := metrics_left_out(workload).get(name):
+        return reason
     if name in cost_metrics(measured_metrics(measures).values()):
         return "it needs the key price_per_hour"
     for measure in measures:

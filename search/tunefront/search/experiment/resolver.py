@@ -17,6 +17,7 @@ from tunefront.evaluators import (
     catalog_of,
     prepared_folder,
 )
+from tunefront.evaluators.interfaces.generation import Generation, LoadSpec
 from tunefront.evaluators.workloads.spec import CUSTOM
 from tunefront.spaces import (
     PRESETS,
@@ -292,8 +293,11 @@ class _Resolver:
         if isinstance(fields["data"], str):
             fields["data"] = os.path.expanduser(fields["data"])
         fields["direction"] = self._direction()
+        self._check_generates(catalog, task)
+        load = fields.pop("load")
         try:
             return WorkloadSpec(
+                load=None if load is None else LoadSpec(**load),
                 **fields,
                 folder=str(self.document.path.parent.absolute()),
                 extensions=self._extensions(),
@@ -301,6 +305,19 @@ class _Resolver:
             )
         except WorkloadError as error:
             raise self._fail(["workload"], error) from error
+
+    def _check_generates(self, catalog: Catalog, task: str) -> None:
+        """Refuse a load or an SLO of a task that does not generate text."""
+        interfaces = catalog.extension(task).interfaces
+        if Generation.name in interfaces and "workload" in catalog.extension(task).provides:
+            return
+        for key in ("load", "slo"):
+            if getattr(self.section.workload, key):
+                raise self._fail(
+                    ["workload", key],
+                    f"only tasks that generate text have it, but the task is {task}; remove the "
+                    "key",
+                )
 
     def _direction(self) -> Direction:
         """Return the direction of a custom metric: as written, or as objective or limit imply."""

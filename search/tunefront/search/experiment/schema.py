@@ -19,6 +19,15 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+class LoadSection(_Section):
+    """Key `workload.load`: when requests arrive and how long they are; see `LoadSpec`."""
+
+    concurrency: int | None = None
+    rate: float | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+
 class WorkloadSection(_Section):
     """Section `workload`: the model, its data and its quality metric."""
 
@@ -38,6 +47,8 @@ class WorkloadSection(_Section):
     metric: str = Field(default="score", pattern=r"^[a-z][a-z0-9_]*$")
     direction: Direction | None = None
     architecture: Architecture | None = None
+    load: LoadSection | None = None
+    slo: dict[str, float] = Field(default_factory=dict)
 
 
 class BudgetSection(_Section):

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunefront.evaluators.exports.folder import (
-    PROCESSOR,
     copy_candidate,
     write_recorded_outputs,
     write_server,
 )
+from tunefront.evaluators.exports.open import PROCESSOR
 from tunefront.evaluators.interfaces.builtin import RequestSet
 from tunefront.evaluators.pipelines.workload import build_workload
 from tunefront.evaluators.workloads.base import TensorWorkload

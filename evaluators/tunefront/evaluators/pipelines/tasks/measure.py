@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping
 from importlib import import_module
+from itertools import count
 
 from tunefront.evaluators.benchmark.messages import MeasureRequest, ReadBack
 from tunefront.evaluators.benchmark.turn_channel import TurnClient
@@ -16,6 +17,9 @@ from tunefront.evaluators.measures.machine import ProcessWatch
 from tunefront.evaluators.pipelines.read_back import not_applied
 from tunefront.evaluators.pipelines.workload import catalog_for
 from tunefront.spaces import EvaluationError
+
+LONG_TURNS = 1_000_000
+"""Number of the first longer block, among the numbers of turns."""
 
 
 def measure(request: MeasureRequest) -> ReadBack:
@@ -69,7 +73,8 @@ def _take_turns(
     What a thread pool uses after its work, when it spins, is thus not between a call of a block and
     its reply.
     """
-    interface, protocol, load = made.interface, request.protocol, made.load
+    interface, protocol = made.interface, request.protocol
+    long_turns = count(LONG_TURNS)
     watch = ProcessWatch(endpoint.processes() or ())
     for word in calls:
         if word == "end":
@@ -85,10 +90,12 @@ def _take_turns(
             client.send_reply({"reports": {name: _called(name) for name in request.inside}})
         elif word.startswith("run "):
             seconds = float(word.removeprefix("run "))
+            load = made.load_of(next(long_turns))
             block = interface.run_block(endpoint, made.part(0), load, seconds, watch)
             client.send_reply(to_plain(block))
         else:
-            part = made.part(int(word.removeprefix("block ")))
+            turn = int(word.removeprefix("block "))
+            part, load = made.part(turn), made.load_of(turn)
             block = interface.run_block(endpoint, part, load, protocol.block_s, watch)
             client.send_reply(to_plain(block))
 

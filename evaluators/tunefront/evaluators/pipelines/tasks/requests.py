@@ -45,13 +45,21 @@ def write_requests(request: RequestFiles) -> None:
     interface, parts = interface_of(workload.interface), request.parts
     batch_size = request.configuration.integer("batch_size")
     requests: Sequence[Any]
+    load = workload.load()
     if not interface.in_parts:
-        requests, parts = workload.requests(batch_size, parts), 1
+        requests = workload.requests(batch_size, max(parts, interface.least_requests(load)))
+        parts = 1
     else:
         each = math.ceil(request.part_items / batch_size)
         requests = _cut(workload, workload.requests(batch_size, parts * each), parts)
-    load = workload.load()
-    RequestSet(interface=interface, load=load, requests=requests, parts=parts).write(request.folder)
+    made = RequestSet(
+        interface=interface,
+        load=load,
+        requests=requests,
+        parts=parts,
+        slo=request.workload.slo,
+    )
+    made.write(request.folder)
 
 
 def _cut(workload: AnyWorkload, requests: Sequence[Any], parts: int) -> Sequence[Any]:
