@@ -44,10 +44,10 @@ BUILTIN: tuple[Extension, ...] = (
     *_TECHNIQUES,
     _TORCH,
     _INDUCTOR,
+    _TRANSFORMERS,
     _ONNXRUNTIME,
     _ONNXRUNTIME_GENAI,
     _OPENVINO,
-    _TRANSFORMERS,
 )
 """The built-in extensions; add one as one line here."""
 

@@ -123,6 +123,13 @@ class TextGeneration(GenerationWorkload):
         always = (PERPLEXITY, KL_DIVERGENCE, TOKEN_AGREEMENT)
         return (*always, EXACT_MATCH) if has_answers(self.spec) else always
 
+    def metrics_left_out(self) -> Mapping[str, str]:
+        """Return `exact_match` if the data has no answers."""
+        if EXACT_MATCH in self.metrics:
+            return {}
+        column = self.spec.columns.get("answer", "answer")
+        return {EXACT_MATCH.name: f"the data has no column {column!r} to compare responses with"}
+
     @property
     def _load(self) -> LoadSpec:
         return self.spec.load or LoadSpec()
