@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tunefront.evaluators import WorkloadSpec
+from tunefront.evaluators.interfaces.generation import LoadSpec
 
 SENTENCE = "the model reads a line of code and writes what the next line of the code may be"
 WORDS = tuple(SENTENCE.split())
@@ -114,6 +115,66 @@ def lm_spec(lm_folder: Path) -> WorkloadSpec:
         data="data.jsonl",
         calibration="calibration.jsonl",
         max_length=32,
+    )
+
+
+QUESTIONS = tuple(" ".join(WORDS[i % 9 : i % 9 + 3 + i % 4]) for i in range(12))
+"""Prompts of the tiny model that generates text."""
+
+
+@pytest.fixture(scope="session")
+def chat_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `model/` (a tiny Llama with end token and chat template) and prompts.jsonl.
+
+    Its responses depend on the prompts, and its vocabulary has another size than its layers.
+    """
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("chat")
+    special = ["<unk>", "<pad>", "<end>", "<user>", "<assistant>"]
+    vocabulary = {word: number for number, word in enumerate([*special, *sorted(set(WORDS))])}
+    tokenizer = Tokenizer(models.WordLevel(vocab=vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    wrapped = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=tokenizer, pad_token="<pad>", unk_token="<unk>", eos_token="<end>"
+    )
+    wrapped.chat_template = (
+        "{% for m in messages %}<{{ m['role'] }}> {{ m['content'] }} <end> {% endfor %}"
+        "{% if add_generation_prompt %}<assistant>{% endif %}"
+    )
+    wrapped.save_pretrained(folder / "model")
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=80,
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=64,
+        tie_word_embeddings=False,
+        initializer_range=0.2,
+        bos_token_id=None,
+        eos_token_id=2,
+        pad_token_id=1,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder / "model")
+    rows = [{"prompt": question, "answer": WORDS[i]} for i, question in enumerate(QUESTIONS)]
+    (folder / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def chat_spec(chat_folder: Path) -> WorkloadSpec:
+    """The tiny model as a workload that generates text."""
+    return WorkloadSpec(
+        task="text-generation",
+        model="model",
+        folder=str(chat_folder),
+        data="prompts.jsonl",
+        load=LoadSpec(concurrency=2, output_tokens=8),
     )
 
 

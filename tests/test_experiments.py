@@ -21,7 +21,17 @@ PLAIN = Hardware(
     isa=frozenset({"avx2"}),
     libraries={
         name: "1.0"
-        for name in ("torch", "torchao", "onnx", "onnxscript", "onnxruntime", "openvino", "nncf")
+        for name in (
+            "torch",
+            "torchao",
+            "transformers",
+            "onnx",
+            "onnxscript",
+            "onnxruntime",
+            "onnxruntime-genai",
+            "openvino",
+            "nncf",
+        )
     },
 )
 """A processor without bf16, VNNI and AMX instructions."""

@@ -25,9 +25,8 @@ EXPERIMENT = """\
 name: small
 workload: {task: custom, model: "mine:model", inputs: "mine:inputs", quality: "mine:quality"}
 space:
-  precision: [fp32, bf16]
   batch_size: {low: 1, high: 128}
-baseline: {runtime: torch, precision: fp32, batch_size: 1, threads: 1}
+baseline: {runtime: torch, batch_size: 1, threads: 1}
 objectives: {score: maximize, weights_mb: minimize}
 budget: {trials: 60}
 sampler: grid

@@ -1,4 +1,4 @@
-"""A user's model: small and deterministic; its quality depends on the precision only."""
+"""A user's model: small and deterministic; its quality depends on the choice `units` only."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -8,14 +8,19 @@ from typing import Any
 import numpy as np
 import torch
 
-WIDTH = 32
+WIDTH, UNITS = 32, 64
 CHECKED = 4
 """Requests that a build is checked with at any batch size; more of them are measured."""
 
 
-def model() -> torch.nn.Module:
+def model(configuration: Mapping[str, Any]) -> torch.nn.Module:
+    """Return the model with its first hidden units only, as many as are chosen."""
     torch.manual_seed(0)
-    return torch.nn.Sequential(torch.nn.Linear(WIDTH, 64), torch.nn.ReLU(), torch.nn.Linear(64, 16))
+    units = int(configuration.get("units", UNITS))
+    first, last = torch.nn.Linear(WIDTH, UNITS), torch.nn.Linear(UNITS, 16)
+    first.weight, first.bias = (torch.nn.Parameter(p[:units]) for p in (first.weight, first.bias))
+    last.weight = torch.nn.Parameter(last.weight[:, :units].contiguous())
+    return torch.nn.Sequential(first, torch.nn.ReLU(), last)
 
 
 def inputs(batch_size: int, count: int) -> list[Mapping[str, Any]]:
@@ -36,8 +41,8 @@ def wait_while_held(batch_size: int) -> None:
 
 
 def quality(run: Any) -> Sequence[float]:
-    """Return how near the outputs are to those of the model in fp32, one score for each input."""
-    reference = model()
+    """Return how near the outputs are to those of the whole model, one score for each input."""
+    reference = model({})
     scores: list[float] = []
     for request in inputs(1, 8):
         with torch.inference_mode():

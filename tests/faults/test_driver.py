@@ -34,12 +34,13 @@ UNCONFIRMED = ("--set", "confirmation.finalists=0")
 """Options for a search without confirmation rounds."""
 COMMAND = [sys.executable, "-c", "from tunefront.search.cli import main; main()"]
 BATCH_SIZES = TRIALS // 2
-"""Trials 0 to `BATCH_SIZES - 1` are fp32 with ascending batch size; as many of bf16 follow."""
-HELD_TRIAL = 2
+"""Each batch size has two trials: of the whole model and of half its units."""
+UNITS = "units: {values: [64, 32], stage: model}"
+HELD_TRIAL = 4
 STOPPING = "running trials finish first"
 SERVICE = "tunefront.search.cluster.service"
 """Word in the command line of the process that holds Ray."""
-HOLD, HELD = f"hold-{HELD_TRIAL + 1}", "held"
+HOLD, HELD = f"hold-{HELD_TRIAL // 2 + 1}", "held"
 """Files: the one holds the trials of a batch size, the other says that one waits (mine.py)."""
 
 
@@ -51,7 +52,8 @@ def folder(tmp_path: Path) -> Path:
 def driver_experiment(folder: Path) -> Path:
     """Write an experiment with `TRIALS` configurations; return its folder."""
     path = small_experiment(folder)
-    text = path.read_text().replace("high: 64", f"high: {BATCH_SIZES}")
+    text = path.read_text().replace("high: 128}", f"high: {BATCH_SIZES}}}\n  {UNITS}")
+    text = text.replace("torch, ", "torch, units: 64, ")
     path.write_text(text.replace("measure: 60", "measure: 900"))  # a held trial is measured
     return folder
 
@@ -322,16 +324,16 @@ def test_a_search_killed_at_random_moments_is_complete(disturbed: Disturbed) -> 
 def test_a_search_killed_at_random_moments_has_the_front_of_an_undisturbed_one(
     disturbed: Disturbed,
 ) -> None:
-    """Scores and weights depend on the precision only: no trial dominates another."""
+    """Scores and weights depend on the units only: no trial dominates another."""
     result = recorded_result(load_experiment(disturbed.folder))
-    order = [(t.complete["precision"], t.complete["batch_size"]) for t in result.trials]
+    order = [(t.complete["units"], t.complete["batch_size"]) for t in result.trials]
     sizes = range(1, BATCH_SIZES + 1)
-    assert order == [(precision, size) for precision in ("fp32", "bf16") for size in sizes]
-    (fp32,) = {values_of(trial) for trial in result.trials[:BATCH_SIZES]}
-    (bf16,) = {values_of(trial) for trial in result.trials[BATCH_SIZES:]}
-    assert fp32[0] == 1.0 > bf16[0]
-    assert fp32[1] > bf16[1]
-    assert [trial.number for trial in result.front.trials] == list(range(TRIALS))
+    assert order == [(units, size) for size in sizes for units in (64, 32)]
+    (whole,) = {values_of(trial) for trial in result.trials[0::2]}
+    (half,) = {values_of(trial) for trial in result.trials[1::2]}
+    assert whole[0] == 1.0 > half[0]
+    assert whole[1] > half[1]
+    assert {trial.number for trial in result.front.trials} == set(range(TRIALS))
 
 
 def values_of(trial: Trial) -> tuple[float, float]:

@@ -128,3 +128,16 @@ def test_threads_are_at_most_the_physical_cores(
     written = yaml.safe_load(path.read_text())
     assert written["space"]["threads"] == [1, 2, 4]
     assert written["baseline"]["threads"] == 4
+
+
+def test_a_task_that_generates_text_starts_with_engines_and_a_load(tmp_path: Path) -> None:
+    path = tmp_path / "experiment.yaml"
+    starter.write_starter(path, task="text-generation", model="model", data="data.jsonl")
+    written = yaml.safe_load(path.read_text())
+    assert "transformers" in written["space"]["runtime"]
+    assert "batch_size" not in written["space"]
+    assert written["baseline"]["runtime"] == "transformers"
+    assert written["objectives"]["output_tokens_per_second"] == "maximize"
+    experiment = load_experiment(path)
+    assert experiment.workload.load is not None
+    assert experiment.space.obstacle(experiment.baseline) is None

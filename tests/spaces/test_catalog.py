@@ -92,7 +92,7 @@ def test_every_value_of_the_formats_is_supported_by_some_runtime() -> None:
     supports = [CATALOG.extension(name).supports for name in RUNTIMES]
     bits = {value for one in supports for value in one["quantization_bits"] or ()}
     assert bits == {16, 8, 4}  # 3 and 2 bits are for engines that read such files
-    methods = {value for one in supports for value in one["quantization_method"] or ()}
+    methods = {value for one in supports for value in one.get("quantization_method") or ()}
     assert methods == set(CHOICES["quantization_method"].words or {})
     precisions = {value for one in supports for value in one["precision"] or ()}
     assert precisions == set(CHOICES["precision"].words or {})

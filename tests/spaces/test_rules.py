@@ -23,6 +23,8 @@ ContextOf = Callable[..., Context]
 GPU = Gpu(name="Made-up GPU", memory_mb=81_920, capability=(9, 0))
 CATALOG = builtin_catalog()
 RUNTIMES = CATALOG.names("runtime")
+TASKS = ("causal-lm", "text-generation")
+"""A task of each interface."""
 ALL_LIBRARIES = {
     needed.name: "1"
     for name in RUNTIMES
@@ -170,11 +172,36 @@ def test_a_runtime_runs_what_it_claims_only(
 def test_on_every_processor_exactly_the_supported_formats_run(
     context: ContextOf, processor: str, runtime: str
 ) -> None:
-    here = context(isa=PROCESSORS[processor])
+    task = next(name for name in TASKS if runtime in CATALOG.runtimes(name))
+    here = context(task, isa=PROCESSORS[processor])
     found = list(number_formats(CATALOG, runtime, here.hardware))
     assert any(one.refusal is None for one in found)
     for one in found:
         assert obstacle(here, runtime=runtime, **one.values) == one.refusal, one.values
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (
+            {"batch_size": 8},
+            "batch_size applies to the interface tensors, but task text-generation needs "
+            "generation",
+        ),
+        (
+            {"pruning_ratio": 0.5},
+            "pruning_ratio applies to the interface tensors, but task text-generation needs "
+            "generation",
+        ),
+        ({"batch_size": 1, "max_batch": 8}, None),
+    ],
+)
+def test_choices_of_tensor_requests_are_left_out_where_text_is_generated(
+    context: ContextOf, values: dict[str, Value], expected: str | None
+) -> None:
+    anything = Choice(name="threads", values=(1,), stage="execution", default=1)
+    space = SearchSpace(choices=(anything,), context=context("text-generation"), catalog=CATALOG)
+    assert space.obstacle(Configuration({"runtime": "transformers", **values})) == expected
 
 
 def test_a_reason_names_what_the_processor_lacks(context: ContextOf) -> None:

@@ -32,6 +32,7 @@ from .runtimes.onnxruntime_genai.extension import EXTENSION as _ONNXRUNTIME_GENA
 from .runtimes.openvino.extension import EXTENSION as _OPENVINO
 from .runtimes.openvino_genai.extension import EXTENSION as _OPENVINO_GENAI
 from .runtimes.torch.extension import EXTENSION as _TORCH
+from .runtimes.transformers.extension import EXTENSION as _TRANSFORMERS
 from .techniques.extension import EXTENSIONS as _TECHNIQUES
 from .workloads.extension import EXTENSIONS as _WORKLOADS
 
@@ -44,6 +45,7 @@ BUILTIN: tuple[Extension, ...] = (
     *_TECHNIQUES,
     _TORCH,
     _INDUCTOR,
+    _TRANSFORMERS,
     _ONNXRUNTIME,
     _ONNXRUNTIME_GENAI,
     _OPENVINO,

@@ -40,6 +40,8 @@ class ChoiceKind:
             function for it; `none` if it is a setting of the measurement itself.
         changes_outputs: Whether the outputs of the model depend on it; if so, quality is measured
             for each of its values.
+        interfaces: Names of the interfaces whose tasks it applies to; other tasks have its default.
+            All if empty.
     """
 
     name: str
@@ -59,6 +61,7 @@ class ChoiceKind:
     abbreviations: Mapping[Value, str] = field(default_factory=lambda: MappingProxyType({}))
     read_back: ReadBackRule = "equal"
     changes_outputs: bool = True
+    interfaces: frozenset[str] = frozenset()
 
     def check(self, value: object) -> Value:
         """Validate `value` and return it in this kind's type.

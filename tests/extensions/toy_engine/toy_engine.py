@@ -22,6 +22,7 @@ from tunefront.evaluators.interfaces.endpoint import Facts
 from tunefront.evaluators.interfaces.generation import (
     GenerationEndpoint,
     GenerationRequest,
+    LoadSpec,
     TokenEvent,
     generate,
 )
@@ -86,13 +87,16 @@ class Counting(GenerationWorkload):
         return Path(self.spec.folder, self.spec.model)
 
     def load(self) -> Load:
-        """Return two requests at a time."""
-        return Load(concurrency=2)
+        """Return the load of the experiment."""
+        return (self.spec.load or LoadSpec()).arrivals()
 
     def requests(self, batch_size: int, count: int) -> list[GenerationRequest]:
         """Return prompts of one to three numbers."""
+        load = self.spec.load or LoadSpec()
         return [
-            GenerationRequest(prompt=tuple(range(n, n + 1 + n % 3)), new_tokens=8)
+            GenerationRequest(
+                prompt=tuple(range(n, n + 1 + n % 3)), new_tokens=load.output_tokens or 8
+            )
             for n in range(count)
         ]
 

@@ -71,11 +71,13 @@ def workload_metrics(spec: WorkloadSpec, measures: Sequence[Measure]) -> Mapping
 
 
 def metrics_left_out(spec: WorkloadSpec) -> Mapping[str, str]:
-    """Return the metrics of the interface that a workload does not measure, with the reasons."""
+    """Return the metrics of the task and its interface that are not measured, with the reasons."""
     if has_pipeline(spec):
         return {}
     output_tokens = spec.load.output_tokens if spec.load else None
-    return interface_of(build_workload(spec).interface).not_measured(spec.slo, output_tokens)
+    workload = build_workload(spec)
+    interface = interface_of(workload.interface)
+    return {**interface.not_measured(spec.slo, output_tokens), **workload.metrics_left_out()}
 
 
 def evaluate(

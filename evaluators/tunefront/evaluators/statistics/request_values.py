@@ -11,6 +11,9 @@ from .arrays import Floats, Indices
 from .dependence import effective_count, variance_between
 from .intervals import student_quantile
 
+OVERLAP_ERROR = 0.1
+"""Largest excess of the mean number of requests in progress over a whole number that is noise."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockValues:
@@ -61,7 +64,7 @@ class RequestValues:
         for block in blocks:
             passes, places = block.values.shape[:2]
             order = np.arange(passes * places)
-            together = max(1, round(block.overlap))
+            together = _together(block.overlap)
             request = block.part * places + (order + block.first) % places
             turn = np.full_like(order, block.turn)
             rows = np.stack([request, turn, runs + order, waves + order // together])
@@ -91,12 +94,11 @@ class RequestValues:
         from an analysis of variance of their runs, without what all requests of a turn share. It is
         Student's interval on the log scale.
         """
-        runs = np.array([one.mean() for one in _groups(self.values, self.run)])
         _, places = np.unique(self.run, return_index=True)
-        request, turn = self.request[places], self.turn[places]
+        request, runs = self.request[places], _group_means(self.values, self.run)[places]
         mean, count = float(runs.mean()), len(np.unique(request))
-        shared = np.array([runs[turn == one].mean() for one in turn])
-        variance = variance_between(_groups(runs - shared, request))
+        own = runs - _group_means(runs, self.turn[places])
+        variance = variance_between(_groups(own, request))
         if count < 2 or mean <= 0:
             return mean, mean, mean
         half = student_quantile(count - 1) * math.sqrt(variance / count) / mean
@@ -111,14 +113,40 @@ class RequestValues:
         common. Of the gaps between tokens, as many end in the same step as requests are in
         progress, so that their number is divided by it.
         """
-        several = len(self.values) > len(np.unique(self.run))
+        return self._worth(self.values)
+
+    def independent_at(self, share: float) -> int:
+        """Return the number for the quantile at `share`: large values can come together.
+
+        It is that of the values, or of whether they are above the quantile if that is smaller.
+        """
+        above = self.values > np.quantile(self.values, share)
+        return min(self.independent, self._worth(above.astype(np.float64)))
+
+    def _worth(self, values: Floats) -> int:
+        runs, several = np.unique(self.run), len(self.values) > len(np.unique(self.run))
+        overlaps = _together(self.overlap) > 1
+        if np.ptp(values) == 0:  # no variance shows what they have in common
+            return len(np.unique(self.wave)) if overlaps else len(runs)
         labels = [self.request]
         if several:
             labels.append(self.run)
-        if round(self.overlap) > 1:
+        if overlaps:
             labels += [self.wave, self.turn]
-        found = min(effective_count(_groups(self.values, one)) for one in labels)
+        found = min(effective_count(_groups(values, one)) for one in labels)
         return max(1, round(found / max(self.overlap, 1.0))) if several else found
+
+
+def _group_means(values: Floats, labels: Indices) -> Floats:
+    """Return for each value the mean of the values with its label, shape `(n,)`."""
+    _, place = np.unique(labels, return_inverse=True)
+    means: Floats = np.bincount(place, values) / np.bincount(place)
+    return means[place]
+
+
+def _together(overlap: float) -> int:
+    """Return how many requests are in progress at a time, for a mean number of them."""
+    return max(1, math.ceil(overlap - OVERLAP_ERROR))
 
 
 def _groups(values: Floats, labels: Indices) -> list[Floats]:

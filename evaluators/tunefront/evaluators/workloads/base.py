@@ -116,6 +116,10 @@ class Workload(ABC, Generic[RequestT, CallerT]):
         """The first of `metrics`: the metric that `quality_drop` is computed from."""
         return self.metrics[0]
 
+    def metrics_left_out(self) -> Mapping[str, str]:
+        """Return metrics of the task that `quality` can't report on this data, with the reasons."""
+        return {}
+
     def load(self) -> Load:
         """Return when the requests are sent; one at a time by default."""
         return Load()

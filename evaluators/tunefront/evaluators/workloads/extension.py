@@ -4,6 +4,7 @@ from tunefront.spaces import Extension
 
 _CLASSES = {
     "causal-lm": "causal_lm:CausalLM",
+    "text-generation": "text_generation.workload:TextGeneration",
     "text-embedding": "text_embedding:TextEmbedding",
     "text-classification": "text_classification:TextClassification",
     "image-classification": "image_classification:ImageClassification",
@@ -17,6 +18,7 @@ _TRANSFORMERS = (
 EXTENSIONS = tuple(
     Extension(
         name=task,
+        interfaces=frozenset({"generation" if task == "text-generation" else "tensors"}),
         imports={"load": () if task == "custom" else _TRANSFORMERS},
         provides={"workload": f"tunefront.evaluators.workloads.{named}"},
     )

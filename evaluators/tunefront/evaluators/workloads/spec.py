@@ -16,6 +16,7 @@ CUSTOM = "custom"
 """The task whose metric the experiment names."""
 _NEEDED: Mapping[str, tuple[str, ...]] = {
     "causal-lm": ("data",),
+    "text-generation": ("data",),
     "text-embedding": ("data",),
     "text-classification": ("data",),
     "image-classification": ("data",),
@@ -24,6 +25,7 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
 """Keys that must be given, by task."""
 _COLUMNS: Mapping[str, tuple[str, ...]] = {
     "causal-lm": ("text",),
+    "text-generation": ("prompt", "answer"),
     "text-embedding": ("query", "document"),
     "text-classification": ("text", "label"),
     "image-classification": ("image", "label"),

@@ -7,6 +7,8 @@ from pathlib import Path
 import yaml
 
 from tunefront.evaluators import builtin_catalog
+from tunefront.evaluators.interfaces.generation import Generation
+from tunefront.evaluators.interfaces.generation.metrics import OUTPUT_TOKENS_PER_SECOND
 from tunefront.spaces import (
     Catalog,
     ExperimentError,
@@ -22,6 +24,7 @@ from tunefront.spaces import (
 from .yaml_reader import parse_yaml
 
 _QUALITY = {
+    "text-generation": "kl_divergence: minimize",
     "causal-lm": "perplexity: minimize",
     "text-embedding": "recall_at_1: maximize",
     "text-classification": "accuracy: maximize",
@@ -39,6 +42,7 @@ _GPU_PRESET = "cuda-inference"
 _GPU_BASELINE = ("bf16", "fp16", "fp32")
 """Precisions of the baseline on a GPU; the first that it can run is the one that is deployed."""
 _ROWS = {
+    "text-generation": "rows with `prompt` (a text or chat messages) and perhaps `answer`",
     "causal-lm": "rows with `text`",
     "text-embedding": "rows with `query` and `document`",
     "text-classification": "rows with `text` and `label`",
@@ -69,7 +73,10 @@ def write_starter(path: Path, *, task: str, model: str, data: str) -> None:
 def _text(task: str, model: str, data: str) -> str:
     hardware = detect_hardware()
     catalog = builtin_catalog()
-    choices = _on_gpu(catalog, hardware) or _on_processor(catalog, hardware, task)
+    if Generation.name in catalog.extension(task).interfaces:
+        choices = _of_engines(catalog, hardware, task)
+    else:
+        choices = _on_gpu(catalog, hardware) or _on_processor(catalog, hardware, task)
     return f"""\
 # Workload, search space, objectives and limits. `tunefront run FILE --dry-run` prints the plan;
 # `tunefront doctor --choices` lists every choice.
@@ -78,14 +85,14 @@ name: my {task}
 workload:
   task: {task}
 {_workload(task, model, data)}
-
+{choices.load}
 space:
 {choices.space}
 
 baseline: {{{choices.baseline}}}
 
 objectives:
-  throughput: maximize
+  {choices.speed}: maximize
   {choices.memory}: minimize
   {_QUALITY[task]}
 
@@ -97,24 +104,59 @@ budget: {{trials: 40, hours: 4}}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Choices:
-    """The lines of a starter that depend on the device: space, baseline, memory to minimize."""
+    """The lines of a starter that depend on task and device.
+
+    Attributes:
+        space: Lines of the space.
+        baseline: Choices of the baseline.
+        memory: Metric of memory to minimize.
+        speed: Metric of speed to maximize.
+        load: Lines of the load, after those of the workload.
+    """
 
     space: str
     baseline: str
     memory: str
+    speed: str = "throughput"
+    load: str = ""
 
 
 def _on_processor(catalog: Catalog, hardware: Hardware, task: str) -> _Choices:
     installed = [name for name in catalog.runtimes(task) if not catalog.missing(name, hardware)]
-    formats = _format_lines(catalog, hardware, installed, _OFFERED, "cpu")
-    threads = [n for n in (1, 2, 4, 8, 16, 32) if n <= hardware.leasable_cores]
-    lines = [f"  runtime: [{', '.join(installed)}]", *formats]
-    lines += ["  batch_size: [1, 8, 32]", f"  threads: {threads}"]
+    threads = _threads(hardware)
+    lines = _processor_lines(catalog, hardware, installed, "batch_size: [1, 8, 32]")
     return _Choices(
         space="\n".join(lines),
         baseline=f"runtime: torch, precision: fp32, batch_size: 1, threads: {threads[-1]}",
         memory="peak_memory_mb",
     )
+
+
+def _of_engines(catalog: Catalog, hardware: Hardware, task: str) -> _Choices:
+    """Return the choices of a task that generates text, on the processor."""
+    engines = catalog.runtimes(task)
+    installed = [name for name in engines if not catalog.missing(name, hardware)]
+    threads = _threads(hardware)
+    baseline = f"runtime: {(installed or engines)[0]}, precision: fp32, max_batch: 1"
+    return _Choices(
+        space="\n".join(_processor_lines(catalog, hardware, installed, "max_batch: [1, 4, 16]")),
+        baseline=f"{baseline}, threads: {threads[-1]}",
+        memory="peak_memory_mb",
+        speed=OUTPUT_TOKENS_PER_SECOND.name,
+        load="  load: {concurrency: 4, input_tokens: 128, output_tokens: 32}\n",
+    )
+
+
+def _processor_lines(
+    catalog: Catalog, hardware: Hardware, installed: Sequence[str], batch: str
+) -> list[str]:
+    formats = _format_lines(catalog, hardware, installed, _OFFERED, "cpu")
+    runtimes = f"  runtime: [{', '.join(installed)}]"
+    return [runtimes, *formats, f"  {batch}", f"  threads: {_threads(hardware)}"]
+
+
+def _threads(hardware: Hardware) -> list[int]:
+    return [n for n in (1, 2, 4, 8, 16, 32) if n <= hardware.leasable_cores]
 
 
 def _on_gpu(catalog: Catalog, hardware: Hardware) -> _Choices | None:

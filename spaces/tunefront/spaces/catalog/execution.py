@@ -33,6 +33,7 @@ BATCH_SIZE = ChoiceKind(
     label_default=True,
     read_back="none",
     changes_outputs=False,
+    interfaces=frozenset({"tensors"}),
 )
 
 THREADS = ChoiceKind(

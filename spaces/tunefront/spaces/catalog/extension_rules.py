@@ -111,21 +111,44 @@ def _excluding(exclusion: Exclusion) -> ConfigurationCheck:
 def interface_rules(
     extensions: Sequence[Extension], kinds: Mapping[str, ChoiceKind]
 ) -> tuple[Rule, ...]:
-    """Return the rule that a runtime has an interface of the task; none without runtimes."""
+    """Return the rules that a runtime and choices have an interface of the task."""
+    tasks = {one.name: one for one in extensions if "workload" in one.provides}
     by_name = {one.name: one for one in extensions}
 
     def reason(context: Context, runtime: Value) -> str | None:
-        task, runs = by_name.get(context.task), by_name.get(str(runtime))
-        if task is None or runs is None or "workload" not in task.provides:
+        task, runs = tasks.get(context.task), by_name.get(str(runtime))
+        if task is None or runs is None or task.interfaces & runs.interfaces:
             return None
-        if task.interfaces & runs.interfaces:
-            return None
-        has, needs = (", ".join(sorted(one.interfaces)) for one in (runs, task))
-        return f"{runtime} has the interface {has}, but task {task.name} needs {needs}"
+        return f"{runtime} has the interface {_names(runs)}, but task {_needs(task)}"
 
+    runtime_rules = (Rule(name="interface", choices=("runtime",), reason=reason),)
     return (
-        (Rule(name="interface", choices=("runtime",), reason=reason),) if "runtime" in kinds else ()
+        *(runtime_rules if "runtime" in kinds else ()),
+        *(
+            Rule(name="interface", choices=(name,), reason=_not_of_the_task(kind, tasks))
+            for name, kind in kinds.items()
+            if kind.interfaces
+        ),
     )
+
+
+def _not_of_the_task(kind: ChoiceKind, tasks: Mapping[str, Extension]) -> Callable[..., str | None]:
+    def reason(context: Context, value: Value) -> str | None:
+        task = tasks.get(context.task)
+        if task is None or value == kind.default or task.interfaces & kind.interfaces:
+            return None
+        needed = ", ".join(sorted(kind.interfaces))
+        return f"{kind.name} applies to the interface {needed}, but task {_needs(task)}"
+
+    return reason
+
+
+def _names(extension: Extension) -> str:
+    return ", ".join(sorted(extension.interfaces))
+
+
+def _needs(task: Extension) -> str:
+    return f"{task.name} needs {_names(task)}"
 
 
 def support_rules(

@@ -13,6 +13,7 @@ PRUNING_RATIO = ChoiceKind(
     high=0.95,
     short="p",
     read_back="own",
+    interfaces=frozenset({"tensors"}),
 )
 
 PRUNING_METHOD = ChoiceKind(

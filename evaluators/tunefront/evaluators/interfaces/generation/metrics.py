@@ -137,7 +137,7 @@ def _measured_times(timing: Timing, sample: str) -> dict[str, Measurement]:
             interval = median_interval(timing.turn_medians(sample) * 1e3)
             interval, count = _covering(interval, values.interval_of_choice()), len(values.values)
         else:
-            count = values.independent
+            count = values.independent_at(metric.percentile)
             interval = quantile_interval(values.values * 1e3, metric.percentile, count)
         found[metric.name] = _measurement(metric, interval, count)
     return found

@@ -4,6 +4,7 @@ Only safetensors are loaded.
 """
 
 import importlib.util
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,9 @@ from tunefront.spaces import WorkloadError
 
 if TYPE_CHECKING:
     import torch
+
+_MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
+"""Files of a hub model that are downloaded: weights, configuration, tokenizer."""
 
 
 def model_source(spec: WorkloadSpec) -> str:
@@ -112,6 +116,16 @@ def load_config(spec: WorkloadSpec) -> Any:
     return found.get_text_config()
 
 
+def load_generation_config(spec: WorkloadSpec) -> Any:
+    """Load the model's defaults of generation; None if it has none."""
+    try:
+        return _transformers().GenerationConfig.from_pretrained(
+            model_source(spec), revision=spec.revision
+        )
+    except (OSError, ValueError):
+        return None
+
+
 def load_processor(spec: WorkloadSpec, auto_class: str) -> Any:
     """Load the tokenizer or image processor of the model.
 
@@ -143,6 +157,29 @@ def model_files(spec: WorkloadSpec) -> tuple[Path, ...]:
     except OSError as error:
         raise WorkloadError(f"model: {source} is not in the local hub cache: {error}") from error
     return (Path(snapshot),)
+
+
+def local_files(spec: WorkloadSpec) -> Path:
+    """Return the model's folder; weights and configuration of a hub model are downloaded.
+
+    Raises:
+        WorkloadError: If a hub model can't be downloaded.
+    """
+    source = model_source(spec)
+    if Path(source).is_dir():
+        return Path(source)
+    from huggingface_hub import snapshot_download
+
+    with suppress(WorkloadError):
+        (folder,) = model_files(spec)
+        if any(folder.glob("*.safetensors")):
+            return folder
+    try:
+        return Path(
+            snapshot_download(source, revision=spec.revision, allow_patterns=list(_MODEL_FILES))
+        )
+    except (OSError, ValueError) as error:
+        raise WorkloadError(f"model: {source} can't be downloaded: {error}") from error
 
 
 def _transformers() -> Any:

