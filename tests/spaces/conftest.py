@@ -36,6 +36,7 @@ SERVER = Hardware(
             "onnxruntime",
             "onnxruntime-genai",
             "openvino",
+            "openvino-genai",
             "nncf",
         )
     },

@@ -25,6 +25,9 @@ OPENVINO: Formats = {
     "bf16": ("none", "w8 rtn", "w4 rtn", "w8 static"),
 }
 WITHOUT_VNNI = tuple(word for word in STATIC if word != "w8 dynamic")
+GENAI: Formats = {"fp32": ("none", "w8 rtn", "w4 rtn")}
+GENAI_VNNI: Formats = {"fp32": ("none", "w8 rtn", "w4 rtn", "w8 dynamic", "w4 dynamic")}
+GENAI_BF16: Formats = {**GENAI_VNNI, "bf16": GENAI["fp32"]}
 ENGINES: dict[str, Formats] = {
     "onnxruntime-genai": {"fp32": ("none", "w8 dynamic", "w8 rtn", "w4 dynamic", "w4 rtn")},
 }
@@ -35,43 +38,56 @@ EXPECTED: dict[str, dict[str, Formats]] = {
         "inductor": {"fp32": FOUR[:3]},
         "onnxruntime": ONNX,
         "openvino": {"fp32": WITHOUT_VNNI},
+        "openvino-genai": GENAI,
     },
     "avx2-vnni": {
         "torch": {"fp32": FOUR},
         "inductor": {"fp32": FOUR[:3]},
         "onnxruntime": ONNX,
         "openvino": {"fp32": STATIC},
+        "openvino-genai": GENAI_VNNI,
     },
     "avx512": {
         "torch": {"fp32": FOUR},
         "inductor": {"fp32": FOUR[:3]},
         "onnxruntime": ONNX,
         "openvino": {"fp32": WITHOUT_VNNI},
+        "openvino-genai": GENAI,
     },
     "avx512-vnni": {
         "torch": {"fp32": FOUR},
         "inductor": {"fp32": FOUR[:3]},
         "onnxruntime": ONNX,
         "openvino": {"fp32": STATIC},
+        "openvino-genai": GENAI_VNNI,
     },
     "avx512-bf16": {
         "torch": {"fp32": FOUR, "bf16": FOUR},
         "inductor": INDUCTOR,
         "onnxruntime": ONNX,
         "openvino": OPENVINO,
+        "openvino-genai": GENAI_BF16,
     },
-    "amx": {"torch": TORCH, "inductor": INDUCTOR, "onnxruntime": ONNX, "openvino": OPENVINO},
+    "amx": {
+        "torch": TORCH,
+        "inductor": INDUCTOR,
+        "onnxruntime": ONNX,
+        "openvino": OPENVINO,
+        "openvino-genai": GENAI_BF16,
+    },
     "arm": {
         "torch": {"fp32": FOUR},
         "inductor": {"fp32": FOUR[:3]},
         "onnxruntime": ONNX,
         "openvino": {"fp32": WITHOUT_VNNI},
+        "openvino-genai": GENAI,
     },
     "arm-bf16": {
         "torch": TORCH,
         "inductor": INDUCTOR,
         "onnxruntime": ONNX,
         "openvino": {"fp32": WITHOUT_VNNI},
+        "openvino-genai": GENAI,
     },
 }
 

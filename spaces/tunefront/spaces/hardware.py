@@ -24,6 +24,7 @@ LIBRARIES = (
     "onnxruntime-genai",
     "onnxscript",
     "openvino",
+    "openvino-genai",
     "nncf",
     "tokenizers",
     "numpy",

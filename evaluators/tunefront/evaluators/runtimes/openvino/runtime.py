@@ -10,21 +10,25 @@ import numpy as np
 from tunefront.evaluators.interfaces.endpoint import Facts
 from tunefront.evaluators.interfaces.tensors import Inputs, TensorEndpoint
 from tunefront.evaluators.runtimes.base import Built, Deployment, Runtime, Source
-from tunefront.evaluators.runtimes.number_format import NumberFormat, quantization_facts
-from tunefront.evaluators.runtimes.weights import WeightStatistics, total
+from tunefront.evaluators.runtimes.number_format import NumberFormat
 from tunefront.evaluators.statistics.arrays import Array
-from tunefront.spaces import Configuration, EvaluationError, Value
+from tunefront.spaces import Configuration, EvaluationError
 
+from .quantization import (
+    activations_are_quantized,
+    guard_gated_mlp,
+    plugin_options,
+    quantization_of,
+    quantized,
+    save_graph,
+    weights_of,
+)
 from .telemetry import without_telemetry
 
 IR_FILE = "model.xml"
 Tensor = tuple[tuple[int, ...], str]
 """Shape and number format."""
-DYNAMIC_GROUP = 32
-"""Activations that share a scale with dynamic quantization."""
-_HINTS = {"fp32": "f32", "bf16": "bf16"}
 _PRECISION = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
-_BITS = {"u4": 4, "i4": 4, "nf4": 4}
 
 
 class OpenVino(Runtime):
@@ -46,13 +50,13 @@ class OpenVino(Runtime):
         converted = source.shared("openvino", lambda folder: _convert(source, folder)) / IR_FILE
         wanted = NumberFormat.of(configuration)
         try:
-            model = _quantize(openvino.Core().read_model(converted), source, wanted)
+            model = quantized(openvino.Core().read_model(converted), source, wanted)
             if wanted.precision == "bf16":
-                _guard_gated_mlp(model)
+                guard_gated_mlp(model)
         except Exception as error:  # both tools raise many types; all mean: not convertible
             raise EvaluationError(f"openvino: {error}", cause="unsupported") from error
-        _save(model, folder, half=wanted.precision == "bf16")
-        return {"options": _options(wanted)}
+        save_graph(model, folder / IR_FILE, half=wanted.precision == "bf16")
+        return {"options": plugin_options(wanted)}
 
     def open(self, built: Built, configuration: Configuration) -> TensorEndpoint:
         """Compile for this processor."""
@@ -110,19 +114,19 @@ class OpenVinoEndpoint(TensorEndpoint):
         import openvino
 
         model = openvino.Core().read_model(self._path)
-        weights = _weights(model)
+        weights = weights_of(model)
         hint = str(self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string())
         group = int(self._compiled.get_property("DYNAMIC_QUANTIZATION_GROUP_SIZE"))
         # In bf16 the plugin does not quantize activations in a model, but it does in a graph of one
         # product, so the test of one product would be wrong.
         wanted = group > 0 and hint == "f32"
-        dynamic = wanted and _activations_are_quantized(model, self._options)
+        dynamic = wanted and activations_are_quantized(model, self._options)
         names = {"f32": "fp32", "bf16": "bf16", "f16": "fp16", **_PRECISION}
         return {
             "runtime": "openvino",
             "device": str(self._compiled.get_property("EXECUTION_DEVICES")[0]).lower(),
             "precision": names.get(hint, hint),
-            **_quantization(model, dynamic=dynamic),
+            **quantization_of(model, dynamic=dynamic),
             "tensor_parallel": 1,
             "weight_bits": weights.weight_bits,
             "sparsity": weights.sparsity,
@@ -174,170 +178,7 @@ def _convert(source: Source, folder: Path) -> None:
         model = openvino.convert_model(program)
     except Exception as error:  # the converter raises many types; all mean: not convertible
         raise EvaluationError(f"openvino: {error}", cause="unsupported") from error
-    _save(model, folder, half=False)
-
-
-def _save(model: Any, folder: Path, *, half: bool) -> None:
-    """Save a graph, with floating-point weights in 16 bits or as they are."""
-    import openvino
-
-    try:
-        openvino.save_model(model, folder / IR_FILE, compress_to_fp16=half)
-    except RuntimeError as error:
-        if "iostream error" not in str(error):
-            raise
-        # OpenVINO deletes the incomplete file, so free space is no evidence afterwards.
-        told = f"openvino: {folder / IR_FILE} could not be written, no room left: {error}"
-        raise EvaluationError(told, cause="disk full") from error
-
-
-def _options(wanted: NumberFormat) -> dict[str, str | int | float]:
-    """Return the options of the plugin; they are stored in the candidate and its script."""
-    dynamic = wanted.quantized and wanted.method == "dynamic"
-    options: dict[str, str | int | float] = {
-        "INFERENCE_PRECISION_HINT": _HINTS[wanted.precision],
-        "PERFORMANCE_HINT": "LATENCY",
-        # By default int8 weights make the plugin quantize activations to int8, too.
-        "DYNAMIC_QUANTIZATION_GROUP_SIZE": DYNAMIC_GROUP if dynamic else 0,
-    }
-    return options
-
-
-def _quantize(model: Any, source: Source, wanted: NumberFormat) -> Any:
-    if not wanted.quantized:
-        return model
-    import logging
-
-    import nncf
-
-    nncf.set_log_level(logging.ERROR)
-    if wanted.method == "static":
-        names = [port.get_any_name() for port in model.inputs]
-        dataset = nncf.Dataset(
-            list(source.calibration), lambda request: {name: request[name] for name in names}
-        )
-        return nncf.quantize(
-            model,
-            dataset,
-            model_type=nncf.ModelType.TRANSFORMER if _attention(model) else None,
-            subset_size=len(source.calibration),
-            advanced_parameters=nncf.AdvancedQuantizationParameters(
-                # Limit weights to 7 bits in every layer, so that no sum of two products saturates.
-                overflow_fix=nncf.OverflowFix.ENABLE
-                if source.hardware.int8_products_saturate
-                else None
-            ),
-        )
-    if wanted.bits == 4:
-        return nncf.compress_weights(
-            model, mode=nncf.CompressWeightsMode.INT4_SYM, group_size=wanted.group_size, ratio=1.0
-        )
-    return nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_SYM)
-
-
-def _attention(model: Any) -> bool:
-    """Return whether the graph contains attention, which determines NNCF's `model_type`."""
-    kinds = {op.get_type_name() for op in model.get_ops()}
-    return bool(kinds & {"ScaledDotProductAttention", "Softmax"}) and "MatMul" in kinds
-
-
-def _guard_gated_mlp(model: Any) -> None:
-    """Prevent the plugin from fusing gated MLPs in bf16: the kernel divides by zero at one thread.
-
-    Observed with OpenVINO 2026.4 (SIGFPE in compile_model for Llama with INFERENCE_NUM_THREADS=1).
-    A clamp at the limits of the format breaks the fusion pattern and changes no value; with two
-    threads the fused kernel was not faster (32 ms against 30 ms).
-    """
-    from openvino import opset13
-
-    limit = 3e38
-    for op in model.get_ops():
-        if op.get_type_name() == "Swish":
-            readers = list(op.output(0).get_target_inputs())
-            clamp = opset13.clamp(op.output(0), -limit, limit)
-            for reader in readers:
-                reader.replace_source_output(clamp.output(0))
-
-
-def _quantization(model: Any, *, dynamic: bool) -> dict[str, Value]:
-    """Determine the quantization from the types of the graph's constants and operators."""
-    if any(op.get_type_name() == "FakeQuantize" for op in model.get_ops()):
-        return quantization_facts(8, "static")
-    parts = _constants(model)
-    if groups := {part.last for part in parts if part.kind in _BITS}:
-        return quantization_facts(4, "rtn", max(groups))
-    if {part.kind for part in parts} & {"i8", "u8"}:
-        return quantization_facts(8, "dynamic" if dynamic else "rtn")
-    return quantization_facts()
-
-
-def _activations_are_quantized(model: Any, options: Mapping[str, object]) -> bool:
-    """Test whether the plugin quantizes activations in fp32, on one product of the graph.
-
-    The group size is no evidence: the plugin reports it on processors without VNNI, where it does
-    not quantize activations, and its kernels have the same names (OpenVINO 2026.4). Without
-    quantization of activations the outputs with both settings are bitwise equal.
-    """
-    import openvino
-    from openvino import opset13
-
-    product = next(filter(_has_quantized_weights, model.get_ordered_ops()), None)
-    if product is None:
-        return False
-    transposed = bool(product.get_attributes()["transpose_b"])
-    weights = product.input_value(1)
-    features = int(weights.get_shape()[1 if transposed else 0])
-    given = opset13.parameter([-1, features], np.float32)
-    model_of: Any = openvino.Model  # the stubs declare a wrong class of `self`
-    alone = model_of([opset13.matmul(given, weights, False, transposed)], [given], "one product")
-    activations = np.random.default_rng(0).normal(size=(8, features)).astype(np.float32)
-    outputs: list[Array] = []
-    for some in (options, {**options, "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}):
-        compiled: Any = openvino.Core().compile_model(alone, "CPU", dict(some))
-        outputs.append(np.array(compiled([activations])[0]))
-    quantized, plain = outputs
-    return not np.array_equal(quantized, plain)
-
-
-def _has_quantized_weights(op: Any) -> bool:
-    """Return whether a node multiplies by an 8-bit integer matrix."""
-    if op.get_type_name() != "MatMul":
-        return False
-    source = op.input_value(1).get_node()
-    while source.get_type_name() in ("Convert", "Multiply", "Subtract", "Reshape"):
-        source = source.input_value(0).get_node()
-    matrix = source.get_type_name() == "Constant" and len(op.input_value(1).get_shape()) == 2
-    return matrix and source.get_element_type().get_type_name() in ("i8", "u8")
-
-
-class _Constant:
-    """A weight constant of a graph."""
-
-    def __init__(self, node: Any) -> None:
-        self.kind: str = node.get_element_type().get_type_name()
-        shape = list(node.get_output_shape(0))
-        self.count = int(np.prod(shape))
-        self.last = int(shape[-1])
-        self.bits = self.count * int(node.get_element_type().bitwidth)
-        known = self.kind not in _BITS and self.kind != "bf16"
-        self.zeros = int((node.data == 0).sum()) if known else 0
-
-
-def _constants(model: Any) -> list[_Constant]:
-    """Return the constants with at least two dimensions above 1, without index types."""
-    return [
-        _Constant(op)
-        for op in model.get_ops()
-        if op.get_type_name() == "Constant"
-        and sum(size > 1 for size in op.get_output_shape(0)) >= 2
-        and op.get_element_type().get_type_name() not in ("i64", "i32", "boolean")
-    ]
-
-
-def _weights(model: Any) -> WeightStatistics:
-    return total(
-        WeightStatistics(count=c.count, bits=c.bits, zeros=c.zeros) for c in _constants(model)
-    )
+    save_graph(model, folder / IR_FILE, half=False)
 
 
 _SCRIPT = '''\

@@ -1,0 +1,1 @@
+"""OpenVINO GenAI: an engine that batches continuously on the CPU."""
