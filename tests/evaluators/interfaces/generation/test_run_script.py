@@ -36,12 +36,18 @@ def stream(model, prompt, new_tokens):
 
 
 @pytest.fixture(params=["run"])
-def export(request: pytest.FixtureRequest, lm_folder: Path, tmp_path: Path) -> Path:
-    """A folder with run.py, a recorded request and the tokenizer of a tiny model."""
-    from transformers import AutoTokenizer
+def export(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A folder with run.py, a recorded request and a tokenizer of words."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
 
-    tokenizer = AutoTokenizer.from_pretrained(lm_folder / "model")
-    tokenizer.eos_token = "<unk>"
+    words = Tokenizer(models.WordLevel(unk_token="<unk>"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    trainer = trainers.WordLevelTrainer(special_tokens=["<unk>", "<end>"])
+    words.train_from_iterator(["the quick brown fox jumps over a lazy dog"], trainer)
+    tokenizer = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=words, unk_token="<unk>", eos_token="<end>"
+    )
     tokenizer.save_pretrained(tmp_path / "processor")
     script = WHOLE + (STREAM if request.param == "stream" else "")
     script += f"\n\nEND = {tokenizer.eos_token_id}\n"
@@ -62,14 +68,9 @@ def run(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
 
 @pytest.mark.parametrize("export", ["run", "stream"], indirect=True)
 def test_a_prompt_is_answered_in_text_up_to_the_end_token(export: Path) -> None:
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(export / "processor")
-    prompt = tokenizer.decode([7, 8, 9, 7])
-    done = run(export, prompt)
+    done = run(export, "the quick", "fox")
     assert done.returncode == 0, done.stderr
-    ids = tokenizer(prompt)["input_ids"]
-    assert done.stdout.strip() == tokenizer.decode(ids, skip_special_tokens=True).strip()
+    assert done.stdout == "the quick fox\n"
 
 
 def test_without_a_prompt_the_recorded_request_is_run(export: Path) -> None:
@@ -85,14 +86,9 @@ def test_a_prompt_needs_the_tokenizer(export: Path) -> None:
 
 
 def test_a_chat_template_is_applied(export: Path) -> None:
-    template = "{% for message in messages %}{{ message.content }}{{ message.content }}{% endfor %}"
+    template = "{% for message in messages %}a {{ message.content }}{% endfor %}"
     config = export / "processor" / "tokenizer_config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), "chat_template": template}))
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(export / "processor")
-    prompt = tokenizer.decode([7, 8])
-    done = run(export, prompt)
+    done = run(export, "lazy dog")
     assert done.returncode == 0, done.stderr
-    ids = tokenizer(prompt + prompt, add_special_tokens=False)["input_ids"]
-    assert done.stdout.strip() == tokenizer.decode(ids, skip_special_tokens=True).strip()
+    assert done.stdout == "a lazy dog\n"
