@@ -106,7 +106,7 @@ FORM = "limit: 'latency_ms<=NUMBER' or 'latency_ms>=NUMBER' is needed"
     ("text", "expected"),
     [
         ("latency<=12", "limit: unknown metric 'latency'; did you mean 'latency_ms'?"),
-        ("<=12", "limit: unknown metric '<=12'; known: energy_per_item, "),
+        ("<=12", "limit: unknown metric '<=12'; known: e2e_latency_ms, "),
         ("latency_ms", f"{FORM}, but got 'latency_ms'"),
         ("latency_ms<12", f"{FORM}, but got 'latency_ms<12'"),
     ],

@@ -214,7 +214,7 @@ class Timing:
                 turn=number,
                 part=number % self.parts,
                 values=self._converted(block, name) * pace[number],
-                overlap=block.overlap,
+                overlap=block.overlap + self.open_loop,  # a request meets the others, and is one
                 first=block.first,
             )
             for number, turn in enumerate(self.blocks)

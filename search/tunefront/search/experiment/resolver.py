@@ -297,7 +297,9 @@ class _Resolver:
         load = fields.pop("load")
         try:
             return WorkloadSpec(
-                load=None if load is None else LoadSpec(**load),
+                load=LoadSpec(**load)
+                if any(value is not None for value in load.values())
+                else None,
                 **fields,
                 folder=str(self.document.path.parent.absolute()),
                 extensions=self._extensions(),
@@ -311,8 +313,9 @@ class _Resolver:
         interfaces = catalog.extension(task).interfaces
         if Generation.name in interfaces and "workload" in catalog.extension(task).provides:
             return
-        for key in ("load", "slo"):
-            if getattr(self.section.workload, key):
+        written = self.section.workload.model_dump(include={"load", "slo"}, exclude_none=True)
+        for key, values in written.items():
+            if values:
                 raise self._fail(
                     ["workload", key],
                     f"only tasks that generate text have it, but the task is {task}; remove the "

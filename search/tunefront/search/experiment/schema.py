@@ -47,7 +47,7 @@ class WorkloadSection(_Section):
     metric: str = Field(default="score", pattern=r"^[a-z][a-z0-9_]*$")
     direction: Direction | None = None
     architecture: Architecture | None = None
-    load: LoadSection | None = None
+    load: LoadSection = LoadSection()
     slo: dict[str, float] = Field(default_factory=dict)
 
 

