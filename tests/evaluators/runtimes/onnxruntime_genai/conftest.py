@@ -24,28 +24,27 @@ ChoicesCase = Callable[..., EngineCase]
 Greedy = Callable[[Sequence[int], int], list[int]]
 
 
-def write_model(folder: Path, lm_folder: Path, **config: int) -> Path:
+def write_model(folder: Path, lm_folder: Path, vocabulary: int = VOCABULARY) -> Path:
     """Write a tiny Llama with random weights and the tokenizer of the tests' language model."""
     import shutil
 
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    sizes = {
-        "vocab_size": VOCABULARY,
-        "hidden_size": 64,
-        "intermediate_size": 128,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "max_position_embeddings": CONTEXT,
-        "eos_token_id": 2,
-        **config,
-    }
     torch.manual_seed(0)
-    # The larger spread gives tokens that depend on what stands before them.
-    settings = LlamaConfig(**sizes, tie_word_embeddings=False, initializer_range=0.2)
-    LlamaForCausalLM(settings).save_pretrained(folder)
+    config = LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=CONTEXT,
+        eos_token_id=2,
+        tie_word_embeddings=False,
+        initializer_range=0.2,  # wider: the next token depends on what stands before it
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copyfile(lm_folder / "model" / name, folder / name)
     return folder
@@ -108,13 +107,14 @@ def greedy(checkpoint: Path) -> Greedy:
     import torch
     from transformers import LlamaForCausalLM
 
-    module = LlamaForCausalLM.from_pretrained(checkpoint).eval()
+    module = LlamaForCausalLM.from_pretrained(checkpoint)
 
-    def tokens(prompt: Sequence[int], count: int) -> list[int]:
+    @cache
+    def found(prompt: tuple[int, ...], count: int) -> list[int]:
         ids = list(prompt)
         for _ in range(count):
             with torch.no_grad():
                 ids.append(int(module(torch.tensor([ids])).logits[0, -1].argmax()))
         return ids[len(prompt) :]
 
-    return tokens
+    return lambda prompt, count: list(found(tuple(prompt), count))

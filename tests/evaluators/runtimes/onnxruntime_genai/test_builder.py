@@ -11,9 +11,8 @@ import pytest
 
 from tunefront.evaluators.runtimes.base import Built
 from tunefront.evaluators.runtimes.number_format import NumberFormat
-from tunefront.evaluators.runtimes.onnxruntime_genai import builder
 from tunefront.evaluators.runtimes.onnxruntime_genai.builder import build_graph, check_sizes
-from tunefront.evaluators.runtimes.onnxruntime_genai.telemetry import VARIABLE
+from tunefront.evaluators.runtimes.onnxruntime_genai.library import VARIABLE
 from tunefront.spaces import EvaluationError
 
 from .conftest import CATALOG, ChoicesCase, write_model
@@ -24,7 +23,7 @@ FP32 = NumberFormat.of(CATALOG.complete({"runtime": "onnxruntime-genai"}))
 def test_a_layer_with_as_many_outputs_as_the_vocabulary_has_tokens_is_refused(
     lm_folder: Path, tmp_path: Path
 ) -> None:
-    folder = write_model(tmp_path / "model", lm_folder, vocab_size=128)
+    folder = write_model(tmp_path / "model", lm_folder, vocabulary=128)
     with pytest.raises(EvaluationError, match="gate_proj.weight has 128 outputs") as caught:
         build_graph(folder, FP32, tmp_path / "built")
     assert caught.value.cause == "unsupported"
@@ -65,7 +64,7 @@ def test_other_ends_of_the_builder(
     def run(command: list[str], **_: object) -> "subprocess.CompletedProcess[str]":
         return subprocess.CompletedProcess(command, status, "", words)
 
-    monkeypatch.setattr(builder.subprocess, "run", run)
+    monkeypatch.setattr(subprocess, "run", run)
     with pytest.raises(EvaluationError, match=message) as caught:
         build_graph(checkpoint, FP32, tmp_path)
     assert caught.value.cause == cause

@@ -2,7 +2,6 @@
 
 from tunefront.spaces import Extension, Requirement
 
-_NO_TELEMETRY = "tunefront.evaluators.runtimes.onnxruntime_genai.telemetry:disable_telemetry"
 _EXTRA = "onnxruntime-genai"
 
 EXTENSION = Extension(
@@ -23,7 +22,7 @@ EXTENSION = Extension(
         Requirement(distribution="transformers", extra=_EXTRA),
     ),
     interfaces=frozenset({"generation"}),
-    imports={"open": ("numpy", _NO_TELEMETRY, "onnxruntime_genai")},
+    imports={"open": ("numpy", "onnxruntime_genai")},
     provides={
         "runtime": "tunefront.evaluators.runtimes.onnxruntime_genai.runtime:OnnxRuntimeGenAi"
     },

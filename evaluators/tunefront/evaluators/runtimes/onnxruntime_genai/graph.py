@@ -162,8 +162,9 @@ class GenAiGraph:
             for tensor in self._model.graph.initializer
             if tensor.name in names
         ]
+        attributes: dict[str, Any] = dict(numbers)
         node = helper.make_node(
-            "MatMulNBits", ["x", *names], ["y"], domain="com.microsoft", **numbers
+            "MatMulNBits", ["x", *names], ["y"], domain="com.microsoft", **attributes
         )
         inputs, outputs = (
             [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["rows", numbers[size]])]
