@@ -79,8 +79,12 @@ def test_trials_have_speed_quality_and_texts(done: RunResult) -> None:
         assert found.measurements["kl_divergence"].value == pytest.approx(0, abs=1e-5)
         assert found.measurements["token_agreement"].value == 1.0
         assert found.facts["runtime"] == "transformers" and found.facts["kv_cache_bits"] == 16
-        expected = {one.item: one.expected for one in found.outputs}
-        assert len(expected) == 12 and expected[0] == "the"
+
+
+def test_responses_are_compared(done: RunResult, experiment: Path) -> None:
+    found = tunefront("compare", experiment, "0", "1")
+    assert found.exit_code == 0, found.output
+    assert "1 of 12: item" in found.output and "expected" in found.output
 
 
 def test_choices_are_read_back(done: RunResult) -> None:

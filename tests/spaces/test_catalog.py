@@ -438,3 +438,10 @@ def test_a_task_uses_its_own_choices_the_experiment_s_and_those_that_it_lists() 
     assert catalog.used_by("training") == frozenset({"threads", "steps", "mine"})
     assert catalog.used_by("other") is None
     assert catalog.tasks == ("other", "training")
+
+
+def test_the_runtimes_of_a_task_have_its_interface() -> None:
+    assert "onnxruntime-genai" not in CATALOG.runtimes("custom")
+    assert {"torch", "openvino"} <= set(CATALOG.runtimes("custom"))
+    assert "onnxruntime-genai" in CATALOG.runtimes("text-generation")
+    assert "torch" not in CATALOG.runtimes("text-generation")

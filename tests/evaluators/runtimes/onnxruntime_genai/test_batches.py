@@ -16,6 +16,7 @@ from tunefront.evaluators.interfaces.generation import (
 )
 from tunefront.evaluators.interfaces.load import Load
 from tunefront.evaluators.runtimes.base import Built
+from tunefront.evaluators.runtimes.onnxruntime_genai.batch import Batch
 from tunefront.evaluators.runtimes.onnxruntime_genai.model import CONFIG_FILE
 from tunefront.evaluators.runtimes.onnxruntime_genai.runtime import OnnxRuntimeGenAi
 from tunefront.spaces import EvaluationError
@@ -177,3 +178,30 @@ def test_requests_that_the_model_cant_answer(
         with pytest.raises(EvaluationError, match=message) as caught:
             endpoint.submit(request_)
         assert caught.value.cause == "unsupported"
+
+
+def test_prompts_of_a_model_that_can_not_be_padded_share_a_batch_by_length(
+    engine: ChoicesCase,
+) -> None:
+    case = engine()
+    built = Built(folder=case.built.folder, settings={**case.built.settings, "pads": False})
+    requests = [GenerationRequest(prompt=one, new_tokens=2) for one in ((5, 6), (7, 8), (9,))]
+    with closing(OnnxRuntimeGenAi().open(built, case.configuration)) as endpoint:
+        for request in requests:
+            endpoint.submit(request)
+        steps = Counter(event.arrival_s for event in ended(endpoint))
+    assert sorted(steps.values()) == [1, 1, 2, 2]
+
+
+def test_too_little_memory_is_a_cause_of_its_own(
+    engine: ChoicesCase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: Batch) -> list[TokenEvent]:
+        raise RuntimeError("Failed to allocate memory for requested buffer of size 1")
+
+    monkeypatch.setattr(Batch, "step", fails)
+    with closing(engine().open()) as endpoint:
+        endpoint.submit(REQUESTS[0])
+        with pytest.raises(EvaluationError, match="Failed to allocate memory") as caught:
+            endpoint.poll(0.0)
+    assert caught.value.cause == "oom"

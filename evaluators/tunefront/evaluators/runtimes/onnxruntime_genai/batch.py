@@ -9,6 +9,8 @@ import numpy as np
 
 from tunefront.evaluators.interfaces.generation import GenerationRequest, TokenEvent
 
+from .library import genai_library
+
 PADDING = -1
 """Token id that fills short prompts, as `pad_token_id`; no prompt has it.
 
@@ -76,10 +78,9 @@ class Batch:
 
     def step(self) -> list[TokenEvent]:
         """Generate one token of every request in progress; the first step reads the prompts."""
-        if self._generator is None:
-            self._start()
-        self._generator.generate_next_token()
-        tokens = self._generator.get_next_tokens()
+        generator = self._generator or self._started()
+        generator.generate_next_token()
+        tokens = generator.get_next_tokens()
         now = time.perf_counter()
         events = [self._event(place, int(tokens[place]), now) for place in list(self._rows)]
         if any(row.tokens[-1] == self._end_token for row in self._rows.values()):
@@ -90,15 +91,15 @@ class Batch:
         """End a request; its row is computed until the batch has ended."""
         self._rows = {place: row for place, row in self._rows.items() if row.number != number}
 
-    def _start(self) -> None:
-        import onnxruntime_genai as library
-
+    def _started(self) -> Any:
+        library = genai_library()
         rows = list(self._rows.values())
         self._rows = dict(enumerate(rows))
         params = library.GeneratorParams(self._model)
         params.set_search_options(**GREEDY, batch_size=len(rows), max_length=longest(rows))
-        self._generator = library.Generator(self._model, params)
-        self._generator.append_tokens(_padded([row.read for row in rows]))
+        self._generator = generator = library.Generator(self._model, params)
+        generator.append_tokens(_padded([row.read for row in rows]))
+        return generator
 
     def _event(self, place: int, token: int, now: float) -> TokenEvent:
         row = self._rows[place]

@@ -16,7 +16,7 @@ from tunefront.evaluators.runtimes.number_format import NumberFormat
 from tunefront.spaces import EvaluationError
 from tunefront.spaces.errors import FailureCause
 
-from .telemetry import VARIABLE
+from .library import VARIABLE
 
 DEFAULT_GROUP = 32
 """Weights that share a scale at 8 bits, the builder's default."""

@@ -20,6 +20,7 @@ from tunefront.spaces import EvaluationError
 
 from .batch import GREEDY, Batch, Row, longest
 from .graph import GenAiGraph
+from .library import genai_library
 from .model import model_config, open_model
 
 SCORED_TOGETHER = 128
@@ -115,8 +116,7 @@ class OnnxGenAiEndpoint(GenerationEndpoint):
         Raises:
             EvaluationError: As `submit`.
         """
-        import onnxruntime_genai as library
-
+        library = genai_library()
         self._check(tokens, len(tokens))
         read = np.array(tokens[:-1], dtype=np.int32)
         params = library.GeneratorParams(self._model)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .batch import PADDING
-from .telemetry import disable_telemetry
+from .library import genai_library
 
 CONFIG_FILE = "genai_config.json"
 
@@ -37,9 +37,7 @@ def open_model(folder: Path, end_token: int, threads: int) -> Any:
         end_token: The token that ends a row.
         threads: Number of threads per operator.
     """
-    disable_telemetry()
-    import onnxruntime_genai as library
-
+    library = genai_library()
     config = library.Config(str(folder))
     config.overlay(json.dumps(overlay_of(end_token, threads)))
     return library.Model(config)

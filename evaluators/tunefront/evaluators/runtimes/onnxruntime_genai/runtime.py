@@ -12,8 +12,8 @@ from .batch import GREEDY
 from .builder import build_graph
 from .endpoint import OnnxGenAiEndpoint
 from .graph import GenAiGraph
+from .library import VARIABLE
 from .model import model_config, overlay_of
-from .telemetry import VARIABLE
 
 PADS, END_TOKEN = "pads", "end_token"
 """Settings of a build: whether prompts of different lengths can share a batch; see `Batch`."""
