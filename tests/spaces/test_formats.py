@@ -32,6 +32,12 @@ ENGINES: dict[str, Formats] = {
     "onnxruntime-genai": {"fp32": ("none", "w8 dynamic", "w8 rtn", "w4 dynamic", "w4 rtn")},
 }
 """Runtimes that generate text, with the same formats on every processor."""
+UNQUANTIZED: dict[str, tuple[str, ...]] = {
+    "avx512-bf16": ("fp32", "bf16"),
+    "amx": ("fp32", "bf16", "fp16"),
+    "arm-bf16": ("fp32", "bf16", "fp16"),
+}
+"""Precisions of the engine transformers, by processor; elsewhere fp32 only."""
 EXPECTED: dict[str, dict[str, Formats]] = {
     "avx2": {
         "torch": {"fp32": FOUR},
@@ -105,7 +111,8 @@ def refusals(
 @pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("processor", PROCESSORS)
 def test_a_runtime_supports_these_formats(processor: str, runtime: str) -> None:
-    formats = {**EXPECTED[processor], **ENGINES}[runtime]
+    unquantized = {one: ("none",) for one in UNQUANTIZED.get(processor, ("fp32",))}
+    formats = {**EXPECTED[processor], **ENGINES, "transformers": unquantized}[runtime]
     expected = {(precision, word) for precision, words in formats.items() for word in words}
     found = refusals(runtime, hardware_with(processor))
     assert {claim for claim, reason in found.items() if reason is None} == expected
