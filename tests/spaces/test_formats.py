@@ -111,9 +111,11 @@ def refusals(
 @pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("processor", PROCESSORS)
 def test_a_runtime_supports_these_formats(processor: str, runtime: str) -> None:
-    unquantized = {one: ("none",) for one in UNQUANTIZED.get(processor, ("fp32",))}
-    formats = {**EXPECTED[processor], **ENGINES, "transformers": unquantized}[runtime]
-    expected = {(precision, word) for precision, words in formats.items() for word in words}
+    unquantized: Formats = {one: ("none",) for one in UNQUANTIZED.get(processor, ("fp32",))}
+    formats: dict[str, Formats] = {**EXPECTED[processor], **ENGINES, "transformers": unquantized}
+    expected = {
+        (precision, word) for precision, words in formats[runtime].items() for word in words
+    }
     found = refusals(runtime, hardware_with(processor))
     assert {claim for claim, reason in found.items() if reason is None} == expected
     assert len(supported_formats(CATALOG, runtime, hardware_with(processor))) == len(expected)
