@@ -32,6 +32,12 @@ ENGINES: dict[str, Formats] = {
     "onnxruntime-genai": {"fp32": ("none", "w8 dynamic", "w8 rtn", "w4 dynamic", "w4 rtn")},
 }
 """Runtimes that generate text, with the same formats on every processor."""
+UNQUANTIZED: dict[str, tuple[str, ...]] = {
+    "avx512-bf16": ("fp32", "bf16"),
+    "amx": ("fp32", "bf16", "fp16"),
+    "arm-bf16": ("fp32", "bf16", "fp16"),
+}
+"""Precisions of the engine transformers, by processor; elsewhere fp32 only."""
 EXPECTED: dict[str, dict[str, Formats]] = {
     "avx2": {
         "torch": {"fp32": FOUR},
@@ -105,8 +111,11 @@ def refusals(
 @pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("processor", PROCESSORS)
 def test_a_runtime_supports_these_formats(processor: str, runtime: str) -> None:
-    formats = {**EXPECTED[processor], **ENGINES}[runtime]
-    expected = {(precision, word) for precision, words in formats.items() for word in words}
+    unquantized: Formats = {one: ("none",) for one in UNQUANTIZED.get(processor, ("fp32",))}
+    formats: dict[str, Formats] = {**EXPECTED[processor], **ENGINES, "transformers": unquantized}
+    expected = {
+        (precision, word) for precision, words in formats[runtime].items() for word in words
+    }
     found = refusals(runtime, hardware_with(processor))
     assert {claim for claim, reason in found.items() if reason is None} == expected
     assert len(supported_formats(CATALOG, runtime, hardware_with(processor))) == len(expected)
