@@ -162,7 +162,7 @@ def _ms(seconds: list[float]) -> float:
 
 def main() -> None:
     """Run every engine, format and number of threads in a process of its own; print a table."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("model", type=Path)
     parser.add_argument("--engines", nargs="+", default=["openvino-genai"])
     parser.add_argument("--formats", nargs="+", default=list(FORMATS), choices=list(FORMATS))

@@ -61,8 +61,8 @@ def write_model(folder: Path) -> None:
     file = next(source.glob("*.gguf")).name
     loaded = AutoModelForCausalLM.from_pretrained(source, gguf_file=file, dtype=torch.float32)
     # A model loaded from GGUF can't be saved; a plain one with its weights can.
-    del loaded.config.quantization_config
-    plain = LlamaForCausalLM(LlamaConfig(**loaded.config.to_dict()))
+    fields = {k: v for k, v in loaded.config.to_dict().items() if k != "quantization_config"}
+    plain = LlamaForCausalLM(LlamaConfig(**fields))
     plain.load_state_dict(loaded.state_dict())
     plain.save_pretrained(folder)
     AutoTokenizer.from_pretrained(source, gguf_file=file).save_pretrained(folder)
