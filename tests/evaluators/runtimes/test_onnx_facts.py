@@ -60,16 +60,13 @@ def test_dynamic_quantization_is_seen_in_every_kind_of_layer(
     source, target = tmp_path / "source.onnx", tmp_path / "target.onnx"
     source.write_bytes(content)
     assert _quantization(onnx.load(source))["quantization_bits"] == NOT_QUANTIZED
-    _quantize(
-        source,
-        target,
-        NumberFormat(precision="fp32", bits=8, method="dynamic", group_size=32),
-        narrow=hardware_under_test().int8_products_saturate,
-    )
+    narrow = hardware_under_test().int8_products_saturate  # weights of 7 bits: twice the steps
+    wanted = NumberFormat(precision="fp32", bits=8, method="dynamic", group_size=32)
+    _quantize(source, target, wanted, narrow=narrow)
     facts = _quantization(onnx.load(target))
     assert (facts["quantization_bits"], facts["quantization_method"]) == (8, "dynamic")
     session = onnxruntime.InferenceSession(target, providers=["CPUExecutionProvider"])
     x = np.random.default_rng(1).normal(size=shape).astype(np.float32)
     exact = onnxruntime.InferenceSession(source, providers=["CPUExecutionProvider"])
     found, expected = (np.asarray(one.run(None, {"x": x})[0]) for one in (session, exact))
-    np.testing.assert_allclose(found, expected, atol=0.2)
+    np.testing.assert_allclose(found, expected, atol=0.4 if narrow else 0.2)

@@ -42,6 +42,8 @@ limits: {quality_drop: "<= 5%"}
 """
 BEGIN = datetime(2026, 1, 1, 22, 0)
 SMALL, MIDDLE, LARGE = 12, 60, 260
+PAGE_MS = 180_000
+"""Longest time for MLflow's page to show something; charts of 100 runs can take half a minute."""
 EXPECTED_NOISE = (
     "users/current",  # MLflow asks who is logged in; a server without accounts answers 404
     "status of 404",  # the browser's own words for it
@@ -202,6 +204,7 @@ def opened(browser: "Browser", store: Store, tmp_path: Path) -> Iterator[Opened]
     asked: list[str] = []
     pages: dict[str, Page] = {}
     with browser.new_context(viewport={"width": 2600, "height": 2800}) as context:
+        context.set_default_timeout(PAGE_MS)
 
         def opened(link: str, name: str, rows: int) -> "Page":
             page = context.new_page()
