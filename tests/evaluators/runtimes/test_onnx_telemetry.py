@@ -31,5 +31,12 @@ def test_tasks_and_exports_leave_no_device_id(
 ) -> None:
     assert files_after("import onnxruntime", tmp_path / "task", plain_environment) == []
     own = {k: v for k, v in plain_environment.items() if k != "ORT_DISABLE_TELEMETRY"}
+    opened = (
+        "from pathlib import Path\n"
+        "from tunefront.evaluators.runtimes.onnxruntime.runtime import OnnxEndpoint\n"
+        "try:\n    OnnxEndpoint(Path('no.onnx'), 1)\nexcept Exception as error:\n"
+        "    assert 'no.onnx' in str(error)\n"
+    )
+    assert files_after(opened, tmp_path / "opened", own) == []
     imports = _SCRIPT.partition("HERE =")[0]
     assert files_after(imports, tmp_path / "export", own) == []

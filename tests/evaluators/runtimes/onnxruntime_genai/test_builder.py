@@ -11,8 +11,8 @@ import pytest
 
 from tunefront.evaluators.runtimes.base import Built
 from tunefront.evaluators.runtimes.number_format import NumberFormat
+from tunefront.evaluators.runtimes.onnxruntime.telemetry import VARIABLE
 from tunefront.evaluators.runtimes.onnxruntime_genai.builder import build_graph, check_sizes
-from tunefront.evaluators.runtimes.onnxruntime_genai.library import VARIABLE
 from tunefront.spaces import EvaluationError
 
 from .conftest import CATALOG, ChoicesCase, write_model

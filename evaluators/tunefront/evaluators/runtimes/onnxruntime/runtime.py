@@ -9,6 +9,7 @@ from tunefront.evaluators.interfaces.endpoint import Facts
 from tunefront.evaluators.interfaces.tensors import Inputs, TensorEndpoint
 from tunefront.evaluators.runtimes.base import Built, Deployment, Runtime, Source
 from tunefront.evaluators.runtimes.number_format import NumberFormat, quantization_facts
+from tunefront.evaluators.runtimes.onnxruntime.telemetry import disable_telemetry
 from tunefront.evaluators.runtimes.weights import WeightStatistics, total
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.workloads.base import Architecture
@@ -71,6 +72,7 @@ class OnnxEndpoint(TensorEndpoint):
     """
 
     def __init__(self, path: Path, threads: int, trace: str = "") -> None:
+        disable_telemetry()
         import onnxruntime
 
         options = onnxruntime.SessionOptions()

@@ -13,10 +13,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tunefront.evaluators.runtimes.number_format import NumberFormat
+from tunefront.evaluators.runtimes.onnxruntime.telemetry import VARIABLE
 from tunefront.spaces import EvaluationError
 from tunefront.spaces.errors import FailureCause
-
-from .library import VARIABLE
 
 DEFAULT_GROUP = 32
 """Weights that share a scale at 8 bits, the builder's default."""

@@ -6,13 +6,13 @@ from pathlib import Path
 from tunefront.evaluators.interfaces.generation import GenerationEndpoint
 from tunefront.evaluators.runtimes.base import Built, Deployment, Runtime, Source
 from tunefront.evaluators.runtimes.number_format import NumberFormat
+from tunefront.evaluators.runtimes.onnxruntime.telemetry import VARIABLE
 from tunefront.spaces import Configuration
 
 from .batch import GREEDY
 from .builder import build_graph
 from .endpoint import OnnxGenAiEndpoint
 from .graph import GenAiGraph
-from .library import VARIABLE
 from .model import model_config, overlay_of
 
 PADS, END_TOKEN = "pads", "end_token"
